@@ -1,0 +1,36 @@
+"""CRC32C (Castagnoli) over buffers, and over what is made of pieces whose CRCs are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from awscrt import checksums as _checksums
+
+from memfs.limits import CHUNK_BYTES
+from memfs.types import Buffer
+
+
+def crc32c(data: Buffer, crc: int = 0) -> int:
+    """CRC32C of ``data``, continuing from ``crc`` (the CRC of what came before)."""
+    return _checksums.crc32c(data, crc)  # type: ignore[no-any-return]
+
+
+def combine(first: int, second: int, second_length: int) -> int:
+    """CRC32C of two byte strings one after the other, from their CRCs."""
+    return _checksums.combine_crc32c(first, second, second_length)  # type: ignore[no-any-return]
+
+
+def chunk_crcs(data: memoryview) -> list[int]:
+    """CRC32C of each 64 KiB chunk of ``data`` (the last one may be shorter)."""
+    return [crc32c(data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES)]
+
+
+def combine_chunks(crcs: Iterable[int], length: int) -> int:
+    """CRC32C of ``length`` bytes from the CRCs of their 64 KiB chunks."""
+    total, left = 0, length
+    for crc in crcs:
+        size = min(CHUNK_BYTES, left)
+        total = combine(total, crc, size)
+        left -= size
+    assert left == 0, "the chunk CRCs do not cover the length"
+    return total

@@ -1,0 +1,128 @@
+"""Paths and URLs: pure functions between what people type and what the protocol carries.
+
+On the wire a path is UTF-8 ``bytes``; inside the client it is ``str``, absolute and normalised.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from typing import NamedTuple
+
+from memfs import limits
+from memfs.errors import InvalidPathError, NameTooLongError
+
+DEFAULT_PORT = 10500
+SCHEME = "memfs"
+
+_AUTHORITY = re.compile(r"^(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:\[\],@]+):(?P<port>\d{1,5})$")
+
+
+class Endpoint(NamedTuple):
+    """A host and a TCP port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+class Location(NamedTuple):
+    """A parsed ``memfs://`` URL: no endpoints means "the default cluster"."""
+
+    endpoints: tuple[Endpoint, ...]
+    path: str
+
+
+def parse_endpoint(text: str, default_port: int = DEFAULT_PORT) -> Endpoint:
+    """``host``, ``host:port`` or ``[v6]:port``. Raises InvalidPathError."""
+    found = _AUTHORITY.match(text)
+    if found is None and text and ":" not in text and "/" not in text:
+        return Endpoint(text, default_port)
+    if found is None or not 0 < int(found["port"]) < 65536:
+        raise InvalidPathError(f"{text!r} is no address: write host:port")
+    return Endpoint(found["host"].strip("[]"), int(found["port"]))
+
+
+def parse_url(url: str) -> Location:
+    """Split a URL or plain path into endpoints and absolute path.
+
+    An authority counts only when it has a port: libraries collapse slashes, so
+    ``memfs://dir/file`` means ``/dir/file``. Several endpoints are separated by commas.
+    Raises InvalidPathError for another scheme.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        if url.startswith(SCHEME + ":/"):  # pathlib turns memfs:///a into memfs:/a
+            return Location((), normalise(url[len(SCHEME) + 1 :]))
+        return Location((), normalise(url))
+    if scheme != SCHEME:
+        raise InvalidPathError(f"{url!r}: the scheme is not {SCHEME}://")
+    authority, slash, path = rest.partition("/")
+    parts = authority.split(",")
+    if authority and all(_AUTHORITY.match(part) for part in parts):
+        return Location(tuple(parse_endpoint(part) for part in parts), normalise(slash + path))
+    return Location((), normalise("/" + rest))
+
+
+def normalise(path: str | os.PathLike[str]) -> str:
+    """Make a path absolute and free of ``.``, empty components and trailing slashes.
+
+    ``..`` is resolved lexically. Raises InvalidPathError, NameTooLongError.
+    """
+    text = os.fspath(path)
+    if not isinstance(text, str):
+        raise InvalidPathError(f"a path is text, not {type(text).__name__}")
+    text = posixpath.normpath("/" + text)
+    return "/" + text.lstrip("/")
+
+
+def encode(path: str) -> bytes:
+    """The wire form of a path; checks it as the node will. Raises InvalidPathError, NameTooLongError."""
+    try:
+        raw = path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidPathError("the path is not valid Unicode", path=repr(path)) from None
+    split(raw)
+    return raw
+
+
+def decode(raw: bytes) -> str:
+    """The text form of a wire path or name."""
+    return raw.decode("utf-8")
+
+
+def split(raw: bytes) -> list[bytes]:
+    """Components of a wire path; empty ones and ``.`` vanish, ``..`` stays for the walk to resolve.
+
+    Raises InvalidPathError, NameTooLongError.
+    """
+    if len(raw) > limits.PATH_BYTES:
+        raise NameTooLongError(f"the path has {len(raw)} bytes, more than {limits.PATH_BYTES}")
+    if b"\0" in raw:
+        raise InvalidPathError("a path cannot hold a NUL byte")
+    parts = [part for part in raw.split(b"/") if part and part != b"."]
+    for part in parts:
+        if len(part) > limits.NAME_BYTES:
+            raise NameTooLongError(f"a name has {len(part)} bytes, more than {limits.NAME_BYTES}")
+    return parts
+
+
+def check_name(name: bytes) -> None:
+    """Check one new name. Raises InvalidPathError, NameTooLongError."""
+    if len(name) > limits.NAME_BYTES:
+        raise NameTooLongError(f"the name has {len(name)} bytes, more than {limits.NAME_BYTES}")
+    if not name or name in (b".", b"..") or b"/" in name or b"\0" in name:
+        raise InvalidPathError(f"{name!r} cannot be the name of a file")
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidPathError(f"{name!r} is not valid UTF-8") from None
+
+
+def join(directory: str, name: str) -> str:
+    """``directory/name`` without doubled slashes."""
+    return directory + name if directory.endswith("/") else f"{directory}/{name}"

@@ -1,0 +1,157 @@
+"""The nouns that every layer shares: plain, immutable records without behaviour.
+
+They are named tuples because a named tuple *is* the msgpack array that travels on the wire.
+Fields are only ever appended, always with a default. Sizes are bytes, times nanoseconds since
+the epoch, modes permission bits without the file type (0..0o7777).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+"""Contiguous bytes in memory."""
+
+ROOT_INODE = 1
+"""Inode id of ``/``."""
+
+
+class FileKind(enum.IntEnum):
+    """What an inode is."""
+
+    FILE = 0
+    DIRECTORY = 1
+    SYMLINK = 2
+
+
+class Identity(NamedTuple):
+    """On whose behalf a request is made."""
+
+    user: str
+    groups: tuple[str, ...] = ()
+
+
+class Attributes(NamedTuple):
+    """What ``stat`` knows of an inode."""
+
+    inode: int
+    """64-bit id, never reused."""
+    kind: int
+    """A :class:`FileKind`."""
+    mode: int
+    """Permission bits, 0..0o7777."""
+    links: int
+    """Hard links of a file; 2 + subdirectories of a directory."""
+    owner: str
+    group: str
+    size: int
+    """Bytes of a file as of its last flush; length of a symlink's target; 0 for a directory."""
+    modified_ns: int
+    changed_ns: int
+    accessed_ns: int
+    block_size: int
+    """Bytes of a block (0 for what is no file)."""
+    group_blocks: int
+    """Blocks of a placement group (0 for what is no file)."""
+    replication: int
+    """Copies wanted of each block (0 for what is no file)."""
+    generation: int
+    """Lease generation: grows with every writer."""
+    change: int
+    """Log index of the last command that changed the inode: equal means unchanged."""
+    children: int = 0
+    """Entries of a directory."""
+    leased: bool = False
+    """A writer has the file open: it is under construction."""
+
+
+class BlockRef(NamedTuple):
+    """One immutable block version and where its copies are.
+
+    ``(inode, index, generation, sequence)`` is the version's identity. ``length`` may be shorter
+    than the block: the rest reads as zeros. A hole has ``length`` 0 and no replicas.
+    """
+
+    inode: int
+    index: int
+    generation: int
+    sequence: int
+    length: int
+    crc: int
+    """CRC32C of the ``length`` bytes."""
+    replicas: tuple[int, ...]
+    """Member numbers of the nodes that hold it."""
+
+
+class DirectoryEntry(NamedTuple):
+    """One name of a directory, with the attributes of what it names."""
+
+    name: bytes
+    attributes: Attributes
+
+
+class ContentSummary(NamedTuple):
+    """Totals of a subtree, the directory itself included. Kept incrementally: O(1) to read."""
+
+    length: int
+    """Bytes of the files, hard links counted once."""
+    files: int
+    """Files and symlinks."""
+    directories: int
+    space: int
+    """Bytes times wanted replicas."""
+
+
+class Member(NamedTuple):
+    """One incarnation of a node: a restarted node is a new member with a new number."""
+
+    number: int
+    """Assigned at join, never reused; block replicas are lists of these."""
+    name: str
+    incarnation: int
+    """Random 63-bit id drawn at process start."""
+    host: str
+    """Address that clients and other nodes connect to."""
+    port: int
+    socket: str = ""
+    """Path of the unix socket for clients on the same host; empty: none."""
+    machine: str = ""
+    """Identifies the host (boot id): a client with the same one tries ``socket``."""
+    weight: int = 100
+    """Share of the ring relative to the others, 0 (holds nothing new) to 10,000."""
+    domain: str = ""
+    """Failure domain ``rack/host``: copies of a block lie in different ones where possible."""
+    monitoring_port: int = 0
+
+
+class View(NamedTuple):
+    """The one record of the cluster's configuration, changed only by compare-and-swap."""
+
+    cluster: str
+    """Id of the cluster, random, fixed when it was formed."""
+    epoch: int
+    """Grows by one with every change."""
+    primary: int
+    """Member number of the namespace's primary."""
+    in_sync: tuple[int, ...]
+    """Member numbers that hold every acknowledged namespace command, the primary included."""
+    members: tuple[Member, ...]
+    """Ring members, ordered by number."""
+    next_number: int = 1
+    """The member number that the next join gets."""
+
+
+class NodeUsage(NamedTuple):
+    """What a node says of itself with each heartbeat."""
+
+    member: int
+    used: int
+    """Bytes charged against ``limit``, reservations included."""
+    limit: int
+    blocks: int
+    """Block versions held."""
+    applied: int = 0
+    """Namespace log index applied."""
+    digest: int = 0
+    """Rolling digest of the namespace at ``applied``."""
