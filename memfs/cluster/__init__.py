@@ -1,1 +1,1 @@
-"""."""
+"""Who belongs to the cluster and where blocks go: view rules, coordinator, ring."""

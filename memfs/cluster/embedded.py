@@ -1,0 +1,91 @@
+"""The embedded coordinator: a write-ahead log in one process, for one machine.
+
+Not highly available: while the process that hosts it is down, no view can change. The record of
+every swap is on disk before the swap is answered; leases live in memory only.
+
+The log is a sequence of ``length u32 | CRC32C u32 | record`` frames, each the whole
+:class:`StoredView`; a torn frame at the end is cut off, a corrupt one before it is refused.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from memfs import errors
+from memfs.checksum import crc32c
+from memfs.cluster.coordinator import StoredView
+from memfs.protocol import records
+from memfs.transport.environment import Environment
+from memfs.types import Member, View
+
+_FRAME = struct.Struct(">II")
+_REWRITE_BYTES = 1 << 20  # the log is replaced by its last record above this: a view is < 64 KiB
+
+
+class EmbeddedCoordinator:
+    """A :class:`~memfs.cluster.coordinator.Coordinator` over one file, without awaiting anything."""
+
+    def __init__(self, environment: Environment, path: str) -> None:
+        """Opens (or begins) the log at ``path``. Raises DataLossError when it is corrupt."""
+        self._environment = environment
+        self._path = path
+        self._leases: dict[str, tuple[Member, float]] = {}
+        self._stored, self._log_bytes = self._replay()
+
+    async def read_view(self) -> StoredView:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        return self._stored
+
+    async def swap_view(self, expected: int, view: View) -> StoredView | None:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        if self._stored.revision != expected:
+            return None
+        before = self._stored.view
+        assert before is None or view.epoch > before.epoch, "EpochMonotone"
+        stored = StoredView(expected + 1, view)
+        self._write(stored)
+        self._stored = stored
+        return stored
+
+    async def register(self, member: Member, ttl_seconds: float) -> None:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        self._leases[member.name] = (member, self._environment.clock.monotonic() + ttl_seconds)
+
+    async def members(self) -> tuple[Member, ...]:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        now = self._environment.clock.monotonic()
+        self._leases = {name: held for name, held in self._leases.items() if held[1] > now}
+        return tuple(member for member, _ in self._leases.values())
+
+    async def close(self) -> None:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+
+    def _write(self, stored: StoredView) -> None:
+        record = records.encode(stored)
+        frame = _FRAME.pack(len(record), crc32c(record)) + record
+        if self._log_bytes + len(frame) > _REWRITE_BYTES:
+            self._environment.disk.replace(self._path, frame)
+            self._log_bytes = len(frame)
+        else:
+            self._environment.disk.append(self._path, frame)
+            self._log_bytes += len(frame)
+
+    def _replay(self) -> tuple[StoredView, int]:
+        log = self._environment.disk.read(self._path) or b""
+        stored, at = StoredView(0, None), 0
+        while at + _FRAME.size <= len(log):
+            length, crc = _FRAME.unpack_from(log, at)
+            record = log[at + _FRAME.size : at + _FRAME.size + length]
+            end = at + _FRAME.size + length
+            if crc32c(record) != crc:
+                if end >= len(log):
+                    break
+                raise errors.DataLossError(
+                    f"the coordinator's log is corrupt at byte {at}: restore it from a copy, or "
+                    "remove it to form a new, empty cluster",
+                    path=self._path,
+                )
+            stored, at = records.decode(StoredView, record), end
+        if at < len(log):
+            self._environment.disk.replace(self._path, log[:at])
+        return stored, at

@@ -1,0 +1,77 @@
+"""The embedded coordinator seen from the nodes that do not host it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from memfs import errors
+from memfs.cluster.coordinator import StoredView
+from memfs.paths import Endpoint
+from memfs.protocol import messages as m
+from memfs.transport.connection import Connection
+from memfs.transport.dial import dial
+from memfs.transport.environment import Environment
+from memfs.types import Member, View
+
+
+class RemoteCoordinator:
+    """A :class:`~memfs.cluster.coordinator.Coordinator` over one connection, redialled on loss."""
+
+    def __init__(
+        self, environment: Environment, endpoint: Endpoint, hello: m.Hello, timeout: float
+    ) -> None:
+        """``hello`` introduces this node; ``timeout`` seconds bound each call."""
+        self._environment = environment
+        self._endpoint = endpoint
+        self._hello = hello
+        self._timeout = timeout
+        self._connection: Connection | None = None
+        self._dialling = asyncio.Lock()
+        self._requests = 0
+
+    async def read_view(self) -> StoredView:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        reply: m.CoordinatorViewReply = await self._call(m.CoordinatorReadView())
+        return StoredView(reply.revision, reply.view)
+
+    async def swap_view(self, expected: int, view: View) -> StoredView | None:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        connection = await self._connected()
+        try:
+            reply = await self._send(connection, m.CoordinatorSwapView(expected, view))
+        except errors.RetryableError as error:
+            raise errors.OutcomeUnknownError(f"the coordinator did not answer: {error}") from error
+        return StoredView(reply.revision, reply.view) if reply.swapped else None
+
+    async def register(self, member: Member, ttl_seconds: float) -> None:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        await self._call(m.CoordinatorRegister(member, int(ttl_seconds * 1000)))
+
+    async def members(self) -> tuple[Member, ...]:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        reply: m.CoordinatorMembersReply = await self._call(m.CoordinatorMembers())
+        return reply.members
+
+    async def close(self) -> None:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        if self._connection is not None:
+            self._connection.close("the node stops")
+
+    async def _call(self, request: object) -> Any:
+        return await self._send(await self._connected(), request)
+
+    async def _send(self, connection: Connection, request: object) -> Any:
+        self._requests += 1
+        answer = await connection.call(
+            request, request_id=self._requests, timeout=self._timeout, epoch=0
+        )
+        return answer.record
+
+    async def _connected(self) -> Connection:
+        async with self._dialling:
+            if self._connection is None or self._connection.closed:
+                self._connection = await dial(
+                    self._environment, self._endpoint, self._hello, timeout=self._timeout
+                )
+            return self._connection
