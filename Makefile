@@ -1,0 +1,58 @@
+# Everything a checkout needs is made by the target that needs it: `make demo` works on a machine
+# with nothing but Python 3.11+, make and a network. PYTHON=... chooses the interpreter.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+RUN    := .ci/stage
+PYTEST := $(BIN)/python -m pytest
+ARGS   ?=
+
+# Test levels, cheapest first. A level without tests fails: pytest then exits with 5.
+LEVELS := unit golden conformance $(if $(wildcard tests/simulation/test_*.py),simulation) integration benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast bench lint format dist clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F': *' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.core  ## three nodes on this machine hold the standard library and a 1 GiB file
+	@$(BIN)/python examples/demo.py $(ARGS)
+
+test: lint  ## lint, then every level of tests; what .ci/run runs
+	@set -e; for level in $(LEVELS); do echo "== $$level"; $(PYTEST) tests/$$level; done
+
+test-fast: $(VENV)/.dev  ## unit and conformance tests, under a minute
+	@$(PYTEST) tests/unit tests/conformance
+
+bench: $(VENV)/.dev  ## every benchmark beside its peer or limit; ARGS="--smoke", "--only stat", "--json"
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lint: $(VENV)/.dev  ## style, formatting, types and layers
+	@$(RUN) "ruff check"    $(BIN)/ruff check --quiet .
+	@$(RUN) "ruff format"   $(BIN)/ruff format --quiet --check .
+	@$(RUN) "mypy --strict" $(BIN)/mypy --strict
+	@$(RUN) "import layers" $(BIN)/lint-imports
+
+format: $(VENV)/.dev  ## let ruff fix what it can
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+dist: $(VENV)/.dev  ## wheel and sdist, in dist/
+	@$(BIN)/python -m build --outdir dist .
+
+clean:  ## remove the environment, the caches and what was built
+	@rm -rf $(VENV) dist build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment: .core is what a user of memfs has, .dev adds what tests and benchmarks need.
+$(BIN)/python:
+	@$(RUN) "environment in $(VENV)" .ci/environment $(PYTHON) $(VENV)
+
+$(VENV)/.core: pyproject.toml | $(BIN)/python
+	@$(RUN) "install memfs" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@$(RUN) "install memfs[dev,bench]" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@touch $@ $(VENV)/.core
