@@ -17,22 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
-from memfs import limits
+from memfs import limits, machine
 from memfs.errors import ConfigError, MemfsError
 from memfs.paths import DEFAULT_PORT, Endpoint, parse_endpoint, parse_url
+from memfs.quantities import parse_duration, parse_size
 
 SYSTEM_FILE = "/etc/memfs/memfs.toml"
 USER_FILE = "~/.config/memfs/memfs.toml"
 MONITORING_OFFSET = 1000
 """``monitoring_port`` 0 means the node's port plus this."""
 
-_SUFFIXES = {"": 1, "B": 1} | {
-    letter + form: base**power
-    for power, letter in enumerate("KMGTP", start=1)
-    for form, base in (("", 1024), ("IB", 1024), ("B", 1000))
-}
-_SECONDS = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z%]*)\s*")
 _SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path without its NUL
 
 
@@ -41,39 +35,12 @@ _SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path without its NUL
 _Parser = Callable[[Any], Any]
 
 
-def parse_size(raw: object) -> int:
-    """Bytes from ``4096``, ``"512M"``, ``"8GiB"`` (K, M, G and KiB, ... are 1024; KB, ... 1000).
-
-    Raises ValueError.
-    """
-    found = _QUANTITY.fullmatch(str(raw)) if _is_quantity(raw) else None
-    factor = _SUFFIXES.get(found[2].upper()) if found else None
-    if found is None or factor is None:
-        raise ValueError(
-            f"{raw!r} is no size: write bytes, or a number with K, M, G, KiB, MiB, GiB"
-        )
-    return int(float(found[1]) * factor) if "." in found[1] else int(found[1]) * factor
-
-
-def parse_duration(raw: object) -> float:
-    """Seconds from ``5``, ``0.5``, ``"500ms"``, ``"5s"``, ``"2m"``, ``"1h"``. Raises ValueError."""
-    found = _QUANTITY.fullmatch(str(raw)) if _is_quantity(raw) else None
-    factor = _SECONDS.get(found[2].lower()) if found else None
-    if found is None or factor is None:
-        raise ValueError(f"{raw!r} is no duration: write seconds, or a number with ms, s, m, h")
-    return float(found[1]) * factor
-
-
-def _is_quantity(raw: object) -> bool:
-    return isinstance(raw, (int, float, str)) and not isinstance(raw, bool)
-
-
 def _memory(raw: Any) -> int:
     if isinstance(raw, str) and raw.strip().endswith("%"):
-        found = _QUANTITY.fullmatch(raw)
+        found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", raw)
         if found is None or not 0 < float(found[1]) <= 100:
             raise ValueError(f"{raw!r} is no share of memory: write 1% to 100%")
-        return round(machine_memory() * float(found[1]) / 100)
+        return round(machine.usable_memory() * float(found[1]) / 100)
     return parse_size(raw)
 
 
@@ -157,83 +124,8 @@ def _within(parse: _Parser, low: float, high: float, zero: bool = False) -> _Par
     return check
 
 
-# --- defaults that depend on the machine ---------------------------------------------------------
-
-
-def machine_memory(root: Path = Path("/")) -> int:
-    """Bytes this process may use at most: the RAM, or the cgroup's limit when that is lower."""
-    text = (root / "proc/meminfo").read_text()
-    found = re.search(r"MemTotal:\s*(\d+) kB", text)
-    assert found, "/proc/meminfo has no MemTotal"
-    return min([int(found[1]) * 1024, *_cgroup_limits(root)])
-
-
-def _cgroup_limits(root: Path) -> Iterator[int]:
-    """The limits of this process's cgroup and of those above it (version 2, then 1)."""
-    mount = root / "sys/fs/cgroup"
-    for file in (root / "proc/self/cgroup", mount / "memory/memory.limit_in_bytes"):
-        try:
-            text = file.read_text()
-        except OSError:
-            continue
-        if text.strip().isdigit():
-            yield int(text)
-        for inside in re.findall(r"^0::(/.*)$", text, re.MULTILINE):
-            group = mount / inside.lstrip("/")
-            for directory in (group, *group.parents):
-                if not directory.is_relative_to(mount):
-                    break
-                yield from _limit_of(directory / "memory.max")
-
-
-def _limit_of(file: Path) -> Iterator[int]:
-    try:
-        text = file.read_text().strip()
-    except OSError:
-        return
-    if text.isdigit():  # otherwise "max"
-        yield int(text)
-
-
-def login_name() -> str:
-    """The user this process runs as; the number of one that has no name."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
-
-
-def login_groups() -> tuple[str, ...]:
-    """The groups of this process, the primary one first."""
-    import grp
-
-    names: dict[str, None] = {}
-    for number in (os.getegid(), *os.getgroups()):
-        try:
-            names[grp.getgrgid(number).gr_name] = None
-        except KeyError:
-            names[str(number)] = None
-    return tuple(names)
-
-
-def _runtime_directory() -> str:
-    if os.geteuid() == 0:
-        return "/run/memfs"
-    given = os.environ.get("XDG_RUNTIME_DIR")
-    return f"{given}/memfs" if given else f"/tmp/memfs-{os.geteuid()}"
-
-
-def _state_directory() -> str:
-    if os.geteuid() == 0:
-        return "/var/lib/memfs"
-    given = os.environ.get("XDG_STATE_HOME")
-    return given + "/memfs" if given else str(Path("~/.local/state/memfs").expanduser())
-
-
 def _half_of_memory() -> int:
-    return machine_memory() // 2
+    return machine.usable_memory() // 2
 
 
 # --- the settings --------------------------------------------------------------------------------
@@ -290,7 +182,7 @@ class NodeConfig:
     Wrong behind NAT or in containers: clients reach the first node and none of the others."""
     advertise_port: int = setting(_within(_whole, 0, 65535), 0)
     """Port that others connect to; 0: the one listened on."""
-    socket_directory: str = setting(_text, _runtime_directory)
+    socket_directory: str = setting(_text, machine.runtime_directory)
     """Directory of the unix sockets for clients of the same host; empty: none, and local reads go
     through TCP at a fraction of the speed. Keep it on a local disk and short (107 bytes a path)."""
     memory: int = setting(_within(_memory, 1 * limits.MIB, 1 << 50), _half_of_memory)
@@ -321,7 +213,7 @@ class NodeConfig:
     group_blocks: int = setting(_within(_whole, 1, 4096), limits.GROUP_BLOCKS_DEFAULT)
     """Consecutive blocks that lie on the same nodes; block times group is what Hadoop sees as its
     block. Small groups scatter a file, large ones fill nodes unevenly."""
-    superuser: str = setting(_text, login_name)
+    superuser: str = setting(_text, machine.login_name)
     """The user whom no permission stops; fixed when the cluster is formed."""
     supergroup: str = setting(_text, "supergroup")
     """The group of ``/`` and of files whose creator has none."""
@@ -354,7 +246,7 @@ class NodeConfig:
         name = self.name or f"{socket.gethostname()}-{self.port or os.urandom(4).hex()}"
         object.__setattr__(self, "name", name)
         if not self.data_directory:
-            object.__setattr__(self, "data_directory", f"{_state_directory()}/{name}")
+            object.__setattr__(self, "data_directory", f"{machine.state_directory()}/{name}")
 
     def conflicts(self) -> Iterator[str]:
         """What no single field shows."""
@@ -392,9 +284,9 @@ class ClientConfig:
     endpoints: tuple[Endpoint, ...] = setting(_endpoints, (Endpoint("localhost", DEFAULT_PORT),))
     """Some nodes of the cluster, ``memfs://a:10500,b:10500``; the others are discovered. With one
     only, a client cannot start while that node is down."""
-    user: str = setting(_text, login_name)
+    user: str = setting(_text, machine.login_name)
     """On whose behalf requests are made: owner of what is created."""
-    groups: tuple[str, ...] = setting(_words, login_groups)
+    groups: tuple[str, ...] = setting(_words, machine.login_groups)
     """The user's groups; the first one becomes the group of what is created at the top."""
     timeout_seconds: float = setting(_within(parse_duration, 0.01, 86_400), 30.0)
     """Budget of one call, retries included. Short: failovers surface as errors. Long: so do
