@@ -72,6 +72,7 @@ INODES_PER_RECLAIM: Final = 512  # a background step of recursive delete: ~2 ms
 
 # --- replicated state ------------------------------------------------------------------------
 
+NAMESPACE_COPIES: Final = 3  # the primary and two backups: one more round of acks buys little
 SESSIONS: Final = 65_536
 RESULTS_PER_SESSION: Final = 256  # a client keeps at most this many mutations unanswered
 RESULT_BYTES_TOTAL: Final = 64 * MIB

@@ -140,6 +140,8 @@ class View(NamedTuple):
     """Ring members, ordered by number."""
     next_number: int = 1
     """The member number that the next join gets."""
+    primary_since: int = 1
+    """Epoch in which this primary took over: messages of an earlier one are a former primary's."""
 
 
 class NodeUsage(NamedTuple):

@@ -21,7 +21,8 @@ def reform(view: View, founder: Member) -> View:
     """A new beginning after the only member restarted empty: numbers go on, nothing is kept."""
     number = view.next_number
     reborn = founder._replace(number=number)
-    return check(View(view.cluster, view.epoch + 1, number, (number,), (reborn,), number + 1))
+    epoch = view.epoch + 1
+    return check(View(view.cluster, epoch, number, (number,), (reborn,), number + 1, epoch))
 
 
 def join(view: View, member: Member) -> View:
@@ -67,6 +68,7 @@ def check(view: View) -> View:
     assert view.primary in view.in_sync, "the primary is not in sync"
     assert set(view.in_sync) <= set(numbers), "an in-sync member is no member"
     assert numbers == sorted(set(numbers)), "member numbers are not unique and ascending"
+    assert 0 < view.primary_since <= view.epoch, "the primary took over in the future"
     assert all(0 < number < view.next_number for number in numbers), "a number was not assigned"
     return view
 

@@ -150,14 +150,12 @@ class Primary:
 
         The caller publishes it as in sync afterwards. Raises the error that ended the catch-up.
         """
+        self._flush()  # what the snapshot holds must not be shipped to the new link again
         link = BackupLink(member, self._pool, self._ack_seconds, self._acked, self._failed)
-        pieces = list(self.namespace.snapshot())
-        snapshot_index = self.namespace.applied
-        # Entries are kept for the link from here on: it sees each one exactly once.
         self.links[member.number] = link
-        self._ship_unsent_to_others(link)
+        pieces = list(self.namespace.snapshot())
         try:
-            await link.install(pieces, snapshot_index, self._epoch())
+            await link.install(pieces, self.namespace.applied, self._epoch())
         except BaseException:
             self.links.pop(member.number, None)
             self._advance()
@@ -165,13 +163,6 @@ class Primary:
         link.required = True
         log.info("backup caught up", extra=fields(member=member.number, index=link.acked))
         return link
-
-    def _ship_unsent_to_others(self, link: BackupLink) -> None:
-        """The snapshot holds what this tick collected already: the new link must not get it again."""
-        if self._unsent:
-            del self.links[link.member.number]
-            self._flush()
-            self.links[link.member.number] = link
 
     def remove_backup(self, number: int) -> None:
         """Stop waiting for a backup; only after a view without it was published (ShrinkBeforeAck)."""

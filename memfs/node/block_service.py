@@ -1,0 +1,259 @@
+"""Block requests of a node: store, forward along the chain, read, list, discard.
+
+Owns the path of bulk data: a payload is received straight into its place in the block store and
+leaves for the next node of the chain while it is still arriving. A write is answered when every
+node of the chain holds it with the same CRC (AckedR); when one fails, this node forgets its copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from memfs import errors, limits
+from memfs.node.blocks import BlockStore
+from memfs.node.membership import Membership
+from memfs.protocol import messages as m
+from memfs.transport.connection import Answer
+from memfs.transport.pool import Pool
+from memfs.transport.server import Call, Reply
+from memfs.types import Buffer, Member
+
+STREAM_FROM_BYTES = 256 * limits.KIB
+"""Smaller payloads are forwarded whole once they are here: one frame, no stream to set up."""
+
+
+class Write(Protocol):
+    """A write under way in the block store."""
+
+    def buffers(self) -> Sequence[memoryview]:
+        """Where the payload goes."""
+
+    def received(self, total: int) -> None:
+        """``total`` bytes of the payload have arrived."""
+
+    def finish(self) -> Any:
+        """Check and publish; raises CorruptBlockError."""
+
+    def abort(self) -> None:
+        """Forget it; harmless after :meth:`finish`, which it undoes."""
+
+
+class BlockService:
+    """Serves the messages 192 to 199 from a :class:`BlockStore`."""
+
+    def __init__(self, store: BlockStore, membership: Membership, pool: Pool) -> None:
+        """``pool`` reaches the next node of a chain."""
+        self._store = store
+        self._membership = membership
+        self._pool = pool
+
+    # --- writes ------------------------------------------------------------------------------
+
+    def sink(self, call: Call) -> Arrival:
+        """Reserve room for an arriving write. Raises NoSpaceError, LeaseLostError, ..."""
+        request = call.request
+        following = self._following(request.chain)
+        if isinstance(request, m.WriteBlock):
+            write: Write = self._store.begin(request)
+        else:
+            write = self._store.begin_many(request, call.header.payload_length)
+        arrival = Arrival(write, call.header.payload_length)
+        if following is not None:
+            arrival.forward(self._pool, following, call)
+        return arrival
+
+    async def write(self, call: Call) -> Reply:
+        """The payload is complete: check it, wait for the rest of the chain, answer."""
+        arrival = call.sink if call.sink is not None else self.sink(call)
+        assert isinstance(arrival, Arrival)
+        return Reply(await arrival.settle())
+
+    def _following(self, chain: tuple[int, ...]) -> Member | None:
+        if not chain or chain[0] != self._membership.number:
+            raise errors.StaleEpochError(
+                f"the chain {list(chain)} does not begin with this node, "
+                f"member {self._membership.number}: refresh the view"
+            )
+        if len(chain) > limits.REPLICAS_MAX or len(set(chain)) != len(chain):
+            raise errors.InvalidArgumentError(f"the chain {list(chain)} is too long or repeats")
+        return self._membership.find(chain[1]) if len(chain) > 1 else None
+
+    # --- reads -------------------------------------------------------------------------------
+
+    def read(self, call: Call) -> Reply:
+        """One range of one block."""
+        r = call.request
+        version = m.BlockVersion(r.inode, r.index, r.generation, r.sequence)
+        data, crc = self._store.read(version, r.offset, r.length)
+        return Reply(m.ReadBlockReply(crc), (data,))
+
+    def read_many(self, call: Call) -> Reply:
+        """Many small ranges; stops early when the payload is full."""
+        ranges: tuple[m.BlockRange, ...] = call.request.ranges
+        results: list[m.RangeResult] = []
+        payload: list[Buffer] = []
+        room = limits.BATCH_PAYLOAD_BYTES
+        for wanted in ranges[: limits.BLOCKS_PER_BATCH]:
+            if results and wanted.length > room:
+                break
+            try:
+                data, crc = self._store.read(
+                    m.BlockVersion(*wanted[:4]), wanted.offset, wanted.length
+                )
+            except errors.MemfsError as error:
+                results.append(m.RangeResult(error.code, 0, 0))
+                continue
+            results.append(m.RangeResult(0, len(data), crc))
+            payload.append(data)
+            room -= len(data)
+        return Reply(m.ReadBlocksReply(tuple(results)), payload)
+
+    def inline(self, file: m.FileReply, room: int) -> tuple[m.FileReply, memoryview | None]:
+        """Replace a small file's block map by its bytes, if this node holds them."""
+        attributes = file.attributes
+        if attributes is None or len(file.blocks) != 1 or attributes.size > room:
+            return file, None
+        ref = file.blocks[0]
+        if ref.length != attributes.size or self._membership.number not in ref.replicas:
+            return file, None
+        version = m.BlockVersion(ref.inode, ref.index, ref.generation, ref.sequence)
+        try:
+            data, crc = self._store.read(version, 0, ref.length)
+        except errors.RetryableError:
+            return file, None
+        return m.FileReply(0, "", attributes, len(data), crc), data
+
+    # --- housekeeping ------------------------------------------------------------------------
+
+    def discard(self, call: Call) -> m.Empty:
+        """Forget versions."""
+        for version in call.request.versions:
+            self._store.discard(version)
+        return m.Empty()
+
+    def list(self, call: Call) -> m.ListBlocksReply:
+        """A page of what is held."""
+        limit = max(1, min(call.request.limit, limits.VERSIONS_PER_DISCARD))
+        blocks = self._store.list(call.request.after, limit + 1)
+        return m.ListBlocksReply(tuple(blocks[:limit]), len(blocks) > limit)
+
+    async def verify(self, call: Call) -> m.VerifyBlocksReply:
+        """Re-read copies against their CRCs, giving way to others between blocks."""
+        codes = []
+        for version in call.request.versions[: limits.VERSIONS_PER_DISCARD]:
+            codes.append(self._store.verify(version))
+            await asyncio.sleep(0)
+        return m.VerifyBlocksReply(tuple(codes))
+
+
+class Arrival:
+    """One write arriving at this node, and its way on along the chain."""
+
+    def __init__(self, write: Write, length: int) -> None:
+        """``length`` bytes of payload go into ``write``."""
+        self._write = write
+        self._length = length
+        self._buffers = list(write.buffers())
+        self._total = 0
+        self._progress: asyncio.Event | None = None
+        self._forwarding: asyncio.Task[Answer] | None = None
+
+    # --- the transport's side (a Sink) -------------------------------------------------------
+
+    def buffers(self) -> Sequence[memoryview]:
+        """Where the transport receives the payload."""
+        return self._buffers
+
+    def received(self, total: int) -> None:
+        """More has arrived: check it while it is in the cache, wake the forwarder."""
+        self._total = total
+        self._write.received(total)
+        if self._progress is not None:
+            self._progress.set()
+
+    def failed(self) -> None:
+        """The sender is gone: forget everything, here and down the chain."""
+        if self._forwarding is not None:
+            self._forwarding.cancel()
+        self._write.abort()
+
+    # --- the chain ---------------------------------------------------------------------------
+
+    def forward(self, pool: Pool, following: Member, call: Call) -> None:
+        """Begin to send the payload on to ``following`` while it arrives."""
+        request = call.request._replace(chain=call.request.chain[1:])
+        self._progress = asyncio.Event()
+        if self._length >= STREAM_FROM_BYTES:
+            sending = self._stream(pool, following, request, call)
+        else:
+            sending = self._send_whole(pool, following, request, call)
+        self._forwarding = asyncio.get_running_loop().create_task(sending)
+
+    async def settle(self) -> Any:
+        """Publish this copy and wait for the others. Raises what failed first."""
+        try:
+            reply = self._write.finish()
+            if self._forwarding is not None:
+                answer = await self._forwarding
+                if answer.record != reply:
+                    raise errors.CorruptBlockError("the copies along the chain differ")
+        except BaseException:
+            self.failed()
+            raise
+        return reply
+
+    async def _send_whole(self, pool: Pool, following: Member, request: Any, call: Call) -> Answer:
+        await self._all_received()
+        connection = await pool.bulk(following)
+        return await connection.call(
+            request,
+            self._buffers,
+            request_id=pool.next_request_id(),
+            timeout=call.remaining(),
+            epoch=call.header.epoch,
+        )
+
+    async def _stream(self, pool: Pool, following: Member, request: Any, call: Call) -> Answer:
+        assert self._progress is not None
+        async with pool.exclusive(following) as connection:
+            stream = connection.stream(
+                request,
+                self._length,
+                request_id=pool.next_request_id(),
+                timeout=call.remaining(),
+                epoch=call.header.epoch,
+            )
+            try:
+                sent = 0
+                while sent < self._length:
+                    if sent == self._total:
+                        self._progress.clear()
+                        await self._progress.wait()
+                    ready = self._total
+                    for piece in _slices(self._buffers, sent, ready):
+                        stream.write(piece)
+                    sent = ready
+                    await connection.drain()
+                return await stream.answer
+            except BaseException:
+                stream.abort()
+                raise
+
+    async def _all_received(self) -> None:
+        assert self._progress is not None
+        while self._total < self._length:
+            self._progress.clear()
+            await self._progress.wait()
+
+
+def _slices(buffers: Sequence[memoryview], start: int, stop: int) -> list[memoryview]:
+    """The bytes ``start`` to ``stop`` of scattered buffers, without copying."""
+    pieces, at = [], 0
+    for buffer in buffers:
+        low, high = max(start - at, 0), min(stop - at, len(buffer))
+        if low < high:
+            pieces.append(buffer[low:high])
+        at += len(buffer)
+    return pieces

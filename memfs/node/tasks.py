@@ -1,0 +1,38 @@
+"""The owner of a node's background tasks: none is forgotten, none dies in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from memfs.logs import fields
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """A set of running tasks, all ended by :meth:`close`."""
+
+    def __init__(self) -> None:
+        """Begins empty."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        """Run a coroutine to its end; an exception is logged with its traceback."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        """Cancel what still runs and wait for it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task failed", extra=fields(task=task.get_name()), exc_info=error)
