@@ -1,0 +1,123 @@
+"""Structured logs: one record a line, as text for people or JSON for machines.
+
+Owns the formatting, set up once by the command line; the other modules only say
+``log.info("member joined", extra=fields(member=3))`` to a standard logger. Invariant: whatever a
+message or a field holds, it cannot end the line or pass for another record.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+_KEY = "memfs_fields"
+_BARE = re.compile(r"[\w.:/@+,%\[\]-]{1,200}", re.ASCII)
+_FIXED = frozenset({"time", "level", "logger", "message", "exception"})
+
+
+def fields(**values: object) -> dict[str, Any]:
+    """Values of one record, for ``extra=``: ``log.info("joined", extra=fields(member=3))``."""
+    assert not _FIXED & values.keys(), "a field would hide a part of the record"
+    return {_KEY: values}
+
+
+def configure(
+    level: str = "info",
+    form: str = "text",
+    *,
+    stream: TextIO | None = None,
+    constant: Mapping[str, object] | None = None,
+) -> None:
+    """Send the process's logs to ``stream`` (stderr), replacing what was set up before.
+
+    Args: ``level``, debug to error; ``form``, text or json; ``constant``, fields of every record.
+    """
+    formatter = {"text": TextFormatter, "json": JsonFormatter}[form](constant or {})
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)  # other libraries
+    logging.getLogger("memfs").setLevel(level.upper())
+    logging.raiseExceptions = False  # a closed stderr must not become a second error
+
+
+class _Formatter(logging.Formatter):
+    """What both forms share: time, fields, exception."""
+
+    def __init__(self, constant: Mapping[str, object]) -> None:
+        super().__init__()
+        self._constant = dict(constant)
+
+    def _fields(self, record: logging.LogRecord) -> dict[str, object]:
+        return self._constant | getattr(record, _KEY, {})
+
+    def _exception(self, record: logging.LogRecord) -> str:
+        return self.formatException(record.exc_info) if record.exc_info else ""
+
+
+class TextFormatter(_Formatter):
+    """``2026-01-31T12:00:00.123Z info memfs.node: member joined member=3``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, and an indented one per line of a traceback."""
+        line = (
+            f"{_timestamp(record.created)} {record.levelname.lower()} "
+            f"{record.name}: {_printable(record.getMessage())}"
+        )
+        for name, value in self._fields(record).items():
+            line += f" {name}={_shown(value)}"
+        traceback = self._exception(record)
+        return "\n    ".join([line, *map(_printable, traceback.splitlines())])
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object a line: time, level, logger, message, the fields, exception."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """ASCII, so that no separator of any encoding ends the line."""
+        content: dict[str, object] = {
+            "time": _timestamp(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        content |= {name: _plain(value) for name, value in self._fields(record).items()}
+        if traceback := self._exception(record):
+            content["exception"] = traceback
+        return json.dumps(content)
+
+
+def _timestamp(seconds: float) -> str:
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return moment.removesuffix("+00:00") + "Z"
+
+
+def _printable(text: str) -> str:
+    """Control and separator characters become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _plain(value: object) -> object:
+    """What JSON can hold: exceptions and others become text."""
+    if isinstance(value, (str, int, float, bool)) or value is None:
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    return str(value)
+
+
+def _shown(value: object) -> str:
+    """A value bare where that is unambiguous, else quoted."""
+    plain = _plain(value)
+    text = plain if isinstance(plain, str) else json.dumps(plain, separators=(",", ":"))
+    return text if _BARE.fullmatch(text) else json.dumps(text)
