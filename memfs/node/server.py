@@ -1,0 +1,286 @@
+"""One node of the cluster: builds its parts, starts and stops them in order.
+
+The order of starting: listen (so that the address is known), find or form the cluster, serve. The
+order of stopping is the reverse; a member says that it leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+from pathlib import Path
+
+from memfs import errors
+from memfs.cluster.coordinator import Coordinator
+from memfs.cluster.embedded import EmbeddedCoordinator
+from memfs.cluster.remote import RemoteCoordinator
+from memfs.config import NodeConfig
+from memfs.logs import fields
+from memfs.metrics import Metrics
+from memfs.node.block_service import BlockService
+from memfs.node.blocks import BlockStore
+from memfs.node.discards import Discards
+from memfs.node.membership import Membership
+from memfs.node.monitoring import Monitoring
+from memfs.node.namespace import Settings
+from memfs.node.namespace_role import NamespaceRole
+from memfs.node.service import NodeService
+from memfs.node.tasks import Tasks
+from memfs.node.upkeep import Upkeep
+from memfs.paths import Endpoint, parse_url
+from memfs.protocol import frames
+from memfs.protocol import messages as m
+from memfs.transport.descriptors import DescriptorServer
+from memfs.transport.environment import Environment
+from memfs.transport.pool import Pool
+from memfs.transport.server import Server
+from memfs.types import Identity, Member, NodeUsage
+
+log = logging.getLogger(__name__)
+
+LAG_INTERVAL_SECONDS = 0.25
+JOIN_SECONDS = 30.0
+
+
+class Node:
+    """A node process's whole content, or one of several nodes in a test."""
+
+    def __init__(self, config: NodeConfig, environment: Environment) -> None:
+        """Nothing happens before :meth:`start`."""
+        self.config = config
+        self.store = BlockStore(config.memory)
+        self.metrics = Metrics()
+        self._environment = environment
+        self._incarnation = environment.random.getrandbits(63)
+        self._tasks = Tasks()
+        self._identity = Identity(config.superuser)
+        self._descriptors: DescriptorServer | None = None
+        self._monitoring: Monitoring | None = None
+        self._lag = 0.0
+
+    # --- life --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen, join or form the cluster, serve.
+
+        Raises UnavailableError when no cluster can be reached, ConfigError when an address cannot
+        be bound.
+        """
+        config = self.config
+        raise_descriptor_limit()
+        self.pool = Pool(self._environment, self._hello)
+        coordinator = self._coordinator()
+        self.membership = Membership(
+            self._environment,
+            coordinator,
+            self.pool,
+            heartbeat_seconds=config.heartbeat_seconds,
+            member_timeout_seconds=config.member_timeout_seconds,
+            usage=self._usage,
+        )
+        self._assemble(coordinator)
+        member = await self._listen()
+        self.membership.member = member
+        deadline = self._environment.clock.monotonic() + JOIN_SECONDS
+        if await self.membership.enter(member, deadline):
+            self.role.become_primary(self._settings())
+        await self._start_monitoring()
+        self._start_loops()
+        log.info(
+            "serving",
+            extra=fields(node=member.name, address=self.endpoint, member=self.member.number),
+        )
+
+    async def stop(self) -> None:
+        """Leave the cluster and close everything."""
+        await self.membership.leave()
+        if self._monitoring is not None:
+            await self._monitoring.stop()
+        if self._descriptors is not None:
+            self._descriptors.close()
+        self.role.close()
+        await self._tasks.close()
+        await self._server.close()
+        await self._coordinator_used.close()
+        await self.pool.close()
+
+    @property
+    def member(self) -> Member:
+        """This node's record in the view; number 0 while it is no member."""
+        return self.membership.member
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it can be reached."""
+        return Endpoint(self.member.host, self.member.port)
+
+    # --- parts -------------------------------------------------------------------------------
+
+    def _assemble(self, coordinator: Coordinator) -> None:
+        config, call_seconds = self.config, self.config.member_timeout_seconds
+        self._coordinator_used = coordinator
+        discards = Discards(self.store, self.membership, self.pool, call_seconds)
+        self._discards = discards
+        self.role = NamespaceRole(
+            self.membership,
+            self.pool,
+            self._tasks,
+            discard=discards.add,
+            ack_seconds=call_seconds,
+        )
+        self._upkeep = Upkeep(
+            self.role,
+            self.membership,
+            discards,
+            self.pool,
+            session_timeout_seconds=config.session_timeout_seconds,
+            orphan_sweep_seconds=config.orphan_sweep_seconds,
+            call_seconds=call_seconds,
+        )
+        service = NodeService(
+            membership=self.membership,
+            role=self.role,
+            blocks=BlockService(self.store, self.membership, self.pool),
+            upkeep=self._upkeep,
+            coordinator=coordinator if isinstance(coordinator, EmbeddedCoordinator) else None,
+            metrics=self.metrics,
+        )
+        self._server = Server(self._environment, service)
+
+    def _coordinator(self) -> Coordinator:
+        config = self.config
+        if config.coordinator == "embedded":
+            return EmbeddedCoordinator(
+                self._environment, str(Path(config.data_directory) / "coordinator.log")
+            )
+        endpoint = parse_url(config.coordinator).endpoints[0]
+        return RemoteCoordinator(
+            self._environment, endpoint, self._hello("control"), config.member_timeout_seconds
+        )
+
+    def _hello(self, lane: str) -> m.Hello:
+        """How this node introduces itself to others."""
+        member = self.membership.member if hasattr(self, "membership") else None
+        view = self.membership.view if hasattr(self, "membership") else None
+        return m.Hello(
+            frames.VERSION_MIN,
+            frames.VERSION_MAX,
+            view.cluster if view else "",
+            m.Role.NODE,
+            self._incarnation,
+            self._identity,
+            lane,
+            member.number if member else 0,
+            self._incarnation,
+        )
+
+    def _settings(self) -> Settings:
+        config = self.config
+        return Settings(
+            config.superuser,
+            config.supergroup,
+            config.replication,
+            config.block_size,
+            config.group_blocks,
+        )
+
+    async def _listen(self) -> Member:
+        config = self.config
+        try:
+            listener = await self._server.listen(Endpoint(config.host, config.port))
+        except OSError as error:
+            raise errors.ConfigError(
+                f"cannot listen on {config.host}:{config.port}: {error.strerror}"
+            ) from error
+        address = config.advertised(listener.endpoint.port)
+        return Member(
+            0,
+            config.name,
+            self._incarnation,
+            address.host,
+            address.port,
+            self._open_socket(),
+            machine_id(),
+            config.weight,
+            config.domain or address.host,
+            0,
+        )
+
+    def _open_socket(self) -> str:
+        """The unix socket for descriptors; its path, empty when there is none."""
+        if not self.config.socket_directory:
+            return ""
+        path = Path(self.config.socket_directory) / f"{self._incarnation:016x}.fd"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptors = DescriptorServer(str(path), self._descriptors_of)
+        except OSError as error:
+            log.warning("no local descriptors", extra=fields(path=path, reason=error))
+            return ""
+        return str(path)
+
+    def _descriptors_of(self, request: m.GetDescriptors) -> tuple[m.DescriptorsReply, list[int]]:
+        segments, descriptors = self.store.descriptors(request.versions)
+        return m.DescriptorsReply(tuple(segments)), descriptors
+
+    async def _start_monitoring(self) -> None:
+        endpoint = self.config.monitoring()
+        if endpoint is None:
+            return
+        self._monitoring = Monitoring(self.metrics.registry, self._not_ready)
+        try:
+            port = await self._monitoring.start(endpoint)
+        except OSError as error:
+            raise errors.ConfigError(
+                f"cannot serve metrics on {endpoint}: {error.strerror}; set monitoring_port"
+            ) from error
+        log.info("monitoring", extra=fields(url=f"http://{endpoint.host}:{port}/metrics"))
+
+    def _start_loops(self) -> None:
+        upkeep, tasks = self._upkeep, self._tasks
+        tasks.spawn(self.membership.run_heartbeats(), "heartbeats")
+        tasks.spawn(self._discards.run(), "discards")
+        tasks.spawn(upkeep.run_sessions(), "sessions")
+        tasks.spawn(upkeep.run_reclaim(), "reclaim")
+        tasks.spawn(upkeep.run_sweep(), "orphan sweep")
+        tasks.spawn(self._watch_loop(), "loop lag")
+
+    # --- what it says of itself ---------------------------------------------------------------
+
+    def _usage(self) -> NodeUsage:
+        namespace = self.role.namespace
+        return NodeUsage(
+            self.member.number,
+            self.store.used,
+            self.store.limit,
+            self.store.count,
+            namespace.applied if namespace else 0,
+            namespace.digest if namespace else 0,
+        )
+
+    def _not_ready(self) -> str:
+        if not self.member.number:
+            return "not a member of the cluster"
+        return ""
+
+    async def _watch_loop(self) -> None:
+        """Measure how late the event loop is: a blocked loop delays everybody."""
+        clock = self._environment.clock
+        while True:
+            before = clock.monotonic()
+            await asyncio.sleep(LAG_INTERVAL_SECONDS)
+            self._lag = max(0.0, clock.monotonic() - before - LAG_INTERVAL_SECONDS)
+            self.metrics.loop_lag(self._lag)
+
+
+def machine_id() -> str:
+    """Identifies this host while it is up: clients with the same id try the unix socket."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def raise_descriptor_limit() -> None:
+    """Each group in memory is a descriptor: use what the system allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,284 @@
+"""The node's front desk: every request of the protocol to the part that answers it.
+
+Owns the handshake, the dispatch table and the timing of requests. Answers are given inline
+wherever nothing has to be waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+from memfs import errors, limits
+from memfs.cluster import view as rules
+from memfs.cluster.coordinator import Coordinator
+from memfs.metrics import Metrics
+from memfs.node.block_service import BlockService
+from memfs.node.membership import Membership
+from memfs.node.namespace_role import NamespaceRole
+from memfs.node.upkeep import Upkeep
+from memfs.protocol import frames
+from memfs.protocol import messages as m
+from memfs.transport.connection import Connection
+from memfs.transport.server import Call, Reply, Sink
+
+Handler = Callable[[Call], Any]
+
+
+class NodeService:
+    """A :class:`memfs.transport.server.Service` over the parts of a node."""
+
+    def __init__(
+        self,
+        *,
+        membership: Membership,
+        role: NamespaceRole,
+        blocks: BlockService,
+        upkeep: Upkeep,
+        coordinator: Coordinator | None,
+        metrics: Metrics,
+    ) -> None:
+        """``coordinator`` is the embedded one if this node hosts it."""
+        self._membership = membership
+        self._role = role
+        self._blocks = blocks
+        self._upkeep = upkeep
+        self._coordinator = coordinator
+        self._metrics = metrics
+        self._handlers = self._table()
+
+    # --- memfs.transport.server.Service ------------------------------------------------------
+
+    def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
+        """Admit a connection. Raises ProtocolError, StaleEpochError, NotPermittedError."""
+        view = self._membership.view
+        if view is not None and hello.cluster not in ("", view.cluster):
+            raise errors.NotPermittedError(
+                f"this node belongs to cluster {view.cluster}, not to {hello.cluster}"
+            )
+        if view is not None and hello.role == m.Role.NODE and 0 < hello.member < view.next_number:
+            member = rules.member(view, hello.member)
+            if member is None or member.incarnation != hello.incarnation:
+                raise errors.StaleEpochError(f"member {hello.member} left the cluster")
+        member = self._membership.member
+        return m.Welcome(
+            frames.VERSION_MAX,
+            view.cluster if view else "",
+            member.name,
+            member.incarnation,
+            member.number,
+            view,
+            member.machine,
+        )
+
+    def sink(self, call: Call) -> Sink | None:
+        """Where the payload of a write goes; others are received into fresh memory."""
+        if isinstance(call.request, m.WriteBlock | m.WriteBlocks):
+            return self._blocks.sink(call)
+        if call.spec.peer:
+            return None
+        raise errors.InvalidArgumentError(f"{call.spec.request.__name__} takes no payload")
+
+    def handle(self, call: Call) -> Reply | Awaitable[Reply]:
+        """Answer one request, inline if possible."""
+        started = perf_counter()
+        kind = call.spec.request.__name__
+        try:
+            handler = self._handlers.get(call.spec.request)
+            if handler is None:
+                raise errors.UnsupportedError(f"this node does not offer {kind}")
+            result = handler(call)
+        except errors.MemfsError as error:
+            self._metrics.observe(kind, type(error).__name__, perf_counter() - started)
+            raise
+        if type(result) is Reply:
+            self._metrics.observe(kind, "ok", perf_counter() - started)
+            return result
+        if not inspect.isawaitable(result):
+            self._metrics.observe(kind, "ok", perf_counter() - started)
+            return Reply(result)
+        return self._finish(kind, started, result)
+
+    def connection_closed(self, connection: Connection) -> None:
+        """Nothing to do: sessions outlive connections."""
+
+    async def _finish(self, kind: str, started: float, pending: Awaitable[Any]) -> Reply:
+        outcome = "ok"
+        try:
+            result = await pending
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except errors.MemfsError as error:
+            outcome = type(error).__name__
+            raise
+        finally:
+            self._metrics.observe(kind, outcome, perf_counter() - started)
+        return result if type(result) is Reply else Reply(result)
+
+    # --- the table ---------------------------------------------------------------------------
+
+    def _table(self) -> dict[type, Handler]:
+        table: dict[type, Handler] = {
+            m.Ping: self._ping,
+            m.Goodbye: self._upkeep.goodbye,
+            m.GetView: self._get_view,
+            m.GetStatus: self._get_status,
+            m.Join: lambda call: self._role.join(call.request.member),
+            m.Leave: lambda call: self._role.leave(call.request.member),
+            m.Heartbeat: self._role.heartbeat,
+            m.NewView: self._role.new_view,
+            m.Replicate: self._role.replicate,
+            m.InstallSnapshot: self._role.install,
+            m.ReadFiles: self._read_files,
+            m.StatFileSystem: self._stat_file_system,
+            m.WriteBlock: self._blocks.write,
+            m.WriteBlocks: self._blocks.write,
+            m.ReadBlock: self._blocks.read,
+            m.ReadBlocks: self._blocks.read_many,
+            m.DiscardBlocks: self._blocks.discard,
+            m.ListBlocks: self._privileged(self._blocks.list),
+            m.VerifyBlocks: self._privileged(self._blocks.verify),
+            m.ReportCorrupt: self._upkeep.report_corrupt,
+        }
+        for spec in m.BY_OPCODE.values():
+            if spec.command and not spec.peer:
+                table[spec.request] = self._command
+            elif 64 <= spec.opcode < 128:
+                table.setdefault(spec.request, self._query)
+        if self._coordinator is not None:
+            table |= _coordinator_table(self._coordinator)
+        return table
+
+    def _command(self, call: Call) -> Any:
+        peer = call.connection.peer
+        self._upkeep.heard(peer.client)
+        return self._role.primary.submit(
+            call.request, call.spec.opcode, peer.client, call.header.request_id, peer.identity
+        )
+
+    def _query(self, call: Call) -> Any:
+        return self._role.primary.query(call.connection.peer.identity, call.request)
+
+    def _privileged(self, handler: Handler) -> Handler:
+        """Only for other nodes and the superuser."""
+
+        def guarded(call: Call) -> Any:
+            peer = call.connection.peer
+            namespace = self._role.namespace
+            superuser = namespace is not None and peer.identity.user == namespace.settings.superuser
+            if peer.role != m.Role.NODE and not superuser:
+                raise errors.NotPermittedError(
+                    f"{call.spec.request.__name__} is for the superuser only"
+                )
+            return handler(call)
+
+        return guarded
+
+    def _ping(self, call: Call) -> m.Empty:
+        self._upkeep.heard(call.connection.peer.client)
+        return m.Empty()
+
+    def _get_view(self, call: Call) -> m.ViewReply:
+        if self._membership.view is None:
+            raise errors.UnavailableError("this node has not joined a cluster yet")
+        return m.ViewReply(self._membership.view)
+
+    # --- reads that need more than the namespace ---------------------------------------------
+
+    def _read_files(self, call: Call) -> Any:
+        found = self._query(call)
+        if inspect.isawaitable(found):
+            return self._read_files_later(call, found)
+        return self._with_data(call, found)
+
+    async def _read_files_later(self, call: Call, pending: Awaitable[m.ReadFilesReply]) -> Reply:
+        return self._with_data(call, await pending)
+
+    def _with_data(self, call: Call, reply: m.ReadFilesReply) -> Reply:
+        files: list[m.FileReply] = []
+        payload: list[memoryview] = []
+        room = limits.BATCH_PAYLOAD_BYTES
+        for file in reply.files:
+            answer, data = self._blocks.inline(file, min(room, call.request.inline))
+            files.append(answer)
+            if data is not None:
+                payload.append(data)
+                room -= len(data)
+        return Reply(m.ReadFilesReply(tuple(files)), payload)
+
+    def _stat_file_system(self, call: Call) -> Any:
+        counts: m.FileSystemReply = self._role.primary.namespace.query(
+            call.connection.peer.identity, call.request
+        )
+        capacity = used = 0
+        for member in self._live_members():
+            usage = self._membership.life(member).usage
+            capacity, used = capacity + usage.limit, used + usage.used
+        return counts._replace(capacity=capacity, used=used)
+
+    def _live_members(self) -> list[int]:
+        view = self._membership.view
+        numbers = [member.number for member in view.members] if view else []
+        return [number for number in numbers if self._membership.is_alive(number)]
+
+    def _get_status(self, call: Call) -> m.StatusReply:
+        primary, view = self._role.primary, self._membership.view
+        assert view is not None
+        namespace, now = primary.namespace, self._membership.environment.clock.monotonic()
+        nodes = []
+        for member in view.members:
+            number = member.number
+            life = self._membership.life(number)
+            silent = min(now - life.at, 1e9)
+            nodes.append(
+                m.NodeStatus(
+                    member,
+                    life.usage,
+                    self._membership.is_alive(number),
+                    number in view.in_sync,
+                    int(silent * 1000),
+                )
+            )
+        counts = namespace.statistics()
+        return m.StatusReply(
+            view,
+            namespace.applied,
+            primary.committed,
+            tuple(nodes),
+            counts.files,
+            counts.directories,
+            counts.bytes,
+            len(namespace.sessions),
+            namespace.reclaiming,
+        )
+
+
+def _coordinator_table(coordinator: Coordinator) -> dict[type, Handler]:
+    """The embedded coordinator's part of the table."""
+
+    async def read_view(call: Call) -> m.CoordinatorViewReply:
+        return m.CoordinatorViewReply(*await coordinator.read_view())
+
+    async def swap_view(call: Call) -> m.CoordinatorSwapReply:
+        stored = await coordinator.swap_view(call.request.expected, call.request.view)
+        if stored is None:
+            return m.CoordinatorSwapReply(False, *await coordinator.read_view())
+        return m.CoordinatorSwapReply(True, *stored)
+
+    async def register(call: Call) -> m.RegisterReply:
+        await coordinator.register(call.request.member, call.request.ttl_ms / 1000)
+        return m.RegisterReply(call.request.ttl_ms)
+
+    async def members(call: Call) -> m.CoordinatorMembersReply:
+        return m.CoordinatorMembersReply(await coordinator.members())
+
+    return {
+        m.CoordinatorReadView: read_view,
+        m.CoordinatorSwapView: swap_view,
+        m.CoordinatorRegister: register,
+        m.CoordinatorMembers: members,
+    }
