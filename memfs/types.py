@@ -115,7 +115,8 @@ class Member(NamedTuple):
     """Address that clients and other nodes connect to."""
     port: int
     socket: str = ""
-    """Path of the unix socket for clients on the same host; empty: none."""
+    """Path of the unix socket for clients on the same host (``PATH.fd`` passes descriptors);
+    empty: none."""
     machine: str = ""
     """Identifies the host (boot id): a client with the same one tries ``socket``."""
     weight: int = 100

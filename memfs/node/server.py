@@ -200,23 +200,27 @@ class Node:
             self._incarnation,
             address.host,
             address.port,
-            self._open_socket(),
+            await self._open_socket(),
             machine_id(),
             config.weight,
             config.domain or address.host,
             0,
         )
 
-    def _open_socket(self) -> str:
-        """The unix socket for descriptors; its path, empty when there is none."""
+    async def _open_socket(self) -> str:
+        """Listen for this host's clients; the socket's path, empty when there is none.
+
+        Beside the socket of the protocol lies ``PATH.fd``, which passes descriptors of blocks.
+        """
         if not self.config.socket_directory:
             return ""
-        path = Path(self.config.socket_directory) / f"{self._incarnation:016x}.fd"
+        path = Path(self.config.socket_directory) / f"{self._incarnation:016x}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptors = DescriptorServer(str(path), self._descriptors_of)
+            await self._server.listen_unix(str(path))
+            self._descriptors = DescriptorServer(f"{path}.fd", self._descriptors_of)
         except OSError as error:
-            log.warning("no local descriptors", extra=fields(path=path, reason=error))
+            log.warning("no unix socket", extra=fields(path=path, reason=error))
             return ""
         return str(path)
 
