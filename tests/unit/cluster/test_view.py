@@ -1,0 +1,90 @@
+"""The view's rules: every successor is legal, every illegal one is caught."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memfs.cluster import view as rules
+from memfs.types import Member, View
+
+
+def node(name: str, incarnation: int = 1) -> Member:
+    return Member(0, name, incarnation, "127.0.0.1", 10500)
+
+
+def three() -> View:
+    view = rules.form("c", node("a"))
+    for name in ("b", "c"):
+        view = rules.join(view, node(name))
+        view = rules.expand(view, view.members[-1].number)
+    return view
+
+
+def test_forming_makes_the_founder_primary_and_in_sync() -> None:
+    view = rules.form("c", node("a"))
+    assert (view.epoch, view.primary, view.in_sync, view.next_number) == (1, 1, (1,), 2)
+
+
+def test_a_joining_member_is_not_in_sync_until_it_caught_up() -> None:
+    view = rules.join(rules.form("c", node("a")), node("b"))
+    assert [m.name for m in view.members] == ["a", "b"]
+    assert view.in_sync == (1,)
+    assert rules.expand(view, 2).in_sync == (1, 2)
+
+
+def test_a_restarted_node_gets_a_new_number_and_loses_its_old_place() -> None:
+    view = rules.join(three(), node("b", incarnation=2))
+    assert [(m.name, m.number) for m in view.members] == [("a", 1), ("c", 3), ("b", 4)]
+    assert view.in_sync == (1, 3)
+
+
+def test_the_restarted_primary_does_not_evict_its_own_record() -> None:
+    view = rules.join(three(), node("a", incarnation=2))
+    assert view.primary == 1
+    assert rules.member(view, 1) is not None
+
+
+def test_shrinking_and_leaving() -> None:
+    view = rules.shrink(three(), 2)
+    assert view.in_sync == (1, 3)
+    assert [m.number for m in rules.leave(view, 3).members] == [1, 2]
+    assert rules.leave(view, 3).in_sync == (1,)
+
+
+@pytest.mark.parametrize("change", ["shrink", "leave"])
+def test_the_primary_cannot_be_taken_out(change: str) -> None:
+    with pytest.raises(AssertionError, match="primary"):
+        getattr(rules, change)(three(), 1)
+
+
+def test_reforming_continues_numbers_and_epochs() -> None:
+    old = three()
+    view = rules.reform(old, node("a", incarnation=9))
+    assert view.epoch == view.primary_since == old.epoch + 1
+    assert view.primary == old.next_number
+    assert view.cluster == old.cluster
+
+
+def test_random_histories_keep_every_rule() -> None:
+    dice = random.Random(1)
+    view = rules.form("c", node("n0"))
+    numbers = {1}
+    for step in range(500):
+        epoch = view.epoch
+        others = [m.number for m in view.members if m.number != view.primary]
+        idle = [n for n in others if n not in view.in_sync]
+        what = dice.random()
+        if what < 0.4 or not others:
+            view = rules.join(view, node(f"n{dice.randrange(1, 6)}", step))
+            assert view.members[-1].number not in numbers
+            numbers.add(view.members[-1].number)
+        elif what < 0.6 and idle:
+            view = rules.expand(view, dice.choice(idle))
+        elif what < 0.8:
+            view = rules.shrink(view, dice.choice(others))
+        else:
+            view = rules.leave(view, dice.choice(others))
+        assert view.epoch == epoch + 1
+        rules.check(view)
