@@ -9,25 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
+from memfs.metrics import CONTENT_TYPE, Metrics
+from memfs.node.blocks import BlockStore
+from memfs.node.namespace import Namespace
+from memfs.node.namespace_role import NamespaceRole
+from memfs.node.upkeep import Upkeep
 from memfs.paths import Endpoint
+from memfs.transport.server import Server
 
 
 class Monitoring:
     """A small HTTP server beside the node."""
 
-    def __init__(self, registry: CollectorRegistry, not_ready: Callable[[], str]) -> None:
+    def __init__(self, metrics: Metrics, not_ready: Callable[[], str]) -> None:
         """``not_ready`` returns why the node is not ready, or an empty string."""
-        self._registry = registry
+        self._metrics = metrics
         self._not_ready = not_ready
         self._runner: web.AppRunner | None = None
 
     async def start(self, endpoint: Endpoint) -> int:
         """Listen; returns the port. Raises OSError when it is taken."""
         application = web.Application()
-        application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/metrics", self._expose)
         application.router.add_get("/healthz", self._health)
         application.router.add_get("/readyz", self._ready)
         self._runner = web.AppRunner(application, access_log=None)
@@ -42,9 +46,8 @@ class Monitoring:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+    async def _expose(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.expose(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _health(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -52,3 +55,38 @@ class Monitoring:
     async def _ready(self, request: web.Request) -> web.Response:
         reason = self._not_ready()
         return web.Response(text=(reason or "ready") + "\n", status=503 if reason else 200)
+
+
+def bind_metrics(
+    metrics: Metrics,
+    *,
+    store: BlockStore,
+    server: Server,
+    role: NamespaceRole,
+    upkeep: Upkeep,
+) -> None:
+    """Say where each gauge and counter of ``docs/metrics.md`` is read at scrape time."""
+    membership = role.membership
+
+    def namespace(read: Callable[[Namespace], float]) -> Callable[[], float]:
+        return lambda: read(role.namespace) if role.namespace is not None else 0
+
+    metrics.bind(
+        received_bytes=lambda: server.statistics().received,
+        sent_bytes=lambda: server.statistics().sent,
+        connections=lambda: server.statistics().connections,
+        blocks=lambda: store.count,
+        memory_used_bytes=lambda: store.used,
+        memory_limit_bytes=lambda: store.limit,
+        corrupt_blocks=lambda: upkeep.corrupt,
+        orphan_blocks=lambda: upkeep.orphans,
+        epoch=lambda: membership.epoch,
+        members=lambda: len(membership.view.members) if membership.view else 0,
+        in_sync=lambda: membership.number in membership.view.in_sync if membership.view else 0,
+        primary=lambda: membership.is_primary,
+        log_applied_index=namespace(lambda state: state.applied),
+        log_committed_index=lambda: role.committed,
+        files=namespace(lambda state: state.statistics().files),
+        directories=namespace(lambda state: state.statistics().directories),
+        sessions=namespace(lambda state: len(state.sessions)),
+    )

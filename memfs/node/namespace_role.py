@@ -44,7 +44,7 @@ class NamespaceRole:
         ack_seconds: float,
     ) -> None:
         """``discard`` is told the blocks that no file references any more."""
-        self._membership = membership
+        self.membership = membership
         self._pool = pool
         self._tasks = tasks
         self._discard = discard
@@ -58,7 +58,7 @@ class NamespaceRole:
     def primary(self) -> Primary:
         """The log of this node. Raises NotPrimaryError on any other node."""
         if self._primary is None:
-            view = self._membership.view
+            view = self.membership.view
             where = rules.member(view, view.primary) if view else None
             at = f"{where.name} ({where.host}:{where.port})" if where else "not known yet"
             raise errors.NotPrimaryError(f"this node is not the primary; the primary is {at}")
@@ -69,14 +69,19 @@ class NamespaceRole:
         """The state this node holds, as primary or as backup."""
         return self._primary.namespace if self._primary else self._backup.namespace
 
+    @property
+    def committed(self) -> int:
+        """Log index up to which this node knows commands to be acknowledged."""
+        return self._primary.committed if self._primary else self._backup.committed
+
     def become_primary(self, settings: Settings) -> None:
         """Begin an empty namespace: this node formed the cluster."""
-        environment = self._membership.environment
+        environment = self.membership.environment
         self._primary = Primary(
             Namespace(settings, environment.clock.wall_ns()),
             environment,
             self._pool,
-            epoch=lambda: self._membership.epoch,
+            epoch=lambda: self.membership.epoch,
             discard=self._discard,
             lost=self._lost,
             ack_seconds=self._ack_seconds,
@@ -92,7 +97,7 @@ class NamespaceRole:
     async def join(self, member: Member) -> m.ViewReply:
         """Take a node in as a member; it becomes a backup in the background."""
         primary = self.primary
-        view = await self._membership.change(lambda view: rules.join(view, member))
+        view = await self.membership.change(lambda view: rules.join(view, member))
         for number in set(primary.links) - {known.number for known in view.members}:
             primary.remove_backup(number)
         joined = view.members[-1]
@@ -103,7 +108,7 @@ class NamespaceRole:
     async def leave(self, number: int) -> m.Empty:
         """Let a member go."""
         primary = self.primary
-        await self._membership.change(
+        await self.membership.change(
             lambda view: rules.leave(view, number) if rules.member(view, number) else view
         )
         primary.remove_backup(number)
@@ -113,18 +118,18 @@ class NamespaceRole:
 
     def heartbeat(self, call: Call) -> m.ViewReply:
         """Note a member's sign of life; a member without a role may become a backup."""
-        self._membership.heard(call.request.usage)
-        view = self._membership.view
+        self.membership.heard(call.request.usage)
+        view = self.membership.view
         if self._primary is None or view is None:
             raise errors.NotPrimaryError("heartbeats go to the primary")
         self._consider(call.request.usage.member)
         return m.ViewReply(view)
 
     def _consider(self, number: int) -> None:
-        view = self._membership.view
+        view = self.membership.view
         assert view is not None
         wanted = len(view.in_sync) + len(self._taking_in) < NAMESPACE_COPIES
-        now = self._membership.environment.clock.monotonic()
+        now = self.membership.environment.clock.monotonic()
         if (
             wanted
             and number not in view.in_sync
@@ -138,8 +143,8 @@ class NamespaceRole:
 
     async def _take_in(self, number: int) -> None:
         try:
-            await self.primary.add_backup(self._membership.find(number))
-            await self._membership.change(lambda view: rules.expand(view, number))
+            await self.primary.add_backup(self.membership.find(number))
+            await self.membership.change(lambda view: rules.expand(view, number))
             self._announce()
         except errors.MemfsError as error:
             # MaximalInSync: an unanswered expansion keeps requiring the member's acks.
@@ -154,7 +159,7 @@ class NamespaceRole:
 
     async def _drop(self, number: int) -> None:
         try:
-            await self._membership.change(
+            await self.membership.change(
                 lambda view: rules.shrink(view, number) if number in view.in_sync else view
             )
         except errors.MemfsError as error:
@@ -168,10 +173,10 @@ class NamespaceRole:
 
     def _announce(self) -> None:
         """Tell every member the newest view; who misses it learns from its next heartbeat."""
-        view = self._membership.view
+        view = self.membership.view
         assert view is not None
         for member in view.members:
-            if member.number != self._membership.number:
+            if member.number != self.membership.number:
                 self._tasks.spawn(self._tell(member, m.NewView(view)), f"view to {member.number}")
 
     async def _tell(self, member: Member, news: m.NewView) -> None:
@@ -190,7 +195,7 @@ class NamespaceRole:
 
     def new_view(self, call: Call) -> m.Empty:
         """Adopt what the primary announces."""
-        self._membership.adopt(call.request.view)
+        self.membership.adopt(call.request.view)
         return m.Empty()
 
     def install(self, call: Call) -> m.ReplicateReply:
@@ -209,7 +214,7 @@ class NamespaceRole:
         A lower epoch of the same primary is no danger: its log has one order, and frames that
         were under way when it published a view must not count as lost.
         """
-        view = self._membership.view
+        view = self.membership.view
         if view is None or call.header.epoch < view.primary_since:
             raise errors.StaleEpochError(
                 f"epoch {call.header.epoch} is over, {view.epoch if view else 0} is known here"

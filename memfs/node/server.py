@@ -22,7 +22,7 @@ from memfs.node.block_service import BlockService
 from memfs.node.blocks import BlockStore
 from memfs.node.discards import Discards
 from memfs.node.membership import Membership
-from memfs.node.monitoring import Monitoring
+from memfs.node.monitoring import Monitoring, bind_metrics
 from memfs.node.namespace import Settings
 from memfs.node.namespace_role import NamespaceRole
 from memfs.node.service import NodeService
@@ -57,7 +57,6 @@ class Node:
         self._identity = Identity(config.superuser)
         self._descriptors: DescriptorServer | None = None
         self._monitoring: Monitoring | None = None
-        self._lag = 0.0
 
     # --- life --------------------------------------------------------------------------------
 
@@ -148,6 +147,10 @@ class Node:
         )
         self._server = Server(self._environment, service)
 
+        bind_metrics(
+            self.metrics, store=self.store, server=self._server, role=self.role, upkeep=self._upkeep
+        )
+
     def _coordinator(self) -> Coordinator:
         config = self.config
         if config.coordinator == "embedded":
@@ -232,7 +235,7 @@ class Node:
         endpoint = self.config.monitoring()
         if endpoint is None:
             return
-        self._monitoring = Monitoring(self.metrics.registry, self._not_ready)
+        self._monitoring = Monitoring(self.metrics, self._not_ready)
         try:
             port = await self._monitoring.start(endpoint)
         except OSError as error:
@@ -274,8 +277,8 @@ class Node:
         while True:
             before = clock.monotonic()
             await asyncio.sleep(LAG_INTERVAL_SECONDS)
-            self._lag = max(0.0, clock.monotonic() - before - LAG_INTERVAL_SECONDS)
-            self.metrics.loop_lag(self._lag)
+            late = clock.monotonic() - before - LAG_INTERVAL_SECONDS
+            self.metrics.loop_lag.observe(max(0.0, late))
 
 
 def machine_id() -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from time import perf_counter
 from typing import Any
 
 from memfs import errors, limits
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
-from memfs.metrics import Metrics
+from memfs.metrics import Metrics, Operation
 from memfs.node.block_service import BlockService
 from memfs.node.membership import Membership
 from memfs.node.namespace_role import NamespaceRole
@@ -47,8 +46,11 @@ class NodeService:
         self._blocks = blocks
         self._upkeep = upkeep
         self._coordinator = coordinator
-        self._metrics = metrics
-        self._handlers = self._table()
+        self._now = membership.environment.clock.monotonic
+        self._handlers: dict[type, tuple[Handler, Operation]] = {
+            request: (handler, metrics.operation(request.__name__))
+            for request, handler in self._table().items()
+        }
 
     # --- memfs.transport.server.Service ------------------------------------------------------
 
@@ -84,39 +86,36 @@ class NodeService:
 
     def handle(self, call: Call) -> Reply | Awaitable[Reply]:
         """Answer one request, inline if possible."""
-        started = perf_counter()
-        kind = call.spec.request.__name__
+        started = self._now()
+        found = self._handlers.get(call.spec.request)
+        if found is None:
+            raise errors.UnsupportedError(f"this node offers no {call.spec.request.__name__}")
+        handler, operation = found
         try:
-            handler = self._handlers.get(call.spec.request)
-            if handler is None:
-                raise errors.UnsupportedError(f"this node does not offer {kind}")
             result = handler(call)
         except errors.MemfsError as error:
-            self._metrics.observe(kind, type(error).__name__, perf_counter() - started)
+            operation.failed(self._now() - started, type(error).__name__)
             raise
-        if type(result) is Reply:
-            self._metrics.observe(kind, "ok", perf_counter() - started)
-            return result
-        if not inspect.isawaitable(result):
-            self._metrics.observe(kind, "ok", perf_counter() - started)
-            return Reply(result)
-        return self._finish(kind, started, result)
+        if inspect.isawaitable(result):
+            return self._finish(operation, started, result)
+        operation.succeeded(self._now() - started)
+        return result if type(result) is Reply else Reply(result)
 
     def connection_closed(self, connection: Connection) -> None:
         """Nothing to do: sessions outlive connections."""
 
-    async def _finish(self, kind: str, started: float, pending: Awaitable[Any]) -> Reply:
-        outcome = "ok"
+    async def _finish(
+        self, operation: Operation, started: float, pending: Awaitable[Any]
+    ) -> Reply:
         try:
             result = await pending
         except asyncio.CancelledError:
-            outcome = "cancelled"
+            operation.failed(self._now() - started, "cancelled")
             raise
         except errors.MemfsError as error:
-            outcome = type(error).__name__
+            operation.failed(self._now() - started, type(error).__name__)
             raise
-        finally:
-            self._metrics.observe(kind, outcome, perf_counter() - started)
+        operation.succeeded(self._now() - started)
         return result if type(result) is Reply else Reply(result)
 
     # --- the table ---------------------------------------------------------------------------

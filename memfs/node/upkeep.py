@@ -50,6 +50,10 @@ class Upkeep:
         self._sweep_seconds = orphan_sweep_seconds
         self._call_seconds = call_seconds
         self._last_heard: dict[int, float] = {}
+        self.orphans = 0
+        """Orphans swept so far."""
+        self.corrupt = 0
+        """Corrupt copies confirmed so far."""
 
     # --- sessions ----------------------------------------------------------------------------
 
@@ -106,6 +110,7 @@ class Upkeep:
                 except errors.MemfsError as error:
                     log.info("sweep", extra=fields(member=member.number, reason=error))
                     continue
+                self.orphans += found
                 if found:
                     log.info("orphans", extra=fields(member=member.number, blocks=found))
 
@@ -133,6 +138,7 @@ class Upkeep:
         version, number = call.request.block, call.request.member
         reply = await self._call(number, m.VerifyBlocks((version,)))
         if reply.codes != (0,):
+            self.corrupt += reply.codes == (errors.CorruptBlockError.code,)
             ref = primary.namespace.block(version)
             rest = tuple(n for n in ref.replicas if n != number) if ref else ()
             log.error("corrupt copy", extra=fields(member=number, block=version, others=len(rest)))
