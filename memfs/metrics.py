@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import accumulate
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -21,6 +21,9 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OK = "ok"
 
 BOUNDS = (
     *(base * scale for scale in (1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0) for base in (1.0, 2.5, 5.0)),
@@ -100,14 +103,30 @@ class Histogram:
         return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
 
 
-class _Operation(Histogram):
+class Operation:
     """What is counted of one kind of request."""
 
-    __slots__ = ("results",)
+    __slots__ = ("failures", "histogram")
 
     def __init__(self) -> None:
-        super().__init__()
-        self.results: dict[str, int] = {}
+        self.histogram = Histogram()
+        self.failures: dict[str, int] = {}
+
+    def succeeded(self, seconds: float) -> None:
+        """Count one that was answered after ``seconds``."""
+        histogram = self.histogram
+        histogram.counts[bisect_left(BOUNDS, seconds)] += 1
+        histogram.total += seconds
+
+    def failed(self, seconds: float, result: str) -> None:
+        """Count one that failed; ``result`` is the error's class or ``cancelled``."""
+        self.histogram.observe(seconds)
+        self.failures[result] = self.failures.get(result, 0) + 1
+
+    def results(self) -> Iterator[tuple[str, int]]:
+        """Counts by result."""
+        yield OK, sum(self.histogram.counts) - sum(self.failures.values())
+        yield from self.failures.items()
 
 
 class Metrics:
@@ -116,30 +135,19 @@ class Metrics:
     def __init__(self, *, process: bool = True) -> None:
         """Args: ``process``, add the ``process_*`` metrics of this process."""
         self.registry = CollectorRegistry(auto_describe=False)
-        self._lag = Histogram()
-        self._operations: dict[str, _Operation] = {}
+        self.loop_lag = Histogram()
+        self._operations: dict[str, Operation] = {}
         self._readers: dict[str, Callable[[], float]] = {}
         self.registry.register(_NodeCollector(self))
         if process:
             ProcessCollector(registry=self.registry)
 
-    def observe(self, kind: str, result: str, seconds: float) -> None:
-        """Count one request of ``kind`` that took ``seconds``.
-
-        ``result`` is ``ok``, ``cancelled`` or the class of the error. Both must come from a
-        finite set: each pair is a time series for ever.
-        """
-        operation = self._operations.get(kind)
-        if operation is None:
-            operation = self._operations[kind] = _Operation()
-        operation.counts[bisect_left(BOUNDS, seconds)] += 1
-        operation.total += seconds
-        results = operation.results
-        results[result] = results.get(result, 0) + 1
-
-    def loop_lag(self, seconds: float) -> None:
-        """Count how late the event loop ran a timer."""
-        self._lag.observe(seconds)
+    def operation(self, kind: str) -> Operation:
+        """The counts of a kind of request; callers on the hot path keep the result."""
+        found = self._operations.get(kind)
+        if found is None:
+            found = self._operations[kind] = Operation()
+        return found
 
     def bind(self, **readers: Callable[[], float]) -> None:
         """Say how to read metrics at scrape time: ``bind(memory_used_bytes=lambda: store.used)``.
@@ -153,6 +161,10 @@ class Metrics:
             assert name in _BY_NAME and not _BY_NAME[name].labels, f"{name} is not in the catalogue"
             self._readers[name] = read
 
+    def expose(self) -> bytes:
+        """The text that ``/metrics`` serves, of type :data:`CONTENT_TYPE`."""
+        return generate_latest(self.registry)
+
     def families(self) -> Iterator[Metric]:
         """Everything counted, read now, in the order of the catalogue."""
         for family in CATALOGUE:
@@ -162,7 +174,7 @@ class Metrics:
                 yield self._operation_seconds(family)
             elif family.kind == "histogram":
                 metric = HistogramMetricFamily(family.name, family.help)
-                metric.add_metric((), self._lag.buckets(), self._lag.total)
+                metric.add_metric((), self.loop_lag.buckets(), self.loop_lag.total)
                 yield metric
             elif family.name in self._readers:
                 yield _single(family, float(self._readers[family.name]()))
@@ -170,14 +182,15 @@ class Metrics:
     def _operations_total(self, family: Family) -> Metric:
         metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
         for kind, operation in self._operations.items():
-            for result, count in operation.results.items():
+            for result, count in operation.results():
                 metric.add_metric((kind, result), count)
         return metric
 
     def _operation_seconds(self, family: Family) -> Metric:
         metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
         for kind, operation in self._operations.items():
-            metric.add_metric((kind,), operation.buckets(), operation.total)
+            histogram = operation.histogram
+            metric.add_metric((kind,), histogram.buckets(), histogram.total)
         return metric
 
 
