@@ -1,0 +1,290 @@
+"""One simulated connection: two pipes, and at each end a transport as asyncio defines it.
+
+Owns the order, the cutting and the window of a byte stream; where it goes and how well the way
+works is the fabric's (``memfs.testing.network``). Invariant: each byte arrives once and in order,
+or the connection is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from memfs.checksum import crc32c
+from memfs.paths import Endpoint
+from memfs.types import Buffer
+
+if TYPE_CHECKING:
+    from memfs.testing.network import Fabric, HostNetwork
+
+
+class Pipe:
+    """One direction of a connection: bytes on their way, in order."""
+
+    def __init__(self, fabric: Fabric, source: Stream, target: Stream) -> None:
+        """From ``source`` to ``target``."""
+        self.source = source
+        self.target = target
+        self._fabric = fabric
+        self._arrival = 0.0
+        self._held: list[bytes | None] = []
+
+    def send(self, data: bytes | None) -> None:
+        """Let bytes leave, cut into pieces; None is the end of the stream."""
+        loop = asyncio.get_running_loop()
+        pieces: list[bytes | None] = [None] if data is None else [*self._cut(data)]
+        for piece in pieces:
+            travel = len(piece or b"") / self._fabric.conditions.bytes_per_second
+            earliest = loop.time() + self._fabric.delay()
+            self._arrival = max(self._arrival, earliest) + travel
+            loop.call_at(self._arrival, self._arrive, piece, context=self.target.context)
+
+    def release(self) -> None:
+        """Deliver what a blocked link held back."""
+        held, self._held = self._held, []
+        loop = asyncio.get_running_loop()
+        for piece in held:
+            loop.call_soon(self._arrive, piece, context=self.target.context)
+
+    def _cut(self, data: bytes) -> list[bytes]:
+        """Usually one piece; else cut once near the front (inside a header) or anywhere."""
+        chooser = self._fabric.random
+        chance = self._fabric.conditions.split_chance
+        cuts = {len(data)}
+        while len(data) > 1 and len(cuts) < 6 and chooser.random() < chance:
+            cuts.add(chooser.randint(1, min(len(data) - 1, chooser.choice((8, 64, len(data))))))
+        ends = sorted(cuts)
+        return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def _arrive(self, piece: bytes | None) -> None:
+        names = self.source.host.name, self.target.host.name
+        if self._held or self._fabric.is_blocked(*names):
+            self._held.append(piece)
+        elif self._fabric.random.random() < self._fabric.conditions.reset_chance:
+            self.source.break_off()
+        else:
+            size, crc = (len(piece), crc32c(piece)) if piece is not None else (0, 0)
+            self._fabric.note("data" if piece is not None else "end", *names, size, crc)
+            self.target.receive(piece)
+
+
+class Stream(asyncio.Transport):
+    """One end of a connection, as asyncio shows it to a ``BufferedProtocol``.
+
+    Written buffers are referenced, not copied, until they leave (as uvloop does): whoever changes
+    one too early sends garbage here too.
+    """
+
+    outgoing: Pipe
+
+    def __init__(self, host: HostNetwork, local: Endpoint, remote: Endpoint) -> None:
+        """Made by :meth:`HostNetwork.connect`."""
+        super().__init__({"peername": tuple(remote), "sockname": tuple(local)})
+        self.host = host
+        self.context = host.process.context.copy()
+        self.local = local
+        self.remote = remote
+        self._protocol: asyncio.BufferedProtocol | None = None
+        self._waiting: deque[memoryview] = deque()
+        self._waiting_bytes = 0
+        self._flying_bytes = 0
+        self._inbox: deque[bytes | None] = deque()
+        self._pump_scheduled = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._closing = False
+        self._end_sent = False
+        self._lost = False
+        self._high, self._low = 64 * 1024, 16 * 1024
+        host.streams.append(self)
+
+    # --- life --------------------------------------------------------------------------------
+
+    def start(self, factory: Callable[[], asyncio.BufferedProtocol]) -> None:
+        """Accept: make the protocol as the listening process."""
+        self.context.run(lambda: self.open(factory()))
+
+    def open(self, protocol: asyncio.BufferedProtocol) -> None:
+        """Give the stream its protocol, and that what has arrived meanwhile."""
+        self._protocol = protocol
+        if self._lost:
+            self._call_soon(protocol.connection_lost, ConnectionResetError("reset"))
+        else:
+            protocol.connection_made(self)
+            self._feed()
+
+    def close(self) -> None:
+        """Send what is waiting, then the end."""
+        if not self._closing:
+            self._closing = True
+            self._inbox.clear()
+            self._schedule_pump()
+
+    def abort(self) -> None:
+        """Drop everything; the peer sees a reset."""
+        self._lose(None)
+        self._reset_peer()
+
+    def break_off(self) -> None:
+        """The network breaks the connection: both ends see a reset, now."""
+        self.host.fabric.note("reset", self.host.name, self.remote.host)
+        self._lose(ConnectionResetError("connection reset"))
+        self.outgoing.target._lose(ConnectionResetError("connection reset"))
+
+    def die(self, *, silent: bool) -> None:
+        """The process is gone: tell it nothing; tell the peer a reset unless ``silent``."""
+        self._lost = self._closing = True
+        self._forget()
+        if not silent:
+            self._reset_peer()
+
+    def is_closing(self) -> bool:
+        """Whether :meth:`close` was called or the connection is lost."""
+        return self._closing
+
+    def _reset_peer(self) -> None:
+        peer = self.outgoing.target
+        error = ConnectionResetError("connection reset by peer")
+        loop, delay = asyncio.get_running_loop(), self.host.fabric.delay()
+        loop.call_later(delay, peer._lose, error, context=peer.context)
+
+    def _lose(self, error: Exception | None) -> None:
+        if not self._lost:
+            self._lost = self._closing = True
+            self._forget()
+            if self._protocol is not None:
+                self._call_soon(self._protocol.connection_lost, error)
+
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._inbox.clear()
+        self._waiting_bytes = 0
+        self.host.fabric.detach(self.outgoing)
+        if self in self.host.streams:
+            self.host.streams.remove(self)
+
+    def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
+        asyncio.get_running_loop().call_soon(callback, *arguments, context=self.context)
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def write(self, data: Buffer) -> None:
+        """Queue bytes; they leave in a later turn of the loop."""
+        self.writelines([data])
+
+    def writelines(self, list_of_data: Iterable[Buffer]) -> None:
+        """Queue several buffers."""
+        if self._closing:
+            return
+        for data in list_of_data:
+            view = memoryview(data).cast("B")
+            if view.nbytes:
+                self._waiting.append(view)
+                self._waiting_bytes += view.nbytes
+        self._schedule_pump()
+        self._check_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """When to call the protocol's pause_writing and resume_writing."""
+        self._high = high if high is not None else 64 * 1024 if low is None else 4 * low
+        self._low = low if low is not None else self._high // 4
+        self._check_writing()
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that have not left."""
+        return self._waiting_bytes
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """(low, high)."""
+        return self._low, self._high
+
+    def _schedule_pump(self) -> None:
+        if not self._pump_scheduled:
+            self._pump_scheduled = True
+            self._call_soon(self._pump)
+
+    def _pump(self) -> None:
+        """Let leave what the window admits."""
+        self._pump_scheduled = False
+        if self._lost:
+            return
+        while self._waiting and self._flying_bytes < self.host.fabric.conditions.window_bytes:
+            self._leave(self.host.fabric.conditions.window_bytes - self._flying_bytes)
+        self._check_writing()
+        if self._closing and not self._waiting and not self._end_sent:
+            self._end_sent = True
+            self.outgoing.send(None)
+            self._lose(None)
+
+    def _leave(self, room: int) -> None:
+        """Send the first waiting buffers, at most ``room`` bytes, as one run."""
+        parts: list[memoryview] = []
+        while self._waiting and room:
+            view = self._waiting.popleft()
+            if view.nbytes > room:
+                self._waiting.appendleft(view[room:])
+                view = view[:room]
+            parts.append(view)
+            room -= view.nbytes
+        run = b"".join(parts)
+        self._waiting_bytes -= len(run)
+        self._flying_bytes += len(run)
+        self.outgoing.send(run)
+
+    def consumed(self, size: int) -> None:
+        """The receiver took bytes: the window opens."""
+        self._flying_bytes -= size
+        if self._waiting:
+            self._schedule_pump()
+
+    def _check_writing(self) -> None:
+        if self._protocol is None or self._lost:
+            return
+        if not self._writing_paused and self._waiting_bytes > self._high:
+            self._writing_paused = True
+            self._protocol.pause_writing()
+        elif self._writing_paused and self._waiting_bytes <= self._low:
+            self._writing_paused = False
+            self._protocol.resume_writing()
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def receive(self, piece: bytes | None) -> None:
+        """A piece arrived (None: the end)."""
+        if not self._closing:
+            self._inbox.append(piece)
+            self._feed()
+
+    def is_reading(self) -> bool:
+        """Whether the protocol gets data."""
+        return not self._reading_paused and not self._closing
+
+    def pause_reading(self) -> None:
+        """Keep what arrives; the sender's window closes."""
+        self._reading_paused = True
+
+    def resume_reading(self) -> None:
+        """Deliver again."""
+        if self._reading_paused:
+            self._reading_paused = False
+            self._call_soon(self._feed)
+
+    def _feed(self) -> None:
+        """Hand what arrived to the protocol, as much at a time as its buffer takes."""
+        protocol = self._protocol
+        while protocol is not None and self._inbox and self.is_reading():
+            piece = self._inbox.popleft()
+            if piece is None:
+                if not protocol.eof_received():
+                    self.close()
+                return
+            buffer = memoryview(protocol.get_buffer(len(piece)))
+            size = min(len(buffer), len(piece))
+            assert size > 0, "get_buffer returned an empty buffer"
+            buffer[:size] = piece[:size]
+            if size < len(piece):
+                self._inbox.appendleft(piece[size:])
+            self.outgoing.target.consumed(size)
+            protocol.buffer_updated(size)
