@@ -1,0 +1,86 @@
+"""Settings as flags and as documentation, from the records of ``memfs.config``.
+
+The text under a field is its documentation everywhere: in the source, in ``--help`` (the first
+sentence) and in ``docs/configuration.md``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from memfs.config import ClientConfig, NodeConfig, shown
+
+_MACHINE_DEFAULTS = {
+    "name": "HOST-PORT",
+    "socket_directory": "/run/memfs for root, else $XDG_RUNTIME_DIR/memfs or /tmp/memfs-UID",
+    "memory": "50%",
+    "data_directory": "under /var/lib/memfs for root, else ~/.local/state/memfs",
+    "superuser": "the user of the process",
+    "user": "the login name",
+    "groups": "the groups of the login",
+}
+
+
+def descriptions(kind: type[NodeConfig] | type[ClientConfig]) -> dict[str, str]:
+    """Field names to the texts under them, on one line each."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        if (
+            isinstance(field, ast.AnnAssign)
+            and isinstance(field.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            texts[field.target.id] = " ".join(str(text.value.value).split())
+    return texts
+
+
+def settings_options(kind: type[NodeConfig]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """One option per field. Values stay text: the configuration reports all mistakes at once."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        texts = descriptions(kind)
+        for field in reversed(dataclasses.fields(kind)):
+            flag = "--" + field.name.replace("_", "-")
+            text = texts[field.name].replace("``", "").partition(". ")[0].rstrip(".") + "."
+            extra: dict[str, Any] = {"metavar": "VALUE"}
+            if field.type == "bool":
+                flag, extra = f"{flag}/--no-{flag[2:]}", {"default": None}
+            function = click.option(flag, field.name, help=text, **extra)(function)
+        return function
+
+    return decorate
+
+
+def markdown(kind: type[NodeConfig] | type[ClientConfig], table: str) -> str:
+    """The section of ``docs/configuration.md`` on one table of the file."""
+    lines = [f"## `[{table}]`", ""]
+    texts, defaults = descriptions(kind), shown(kind())
+    for field in dataclasses.fields(kind):
+        default = _MACHINE_DEFAULTS.get(field.name) or _plain(defaults[field.name])
+        lines += [
+            f"### `{field.name}`",
+            "",
+            f"Default: {default} · `MEMFS_{table.upper()}_{field.name.upper()}`",
+            "",
+            texts[field.name].replace("``", "`"),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        value = ", ".join(value)
+    return (
+        f"`{str(value).lower() if isinstance(value, bool) else value}`" if value != "" else "none"
+    )

@@ -1,0 +1,158 @@
+"""Entry of the ``memfs`` command: finds the subcommand, and turns errors into exit codes.
+
+Owns the list of commands and the exit codes: 0, 1 after any error, 2 for wrong usage, 130 after
+Ctrl-C, 141 when the reader of the output has gone. Must not know any command: their modules are
+imported when they are needed, so that ``memfs --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from memfs.cli.options import cluster_options, remember
+
+FAILURE, USAGE, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
+
+_SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Files": {
+        "ls": ("listing", "List directories."),
+        "tree": ("listing", "Show a directory as a tree."),
+        "find": ("find", "Search a tree by name, kind, size, age."),
+        "stat": ("usage", "Show all that is known of a file."),
+        "du": ("usage", "Show what trees hold."),
+        "df": ("usage", "Show the memory of the cluster."),
+        "cat": ("content", "Write files to the output."),
+        "head": ("content", "Show the beginning of files."),
+        "tail": ("content", "Show the end of files."),
+        "touch": ("content", "Create files, or set their times."),
+        "truncate": ("content", "Set the length of files."),
+        "put": ("transfer", "Copy local files into the cluster."),
+        "get": ("transfer", "Copy files of the cluster to here."),
+        "cp": ("names", "Copy inside the cluster."),
+        "mv": ("names", "Rename or move."),
+        "ln": ("names", "Make links."),
+        "rm": ("names", "Remove files and trees."),
+        "mkdir": ("names", "Make directories."),
+        "rmdir": ("names", "Remove empty directories."),
+        "chmod": ("attributes", "Change permissions."),
+        "chown": ("attributes", "Change owner and group."),
+        "xattr": ("attributes", "Read and write extended attributes."),
+    },
+    "Cluster": {
+        "dev": ("dev", "Run a cluster on this machine."),
+        "node": ("node", "Run one node."),
+        "cluster": ("cluster", "Show the state of the cluster."),
+        "fsck": ("fsck", "Check files against the blocks of the nodes."),
+        "bench": ("bench", "Measure the cluster from here."),
+        "config": ("settings", "Show the settings in effect."),
+        "completion": ("completion", "Print the completion script of a shell."),
+    },
+}
+_COMMANDS = {name: found for section in _SECTIONS.values() for name, found in section.items()}
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"memfs.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], list(_COMMANDS), n=1)
+            hint = f": did you mean {close[0]!r}?" if close else "; see memfs --help"
+            raise click.UsageError(f"no such command {args[0]!r}{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The help texts of the table above: no command is imported for them."""
+        for section, commands in _SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(name, text) for name, (_, text) in commands.items()])
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    epilog="Example: memfs dev --nodes 3 in one terminal, memfs put -r . /here in another.",
+)
+@cluster_options
+@click.version_option(None, "--version", package_name="memfs", message="memfs %(version)s")
+@click.pass_context
+def memfs(ctx: click.Context, **given: Any) -> None:
+    """A distributed file system in memory.
+
+    Paths are paths in the cluster: /data/file, or memfs://host:port/data/file. Quoted patterns
+    ('/data/*.csv') are expanded there.
+    """
+    remember(ctx, given)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    status = run(arguments)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        status = _output_closed()
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    from memfs.errors import ConfigError, MemfsError
+
+    try:
+        result = memfs.main(
+            None if arguments is None else list(arguments), "memfs", standalone_mode=False
+        )
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        _say(f"{error.format_message()}\nTry 'memfs {_command_path(error)}--help'.")
+        return USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _output_closed()
+    except (MemfsError, OSError, click.ClickException) as error:
+        _say(str(error))
+        return USAGE if isinstance(error, ConfigError) else FAILURE
+
+
+def _say(text: str) -> None:
+    for line in text.splitlines():
+        click.echo(f"memfs: {line}", err=True)
+
+
+def _command_path(error: click.UsageError) -> str:
+    path = error.ctx.command_path if error.ctx else "memfs"
+    return f"{path.removeprefix('memfs').strip()} ".lstrip()
+
+
+def _output_closed() -> int:
+    """As a program that SIGPIPE killed; what is still buffered goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OUTPUT_CLOSED

@@ -1,0 +1,121 @@
+"""What the commands share before they connect: options of the cluster, and operands.
+
+Must not know the client: parsing needs no network.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from memfs.errors import InvalidPathError
+
+if TYPE_CHECKING:
+    from memfs.config import ClientConfig
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NAMES = ("config", "url", "user")
+
+
+def cluster_options(function: F) -> F:
+    """Add ``--url``, ``--user`` and ``--config``, accepted before and after the command's name."""
+    for decorate in (
+        click.option("--config", metavar="FILE", help="Settings, instead of the usual files."),
+        click.option("--user", metavar="NAME", help="On whose behalf (default: you)."),
+        click.option("--url", metavar="URL", help="The cluster: memfs://host:port[,host:port...]."),
+    ):
+        function = decorate(function)
+    return function
+
+
+def remember(ctx: click.Context, given: dict[str, Any]) -> None:
+    """Note the options of :func:`cluster_options`; the later (inner) ones win."""
+    known: dict[str, Any] = ctx.ensure_object(dict)
+    known.update({name: given[name] for name in _NAMES if given.get(name)})
+
+
+def client_config(ctx: click.Context) -> ClientConfig:
+    """The client's configuration, options included. Raises ConfigError."""
+    from memfs.config import ClientConfig, load
+
+    known: dict[str, Any] = ctx.ensure_object(dict)
+    flags = {
+        "endpoints": known.get("operand_endpoints") or known.get("url"),
+        "user": known.get("user"),
+    }
+    if known.get("user"):
+        flags["groups"] = ()  # those of the login name are somebody else's
+    return load(ClientConfig, path=known.get("config"), flags=flags)
+
+
+class Operand(str):
+    """A path in the cluster: absolute and normalised; ``folder`` if it was written with a ``/``."""
+
+    folder: bool = False
+
+
+class PathType(click.ParamType):
+    """A path or ``memfs://`` URL. The cluster that a URL names is the one that is connected to."""
+
+    name = "path"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Operand:
+        """Raises a usage error for what is no path, or for a second cluster."""
+        from memfs.paths import parse_url
+
+        if isinstance(value, Operand):
+            return value
+        if not value:
+            self._refuse("an empty path", param, ctx)
+        try:
+            location = parse_url(value)
+        except InvalidPathError as error:
+            self._refuse(error.message, param, ctx)
+        if location.endpoints and ctx is not None:
+            known: dict[str, Any] = ctx.ensure_object(dict)
+            if known.setdefault("operand_endpoints", location.endpoints) != location.endpoints:
+                self._refuse(f"{value!r} is in another cluster than the rest", param, ctx)
+        operand = Operand(location.path)
+        operand.folder = value.endswith(("/", "/."))
+        return operand
+
+    def _refuse(
+        self, text: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> NoReturn:
+        self.fail(text, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        """Names in the cluster that begin so; nothing when it cannot be reached at once."""
+        from memfs.cli.completion import complete_path
+
+        return complete_path(ctx, incomplete)
+
+
+class Quantity(click.ParamType):
+    """A size or duration; ``parse`` raises ValueError with the reason."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises a usage error."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+PATH = PathType()
+paths_argument = functools.partial(click.argument, "paths", nargs=-1, type=PATH, metavar="PATH...")
+json_option = click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")

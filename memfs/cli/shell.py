@@ -1,0 +1,171 @@
+"""What a file command works with: the connected file system, the output, and the exit status.
+
+Owns connecting, the coreutils form of errors, and going on after one operand has failed. A
+command is an ``async def`` over a :class:`Shell`, made one by :func:`file_command`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from memfs import errors
+from memfs.cli.options import Operand, client_config, cluster_options, remember
+
+if TYPE_CHECKING:
+    from memfs.client.filesystem import AsyncFileSystem
+    from memfs.config import ClientConfig
+
+T = TypeVar("T")
+
+_OWN_WORDS = (
+    errors.InvalidArgumentError,
+    errors.InvalidPathError,
+    errors.UnsupportedError,
+    errors.ConfigError,
+    errors.LeaseHeldError,
+    errors.LeaseLostError,
+)
+_FATAL = (errors.UnavailableError, errors.DeadlineError, errors.InternalError)
+
+
+class Failed(Exception):
+    """Ends a command after it has said what is wrong."""
+
+
+class Shell:
+    """One run of a file command."""
+
+    def __init__(self, fs: AsyncFileSystem) -> None:
+        self.fs = fs
+        self.status = 0
+
+    def complain(self, text: str) -> None:
+        """Say one line on stderr; the command will exit with 1."""
+        sys.stdout.flush()
+        click.echo(f"memfs: {text}", err=True)
+        self.status = 1
+
+    @contextlib.contextmanager
+    def attempt(self, act: str, path: str) -> Iterator[None]:
+        """Turn an error inside into ``memfs: cannot open '/x': No such file or directory``.
+
+        The command goes on, except when nothing can work any more: no cluster, no output.
+        """
+        try:
+            yield
+        except (*_FATAL, BrokenPipeError):
+            raise
+        except OSError as error:
+            self.complain(f"{act} {quoted(path)}: {reason(error)}")
+
+    async def expand(self, operands: Iterable[Operand], act: str) -> list[Operand]:
+        """Operands with patterns replaced by what they match, in order."""
+        found: list[Operand] = []
+        for operand in operands:
+            if not _is_pattern(operand) or await self.fs.lexists(operand):
+                found.append(operand)
+                continue
+            with self.attempt(act, operand):
+                matches = sorted([path async for path in self.fs.glob(operand)])
+                if not matches:
+                    raise errors.PathNotFoundError("nothing matches", path=operand)
+                found += map(Operand, matches)
+        return found
+
+
+def _is_pattern(path: str) -> bool:
+    return any(mark in path for mark in "*?[")
+
+
+def reason(error: OSError) -> str:
+    """Why, in the words of the system where it has some."""
+    if isinstance(error, errors.MemfsError):
+        if isinstance(error, errors.RequestError) and not isinstance(error, _OWN_WORDS):
+            return os.strerror(error.posix)
+        return error.message
+    return error.strerror or str(error)
+
+
+def quoted(path: str) -> str:
+    """``'path'``, control characters escaped: nothing of a name reaches the terminal raw."""
+    return f"'{printable(path)}'"
+
+
+def printable(text: str) -> str:
+    """``text`` with what cannot be printed as ``?``, on a terminal only."""
+    if text.isprintable() or not sys.stdout.isatty():
+        return text
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
+def write_json(content: object) -> None:
+    """One JSON value on a line of its own."""
+    sys.stdout.write(json.dumps(content, separators=(",", ":")) + "\n")
+
+
+# --- making commands -----------------------------------------------------------------------------
+
+
+def file_command(
+    name: str, *, example: str, **settings: Any
+) -> Callable[[Callable[..., Awaitable[None]]], click.Command]:
+    """Make a click command of ``async def body(shell, **parameters)``.
+
+    ``example`` ends the help text; an option that takes a value may be given between operands.
+    """
+
+    def wrap(body: Callable[..., Awaitable[None]]) -> click.Command:
+        @functools.wraps(body)
+        def invoke(**parameters: Any) -> int:
+            ctx = click.get_current_context()
+            remember(ctx, {key: parameters.pop(key) for key in ("url", "user", "config")})
+            return run_loop(_run(client_config(ctx), body, parameters))
+
+        command = click.command(name, epilog=example_text(example), **settings)
+        return command(cluster_options(invoke))
+
+    return wrap
+
+
+def example_text(*lines: str) -> str:
+    """The end of a help text."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for text in lines for line in text.split("\n"))
+
+
+async def _run(
+    config: ClientConfig, body: Callable[..., Awaitable[None]], parameters: dict[str, Any]
+) -> int:
+    async with connected(config) as fs:
+        shell = Shell(fs)
+        with contextlib.suppress(Failed):
+            await body(shell, **parameters)
+        return shell.status
+
+
+@contextlib.asynccontextmanager
+async def connected(config: ClientConfig) -> AsyncIterator[AsyncFileSystem]:
+    """The file system of the cluster that ``config`` names. Raises UnavailableError."""
+    from memfs.client.filesystem import AsyncFileSystem
+
+    async with AsyncFileSystem(config) as fs:
+        yield fs
+
+
+def run_loop(main: Awaitable[T]) -> T:
+    """Run ``main`` on a loop of its own; Ctrl-C cancels it and surfaces as KeyboardInterrupt."""
+    import uvloop
+
+    async def body() -> T:
+        return await main
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(body())
