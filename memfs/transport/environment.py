@@ -1,0 +1,191 @@
+"""The world outside: time, dice, network and disk, as one object that is passed in.
+
+Owns the interfaces and their production implementations. Nothing above this module may read a
+clock, draw a random number, open a socket or touch a file of its own: a simulation hands in
+another environment and then decides all of it from one seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from memfs.paths import Endpoint
+
+P = TypeVar("P", bound=asyncio.BufferedProtocol)
+
+LISTEN_BACKLOG = 1024
+"""Connections that wait for accept; a burst of clients after a restart fits."""
+
+
+class Clock(Protocol):
+    """Three clocks with three purposes."""
+
+    def monotonic(self) -> float:
+        """Seconds of the event loop's time: deadlines and timers."""
+
+    def boottime_ns(self) -> int:
+        """Nanoseconds since boot, suspended time included: leases."""
+
+    def wall_ns(self) -> int:
+        """Nanoseconds since the epoch: what people see as file times."""
+
+
+class Listener(Protocol):
+    """A socket that accepts connections."""
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens, with the actual port; a unix socket's path and port 0."""
+
+    def close(self) -> None:
+        """Stop accepting; what was accepted stays."""
+
+
+class Network(Protocol):
+    """Streams of bytes between protocols; ``factory`` makes the protocol of a connection."""
+
+    async def connect(self, factory: Callable[[], P], endpoint: Endpoint) -> P:
+        """Connect by TCP. Raises OSError."""
+
+    async def connect_unix(self, factory: Callable[[], P], path: str) -> P:
+        """Connect to a unix socket. Raises OSError."""
+
+    async def listen(self, factory: Callable[[], P], endpoint: Endpoint) -> Listener:
+        """Accept TCP connections; port 0 picks a free one. Raises OSError."""
+
+    async def listen_unix(self, factory: Callable[[], P], path: str) -> Listener:
+        """Accept connections of a unix socket, replacing a stale one. Raises OSError."""
+
+
+class Disk(Protocol):
+    """Small durable files: the coordinator's log. Every write is on the medium at return."""
+
+    def read(self, path: str) -> bytes | None:
+        """The whole file, None when there is none."""
+
+    def append(self, path: str, data: bytes) -> None:
+        """Add to the end of the file, creating it."""
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Put ``data`` in the place of the file, atomically."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Everything that is not a pure function."""
+
+    clock: Clock
+    random: random.Random
+    network: Network
+    disk: Disk
+
+
+def production_environment() -> Environment:
+    """The real clocks, the kernel's randomness, sockets of the running loop, and files."""
+    return Environment(SystemClock(), random.SystemRandom(), SocketNetwork(), FileDisk())
+
+
+class SystemClock:
+    """The kernel's clocks."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def boottime_ns(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def wall_ns(self) -> int:
+        return time.time_ns()
+
+
+class SocketListener:
+    """An asyncio server, with the address it got."""
+
+    def __init__(self, server: asyncio.AbstractServer, endpoint: Endpoint, path: str = "") -> None:
+        self.endpoint = endpoint
+        self._server = server
+        self._path = path
+
+    def close(self) -> None:
+        self._server.close()
+        if self._path:
+            with contextlib.suppress(FileNotFoundError):
+                Path(self._path).unlink()
+
+
+class SocketNetwork:
+    """Sockets of the running event loop.
+
+    TCP_NODELAY is set by asyncio and uvloop themselves. The buffers are left to the kernel's
+    autotuning: a fixed SO_RCVBUF would be capped at net.core.rmem_max, far below what it reaches.
+    """
+
+    async def connect(self, factory: Callable[[], P], endpoint: Endpoint) -> P:
+        loop = asyncio.get_running_loop()
+        _, protocol = await loop.create_connection(factory, endpoint.host, endpoint.port)
+        return protocol
+
+    async def connect_unix(self, factory: Callable[[], P], path: str) -> P:
+        _, protocol = await asyncio.get_running_loop().create_unix_connection(factory, path)
+        return protocol
+
+    async def listen(self, factory: Callable[[], P], endpoint: Endpoint) -> Listener:
+        server = await asyncio.get_running_loop().create_server(
+            factory, endpoint.host, endpoint.port, backlog=LISTEN_BACKLOG
+        )
+        port: int = server.sockets[0].getsockname()[1]
+        return SocketListener(server, Endpoint(endpoint.host, port))
+
+    async def listen_unix(self, factory: Callable[[], P], path: str) -> Listener:
+        server = await asyncio.get_running_loop().create_unix_server(
+            factory, path, backlog=LISTEN_BACKLOG
+        )
+        return SocketListener(server, Endpoint(path, 0), path)
+
+
+class FileDisk:
+    """Files of the local file system, flushed to the medium before each return."""
+
+    def read(self, path: str) -> bytes | None:
+        try:
+            return Path(path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def append(self, path: str, data: bytes) -> None:
+        created = not Path(path).exists()
+        self._write(path, data, os.O_APPEND)
+        if created:
+            self._sync_directory(path)
+
+    def replace(self, path: str, data: bytes) -> None:
+        fresh = path + ".new"
+        self._write(fresh, data, os.O_TRUNC)
+        Path(fresh).replace(path)
+        self._sync_directory(path)
+
+    @staticmethod
+    def _write(path: str, data: bytes, flag: int) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o600)
+        with open(descriptor, "wb", buffering=0) as file:
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+            os.fsync(descriptor)
+
+    @staticmethod
+    def _sync_directory(path: str) -> None:
+        """A new name is durable only once its directory is."""
+        descriptor = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
