@@ -1,0 +1,39 @@
+"""Same-host read of a 1 GiB file through block descriptors, against ``read()`` from tmpfs.
+
+Both copy once, into the same buffer whose pages are present. Our client asks the node for the
+descriptors of the blocks over a unix socket and copies out of the mappings: after that neither
+the node nor the socket has any part in it, so this is one core's work on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import memfs
+from benchmarks import cluster, streams, tmpfs, wire
+from benchmarks.harness import Row, Scale, alternate
+from benchmarks.streams import MIB
+
+PATH = "/local"
+
+
+def run(scale: Scale) -> Iterator[Row]:
+    """Read with a buffer of one block and with one of a group."""
+    size = scale.pick(1024 * MIB, 8 * MIB)
+    source = streams.noise(scale.pick(64, 4) * MIB)
+    with (
+        cluster.cluster(1) as url,
+        memfs.connect(url, replication=1) as fs,
+        tmpfs.tmpfs_file(wire.blocks(source, size)) as path,
+    ):
+        streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), source, size)
+        for name, buffer in (("4 MiB", streams.noise(4 * MIB)), ("64 MiB", source)):
+            ours = lambda into=buffer: streams.read_rate(  # noqa: E731
+                lambda: fs.open(PATH, "rb", buffering=0), into, size
+            )
+            limit = lambda into=buffer: streams.read_rate(  # noqa: E731
+                lambda: path.open("rb", buffering=0), into, size
+            )
+            rates = alternate({"ours": ours, "tmpfs": limit}, scale.rounds)
+            figures = rates["ours"] / 1e6, "tmpfs read()", rates["tmpfs"] / 1e6
+            yield Row(f"same-host read 1 GiB, {name} buffer", "MB/s", *figures, 0.8)

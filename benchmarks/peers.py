@@ -1,0 +1,101 @@
+"""Start and stop the other processes of a benchmark.
+
+Owns child processes and free ports; knows nothing of what they do. Its invariant: a process
+started here is gone when its ``with`` ends, also after an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+STOP_SECONDS = 10.0
+
+
+class MissingPeerError(Exception):
+    """A program that a benchmark compares with is not installed and could not be."""
+
+
+class PeerDiedError(Exception):
+    """A process of a benchmark ended, or did not answer, before it was ready."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Return loopback ports that nobody listens on (until somebody else takes them)."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+@contextmanager
+def process(command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``command`` while the body runs; its output goes to a file shown when it fails."""
+    with TemporaryDirectory(prefix="memfs-bench-") as directory:
+        log = Path(directory, "log")
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                command, env=os.environ | environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            yield child
+        except PeerDiedError as error:
+            error.add_note(f"{' '.join(command)}:\n{log.read_text(errors='replace')[-4000:]}")
+            raise
+        finally:
+            _stop(child)
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def wait_until(
+    ready: Callable[[], bool], child: subprocess.Popen[bytes], *, timeout: float = 30.0
+) -> None:
+    """Poll ``ready`` until it is true; a :class:`PeerDiedError` when ``child`` ends first."""
+    deadline = time.monotonic() + timeout
+    while not ready():
+        if child.poll() is not None:
+            raise PeerDiedError(f"exited with code {child.returncode} before it was ready")
+        if time.monotonic() > deadline:
+            raise PeerDiedError(f"not ready after {timeout:g} s")
+        time.sleep(0.02)
+
+
+def listening(port: int) -> bool:
+    """Tell whether somebody accepts connections on a loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def install(program: str, package: str) -> str:
+    """Return the path of ``program``; as root on Debian, install ``package`` when it is missing."""
+    found = shutil.which(program)
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        for step in (["update"], ["install", "--yes", "--no-install-recommends", package]):
+            subprocess.run(
+                ["apt-get", "--quiet", *step], env=quiet, check=True, stdout=subprocess.DEVNULL
+            )
+        found = shutil.which(program)
+    if found is None:
+        raise MissingPeerError(f"{program} is missing: install the Debian package {package}")
+    return found

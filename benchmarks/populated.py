@@ -1,0 +1,75 @@
+"""A namespace with many files, built in this process by the commands that nodes apply.
+
+Files lie a thousand to a directory, or all in one. No network, no log, no second node: what is
+measured on it is the state machine alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from memfs import limits
+from memfs.node.log import Entry
+from memfs.node.namespace import Namespace, Settings
+from memfs.protocol import messages
+from memfs.types import BlockRef, Identity
+
+ROOT = Identity("root", ("root",))
+CLIENT = 1
+PER_DIRECTORY = 1000
+SIZE = 4096
+SETTINGS = Settings("root", "root", 1, limits.BLOCK_BYTES_DEFAULT, limits.GROUP_BLOCKS_DEFAULT)
+
+
+class Populated:
+    """A namespace and the counters that its log entries need."""
+
+    def __init__(self) -> None:
+        self.namespace = Namespace(SETTINGS, 0)
+        self._indices = itertools.count(1)
+
+    def apply(self, request: Any) -> Any:
+        """Apply one command; return the reply's record. An error is a bug of the benchmark."""
+        index = next(self._indices)
+        opcode = messages.BY_REQUEST[type(request)].opcode
+        entry = Entry(index, 1, index, CLIENT, index, ROOT, opcode, b"")
+        reply = self.namespace.apply(entry, request).record
+        assert not isinstance(reply, messages.ErrorReply), reply
+        return reply
+
+    def put(self, paths: Sequence[bytes]) -> None:
+        """Create files of one block each."""
+        inodes = self.apply(messages.ReserveInodes(len(paths))).inodes
+        files = [_file(path, inode) for path, inode in zip(paths, inodes, strict=True)]
+        self.apply(messages.PutFiles(tuple(files)))
+
+
+def spread(count: int) -> list[bytes]:
+    """Return paths of files, a thousand to a directory."""
+    return [b"/d%05d/f%07d" % (number // PER_DIRECTORY, number) for number in range(count)]
+
+
+def together(count: int) -> list[bytes]:
+    """Return paths of files in one directory."""
+    return [b"/all/f%07d" % number for number in range(count)]
+
+
+def populated(paths: Sequence[bytes]) -> Populated:
+    """Build a namespace that holds ``paths``."""
+    result = Populated()
+    for directory in dict.fromkeys(path.rpartition(b"/")[0] for path in paths):
+        result.apply(messages.MakeDirectory(directory))
+    for batch in _batches(paths, limits.FILES_PER_BATCH):
+        result.put(batch)
+    return result
+
+
+def _batches(paths: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
+    return (paths[start : start + size] for start in range(0, len(paths), size))
+
+
+def _file(path: bytes, inode: int) -> messages.NewFile:
+    block = BlockRef(inode, 0, 0, 0, SIZE, 0, (1,))
+    return messages.NewFile(path, inode, SIZE, (block,))

@@ -1,0 +1,67 @@
+"""Sequential write of a 1 GiB file over TCP, against the wire and against Redis SET.
+
+With one replica on one node, and with two replicas on two nodes. The time ends when ``close`` has
+committed the file. A node stores into memory it must first get from the kernel and clear; the wire
+writes into pages it already has: that difference is in the ratio on purpose, for every store pays
+it. With two replicas three processes (client, two nodes) share two cores and the bytes cross the
+loopback twice. Files are removed, and their memory given back, between the rounds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import memfs
+from benchmarks import cluster, redis_peer, streams, wire
+from benchmarks.harness import Row, Scale, Stopwatch, alternate
+from benchmarks.streams import MIB
+
+PATH = "/sequential"
+VALUE = 4 * MIB
+SETTLE_SECONDS = 0.3
+
+
+def run(scale: Scale) -> Iterator[Row]:
+    """Write with one and with two replicas."""
+    size = scale.pick(1024 * MIB, 8 * MIB)
+    source, value = streams.noise(scale.pick(64, 4) * MIB), bytes(streams.noise(VALUE))
+    keys = [b"block-%d" % number for number in range(size // VALUE)]
+    with (
+        cluster.cluster(1) as one,
+        memfs.connect(one, replication=1) as single,
+        cluster.cluster(2) as two,
+        memfs.connect(two, replication=2) as double,
+        wire.wire(size) as peer,
+        redis_peer.redis_client() as redis,
+    ):
+        rates = alternate(
+            {
+                "one": lambda: stored_rate(single, source, size),
+                "wire": lambda: peer.write(size, source),
+                "two": lambda: stored_rate(double, source, size),
+                "redis": lambda: set_rate(redis.set, keys, value),
+            },
+            scale.rounds,
+        )
+    unit = "MB/s"
+    rates = {name: rate / 1e6 for name, rate in rates.items()}
+    yield Row("write 1 GiB, 1 replica", unit, rates["one"], "wire", rates["wire"], 0.6)
+    yield Row("write 1 GiB, 1 replica", unit, rates["one"], "Redis SET", rates["redis"], 1.0)
+    yield Row("write 1 GiB, 2 replicas", unit, rates["two"], "wire", rates["wire"], 0.3)
+
+
+def stored_rate(fs: memfs.FileSystem, source: memoryview, size: int) -> float:
+    """Write a file and remove it; return bytes a second of the writing."""
+    rate = streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), source, size)
+    fs.remove(PATH)
+    time.sleep(SETTLE_SECONDS)
+    return rate
+
+
+def set_rate(set_: redis_peer.Set, keys: list[bytes], value: bytes) -> float:
+    """SET every key, one after the other; return bytes a second."""
+    with Stopwatch() as watch:
+        for key in keys:
+            set_(key, value)
+    return len(keys) * len(value) / watch.seconds

@@ -1,0 +1,50 @@
+"""stat with 64 requests in flight on one connection, asynchronous client.
+
+64 tasks each stat one file after the other. Requests share the connection and the system calls,
+so the cost is the CPU of both sides: the client's event loop and the node's have a core each, and
+the slower of the two, the client with its tasks and futures, sets the rate. The number to reach is
+fixed: 30,000/s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import memfs
+import memfs.aio
+from benchmarks import cluster
+from benchmarks.harness import Row, Scale, Stopwatch, alternate
+
+CONCURRENCY = 64
+TARGET = 30_000.0
+
+
+def run(scale: Scale) -> Iterator[Row]:
+    """Time 64 tasks."""
+    calls = scale.pick(1000, 2)
+    paths = [f"/stat/{number:04}" for number in range(CONCURRENCY)]
+    with (
+        cluster.cluster(1) as url,
+        memfs.connect(url, replication=1) as fs,
+        asyncio.Runner(loop_factory=memfs.aio.new_event_loop) as runner,
+    ):
+        fs.write_many({path: b"x" * 100 for path in paths})
+        client = runner.run(memfs.aio.connect(url))
+        rates = alternate({"ours": lambda: runner.run(rate(client, paths, calls))}, scale.rounds)
+        runner.run(client.close())
+    yield Row("stat, 64 concurrent", "1/s", rates["ours"], "fixed", TARGET, 1.0)
+
+
+async def rate(client: memfs.aio.FileSystem, paths: list[str], calls: int) -> float:
+    """Run a task for each path; return calls a second over all."""
+
+    async def stat_often(path: str) -> None:
+        for _ in range(calls):
+            await client.stat(path)
+
+    with Stopwatch() as watch:
+        async with asyncio.TaskGroup() as tasks:
+            for path in paths:
+                tasks.create_task(stat_often(path))
+    return len(paths) * calls / watch.seconds

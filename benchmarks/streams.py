@@ -1,0 +1,39 @@
+"""Reading and writing one large file through file objects, the same code for every contender."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable
+
+from benchmarks import harness, wire
+
+MIB = 1024 * 1024
+
+
+def noise(size: int) -> memoryview:
+    """Return ``size`` bytes that no layer could compress, their pages present."""
+    buffer = wire.touched(size)
+    pattern = random.Random(size).randbytes(min(size, MIB))
+    for offset in range(0, size, MIB):
+        length = min(len(pattern), size - offset)
+        buffer[offset : offset + length] = pattern[:length]
+    return buffer
+
+
+def read_rate(opened: Callable[[], io.RawIOBase], buffer: memoryview, size: int) -> float:
+    """Open a file and read it to its end, a buffer at a time; return bytes a second."""
+    total = 0
+    with harness.Stopwatch() as watch, opened() as file:
+        while count := file.readinto(buffer):
+            total += count
+    assert total == size, f"read {total} bytes of {size}"
+    return total / watch.seconds
+
+
+def write_rate(opened: Callable[[], io.RawIOBase], source: memoryview, size: int) -> float:
+    """Open a file and write ``size`` bytes, a block at a time; return bytes a second."""
+    with harness.Stopwatch() as watch, opened() as file:
+        for block in wire.blocks(source, size):
+            file.write(block)
+    return size / watch.seconds
