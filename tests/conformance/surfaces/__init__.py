@@ -1,0 +1,8 @@
+"""All surfaces by name. A new one is a module here and a line below."""
+
+from __future__ import annotations
+
+from .model import ModelSurface
+from .posix import PosixSurface
+
+SURFACES = {cls.name: cls for cls in (ModelSurface, PosixSurface)}
