@@ -1,0 +1,149 @@
+"""A client's copy of one file's attributes and block map, fetched page by page.
+
+Owns what is known of the inode: ``attributes`` and, per block index, the current version. Readers
+refresh it; a writer, who alone may change the file under its lease, enters what it stored. Must
+not know data. Invariant: all pages belong to the same ``attributes.change``, or were entered by the
+writer since.
+"""
+
+from __future__ import annotations
+
+from memfs import limits
+from memfs.client import layout
+from memfs.client.session import Session
+from memfs.protocol import messages as m
+from memfs.types import Attributes, BlockRef
+
+PAGE = limits.BLOCKS_PER_RECORD
+
+
+def hole(inode: int, index: int) -> BlockRef:
+    """The reference of a block that was never written: it reads as zeros."""
+    return BlockRef(inode, index, 0, 0, 0, 0, ())
+
+
+class BlockMap:
+    """Attributes and block references of one inode.
+
+    References are kept by position: after a concat a block still bears the inode and index under
+    which it was written. ``complete`` says that every block is known: an absent one is a hole.
+    """
+
+    def __init__(
+        self, session: Session, path: str, attributes: Attributes, *, complete: bool = False
+    ) -> None:
+        self.session = session
+        self.path = path
+        self.attributes = attributes
+        self.size = attributes.size
+        """Bytes of the file: what was published, and a writer's own bytes on top."""
+        self.seen = session.commits
+        """The session's commit count when the primary was last asked."""
+        self._complete = complete
+        self._refs: dict[int, BlockRef] = {}
+        self._own: dict[int, BlockRef] = {}  # a writer's: they win over what pages say
+        self._pages: set[int] = set()
+        self.writing = False
+
+    @classmethod
+    async def fetch(cls, session: Session, path: str, raw: bytes, deadline: float) -> BlockMap:
+        """Open ``raw`` (wire path) for reading: one request for attributes and the first page."""
+        seen = session.commits
+        reply: m.BlocksReply = await session.ask(m.GetBlocks(raw), path, deadline)
+        return cls.from_reply(session, path, reply, seen)
+
+    @classmethod
+    def from_reply(cls, session: Session, path: str, reply: m.BlocksReply, seen: int) -> BlockMap:
+        """What a first page says; ``seen`` is the session's commit count before it was asked."""
+        fresh = cls(session, path, reply.attributes)
+        fresh.seen = seen
+        fresh._enter(reply)
+        return fresh
+
+    def known(self, index: int) -> BlockRef | None:
+        """The version of block ``index`` if it is known without asking, a hole included."""
+        found = self._own.get(index) or self._refs.get(index)
+        if found is None and (
+            self._complete
+            or index // PAGE in self._pages
+            or index >= layout.block_count(self.attributes.size, self.attributes.block_size)
+        ):
+            return hole(self.attributes.inode, index)
+        return found
+
+    async def ref(self, index: int, deadline: float) -> BlockRef:
+        """The version of block ``index``; asks the primary for the page that lacks."""
+        found = self.known(index)
+        while found is None:
+            await self._load(index // PAGE, deadline)
+            found = self.known(index)
+        return found
+
+    def put(self, ref: BlockRef) -> None:
+        """Enter a version that the writer stored; from now on the writer's word counts."""
+        assert ref.inode == self.attributes.inode, "a writer stores under the inode it leased"
+        self.writing = True
+        self._own[ref.index] = ref
+
+    def grow(self, size: int) -> None:
+        """The writer's file has at least ``size`` bytes."""
+        self.writing = True
+        self.size = max(self.size, size)
+
+    def published(self, attributes: Attributes) -> None:
+        """The primary confirmed the writer's state."""
+        self.attributes = attributes
+        if len(self._own) > PAGE:  # a long stream: what is published can be asked for again
+            self._own.clear()
+            self._refs.clear()
+            self._pages.clear()
+            self._complete = False
+
+    def cut(self, size: int) -> None:
+        """Forget blocks wholly beyond ``size`` and take it as the file's size."""
+        self.writing = True
+        first = layout.block_count(size, self.attributes.block_size)
+        for refs in (self._own, self._refs):
+            for index in [index for index in refs if index >= first]:
+                del refs[index]
+        self.size = size
+
+    async def refresh(self, deadline: float) -> bool:
+        """Ask again from the start; returns whether the file has changed since."""
+        before = self.attributes.change
+        assert not self.writing, "a writer knows its file better than anyone"
+        self._refs.clear()
+        self._pages.clear()
+        self._complete = False
+        await self._load(0, deadline)
+        return self.attributes.change != before
+
+    async def _load(self, page: int, deadline: float) -> None:
+        """Fetch one page; its answer may come in several records."""
+        first, end = page * PAGE, (page + 1) * PAGE
+        while True:
+            seen = self.session.commits
+            request = m.GetBlocks(b"", first, end - first, self.attributes.inode)
+            reply: m.BlocksReply = await self.session.ask(request, self.path, deadline)
+            self.seen = seen
+            if self._enter(reply):
+                return
+            first = reply.first + len(reply.blocks)
+
+    def _enter(self, reply: m.BlocksReply) -> bool:
+        """Take over a reply; returns whether its page is now complete."""
+        attributes = reply.attributes
+        if attributes.change != self.attributes.change:
+            self._refs.clear()
+            self._pages.clear()
+        self.attributes = attributes
+        if not self.writing:
+            self.size = attributes.size
+        self._refs.update(enumerate(reply.blocks, reply.first))
+        page = reply.first // PAGE
+        reached = reply.first + len(reply.blocks)
+        total = layout.block_count(attributes.size, attributes.block_size)
+        if reply.blocks and reached < min(total, (page + 1) * PAGE):
+            return False
+        self._pages.add(page)
+        return True

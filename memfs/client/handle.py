@@ -1,0 +1,199 @@
+"""One open file, positional: what both the asynchronous and the blocking file objects stand on.
+
+Owns the lease and the joining of reader and writer, so that a handle opened for update reads what
+it has written. Must not know positions, buffering or text. Invariant: reads may overlap, changes
+are made one at a time in the order of the calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from memfs.client.blockmap import BlockMap
+from memfs.client.blocks import BlockReader
+from memfs.client.modes import Mode
+from memfs.client.reader import FileReader
+from memfs.client.session import Session
+from memfs.client.writer import FileWriter
+from memfs.config import ClientConfig
+from memfs.errors import IsDirectoryError, PathExistsError, PathNotFoundError
+from memfs.protocol import messages as m
+from memfs.types import Attributes, FileKind
+
+CREATE_RACES = 8
+"""Rounds of "it does not exist" and "it exists" before opening for append gives up."""
+
+
+class CreateOptions:
+    """How a file is created where it does not exist: 0 means the cluster's default."""
+
+    __slots__ = ("block_size", "group_blocks", "mode", "parents", "replication")
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        mode: int = 0o644,
+        parents: bool = False,
+        replication: int | None = None,
+        block_size: int | None = None,
+        group_blocks: int | None = None,
+    ) -> None:
+        """None means what ``config`` says."""
+        self.mode = mode
+        self.parents = parents
+        self.replication = config.replication if replication is None else replication
+        self.block_size = config.block_size if block_size is None else block_size
+        self.group_blocks = config.group_blocks if group_blocks is None else group_blocks
+
+    def create(self, raw: bytes, *, exclusive: bool) -> m.Create:
+        """The request that creates (or empties) ``raw``."""
+        return m.Create(
+            raw,
+            self.mode,
+            exclusive,
+            self.parents,
+            self.replication,
+            self.block_size,
+            self.group_blocks,
+        )
+
+
+class Handle:
+    """An open file. ``reader`` and ``writer`` are None where the mode denies them."""
+
+    def __init__(self, blocks: BlockReader, file: BlockMap, mode: Mode) -> None:
+        self.file = file
+        self.mode = mode
+        self.reader = FileReader(blocks, file) if mode.reading else None
+        self.writer = FileWriter(blocks, file) if mode.writing else None
+        self._changing = asyncio.Lock()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file as this handle knows it."""
+        return self.file.size
+
+    async def read_into(self, offset: int, into: memoryview, timeout: float | None = None) -> int:
+        """Fill ``into`` from byte ``offset``; fewer bytes only at the end."""
+        assert self.reader is not None, "the handle is not open for reading"
+        await self._store_own(timeout)
+        return await self.reader.read_into(offset, into, timeout)
+
+    async def read(self, offset: int, length: int, timeout: float | None = None) -> bytes:
+        """At most ``length`` bytes (all when negative) from byte ``offset``."""
+        assert self.reader is not None, "the handle is not open for reading"
+        await self._store_own(timeout)
+        if length < 0:
+            return await self.reader.read_all(offset, timeout)
+        return await self.reader.read(offset, length, timeout)
+
+    async def _store_own(self, timeout: float | None) -> None:
+        """Before a read: what this handle wrote must lie on the nodes."""
+        if self.writer is not None and self.writer.dirty:
+            async with self._changing:
+                await self.writer.drain(timeout)
+
+    async def write(
+        self, offset: int | None, data: memoryview, timeout: float | None = None
+    ) -> int:
+        """Write at byte ``offset``, None: at the end; returns the position after it."""
+        assert self.writer is not None, "the handle is not open for writing"
+        async with self._changing:
+            at = self.size if offset is None else offset
+            return at + await self.writer.write(at, data, timeout)
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Publish what was written: others see it when this returns."""
+        if self.writer is not None:
+            async with self._changing:
+                await self.writer.flush(timeout)
+
+    async def truncate(self, size: int, timeout: float | None = None) -> None:
+        """Set the file's length."""
+        assert self.writer is not None, "the handle is not open for writing"
+        async with self._changing:
+            if self.reader is not None:
+                await self.reader.close()
+            await self.writer.truncate(size, timeout)
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Publish, give the lease back, drop what was read ahead."""
+        try:
+            if self.writer is not None:
+                async with self._changing:
+                    await self.writer.close(timeout)
+        finally:
+            if self.reader is not None:
+                await self.reader.close()
+
+
+async def open_handle(
+    blocks: BlockReader,
+    path: str,
+    raw: bytes,
+    mode: Mode,
+    options: CreateOptions,
+    timeout: float | None = None,
+) -> Handle:
+    """Open ``raw`` (the wire form of ``path``). Raises what the builtin ``open`` raises."""
+    session = blocks.session
+    deadline = session.deadline(timeout)
+    if not mode.writing:
+        file = await BlockMap.fetch(session, path, raw, deadline)
+        _check_file(file.attributes, path)
+    elif mode.truncating or mode.creating:
+        request = options.create(raw, exclusive=mode.creating)
+        reply: m.LeaseReply = await session.ask(request, path, deadline)
+        session.commits += 1
+        file = BlockMap(session, path, reply.attributes, complete=True)
+    else:
+        file = await _open_existing(session, path, raw, mode, options, deadline)
+    return Handle(blocks, file, mode)
+
+
+async def _open_existing(
+    session: Session,
+    path: str,
+    raw: bytes,
+    mode: Mode,
+    options: CreateOptions,
+    deadline: float,
+) -> BlockMap:
+    """``a`` and ``r+``: take the lease; ``a`` creates what does not exist."""
+    if mode.reading:
+        await _check_readable(session, path, raw, mode, deadline)
+    for _ in range(CREATE_RACES):
+        try:
+            reply: m.LeaseReply = await session.ask(m.AcquireLease(raw), path, deadline)
+            break
+        except PathNotFoundError:
+            if not mode.appending:
+                raise
+        try:
+            request = options.create(raw, exclusive=True)
+            reply = await session.ask(request, path, deadline)
+            break
+        except PathExistsError:
+            continue
+    else:
+        raise PathNotFoundError("the file appears and vanishes", path=path)
+    file = BlockMap(session, path, reply.attributes, complete=reply.attributes.size == 0)
+    if reply.last is not None:
+        file.put(reply.last)
+    return file
+
+
+async def _check_readable(
+    session: Session, path: str, raw: bytes, mode: Mode, deadline: float
+) -> None:
+    """Opening for update needs the right to read as well as the lease."""
+    try:
+        await session.ask(m.Access(raw, 4), path, deadline)
+    except PathNotFoundError:
+        if not mode.appending:
+            raise
+
+
+def _check_file(attributes: Attributes, path: str) -> None:
+    if attributes.kind == FileKind.DIRECTORY:
+        raise IsDirectoryError("it is a directory", path=path)

@@ -1,0 +1,88 @@
+"""Open modes, exactly as the builtin ``open`` reads them. Pure."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from memfs.errors import InvalidArgumentError
+
+
+class Mode(NamedTuple):
+    """A parsed open mode."""
+
+    text: str
+    """As it was given."""
+    reading: bool
+    writing: bool
+    appending: bool
+    creating: bool
+    """``x``: the file must not exist."""
+    truncating: bool
+    """``w``: the file begins empty."""
+    updating: bool
+    """``+``: reading and writing."""
+    binary: bool
+
+    @property
+    def raw(self) -> str:
+        """The mode attribute of the raw file object, as ``io.FileIO`` shows it."""
+        kind = "x" if self.creating else "a" if self.appending else "w" if self.truncating else "r"
+        if kind == "w" and self.updating:
+            kind = "r"  # FileIO shows "w+" as an update of the file that it has just emptied
+        return f"{kind}b{'+' * self.updating}"
+
+
+def parse(mode: str) -> Mode:
+    """Parse ``mode``. Raises ValueError (and TypeError) with the texts of the builtin."""
+    if not isinstance(mode, str):
+        raise TypeError(f"open() argument 'mode' must be str, not {type(mode).__name__}")
+    given = set(mode)
+    if given - set("axrwb+t") or len(mode) > len(given):
+        raise ValueError(f"invalid mode: {mode!r}")
+    if "t" in given and "b" in given:
+        raise ValueError("can't have text and binary mode at once")
+    if len(given & set("axrw")) != 1:
+        raise ValueError(
+            "Must have exactly one of create/read/write/append mode and at most one plus"
+        )
+    updating = "+" in given
+    return Mode(
+        text=mode,
+        reading="r" in given or updating,
+        writing="r" not in given or updating,
+        appending="a" in given,
+        creating="x" in given,
+        truncating="w" in given,
+        updating=updating,
+        binary="b" in given,
+    )
+
+
+def check_text_arguments(
+    mode: Mode, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+) -> None:
+    """Refuse the combinations that the builtin refuses. Raises ValueError."""
+    if mode.binary:
+        for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
+            if value is not None:
+                raise ValueError(f"binary mode doesn't take {name!r} argument")
+    elif buffering == 0:
+        raise ValueError("can't have unbuffered text I/O")
+    if newline not in (None, "", "\n", "\r", "\r\n"):
+        raise ValueError(f"illegal newline value: {newline!r}")
+
+
+def absolute(position: int, offset: int, whence: int, size: int) -> int:
+    """Target of a seek. Raises InvalidArgumentError for a bad ``whence`` or a negative result."""
+    if whence == os.SEEK_SET:
+        target = offset
+    elif whence == os.SEEK_CUR:
+        target = position + offset
+    elif whence == os.SEEK_END:
+        target = size + offset
+    else:
+        raise InvalidArgumentError(f"invalid whence ({whence}, should be 0, 1 or 2)")
+    if target < 0:
+        raise InvalidArgumentError(f"negative seek position {target}")
+    return target

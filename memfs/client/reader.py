@@ -1,0 +1,214 @@
+"""Positional reads of one open file.
+
+Owns readahead, the parallel fetch of a large range straight into the caller's memory, and the
+recovery when a block is gone because the file was changed meanwhile. Must not know file objects
+or positions other than those it is given.
+
+What a reader sees: the file as of the moment it was opened, or anything newer. It looks again
+when it meets its end after this client published something, when somebody writes the file, when
+the end is met a second time, and when a block it knew was replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Coroutine
+from typing import Any
+
+from memfs import limits
+from memfs.client import layout
+from memfs.client.blockmap import BlockMap
+from memfs.client.blocks import BlockReader
+from memfs.client.flow import run_all
+from memfs.client.readahead import Readahead
+from memfs.errors import BlockNotFoundError, DataLossError, RetryableError
+
+DIRECT_BYTES = 8 * limits.MIB
+"""A read of this size fills the pipe by itself: it goes into the caller's memory, nothing ahead."""
+PARALLEL_BYTES = 32 * limits.MIB
+"""Most bytes that one read has in flight."""
+
+
+class FileReader:
+    """Reads ranges of the file behind a :class:`BlockMap`. Calls may overlap."""
+
+    def __init__(self, blocks: BlockReader, file: BlockMap) -> None:
+        self.file = file
+        self._blocks = blocks
+        self._session = blocks.session
+        self._ended_at = -1
+        self._sequence = asyncio.Lock()
+        self._ahead = Readahead(
+            self._fetch_ahead,
+            blocks.buffers,
+            file.attributes.block_size,
+            self._session.config.readahead_bytes,
+        )
+
+    async def read_into(self, offset: int, into: memoryview, timeout: float | None = None) -> int:
+        """Fill ``into`` from byte ``offset``; returns the bytes read, fewer only at the end."""
+        if not into:
+            return 0
+        deadline = None if timeout is None else self._session.deadline(timeout)
+        if offset >= self.file.size and not await self._look_again(offset, deadline):
+            return 0
+        while True:
+            change = self.file.attributes.change
+            length = max(0, min(len(into), self.file.size - offset))
+            await self._read_sized(offset, into[:length], deadline)
+            if self.file.attributes.change == change or self.file.writing:
+                return length
+            await self._drop_ahead()  # it changed under this read: no mixture of old and new
+
+    async def _read_sized(self, offset: int, into: memoryview, deadline: float | None) -> None:
+        if not into:
+            return
+        if self._ahead.follows(offset):
+            async with self._sequence:
+                await self._go_on(offset, into, deadline)
+        else:
+            await self._jump(offset, into, deadline)
+
+    async def read_all(self, offset: int, timeout: float | None = None) -> bytes:
+        """Everything from ``offset`` to the end."""
+        pieces: list[bytes] = []
+        while True:
+            piece = await self.read(offset, self.file.size - offset, timeout)
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+            if offset >= self.file.size and not self._may_have_grown():
+                break
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read(self, offset: int, length: int, timeout: float | None = None) -> bytes:
+        """At most ``length`` bytes from ``offset``, fewer only at the end."""
+        length = min(length, max(1, self.file.size - offset))
+        if length <= 0:
+            return b""
+        memory = Memory(length)
+        got = await self.read_into(offset, memory.view, timeout)
+        return memory.finish(got)
+
+    async def close(self) -> None:
+        """Drop what is ahead."""
+        await self._ahead.clear()
+
+    # --- where the end is ---------------------------------------------------------------------
+
+    def _may_have_grown(self) -> bool:
+        file = self.file
+        return file.attributes.leased or file.seen != self._session.commits
+
+    async def _look_again(self, offset: int, deadline: float | None) -> bool:
+        """At the end: ask for the size if it may have changed; returns whether there is more."""
+        first_time = self._ended_at != self.file.size
+        self._ended_at = self.file.size
+        if self.file.writing or (first_time and not self._may_have_grown()):
+            return False
+        await self.file.refresh(self._session.deadline() if deadline is None else deadline)
+        self._ended_at = self.file.size
+        return offset < self.file.size
+
+    # --- moving bytes -------------------------------------------------------------------------
+
+    async def _jump(self, offset: int, into: memoryview, deadline: float | None) -> None:
+        """A read that continues nothing: exactly what was asked."""
+        await self._fetch(offset, into, deadline)
+        if not self._sequence.locked():
+            await self._drop_ahead()
+            self._ahead.advance(offset + len(into))
+
+    async def _drop_ahead(self) -> None:
+        async with self._sequence:
+            await self._ahead.clear()
+
+    async def _go_on(self, offset: int, into: memoryview, deadline: float | None) -> None:
+        """A read that continues the last one: what is ahead, then the rest, then more ahead."""
+        done = 0
+        while done < len(into):
+            got = await self._ahead.take(offset + done, into[done:])
+            if not got:
+                break
+            done += got
+        started = self._ahead.position > 0 or offset > 0
+        if done < len(into):
+            await self._ahead.clear()
+            await self._fetch(offset + done, into[done:], deadline)
+        self._ahead.advance(offset + len(into))
+        if started and len(into) < DIRECT_BYTES:
+            self._ahead.extend(self.file.size, len(into))
+
+    async def _fetch_ahead(self, offset: int, into: memoryview) -> None:
+        await self._fetch(offset, into, None)
+
+    async def _fetch(self, offset: int, into: memoryview, deadline: float | None) -> None:
+        """Read a range into ``into``, its blocks in parallel."""
+        block_size = self.file.attributes.block_size
+        pieces = list(layout.split(offset, len(into), block_size))
+        if len(pieces) == 1:
+            await self._fetch_piece(pieces[0], into, deadline)
+            return
+        work: list[Coroutine[Any, Any, object]] = [
+            self._fetch_piece(piece, into[piece.at : piece.at + piece.length], deadline)
+            for piece in pieces
+        ]
+        await run_all(work, max(2, PARALLEL_BYTES // block_size))
+
+    async def _fetch_piece(
+        self, piece: layout.Piece, into: memoryview, deadline: float | None
+    ) -> None:
+        """Read a piece; when its version is gone, look whether the file has a newer one.
+
+        Without a deadline each piece has the configured budget: a big read may take long.
+        """
+        deadline = self._session.deadline() if deadline is None else deadline
+        attempt = 0
+        while True:
+            ref = await self.file.ref(piece.block, deadline)
+            try:
+                await self._blocks.read(ref, piece.start, into, deadline)
+                return
+            except RetryableError as error:
+                attempt += 1
+                await self._recover(error, attempt, deadline)
+                current = await self.file.ref(piece.block, deadline)
+                if current == ref and isinstance(error, BlockNotFoundError):
+                    raise DataLossError(error.message, path=self.file.path) from error
+
+    async def _recover(self, error: RetryableError, attempt: int, deadline: float) -> None:
+        """Before another round: a pause, a newer view, the file's current map."""
+        session = self._session
+        pause = session.backoff(attempt)
+        if session.remaining(deadline) <= pause:
+            error.filename = self.file.path
+            raise error
+        if not isinstance(error, BlockNotFoundError):
+            await asyncio.sleep(pause)
+            await session.try_refresh_view(deadline)
+        if not self.file.writing:
+            await self.file.refresh(deadline)
+
+
+class Memory:
+    """Writable memory that becomes ``bytes`` without a copy.
+
+    ``io.BytesIO`` hands out its inner bytes object when that is exactly full, and lets it be
+    written through ``getbuffer`` before.
+    """
+
+    __slots__ = ("_file", "view")
+
+    def __init__(self, length: int) -> None:
+        self._file = io.BytesIO()
+        self._file.seek(length - 1)
+        self._file.write(b"\0")
+        self.view = self._file.getbuffer()
+
+    def finish(self, length: int) -> bytes:
+        """The first ``length`` bytes; the memory cannot be written any more."""
+        self.view.release()
+        self._file.truncate(length)
+        return self._file.getvalue()

@@ -1,0 +1,113 @@
+"""Inode ids reserved for files that are written before they are published.
+
+Owns the stock of one session, sorted by where the ring puts a file of that id: a batch takes ids
+that lie on the same nodes, so that its blocks travel in few requests. Invariant: an id is given out
+once, since the blocks of an attempt bear one version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from memfs import limits
+from memfs.client.session import PING_SECONDS, Session
+from memfs.protocol import messages as m
+
+RESERVE = limits.INODES_PER_RESERVATION
+FIRST_RESERVE = 64
+"""The first reservation: most clients write few files this way."""
+SILENCE_SECONDS = 4 * PING_SECONDS
+"""After this long without contact the cluster may have given the ids to others."""
+
+
+class Share(NamedTuple):
+    """Ids whose files go to one chain of nodes."""
+
+    chain: tuple[int, ...]
+    inodes: list[int]
+
+
+class Reservations:
+    """Reserved inodes of one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._stock: dict[int, None] = {}
+        self._shares: dict[frozenset[int], Share] = {}
+        self._sorted_for = (0, 0)  # epoch and copies that _shares was made for
+        self._reserving = asyncio.Lock()
+        self._size = FIRST_RESERVE
+        self._held = False
+        self._replication = 0
+
+    async def default_replication(self, deadline: float) -> int:
+        """Copies of a new file that does not say; fixed when the cluster was formed."""
+        if not self._replication:
+            reply: m.FileSystemReply = await self._session.ask(m.StatFileSystem(), None, deadline)
+            self._replication = reply.replication
+        return self._replication
+
+    async def take(self, count: int, copies: int, deadline: float) -> list[Share]:
+        """``count`` ids, on as few chains as the stock allows."""
+        await self._fill(count, deadline)
+        self._sort(copies)
+        taken: list[Share] = []
+        while count:
+            key, share = max(self._shares.items(), key=_stock_of_share)
+            cut = max(0, len(share.inodes) - count)
+            inodes = share.inodes[cut:]
+            del share.inodes[cut:]
+            if not share.inodes:
+                del self._shares[key]
+            for inode in inodes:
+                del self._stock[inode]
+            taken.append(Share(share.chain, inodes))
+            count -= len(inodes)
+        return taken
+
+    async def take_elsewhere(
+        self, count: int, copies: int, excluded: Iterable[int], deadline: float
+    ) -> Share:
+        """``count`` ids for one chain without the ``excluded`` nodes, after others failed.
+
+        Raises UnavailableError when too few nodes are left.
+        """
+        await self._fill(count, deadline)
+        inodes = list(self._stock)[:count]
+        chain = self._session.place(inodes[0], 0, copies, sorted(excluded))
+        for inode in inodes:
+            del self._stock[inode]
+        self._sorted_for = (0, 0)
+        return Share(chain, inodes)
+
+    async def _fill(self, count: int, deadline: float) -> None:
+        """Reserve until ``count`` ids are in stock; those of a lost session are forgotten."""
+        async with self._reserving:
+            if self._held and self._session.silence() > SILENCE_SECONDS:
+                self._stock.clear()
+                self._sorted_for = (0, 0)
+            if not self._held:
+                self._held = True
+                self._session.hold()
+            while len(self._stock) < count:
+                request = m.ReserveInodes(max(self._size, min(RESERVE, count)))
+                self._size = RESERVE
+                reply: m.ReserveReply = await self._session.ask(request, None, deadline)
+                self._stock.update(dict.fromkeys(reply.inodes))
+                self._sorted_for = (0, 0)
+
+    def _sort(self, copies: int) -> None:
+        """Group the stock by the nodes that the ring names."""
+        if self._sorted_for == (self._session.epoch, copies):
+            return
+        self._shares = {}
+        for inode in self._stock:
+            chain = self._session.place(inode, 0, copies)
+            self._shares.setdefault(frozenset(chain), Share(chain, [])).inodes.append(inode)
+        self._sorted_for = (self._session.epoch, copies)
+
+
+def _stock_of_share(item: tuple[frozenset[int], Share]) -> int:
+    return len(item[1].inodes)

@@ -1,0 +1,148 @@
+"""Storing one block version on enough nodes.
+
+Owns the choice of nodes, the sequence numbers of a lease and what happens when a node fails:
+the block is sent anew, to others, under a new version. Must not know offsets of files.
+Invariant: a reference is returned only when every node of its ``replicas`` holds it (AckedR).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from memfs.checksum import crc32c
+from memfs.client.blocks import BlockReader
+from memfs.client.pending import Sealed, overlay
+from memfs.errors import BlockNotFoundError, MemfsError, NoSpaceError, RetryableError
+from memfs.protocol import messages as m
+from memfs.types import Attributes, BlockRef, Buffer
+
+
+class BlockStorer:
+    """Sends block versions of one inode under one lease generation."""
+
+    def __init__(self, blocks: BlockReader, attributes: Attributes, path: str) -> None:
+        self._blocks = blocks
+        self._session = blocks.session
+        self._file = attributes
+        self._path = path
+        self._sequence = 0
+
+    async def store(self, sealed: Sealed, deadline: float) -> BlockRef:
+        """Store a sealed block; retried on other nodes until the deadline.
+
+        Raises NoSpaceError when no choice of nodes has room, otherwise the last failure.
+        """
+        excluded: set[int] = set()
+        attempt = 0
+        while True:
+            chain: tuple[int, ...] = ()
+            try:
+                sealed = await self._apart_when_degraded(sealed, deadline)
+                chain = self._chain(sealed, excluded)
+                return await self._send(sealed, chain, deadline)
+            except (RetryableError, NoSpaceError) as error:
+                attempt += 1
+                pause = self._session.backoff(attempt)
+                if self._session.remaining(deadline) <= pause:
+                    raise
+                if sealed.base is not None:
+                    sealed = await self._apart(sealed, deadline)
+                if not chain:  # too few nodes are left: perhaps the view already knows more
+                    excluded.clear()
+                await self._learn(error, chain, excluded, pause, deadline)
+
+    async def _learn(
+        self,
+        error: MemfsError,
+        chain: tuple[int, ...],
+        excluded: set[int],
+        pause: float,
+        deadline: float,
+    ) -> None:
+        """Decide which nodes to avoid next; raises NoSpaceError when all are full."""
+        session = self._session
+        if isinstance(error, NoSpaceError):
+            if len(excluded | set(chain)) >= len(session.members):
+                raise error
+            excluded.update(chain)
+            return
+        if chain and not excluded.issuperset(chain[:1]):
+            # Whoever failed, the head or one behind it: a chain is short and nodes are many.
+            excluded.update(chain)
+        await asyncio.sleep(pause)
+        await session.try_refresh_view(deadline)
+
+    def _chain(self, sealed: Sealed, excluded: set[int]) -> tuple[int, ...]:
+        if sealed.base is not None:
+            base = sealed.base.replicas
+            return tuple(sorted(base, key=lambda number: not self._session.is_local(number)))
+        file = self._file
+        group = sealed.block // file.group_blocks
+        return self._session.place(file.inode, group, file.replication, sorted(excluded))
+
+    async def _send(self, sealed: Sealed, chain: tuple[int, ...], deadline: float) -> BlockRef:
+        file, base = self._file, sealed.base
+        self._sequence += 1
+        sequence = self._sequence
+        request = m.WriteBlock(
+            file.inode,
+            sealed.block,
+            file.generation,
+            sequence,
+            sealed.length,
+            _crc_of(sealed.payload),
+            chain,
+            file.block_size,
+            file.group_blocks,
+            base.generation if base is not None else -1,
+            base.sequence if base is not None else -1,
+            sealed.extents,
+        )
+        answer = await self._session.ask_member(
+            chain[0], request, sealed.payload, deadline=deadline
+        )
+        reply: m.WriteBlockReply = answer.record
+        return BlockRef(
+            file.inode, sealed.block, file.generation, sequence, reply.length, reply.crc, chain
+        )
+
+    async def _apart_when_degraded(self, sealed: Sealed, deadline: float) -> Sealed:
+        """A derived block needs its base on enough live nodes; otherwise send it whole.
+
+        So does one whose base came by concat: it bears another inode.
+        """
+        base = sealed.base
+        if base is None:
+            return sealed
+        if (base.inode, base.index) != (self._file.inode, sealed.block):
+            return await self._apart(sealed, deadline)
+        live = [number for number in base.replicas if number in self._session.members]
+        wanted = min(self._file.replication, len(self._session.members))
+        if len(live) == len(base.replicas) >= wanted:
+            return sealed
+        return await self._apart(sealed, deadline)
+
+    async def _apart(self, sealed: Sealed, deadline: float) -> Sealed:
+        """The same block as a whole, its base read back from whoever still has it."""
+        base = sealed.base
+        assert base is not None, "only a derived block is taken apart"
+        kept = min(base.length, sealed.length)
+        content = memoryview(bytearray(kept))
+        try:
+            await self._blocks.read(base, 0, content, deadline)
+        except BlockNotFoundError as error:
+            error.filename = self._path
+            raise
+        return Sealed(sealed.block, None, sealed.length, (), (overlay(sealed, content),))
+
+
+def _crc_of(payload: tuple[Buffer, ...]) -> int:
+    crc = 0
+    for piece in payload:
+        crc = crc32c(piece, crc)
+    return crc
+
+
+def whole(block: int, data: Buffer) -> Sealed:
+    """A block whose bytes are all given."""
+    return Sealed(block, None, len(data), (), (data,))

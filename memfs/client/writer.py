@@ -1,0 +1,229 @@
+"""Writes to one open file under its lease.
+
+Owns the block being filled, the blocks in flight (a bounded window) and publication: nothing is
+visible to others before a Commit says so (NoPartialVisible). Must not know file objects or
+positions other than those it is given. An error of a block in flight surfaces at the next write,
+flush or close; close gives the lease back whatever happens.
+
+Copy or wait: bytes handed to ``write`` may be changed by the caller as soon as it returns. A write
+that covers several whole blocks is sent from the caller's memory and waits for the
+acknowledgements, several in flight at once; ``bytes`` objects cannot change and are sent from
+where they are without waiting; everything else is copied into the block being filled, which costs
+a tenth of sending it, and returns at once so that the next block fills while this one travels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from memfs import limits
+from memfs.client import layout
+from memfs.client.blockmap import BlockMap
+from memfs.client.blocks import BlockReader
+from memfs.client.pending import PendingBlock, Sealed
+from memfs.client.store import BlockStorer, whole
+from memfs.errors import FileTooLargeError, MemfsError, StaleHandleError
+from memfs.protocol import messages as m
+from memfs.types import BlockRef
+
+DIRECT_BLOCKS = 4
+"""Whole blocks in one write from which waiting for them beats copying them."""
+PUBLISH_BLOCKS = 512
+"""Stored blocks after which a long stream is published: they must fit one record."""
+assert PUBLISH_BLOCKS + 64 <= limits.BLOCKS_PER_RECORD
+
+
+class FileWriter:
+    """Writes ranges of the file behind a :class:`BlockMap`. One call at a time (callers lock)."""
+
+    def __init__(self, blocks: BlockReader, file: BlockMap) -> None:
+        self.file = file
+        self._session = blocks.session
+        self._storer = BlockStorer(blocks, file.attributes, file.path)
+        self._block_size = file.attributes.block_size
+        self._pending: PendingBlock | None = None
+        self._slots = asyncio.Semaphore(self._session.config.write_window_blocks)
+        self._flying: dict[int, asyncio.Task[None]] = {}
+        self._stored: dict[int, BlockRef] = {}
+        self._published_size = file.attributes.size
+        self._error: BaseException | None = None
+        self._open = True
+        self._session.hold()
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something written is not published yet."""
+        return bool(
+            self._pending or self._flying or self._stored or self.file.size != self._published_size
+        )
+
+    # --- writing ----------------------------------------------------------------------------
+
+    async def write(self, offset: int, data: memoryview, timeout: float | None = None) -> int:
+        """Write ``data`` at byte ``offset``; returns its length. Raises earlier blocks' errors."""
+        self._raise_earlier()
+        if offset + len(data) > limits.FILE_BYTES_MAX:
+            raise FileTooLargeError("the file would be too large", path=self.file.path)
+        deadline = None if timeout is None else self._session.deadline(timeout)
+        keep = isinstance(data.obj, bytes)
+        direct = keep or len(data) >= DIRECT_BLOCKS * self._block_size
+        waiting: list[int] = []
+        for piece in layout.split(offset, len(data), self._block_size):
+            part = data[piece.at : piece.at + piece.length]
+            if direct and piece.length == self._block_size:
+                await self._dispatch_pending(deadline, unless=piece.block)
+                self._pending = None  # overwritten altogether
+                await self._dispatch(whole(piece.block, part), deadline)
+                waiting += [] if keep else [piece.block]
+            else:
+                await self._collect(piece, part, deadline)
+            self.file.grow(offset + piece.at + piece.length)
+        await self._settle(waiting)
+        if len(self._stored) >= PUBLISH_BLOCKS:
+            await self.flush(timeout)
+        return len(data)
+
+    async def _collect(self, piece: layout.Piece, part: memoryview, deadline: float | None) -> None:
+        """Copy a part of a block into the block being filled; send it when it is full."""
+        pending = self._pending
+        if pending is None or pending.block != piece.block or pending.full:
+            await self._dispatch_pending(deadline)
+            pending = self._pending = PendingBlock(piece.block, await self._base(piece, deadline))
+        pending.write(piece.start, part)
+        if piece.start + piece.length == self._block_size:
+            await self._dispatch_pending(deadline)
+
+    async def _base(self, piece: layout.Piece, deadline: float | None) -> BlockRef:
+        """The current version of a block about to be changed."""
+        await self._settle([piece.block])
+        limit = self._session.deadline() if deadline is None else deadline
+        return await self.file.ref(piece.block, limit)
+
+    async def _dispatch_pending(self, deadline: float | None, unless: int = -1) -> None:
+        """Send the block being filled, unless it is block ``unless``."""
+        pending = self._pending
+        if pending is not None and pending.block != unless:
+            self._pending = None
+            if pending:
+                await self._dispatch(pending.seal(), deadline)
+
+    async def _dispatch(self, sealed: Sealed, deadline: float | None) -> None:
+        """Start storing a block; waits for a free place in the window."""
+        await self._settle([sealed.block])
+        await self._slots.acquire()
+        task = asyncio.create_task(self._store(sealed, deadline))
+        self._flying[sealed.block] = task
+
+    async def _store(self, sealed: Sealed, deadline: float | None) -> None:
+        try:
+            limit = self._session.deadline() if deadline is None else deadline
+            ref = await self._storer.store(sealed, limit)
+            self._stored[ref.index] = ref
+            self.file.put(ref)
+        except BaseException as error:
+            self._error = self._error or error
+        finally:
+            self._flying.pop(sealed.block, None)
+            self._slots.release()
+
+    async def _settle(self, indexes: list[int]) -> None:
+        """Wait until none of these blocks is in flight; raises if any block failed."""
+        tasks = [self._flying[index] for index in indexes if index in self._flying]
+        if tasks:
+            await asyncio.wait(tasks)
+        if indexes:
+            self._raise_earlier()
+
+    def _raise_earlier(self) -> None:
+        if self._error is not None:
+            if isinstance(self._error, MemfsError):
+                self._error.filename = self.file.path
+            raise self._error
+
+    # --- publishing -------------------------------------------------------------------------
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Store everything written so far; a reader of this handle sees it then."""
+        deadline = None if timeout is None else self._session.deadline(timeout)
+        await self._dispatch_pending(deadline)
+        await self._settle(list(self._flying))
+        self._raise_earlier()
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Store and publish everything written so far."""
+        await self.drain(timeout)
+        if self.dirty:
+            await self._commit(timeout, release=False)
+
+    async def _commit(self, timeout: float | None, *, release: bool) -> None:
+        """One namespace command: blocks, length and, at the end, the lease."""
+        file = self.file
+        attributes = file.attributes
+        stored = self._stored
+        request = m.Commit(
+            attributes.inode,
+            attributes.generation,
+            file.size,
+            tuple(stored[index] for index in sorted(stored)),
+            release,
+        )
+        deadline = self._session.deadline(timeout)
+        reply: m.LookupReply = await self._session.ask(request, file.path, deadline)
+        self._session.commits += 1
+        self._stored = {}
+        self._published_size = file.size
+        file.published(reply.attributes)
+
+    async def truncate(self, size: int, timeout: float | None = None) -> None:
+        """Make the file ``size`` bytes long, at once and visibly; zeros are added at the end."""
+        await self.drain(timeout)
+        file = self.file
+        index, rest = divmod(size, self._block_size)
+        deadline = self._session.deadline(timeout)
+        if size < file.size and rest:
+            last = await file.ref(index, deadline)
+            if last.length > rest:
+                await self._dispatch(Sealed(index, last, rest, (), ()), deadline)
+                await self.drain(timeout)
+        end = layout.block_count(size, self._block_size)
+        for beyond in [beyond for beyond in self._stored if beyond >= end]:
+            del self._stored[beyond]
+        if size != file.size or self._stored:
+            file.cut(size)
+            await self._commit(timeout, release=False)
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Publish everything and give the lease back; the lease goes back even on an error."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            await self.drain(timeout)
+            if self.dirty:
+                await self._commit(timeout, release=True)
+            else:
+                await self._release(timeout)
+        except BaseException:
+            await self._abandon()
+            raise
+        finally:
+            self._session.unhold()
+
+    async def _release(self, timeout: float | None) -> None:
+        attributes = self.file.attributes
+        request = m.ReleaseLease(attributes.inode, attributes.generation)
+        with contextlib.suppress(StaleHandleError):  # deleted meanwhile: nothing to give back
+            await self._session.ask(request, self.file.path, self._session.deadline(timeout))
+
+    async def _abandon(self) -> None:
+        """After a failure: stop what is in flight and release, keeping the first error."""
+        tasks = list(self._flying.values())
+        for task in tasks:
+            task.cancel()
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+            await self._release(None)
+        except MemfsError:
+            pass  # the session's end releases it; what failed first is what the caller hears
