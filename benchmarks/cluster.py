@@ -36,12 +36,22 @@ def cluster(nodes: int) -> Iterator[str]:
 
 
 def _node(number: int, port: int, coordinator: str, home: Path) -> list[str]:
-    command = [sys.executable, "-m", "memfs", "node", "--name", f"bench-{number}"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--coordinator", coordinator]
-    return [*command, "--memory", MEMORY, "--data-directory", str(home)]
+    settings = {
+        "name": f"bench-{number}",
+        "port": port,
+        "monitoring-port": -1,
+        "coordinator": coordinator,
+        "memory": MEMORY,
+        "data-directory": home,
+        "socket-directory": home,
+        "domain": f"bench/{number}",
+        "log-level": "warning",
+    }
+    flags = (f"--{name}={value}" for name, value in settings.items())
+    return [sys.executable, "-m", "memfs.cli", "node", *flags]
 
 
 def _members(url: str) -> int:
-    with contextlib.suppress(memfs.MemfsError), memfs.connect(url, timeout=1.0) as fs:
-        return len(fs.cluster_status().nodes)
+    with contextlib.suppress(memfs.MemfsError), memfs.connect(url) as fs:
+        return len(fs.cluster_status(timeout=1.0).view.members)
     return 0

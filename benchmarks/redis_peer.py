@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.utils import HIREDIS_AVAILABLE
@@ -15,8 +16,8 @@ from benchmarks import peers
 
 
 @contextmanager
-def redis_client() -> Iterator[redis.Redis]:
-    """Start a server and yield a client with one connection to it."""
+def redis_client() -> Iterator[Any]:
+    """Start a server and yield a ``redis.Redis`` with one connection to it."""
     assert HIREDIS_AVAILABLE, "the comparison is with redis-py and hiredis"
     (port,) = peers.free_ports(1)
     command = [peers.install("redis-server", "redis-server"), "--port", str(port)]

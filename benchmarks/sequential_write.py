@@ -10,7 +10,7 @@ loopback twice. Files are removed, and their memory given back, between the roun
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import memfs
 from benchmarks import cluster, redis_peer, streams, wire
@@ -59,7 +59,7 @@ def stored_rate(fs: memfs.FileSystem, source: memoryview, size: int) -> float:
     return rate
 
 
-def set_rate(set_: redis_peer.Set, keys: list[bytes], value: bytes) -> float:
+def set_rate(set_: Callable[[bytes, bytes], object], keys: list[bytes], value: bytes) -> float:
     """SET every key, one after the other; return bytes a second."""
     with Stopwatch() as watch:
         for key in keys:

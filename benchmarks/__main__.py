@@ -1,0 +1,79 @@
+"""``python -m benchmarks``: run benchmarks, print the table.
+
+A benchmark that fails is reported and does not stop the others; the exit code is then 1. A target
+that is missed is a result, not a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from benchmarks.harness import Row, Scale, show
+
+BENCHMARKS = (
+    "sequential_read",
+    "sequential_write",
+    "local_read",
+    "zero_copy",
+    "stat",
+    "stat_concurrent",
+    "read_many",
+    "write_many",
+    "create_small",
+    "append",
+    "growth",
+    "listing",
+    "memory",
+)
+
+
+def main() -> int:
+    """Run what the command line chooses; return the exit code."""
+    chosen = arguments()
+    scale = Scale(chosen.smoke, 1 if chosen.smoke else chosen.rounds)
+    rows: list[Row] = []
+    failed: list[str] = []
+    for name in chosen.only or BENCHMARKS:
+        started = time.monotonic()
+        print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
+        try:
+            rows += run(name, scale)
+        except Exception:
+            failed.append(name)
+            traceback.print_exc()
+        print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
+    if chosen.json:
+        print(json.dumps([row.as_dict() for row in rows], indent=2))
+    else:
+        show(rows, Console())
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return bool(failed)
+
+
+def run(name: str, scale: Scale) -> Iterator[Row]:
+    """Run one benchmark."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    yield from module.run(scale)
+
+
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=BENCHMARKS, metavar="NAME")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: only shows that it runs")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds of each contender")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
