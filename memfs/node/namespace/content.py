@@ -1,0 +1,127 @@
+"""Checks of what a writer publishes: sizes and block references, before anything changes.
+
+Pure functions over a block map; the one place that says which references a file may hold. The
+message of a refusal tells the writer what is wrong: a writer that meets one has a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from memfs import limits
+from memfs.errors import FileTooLargeError, InvalidArgumentError
+from memfs.node.namespace.blocks import Row
+from memfs.node.namespace.volume import Settings, Volume, check_replication
+from memfs.types import BlockRef
+
+_UINT32_MAX: Final = (1 << 32) - 1
+_INT64: Final = range(-(1 << 63), 1 << 63)
+
+Layout = tuple[int, int, int]
+"""(block size, group blocks, replication)"""
+
+
+def layout_of(settings: Settings, replication: int, block_size: int, group_blocks: int) -> Layout:
+    """The layout of a new file; 0 stands for the cluster's value. Raises InvalidArgumentError."""
+    block_size = block_size or settings.block_size
+    group_blocks = group_blocks or settings.group_blocks
+    replication = replication or settings.replication
+    check_replication(replication)
+    if not limits.BLOCK_BYTES_MIN <= block_size <= limits.BLOCK_BYTES_MAX:
+        raise InvalidArgumentError(
+            f"blocks of {block_size} bytes: {limits.BLOCK_BYTES_MIN} to {limits.BLOCK_BYTES_MAX}"
+        )
+    if block_size % limits.BLOCK_BYTES_MIN:
+        raise InvalidArgumentError(f"a block is a multiple of {limits.BLOCK_BYTES_MIN} bytes")
+    if group_blocks < 1 or group_blocks * block_size > limits.GROUP_BYTES_MAX:
+        raise InvalidArgumentError(f"a group has 1 block to {limits.GROUP_BYTES_MAX} bytes")
+    return block_size, group_blocks, replication
+
+
+def check_size(size: int, block_size: int) -> int:
+    """The positions of a file of ``size`` bytes. Raises InvalidArgumentError, FileTooLargeError."""
+    if size < 0:
+        raise InvalidArgumentError("a file cannot have fewer than 0 bytes")
+    count = -(-size // block_size)
+    if size > limits.FILE_BYTES_MAX or count > limits.BLOCKS_PER_FILE:
+        raise FileTooLargeError(f"a file of {size} bytes in blocks of {block_size} is too large")
+    return count
+
+
+def check_blocks(
+    volume: Volume,
+    slot: int,
+    block_size: int,
+    size: int,
+    blocks: Iterable[BlockRef],
+    generations: tuple[int, ...],
+) -> dict[int, BlockRef]:
+    """What to put where so that the file has ``blocks`` and ``size`` bytes.
+
+    A reference is a new version of one of ``generations``, a hole, or exactly what the file holds
+    already (then it is not among the result). Raises InvalidArgumentError, FileTooLargeError.
+    """
+    count = check_size(size, block_size)
+    maps = volume.blocks
+    inode = volume.tree.inodes.id_of(slot)
+    given: dict[int, BlockRef | None] = {}
+    for ref in blocks:
+        hole = not ref.length and not ref.replicas
+        position = ref.index if hole or ref.inode == inode else maps.position_of(slot, ref)
+        if not 0 <= position < count:
+            raise InvalidArgumentError(f"block {ref.index} does not belong to {size} bytes")
+        if position in given:
+            raise InvalidArgumentError(f"block {position} is given twice")
+        old = maps.row(slot, position)
+        if old is not None and old[:6] == ref[:6]:
+            given[position] = None
+            continue
+        if not hole:
+            _check_version(ref, inode, generations, old)
+            if ref.length > min(block_size, size - position * block_size):
+                raise InvalidArgumentError(f"block {position} is longer than its place")
+        given[position] = ref
+    if count:
+        _check_end(volume, slot, count - 1, size - (count - 1) * block_size, given)
+    return {position: ref for position, ref in given.items() if ref is not None}
+
+
+def _check_version(
+    ref: BlockRef, inode: int, generations: tuple[int, ...], old: Row | None
+) -> None:
+    if ref.inode != inode:
+        raise InvalidArgumentError(f"block {ref.index} was written under another inode")
+    if ref.generation not in generations:
+        raise InvalidArgumentError(f"block {ref.index} was not written under this lease")
+    if not 0 <= ref.sequence <= _UINT32_MAX or not 0 <= ref.crc <= _UINT32_MAX:
+        raise InvalidArgumentError(f"block {ref.index}: sequence or CRC is out of range")
+    if old is not None and old[:3] == ref[:3] and ref.sequence <= old[3]:
+        raise InvalidArgumentError(f"block {ref.index}: a later version is published already")
+    if ref.length < 0:
+        raise InvalidArgumentError(f"block {ref.index} has a negative length")
+    check_replicas(ref.replicas)
+
+
+def check_replicas(replicas: tuple[int, ...]) -> None:
+    """Raise InvalidArgumentError unless these can be the holders of a block."""
+    if not 1 <= len(replicas) <= limits.REPLICAS_MAX or len(set(replicas)) != len(replicas):
+        raise InvalidArgumentError(f"a block has 1 to {limits.REPLICAS_MAX} different replicas")
+    if min(replicas) < 1:
+        raise InvalidArgumentError("replicas are member numbers, from 1")
+
+
+def _check_end(
+    volume: Volume, slot: int, last: int, room: int, given: dict[int, BlockRef | None]
+) -> None:
+    """The last block must not reach beyond the end of the file."""
+    if given.get(last) is None:
+        old = volume.blocks.row(slot, last)
+        if old is not None and old[4] > room:
+            raise InvalidArgumentError(f"block {last} straddles the new end: write it anew")
+
+
+def check_time(time_ns: int) -> None:
+    """Raise InvalidArgumentError for a time outside 64 bits."""
+    if time_ns not in _INT64:
+        raise InvalidArgumentError(f"{time_ns} ns is no time")

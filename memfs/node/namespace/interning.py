@@ -1,0 +1,85 @@
+"""Values that many inodes share, stored once under a small number.
+
+Owns two containers and knows nothing of what they hold. :class:`Interned` counts its users
+and forgets a value with the last one, so neither owners nor replica sets of the past pile up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+H = TypeVar("H", bound=Hashable)
+T = TypeVar("T")
+
+
+class Interned(Generic[H]):
+    """Equal values under one number; number 0 is ``nothing`` and is not counted."""
+
+    __slots__ = ("counts", "free", "numbers", "values")
+
+    def __init__(self, nothing: H) -> None:
+        self.values: list[H] = [nothing]
+        self.counts: list[int] = [0]
+        self.free: list[int] = []
+        self.numbers: dict[H, int] = {nothing: 0}
+
+    def acquire(self, value: H) -> int:
+        """The value's number, counted once more."""
+        number = self.numbers.get(value)
+        if number is None:
+            return self._add(value)
+        self.counts[number] += 1
+        return number
+
+    def retain(self, number: int) -> int:
+        """Count the value of ``number`` once more; returns ``number``."""
+        self.counts[number] += 1
+        return number
+
+    def release(self, number: int) -> None:
+        """Count it once less; the last user's value is forgotten."""
+        self.counts[number] -= 1
+        if number and not self.counts[number]:
+            value = self.values[number]
+            del self.numbers[value]
+            self.values[number] = self.values[0]
+            self.free.append(number)
+
+    def _add(self, value: H) -> int:
+        if self.free:
+            number = self.free.pop()
+            self.values[number] = value
+            self.counts[number] = 1
+        else:
+            number = len(self.values)
+            self.values.append(value)
+            self.counts.append(1)
+        self.numbers[value] = number
+        return number
+
+
+class Arena(Generic[T]):
+    """Objects of few inodes under numbers from 1: a list grows without the stalls of a dict."""
+
+    __slots__ = ("free", "items")
+
+    def __init__(self, nothing: T) -> None:
+        self.items: list[T] = [nothing]
+        self.free: list[int] = []
+
+    def add(self, item: T) -> int:
+        """Keep ``item``; returns its number."""
+        if self.free:
+            number = self.free.pop()
+            self.items[number] = item
+            return number
+        self.items.append(item)
+        return len(self.items) - 1
+
+    def remove(self, number: int) -> T:
+        """Forget and return the item of ``number``."""
+        assert number, "number 0 is nothing"
+        item, self.items[number] = self.items[number], self.items[0]
+        self.free.append(number)
+        return item

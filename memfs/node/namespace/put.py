@@ -1,0 +1,140 @@
+"""PutFiles: whole small files published at once, and the inodes reserved for them.
+
+Each file is a step of its own: it replaces atomically what its name held, or fails alone. Blocks
+were written before, under an inode reserved by the same session, as generation 1 (0 is taken as
+well); the file's first lease will be generation 2.
+
+To replace a file needs what rename over it needs (its directory) and what writing it needs (its
+own mode), since it keeps its owner. A final symlink is followed, as by ``open``.
+"""
+
+from __future__ import annotations
+
+from memfs import limits
+from memfs.errors import (
+    InvalidArgumentError,
+    IsDirectoryError,
+    LeaseHeldError,
+    MemfsError,
+    PathExistsError,
+)
+from memfs.node.namespace.content import check_blocks, layout_of
+from memfs.node.namespace.files import check_new_file, check_writable
+from memfs.node.namespace.inodes import FILE, RESERVED
+from memfs.node.namespace.naming import maker_unless_directory
+from memfs.node.namespace.permissions import mode_after_write
+from memfs.node.namespace.sizes import RECORD_ROOM, attributes_bytes, text_bytes
+from memfs.node.namespace.tree import text
+from memfs.node.namespace.volume import Command, Volume, check_mode
+from memfs.protocol.messages import (
+    NewFile,
+    PutFiles,
+    PutFilesReply,
+    PutResult,
+    ReserveInodes,
+    ReserveReply,
+)
+from memfs.types import ROOT_INODE
+
+GENERATION = 1
+"""Lease generation of a file that was put."""
+
+_RESULT_BYTES = 8  # array, code, empty message, nil
+
+
+def reserve_inodes(volume: Volume, command: Command, request: ReserveInodes) -> ReserveReply:
+    """Promise inode ids to the caller's session."""
+    if not 1 <= request.count <= limits.INODES_PER_RESERVATION:
+        raise InvalidArgumentError(f"1 to {limits.INODES_PER_RESERVATION} inodes can be reserved")
+    volume.sessions.check_room(command.client, request.count)
+    inodes = volume.tree.inodes
+    found = []
+    for _ in range(request.count):
+        slot = inodes.allocate()
+        inodes.kind[slot] = RESERVED
+        volume.sessions.reserve(command.client, slot)
+        found.append(inodes.id_of(slot))
+    return ReserveReply(tuple(found))
+
+
+def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesReply:
+    """Publish each file; the reply leaves out attributes that no longer fit into a record."""
+    if len(request.files) > limits.FILES_PER_BATCH:
+        raise InvalidArgumentError(f"more than {limits.FILES_PER_BATCH} files in a batch")
+    results = []
+    room = RECORD_ROOM - len(request.files) * _RESULT_BYTES
+    for file in request.files:
+        result = _put(volume, command, file)
+        size = (
+            attributes_bytes(result.attributes) if result.attributes else text_bytes(result.message)
+        )
+        if size > room:
+            result = PutResult(result.code, "")
+        else:
+            room -= size
+        results.append(result)
+    return PutFilesReply(tuple(results))
+
+
+def _put(volume: Volume, command: Command, file: NewFile) -> PutResult:
+    try:
+        slot = _publish(volume, command, file)
+    except MemfsError as error:
+        return PutResult(error.code, error.message)
+    return PutResult(0, "", volume.attributes(slot))
+
+
+def _publish(volume: Volume, command: Command, file: NewFile) -> int:
+    check_mode(file.mode)
+    layout = layout_of(volume.settings, file.replication, file.block_size, file.group_blocks)
+    tree, inodes = volume.tree, volume.tree.inodes
+    slot = inodes.slot_of(file.inode)
+    if not slot or not volume.sessions.has_reserved(command.client, slot):
+        raise InvalidArgumentError(f"inode {file.inode} is not reserved for this session")
+    puts = check_blocks(volume, slot, layout[0], file.size, file.blocks, (GENERATION, 0))
+    make = maker_unless_directory(volume, command, file.path, file.parents)
+    place = tree.locate(command.caller, ROOT_INODE, file.path, not file.exclusive, make)
+    parent, name, old = place
+    if old:
+        _check_replaceable(volume, command, parent, old, file)
+    else:
+        check_new_file(volume, command, place, file.path)
+    volume.sessions.drop_reservation(command.client, slot)
+    volume.new_inode(command, parent, FILE, file.mode, slot)
+    inodes.layout[slot] = tree.layouts.acquire(layout)
+    inodes.generation[slot] = GENERATION
+    inodes.size[slot] = file.size
+    for position, ref in puts.items():
+        volume.blocks.put(slot, position, ref, command.discards)
+    tree.charge(parent, file.size, 1, 0, file.size * layout[2])
+    if old:
+        _inherit(volume, command, slot, old)
+        tree.directory(parent).replace(name, slot)
+        volume.unlink(command, parent, old)
+    else:
+        tree.directory(parent).insert(name, slot)
+    tree.touch(parent, command.now, command.index)
+    return slot
+
+
+def _check_replaceable(
+    volume: Volume, command: Command, parent: int, old: int, file: NewFile
+) -> None:
+    if file.exclusive:
+        raise PathExistsError("the file exists", path=text(file.path))
+    if volume.tree.inodes.kind[old] != FILE:
+        raise IsDirectoryError("is a directory", path=text(file.path))
+    if old in volume.sessions.writers:
+        raise LeaseHeldError("another writer has the file open", path=text(file.path))
+    check_writable(volume, command, old, file.path)
+    volume.check_removal(command.caller, parent, old, file.path)
+
+
+def _inherit(volume: Volume, command: Command, slot: int, old: int) -> None:
+    """Hand owner, group, mode and extended attributes of the replaced file on."""
+    tree, inodes = volume.tree, volume.tree.inodes
+    tree.owners.release(inodes.owner[slot])
+    inodes.owner[slot] = tree.owners.retain(inodes.owner[old])
+    inodes.mode[slot] = mode_after_write(inodes.mode[old], command.caller)
+    if old in tree.xattrs:
+        tree.xattrs[slot] = dict(tree.xattrs[old])

@@ -1,0 +1,318 @@
+"""The tree of names: walking paths, adding and removing names, totals of subtrees.
+
+Owns inodes, directories, symlink targets, extended attributes and what inodes share. Knows nothing
+of blocks, leases or clients. Checks search permission on the way, as POSIX path resolution says;
+what the last component needs is the operation's business.
+
+Invariants: a live inode's chain of parents ends at the root, that of a deleted tree ends NOWHERE
+(TreeAcyclic); the totals of a directory are the sum over the homes below it. A file with several
+links is charged to one of them, its home: the directory that has held a link for longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NoReturn, TypeAlias
+
+from memfs import limits
+from memfs.errors import (
+    AccessDeniedError,
+    NameTooLongError,
+    NotDirectoryError,
+    PathNotFoundError,
+    StaleHandleError,
+    SymlinkLoopError,
+)
+from memfs.node.namespace.directory import Directory
+from memfs.node.namespace.inodes import DIRECTORY, NOWHERE, ROOT, SYMLINK, Inodes
+from memfs.node.namespace.interning import Arena, Interned
+from memfs.node.namespace.permissions import SEARCH, Caller
+from memfs.paths import split
+from memfs.types import ROOT_INODE
+
+Place: TypeAlias = tuple[int, bytes, int]
+"""Where a path leads: (directory, name, slot). The slot is NOWHERE when the name is free; the name
+is empty when the path ends in the root, in ``..`` or in the base itself."""
+
+Make: TypeAlias = Callable[[int, bytes, list[bytes]], int]
+"""Makes a missing directory of a path: (parent, name, later components in reverse) -> slot."""
+
+NO_DIRECTORY: Final = Directory()
+_ALL_MAY_SEARCH: Final = 0o111
+
+
+class Tree:
+    """Names and the inodes they mean."""
+
+    __slots__ = (
+        "directories",
+        "inodes",
+        "layouts",
+        "owners",
+        "parents",
+        "targets",
+        "xattrs",
+    )
+
+    def __init__(self) -> None:
+        self.inodes = Inodes()
+        self.owners: Interned[tuple[str, str]] = Interned(("", ""))
+        """(user, group) pairs."""
+        self.layouts: Interned[tuple[int, int, int]] = Interned((0, 0, 0))
+        """(block size, group blocks, replication) of files."""
+        self.directories: Arena[Directory] = Arena(NO_DIRECTORY)
+        self.targets: Arena[bytes] = Arena(b"")
+        """Texts of symlinks."""
+        self.xattrs: dict[int, dict[str, bytes]] = {}
+        """Extended attributes by slot, of the few that have some."""
+        self.parents: dict[int, dict[int, int]] = {}
+        """Of what has several links: links per directory, the home first."""
+
+    # --- resolution --------------------------------------------------------------------------
+
+    def find(self, caller: Caller, base: int, path: bytes, follow: bool = True) -> int:
+        """The slot of an existing path. Raises what :meth:`locate` does, PathNotFoundError."""
+        slot = self.locate(caller, base, path, follow)[2]
+        if not slot:
+            raise PathNotFoundError("no such file or directory", path=text(path))
+        return slot
+
+    def locate(
+        self,
+        caller: Caller,
+        base: int,
+        path: bytes,
+        follow: bool = True,
+        make: Make | None = None,
+    ) -> Place:
+        """Walk a path; all but its last component must exist, or are made by ``make``.
+
+        Symlinks in the middle are followed, a final one when ``follow``. Raises PathNotFoundError,
+        NotDirectoryError, AccessDeniedError, SymlinkLoopError, StaleHandleError (base is gone),
+        InvalidPathError, NameTooLongError.
+        """
+        parts = split(path)
+        slot = ROOT if base == ROOT_INODE else self.base_of(base)
+        inodes = self.inodes
+        if not parts:
+            if path and inodes.kind[slot] != DIRECTORY:
+                raise NotDirectoryError("not a directory", path=text(path))
+            return slot, b"", slot
+        parts.reverse()
+        kinds, modes, extra = inodes.kind, inodes.mode, inodes.extra
+        directories = self.directories.items
+        needs_directory = ends_as_directory(path)
+        follows = 0
+        while True:
+            name = parts.pop()
+            if kinds[slot] != DIRECTORY:
+                raise NotDirectoryError("a component is no directory", path=text(path))
+            if modes[slot] & _ALL_MAY_SEARCH != _ALL_MAY_SEARCH and not self.may(
+                caller, slot, SEARCH
+            ):
+                raise AccessDeniedError("no search permission on a directory", path=text(path))
+            if name != b"..":
+                child = directories[extra[slot]].get(name)
+            else:
+                child, name = inodes.parent[slot], b""
+            if not child:
+                if not parts:
+                    return slot, name, NOWHERE
+                if make is None:
+                    raise PathNotFoundError("no such file or directory", path=text(path))
+                slot = make(slot, name, parts)
+            elif kinds[child] == SYMLINK and (parts or follow or needs_directory):
+                follows += 1
+                if follows > limits.SYMLINK_FOLLOWS:
+                    raise SymlinkLoopError("too many symbolic links", path=text(path))
+                target = self.targets.items[extra[child]]
+                needs_directory |= not parts and ends_as_directory(target)
+                parts += reversed(split(target))
+                if target.startswith(b"/"):
+                    slot = ROOT
+                if not parts:
+                    return slot, b"", slot
+            elif parts:
+                slot = child
+            elif needs_directory and kinds[child] != DIRECTORY:
+                raise NotDirectoryError("not a directory", path=text(path))
+            else:
+                return slot, name, child
+
+    def base_of(self, inode: int) -> int:
+        """The slot of a handle that is still part of the tree. Raises StaleHandleError."""
+        slot = self.inodes.slot_of(inode)
+        if not slot or self.inodes.kind[slot] > SYMLINK or not self.is_attached(slot):
+            raise StaleHandleError("the file or directory behind the handle was deleted")
+        return slot
+
+    def is_attached(self, slot: int) -> bool:
+        """Does any path lead there from the root? Costs a step per ancestor."""
+        links = self.parents.get(slot)
+        if links is not None:
+            return any(self.is_attached(parent) for parent in links)
+        parent = self.inodes.parent
+        while slot > ROOT:
+            slot = parent[slot]
+        return slot == ROOT
+
+    def has_ancestor(self, slot: int, ancestor: int) -> bool:
+        """Is ``ancestor`` the directory ``slot`` or one above it?"""
+        parent = self.inodes.parent
+        while slot > ROOT and slot != ancestor:
+            slot = parent[slot]
+        return slot == ancestor
+
+    def check_depth(self, slot: int, more: int) -> None:
+        """Raise NameTooLongError when ``more`` levels below directory ``slot`` are too deep."""
+        parent = self.inodes.parent
+        while slot > ROOT:
+            slot = parent[slot]
+            more += 1
+        if more > limits.DIRECTORY_DEPTH:
+            raise NameTooLongError(f"more than {limits.DIRECTORY_DEPTH} directories deep")
+
+    # --- permission --------------------------------------------------------------------------
+
+    def may(self, caller: Caller, slot: int, wanted: int) -> bool:
+        """Do the inode's mode bits grant the caller all of ``wanted``?"""
+        owner, group = self.owners.values[self.inodes.owner[slot]]
+        return caller.may(self.inodes.mode[slot], owner, group, wanted)
+
+    def require(self, caller: Caller, slot: int, wanted: int, path: bytes = b"") -> None:
+        """Raise AccessDeniedError unless :meth:`may`."""
+        if not caller.superuser and not self.may(caller, slot, wanted):
+            deny(path)
+
+    def owns(self, caller: Caller, slot: int) -> bool:
+        """May the caller do what only the inode's owner may?"""
+        return caller.superuser or self.owners.values[self.inodes.owner[slot]][0] == caller.user
+
+    # --- names -------------------------------------------------------------------------------
+
+    def directory(self, slot: int) -> Directory:
+        """The entries and totals of a directory's slot."""
+        assert self.inodes.kind[slot] == DIRECTORY
+        return self.directories.items[self.inodes.extra[slot]]
+
+    def touch(self, slot: int, now: int, change: int) -> None:
+        """The entries or the content of ``slot`` changed."""
+        inodes = self.inodes
+        inodes.modified[slot] = inodes.changed[slot] = now
+        inodes.change[slot] = change
+
+    def mark(self, slot: int, now: int, change: int) -> None:
+        """Attributes of ``slot`` changed, its content did not."""
+        self.inodes.changed[slot] = now
+        self.inodes.change[slot] = change
+
+    def add_link(self, parent: int, name: bytes, slot: int) -> None:
+        """Give an inode that has links already a further name. The link count is the caller's."""
+        self.directory(parent).insert(name, slot)
+        self.note_link(parent, slot)
+
+    def note_link(self, parent: int, slot: int) -> None:
+        """``parent`` holds one more link of an inode that keeps its others."""
+        links = self.parents.get(slot)
+        if links is None:
+            links = self.parents[slot] = {self.inodes.parent[slot]: 1}
+        links[parent] = links.get(parent, 0) + 1
+
+    def drop_link(self, parent: int, slot: int) -> None:
+        """``parent`` holds one link less of an inode that has others; its charge may move on."""
+        links = self.parents[slot]
+        links[parent] -= 1
+        if not links[parent]:
+            del links[parent]
+            home = next(iter(links))
+            if home != self.inodes.parent[slot]:
+                self.move_charge(slot, home)
+        if len(links) == 1 and next(iter(links.values())) == 1:
+            del self.parents[slot]
+
+    def move_charge(self, slot: int, home: int) -> None:
+        """Charge a file or symlink to another directory, its home from now on."""
+        length, space = self.weight(slot)
+        self.charge(self.inodes.parent[slot], -length, -1, 0, -space)
+        self.charge(home, length, 1, 0, space)
+        self.inodes.parent[slot] = home
+
+    # --- totals ------------------------------------------------------------------------------
+
+    def weight(self, slot: int) -> tuple[int, int]:
+        """(bytes, bytes times replicas) of a file; zeros for a symlink."""
+        if self.inodes.kind[slot] == SYMLINK:
+            return 0, 0
+        size = self.inodes.size[slot]
+        return size, size * self.layouts.values[self.inodes.layout[slot]][2]
+
+    def charge(self, slot: int, length: int, files: int, directories: int, space: int) -> None:
+        """Add to the totals of directory ``slot`` and of all above it."""
+        parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
+        while slot:
+            totals = items[extra[slot]]
+            totals.length += length
+            totals.files += files
+            totals.directories += directories
+            totals.space += space
+            slot = parent[slot] if slot != ROOT else NOWHERE
+
+    def resize(self, slot: int, size: int) -> None:
+        """Set a file's size and charge its home with the difference."""
+        difference = size - self.inodes.size[slot]
+        if difference:
+            replication = self.layouts.values[self.inodes.layout[slot]][2]
+            self.charge(self.inodes.parent[slot], difference, 0, 0, difference * replication)
+            self.inodes.size[slot] = size
+
+    def set_replication(self, slot: int, replication: int) -> None:
+        """Set a file's wanted copies and charge its home with the difference."""
+        inodes = self.inodes
+        old = inodes.layout[slot]
+        block_size, group_blocks, before = self.layouts.values[old]
+        inodes.layout[slot] = self.layouts.acquire((block_size, group_blocks, replication))
+        self.layouts.release(old)
+        self.charge(inodes.parent[slot], 0, 0, 0, inodes.size[slot] * (replication - before))
+
+    def charge_subtree(self, slot: int, top: int, sign: int) -> None:
+        """Add (or with ``sign`` -1 take) the totals of directory ``top`` to ``slot`` and above."""
+        totals = self.directory(top)
+        self.charge(
+            slot,
+            sign * totals.length,
+            sign * totals.files,
+            sign * totals.directories,
+            sign * totals.space,
+        )
+
+    # --- freeing -----------------------------------------------------------------------------
+
+    def forget(self, slot: int) -> None:
+        """Free an inode that has no name, no entries and no blocks any more."""
+        inodes = self.inodes
+        kind = inodes.kind[slot]
+        self.owners.release(inodes.owner[slot])
+        if kind == DIRECTORY:
+            self.directories.remove(inodes.extra[slot])
+        elif kind == SYMLINK:
+            self.targets.remove(inodes.extra[slot])
+        else:
+            self.layouts.release(inodes.layout[slot])
+        if self.xattrs:
+            self.xattrs.pop(slot, None)
+        inodes.free(slot)
+
+
+def ends_as_directory(path: bytes) -> bool:
+    """Does the text of a path insist on a directory (``a/``, ``a/.``)?"""
+    return path.endswith((b"/", b"/."))
+
+
+def text(path: bytes) -> str:
+    """A path for a message."""
+    return path[: limits.PATH_BYTES].decode("utf-8", "replace")
+
+
+def deny(path: bytes = b"") -> NoReturn:
+    """Raise AccessDeniedError."""
+    raise AccessDeniedError("permission denied", path=text(path) or None)
