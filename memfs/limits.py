@@ -52,7 +52,9 @@ HANDSHAKE_SECONDS: Final = 10.0
 HANDSHAKE_RECORD_BYTES: Final = 16 * KIB
 STALLED_FRAME_SECONDS: Final = 60.0  # a frame that has begun must end within this
 KEEPALIVE_SECONDS: Final = 15.0
-READ_BUFFER_BYTES: Final = 256 * KIB  # per connection, for headers and records; 16 Ki of them: 4 GiB worst
+READ_BUFFER_BYTES: Final = (
+    256 * KIB
+)  # per connection, for headers and records; 16 Ki of them: 4 GiB worst
 assert READ_BUFFER_BYTES >= 2 * RECORD_BYTES
 
 # --- pages and batches -----------------------------------------------------------------------

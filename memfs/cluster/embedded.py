@@ -23,7 +23,7 @@ _REWRITE_BYTES = 1 << 20  # the log is replaced by its last record above this: a
 
 
 class EmbeddedCoordinator:
-    """A :class:`~memfs.cluster.coordinator.Coordinator` over one file, without awaiting anything."""
+    """A :class:`~memfs.cluster.coordinator.Coordinator` over one file; never waits."""
 
     def __init__(self, environment: Environment, path: str) -> None:
         """Opens (or begins) the log at ``path``. Raises DataLossError when it is corrupt."""

@@ -49,7 +49,7 @@ class Primary:
         lost: Callable[[BackupLink], None],
         ack_seconds: float,
     ) -> None:
-        """``discard`` gets blocks to forget once that is committed; ``lost`` a backup that failed."""
+        """``discard`` gets what to forget, once committed; ``lost`` a backup that failed."""
         self.namespace = namespace
         self.committed = namespace.applied
         self.links: dict[int, BackupLink] = {}
@@ -165,7 +165,7 @@ class Primary:
         return link
 
     def remove_backup(self, number: int) -> None:
-        """Stop waiting for a backup; only after a view without it was published (ShrinkBeforeAck)."""
+        """Stop waiting for a backup, once a view without it is published (ShrinkBeforeAck)."""
         if self.links.pop(number, None) is not None:
             self._advance()
 

@@ -104,9 +104,7 @@ class NodeService:
     def connection_closed(self, connection: Connection) -> None:
         """Nothing to do: sessions outlive connections."""
 
-    async def _finish(
-        self, operation: Operation, started: float, pending: Awaitable[Any]
-    ) -> Reply:
+    async def _finish(self, operation: Operation, started: float, pending: Awaitable[Any]) -> Reply:
         try:
             result = await pending
         except asyncio.CancelledError:
