@@ -273,12 +273,12 @@ class Model(Walker):
         place.parent.entries[place.name] = inode
         inode.names += 1
 
-    def rename(self, source: str, target: str, *, keep: bool = False) -> None:
-        """Move a name; a file replaces a file, a directory an empty one, unless ``keep``."""
+    def rename(self, source: str, target: str, *, overwrite: bool = True) -> None:
+        """Move a name; with ``overwrite`` onto a file, a directory onto an empty one."""
         new = self.walk(target, follow=False)
         old = self._removal(source)
         assert old.inode is not None
-        if keep and new.inode is not None:
+        if not overwrite and new.inode is not None:
             raise errors.PathExistsError("exists already", path=target)
         self._check_no_cycle(old.inode, new.parent)
         self.require(new.parent, CHANGE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from memfs import errors as _errors
@@ -57,6 +58,8 @@ class ModelFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move the position."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
         start = {0: 0, 1: self._position, 2: len(self._inode.data)}[whence]
         if start + offset < 0:
             raise _errors.InvalidArgumentError("negative position")
@@ -68,6 +71,8 @@ class ModelFile(io.RawIOBase):
         if not self.writable():
             raise io.UnsupportedOperation("not writable")
         wanted = self._position if size is None else size
+        if wanted < 0:
+            raise _errors.InvalidArgumentError("negative size")
         content = self._inode.data
         del content[wanted:]
         content.extend(bytes(wanted - len(content)))
@@ -84,6 +89,8 @@ def open_model_file(
     newline: str | None,
 ) -> IO[Any]:
     """As the builtin ``open``, for a path of the model."""
+    with Path(os.devnull).open(mode.replace("x", "w"), buffering, encoding, errors, newline):
+        pass  # the builtin has refused what it refuses
     binary, kind = "b" in mode, mode.replace("b", "").replace("t", "")
     raw = ModelFile(_inode(model, path, kind), kind)
     if buffering == 0 and binary:

@@ -85,8 +85,8 @@ class PosixSurface:
     def makedirs(self, path: str) -> None:
         os.makedirs(self._real(path), 0o755, exist_ok=True)
 
-    def rename(self, source: str, target: str, *, keep: bool = False) -> None:
-        if keep:
+    def rename(self, source: str, target: str, *, overwrite: bool = True) -> None:
+        if not overwrite:
             self._renameat2(source, target, _NOREPLACE)
         else:
             os.rename(self._real(source), self._real(target))
