@@ -91,9 +91,10 @@ class Node:
             extra=fields(node=member.name, address=self.endpoint, member=self.member.number),
         )
 
-    async def stop(self) -> None:
-        """Leave the cluster and close everything."""
-        await self.membership.leave()
+    async def stop(self, *, leave: bool = True) -> None:
+        """Close everything; before, unless ``leave`` is false (a crash), leave the cluster."""
+        if leave:
+            await self.membership.leave()
         if self._monitoring is not None:
             await self._monitoring.stop()
         if self._descriptors is not None:
