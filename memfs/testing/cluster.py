@@ -1,0 +1,124 @@
+"""A whole cluster in one process and one event loop: real nodes, real sockets on loopback.
+
+Owns the nodes' life. For tests that want to look inside a node, poke at it or kill it; for what
+needs real processes there is ``memfs.testing.processes``, for what needs simulated time and
+faults ``memfs.testing.simulation``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from memfs.client.filesystem import FileSystem
+from memfs.client.session import Session
+from memfs.config import ClientConfig, NodeConfig
+from memfs.limits import MIB
+from memfs.node.server import Node
+from memfs.paths import Endpoint
+from memfs.transport.environment import Environment, production_environment
+
+FAST: dict[str, Any] = {
+    "heartbeat_seconds": 0.1,
+    "member_timeout_seconds": 2.0,
+    "orphan_sweep_seconds": 1.0,
+    "monitoring_port": -1,
+}
+"""Settings that make a test short; pass others to override them."""
+
+
+class Cluster:
+    """``async with Cluster(nodes=3, replication=2) as cluster: fs = await cluster.connect()``."""
+
+    def __init__(
+        self, nodes: int = 3, *, replication: int = 2, memory: int = 256 * MIB, **settings: Any
+    ) -> None:
+        """Args: ``memory``, limit of each node; ``settings``, further fields of NodeConfig."""
+        self.nodes: list[Node] = []
+        self._count = nodes
+        self._settings = FAST | {"replication": replication, "memory": memory} | settings
+        self._directory = ""
+        self._clients: list[FileSystem] = []
+        self._dead: set[int] = set()
+
+    @property
+    def url(self) -> str:
+        """Of all nodes that live."""
+        return "memfs://" + ",".join(str(endpoint) for endpoint in self.endpoints)
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Of all nodes that live."""
+        alive = (node for index, node in enumerate(self.nodes) if index not in self._dead)
+        return tuple(node.endpoint for node in alive)
+
+    async def __aenter__(self) -> Cluster:
+        self._directory = tempfile.mkdtemp(prefix="memfs-test-")
+        try:
+            for _ in range(self._count):
+                await self.start_node()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def start_node(self) -> Node:
+        """Start one more node; the first one keeps the coordinator and is the primary."""
+        node = Node(self._config(f"node-{len(self.nodes) + 1}"), production_environment())
+        self.nodes.append(node)
+        await node.start()
+        return node
+
+    def _config(self, name: str) -> NodeConfig:
+        data = Path(self._directory) / name
+        data.mkdir()
+        settings: dict[str, Any] = {
+            "name": name,
+            "port": 0,
+            "coordinator": f"memfs://{self.nodes[0].endpoint}" if self.nodes else "embedded",
+            "data_directory": str(data),
+            "socket_directory": self._directory,
+            "domain": f"test/{name}",
+        }
+        return NodeConfig(**(settings | self._settings))
+
+    async def connect(self, **options: Any) -> FileSystem:
+        """A client of this cluster, closed with it. Options: fields of ClientConfig."""
+        machine = self.nodes[0].member.machine
+        client = await connect(production_environment(), self.endpoints, machine, **options)
+        self._clients.append(client)
+        return client
+
+    async def kill(self, index: int) -> None:
+        """End a node as a crash would: it says no word to anybody."""
+        self._dead.add(index)
+        await self.nodes[index].stop(leave=False)
+
+    async def close(self) -> None:
+        """Close the clients and stop all nodes; what they hold is gone."""
+        for client in self._clients:
+            await client.close()
+        for index in reversed(range(len(self.nodes))):
+            if index not in self._dead:
+                await self.kill(index)
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+async def connect(
+    environment: Environment, endpoints: tuple[Endpoint, ...], machine: str = "", **options: Any
+) -> FileSystem:
+    """A client over any environment. Options: fields of ClientConfig."""
+    session = Session(ClientConfig(endpoints=endpoints, **options), environment, machine)
+    await session.open()
+    return FileSystem(session)
