@@ -101,8 +101,8 @@ def pack_frame(
     return head + _CRC.pack(crc32c(head)) + record
 
 
-def unpack_header(data: Buffer) -> Header:
-    """Decode and check the first 44 bytes of a frame. Raises ProtocolError."""
+def unpack_header(data: Buffer, at: int = 0) -> Header:
+    """Decode and check the 44 bytes of a header that begins ``at``. Raises ProtocolError."""
     (
         magic,
         version,
@@ -115,10 +115,11 @@ def unpack_header(data: Buffer) -> Header:
         record_length,
         payload_length,
         record_crc,
-    ) = _LAYOUT.unpack_from(data)
+    ) = _LAYOUT.unpack_from(data, at)
     if magic != MAGIC:
         raise ProtocolError("no memfs frame: wrong magic")
-    if _CRC.unpack_from(data, _LAYOUT.size)[0] != crc32c(memoryview(data)[: _LAYOUT.size]):
+    end = at + _LAYOUT.size
+    if _CRC.unpack_from(data, end)[0] != crc32c(memoryview(data)[at:end]):
         raise ProtocolError("frame header fails its checksum")
     if not VERSION_MIN <= version <= VERSION_MAX:
         raise ProtocolError(f"frame of protocol version {version}, {VERSION_MAX} is spoken here")

@@ -175,7 +175,7 @@ class FileDisk:
     @staticmethod
     def _write(path: str, data: bytes, flag: int) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o600)
-        with open(descriptor, "wb", buffering=0) as file:
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
             view = memoryview(data)
             while view:
                 view = view[file.write(view) :]

@@ -1,0 +1,398 @@
+"""The serving side of one connection: handshake, dispatch, answers.
+
+Owns the requests being served for one peer. Invariants: a request is answered exactly once; when
+a Cancel has been read, everything asked before under that id is answered; what a request holds
+(its bytes in flight) is given back when it no longer runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from memfs import errors, limits
+from memfs.errors import MemfsError, ProtocolError
+from memfs.protocol import frames
+from memfs.protocol.frames import Header, pack_frame
+from memfs.protocol.messages import BY_OPCODE, BY_REQUEST, Cancel, ErrorReply, Hello, Role
+from memfs.protocol.records import decode, encode
+from memfs.transport.connection import Connection, Peer, request_name
+from memfs.transport.framing import Discard, Incoming
+from memfs.transport.memory import fresh_memory
+from memfs.transport.service import Call, Reply, Sink
+
+if TYPE_CHECKING:
+    from memfs.transport.server import Server
+
+log = logging.getLogger(__name__)
+
+_HELLO = BY_REQUEST[Hello]
+_CANCEL = BY_REQUEST[Cancel]
+_HANDSHAKE = "the handshake is due"
+_SILENCE = "nothing is heard"
+_UNREAD = "the peer does not read"
+_MESSAGE_CHARACTERS = 1000
+
+
+class Accepted(Connection):
+    """A connection that a client or another node opened."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
+        """Made by the server's listener."""
+        super().__init__(loop)
+        self.record_limit = limits.HANDSHAKE_RECORD_BYTES
+        self.stalled_seconds = server.bounds.stalled_seconds
+        self._server = server
+        self._service = server.service
+        self._bounds = server.bounds
+        self._greeted = False
+        self._served: dict[Call, asyncio.Future[Reply]] = {}
+        self._bytes_in_flight = 0
+        self._unread = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being served by something that has to be waited for."""
+        return len(self._served)
+
+    # --- life --------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Called by the loop."""
+        super().connection_made(transport)
+        if not self._server.admit(self):
+            self.abort("too many connections")
+            return
+        due = self._loop.time() + self._bounds.handshake_seconds
+        self._deadlines.set(_HANDSHAKE, due, self._handshake_missed)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        super().connection_lost(exc)
+        self._server.forget(self)
+
+    def ended(self) -> None:
+        """Nobody waits for the answers any more."""
+        super().ended()
+        for work in list(self._served.values()):
+            work.cancel()
+        if self._greeted:
+            self._service.connection_closed(self)
+
+    async def wait_served(self) -> None:
+        """Return once the socket is gone and nothing is being served any more."""
+        await self.wait_closed()
+        await asyncio.gather(*self._served.values(), return_exceptions=True)
+
+    def _handshake_missed(self, _key: str) -> None:
+        seconds = self._bounds.handshake_seconds
+        self._refuse(ProtocolError(f"no handshake within {seconds:g} s"))
+
+    def _watch_silence(self) -> None:
+        due = self._loop.time() + self._bounds.silence_seconds
+        self._deadlines.set(_SILENCE, due, self._listen_for_silence)
+
+    def _listen_for_silence(self, _key: str) -> None:
+        if not self.heard:
+            log.info("closed the connection with %s: nothing was heard", self.address)
+            self.close("nothing was heard")
+            return
+        self.heard = False
+        self.shrink()
+        self._watch_silence()
+
+    # --- a peer that does not read -----------------------------------------------------------
+
+    def pause_writing(self) -> None:
+        """Called by the loop: as long as answers wait, no further request is read."""
+        super().pause_writing()
+        self.halt_reading()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """Called by the loop."""
+        super().resume_writing()
+        self._deadlines.clear(_UNREAD)
+        self.continue_reading()
+
+    def _watch_reader(self) -> None:
+        self._unread = self._transport.get_write_buffer_size()
+        due = self._loop.time() + self._bounds.stalled_seconds
+        self._deadlines.set(_UNREAD, due, self._check_reader)
+
+    def _check_reader(self, _key: str) -> None:
+        if self._transport.get_write_buffer_size() < self._unread:
+            self._watch_reader()
+            return
+        seconds = self._bounds.stalled_seconds
+        log.warning("closed the connection with %s: it read nothing in %g s", self.address, seconds)
+        self.abort("the peer does not read")
+
+    # --- frames ------------------------------------------------------------------------------
+
+    def frame_received(self, header: Header, record: memoryview) -> None:
+        """A request without payload. Raises ProtocolError."""
+        if not self._greeted:
+            self._greet(header, record)
+        elif header.flags != frames.REQUEST:
+            super().frame_received(header, record)
+        elif header.opcode == _CANCEL.opcode:
+            self._cancel(decode(Cancel, record).request_id)
+        else:
+            call = self._admitted(header, record)
+            if call is not None:
+                self._serve(call)
+
+    def payload_begins(self, header: Header, record: memoryview) -> Incoming:
+        """A request whose payload follows. Raises ProtocolError."""
+        if not self._greeted or header.opcode == _CANCEL.opcode:
+            raise ProtocolError("a payload where there can be none")
+        if header.flags != frames.REQUEST:
+            return super().payload_begins(header, record)
+        call = self._admitted(header, record)
+        if call is None:
+            return Discard(header.payload_length)
+        try:
+            sink = self._service.sink(call)
+            incoming = RequestPayload(self, call, sink)
+        except Exception as error:
+            self._answer_error(call, error)
+            return Discard(header.payload_length)
+        self._hold(header.payload_length)
+        return incoming
+
+    def _admitted(self, header: Header, record: memoryview) -> Call | None:
+        """The request, or None when it was answered with an error. Raises ProtocolError."""
+        spec = BY_OPCODE.get(header.opcode)
+        if spec is None:
+            text = f"this node does not know opcode {header.opcode}"
+            self._send_error(header, errors.UnsupportedError(text))
+            return None
+        if spec is _HELLO:
+            raise ProtocolError("a second handshake")
+        timeout = header.timeout_ms
+        deadline = self._loop.time() + timeout / 1000 if timeout else math.inf
+        call = Call(self, header, spec, decode(spec.request, record), deadline)
+        refusal = self._refusal(call)
+        if refusal is not None:
+            self._answer_error(call, refusal)
+            return None
+        return call
+
+    def _refusal(self, call: Call) -> MemfsError | None:
+        """Why a request is not served, if it is not."""
+        if call.spec.peer and self.peer.role != Role.NODE:
+            return errors.NotPermittedError(f"{request_name(call.spec)} is for nodes only")
+        bounds, length = self._bounds, call.header.payload_length
+        if (
+            len(self._served) >= bounds.requests_per_connection
+            or self._bytes_in_flight + length > bounds.bytes_per_connection
+            or self._server.bytes_in_flight + length > bounds.bytes
+        ):
+            self._server.refused += 1
+            return errors.BusyError("too much is in flight: ask less at a time")
+        return None
+
+    # --- handshake ---------------------------------------------------------------------------
+
+    def _greet(self, header: Header, record: memoryview) -> None:
+        if header.flags != frames.REQUEST or header.opcode != _HELLO.opcode:
+            raise ProtocolError("the first frame is no handshake")
+        hello = decode(Hello, record)
+        call = Call(self, header, _HELLO, hello, math.inf)
+        self.peer = Peer(
+            "",
+            hello.role,
+            hello.client,
+            hello.identity,
+            hello.member,
+            hello.incarnation,
+            hello.lane,
+            self.address,
+        )
+        try:
+            version = _common_version(hello)
+            if self._server.full:
+                raise errors.BusyError("the node has as many connections as it takes")
+            welcome = self._service.welcome(hello, self)
+        except Exception as error:
+            self._answer_error(call, error)
+            self.close("the handshake was refused")
+            return
+        self._greeted = True
+        self.record_limit = limits.RECORD_BYTES
+        self._deadlines.clear(_HANDSHAKE)
+        self._watch_silence()
+        self._answer(call, Reply(welcome._replace(version=version)))
+
+    # --- serving -----------------------------------------------------------------------------
+
+    def _serve(self, call: Call) -> None:
+        """Answer at once, or when what the service returned is done."""
+        try:
+            result = self._service.handle(call)
+            if not isinstance(result, Reply):
+                self._wait_for(call, result)
+                return
+            self._answer(call, result)
+        except Exception as error:
+            self._answer_error(call, error)
+        self._release(call)
+
+    def _wait_for(self, call: Call, result: Awaitable[Reply]) -> None:
+        work = asyncio.ensure_future(result)
+        self._served[call] = work
+        self._deadlines.set(call, call.deadline, self._overdue)
+        work.add_done_callback(lambda work: self._worked(call, work))
+
+    def _worked(self, call: Call, work: asyncio.Future[Reply]) -> None:
+        del self._served[call]
+        self._deadlines.clear(call)
+        self._release(call)
+        if work.cancelled():
+            self._give_up(call, "was cancelled")
+            return
+        error = work.exception()
+        if error is None:
+            self._answer(call, work.result())
+        else:
+            self._answer_error(call, error)
+
+    def _overdue(self, call: Call) -> None:
+        self._give_up(call, "took longer than its time budget")
+        self._served[call].cancel()
+
+    def _cancel(self, request_id: int) -> None:
+        for call in [call for call in self._served if call.header.request_id == request_id]:
+            self._give_up(call, "was cancelled by its caller")
+            self._served[call].cancel()
+
+    def _give_up(self, call: Call, why: str) -> None:
+        """Answer for work that is not waited for; a command may still take effect."""
+        kind = errors.OutcomeUnknownError if call.spec.command else errors.DeadlineError
+        self._answer_error(call, kind(f"{request_name(call.spec)} {why}"))
+
+    # --- payloads ----------------------------------------------------------------------------
+
+    def payload_complete(self, call: Call) -> None:
+        """All of a request is there."""
+        if call.deadline <= self._loop.time():
+            self.payload_refused(call, errors.DeadlineError("the payload took too long"))
+        else:
+            self._serve(call)
+
+    def payload_refused(self, call: Call, error: Exception) -> None:
+        """A sink failed in the midst of its payload: answer, throw the rest away."""
+        if self._arrival is not None:
+            self._arrival.divert()
+        if call.sink is not None:
+            call.sink.failed()
+        self._answer_error(call, error)
+        self._release(call)
+
+    def payload_lost(self, call: Call) -> None:
+        """The connection is lost in the midst of a payload."""
+        if call.sink is not None:
+            call.sink.failed()
+        self._release(call)
+
+    def _hold(self, length: int) -> None:
+        self._bytes_in_flight += length
+        self._server.bytes_in_flight += length
+
+    def _release(self, call: Call) -> None:
+        self._hold(-call.header.payload_length)
+
+    # --- answers -----------------------------------------------------------------------------
+
+    def _answer(self, call: Call, reply: Reply) -> None:
+        if call.answered or self.closed:
+            return
+        header, payload = call.header, reply.payload
+        try:
+            assert type(reply.record) is call.spec.reply, f"{reply.record!r} is the wrong reply"
+            record, length = encode(reply.record), sum(map(len, payload))
+            epoch = header.epoch if reply.epoch is None else reply.epoch
+            frame = pack_frame(
+                frames.REPLY, header.opcode, header.request_id, epoch, 0, record, length
+            )
+        except Exception as error:
+            self._answer_error(call, error)
+            return
+        call.answered = True
+        self._server.requests += 1
+        self.send(frame, payload, length)
+
+    def _answer_error(self, call: Call, error: BaseException) -> None:
+        if call.answered:
+            return
+        call.answered = True
+        if not isinstance(error, MemfsError) or isinstance(error, ProtocolError):
+            name = request_name(call.spec)
+            log.error("%s from %s failed", name, self.address, exc_info=error)
+            error = errors.InternalError(f"{name} failed in the node, see its log")
+        self._send_error(call.header, error)
+
+    def _send_error(self, header: Header, error: MemfsError) -> None:
+        message = error.message[:_MESSAGE_CHARACTERS]
+        path = error.filename if isinstance(error.filename, str) else ""
+        record = encode(ErrorReply(error.code, message, path[: limits.PATH_BYTES]))
+        self._server.requests += 1
+        self.send(
+            pack_frame(frames.ERROR, header.opcode, header.request_id, header.epoch, 0, record)
+        )
+
+
+class RequestPayload:
+    """The payload of a request on its way into its sink, or into fresh memory."""
+
+    __slots__ = ("_buffers", "_call", "_connection")
+
+    def __init__(self, connection: Accepted, call: Call, sink: Sink | None) -> None:
+        """Args: ``sink``, where the service wants it, if it does."""
+        self._connection = connection
+        self._call = call
+        call.sink = sink
+        length = call.header.payload_length
+        if sink is None:
+            call.payload = fresh_memory(length)
+            self._buffers: Sequence[memoryview] = [call.payload]
+        else:
+            self._buffers = sink.buffers()
+            assert sum(map(len, self._buffers)) == length, "a sink of another length"
+
+    def buffers(self) -> Sequence[memoryview]:
+        """See :class:`~memfs.transport.framing.Incoming`."""
+        return self._buffers
+
+    def received(self, total: int) -> None:
+        """Tell the sink."""
+        sink = self._call.sink
+        if sink is not None and total:
+            try:
+                sink.received(total)
+            except Exception as error:
+                self._connection.payload_refused(self._call, error)
+
+    def complete(self) -> None:
+        """See :class:`~memfs.transport.framing.Incoming`."""
+        if not self._call.answered:
+            self._connection.payload_complete(self._call)
+
+    def failed(self) -> None:
+        """See :class:`~memfs.transport.framing.Incoming`."""
+        self._connection.payload_lost(self._call)
+
+
+def _common_version(hello: Hello) -> int:
+    """The newest protocol version that both sides speak. Raises UnsupportedError."""
+    version = min(hello.version_max, frames.VERSION_MAX)
+    if version < max(hello.version_min, frames.VERSION_MIN):
+        raise errors.UnsupportedError(
+            f"protocol versions {hello.version_min} to {hello.version_max} are not spoken here, "
+            f"only {frames.VERSION_MIN} to {frames.VERSION_MAX}: use the same release of memfs"
+        )
+    return version

@@ -1,0 +1,386 @@
+"""Bytes to frames and back, over one asyncio transport.
+
+Owns the receive state machine, the outbox and the flow of one connection, and nothing of what the
+frames mean: subclasses are told of each frame. Headers and records are received into a small
+buffer of the connection (the inbox), a payload straight into where it belongs, so the kernel makes
+the only copy of bulk bytes. Frames sent while a received buffer is being worked off leave together.
+
+Invariant: either the inbox collects the front of the next frame, or ``_arrival`` takes the payload
+of the current one and the inbox is empty.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+from memfs import limits
+from memfs.errors import ProtocolError
+from memfs.protocol.frames import HEADER_BYTES, Header, check_record, unpack_header
+from memfs.transport.deadlines import Deadlines
+from memfs.types import Buffer
+
+log = logging.getLogger(__name__)
+
+INBOX_BYTES: int = 4 * limits.KIB
+"""The inbox of a new or idle connection: 10,000 of them take 40 MB."""
+INBOX_BYTES_BUSY: int = 64 * limits.KIB
+"""The inbox once a read has filled it: hundreds of pipelined requests at a time."""
+OUTBOX_BYTES: int = 256 * limits.KIB
+"""What is collected at most before the transport gets it, in the midst of a buffer."""
+WRITE_HIGH_WATER: int = 8 * limits.MIB
+WRITE_LOW_WATER: int = 2 * limits.MIB
+CLOSE_SECONDS: float = 5.0
+"""What a closed connection gets to send its last frames."""
+
+_SCRATCH = memoryview(bytearray(256 * limits.KIB))
+_FRAME = "a frame has begun"
+_CLOSING = "the connection is closing"
+
+
+class Incoming(Protocol):
+    """A payload on its way, as the owner of its destination sees it."""
+
+    def buffers(self) -> Sequence[memoryview]:
+        """Where it goes; together exactly as long as the payload."""
+
+    def received(self, total: int) -> None:
+        """``total`` bytes of it are there."""
+
+    def complete(self) -> None:
+        """All of it is there. Raises ProtocolError."""
+
+    def failed(self) -> None:
+        """The connection is lost before the end; nothing follows."""
+
+
+class Discard:
+    """Takes a payload that nobody wants, without keeping a byte."""
+
+    def __init__(self, length: int) -> None:
+        """Args: ``length`` bytes will come."""
+        self._length = length
+
+    def buffers(self) -> Sequence[memoryview]:
+        """The same scratch memory again and again."""
+        whole, rest = divmod(self._length, len(_SCRATCH))
+        return [_SCRATCH] * whole + [_SCRATCH[:rest]]
+
+    def received(self, total: int) -> None:
+        """Ignored."""
+
+    def complete(self) -> None:
+        """Ignored."""
+
+    def failed(self) -> None:
+        """Ignored."""
+
+
+class Arrival:
+    """How far a payload has come. ``space`` is where its next bytes belong."""
+
+    __slots__ = ("_length", "_rest", "_total", "incoming", "space")
+
+    def __init__(self, incoming: Incoming, length: int) -> None:
+        """Args: ``length`` of the payload, at least 1."""
+        self._length = length
+        self._total = 0
+        self._go_to(incoming)
+
+    def advance(self, count: int) -> bool:
+        """``count`` bytes were received into ``space``; whether the payload is complete."""
+        self._step(count)
+        self.incoming.received(self._total)
+        return self._total == self._length
+
+    def copy(self, data: memoryview) -> int:
+        """Take what came with the record; the number of bytes that were the payload's."""
+        size = min(len(data), self._length - self._total)
+        taken = 0
+        while taken < size:
+            piece = data[taken : min(size, taken + len(self.space))]
+            self.space[: len(piece)] = piece
+            self._step(len(piece))
+            taken += len(piece)
+        return taken
+
+    def divert(self) -> None:
+        """Throw the rest away: the destination is not touched from now on."""
+        if self._total < self._length:
+            self._go_to(Discard(self._length - self._total))
+
+    def _go_to(self, incoming: Incoming) -> None:
+        self.incoming = incoming
+        self._rest: Iterator[memoryview] = filter(len, incoming.buffers())
+        self.space = next(self._rest)
+
+    def _step(self, count: int) -> None:
+        self._total += count
+        self.space = self.space[count:]
+        if not self.space:
+            self.space = next(self._rest, self.space)
+
+
+class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
+    """One connection as a sequence of frames: the base of both of its ends."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Args: ``loop``, the one that runs."""
+        self.closed = False
+        """Nothing more is sent, no further frame is received."""
+        self.reason = ""
+        """Why it was closed."""
+        self.address = ""
+        """The other end, for people."""
+        self.heard = False
+        """Something has come since this was last set to False."""
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self.record_limit: int = limits.RECORD_BYTES
+        self.stalled_seconds: float = limits.STALLED_FRAME_SECONDS
+        self._loop = loop
+        self._deadlines = Deadlines(loop)
+        self._transport: Any = None
+        self._lost: asyncio.Future[None] = loop.create_future()
+        self._inbox = memoryview(bytearray(INBOX_BYTES))
+        self._filled = 0
+        self._arrival: Arrival | None = None
+        self._watched = False
+        self._halted = False
+        self._corked = False
+        self._outbox: list[Buffer] = []
+        self._outbox_bytes = 0
+        self._blocked: asyncio.Future[None] | None = None
+
+    # --- for subclasses ----------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def frame_received(self, header: Header, record: memoryview) -> None:
+        """A frame without payload; ``record`` is valid during the call. Raises ProtocolError."""
+
+    @abc.abstractmethod
+    def payload_begins(self, header: Header, record: memoryview) -> Incoming:
+        """A frame whose payload follows: who takes it. Raises ProtocolError."""
+
+    @abc.abstractmethod
+    def ended(self) -> None:
+        """The connection was closed or lost, see ``reason``. Called once."""
+
+    # --- life --------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Called by the loop."""
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER, low=WRITE_LOW_WATER)
+        peer = transport.get_extra_info("peername")
+        self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a local process"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        self._end(str(exc) if exc else "the peer closed the connection")
+        self._deadlines.close()
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    def close(self, reason: str = "") -> None:
+        """Send what is waiting, then close. What is not answered yet fails now."""
+        if not self.closed:
+            self._flush()
+            self._end(reason)
+            self._transport.close()
+            self._deadlines.set(_CLOSING, self._loop.time() + CLOSE_SECONDS, self._drop_unsent)
+
+    def abort(self, reason: str) -> None:
+        """Close without sending what is waiting."""
+        self._end(reason)
+        self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Return once the socket is gone."""
+        await asyncio.shield(self._lost)
+
+    def _end(self, reason: str) -> None:
+        if self.closed:
+            return
+        self.closed, self.reason = True, reason
+        self._deadlines.close()
+        self._outbox.clear()
+        self._filled = 0
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None:
+            arrival.incoming.failed()
+        self._unblock()
+        self.ended()
+
+    def _drop_unsent(self, _key: str) -> None:
+        self._transport.abort()
+
+    def _refuse(self, error: ProtocolError) -> None:
+        log.warning("closed the connection with %s: %s", self.address, error)
+        self.close(str(error))
+
+    # --- receiving ---------------------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Called by the loop: where the next bytes go."""
+        return self._inbox[self._filled :] if self._arrival is None else self._arrival.space
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the loop: ``nbytes`` are there."""
+        if self.closed:
+            return
+        self.heard = True
+        self.bytes_received += nbytes
+        self._corked = True
+        try:
+            arrival = self._arrival
+            if arrival is None:
+                self._filled += nbytes
+                self._parse()
+            elif arrival.advance(nbytes):
+                self._complete(arrival)
+        except ProtocolError as error:
+            self._refuse(error)
+        finally:
+            self._corked = False
+            if self._outbox:
+                self._flush()
+
+    def _parse(self) -> None:
+        """Work off the frames in the inbox; an unfinished one moves to the front."""
+        inbox, start, end = self._inbox, 0, self._filled
+        need = 0
+        while end - start >= HEADER_BYTES and not self._halted and not self.closed:
+            header = unpack_header(inbox, start)
+            record_at = start + HEADER_BYTES
+            record_end = record_at + header.record_length
+            if header.record_length > self.record_limit:
+                raise ProtocolError(f"record of {header.record_length} bytes before the handshake")
+            if record_end > end:
+                need = record_end - start
+                break
+            record = inbox[record_at:record_end]
+            check_record(header, record)
+            start = record_end
+            if header.payload_length:
+                start += self._begin_payload(header, record, inbox[start:end])
+            else:
+                self.frame_received(header, record)
+        if not self.closed:
+            self._keep(start, end, need)
+            self._watch(ended=start > 0)
+
+    def _begin_payload(self, header: Header, record: memoryview, rest: memoryview) -> int:
+        """Receive the payload from here on; how much of it was in the inbox already."""
+        arrival = Arrival(self.payload_begins(header, record), header.payload_length)
+        self._arrival = arrival
+        taken = arrival.copy(rest)
+        if arrival.advance(0):
+            self._complete(arrival)
+        return taken
+
+    def _complete(self, arrival: Arrival) -> None:
+        self._arrival = None
+        arrival.incoming.complete()
+        self._watch(ended=True)
+
+    def _keep(self, start: int, end: int, need: int) -> None:
+        """Move the unfinished frame to the front of an inbox with at least ``need`` bytes."""
+        inbox, size = self._inbox, len(self._inbox)
+        if end == size < INBOX_BYTES_BUSY and self._arrival is None:
+            need = INBOX_BYTES_BUSY
+        if need > size:
+            self._inbox = memoryview(bytearray(max(need, INBOX_BYTES_BUSY)))
+        left = end - start
+        if left and (start or need > size):
+            self._inbox[:left] = inbox[start:end]
+        self._filled = left
+
+    def _watch(self, *, ended: bool) -> None:
+        """A frame that has begun must end in time, unless it is this side that does not read."""
+        if self._watched and (ended or self._halted):
+            self._watched = False
+            self._deadlines.clear(_FRAME)
+        begun = self._filled or self._arrival is not None
+        if begun and not self._watched and not self._halted and not self.closed:
+            self._watched = True
+            self._deadlines.set(_FRAME, self._loop.time() + self.stalled_seconds, self._stalled)
+
+    def _stalled(self, _key: str) -> None:
+        self._refuse(ProtocolError(f"a frame did not end within {self.stalled_seconds:g} s"))
+
+    def shrink(self) -> None:
+        """Give memory back while the connection is idle."""
+        if not self._filled and len(self._inbox) > INBOX_BYTES:
+            self._inbox = memoryview(bytearray(INBOX_BYTES))
+
+    def halt_reading(self) -> None:
+        """Take no further frame and no further byte."""
+        if not self._halted and not self.closed:
+            self._halted = True
+            self._transport.pause_reading()
+            self._watch(ended=False)
+
+    def continue_reading(self) -> None:
+        """Undo :meth:`halt_reading`, from a callback of its own: a frame may be at work now."""
+        self._loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        if not self._halted or self.closed or self._blocked is not None:
+            return
+        self._halted = False
+        if self._arrival is None:
+            self.buffer_updated(0)
+        if not self._halted and not self.closed:
+            self._transport.resume_reading()
+            self._watch(ended=False)
+
+    # --- sending -----------------------------------------------------------------------------
+
+    def send(self, frame: bytes, payload: Sequence[Buffer] = (), length: int = 0) -> None:
+        """Send a frame whose payload of ``length`` bytes lies in ``payload``.
+
+        The buffers are not copied: they must not change before they have left.
+        """
+        if self.closed:
+            return
+        self.bytes_sent += len(frame) + length
+        if self._corked:
+            self._outbox.append(frame)
+            self._outbox.extend(payload)
+            self._outbox_bytes += len(frame) + length
+            if self._outbox_bytes >= OUTBOX_BYTES:
+                self._flush()
+        elif length:
+            self._transport.writelines((frame, *payload))
+        else:
+            self._transport.write(frame)
+
+    def _flush(self) -> None:
+        outbox, self._outbox, self._outbox_bytes = self._outbox, [], 0
+        if len(outbox) == 1:
+            self._transport.write(outbox[0])
+        elif outbox:
+            self._transport.writelines(outbox)
+
+    def pause_writing(self) -> None:
+        """Called by the loop: the peer reads more slowly than this side writes."""
+        if self._blocked is None:
+            self._blocked = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """Called by the loop."""
+        self._unblock()
+
+    def _unblock(self) -> None:
+        blocked, self._blocked = self._blocked, None
+        if blocked is not None and not blocked.done():
+            blocked.set_result(None)
+
+    async def drain(self) -> None:
+        """Wait while more than the high-water mark is waiting to be sent."""
+        if self._blocked is not None:
+            await asyncio.shield(self._blocked)

@@ -1,0 +1,179 @@
+"""Connections to members, made when they are needed and shared while they last.
+
+Owns one control and one bulk connection per member and the spare ones for streams. Invariants: at
+most one dial per shared connection at a time; a connection leads to the very incarnation of the
+member that was asked for (IncarnationIdentity), never to what was started later at its address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+
+from memfs.errors import MemfsError, UnavailableError
+from memfs.paths import Endpoint
+from memfs.protocol.messages import Hello, Lane
+from memfs.transport.connection import Connection
+from memfs.transport.dial import dial
+from memfs.transport.environment import Environment
+from memfs.types import Member
+
+DIAL_SECONDS = 5.0
+BACKOFF_SECONDS = 0.05
+BACKOFF_SECONDS_MAX = 2.0
+SPARE_CONNECTIONS = 4
+"""Idle connections kept per member for the streams to come."""
+
+
+_Place = tuple[str, int, int]
+"""An incarnation at its address."""
+
+
+class _Way(NamedTuple):
+    """One shared connection."""
+
+    place: _Place
+    lane: str
+
+
+class _Failure(NamedTuple):
+    """The last dial failed: not again before ``until``."""
+
+    until: float
+    delay: float
+    error: MemfsError
+
+
+class Pool:
+    """Reaches members; ``hello`` makes the handshake for a lane (``control`` or ``bulk``)."""
+
+    def __init__(
+        self, environment: Environment, hello: Callable[[str], Hello], machine: str = ""
+    ) -> None:
+        """Args: ``machine``, this host: members on it are reached by their unix socket."""
+        self._environment = environment
+        self._hello = hello
+        self._machine = machine
+        self._shared: dict[_Way, Connection] = {}
+        self._dialling: dict[_Way, asyncio.Task[Connection]] = {}
+        self._failures: dict[_Place, _Failure] = {}
+        self._spare: dict[_Place, list[Connection]] = {}
+        self._request_ids = itertools.count(1)
+        self._closed = False
+
+    def next_request_id(self) -> int:
+        """An id for a request that needs no id of its own."""
+        return next(self._request_ids)
+
+    async def control(self, member: Member) -> Connection:
+        """The shared connection for small messages. Raises UnavailableError, ..."""
+        return await self._reach(member, Lane.CONTROL.value)
+
+    async def bulk(self, member: Member) -> Connection:
+        """The shared connection for payloads. Raises UnavailableError, ..."""
+        return await self._reach(member, Lane.BULK.value)
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self, member: Member) -> AsyncIterator[Connection]:
+        """A bulk connection for one stream; kept for the next one when nothing is left open."""
+        spare = self._spare.setdefault(_place(member), [])
+        connection = _take_idle(spare) or await self._dial(member, Lane.BULK.value)
+        try:
+            yield connection
+        finally:
+            if connection.idle and len(spare) < SPARE_CONNECTIONS and not self._closed:
+                spare.append(connection)
+            else:
+                connection.close("not needed any more")
+
+    async def close(self) -> None:
+        """Close every connection; calls in flight fail."""
+        self._closed = True
+        dialling = list(self._dialling.values())
+        for task in dialling:
+            task.cancel()
+        await asyncio.gather(*dialling, return_exceptions=True)
+        spare = [one for several in self._spare.values() for one in several]
+        connections = [*self._shared.values(), *spare]
+        self._shared.clear()
+        self._spare.clear()
+        for connection in connections:
+            connection.close("the pool is closed")
+        await asyncio.gather(*(connection.wait_closed() for connection in connections))
+
+    async def _reach(self, member: Member, lane: str) -> Connection:
+        way = _Way(_place(member), lane)
+        connection = self._shared.get(way)
+        if connection is not None and not connection.closed:
+            return connection
+        task = self._dialling.get(way)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._dial_shared(member, way))
+            self._dialling[way] = task
+            task.add_done_callback(lambda task: self._dialled(way, task))
+        return await asyncio.shield(task)
+
+    async def _dial_shared(self, member: Member, way: _Way) -> Connection:
+        connection = await self._dial(member, way.lane)
+        self._shared[way] = connection
+        return connection
+
+    def _dialled(self, way: _Way, task: asyncio.Task[Connection]) -> None:
+        del self._dialling[way]
+        if not task.cancelled():
+            task.exception()  # those who waited have it; it may be nobody any more
+
+    async def _dial(self, member: Member, lane: str) -> Connection:
+        """A new connection to this incarnation of the member; fails fast soon after a failure."""
+        self._check_open(member)
+        now = self._environment.clock.monotonic
+        try:
+            connection = await self._dial_nearest(member, lane)
+        except MemfsError as error:
+            failure = self._failures.get(_place(member))
+            delay = min(2 * failure.delay if failure else BACKOFF_SECONDS, BACKOFF_SECONDS_MAX)
+            until = now() + delay * self._environment.random.uniform(0.5, 1.0)
+            self._failures[_place(member)] = _Failure(until, delay, error)
+            raise
+        self._failures.pop(_place(member), None)
+        return connection
+
+    def _check_open(self, member: Member) -> None:
+        if self._closed:
+            raise UnavailableError("the pool of connections is closed")
+        failure = self._failures.get(_place(member))
+        if failure is not None and self._environment.clock.monotonic() < failure.until:
+            raise UnavailableError(f"{member.name} was not reachable just now: {failure.error}")
+
+    async def _dial_nearest(self, member: Member, lane: str) -> Connection:
+        if member.socket and member.machine and member.machine == self._machine:
+            with contextlib.suppress(UnavailableError):  # e.g. another container's file system
+                return await self._dial_one(member, member.socket, lane)
+        return await self._dial_one(member, Endpoint(member.host, member.port), lane)
+
+    async def _dial_one(self, member: Member, where: Endpoint | str, lane: str) -> Connection:
+        hello = self._hello(lane)
+        connection = await dial(self._environment, where, hello, timeout=DIAL_SECONDS)
+        assert connection.welcome is not None
+        found = connection.welcome.incarnation
+        if member.incarnation not in (0, found):
+            connection.close("another incarnation")
+            raise UnavailableError(f"{member.name} at {where} was restarted")
+        return connection
+
+
+def _take_idle(spare: list[Connection]) -> Connection | None:
+    """The newest connection that still stands; those that do not are dropped."""
+    while spare:
+        connection = spare.pop()
+        if connection.idle:
+            return connection
+        connection.close("not needed any more")
+    return None
+
+
+def _place(member: Member) -> _Place:
+    return member.host, member.port, member.incarnation

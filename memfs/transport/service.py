@@ -1,0 +1,93 @@
+"""What a server serves: the interface between the transport and a node."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from memfs.protocol.frames import Header
+from memfs.protocol.messages import Hello, Spec, Welcome
+from memfs.transport.connection import Connection
+from memfs.types import Buffer
+
+
+class Reply(NamedTuple):
+    """The answer to a request."""
+
+    record: Any
+    payload: Sequence[Buffer] = ()
+    """Sent without copying: it must not change before it has left."""
+    epoch: int | None = None
+    """The epoch to answer under, None: the request's."""
+
+
+class Sink(Protocol):
+    """The destination of an arriving payload."""
+
+    def buffers(self) -> Sequence[memoryview]:
+        """Where it goes; together exactly ``payload_length`` bytes."""
+
+    def received(self, total: int) -> None:
+        """``total`` bytes are there. Must be quick; an exception refuses the rest."""
+
+    def failed(self) -> None:
+        """The payload does not come to its end; the request is never handled."""
+
+
+class Call:
+    """One request being served."""
+
+    __slots__ = (
+        "answered",
+        "connection",
+        "deadline",
+        "header",
+        "payload",
+        "request",
+        "sink",
+        "spec",
+    )
+
+    def __init__(
+        self, connection: Connection, header: Header, spec: Spec, request: Any, deadline: float
+    ) -> None:
+        """Made by the connection that received the request."""
+        self.connection = connection
+        self.header = header
+        self.spec = spec
+        self.request = request
+        self.deadline = deadline
+        """Monotonic seconds; ``math.inf`` when the caller set none."""
+        self.payload: memoryview = memoryview(b"")
+        """What was received without a sink."""
+        self.sink: Sink | None = None
+        """What took the payload."""
+        self.answered = False
+
+    def remaining(self) -> float:
+        """Seconds left to answer, never negative."""
+        if self.deadline == math.inf:
+            return math.inf
+        return max(0.0, self.deadline - asyncio.get_running_loop().time())
+
+
+class Service(Protocol):
+    """The node behind a server. Exceptions of ``memfs.errors`` are answered as they are."""
+
+    def welcome(self, hello: Hello, connection: Connection) -> Welcome:
+        """Admit a connection, whose ``peer`` is set, or raise: it is then closed."""
+
+    def sink(self, call: Call) -> Sink | None:
+        """Where an arriving payload goes, None: into fresh memory. May refuse the request."""
+
+    def handle(self, call: Call) -> Reply | Awaitable[Reply]:
+        """Serve a request that is completely there.
+
+        An awaitable becomes the connection's: it is cancelled when the caller is gone, gives up,
+        or has no time left. A shared future must therefore be shielded.
+        """
+
+    def connection_closed(self, connection: Connection) -> None:
+        """A connection that was admitted is gone."""
