@@ -23,7 +23,7 @@ NAMES_MAX = 1000
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
-def completion(ctx: click.Context, shell: str) -> None:
+def completion(ctx: click.Context, /, shell: str) -> None:
     """Print the completion script for a shell; paths are completed from the cluster."""
     from click.shell_completion import get_completion_class
 
@@ -54,7 +54,7 @@ async def _names(config: Any, folder: str, start: str) -> list[str]:
 
     found: list[str] = []
     async with connected(config) as fs:
-        async for entry in fs.scandir(folder):
+        for entry in await fs.scandir(folder):
             if entry.name.startswith(start):
                 found.append(entry.name + "/" * entry.is_dir())
             if len(found) >= NAMES_MAX:

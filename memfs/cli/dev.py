@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 
@@ -74,6 +74,7 @@ class Child(NamedTuple):
 @click.pass_context
 def dev(
     ctx: click.Context,
+    /,
     nodes: int,
     port: int,
     memory: int | None,
@@ -161,9 +162,11 @@ async def _watch(
     """Wait for the cluster, then for the end of it."""
     stopped = asyncio.create_task(stopping.wait(), name="signal")
     ready = asyncio.create_task(_wait_ready(plan, client), name="ready")
-    exits = {asyncio.create_task(each.process.wait()): each for each in children}
+    exits: dict[asyncio.Task[Any], Child] = {
+        asyncio.create_task(each.process.wait()): each for each in children
+    }
     try:
-        pending = {stopped, ready, *exits}
+        pending: set[asyncio.Task[Any]] = {stopped, ready, *exits}
         while exits:
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             if stopped in done:
@@ -189,18 +192,22 @@ async def _wait_ready(plan: Plan, client: ClientConfig) -> None:
 
     config = dataclasses.replace(client, endpoints=(plan.first,), timeout_seconds=START_SECONDS)
     deadline = asyncio.get_running_loop().time() + START_SECONDS
-    while not await _complete(config, plan.nodes, deadline):
-        await asyncio.sleep(POLL_SECONDS)
+    complete = False
+    while not complete:
+        complete = await _complete(config, plan.nodes, deadline)
 
 
 async def _complete(config: ClientConfig, nodes: int, deadline: float) -> bool:
+    """Whether all are members, after a moment's wait if they are not."""
     try:
         async with connected(config) as fs:
-            return len((await fs.cluster_status()).view.members) >= nodes
+            if len((await fs.cluster_status()).view.members) >= nodes:
+                return True
     except RetryableError:
         if asyncio.get_running_loop().time() > deadline:
             raise
-        return False
+    await asyncio.sleep(POLL_SECONDS)
+    return False
 
 
 def _introduce(plan: Plan) -> None:

@@ -97,7 +97,7 @@ class _Commands(click.Group):
 @cluster_options
 @click.version_option(None, "--version", package_name="memfs", message="memfs %(version)s")
 @click.pass_context
-def memfs(ctx: click.Context, **given: Any) -> None:
+def memfs(ctx: click.Context, /, **given: Any) -> None:
     """A distributed file system in memory.
 
     Paths are paths in the cluster: /data/file, or memfs://host:port/data/file. Quoted patterns

@@ -30,7 +30,7 @@ STOP_SECONDS = 20.0
 @click.option("--stop-with-parent", is_flag=True, hidden=True)
 @settings_options(NodeConfig)
 @click.pass_context
-def node(ctx: click.Context, config: str | None, stop_with_parent: bool, **flags: Any) -> int:
+def node(ctx: click.Context, /, config: str | None, stop_with_parent: bool, **flags: Any) -> int:
     """Run one node of a cluster until SIGTERM or Ctrl-C.
 
     The first node keeps the view of the cluster (--coordinator embedded, the default); the others

@@ -58,7 +58,7 @@ class Operand(str):
     folder: bool = False
 
 
-class PathType(click.ParamType):
+class PathType(click.ParamType[Operand]):
     """A path or ``memfs://`` URL. The cluster that a URL names is the one that is connected to."""
 
     name = "path"
@@ -99,7 +99,7 @@ class PathType(click.ParamType):
         return complete_path(ctx, incomplete)
 
 
-class Quantity(click.ParamType):
+class Quantity(click.ParamType[Any]):
     """A size or duration; ``parse`` raises ValueError with the reason."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:

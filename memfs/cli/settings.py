@@ -18,7 +18,7 @@ from memfs.config import ClientConfig, NodeConfig, resolve, shown
 @json_option
 @cluster_options
 @click.pass_context
-def config(ctx: click.Context, table: str | None, as_json: bool, **given: Any) -> None:
+def config(ctx: click.Context, /, table: str | None, as_json: bool, **given: Any) -> None:
     """Show the settings in effect, as a file that memfs would read.
 
     Every line that is not a default ends with its origin. Secrets are hidden.

@@ -21,7 +21,8 @@ from memfs import errors
 from memfs.cli.options import Operand, client_config, cluster_options, remember
 
 if TYPE_CHECKING:
-    from memfs.client.filesystem import AsyncFileSystem
+    from memfs.client.filesystem import FileSystem
+    from memfs.client.stat import DirEntry, Stat
     from memfs.config import ClientConfig
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Failed(Exception):
 class Shell:
     """One run of a file command."""
 
-    def __init__(self, fs: AsyncFileSystem) -> None:
+    def __init__(self, fs: FileSystem) -> None:
         self.fs = fs
         self.status = 0
 
@@ -71,15 +72,57 @@ class Shell:
         """Operands with patterns replaced by what they match, in order."""
         found: list[Operand] = []
         for operand in operands:
-            if not _is_pattern(operand) or await self.fs.lexists(operand):
+            if not _is_pattern(operand) or await self.lexists(operand):
                 found.append(operand)
                 continue
             with self.attempt(act, operand):
-                matches = sorted([path async for path in self.fs.glob(operand)])
+                matches = await self.fs.glob(operand)
                 if not matches:
                     raise errors.PathNotFoundError("nothing matches", path=operand)
                 found += map(Operand, matches)
         return found
+
+    async def lexists(self, path: str) -> bool:
+        """Whether there is anything of that name, a broken link included."""
+        try:
+            await self.fs.lstat(path)
+        except (errors.PathNotFoundError, errors.NotDirectoryError):
+            return False
+        return True
+
+    async def entries(self, path: str) -> AsyncIterator[DirEntry]:
+        """The entries of a directory, ordered by name; a page at a time in memory."""
+        async for page in self.fs.scandir_pages(path):
+            for entry in page:
+                yield entry
+
+    async def below(self, path: str, *, links: bool = True) -> AsyncIterator[tuple[str, Stat]]:
+        """Everything below a directory, each directory before what it holds."""
+        async for entry in self.entries(path):
+            found = entry.stat()
+            if links or not found.is_symlink():
+                yield entry.path, found
+            if found.is_dir():
+                with self.attempt("cannot open directory", entry.path):
+                    async for deeper in self.below(entry.path, links=links):
+                        yield deeper
+
+    async def for_each(
+        self, items: AsyncIterator[T], act: Callable[[T], Awaitable[None]], width: int = 32
+    ) -> None:
+        """Run ``act`` on each item, up to ``width`` at once; the first exception ends all."""
+        free = asyncio.Semaphore(width)
+
+        async def one(item: T) -> None:
+            try:
+                await act(item)
+            finally:
+                free.release()
+
+        async with asyncio.TaskGroup() as group:
+            async for item in items:
+                await free.acquire()
+                group.create_task(one(item))
 
 
 def _is_pattern(path: str) -> bool:
@@ -130,8 +173,9 @@ def file_command(
             remember(ctx, {key: parameters.pop(key) for key in ("url", "user", "config")})
             return run_loop(_run(client_config(ctx), body, parameters))
 
-        command = click.command(name, epilog=example_text(example), **settings)
-        return command(cluster_options(invoke))
+        decorate = click.command(name, epilog=example_text(example), **settings)
+        command: click.Command = decorate(cluster_options(invoke))
+        return command
 
     return wrap
 
@@ -152,11 +196,11 @@ async def _run(
 
 
 @contextlib.asynccontextmanager
-async def connected(config: ClientConfig) -> AsyncIterator[AsyncFileSystem]:
+async def connected(config: ClientConfig) -> AsyncIterator[FileSystem]:
     """The file system of the cluster that ``config`` names. Raises UnavailableError."""
-    from memfs.client.filesystem import AsyncFileSystem
+    from memfs.client.filesystem import FileSystem
 
-    async with AsyncFileSystem(config) as fs:
+    async with FileSystem(config) as fs:
         yield fs
 
 

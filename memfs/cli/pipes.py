@@ -1,0 +1,79 @@
+"""Standard input and output as byte streams beside a running event loop.
+
+A pipe can block for hours; the loop must turn meanwhile, or the leases of open files end. So the
+system calls are made in a daemon thread, which, unlike a thread of an executor, does not hold up
+the end of the process when Ctrl-C comes while it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+PIECE_BYTES = 4 * 1024 * 1024
+
+
+class Pipe:
+    """A file descriptor whose reads and writes are awaited, one at a time."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._loop = asyncio.get_running_loop()
+        self._calls: queue.SimpleQueue[tuple[Callable[[], int], asyncio.Future[int]]]
+        self._calls = queue.SimpleQueue()
+        threading.Thread(target=self._run, daemon=True, name=f"pipe {descriptor}").start()
+
+    async def read_into(self, buffer: memoryview) -> int:
+        """Fill ``buffer`` as far as the stream reaches; fewer bytes only at its end."""
+
+        def fill() -> int:
+            filled = 0
+            while filled < len(buffer):
+                count = os.readv(self._descriptor, [buffer[filled:]])
+                if count == 0:
+                    break
+                filled += count
+            return filled
+
+        return await self._call(fill)
+
+    async def write(self, data: memoryview) -> None:
+        """Write all of ``data``. Raises BrokenPipeError."""
+
+        def drain() -> int:
+            at = 0
+            while at < len(data):
+                at += os.write(self._descriptor, data[at:])
+            return at
+
+        await self._call(drain)
+
+    async def _call(self, function: Callable[[], int]) -> int:
+        done: asyncio.Future[int] = self._loop.create_future()
+        self._calls.put((function, done))
+        return await done
+
+    def _run(self) -> None:
+        while True:
+            function, done = self._calls.get()
+            try:
+                result, error = function(), None
+            except OSError as caught:
+                result, error = 0, caught
+            try:
+                self._loop.call_soon_threadsafe(_settle, done, result, error)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                return
+
+
+def _settle(done: asyncio.Future[Any], result: int, error: OSError | None) -> None:
+    if done.done():
+        return
+    if error is not None:
+        done.set_exception(error)
+    else:
+        done.set_result(result)

@@ -1,0 +1,256 @@
+"""The course of a copy between the local disk and the cluster: order, parallelism, memory.
+
+Small files travel in batches, larger ones as streams with two buffers each, so that disk and
+network work at once. Must not know which way the bytes go: that is a :class:`Direction`'s part.
+Invariant: what fails for one file does not stop the others; what concerns all of them (no
+cluster, no space) stops the copy at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from memfs import limits
+from memfs.errors import DeadlineError, NoSpaceError, OutcomeUnknownError, UnavailableError
+from memfs.types import FileKind
+
+BUFFER_BYTES = 16 * limits.MIB
+"""One of the two buffers of a stream: four blocks, which are sent from it without a copy."""
+MEDIUM_BYTES = 4 * limits.MIB
+MEDIUM_STREAMS = 8
+LARGE_STREAMS = 2  # 2 x 2 x 16 MiB of buffers, beside 8 x 4 MiB and 4 x 4 MiB of batches
+BATCHES = 4
+_PART = ".memfs-part-"
+STOPPING = (UnavailableError, DeadlineError, OutcomeUnknownError, NoSpaceError)
+"""Errors after which no other file would fare better."""
+
+
+class ProgressEvent(NamedTuple):
+    """How far a copy is; the totals grow while the tree is still being listed."""
+
+    path: str
+    """The file that got on, as it is named at the source."""
+    bytes: int
+    """Bytes copied, all files together."""
+    files: int
+    """Files, symlinks included, that are complete."""
+    total_bytes: int
+    total_files: int
+
+
+class Failure(NamedTuple):
+    """One file that could not be copied."""
+
+    path: str
+    """As it is named at the source."""
+    error: OSError
+
+
+class Transferred(NamedTuple):
+    """Result of a copy."""
+
+    files: int
+    directories: int
+    bytes: int
+    failures: tuple[Failure, ...]
+    """Empty: everything was copied."""
+
+
+Progress = Callable[[ProgressEvent], object]
+Reader = Callable[[memoryview], Coroutine[Any, Any, int]]
+"""Fills a buffer, less of it only at the end; returns the bytes."""
+Writer = Callable[[memoryview], Coroutine[Any, Any, None]]
+"""Takes all of a buffer's bytes before it returns."""
+
+
+class Item(NamedTuple):
+    """One thing to copy."""
+
+    source: str
+    target: str
+    kind: FileKind
+    size: int
+    mode: int
+    modified_ns: int
+    link: str = ""
+    """Text of a symlink."""
+
+
+class Direction(Protocol):
+    """One end of a copy to the other: put or get."""
+
+    async def directory(self, item: Item) -> None:
+        """Make a directory; one that exists is fine."""
+
+    async def symlink(self, item: Item) -> None:
+        """Make a symlink, replacing an old one."""
+
+    async def batch(self, items: Sequence[Item]) -> list[OSError | None]:
+        """Copy small files; an outcome for each."""
+
+    async def stream(self, item: Item, advance: Callable[[int], None]) -> None:
+        """Copy one file of any size; ``advance`` is told bytes as they arrive."""
+
+    async def finish(self, item: Item) -> None:
+        """Give a directory its final mode and time, after everything in it."""
+
+
+class Copy:
+    """One copy: hands items to a direction, bounded in parallel, and keeps count."""
+
+    def __init__(self, direction: Direction, progress: Progress | None, preserve: bool) -> None:
+        self._direction = direction
+        self._progress = progress
+        self._preserve = preserve
+        self._bytes = self._files = self._total_bytes = self._total_files = 0
+        self._directories: list[Item] = []
+        self._failures: list[Failure] = []
+        self._batches = asyncio.Semaphore(BATCHES)
+        self._medium = asyncio.Semaphore(MEDIUM_STREAMS)
+        self._large = asyncio.Semaphore(LARGE_STREAMS)
+        self._waiting: dict[int, list[Item]] = {}
+        """Small files by mode, until a batch is full."""
+
+    async def run(self, items: AsyncIterator[Item | Failure]) -> Transferred:
+        """Copy everything that ``items`` yields, a directory before what it holds."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for item in items:
+                    await self._begin(group, item)
+                for mode in list(self._waiting):
+                    await self._send_batch(group, mode)
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+        for item in reversed(self._directories):
+            await self._guarded(item, self._direction.finish(item))
+        return Transferred(self._files, len(self._directories), self._bytes, tuple(self._failures))
+
+    async def _begin(self, group: asyncio.TaskGroup, item: Item | Failure) -> None:
+        """Start on one item; waits while as many as allowed are under way."""
+        if isinstance(item, Failure):
+            self._failures.append(item)
+            return
+        if item.kind == FileKind.DIRECTORY:
+            if await self._guarded(item, self._direction.directory(item)):
+                self._directories.append(item)
+            return
+        self._total_files += 1
+        self._total_bytes += item.size
+        if item.kind == FileKind.SYMLINK:
+            await self._start(group, self._medium, self._link(item))
+        elif item.size > limits.SMALL_FILE_BYTES:
+            lane = self._medium if item.size <= MEDIUM_BYTES else self._large
+            await self._start(group, lane, self._stream(item))
+        else:
+            waiting = self._waiting.setdefault(item.mode, [])
+            waiting.append(item)
+            full = sum(each.size for each in waiting) >= limits.BATCH_PAYLOAD_BYTES // 2
+            if full or len(waiting) >= limits.FILES_PER_BATCH:
+                await self._send_batch(group, item.mode)
+
+    async def _send_batch(self, group: asyncio.TaskGroup, mode: int) -> None:
+        await self._start(group, self._batches, self._batch(self._waiting.pop(mode)))
+
+    async def _start(
+        self, group: asyncio.TaskGroup, lane: asyncio.Semaphore, work: Coroutine[Any, Any, None]
+    ) -> None:
+        try:
+            await lane.acquire()
+        except BaseException:
+            work.close()
+            raise
+        task = group.create_task(work)
+        task.add_done_callback(lambda _: lane.release())
+
+    async def _batch(self, items: Sequence[Item]) -> None:
+        outcomes = await self._direction.batch(items)
+        for item, error in zip(items, outcomes, strict=True):
+            if error is None:
+                self._advance(item, item.size, done=True)
+            else:
+                self._fail(item, error)
+
+    async def _stream(self, item: Item) -> None:
+        work = self._direction.stream(item, lambda count: self._advance(item, count))
+        if await self._guarded(item, work):
+            self._advance(item, 0, done=True)
+
+    async def _link(self, item: Item) -> None:
+        if await self._guarded(item, self._direction.symlink(item)):
+            self._advance(item, 0, done=True)
+
+    async def _guarded(self, item: Item, work: Awaitable[None]) -> bool:
+        """Whether ``work`` succeeded; its failure is noted, or raised when it concerns all."""
+        try:
+            await work
+        except OSError as error:
+            self._fail(item, error)
+            return False
+        return True
+
+    def _fail(self, item: Item, error: OSError) -> None:
+        if isinstance(error, STOPPING) or error.errno == errno.ENOSPC:
+            raise error
+        self._failures.append(Failure(item.source, error))
+
+    def _advance(self, item: Item, count: int, *, done: bool = False) -> None:
+        self._bytes += count
+        self._files += done
+        if self._progress is not None:
+            self._progress(
+                ProgressEvent(
+                    item.source, self._bytes, self._files, self._total_bytes, self._total_files
+                )
+            )
+
+
+async def pump(
+    read: Reader,
+    write: Writer,
+    size: int,
+    advance: Callable[[int], None],
+) -> int:
+    """Move a stream to its end through two buffers: one is read while the other is written.
+
+    Returns the bytes moved. ``size`` is the expected length: it bounds the buffers.
+    """
+    length = max(1, min(BUFFER_BYTES, size + 1))
+    buffers = [memoryview(bytearray(length))]
+    total = 0
+    filled = await read(buffers[0])
+    while filled:
+        last = filled < length
+        if not last and len(buffers) == 1:
+            buffers.append(memoryview(bytearray(length)))
+        upcoming = await _both(write(buffers[0][:filled]), None if last else read(buffers[1]))
+        advance(filled)
+        total += filled
+        filled = upcoming
+        buffers.reverse()
+    return total
+
+
+async def _both(
+    writing: Coroutine[Any, Any, None], reading: Coroutine[Any, Any, int] | None
+) -> int:
+    """Write and read at the same time; what was read, 0 when there was nothing to read."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(writing)
+            got = group.create_task(reading) if reading is not None else None
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return got.result() if got is not None else 0
+
+
+def part_of(path: str) -> str:
+    """A name beside ``path`` for what is not complete yet."""
+    directory, _, name = path.rpartition("/")
+    part = f"{_PART}{secrets.token_hex(6)}"
+    room = limits.NAME_BYTES - len(part) - 1
+    kept = name.encode()[:room].decode(errors="ignore")
+    return f"{directory}/.{kept}{part}" if "/" in path else f".{kept}{part}"
