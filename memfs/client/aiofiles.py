@@ -285,7 +285,7 @@ class AsyncTextFile:
     async def read(self, size: int | None = -1) -> str:
         """At most ``size`` characters; everything when negative or None."""
         if size is None or size < 0:
-            text = self._text + self._decoder.decode(await self.buffer.read(), final=True)
+            text: str = self._text + self._decoder.decode(await self.buffer.read(), final=True)
             self._text = ""
             return text
         while len(self._text) < size and await self._more():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from memfs import limits
 from memfs.checksum import crc32c
@@ -33,6 +33,9 @@ PUT_GENERATION = 1
 """Lease generation under which the blocks of a file that is put are written."""
 _FILE_BYTES = 160
 """Bytes of a NewFile's record besides its path, its one block reference included."""
+
+
+R = TypeVar("R")
 
 
 class Small(NamedTuple):
@@ -81,15 +84,11 @@ class Batches:
     ) -> list[bytes | MemfsError]:
         """Contents or errors, in order."""
         results: list[bytes | MemfsError] = [b""] * len(files)
-        batches = list(_path_batches([path.raw for path in files]))
+        batches = list(path_batches([path.raw for path in files]))
         await run_all(
             (self._read_batch(files, batch, results, timeout) for batch in batches), PARALLEL
         )
         return results
-
-    def path_batches(self, raws: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
-        """Cut paths into batches that fit a record."""
-        return (tuple(raws[i] for i in batch) for batch in _path_batches(raws))
 
     async def _read_batch(
         self,
@@ -390,14 +389,14 @@ def _content(file: m.FileReply, data: memoryview) -> _Content:
     return _Content(bytes(data))
 
 
-def _named(result: bytes | MemfsError, path: WirePath) -> bytes | MemfsError:
+def _named(result: R, path: WirePath) -> R:
     if isinstance(result, MemfsError):
         result.filename = path.given
     return result
 
 
-def _path_batches(raws: Sequence[bytes]) -> Iterator[range]:
-    """Ranges of indexes whose paths fit one record."""
+def path_batches(raws: Sequence[bytes]) -> Iterator[range]:
+    """Cut wire paths into batches: ranges of indexes whose paths fit one record."""
     start, size = 0, 0
     for number, raw in enumerate(raws):
         if number - start == limits.FILES_PER_BATCH or size + len(raw) + 3 > PATHS_BYTES:

@@ -71,7 +71,8 @@ async def _ask(
     connection = await dial(environment, endpoint, hello, timeout=max(0.0, timeout))
     try:
         assert connection.welcome is not None, "a dialled connection was welcomed"
-        return connection.welcome.view
+        view: View | None = connection.welcome.view
+        return view
     finally:
         connection.close("view learnt")
 

@@ -151,6 +151,16 @@ async def open_handle(
     return Handle(blocks, file, mode)
 
 
+async def reopen_handle(blocks: BlockReader, handle: Handle) -> Handle:
+    """The inode of ``handle``, open for reading over another session."""
+    assert not handle.mode.writing, "a lease cannot be taken along"
+    session, old = blocks.session, handle.file
+    request = m.GetBlocks(b"", base=old.attributes.inode)
+    seen = session.commits
+    reply: m.BlocksReply = await session.ask(request, old.path)
+    return Handle(blocks, BlockMap.from_reply(session, old.path, reply, seen), handle.mode)
+
+
 async def _open_existing(
     session: Session,
     path: str,

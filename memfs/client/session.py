@@ -66,7 +66,7 @@ class Session:
         self.commits = 0
         """Grows with every publication by this client: an open reader then looks again."""
         self._ids = RequestIds()
-        self._pool = Pool(environment, self._hello)
+        self._pool = Pool(environment, self._hello, machine if config.local_descriptors else "")
         self._primary: Connection | None = None
         self._ring: Ring | None = None
         self._reaching = asyncio.Lock()
@@ -380,7 +380,7 @@ def _consume(task: asyncio.Task[None]) -> None:
 
 
 def _give_up(error: MemfsError, unknown: bool) -> NoReturn:
-    """End a retried request: the last error, unless an earlier attempt may have been carried out."""
+    """Raise the last error, unless an earlier attempt may have been carried out."""
     if unknown and not isinstance(error, OutcomeUnknownError):
         raise OutcomeUnknownError(
             f"sent but not answered, it may or may not have happened; then: {error.message}"

@@ -1,0 +1,256 @@
+"""Blocking file objects: the standard library's, over a raw file that lives on the cluster.
+
+Owns :class:`RawFile` and the composition that the builtin ``open`` makes: raw, buffered, text.
+Must not know requests. Two things differ from local files: ``flush`` also publishes (every reader
+sees what was written before it), and so a ``close``, which publishes by itself, must not flush
+first.
+
+After a fork a file that reads goes on in the child over the child's own connections; one that
+writes stays the parent's, and the child gets StaleHandleError.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from typing import IO, Any
+
+from memfs import limits
+from memfs.client import bridge as bridges
+from memfs.client import modes
+from memfs.client.handle import Handle
+from memfs.client.modes import Mode
+from memfs.errors import StaleHandleError
+
+BUFFER_BYTES = 256 * limits.KIB
+"""Of the buffered objects: 25 us of hand-over to the loop are little beside moving this."""
+FIRST_FILL = io.DEFAULT_BUFFER_SIZE
+"""What a buffered reader fetches after a jump; it grows as the reading goes on."""
+
+Reopen = Callable[[Handle], Handle]
+"""Opens the inode of a handle anew, in a forked child."""
+
+
+class RawFile(io.RawIOBase):
+    """An unbuffered file: every call is an operation on the cluster. Safe to use from threads."""
+
+    def __init__(self, handle: Handle, name: str, mode: Mode, reopen: Reopen) -> None:
+        """``reopen`` is called when a forked child first reads."""
+        self.name = name
+        self.mode = mode.raw
+        self._mode = mode
+        self._handle = handle
+        self._reopen = reopen
+        self._generation = bridges.generation()
+        self._position = handle.size if mode.appending else 0
+        self._fill = BUFFER_BYTES
+        self._filled_to = 0
+
+    def readable(self) -> bool:
+        """Whether it was opened for reading."""
+        self._check()
+        return self._mode.reading
+
+    def writable(self) -> bool:
+        """Whether it was opened for writing."""
+        self._check()
+        return self._mode.writing
+
+    def seekable(self) -> bool:
+        """Always true."""
+        self._check()
+        return True
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        self._check()
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move the position; returns it."""
+        self._check()
+        self._position = modes.absolute(self._position, offset, whence, self._handle.size)
+        return self._position
+
+    # --- reading ----------------------------------------------------------------------------
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read straight into ``buffer``; fewer bytes at the end, or for a buffer being filled."""
+        handle = self._for_reading()
+        view = memoryview(buffer).cast("B")
+        if len(view) == BUFFER_BYTES:
+            view = view[: self._next_fill()]
+        got = bridges.bridge().run(handle.read_into(self._position, view))
+        self._position += got
+        self._filled_to = self._position
+        return got
+
+    def _next_fill(self) -> int:
+        """How much to fetch for a buffered reader that would take ``BUFFER_BYTES``."""
+        jumped = self._position != self._filled_to
+        self._fill = FIRST_FILL if jumped else min(BUFFER_BYTES, 4 * self._fill)
+        return self._fill
+
+    def readall(self) -> bytes:
+        """Everything from the position to the end."""
+        handle = self._for_reading()
+        data = bridges.bridge().run(handle.read(self._position, -1))
+        self._position += len(data)
+        return data
+
+    def pread(self, size: int, offset: int) -> bytes:
+        """At most ``size`` bytes from ``offset`` without moving the position."""
+        return bridges.bridge().run(self._for_reading().read(offset, size))
+
+    def _for_reading(self) -> Handle:
+        self._check()
+        if not self._mode.reading:
+            raise io.UnsupportedOperation("not readable")
+        if self._generation != bridges.generation():
+            self._check_not_writing()
+            self._handle = self._reopen(self._handle)
+            self._generation = bridges.generation()
+        return self._handle
+
+    # --- writing ----------------------------------------------------------------------------
+
+    def write(self, data: Any, /) -> int:
+        """Write all of ``data`` at the position (at the end in append mode); returns its length."""
+        handle = self._for_writing()
+        view = memoryview(data).cast("B")
+        at = None if self._mode.appending else self._position
+        self._position = bridges.bridge().run(handle.write(at, view))
+        return len(view)
+
+    def flush(self) -> None:
+        """Publish what was written: when this returns every reader sees it."""
+        if not self.closed and self._mode.writing and self._generation == bridges.generation():
+            bridges.bridge().run(self._handle.flush())
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Set the length (None: the position), at once; the position stays."""
+        handle = self._for_writing()
+        size = self._position if size is None else size
+        modes.absolute(0, size, os.SEEK_SET, 0)
+        bridges.bridge().run(handle.truncate(size))
+        return size
+
+    def _for_writing(self) -> Handle:
+        self._check()
+        if not self._mode.writing:
+            raise io.UnsupportedOperation("not writable")
+        self._check_not_writing()
+        return self._handle
+
+    def _check_not_writing(self) -> None:
+        if self._mode.writing and self._generation != bridges.generation():
+            raise StaleHandleError(
+                "opened for writing before a fork: the parent has it", path=self.name
+            )
+
+    # --- the end ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Publish, give the lease back; errors of writes under way surface here."""
+        if self.closed:
+            return
+        try:
+            if self._generation == bridges.generation():
+                bridge = bridges.bridge()
+                if bridge.inside:  # a finaliser that happens to run in the loop's thread
+                    bridge.begin(self._handle.close())
+                else:
+                    bridge.run(self._handle.close())
+        finally:
+            self._generation = -1
+            super().close()
+
+    def _check(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file.")
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"mode={self.mode!r}"
+        return f"<memfs.RawFile {self.name!r} {state}>"
+
+
+class BufferedWriter(io.BufferedWriter):
+    """``io.BufferedWriter`` whose ``flush`` publishes."""
+
+    raw: RawFile
+    closing = False
+
+    def flush(self) -> None:
+        """Write out the buffer and publish."""
+        super().flush()
+        if not self.closing:
+            self.raw.flush()
+
+    def close(self) -> None:
+        """Write out the buffer; the raw file publishes as it closes."""
+        self.closing = True
+        super().close()
+
+
+class BufferedRandom(io.BufferedRandom):
+    """``io.BufferedRandom`` whose ``flush`` publishes."""
+
+    raw: RawFile
+    closing = False
+
+    def flush(self) -> None:
+        """Write out the buffer and publish."""
+        super().flush()
+        if not self.closing:
+            self.raw.flush()
+
+    def close(self) -> None:
+        """Write out the buffer; the raw file publishes as it closes."""
+        self.closing = True
+        super().close()
+
+
+class TextFile(io.TextIOWrapper):
+    """``io.TextIOWrapper`` that does not publish twice as it closes."""
+
+    mode: str
+
+    def close(self) -> None:
+        """Write out and close."""
+        if isinstance(self.buffer, (BufferedWriter, BufferedRandom)):
+            self.buffer.closing = True
+        super().close()
+
+
+def compose(
+    raw: RawFile,
+    mode: Mode,
+    buffering: int,
+    encoding: str | None,
+    errors: str | None,
+    newline: str | None,
+) -> IO[Any]:
+    """Put the layers over ``raw`` that the builtin ``open`` would. Closes it on failure."""
+    try:
+        if buffering == 0:
+            return raw  # type: ignore[return-value]
+        size = buffering if buffering > 1 else BUFFER_BYTES
+        buffer: Any = _buffered(raw, mode, size)
+        if mode.binary:
+            binary: IO[Any] = buffer
+            return binary
+        text = TextFile(buffer, encoding or "utf-8", errors, newline, line_buffering=buffering == 1)
+        text.mode = mode.text
+        return text
+    except BaseException:
+        raw.close()
+        raise
+
+
+def _buffered(raw: RawFile, mode: Mode, size: int) -> Any:
+    if mode.updating:
+        return BufferedRandom(raw, size)
+    if mode.writing:
+        return BufferedWriter(raw, size)
+    return io.BufferedReader(raw, size)
