@@ -9,7 +9,6 @@ target allows for that and for nothing that grows with the count.
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -31,9 +30,8 @@ def run(scale: Scale) -> Iterator[Row]:
 def state_machine(scale: Scale) -> Iterator[Row]:
     """Time lookups and creates in two namespaces in this process."""
     sizes = {"few": scale.pick(10_000, 100), "many": scale.pick(1_000_000, 1000)}
-    paths = {name: populated.spread(count) for name, count in sizes.items()}
-    states = {name: populated.populated(each) for name, each in paths.items()}
-    samples = {name: sample(each, scale.pick(10_000, 50)) for name, each in paths.items()}
+    samples = {name: populated.sample(of, scale.pick(10_000, 50)) for name, of in sizes.items()}
+    states = {name: populated.populated(populated.spread(of)) for name, of in sizes.items()}
     numbers = itertools.count()
 
     def stat(name: str) -> float:
@@ -58,9 +56,9 @@ def through_a_node(scale: Scale) -> Iterator[Row]:
         clients = {name: memfs.connect(url, replication=1) for name, url in urls.items()}
         samples = {}
         for name, fs in clients.items():
-            paths = [path.decode() for path in populated.spread(sizes[name])]
-            fill(fs, paths)
-            samples[name] = sample(paths, scale.pick(1_000, 10))
+            fill(fs, sizes[name])
+            chosen = populated.sample(sizes[name], scale.pick(1_000, 10))
+            samples[name] = [path.decode() for path in chosen]
         numbers = itertools.count()
 
         def create(name: str) -> float:
@@ -97,17 +95,13 @@ def create_file(state: populated.Populated, path: bytes) -> None:
     state.apply(messages.Commit(attributes.inode, attributes.generation, 0, release=True))
 
 
-def fill(fs: memfs.FileSystem, paths: Sequence[str]) -> None:
-    """Store empty files, by the thousand."""
-    for directory in dict.fromkeys(path.rpartition("/")[0] for path in paths):
-        fs.mkdir(directory)
-    for start in range(0, len(paths), 1000):
-        fs.write_many(dict.fromkeys(paths[start : start + 1000], b""))
-
-
-def sample(paths: Sequence[T], count: int) -> list[T]:
-    """Choose paths at random, the same ones every run."""
-    return random.Random(1).choices(paths, k=count)
+def fill(fs: memfs.FileSystem, count: int) -> None:
+    """Store empty files, a thousand at a time."""
+    paths = [path.decode() for path in populated.spread(count)]
+    for start in range(0, count, populated.PER_DIRECTORY):
+        batch = paths[start : start + populated.PER_DIRECTORY]
+        fs.mkdir(batch[0].rpartition("/")[0])
+        fs.write_many(dict.fromkeys(batch, b""))
 
 
 def each_seconds(act: Callable[[T], object], paths: Sequence[T]) -> float:

@@ -7,6 +7,7 @@ measured on it is the state machine alone.
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -43,12 +44,27 @@ class Populated:
         """Create files of one block each."""
         inodes = self.apply(messages.ReserveInodes(len(paths))).inodes
         files = [_file(path, inode) for path, inode in zip(paths, inodes, strict=True)]
-        self.apply(messages.PutFiles(tuple(files)))
+        results = self.apply(messages.PutFiles(tuple(files))).results
+        assert not any(result.code for result in results), results[0]
 
 
 def spread(count: int) -> list[bytes]:
     """Return paths of files, a thousand to a directory."""
-    return [b"/d%05d/f%07d" % (number // PER_DIRECTORY, number) for number in range(count)]
+    return [spread_path(number) for number in range(count)]
+
+
+def spread_path(number: int) -> bytes:
+    """Return the path of one file of :func:`spread`."""
+    return b"/d%05d/f%07d" % (number // PER_DIRECTORY, number)
+
+
+def sample(of: int, count: int) -> list[bytes]:
+    """Choose ``count`` paths of ``spread(of)`` at random, the same ones every run.
+
+    They are new objects, next to each other in memory: what is looked up is far apart in a large
+    namespace, what it is looked up by is not.
+    """
+    return [spread_path(number) for number in random.Random(1).choices(range(of), k=count)]
 
 
 def together(count: int) -> list[bytes]:
@@ -71,5 +87,5 @@ def _batches(paths: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
 
 
 def _file(path: bytes, inode: int) -> messages.NewFile:
-    block = BlockRef(inode, 0, 0, 0, SIZE, 0, (1,))
+    block = BlockRef(inode, 0, 1, 0, SIZE, 0, (1,))
     return messages.NewFile(path, inode, SIZE, (block,))
