@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class _Waiter(NamedTuple):
-    index: int
+    log_index: int
     future: asyncio.Future[Any]
     record: Any
 
@@ -136,7 +136,7 @@ class Primary:
             return
         self.committed = committed
         waiters, discards = self._waiters, self._discards
-        while waiters and waiters[0].index <= committed:
+        while waiters and waiters[0].log_index <= committed:
             waiter = waiters.popleft()
             if not waiter.future.done():
                 _resolve(waiter.future, waiter.record)

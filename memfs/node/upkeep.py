@@ -143,7 +143,7 @@ class Upkeep:
             rest = tuple(n for n in ref.replicas if n != number) if ref else ()
             log.error("corrupt copy", extra=fields(member=number, block=version, others=len(rest)))
             if ref is not None and rest and number in ref.replicas:
-                await self._submit(m.SetReplicas(*version, rest))
+                await self._submit(_only(version, rest))
                 self._discards.add_one(number, version)
         return m.Empty()
 
@@ -161,3 +161,10 @@ class Upkeep:
             epoch=self._membership.epoch,
         )
         return answer.record
+
+
+def _only(version: m.BlockVersion, replicas: tuple[int, ...]) -> m.SetReplicas:
+    """The command that leaves a version only ``replicas``."""
+    return m.SetReplicas(
+        version.inode, version.index, version.generation, version.sequence, replicas
+    )
