@@ -98,6 +98,11 @@ class BlockMaps:
                 if position >= first and ROW.unpack_from(table[chunk], at * ROW.size)[6]:
                     yield position
 
+    @staticmethod
+    def rows_of(chunk: bytes | bytearray) -> list[Row]:
+        """The rows of a chunk that are no holes."""
+        return [row for row in ROW.iter_unpack(chunk) if row[6]]
+
     # --- writing -----------------------------------------------------------------------------
 
     def put(self, slot: int, position: int, ref: BlockRef, discards: list[BlockRef]) -> None:
@@ -270,7 +275,7 @@ class BlockMaps:
         return number
 
     def _release_all(self, rows: bytearray) -> list[BlockRef]:
-        return [self._release(row) for row in ROW.iter_unpack(rows) if row[6]]
+        return [self._release(row) for row in self.rows_of(rows)]
 
     def _release(self, row: Row) -> BlockRef:
         """Give up a row; returns what it referred to."""

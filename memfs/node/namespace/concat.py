@@ -80,6 +80,7 @@ def _take_over(volume: Volume, command: Command, target: int, place: Place) -> N
     tree.resize(target, inodes.size[target] + size)
     if inodes.kind[source] == ABSORBED:
         tree.owners.release(inodes.owner[source])
+        tree.layouts.release(inodes.layout[source])
         tree.xattrs.pop(source, None)
     else:
         inodes.parent[source] = NOWHERE

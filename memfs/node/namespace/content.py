@@ -55,11 +55,11 @@ def check_blocks(
     block_size: int,
     size: int,
     blocks: Iterable[BlockRef],
-    generations: tuple[int, ...],
+    generation: int,
 ) -> dict[int, BlockRef]:
     """What to put where so that the file has ``blocks`` and ``size`` bytes.
 
-    A reference is a new version of one of ``generations``, a hole, or exactly what the file holds
+    A reference is a new version of lease ``generation``, a hole, or exactly what the file holds
     already (then it is not among the result). Raises InvalidArgumentError, FileTooLargeError.
     """
     count = check_size(size, block_size)
@@ -78,7 +78,7 @@ def check_blocks(
             given[position] = None
             continue
         if not hole:
-            _check_version(ref, inode, generations, old)
+            _check_version(ref, inode, generation, old)
             if ref.length > min(block_size, size - position * block_size):
                 raise InvalidArgumentError(f"block {position} is longer than its place")
         given[position] = ref
@@ -87,12 +87,10 @@ def check_blocks(
     return {position: ref for position, ref in given.items() if ref is not None}
 
 
-def _check_version(
-    ref: BlockRef, inode: int, generations: tuple[int, ...], old: Row | None
-) -> None:
+def _check_version(ref: BlockRef, inode: int, generation: int, old: Row | None) -> None:
     if ref.inode != inode:
         raise InvalidArgumentError(f"block {ref.index} was written under another inode")
-    if ref.generation not in generations:
+    if ref.generation != generation:
         raise InvalidArgumentError(f"block {ref.index} was not written under this lease")
     if not 0 <= ref.sequence <= _UINT32_MAX or not 0 <= ref.crc <= _UINT32_MAX:
         raise InvalidArgumentError(f"block {ref.index}: sequence or CRC is out of range")

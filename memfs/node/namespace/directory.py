@@ -93,6 +93,11 @@ class Directory:
         leaf = self._leaf_of(name)
         return sum(map(len, self._names[:leaf])) + bisect_right(self._names[leaf], name)
 
+    @property
+    def totals(self) -> tuple[int, int, int, int]:
+        """length, files, directories and space of the subtree."""
+        return self.length, self.files, self.directories, self.space
+
     def leaves(self) -> Iterator[tuple[list[bytes], array[int]]]:
         """The leaves in order, as they are: for snapshots."""
         return zip(self._names, self._slots, strict=True)

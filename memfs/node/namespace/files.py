@@ -86,7 +86,7 @@ def commit(volume: Volume, command: Command, request: Commit) -> LookupReply:
     tree, inodes = volume.tree, volume.tree.inodes
     size = request.size
     block_size = tree.layouts.values[inodes.layout[slot]][0]
-    puts = check_blocks(volume, slot, block_size, size, request.blocks, (request.generation,))
+    puts = check_blocks(volume, slot, block_size, size, request.blocks, request.generation)
     if request.modified_ns is not None:
         check_time(request.modified_ns)
     for position, ref in puts.items():

@@ -46,6 +46,16 @@ class Interned(Generic[H]):
             self.values[number] = self.values[0]
             self.free.append(number)
 
+    def restore(self, value: H, count: int) -> None:
+        """Take the next number of a snapshot: a value and its users, or none to be reused."""
+        number = len(self.values)
+        self.values.append(value)
+        self.counts.append(count)
+        if count:
+            self.numbers[value] = number
+        else:
+            self.free.append(number)
+
     def _add(self, value: H) -> int:
         if self.free:
             number = self.free.pop()
@@ -76,6 +86,12 @@ class Arena(Generic[T]):
             return number
         self.items.append(item)
         return len(self.items) - 1
+
+    def restore(self, item: T, vacant: bool) -> None:
+        """Take the next number of a snapshot: an item, or a number to be reused."""
+        if vacant:
+            self.free.append(len(self.items))
+        self.items.append(self.items[0] if vacant else item)
 
     def remove(self, number: int) -> T:
         """Forget and return the item of ``number``."""

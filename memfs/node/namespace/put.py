@@ -1,8 +1,8 @@
 """PutFiles: whole small files published at once, and the inodes reserved for them.
 
 Each file is a step of its own: it replaces atomically what its name held, or fails alone. Blocks
-were written before, under an inode reserved by the same session, as generation 1 (0 is taken as
-well); the file's first lease will be generation 2.
+were written before, under an inode reserved by the same session, as generation 1; the
+file's first lease will be generation 2.
 
 To replace a file needs what rename over it needs (its directory) and what writing it needs (its
 own mode), since it keeps its owner. A final symlink is followed, as by ``open``.
@@ -91,7 +91,7 @@ def _publish(volume: Volume, command: Command, file: NewFile) -> int:
     slot = inodes.slot_of(file.inode)
     if not slot or not volume.sessions.has_reserved(command.client, slot):
         raise InvalidArgumentError(f"inode {file.inode} is not reserved for this session")
-    puts = check_blocks(volume, slot, layout[0], file.size, file.blocks, (GENERATION, 0))
+    puts = check_blocks(volume, slot, layout[0], file.size, file.blocks, GENERATION)
     make = maker_unless_directory(volume, command, file.path, file.parents)
     place = tree.locate(command.caller, ROOT_INODE, file.path, not file.exclusive, make)
     parent, name, old = place

@@ -64,6 +64,11 @@ class Results:
         while self.bytes > limits.RESULT_BYTES_TOTAL or len(self.by_client) > limits.SESSIONS:
             self.bytes -= self.by_client.pop(next(iter(self.by_client))).bytes
 
+    def restore(self, client: int, floor: int) -> None:
+        """Begin a client that a snapshot names; its results are recorded next."""
+        results = self.by_client[client] = ClientResults()
+        results.floor = floor
+
     def _push_out(self, results: ClientResults) -> None:
         oldest = next(iter(results.by_request))
         size = len(results.by_request.pop(oldest)) + _OVERHEAD_BYTES

@@ -74,6 +74,10 @@ class Sessions:
         del session.reserved[slot]
         self._close(client, session)
 
+    def restore(self, client: int) -> None:
+        """Begin the session of a client that a snapshot names."""
+        self._session(client)
+
     def expire(self, client: int) -> Session:
         """End a session; returns what it held, which no longer counts."""
         session = self.by_client.pop(client, None) or Session()

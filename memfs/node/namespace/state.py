@@ -11,7 +11,7 @@ recorded result and changes nothing.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from memfs.checksum import crc32c
@@ -32,9 +32,11 @@ from memfs.node.namespace import (
     put,
     reads,
     rename,
+    snapshot,
     xattrs,
 )
 from memfs.node.namespace.inodes import ABSORBED, FILE, RESERVED, ROOT
+from memfs.node.namespace.invariants import check_volume
 from memfs.node.namespace.permissions import Caller, caller_of
 from memfs.node.namespace.results import FORGOTTEN, Results
 from memfs.node.namespace.volume import Command, Settings, Volume
@@ -124,16 +126,20 @@ class Namespace:
 
     def __init__(self, settings: Settings, now_ns: int) -> None:
         """A new file system: a root of mode 0o755 that belongs to the superuser."""
-        self.settings = settings
-        self.digest = 0
-        """Rolling CRC over entries and outcomes."""
-        self.applied = 0
+        volume = Volume(settings)
+        volume.make_root(now_ns)
+        self._begin(snapshot.Image(volume, Results(), 0, 0, now_ns))
+
+    def _begin(self, image: snapshot.Image) -> None:
+        self.volume = image.volume
+        self.results = image.results
+        self.applied = image.applied
         """Index of the last entry."""
-        self.volume = Volume(settings)
-        self.results = Results()
-        self.now_ns = now_ns
+        self.digest = image.digest
+        """Rolling CRC over entries and outcomes."""
+        self.now_ns = image.now_ns
         """Largest time met so far: what commands take for now never goes back."""
-        self.volume.make_root(now_ns)
+        self.settings = image.volume.settings
 
     # --- commands and reads ------------------------------------------------------------------
 
@@ -184,6 +190,28 @@ class Namespace:
             final = not isinstance(error, RetryableError)
             return Outcome(refusal, ()), _ERROR + records.encode(refusal), final
         return Outcome(reply, tuple(command.discards)), _REPLY + records.encode(reply), True
+
+    # --- snapshots ---------------------------------------------------------------------------
+
+    def snapshot(self) -> Iterator[bytes]:
+        """Pieces of at most 1 MiB that hold the state as it is now, even if it changes later.
+
+        Copying the state is immediate and takes memory once more until the pieces are drained.
+        """
+        return snapshot.pieces(
+            snapshot.Image(self.volume, self.results, self.applied, self.digest, self.now_ns)
+        )
+
+    @classmethod
+    def restore(cls, pieces: Iterable[bytes]) -> Namespace:
+        """The namespace of a snapshot. Raises ProtocolError when it is damaged or cut short."""
+        namespace = cls.__new__(cls)
+        namespace._begin(snapshot.load(pieces))
+        return namespace
+
+    def check_invariants(self) -> None:
+        """Assert everything that must hold between commands. Walks the whole state: for tests."""
+        check_volume(self.volume)
 
     # --- what the node asks ------------------------------------------------------------------
 

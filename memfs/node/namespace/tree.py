@@ -38,6 +38,7 @@ Make: TypeAlias = Callable[[int, bytes, list[bytes]], int]
 """Makes a missing directory of a path: (parent, name, later components in reverse) -> slot."""
 
 NO_DIRECTORY: Final = Directory()
+NO_DIRECTORY.directories = 0  # a real one counts itself
 _ALL_MAY_SEARCH: Final = 0o111
 
 

@@ -1,0 +1,185 @@
+"""What must hold between commands, recomputed from scratch and compared: for tests and fsck.
+
+Owns no state. Each function takes one family of facts that the state keeps twice (a count and what
+it counts, a link and its back link) and asserts that they agree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from memfs.node.namespace.inodes import (
+    ABSORBED,
+    DIRECTORY,
+    FILE,
+    NOWHERE,
+    RESERVED,
+    ROOT,
+    SYMLINK,
+)
+from memfs.node.namespace.interning import Arena, Interned
+from memfs.node.namespace.tree import Tree
+from memfs.node.namespace.volume import Volume
+
+
+def check_volume(volume: Volume) -> None:
+    """Assert all invariants of a volume."""
+    _check_slots(volume)
+    _check_names(volume)
+    _check_totals(volume)
+    _check_holdings(volume)
+    _check_absorbed(volume)
+    _check_shared(volume)
+    _check_reclaim(volume)
+
+
+def _check_slots(volume: Volume) -> None:
+    """Free slots are exactly those on the free stack (none is retired in a test)."""
+    inodes = volume.tree.inodes
+    in_use = set(inodes.slots())
+    free = list(inodes.free_slots)
+    assert len(free) == len(set(free)), "a slot is free twice"
+    assert not in_use & set(free), "a slot in use is free"
+    assert len(in_use) + len(free) == inodes.used - 1 == len(inodes) + len(free)
+
+
+def _directories(tree: Tree) -> list[int]:
+    return [slot for slot in tree.inodes.slots() if tree.inodes.kind[slot] == DIRECTORY]
+
+
+def _names(tree: Tree, slot: int) -> list[int]:
+    return [child for _, child in tree.directory(slot).after(b"")]
+
+
+def _check_names(volume: Volume) -> None:
+    """Links, parents and homes agree with the names in directories (TreeAcyclic)."""
+    tree = volume.tree
+    inodes = tree.inodes
+    holders: dict[int, Counter[int]] = {}
+    for directory in _directories(tree):
+        tree.directory(directory).check_invariants()
+        children = _names(tree, directory)
+        for child in children:
+            holders.setdefault(child, Counter())[directory] += 1
+        below = sum(inodes.kind[child] == DIRECTORY for child in children)
+        assert not tree.is_attached(directory) or inodes.links[directory] == 2 + below
+    for slot in inodes.slots():
+        held = holders.get(slot, Counter())
+        if inodes.kind[slot] == DIRECTORY:
+            parent = inodes.parent[slot]
+            assert sum(held.values()) == (slot != ROOT and parent != NOWHERE)
+            assert slot == ROOT or parent == NOWHERE or held[parent] == 1
+        elif inodes.kind[slot] in (FILE, SYMLINK):
+            assert inodes.links[slot] == sum(held.values()) >= 1, "links are miscounted"
+            assert held[inodes.parent[slot]] >= 1, "a home holds no link"
+            links = tree.parents.get(slot)
+            assert (links is not None) == (inodes.links[slot] > 1)
+            assert links is None or (links == held and next(iter(links)) == inodes.parent[slot])
+        else:
+            assert not held, "a name leads to no file"
+    assert set(tree.parents) <= set(holders)
+
+
+def _check_totals(volume: Volume) -> None:
+    """Totals of attached directories are the sum over the homes below them."""
+    tree = volume.tree
+    inodes = tree.inodes
+    sums = {slot: [0, 0, 0, 0] for slot in _directories(tree)}
+    for slot in inodes.slots():
+        if inodes.kind[slot] > SYMLINK:
+            continue
+        is_directory = inodes.kind[slot] == DIRECTORY
+        length, space = (0, 0) if is_directory else tree.weight(slot)
+        at = slot if is_directory else inodes.parent[slot]
+        while at:
+            for number, part in enumerate((length, not is_directory, is_directory, space)):
+                sums[at][number] += part
+            at = inodes.parent[at] if at != ROOT else NOWHERE
+    for slot, expected in sums.items():
+        if tree.is_attached(slot):
+            assert list(tree.directory(slot).totals) == expected, f"totals of slot {slot}"
+
+
+def _check_holdings(volume: Volume) -> None:
+    """Sessions and what they hold point at each other (SingleWriter)."""
+    inodes, sessions = volume.tree.inodes, volume.sessions
+    writers: dict[int, int] = {}
+    reserved: list[int] = []
+    for client, session in sessions.by_client.items():
+        assert session.leases or session.reserved, "an empty session"
+        writers |= dict.fromkeys(session.leases, client)
+        reserved += session.reserved
+    assert writers == sessions.writers
+    assert all(inodes.kind[slot] == FILE for slot in writers)
+    assert sorted(reserved) == [s for s in inodes.slots() if inodes.kind[s] == RESERVED]
+
+
+def _check_absorbed(volume: Volume) -> None:
+    """Absorbed inodes count the rows that name them, and lie where these are."""
+    blocks, inodes = volume.blocks, volume.tree.inodes
+    rows: Counter[int] = Counter()
+    for slot in inodes.slots():
+        if inodes.kind[slot] == FILE:
+            positions = list(blocks.positions(slot))
+            assert not positions or positions[-1] < volume.block_count(slot)
+            for position in positions:
+                ref = blocks.get(slot, position)
+                assert blocks.position_of(slot, ref) == position, "a row lies elsewhere"
+                if ref.inode != inodes.id_of(slot):
+                    rows[inodes.slot_of(ref.inode)] += 1
+    for chunk in blocks.dropped:
+        for row in blocks.rows_of(chunk):
+            source = inodes.slot_of(row[0])
+            if source and inodes.kind[source] == ABSORBED:
+                rows[source] += 1
+    absorbed = [slot for slot in inodes.slots() if inodes.kind[slot] == ABSORBED]
+    assert rows == {slot: inodes.links[slot] for slot in absorbed}
+    held = [slot for sources in blocks.absorbed.values() for slot in sources]
+    assert sorted(held) == [slot for slot in absorbed if inodes.parent[slot] != NOWHERE]
+    for target, sources in blocks.absorbed.items():
+        assert all(inodes.parent[slot] == target for slot in sources)
+
+
+def _check_shared(volume: Volume) -> None:
+    """Users of shared values are counted exactly; arenas hold nothing that nobody has."""
+    tree, blocks = volume.tree, volume.blocks
+    inodes = tree.inodes
+    real = [slot for slot in inodes.slots() if inodes.kind[slot] <= SYMLINK]
+    files = [slot for slot in real if inodes.kind[slot] == FILE]
+    _check_counts(tree.owners, Counter(inodes.owner[slot] for slot in real))
+    _check_counts(tree.layouts, Counter(inodes.layout[slot] for slot in files))
+    sets = Counter(
+        row[6]
+        for slot in files
+        for position in blocks.positions(slot)
+        if (row := blocks.row(slot, position))
+    )
+    for chunk in blocks.dropped:
+        sets.update(row[6] for row in blocks.rows_of(chunk))
+    _check_counts(blocks.replica_sets, sets)
+    arenas: tuple[tuple[Arena[Any], int], ...] = (
+        (tree.directories, DIRECTORY),
+        (tree.targets, SYMLINK),
+        (blocks.tables, FILE),
+    )
+    for arena, kind in arenas:
+        used = sorted(inodes.extra[s] for s in real if inodes.kind[s] == kind and inodes.extra[s])
+        assert sorted([*used, *arena.free]) == list(range(1, len(arena.items)))
+    assert set(tree.xattrs) <= set(real) and all(tree.xattrs.values())
+
+
+def _check_counts(table: Interned[Any], users: Counter[int]) -> None:
+    counts = {number: count for number, count in enumerate(table.counts) if number and count}
+    users.pop(0, None)
+    assert counts == users, "users of a shared value are miscounted"
+    assert table.numbers == {table.values[number]: number for number in (0, *counts)}
+    assert sorted([*counts, *table.free]) == list(range(1, len(table.values)))
+
+
+def _check_reclaim(volume: Volume) -> None:
+    """The queue holds the tops of deleted trees; the account is zero exactly when it is empty."""
+    tree = volume.tree
+    tops = [slot for slot in _directories(tree) if tree.inodes.parent[slot] == NOWHERE]
+    assert sorted(volume.reclaim) == tops
+    assert bool(volume.reclaiming) == bool(volume.reclaim or volume.blocks.dropped)

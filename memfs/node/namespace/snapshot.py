@@ -1,0 +1,372 @@
+"""Snapshots: the whole state as a sequence of pieces, and back.
+
+Owns the layout of that byte stream; it is read by a node of the same cluster a moment later, so its
+version is checked and not negotiated. What is restored behaves exactly like the original: slots
+come back in the same order, results are remembered, reclaim goes on where it was.
+
+Taking a snapshot copies columns, names and tables at once and encodes the copy piece by piece, so
+that the namespace may change meanwhile.
+
+::
+
+    stream  = section | section | ... | END; pieces are cuts of it of at most 1 MiB
+    section = length of body (4 bytes) | kind (1) | CRC32C of body (4) | body
+    body    = msgpack array; of COLUMN its number (1 byte) and raw items; of DROPPED raw rows
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import struct
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from memfs import limits
+from memfs.checksum import crc32c
+from memfs.errors import ProtocolError
+from memfs.node.namespace.blocks import Table
+from memfs.node.namespace.directory import Directory
+from memfs.node.namespace.inodes import COLUMNS
+from memfs.node.namespace.interning import Interned
+from memfs.node.namespace.results import Results
+from memfs.node.namespace.tree import Tree
+from memfs.node.namespace.volume import Settings, Volume
+
+PIECE_BYTES: Final = 1 * limits.MIB
+_VERSION: Final = 1
+_HEAD: Final = struct.Struct("<IBI")
+_BODY_BYTES: Final = 512 * limits.KIB
+_COLUMN_BYTES: Final = 256 * limits.KIB
+_NUMBERS: Final = 10_000  # per section, 90 KB at most
+_VALUES: Final = 250  # owners per section, two names of 255 bytes each at most
+_TOTAL_BYTES: Final = 16  # of a directory's totals: sparse files add up to more than 64 bits
+assert _HEAD.size + _BODY_BYTES <= PIECE_BYTES
+assert sys.byteorder == "little", "columns travel as they lie in memory"
+
+
+class _Kind(enum.IntEnum):
+    STATE = 1
+    COLUMN = 2
+    FREE_SLOTS = 3
+    INTERNED = 4
+    DIRECTORY = 5
+    LEAF = 6
+    TARGET = 7
+    CHUNK = 8
+    XATTR = 9
+    PARENTS = 10
+    ABSORBED = 11
+    DROPPED = 12
+    LEASES = 13
+    RESERVED = 14
+    RECLAIM = 15
+    CLIENT = 16
+    RESULT = 17
+    END = 18
+
+
+class Image(NamedTuple):
+    """The state of a namespace."""
+
+    volume: Volume
+    results: Results
+    applied: int
+    digest: int
+    now_ns: int
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def pieces(image: Image) -> Iterator[bytes]:
+    """Copy the state now; returns the pieces of the stream, encoded as they are asked for."""
+    return _cut(itertools.chain.from_iterable(_frozen(image)))
+
+
+def _cut(sections: Iterable[bytes]) -> Iterator[bytes]:
+    pending: list[bytes] = []
+    size = 0
+    for section in sections:
+        if size + len(section) > PIECE_BYTES:
+            yield b"".join(pending)
+            pending, size = [], 0
+        pending.append(section)
+        size += len(section)
+    yield b"".join(pending)
+
+
+def _frozen(image: Image) -> list[Iterable[bytes]]:
+    """Generators of sections; their arguments, copied here, are the state as it is now."""
+    volume, tree, blocks = image.volume, image.volume.tree, image.volume.blocks
+    inodes, sessions = tree.inodes, volume.sessions.by_client
+    state = (_VERSION, *volume.settings, image.applied, image.digest, image.now_ns, inodes.used)
+    interned: tuple[Interned[Any], ...] = (tree.owners, tree.layouts, blocks.replica_sets)
+    return [
+        [_packed(_Kind.STATE, *state)],
+        *[
+            _column(number, getattr(inodes, name)[: inodes.used].tobytes())
+            for number, name in enumerate(COLUMNS)
+        ],
+        _numbers(_Kind.FREE_SLOTS, [((), inodes.free_slots.tolist())]),
+        *[_interned(at, each.values[1:], each.counts[1:]) for at, each in enumerate(interned)],
+        _directories([_copied(each) for each in tree.directories.items]),
+        _targets(tree.targets.items[:]),
+        _tables([[bytes(chunk) for chunk in table] for table in blocks.tables.items]),
+        _xattrs([(slot, dict(held)) for slot, held in tree.xattrs.items()]),
+        _numbers(
+            _Kind.PARENTS,
+            [((slot,), _flat(links.items())) for slot, links in tree.parents.items()],
+        ),
+        _numbers(_Kind.ABSORBED, [((slot,), held[:]) for slot, held in blocks.absorbed.items()]),
+        [_section(_Kind.DROPPED, bytes(chunk)) for chunk in blocks.dropped],
+        _numbers(_Kind.LEASES, [((client,), list(s.leases)) for client, s in sessions.items()]),
+        _numbers(_Kind.RESERVED, [((client,), list(s.reserved)) for client, s in sessions.items()]),
+        _numbers(_Kind.RECLAIM, [((), volume.reclaim[:])]),
+        _results(
+            [
+                (client, held.floor, list(held.by_request.items()))
+                for client, held in image.results.by_client.items()
+            ]
+        ),
+        [_section(_Kind.END, b"")],
+    ]
+
+
+def _section(kind: _Kind, body: bytes) -> bytes:
+    assert len(body) <= _BODY_BYTES
+    return _HEAD.pack(len(body), kind, crc32c(body)) + body
+
+
+def _packed(kind: _Kind, *values: Any) -> bytes:
+    return _section(kind, msgpack.packb(values, use_bin_type=True))
+
+
+def _column(number: int, raw: bytes) -> Iterator[bytes]:
+    for at in range(0, len(raw), _COLUMN_BYTES):
+        yield _section(_Kind.COLUMN, bytes([number]) + raw[at : at + _COLUMN_BYTES])
+
+
+def _numbers(kind: _Kind, rows: list[tuple[tuple[int, ...], list[int]]]) -> Iterator[bytes]:
+    """Per row, sections of its key and of its numbers in turn; an empty row has one as well."""
+    for key, numbers in rows:
+        for at in range(0, max(len(numbers), 1), _NUMBERS):
+            yield _packed(kind, *key, numbers[at : at + _NUMBERS])
+
+
+def _interned(which: int, values: list[Any], counts: list[int]) -> Iterator[bytes]:
+    for at in range(0, len(values), _VALUES):
+        part = slice(at, at + _VALUES)
+        yield _packed(_Kind.INTERNED, which, values[part], counts[part])
+
+
+_Copied = tuple[tuple[int, ...], list[tuple[list[bytes], bytes]]]
+
+
+def _copied(directory: Directory) -> _Copied:
+    leaves = [(names[:], slots.tobytes()) for names, slots in directory.leaves()]
+    return directory.totals, leaves
+
+
+def _directories(directories: list[_Copied]) -> Iterator[bytes]:
+    for totals, leaves in directories[1:]:
+        raw = [total.to_bytes(_TOTAL_BYTES, "little", signed=True) for total in totals]
+        yield _packed(_Kind.DIRECTORY, *raw)
+        for names, slots in leaves:
+            if names:
+                yield _packed(_Kind.LEAF, names, slots)
+
+
+def _targets(targets: list[bytes]) -> Iterator[bytes]:
+    return (_packed(_Kind.TARGET, target) for target in targets[1:])
+
+
+def _tables(tables: list[list[bytes]]) -> Iterator[bytes]:
+    for number, table in enumerate(tables[1:], 1):
+        if not table:
+            yield _packed(_Kind.CHUNK, number, None)
+        for chunk in table:
+            yield _packed(_Kind.CHUNK, number, chunk)
+
+
+def _xattrs(rows: list[tuple[int, dict[str, bytes]]]) -> Iterator[bytes]:
+    for slot, held in rows:
+        for name, value in held.items():
+            yield _packed(_Kind.XATTR, slot, name, value)
+
+
+def _results(clients: list[tuple[int, int, list[tuple[int, bytes]]]]) -> Iterator[bytes]:
+    for client, floor, results in clients:
+        yield _packed(_Kind.CLIENT, client, floor)
+        for request_id, result in results:
+            yield _packed(_Kind.RESULT, client, request_id, result)
+
+
+def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(pairs))
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def load(stream: Iterable[bytes]) -> Image:
+    """The state behind the pieces of a snapshot. Raises ProtocolError for anything else."""
+    loader = _Loader()
+    try:
+        for kind, body in _sections(stream):
+            loader.take(kind, body)
+        return loader.finish()
+    except (LookupError, TypeError, ValueError, OverflowError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"the snapshot is malformed: {error}") from error
+
+
+def _sections(stream: Iterable[bytes]) -> Iterator[tuple[int, memoryview]]:
+    buffer = bytearray()
+    ended = False
+    for piece in stream:
+        buffer += piece
+        at = 0
+        while len(buffer) - at >= _HEAD.size:
+            length, kind, crc = _HEAD.unpack_from(buffer, at)
+            if length > _BODY_BYTES or ended:
+                raise ProtocolError("the snapshot is malformed")
+            end = at + _HEAD.size + length
+            if end > len(buffer):
+                break
+            body = bytes(buffer[at + _HEAD.size : end])
+            if crc32c(body) != crc:
+                raise ProtocolError("the snapshot fails its checksum")
+            yield kind, memoryview(body)
+            ended = kind == _Kind.END
+            at = end
+        del buffer[:at]
+    if buffer or not ended:
+        raise ProtocolError("the snapshot is cut short")
+
+
+class _Loader:
+    """Builds a volume from sections in the order in which they were written."""
+
+    def __init__(self) -> None:
+        self._image: Image | None = None
+        self._used = 0
+        self._takers: dict[int, Callable[..., None]] = {
+            _Kind.FREE_SLOTS: lambda slots: self._tree.inodes.free_slots.extend(slots),
+            _Kind.INTERNED: self._take_interned,
+            _Kind.DIRECTORY: self._take_directory,
+            _Kind.LEAF: self._take_leaf,
+            _Kind.TARGET: lambda target: self._tree.targets.restore(target, not target),
+            _Kind.CHUNK: self._take_chunk,
+            _Kind.XATTR: self._take_xattr,
+            _Kind.PARENTS: self._take_parents,
+            _Kind.ABSORBED: self._take_absorbed,
+            _Kind.LEASES: self._take_leases,
+            _Kind.RESERVED: self._take_reserved,
+            _Kind.RECLAIM: lambda slots: self._volume.reclaim.extend(slots),
+            _Kind.CLIENT: lambda *row: self._results.restore(*row),
+            _Kind.RESULT: lambda *row: self._results.record(*row),
+        }
+
+    def take(self, kind: int, body: memoryview) -> None:
+        """One section."""
+        if kind == _Kind.COLUMN:
+            self._take_column(body)
+        elif kind == _Kind.DROPPED:
+            self._volume.blocks.dropped.append(bytearray(body))
+        elif kind == _Kind.STATE:
+            self._take_state(*_unpacked(body))
+        elif kind != _Kind.END:
+            self._takers[kind](*_unpacked(body))
+
+    def finish(self) -> Image:
+        """The state, once all sections were taken. Raises ProtocolError."""
+        image = self._checked()
+        inodes = image.volume.tree.inodes
+        if any(len(getattr(inodes, name)) != self._used for name in COLUMNS):
+            raise ProtocolError("the snapshot's columns differ in length")
+        inodes.used = self._used
+        return image
+
+    def _checked(self) -> Image:
+        if self._image is None:
+            raise ProtocolError("the snapshot does not begin with its state")
+        return self._image
+
+    @property
+    def _volume(self) -> Volume:
+        return self._checked().volume
+
+    @property
+    def _tree(self) -> Tree:
+        return self._volume.tree
+
+    @property
+    def _results(self) -> Results:
+        return self._checked().results
+
+    def _take_state(self, version: int, *values: Any) -> None:
+        if version != _VERSION:
+            raise ProtocolError(f"snapshot of version {version}, {_VERSION} is understood")
+        *settings, applied, digest, now_ns, self._used = values
+        volume = Volume(Settings(*settings))
+        for name in COLUMNS:
+            del getattr(volume.tree.inodes, name)[:]
+        self._image = Image(volume, Results(), applied, digest, now_ns)
+
+    def _take_column(self, body: memoryview) -> None:
+        column = getattr(self._tree.inodes, tuple(COLUMNS)[body[0]])
+        column.frombytes(body[1:])
+
+    def _take_interned(self, which: int, values: list[Any], counts: list[int]) -> None:
+        tree = self._tree
+        table: Interned[Any] = (tree.owners, tree.layouts, self._volume.blocks.replica_sets)[which]
+        for value, count in zip(values, counts, strict=True):
+            table.restore(tuple(value), count)
+
+    def _take_directory(self, *raw: bytes) -> None:
+        directory = Directory()
+        totals = [int.from_bytes(total, "little", signed=True) for total in raw]
+        directory.length, directory.files, directory.directories, directory.space = totals
+        self._tree.directories.restore(directory, not directory.directories)
+
+    def _take_leaf(self, names: list[bytes], raw: bytes) -> None:
+        slots = array("I")
+        slots.frombytes(raw)
+        self._tree.directories.items[-1].append_leaf(names, slots)
+
+    def _take_chunk(self, number: int, chunk: bytes | None) -> None:
+        tables = self._volume.blocks.tables
+        if number == len(tables.items):
+            table: Table = []
+            tables.restore(table, chunk is None)
+        if chunk is not None:
+            tables.items[number].append(bytearray(chunk))
+
+    def _take_xattr(self, slot: int, name: str, value: bytes) -> None:
+        self._tree.xattrs.setdefault(slot, {})[name] = value
+
+    def _take_parents(self, slot: int, flat: Sequence[int]) -> None:
+        links = self._tree.parents.setdefault(slot, {})
+        links.update(zip(flat[::2], flat[1::2], strict=True))
+
+    def _take_absorbed(self, slot: int, sources: list[int]) -> None:
+        self._volume.blocks.absorbed.setdefault(slot, []).extend(sources)
+
+    def _take_leases(self, client: int, slots: list[int]) -> None:
+        sessions = self._volume.sessions
+        sessions.restore(client)
+        for slot in slots:
+            sessions.grant(client, slot)
+
+    def _take_reserved(self, client: int, slots: list[int]) -> None:
+        for slot in slots:
+            self._volume.sessions.reserve(client, slot)
+
+
+def _unpacked(body: memoryview) -> list[Any]:
+    values: list[Any] = msgpack.unpackb(body, raw=False, use_list=True)
+    return values
