@@ -60,9 +60,10 @@ def summary(found: StatusReply) -> list[str]:
     limit = sum(node.usage.limit for node in found.nodes)
     share = f" ({100 * used / limit:.1f}%)" if limit else ""
     state = "healthy" if healthy(found) else "degraded"
+    view = found.view
     lines = [
-        f"cluster   {found.view.cluster}: {state}",
-        f"nodes     {alive} of {len(found.nodes)} alive, {in_sync} in sync, epoch {found.view.epoch}",
+        f"cluster   {view.cluster}: {state}",
+        f"nodes     {alive} of {len(found.nodes)} alive, {in_sync} in sync, epoch {view.epoch}",
         f"memory    {show_size(used)} of {show_size(limit)}{share}",
         f"files     {found.files} in {found.directories} directories, {show_size(found.bytes)}",
         f"sessions  {found.sessions}",

@@ -53,7 +53,7 @@ async def _names(config: Any, folder: str, start: str) -> list[str]:
     from memfs.cli.shell import connected
 
     found: list[str] = []
-    async with connected(config) as fs:
+    async with connected(config) as (fs, _):
         for entry in await fs.scandir(folder):
             if entry.name.startswith(start):
                 found.append(entry.name + "/" * entry.is_dir())

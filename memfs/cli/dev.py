@@ -200,7 +200,7 @@ async def _wait_ready(plan: Plan, client: ClientConfig) -> None:
 async def _complete(config: ClientConfig, nodes: int, deadline: float) -> bool:
     """Whether all are members, after a moment's wait if they are not."""
     try:
-        async with connected(config) as fs:
+        async with connected(config) as (fs, _):
             if len((await fs.cluster_status()).view.members) >= nodes:
                 return True
     except RetryableError:

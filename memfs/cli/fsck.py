@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     """One block that is not as it should be."""
 
     path: str
-    index: int
+    block: int
     kind: str
     """lost (no copy left), corrupt, or under-replicated."""
     good: int
@@ -66,11 +66,11 @@ async def fsck(shell: Shell, path: Operand, verify: bool, verbose: bool, as_json
 
     Needs the superuser. Orphans, blocks of no file, are swept by the nodes and are no error.
     """
-    check = _Check(shell.fs.session)
+    check = _Check(shell.session)
     await check.list_nodes()
     files = blocks = 0
     suspects: list[_Reference] = []
-    async for name, references in _references(shell, path):
+    async for _, references in _references(shell, path):
         files += 1
         for reference in references:
             blocks += 1
@@ -93,7 +93,7 @@ async def _references(shell: Shell, top: str) -> AsyncIterator[tuple[str, list[_
     """Every file at or below ``top`` with its blocks, asked for in batches."""
     found = await shell.fs.lstat(top)
     if found.is_file():
-        yield top, await _blocks_of(shell.fs.session, top, 0, [])
+        yield top, await _blocks_of(shell.session, top, 0, [])
         return
     batch: list[str] = []
     async for path, each in shell.below(top):
@@ -110,7 +110,7 @@ async def _references(shell: Shell, top: str) -> AsyncIterator[tuple[str, list[_
 
 
 async def _ask_batch(shell: Shell, batch: list[str]) -> list[tuple[str, list[_Reference]]]:
-    session, answers = shell.fs.session, []
+    session, answers = shell.session, []
     left = batch
     while left:
         paths = _fitting(left)
@@ -274,7 +274,7 @@ class _Check:
 def _line(problem: Problem) -> str:
     where = f" ({', '.join(problem.nodes)})" if problem.nodes else ""
     return (
-        f"{printable(problem.path)}: block {problem.index}: {problem.kind}, "
+        f"{printable(problem.path)}: block {problem.block}: {problem.kind}, "
         f"{problem.good} of {problem.wanted} copies{where}"
     )
 

@@ -92,7 +92,7 @@ async def _expand_present(shell: Shell, paths: Sequence[Operand], force: bool) -
         return await shell.expand(paths, "cannot remove")
     found: list[Operand] = []
     for path in paths:
-        quiet = Shell(shell.fs)
+        quiet = Shell(shell.fs, shell.session)
         quiet.complain = lambda text: None  # type: ignore[method-assign]
         found += await quiet.expand([path], "cannot remove")
     return found

@@ -22,6 +22,7 @@ from memfs.cli.options import Operand, client_config, cluster_options, remember
 
 if TYPE_CHECKING:
     from memfs.client.filesystem import FileSystem
+    from memfs.client.session import Session
     from memfs.client.stat import DirEntry, Stat
     from memfs.config import ClientConfig
 
@@ -45,8 +46,10 @@ class Failed(Exception):
 class Shell:
     """One run of a file command."""
 
-    def __init__(self, fs: FileSystem) -> None:
+    def __init__(self, fs: FileSystem, session: Session) -> None:
+        """``session`` is that of ``fs``: for the commands that speak to single nodes."""
         self.fs = fs
+        self.session = session
         self.status = 0
 
     def complain(self, text: str) -> None:
@@ -173,9 +176,8 @@ def file_command(
             remember(ctx, {key: parameters.pop(key) for key in ("url", "user", "config")})
             return run_loop(_run(client_config(ctx), body, parameters))
 
-        decorate = click.command(name, epilog=example_text(example), **settings)
-        command: click.Command = decorate(cluster_options(invoke))
-        return command
+        settings["epilog"] = example_text(example)
+        return click.command(name, cls=click.Command, **settings)(cluster_options(invoke))
 
     return wrap
 
@@ -188,20 +190,22 @@ def example_text(*lines: str) -> str:
 async def _run(
     config: ClientConfig, body: Callable[..., Awaitable[None]], parameters: dict[str, Any]
 ) -> int:
-    async with connected(config) as fs:
-        shell = Shell(fs)
+    async with connected(config) as (fs, session):
+        shell = Shell(fs, session)
         with contextlib.suppress(Failed):
             await body(shell, **parameters)
         return shell.status
 
 
 @contextlib.asynccontextmanager
-async def connected(config: ClientConfig) -> AsyncIterator[FileSystem]:
+async def connected(config: ClientConfig) -> AsyncIterator[tuple[FileSystem, Session]]:
     """The file system of the cluster that ``config`` names. Raises UnavailableError."""
     from memfs.client.filesystem import FileSystem
+    from memfs.client.opening import open_session
 
-    async with FileSystem(config) as fs:
-        yield fs
+    session = await open_session(config)
+    async with FileSystem(session) as fs:
+        yield fs, session
 
 
 def run_loop(main: Awaitable[T]) -> T:

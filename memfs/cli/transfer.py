@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
@@ -60,7 +59,7 @@ async def put(
                 if name == "-":
                     await _put_input(shell, target, into, replication)
                     continue
-                if Path(name).is_dir() and not recursive:
+                if _is_directory(name) and not recursive:
                     shell.complain(f"-r not specified; omitting directory {quoted(name)}")
                     continue
                 there = join(target, _base_name(name)) if into else target
@@ -89,6 +88,10 @@ def _target(text: str) -> Operand:
     return operand
 
 
+def _is_directory(name: str) -> bool:
+    return os.path.isdir(name)  # noqa: PTH112 - one system call, before anything is under way
+
+
 def _base_name(name: str) -> str:
     """The last component, also of ``.`` and ``..``."""
     return os.path.basename(os.path.abspath(name))  # noqa: PTH100, PTH119 - keeps symlinks as named
@@ -114,7 +117,7 @@ async def get(
     """
     *given, local = sources if len(sources) > 1 else (*sources, ".")
     names = await shell.expand([_target(name) for name in given], "cannot get")
-    into = Path(local).is_dir()
+    into = _is_directory(local)
     if not into and local != "-" and (len(names) > 1 or local.endswith("/")):
         shell.complain(f"target {quoted(local)} is not a directory")
         raise Failed
@@ -127,7 +130,7 @@ async def get(
                 if not recursive and (await shell.fs.stat(name)).is_dir():
                     shell.complain(f"-r not specified; omitting directory {quoted(name)}")
                     continue
-                there = str(Path(local, name.rpartition("/")[2])) if into else local
+                there = join(local, name.rpartition("/")[2]) if into else local
                 done = await get_tree(
                     shell.fs,
                     name,
