@@ -1,0 +1,90 @@
+"""What a store holds and what is arriving: the one place where versions come and go.
+
+Owns the account, the index, the placement and the fence; its callers (the store's surface and
+the writes under way) never touch them in any other way when a version appears or disappears.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from memfs.errors import LeaseLostError
+from memfs.limits import BLOCK_BYTES_DEFAULT
+from memfs.node.blocks.account import Account
+from memfs.node.blocks.index import BlockIndex
+from memfs.node.blocks.memory import ScratchPool
+from memfs.node.blocks.placement import Placement
+from memfs.node.blocks.region import VERSION_BYTES, Region, SlotRegion, Version
+
+SCRATCH_BUFFERS: Final = 16
+"""Blocks that arrive at once through warm memory: 16 x 4 MiB beside the limit, made on demand."""
+
+
+class Arriving(Protocol):
+    """A write under way."""
+
+    @property
+    def charged(self) -> int:
+        """Bytes reserved for it beside what memfds count for."""
+
+
+class Holdings:
+    """Versions, their memory and its account."""
+
+    def __init__(self, limit: int) -> None:
+        """``limit`` in bytes."""
+        self.account = Account(limit)
+        self.index = BlockIndex()
+        self.placement = Placement(self.account, self.index)
+        self.scratch = ScratchPool(BLOCK_BYTES_DEFAULT, SCRATCH_BUFFERS)
+        self.arriving: set[Arriving] = set()
+        """Writes under way."""
+
+    def fence(self, inode: int, generation: int) -> None:
+        """Refuse a writer whose successor was seen (WriterFence). Raises LeaseLostError."""
+        highest = self.index.generation(inode)
+        if generation < highest:
+            raise LeaseLostError(
+                f"inode {inode} is written under lease generation {highest}, {generation} is over"
+            )
+
+    def drop(self, inode: int, index: int, version: Version) -> None:
+        """Forget a version and free what only it needed."""
+        self.index.remove(inode, index, version)
+        self.account.release(VERSION_BYTES)
+        region = version.region
+        self.let_go(region)
+        if region.holders and not region.busy:
+            self._trim(inode, index, region)
+
+    def let_go(self, region: Region) -> None:
+        """One holder less."""
+        assert region.holders > 0, "a region that nobody holds"
+        region.holders -= 1
+        if region.holders == 0:
+            self.placement.free(region)
+
+    def _trim(self, inode: int, index: int, region: Region) -> None:
+        """Free the end of a region when only shorter versions are left, as after a truncation."""
+        sharers = [v for v in self.index.versions(inode, index) if v.region is region]
+        longest = max((version.length for version in sharers), default=0)
+        if longest < region.written and len(sharers) == region.holders:
+            region.trim(longest, self.account)
+
+    def check_invariants(self) -> None:
+        """Recompute every charge from scratch and compare."""
+        self.index.check_invariants()
+        holders: dict[Region, int] = {}
+        for identity, version in self.index.after(None):
+            holders[version.region] = holders.get(version.region, 0) + 1
+            assert version.length <= version.region.written, f"{identity} is longer than its region"
+            assert version.claims > 0, f"{identity} is held for nobody"
+        for region, count in holders.items():
+            assert region.holders >= count, "a region with fewer holders than versions"
+            assert region.fixed <= region.written <= region.capacity, "bytes outside a region"
+        heap = sum(region.charge for region in holders if not isinstance(region, SlotRegion))
+        expected = heap + self.placement.charge + self.index.count * VERSION_BYTES
+        expected += sum(write.charged for write in self.arriving)
+        used, limit = self.account.used, self.account.limit
+        assert used == expected, f"{used} bytes charged, {expected} held"
+        assert used <= limit, f"{used} bytes used of {limit} (MemoryBound)"

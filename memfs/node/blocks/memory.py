@@ -1,0 +1,183 @@
+"""Memory that can be lent to other processes: sparse memfds divided into slots.
+
+Owns memfds, their mappings and seals; knows nothing of versions. A slot's charge is what it may
+have touched (``touched`` bytes from its start): the kernel allocates a page when it is first
+written and takes it back when a hole is punched or the memfd is gone.
+
+Invariant: once a descriptor has left (``sealed``) no page is ever taken away or handed to other
+data, since somebody may be reading it; before, a slot whose views are all gone can be emptied.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import mmap
+import os
+import sys
+from typing import Any, Final
+
+from memfs.node.blocks.account import Account
+from memfs.types import Buffer
+
+F_SEAL_FUTURE_WRITE: Final = 0x0010
+"""Linux 5.1: nobody may write or map writable from now on; existing mappings keep their rights."""
+_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL_FUTURE_WRITE
+_PAGE: Final = mmap.PAGESIZE
+# Before Python 3.13 a mapping keeps a second descriptor of its own.
+_UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
+class Memfd:
+    """One memfd of ``slots`` slots of ``slot_bytes`` each, mapped writable while it lives."""
+
+    __slots__ = ("_mapping", "_slots", "descriptor", "sealed", "slot_bytes", "slots", "taken")
+
+    def __init__(self, slot_bytes: int, slots: int) -> None:
+        """Raises OSError when the process may have no more descriptors or mappings."""
+        self.slot_bytes = slot_bytes
+        self.slots = slots
+        self.sealed = False
+        self.taken = 0
+        """Slots that hold a region."""
+        self._slots: dict[int, Slot] = {}
+        self.descriptor = -1
+        size = -(-slot_bytes * slots // _PAGE) * _PAGE
+        self.descriptor = os.memfd_create("memfs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.ftruncate(self.descriptor, size)
+            self._mapping = mmap.mmap(self.descriptor, size, **_UNTRACKED)
+        except OSError:
+            os.close(self.descriptor)
+            self.descriptor = -1
+            raise
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the memory: it is freed with the last view of it, here or elsewhere."""
+        self._slots.clear()
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+            del self._mapping
+
+    def slot(self, number: int) -> Slot:
+        """Slot ``number``, made when it is first asked for."""
+        assert 0 <= number < self.slots, f"slot {number} of {self.slots}"
+        slot = self._slots.get(number)
+        if slot is None:
+            slot = self._slots[number] = Slot(self, number, self._mapping)
+        return slot
+
+    def seal(self) -> int:
+        """The descriptor, fit to be given away: it can be neither written nor resized."""
+        if not self.sealed:
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
+            self.sealed = True
+        return self.descriptor
+
+    def punch(self, start: int, stop: int) -> None:
+        """Give the whole pages between two byte offsets back to the kernel; they read as zeros."""
+        assert not self.sealed, "a hole in memory that others map"
+        first = -(-start // _PAGE) * _PAGE
+        last = -(-stop // _PAGE) * _PAGE
+        if first < last:
+            self._mapping.madvise(mmap.MADV_REMOVE, first, last - first)
+
+    @property
+    def charge(self) -> int:
+        """Bytes that its slots may have touched."""
+        return sum(slot.touched for slot in self._slots.values())
+
+
+class Slot:
+    """The place of one block in a memfd."""
+
+    __slots__ = ("_exporter", "memfd", "number", "offset", "taken", "touched")
+
+    def __init__(self, memfd: Memfd, number: int, mapping: mmap.mmap) -> None:
+        """Made by :meth:`Memfd.slot` only."""
+        self.memfd = memfd
+        self.number = number
+        self.offset = number * memfd.slot_bytes
+        self.taken = False
+        self.touched = 0
+        # Every view is a view of this object, so that its reference count tells whether any lives.
+        self._exporter = (ctypes.c_ubyte * memfd.slot_bytes).from_buffer(mapping, self.offset)
+
+    def view(self, start: int, stop: int) -> memoryview:
+        """Bytes ``start`` to ``stop`` of the slot, writable."""
+        return memoryview(self._exporter).cast("B")[start:stop]
+
+    @property
+    def viewed(self) -> bool:
+        """Whether a view of the slot is still alive somewhere, say in a reply being sent."""
+        return sys.getrefcount(self._exporter) > 2  # our attribute and the call's argument
+
+    @property
+    def free(self) -> bool:
+        """Whether a new region may move in: nobody's bytes are or were here."""
+        return not self.taken and self.touched == 0
+
+    def touch(self, length: int, account: Account) -> None:
+        """Reserve the first ``length`` bytes, before they are written. Raises NoSpaceError."""
+        more = length - self.touched
+        if more > 0:
+            account.reserve(more)
+            self.touched = length
+
+    def restore(self, touched: int, account: Account) -> None:
+        """Take a reservation back of which nothing was written."""
+        account.release(self.touched - touched)
+        self.touched = touched
+
+    def trim(self, length: int, account: Account) -> bool:
+        """Empty the slot from ``length`` on, if nobody can be reading there; says whether."""
+        if self.touched <= length:
+            return True
+        if self.memfd.sealed or self.viewed:
+            return False
+        at = self.offset + length
+        edge = min(-(-at // _PAGE) * _PAGE, self.offset + self.memfd.slot_bytes)
+        self.view(length, edge - self.offset)[:] = bytes(edge - at)
+        self.memfd.punch(edge, self.offset + self.touched)
+        account.release(self.touched - length)
+        self.touched = length
+        return True
+
+    def store(self, start: int, data: Buffer) -> None:
+        """Copy bytes into the slot; faster than through the mapping where pages are new.
+
+        A page that write(2) fills needs neither zeroing nor a fault (measured 8 against 3 GB/s).
+        """
+        if self.memfd.sealed:
+            self.view(start, start + len(data))[:] = data
+            return
+        rest, at = memoryview(data), self.offset + start
+        while rest:
+            count = os.pwrite(self.memfd.descriptor, rest, at)
+            rest, at = rest[count:], at + count
+
+
+class ScratchPool:
+    """Warm buffers for payloads on their way into fresh memory: a bounded number, reused."""
+
+    def __init__(self, buffer_bytes: int, buffers: int) -> None:
+        """At most ``buffers`` of ``buffer_bytes`` are kept, each made when it is first needed."""
+        self._bytes = buffer_bytes
+        self._most = buffers
+        self._buffers: list[bytearray] = []
+
+    def take(self, length: int) -> memoryview | None:
+        """``length`` bytes until the last view of them is gone; None: all taken, or too long."""
+        if length > self._bytes:
+            return None
+        for index in range(len(self._buffers)):
+            if sys.getrefcount(self._buffers[index]) == 2:  # the list and the call's argument
+                return memoryview(self._buffers[index])[:length]
+        if len(self._buffers) == self._most:
+            return None
+        self._buffers.append(bytearray(self._bytes))
+        return memoryview(self._buffers[-1])[:length]

@@ -1,0 +1,218 @@
+"""Regions: the bytes of one block, shared by versions of different lengths; and those versions.
+
+A version is the first ``length`` bytes of its region. What a version that was ever readable
+covers is never changed (NoPartialVisible): a region is only written past what it holds, by one
+writer at a time, and what lies past a truncation is not written again while somebody could still
+be reading it. Owns the rule for that; knows nothing of requests.
+
+Charges: a region on the heap counts with its capacity, one in a memfd with the bytes its slot
+touched, a version with ``VERSION_BYTES`` for its records.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from memfs.node.blocks.account import Account
+from memfs.node.blocks.chunks import NO_CHUNKS, Checks
+from memfs.node.blocks.memory import Slot
+from memfs.types import Buffer
+
+VERSION_BYTES: Final = 512
+"""Charge of a version beside its bytes: what its objects and index entries take."""
+
+
+class Version:
+    """One immutable version of a block; versions of the same block are chained, newest first."""
+
+    __slots__ = (
+        "claims",
+        "crc",
+        "generation",
+        "length",
+        "older",
+        "region",
+        "sequence",
+        "tail",
+    )
+
+    def __init__(
+        self, generation: int, sequence: int, length: int, checks: Checks, region: Region
+    ) -> None:
+        self.generation = generation
+        self.sequence = sequence
+        self.length = length
+        self.crc = checks.crc
+        self.tail = checks.tail
+        self.region = region
+        self.older: Version | None = None
+        self.claims = 1
+        """Writers that were told that it is stored and have not taken it back."""
+
+    @property
+    def age(self) -> tuple[int, int]:
+        """Its place in the order of versions."""
+        return self.generation, self.sequence
+
+    @property
+    def checks(self) -> Checks:
+        """Its checksums."""
+        return Checks(self.crc, self.tail)
+
+    def view(self, start: int, stop: int) -> memoryview:
+        """Its bytes from ``start`` to ``stop``; they stay valid after a discard."""
+        return self.region.view(start, stop)
+
+
+class Region:
+    """Bytes of one block; subclasses say in which memory."""
+
+    __slots__ = ("busy", "chunks", "fixed", "generation", "holders", "written")
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        """Of the last version that wrote here."""
+        self.written = 0
+        """Bytes that versions cover, or covered."""
+        self.fixed = 0
+        """Bytes before this stay as they are although no version may cover them any more."""
+        self.holders = 0
+        """Versions, and writes under way, that need it."""
+        self.busy = False
+        """A write is under way behind ``written``."""
+        self.chunks: Sequence[int] = NO_CHUNKS
+        """CRCs of its whole chunks below ``written``."""
+
+    def extensible(self, base_length: int, generation: int) -> bool:
+        """Whether a writer of ``generation`` may write from ``base_length`` on, in place.
+
+        What lies there already must be leftovers of a fenced writer: of a lower generation, and
+        never committed, since a successor starts from the committed version (WriterFence).
+        """
+        if self.busy or base_length < self.fixed:
+            return False
+        return base_length == self.written or self.generation < generation
+
+    def view(self, start: int, stop: int) -> memoryview:
+        """Its bytes from ``start`` to ``stop``, writable unless packed."""
+        raise AssertionError("a region without memory")
+
+    def store(self, start: int, data: Buffer) -> None:
+        """Copy bytes into it."""
+        self.view(start, start + len(data))[:] = data
+
+    @property
+    def viewed(self) -> bool:
+        """Whether a view of it is alive."""
+        raise AssertionError("a region without memory")
+
+    @property
+    def charge(self) -> int:
+        """Bytes it counts for."""
+        raise AssertionError("a region without memory")
+
+    @property
+    def capacity(self) -> int:
+        """Bytes that fit without growing."""
+        raise AssertionError("a region without memory")
+
+    def trim(self, length: int, account: Account) -> None:
+        """Forget the bytes from ``length`` on, when no version covers and nobody views them."""
+        raise AssertionError("a region without memory")
+
+    def _trimmed(self, length: int) -> None:
+        self.written = length
+        self.fixed = min(self.fixed, length)
+
+
+class HeapRegion(Region):
+    """A region in a buffer of its own: below 1 MiB, or where no memfd could be had."""
+
+    __slots__ = ("memory",)
+
+    def __init__(self, generation: int, memory: bytes | bytearray) -> None:
+        """``memory`` is charged already."""
+        super().__init__(generation)
+        self.memory = memory
+
+    def view(self, start: int, stop: int) -> memoryview:
+        return memoryview(self.memory)[start:stop]
+
+    @property
+    def viewed(self) -> bool:
+        return sys.getrefcount(self.memory) > 2  # our attribute and the call's argument
+
+    @property
+    def charge(self) -> int:
+        return len(self.memory)
+
+    @property
+    def capacity(self) -> int:
+        return len(self.memory)
+
+    def trim(self, length: int, account: Account) -> None:
+        if self.viewed:
+            return
+        self._trimmed(length)
+        if length < len(self.memory) // 2:
+            account.release(len(self.memory) - length)
+            self.memory = self.memory[:length]
+
+    def grown(self, kept: int, length: int, most: int, account: Account) -> bytearray | None:
+        """A larger buffer with the first ``kept`` bytes, charged; None: ``length`` fits this one.
+
+        Grows by half as much again up to ``most``, so that an appended byte costs amortised O(1).
+        The old buffer is never resized, since views of it may be alive. Raises NoSpaceError.
+        """
+        if length <= len(self.memory) and isinstance(self.memory, bytearray):
+            return None
+        ample = max(length, min(length + length // 2, most))
+        capacity = ample if account.fits(ample) else length
+        account.reserve(capacity)
+        memory = bytearray(capacity)
+        memory[:kept] = memoryview(self.memory)[:kept]
+        return memory
+
+
+class SlotRegion(Region):
+    """A region in a slot of a memfd."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, generation: int, slot: Slot) -> None:
+        """Moves into ``slot``."""
+        super().__init__(generation)
+        assert not slot.taken, "two regions in one slot"
+        slot.taken = True
+        slot.memfd.taken += 1
+        self.slot = slot
+
+    def view(self, start: int, stop: int) -> memoryview:
+        return self.slot.view(start, stop)
+
+    def store(self, start: int, data: Buffer) -> None:
+        self.slot.store(start, data)
+
+    @property
+    def viewed(self) -> bool:
+        return self.slot.viewed
+
+    @property
+    def charge(self) -> int:
+        return self.slot.touched
+
+    @property
+    def capacity(self) -> int:
+        return self.slot.memfd.slot_bytes
+
+    def trim(self, length: int, account: Account) -> None:
+        if self.slot.trim(length, account):
+            self._trimmed(length)
+
+    def leave(self) -> Slot:
+        """Move out; the slot stays charged until it is emptied."""
+        self.slot.taken = False
+        self.slot.memfd.taken -= 1
+        return self.slot
