@@ -1,0 +1,49 @@
+"""CRC32C, whole and in pieces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memfs.checksum import chunk_crcs, combine, combine_chunks, crc32c
+from memfs.limits import CHUNK_BYTES
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [
+        (b"", 0),
+        (b"123456789", 0xE3069283),
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+    ],
+)
+def test_vectors_of_rfc_3720(data: bytes, wanted: int) -> None:
+    assert crc32c(data) == wanted
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_any_buffer(kind: type) -> None:
+    assert crc32c(kind(b"123456789")) == 0xE3069283
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300))
+def test_pieces(first: bytes, second: bytes) -> None:
+    whole = crc32c(first + second)
+    assert crc32c(second, crc32c(first)) == whole
+    assert combine(crc32c(first), crc32c(second), len(second)) == whole
+
+
+@pytest.mark.parametrize("length", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 200_000])
+def test_chunks(length: int) -> None:
+    data = memoryview(bytes(range(256)) * (length // 256 + 1))[:length]
+    crcs = chunk_crcs(data)
+    assert len(crcs) == -(-length // CHUNK_BYTES)
+    assert combine_chunks(crcs, length) == crc32c(data)
+
+
+def test_chunks_that_do_not_cover_are_a_bug() -> None:
+    with pytest.raises(AssertionError):
+        combine_chunks([1], CHUNK_BYTES + 1)

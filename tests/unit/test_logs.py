@@ -1,0 +1,125 @@
+"""Logs: one record a line, whatever it holds."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memfs import logs
+from memfs.errors import UnavailableError
+from memfs.logs import JsonFormatter, TextFormatter, fields
+
+LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\w+) ([\w.]+): (.*)", re.DOTALL)
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """The logging of the test run, put back afterwards."""
+    root, ours = logging.getLogger(), logging.getLogger("memfs")
+    before = root.handlers[:], root.level, ours.level, logging.raiseExceptions
+    yield
+    root.handlers[:], level, our_level, logging.raiseExceptions = before
+    root.setLevel(level)
+    ours.setLevel(our_level)
+
+
+def record(message: str, *arguments: object, **extra: object) -> logging.LogRecord:
+    made = logging.LogRecord("memfs.node", logging.INFO, "x.py", 1, message, arguments, None)
+    vars(made).update(fields(**extra))
+    return made
+
+
+def test_text() -> None:
+    line = TextFormatter({}).format(record("member %s", "joined", member=3, node="a b", up=True))
+    found = LINE.fullmatch(line)
+    assert found is not None
+    assert found.groups()[1:] == ("info", "memfs.node", 'member joined member=3 node="a b" up=true')
+
+
+def test_json() -> None:
+    line = JsonFormatter({"node": "n1"}).format(record("joined", member=3, ok=None, at=[1, 2]))
+    content = json.loads(line)
+    assert content.pop("time").endswith("Z")
+    assert content == {
+        "level": "info",
+        "logger": "memfs.node",
+        "message": "joined",
+        "node": "n1",
+        "member": 3,
+        "ok": None,
+        "at": [1, 2],
+    }
+
+
+def test_errors_as_fields_name_their_class() -> None:
+    error = UnavailableError("nobody")
+    assert 'reason="UnavailableError: nobody"' in TextFormatter({}).format(
+        record("failed", reason=error)
+    )
+
+
+def test_a_field_wins_over_a_constant() -> None:
+    line = TextFormatter({"node": "a"}).format(record("x", node="b"))
+    assert line.endswith("x node=b")
+
+
+def test_reserved_fields_are_bugs() -> None:
+    with pytest.raises(AssertionError):
+        fields(message="x")
+
+
+@pytest.mark.parametrize("form", [TextFormatter, JsonFormatter])
+@given(message=st.text(), value=st.one_of(st.text(), st.lists(st.text(max_size=5), max_size=3)))
+def test_nothing_ends_the_line(form: type, message: str, value: object) -> None:
+    line = form({}).format(record(message.replace("%", "%%"), value=value))
+    assert line.splitlines() == [line]
+    assert line.isprintable()
+
+
+def test_a_field_cannot_pass_for_another() -> None:
+    line = TextFormatter({}).format(record("x", user='eve" admin=true', empty=""))
+    assert line.endswith(r'user="eve\" admin=true" empty=""')
+
+
+def test_traceback_lines_are_indented() -> None:
+    made = record("failed")
+    try:
+        raise ValueError("a\n2026-01-01T00:00:00.000Z info memfs: forged")
+    except ValueError as error:
+        made.exc_info = (type(error), error, error.__traceback__)
+    first, *others = TextFormatter({}).format(made).splitlines()
+    assert LINE.fullmatch(first)
+    assert others and all(line.startswith("    ") for line in others)
+    assert "forged" in json.loads(JsonFormatter({}).format(made))["exception"]
+
+
+@pytest.mark.usefixtures("restored")
+def test_configure() -> None:
+    stream = io.StringIO()
+    logs.configure("info", "json", stream=stream, constant={"node": "n1"})
+    log = logging.getLogger("memfs.node.test")
+    log.debug("hidden")
+    log.info("shown", extra=fields(member=1))
+    logging.getLogger("aiohttp").info("hidden")
+    logging.getLogger("aiohttp").warning("shown too")
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(line["message"], line["node"]) for line in lines] == [
+        ("shown", "n1"),
+        ("shown too", "n1"),
+    ]
+
+
+@pytest.mark.usefixtures("restored")
+def test_configure_twice_does_not_double() -> None:
+    stream = io.StringIO()
+    logs.configure(stream=io.StringIO())
+    logs.configure("debug", stream=stream)
+    logging.getLogger("memfs").debug("once")
+    assert stream.getvalue().count("once") == 1
