@@ -7,7 +7,7 @@ the member has to catch up through a new one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from memfs import errors, limits
 from memfs.node.log import Entry, pack_entries
@@ -43,22 +43,21 @@ class BackupLink:
         self._dead = False
         self._digests: dict[int, int] = {}
 
-    async def install(self, pieces: list[bytes], index: int, epoch: int) -> None:
+    async def install(self, pieces: Iterator[bytes], index: int, epoch: int) -> None:
         """Send a snapshot that includes log entry ``index``, then all entries since, go live."""
         bulk = await self._pool.bulk(self.member)
         self._connection = await self._pool.control(self.member)
-        offset = 0
-        for number, piece in enumerate(pieces):
-            last = number == len(pieces) - 1
-            request = m.InstallSnapshot(index, offset, last)
+        offset, piece = 0, next(pieces, None)
+        while piece is not None:
+            following = next(pieces, None)
             await bulk.call(
-                request,
+                m.InstallSnapshot(index, offset, following is None),
                 (piece,),
                 request_id=self._pool.next_request_id(),
                 timeout=self._ack_seconds * 10,
                 epoch=epoch,
             )
-            offset += len(piece)
+            offset, piece = offset + len(piece), following
         self.acked = index
         while self._backlog:
             batch, self._backlog = self._backlog, []

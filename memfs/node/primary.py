@@ -153,9 +153,8 @@ class Primary:
         self._flush()  # what the snapshot holds must not be shipped to the new link again
         link = BackupLink(member, self._pool, self._ack_seconds, self._acked, self._failed)
         self.links[member.number] = link
-        pieces = list(self.namespace.snapshot())
         try:
-            await link.install(pieces, self.namespace.applied, self._epoch())
+            await link.install(self.namespace.snapshot(), self.namespace.applied, self._epoch())
         except BaseException:
             self.links.pop(member.number, None)
             self._advance()
