@@ -74,7 +74,7 @@ class BlockRef(NamedTuple):
     """
 
     inode: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
     generation: int
     sequence: int
     length: int

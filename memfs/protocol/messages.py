@@ -225,7 +225,7 @@ class Replicate(NamedTuple):
 
     first: int
     """Index of the first entry."""
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
     committed: int
 
 
@@ -278,7 +278,7 @@ class GetBlocks(NamedTuple):
 
     path: bytes
     first: int = 0
-    count: int = 700
+    count: int = 700  # type: ignore[assignment]
     base: int = ROOT_INODE
 
 
@@ -532,7 +532,7 @@ class ReserveReply(NamedTuple):
 class ReserveInodes(NamedTuple):
     """Reserve up to ``limits.INODES_PER_RESERVATION`` inode ids."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
 
 
 @message(134, LookupReply, command=True)
@@ -673,7 +673,7 @@ class ExpireSession(NamedTuple):
 class Reclaim(NamedTuple):
     """Free up to ``count`` inodes of deleted trees."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
 
 
 @message(146, Empty, command=True, peer=True)
@@ -681,7 +681,7 @@ class SetReplicas(NamedTuple):
     """Replace the replica list of one block version, if it is still the current one."""
 
     inode: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
     generation: int
     sequence: int
     replicas: tuple[int, ...]
@@ -715,7 +715,7 @@ class WriteBlock(NamedTuple):
     """
 
     inode: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
     generation: int
     sequence: int
     length: int
@@ -733,7 +733,7 @@ class SmallBlock(NamedTuple):
     """One whole block of a :class:`WriteBlocks`."""
 
     inode: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
     generation: int
     sequence: int
     length: int
@@ -760,7 +760,7 @@ class ReadBlock(NamedTuple):
     """A range of a block version. A whole block is sent unchecked: the reader knows its CRC."""
 
     inode: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
     generation: int
     sequence: int
     offset: int
@@ -771,7 +771,7 @@ class BlockRange(NamedTuple):
     """One range of a :class:`ReadBlocks`."""
 
     inode: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
     generation: int
     sequence: int
     offset: int
@@ -803,7 +803,7 @@ class BlockVersion(NamedTuple):
     """The identity of a block version."""
 
     inode: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
     generation: int
     sequence: int
 
@@ -819,7 +819,7 @@ class StoredBlock(NamedTuple):
     """A block version that a node holds."""
 
     inode: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
     generation: int
     sequence: int
     length: int
