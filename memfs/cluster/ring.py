@@ -1,0 +1,122 @@
+"""The consistent-hash ring: which members should hold the copies of a group of blocks.
+
+Pure and immutable: a ring is made from the members of one view and never changes; it only
+chooses where new copies go and is never the answer to "where is it" (design section 2). Members
+own points on a circle of 64-bit numbers, as many as their weight says, drawn from their *name*: a
+restarted node takes the place it had. A key's copies go to the first members clockwise of it that
+lie in different racks, then on different hosts, then anywhere.
+
+Invariants: the members of one placement are distinct, of weight above zero and not excluded;
+when a member joins or leaves, only keys that it gains or held change their place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from memfs.types import Member
+
+POINTS_PER_WEIGHT: Final = 256
+"""Points of a member of weight 100: shares then differ by 1/sqrt(256) = 6 % (one sigma)."""
+_CACHED_PLACES: Final = 65_536
+_MASK: Final = (1 << 64) - 1
+_EIGHT: Final = struct.Struct(">8Q")
+
+
+class _Owner(NamedTuple):
+    """A member as the ring sees it."""
+
+    number: int
+    rack: str
+    host: tuple[str, str]
+
+
+_DOMAINS: Final = (attrgetter("rack"), attrgetter("host"), attrgetter("number"))
+"""What copies should differ in, the most wanted first."""
+
+
+class Ring:
+    """The ring of one view."""
+
+    __slots__ = ("_cache", "_different", "_owners", "_points", "epoch", "members")
+
+    def __init__(self, members: Iterable[Member], epoch: int = 0) -> None:
+        """``epoch`` is that of the view; members of weight 0 get nothing."""
+        self.epoch = epoch
+        self.members = tuple(members)
+        placed = sorted(
+            (point, _owner(member))
+            for member in self.members
+            if member.weight > 0
+            for point in _points(member)
+        )
+        self._points = [point for point, _ in placed]
+        self._owners = [owner for _, owner in placed]
+        owners = set(self._owners)
+        self._different = [len({domain(owner) for owner in owners}) for domain in _DOMAINS]
+        # A place depends on the position on the circle alone, and there are not many of those.
+        self._cache: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    def place(
+        self, inode: int, group: int, copies: int, exclude: frozenset[int] = frozenset()
+    ) -> tuple[int, ...]:
+        """Numbers of the members for ``copies`` copies, the preferred first.
+
+        ``exclude``: member numbers that must not be chosen. Fewer come back when there are not
+        enough members.
+        """
+        position = bisect_left(self._points, key_hash(inode, group))
+        if position == len(self._points):
+            position = 0
+        if exclude:
+            return self._choose(position, copies, exclude)
+        numbers = self._cache.get((position, copies))
+        if numbers is None:
+            if len(self._cache) >= _CACHED_PLACES:
+                self._cache.clear()
+            numbers = self._cache[position, copies] = self._choose(position, copies, exclude)
+        return numbers
+
+    def _choose(self, position: int, copies: int, exclude: frozenset[int]) -> tuple[int, ...]:
+        chosen: list[_Owner] = []
+        for domain, different in zip(_DOMAINS, self._different, strict=True):
+            taken = {domain(owner) for owner in chosen}
+            for owner in self._clockwise(position):
+                if len(chosen) >= copies or len(taken) == different:
+                    break
+                if domain(owner) not in taken and owner.number not in exclude:
+                    taken.add(domain(owner))
+                    chosen.append(owner)
+        return tuple(owner.number for owner in chosen)
+
+    def _clockwise(self, position: int) -> Iterator[_Owner]:
+        """The owners of all points from ``position`` on, once around."""
+        yield from islice(self._owners, position, None)
+        yield from islice(self._owners, position)
+
+
+def key_hash(inode: int, group: int) -> int:
+    """Where on the circle a group lies: splitmix64's finaliser (Steele, Lea, Flood 2014)."""
+    x = (inode * 0x9E3779B97F4A7C15 + group * 0xD1B54A32D192ED03) & _MASK
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+    x = (x ^ x >> 27) * 0x94D049BB133111EB & _MASK
+    return x ^ x >> 31
+
+
+def _points(member: Member) -> Iterator[int]:
+    count = max(1, round(POINTS_PER_WEIGHT * member.weight / 100))
+    name = member.name.encode()
+    for first in range(0, count, 8):
+        digest = hashlib.blake2b(name, salt=first.to_bytes(16, "big")).digest()
+        yield from _EIGHT.unpack(digest)[: count - first]
+
+
+def _owner(member: Member) -> _Owner:
+    rack, _, host = member.domain.partition("/")
+    return _Owner(member.number, rack, (rack, host or member.host))
