@@ -286,7 +286,8 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
     assert found == [
         f"{file}: [nodes] unknown: did you mean 'node'?",
         f"{file}: [node] prot: unknown: did you mean 'port'?",
-        f"{file}: [node] memory: 'much' is no size: write bytes, or a number with K, M, G, KiB, GiB",
+        f"{file}: [node] memory: 'much' is no size: "
+        "write bytes, or a number with K, M, G, KiB, GiB",
         "MEMFS_NODE_WEIGHT: 'heavy' is no whole number",
         "--replication: 99 is out of range: 1 to 8",
         "host: '1.2.3.4' is open to the network, which needs insecure = true",
