@@ -16,7 +16,6 @@ import hashlib
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from operator import attrgetter
 from typing import Final, NamedTuple
 
@@ -97,8 +96,9 @@ class Ring:
 
     def _clockwise(self, position: int) -> Iterator[_Owner]:
         """The owners of all points from ``position`` on, once around."""
-        yield from islice(self._owners, position, None)
-        yield from islice(self._owners, position)
+        owners = self._owners
+        for at in range(position - len(owners), position):  # negative ones count from the end
+            yield owners[at]
 
 
 def key_hash(inode: int, group: int) -> int:
