@@ -43,7 +43,8 @@ assert BLOCK_BYTES_DEFAULT % CHUNK_BYTES == 0
 
 RECORD_BYTES: Final = 64 * KIB
 PAYLOAD_BYTES: Final = BLOCK_BYTES_MAX
-RECORD_ELEMENTS: Final = 16_384  # msgpack objects in one record: 64 B each, about 1 MB at worst
+ARRAY_ELEMENTS: Final = 1_024  # of one array in a record: 8 KiB when its header is read
+RECORD_MEMORY: Final = 1_800_000  # what decoding a record may allocate, see memfs.protocol.bombs
 BYTES_IN_FLIGHT_PER_CONNECTION: Final = 256 * MIB
 BYTES_IN_FLIGHT_PER_NODE: Final = 2 * GIB
 REQUESTS_IN_FLIGHT_PER_CONNECTION: Final = 1024

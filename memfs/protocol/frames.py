@@ -26,7 +26,9 @@ All integers are unsigned and big-endian.
 from __future__ import annotations
 
 import enum
+import functools
 import struct
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from memfs import limits
@@ -41,6 +43,12 @@ VERSION_MAX: Final = 1
 _LAYOUT: Final = struct.Struct(">2sBBHHQQIIII")
 _CRC: Final = struct.Struct(">I")
 HEADER_BYTES: Final = _LAYOUT.size + _CRC.size
+# The same bytes for reading: those that never vary, and the fields of Header.
+_FIXED: Final = struct.Struct(">2sB3xH")
+_FIXED_VALUES: Final = (MAGIC, VERSION_MAX, 0)
+_FIELDS: Final = struct.Struct(">3xBH2xQQIIIII")
+assert VERSION_MIN == VERSION_MAX, "several versions cannot be compared with one value"
+assert _FIELDS.size == HEADER_BYTES
 assert HEADER_BYTES == 44
 
 
@@ -56,7 +64,7 @@ class Flag(enum.IntFlag):
 REQUEST: Final = 0
 REPLY: Final = int(Flag.REPLY)
 ERROR: Final = int(Flag.REPLY | Flag.ERROR)
-_KNOWN_FLAGS: Final = int(Flag.REPLY | Flag.ERROR)
+_FLAGS: Final = frozenset((REQUEST, REPLY, ERROR))
 
 
 class Header(NamedTuple):
@@ -70,6 +78,11 @@ class Header(NamedTuple):
     record_length: int
     payload_length: int
     record_crc: int
+    crc: int
+    """Of the header itself."""
+
+
+_make_header: Final[Callable[[Iterable[int]], Header]] = functools.partial(tuple.__new__, Header)
 
 
 def pack_frame(
@@ -103,37 +116,31 @@ def pack_frame(
 
 def unpack_header(data: Buffer, at: int = 0) -> Header:
     """Decode and check the 44 bytes of a header that begins ``at``. Raises ProtocolError."""
-    (
-        magic,
-        version,
-        flags,
-        opcode,
-        reserved,
-        request_id,
-        epoch,
-        timeout_ms,
-        record_length,
-        payload_length,
-        record_crc,
-    ) = _LAYOUT.unpack_from(data, at)
+    header = _make_header(_FIELDS.unpack_from(data, at))
+    if (
+        _FIXED.unpack_from(data, at) != _FIXED_VALUES
+        or header.flags not in _FLAGS
+        or header.record_length > limits.RECORD_BYTES
+        or header.payload_length > limits.PAYLOAD_BYTES
+        or crc32c(memoryview(data)[at : at + _LAYOUT.size]) != header.crc
+    ):
+        raise ProtocolError(_fault(header, *_FIXED.unpack_from(data, at)))
+    return header
+
+
+def _fault(header: Header, magic: bytes, version: int, reserved: int) -> str:
+    """What is wrong with a header."""
     if magic != MAGIC:
-        raise ProtocolError("no memfs frame: wrong magic")
-    end = at + _LAYOUT.size
-    if _CRC.unpack_from(data, end)[0] != crc32c(memoryview(data)[at:end]):
-        raise ProtocolError("frame header fails its checksum")
+        return "no memfs frame: wrong magic"
     if not VERSION_MIN <= version <= VERSION_MAX:
-        raise ProtocolError(f"frame of protocol version {version}, {VERSION_MAX} is spoken here")
-    if flags & ~_KNOWN_FLAGS or reserved:
-        raise ProtocolError("frame header sets reserved bits")
-    if record_length > limits.RECORD_BYTES:
-        raise ProtocolError(f"record of {record_length} bytes, {limits.RECORD_BYTES} is the limit")
-    if payload_length > limits.PAYLOAD_BYTES:
-        raise ProtocolError(
-            f"payload of {payload_length} bytes, {limits.PAYLOAD_BYTES} is the limit"
-        )
-    return Header(
-        flags, opcode, request_id, epoch, timeout_ms, record_length, payload_length, record_crc
-    )
+        return f"frame of protocol version {version}, {VERSION_MAX} is spoken here"
+    if header.flags not in _FLAGS or reserved:
+        return "frame header with unknown flags or reserved bits"
+    if header.record_length > limits.RECORD_BYTES:
+        return f"record of {header.record_length} bytes, {limits.RECORD_BYTES} is the limit"
+    if header.payload_length > limits.PAYLOAD_BYTES:
+        return f"payload of {header.payload_length} bytes, {limits.PAYLOAD_BYTES} is the limit"
+    return "frame header fails its checksum"
 
 
 def check_record(header: Header, record: Buffer) -> None:

@@ -1,8 +1,9 @@
-"""Records: named tuples as msgpack arrays, validated field by field on both sides.
+"""Records: named tuples as msgpack arrays, validated field by field.
 
 Owns the mapping between a record class and its bytes. A record is an array in field order;
 missing trailing fields take their defaults (an older peer), surplus ones are ignored (a newer
-peer). Decoding never allocates more than a small multiple of ``limits.RECORD_BYTES``.
+peer). Invariant: what :func:`decode` returns has exactly the types that its class declares, and
+decoding allocates less than ``limits.RECORD_MEMORY``.
 """
 
 from __future__ import annotations
@@ -17,12 +18,11 @@ import msgpack
 
 from memfs import limits
 from memfs.errors import ProtocolError
+from memfs.protocol.bombs import check_cost
 from memfs.types import Buffer
 
 R = TypeVar("R", bound=NamedTuple)
-_Check = Callable[[Any], Any]
-
-_INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
+_Convert = Callable[[Any], Any]
 
 _packer = msgpack.Packer(use_bin_type=True, autoreset=True)
 
@@ -42,107 +42,134 @@ def encode(record: NamedTuple) -> bytes:
 
 def decode(cls: type[R], raw: Buffer) -> R:
     """A validated record of class ``cls`` from its bytes. Raises ProtocolError."""
-    if len(raw) > limits.RECORD_BYTES:
-        raise ProtocolError(f"a record of {len(raw)} bytes, {limits.RECORD_BYTES} is the limit")
+    check_cost(raw)
     try:
         values = msgpack.unpackb(
-            raw,
-            raw=False,
-            use_list=False,
-            strict_map_key=True,
-            max_str_len=limits.RECORD_BYTES,
-            max_bin_len=limits.RECORD_BYTES,
-            max_array_len=limits.RECORD_ELEMENTS,
-            max_map_len=0,
-            max_ext_len=0,
+            raw, use_list=False, max_array_len=limits.ARRAY_ELEMENTS, max_map_len=0, max_ext_len=0
         )
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
-        raise ProtocolError(f"record is no msgpack array: {error}") from None
-    try:
-        return typing.cast(R, _checker(cls)(values))
+        if type(values) is not tuple:
+            raise _Mismatch(f"{_show(values)} is no array")
+        return _converter(cls)(values)  # type: ignore[no-any-return]
     except _Mismatch as error:
         raise ProtocolError(f"{cls.__name__}: {error}") from None
+    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+        raise ProtocolError(f"{cls.__name__} is no msgpack array: {error}") from None
 
 
 class _Mismatch(Exception):
     """A value does not fit its field."""
 
 
-def _int(value: Any) -> int:
-    if type(value) is not int or not _INT_MIN <= value <= _INT_MAX:
-        raise _Mismatch(f"{_show(value)} is no 64-bit integer")
-    return value
+class _Field(NamedTuple):
+    """What a field accepts from msgpack."""
+
+    kinds: tuple[type, ...]
+    """Types of the plain value; those of msgpack, so an ``int`` has at most 64 bits."""
+    convert: _Convert | None = None
+    """Turns a plain value of the right type into the field's, None: it is that already."""
+
+    def test(self, name: str) -> str:
+        """Source that tells whether the value called ``name`` has the right type."""
+        tests = [
+            f"{name} is None" if kind is types.NoneType else f"{name}.__class__ is {kind.__name__}"
+            for kind in self.kinds
+        ]
+        return f"({' or '.join(tests)})"
 
 
-def _exactly(kind: type) -> _Check:
-    def check(value: Any) -> Any:
-        if type(value) is not kind:
-            raise _Mismatch(f"{_show(value)} is no {kind.__name__}")
-        return value
-
-    return check
-
-
-def _sequence(item: _Check) -> _Check:
-    def check(value: Any) -> Any:
-        if type(value) is not tuple:
-            raise _Mismatch(f"{_show(value)} is no array")
-        return tuple(map(item, value))
-
-    return check
-
-
-def _optional(item: _Check) -> _Check:
-    return lambda value: None if value is None else item(value)
-
-
-def _float(value: Any) -> float:
-    if type(value) is not float and type(value) is not int:
-        raise _Mismatch(f"{_show(value)} is no number")
-    return float(value)
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _check_of(hint: Any) -> _Check:
+def _field(hint: Any) -> _Field:
+    """Compile one type hint."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is int:
-        return _int
+    if hint in (int, str, bytes, bool):
+        return _Field((hint,))
     if hint is float:
-        return _float
-    if hint in (str, bytes, bool):
-        return _exactly(hint)
+        return _Field((float, int), float)
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
-        return _sequence(_check_of(arguments[0]))
+        return _Field((tuple,), _sequence(_field(arguments[0])))
     if origin in (typing.Union, types.UnionType) and len(arguments) == 2:
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _optional(_check_of(inner))
+        (inner,) = (_field(item) for item in arguments if item is not types.NoneType)
+        return _Field((*inner.kinds, types.NoneType), inner.convert and _optional(inner.convert))
     if isinstance(hint, type) and hasattr(hint, "_fields"):
-        return _checker(hint)
+        return _Field((tuple,), _converter(hint))
     raise TypeError(f"{hint!r} cannot be a field of a record")
 
 
-@functools.cache
-def _checker(cls: type) -> _Check:
-    """Compile the check of a record class: array in, instance out."""
-    hints = typing.get_type_hints(cls)
-    fields: tuple[str, ...] = cls._fields  # type: ignore[attr-defined]
-    checks = tuple(_check_of(hints[name]) for name in fields)
-    count = len(fields)
-    required = count - len(cls._field_defaults)  # type: ignore[attr-defined]
-    make = functools.partial(tuple.__new__, cls)
+def _optional(convert: _Convert) -> _Convert:
+    return lambda value: None if value is None else convert(value)
 
-    def check(values: Any) -> Any:
-        if type(values) is not tuple:
-            raise _Mismatch(f"{_show(values)} is no array")
-        if len(values) == count:
-            return make([check(value) for check, value in zip(checks, values, strict=True)])
-        if len(values) < required:
-            raise _Mismatch(f"{len(values)} fields, {required} are required")
-        given = values[:count]
-        return cls(*[check(value) for check, value in zip(checks, given, strict=False)])
+
+def _sequence(item: _Field) -> _Convert:
+    """Convert an array of equal items."""
+    kinds, convert = frozenset(item.kinds), item.convert
+
+    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not kinds.issuperset(map(type, values)):
+            wrong = next(value for value in values if type(value) not in kinds)
+            raise _Mismatch(f"{_show(wrong)} in an array of {_names(item.kinds)}")
+        return values if convert is None else tuple(map(convert, values))
 
     return check
+
+
+_SOURCE = """\
+def convert(values):
+    if len(values) == {count}:
+        [{names}] = values
+        if {tests}:
+            return new(cls, {result})
+    return fit(values)
+"""
+
+
+@functools.cache
+def _converter(cls: type) -> _Convert:
+    """Compile a record class: plain tuple in, instance out.
+
+    As ``dataclasses`` does, from source text: a record that has all of its fields is checked by
+    one expression without a call. Whatever does not pass is looked at field by field.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {name: _field(hints[name]) for name in cls._fields}  # type: ignore[attr-defined]
+    names = {f"v{index}": field for index, field in enumerate(fields.values())}
+    converts = {f"convert_{name}": field.convert for name, field in names.items() if field.convert}
+    converted = [f"convert_{name}({name})" if names[name].convert else name for name in names]
+    source = _SOURCE.format(
+        count=len(names),
+        names=", ".join(names),
+        tests=" and ".join(field.test(name) for name, field in names.items()) or "True",
+        result=f"({', '.join(converted)},)" if converts else "values",
+    )
+    scope = {**converts, "new": tuple.__new__, "cls": cls, "fit": _fitter(cls, fields)}
+    exec(source, scope)
+    return typing.cast(_Convert, scope["convert"])
+
+
+def _fitter(cls: type, fields: dict[str, _Field]) -> _Convert:
+    """Convert what an older or newer peer sent; name the first field that is wrong."""
+    defaults = tuple(cls._field_defaults.values())  # type: ignore[attr-defined]
+    required = len(fields) - len(defaults)
+
+    def fit(values: tuple[Any, ...]) -> Any:
+        if len(values) < required:
+            raise _Mismatch(f"{len(values)} fields, {required} are required")
+        fitted = []
+        for value, (name, field) in zip(values, fields.items(), strict=False):
+            if type(value) not in field.kinds:
+                raise _Mismatch(f"{name}: {_show(value)} is no {_names(field.kinds)}")
+            fitted.append(field.convert(value) if field.convert else value)
+        return cls(*fitted, *defaults[len(fitted) - required :])
+
+    return fit
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
+def _show(value: Any) -> str:
+    """A few characters of a value, whatever its size."""
+    if isinstance(value, tuple | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return (
+        repr(value[:20]) + "..." if isinstance(value, str | bytes) and value[20:] else repr(value)
+    )
