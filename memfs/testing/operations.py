@@ -117,11 +117,14 @@ class Workload:
         self.top = top
         self._block_size = block_size
         chosen = {name: weight for name, weight in WEIGHTS.items() if name not in set(without)}
+        self._symlinks: list[str] = []
         self._methods, self._weights = list(chosen), list(chosen.values())
 
     def next(self, model: Model) -> Operation:
         """The next operation, given what exists in ``model``."""
-        known = [self.top, *(path for path, _ in model.walk_tree(self.top))]
+        found = list(model.walk_tree(self.top))
+        known = [self.top, *(path for path, _ in found)]
+        self._symlinks = [path for path, inode in found if inode.is_symlink]
         method = self.random.choices(self._methods, self._weights)[0]
         return Operation(method, getattr(self, f"_{method}")(known))
 
@@ -174,7 +177,10 @@ class Workload:
         return (self._new(known),)
 
     def _makedirs(self, known: list[str]) -> tuple[Any, ...]:
-        return (paths.join(self._new(known), self.random.choice(_NAMES)),)
+        """Not through symlinks: what a broken one leads to is made or refused, as one likes."""
+        path = paths.join(self._new(known), self.random.choice(_NAMES))
+        through = any(path.startswith(link + "/") or path == link for link in self._symlinks)
+        return (paths.join(self.top, "made/deep") if through else path,)
 
     def _rename(self, known: list[str]) -> tuple[Any, ...]:
         target = self._new if self.random.random() < 0.6 else self._some

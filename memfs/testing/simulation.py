@@ -29,12 +29,13 @@ class HostClock:
 
     def __init__(self) -> None:
         """In step with virtual time."""
+        self._loop = asyncio.get_running_loop()
         self.rate = 1.0
         self.offset_ns = 0
 
     def monotonic(self) -> float:
         """The event loop's time."""
-        return asyncio.get_running_loop().time()
+        return self._loop.time()
 
     def boottime_ns(self) -> int:
         """Nanoseconds since the start of the simulation, as this host counts them."""

@@ -84,6 +84,7 @@ class Stream(asyncio.Transport):
         super().__init__({"peername": tuple(remote), "sockname": tuple(local)})
         self.host = host
         self.context = host.process.context.copy()
+        self._loop = asyncio.get_running_loop()
         self.local = local
         self.remote = remote
         self._protocol: asyncio.BufferedProtocol | None = None
@@ -166,7 +167,8 @@ class Stream(asyncio.Transport):
             self.host.streams.remove(self)
 
     def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
-        asyncio.get_running_loop().call_soon(callback, *arguments, context=self.context)
+        if not self._loop.is_closed():
+            self._loop.call_soon(callback, *arguments, context=self.context)
 
     # --- writing -----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from .surfaces import SURFACES
+from .surfaces.served import Served
 
 _numbers = itertools.count(1)
 
@@ -25,9 +26,17 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture(scope="session")
-def surface(request):
+def served():
+    """The cluster behind the surfaces that have one; started when it is first needed."""
+    served = Served()
+    yield served
+    served.close()
+
+
+@pytest.fixture(scope="session")
+def surface(request, served):
     """One surface, shared by all its cases."""
-    opened = SURFACES[request.param]()
+    opened = SURFACES[request.param](served)
     yield opened
     opened.close()
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from .cli import CliSurface
+from .client import AioSurface, BlockingSurface
 from .model import ModelSurface
 from .posix import PosixSurface
 
-SURFACES = {cls.name: cls for cls in (ModelSurface, PosixSurface)}
+SURFACES = {
+    cls.name: cls for cls in (ModelSurface, PosixSurface, AioSurface, BlockingSurface, CliSurface)
+}

@@ -6,8 +6,7 @@ from memfs.testing.model import Model
 from memfs.testing.tree import Tree
 
 from ..surface import Feature
-
-BLOCK_SIZE = 4096
+from .served import BLOCK_SIZE, Served
 
 
 class ModelSurface(Model):
@@ -17,12 +16,12 @@ class ModelSurface(Model):
     features = frozenset(Feature) - {Feature.LEASES, Feature.MEMFS}
     block_size = BLOCK_SIZE
 
-    def __init__(self, tree: Tree | None = None, *identity) -> None:
-        super().__init__(tree or Tree(block_size=BLOCK_SIZE, replication=2), *identity)
+    def __init__(self, served: Served | None = None, model: Model | None = None) -> None:
+        identity = model.identity if model else None
+        super().__init__(model.tree if model else Tree(block_size=BLOCK_SIZE), identity)
 
     def as_user(self, user: str, groups: tuple[str, ...] = ()) -> ModelSurface:
-        other = super().as_user(user, groups)
-        return ModelSurface(self.tree, other.identity)
+        return ModelSurface(model=super().as_user(user, groups))
 
     def close(self) -> None:
         pass

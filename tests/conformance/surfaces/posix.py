@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from ..surface import Feature
+from .served import Served
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
@@ -32,7 +33,7 @@ class PosixSurface:
     }
     block_size = 4096
 
-    def __init__(self) -> None:
+    def __init__(self, served: Served | None = None) -> None:
         self._root = tempfile.mkdtemp(prefix="conformance-")
 
     def close(self) -> None:

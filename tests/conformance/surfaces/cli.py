@@ -1,0 +1,160 @@
+"""The ``memfs`` command as a surface: each call is a command line, run in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from memfs.cli.main import run
+from memfs.types import ContentSummary
+
+from ..surface import Feature
+from .served import BLOCK_SIZE, Served
+
+_NUMBERS = {os.strerror(number): number for number in errno.errorcode}
+
+
+class CliSurface:
+    """Arguments in, exit status and output out; the words of an error give its errno."""
+
+    name = "cli"
+    features = frozenset(
+        {
+            Feature.SYMLINK,
+            Feature.LINK,
+            Feature.CHMOD,
+            Feature.CHOWN,
+            Feature.USERS,
+            Feature.DU,
+            Feature.ERRORS,
+            Feature.BINARY_NAMES,
+        }
+    )
+    block_size = BLOCK_SIZE
+
+    def __init__(self, served: Served, user: str = "root", groups: tuple[str, ...] = ()) -> None:
+        self.served = served
+        self._environment = {
+            "MEMFS_URL": served.cluster.url,
+            "MEMFS_CLIENT_USER": user,
+            "MEMFS_CLIENT_GROUPS": ",".join(groups or (user,)),
+        }
+        self._local = Path(tempfile.mkdtemp(prefix="conformance-cli-"))
+
+    def close(self) -> None:
+        shutil.rmtree(self._local)
+
+    def as_user(self, user: str, groups: tuple[str, ...] = ()) -> CliSurface:
+        return CliSurface(self.served, user, groups)
+
+    def memfs(self, *arguments: str) -> str:
+        """Run one command; its output. Raises OSError with the errno that its words mean."""
+        output, complaints = io.StringIO(newline=""), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(complaints),
+        ):
+            for name, value in self._environment.items():
+                patch.setenv(name, value)
+            status = run(arguments)
+        if status:
+            reason = complaints.getvalue().strip()
+            number = _NUMBERS.get(reason.rpartition(": ")[2], 0)
+            raise OSError(number, reason)
+        return output.getvalue()
+
+    # --- files ---------------------------------------------------------------------------------
+
+    def read_bytes(self, path: str) -> bytes:
+        local = self._local / "got"
+        if self.stat(path).kind == 1:
+            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        self.memfs("get", "-q", path, str(local))
+        return local.read_bytes()
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        if self.exists(path) and self.stat(path).kind == 1:
+            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        local = self._local / "put"
+        local.write_bytes(data)
+        self.memfs("put", "-q", str(local), path)
+
+    def exists(self, path: str) -> bool:
+        try:
+            self.stat(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def stat(self, path: str) -> Any:
+        return self._stat("-L", path)
+
+    def lstat(self, path: str) -> Any:
+        return self._stat(path)
+
+    def _stat(self, *arguments: str) -> Any:
+        found = json.loads(self.memfs("stat", "--json", *arguments))
+        found["kind"] = {"file": 0, "directory": 1, "symlink": 2}[found["kind"]]
+        found["mode"] = int(str(found["mode"]), 8)
+        return SimpleNamespace(**found)
+
+    # --- directories and names -----------------------------------------------------------------
+
+    def listdir(self, path: str) -> list[str]:
+        if self.stat(path).kind != 1:
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
+        found = self.memfs("find", path, "-mindepth", "1", "-maxdepth", "1", "-print0")
+        return [each.rpartition("/")[2] for each in found.split("\0")[:-1]]
+
+    def mkdir(self, path: str) -> None:
+        self.memfs("mkdir", path)
+
+    def makedirs(self, path: str) -> None:
+        self.memfs("mkdir", "-p", path)
+
+    def rename(self, source: str, target: str) -> None:
+        self.memfs("mv", "-T", source, target)
+
+    def remove(self, path: str) -> None:
+        self.memfs("rm", path)
+
+    def rmdir(self, path: str) -> None:
+        self.memfs("rmdir", path)
+
+    def rmtree(self, path: str) -> None:
+        if self.lstat(path).kind != 1:
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
+        self.memfs("rm", "-r", path)
+
+    def symlink(self, target: str, path: str) -> None:
+        self.memfs("ln", "-s", target, path)
+
+    def readlink(self, path: str) -> str:
+        found = self.lstat(path)
+        if found.kind != 2:
+            raise OSError(errno.EINVAL, "no symbolic link", path)
+        return found.target
+
+    def link(self, source: str, path: str) -> None:
+        self.memfs("ln", source, path)
+
+    def chmod(self, path: str, mode: int) -> None:
+        self.memfs("chmod", f"{mode:o}", path)
+
+    def chown(self, path: str, owner: str | None = None, group: str | None = None) -> None:
+        self.memfs("chown", (owner or "") + (f":{group}" if group else ""), path)
+
+    def du(self, path: str) -> Any:
+        found = json.loads(self.memfs("du", "-s", "--json", path))
+        return ContentSummary(**{name: found[name] for name in ContentSummary._fields})

@@ -1,0 +1,46 @@
+"""A cluster in a thread of its own, shared by all surfaces that need one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from memfs.testing.cluster import Cluster
+
+BLOCK_SIZE = 4096
+GROUP_BLOCKS = 4
+CALL_SECONDS = 60.0
+
+
+class Served:
+    """Started when it is first asked for something."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cluster: Cluster | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """Three nodes, two replicas, tiny blocks."""
+        if self._cluster is None:
+            self._cluster = Cluster(
+                nodes=3, replication=2, block_size=BLOCK_SIZE, group_blocks=GROUP_BLOCKS
+            )
+            self.run(self._cluster.__aenter__())
+        return self._cluster
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the cluster's loop."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
+
+    def close(self) -> None:
+        """Stop the cluster and its thread."""
+        if self._cluster is not None:
+            self.run(self._cluster.close())
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)

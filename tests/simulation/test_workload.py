@@ -1,0 +1,131 @@
+"""Whole simulated clusters: clients at work while bytes arrive late and in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memfs.errors import ClusterError
+from memfs.testing.driver import Driver
+from memfs.testing.model import Model
+from memfs.testing.network import Conditions
+from memfs.testing.operations import Failure, Workload, outcome, snapshot
+from memfs.testing.simulation import SimulatedCluster
+from memfs.testing.tree import Tree
+from memfs.testing.virtual import run
+
+BLOCK_SIZE = 4096
+OPERATIONS = 40
+
+
+def conditions_of(seed):
+    """Calm, slow or shredded networks by turns."""
+    return (
+        Conditions(),
+        Conditions(delay_max=0.05, bytes_per_second=1e7),
+        Conditions(split_chance=0.9, window_bytes=8192),
+    )[seed % 3]
+
+
+async def form(seed):
+    cluster = SimulatedCluster(
+        seed, conditions=conditions_of(seed), block_size=BLOCK_SIZE, group_blocks=4
+    )
+    await cluster.start(nodes=3)
+    return cluster
+
+
+async def work(client, seed, top):
+    """One client in its own directory, each result compared with the model's."""
+    model = Model(Tree(block_size=BLOCK_SIZE))
+    model.mkdir(top)
+    await client.fs.mkdir(top)
+    workload = Workload(seed, top=top, block_size=BLOCK_SIZE)
+    story = []
+    for _ in range(OPERATIONS):
+        operation = workload.next(model)
+        expected = outcome(lambda op=operation: op.on(model))
+        found = await client.outcome(operation)
+        story.append(f"{operation} -> {str(found)[:60]}")
+        told = "\n".join([*story[-10:], f"expected {expected}"])
+        assert found == expected or both_failed(found, expected), told
+    return model
+
+
+def both_failed(found, expected):
+    """Which of several reasons is told is the conformance suite's concern."""
+    return isinstance(found, Failure) and isinstance(expected, Failure)
+
+
+async def simulate(seed):
+    """Two clients at once; each then sees the other's files. Returns the trace's digest."""
+    cluster = await form(seed)
+    clients = [Driver(await cluster.connect()) for _ in range(2)]
+    tops = [f"/client-{number}" for number in range(2)]
+    jobs = [work(c, f"{seed} {top}", top) for c, top in zip(clients, tops, strict=True)]
+    models = await asyncio.gather(*jobs)
+    for client, top, model in zip(reversed(clients), tops, models, strict=True):
+        assert await client.snapshot(top) == snapshot(model, top)
+    for client in clients:
+        await client.fs.close()
+    for node in cluster.nodes.values():
+        node.role.namespace.check_invariants()
+    return cluster.fabric.trace.digest()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_clients(seed):
+    run(simulate(seed))
+
+
+def digest(seed, hash_seed):
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": hash_seed,
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    program = f"from test_workload import *; print(run(simulate({seed})))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_one_seed_gives_one_trace_whatever_the_hash_seed():
+    assert digest(1, "1") == digest(1, "2") != digest(4, "1")
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_without_the_primary_requests_fail_clearly(silent):
+    async def main():
+        cluster = await form(seed=7)
+        client = await cluster.connect(timeout_seconds=5)
+        await client.write_bytes("/file", b"content")
+        cluster.crash("n1", silent=silent)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(ClusterError):
+            await client.stat("/file")
+        return asyncio.get_running_loop().time() - began
+
+    assert run(main()) <= 5.5
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_without_a_backup_reads_go_on(silent):
+    async def main():
+        cluster = await form(seed=8)
+        client = await cluster.connect()
+        content = {f"/file-{number}": bytes([number]) * 10_000 for number in range(20)}
+        for path, data in content.items():
+            await client.write_bytes(path, data)
+        cluster.crash("n2", silent=silent)
+        for path, data in content.items():
+            assert await client.read_bytes(path) == data
+
+    run(main())
