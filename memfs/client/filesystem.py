@@ -243,7 +243,8 @@ class FileSystem(NamespaceOperations):
     async def truncate(self, path: PathLike, size: int, *, timeout: float | None = None) -> None:
         """Set a file's length: cut it, or add zeros."""
         modes.absolute(0, size, os.SEEK_SET, 0)
-        handle = await self.open_handle(path, modes.parse("ab"), timeout=timeout)
+        writing = modes.parse("r+b")._replace(reading=False)  # only write permission is needed
+        handle = await self.open_handle(path, writing, timeout=timeout)
         try:
             await handle.truncate(size, timeout)
         finally:

@@ -8,6 +8,7 @@ are made one at a time in the order of the calls.
 from __future__ import annotations
 
 import asyncio
+import posixpath
 
 from memfs.client.blockmap import BlockMap
 from memfs.client.blocks import BlockReader
@@ -16,7 +17,12 @@ from memfs.client.reader import FileReader
 from memfs.client.session import Session
 from memfs.client.writer import FileWriter
 from memfs.config import ClientConfig
-from memfs.errors import IsDirectoryError, PathExistsError, PathNotFoundError
+from memfs.errors import (
+    InvalidArgumentError,
+    IsDirectoryError,
+    PathExistsError,
+    PathNotFoundError,
+)
 from memfs.protocol import messages as m
 from memfs.types import Attributes, FileKind
 
@@ -184,13 +190,22 @@ async def _open_existing(
             reply = await session.ask(request, path, deadline)
             break
         except PathExistsError:
-            continue
+            raw = await _leads_to(session, raw, path, deadline)
     else:
         raise PathNotFoundError("the file appears and vanishes", path=path)
     file = BlockMap(session, path, reply.attributes, complete=reply.attributes.size == 0)
     if reply.last is not None:
-        file.put(reply.last)
+        file.put_last(reply.last)
     return file
+
+
+async def _leads_to(session: Session, raw: bytes, path: str, deadline: float) -> bytes:
+    """Where the symlink ``raw`` points (it may be broken); ``raw`` when it is none (any more)."""
+    try:
+        reply: m.ReadLinkReply = await session.ask(m.ReadLink(raw), path, deadline)
+    except (PathNotFoundError, InvalidArgumentError):
+        return raw
+    return posixpath.join(posixpath.dirname(raw), reply.target)
 
 
 async def _check_readable(

@@ -12,6 +12,7 @@ the end is met a second time, and when a block it knew was replaced.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from collections.abc import Coroutine
 from typing import Any
@@ -73,10 +74,7 @@ class FileReader:
     async def read_all(self, offset: int, timeout: float | None = None) -> bytes:
         """Everything from ``offset`` to the end."""
         pieces: list[bytes] = []
-        while True:
-            piece = await self.read(offset, self.file.size - offset, timeout)
-            if not piece:
-                break
+        while piece := await self.read(offset, limits.FILE_BYTES_MAX, timeout):
             pieces.append(piece)
             offset += len(piece)
             if offset >= self.file.size and not self._may_have_grown():
@@ -85,12 +83,15 @@ class FileReader:
 
     async def read(self, offset: int, length: int, timeout: float | None = None) -> bytes:
         """At most ``length`` bytes from ``offset``, fewer only at the end."""
-        length = min(length, max(1, self.file.size - offset))
+        if offset >= self.file.size:
+            deadline = None if timeout is None else self._session.deadline(timeout)
+            if not await self._look_again(offset, deadline):
+                return b""
+        length = min(length, self.file.size - offset)
         if length <= 0:
             return b""
         memory = Memory(length)
-        got = await self.read_into(offset, memory.view, timeout)
-        return memory.finish(got)
+        return memory.finish(await self.read_into(offset, memory.view, timeout))
 
     async def close(self) -> None:
         """Drop what is ahead."""
@@ -193,7 +194,7 @@ class FileReader:
 
 
 class Memory:
-    """Writable memory that becomes ``bytes`` without a copy.
+    """Writable memory of ``length`` > 0 bytes that becomes ``bytes`` without a copy.
 
     ``io.BytesIO`` hands out its inner bytes object when that is exactly full, and lets it be
     written through ``getbuffer`` before.
@@ -205,10 +206,11 @@ class Memory:
         self._file = io.BytesIO()
         self._file.seek(length - 1)
         self._file.write(b"\0")
+        self._file.getvalue()  # trims what was allocated in excess
         self.view = self._file.getbuffer()
 
     def finish(self, length: int) -> bytes:
-        """The first ``length`` bytes; the memory cannot be written any more."""
-        self.view.release()
-        self._file.truncate(length)
+        """The first ``length`` bytes; the memory must not be written any more."""
+        if length < len(self.view):
+            return bytes(self.view[:length])
         return self._file.getvalue()
