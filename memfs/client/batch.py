@@ -21,6 +21,8 @@ from memfs.client.flow import run_all
 from memfs.client.handle import CreateOptions, Handle, open_handle
 from memfs.client.reader import FileReader
 from memfs.client.reservations import Reservations, Share
+from memfs.client.store import FULL_CHAINS
+from memfs.client.suspects import Suspects
 from memfs.client.wire import WirePath
 from memfs.errors import MemfsError, NoSpaceError, RetryableError, UnavailableError, from_wire
 from memfs.protocol import messages as m
@@ -227,10 +229,11 @@ class Batches:
         results: list[int | MemfsError] = [0] * len(files)
         small: list[Small] = []
         large: list[Small] = []
+        defaults = await self._session.defaults(self._session.deadline(timeout))
+        limit = min(limits.SMALL_FILE_BYTES, options.block_size or defaults.block_size)
         for number, (path, data) in enumerate(files):
-            view = memoryview(data).cast("B")
-            fits = len(view) <= min(limits.SMALL_FILE_BYTES, options.block_size or (1 << 62))
-            (small if fits else large).append(Small(number, path, view))
+            file = Small(number, path, memoryview(data).cast("B"))
+            (small if len(file.data) <= limit else large).append(file)
         batches = list(_file_batches(small))
         await run_all(
             (self._put_batch(each, options, exclusive, results, timeout) for each in batches),
@@ -273,7 +276,7 @@ class Batches:
     ) -> None:
         """Store the blocks of a batch, then publish its files."""
         deadline = self._session.deadline(timeout)
-        copies = options.replication or await self._reservations.default_replication(deadline)
+        copies = options.replication or (await self._session.defaults(deadline)).replication
         placed = await self._store_batch(batch, copies, deadline)
         request = m.PutFiles(
             tuple(
@@ -331,29 +334,25 @@ class Batches:
         deadline: float,
     ) -> None:
         """Store files on one chain; when that fails on another, under new ids."""
-        excluded: set[int] = set()
-        attempt = 0
+        session = self._session
+        suspects = Suspects(session.environment.random)
+        full = attempt = 0
         while True:
             try:
                 placed.update(await self._send_share(files, share, deadline))
                 return
             except (RetryableError, NoSpaceError) as error:
                 attempt += 1
-                excluded.update(share.chain)
-                session = self._session
+                full += isinstance(error, NoSpaceError)
                 pause = session.backoff(attempt)
-                left = len(session.members) - len(excluded)
-                if session.remaining(deadline) <= pause:
+                if full >= min(FULL_CHAINS, len(session.members)) or (
+                    session.remaining(deadline) <= pause
+                ):
                     raise
-                if left < min(copies, len(session.members)):
-                    if isinstance(error, NoSpaceError):
-                        raise
-                    excluded.clear()
-                await asyncio.sleep(pause)
-                await session.try_refresh_view(deadline)
-                share = await self._reservations.take_elsewhere(
-                    len(files), copies, excluded, deadline
-                )
+            suspects.blame(share.chain)
+            await asyncio.sleep(pause)
+            await session.try_refresh_view(deadline)
+            share = await self._reservations.take_elsewhere(len(files), copies, suspects, deadline)
 
     async def _send_share(
         self, files: list[Small], share: Share, deadline: float

@@ -85,6 +85,11 @@ class BlockMap:
         self.writing = True
         self._own[ref.index] = ref
 
+    def put_last(self, ref: BlockRef) -> None:
+        """Enter the file's last block, which came with the lease."""
+        end = layout.block_count(self.attributes.size, self.attributes.block_size)
+        self._refs[end - 1] = ref
+
     def grow(self, size: int) -> None:
         """The writer's file has at least ``size`` bytes."""
         self.writing = True

@@ -1,9 +1,9 @@
 """The asynchronous file system: the namespace's operations, and files.
 
 Owns opening, and reading and writing whole files. Must not know how requests travel (session),
-how bytes move (handle, batch) or threads. Every method takes ``timeout=``, seconds for the whole call,
-retries included; errors are those of ``memfs.errors``, which inherit the builtin ones and carry
-the path as it was given in ``filename``.
+how bytes move (handle, batch) or threads. Every method takes ``timeout=``, seconds for the whole
+call, retries included; errors are those of ``memfs.errors``, which inherit the builtin ones and
+carry the path as it was given in ``filename``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ the end is met a second time, and when a block it knew was replaced.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 from collections.abc import Coroutine
 from typing import Any

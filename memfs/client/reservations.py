@@ -8,11 +8,11 @@ once, since the blocks of an attempt bear one version.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from memfs import limits
 from memfs.client.session import PING_SECONDS, Session
+from memfs.client.suspects import Suspects
 from memfs.protocol import messages as m
 
 RESERVE = limits.INODES_PER_RESERVATION
@@ -40,14 +40,6 @@ class Reservations:
         self._reserving = asyncio.Lock()
         self._size = FIRST_RESERVE
         self._held = False
-        self._replication = 0
-
-    async def default_replication(self, deadline: float) -> int:
-        """Copies of a new file that does not say; fixed when the cluster was formed."""
-        if not self._replication:
-            reply: m.FileSystemReply = await self._session.ask(m.StatFileSystem(), None, deadline)
-            self._replication = reply.replication
-        return self._replication
 
     async def take(self, count: int, copies: int, deadline: float) -> list[Share]:
         """``count`` ids, on as few chains as the stock allows."""
@@ -68,15 +60,12 @@ class Reservations:
         return taken
 
     async def take_elsewhere(
-        self, count: int, copies: int, excluded: Iterable[int], deadline: float
+        self, count: int, copies: int, suspects: Suspects, deadline: float
     ) -> Share:
-        """``count`` ids for one chain without the ``excluded`` nodes, after others failed.
-
-        Raises UnavailableError when too few nodes are left.
-        """
+        """``count`` ids for one chain that avoids ``suspects``, after others failed."""
         await self._fill(count, deadline)
         inodes = list(self._stock)[:count]
-        chain = self._session.place(inodes[0], 0, copies, sorted(excluded))
+        chain = self._session.place(inodes[0], 0, copies, suspects)
         for inode in inodes:
             del self._stock[inode]
         self._sorted_for = (0, 0)

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from memfs import limits
 from memfs.client.commands import RequestIds
 from memfs.client.discovery import find_view, nobody
+from memfs.client.suspects import Suspects
 from memfs.cluster.ring import Ring
 from memfs.config import ClientConfig
 from memfs.errors import (
@@ -69,6 +70,7 @@ class Session:
         self._pool = Pool(environment, self._hello, machine if config.local_descriptors else "")
         self._primary: Connection | None = None
         self._ring: Ring | None = None
+        self._defaults: m.FileSystemReply | None = None
         self._reaching = asyncio.Lock()
         self._refreshing: asyncio.Task[None] | None = None
         self._holds = 0
@@ -203,26 +205,34 @@ class Session:
         member = self.members.get(number)
         return member is not None and bool(self.machine) and member.machine == self.machine
 
+    async def defaults(self, deadline: float) -> m.FileSystemReply:
+        """Replication, block size and group of a new file that does not say; they never change."""
+        if self._defaults is None:
+            self._defaults = await self.ask(m.StatFileSystem(), None, deadline)
+        return self._defaults
+
     # --- placement --------------------------------------------------------------------------
 
     def place(
-        self, inode: int, group: int, copies: int, exclude: Sequence[int] = ()
+        self, inode: int, group: int, copies: int, suspects: Suspects | None = None
     ) -> tuple[int, ...]:
-        """Members for new copies of a group, one on this host first. Raises UnavailableError.
+        """Members for new copies of a group, one on this host first; suspects are avoided.
 
-        Never fewer than ``copies`` unless the whole cluster is smaller (AckedR).
+        Never fewer than ``copies`` unless the whole cluster is smaller (AckedR). Raises
+        UnavailableError when no member takes anything new.
         """
         if self._ring is None:
             assert self.view is not None, "a session is opened before it is used"
             self._ring = Ring(self.view.members)
-        wanted = min(copies, sum(1 for each in self.members.values() if each.weight > 0))
-        chosen = tuple(self._ring.place(inode, group, copies, frozenset(exclude)))
+        takers = sum(1 for each in self.members.values() if each.weight > 0)
+        wanted = min(copies, takers)
+        avoid = suspects.to_avoid(takers, wanted) if suspects else ()
+        chosen = tuple(self._ring.place(inode, group, copies, frozenset(avoid)))
         if not chosen or len(chosen) < wanted:
-            raise UnavailableError(
-                f"{len(chosen)} of {wanted} nodes for a block are available; "
-                f"members {sorted(exclude)} failed"
-            )
-        return tuple(sorted(chosen, key=lambda number: not self.is_local(number)))
+            raise UnavailableError(f"{len(chosen)} of {wanted} nodes for a block are available")
+        if self.machine and len(chosen) > 1:
+            return tuple(sorted(chosen, key=lambda number: not self.is_local(number)))
+        return chosen
 
     # --- the view ---------------------------------------------------------------------------
 

@@ -12,9 +12,13 @@ import asyncio
 from memfs.checksum import crc32c
 from memfs.client.blocks import BlockReader
 from memfs.client.pending import Sealed, overlay
-from memfs.errors import BlockNotFoundError, MemfsError, NoSpaceError, RetryableError
+from memfs.client.suspects import Suspects
+from memfs.errors import BlockNotFoundError, NoSpaceError, RetryableError
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef, Buffer
+
+FULL_CHAINS = 8
+"""So many choices of nodes without room: the cluster is full."""
 
 
 class BlockStorer:
@@ -32,53 +36,36 @@ class BlockStorer:
 
         Raises NoSpaceError when no choice of nodes has room, otherwise the last failure.
         """
-        excluded: set[int] = set()
-        attempt = 0
+        session = self._session
+        suspects = Suspects(session.environment.random)
+        full = attempt = 0
         while True:
             chain: tuple[int, ...] = ()
             try:
                 sealed = await self._apart_when_degraded(sealed, deadline)
-                chain = self._chain(sealed, excluded)
+                chain = self._chain(sealed, suspects)
                 return await self._send(sealed, chain, deadline)
             except (RetryableError, NoSpaceError) as error:
                 attempt += 1
-                pause = self._session.backoff(attempt)
-                if self._session.remaining(deadline) <= pause:
+                full += isinstance(error, NoSpaceError)
+                pause = session.backoff(attempt)
+                if full >= min(FULL_CHAINS, len(session.members)) or (
+                    session.remaining(deadline) <= pause
+                ):
                     raise
-                if sealed.base is not None:
-                    sealed = await self._apart(sealed, deadline)
-                if not chain:  # too few nodes are left: perhaps the view already knows more
-                    excluded.clear()
-                await self._learn(error, chain, excluded, pause, deadline)
+            suspects.blame(chain)
+            if sealed.base is not None:
+                sealed = await self._apart(sealed, deadline)
+            await asyncio.sleep(pause)
+            await session.try_refresh_view(deadline)
 
-    async def _learn(
-        self,
-        error: MemfsError,
-        chain: tuple[int, ...],
-        excluded: set[int],
-        pause: float,
-        deadline: float,
-    ) -> None:
-        """Decide which nodes to avoid next; raises NoSpaceError when all are full."""
-        session = self._session
-        if isinstance(error, NoSpaceError):
-            if len(excluded | set(chain)) >= len(session.members):
-                raise error
-            excluded.update(chain)
-            return
-        if chain and not excluded.issuperset(chain[:1]):
-            # Whoever failed, the head or one behind it: a chain is short and nodes are many.
-            excluded.update(chain)
-        await asyncio.sleep(pause)
-        await session.try_refresh_view(deadline)
-
-    def _chain(self, sealed: Sealed, excluded: set[int]) -> tuple[int, ...]:
+    def _chain(self, sealed: Sealed, suspects: Suspects) -> tuple[int, ...]:
         if sealed.base is not None:
             base = sealed.base.replicas
             return tuple(sorted(base, key=lambda number: not self._session.is_local(number)))
         file = self._file
         group = sealed.block // file.group_blocks
-        return self._session.place(file.inode, group, file.replication, sorted(excluded))
+        return self._session.place(file.inode, group, file.replication, suspects)
 
     async def _send(self, sealed: Sealed, chain: tuple[int, ...], deadline: float) -> BlockRef:
         file, base = self._file, sealed.base

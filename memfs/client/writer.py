@@ -79,9 +79,9 @@ class FileWriter:
             else:
                 await self._collect(piece, part, deadline)
             self.file.grow(offset + piece.at + piece.length)
+            if len(self._stored) >= PUBLISH_BLOCKS:
+                await self.flush(timeout)
         await self._settle(waiting)
-        if len(self._stored) >= PUBLISH_BLOCKS:
-            await self.flush(timeout)
         return len(data)
 
     async def _collect(self, piece: layout.Piece, part: memoryview, deadline: float | None) -> None:

@@ -1,0 +1,271 @@
+"""Asynchronous files over a cluster without transport: modes, positions, what travels."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import random
+
+import pytest
+
+from memfs import errors
+from memfs.client.filesystem import FileSystem
+from tests.unit.client.fake_cluster import FakeCluster
+
+BLOCK = 4096
+
+
+def pattern(size: int, seed: int = 1) -> bytes:
+    return random.Random(seed).randbytes(size)
+
+
+@pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 7, 40 * BLOCK])
+async def test_a_written_file_reads_back(fs: FileSystem, size: int) -> None:
+    data = pattern(size)
+    async with fs.open("/f", "wb") as f:
+        assert await f.write(data) == size
+    assert (await fs.stat("/f")).st_size == size
+    assert await fs.read_bytes("/f") == data
+    async with fs.open("/f", "rb") as f:
+        assert await f.read() == data
+        assert await f.read() == b""
+
+
+async def test_every_block_has_two_copies(fs: FileSystem, cluster: FakeCluster) -> None:
+    await fs.write_bytes("/f", pattern(10 * BLOCK))
+    locations = await fs.block_locations("/f")
+    assert len(locations) == 10
+    assert all(len(set(location.nodes)) == 2 for location in locations)
+    groups = [location.members for location in locations]
+    assert groups[:4] == [groups[0]] * 4, "a group lies together"
+    assert sum(map(len, cluster.blocks.values())) == 20
+
+
+async def test_writes_of_any_size_and_place(fs: FileSystem) -> None:
+    dice = random.Random(3)
+    expected = bytearray()
+    async with fs.open("/f", "w+b") as f:
+        for _ in range(200):
+            offset = dice.randrange(6 * BLOCK)
+            data = dice.randbytes(dice.choice([1, 17, 900, BLOCK, 3 * BLOCK]))
+            await f.seek(offset)
+            await f.write(data)
+            expected.extend(bytes(max(0, offset + len(data) - len(expected))))
+            expected[offset : offset + len(data)] = data
+            action = dice.random()
+            if action < 0.1:
+                await f.flush()
+            elif action < 0.2:
+                size = dice.randrange(7 * BLOCK)
+                await f.truncate(size)
+                del expected[size:]
+                expected.extend(bytes(size - len(expected)))
+            elif action < 0.4:
+                at = dice.randrange(6 * BLOCK)
+                await f.seek(at)
+                assert await f.read(BLOCK) == bytes(expected[at : at + BLOCK])
+    assert await fs.read_bytes("/f") == bytes(expected)
+
+
+async def test_an_append_sends_only_what_is_new(fs: FileSystem, cluster: FakeCluster) -> None:
+    await fs.write_bytes("/log", pattern(3 * BLOCK + 100))
+    cluster.payload_bytes = 0
+    async with fs.open("/log", "ab") as f:
+        assert f.tell() == 3 * BLOCK + 100
+        for _ in range(3):
+            await f.write(b"x" * 200)
+            await f.flush()
+    assert cluster.payload_bytes == 600
+    assert (await fs.read_bytes("/log"))[-600:] == b"x" * 600
+
+
+async def test_a_random_write_sends_only_the_changed_bytes(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    data = bytearray(pattern(4 * BLOCK))
+    await fs.write_bytes("/f", data)
+    cluster.payload_bytes = 0
+    async with fs.open("/f", "r+b") as f:
+        for at in (10, 500, BLOCK + 5):
+            await f.seek(at)
+            await f.write(b"abc")
+            data[at : at + 3] = b"abc"
+        assert await f.pread(0, 2 * BLOCK) == data[: 2 * BLOCK]
+    assert cluster.payload_bytes == 9
+    assert await fs.read_bytes("/f") == data
+
+
+async def test_a_hole_reads_as_zeros(fs: FileSystem, cluster: FakeCluster) -> None:
+    async with fs.open("/f", "wb") as f:
+        await f.seek(10 * BLOCK + 5)
+        await f.write(b"end")
+    assert cluster.asked["WriteBlock"] == 1
+    assert await fs.read_bytes("/f") == bytes(10 * BLOCK + 5) + b"end"
+
+
+async def test_nothing_is_visible_before_a_flush(fs: FileSystem) -> None:
+    async with fs.open("/f", "wb") as f:
+        await f.write(pattern(3 * BLOCK))
+        assert (await fs.stat("/f")).st_size == 0
+        await f.flush()
+        assert await fs.read_bytes("/f") == pattern(3 * BLOCK)
+
+
+async def test_closing_takes_one_command(fs: FileSystem, cluster: FakeCluster) -> None:
+    async with fs.open("/f", "wb") as f:
+        await f.write(b"small")
+    assert cluster.asked == {"Create": 1, "WriteBlock": 1, "Commit": 1}
+
+
+async def test_the_caller_may_reuse_its_buffer(fs: FileSystem) -> None:
+    buffer = bytearray(8 * BLOCK)
+    async with fs.open("/f", "wb") as f:
+        for value in range(5):
+            for size in (100, BLOCK, 8 * BLOCK):
+                buffer[:size] = bytes([value]) * size
+                await f.write(memoryview(buffer)[:size])
+                buffer[:size] = b"\xff" * size
+    data = await fs.read_bytes("/f")
+    assert b"\xff" not in data and len(data) == 5 * (100 + 9 * BLOCK)
+
+
+async def test_one_writer_at_a_time(fs: FileSystem, cluster: FakeCluster) -> None:
+    async with fs.open("/f", "wb") as f:
+        await f.write(b"1")
+        with pytest.raises(errors.LeaseHeldError) as caught:
+            await fs.open("/f", "ab")
+        assert caught.value.filename == "/f"
+        other = cluster.connect()
+        await other.recover_lease("/f")
+        with pytest.raises(errors.LeaseLostError):
+            await f.flush()
+        with pytest.raises(errors.LeaseLostError):
+            await f.close()
+    assert await fs.read_bytes("/f") == b""
+
+
+async def test_a_failed_close_gives_the_lease_back(fs: FileSystem, cluster: FakeCluster) -> None:
+    f = await fs.open("/f", "wb", timeout=0.1)
+    cluster.full.update(cluster.blocks)
+    await f.write(b"lost")
+    with pytest.raises(errors.NoSpaceError):
+        await f.close()
+    cluster.full.clear()
+    assert await fs.write_bytes("/f", b"free again") == 10
+    assert f.closed
+
+
+async def test_deleted_while_open(fs: FileSystem) -> None:
+    f = await fs.open("/f", "wb")
+    await fs.remove("/f")
+    await f.close()
+    f = await fs.open("/f", "wb")
+    await f.write(b"x")
+    await fs.remove("/f")
+    with pytest.raises(errors.StaleHandleError):
+        await f.close()
+
+
+@pytest.mark.parametrize(
+    ("mode", "error"),
+    [
+        ("rb", FileNotFoundError),
+        ("r+b", FileNotFoundError),
+        ("q", ValueError),
+        ("rt+w", ValueError),
+    ],
+)
+async def test_open_refuses_as_the_builtin_does(
+    fs: FileSystem, mode: str, error: type[Exception]
+) -> None:
+    with pytest.raises(error) as caught:
+        await fs.open("/none", mode)
+    if isinstance(caught.value, OSError):
+        assert caught.value.filename == "/none"
+
+
+async def test_modes(fs: FileSystem) -> None:
+    async with fs.open("/f", "xb") as f:
+        assert f.writable() and not f.readable()
+        with pytest.raises(io.UnsupportedOperation):
+            await f.read()
+        await f.write(b"abc")
+    with pytest.raises(FileExistsError):
+        await fs.open("/f", "x")
+    async with fs.open("/f", "a+b") as f:
+        await f.seek(0)
+        await f.write(b"def")
+        await f.seek(0)
+        assert await f.read() == b"abcdef"
+    async with fs.open("/f", "rb") as f:
+        with pytest.raises(io.UnsupportedOperation):
+            await f.write(b"")
+        assert await f.seek(-2, os.SEEK_END) == 4
+        assert await f.read(1) == b"e"
+        with pytest.raises(OSError, match="negative"):
+            await f.seek(-9, os.SEEK_CUR)
+    with pytest.raises(ValueError, match="closed"):
+        f.tell()
+    with pytest.raises(IsADirectoryError):
+        await fs.open("/", "rb")
+
+
+async def test_lines_and_text(fs: FileSystem) -> None:
+    text = "first\nsecond äöü\r\nthird"
+    async with fs.open("/t", "w", newline="") as f:
+        await f.write(text)
+    async with fs.open("/t") as f:
+        assert [line async for line in f] == ["first\n", "second äöü\n", "third"]
+    async with fs.open("/t", newline="") as f:
+        assert await f.readlines() == ["first\n", "second äöü\r\n", "third"]
+    async with fs.open("/t", "rb") as f:
+        assert await f.readline() == b"first\n"
+        assert await f.readline(3) == b"sec"
+        assert await f.read(4) == b"ond "
+    async with fs.open("/u", "w", encoding="utf-16") as f:
+        await f.write("a")
+        await f.write("b")
+    async with fs.open("/u", "a", encoding="utf-16") as f:
+        await f.write("c")
+    assert await fs.read_text("/u", "utf-16") == "abc"
+    assert await fs.write_text("/v", "x\ny") == 3
+
+
+async def test_a_reader_sees_what_this_client_appends(fs: FileSystem) -> None:
+    await fs.write_bytes("/f", b"one")
+    reader = await fs.open("/f", "rb")
+    assert await reader.read() == b"one"
+    async with fs.open("/f", "ab") as writer:
+        await writer.write(b"two")
+        await writer.flush()
+        assert await reader.read() == b"two"
+        await writer.write(b"three")
+    assert await reader.read() == b"three"
+    await reader.close()
+
+
+async def test_a_reader_goes_on_when_the_file_is_overwritten(fs: FileSystem) -> None:
+    old, new = pattern(6 * BLOCK, 1), pattern(6 * BLOCK, 2)
+    async with fs.open("/f", "wb") as f:
+        await f.write(old)
+    reader = await fs.open("/f", "rb")
+    async with fs.open("/f", "r+b") as f:
+        await f.write(new)
+    assert await reader.read() == new
+    await reader.close()
+
+
+async def test_cancelling_a_write_leaves_a_usable_lease(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    cluster.slow = dict.fromkeys(cluster.blocks, 0.05)
+    f = await fs.open("/f", "wb")
+    task = asyncio.create_task(f.write(bytearray(20 * BLOCK)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    cluster.slow.clear()
+    await f.close()
+    assert await fs.write_bytes("/f", b"x") == 1

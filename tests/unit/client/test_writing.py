@@ -1,0 +1,105 @@
+"""What writers do when nodes fail, fill up or leave."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memfs import errors
+from memfs.client.filesystem import FileSystem
+from tests.unit.client.fake_cluster import FakeCluster
+
+BLOCK = 4096
+DATA = random.Random(6).randbytes(12 * BLOCK + 99)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_a_block_goes_to_other_nodes_when_one_fails(
+    fs: FileSystem, cluster: FakeCluster, number: int
+) -> None:
+    cluster.down = {number}
+    async with fs.open("/f", "wb") as f:
+        await f.write(DATA)
+    await fs.write_bytes("/small", b"abc")
+    for path in ("/f", "/small"):
+        for location in await fs.block_locations(path):
+            assert len(location.members) == 2 and number not in location.members
+    cluster.down.clear()
+    assert await fs.read_bytes("/f") == DATA
+
+
+async def test_a_full_node_is_avoided(fs: FileSystem, cluster: FakeCluster) -> None:
+    cluster.full = {3}
+    await fs.write_bytes("/f", DATA)
+    assert await fs.read_bytes("/f") == DATA
+    cluster.full = {2, 3}
+    with pytest.raises(errors.NoSpaceError) as caught:
+        await fs.write_bytes("/g", DATA)
+    assert caught.value.filename == "/g"
+    with pytest.raises(errors.NoSpaceError):
+        await fs.write_bytes("/g", b"small")
+
+
+async def test_never_fewer_copies_while_the_view_has_more_nodes(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    cluster.down = {2, 3}
+    with pytest.raises(errors.UnavailableError):
+        await fs.write_bytes("/f", b"abc", timeout=0.05)
+    cluster.lose(2)
+    cluster.lose(3)
+    await fs.write_bytes("/f", b"abc")
+    assert (await fs.block_locations("/f"))[0].members == (1,)
+
+
+async def test_an_append_survives_the_loss_of_the_bases_nodes(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_bytes("/f", b"x" * 1000)
+    holder = (await fs.block_locations("/f"))[0].members[1]
+    f = await fs.open("/f", "ab")
+    cluster.lose(holder)
+    await f.write(b"y" * 1000)
+    await f.close()
+    assert await fs.read_bytes("/f") == b"x" * 1000 + b"y" * 1000
+    location = (await fs.block_locations("/f"))[0]
+    assert len(location.members) == 2 and holder not in location.members
+
+
+async def test_an_update_survives_a_node_that_is_down(fs: FileSystem, cluster: FakeCluster) -> None:
+    await fs.write_bytes("/f", DATA)
+    for number in cluster.blocks:
+        cluster.down = {number}
+        async with fs.open("/f", "r+b") as f:
+            await f.seek(5)
+            await f.write(bytes([number]))
+    cluster.down.clear()
+    assert await fs.read_bytes("/f") == DATA[:5] + b"\x03" + DATA[6:]
+
+
+async def test_blocks_that_came_by_concat_are_rewritten(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_bytes("/a", DATA[: 2 * BLOCK])
+    await fs.write_bytes("/b", DATA[2 * BLOCK :])
+    await fs.concat("/a", ["/b"])
+    assert await fs.read_bytes("/a") == DATA
+    async with fs.open("/a", "r+b") as f:
+        await f.seek(3 * BLOCK)
+        await f.write(b"new")
+    assert await fs.read_bytes("/a") == DATA[: 3 * BLOCK] + b"new" + DATA[3 * BLOCK + 3 :]
+    async with fs.open("/a", "ab") as f:
+        await f.write(b"tail")
+    assert (await fs.read_bytes("/a"))[-103:] == DATA[-99:] + b"tail"
+
+
+async def test_a_long_stream_publishes_on_the_way(fs: FileSystem, cluster: FakeCluster) -> None:
+    data = random.Random(8).randbytes(1100 * BLOCK)
+    async with fs.open("/f", "wb") as f:
+        for at in range(0, len(data), 50 * BLOCK):
+            await f.write(data[at : at + 50 * BLOCK])
+        await f.seek(7)
+        await f.write(b"seven")
+    assert cluster.asked["Commit"] == 3
+    assert await fs.read_bytes("/f") == data[:7] + b"seven" + data[12:]
