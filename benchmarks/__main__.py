@@ -18,6 +18,7 @@ from rich.console import Console
 
 from benchmarks.harness import Row, Scale, show
 
+TABLE_COLUMNS = 132
 BENCHMARKS = (
     "sequential_read",
     "sequential_write",
@@ -53,10 +54,15 @@ def main() -> int:
     if chosen.json:
         print(json.dumps([row.as_dict() for row in rows], indent=2))
     else:
-        show(rows, Console())
+        show(rows, console())
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return bool(failed)
+
+
+def console() -> Console:
+    """Return the terminal; a pipe gets the table as wide as it is."""
+    return Console(width=None if sys.stdout.isatty() else TABLE_COLUMNS)
 
 
 def run(name: str, scale: Scale) -> Iterator[Row]:

@@ -26,6 +26,7 @@ def run(scale: Scale) -> Iterator[Row]:
         memfs.connect(url, replication=1, local_descriptors=False) as fs,
         redis_peer.redis_client() as redis,
     ):
+        fs.mkdir("/many")
         fs.write_many(contents)
         redis.mset(contents)
         rates = alternate(

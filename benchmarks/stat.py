@@ -33,6 +33,7 @@ def run(scale: Scale) -> Iterator[Row]:
         redis_peer.redis_client() as redis,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
+        fs.mkdir("/stat")
         fs.write_many(dict.fromkeys(paths, b"x" * 100))
         redis.mset(dict.fromkeys(paths, b"x" * 100))
         rates = alternate(

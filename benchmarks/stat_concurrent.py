@@ -30,6 +30,7 @@ def run(scale: Scale) -> Iterator[Row]:
         memfs.connect(url, replication=1) as fs,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
+        fs.mkdir("/stat")
         fs.write_many(dict.fromkeys(paths, b"x" * 100))
         rates = alternate({"ours": lambda: runner.run(rate(url, paths, calls))}, scale.rounds)
     yield Row("stat, 64 concurrent", "1/s", rates["ours"], "fixed", TARGET, 1.0)
