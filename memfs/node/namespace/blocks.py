@@ -54,18 +54,8 @@ class BlockMaps:
         inodes = self.inodes
         number = inodes.extra[slot]
         if not number:
-            replicas = inodes.block_replicas[slot]
-            if position or not replicas:
-                return None
-            return (
-                inodes.incarnation[slot] << 32 | slot,
-                0,
-                inodes.block_generation[slot],
-                inodes.block_sequence[slot],
-                inodes.block_length[slot],
-                inodes.block_crc[slot],
-                replicas,
-            )
+            first = inodes.block(slot)
+            return (inodes.id_of(slot), 0, *first) if first[4] and not position else None
         table = self.tables.items[number]
         chunk, at = divmod(position, CHUNK_ROWS)
         if chunk >= len(table) or at * ROW.size >= len(table[chunk]):
@@ -88,7 +78,7 @@ class BlockMaps:
         """Positions from ``first`` that are no holes."""
         number = self.inodes.extra[slot]
         if not number:
-            if not first and self.inodes.block_replicas[slot]:
+            if not first and self.inodes.block(slot)[4]:
                 yield 0
             return
         table = self.tables.items[number]
@@ -121,7 +111,7 @@ class BlockMaps:
         if not number:
             old = self.row(slot, 0)
             if old is not None and not count:
-                self.inodes.block_replicas[slot] = 0
+                self.inodes.set_block(slot, 0, 0, 0, 0, 0)
                 discards.append(self._release(old))
             return
         table = self.tables.items[number]
@@ -213,7 +203,8 @@ class BlockMaps:
             self._write(target, at + position, row)
         if inodes.extra[source]:
             self.tables.remove(inodes.extra[source])
-        inodes.extra[source] = inodes.block_replicas[source] = 0
+        inodes.extra[source] = 0
+        inodes.set_block(source, 0, 0, 0, 0, 0)
         inherited = self.absorbed.pop(source, [])
         for slot in inherited:
             inodes.parent[slot] = target
@@ -245,15 +236,11 @@ class BlockMaps:
         number = inodes.extra[slot]
         if not number:
             if not row[6]:
-                inodes.block_replicas[slot] *= bool(position)
+                if not position:
+                    inodes.set_block(slot, 0, 0, 0, 0, 0)
                 return
-            if not position and row[0] == inodes.incarnation[slot] << 32 | slot:
-                _, _, generation, sequence, length, crc, replicas = row
-                inodes.block_generation[slot] = generation
-                inodes.block_sequence[slot] = sequence
-                inodes.block_length[slot] = length
-                inodes.block_crc[slot] = crc
-                inodes.block_replicas[slot] = replicas
+            if not position and row[0] == inodes.id_of(slot):
+                inodes.set_block(slot, *row[2:])
                 return
             number = self._make_table(slot)
         table = self.tables.items[number]
@@ -271,7 +258,7 @@ class BlockMaps:
         first = self.row(slot, 0)
         table = [bytearray(ROW.pack(*first) if first else b"")]
         number = self.inodes.extra[slot] = self.tables.add(table)
-        self.inodes.block_replicas[slot] = 0
+        self.inodes.set_block(slot, 0, 0, 0, 0, 0)
         return number
 
     def _release_all(self, rows: bytearray) -> list[BlockRef]:

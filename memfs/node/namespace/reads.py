@@ -119,8 +119,7 @@ def list_directory(volume: Volume, caller: Caller, request: List) -> ListReply:
     tree.require(caller, slot, READ, request.path)
     entries = _page(volume, slot, request, tree.may(caller, slot, SEARCH))
     last = entries[-1].name if entries else request.after
-    directory = tree.directory(slot)
-    return ListReply(entries, directory.count - directory.rank(last))
+    return ListReply(entries, tree.directory(slot).remaining(last))
 
 
 def read_link(volume: Volume, caller: Caller, request: ReadLink) -> ReadLinkReply:

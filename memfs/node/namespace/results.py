@@ -55,12 +55,15 @@ class Results:
         """Remember a result, and forget others where a bound says so."""
         results = self.by_client.pop(client, None) or ClientResults()
         self.by_client[client] = results
-        results.by_request[request_id] = result
-        size = len(result) + _OVERHEAD_BYTES
-        results.bytes += size
-        self.bytes += size
-        if len(results.by_request) > limits.RESULTS_PER_SESSION:
-            self._push_out(results)
+        by_request = results.by_request
+        by_request[request_id] = result
+        growth = len(result) + _OVERHEAD_BYTES
+        if len(by_request) > limits.RESULTS_PER_SESSION:
+            oldest = next(iter(by_request))
+            growth -= len(by_request.pop(oldest)) + _OVERHEAD_BYTES
+            results.floor = max(results.floor, oldest)
+        results.bytes += growth
+        self.bytes += growth
         while self.bytes > limits.RESULT_BYTES_TOTAL or len(self.by_client) > limits.SESSIONS:
             self.bytes -= self.by_client.pop(next(iter(self.by_client))).bytes
 
@@ -68,10 +71,3 @@ class Results:
         """Begin a client that a snapshot names; its results are recorded next."""
         results = self.by_client[client] = ClientResults()
         results.floor = floor
-
-    def _push_out(self, results: ClientResults) -> None:
-        oldest = next(iter(results.by_request))
-        size = len(results.by_request.pop(oldest)) + _OVERHEAD_BYTES
-        results.floor = max(results.floor, oldest)
-        results.bytes -= size
-        self.bytes -= size

@@ -20,7 +20,6 @@ import enum
 import itertools
 import struct
 import sys
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -109,8 +108,8 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
     return [
         [_packed(_Kind.STATE, *state)],
         *[
-            _column(number, getattr(inodes, name)[: inodes.used].tobytes())
-            for number, name in enumerate(COLUMNS)
+            _column(number, getattr(inodes, name)[: inodes.used * count].tobytes())
+            for number, (name, (_, count)) in enumerate(COLUMNS.items())
         ],
         _numbers(_Kind.FREE_SLOTS, [((), inodes.free_slots.tolist())]),
         *[_interned(at, each.values[1:], each.counts[1:]) for at, each in enumerate(interned)],
@@ -164,21 +163,20 @@ def _interned(which: int, values: list[Any], counts: list[int]) -> Iterator[byte
         yield _packed(_Kind.INTERNED, which, values[part], counts[part])
 
 
-_Copied = tuple[tuple[int, ...], list[tuple[list[bytes], bytes]]]
+_Copied = tuple[tuple[int, ...], list[dict[bytes, int]]]
 
 
 def _copied(directory: Directory) -> _Copied:
-    leaves = [(names[:], slots.tobytes()) for names, slots in directory.leaves()]
-    return directory.totals, leaves
+    return directory.totals, [leaf.copy() for leaf in directory.leaves()]
 
 
 def _directories(directories: list[_Copied]) -> Iterator[bytes]:
     for totals, leaves in directories[1:]:
         raw = [total.to_bytes(_TOTAL_BYTES, "little", signed=True) for total in totals]
         yield _packed(_Kind.DIRECTORY, *raw)
-        for names, slots in leaves:
-            if names:
-                yield _packed(_Kind.LEAF, names, slots)
+        for leaf in leaves:
+            if leaf:
+                yield _packed(_Kind.LEAF, list(leaf), list(leaf.values()))
 
 
 def _targets(targets: list[bytes]) -> Iterator[bytes]:
@@ -286,7 +284,9 @@ class _Loader:
         """The state, once all sections were taken. Raises ProtocolError."""
         image = self._checked()
         inodes = image.volume.tree.inodes
-        if any(len(getattr(inodes, name)) != self._used for name in COLUMNS):
+        if any(
+            len(getattr(inodes, name)) != self._used * count for name, (_, count) in COLUMNS.items()
+        ):
             raise ProtocolError("the snapshot's columns differ in length")
         inodes.used = self._used
         return image
@@ -333,10 +333,9 @@ class _Loader:
         directory.length, directory.files, directory.directories, directory.space = totals
         self._tree.directories.restore(directory, not directory.directories)
 
-    def _take_leaf(self, names: list[bytes], raw: bytes) -> None:
-        slots = array("I")
-        slots.frombytes(raw)
-        self._tree.directories.items[-1].append_leaf(names, slots)
+    def _take_leaf(self, names: list[bytes], slots: list[int]) -> None:
+        leaf = dict(zip(names, slots, strict=True))
+        self._tree.directories.items[-1].append_leaf(leaf)
 
     def _take_chunk(self, number: int, chunk: bytes | None) -> None:
         tables = self._volume.blocks.tables

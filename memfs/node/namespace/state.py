@@ -11,10 +11,10 @@ recorded result and changes nothing.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from memfs.checksum import crc32c
 from memfs.errors import (
     MemfsError,
     OutcomeUnknownError,
@@ -79,7 +79,7 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.StatFileSystem: reads.stat_file_system,
 }
 
-_DIGESTED: Final = struct.Struct("<IQQQQQH")  # old digest, the entry's numbers
+_DIGESTED: Final = struct.Struct("<QQQQQH")  # the numbers of an entry
 _MESSAGE_CHARACTERS: Final = 1000  # what a request says may be quoted, and be long
 _REPLY: Final = b"\0"
 _ERROR: Final = b"\1"
@@ -160,8 +160,8 @@ class Namespace:
         else:
             outcome, result = _repeat(entry.opcode, recorded)
         self.applied = entry.index
-        numbers = _DIGESTED.pack(self.digest, *entry[:5], entry.opcode)
-        self.digest = crc32c(result, crc32c(entry.record, crc32c(numbers)))
+        numbers = _DIGESTED.pack(*entry[:5], entry.opcode)
+        self.digest = zlib.crc32(numbers + entry.record + result, self.digest)
         return outcome
 
     def query(self, identity: Identity, request: Any) -> Any:

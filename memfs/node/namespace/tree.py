@@ -198,9 +198,7 @@ class Tree:
 
     def touch(self, slot: int, now: int, change: int) -> None:
         """The entries or the content of ``slot`` changed."""
-        inodes = self.inodes
-        inodes.modified[slot] = inodes.changed[slot] = now
-        inodes.change[slot] = change
+        self.inodes.touch(slot, now, change)
 
     def mark(self, slot: int, now: int, change: int) -> None:
         """Attributes of ``slot`` changed, its content did not."""

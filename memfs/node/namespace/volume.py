@@ -74,27 +74,29 @@ class Volume:
         tree = self.tree
         inodes = tree.inodes
         kind = inodes.kind[slot]
-        owner, group = tree.owners.values[inodes.owner[slot]]
-        block_size, group_blocks, replication = tree.layouts.values[inodes.layout[slot]]
+        incarnation, owners, links, layout, generation = inodes.stat_words(slot)
+        size, modified, changed, change, accessed = inodes.stat_quads(slot)
+        owner, group = tree.owners.values[owners]
+        block_size, group_blocks, replication = tree.layouts.values[layout]
         children = tree.directories.items[inodes.extra[slot]].count if kind == DIRECTORY else 0
         return tuple.__new__(
             Attributes,
             (
-                inodes.incarnation[slot] << 32 | slot,
+                incarnation << 32 | slot,
                 kind,
                 inodes.mode[slot],
-                inodes.links[slot],
+                links,
                 owner,
                 group,
-                inodes.size[slot],
-                inodes.modified[slot],
-                inodes.changed[slot],
-                inodes.accessed[slot],
+                size,
+                modified,
+                changed,
+                accessed,
                 block_size,
                 group_blocks,
                 replication,
-                inodes.generation[slot],
-                inodes.change[slot],
+                generation,
+                change,
                 children,
                 slot in self.sessions.writers,
             ),
