@@ -49,15 +49,12 @@ class Ring:
         """``epoch`` is that of the view; members of weight 0 get nothing."""
         self.epoch = epoch
         self.members = tuple(members)
+        owners = {_owner(member): member for member in self.members if member.weight > 0}
         placed = sorted(
-            (point, _owner(member))
-            for member in self.members
-            if member.weight > 0
-            for point in _points(member)
+            (point, owner) for owner, member in owners.items() for point in _points(member)
         )
         self._points = [point for point, _ in placed]
         self._owners = [owner for _, owner in placed]
-        owners = set(self._owners)
         self._different = [len({domain(owner) for owner in owners}) for domain in _DOMAINS]
         # A place depends on the position on the circle alone, and there are not many of those.
         self._cache: dict[tuple[int, int], tuple[int, ...]] = {}
