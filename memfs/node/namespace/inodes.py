@@ -35,45 +35,65 @@ COLUMNS: Final = {
     "mode": ("H", 1),
     "parent": ("I", 1),
     "extra": ("I", 1),
-    "words": ("I", 10),
-    "quads": ("q", 5),
+    "rows": ("I", 20),
 }
 """Name, type code and items per slot of every array."""
 
-_WORDS: Final = struct.Struct("=10I")
-_STAT_WORDS: Final = struct.Struct("=5I")
+# A row: incarnation, owner, links, layout, generation; size, modified, changed, change, accessed;
+# generation, sequence, length, crc and replica set of block 0.
+_ROW: Final = struct.Struct("=5I5q5I")
+_STAT: Final = struct.Struct("=5I5q")
 _BLOCK: Final = struct.Struct("=5I")
-_QUADS: Final = struct.Struct("=5q")
 _TOUCH: Final = struct.Struct("=3q")
-_ROW_BYTES: Final = 40
-_BLOCK_AT: Final = _STAT_WORDS.size
-_TOUCH_AT: Final = 8  # modified, changed, change
-assert _WORDS.size == _QUADS.size == _ROW_BYTES
-assert array("I").itemsize == 4 and array("q").itemsize == 8
+_QUAD: Final = struct.Struct("=q")
+_WORDS: Final = 20
+_BYTES: Final = 80
+_TOUCH_AT: Final = 28  # modified, changed, change
+_BLOCK_AT: Final = _STAT.size
+assert _ROW.size == _BYTES == _WORDS * array("I").itemsize
 
 _GROWTH: Final = 4096  # slots added at once: 370 KiB, microseconds
 _INCARNATION_MAX: Final = (1 << 32) - 1
 
 
-class Field:
-    """One number per slot, inside rows of several: reads and writes like an array of its own."""
+Stat = tuple[int, int, int, int, int, int, int, int, int, int]
 
-    __slots__ = ("_at", "_cells", "_stride")
 
-    def __init__(self, cells: array[int], stride: int, at: int) -> None:
-        self._cells = cells
-        self._stride = stride
+class Word:
+    """A 32-bit field of all rows: reads and writes like an array of its own."""
+
+    __slots__ = ("_at", "_rows")
+
+    def __init__(self, rows: array[int], at: int) -> None:
+        self._rows = rows
         self._at = at
 
     def __getitem__(self, slot: int) -> int:
-        return self._cells[slot * self._stride + self._at]
+        return self._rows[slot * _WORDS + self._at]
 
     def __setitem__(self, slot: int, value: int) -> None:
-        self._cells[slot * self._stride + self._at] = value
+        self._rows[slot * _WORDS + self._at] = value
+
+
+class Quad:
+    """A 64-bit signed field of all rows: reads and writes like an array of its own."""
+
+    __slots__ = ("_at", "_rows")
+
+    def __init__(self, rows: array[int], at: int) -> None:
+        self._rows = rows
+        self._at = at
+
+    def __getitem__(self, slot: int) -> int:
+        value: int = _QUAD.unpack_from(self._rows, slot * _BYTES + self._at)[0]
+        return value
+
+    def __setitem__(self, slot: int, value: int) -> None:
+        _QUAD.pack_into(self._rows, slot * _BYTES + self._at, value)
 
 
 class Inodes:
-    """The arrays. A slot is an index into each; :class:`Field` names what rows hold."""
+    """The arrays. A slot is an index into each; words and quads name what rows hold."""
 
     __slots__ = (
         "accessed",
@@ -90,10 +110,9 @@ class Inodes:
         "modified",
         "owner",
         "parent",
-        "quads",
+        "rows",
         "size",
         "used",
-        "words",
     )
 
     def __init__(self) -> None:
@@ -104,22 +123,19 @@ class Inodes:
         """Slot of the directory; of a file with several links, that of its home."""
         self.extra = array("I")
         """Number of the directory, symlink target or block table; 0: none."""
-        self.words = array("I")
-        """Rows of five fields and of block 0 (:meth:`block`)."""
-        self.quads = array("q")
-        """Rows of five fields."""
-        self.incarnation = Field(self.words, 10, 0)
-        self.owner = Field(self.words, 10, 1)
+        self.rows = array("I")
+        self.incarnation = Word(self.rows, 0)
+        self.owner = Word(self.rows, 1)
         """Number of the (user, group) pair."""
-        self.links = Field(self.words, 10, 2)
-        self.layout = Field(self.words, 10, 3)
+        self.links = Word(self.rows, 2)
+        self.layout = Word(self.rows, 3)
         """Number of the (block size, group blocks, replication) triple; files only."""
-        self.generation = Field(self.words, 10, 4)
-        self.size = Field(self.quads, 5, 0)
-        self.modified = Field(self.quads, 5, 1)
-        self.changed = Field(self.quads, 5, 2)
-        self.change = Field(self.quads, 5, 3)
-        self.accessed = Field(self.quads, 5, 4)
+        self.generation = Word(self.rows, 4)
+        self.size = Quad(self.rows, 20)
+        self.modified = Quad(self.rows, 28)
+        self.changed = Quad(self.rows, 36)
+        self.change = Quad(self.rows, 44)
+        self.accessed = Quad(self.rows, 52)
         self.free_slots = array("I")
         """A stack of freed slots."""
         self.used = ROOT
@@ -146,6 +162,8 @@ class Inodes:
         """Forget the inode. The slot will come back under another id."""
         assert self.kind[slot] != FREE, f"slot {slot} is freed twice"
         self.kind[slot] = FREE
+        self.extra[slot] = 0  # a reserved slot is written to before it is filled
+        self.set_block(slot, 0, 0, 0, 0, 0)
         incarnation = self.incarnation[slot]
         if incarnation < _INCARNATION_MAX:
             self.incarnation[slot] = incarnation + 1
@@ -159,21 +177,26 @@ class Inodes:
         self.mode[slot] = mode
         self.parent[slot] = parent
         self.extra[slot] = 0
-        at = slot * _ROW_BYTES
-        incarnation = self.words[slot * 10]
-        _WORDS.pack_into(self.words, at, incarnation, owner, 1, 0, 0, 0, 0, 0, 0, 0)
-        _QUADS.pack_into(self.quads, at, 0, now, now, change, now)
+        rows = self.rows
+        incarnation = rows[slot * _WORDS]
+        _ROW.pack_into(
+            rows,
+            slot * _BYTES,
+            *(incarnation, owner, 1, 0, 0),
+            *(0, now, now, change, now),
+            *(0, 0, 0, 0, 0),
+        )
 
     # --- ids ---------------------------------------------------------------------------------
 
     def id_of(self, slot: int) -> int:
         """The id of the inode in ``slot``."""
-        return self.words[slot * 10] << 32 | slot
+        return self.rows[slot * _WORDS] << 32 | slot
 
     def slot_of(self, inode: int) -> int:
         """The slot of an id, NOWHERE when there is no such inode (any more)."""
         slot = inode & 0xFFFFFFFF
-        if inode <= 0 or slot >= self.used or self.words[slot * 10] != inode >> 32:
+        if inode <= 0 or slot >= self.used or self.rows[slot * _WORDS] != inode >> 32:
             return NOWHERE
         return slot if self.kind[slot] != FREE else NOWHERE
 
@@ -184,24 +207,19 @@ class Inodes:
 
     # --- several fields at once --------------------------------------------------------------
 
-    def stat_words(self, slot: int) -> tuple[int, int, int, int, int]:
-        """incarnation, owner, links, layout, generation."""
-        row: tuple[int, int, int, int, int] = _STAT_WORDS.unpack_from(self.words, slot * _ROW_BYTES)
-        return row
-
-    def stat_quads(self, slot: int) -> tuple[int, int, int, int, int]:
-        """size, modified, changed, change, accessed."""
-        row: tuple[int, int, int, int, int] = _QUADS.unpack_from(self.quads, slot * _ROW_BYTES)
+    def stat(self, slot: int) -> Stat:
+        """incarnation, owner, links, layout, generation, size, modified, changed, change, accessed."""
+        row: Stat = _STAT.unpack_from(self.rows, slot * _BYTES)
         return row
 
     def touch(self, slot: int, now: int, change: int) -> None:
         """The content changed: set the times that say so."""
-        _TOUCH.pack_into(self.quads, slot * _ROW_BYTES + _TOUCH_AT, now, now, change)
+        _TOUCH.pack_into(self.rows, slot * _BYTES + _TOUCH_AT, now, now, change)
 
     def block(self, slot: int) -> tuple[int, int, int, int, int]:
         """generation, sequence, length, crc, replica set of block 0; set 0: a hole."""
         row: tuple[int, int, int, int, int] = _BLOCK.unpack_from(
-            self.words, slot * _ROW_BYTES + _BLOCK_AT
+            self.rows, slot * _BYTES + _BLOCK_AT
         )
         return row
 
@@ -209,8 +227,8 @@ class Inodes:
         self, slot: int, generation: int, sequence: int, length: int, crc: int, replicas: int
     ) -> None:
         """Store what :meth:`block` returns."""
-        at = slot * _ROW_BYTES + _BLOCK_AT
-        _BLOCK.pack_into(self.words, at, generation, sequence, length, crc, replicas)
+        at = slot * _BYTES + _BLOCK_AT
+        _BLOCK.pack_into(self.rows, at, generation, sequence, length, crc, replicas)
 
     def _grow(self) -> None:
         for name, (code, count) in COLUMNS.items():
