@@ -12,6 +12,7 @@ from memfs.cli.options import PATH, Operand
 from memfs.cli.permissions import parse_mode
 from memfs.cli.shell import Failed, Shell, file_command, quoted
 from memfs.client.stat import Stat
+from memfs.client.upload import put_stream
 from memfs.errors import PathExistsError, PathNotFoundError
 from memfs.paths import join
 
@@ -228,10 +229,18 @@ class _Copying:
         if found.is_symlink():
             await fs.symlink(await fs.readlink(source), target)
         else:
-            await fs.copy(source, target)
+            await self._content(source, target, found)
             await self._keep(target, found)
         if self._verbose:
             print(f"{quoted(source)} -> {quoted(target)}")
+
+    async def _content(self, source: str, target: str, found: Stat) -> None:
+        """The bytes: a copy that fails leaves nothing under the target's name."""
+        fs = self._shell.fs
+        async with fs.open(source, "rb", buffering=0) as file:
+            await put_stream(
+                fs, target, file.readinto, size=found.st_size, permissions=found.attributes.mode
+            )
 
     async def tree(self, source: str, target: str, found: Stat) -> None:
         """Copy a directory: each before what it holds, files several at once."""
