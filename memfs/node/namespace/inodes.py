@@ -39,8 +39,8 @@ COLUMNS: Final = {
 }
 """Name, type code and items per slot of every array."""
 
-# A row: incarnation, owner, links, layout, generation; size, modified, changed, change, accessed;
-# generation, sequence, length, crc and replica set of block 0.
+# A row: incarnation, owner, links, layout, generation (words); size, modified, changed, change,
+# accessed (quads); generation, sequence, length, crc and replica set of block 0 (words).
 _ROW: Final = struct.Struct("=5I5q5I")
 _STAT: Final = struct.Struct("=5I5q")
 _BLOCK: Final = struct.Struct("=5I")
@@ -208,7 +208,7 @@ class Inodes:
     # --- several fields at once --------------------------------------------------------------
 
     def stat(self, slot: int) -> Stat:
-        """incarnation, owner, links, layout, generation, size, modified, changed, change, accessed."""
+        """What a row says but for block 0, in its order."""
         row: Stat = _STAT.unpack_from(self.rows, slot * _BYTES)
         return row
 

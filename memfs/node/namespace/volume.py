@@ -74,8 +74,18 @@ class Volume:
         tree = self.tree
         inodes = tree.inodes
         kind = inodes.kind[slot]
-        incarnation, owners, links, layout, generation = inodes.stat_words(slot)
-        size, modified, changed, change, accessed = inodes.stat_quads(slot)
+        (
+            incarnation,
+            owners,
+            links,
+            layout,
+            generation,
+            size,
+            modified,
+            changed,
+            change,
+            accessed,
+        ) = inodes.stat(slot)
         owner, group = tree.owners.values[owners]
         block_size, group_blocks, replication = tree.layouts.values[layout]
         children = tree.directories.items[inodes.extra[slot]].count if kind == DIRECTORY else 0
