@@ -101,6 +101,14 @@ class AsyncFile:
         self._check(reading=True)
         return await self._handle.read(offset, size, timeout)
 
+    async def view(self, *, timeout: float | None = None) -> memoryview:
+        """The whole content, read-only, usable by numpy; it outlives the file.
+
+        Without a copy for a file of at most a group on a node of this host, else read into memory.
+        """
+        self._check(reading=True)
+        return await self._handle.view(timeout)
+
     async def readline(self, size: int = -1) -> bytes:
         """One line with its ``\\n``, at most ``size`` bytes; empty at the end."""
         self._check(reading=True)
@@ -284,6 +292,7 @@ class AsyncTextFile:
 
     async def read(self, size: int | None = -1) -> str:
         """At most ``size`` characters; everything when negative or None."""
+        self.buffer._check(reading=True)
         if size is None or size < 0:
             text: str = self._text + self._decoder.decode(await self.buffer.read(), final=True)
             self._text = ""

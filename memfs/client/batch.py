@@ -24,7 +24,14 @@ from memfs.client.reservations import Reservations, Share
 from memfs.client.store import FULL_CHAINS
 from memfs.client.suspects import Suspects
 from memfs.client.wire import WirePath
-from memfs.errors import MemfsError, NoSpaceError, RetryableError, UnavailableError, from_wire
+from memfs.errors import (
+    MemfsError,
+    NoSpaceError,
+    RetryableError,
+    UnavailableError,
+    UnsupportedError,
+    from_wire,
+)
 from memfs.protocol import messages as m
 from memfs.types import BlockRef, Buffer
 
@@ -236,7 +243,10 @@ class Batches:
             (small if len(file.data) <= limit else large).append(file)
         batches = list(_file_batches(small))
         await run_all(
-            (self._put_batch(each, options, exclusive, results, timeout) for each in batches),
+            (
+                self._put_batch(each, options, exclusive, results, large, timeout)
+                for each in batches
+            ),
             PARALLEL,
         )
         await run_all(
@@ -272,9 +282,13 @@ class Batches:
         options: CreateOptions,
         exclusive: bool,
         results: list[int | MemfsError],
+        large: list[Small],
         timeout: float | None,
     ) -> None:
-        """Store the blocks of a batch, then publish its files."""
+        """Store the blocks of a batch, then publish its files.
+
+        What cannot be replaced but only rewritten (it has further names) joins ``large``.
+        """
         deadline = self._session.deadline(timeout)
         copies = options.replication or (await self._session.defaults(deadline)).replication
         placed = await self._store_batch(batch, copies, deadline)
@@ -298,7 +312,9 @@ class Batches:
         reply: m.PutFilesReply = await self._session.ask(request, batch[0].path.given, deadline)
         self._session.commits += 1
         for file, outcome in zip(batch, reply.results, strict=True):
-            if outcome.code:
+            if outcome.code == UnsupportedError.code:
+                large.append(file)
+            elif outcome.code:
                 results[file.number] = from_wire(outcome.code, outcome.message, file.path.given)
             else:
                 results[file.number] = len(file.data)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from memfs.checksum import crc32c
 from memfs.client.buffers import BufferStock
+from memfs.client.local import LocalNodes
 from memfs.client.session import Session
 from memfs.errors import (
     BlockNotFoundError,
@@ -37,6 +38,7 @@ class BlockReader:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.buffers = BufferStock()
+        self.local = LocalNodes(session)
         self._hedges = 0
         self._reports: set[asyncio.Task[None]] = set()
 
@@ -164,6 +166,7 @@ class BlockReader:
 
     async def close(self) -> None:
         """End what runs on the side."""
+        self.local.close()
         for task in list(self._reports):
             await _end(task)
 

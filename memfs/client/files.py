@@ -81,7 +81,9 @@ class RawFile(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         if len(view) == BUFFER_BYTES:
             view = view[: self._next_fill()]
-        got = bridges.bridge().run(handle.read_into(self._position, view))
+        got = handle.read_now(self._position, view)
+        if got < 0:
+            got = bridges.bridge().run(handle.read_into(self._position, view))
         self._position += got
         self._filled_to = self._position
         return got
@@ -102,6 +104,13 @@ class RawFile(io.RawIOBase):
     def pread(self, size: int, offset: int) -> bytes:
         """At most ``size`` bytes from ``offset`` without moving the position."""
         return bridges.bridge().run(self._for_reading().read(offset, size))
+
+    def view(self) -> memoryview:
+        """The whole content, read-only, usable by numpy; it outlives the file.
+
+        Without a copy for a file of at most a group on a node of this host, else read into memory.
+        """
+        return bridges.bridge().run(self._for_reading().view())
 
     def _for_reading(self) -> Handle:
         self._check()

@@ -11,19 +11,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from memfs import limits
 from memfs.client import modes
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
 from memfs.client.batch import Batches
+from memfs.client.blockmap import BlockMap
 from memfs.client.blocks import BlockReader
 from memfs.client.handle import CreateOptions, Handle, open_handle, reopen_handle
+from memfs.client.local import LocalFile
 from memfs.client.modes import Mode
 from memfs.client.namespace import NamespaceOperations
 from memfs.client.session import Session
 from memfs.client.stat import Stat
-from memfs.client.wire import PathLike, wire
+from memfs.client.wire import PathLike, WirePath, wire
 from memfs.config import ClientConfig
 from memfs.errors import (
     MemfsError,
@@ -33,6 +35,13 @@ from memfs.protocol import messages as m
 from memfs.types import Buffer, View
 
 COPY_BYTES = 16 * limits.MIB
+
+
+class MappedFile(NamedTuple):
+    """A file about to be mapped."""
+
+    path: WirePath
+    local: LocalFile
 
 
 class FileSystem(NamespaceOperations):
@@ -149,6 +158,26 @@ class FileSystem(NamespaceOperations):
         """
         options = CreateOptions(self.config, permissions, parents, replication)
         return await self._batches.write(wire(path), data, options, exclusive, timeout)
+
+    async def map(self, path: PathLike, *, timeout: float | None = None) -> memoryview:
+        """The whole content as a read-only view, which stays valid when the file is deleted.
+
+        Nothing is copied when a node of this host holds the file and it is no larger than a group
+        (64 MiB by default): the view is the node's memory. ``numpy.frombuffer`` takes it.
+        """
+        file = await self.open_map(path, timeout=timeout)
+        await file.local.find_all()
+        mapped = file.local.map_known()
+        return (
+            memoryview(await self._batches.read(file.path, timeout)) if mapped is None else mapped
+        )
+
+    async def open_map(self, path: PathLike, *, timeout: float | None = None) -> MappedFile:
+        """What :meth:`map` needs to know of a file, in one round trip."""
+        where = wire(path)
+        deadline = self._session.deadline(timeout)
+        file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
+        return MappedFile(where, LocalFile(self._blocks.local, file))
 
     async def read_text(
         self,

@@ -93,6 +93,18 @@ class Handle:
             return await self.reader.read_all(offset, timeout)
         return await self.reader.read(offset, length, timeout)
 
+    def read_now(self, offset: int, into: memoryview) -> int:
+        """As ``read_into`` when nothing has to be waited for, else -1; from any thread."""
+        if self.reader is None or self.writer is not None:
+            return -1
+        return self.reader.read_now(offset, into)
+
+    async def view(self, timeout: float | None = None) -> memoryview:
+        """The whole content, read-only; see :meth:`FileReader.view`."""
+        assert self.reader is not None, "the handle is not open for reading"
+        await self._store_own(timeout)
+        return await self.reader.view(timeout)
+
     async def _store_own(self, timeout: float | None) -> None:
         """Before a read: what this handle wrote must lie on the nodes."""
         if self.writer is not None and self.writer.dirty:

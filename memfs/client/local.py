@@ -3,7 +3,8 @@
 Owns the descriptors that one open file has been given, and what is read or mapped through them.
 Must not know readers or positions in files beyond block numbers. A copying read is one ``preadv``
 from the node's memory (as fast as a read from tmpfs, and it lets other threads run); a view is
-a mapping, without any copy.
+a mapping, without any copy. Neither is checked against the block's CRC: nothing lies between this
+process and the memory that the node itself verifies, and checking would cost as much as copying.
 
 Invariant: what a descriptor shows of a version never changes and outlives the version, because the
 node seals the memory before it lends it; so a view stays valid after the file is gone. The memory
@@ -16,9 +17,10 @@ import logging
 import mmap
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from memfs.client import layout
 from memfs.client.blockmap import BlockMap
 from memfs.client.session import Session
 from memfs.errors import MemfsError
@@ -140,35 +142,91 @@ class LocalFile:
     async def find(self, block: int, ref: BlockRef) -> Place | None:
         """Where ``ref``, block number ``block``, lies on this host; None when it does not."""
         version = BlockVersion(*ref[:4])
-        if version in self._places or not self._nodes.enabled:
-            return self._places.get(version)
-        member, versions = self._wanted(block, ref)
-        if not member:
-            return None
-        try:
-            client = self._nodes.client(member)
-            self._enter(versions, *await client.fetch_async(versions, FETCH_SECONDS))
-        except MemfsError as error:
-            self._nodes.failed(member, error)
+        if version not in self._places:
+            member, versions = self._wanted(block, ref)
+            if member:
+                try:
+                    client = self._nodes.client(member)
+                    self._enter(versions, *await client.fetch_async(versions, FETCH_SECONDS))
+                except MemfsError as error:
+                    self._nodes.failed(member, error)
         return self._places.get(version)
 
     def find_now(self, block: int, ref: BlockRef) -> Place | None:
         """As :meth:`find`, blocking for the microseconds that it takes."""
         version = BlockVersion(*ref[:4])
-        if version in self._places or not self._nodes.enabled:
-            return self._places.get(version)
-        member, versions = self._wanted(block, ref)
-        if not member:
-            return None
-        try:
-            self._enter(versions, *self._nodes.client(member).fetch(versions, FETCH_SECONDS))
-        except MemfsError as error:
-            self._nodes.failed(member, error)
+        if version not in self._places:
+            member, versions = self._wanted(block, ref)
+            if member:
+                try:
+                    client = self._nodes.client(member)
+                    self._enter(versions, *client.fetch(versions, FETCH_SECONDS))
+                except MemfsError as error:
+                    self._nodes.failed(member, error)
         return self._places.get(version)
+
+    def copy_known(self, offset: int, into: memoryview) -> bool:
+        """Fill ``into`` from byte ``offset`` if all of it is known to lie on this host.
+
+        Waits for nothing and may be called from any thread.
+        """
+        if not self._places:
+            return False
+        found: list[tuple[layout.Piece, BlockRef, Place]] = []
+        for piece in layout.split(offset, len(into), self._file.attributes.block_size):
+            ref = self._file.known(piece.block)
+            place = self._places.get(BlockVersion(*ref[:4])) if ref is not None else None
+            if ref is None or place is None:
+                return False
+            found.append((piece, ref, place))
+        for piece, ref, place in found:
+            copy(ref, place, piece.start, into[piece.at : piece.at + piece.length])
+        return True
+
+    async def find_all(self) -> None:
+        """Find every block of a file that can lie together."""
+        for block, ref in self._refs():
+            if await self.find(block, ref) is None:
+                return
+
+    def find_all_now(self) -> None:
+        """As :meth:`find_all`, blocking."""
+        for block, ref in self._refs():
+            if self.find_now(block, ref) is None:
+                return
+
+    def map_known(self) -> memoryview | None:
+        """The whole file as one mapping; None when its blocks do not lie one after the other."""
+        file = self._file
+        block_size = file.attributes.block_size
+        first: Place | None = None
+        number = 0
+        for number, ref in self._refs():
+            place = self.known(ref)
+            if place is None or ref.length != layout.stored_length(number, file.size, block_size):
+                return None
+            if first is None:
+                first = place
+            elif place != (first.descriptor, first.offset + number * block_size):
+                return None
+        if first is None or number + 1 != layout.block_count(file.size, block_size):
+            return None
+        return first.descriptor.map(first.offset, file.size)
+
+    def _refs(self) -> Iterator[tuple[int, BlockRef]]:
+        """Blocks of a file that is no larger than a group: only those can lie together."""
+        attributes = self._file.attributes
+        if layout.block_count(self._file.size, attributes.block_size) > attributes.group_blocks:
+            return
+        for block in range(layout.block_count(self._file.size, attributes.block_size)):
+            ref = self._file.known(block)
+            if ref is None:
+                return
+            yield block, ref
 
     def _wanted(self, block: int, ref: BlockRef) -> tuple[int, list[BlockVersion]]:
         """Whom to ask, and for what: the block and what is known of its group."""
-        member = self._nodes.holder(ref)
+        member = self._nodes.holder(ref) if self._nodes.enabled else 0
         if not member:
             return 0, []
         group = max(1, self._file.attributes.group_blocks)
@@ -197,12 +255,10 @@ class LocalFile:
         self._places.clear()
 
 
-def contiguous(places: Sequence[Place | None], block_size: int) -> bool:
-    """Whether blocks lie one after the other in one descriptor: one mapping shows all."""
-    first = places[0]
-    return first is not None and all(
-        place is not None
-        and place.descriptor is first.descriptor
-        and place.offset == first.offset + number * block_size
-        for number, place in enumerate(places)
-    )
+def copy(ref: BlockRef, place: Place, start: int, into: memoryview) -> None:
+    """Fill ``into`` from byte ``start`` of a block, zeros past its length."""
+    length = max(0, min(len(into), ref.length - start))
+    if length:
+        place.descriptor.read_into(place.offset + start, into[:length])
+    if length < len(into):
+        into[length:] = bytes(len(into) - length)

@@ -17,10 +17,11 @@ from collections.abc import Coroutine
 from typing import Any
 
 from memfs import limits
-from memfs.client import layout
+from memfs.client import layout, local
 from memfs.client.blockmap import BlockMap
 from memfs.client.blocks import BlockReader
 from memfs.client.flow import run_all
+from memfs.client.local import LocalFile
 from memfs.client.readahead import Readahead
 from memfs.errors import BlockNotFoundError, DataLossError, RetryableError
 
@@ -37,6 +38,7 @@ class FileReader:
         self.file = file
         self._blocks = blocks
         self._session = blocks.session
+        self._local = LocalFile(blocks.local, file)
         self._ended_at = -1
         self._sequence = asyncio.Lock()
         self._ahead = Readahead(
@@ -45,6 +47,7 @@ class FileReader:
             file.attributes.block_size,
             self._session.config.readahead_bytes,
         )
+        self._went_far = False  # the last read took bytes from another host, or through a socket
 
     async def read_into(self, offset: int, into: memoryview, timeout: float | None = None) -> int:
         """Fill ``into`` from byte ``offset``; returns the bytes read, fewer only at the end."""
@@ -62,13 +65,26 @@ class FileReader:
             await self._drop_ahead()  # it changed under this read: no mixture of old and new
 
     async def _read_sized(self, offset: int, into: memoryview, deadline: float | None) -> None:
-        if not into:
+        if not into or (len(into) <= DIRECT_BYTES and self._local.copy_known(offset, into)):
             return
         if self._ahead.follows(offset):
             async with self._sequence:
                 await self._go_on(offset, into, deadline)
         else:
             await self._jump(offset, into, deadline)
+
+    def read_now(self, offset: int, into: memoryview) -> int:
+        """As ``read_into`` when all of it is known to lie on this host, else -1. Any thread may."""
+        length = min(len(into), self.file.size - offset)
+        if length <= 0 or not self._local.copy_known(offset, into[:length]):
+            return -1
+        return length
+
+    async def view(self, timeout: float | None = None) -> memoryview:
+        """The whole content, read-only: without a copy where it lies together on this host."""
+        await self._local.find_all()
+        mapped = self._local.map_known()
+        return memoryview(await self.read_all(0, timeout)) if mapped is None else mapped
 
     async def read_all(self, offset: int, timeout: float | None = None) -> bytes:
         """Everything from ``offset`` to the end."""
@@ -93,8 +109,9 @@ class FileReader:
         return memory.finish(await self.read_into(offset, memory.view, timeout))
 
     async def close(self) -> None:
-        """Drop what is ahead."""
+        """Drop what is ahead, and the descriptors of local memory."""
         await self._ahead.clear()
+        self._local.close()
 
     # --- where the end is ---------------------------------------------------------------------
 
@@ -138,7 +155,7 @@ class FileReader:
             await self._ahead.clear()
             await self._fetch(offset + done, into[done:], deadline)
         self._ahead.advance(offset + len(into))
-        if started and len(into) < DIRECT_BYTES:
+        if started and self._went_far and len(into) < DIRECT_BYTES:
             self._ahead.extend(self.file.size, len(into))
 
     async def _fetch_ahead(self, offset: int, into: memoryview) -> None:
@@ -168,6 +185,12 @@ class FileReader:
         attempt = 0
         while True:
             ref = await self.file.ref(piece.block, deadline)
+            place = await self._local.find(piece.block, ref)
+            if place is not None:
+                local.copy(ref, place, piece.start, into)
+                await asyncio.sleep(0)  # a long read of local memory must not hold up the others
+                return
+            self._went_far = True
             try:
                 await self._blocks.read(ref, piece.start, into, deadline)
                 return

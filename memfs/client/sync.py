@@ -157,6 +157,19 @@ class FileSystem(BlockingNamespace):
             )
         )
 
+    def map(self, path: PathLike, *, timeout: float | None = None) -> memoryview:
+        """The whole content as a read-only view, which stays valid when the file is deleted.
+
+        Nothing is copied when a node of this host holds the file and it is no larger than a group
+        (64 MiB by default): the view is the node's memory. ``numpy.frombuffer`` takes it.
+        """
+        file = self._run(self._core.open_map(path, timeout=timeout))
+        file.local.find_all_now()
+        mapped = file.local.map_known()
+        if mapped is None:
+            return memoryview(self.read_bytes(path, timeout=timeout))
+        return mapped
+
     def read_text(
         self,
         path: PathLike,
