@@ -118,6 +118,7 @@ class Workload:
         self._block_size = block_size
         chosen = {name: weight for name, weight in WEIGHTS.items() if name not in set(without)}
         self._symlinks: list[str] = []
+        self._hard_links = False
         self._methods, self._weights = list(chosen), list(chosen.values())
 
     def next(self, model: Model) -> Operation:
@@ -125,6 +126,7 @@ class Workload:
         found = list(model.walk_tree(self.top))
         known = [self.top, *(path for path, _ in found)]
         self._symlinks = [path for path, inode in found if inode.is_symlink]
+        self._hard_links = any(inode.names > 1 for _, inode in found)
         method = self.random.choices(self._methods, self._weights)[0]
         return Operation(method, getattr(self, f"_{method}")(known))
 
@@ -170,7 +172,11 @@ class Workload:
     def _one(self, known: list[str]) -> tuple[Any, ...]:
         return (self._some(known),)
 
-    _read_bytes = _stat = _lstat = _listdir = _du = _remove = _rmdir = _rmtree = _one
+    def _du(self, known: list[str]) -> tuple[Any, ...]:
+        """Of a subtree only while no hard link leads out of it: each file counts in one place."""
+        return (self.top if self._hard_links else self._some(known),)
+
+    _read_bytes = _stat = _lstat = _listdir = _remove = _rmdir = _rmtree = _one
     _readlink = _listxattr = _one
 
     def _mkdir(self, known: list[str]) -> tuple[Any, ...]:

@@ -108,6 +108,7 @@ class TestUsers:
                 else:
                     assert denied(user.read_bytes, f"{home}/file"), (oct(mode), name)
 
+    @needs(Feature.APPEND, Feature.TRUNCATE)
     def test_mode_bits_decide_about_writing(self, ann, bob, home):
         ann.write_bytes(f"{home}/file", b"mine")
         denied(bob.write_bytes, f"{home}/file", b"bob's")
@@ -172,3 +173,10 @@ class TestUsers:
         ann.chmod(home, 0o2775)
         ann.write_bytes(f"{home}/file", b"")
         assert ann.stat(f"{home}/file").group == "staff"
+
+    def test_content_may_be_changed_where_names_may_not(self, ann, bob, home):
+        ann.write_bytes(f"{home}/file", b"ann's")
+        ann.chmod(f"{home}/file", 0o666)
+        bob.write_bytes(f"{home}/file", b"bob's")
+        assert ann.read_bytes(f"{home}/file") == b"bob's"
+        assert ann.stat(f"{home}/file").owner == "ann"

@@ -109,9 +109,11 @@ def test_more_replicas_than_nodes_go_to_all(surface, top):
     assert surface.read_bytes(f"{top}/file") == b"data" * 5000
 
 
-@pytest.mark.parametrize("pattern, found", [("*", 4), ("a*", 2), ("**/*.txt", 3), ("?", 1)])
+@pytest.mark.parametrize(
+    "pattern, found", [("*", 4), ("a*", 2), ("**/*.txt", 3), ("?", 1), ("[a-c]", 1)]
+)
 def test_glob(surface, top, pattern, found):
-    surface.call("write_bytes", f"{top}/d/x.txt", b"", parents=True)
+    surface.call("write_bytes", f"{top}/dd/x.txt", b"", parents=True)
     for name in ("a.txt", "ab.txt", "b"):
         surface.write_bytes(f"{top}/{name}", b"")
     assert len(surface.call("glob", f"{top}/{pattern}")) == found

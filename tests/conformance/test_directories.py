@@ -23,7 +23,7 @@ def test_listing_is_ordered_by_bytes(surface, top):
 
 
 def test_a_listing_longer_than_a_page(surface, top):
-    count = 1200 if Feature.LINK in surface.features else 60
+    count = 1200 if Feature.OPEN in surface.features else 60
     names = sorted(f"file-{number:05}" for number in range(count))
     fill(surface, top, names)
     assert surface.listdir(top) == names

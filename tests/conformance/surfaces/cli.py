@@ -21,7 +21,7 @@ from memfs.types import ContentSummary
 from ..surface import Feature
 from .served import BLOCK_SIZE, Served
 
-_NUMBERS = {os.strerror(number): number for number in errno.errorcode}
+_NUMBERS = {os.strerror(number).lower(): number for number in errno.errorcode}
 
 
 class CliSurface:
@@ -70,8 +70,8 @@ class CliSurface:
             status = run(arguments)
         if status:
             reason = complaints.getvalue().strip()
-            number = _NUMBERS.get(reason.rpartition(": ")[2], 0)
-            raise OSError(number, reason)
+            words = reason.rpartition(": ")[2].lower()
+            raise OSError(_NUMBERS.get(words, errno.EINVAL), reason)
         return output.getvalue()
 
     # --- files ---------------------------------------------------------------------------------
@@ -114,6 +114,8 @@ class CliSurface:
     def listdir(self, path: str) -> list[str]:
         if self.stat(path).kind != 1:
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
+        if self.lstat(path).kind == 2:
+            return self.memfs("ls", "-a1", path).splitlines()
         found = self.memfs("find", path, "-mindepth", "1", "-maxdepth", "1", "-print0")
         return [each.rpartition("/")[2] for each in found.split("\0")[:-1]]
 
@@ -138,16 +140,24 @@ class CliSurface:
         self.memfs("rm", "-r", path)
 
     def symlink(self, target: str, path: str) -> None:
+        self._refuse_directory(path)
         self.memfs("ln", "-s", target, path)
 
     def readlink(self, path: str) -> str:
-        found = self.lstat(path)
-        if found.kind != 2:
+        if self.lstat(path).kind != 2:
             raise OSError(errno.EINVAL, "no symbolic link", path)
-        return found.target
+        first_line, _, _ = self.memfs("stat", path).partition("\n  Size: ")
+        return first_line.removeprefix(f"  File: {path} -> ")
 
     def link(self, source: str, path: str) -> None:
+        self.lstat(source)
+        self._refuse_directory(path)
         self.memfs("ln", source, path)
+
+    def _refuse_directory(self, path: str) -> None:
+        """``ln`` would put the link into it."""
+        if self.exists(path) and self.stat(path).kind == 1:
+            raise FileExistsError(errno.EEXIST, "exists", path)
 
     def chmod(self, path: str, mode: int) -> None:
         self.memfs("chmod", f"{mode:o}", path)
