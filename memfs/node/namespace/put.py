@@ -5,7 +5,9 @@ were written before, under an inode reserved by the same session, as generation 
 file's first lease will be generation 2.
 
 To replace a file needs what rename over it needs (its directory) and what writing it needs (its
-own mode), since it keeps its owner. A final symlink is followed, as by ``open``.
+own mode), since it keeps its owner. A file with further names, or in a directory that the caller
+may not change, is not replaced: UnsupportedError tells him to open and rewrite it. A final symlink
+is followed, as by ``open``.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from memfs.errors import (
     LeaseHeldError,
     MemfsError,
     PathExistsError,
+    UnsupportedError,
 )
 from memfs.node.namespace.content import check_blocks, layout_of
 from memfs.node.namespace.files import check_new_file, check_writable
@@ -127,7 +130,12 @@ def _check_replaceable(
     if old in volume.sessions.writers:
         raise LeaseHeldError("another writer has the file open", path=text(file.path))
     check_writable(volume, command, old, file.path)
-    volume.check_removal(command.caller, parent, old, file.path)
+    try:
+        volume.check_removal(command.caller, parent, old, file.path)
+    except PermissionError:
+        raise UnsupportedError("only its content may be changed", path=text(file.path)) from None
+    if volume.tree.inodes.links[old] > 1:
+        raise UnsupportedError("the file has further names", path=text(file.path))
 
 
 def _inherit(volume: Volume, command: Command, slot: int, old: int) -> None:
