@@ -17,7 +17,7 @@ from memfs.limits import CHUNK_BYTES, KIB
 from memfs.node.blocks import targets
 from memfs.node.blocks.chunks import Checks, PieceCrcs, rebuild
 from memfs.node.blocks.holdings import Holdings
-from memfs.node.blocks.region import VERSION_BYTES, HeapRegion, SlotRegion, Version
+from memfs.node.blocks.region import VERSION_BYTES, HeapRegion, Region, SlotRegion, Version
 from memfs.protocol.messages import (
     BlockVersion,
     Empty,
@@ -54,8 +54,13 @@ class BlockWrite:
         self._crcs = PieceCrcs(self._parts)
 
     @property
+    def region(self) -> Region:
+        """The region that it holds."""
+        return self._target.region
+
+    @property
     def charged(self) -> int:
-        """Bytes reserved for it beside what memfds count for."""
+        """Bytes reserved for it beside what regions count for."""
         return VERSION_BYTES + self._target.charged
 
     def buffers(self) -> Sequence[memoryview]:
@@ -210,6 +215,9 @@ class RepeatedWrite:
 
 class BatchWrite:
     """Many small whole versions in one payload (``WriteBlocks``): all or none."""
+
+    region = None
+    """It holds none before the end."""
 
     def __init__(self, holdings: Holdings, request: WriteBlocks) -> None:
         """Raises NoSpaceError, and then reserves nothing."""

@@ -6,6 +6,7 @@ the writes under way) never touch them in any other way when a version appears o
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final, Protocol
 
 from memfs.errors import LeaseLostError
@@ -24,8 +25,12 @@ class Arriving(Protocol):
     """A write under way."""
 
     @property
+    def region(self) -> Region | None:
+        """The region that it holds."""
+
+    @property
     def charged(self) -> int:
-        """Bytes reserved for it beside what memfds count for."""
+        """Bytes reserved for it beside what regions count for."""
 
 
 class Holdings:
@@ -74,13 +79,13 @@ class Holdings:
     def check_invariants(self) -> None:
         """Recompute every charge from scratch and compare."""
         self.index.check_invariants()
-        holders: dict[Region, int] = {}
+        holders = Counter(w.region for w in self.arriving if w.region is not None)
         for identity, version in self.index.after(None):
-            holders[version.region] = holders.get(version.region, 0) + 1
+            holders[version.region] += 1
             assert version.length <= version.region.written, f"{identity} is longer than its region"
             assert version.claims > 0, f"{identity} is held for nobody"
         for region, count in holders.items():
-            assert region.holders >= count, "a region with fewer holders than versions"
+            assert region.holders == count, f"{region.holders} holders counted, {count} found"
             assert region.fixed <= region.written <= region.capacity, "bytes outside a region"
         heap = sum(region.charge for region in holders if not isinstance(region, SlotRegion))
         expected = heap + self.placement.charge + self.index.count * VERSION_BYTES

@@ -50,7 +50,7 @@ class Target:
         self.region = region
         self.length = length
         self.charged = 0
-        """Bytes reserved beside what memfds count for."""
+        """Bytes reserved beside what regions count for."""
         self._holdings = holdings
         region.holders += 1
 
@@ -73,7 +73,6 @@ class Apart(Target):
 
     def __init__(self, holdings: Holdings, request: WriteBlock, base: Version | None) -> None:
         super().__init__(holdings, holdings.placement.place(request), request.length)
-        self.charged = 0 if isinstance(self.region, SlotRegion) else self.region.charge
         self._extents = request.extents
         self._base_length = 0 if base is None else min(base.length, request.length)
         self._base_chunks: Sequence[int] = chunks.NO_CHUNKS
@@ -90,7 +89,6 @@ class Apart(Target):
 
         region.chunks, checks = chunks.rebuild(known, self.length, pieces, region.view)
         region.written = self.length
-        self.charged = 0
         return checks
 
     def _copy(self, base: Version) -> None:
