@@ -22,7 +22,10 @@ def run(scale: Scale) -> Iterator[Row]:
     """Append to a short and to a long file."""
     count = scale.pick(500, 5)
     sizes = {"/short": len(PIECE), "/long": scale.pick(60, 6) * MIB}
-    with cluster.cluster(2) as url, memfs.connect(url, replication=2) as fs:
+    with (
+        cluster.cluster(2) as url,
+        memfs.connect(url, replication=2, local_descriptors=False) as fs,
+    ):
 
         def cost(path: str) -> float:
             fs.write_bytes(path, streams.noise(sizes[path]))

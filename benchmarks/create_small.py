@@ -23,7 +23,10 @@ def run(scale: Scale) -> Iterator[Row]:
     """Time both ways of making a small file."""
     count = scale.pick(1000, 5)
     names = (f"/small-{number}" for number in itertools.count())
-    with cluster.cluster(2) as url, memfs.connect(url, replication=2) as fs:
+    with (
+        cluster.cluster(2) as url,
+        memfs.connect(url, replication=2, local_descriptors=False) as fs,
+    ):
 
         def opened(path: str) -> None:
             with fs.open(path, "wb") as file:

@@ -53,7 +53,10 @@ def through_a_node(scale: Scale) -> Iterator[Row]:
     sizes = {"few": scale.pick(1_000, 20), "many": scale.pick(100_000, 100)}
     with cluster.cluster(1) as few, cluster.cluster(1) as many:
         urls = {"few": few, "many": many}
-        clients = {name: memfs.connect(url, replication=1) for name, url in urls.items()}
+        clients = {
+            name: memfs.connect(url, replication=1, local_descriptors=False)
+            for name, url in urls.items()
+        }
         samples = {}
         for name, fs in clients.items():
             fill(fs, sizes[name])

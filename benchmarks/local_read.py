@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import memfs
-from benchmarks import cluster, streams, tmpfs, wire
+from benchmarks import cluster, streams, tmpfs
 from benchmarks.harness import Row, Scale, alternate
 from benchmarks.streams import MIB
 
@@ -20,14 +20,15 @@ PATH = "/local"
 def run(scale: Scale) -> Iterator[Row]:
     """Read with a buffer of one block and with one of a group."""
     size = scale.pick(1024 * MIB, 8 * MIB)
-    source = streams.noise(scale.pick(64, 4) * MIB)
+    content = streams.pieces(size)
+    group = streams.noise(scale.pick(64, 4) * MIB)
     with (
         cluster.cluster(1) as url,
         memfs.connect(url, replication=1) as fs,
-        tmpfs.tmpfs_file(wire.blocks(source, size)) as path,
+        tmpfs.tmpfs_file(content) as path,
     ):
-        streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), source, size)
-        for name, buffer in (("4 MiB", streams.noise(4 * MIB)), ("64 MiB", source)):
+        streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), content)
+        for name, buffer in (("4 MiB", streams.noise(4 * MIB)), ("64 MiB", group)):
             ours = lambda into=buffer: streams.read_rate(  # noqa: E731
                 lambda: fs.open(PATH, "rb", buffering=0), into, size
             )

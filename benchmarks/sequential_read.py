@@ -22,7 +22,8 @@ VALUE = 4 * MIB
 def run(scale: Scale) -> Iterator[Row]:
     """Read with a buffer of one block and with one of a group."""
     size = scale.pick(1024 * MIB, 8 * MIB)
-    source, block = streams.noise(scale.pick(64, 4) * MIB), streams.noise(VALUE)
+    content = streams.pieces(size)
+    group, block = streams.noise(scale.pick(64, 4) * MIB), streams.noise(VALUE)
     with (
         cluster.cluster(1) as url,
         memfs.connect(url, replication=1, local_descriptors=False) as fs,
@@ -30,16 +31,16 @@ def run(scale: Scale) -> Iterator[Row]:
         redis_peer.redis_client() as redis,
     ):
         opened = lambda: fs.open(PATH, "rb", buffering=0)  # noqa: E731
-        streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), source, size)
+        streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), content)
         keys = [b"block-%d" % number for number in range(size // VALUE)]
-        for key in keys:
-            redis.set(key, block)
+        for key, value in zip(keys, content, strict=True):
+            redis.set(key, value)
         rates = alternate(
             {
                 "block": lambda: streams.read_rate(opened, block, size),
                 "wire block": lambda: peer.read(size, block),
-                "group": lambda: streams.read_rate(opened, source, size),
-                "wire group": lambda: peer.read(size, source),
+                "group": lambda: streams.read_rate(opened, group, size),
+                "wire group": lambda: peer.read(size, group),
                 "redis": lambda: get_rate(redis.get, keys, size),
             },
             scale.rounds,

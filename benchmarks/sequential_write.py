@@ -1,16 +1,17 @@
 """Sequential write of a 1 GiB file over TCP, against the wire and against Redis SET.
 
-With one replica on one node, and with two replicas on two nodes. The time ends when ``close`` has
-committed the file. A node stores into memory it must first get from the kernel and clear; the wire
-writes into pages it already has: that difference is in the ratio on purpose, for every store pays
-it. With two replicas three processes (client, two nodes) share two cores and the bytes cross the
-loopback twice. Files are removed, and their memory given back, between the rounds.
+With one replica on one node, and with two replicas on two nodes. The content is ``bytes`` objects
+of 4 MiB, the same ones for all contenders; the time ends when ``close`` has committed the file. A
+node stores into memory it must first get from the kernel and clear; the wire writes into pages it
+already has: that difference is in the ratio on purpose, for every store pays it. With two replicas
+three processes (client, two nodes) share two cores and the bytes cross the loopback twice. Files
+are removed, and their memory given back, between the rounds.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import memfs
 from benchmarks import cluster, redis_peer, streams, wire
@@ -18,29 +19,27 @@ from benchmarks.harness import Row, Scale, Stopwatch, alternate
 from benchmarks.streams import MIB
 
 PATH = "/sequential"
-VALUE = 4 * MIB
 SETTLE_SECONDS = 0.3
 
 
 def run(scale: Scale) -> Iterator[Row]:
     """Write with one and with two replicas."""
     size = scale.pick(1024 * MIB, 8 * MIB)
-    source, value = streams.noise(scale.pick(64, 4) * MIB), bytes(streams.noise(VALUE))
-    keys = [b"block-%d" % number for number in range(size // VALUE)]
+    content = streams.pieces(size)
     with (
         cluster.cluster(1) as one,
-        memfs.connect(one, replication=1) as single,
+        memfs.connect(one, replication=1, local_descriptors=False) as single,
         cluster.cluster(2) as two,
-        memfs.connect(two, replication=2) as double,
+        memfs.connect(two, replication=2, local_descriptors=False) as double,
         wire.wire(size) as peer,
         redis_peer.redis_client() as redis,
     ):
         rates = alternate(
             {
-                "one": lambda: stored_rate(single, source, size),
-                "wire": lambda: peer.write(size, source),
-                "two": lambda: stored_rate(double, source, size),
-                "redis": lambda: set_rate(redis.set, keys, value),
+                "one": lambda: stored_rate(single, content),
+                "wire": lambda: peer.write(content),
+                "two": lambda: stored_rate(double, content),
+                "redis": lambda: set_rate(redis.set, content),
             },
             scale.rounds,
         )
@@ -51,17 +50,17 @@ def run(scale: Scale) -> Iterator[Row]:
     yield Row("write 1 GiB, 2 replicas", unit, rates["two"], "wire", rates["wire"], 0.3)
 
 
-def stored_rate(fs: memfs.FileSystem, source: memoryview, size: int) -> float:
+def stored_rate(fs: memfs.FileSystem, content: Sequence[bytes]) -> float:
     """Write a file and remove it; return bytes a second of the writing."""
-    rate = streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), source, size)
+    rate = streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), content)
     fs.remove(PATH)
     time.sleep(SETTLE_SECONDS)
     return rate
 
 
-def set_rate(set_: Callable[[bytes, bytes], object], keys: list[bytes], value: bytes) -> float:
-    """SET every key, one after the other; return bytes a second."""
+def set_rate(set_: Callable[[str, bytes], object], content: Sequence[bytes]) -> float:
+    """SET each piece under a key of its own, one after the other; return bytes a second."""
     with Stopwatch() as watch:
-        for key in keys:
-            set_(key, value)
-    return len(keys) * len(value) / watch.seconds
+        for number, piece in enumerate(content):
+            set_(f"block-{number}", piece)
+    return sum(map(len, content)) / watch.seconds

@@ -29,7 +29,7 @@ def run(scale: Scale) -> Iterator[Row]:
     chosen = list(itertools.islice(itertools.cycle(paths), calls))
     with (
         cluster.cluster(1) as url,
-        memfs.connect(url, replication=1) as fs,
+        memfs.connect(url, replication=1, local_descriptors=False) as fs,
         redis_peer.redis_client() as redis,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
@@ -58,7 +58,7 @@ def rate(call: Callable[[str], object], chosen: list[str]) -> float:
 
 async def aio_rate(url: str, chosen: list[str]) -> float:
     """Await a stat of each path in turn; return calls a second."""
-    async with memfs.aio.connect(url) as client:
+    async with memfs.aio.connect(url, local_descriptors=False) as client:
         await client.stat(chosen[0])
         with Stopwatch() as watch:
             for path in chosen:

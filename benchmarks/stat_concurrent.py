@@ -27,7 +27,7 @@ def run(scale: Scale) -> Iterator[Row]:
     paths = [f"/stat/{number:04}" for number in range(CONCURRENCY)]
     with (
         cluster.cluster(1) as url,
-        memfs.connect(url, replication=1) as fs,
+        memfs.connect(url, replication=1, local_descriptors=False) as fs,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
         fs.mkdir("/stat")
@@ -38,7 +38,7 @@ def run(scale: Scale) -> Iterator[Row]:
 
 async def rate(url: str, paths: list[str], calls: int) -> float:
     """Run a task for each path; return calls a second over all."""
-    async with memfs.aio.connect(url) as client:
+    async with memfs.aio.connect(url, local_descriptors=False) as client:
 
         async def stat_often(path: str) -> None:
             for _ in range(calls):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from benchmarks import harness, wire
 
 MIB = 1024 * 1024
+POOL = 64 * MIB
 
 
 def noise(size: int) -> memoryview:
@@ -21,6 +23,13 @@ def noise(size: int) -> memoryview:
     return buffer
 
 
+def pieces(size: int) -> list[bytes]:
+    """Return ``size`` bytes in blocks of 4 MiB, sixteen different ones taking turns."""
+    pool = noise(POOL)
+    different = [bytes(block) for block in wire.blocks(pool, min(size, POOL))]
+    return list(itertools.islice(itertools.cycle(different), size // wire.BLOCK))
+
+
 def read_rate(opened: Callable[[], io.RawIOBase], buffer: memoryview, size: int) -> float:
     """Open a file and read it to its end, a buffer at a time; return bytes a second."""
     total = 0
@@ -31,9 +40,9 @@ def read_rate(opened: Callable[[], io.RawIOBase], buffer: memoryview, size: int)
     return total / watch.seconds
 
 
-def write_rate(opened: Callable[[], io.RawIOBase], source: memoryview, size: int) -> float:
-    """Open a file and write ``size`` bytes, a block at a time; return bytes a second."""
+def write_rate(opened: Callable[[], io.RawIOBase], content: Sequence[bytes]) -> float:
+    """Open a file, write the pieces and close it; return bytes a second."""
     with harness.Stopwatch() as watch, opened() as file:
-        for block in wire.blocks(source, size):
-            file.write(block)
-    return size / watch.seconds
+        for piece in content:
+            file.write(piece)
+    return sum(map(len, content)) / watch.seconds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -12,7 +12,7 @@ SHARED_MEMORY = Path("/dev/shm")
 
 
 @contextmanager
-def tmpfs_file(pieces: Iterator[memoryview]) -> Iterator[Path]:
+def tmpfs_file(pieces: Iterable[bytes]) -> Iterator[Path]:
     """Store the pieces in one file on tmpfs."""
     with NamedTemporaryFile(dir=SHARED_MEMORY, prefix="memfs-bench-", buffering=0) as file:
         for piece in pieces:

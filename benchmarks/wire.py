@@ -13,7 +13,7 @@ import mmap
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmarks import harness, peers
@@ -37,11 +37,12 @@ class Wire:
             receive(self._connection, blocks(destination, total))
         return total / watch.seconds
 
-    def write(self, total: int, source: memoryview) -> float:
-        """Send ``total`` bytes from ``source``, cyclically, until confirmed; return B/s."""
+    def write(self, pieces: Sequence[bytes]) -> float:
+        """Send the pieces until they are confirmed to have arrived; return B/s."""
+        total = sum(map(len, pieces))
         with harness.Stopwatch() as watch:
             self._connection.sendall(_ORDER.pack(_RECEIVE, total))
-            send(self._connection, blocks(source, total))
+            send(self._connection, map(memoryview, pieces))
             self._connection.recv(1)
         return total / watch.seconds
 
@@ -75,7 +76,7 @@ def blocks(buffer: memoryview, total: int) -> Iterator[memoryview]:
         total -= length
 
 
-def receive(connection: socket.socket, into: Iterator[memoryview]) -> None:
+def receive(connection: socket.socket, into: Iterable[memoryview]) -> None:
     """Fill buffers from the socket."""
     for block in into:
         filled = 0
@@ -86,7 +87,7 @@ def receive(connection: socket.socket, into: Iterator[memoryview]) -> None:
             filled += count
 
 
-def send(connection: socket.socket, out: Iterator[memoryview]) -> None:
+def send(connection: socket.socket, out: Iterable[memoryview]) -> None:
     """Send buffers to the socket."""
     for block in out:
         sent = 0

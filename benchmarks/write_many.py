@@ -23,7 +23,7 @@ def run(scale: Scale) -> Iterator[Row]:
     names = (f"/many-{number}" for number in itertools.count())
     with (
         cluster.cluster(2) as url,
-        memfs.connect(url, replication=2) as fs,
+        memfs.connect(url, replication=2, local_descriptors=False) as fs,
         redis_peer.redis_client() as redis,
     ):
 
