@@ -110,6 +110,7 @@ class Inodes:
         "modified",
         "owner",
         "parent",
+        "retired",
         "rows",
         "size",
         "used",
@@ -138,13 +139,15 @@ class Inodes:
         self.accessed = Quad(self.rows, 52)
         self.free_slots = array("I")
         """A stack of freed slots."""
+        self.retired = 0
+        """Slots whose incarnations are used up; an endless create and delete gets there."""
         self.used = ROOT
         """Slots ever handed out, slot 0 included; those from here on are fresh."""
         self._grow()
 
     def __len__(self) -> int:
         """Inodes in use, whatever their kind."""
-        return self.used - 1 - len(self.free_slots)
+        return self.used - 1 - len(self.free_slots) - self.retired
 
     # --- coming and going --------------------------------------------------------------------
 
@@ -168,6 +171,8 @@ class Inodes:
         if incarnation < _INCARNATION_MAX:
             self.incarnation[slot] = incarnation + 1
             self.free_slots.append(slot)
+        else:
+            self.retired += 1
 
     def fill(
         self, slot: int, kind: int, mode: int, owner: int, parent: int, now: int, change: int

@@ -103,7 +103,8 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
     """Generators of sections; their arguments, copied here, are the state as it is now."""
     volume, tree, blocks = image.volume, image.volume.tree, image.volume.blocks
     inodes, sessions = tree.inodes, volume.sessions.by_client
-    state = (_VERSION, *volume.settings, image.applied, image.digest, image.now_ns, inodes.used)
+    position = (image.applied, image.digest, image.now_ns)
+    state = (_VERSION, *volume.settings, *position, inodes.retired, inodes.used)
     interned: tuple[Interned[Any], ...] = (tree.owners, tree.layouts, blocks.replica_sets)
     return [
         [_packed(_Kind.STATE, *state)],
@@ -311,8 +312,9 @@ class _Loader:
     def _take_state(self, version: int, *values: Any) -> None:
         if version != _VERSION:
             raise ProtocolError(f"snapshot of version {version}, {_VERSION} is understood")
-        *settings, applied, digest, now_ns, self._used = values
+        *settings, applied, digest, now_ns, retired, self._used = values
         volume = Volume(Settings(*settings))
+        volume.tree.inodes.retired = retired
         for name in COLUMNS:
             del getattr(volume.tree.inodes, name)[:]
         self._image = Image(volume, Results(), applied, digest, now_ns)

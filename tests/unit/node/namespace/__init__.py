@@ -1,0 +1,1 @@
+"""Tests of the namespace state machine, by family of operations."""
