@@ -90,13 +90,12 @@ class Primary:
         self._log.append(entry)
         if outcome.discards:
             self._discards.append((entry.index, outcome.discards))
-        if not self.links:
-            self._advance()
-        else:
+        if self.links:
             self._unsent.append(entry)
             if not self._flush_scheduled:
                 self._flush_scheduled = True
                 self._loop.call_soon(self._flush)
+        self._advance()
         return self._when_committed(entry.index, outcome.record)
 
     def submit_own(self, request: Any) -> Any:

@@ -1,0 +1,286 @@
+"""Primary, backup links and backups together, over a fake pool: order, acks, failures."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from memfs import errors
+from memfs.node.backup import Backup
+from memfs.node.backup_link import BackupLink
+from memfs.node.namespace import Namespace, Settings
+from memfs.node.primary import Primary
+from memfs.protocol import messages as m
+from memfs.transport.connection import Answer
+from memfs.transport.environment import Environment
+from memfs.types import BlockRef, Identity, Member
+
+SETTINGS = Settings("root", "supergroup", 2, 4096, 4)
+ROOT = Identity("root", ("root",))
+
+
+class Clock:
+    now = 0
+
+    def wall_ns(self) -> int:
+        self.now += 1
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now / 1e9
+
+    def boottime_ns(self) -> int:
+        return self.now
+
+
+class FakeConnection:
+    """Delivers requests to a backup; a gate holds back or fails the answers."""
+
+    def __init__(self, backup: Backup) -> None:
+        self.backup = backup
+        self.held: list[Callable[[], None]] = []
+        self.hold = False
+        self.error: Exception | None = None
+        self.frames: list[Any] = []
+
+    def call(
+        self, request: Any, payload: Any = (), *, request_id: int, timeout: float, epoch: int
+    ) -> asyncio.Future[Answer]:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.frames.append(request)
+        data = memoryview(payload[0])
+
+        def deliver() -> None:
+            if self.error is not None:
+                future.set_exception(self.error)
+                return
+            serve = self.backup.replicate
+            if isinstance(request, m.InstallSnapshot):
+                serve = cast(Any, self.backup.install)
+            future.set_result(Answer(serve(request, data), memoryview(b""), epoch))
+
+        if self.hold:
+            self.held.append(deliver)
+        else:
+            asyncio.get_running_loop().call_soon(deliver)
+        return future
+
+    def release(self) -> None:
+        self.hold = False
+        for deliver in self.held:
+            deliver()
+        self.held.clear()
+
+
+class FakePool:
+    def __init__(self) -> None:
+        self.connections: dict[int, FakeConnection] = {}
+
+    def next_request_id(self) -> int:
+        return 1
+
+    async def control(self, member: Member) -> FakeConnection:
+        return self.connections.setdefault(member.number, FakeConnection(Backup()))
+
+    bulk = control
+
+
+class World:
+    """A primary with a record of what it asked to discard and which backups it lost."""
+
+    def __init__(self) -> None:
+        self.pool = FakePool()
+        self.discarded: list[BlockRef] = []
+        self.lost: list[BackupLink] = []
+        environment = Environment(Clock(), random.Random(0), cast(Any, None), cast(Any, None))
+        self.primary = Primary(
+            Namespace(SETTINGS, 1),
+            environment,
+            cast(Any, self.pool),
+            epoch=lambda: 1,
+            discard=self.discarded.extend,
+            lost=self.lost.append,
+            ack_seconds=1.0,
+        )
+        self.requests = 0
+
+    def submit(self, request: Any, client: int = 7) -> Any:
+        self.requests += 1
+        opcode = m.BY_REQUEST[type(request)].opcode
+        return self.primary.submit(request, opcode, client, self.requests, ROOT)
+
+    async def backup(self, number: int) -> FakeConnection:
+        await self.primary.add_backup(member(number))
+        return self.pool.connections[number]
+
+
+def member(number: int) -> Member:
+    return Member(number, f"n{number}", number, "127.0.0.1", number)
+
+
+async def test_alone_a_command_is_answered_at_once() -> None:
+    world = World()
+    reply = world.submit(m.MakeDirectory(b"/d"))
+    assert reply.attributes.mode == 0o755
+    with pytest.raises(FileExistsError):
+        world.submit(m.MakeDirectory(b"/d"))
+
+
+async def test_a_command_waits_for_every_backup() -> None:
+    world = World()
+    first, second = await world.backup(2), await world.backup(3)
+    first.hold = second.hold = True
+    answer = world.submit(m.MakeDirectory(b"/d"))
+    await asyncio.sleep(0)
+    assert not answer.done()
+    first.release()
+    await asyncio.sleep(0)
+    assert not answer.done()
+    second.release()
+    assert (await answer).attributes.mode == 0o755
+    states = [first.backup.namespace, second.backup.namespace]
+    assert all(state and state.digest == world.primary.namespace.digest for state in states)
+
+
+async def test_an_error_travels_the_same_way() -> None:
+    world = World()
+    backup = await world.backup(2)
+    backup.hold = True
+    answer = world.submit(m.Unlink(b"/missing"))
+    await asyncio.sleep(0)
+    assert not answer.done()
+    backup.release()
+    with pytest.raises(FileNotFoundError):
+        await answer
+
+
+async def test_the_commands_of_one_tick_are_one_frame() -> None:
+    world = World()
+    backup = await world.backup(2)
+    backup.frames.clear()
+    answers = [world.submit(m.MakeDirectory(b"/%d" % i)) for i in range(50)]
+    await asyncio.gather(*answers)
+    assert [frame.count for frame in backup.frames] == [50]
+
+
+async def test_reads_wait_for_what_they_saw() -> None:
+    world = World()
+    backup = await world.backup(2)
+    before = world.primary.query(ROOT, m.Lookup(b"/"))
+    assert before.attributes.children == 0
+    backup.hold = True
+    world.submit(m.MakeDirectory(b"/d"))
+    seen = world.primary.query(ROOT, m.Lookup(b"/d"))
+    await asyncio.sleep(0)
+    assert not seen.done()
+    backup.release()
+    assert (await seen).attributes.kind == 1
+
+
+async def test_discards_wait_for_the_commit() -> None:
+    world = World()
+    backup = await world.backup(2)
+    lease = await world.submit(m.Create(b"/f"))
+    inode, generation = lease.attributes.inode, lease.attributes.generation
+    ref = BlockRef(inode, 0, generation, 1, 10, 0, (1, 2))
+    await world.submit(m.Commit(inode, generation, 10, (ref,), True))
+    backup.hold = True
+    answer = world.submit(m.Unlink(b"/f"))
+    await asyncio.sleep(0)
+    assert world.discarded == []
+    backup.release()
+    await answer
+    assert world.discarded == [ref]
+
+
+async def test_a_late_backup_gets_the_snapshot_and_everything_since() -> None:
+    world = World()
+    for i in range(20):
+        world.submit(m.MakeDirectory(b"/%d" % i))
+    slow = FakeConnection(Backup())
+    slow.hold = True
+    world.pool.connections[2] = slow
+    joining = asyncio.create_task(world.primary.add_backup(member(2)))
+    await asyncio.sleep(0)
+    for i in range(20, 40):
+        reply = world.submit(m.MakeDirectory(b"/%d" % i))
+        assert reply.attributes.kind == 1, "a backup that catches up is not waited for"
+    await asyncio.sleep(0)
+    slow.release()
+    await joining
+    assert slow.backup.namespace is not None
+    assert slow.backup.namespace.digest == world.primary.namespace.digest
+
+
+async def test_a_failed_backup_is_reported_once_and_holds_everything_until_removed() -> None:
+    world = World()
+    backup = await world.backup(2)
+    backup.error = errors.UnavailableError("gone")
+    answers = [world.submit(m.MakeDirectory(b"/a"))]
+    await asyncio.sleep(0)
+    answers.append(world.submit(m.MakeDirectory(b"/b")))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [link.member.number for link in world.lost] == [2]
+    assert not any(answer.done() for answer in answers), "ShrinkBeforeAck"
+    world.primary.remove_backup(2)
+    await asyncio.gather(*answers)
+
+
+async def test_a_backup_that_differs_is_a_failed_one() -> None:
+    world = World()
+    backup = await world.backup(2)
+    assert backup.backup.namespace is not None
+    backup.backup.namespace.digest ^= 1
+    world.submit(m.MakeDirectory(b"/d"))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert [link.member.number for link in world.lost] == [2]
+
+
+async def test_a_retry_is_applied_once() -> None:
+    world = World()
+    await world.backup(2)
+    first = await world.submit(m.MakeDirectory(b"/d"))
+    world.requests -= 1
+    again = await world.submit(m.MakeDirectory(b"/d"))
+    assert again == first
+
+
+async def test_closing_leaves_nobody_waiting() -> None:
+    world = World()
+    backup = await world.backup(2)
+    backup.hold = True
+    answer = world.submit(m.MakeDirectory(b"/d"))
+    world.primary.close("stopping")
+    with pytest.raises(errors.OutcomeUnknownError):
+        await answer
+
+
+async def test_a_gap_in_the_log_is_refused() -> None:
+    world = World()
+    backup = await world.backup(2)
+    taken: list[Any] = []
+    real = backup.backup.replicate
+    backup.backup.replicate = lambda request, payload: (  # type: ignore[method-assign]
+        taken.append((request, bytes(payload))) or real(request, payload)
+    )
+    await world.submit(m.MakeDirectory(b"/a"))
+    await world.submit(m.MakeDirectory(b"/b"))
+    fresh = Backup()
+    with pytest.raises(errors.InvalidArgumentError, match="no snapshot"):
+        fresh.replicate(taken[1][0], memoryview(taken[1][1]))
+    pieces = list(Namespace(SETTINGS, 1).snapshot())
+    for at, piece in enumerate(pieces):
+        offset = sum(map(len, pieces[:at]))
+        fresh.install(m.InstallSnapshot(0, offset, at == len(pieces) - 1), memoryview(piece))
+    with pytest.raises(errors.InvalidArgumentError, match="gap"):
+        fresh.replicate(taken[1][0], memoryview(taken[1][1]))
+    for request, payload in [taken[0], taken[0], taken[1]]:
+        fresh.replicate(request, memoryview(payload))
+    assert fresh.namespace is not None
+    assert fresh.namespace.digest == world.primary.namespace.digest
