@@ -57,8 +57,18 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
 _COMMANDS = {name: found for section in _SECTIONS.values() for name, found in section.items()}
 
 
+class _OutputClosed(Exception):
+    """Nobody reads the output any more. Not a BrokenPipeError: click would make that a failure."""
+
+
 class _Commands(click.Group):
     """A group that imports a command when it is asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _OutputClosed from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -135,7 +145,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:
+    except _OutputClosed:
         return _output_closed()
     except (MemfsError, OSError, click.ClickException) as error:
         _say(str(error))

@@ -1,0 +1,123 @@
+"""A real ``memfs dev`` cluster, and the command run against it: in this process, and as one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+COMMAND = [sys.executable, "-m", "memfs.cli"]
+READY_SECONDS = 30
+
+
+class Cluster(NamedTuple):
+    """A running ``memfs dev``."""
+
+    process: subprocess.Popen[str]
+    port: int
+    said: Path
+    """What it wrote to stderr."""
+
+    @property
+    def url(self) -> str:
+        return f"memfs://127.0.0.1:{self.port}"
+
+    def nodes(self) -> dict[str, int]:
+        """Names of its node processes to their pids."""
+        found: dict[str, int] = {}
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            for pid in (task / "children").read_text().split():
+                for argument in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    if argument.startswith(b"--name="):
+                        found[argument[7:].decode()] = int(pid)
+        return found
+
+    def stop(self) -> int:
+        """Ctrl-C; the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The environment without settings of memfs."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("MEMFS_")}
+    return kept | {"MEMFS_CONFIG": os.devnull} | more
+
+
+def free_ports(count: int) -> int:
+    """The first of ``count`` free ports in a row whose monitoring ports are free too."""
+    while True:
+        base = random.randrange(20_000, 30_000)
+        with contextlib.ExitStack() as stack:
+            try:
+                for port in range(base, base + count):
+                    for each in (port, port + 1000):
+                        held = stack.enter_context(socket.socket())
+                        held.bind(("127.0.0.1", each))
+            except OSError:
+                continue
+            return base
+
+
+@contextlib.contextmanager
+def dev_cluster(directory: Path, *arguments: str, nodes: int = 3) -> Iterator[Cluster]:
+    """``memfs dev``, ready; stopped at the end."""
+    port = free_ports(nodes)
+    said = directory / "dev.stderr"
+    with said.open("w") as stderr:
+        process = subprocess.Popen(
+            [*COMMAND, "dev", f"--nodes={nodes}", f"--port={port}", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=clean_environment(TMPDIR=str(directory)),
+            text=True,
+        )
+    cluster = Cluster(process, port, said)
+    try:
+        wait_for_output(process, "up at")
+        yield cluster
+    finally:
+        cluster.stop()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def wait_for_output(process: subprocess.Popen[str], text: str) -> str:
+    """What the process printed until ``text`` appeared."""
+    assert process.stdout is not None
+    seen, deadline = "", time.monotonic() + READY_SECONDS
+    while text not in seen:
+        ready, _, _ = select.select([process.stdout], [], [], deadline - time.monotonic())
+        piece = os.read(process.stdout.fileno(), 4096).decode() if ready else ""
+        assert piece, f"{text!r} did not appear in {seen!r}"
+        seen += piece
+    return seen
+
+
+def start(url: str, *arguments: str, **pipes: object) -> subprocess.Popen[bytes]:
+    """A ``memfs`` process."""
+    environment = clean_environment(MEMFS_URL=url)
+    return subprocess.Popen([*COMMAND, *arguments], env=environment, **pipes)  # type: ignore[call-overload, no-any-return]
+
+
+def execute(
+    url: str, arguments: Sequence[str], given: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    """Run ``memfs`` as a process of its own."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        input=given,
+        capture_output=True,
+        env=clean_environment(MEMFS_URL=url),
+        timeout=60,
+    )
