@@ -166,8 +166,7 @@ class FileSystem(NamespaceOperations):
         (64 MiB by default): the view is the node's memory. ``numpy.frombuffer`` takes it.
         """
         file = await self.open_map(path, timeout=timeout)
-        await file.local.find_all()
-        mapped = file.local.map_known()
+        mapped = await file.local.view()
         return (
             memoryview(await self._batches.read(file.path, timeout)) if mapped is None else mapped
         )
@@ -177,6 +176,7 @@ class FileSystem(NamespaceOperations):
         where = wire(path)
         deadline = self._session.deadline(timeout)
         file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
+        self._blocks.local.keep_young()
         return MappedFile(where, LocalFile(self._blocks.local, file))
 
     async def read_text(

@@ -1,25 +1,26 @@
 """Blocks of nodes on the same host, read from the node's own memory.
 
-Owns the descriptors that one open file has been given, and what is read or mapped through them.
-Must not know readers or positions in files beyond block numbers. A copying read is one ``preadv``
-from the node's memory (as fast as a read from tmpfs, and it lets other threads run); a view is
-a mapping, without any copy. Neither is checked against the block's CRC: nothing lies between this
-process and the memory that the node itself verifies, and checking would cost as much as copying.
+Owns the descriptors that nodes have lent, and what is read or mapped through them. Must not know
+readers or positions in files beyond block numbers. A copying read is one ``preadv`` from the
+node's memory (as fast as a read from tmpfs, and it lets other threads run); a view is a mapping,
+without any copy. Neither is checked against the block's CRC: nothing lies between this process and
+the memory that the node itself verifies, and checking would cost as much as copying.
 
 Invariant: what a descriptor shows of a version never changes and outlives the version, because the
 node seals the memory before it lends it; so a view stays valid after the file is gone. The memory
-stays in use as long, which is why descriptors belong to an open file and end with it.
+stays in use as long, which is why descriptors that nobody uses are given back within seconds.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import mmap
 import os
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from memfs import limits
 from memfs.client import layout
 from memfs.client.blockmap import BlockMap
 from memfs.client.session import Session
@@ -34,17 +35,22 @@ FETCH_SECONDS = 2.0
 """For microseconds of work: a node that takes longer is read through its connection."""
 RETRY_SECONDS = 10.0
 """How long a node whose socket does not work is left alone."""
-BLOCKS_PER_FILE = 4096
-"""Places that one open file remembers, the longest unused are forgotten: 16 GiB of 4 MiB blocks."""
+IDLE_SECONDS = 5.0
+"""A descriptor not used for this long, at most twice as long, is given back."""
+DESCRIPTORS = 96
+"""Taken per generation, of which two are kept; with their mappings 400 of the usual 1024."""
+PLACES = 16_384
+"""Block versions remembered per generation."""
 
 
 class Descriptor:
     """One borrowed descriptor, closed when nothing refers to it any more."""
 
-    __slots__ = ("number",)
+    __slots__ = ("_mapping", "number")
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self._mapping: memoryview | None = None
 
     def __del__(self) -> None:
         os.close(self.number)
@@ -59,15 +65,9 @@ class Descriptor:
 
     def map(self, offset: int, length: int) -> memoryview:
         """A read-only view of a range, valid as long as somebody holds it."""
-        start = offset - offset % mmap.ALLOCATIONGRANULARITY
-        mapping = mmap.mmap(
-            self.number,
-            offset - start + length,
-            flags=mmap.MAP_SHARED,
-            prot=mmap.PROT_READ,
-            offset=start,
-        )
-        return memoryview(mapping)[offset - start :]
+        if self._mapping is None:
+            self._mapping = memoryview(mmap.mmap(self.number, 0, prot=mmap.PROT_READ))
+        return self._mapping[offset : offset + length]
 
 
 class Place(NamedTuple):
@@ -77,13 +77,64 @@ class Place(NamedTuple):
     offset: int
 
 
+class Places:
+    """Where versions lie (None: not in memory that can be lent), for as long as they are used.
+
+    Two generations: what is used moves into the young one, and the old one is forgotten when the
+    young one is full or has had its time. Each step is one operation on a dictionary, so that
+    any thread may look up while the event loop enters.
+    """
+
+    def __init__(self) -> None:
+        self._young: dict[BlockVersion, Place | None] = {}
+        self._old: dict[BlockVersion, Place | None] = {}
+        self._descriptors = 0
+
+    def __contains__(self, version: BlockVersion) -> bool:
+        return version in self._young or version in self._old
+
+    def __bool__(self) -> bool:
+        return bool(self._young or self._old)
+
+    def get(self, version: BlockVersion) -> Place | None:
+        """The place of ``version`` if it is known to have one."""
+        found = self._young.get(version)
+        if found is None:
+            found = self._old.get(version)
+            if found is not None:
+                self._young[version] = found
+        return found
+
+    def enter(
+        self, versions: Sequence[BlockVersion], reply: DescriptorsReply, numbers: list[int]
+    ) -> None:
+        """Take over what a node answered, and the descriptors."""
+        descriptors = [Descriptor(number) for number in numbers]
+        self._descriptors += len(descriptors)
+        if self._descriptors > DESCRIPTORS or len(self._young) > PLACES:
+            self.age()
+        for version, segment in zip(versions, reply.segments, strict=True):
+            self._young[version] = (
+                Place(descriptors[segment.descriptor], segment.offset)
+                if segment.descriptor >= 0
+                else None
+            )
+
+    def age(self) -> None:
+        """Forget the old generation; the young one is old now."""
+        self._old, self._young = self._young, {}
+        self._descriptors = 0
+
+
 class LocalNodes:
-    """The descriptor sockets of the nodes on this host; one for a session."""
+    """The nodes on this host: their descriptor sockets and what they have lent to this session."""
 
     def __init__(self, session: Session) -> None:
+        self.places = Places()
         self._session = session
         self._clients: dict[int, DescriptorClient] = {}
         self._broken: dict[int, float] = {}
+        self._aging: asyncio.TimerHandle | None = None
 
     @property
     def enabled(self) -> bool:
@@ -92,9 +143,10 @@ class LocalNodes:
 
     def holder(self, ref: BlockRef) -> int:
         """A member on this host that holds ``ref`` and can be asked, 0: none."""
-        for number in ref.replicas:
-            if self._session.is_local(number) and self._usable(number):
-                return number
+        if self.enabled:
+            for number in ref.replicas:
+                if self._session.is_local(number) and self._usable(number):
+                    return number
         return 0
 
     def _usable(self, number: int) -> bool:
@@ -103,67 +155,89 @@ class LocalNodes:
         until = self._broken.get(number)
         return until is None or self._session.environment.clock.monotonic() >= until
 
-    def client(self, number: int) -> DescriptorClient:
-        """The connection to a member's descriptor socket."""
+    def fetch(self, member: int, versions: Sequence[BlockVersion]) -> None:
+        """Ask a member where ``versions`` lie, blocking for the microseconds that it takes."""
+        try:
+            self.places.enter(versions, *self._client(member).fetch(versions, FETCH_SECONDS))
+        except MemfsError as error:
+            self._failed(member, error)
+
+    async def fetch_async(self, member: int, versions: Sequence[BlockVersion]) -> None:
+        """As :meth:`fetch`, without blocking."""
+        client = self._client(member)
+        try:
+            self.places.enter(versions, *await client.fetch_async(versions, FETCH_SECONDS))
+        except MemfsError as error:
+            self._failed(member, error)
+
+    def _client(self, number: int) -> DescriptorClient:
         found = self._clients.get(number)
         if found is None:
             path = self._session.members[number].socket + ".fd"
             found = self._clients[number] = DescriptorClient(path)
         return found
 
-    def failed(self, number: int, error: MemfsError) -> None:
+    def _failed(self, number: int, error: MemfsError) -> None:
         """Leave a member alone for a while: another container's socket, or a node that is gone."""
         log.debug("no descriptors of member %d: %s", number, error)
         now = self._session.environment.clock.monotonic()
         self._broken[number] = now + RETRY_SECONDS
 
+    def keep_young(self) -> None:
+        """Have unused descriptors given back from now on; called in the event loop."""
+        if self._aging is None:
+            loop = asyncio.get_running_loop()
+            self._aging = loop.call_later(IDLE_SECONDS, self._age)
+
+    def _age(self) -> None:
+        self._aging = None
+        self.places.age()
+        if self.places:
+            self.keep_young()
+
     def close(self) -> None:
-        """Disconnect."""
+        """Disconnect and give back."""
+        if self._aging is not None:
+            self._aging.cancel()
+        self.places.age()
+        self.places.age()
         for client in self._clients.values():
             client.close()
         self._clients.clear()
 
 
 class LocalFile:
-    """What one open file knows of its blocks on this host.
-
-    Lookups may come from any thread; fetches of one file from one at a time are enough.
-    """
+    """One open file's blocks on this host. Lookups may come from any thread."""
 
     def __init__(self, nodes: LocalNodes, file: BlockMap) -> None:
         self._nodes = nodes
+        self._places = nodes.places
         self._file = file
-        self._places: OrderedDict[BlockVersion, Place | None] = OrderedDict()
-
-    def known(self, ref: BlockRef) -> Place | None:
-        """Where ``ref`` lies, if that was fetched before."""
-        return self._places.get(BlockVersion(*ref[:4]))
 
     async def find(self, block: int, ref: BlockRef) -> Place | None:
         """Where ``ref``, block number ``block``, lies on this host; None when it does not."""
         version = BlockVersion(*ref[:4])
-        if version not in self._places:
-            member, versions = self._wanted(block, ref)
-            if member:
-                try:
-                    client = self._nodes.client(member)
-                    self._enter(versions, *await client.fetch_async(versions, FETCH_SECONDS))
-                except MemfsError as error:
-                    self._nodes.failed(member, error)
-        return self._places.get(version)
+        place = self._places.get(version)
+        if place is None and (member := self._whom_to_ask(ref, version)):
+            self._nodes.keep_young()
+            await self._nodes.fetch_async(member, self._wanted(block, version, member))
+            place = self._places.get(version)
+        return place
 
     def find_now(self, block: int, ref: BlockRef) -> Place | None:
         """As :meth:`find`, blocking for the microseconds that it takes."""
         version = BlockVersion(*ref[:4])
-        if version not in self._places:
-            member, versions = self._wanted(block, ref)
-            if member:
-                try:
-                    client = self._nodes.client(member)
-                    self._enter(versions, *client.fetch(versions, FETCH_SECONDS))
-                except MemfsError as error:
-                    self._nodes.failed(member, error)
-        return self._places.get(version)
+        place = self._places.get(version)
+        if place is None and (member := self._whom_to_ask(ref, version)):
+            self._nodes.fetch(member, self._wanted(block, version, member))
+            place = self._places.get(version)
+        return place
+
+    def _whom_to_ask(self, ref: BlockRef, version: BlockVersion) -> int:
+        """A node that may lend ``ref``, 0: none, or it said no before."""
+        if self._file.size < limits.SEGMENT_BYTES_MIN or version in self._places:
+            return 0
+        return self._nodes.holder(ref)
 
     def copy_known(self, offset: int, into: memoryview) -> bool:
         """Fill ``into`` from byte ``offset`` if all of it is known to lie on this host.
@@ -183,76 +257,55 @@ class LocalFile:
             copy(ref, place, piece.start, into[piece.at : piece.at + piece.length])
         return True
 
-    async def find_all(self) -> None:
-        """Find every block of a file that can lie together."""
-        for block, ref in self._refs():
-            if await self.find(block, ref) is None:
-                return
-
-    def find_all_now(self) -> None:
-        """As :meth:`find_all`, blocking."""
-        for block, ref in self._refs():
-            if self.find_now(block, ref) is None:
-                return
-
-    def map_known(self) -> memoryview | None:
+    async def view(self) -> memoryview | None:
         """The whole file as one mapping; None when its blocks do not lie one after the other."""
-        file = self._file
-        block_size = file.attributes.block_size
-        first: Place | None = None
-        number = 0
-        for number, ref in self._refs():
-            place = self.known(ref)
-            if place is None or ref.length != layout.stored_length(number, file.size, block_size):
-                return None
-            if first is None:
-                first = place
-            elif place != (first.descriptor, first.offset + number * block_size):
-                return None
-        if first is None or number + 1 != layout.block_count(file.size, block_size):
+        first = self._first()
+        if first is None or await self.find(0, first) is None:
             return None
-        return first.descriptor.map(first.offset, file.size)
+        return self._map()
 
-    def _refs(self) -> Iterator[tuple[int, BlockRef]]:
-        """Blocks of a file that is no larger than a group: only those can lie together."""
+    def view_now(self) -> memoryview | None:
+        """As :meth:`view`, blocking for the microseconds that it takes."""
+        first = self._first()
+        if first is None or self.find_now(0, first) is None:
+            return None
+        return self._map()
+
+    def _first(self) -> BlockRef | None:
+        """The first block of a file that is no larger than a group: only those lie together."""
         attributes = self._file.attributes
-        if layout.block_count(self._file.size, attributes.block_size) > attributes.group_blocks:
-            return
-        for block in range(layout.block_count(self._file.size, attributes.block_size)):
-            ref = self._file.known(block)
-            if ref is None:
-                return
-            yield block, ref
+        if 0 < self._file.size <= attributes.block_size * attributes.group_blocks:
+            return self._file.known(0)
+        return None
 
-    def _wanted(self, block: int, ref: BlockRef) -> tuple[int, list[BlockVersion]]:
-        """Whom to ask, and for what: the block and what is known of its group."""
-        member = self._nodes.holder(ref) if self._nodes.enabled else 0
-        if not member:
-            return 0, []
+    def _map(self) -> memoryview | None:
+        """One mapping of all blocks, whose places were fetched together."""
+        size, block_size = self._file.size, self._file.attributes.block_size
+        known, places = self._file.known, self._places.get
+        descriptor, start = None, 0
+        for number in range(layout.block_count(size, block_size)):
+            ref = known(number)
+            place = places(BlockVersion(*ref[:4])) if ref is not None else None
+            if ref is None or place is None:
+                return None
+            if ref.length != block_size and number * block_size + ref.length != size:
+                return None  # zeros belong after it that are not in memory
+            if descriptor is None:
+                descriptor, start = place
+            elif place != (descriptor, start + number * block_size):
+                return None
+        return descriptor.map(start, size) if descriptor is not None else None
+
+    def _wanted(self, block: int, version: BlockVersion, member: int) -> list[BlockVersion]:
+        """The block and what is known of its group: one request for all."""
         group = max(1, self._file.attributes.group_blocks)
         first = block - block % group
-        versions = [BlockVersion(*ref[:4])]
+        versions = [version]
         for number in range(first, first + min(group, DESCRIPTORS_PER_REPLY)):
             other = self._file.known(number)
             if other is not None and number != block and member in other.replicas:
                 versions.append(BlockVersion(*other[:4]))
-        return member, versions[:DESCRIPTORS_PER_REPLY]
-
-    def _enter(
-        self, versions: Sequence[BlockVersion], reply: DescriptorsReply, numbers: list[int]
-    ) -> None:
-        descriptors = [Descriptor(number) for number in numbers]
-        for version, segment in zip(versions, reply.segments, strict=False):
-            lent = 0 <= segment.descriptor < len(descriptors)
-            self._places[version] = (
-                Place(descriptors[segment.descriptor], segment.offset) if lent else None
-            )
-        while len(self._places) > BLOCKS_PER_FILE:
-            self._places.popitem(last=False)
-
-    def close(self) -> None:
-        """Let go of the descriptors; views that were given out stay valid."""
-        self._places.clear()
+        return versions[:DESCRIPTORS_PER_REPLY]
 
 
 def copy(ref: BlockRef, place: Place, start: int, into: memoryview) -> None:

@@ -82,8 +82,7 @@ class FileReader:
 
     async def view(self, timeout: float | None = None) -> memoryview:
         """The whole content, read-only: without a copy where it lies together on this host."""
-        await self._local.find_all()
-        mapped = self._local.map_known()
+        mapped = await self._local.view()
         return memoryview(await self.read_all(0, timeout)) if mapped is None else mapped
 
     async def read_all(self, offset: int, timeout: float | None = None) -> bytes:
@@ -109,9 +108,8 @@ class FileReader:
         return memory.finish(await self.read_into(offset, memory.view, timeout))
 
     async def close(self) -> None:
-        """Drop what is ahead, and the descriptors of local memory."""
+        """Drop what is ahead."""
         await self._ahead.clear()
-        self._local.close()
 
     # --- where the end is ---------------------------------------------------------------------
 
@@ -216,23 +214,23 @@ class FileReader:
 
 
 class Memory:
-    """Writable memory of ``length`` > 0 bytes that becomes ``bytes`` without a copy.
+    """Writable memory that becomes ``bytes`` without a copy.
 
-    ``io.BytesIO`` hands out its inner bytes object when that is exactly full, and lets it be
-    written through ``getbuffer`` before.
+    A ``BytesIO`` over bytes that nobody else refers to lets them be written through ``getbuffer``
+    and hands out the very object; fresh bytes are pages that the kernel has not even given yet.
     """
 
     __slots__ = ("_file", "view")
 
     def __init__(self, length: int) -> None:
-        self._file = io.BytesIO()
-        self._file.seek(length - 1)
-        self._file.write(b"\0")
-        self._file.getvalue()  # trims what was allocated in excess
+        self._file = io.BytesIO(bytes(length))
         self.view = self._file.getbuffer()
 
     def finish(self, length: int) -> bytes:
-        """The first ``length`` bytes; the memory must not be written any more."""
-        if length < len(self.view):
-            return bytes(self.view[:length])
-        return self._file.getvalue()
+        """The first ``length`` bytes; the memory must not be written any more.
+
+        Where a failed attempt's traceback still refers to the memory, they are copied.
+        """
+        whole = length == len(self.view)
+        self.view.release()
+        return self._file.getvalue() if whole else self._file.getvalue()[:length]

@@ -164,8 +164,7 @@ class FileSystem(BlockingNamespace):
         (64 MiB by default): the view is the node's memory. ``numpy.frombuffer`` takes it.
         """
         file = self._run(self._core.open_map(path, timeout=timeout))
-        file.local.find_all_now()
-        mapped = file.local.map_known()
+        mapped = file.local.view_now()
         if mapped is None:
             return memoryview(self.read_bytes(path, timeout=timeout))
         return mapped
