@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from memfs import limits
 from memfs.errors import ProtocolError
-from memfs.protocol.frames import HEADER_BYTES, Header, check_record, unpack_header
+from memfs.protocol.frames import HEADER_BYTES, MAGIC, Header, check_record, unpack_header
 from memfs.transport.deadlines import Deadlines
 from memfs.types import Buffer
 
@@ -272,6 +272,8 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         if not self.closed:
             self._keep(start, end, need)
             self._watch(ended=start > 0)
+            if self._filled >= len(MAGIC) and bytes(self._inbox[: len(MAGIC)]) != MAGIC:
+                raise ProtocolError("no memfs frame: wrong magic")  # text may be too short for one
 
     def _begin_payload(self, header: Header, record: memoryview, rest: memoryview) -> int:
         """Receive the payload from here on; how much of it was in the inbox already."""

@@ -114,7 +114,12 @@ class Pool:
             task = asyncio.get_running_loop().create_task(self._dial_shared(member, way))
             self._dialling[way] = task
             task.add_done_callback(lambda task: self._dialled(way, task))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not self._closed or _is_being_cancelled():
+                raise
+            raise _closed_error() from None
 
     async def _dial_shared(self, member: Member, way: _Way) -> Connection:
         connection = await self._dial(member, way.lane)
@@ -139,11 +144,14 @@ class Pool:
             self._failures[_place(member)] = _Failure(until, delay, error)
             raise
         self._failures.pop(_place(member), None)
+        if self._closed:
+            connection.close("the pool is closed")
+            raise _closed_error()
         return connection
 
     def _check_open(self, member: Member) -> None:
         if self._closed:
-            raise UnavailableError("the pool of connections is closed")
+            raise _closed_error()
         failure = self._failures.get(_place(member))
         if failure is not None and self._environment.clock.monotonic() < failure.until:
             raise UnavailableError(f"{member.name} was not reachable just now: {failure.error}")
@@ -173,6 +181,15 @@ def _take_idle(spare: list[Connection]) -> Connection | None:
             return connection
         connection.close("not needed any more")
     return None
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _closed_error() -> UnavailableError:
+    return UnavailableError("the pool of connections is closed")
 
 
 def _place(member: Member) -> _Place:
