@@ -35,7 +35,8 @@ class Bridge:
     def __init__(self) -> None:
         self.generation = generation()
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        self._closers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._files: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._sessions: weakref.WeakSet[Any] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._serve, name="memfs", daemon=True)
         self._thread.start()
 
@@ -56,7 +57,7 @@ class Bridge:
         if self.inside:
             work.close()
             raise RuntimeError("a blocking memfs call was made from the memfs loop itself")
-        if self.loop.is_closed() or not self._thread.is_alive():
+        if not self.running:
             work.close()
             raise RuntimeError("memfs was shut down: the interpreter is exiting")
         call = _Call(work)
@@ -71,20 +72,29 @@ class Bridge:
 
     def begin(self, work: Coroutine[Any, Any, object]) -> None:
         """Start ``work`` and do not wait: for finalisers, which may run in any thread."""
-        if self.loop.is_closed() or not self._thread.is_alive():
+        if not self.running:
             work.close()
             return
         self.loop.call_soon_threadsafe(_Call(work).start)
 
-    def at_exit(self, owner: Any) -> None:
-        """Have ``owner.close()`` called (it may be gone by then) before the thread stops."""
-        self._closers.add(owner)
+    def close_file_at_exit(self, file: Any) -> None:
+        """Have ``file.close()`` called, if it still exists, while sessions are open."""
+        self._files.add(file)
+
+    def close_session_at_exit(self, session: Any) -> None:
+        """Have ``session.close()`` called, if it still exists, before the thread stops."""
+        self._sessions.add(session)
+
+    @property
+    def running(self) -> bool:
+        """Whether the loop takes work."""
+        return self._thread.is_alive() and not self.loop.is_closed()
 
     def stop(self) -> None:
-        """Close what is still open and stop the thread."""
-        for owner in list(self._closers):
+        """Close what is still open, files first, and stop the thread."""
+        for owner in [*self._files, *self._sessions]:
             with contextlib.suppress(Exception):
-                owner.close(timeout=EXIT_SECONDS)
+                owner.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(EXIT_SECONDS)
 
@@ -132,7 +142,7 @@ class _Call:
 _generation = 0
 _current: Bridge | None = None
 _starting = threading.Lock()
-_abandoned: list[Bridge] = []
+_abandoned: list[object] = []
 
 
 def generation() -> int:
@@ -169,6 +179,11 @@ def _after_fork() -> None:
         _current = None
     for action in _inherited:
         action()
+
+
+def abandon(inherited: object) -> None:
+    """Keep for ever what a child inherited from its parent's loop: finalising it would use it."""
+    _abandoned.append(inherited)
 
 
 def _at_exit() -> None:

@@ -165,8 +165,8 @@ class RawFile(io.RawIOBase):
         if self.closed:
             return
         try:
-            if self._generation == bridges.generation():
-                bridge = bridges.bridge()
+            bridge = bridges.bridge()
+            if self._generation == bridges.generation() and bridge.running:
                 if bridge.inside:  # a finaliser that happens to run in the loop's thread
                     bridge.begin(self._handle.close())
                 else:
@@ -242,19 +242,21 @@ def compose(
 ) -> IO[Any]:
     """Put the layers over ``raw`` that the builtin ``open`` would. Closes it on failure."""
     try:
-        if buffering == 0:
-            return raw  # type: ignore[return-value]
-        size = buffering if buffering > 1 else BUFFER_BYTES
-        buffer: Any = _buffered(raw, mode, size)
-        if mode.binary:
-            binary: IO[Any] = buffer
-            return binary
-        text = TextFile(buffer, encoding or "utf-8", errors, newline, line_buffering=buffering == 1)
-        text.mode = mode.text
-        return text
+        file: Any = raw
+        if buffering != 0:
+            file = _buffered(raw, mode, buffering if buffering > 1 else BUFFER_BYTES)
+        if not mode.binary:
+            file = TextFile(
+                file, encoding or "utf-8", errors, newline, line_buffering=buffering == 1
+            )
+            file.mode = mode.text
     except BaseException:
         raw.close()
         raise
+    if mode.writing:
+        bridges.bridge().close_file_at_exit(file)
+    composed: IO[Any] = file
+    return composed
 
 
 def _buffered(raw: RawFile, mode: Mode, size: int) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from memfs.client import filesystem as aio
 from memfs.client import modes
 from memfs.client.files import RawFile, compose
 from memfs.client.handle import Handle
+from memfs.client.inheritance import TrackedNetwork
 from memfs.client.opening import open_session
 from memfs.client.path import MemfsPath
 from memfs.client.stat import Stat
@@ -25,6 +27,7 @@ from memfs.client.sync_namespace import BlockingNamespace
 from memfs.client.wire import PathLike
 from memfs.config import ClientConfig
 from memfs.errors import InvalidArgumentError
+from memfs.transport.environment import production_environment
 from memfs.types import Buffer, View
 
 
@@ -47,10 +50,11 @@ class FileSystem(BlockingNamespace):
         bridge = bridges.bridge()
         self._generation = bridges.generation()
         self._opened = bridge.run(self._open_core())
-        bridge.at_exit(self)
+        bridge.close_session_at_exit(self)
 
     async def _open_core(self) -> aio.FileSystem:
-        return aio.FileSystem(await open_session(self.config))
+        environment = replace(production_environment(), network=TrackedNetwork())
+        return aio.FileSystem(await open_session(self.config, environment))
 
     @property
     def _core(self) -> aio.FileSystem:
@@ -58,6 +62,7 @@ class FileSystem(BlockingNamespace):
         if self._generation != bridges.generation():
             with self._reconnecting:
                 if self._generation != bridges.generation():
+                    bridges.abandon(self._opened)
                     self._connect()
         if self._closed:
             raise InvalidArgumentError("the file system is closed")
@@ -73,12 +78,12 @@ class FileSystem(BlockingNamespace):
         """Whether it was closed."""
         return self._closed
 
-    def close(self, timeout: float | None = None) -> None:
+    def close(self) -> None:
         """End the session: leases still held are released, connections closed."""
         if self._closed:
             return
         self._closed = True
-        if self._generation == bridges.generation():
+        if self._generation == bridges.generation() and bridges.bridge().running:
             self._run(self._opened.close())
 
     def __enter__(self) -> FileSystem:

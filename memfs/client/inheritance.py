@@ -1,0 +1,55 @@
+"""What a forked child does with the connections it inherits.
+
+A child must not use them (the parent does), must not shut them down, and must not keep them open,
+or the node would not notice when the parent is gone. So their descriptors are pointed at
+``/dev/null``: the sockets are released, the numbers stay taken, and the objects that hold them
+are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Callable
+
+from memfs.client import bridge
+from memfs.paths import Endpoint
+from memfs.transport.connection import Connection
+from memfs.transport.environment import P, SocketNetwork
+
+_descriptors: weakref.WeakKeyDictionary[Connection, int] = weakref.WeakKeyDictionary()
+
+
+class TrackedNetwork(SocketNetwork):
+    """Sockets of the running loop, remembered for the case of a fork."""
+
+    async def connect(self, factory: Callable[[], P], endpoint: Endpoint) -> P:
+        loop = asyncio.get_running_loop()
+        transport, protocol = await loop.create_connection(factory, endpoint.host, endpoint.port)
+        _remember(transport, protocol)
+        return protocol
+
+    async def connect_unix(self, factory: Callable[[], P], path: str) -> P:
+        transport, protocol = await asyncio.get_running_loop().create_unix_connection(factory, path)
+        _remember(transport, protocol)
+        return protocol
+
+
+def _remember(transport: asyncio.BaseTransport, protocol: object) -> None:
+    if isinstance(protocol, Connection):
+        _descriptors[protocol] = transport.get_extra_info("socket").fileno()
+
+
+def _release_inherited() -> None:
+    """In the child: let go of the parent's sockets."""
+    inherited = [number for connection, number in _descriptors.items() if not connection.closed]
+    _descriptors.clear()
+    if inherited:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in inherited:
+            os.dup2(nowhere, number, inheritable=False)
+        os.close(nowhere)
+
+
+bridge.in_child(_release_inherited)
