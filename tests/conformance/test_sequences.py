@@ -42,11 +42,17 @@ def test_a_random_sequence(surface, top, seed):
         operation = workload.next(model)
         expected = outcome(lambda op=operation: op.on(model))
         found = outcome(lambda op=operation: op.on(surface))
+        if operation.method == "rmtree" and has_hard_links(model, top):
+            surface.settle()
         story.append(f"{operation} -> {str(found)[:60]}")
         assert same(found, expected, surface, operation.method), "\n".join(
             [*story[-12:], f"expected {expected}"]
         )
     assert snapshot(surface, top) == snapshot(model, top)
+
+
+def has_hard_links(model, top):
+    return any(inode.names > 1 for _, inode in model.walk_tree(top))
 
 
 PATH_ERRORS = {"ENOENT", "ENOTDIR", "ELOOP"}

@@ -109,6 +109,9 @@ class CliSurface:
         found["mode"] = int(str(found["mode"]), 8)
         return SimpleNamespace(**found)
 
+    def settle(self) -> None:
+        self.served.settle()
+
     # --- directories and names -----------------------------------------------------------------
 
     def listdir(self, path: str) -> list[str]:
@@ -140,7 +143,7 @@ class CliSurface:
         self.memfs("rm", "-r", path)
 
     def symlink(self, target: str, path: str) -> None:
-        self._refuse_directory(path)
+        self._refuse_existing(path)
         self.memfs("ln", "-s", target, path)
 
     def readlink(self, path: str) -> str:
@@ -151,12 +154,13 @@ class CliSurface:
 
     def link(self, source: str, path: str) -> None:
         self.lstat(source)
-        self._refuse_directory(path)
+        self._refuse_existing(path)
         self.memfs("ln", source, path)
 
-    def _refuse_directory(self, path: str) -> None:
-        """``ln`` would put the link into it."""
-        if self.exists(path) and self.stat(path).kind == 1:
+    def _refuse_existing(self, path: str) -> None:
+        """``ln`` would put the link into a directory of that name."""
+        with contextlib.suppress(FileNotFoundError):
+            self.lstat(path)
             raise FileExistsError(errno.EEXIST, "exists", path)
 
     def chmod(self, path: str, mode: int) -> None:

@@ -48,6 +48,9 @@ class ClientSurface:
             other.close()
         self.call("close")
 
+    def settle(self) -> None:
+        self.served.settle()
+
     # --- where the suite's names are not the client's ------------------------------------------
 
     def stat(self, path: str) -> Any:

@@ -23,5 +23,8 @@ class ModelSurface(Model):
     def as_user(self, user: str, groups: tuple[str, ...] = ()) -> ModelSurface:
         return ModelSurface(model=super().as_user(user, groups))
 
+    def settle(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

@@ -36,6 +36,9 @@ class PosixSurface:
     def __init__(self, served: Served | None = None) -> None:
         self._root = tempfile.mkdtemp(prefix="conformance-")
 
+    def settle(self) -> None:
+        pass
+
     def close(self) -> None:
         shutil.rmtree(self._root)
 

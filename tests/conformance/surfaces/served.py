@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -37,6 +38,12 @@ class Served:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=self._loop.run_forever, daemon=True).start()
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
+
+    def settle(self) -> None:
+        """Until what was deleted is reclaimed."""
+        primary = self.cluster.nodes[0].role
+        while primary.namespace.reclaiming:
+            time.sleep(0.005)
 
     def close(self) -> None:
         """Stop the cluster and its thread."""
