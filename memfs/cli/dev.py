@@ -25,6 +25,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
 NODES_MAX = 64
+SHORT_BYTES = 40
 
 
 class Plan(NamedTuple):
@@ -105,7 +106,9 @@ def dev(
 @contextlib.contextmanager
 def _directory() -> Iterator[Path]:
     """A short path, since a socket's name has at most 107 bytes."""
-    path = Path(tempfile.mkdtemp(prefix="memfs-dev-"))
+    usual = tempfile.gettempdir()
+    parent = usual if len(usual) <= SHORT_BYTES else "/tmp"
+    path = Path(tempfile.mkdtemp(prefix="memfs-dev-", dir=parent))
     try:
         yield path
     finally:

@@ -6,10 +6,12 @@ import contextlib
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -26,6 +28,8 @@ class Cluster(NamedTuple):
     port: int
     said: Path
     """What it wrote to stderr."""
+    temporary: Path
+    """Where its own temporary files are: a short path, for sockets."""
 
     @property
     def url(self) -> str:
@@ -70,19 +74,22 @@ def free_ports(count: int) -> int:
 
 
 @contextlib.contextmanager
-def dev_cluster(directory: Path, *arguments: str, nodes: int = 3) -> Iterator[Cluster]:
+def dev_cluster(
+    directory: Path, *arguments: str, nodes: int = 3, **environment: str
+) -> Iterator[Cluster]:
     """``memfs dev``, ready; stopped at the end."""
     port = free_ports(nodes)
     said = directory / "dev.stderr"
+    temporary = Path(tempfile.mkdtemp(prefix="memfs-test-"))
     with said.open("w") as stderr:
         process = subprocess.Popen(
             [*COMMAND, "dev", f"--nodes={nodes}", f"--port={port}", *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
-            env=clean_environment(TMPDIR=str(directory)),
+            env=clean_environment(TMPDIR=str(temporary), **environment),
             text=True,
         )
-    cluster = Cluster(process, port, said)
+    cluster = Cluster(process, port, said, temporary)
     try:
         wait_for_output(process, "up at")
         yield cluster
@@ -90,6 +97,7 @@ def dev_cluster(directory: Path, *arguments: str, nodes: int = 3) -> Iterator[Cl
         cluster.stop()
         assert process.stdout is not None
         process.stdout.close()
+        shutil.rmtree(temporary)
 
 
 def wait_for_output(process: subprocess.Popen[str], text: str) -> str:
