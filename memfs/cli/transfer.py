@@ -71,6 +71,7 @@ async def put(
                     follow_symlinks=follow,
                     replication=replication,
                     progress=report.progress,
+                    return_errors=True,
                 )
                 _complain(shell, "cannot put", done)
 
@@ -138,6 +139,7 @@ async def get(
                     preserve=preserve,
                     follow_symlinks=follow,
                     progress=report.progress,
+                    return_errors=True,
                 )
                 _complain(shell, "cannot get", done)
 

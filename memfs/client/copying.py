@@ -102,10 +102,9 @@ class Direction(Protocol):
 class Copy:
     """One copy: hands items to a direction, bounded in parallel, and keeps count."""
 
-    def __init__(self, direction: Direction, progress: Progress | None, preserve: bool) -> None:
+    def __init__(self, direction: Direction, progress: Progress | None) -> None:
         self._direction = direction
         self._progress = progress
-        self._preserve = preserve
         self._bytes = self._files = self._total_bytes = self._total_files = 0
         self._directories: list[Item] = []
         self._failures: list[Failure] = []

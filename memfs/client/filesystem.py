@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from memfs import limits
-from memfs.client import modes
+from memfs.client import modes, transfer
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
 from memfs.client.batch import Batches
 from memfs.client.blockmap import BlockMap
 from memfs.client.blocks import BlockReader
+from memfs.client.copying import Transferred
 from memfs.client.handle import CreateOptions, Handle, open_handle, reopen_handle
 from memfs.client.local import LocalFile
 from memfs.client.modes import Mode
@@ -278,6 +279,23 @@ class FileSystem(NamespaceOperations):
             await handle.truncate(size, timeout)
         finally:
             await handle.close()
+
+    async def put(
+        self, local: str | os.PathLike[str], target: PathLike, **options: Any
+    ) -> Transferred:
+        """Copy a local file or tree into the cluster, as ``target``, in parallel.
+
+        Keyword options: ``preserve`` (exact modes and times), ``follow_symlinks``,
+        ``replication``, ``progress`` (called with ``ProgressEvent``), ``return_errors``,
+        ``timeout``; see :func:`memfs.client.transfer.put`. Files appear when they are complete.
+        """
+        return await transfer.put(self, local, target, **options)
+
+    async def get(
+        self, source: PathLike, local: str | os.PathLike[str], **options: Any
+    ) -> Transferred:
+        """Copy a file or tree of the cluster to the local disk as ``local``; options: ``put``."""
+        return await transfer.get(self, source, local, **options)
 
     async def recover_lease(self, path: PathLike, *, timeout: float | None = None) -> Stat:
         """End another writer's lease at its last flush: what a crashed writer left behind."""

@@ -17,6 +17,7 @@ from typing import IO, Any
 from memfs.client import bridge as bridges
 from memfs.client import filesystem as aio
 from memfs.client import modes
+from memfs.client.copying import Transferred
 from memfs.client.files import RawFile, compose
 from memfs.client.handle import Handle
 from memfs.client.inheritance import TrackedNetwork
@@ -237,6 +238,19 @@ class FileSystem(BlockingNamespace):
     def truncate(self, path: PathLike, size: int, *, timeout: float | None = None) -> None:
         """Set a file's length: cut it, or add zeros."""
         self._run(self._core.truncate(path, size, timeout=timeout))
+
+    def put(self, local: str | os.PathLike[str], target: PathLike, **options: Any) -> Transferred:
+        """Copy a local file or tree into the cluster, as ``target``, in parallel.
+
+        Keyword options: ``preserve`` (exact modes and times), ``follow_symlinks``,
+        ``replication``, ``progress`` (called with ``ProgressEvent``, on the background thread),
+        ``return_errors``, ``timeout``; see :func:`memfs.client.transfer.put`.
+        """
+        return self._run(self._core.put(local, target, **options))
+
+    def get(self, source: PathLike, local: str | os.PathLike[str], **options: Any) -> Transferred:
+        """Copy a file or tree of the cluster to the local disk as ``local``; options: ``put``."""
+        return self._run(self._core.get(source, local, **options))
 
     def recover_lease(self, path: PathLike, *, timeout: float | None = None) -> Stat:
         """End another writer's lease at its last flush: what a crashed writer left behind."""

@@ -17,7 +17,7 @@ from memfs.client.modes import Mode
 from memfs.client.stat import DirEntry, Stat
 from memfs.client.transfer import get, put
 from memfs.client.upload import put_stream
-from memfs.errors import AccessDeniedError, NoSpaceError, PathNotFoundError
+from memfs.errors import AccessDeniedError, DeadlineError, NoSpaceError, PathNotFoundError
 from memfs.types import Attributes, FileKind
 
 BUFFER = 256 * limits.KIB
@@ -273,7 +273,7 @@ async def test_progress_ends_with_the_totals(fs: Any, tree: Path) -> None:
 @pytest.mark.parametrize("name", ["small", "medium", "large"])
 async def test_one_failure_does_not_stop_the_others(fs: Any, tree: Path, name: str) -> None:
     fs.failing[f"/{name}"] = fs.failing[f"/.{name}"] = AccessDeniedError("no")
-    done = await put(fs, tree, "/t")
+    done = await put(fs, tree, "/t", return_errors=True)
     assert done.files == 4
     assert [Path(failure.path).name for failure in done.failures] == [name]
     assert not [each for each in fs.files if "part" in each]
@@ -291,7 +291,7 @@ async def test_no_space_stops_everything(fs: Any, tree: Path, name: str) -> None
 async def test_a_failed_get_leaves_nothing(fs: Any, tree: Path, tmp_path: Path, name: str) -> None:
     await put(fs, tree, "/t")
     fs.failing[f"/{name}"] = AccessDeniedError("no")
-    done = await get(fs, "/t", tmp_path / "back")
+    done = await get(fs, "/t", tmp_path / "back", return_errors=True)
     assert [failure.path.rpartition("/")[2] for failure in done.failures] == [name]
     wanted = set(content_of(tree)) - {name, f"sub/{name}"}
     assert set(content_of(tmp_path / "back")) == wanted
@@ -300,15 +300,31 @@ async def test_a_failed_get_leaves_nothing(fs: Any, tree: Path, tmp_path: Path, 
 async def test_what_cannot_be_listed_is_a_failure(fs: Any, tree: Path, tmp_path: Path) -> None:
     await put(fs, tree, "/t")
     fs.failing["/t/sub"] = AccessDeniedError("no")
-    done = await get(fs, "/t", tmp_path / "back")
+    done = await get(fs, "/t", tmp_path / "back", return_errors=True)
     assert [failure.path for failure in done.failures] == ["/t/sub"]
     assert (tmp_path / "back" / "small").exists()
+
+
+async def test_the_first_failure_is_raised_at_the_end(fs: Any, tree: Path) -> None:
+    fs.failing["/none"] = AccessDeniedError("no")
+    with pytest.raises(AccessDeniedError):
+        await put(fs, tree, "/t")
+    assert "/t/sub/large" in fs.files
+
+
+async def test_a_time_limit(fs: Any, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def forever(*arguments: Any, **options: Any) -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(fs, "write_many", forever)
+    with pytest.raises(DeadlineError):
+        await put(fs, tree, "/t", timeout=0.05)
 
 
 async def test_special_files_are_failures(fs: Any, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "a").write_bytes(b"x")
-    done = await put(fs, tmp_path, "/t")
+    done = await put(fs, tmp_path, "/t", return_errors=True)
     assert [failure.path for failure in done.failures] == [str(tmp_path / "pipe")]
     assert done.files == 1
 
