@@ -7,11 +7,18 @@ import random
 from memfs.checksum import crc32c
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.arrival import BlockWrite, RepeatedWrite
+from memfs.node.blocks.region import VERSION_BYTES
 from memfs.protocol.messages import BlockVersion, Extent, WriteBlock, WriteBlockReply
 
 BLOCK = 256 * 1024
 GROUP = 8
 """Blocks of a group: 2 MiB, so that tests meet both the heap and memfds."""
+
+
+V1, V2, V3 = (BlockVersion(1, 0, 1, sequence) for sequence in (1, 2, 3))
+"""Versions of one block by one writer."""
+SUCCESSOR = BlockVersion(1, 0, 2, 1)
+"""The first version of the next writer."""
 
 
 def some_bytes(length: int, seed: int = 1) -> bytes:
@@ -92,3 +99,15 @@ def content(store: BlockStore, version: BlockVersion) -> bytes:
     data, crc = store.read(version, 0, length)
     assert crc32c(data) == crc
     return bytes(data)
+
+
+def used(store: BlockStore) -> int:
+    """Bytes charged for data alone; every account is checked."""
+    store.check_invariants()
+    return store.used - store.count * VERSION_BYTES
+
+
+def fill_group(store: BlockStore) -> None:
+    """Give inode 1's first group more than 1 MiB, in blocks 1 to 4, so that it is a memfd."""
+    for index in range(1, 5):
+        store_whole(store, BlockVersion(1, index, 1, 1), some_bytes(BLOCK, index))
