@@ -211,8 +211,7 @@ class Connection(FrameProtocol):
         assert self._stream is not None, "no stream is being sent"
         if not self._stream.left:
             self._stream = None
-        self.bytes_sent += len(data)
-        self._transport.write(data)
+        self.send(data)
 
     # --- no answer ---------------------------------------------------------------------------
 

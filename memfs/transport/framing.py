@@ -342,8 +342,8 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
 
     # --- sending -----------------------------------------------------------------------------
 
-    def send(self, frame: bytes, payload: Sequence[Buffer] = (), length: int = 0) -> None:
-        """Send a frame whose payload of ``length`` bytes lies in ``payload``.
+    def send(self, frame: Buffer, payload: Sequence[Buffer] = (), length: int = 0) -> None:
+        """Send a frame (or a part of one) and its payload of ``length`` bytes.
 
         The buffers are not copied: they must not change before they have left.
         """
