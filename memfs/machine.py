@@ -57,6 +57,13 @@ def login_groups() -> tuple[str, ...]:
     return tuple(names)
 
 
+def current_umask() -> int:
+    """The umask of this process, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
 def runtime_directory() -> str:
     """Where this user's sockets belong."""
     if os.geteuid() == 0:

@@ -12,6 +12,7 @@ from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.permissions import Change, parse_mode
 from memfs.cli.shell import Shell, example_text, file_command, write_json
 from memfs.client.stat import Stat
+from memfs.machine import current_umask
 
 
 class _ModeType(click.ParamType[Change]):
@@ -24,13 +25,6 @@ class _ModeType(click.ParamType[Change]):
             return parse_mode(str(value), current_umask())
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-def current_umask() -> int:
-    """The umask of this process."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 @file_command(

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 
 import click
 
-from memfs.cli.attributes import current_umask
 from memfs.cli.options import PATH, Operand
 from memfs.cli.permissions import parse_mode
 from memfs.cli.shell import Failed, Shell, file_command, quoted
 from memfs.client.stat import Stat
 from memfs.client.upload import put_stream
 from memfs.errors import PathExistsError, PathNotFoundError
+from memfs.machine import current_umask
 from memfs.paths import join
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -190,6 +191,7 @@ def example_text(*lines: str) -> str:
 async def _run(
     config: ClientConfig, body: Callable[..., Awaitable[None]], parameters: dict[str, Any]
 ) -> int:
+    logging.basicConfig(format="memfs: %(message)s")  # warnings of the client
     async with connected(config) as (fs, session):
         shell = Shell(fs, session)
         with contextlib.suppress(Failed):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from memfs.client import modes
 from memfs.client.copying import BUFFER_BYTES, Failure, Item, Reader, part_of, pump
 from memfs.errors import IsDirectoryError, PathNotFoundError
+from memfs.machine import current_umask
 from memfs.paths import join
 from memfs.types import FileKind
 
@@ -32,7 +33,7 @@ class Upload:
         self._fs = fs
         self._preserve = preserve
         self._replication = replication
-        self._kept_bits = 0o7777 if preserve else 0o777 & ~_umask()
+        self._kept_bits = 0o7777 if preserve else 0o777 & ~current_umask()
 
     def _mode(self, item: Item) -> int:
         return item.mode & self._kept_bits
@@ -202,10 +203,3 @@ def _local_item(source: str, target: str, found: os.stat_result) -> Item | Failu
     if stat.S_ISREG(found.st_mode):
         return Item(source, target, FileKind.FILE, found.st_size, mode, found.st_mtime_ns)
     return Failure(source, OSError(errno.EINVAL, "not a file, directory or symbolic link", source))
-
-
-def _umask() -> int:
-    """The umask of this process, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

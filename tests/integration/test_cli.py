@@ -19,6 +19,7 @@ from cli_cluster import COMMAND, Cluster, dev_cluster, execute, start
 
 import memfs
 from memfs.cli.main import run
+from memfs.client.copying import ProgressEvent
 
 MIB = 1 << 20
 
@@ -449,6 +450,16 @@ def test_trees_there_and_back(cli: Command, home: str, source: Path, tmp_path: P
     cli.ok("get", "-rp", f"{home}/exact", str(tmp_path / "exact"))
     assert same(source, tmp_path / "exact")
     assert (tmp_path / "exact" / "large").stat().st_mtime_ns == 1_234_567_890_000_000_001
+
+
+def test_the_same_from_python(cluster: Cluster, home: str, source: Path, tmp_path: Path) -> None:
+    events: list[ProgressEvent] = []
+    with memfs.connect(cluster.url) as fs:
+        done = fs.put(source, f"{home}/tree", replication=1, progress=events.append)
+        assert (done.files, done.failures) == (302, ()) and events[-1].bytes == done.bytes
+        assert fs.stat(f"{home}/tree/large").replication == 1
+        assert fs.get(f"{home}/tree", tmp_path / "back").bytes == done.bytes
+    assert same(source, tmp_path / "back")
 
 
 def test_where_things_go(cli: Command, home: str, tmp_path: Path) -> None:
