@@ -59,7 +59,7 @@ class Holdings:
         self.account.release(VERSION_BYTES)
         region = version.region
         self.let_go(region)
-        if region.holders and not region.busy:
+        if region.holders:
             self._trim(inode, index, region)
 
     def let_go(self, region: Region) -> None:

@@ -134,15 +134,12 @@ class Slot:
         self.touched = touched
 
     def trim(self, length: int, account: Account) -> bool:
-        """Empty the slot from ``length`` on, if nobody can be reading there; says whether."""
+        """Give back the pages behind ``length``, if nobody can be reading there; says whether."""
         if self.touched <= length:
             return True
         if self.memfd.sealed or self.viewed:
             return False
-        at = self.offset + length
-        edge = min(-(-at // _PAGE) * _PAGE, self.offset + self.memfd.slot_bytes)
-        self.view(length, edge - self.offset)[:] = bytes(edge - at)
-        self.memfd.punch(edge, self.offset + self.touched)
+        self.memfd.punch(self.offset + length, self.offset + self.touched)
         account.release(self.touched - length)
         self.touched = length
         return True

@@ -112,7 +112,10 @@ def test_appends_under_way_at_once_do_not_meet(store: BlockStore) -> None:
     assert content(store, V1) == b"abc"
 
 
-def test_a_failed_append_leaves_the_base_extensible(store: BlockStore) -> None:
+@pytest.mark.parametrize("large", [False, True])
+def test_a_failed_append_leaves_the_base_extensible(store: BlockStore, large: bool) -> None:
+    if large:
+        fill_group(store)
     store_whole(store, V1, b"abc")
     before = store.used
     for end in ("abort", "damage"):
@@ -124,6 +127,7 @@ def test_a_failed_append_leaves_the_base_extensible(store: BlockStore) -> None:
             with pytest.raises(errors.CorruptBlockError):
                 write.finish()
         assert store.used == before
+        store.check_invariants()
     store_derived(store, V2, V1, 6, [(3, b"xyz")])
     assert content(store, V2) == b"abcxyz"
     store.check_invariants()
@@ -263,8 +267,10 @@ def test_a_group_that_is_being_appended_to_is_not_moved(store: BlockStore) -> No
     store_whole(store, V1, b"abc")
     write = store.begin(derived(V2, V1, 4, [(3, b"d")]))
     fill_group(store)
+    store.check_invariants()
     receive(write, b"d")
     write.finish()
+    store.check_invariants()
     assert content(store, V2) == b"abcd"
 
 

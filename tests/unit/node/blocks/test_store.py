@@ -215,6 +215,7 @@ def test_leftovers_of_a_fenced_writer_make_way(store: BlockStore) -> None:
     tail = some_bytes(CHUNK_BYTES, 3)
     store_derived(store, end, SUCCESSOR, 5 + CHUNK_BYTES, [(5, tail)])
     assert content(store, end) == b"abcde" + tail
+    assert store.read(end, 5, 9)[0] == tail[:9]
     assert store.read(end, CHUNK_BYTES, 5)[0] == tail[-5:]
 
 
