@@ -34,8 +34,9 @@ MEMFS = [sys.executable, "-m", "memfs.cli"]  # the same as the command `memfs`
 
 def main() -> None:
     """Store, read back, compare, show."""
-    print(f"Starting {NODES} nodes")
+    print("A cluster on this machine")
     with cluster() as url, memfs.connect(url, replication=2) as fs:
+        print("\nEvery block on two nodes; times include reading local files and hashing")
         library = hashes_of(standard_library())
         store_library(fs, library)
         large = store_large(fs)
@@ -115,7 +116,9 @@ def store_library(fs: memfs.FileSystem, library: dict[str, str]) -> None:
     for entry in sorted(standard_library().iterdir()):
         if entry.name != "site-packages":
             fs.put(entry, f"/python/{entry.name}")
-    report(f"stored {len(library):,} files", started, fs.du("/python").length, len(library))
+    report(
+        f"stored {standard_library()} in /python", started, fs.du("/python").length, len(library)
+    )
 
 
 def check_library(fs: memfs.FileSystem, library: dict[str, str]) -> None:
@@ -128,7 +131,7 @@ def check_library(fs: memfs.FileSystem, library: dict[str, str]) -> None:
             if sha256(content) != library[name]:
                 sys.exit(f"/python/{name} differs from what was stored")
             total += len(content)
-    report("read them back, every hash the same", started, total, len(names))
+    report("read /python back, every hash the same", started, total, len(names))
 
 
 # --- (b) one large file --------------------------------------------------------------------------
@@ -165,7 +168,7 @@ def check_large(fs: memfs.FileSystem, expected: str) -> None:
             total += count
     if digest.hexdigest() != expected:
         sys.exit("/large differs from what was stored")
-    report("read it back, the same hash", started, total)
+    report("read /large back, the same hash", started, total)
 
 
 # --- what is where -------------------------------------------------------------------------------
@@ -188,10 +191,10 @@ def show_placement(fs: memfs.FileSystem, library: dict[str, str]) -> None:
 def report(what: str, started: float, size: int, files: int = 1) -> None:
     """Print what was done and how fast it went, hashing and local files included."""
     seconds = time.perf_counter() - started
-    rates = f"{size / seconds / 1e6:,.0f} MB/s"
-    if files > 1:
-        rates += f", {files / seconds:,.0f} files/s"
-    print(f"  {what}: {size / 1e6:,.0f} MB in {seconds:.1f} s ({rates})")
+    print(
+        f"  {what}\n    {files:,} files, {size / 1e6:,.0f} MB in {seconds:.1f} s:"
+        f" {files / seconds:,.0f} files/s, {size / seconds / 1e6:,.0f} MB/s"
+    )
 
 
 if __name__ == "__main__":

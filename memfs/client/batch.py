@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -34,6 +35,8 @@ from memfs.errors import (
 )
 from memfs.protocol import messages as m
 from memfs.types import BlockRef, Buffer
+
+log = logging.getLogger(__name__)
 
 PATHS_BYTES = limits.RECORD_BYTES - 4 * limits.KIB
 PARALLEL = 8
@@ -147,13 +150,22 @@ class Batches:
         reply: m.ReadFilesReply = answer.record
         contents: list[_Content] = []
         at = 0
-        for file in reply.files:
+        for raw, file in zip(raws, reply.files, strict=False):
             length = max(0, file.length)
-            contents.append(_content(file, answer.payload[at : at + length]))
+            content = _content(file, answer.payload[at : at + length])
+            contents.append(content or await self._ask_blocks(raw, deadline))
             at += length
         if not contents:
             raise UnavailableError("the primary answered for no file")
         return contents
+
+    async def _ask_blocks(self, raw: bytes, deadline: float) -> _Content:
+        """Where a file's blocks are: what came instead of them was damaged."""
+        log.warning("a file arrived damaged from the primary: reading it from its replicas")
+        try:
+            return _Content(await self._session.ask(m.GetBlocks(raw), None, deadline))
+        except MemfsError as error:
+            return _Content(error)
 
     async def _fetch_small(
         self,
@@ -396,11 +408,14 @@ class _Content(NamedTuple):
     content: bytes | MemfsError | m.BlocksReply
 
 
-def _content(file: m.FileReply, data: memoryview) -> _Content:
+def _content(file: m.FileReply, data: memoryview) -> _Content | None:
+    """None: the bytes are damaged, and the reply does not tell where others are."""
     if file.code or file.attributes is None:
         return _Content(from_wire(file.code, file.message))
-    if file.length < 0 or (file.length and crc32c(data) != file.crc):
+    if file.length < 0:
         return _Content(m.BlocksReply(file.attributes, 0, file.blocks))
+    if file.length and crc32c(data) != file.crc:
+        return None
     return _Content(bytes(data))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from memfs import limits
 from memfs.client import layout
 from memfs.client.session import Session
+from memfs.errors import ProtocolError
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef
 
@@ -57,7 +58,8 @@ class BlockMap:
         """What a first page says; ``seen`` is the session's commit count before it was asked."""
         fresh = cls(session, path, reply.attributes)
         fresh.seen = seen
-        fresh._enter(reply)
+        if reply.blocks:  # a batch leaves out what it thinks it has sent, or what does not fit
+            fresh._enter(reply)
         return fresh
 
     def known(self, index: int) -> BlockRef | None:
@@ -148,7 +150,9 @@ class BlockMap:
         page = reply.first // PAGE
         reached = reply.first + len(reply.blocks)
         total = layout.block_count(attributes.size, attributes.block_size)
-        if reply.blocks and reached < min(total, (page + 1) * PAGE):
+        if reached < min(total, (page + 1) * PAGE):
+            if not reply.blocks:
+                raise ProtocolError("the primary leaves blocks out", path=self.path)
             return False
         self._pages.add(page)
         return True

@@ -42,7 +42,9 @@ def parse(mode: str) -> Mode:
         raise ValueError(f"invalid mode: {mode!r}")
     if "t" in given and "b" in given:
         raise ValueError("can't have text and binary mode at once")
-    if len(given & set("axrw")) != 1:
+    if len(given & set("axrw")) > 1:
+        raise ValueError("must have exactly one of create/read/write/append mode")
+    if not given & set("axrw"):
         raise ValueError(
             "Must have exactly one of create/read/write/append mode and at most one plus"
         )

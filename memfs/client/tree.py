@@ -52,7 +52,7 @@ async def glob(
     """Paths that match ``pattern``, in order of directories.
 
     ``*``, ``?`` and ``[...]`` match within a name and no leading dot; ``**`` as a whole component
-    matches any number of directories, none included.
+    matches any number of directories, none included; as the last one everything below.
     """
     parts = [part for part in pattern.split("/") if part]
     async for path in _match(scan, exists, "/", parts):
@@ -84,7 +84,11 @@ async def _match(
 
 
 async def _match_any_depth(
-    scan: ListDirectory, exists: Callable[[str], Awaitable[bool]], base: str, rest: list[str]
+    scan: ListDirectory,
+    exists: Callable[[str], Awaitable[bool]],
+    base: str,
+    rest: list[str],
+    top: bool = True,
 ) -> AsyncIterator[str]:
     """``**``: ``rest`` below ``base`` and below every directory under it."""
     while rest and rest[0] == "**":
@@ -92,13 +96,15 @@ async def _match_any_depth(
     if rest:
         async for path in _match(scan, exists, base, rest):
             yield path
+    elif top:
+        yield base
     for entry in await _entries(scan, base):
         if entry.name.startswith("."):
             continue
         if not rest:
             yield entry.path
         if entry.is_dir():
-            async for path in _match_any_depth(scan, exists, entry.path, rest):
+            async for path in _match_any_depth(scan, exists, entry.path, rest, False):
                 yield path
 
 

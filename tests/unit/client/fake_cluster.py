@@ -49,6 +49,7 @@ class FakeCluster:
         settings = Settings("root", "supergroup", replication, block_size, 4)
         self.namespace = Namespace(settings, 0)
         self.blocks: dict[int, dict[Version, bytes]] = {n: {} for n in range(1, nodes + 1)}
+        self.crcs: dict[Version, int] = {}
         self.down: set[int] = set()
         self.full: set[int] = set()
         self.slow: dict[int, float] = {}
@@ -121,7 +122,7 @@ class FakeCluster:
             ref = file.blocks[0] if len(file.blocks) == 1 else None
             data = self.blocks[1].get(ref[:4]) if ref is not None else None
             if data is not None and file.attributes.size == len(data) <= limit:
-                file = m.FileReply(0, "", file.attributes, len(data), crc32c(data))
+                file = m.FileReply(0, "", file.attributes, len(data), ref.crc)
                 payload += data
             files.append(file)
         return m.ReadFilesReply(tuple(files)), memoryview(payload)
@@ -169,6 +170,7 @@ class FakeCluster:
             version = (request.inode, request.index, request.generation, request.sequence)
             assert version not in self.blocks[number], "versions are immutable"
             self.blocks[number][version] = content
+            self.crcs[version] = crc32c(content)
         return m.WriteBlockReply(len(content), crc32c(content))
 
     def _content(self, number: int, request: m.WriteBlock, payload: bytes) -> bytes:
@@ -194,6 +196,7 @@ class FakeCluster:
         for block in request.blocks:
             data = payload[at : at + block.length]
             assert crc32c(data) == block.crc
+            self.crcs[block[:4]] = block.crc
             for number in request.chain:
                 self.blocks[number][block[:4]] = data
             at += block.length
@@ -206,7 +209,7 @@ class FakeCluster:
             except errors.MemfsError as error:
                 results.append(m.RangeResult(error.code, 0, 0))
                 continue
-            results.append(m.RangeResult(0, len(data), crc32c(data)))
+            results.append(m.RangeResult(0, len(data), self.crcs[wanted[:4]]))
             payload += data
         return Answer(m.ReadBlocksReply(tuple(results)), memoryview(payload), self.view.epoch)
 

@@ -1,0 +1,92 @@
+"""Many small files at once: how few requests, and what single failures do."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memfs import errors
+from memfs.client.filesystem import FileSystem
+from memfs.client.reservations import FIRST_RESERVE
+from tests.unit.client.fake_cluster import FakeCluster
+
+FILES = {f"/many/{n:04}": random.Random(n).randbytes(n * 7 % 4000) for n in range(600)}
+
+
+@pytest.fixture
+async def fs(cluster: FakeCluster) -> FileSystem:
+    """A client, and the directory of FILES."""
+    fs = cluster.connect()
+    await fs.mkdir("/many")
+    return fs
+
+
+async def test_many_files_take_few_requests(fs: FileSystem, cluster: FakeCluster) -> None:
+    assert await fs.write_many(FILES) == [len(data) for data in FILES.values()]
+    cluster.asked.clear()
+    await fs.write_many(list(FILES.items())[:50])
+    assert cluster.asked == {"WriteBlocks": 1, "PutFiles": 1}
+    cluster.asked.clear()
+    assert await fs.read_many(list(FILES)[:50]) == list(FILES.values())[:50]
+    assert cluster.asked["ReadFiles"] == 1 and cluster.asked["ReadBlocks"] <= 2
+    assert cluster.asked["ReadBlock"] == 0
+    assert await fs.read_many(FILES) == list(FILES.values())
+    assert sum(map(len, cluster.blocks.values())) == 2 * sum(map(bool, FILES.values()))
+
+
+async def test_a_small_file_takes_two_round_trips(fs: FileSystem, cluster: FakeCluster) -> None:
+    await fs.write_bytes("/first", b"x")
+    cluster.asked.clear()
+    await fs.write_bytes("/second", b"x")
+    assert cluster.asked == {"WriteBlocks": 1, "PutFiles": 1}
+    cluster.asked.clear()
+    cluster.blocks[1] or cluster.blocks[2]
+    assert await fs.read_bytes("/second") == b"x"
+    assert sum(cluster.asked.values()) <= 2
+
+
+async def test_files_too_large_for_a_batch_go_with_it(fs: FileSystem) -> None:
+    large = random.Random(1).randbytes(100_000)
+    await fs.write_many({"/a": b"small", "/b": large})
+    assert await fs.read_many(["/a", "/b"]) == [b"small", large]
+
+
+async def test_one_failure_does_not_stop_the_others(fs: FileSystem) -> None:
+    await fs.write_bytes("/old", b"old")
+    results = await fs.write_many(
+        [("/new", b"1"), ("/old", b"2"), ("/none/x", b"3")], exclusive=True, return_errors=True
+    )
+    assert results[0] == 1
+    assert isinstance(results[1], errors.PathExistsError) and results[1].filename == "/old"
+    assert isinstance(results[2], errors.PathNotFoundError)
+    with pytest.raises(FileExistsError):
+        await fs.write_many({"/old": b"2"}, exclusive=True)
+    read = await fs.read_many(["/new", "/none"], return_errors=True)
+    assert read[0] == b"1" and read[1].filename == "/none"
+    with pytest.raises(FileNotFoundError):
+        await fs.read_many(["/new", "/none"])
+    await fs.write_many({"/p/q/r": b"deep"}, parents=True)
+    assert await fs.read_bytes("/p/q/r") == b"deep"
+
+
+async def test_a_replaced_file_leaves_nothing_behind(fs: FileSystem, cluster: FakeCluster) -> None:
+    for text in (b"one", b"two", b""):
+        await fs.write_bytes("/f", text)
+        assert await fs.read_bytes("/f") == text
+    assert sum(map(len, cluster.blocks.values())) == 0
+
+
+async def test_corrupt_copies_in_a_batch_are_replaced(fs: FileSystem, cluster: FakeCluster) -> None:
+    await fs.write_many(FILES)
+    for number in (1, 2, 3):
+        cluster.corrupt(number)
+        assert await fs.read_many(FILES) == list(FILES.values())
+        cluster.corrupt(number)
+
+
+async def test_ids_are_reserved_ahead(fs: FileSystem, cluster: FakeCluster) -> None:
+    cluster.asked.clear()
+    for number in range(FIRST_RESERVE + 5):
+        await fs.write_bytes(f"/f{number}", b"x")
+    assert cluster.asked["ReserveInodes"] == 2

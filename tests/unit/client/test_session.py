@@ -1,0 +1,307 @@
+"""Sessions over simulated streams: routing, retries under one id, failover, the budget."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from memfs import errors
+from memfs.client.session import ATTEMPT_SECONDS, Session
+from memfs.config import ClientConfig
+from memfs.paths import Endpoint
+from memfs.protocol import messages as m
+from memfs.testing.network import Fabric
+from memfs.testing.virtual import run
+from memfs.transport.environment import Environment
+from memfs.transport.server import Call, Reply, Server
+from memfs.types import Attributes, Member, View
+from tests.unit.transport.loopback import LoopClock, NoDisk
+
+ATTRIBUTES = Attributes(2, 0, 0o644, 1, "ann", "staff", 0, 0, 0, 0, 4096, 16, 1, 1, 1)
+FOUND = m.LookupReply(ATTRIBUTES)
+
+
+class ScriptedNode:
+    """A node that answers every command and query through ``answer``."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self.world = world
+        self.number = number
+        self.calls: list[Call] = []
+        self.answer: Callable[[Call], Any] = lambda call: FOUND
+        self.view: View | None = None
+
+    def welcome(self, hello: m.Hello, connection: Any) -> m.Welcome:
+        return m.Welcome(1, "c", f"n{self.number}", self.number, self.number, self.view)
+
+    def sink(self, call: Call) -> None:
+        return None
+
+    async def handle(self, call: Call) -> Reply:
+        if isinstance(call.request, (m.Ping, m.Goodbye)):
+            self.calls.append(call)
+            return Reply(m.Empty())
+        self.calls.append(call)
+        found = self.answer(call)
+        if asyncio.iscoroutine(found):
+            found = await found
+        return Reply(found, epoch=self.view.epoch if self.view else 0)
+
+    def connection_closed(self, connection: Any) -> None:
+        pass
+
+
+class World:
+    """Nodes n1, n2, ... of one view and the environment of a client."""
+
+    def __init__(self, nodes: int = 3) -> None:
+        self.fabric = Fabric(3)
+        self.nodes = {number: ScriptedNode(self, number) for number in range(1, nodes + 1)}
+        self.servers: dict[int, Server] = {}
+        members = tuple(Member(n, f"n{n}", n, f"n{n}", 10500) for n in self.nodes)
+        self.view = View("c", 1, 1, (1,), members, nodes + 1)
+
+    def environment(self, host: str) -> Environment:
+        return Environment(LoopClock(), random.Random(7), self.fabric.host(host), NoDisk())
+
+    async def start(self) -> None:
+        for number, node in self.nodes.items():
+            server = self.servers[number] = Server(self.environment(f"n{number}"), node)
+            await server.listen(Endpoint(f"n{number}", 10500))
+        self.publish(primary=1)
+
+    def publish(self, primary: int, epoch: int = 1) -> None:
+        self.view = self.view._replace(primary=primary, in_sync=(primary,), epoch=epoch)
+        for node in self.nodes.values():
+            node.view = self.view
+
+    def session(self, *hosts: str, **options: Any) -> Session:
+        endpoints = tuple(Endpoint(host, 10500) for host in hosts or ("n1",))
+        config = ClientConfig(endpoints=endpoints, user="ann", **options)
+        return Session(config, self.environment("client"))
+
+    async def stop(self, number: int) -> None:
+        await self.servers.pop(number).close()
+
+    async def close(self) -> None:
+        for number in list(self.servers):
+            await self.stop(number)
+
+
+def test_any_endpoint_will_do():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session("nowhere", "n3")
+        await session.open()
+        assert await session.ask(m.Lookup(b"/")) == FOUND
+        assert [len(node.calls) for node in world.nodes.values()] == [1, 0, 0]
+        await session.close()
+        assert isinstance(world.nodes[1].calls[-1].request, m.Goodbye)
+        await world.close()
+
+    run(main())
+
+
+def test_nobody_there_names_what_was_tried():
+    async def main():
+        world = World()
+        world.fabric.host("nowhere")
+        world.fabric.host("nothing")
+        session = world.session("nowhere", "nothing")
+        with pytest.raises(errors.UnavailableError) as caught:
+            await session.open()
+        assert "nowhere:10500" in str(caught.value) and "nothing:10500" in str(caught.value)
+        assert asyncio.get_running_loop().time() < 1, "a refusal is not waited for"
+        await session.close()
+
+    run(main())
+
+
+def test_a_node_that_starts_is_waited_for():
+    async def main():
+        world = World()
+        await world.start()
+        view = world.nodes[1].view
+        world.nodes[1].view = None
+        asyncio.get_running_loop().call_later(3, setattr, world.nodes[1], "view", view)
+        session = world.session()
+        await session.open()
+        assert session.epoch == 1
+        await session.close()
+        await world.close()
+
+    run(main())
+
+
+def test_a_command_is_retried_under_its_id_until_it_is_known():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session()
+        await session.open()
+        ids: list[int] = []
+
+        def answer(call: Call) -> Any:
+            ids.append(call.header.request_id)
+            if len(ids) < 3:
+                return asyncio.sleep(1000)
+            return FOUND
+
+        world.nodes[1].answer = answer
+        assert await session.ask(m.MakeDirectory(b"/d"), deadline=session.deadline(60)) == FOUND
+        assert len(set(ids)) == 1 and len(ids) == 3
+        world.nodes[1].answer = lambda call: asyncio.sleep(1000)
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(errors.OutcomeUnknownError) as caught:
+            await session.ask(m.MakeDirectory(b"/e"), "/e", session.deadline(25))
+        assert caught.value.filename == "/e"
+        assert asyncio.get_running_loop().time() - began < 26
+        await session.close()
+        await world.close()
+
+    run(main())
+
+
+def test_a_query_without_answer_is_no_unknown_outcome():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session()
+        await session.open()
+        world.nodes[1].answer = lambda call: asyncio.sleep(1000)
+        with pytest.raises(errors.DeadlineError):
+            await session.ask(m.Lookup(b"/"), deadline=session.deadline(2))
+        await session.close()
+        await world.close()
+
+    run(main())
+
+
+def test_requests_follow_the_primary():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session()
+        await session.open()
+        await session.ask(m.Lookup(b"/"))
+        world.publish(primary=2, epoch=2)
+
+        def refuse(call: Call) -> Any:
+            raise errors.NotPrimaryError("not any more")
+
+        world.nodes[1].answer = refuse
+        assert await session.ask(m.Lookup(b"/a")) == FOUND
+        assert session.epoch == 2 and world.nodes[2].calls
+        await world.stop(2)
+        world.publish(primary=3, epoch=3)
+        assert await session.ask(m.MakeDirectory(b"/a")) == FOUND
+        assert world.nodes[3].calls
+        await session.close()
+        await world.close()
+
+    run(main())
+
+
+def test_a_paused_primary_is_left_for_the_next():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session()
+        await session.open()
+        world.nodes[1].answer = lambda call: asyncio.sleep(1000)
+        asyncio.get_running_loop().call_later(5, world.publish, 2, 2)
+        began = asyncio.get_running_loop().time()
+        assert await session.ask(m.Lookup(b"/")) == FOUND
+        assert asyncio.get_running_loop().time() - began < ATTEMPT_SECONDS + 1
+        await session.close()
+        await world.close()
+
+    run(main())
+
+
+def test_errors_of_the_request_are_not_retried():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session()
+        await session.open()
+
+        def missing(call: Call) -> Any:
+            raise errors.PathNotFoundError("no such file")
+
+        world.nodes[1].answer = missing
+        with pytest.raises(FileNotFoundError) as caught:
+            await session.ask(m.Lookup(b"/x"), "memfs:///x")
+        assert caught.value.filename == "memfs:///x"
+        assert len(world.nodes[1].calls) == 1
+        await session.close()
+        await world.close()
+
+    run(main())
+
+
+def test_a_newer_epoch_in_a_reply_is_noticed():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session()
+        await session.open()
+        world.publish(primary=1, epoch=7)
+        await session.ask(m.Lookup(b"/"))
+        await asyncio.sleep(1)
+        assert session.epoch == 7
+        await session.close()
+        await world.close()
+
+    run(main())
+
+
+def test_pings_go_on_while_something_is_held():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session()
+        await session.open()
+        session.hold()
+        await asyncio.sleep(31)
+        pings = sum(isinstance(call.request, m.Ping) for call in world.nodes[1].calls)
+        assert pings >= 6 and session.silence() < 6
+        session.unhold()
+        await asyncio.sleep(20)
+        after = sum(isinstance(call.request, m.Ping) for call in world.nodes[1].calls)
+        assert after <= pings + 1
+        await session.close()
+        await world.close()
+
+    run(main())
+
+
+def test_cancelling_a_request_tells_the_node():
+    async def main():
+        world = World()
+        await world.start()
+        session = world.session()
+        await session.open()
+        stopped: list[bool] = []
+
+        async def hang() -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                stopped.append(True)
+
+        world.nodes[1].answer = lambda call: hang()
+        task = asyncio.ensure_future(session.ask(m.MakeDirectory(b"/d")))
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.sleep(1)
+        assert task.cancelled() and stopped
+        await session.close()
+        await world.close()
+
+    run(main())
