@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from memfs import limits
@@ -20,6 +20,7 @@ from memfs.types import BlockRef, Identity
 ROOT = Identity("root", ("root",))
 CLIENT = 1
 PER_DIRECTORY = 1000
+BATCH = limits.FILES_PER_BATCH
 SIZE = 4096
 SETTINGS = Settings("root", "root", 1, limits.BLOCK_BYTES_DEFAULT, limits.GROUP_BLOCKS_DEFAULT)
 
@@ -40,8 +41,19 @@ class Populated:
         assert not isinstance(reply, messages.ErrorReply), reply
         return reply
 
-    def put(self, paths: Sequence[bytes]) -> None:
-        """Create files of one block each."""
+    def fill(self, paths: Iterable[bytes]) -> None:
+        """Create files and the directories that they lie in; those of one come together."""
+        rest = iter(paths)
+        directory = b""
+        while batch := list(itertools.islice(rest, BATCH)):
+            for path in batch:
+                above = path.rpartition(b"/")[0]
+                if above != directory:
+                    self.apply(messages.MakeDirectory(above, parents=True))
+                    directory = above
+            self._put(batch)
+
+    def _put(self, paths: Sequence[bytes]) -> None:
         inodes = self.apply(messages.ReserveInodes(len(paths))).inodes
         files = [_file(path, inode) for path, inode in zip(paths, inodes, strict=True)]
         results = self.apply(messages.PutFiles(tuple(files))).results
@@ -72,18 +84,11 @@ def together(count: int) -> list[bytes]:
     return [b"/all/f%07d" % number for number in range(count)]
 
 
-def populated(paths: Sequence[bytes]) -> Populated:
+def populated(paths: Iterable[bytes]) -> Populated:
     """Build a namespace that holds ``paths``."""
     result = Populated()
-    for directory in dict.fromkeys(path.rpartition(b"/")[0] for path in paths):
-        result.apply(messages.MakeDirectory(directory))
-    for batch in _batches(paths, limits.FILES_PER_BATCH):
-        result.put(batch)
+    result.fill(paths)
     return result
-
-
-def _batches(paths: Sequence[bytes], size: int) -> Iterator[Sequence[bytes]]:
-    return (paths[start : start + size] for start in range(0, len(paths), size))
 
 
 def _file(path: bytes, inode: int) -> messages.NewFile:

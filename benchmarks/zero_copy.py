@@ -23,7 +23,7 @@ TARGET = 10_000.0
 
 def run(scale: Scale) -> Iterator[Row]:
     """Map files of one size after the other."""
-    maps = scale.pick(10_000, 20)
+    maps = scale.pick(3_000, 20)
     with cluster.cluster(1) as url, memfs.connect(url, replication=1) as fs:
         for name, size in itertools.islice(SIZES.items(), scale.pick(len(SIZES), 2)):
             paths = [f"/mapped-{size}-{number}" for number in range(16)]
