@@ -53,10 +53,12 @@ HANDSHAKE_SECONDS: Final = 10.0
 HANDSHAKE_RECORD_BYTES: Final = 16 * KIB
 STALLED_FRAME_SECONDS: Final = 60.0  # a frame that has begun must end within this
 KEEPALIVE_SECONDS: Final = 15.0
-READ_BUFFER_BYTES: Final = (
-    256 * KIB
-)  # per connection, for headers and records; 16 Ki of them: 4 GiB worst
-assert READ_BUFFER_BYTES >= 2 * RECORD_BYTES
+INBOX_BYTES: Final = 4 * KIB  # headers and records of an idle connection; 16 Ki of them: 64 MiB
+INBOX_BYTES_BUSY: Final = 64 * KIB  # once a read has filled it: hundreds of small requests per read
+OUTBOX_BYTES: Final = 256 * KIB  # answers collected until the transport gets them
+WRITE_HIGH_WATER: Final = 8 * MIB  # unsent bytes at which a peer's requests are read no longer
+WRITE_LOW_WATER: Final = 2 * MIB  # ... and are read again: ~1 ms at the loopback's speed
+CLOSE_SECONDS: Final = 5.0  # what a closed connection gets to send its last frames
 
 # --- pages and batches -----------------------------------------------------------------------
 

@@ -145,11 +145,11 @@ class Connection(FrameProtocol):
     ) -> asyncio.Future[Answer]:
         """Send a request at once; the future is its answer.
 
-        The reply's payload is received into ``into`` (a list is filled in order), by default into
-        fresh memory. The future fails with what the peer answers; with DeadlineError when
-        ``timeout`` seconds are over; with UnavailableError when the connection is lost. For a
-        command that was sent, the latter two are OutcomeUnknownError. Cancelling the future tells
-        the peer to stop. Raises ProtocolError when the request does not fit a record.
+        The reply's payload is received into ``into`` (views of bytes; a list is filled in order),
+        by default into fresh memory. The future fails with what the peer answers; with
+        DeadlineError when ``timeout`` seconds are over; with UnavailableError when the connection
+        is lost. For a command that was sent, the latter two are OutcomeUnknownError. Cancelling
+        the future tells the peer to stop. Raises ProtocolError when the request does not fit a record.
         """
         length = sum(map(len, payload))
         call, frame = self._begin(request, length, request_id, timeout, epoch, into)

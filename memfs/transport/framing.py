@@ -19,22 +19,19 @@ from typing import Any, Protocol
 
 from memfs import limits
 from memfs.errors import ProtocolError
+from memfs.limits import (
+    CLOSE_SECONDS,
+    INBOX_BYTES,
+    INBOX_BYTES_BUSY,
+    OUTBOX_BYTES,
+    WRITE_HIGH_WATER,
+    WRITE_LOW_WATER,
+)
 from memfs.protocol.frames import HEADER_BYTES, MAGIC, Header, check_record, unpack_header
 from memfs.transport.deadlines import Deadlines
 from memfs.types import Buffer
 
 log = logging.getLogger(__name__)
-
-INBOX_BYTES: int = 4 * limits.KIB
-"""The inbox of a new or idle connection: 10,000 of them take 40 MB."""
-INBOX_BYTES_BUSY: int = 64 * limits.KIB
-"""The inbox once a read has filled it: hundreds of pipelined requests at a time."""
-OUTBOX_BYTES: int = 256 * limits.KIB
-"""What is collected at most before the transport gets it, in the midst of a buffer."""
-WRITE_HIGH_WATER: int = 8 * limits.MIB
-WRITE_LOW_WATER: int = 2 * limits.MIB
-CLOSE_SECONDS: float = 5.0
-"""What a closed connection gets to send its last frames."""
 
 _SCRATCH = memoryview(bytearray(256 * limits.KIB))
 _FRAME = "a frame has begun"

@@ -25,7 +25,6 @@ from memfs.protocol.records import encode
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import production_environment
-from memfs.transport.framing import WRITE_HIGH_WATER
 from memfs.transport.server import Call, Reply, Server, ServerLimits, Sink
 from memfs.types import Identity
 
@@ -270,7 +269,7 @@ def test_one_who_never_reads_gets_little_and_the_others_everything(play, caplog)
         seconds = time.monotonic() - started
         assert seconds < 1.5, "200 MB over loopback"
         sent = node.server.statistics().sent - 50 * BLOCK_BYTES
-        assert sent < WRITE_HIGH_WATER + 6 * BLOCK_BYTES
+        assert sent < limits.WRITE_HIGH_WATER + 6 * BLOCK_BYTES
         await until(lambda: node.server.statistics().connections == 1)
         assert len(await bytes_until_closed(glutton)) < 5 * BLOCK_BYTES
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memfs import limits
+from memfs.limits import INBOX_BYTES, INBOX_BYTES_BUSY, OUTBOX_BYTES
 from memfs.protocol import frames
 from memfs.testing.virtual import run
-from memfs.transport.framing import INBOX_BYTES, INBOX_BYTES_BUSY, OUTBOX_BYTES, FrameProtocol
+from memfs.transport.framing import FrameProtocol
 
 
 class RecordingTransport:
