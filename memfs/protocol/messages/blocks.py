@@ -1,0 +1,201 @@
+"""Messages 192-223: block versions, written, read, listed, discarded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memfs.protocol.messages.registry import Empty, Lane, message
+
+
+class Extent(NamedTuple):
+    """A changed range of a derived block; its bytes lie in the payload, in order."""
+
+    offset: int
+    length: int
+
+
+class WriteBlockReply(NamedTuple):
+    """What every node of the chain now holds."""
+
+    length: int
+    crc: int
+
+
+@message(192, WriteBlockReply, lane=Lane.BULK)
+class WriteBlock(NamedTuple):
+    """Store a block version on each node of ``chain``; forwarded while it still arrives.
+
+    Whole: no ``base_generation``, payload = the block, ``crc`` its CRC32C. Derived: from version
+    (``base_generation``, ``base_sequence``), which every node of the chain must hold: ``length``
+    bytes, of which ``extents`` come from the payload, others from the base (zeros past its end).
+    ``crc`` is then the payload's.
+    """
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+    length: int
+    crc: int
+    chain: tuple[int, ...]
+    """Member numbers still to store it, the receiver first."""
+    block_size: int
+    group_blocks: int
+    base_generation: int = -1
+    base_sequence: int = -1
+    extents: tuple[Extent, ...] = ()
+
+
+class SmallBlock(NamedTuple):
+    """One whole block of a :class:`WriteBlocks`."""
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+    length: int
+    crc: int
+
+
+@message(193, Empty, lane=Lane.BULK)
+class WriteBlocks(NamedTuple):
+    """Store many small whole blocks, all or none; their bytes follow one another in the payload."""
+
+    blocks: tuple[SmallBlock, ...]
+    chain: tuple[int, ...]
+
+
+class ReadBlockReply(NamedTuple):
+    """The payload holds the range."""
+
+    crc: int
+    """CRC32C of the payload, computed from chunks that were checked."""
+
+
+@message(194, ReadBlockReply, lane=Lane.BULK)
+class ReadBlock(NamedTuple):
+    """A range of a block version. A whole block is sent unchecked: the reader knows its CRC."""
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+    offset: int
+    length: int
+
+
+class BlockRange(NamedTuple):
+    """One range of a :class:`ReadBlocks`."""
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+    offset: int
+    length: int
+
+
+class RangeResult(NamedTuple):
+    """Outcome of one range: an error code, or its length in the payload."""
+
+    code: int
+    length: int
+    crc: int
+
+
+class ReadBlocksReply(NamedTuple):
+    """Outcomes in order; may be fewer than asked when the payload is full."""
+
+    results: tuple[RangeResult, ...]
+
+
+@message(195, ReadBlocksReply, lane=Lane.BULK)
+class ReadBlocks(NamedTuple):
+    """Many small ranges in one request."""
+
+    ranges: tuple[BlockRange, ...]
+
+
+class BlockVersion(NamedTuple):
+    """The identity of a block version."""
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+
+
+@message(196, Empty, peer=True)
+class DiscardBlocks(NamedTuple):
+    """Forget block versions; unknown ones are no error."""
+
+    versions: tuple[BlockVersion, ...]
+
+
+class StoredBlock(NamedTuple):
+    """A block version that a node holds."""
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+    length: int
+    crc: int
+
+
+class ListBlocksReply(NamedTuple):
+    """A page, ordered by (inode, index, generation, sequence)."""
+
+    blocks: tuple[StoredBlock, ...]
+    more: bool
+
+
+@message(197, ListBlocksReply)
+class ListBlocks(NamedTuple):
+    """What a node holds after ``after`` (fsck, orphan sweep); superuser or nodes."""
+
+    after: BlockVersion | None = None
+    limit: int = 1000
+
+
+@message(198, Empty)
+class ReportCorrupt(NamedTuple):
+    """Tell the primary that a member's copy failed its checksum; it verifies and drops it."""
+
+    block: BlockVersion
+    member: int
+
+
+class VerifyBlocksReply(NamedTuple):
+    """Per version: 0, or the code of BlockNotFoundError or CorruptBlockError."""
+
+    codes: tuple[int, ...]
+
+
+@message(199, VerifyBlocksReply)
+class VerifyBlocks(NamedTuple):
+    """Re-read copies against their CRCs."""
+
+    versions: tuple[BlockVersion, ...]
+
+
+class Segment(NamedTuple):
+    """Where a block version lies in the descriptor passed beside the reply."""
+
+    descriptor: int
+    """Index into the descriptors of this reply, -1: not in shared memory, read it otherwise."""
+    offset: int
+    length: int
+
+
+class DescriptorsReply(NamedTuple):
+    """One segment per version asked for."""
+
+    segments: tuple[Segment, ...]
+
+
+@message(200, DescriptorsReply)
+class GetDescriptors(NamedTuple):
+    """Descriptors of block versions, over the node's unix socket only (SCM_RIGHTS)."""
+
+    versions: tuple[BlockVersion, ...]

@@ -1,0 +1,276 @@
+"""Messages 128-191: commands of the replicated log.
+
+Applied exactly once per (client, request id). Paths are as in ``memfs.protocol.messages.reads``.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from memfs.protocol.messages.reads import LookupReply
+from memfs.protocol.messages.registry import Empty, message
+from memfs.types import ROOT_INODE, Attributes, BlockRef
+
+
+class LeaseReply(NamedTuple):
+    """A writer's lease, and the file's last block for appends."""
+
+    attributes: Attributes
+    """Its ``generation`` is the lease's."""
+    last: BlockRef | None = None
+
+
+@message(128, LeaseReply, command=True)
+class Create(NamedTuple):
+    """Create a file, or open an existing one emptied, under a lease of the caller."""
+
+    path: bytes
+    mode: int = 0o644
+    exclusive: bool = False
+    """Fail if it exists."""
+    parents: bool = False
+    """Create missing directories, mode 0o755."""
+    replication: int = 0
+    """0: the cluster's default; likewise the next two."""
+    block_size: int = 0
+    group_blocks: int = 0
+    base: int = ROOT_INODE
+
+
+@message(129, LeaseReply, command=True)
+class AcquireLease(NamedTuple):
+    """Open an existing file for writing. ``steal`` first ends another writer's lease."""
+
+    path: bytes
+    steal: bool = False
+    base: int = ROOT_INODE
+
+
+@message(130, LookupReply, command=True)
+class ReleaseLease(NamedTuple):
+    """Give a lease back; what was not committed is forgotten."""
+
+    inode: int
+    generation: int
+
+
+@message(131, LookupReply, command=True)
+class Commit(NamedTuple):
+    """Publish blocks and length of a leased file: flush, close, truncate, append in one.
+
+    ``blocks`` replace those of the same index; blocks wholly beyond ``size`` are dropped. A block
+    that straddles ``size`` must have been replaced by one that does not.
+    """
+
+    inode: int
+    generation: int
+    size: int
+    blocks: tuple[BlockRef, ...] = ()
+    release: bool = False
+    modified_ns: int | None = None
+    """None: now."""
+
+
+class NewFile(NamedTuple):
+    """A small file, its blocks written already under a reserved inode."""
+
+    path: bytes
+    inode: int
+    size: int
+    blocks: tuple[BlockRef, ...]
+    mode: int = 0o644
+    exclusive: bool = False
+    parents: bool = False
+    replication: int = 0
+    block_size: int = 0
+    group_blocks: int = 0
+
+
+class PutResult(NamedTuple):
+    """Outcome for one file of a :class:`PutFiles`."""
+
+    code: int
+    message: str
+    attributes: Attributes | None = None
+
+
+class PutFilesReply(NamedTuple):
+    """Outcomes in order."""
+
+    results: tuple[PutResult, ...]
+
+
+@message(132, PutFilesReply, command=True)
+class PutFiles(NamedTuple):
+    """Publish whole files; each atomically replaces what its name held (as rename would).
+
+    A replaced file hands on its owner, group, mode and extended attributes.
+    """
+
+    files: tuple[NewFile, ...]
+
+
+class ReserveReply(NamedTuple):
+    """Inode ids for :class:`PutFiles`, the session's until used or expired."""
+
+    inodes: tuple[int, ...]
+
+
+@message(133, ReserveReply, command=True)
+class ReserveInodes(NamedTuple):
+    """Reserve up to ``limits.INODES_PER_RESERVATION`` inode ids."""
+
+    count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
+
+
+@message(134, LookupReply, command=True)
+class MakeDirectory(NamedTuple):
+    """mkdir; with ``parents`` mkdir -p (an existing directory is then no error)."""
+
+    path: bytes
+    mode: int = 0o755
+    parents: bool = False
+    base: int = ROOT_INODE
+
+
+class RenameMode(enum.IntEnum):
+    """What rename does when the target exists."""
+
+    REPLACE = 0
+    """POSIX: replaces a file, or an empty directory by a directory."""
+    KEEP = 1
+    """Fails with PathExistsError (RENAME_NOREPLACE)."""
+    EXCHANGE = 2
+    """Swaps the two atomically (RENAME_EXCHANGE)."""
+
+
+@message(135, Empty, command=True)
+class Rename(NamedTuple):
+    """rename; one atomic step whatever the size of the tree."""
+
+    source: bytes
+    target: bytes
+    mode: int = RenameMode.REPLACE
+    source_base: int = ROOT_INODE
+    target_base: int = ROOT_INODE
+
+
+@message(136, Empty, command=True)
+class Unlink(NamedTuple):
+    """Remove a name of a file or symlink."""
+
+    path: bytes
+    base: int = ROOT_INODE
+
+
+@message(137, Empty, command=True)
+class RemoveDirectory(NamedTuple):
+    """rmdir; with ``recursive`` the whole tree, O(1) for the caller."""
+
+    path: bytes
+    recursive: bool = False
+    base: int = ROOT_INODE
+
+
+@message(138, LookupReply, command=True)
+class SetAttributes(NamedTuple):
+    """chmod, chown, utimens, setrep; None leaves a field alone."""
+
+    path: bytes
+    mode: int | None = None
+    owner: str | None = None
+    group: str | None = None
+    modified_ns: int | None = None
+    accessed_ns: int | None = None
+    replication: int | None = None
+    now: bool = False
+    """Set both times to the primary's time (``touch``): needs write permission only."""
+    follow: bool = True
+    base: int = ROOT_INODE
+
+
+@message(139, LookupReply, command=True)
+class MakeSymlink(NamedTuple):
+    """symlink: ``target`` is stored as it is."""
+
+    path: bytes
+    target: bytes
+    parents: bool = False
+    base: int = ROOT_INODE
+
+
+@message(140, LookupReply, command=True)
+class MakeLink(NamedTuple):
+    """link: a further name for a file."""
+
+    source: bytes
+    path: bytes
+    source_base: int = ROOT_INODE
+    base: int = ROOT_INODE
+
+
+class XattrMode(enum.IntEnum):
+    """setxattr flags."""
+
+    SET = 0
+    CREATE = 1
+    REPLACE = 2
+
+
+@message(141, Empty, command=True)
+class SetXattr(NamedTuple):
+    """setxattr. Names start with ``user.``, or with ``trusted.`` for the superuser."""
+
+    path: bytes
+    name: str
+    value: bytes
+    mode: int = XattrMode.SET
+    follow: bool = True
+    base: int = ROOT_INODE
+
+
+@message(142, Empty, command=True)
+class RemoveXattr(NamedTuple):
+    """removexattr."""
+
+    path: bytes
+    name: str
+    follow: bool = True
+    base: int = ROOT_INODE
+
+
+@message(143, LookupReply, command=True)
+class Concat(NamedTuple):
+    """Move the blocks of ``sources`` to the end of ``path`` and remove them (HDFS concat).
+
+    Same block size everywhere; each file but the last must end on a block boundary.
+    """
+
+    path: bytes
+    sources: tuple[bytes, ...]
+
+
+@message(144, Empty, command=True, peer=True)
+class ExpireSession(NamedTuple):
+    """A client is gone: release its leases at the last flushed length, free its reservations."""
+
+    client: int
+
+
+@message(145, Empty, command=True, peer=True)
+class Reclaim(NamedTuple):
+    """Free up to ``count`` inodes of deleted trees."""
+
+    count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
+
+
+@message(146, Empty, command=True, peer=True)
+class SetReplicas(NamedTuple):
+    """Replace the replica list of one block version, if it is still the current one."""
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+    replicas: tuple[int, ...]

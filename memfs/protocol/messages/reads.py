@@ -1,0 +1,183 @@
+"""Messages 64-127: questions to the namespace.
+
+Every ``path`` is UTF-8 bytes relative to the directory inode ``base`` (``ROOT_INODE`` for absolute
+paths), and empty for ``base`` itself.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memfs.protocol.messages.registry import Empty, Lane, message
+from memfs.types import ROOT_INODE, Attributes, BlockRef, ContentSummary, DirectoryEntry
+
+
+class LookupReply(NamedTuple):
+    """Attributes of one inode."""
+
+    attributes: Attributes
+
+
+@message(64, LookupReply)
+class Lookup(NamedTuple):
+    """stat (``follow``) or lstat."""
+
+    path: bytes
+    follow: bool = True
+    base: int = ROOT_INODE
+
+
+class BlocksReply(NamedTuple):
+    """A page of a file's block map: refs of blocks ``first``, ``first + 1``, ..."""
+
+    attributes: Attributes
+    first: int
+    blocks: tuple[BlockRef, ...]
+
+
+@message(65, BlocksReply)
+class GetBlocks(NamedTuple):
+    """Open for reading: needs read permission. At most ``limits.BLOCKS_PER_RECORD`` come back."""
+
+    path: bytes
+    first: int = 0
+    count: int = 700  # type: ignore[assignment]
+    base: int = ROOT_INODE
+
+
+class FileReply(NamedTuple):
+    """One file of a :class:`ReadFiles`: an error, or attributes with either data or blocks."""
+
+    code: int
+    """0, or the error's code."""
+    message: str
+    attributes: Attributes | None = None
+    length: int = -1
+    """Bytes of this file in the payload (its parts follow one another), -1: fetch the blocks."""
+    crc: int = 0
+    blocks: tuple[BlockRef, ...] = ()
+
+
+class ReadFilesReply(NamedTuple):
+    """Answers in the order of the paths; may be fewer: ask again for the rest."""
+
+    files: tuple[FileReply, ...]
+
+
+@message(66, ReadFilesReply, lane=Lane.BULK)
+class ReadFiles(NamedTuple):
+    """Many small files at once; what the primary holds itself comes in the payload."""
+
+    paths: tuple[bytes, ...]
+    inline: int
+    """Largest file to send inline, bytes."""
+
+
+class ListReply(NamedTuple):
+    """A page of a directory, ordered by name's bytes."""
+
+    entries: tuple[DirectoryEntry, ...]
+    remaining: int
+    """Entries after this page."""
+
+
+@message(67, ListReply)
+class List(NamedTuple):
+    """List a directory (or a file: one entry with an empty name) after a name."""
+
+    path: bytes
+    after: bytes = b""
+    limit: int = 1000
+    base: int = ROOT_INODE
+
+
+class ReadLinkReply(NamedTuple):
+    """The text of a symlink."""
+
+    target: bytes
+
+
+@message(68, ReadLinkReply)
+class ReadLink(NamedTuple):
+    """readlink."""
+
+    path: bytes
+    base: int = ROOT_INODE
+
+
+class Xattr(NamedTuple):
+    """One extended attribute."""
+
+    name: str
+    value: bytes
+
+
+class XattrsReply(NamedTuple):
+    """Extended attributes, ordered by name."""
+
+    xattrs: tuple[Xattr, ...]
+
+
+@message(69, XattrsReply)
+class GetXattrs(NamedTuple):
+    """All extended attributes, or those named (a missing one is an error)."""
+
+    path: bytes
+    names: tuple[str, ...] = ()
+    follow: bool = True
+    base: int = ROOT_INODE
+
+
+class SummaryReply(NamedTuple):
+    """Totals of a subtree."""
+
+    summary: ContentSummary
+
+
+@message(70, SummaryReply)
+class Summarise(NamedTuple):
+    """du: O(1) whatever the size of the tree."""
+
+    path: bytes
+    base: int = ROOT_INODE
+
+
+@message(71, Empty)
+class Access(NamedTuple):
+    """access(2): may the caller read (4), write (2), execute (1)?"""
+
+    path: bytes
+    mask: int
+    base: int = ROOT_INODE
+
+
+class FileSystemReply(NamedTuple):
+    """statfs: bytes over the live nodes, and counts of the namespace."""
+
+    capacity: int
+    used: int
+    files: int
+    directories: int
+    replication: int
+    """Copies of a new file unless it says otherwise."""
+    block_size: int
+    group_blocks: int
+
+
+@message(72, FileSystemReply)
+class StatFileSystem(NamedTuple):
+    """statfs."""
+
+
+class LookupManyReply(NamedTuple):
+    """Answers in order: attributes, or None where the path does not exist or may not be seen."""
+
+    attributes: tuple[Attributes | None, ...]
+
+
+@message(73, LookupManyReply)
+class LookupMany(NamedTuple):
+    """stat of up to ``limits.FILES_PER_BATCH`` paths."""
+
+    paths: tuple[bytes, ...]
+    follow: bool = True
