@@ -191,10 +191,10 @@ def show_placement(fs: memfs.FileSystem, library: dict[str, str]) -> None:
 def report(what: str, started: float, size: int, files: int = 1) -> None:
     """Print what was done and how fast it went, hashing and local files included."""
     seconds = time.perf_counter() - started
-    print(
-        f"  {what}\n    {files:,} files, {size / 1e6:,.0f} MB in {seconds:.1f} s:"
-        f" {files / seconds:,.0f} files/s, {size / seconds / 1e6:,.0f} MB/s"
-    )
+    rates = f"{size / seconds / 1e6:,.0f} MB/s"
+    if files > 1:
+        rates = f"{files:,} files, {files / seconds:,.0f} files/s, {rates}"
+    print(f"  {what}\n    {size / 1e6:,.0f} MB in {seconds:.1f} s: {rates}")
 
 
 if __name__ == "__main__":
