@@ -149,7 +149,8 @@ class Connection(FrameProtocol):
         by default into fresh memory. The future fails with what the peer answers; with
         DeadlineError when ``timeout`` seconds are over; with UnavailableError when the connection
         is lost. For a command that was sent, the latter two are OutcomeUnknownError. Cancelling
-        the future tells the peer to stop. Raises ProtocolError when the request does not fit a record.
+        the future tells the peer to stop. Raises ProtocolError when the request is too long for a
+        record.
         """
         length = sum(map(len, payload))
         call, frame = self._begin(request, length, request_id, timeout, epoch, into)

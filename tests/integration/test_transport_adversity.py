@@ -426,8 +426,8 @@ def test_cancelling_stops_the_node(play):
         await until(lambda: node.server.statistics().in_flight == 100)
         for call in calls:
             call.cancel()
-        await until(lambda: node.service.cancelled == 100)
-        assert node.server.statistics().in_flight == 0
+        await until(lambda: node.server.statistics().in_flight == 0)
+        assert node.service.cancelled == 100
         assert (await ask(connection, m.Ping(), 1)).record == m.Empty()
 
     play(scenario)
@@ -454,7 +454,7 @@ def test_a_lost_connection_stops_the_node(play):
         await until(lambda: node.server.statistics().in_flight == 1)
         raw.close()
         await until(lambda: node.service.cancelled == 1)
-        assert node.server.statistics().connections == 0
+        await until(lambda: node.server.statistics().connections == 0)
 
     play(scenario)
 
