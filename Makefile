@@ -18,7 +18,7 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F': *' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.core  ## three nodes on this machine hold the standard library and a 1 GiB file
-	@$(BIN)/python examples/demo.py $(ARGS)
+	@$(BIN)/python -u examples/demo.py $(ARGS)
 
 test: lint  ## lint, then every level of tests; what .ci/run runs
 	@set -e; for level in $(LEVELS); do echo "== $$level"; $(PYTEST) tests/$$level; done
