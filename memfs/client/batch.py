@@ -29,6 +29,7 @@ from memfs.errors import (
     MemfsError,
     NoSpaceError,
     RetryableError,
+    StaleHandleError,
     UnavailableError,
     UnsupportedError,
     from_wire,
@@ -72,13 +73,18 @@ class Batches:
     async def read(self, path: WirePath, timeout: float | None) -> bytes:
         """One whole file: one round trip when the primary holds it and it is small."""
         deadline = self._session.deadline(timeout)
-        file = (await self._ask_files((path.raw,), deadline))[0]
-        if isinstance(file.content, MemfsError):
-            file.content.filename = path.given
-            raise file.content
-        if isinstance(file.content, bytes):
-            return file.content
-        return await self._read_blocks(path, file.content, timeout)
+        while True:
+            file = (await self._ask_files((path.raw,), deadline))[0]
+            if isinstance(file.content, MemfsError):
+                file.content.filename = path.given
+                raise file.content
+            if isinstance(file.content, bytes):
+                return file.content
+            try:
+                return await self._read_blocks(path, file.content, timeout)
+            except StaleHandleError:  # replaced meanwhile: the path leads to another file now
+                if not self._session.remaining(deadline):
+                    raise
 
     async def _read_blocks(
         self, path: WirePath, reply: m.BlocksReply, timeout: float | None
@@ -140,8 +146,16 @@ class Batches:
     ) -> None:
         try:
             results[number] = await self._read_blocks(path, reply, timeout)
+        except StaleHandleError:  # replaced meanwhile
+            results[number] = await self._read_again(path, timeout)
         except MemfsError as error:
             results[number] = _named(error, path)
+
+    async def _read_again(self, path: WirePath, timeout: float | None) -> bytes | MemfsError:
+        try:
+            return await self.read(path, timeout)
+        except MemfsError as error:
+            return error
 
     async def _ask_files(self, raws: Sequence[bytes], deadline: float) -> list[_Content]:
         """One ReadFiles; answers at least one file, perhaps fewer than asked."""

@@ -8,6 +8,8 @@ writer since.
 
 from __future__ import annotations
 
+import asyncio
+
 from memfs import limits
 from memfs.client import layout
 from memfs.client.session import Session
@@ -44,6 +46,7 @@ class BlockMap:
         self._refs: dict[int, BlockRef] = {}
         self._own: dict[int, BlockRef] = {}  # a writer's: they win over what pages say
         self._pages: set[int] = set()
+        self._loading = asyncio.Lock()
         self.writing = False
 
     @classmethod
@@ -77,8 +80,11 @@ class BlockMap:
         """The version of block ``index``; asks the primary for the page that lacks."""
         found = self.known(index)
         while found is None:
-            await self._load(index // PAGE, deadline)
-            found = self.known(index)
+            async with self._loading:  # many blocks of one page are asked for at once
+                found = self.known(index)
+                if found is None:
+                    await self._load(index // PAGE, deadline)
+                    found = self.known(index)
         return found
 
     def put(self, ref: BlockRef) -> None:

@@ -214,7 +214,7 @@ def test_modes_mean_what_they_mean_to_the_builtin(mode: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("mode", WRONG)
 def test_wrong_modes_are_refused_with_the_same_words(mode: str) -> None:
     with pytest.raises(ValueError) as expected:
-        open(tempfile.gettempdir() + "/never", mode)
+        open(tempfile.gettempdir() + "/never", mode).close()
     with pytest.raises(ValueError) as found:
         modes.parse(mode)
     assert str(found.value) == str(expected.value)
