@@ -12,6 +12,7 @@ from memfs import errors
 from memfs.checksum import crc32c
 from memfs.limits import CHUNK_BYTES, MIB
 from memfs.node.blocks import BlockStore
+from memfs.node.blocks.region import VERSION_BYTES
 from memfs.protocol.messages import BlockVersion
 
 from .writing import (
@@ -27,6 +28,7 @@ from .writing import (
     store_derived,
     store_whole,
     used,
+    whole,
 )
 
 
@@ -298,6 +300,28 @@ def test_a_hole_waits_for_the_last_view(store: BlockStore) -> None:
     assert part == some_bytes(BLOCK)[10:20]
     del part
     assert used(store) == 5 * BLOCK
+
+
+@pytest.mark.parametrize("size", [MIB, 8 * MIB])  # through scratch buffers, and too large for them
+def test_an_aborted_block_gives_its_pages_back(store: BlockStore, size: int) -> None:
+    store_whole(store, BlockVersion(1, 1, 1, 1), some_bytes(size), block=size)
+    write = store.begin(whole(V1, some_bytes(size, 2), block=size))
+    receive(write, some_bytes(size, 2))
+    assert used(store) == 2 * size + VERSION_BYTES
+    write.abort()
+    assert used(store) == size
+    store_whole(store, V2, some_bytes(size, 3), block=size)
+    assert content(store, V2) == some_bytes(size, 3)
+
+
+def test_what_is_still_being_forwarded_is_not_overwritten(store: BlockStore) -> None:
+    fill_group(store)
+    write = store.begin(whole(V1, some_bytes(BLOCK)))
+    (buffer,) = write.buffers()
+    receive(write, some_bytes(BLOCK))
+    write.finish()
+    store_whole(store, V2, some_bytes(BLOCK, 2))
+    assert buffer == some_bytes(BLOCK)
 
 
 def test_a_lent_place_is_not_used_again(store: BlockStore) -> None:
