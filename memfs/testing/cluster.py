@@ -17,8 +17,10 @@ from memfs.client.filesystem import FileSystem
 from memfs.client.session import Session
 from memfs.config import ClientConfig, NodeConfig
 from memfs.limits import MIB
+from memfs.node.blocks.region import HeapRegion
 from memfs.node.server import Node
 from memfs.paths import Endpoint
+from memfs.protocol.messages import BlockVersion
 from memfs.transport.environment import Environment, production_environment
 
 FAST: dict[str, Any] = {
@@ -104,6 +106,20 @@ class Cluster:
         """End a node as a crash would: it says no word to anybody."""
         self._dead.add(index)
         await self.nodes[index].stop(leave=False)
+
+    def corrupt(self, index: int) -> int:
+        """Flip one bit in the middle of every block that a node holds; how many blocks."""
+        store = self.nodes[index].store
+        blocks = [block for block in store.list(None, store.count) if block.length]
+        for block in blocks:
+            region = store._find(BlockVersion(*block[:4])).region
+            content = bytearray(region.view(0, block.length))
+            content[block.length // 2] ^= 1
+            if isinstance(region, HeapRegion):
+                region.memory = content + bytes(region.view(block.length, region.capacity))
+            else:
+                region.store(0, content)
+        return len(blocks)
 
     async def close(self) -> None:
         """Close the clients and stop all nodes; what they hold is gone."""

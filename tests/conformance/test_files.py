@@ -45,6 +45,12 @@ def test_a_file_of_many_groups(surface, top):
     assert surface.stat(f"{top}/big").size == len(data)
 
 
+def test_a_file_of_more_blocks_than_a_reply_holds(surface, top):
+    data = pattern(1500 * surface.block_size + 11)
+    surface.write_bytes(f"{top}/big", data)
+    assert surface.read_bytes(f"{top}/big") == data
+
+
 @needs(Feature.APPEND)
 def test_append_in_pieces_of_any_size(surface, top):
     block = surface.block_size
