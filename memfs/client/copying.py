@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from memfs import limits
+from memfs.client.flow import run_all
 from memfs.errors import DeadlineError, NoSpaceError, OutcomeUnknownError, UnavailableError
 from memfs.types import FileKind
 
@@ -24,6 +26,9 @@ MEDIUM_BYTES = 4 * limits.MIB
 MEDIUM_STREAMS = 8
 LARGE_STREAMS = 2  # 2 x 2 x 16 MiB of buffers, beside 8 x 4 MiB and 4 x 4 MiB of batches
 BATCHES = 4
+BATCH_BYTES = limits.BATCH_PAYLOAD_BYTES // 2
+DIRECTORIES = 32
+"""Directories made at once."""
 _PART = ".memfs-part-"
 STOPPING = (UnavailableError, DeadlineError, OutcomeUnknownError, NoSpaceError)
 """Errors after which no other file would fare better."""
@@ -99,6 +104,14 @@ class Direction(Protocol):
         """Give a directory its final mode and time, after everything in it."""
 
 
+class _Batch:
+    """Small files that will travel together."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self.size = 0
+
+
 class Copy:
     """One copy: hands items to a direction, bounded in parallel, and keeps count."""
 
@@ -111,7 +124,10 @@ class Copy:
         self._batches = asyncio.Semaphore(BATCHES)
         self._medium = asyncio.Semaphore(MEDIUM_STREAMS)
         self._large = asyncio.Semaphore(LARGE_STREAMS)
-        self._waiting: dict[int, list[Item]] = {}
+        self._making = asyncio.Semaphore(DIRECTORIES)
+        self._unmade: dict[str, asyncio.Task[None]] = {}
+        """Directories under way, by target: what they hold waits for them."""
+        self._waiting: dict[int, _Batch] = {}
         """Small files by mode, until a batch is full."""
 
     async def run(self, items: AsyncIterator[Item | Failure]) -> Transferred:
@@ -124,8 +140,7 @@ class Copy:
                     await self._send_batch(group, mode)
         except BaseExceptionGroup as several:
             raise several.exceptions[0] from None
-        for item in reversed(self._directories):
-            await self._guarded(item, self._direction.finish(item))
+        await self._finish_directories()
         return Transferred(self._files, len(self._directories), self._bytes, tuple(self._failures))
 
     async def _begin(self, group: asyncio.TaskGroup, item: Item | Failure) -> None:
@@ -134,8 +149,9 @@ class Copy:
             self._failures.append(item)
             return
         if item.kind == FileKind.DIRECTORY:
-            if await self._guarded(item, self._direction.directory(item)):
-                self._directories.append(item)
+            task = await self._start(group, self._making, self._make(item))
+            self._unmade[item.target] = task
+            task.add_done_callback(lambda _: self._unmade.pop(item.target))
             return
         self._total_files += 1
         self._total_bytes += item.size
@@ -145,18 +161,18 @@ class Copy:
             lane = self._medium if item.size <= MEDIUM_BYTES else self._large
             await self._start(group, lane, self._stream(item))
         else:
-            waiting = self._waiting.setdefault(item.mode, [])
-            waiting.append(item)
-            full = sum(each.size for each in waiting) >= limits.BATCH_PAYLOAD_BYTES // 2
-            if full or len(waiting) >= limits.FILES_PER_BATCH:
+            batch = self._waiting.setdefault(item.mode, _Batch())
+            batch.items.append(item)
+            batch.size += item.size
+            if batch.size >= BATCH_BYTES or len(batch.items) >= limits.FILES_PER_BATCH:
                 await self._send_batch(group, item.mode)
 
     async def _send_batch(self, group: asyncio.TaskGroup, mode: int) -> None:
-        await self._start(group, self._batches, self._batch(self._waiting.pop(mode)))
+        await self._start(group, self._batches, self._batch(self._waiting.pop(mode).items))
 
     async def _start(
         self, group: asyncio.TaskGroup, lane: asyncio.Semaphore, work: Coroutine[Any, Any, None]
-    ) -> None:
+    ) -> asyncio.Task[None]:
         try:
             await lane.acquire()
         except BaseException:
@@ -164,8 +180,34 @@ class Copy:
             raise
         task = group.create_task(work)
         task.add_done_callback(lambda _: lane.release())
+        return task
+
+    async def _make(self, item: Item) -> None:
+        """Make a directory, after the one that holds it."""
+        parent = self._unmade.get(item.target.rpartition("/")[0])
+        if parent is not None:
+            await asyncio.wait([parent])
+        if await self._guarded(item, self._direction.directory(item)):
+            self._directories.append(item)
+
+    async def _made(self) -> None:
+        """Wait until every directory begun so far is there."""
+        if self._unmade:
+            await asyncio.wait(list(self._unmade.values()))
+
+    async def _finish_directories(self) -> None:
+        """The deepest first: a directory may be closed to its owner afterwards."""
+
+        def depth(item: Item) -> int:
+            return item.target.count("/")
+
+        ordered = sorted(self._directories, key=depth, reverse=True)
+        for _, level in itertools.groupby(ordered, depth):
+            work = (self._guarded(item, self._direction.finish(item)) for item in level)
+            await run_all(work, DIRECTORIES)
 
     async def _batch(self, items: Sequence[Item]) -> None:
+        await self._made()
         outcomes = await self._direction.batch(items)
         for item, error in zip(items, outcomes, strict=True):
             if error is None:
@@ -174,11 +216,13 @@ class Copy:
                 self._fail(item, error)
 
     async def _stream(self, item: Item) -> None:
+        await self._made()
         work = self._direction.stream(item, lambda count: self._advance(item, count))
         if await self._guarded(item, work):
             self._advance(item, 0, done=True)
 
     async def _link(self, item: Item) -> None:
+        await self._made()
         if await self._guarded(item, self._direction.symlink(item)):
             self._advance(item, 0, done=True)
 

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from memfs.client import modes
 from memfs.client.copying import STOPPING, Failure, Item, part_of, pump
+from memfs.client.stat import DirEntry
 from memfs.paths import join
 from memfs.types import Buffer, FileKind
 
 if TYPE_CHECKING:
     from memfs.client.filesystem import FileSystem
+
+LISTED_AT_ONCE = 16
 
 
 class Download:
@@ -41,7 +44,8 @@ class Download:
         await asyncio.to_thread(make)
 
     async def finish(self, item: Item) -> None:
-        await asyncio.to_thread(self._settle, item.target, item)
+        if self._preserve:
+            await asyncio.to_thread(self._settle, item.target, item)
 
     def _settle(self, name: str, item: Item) -> None:
         """Final mode and time of what lies under ``name``."""
@@ -126,26 +130,49 @@ def _write_full(descriptor: int, data: memoryview) -> None:
 async def cluster_tree(
     fs: FileSystem, top: str, local: str, follow: bool
 ) -> AsyncIterator[Item | Failure]:
-    """What is to get: the tree at ``top``, a page of each directory in memory a level."""
+    """What is to get: the tree at ``top``, a directory before what it holds.
+
+    Several directories are asked for at once, but only the first page of each.
+    """
     first = await _cluster_item(fs, top, local, await fs.lstat(top), True)
     yield first
-    if not isinstance(first, Item) or first.kind != FileKind.DIRECTORY:
-        return
-    pending = [first]
+    pending = [first] if isinstance(first, Item) and first.kind == FileKind.DIRECTORY else []
     while pending:
-        parent = pending.pop()
-        try:
-            async for page in fs.scandir_pages(parent.source):
-                for entry in page:
-                    there = join(parent.target, entry.name)
-                    item = await _cluster_item(fs, entry.path, there, entry.stat(), follow)
-                    yield item
-                    if isinstance(item, Item) and item.kind == FileKind.DIRECTORY:
-                        pending.append(item)
-        except STOPPING:
-            raise
-        except OSError as error:
-            yield Failure(parent.source, error)
+        parents = [pending.pop() for _ in range(min(len(pending), LISTED_AT_ONCE))]
+        listings = [fs.scandir_pages(parent.source) for parent in parents]
+        pages = await asyncio.gather(*map(_next_page, listings))
+        for parent, listing, page in zip(parents, listings, pages, strict=True):
+            async for item in _items(fs, parent, listing, page, follow):
+                yield item
+                if isinstance(item, Item) and item.kind == FileKind.DIRECTORY:
+                    pending.append(item)
+
+
+Page = list[DirEntry] | OSError | None
+"""Entries, or why there are none, or the end."""
+
+
+async def _next_page(listing: AsyncIterator[list[DirEntry]]) -> Page:
+    try:
+        return await anext(listing, None)
+    except OSError as error:
+        return error
+
+
+async def _items(
+    fs: FileSystem, parent: Item, listing: AsyncIterator[list[DirEntry]], page: Page, follow: bool
+) -> AsyncIterator[Item | Failure]:
+    """The entries of one directory, its first page given."""
+    while page is not None:
+        if isinstance(page, STOPPING):
+            raise page
+        if isinstance(page, OSError):
+            yield Failure(parent.source, page)
+            return
+        for entry in page:
+            there = join(parent.target, entry.name)
+            yield await _cluster_item(fs, entry.path, there, entry.stat(), follow)
+        page = await _next_page(listing)
 
 
 async def _cluster_item(

@@ -25,6 +25,9 @@ from memfs.types import FileKind
 if TYPE_CHECKING:
     from memfs.client.filesystem import FileSystem
 
+LISTED_AT_ONCE = 32
+"""Directories that one visit to a thread lists: most are small and the visit costs more."""
+
 
 class Upload:
     """From the local disk into the cluster."""
@@ -159,21 +162,24 @@ def _read_full(descriptor: int, buffer: memoryview) -> int:
 
 
 async def local_tree(top: str, target: str, follow: bool) -> AsyncIterator[Item | Failure]:
-    """What is to put: the tree at ``top``, one directory's listing in memory a level."""
+    """What is to put: the tree at ``top``, a directory before what it holds."""
     found = await asyncio.to_thread(os.stat if follow else os.lstat, top)
-    yield (first := _local_item(top, target, found))
-    levels = [iter([first])] if isinstance(first, Item) else []
-    while levels:
-        item = next(levels[-1], None)
-        if item is None:
-            levels.pop()
-            continue
-        if not isinstance(item, Failure) and item.kind == FileKind.DIRECTORY:
-            listed = await asyncio.to_thread(_local_list, item, follow)
-            for each in listed:
-                yield each
-            deeper = (each for each in listed if isinstance(each, Item))
-            levels.append(iter([each for each in deeper if each.kind == FileKind.DIRECTORY]))
+    first = _local_item(top, target, found)
+    yield first
+    pending = [first]
+    while pending:
+        few = [pending.pop() for _ in range(min(len(pending), LISTED_AT_ONCE))]
+        parents = [each for each in few if isinstance(each, Item)]
+        for each in await asyncio.to_thread(_local_lists, parents, follow):
+            yield each
+            if isinstance(each, Item) and each.kind == FileKind.DIRECTORY:
+                pending.append(each)
+
+
+def _local_lists(parents: Sequence[Item], follow: bool) -> list[Item | Failure]:
+    """The entries of several local directories; what is no directory has none."""
+    directories = (each for each in parents if each.kind == FileKind.DIRECTORY)
+    return [each for parent in directories for each in _local_list(parent, follow)]
 
 
 def _local_list(parent: Item, follow: bool) -> list[Item | Failure]:
