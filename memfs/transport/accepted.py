@@ -247,6 +247,8 @@ class Accepted(Connection):
         self._served[call] = work
         self._deadlines.set(call, call.deadline, self._overdue)
         work.add_done_callback(lambda work: self._worked(call, work))
+        if self.closed:  # by the service itself
+            work.cancel()
 
     def _worked(self, call: Call, work: asyncio.Future[Reply]) -> None:
         del self._served[call]
@@ -311,8 +313,9 @@ class Accepted(Connection):
     def _answer(self, call: Call, reply: Reply) -> None:
         if call.answered or self.closed:
             return
-        header, payload = call.header, reply.payload
+        header = call.header
         try:
+            payload = reply.payload
             assert type(reply.record) is call.spec.reply, f"{reply.record!r} is the wrong reply"
             record, length = encode(reply.record), sum(map(len, payload))
             epoch = header.epoch if reply.epoch is None else reply.epoch
@@ -337,6 +340,8 @@ class Accepted(Connection):
         self._send_error(call.header, error)
 
     def _send_error(self, header: Header, error: MemfsError) -> None:
+        if self.closed:
+            return
         message = error.message[:_MESSAGE_CHARACTERS]
         path = error.filename if isinstance(error.filename, str) else ""
         record = encode(ErrorReply(error.code, message, path[: limits.PATH_BYTES]))

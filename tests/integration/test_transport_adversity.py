@@ -395,6 +395,22 @@ def test_answers_to_what_was_not_asked(play, reply, reason):
     play(scenario)
 
 
+def test_a_crowd_at_the_door(play):
+    async def scenario(node: Node) -> None:
+        inside = [await node.raw(GREETING) for _ in range(2)]
+        await until(lambda: node.server.statistics().requests == 2)
+        with pytest.raises(errors.BusyError):
+            await node.dial()
+        for _ in range(20):
+            await node.raw()
+        await until(lambda: node.server.statistics().connections == 4)
+        for raw in inside:
+            raw.close()
+        await until(lambda: node.server.statistics().connections == 2)
+
+    play(scenario, ServerLimits(connections=2))
+
+
 # --- giving up -------------------------------------------------------------------------------
 
 

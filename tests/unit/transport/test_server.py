@@ -142,14 +142,17 @@ def test_a_bug_in_a_handler_is_logged_and_the_connection_stays(caplog):
             def nothing(call):
                 return None
 
-            for answer in (lambda call: {}["now"], later, wrong, nothing):
+            async def nothing_later(call):
+                return None
+
+            for answer in (lambda call: {}["now"], later, wrong, nothing, nothing_later):
                 world.service.answers[m.Lookup] = answer
                 with pytest.raises(errors.InternalError, match="Lookup failed in the node"):
                     await ask(connection, m.Lookup(b"/a"))
             assert await ask(connection, m.Ping()) == m.Empty()
 
     run(main())
-    assert len(caplog.records) == 4
+    assert len(caplog.records) == 5
     assert all("Traceback" in caplog.handler.format(record) for record in caplog.records)
 
 
@@ -246,6 +249,23 @@ def test_a_silent_client_is_closed():
         await settle(70)
         assert client.lost
         assert world.service.gone == world.service.admitted
+
+    run(main())
+
+
+def test_a_service_may_close_the_connection():
+    async def main():
+        async with connected() as (world, connection):
+
+            def close(call):
+                call.connection.close("not wanted")
+                return asyncio.sleep(100)
+
+            world.service.answers[m.Lookup] = close
+            with pytest.raises(errors.UnavailableError):
+                await ask(connection, m.Lookup(b"/a"))
+            await settle()
+            assert world.server.statistics()[:3] == (0, 1, 0)
 
     run(main())
 
