@@ -73,24 +73,17 @@ class Batches:
     async def read(self, path: WirePath, timeout: float | None) -> bytes:
         """One whole file: one round trip when the primary holds it and it is small."""
         deadline = self._session.deadline(timeout)
-        while True:
-            file = (await self._ask_files((path.raw,), deadline))[0]
-            if isinstance(file.content, MemfsError):
-                file.content.filename = path.given
-                raise file.content
-            if isinstance(file.content, bytes):
-                return file.content
-            try:
-                return await self._read_blocks(path, file.content, timeout)
-            except StaleHandleError:  # replaced meanwhile: the path leads to another file now
-                if not self._session.remaining(deadline):
-                    raise
+        file = await BlockMap.open(self._session, path.given, path.raw, deadline)
+        return file.content if file.content is not None else await self._read_map(file, timeout)
 
     async def _read_blocks(
         self, path: WirePath, reply: m.BlocksReply, timeout: float | None
     ) -> bytes:
         seen = self._session.commits
         file = BlockMap.from_reply(self._session, path.given, reply, seen)
+        return await self._read_map(file, timeout)
+
+    async def _read_map(self, file: BlockMap, timeout: float | None) -> bytes:
         reader = FileReader(self._blocks, file)
         try:
             return await reader.read_all(0, timeout)

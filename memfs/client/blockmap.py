@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 
 from memfs import limits
+from memfs.checksum import crc32c
 from memfs.client import layout
 from memfs.client.session import Session
-from memfs.errors import ProtocolError
+from memfs.errors import ProtocolError, from_wire
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef
 
 PAGE = limits.BLOCKS_PER_RECORD
+INLINE_BYTES = limits.SMALL_FILE_BYTES
+"""Content up to here comes with the answer to an open: sending it costs less than a round trip."""
 
 
 def hole(inode: int, index: int) -> BlockRef:
@@ -42,12 +45,27 @@ class BlockMap:
         """Bytes of the file: what was published, and a writer's own bytes on top."""
         self.seen = session.commits
         """The session's commit count when the primary was last asked."""
+        self.content: bytes | None = None
+        """All of it, when it came with the attributes."""
         self._complete = complete
         self._refs: dict[int, BlockRef] = {}
         self._own: dict[int, BlockRef] = {}  # a writer's: they win over what pages say
         self._pages: set[int] = set()
         self._loading = asyncio.Lock()
         self.writing = False
+
+    @classmethod
+    async def open(cls, session: Session, path: str, raw: bytes, deadline: float) -> BlockMap:
+        """As :meth:`fetch`, with the content where the primary has it and it is small."""
+        seen = session.commits
+        answer = await session.ask_primary(m.ReadFiles((raw,), INLINE_BYTES), path, deadline)
+        file: m.FileReply = answer.record.files[0]
+        if file.code or file.attributes is None:
+            raise from_wire(file.code, file.message, path)
+        found = cls.from_reply(session, path, m.BlocksReply(file.attributes, 0, file.blocks), seen)
+        if file.length >= 0 and crc32c(answer.payload) == file.crc:
+            found.content = bytes(answer.payload)
+        return found
 
     @classmethod
     async def fetch(cls, session: Session, path: str, raw: bytes, deadline: float) -> BlockMap:
@@ -124,6 +142,7 @@ class BlockMap:
     async def refresh(self, deadline: float) -> bool:
         """Ask again from the start; returns whether the file has changed since."""
         before = self.attributes.change
+        self.content = None
         assert not self.writing, "a writer knows its file better than anyone"
         self._refs.clear()
         self._pages.clear()

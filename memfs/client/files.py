@@ -97,7 +97,9 @@ class RawFile(io.RawIOBase):
     def readall(self) -> bytes:
         """Everything from the position to the end."""
         handle = self._for_reading()
-        data = bridges.bridge().run(handle.read(self._position, -1))
+        data = handle.read_all_now(self._position)
+        if data is None:
+            data = bridges.bridge().run(handle.read(self._position, -1))
         self._position += len(data)
         return data
 
@@ -166,8 +168,10 @@ class RawFile(io.RawIOBase):
             return
         try:
             bridge = bridges.bridge()
-            if self._generation == bridges.generation() and bridge.running:
-                if bridge.inside:  # a finaliser that happens to run in the loop's thread
+            if self._generation != bridges.generation() or not bridge.running:
+                pass  # the parent's, or the sessions have been closed already
+            elif not self._handle.quiet:
+                if bridge.inside or not self._mode.writing:  # or a finaliser in the loop's thread
                     bridge.begin(self._handle.close())
                 else:
                     bridge.run(self._handle.close())

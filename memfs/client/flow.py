@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,13 @@ async def run_all(work: Iterable[Coroutine[Any, Any, object]], limit: int) -> No
     begun is closed; then the failure is raised.
     """
     queue = iter(work)
+    first = next(queue, None)
+    second = next(queue, None)
+    if first is None or second is None:
+        if first is not None:
+            await first
+        return
+    queue = itertools.chain((first, second), queue)
     workers: list[asyncio.Task[None]] = []
     try:
         for coroutine in queue:

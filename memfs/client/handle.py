@@ -19,12 +19,10 @@ from memfs.client.writer import FileWriter
 from memfs.config import ClientConfig
 from memfs.errors import (
     InvalidArgumentError,
-    IsDirectoryError,
     PathExistsError,
     PathNotFoundError,
 )
 from memfs.protocol import messages as m
-from memfs.types import Attributes, FileKind
 
 CREATE_RACES = 8
 """Rounds of "it does not exist" and "it exists" before opening for append gives up."""
@@ -99,6 +97,12 @@ class Handle:
             return -1
         return self.reader.read_now(offset, into)
 
+    def read_all_now(self, offset: int) -> bytes | None:
+        """All from ``offset`` on when nothing has to be waited for, else None; from any thread."""
+        if self.reader is None or self.writer is not None:
+            return None
+        return self.reader.read_all_now(offset)
+
     async def view(self, timeout: float | None = None) -> memoryview:
         """The whole content, read-only; see :meth:`FileReader.view`."""
         assert self.reader is not None, "the handle is not open for reading"
@@ -134,6 +138,11 @@ class Handle:
                 await self.reader.close()
             await self.writer.truncate(size, timeout)
 
+    @property
+    def quiet(self) -> bool:
+        """Whether closing has nothing to do."""
+        return self.writer is None and (self.reader is None or self.reader.quiet)
+
     async def close(self, timeout: float | None = None) -> None:
         """Publish, give the lease back, drop what was read ahead."""
         try:
@@ -157,8 +166,7 @@ async def open_handle(
     session = blocks.session
     deadline = session.deadline(timeout)
     if not mode.writing:
-        file = await BlockMap.fetch(session, path, raw, deadline)
-        _check_file(file.attributes, path)
+        file = await BlockMap.open(session, path, raw, deadline)
     elif mode.truncating or mode.creating:
         request = options.create(raw, exclusive=mode.creating)
         reply: m.LeaseReply = await session.ask(request, path, deadline)
@@ -229,8 +237,3 @@ async def _check_readable(
     except PathNotFoundError:
         if not mode.appending:
             raise
-
-
-def _check_file(attributes: Attributes, path: str) -> None:
-    if attributes.kind == FileKind.DIRECTORY:
-        raise IsDirectoryError("it is a directory", path=path)

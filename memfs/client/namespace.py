@@ -61,10 +61,22 @@ class NamespaceOperations:
         raws = [wire(path).raw for path in paths]
         found: list[Stat | None] = []
         for batch in path_batches(raws):
-            request = m.LookupMany(tuple(raws[number] for number in batch))
-            reply = await self._ask(request, "", timeout)
-            found += [each and Stat(each) for each in reply.attributes]
+            found += await self._stat_batch(raws[batch.start : batch.stop], timeout)
         return found
+
+    async def _stat_batch(self, raws: list[bytes], timeout: float | None) -> list[Stat | None]:
+        """One request, or two of half the paths each when the answers do not fit a record."""
+        try:
+            reply: m.LookupManyReply = await self._ask(m.LookupMany(tuple(raws)), "", timeout)
+        except InvalidArgumentError:
+            if len(raws) == 1:
+                raise
+            half = len(raws) // 2
+            return [
+                *await self._stat_batch(raws[:half], timeout),
+                *await self._stat_batch(raws[half:], timeout),
+            ]
+        return [None if each is None else Stat(each) for each in reply.attributes]
 
     async def exists(self, path: PathLike, *, timeout: float | None = None) -> bool:
         """Whether the path leads to something (a broken symlink does not)."""

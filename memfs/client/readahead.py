@@ -48,6 +48,11 @@ class Readahead:
         self.position = 0
         """Where a sequential reader would go on."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is fetched or being fetched."""
+        return not self._segments
+
     def follows(self, offset: int) -> bool:
         """Whether a read at ``offset`` continues the last one or hits what is ahead."""
         last = self._segments[-1].end if self._segments else self.position

@@ -65,7 +65,7 @@ class FileReader:
             await self._drop_ahead()  # it changed under this read: no mixture of old and new
 
     async def _read_sized(self, offset: int, into: memoryview, deadline: float | None) -> None:
-        if not into or (len(into) <= DIRECT_BYTES and self._local.copy_known(offset, into)):
+        if not into or (len(into) <= DIRECT_BYTES and self._copy_known(offset, into)):
             return
         if self._ahead.follows(offset):
             async with self._sequence:
@@ -76,14 +76,29 @@ class FileReader:
     def read_now(self, offset: int, into: memoryview) -> int:
         """As ``read_into`` when all of it is known to lie on this host, else -1. Any thread may."""
         length = min(len(into), self.file.size - offset)
-        if length <= 0 or not self._local.copy_known(offset, into[:length]):
+        if length <= 0 or not self._copy_known(offset, into[:length]):
             return -1
         return length
+
+    def _copy_known(self, offset: int, into: memoryview) -> bool:
+        """Fill ``into`` if its bytes are here already, or in memory of this host."""
+        content = self.file.content
+        if content is None:
+            return self._local.copy_known(offset, into)
+        into[:] = content[offset : offset + len(into)]
+        return True
 
     async def view(self, timeout: float | None = None) -> memoryview:
         """The whole content, read-only: without a copy where it lies together on this host."""
         mapped = await self._local.view()
         return memoryview(await self.read_all(0, timeout)) if mapped is None else mapped
+
+    def read_all_now(self, offset: int) -> bytes | None:
+        """As ``read_all`` when the content is here already, else None; from any thread."""
+        content = self.file.content
+        if content is None or offset >= len(content) or self._may_have_grown():
+            return None
+        return content[offset:] if offset else content
 
     async def read_all(self, offset: int, timeout: float | None = None) -> bytes:
         """Everything from ``offset`` to the end."""
@@ -104,8 +119,15 @@ class FileReader:
         length = min(length, self.file.size - offset)
         if length <= 0:
             return b""
+        if self.file.content is not None:
+            return self.file.content[offset : offset + length]
         memory = Memory(length)
         return memory.finish(await self.read_into(offset, memory.view, timeout))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is ahead."""
+        return self._ahead.empty
 
     async def close(self) -> None:
         """Drop what is ahead."""
