@@ -17,16 +17,8 @@ from memfs.protocol.messages import BlockVersion
 
 _INDEX_BITS: Final = 24
 assert 1 << _INDEX_BITS == BLOCKS_PER_FILE
-
-
-class _File:
-    """What is remembered of an inode."""
-
-    __slots__ = ("blocks", "generation")
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
-        self.blocks = 0
+_COUNT_BITS: Final = _INDEX_BITS + 1
+_COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
 
 
 class BlockIndex:
@@ -38,16 +30,20 @@ class BlockIndex:
         # One integer for (inode, index) is the smallest key, and sorts as the pair does.
         self._newest: dict[int, Version] = {}
         self._order: SortedList[int] = SortedList()
-        self._files: dict[int, _File] = {}
+        # Highest generation and number of blocks of an inode, likewise in one: objects per block
+        # are what the garbage collector pays for.
+        self._files: dict[int, int] = {}
 
     def find(self, inode: int, index: int, generation: int, sequence: int) -> Version | None:
         """The version of that identity."""
         if not 0 <= index < BLOCKS_PER_FILE:
             return None
         version = self._newest.get(inode << _INDEX_BITS | index)
-        while version is not None and version.age != (generation, sequence):
+        while version is not None:
+            if version.generation == generation and version.sequence == sequence:
+                return version
             version = version.older
-        return version
+        return None
 
     def versions(self, inode: int, index: int) -> Iterator[Version]:
         """All versions of a block, newest first."""
@@ -79,7 +75,7 @@ class BlockIndex:
         if newest is None:
             self._newest[key] = version
             self._order.add(key)
-            self._open(inode, version.generation).blocks += 1
+            self._files[inode] = self._files.get(inode, 0) + 1
         elif newest.age < version.age:
             version.older = newest
             self._newest[key] = version
@@ -109,13 +105,13 @@ class BlockIndex:
     def generation(self, inode: int) -> int:
         """The highest lease generation seen while blocks of the inode are held; -1: none."""
         file = self._files.get(inode)
-        return -1 if file is None else file.generation
+        return -1 if file is None else file >> _COUNT_BITS
 
     def raise_generation(self, inode: int, generation: int) -> None:
         """A writer of ``generation`` was seen."""
         file = self._files.get(inode)
-        if file is not None and file.generation < generation:
-            file.generation = generation
+        if file is not None and file >> _COUNT_BITS < generation:
+            self._files[inode] = generation << _COUNT_BITS | file & _COUNT_MASK
 
     def check_invariants(self) -> None:
         """Assert that the maps agree and every chain is ordered."""
@@ -129,7 +125,7 @@ class BlockIndex:
             assert ages[0][0] <= self.generation(inode), "a generation above the highest seen"
             blocks[inode] = blocks.get(inode, 0) + 1
             count += len(ages)
-        assert blocks == {inode: file.blocks for inode, file in self._files.items()}
+        assert blocks == {inode: file & _COUNT_MASK for inode, file in self._files.items()}
         assert count == self.count, f"{count} versions, {self.count} counted"
 
     def _insert_behind(self, newer: Version, version: Version) -> None:
@@ -139,14 +135,9 @@ class BlockIndex:
         version.older = newer.older
         newer.older = version
 
-    def _open(self, inode: int, generation: int) -> _File:
-        file = self._files.get(inode)
-        if file is None:
-            file = self._files[inode] = _File(generation)
-        return file
-
     def _close(self, inode: int) -> None:
-        file = self._files[inode]
-        file.blocks -= 1
-        if file.blocks == 0:
+        file = self._files[inode] - 1
+        if file & _COUNT_MASK:
+            self._files[inode] = file
+        else:
             del self._files[inode]
