@@ -40,7 +40,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ATTEMPT_SECONDS = 10.0
-"""Longest wait for one answer of the primary: a paused one must not eat the whole budget."""
+"""Longest wait for one answer of a node: a paused one must not eat the whole budget."""
+SLOW_BYTES_PER_SECOND = 1 * limits.MIB
+"""A block that moves more slowly than this is better asked from, or sent to, another node."""
 BACKOFF_SECONDS = 0.02
 BACKOFF_SECONDS_MAX = 1.0
 PING_SECONDS = limits.KEEPALIVE_SECONDS / 3
@@ -179,11 +181,15 @@ class Session:
     ) -> Answer:
         """One attempt at member ``number`` over its bulk connection; no retry.
 
-        Raises UnavailableError when the member has left or cannot be reached.
+        It may take less than what is left until ``deadline``, so that another one fits after it.
+        Raises UnavailableError when the member has left or cannot be reached, DeadlineError.
         """
+        size = sum(map(len, payload)) or (len(into) if isinstance(into, memoryview) else 0)
+        patience = ATTEMPT_SECONDS + size / SLOW_BYTES_PER_SECOND
+        deadline = min(deadline, self.deadline(patience))
         connection = await self._in_time(self._pool.bulk(self.member(number)), deadline)
         if payload:
-            await connection.drain()
+            await self._in_time(connection.drain(), deadline)
         return await connection.call(
             request,
             payload,
