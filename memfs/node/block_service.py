@@ -8,8 +8,8 @@ node of the chain holds it with the same CRC (AckedR); when one fails, this node
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
 
 from memfs import errors, limits
 from memfs.node.blocks import BlockStore
@@ -19,6 +19,8 @@ from memfs.transport.connection import Answer
 from memfs.transport.pool import Pool
 from memfs.transport.server import Call, Reply
 from memfs.types import Buffer, Member
+
+T = TypeVar("T")
 
 STREAM_FROM_BYTES = 256 * limits.KIB
 """Smaller payloads are forwarded whole once they are here: one frame, no stream to set up."""
@@ -64,11 +66,11 @@ class BlockService:
             arrival.forward(self._pool, following, call)
         return arrival
 
-    async def write(self, call: Call) -> Reply:
+    def write(self, call: Call) -> Any:
         """The payload is complete: check it, wait for the rest of the chain, answer."""
         arrival = call.sink if call.sink is not None else self.sink(call)
         assert isinstance(arrival, Arrival)
-        return Reply(await arrival.settle())
+        return arrival.finish()
 
     def _following(self, chain: tuple[int, ...]) -> Member | None:
         if not chain or chain[0] != self._membership.number:
@@ -174,7 +176,7 @@ class Arrival:
             self._progress.set()
 
     def failed(self) -> None:
-        """The sender is gone: forget everything, here and down the chain."""
+        """The sender is gone, or a copy failed: forget everything, here and down the chain."""
         if self._forwarding is not None:
             self._forwarding.cancel()
         self._write.abort()
@@ -189,16 +191,28 @@ class Arrival:
             sending = self._stream(pool, following, request, call)
         else:
             sending = self._send_whole(pool, following, request, call)
-        self._forwarding = asyncio.get_running_loop().create_task(sending)
+        self._forwarding = _owned(sending)
 
-    async def settle(self) -> Any:
-        """Publish this copy and wait for the others. Raises what failed first."""
+    def finish(self) -> Any:
+        """Publish this copy; the reply, or a task of it while others lack theirs.
+
+        Raises what failed. The task runs whether or not anybody waits for it: what was reserved is
+        always either published or given back.
+        """
         try:
             reply = self._write.finish()
-            if self._forwarding is not None:
-                answer = await self._forwarding
-                if answer.record != reply:
-                    raise errors.CorruptBlockError("the copies along the chain differ")
+        except BaseException:
+            self.failed()
+            raise
+        if self._forwarding is None:
+            return reply
+        return _owned(self._confirm(reply, self._forwarding))
+
+    async def _confirm(self, reply: Any, forwarding: asyncio.Task[Answer]) -> Any:
+        try:
+            answer = await forwarding
+            if answer.record != reply:
+                raise errors.CorruptBlockError("the copies along the chain differ")
         except BaseException:
             self.failed()
             raise
@@ -246,6 +260,13 @@ class Arrival:
         while self._total < self._length:
             self._progress.clear()
             await self._progress.wait()
+
+
+def _owned(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task whose failure is somebody's answer, or nobody's business any more."""
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
 
 
 def _slices(buffers: Sequence[memoryview], start: int, stop: int) -> list[memoryview]:

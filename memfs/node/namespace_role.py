@@ -94,9 +94,9 @@ class NamespaceRole:
 
     # --- members come and go (primary) -------------------------------------------------------
 
-    async def join(self, member: Member) -> m.ViewReply:
+    async def join(self, call: Call) -> m.ViewReply:
         """Take a node in as a member; it becomes a backup in the background."""
-        primary = self.primary
+        primary, member = self.primary, call.request.member
         view = await self.membership.change(lambda view: rules.join(view, member))
         for number in set(primary.links) - {known.number for known in view.members}:
             primary.remove_backup(number)
@@ -105,9 +105,9 @@ class NamespaceRole:
         self._announce()
         return m.ViewReply(view)
 
-    async def leave(self, number: int) -> m.Empty:
+    async def leave(self, call: Call) -> m.Empty:
         """Let a member go."""
-        primary = self.primary
+        primary, number = self.primary, call.request.member
         await self.membership.change(
             lambda view: rules.leave(view, number) if rules.member(view, number) else view
         )

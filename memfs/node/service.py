@@ -7,6 +7,7 @@ wherever nothing has to be waited for.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,6 +26,9 @@ from memfs.transport.connection import Connection
 from memfs.transport.server import Call, Reply, Sink
 
 Handler = Callable[[Call], Any]
+
+_PRIVILEGED = frozenset({m.ListBlocks, m.VerifyBlocks})
+"""What only other nodes and the superuser may ask."""
 
 
 class NodeService:
@@ -87,26 +91,33 @@ class NodeService:
     def handle(self, call: Call) -> Reply | Awaitable[Reply]:
         """Answer one request, inline if possible."""
         started = self._now()
+        if call.spec.request in _PRIVILEGED:
+            self._check_privileged(call)
         found = self._handlers.get(call.spec.request)
         if found is None:
             raise errors.UnsupportedError(f"this node offers no {call.spec.request.__name__}")
         handler, operation = found
+        if inspect.iscoroutinefunction(handler):
+            return self._finish(operation, started, functools.partial(handler, call))
         try:
             result = handler(call)
         except errors.MemfsError as error:
             operation.failed(self._now() - started, type(error).__name__)
             raise
         if inspect.isawaitable(result):
-            return self._finish(operation, started, result)
+            return self._finish(operation, started, lambda: result)
         operation.succeeded(self._now() - started)
         return result if type(result) is Reply else Reply(result)
 
     def connection_closed(self, connection: Connection) -> None:
         """Nothing to do: sessions outlive connections."""
 
-    async def _finish(self, operation: Operation, started: float, pending: Awaitable[Any]) -> Reply:
+    async def _finish(
+        self, operation: Operation, started: float, begin: Callable[[], Awaitable[Any]]
+    ) -> Reply:
+        """Wait for an answer. For a caller who is gone at once nothing is begun."""
         try:
-            result = await pending
+            result = await begin()
         except asyncio.CancelledError:
             operation.failed(self._now() - started, "cancelled")
             raise
@@ -124,8 +135,8 @@ class NodeService:
             m.Goodbye: self._upkeep.goodbye,
             m.GetView: self._get_view,
             m.GetStatus: self._get_status,
-            m.Join: lambda call: self._role.join(call.request.member),
-            m.Leave: lambda call: self._role.leave(call.request.member),
+            m.Join: self._role.join,
+            m.Leave: self._role.leave,
             m.Heartbeat: self._role.heartbeat,
             m.NewView: self._role.new_view,
             m.Replicate: self._role.replicate,
@@ -137,8 +148,8 @@ class NodeService:
             m.ReadBlock: self._blocks.read,
             m.ReadBlocks: self._blocks.read_many,
             m.DiscardBlocks: self._blocks.discard,
-            m.ListBlocks: self._privileged(self._blocks.list),
-            m.VerifyBlocks: self._privileged(self._blocks.verify),
+            m.ListBlocks: self._blocks.list,
+            m.VerifyBlocks: self._blocks.verify,
             m.ReportCorrupt: self._upkeep.report_corrupt,
         }
         for spec in m.BY_OPCODE.values():
@@ -160,20 +171,13 @@ class NodeService:
     def _query(self, call: Call) -> Any:
         return self._role.primary.query(call.connection.peer.identity, call.request)
 
-    def _privileged(self, handler: Handler) -> Handler:
-        """Only for other nodes and the superuser."""
-
-        def guarded(call: Call) -> Any:
-            peer = call.connection.peer
-            namespace = self._role.namespace
-            superuser = namespace is not None and peer.identity.user == namespace.settings.superuser
-            if peer.role != m.Role.NODE and not superuser:
-                raise errors.NotPermittedError(
-                    f"{call.spec.request.__name__} is for the superuser only"
-                )
-            return handler(call)
-
-        return guarded
+    def _check_privileged(self, call: Call) -> None:
+        peer, namespace = call.connection.peer, self._role.namespace
+        superuser = namespace is not None and peer.identity.user == namespace.settings.superuser
+        if peer.role != m.Role.NODE and not superuser:
+            raise errors.NotPermittedError(
+                f"{call.spec.request.__name__} is for the superuser only"
+            )
 
     def _ping(self, call: Call) -> m.Empty:
         self._upkeep.heard(call.connection.peer.client)
