@@ -40,7 +40,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ATTEMPT_SECONDS = 10.0
-"""Longest wait for one answer of a node: a paused one must not eat the whole budget."""
+"""Longest wait for one answer of the primary: a paused one must not eat the whole budget."""
+MEMBER_SECONDS = 3.0
+"""The same for a block at any node, where another one can be asked instead; see the next."""
 SLOW_BYTES_PER_SECOND = 1 * limits.MIB
 """A block that moves more slowly than this is better asked from, or sent to, another node."""
 BACKOFF_SECONDS = 0.02
@@ -71,6 +73,7 @@ class Session:
         self._ids = RequestIds()
         self._pool = Pool(environment, self._hello, machine if config.local_descriptors else "")
         self._primary: Connection | None = None
+        self._bulk: dict[int, Connection] = {}
         self._ring: Ring | None = None
         self._defaults: m.FileSystemReply | None = None
         self._reaching = asyncio.Lock()
@@ -139,7 +142,7 @@ class Session:
                 if connection is None or connection.closed:
                     connection = await self._reach_primary(deadline)
                 if type(request) in _BULK:
-                    connection = await self._pool.bulk(self.member(self._primary_number()))
+                    connection = await self._reach_bulk(self._primary_number(), deadline)
                 timeout = min(ATTEMPT_SECONDS, deadline - clock.monotonic())
                 answer = await connection.call(
                     request, request_id=number, timeout=timeout, epoch=self.epoch, into=into
@@ -185,9 +188,9 @@ class Session:
         Raises UnavailableError when the member has left or cannot be reached, DeadlineError.
         """
         size = sum(map(len, payload)) or (len(into) if isinstance(into, memoryview) else 0)
-        patience = ATTEMPT_SECONDS + size / SLOW_BYTES_PER_SECOND
+        patience = MEMBER_SECONDS + size / SLOW_BYTES_PER_SECOND
         deadline = min(deadline, self.deadline(patience))
-        connection = await self._in_time(self._pool.bulk(self.member(number)), deadline)
+        connection = await self._reach_bulk(number, deadline)
         if payload:
             await self._in_time(connection.drain(), deadline)
         return await connection.call(
@@ -304,6 +307,7 @@ class Session:
         self.view = view
         self.epoch = view.epoch
         self.members = {member.number: member for member in view.members}
+        self._bulk = {n: each for n, each in self._bulk.items() if n in self.members}
         self._ring = None
 
     def _notice(self) -> None:
@@ -324,6 +328,14 @@ class Session:
                 member = self.member(self._primary_number())
                 self._primary = await self._in_time(self._pool.control(member), deadline)
             return self._primary
+
+    async def _reach_bulk(self, number: int, deadline: float) -> Connection:
+        """The connection to a member for payloads."""
+        connection = self._bulk.get(number)
+        if connection is None or connection.closed or number not in self.members:
+            reaching = self._pool.bulk(self.member(number))
+            connection = self._bulk[number] = await self._in_time(reaching, deadline)
+        return connection
 
     async def _in_time(self, work: Coroutine[Any, Any, T], deadline: float) -> T:
         """Await ``work`` within the budget. Raises UnavailableError when it ends before."""
