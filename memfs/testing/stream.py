@@ -110,10 +110,10 @@ class Stream(asyncio.Transport):
     def open(self, protocol: asyncio.BufferedProtocol) -> None:
         """Give the stream its protocol, and that what has arrived meanwhile."""
         self._protocol = protocol
+        protocol.connection_made(self)
         if self._lost:
             self._call_soon(protocol.connection_lost, ConnectionResetError("reset"))
         else:
-            protocol.connection_made(self)
             self._feed()
 
     def close(self) -> None:

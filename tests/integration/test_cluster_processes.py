@@ -12,6 +12,7 @@ import time
 import pytest
 
 import memfs
+from memfs.client import session
 from memfs.errors import ClusterError
 from memfs.testing.processes import Processes
 
@@ -59,7 +60,8 @@ def test_a_killed_backup_costs_no_data(cluster):
         assert fs.read_bytes("/new") == b"written with two nodes"
 
 
-def test_a_stopped_backup_delays_and_loses_nothing(cluster):
+def test_a_stopped_backup_delays_and_loses_nothing(cluster, monkeypatch):
+    monkeypatch.setattr(session, "MEMBER_SECONDS", 1.0)
     with memfs.connect(cluster.url) as fs:
         files = {f"/file-{number}": os.urandom(20_000) for number in range(40)}
         fs.write_many(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -62,12 +63,18 @@ def both_failed(found, expected):
     return isinstance(found, Failure) and isinstance(expected, Failure)
 
 
-async def simulate(seed):
-    """Two clients at once; each then sees the other's files. Returns the trace's digest."""
+async def simulate(seed, fault=None):
+    """Two clients at once; each then sees the other's files. Returns the trace's digest.
+
+    ``fault`` is called with the cluster some time after the beginning.
+    """
     cluster = await form(seed)
     clients = [Driver(await cluster.connect()) for _ in range(2)]
     tops = [f"/client-{number}" for number in range(2)]
     jobs = [work(c, f"{seed} {top}", top) for c, top in zip(clients, tops, strict=True)]
+    if fault is not None:
+        when = random.Random(f"fault {seed}").uniform(0, 0.3)
+        asyncio.get_running_loop().call_later(when, fault, cluster)
     models = await asyncio.gather(*jobs)
     for client, top, model in zip(reversed(clients), tops, models, strict=True):
         assert await client.snapshot(top) == snapshot(model, top)
@@ -81,6 +88,29 @@ async def simulate(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_two_clients(seed):
     run(simulate(seed))
+
+
+@pytest.mark.parametrize("silent", [False, True])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_backup_is_lost_on_the_way(seed, silent):
+    run(simulate(seed, lambda cluster: cluster.crash("n3", silent=silent)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_connections_break_on_the_way(seed):
+    """A command whose answer is lost is sent again and applied once."""
+
+    def cut(cluster):
+        for client in ("c1", "c2"):
+            for node in ("n1", "n2", "n3"):
+                cluster.fabric.cut(client, node)
+
+    def cut_often(cluster):
+        loop = asyncio.get_running_loop()
+        for number in range(20):
+            loop.call_later(0.03 * number, cut, cluster)
+
+    run(simulate(seed, cut_often))
 
 
 def digest(seed, hash_seed):
