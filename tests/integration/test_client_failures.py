@@ -1,0 +1,92 @@
+"""The client while nodes die or stand still: no error that another node could have prevented."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import memfs
+from memfs import aio, errors
+from memfs.testing.processes import NodeProcess, Processes
+
+MIB = 1 << 20
+DATA = random.Random(2).randbytes(20 * MIB + 99)
+FLAGS = ("--heartbeat-seconds=0.1", "--member-timeout-seconds=1", "--block-size=1MiB")
+
+
+@pytest.fixture
+def cluster() -> Iterator[Processes]:
+    with Processes(nodes=3, replication=2, memory="256MiB", flags=FLAGS) as cluster:
+        yield cluster
+
+
+def other_than_primary(cluster: Processes, fs: memfs.FileSystem) -> NodeProcess:
+    """A node that does not serve the namespace."""
+    primary = next(each for each in fs.view.members if each.number == fs.view.primary)
+    return next(node for node in cluster.nodes if node.name != primary.name)
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_node_dies_under_readers_and_writers(cluster: Processes, local: bool) -> None:
+    with memfs.connect(cluster.url, local_descriptors=local) as fs:
+        fs.write_bytes("/read", DATA)
+        fs.write_bytes("/small", b"small")
+        reader = fs.open("/read", "rb")
+        writer = fs.open("/written", "wb")
+        appender = fs.open("/read", "ab")
+        writer.write(DATA[: 5 * MIB])
+        assert reader.read(3 * MIB) == DATA[: 3 * MIB]
+        other_than_primary(cluster, fs).kill()
+        assert reader.read() == DATA[3 * MIB :]
+        writer.write(DATA[5 * MIB :])
+        writer.close()
+        appender.write(b"appended")
+        appender.close()
+        assert fs.read_bytes("/written") == DATA
+        assert fs.read_bytes("/read") == DATA + b"appended"
+        assert fs.read_many(["/small", "/written"]) == [b"small", DATA]
+        fs.write_many({f"/after{n}": b"x" * n for n in range(100)})
+        assert [len(data) for data in fs.read_many(f"/after{n}" for n in range(100))] == [
+            *range(100)
+        ]
+        reader.close()
+
+
+def test_a_node_that_stands_still_is_passed_by(cluster: Processes) -> None:
+    with memfs.connect(cluster.url, local_descriptors=False, hedge_seconds=0.1) as fs:
+        fs.write_bytes("/f", DATA)
+        still = other_than_primary(cluster, fs)
+        still.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        assert fs.read_bytes("/f") == DATA
+        assert time.monotonic() - began < 15
+        still.signal(signal.SIGCONT)
+
+
+def test_the_primarys_loss_is_said_clearly(cluster: Processes) -> None:
+    with memfs.connect(cluster.url, timeout_seconds=2) as fs:
+        fs.write_bytes("/f", b"x")
+        for node in cluster.nodes:
+            node.kill()
+        began = time.monotonic()
+        with pytest.raises(errors.UnavailableError, match=r"127\.0\.0\.1:\d+") as caught:
+            fs.stat("/f")
+        assert caught.value.filename == "/f"
+        with pytest.raises((errors.UnavailableError, errors.OutcomeUnknownError)):
+            fs.mkdir("/d")
+        assert time.monotonic() - began < 8
+
+
+async def test_discovery_outlives_the_node_that_was_named(cluster: Processes) -> None:
+    with memfs.connect(cluster.url) as blocking:
+        named = other_than_primary(cluster, blocking)
+    async with aio.connect(named.url) as fs:
+        await fs.write_bytes("/f", DATA)
+        named.kill()
+        assert await fs.read_bytes("/f") == DATA
+        await fs.write_bytes("/g", DATA[: 3 * MIB])
+        assert await fs.read_bytes("/g") == DATA[: 3 * MIB]
