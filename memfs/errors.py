@@ -140,7 +140,7 @@ class DeadlineError(RetryableError, TimeoutError):
 
 
 class OutcomeUnknownError(ClusterError, TimeoutError):
-    """The request was sent and not answered: it may have taken effect or not. Look before retrying."""
+    """Sent and not answered: it may have taken effect or not. Look before retrying."""
 
     code = 20
     posix = _errno.ETIMEDOUT

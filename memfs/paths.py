@@ -81,7 +81,7 @@ def normalise(path: str | os.PathLike[str]) -> str:
 
 
 def encode(path: str) -> bytes:
-    """The wire form of a path; checks it as the node will. Raises InvalidPathError, NameTooLongError."""
+    """The wire form of a path, checked as the node will. Raises as :func:`split`."""
     try:
         raw = path.encode("utf-8")
     except UnicodeEncodeError:
