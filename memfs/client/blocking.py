@@ -13,9 +13,9 @@ from memfs import paths
 from memfs.client.opening import client_config
 from memfs.client.sync import FileSystem
 from memfs.client.wire import PathLike
-from memfs.config import ClientConfig
+from memfs.paths import Endpoint
 
-_shared: dict[ClientConfig, FileSystem] = {}
+_shared: dict[tuple[tuple[Endpoint, ...], str | None], FileSystem] = {}
 _sharing = threading.Lock()
 
 
@@ -51,19 +51,22 @@ def open(
     ...     f.write("Hello, world!")
     """
     text = os.fspath(path)
-    named = text if text.startswith(paths.SCHEME + "://") else None
-    if named is not None and not paths.parse_url(named).endpoints:
-        named = None
-    return shared(named or url).open(path, mode, buffering, encoding, errors, newline, **options)
+    named = paths.parse_url(text).endpoints if text.startswith(paths.SCHEME + "://") else ()
+    fs = shared(named or (paths.parse_url(url).endpoints if url else ()))
+    return fs.open(path, mode, buffering, encoding, errors, newline, **options)
 
 
-def shared(url: str | None) -> FileSystem:
-    """The file system that ``open`` uses for a cluster, connected when first needed."""
-    settings = client_config(url)
-    found = _shared.get(settings)
+def shared(endpoints: tuple[Endpoint, ...] = ()) -> FileSystem:
+    """The file system that ``open`` uses for a cluster, connected when first needed.
+
+    Settings are read at that time; of the environment only ``MEMFS_URL`` is looked at again.
+    """
+    key = (endpoints, os.environ.get("MEMFS_URL"))
+    found = _shared.get(key)
     if found is None or found.closed:
         with _sharing:
-            found = _shared.get(settings)
+            found = _shared.get(key)
             if found is None or found.closed:
-                found = _shared[settings] = FileSystem(settings)
+                settings = client_config(endpoints=endpoints or None)
+                found = _shared[key] = FileSystem(settings)
     return found

@@ -29,11 +29,12 @@ from memfs.client.stat import Stat
 from memfs.client.wire import PathLike, WirePath, wire
 from memfs.config import ClientConfig
 from memfs.errors import (
+    InvalidArgumentError,
     MemfsError,
     PathExistsError,
 )
 from memfs.protocol import messages as m
-from memfs.types import Buffer, View
+from memfs.types import Attributes, Buffer, View
 
 COPY_BYTES = 16 * limits.MIB
 
@@ -248,6 +249,7 @@ class FileSystem(NamespaceOperations):
         reading = await self.open_handle(source, modes.parse("rb"), timeout=timeout)
         try:
             kept = reading.file.attributes
+            await self._check_not_same(kept, source, target)
             writing = await self.open_handle(
                 target, modes.parse("wb"), permissions=kept.mode, block_size=kept.block_size
             )
@@ -258,6 +260,13 @@ class FileSystem(NamespaceOperations):
         finally:
             await reading.close()
         return Stat(writing.file.attributes)
+
+    async def _check_not_same(self, source: Attributes, given: PathLike, target: PathLike) -> None:
+        """Opening the target for writing would empty the source."""
+        found = await self._stat_or_none(target, None)
+        if found is not None and found.st_ino == source.inode:
+            text = f"{wire(target).given} is the same file"
+            raise InvalidArgumentError(text, path=wire(given).given)
 
     async def _pump(self, source: Handle, target: Handle, deadline: float | None) -> None:
         buffer = memoryview(bytearray(min(COPY_BYTES, max(1, source.size))))

@@ -101,6 +101,8 @@ class Readahead:
         while self._segments and self._segments[0].end <= offset:
             segment = self._segments.popleft()
             if segment.task.done():
+                if not segment.task.cancelled():
+                    segment.task.exception()  # what nobody reads need not be reported
                 segment.view.release()
                 self._buffers.give(segment.buffer)
             else:

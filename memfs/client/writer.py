@@ -43,7 +43,6 @@ class FileWriter:
         self._storer = BlockStorer(blocks, file.attributes, file.path)
         self._block_size = file.attributes.block_size
         self._pending: PendingBlock | None = None
-        self._slots = asyncio.Semaphore(self._session.config.write_window_blocks)
         self._flying: dict[int, asyncio.Task[None]] = {}
         self._stored: dict[int, BlockRef] = {}
         self._published_size = file.attributes.size
@@ -72,27 +71,35 @@ class FileWriter:
         for piece in layout.split(offset, len(data), self._block_size):
             part = data[piece.at : piece.at + piece.length]
             if direct and piece.length == self._block_size:
-                await self._dispatch_pending(deadline, unless=piece.block)
-                self._pending = None  # overwritten altogether
-                await self._dispatch(whole(piece.block, part), deadline)
+                await self._send_whole(piece.block, part, deadline)
                 waiting += [] if keep else [piece.block]
             else:
                 await self._collect(piece, part, deadline)
-            self.file.grow(offset + piece.at + piece.length)
             if len(self._stored) >= PUBLISH_BLOCKS:
                 await self.flush(timeout)
         await self._settle(waiting)
         return len(data)
 
+    async def _send_whole(self, block: int, data: memoryview, deadline: float | None) -> None:
+        """Start storing a whole block from where its bytes are."""
+        if self._pending is not None and self._pending.block != block:
+            await self._send_pending(deadline)
+        await self._make_room(block)
+        self._pending = None  # overwritten altogether
+        self._launch(whole(block, data), deadline)
+        self.file.grow(block * self._block_size + len(data))
+
     async def _collect(self, piece: layout.Piece, part: memoryview, deadline: float | None) -> None:
         """Copy a part of a block into the block being filled; send it when it is full."""
         pending = self._pending
         if pending is None or pending.block != piece.block or pending.full:
-            await self._dispatch_pending(deadline)
+            await self._send_pending(deadline)
             pending = self._pending = PendingBlock(piece.block, await self._base(piece, deadline))
         pending.write(piece.start, part)
-        if piece.start + piece.length == self._block_size:
-            await self._dispatch_pending(deadline)
+        end = piece.start + piece.length
+        self.file.grow(piece.block * self._block_size + end)
+        if end == self._block_size:
+            await self._send_pending(deadline)
 
     async def _base(self, piece: layout.Piece, deadline: float | None) -> BlockRef:
         """The current version of a block about to be changed."""
@@ -100,20 +107,25 @@ class FileWriter:
         limit = self._session.deadline() if deadline is None else deadline
         return await self.file.ref(piece.block, limit)
 
-    async def _dispatch_pending(self, deadline: float | None, unless: int = -1) -> None:
-        """Send the block being filled, unless it is block ``unless``."""
+    async def _send_pending(self, deadline: float | None) -> None:
+        """Start storing the block being filled. Until it starts nothing is lost by cancelling."""
         pending = self._pending
-        if pending is not None and pending.block != unless:
-            self._pending = None
-            if pending:
-                await self._dispatch(pending.seal(), deadline)
+        if pending is None:
+            return
+        await self._make_room(pending.block)
+        self._pending = None
+        if pending:
+            self._launch(pending.seal(), deadline)
 
-    async def _dispatch(self, sealed: Sealed, deadline: float | None) -> None:
-        """Start storing a block; waits for a free place in the window."""
-        await self._settle([sealed.block])
-        await self._slots.acquire()
-        task = asyncio.create_task(self._store(sealed, deadline))
-        self._flying[sealed.block] = task
+    async def _make_room(self, block: int) -> None:
+        """Wait until ``block`` is not in flight and the window has a place for it."""
+        await self._settle([block])
+        while len(self._flying) >= self._session.config.write_window_blocks:
+            await asyncio.wait(self._flying.values(), return_when=asyncio.FIRST_COMPLETED)
+        self._raise_earlier()
+
+    def _launch(self, sealed: Sealed, deadline: float | None) -> None:
+        self._flying[sealed.block] = asyncio.create_task(self._store(sealed, deadline))
 
     async def _store(self, sealed: Sealed, deadline: float | None) -> None:
         try:
@@ -125,7 +137,6 @@ class FileWriter:
             self._error = self._error or error
         finally:
             self._flying.pop(sealed.block, None)
-            self._slots.release()
 
     async def _settle(self, indexes: list[int]) -> None:
         """Wait until none of these blocks is in flight; raises if any block failed."""
@@ -146,7 +157,7 @@ class FileWriter:
     async def drain(self, timeout: float | None = None) -> None:
         """Store everything written so far; a reader of this handle sees it then."""
         deadline = None if timeout is None else self._session.deadline(timeout)
-        await self._dispatch_pending(deadline)
+        await self._send_pending(deadline)
         await self._settle(list(self._flying))
         self._raise_earlier()
 
@@ -184,7 +195,8 @@ class FileWriter:
         if size < file.size and rest:
             last = await file.ref(index, deadline)
             if last.length > rest:
-                await self._dispatch(Sealed(index, last, rest, (), ()), deadline)
+                await self._make_room(index)
+                self._launch(Sealed(index, last, rest, (), ()), deadline)
                 await self.drain(timeout)
         end = layout.block_count(size, self._block_size)
         for beyond in [beyond for beyond in self._stored if beyond >= end]:

@@ -256,6 +256,26 @@ async def test_a_reader_goes_on_when_the_file_is_overwritten(fs: FileSystem) -> 
     await reader.close()
 
 
+async def test_what_was_written_before_a_cancelled_write_is_kept(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    data = pattern(10 * BLOCK)
+    f = await fs.open("/f", "wb")
+    done = 0
+    for delay in (0.0, 0.01, 0.02, 0.0):
+        cluster.slow = dict.fromkeys(cluster.blocks, 0.03)
+        await f.write(bytearray(data[done : done + 100]))
+        done += 100
+        task = asyncio.create_task(f.write(bytearray(5 * BLOCK)))
+        await asyncio.sleep(delay)
+        task.cancel()
+        await asyncio.wait((task,))
+        await f.seek(done)
+    cluster.slow.clear()
+    await f.close()
+    assert (await fs.read_bytes("/f"))[:done] == data[:done]
+
+
 async def test_cancelling_a_write_leaves_a_usable_lease(
     fs: FileSystem, cluster: FakeCluster
 ) -> None:

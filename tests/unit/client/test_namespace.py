@@ -188,6 +188,9 @@ async def test_copy_and_truncate(fs: FileSystem) -> None:
     copied = await fs.copy("/f", "/g")
     assert await fs.read_bytes("/g") == data and copied.st_size == 50_000
     assert stat.S_IMODE((await fs.stat("/g")).st_mode) == 0o600
+    await fs.link("/g", "/h")
+    with pytest.raises(errors.InvalidArgumentError, match="same file"):
+        await fs.copy("/g", "/h")
     await fs.truncate("/g", 100)
     assert await fs.read_bytes("/g") == data[:100]
     await fs.truncate("/g", 5000)
