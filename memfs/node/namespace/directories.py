@@ -43,7 +43,7 @@ def _new_place(volume: Volume, command: Command, request: MakeDirectory) -> Plac
     path = request.path
     if request.parents:
         make = maker(volume, command, path)
-        return volume.tree.locate(command.caller, request.base, path, make=make)
+        return volume.tree.locate(command.caller, request.base, path.rstrip(b"/"), make=make)
     if path.rstrip(b"/").rpartition(b"/")[2] in _ENDS_IN_EXISTING:
         return volume.tree.locate(command.caller, request.base, path)
     return entry_of(volume, command, request.base, path, must_be_directory=False)

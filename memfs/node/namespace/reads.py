@@ -22,7 +22,7 @@ from memfs.node.namespace.sizes import (
     blocks_bytes,
     text_bytes,
 )
-from memfs.node.namespace.tree import deny, text
+from memfs.node.namespace.tree import deny, reported, text
 from memfs.node.namespace.volume import Volume
 from memfs.protocol.messages import (
     Access,
@@ -141,7 +141,9 @@ def summarise(volume: Volume, caller: Caller, request: Summarise) -> SummaryRepl
     tree.require(caller, slot, READ | SEARCH, request.path)
     totals = tree.directory(slot)
     return SummaryReply(
-        ContentSummary(totals.length, totals.files, totals.directories, totals.space)
+        ContentSummary(
+            reported(totals.length), totals.files, totals.directories, reported(totals.space)
+        )
     )
 
 

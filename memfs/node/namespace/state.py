@@ -39,6 +39,7 @@ from memfs.node.namespace.inodes import ABSORBED, FILE, RESERVED, ROOT
 from memfs.node.namespace.invariants import check_volume
 from memfs.node.namespace.permissions import Caller, caller_of
 from memfs.node.namespace.results import FORGOTTEN, Results
+from memfs.node.namespace.tree import reported
 from memfs.node.namespace.volume import Command, Settings, Volume
 from memfs.protocol import messages as m
 from memfs.protocol import records
@@ -285,7 +286,7 @@ class Namespace:
         return Statistics(
             totals.files,
             totals.directories,
-            totals.length,
+            reported(totals.length),
             len(sessions.by_client),
             len(sessions.writers),
             sum(len(session.reserved) for session in sessions.by_client.values()),

@@ -40,6 +40,7 @@ Make: TypeAlias = Callable[[int, bytes, list[bytes]], int]
 NO_DIRECTORY: Final = Directory()
 NO_DIRECTORY.directories = 0  # a real one counts itself
 _ALL_MAY_SEARCH: Final = 0o111
+_REPORTED_MAX: Final = (1 << 63) - 1
 
 
 class Tree:
@@ -88,9 +89,10 @@ class Tree:
     ) -> Place:
         """Walk a path; all but its last component must exist, or are made by ``make``.
 
-        Symlinks in the middle are followed, a final one when ``follow``. Raises PathNotFoundError,
-        NotDirectoryError, AccessDeniedError, SymlinkLoopError, StaleHandleError (base is gone),
-        InvalidPathError, NameTooLongError.
+        Symlinks in the middle are followed, a final one when ``follow``; directories that are
+        missing behind a symlink are not made. Raises PathNotFoundError, NotDirectoryError,
+        AccessDeniedError, SymlinkLoopError, StaleHandleError (base is gone), InvalidPathError,
+        NameTooLongError.
         """
         parts = split(path)
         slot = ROOT if base == ROOT_INODE else self.base_of(base)
@@ -104,6 +106,7 @@ class Tree:
         directories = self.directories.items
         needs_directory = ends_as_directory(path)
         follows = 0
+        given = len(parts)  # components that are the caller's own: the last so many, at most
         while True:
             name = parts.pop()
             if kinds[slot] != DIRECTORY:
@@ -119,7 +122,7 @@ class Tree:
             if not child:
                 if not parts:
                     return slot, name, NOWHERE
-                if make is None:
+                if make is None or len(parts) >= given:
                     raise PathNotFoundError("no such file or directory", path=text(path))
                 slot = make(slot, name, parts)
             elif kinds[child] == SYMLINK and (parts or follow or needs_directory):
@@ -128,6 +131,7 @@ class Tree:
                     raise SymlinkLoopError("too many symbolic links", path=text(path))
                 target = self.targets.items[extra[child]]
                 needs_directory |= not parts and ends_as_directory(target)
+                given = min(given, len(parts))
                 parts += reversed(split(target))
                 if target.startswith(b"/"):
                     slot = ROOT
@@ -300,6 +304,11 @@ class Tree:
         if self.xattrs:
             self.xattrs.pop(slot, None)
         inodes.free(slot)
+
+
+def reported(total: int) -> int:
+    """A total as far as 63 bits go: sparse files may add up to more."""
+    return min(total, _REPORTED_MAX)
 
 
 def ends_as_directory(path: bytes) -> bool:

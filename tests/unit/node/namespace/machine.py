@@ -47,9 +47,7 @@ class Machine:
             request_id = next(self._request_ids)
         opcode = m.BY_REQUEST[type(request)].opcode
         raw = records.encode(request)
-        return Entry(
-            index, 1, index * 1_000_000_000, client, request_id, USERS[user], opcode, raw
-        )
+        return Entry(index, 1, index * 1_000_000_000, client, request_id, USERS[user], opcode, raw)
 
     def apply(self, entry: Entry, request: Any = None) -> Outcome:
         """Apply and check."""
@@ -90,7 +88,9 @@ class Machine:
         lease = self.run(m.Create(path.encode(), mode, **options), user).attributes
         return self.write(lease, size, user)
 
-    def write(self, lease: Attributes, size: int, user: str = "root", client: int = 1) -> Attributes:
+    def write(
+        self, lease: Attributes, size: int, user: str = "root", client: int = 1
+    ) -> Attributes:
         """Commit new versions of all blocks and release."""
         refs = blocks_of(lease.inode, lease.generation, size, lease.block_size)
         request = m.Commit(lease.inode, lease.generation, size, refs, release=True)

@@ -216,7 +216,9 @@ def test_deleted_files_are_stale(machine: Machine) -> None:
     assert dict(machine.namespace.sessions) == {}
 
 
-def test_the_number_of_sessions_is_bounded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_sessions_is_bounded(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "SESSIONS", 2)
     machine.run(m.Create(b"/a"), client=1)
     machine.run(m.Create(b"/b"), client=2)

@@ -1,0 +1,104 @@
+"""Snapshots: exact, frozen, bounded pieces, and no damage goes unnoticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from memfs.errors import ProtocolError
+from memfs.node.namespace import Namespace
+from memfs.node.namespace.snapshot import PIECE_BYTES
+from memfs.protocol import messages as m
+
+from .machine import BLOCK, Machine, block
+from .workload import Workload, run, step
+
+
+@pytest.fixture(scope="module")
+def used() -> Machine:
+    """A machine in which every part of the state holds something."""
+    machine = run(seed=3, steps=250)
+    machine.run(m.SetAttributes(b"/", mode=0o777))
+    for name in ("x", "y"):
+        machine.file(f"/snap/{name}", 2 * BLOCK, parents=True)
+    machine.run(m.Concat(b"/snap/x", (b"/snap/y",)))
+    machine.file("/snap/linked", 5)
+    machine.run(m.MakeLink(b"/snap/linked", b"/snap/again"))
+    machine.run(m.MakeSymlink(b"/snap/link", b"x"))
+    machine.run(m.SetXattr(b"/snap/linked", "user.a", b"\0\xff"))
+    machine.file("/gone/f", BLOCK, parents=True)
+    machine.run(m.RemoveDirectory(b"/gone", recursive=True))
+    held = machine.run(m.Create(b"/snap/big"), client=9).attributes
+    for first in range(0, 1500, 500):
+        refs = tuple(block(held.inode, first + index) for index in range(500))
+        machine.run(m.Commit(held.inode, 1, (first + 500) * BLOCK, refs), client=9)
+    machine.run(m.Commit(held.inode, 1, 0), client=9)
+    machine.run(m.ReserveInodes(3), client=8)
+    machine.run(m.ReserveInodes(9), client=7)
+    machine.run(m.ExpireSession(7))
+    volume = machine.namespace.volume
+    assert volume.blocks.dropped and volume.blocks.absorbed and volume.reclaim
+    assert volume.tree.parents and volume.tree.xattrs and volume.tree.inodes.free_slots
+    return machine
+
+
+def test_what_is_restored_is_the_same(used: Machine) -> None:
+    copy = used.copy().namespace
+    copy.check_invariants()
+    assert list(copy.snapshot()) == list(used.namespace.snapshot())
+    assert (copy.digest, copy.applied, copy.now_ns, copy.settings) == (
+        used.namespace.digest,
+        used.namespace.applied,
+        used.namespace.now_ns,
+        used.namespace.settings,
+    )
+    assert copy.statistics() == used.namespace.statistics()
+    assert dict(copy.sessions).keys() == dict(used.namespace.sessions).keys()
+
+
+def test_a_snapshot_is_of_the_moment_it_was_taken() -> None:
+    machine, workload = run(seed=5, steps=100), Workload(6)
+    expected = list(machine.namespace.snapshot())
+    pieces = machine.namespace.snapshot()
+    for _ in range(100):
+        step(machine, workload)
+    assert list(pieces) == expected
+
+
+def test_pieces_are_bounded_and_may_be_cut_anywhere(used: Machine) -> None:
+    pieces = list(used.namespace.snapshot())
+    assert all(0 < len(piece) <= PIECE_BYTES for piece in pieces)
+    whole = b"".join(pieces)
+    cuts = [whole[at : at + 1000] for at in range(0, len(whole), 1000)]
+    assert list(Namespace.restore(cuts).snapshot()) == pieces
+
+
+def test_large_states_come_in_several_pieces() -> None:
+    machine = Machine()
+    namespace = machine.namespace
+    for batch in range(40):
+        inodes = namespace.apply(machine.entry(m.ReserveInodes(256))).record.inodes
+        files = [
+            m.NewFile(b"/d%d/%06d" % (batch % 3, inode), inode, 0, (), parents=True)
+            for inode in inodes
+        ]
+        namespace.apply(machine.entry(m.PutFiles(tuple(files))))
+    pieces = list(namespace.snapshot())
+    assert len(pieces) > 1 and max(map(len, pieces)) <= PIECE_BYTES
+    copy = Namespace.restore(pieces)
+    copy.check_invariants()
+    assert copy.statistics().files == 40 * 256
+
+
+def test_damage_is_noticed(used: Machine) -> None:
+    whole = b"".join(used.namespace.snapshot())
+    for at in range(0, len(whole), max(1, len(whole) // 300)):
+        broken = bytearray(whole)
+        broken[at] ^= 0x10
+        with pytest.raises(ProtocolError):
+            Namespace.restore([bytes(broken)])
+        with pytest.raises(ProtocolError):
+            Namespace.restore([whole[:at]])
+    with pytest.raises(ProtocolError):
+        Namespace.restore([whole, b"\0" * 20])
+    with pytest.raises(ProtocolError):
+        Namespace.restore([])
