@@ -186,7 +186,8 @@ class Workload:
         """Not through symlinks: what a broken one leads to is made or refused, as one likes."""
         path = paths.join(self._new(known), self.random.choice(_NAMES))
         through = any(path.startswith(link + "/") or path == link for link in self._symlinks)
-        return (paths.join(self.top, "made/deep") if through else path,)
+        fresh = f"made-{self.random.getrandbits(20):x}/deep"
+        return (paths.join(self.top, fresh) if through else path,)
 
     def _rename(self, known: list[str]) -> tuple[Any, ...]:
         target = self._new if self.random.random() < 0.6 else self._some

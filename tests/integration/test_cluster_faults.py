@@ -194,6 +194,35 @@ async def test_overwriting_and_truncating_give_space_back():
         await eventually(lambda: used(cluster) == 0)
 
 
+async def test_who_reads_a_deleted_file_gets_its_bytes_or_an_error():
+    async with Cluster(nodes=3, replication=2, block_size=BLOCK) as cluster:
+        fs = await cluster.connect(local_descriptors=False, readahead_bytes=0, timeout_seconds=2)
+        data = os.urandom(40 * BLOCK)
+        await fs.write_bytes("/file", data)
+        async with fs.open("/file", "rb") as file:
+            assert await file.read(BLOCK) == data[:BLOCK]
+            await fs.remove("/file")
+            await eventually(lambda: used(cluster) == 0)
+            await fs.write_bytes("/other", bytes(40 * BLOCK))
+            with pytest.raises(OSError) as caught:
+                await file.read()
+            assert caught.value.errno == errno.ESTALE
+
+
+async def test_mapped_bytes_outlive_the_file_and_its_node():
+    async with Cluster(nodes=2, replication=2) as cluster:
+        fs = await cluster.connect()
+        data = os.urandom(5 * MIB)
+        await fs.write_bytes("/file", data)
+        view = await fs.map("/file")
+        await fs.remove("/file")
+        await fs.write_bytes("/other", bytes(20 * MIB))
+        assert bytes(view) == data
+        await cluster.kill(1)
+        await cluster.kill(0)
+        assert bytes(view) == data
+
+
 async def test_what_a_vanished_writer_left_is_swept():
     async with Cluster(nodes=3, session_timeout_seconds=1, block_size=BLOCK) as cluster:
         fs = await cluster.connect()
