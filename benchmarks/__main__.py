@@ -54,7 +54,8 @@ def main() -> int:
     if chosen.json:
         print(json.dumps([row.as_dict() for row in rows], indent=2))
     else:
-        show(rows, console())
+        size = "smoke size: the numbers mean nothing" if scale.smoke else f"{scale.rounds} rounds"
+        show(rows, console(), f"memfs benchmarks, {size}")
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return bool(failed)

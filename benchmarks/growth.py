@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import memfs
@@ -83,7 +84,7 @@ def contenders(
 ) -> dict[str, Callable[[], float]]:
     """Return both operations at both sizes, the sizes taking turns."""
     pairs = itertools.product((stat, create), ("few", "many"))
-    return {f"{act.__name__} {name}": lambda act=act, name=name: act(name) for act, name in pairs}
+    return {f"{act.__name__} {name}": partial(act, name) for act, name in pairs}
 
 
 def rows(where: str, times: dict[str, float], peer: str, size: str) -> Iterator[Row]:

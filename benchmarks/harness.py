@@ -100,9 +100,9 @@ def readable(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def show(rows: Iterable[Row], console: Console) -> None:
+def show(rows: Iterable[Row], console: Console, title: str) -> None:
     """Print the table."""
-    table = Table(title="memfs benchmarks", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in ("benchmark", "unit"):
         table.add_column(column, overflow="fold")
     table.add_column("ours", justify="right")

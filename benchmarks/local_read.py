@@ -8,6 +8,7 @@ the node nor the socket has any part in it, so this is one core's work on both s
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import memfs
 from benchmarks import cluster, streams, tmpfs
@@ -27,14 +28,12 @@ def run(scale: Scale) -> Iterator[Row]:
         memfs.connect(url, replication=1) as fs,
         tmpfs.tmpfs_file(content) as path,
     ):
-        streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), content)
+        streams.write_rate(partial(fs.open, PATH, "wb", 0), content)
         for name, buffer in (("4 MiB", streams.noise(4 * MIB)), ("64 MiB", group)):
-            ours = lambda into=buffer: streams.read_rate(  # noqa: E731
-                lambda: fs.open(PATH, "rb", buffering=0), into, size
-            )
-            limit = lambda into=buffer: streams.read_rate(  # noqa: E731
-                lambda: path.open("rb", buffering=0), into, size
-            )
-            rates = alternate({"ours": ours, "tmpfs": limit}, scale.rounds)
+            contenders = {
+                "ours": partial(streams.read_rate, partial(fs.open, PATH, "rb", 0), buffer, size),
+                "tmpfs": partial(streams.read_rate, partial(path.open, "rb", 0), buffer, size),
+            }
+            rates = alternate(contenders, scale.rounds)
             figures = rates["ours"] / 1e6, "tmpfs read()", rates["tmpfs"] / 1e6
             yield Row(f"same-host read 1 GiB, {name} buffer", "MB/s", *figures, 0.8)

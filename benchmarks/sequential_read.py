@@ -9,6 +9,7 @@ cores the client and the node have one each: neither shares with anyone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import memfs
 from benchmarks import cluster, redis_peer, streams, wire
@@ -30,8 +31,8 @@ def run(scale: Scale) -> Iterator[Row]:
         wire.wire(size) as peer,
         redis_peer.redis_client() as redis,
     ):
-        opened = lambda: fs.open(PATH, "rb", buffering=0)  # noqa: E731
-        streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), content)
+        opened = partial(fs.open, PATH, "rb", 0)
+        streams.write_rate(partial(fs.open, PATH, "wb", 0), content)
         keys = [b"block-%d" % number for number in range(size // VALUE)]
         for key, value in zip(keys, content, strict=True):
             redis.set(key, value)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import memfs
 from benchmarks import cluster, redis_peer, streams, wire
@@ -52,7 +53,7 @@ def run(scale: Scale) -> Iterator[Row]:
 
 def stored_rate(fs: memfs.FileSystem, content: Sequence[bytes]) -> float:
     """Write a file and remove it; return bytes a second of the writing."""
-    rate = streams.write_rate(lambda: fs.open(PATH, "wb", buffering=0), content)
+    rate = streams.write_rate(partial(fs.open, PATH, "wb", 0), content)
     fs.remove(PATH)
     time.sleep(SETTLE_SECONDS)
     return rate

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from functools import partial
 
 import memfs
 from benchmarks import cluster, streams
@@ -30,10 +31,8 @@ def run(scale: Scale) -> Iterator[Row]:
             source = streams.noise(size)
             for path in paths:
                 fs.write_bytes(path, source)
-            rates = alternate(
-                {"ours": lambda paths=paths, size=size: map_rate(fs, paths, size, maps)},
-                scale.rounds,
-            )
+            ours = partial(map_rate, fs, paths, size, maps)
+            rates = alternate({"ours": ours}, scale.rounds)
             yield Row(f"open+map+touch, {name}", "files/s", rates["ours"], "fixed", TARGET, 1.0)
 
 

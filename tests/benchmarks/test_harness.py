@@ -42,6 +42,6 @@ def test_numbers_keep_their_significant_digits() -> None:
 
 def test_the_table_shows_both_numbers_and_the_verdict() -> None:
     console = Console(width=120, record=True, file=io.StringIO())
-    show([row(50.0)], console)
+    show([row(50.0)], console, "title")
     text = console.export_text()
     assert all(word in text for word in ("name", "50", "peer", "100", "0.50", "≥ 0.8", "no"))
