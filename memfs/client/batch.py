@@ -1,74 +1,47 @@
-"""Whole small files, one or many at a time: a request per batch instead of several per file.
+"""Reading whole files, one or many at a time: a request per batch instead of several per file.
 
-Owns reserved inodes and the packing of batches. Must not know open files; what does not fit a
-batch is read and written through handles. Invariant: a file appears under its name only when all
-of its bytes are stored (NoPartialVisible), and replaces what was there in one step.
+Owns the packing of batches and what is asked of whom. Must not know open files; what does not come
+with a batch is read like any file. Invariant: bytes that are returned have passed their CRC.
 """
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from memfs import limits
 from memfs.checksum import crc32c
-from memfs.client import modes
 from memfs.client.blockmap import BlockMap
 from memfs.client.blocks import BlockReader
 from memfs.client.flow import run_all
-from memfs.client.handle import CreateOptions, Handle, open_handle
 from memfs.client.reader import FileReader
-from memfs.client.reservations import Reservations, Share
-from memfs.client.store import FULL_CHAINS
-from memfs.client.suspects import Suspects
 from memfs.client.wire import WirePath
 from memfs.errors import (
     MemfsError,
-    NoSpaceError,
     RetryableError,
     StaleHandleError,
     UnavailableError,
-    UnsupportedError,
     from_wire,
 )
 from memfs.protocol import messages as m
-from memfs.types import BlockRef, Buffer
+from memfs.types import BlockRef
 
 log = logging.getLogger(__name__)
 
 PATHS_BYTES = limits.RECORD_BYTES - 4 * limits.KIB
 PARALLEL = 8
 """Batches, or files too large for one, that travel at once."""
-PUT_GENERATION = 1
-"""Lease generation under which the blocks of a file that is put are written."""
-_FILE_BYTES = 160
-"""Bytes of a NewFile's record besides its path, its one block reference included."""
-
 
 R = TypeVar("R")
 
 
-class Small(NamedTuple):
-    """One file of a ``write_many``."""
-
-    number: int
-    """Its place in the call."""
-    path: WirePath
-    data: memoryview
-
-
-class Batches:
-    """Reads and writes whole files for one session."""
+class BatchReader:
+    """Reads whole files for one session."""
 
     def __init__(self, blocks: BlockReader) -> None:
         self._blocks = blocks
         self._session = blocks.session
-        self._reservations = Reservations(self._session)
-
-    # --- reading ----------------------------------------------------------------------------
 
     async def read(self, path: WirePath, timeout: float | None) -> bytes:
         """One whole file: one round trip when the primary holds it and it is small."""
@@ -118,7 +91,7 @@ class Batches:
                 if isinstance(answer.content, m.BlocksReply):
                     elsewhere[number] = answer.content
                 else:
-                    results[number] = _named(answer.content, files[number])
+                    results[number] = named(answer.content, files[number])
             left = left[len(answers) :]
         await self._fetch_small(elsewhere, results, deadline)
         await run_all(
@@ -142,7 +115,7 @@ class Batches:
         except StaleHandleError:  # replaced meanwhile
             results[number] = await self._read_again(path, timeout)
         except MemfsError as error:
-            results[number] = _named(error, path)
+            results[number] = named(error, path)
 
     async def _read_again(self, path: WirePath, timeout: float | None) -> bytes | MemfsError:
         try:
@@ -228,186 +201,6 @@ class Batches:
                     del elsewhere[number]
             wanted = wanted[len(outcomes) or len(wanted) :]
 
-    # --- writing ----------------------------------------------------------------------------
-
-    async def write(
-        self,
-        path: WirePath,
-        data: Buffer,
-        options: CreateOptions,
-        exclusive: bool,
-        timeout: float | None,
-    ) -> int:
-        """One whole file. Raises what creating it raises."""
-        outcome = (await self.write_many([(path, data)], options, exclusive, timeout))[0]
-        if isinstance(outcome, MemfsError):
-            raise outcome
-        return outcome
-
-    async def write_many(
-        self,
-        files: Sequence[tuple[WirePath, Buffer]],
-        options: CreateOptions,
-        exclusive: bool,
-        timeout: float | None,
-    ) -> list[int | MemfsError]:
-        """Bytes written or errors, in order."""
-        results: list[int | MemfsError] = [0] * len(files)
-        small: list[Small] = []
-        large: list[Small] = []
-        defaults = await self._session.defaults(self._session.deadline(timeout))
-        limit = min(limits.SMALL_FILE_BYTES, options.block_size or defaults.block_size)
-        for number, (path, data) in enumerate(files):
-            file = Small(number, path, memoryview(data).cast("B"))
-            (small if len(file.data) <= limit else large).append(file)
-        batches = list(_file_batches(small))
-        await run_all(
-            (
-                self._put_batch(each, options, exclusive, results, large, timeout)
-                for each in batches
-            ),
-            PARALLEL,
-        )
-        await run_all(
-            (self._write_large(each, options, exclusive, results, timeout) for each in large),
-            PARALLEL // 2,
-        )
-        return results
-
-    async def _write_large(
-        self,
-        file: Small,
-        options: CreateOptions,
-        exclusive: bool,
-        results: list[int | MemfsError],
-        timeout: float | None,
-    ) -> None:
-        mode = modes.parse("xb" if exclusive else "wb")
-        try:
-            handle: Handle = await open_handle(
-                self._blocks, file.path.given, file.path.raw, mode, options, timeout
-            )
-            try:
-                await handle.write(0, file.data, timeout)
-            finally:
-                await handle.close(timeout)
-            results[file.number] = len(file.data)
-        except MemfsError as error:
-            results[file.number] = _named(error, file.path)
-
-    async def _put_batch(
-        self,
-        batch: list[Small],
-        options: CreateOptions,
-        exclusive: bool,
-        results: list[int | MemfsError],
-        large: list[Small],
-        timeout: float | None,
-    ) -> None:
-        """Store the blocks of a batch, then publish its files.
-
-        What cannot be replaced but only rewritten (it has further names) joins ``large``.
-        """
-        deadline = self._session.deadline(timeout)
-        copies = options.replication or (await self._session.defaults(deadline)).replication
-        placed = await self._store_batch(batch, copies, deadline)
-        request = m.PutFiles(
-            tuple(
-                m.NewFile(
-                    file.path.raw,
-                    placed[file.number].inode,
-                    len(file.data),
-                    (placed[file.number],) if file.data else (),
-                    options.mode,
-                    exclusive,
-                    options.parents,
-                    options.replication,
-                    options.block_size,
-                    options.group_blocks,
-                )
-                for file in batch
-            )
-        )
-        reply: m.PutFilesReply = await self._session.ask(request, batch[0].path.given, deadline)
-        self._session.commits += 1
-        for file, outcome in zip(batch, reply.results, strict=True):
-            if outcome.code == UnsupportedError.code:
-                large.append(file)
-            elif outcome.code:
-                results[file.number] = from_wire(outcome.code, outcome.message, file.path.given)
-            else:
-                results[file.number] = len(file.data)
-
-    async def _store_batch(
-        self, batch: list[Small], copies: int, deadline: float
-    ) -> dict[int, BlockRef]:
-        """Write the blocks of a batch; file number to what was stored (length 0: nothing)."""
-        placed: dict[int, BlockRef] = {}
-        shares = await self._reservations.take(len(batch), copies, deadline)
-        files = iter(batch)
-        await run_all(
-            (
-                self._store_share(
-                    list(itertools.islice(files, len(share.inodes))),
-                    share,
-                    copies,
-                    placed,
-                    deadline,
-                )
-                for share in shares
-            ),
-            PARALLEL,
-        )
-        return placed
-
-    async def _store_share(
-        self,
-        files: list[Small],
-        share: Share,
-        copies: int,
-        placed: dict[int, BlockRef],
-        deadline: float,
-    ) -> None:
-        """Store files on one chain; when that fails on another, under new ids."""
-        session = self._session
-        suspects = Suspects(session.environment.random)
-        full = attempt = 0
-        while True:
-            try:
-                placed.update(await self._send_share(files, share, deadline))
-                return
-            except (RetryableError, NoSpaceError) as error:
-                attempt += 1
-                full += isinstance(error, NoSpaceError)
-                pause = session.backoff(attempt)
-                if full >= min(FULL_CHAINS, len(session.members)) or (
-                    session.remaining(deadline) <= pause
-                ):
-                    raise
-            suspects.blame(share.chain)
-            await asyncio.sleep(pause)
-            await session.try_refresh_view(deadline)
-            share = await self._reservations.take_elsewhere(len(files), copies, suspects, deadline)
-
-    async def _send_share(
-        self, files: list[Small], share: Share, deadline: float
-    ) -> dict[int, BlockRef]:
-        refs = {
-            file.number: BlockRef(
-                inode, 0, PUT_GENERATION, 1, len(file.data), crc32c(file.data), share.chain
-            )
-            for file, inode in zip(files, share.inodes, strict=True)
-        }
-        stored = tuple(m.SmallBlock(*ref[:6]) for ref in refs.values() if ref.length)
-        if stored:
-            await self._session.ask_member(
-                share.chain[0],
-                m.WriteBlocks(stored, share.chain),
-                [file.data for file in files if file.data],
-                deadline=deadline,
-            )
-        return refs
-
 
 class _Content(NamedTuple):
     """What a ReadFiles said of one file."""
@@ -426,7 +219,8 @@ def _content(file: m.FileReply, data: memoryview) -> _Content | None:
     return _Content(bytes(data))
 
 
-def _named(result: R, path: WirePath) -> R:
+def named(result: R, path: WirePath) -> R:
+    """``result``, which names ``path`` if it is an error."""
     if isinstance(result, MemfsError):
         result.filename = path.given
     return result
@@ -442,23 +236,3 @@ def path_batches(raws: Sequence[bytes]) -> Iterator[range]:
         size += len(raw) + 3
     if start < len(raws):
         yield range(start, len(raws))
-
-
-def _file_batches(files: Iterable[Small]) -> Iterator[list[Small]]:
-    """Batches whose payload and record fit the limits."""
-    batch: list[Small] = []
-    record = payload = 0
-    for file in files:
-        size = len(file.path.raw) + _FILE_BYTES
-        if batch and (
-            len(batch) == limits.FILES_PER_BATCH
-            or record + size > PATHS_BYTES
-            or payload + len(file.data) > limits.BATCH_PAYLOAD_BYTES
-        ):
-            yield batch
-            batch, record, payload = [], 0, 0
-        batch.append(file)
-        record += size
-        payload += len(file.data)
-    if batch:
-        yield batch

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from memfs import limits
 from memfs.client import modes, transfer
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
-from memfs.client.batch import Batches
+from memfs.client.batch import BatchReader
+from memfs.client.batch_write import BatchWriter
 from memfs.client.blockmap import BlockMap
 from memfs.client.blocks import BlockReader
 from memfs.client.copying import Transferred
@@ -56,7 +57,8 @@ class FileSystem(NamespaceOperations):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._blocks = BlockReader(session)
-        self._batches = Batches(self._blocks)
+        self._reading = BatchReader(self._blocks)
+        self._writing = BatchWriter(self._blocks)
 
     @property
     def config(self) -> ClientConfig:
@@ -141,7 +143,7 @@ class FileSystem(NamespaceOperations):
 
     async def read_bytes(self, path: PathLike, *, timeout: float | None = None) -> bytes:
         """The whole content, as of one moment. A small file takes one round trip."""
-        return await self._batches.read(wire(path), timeout)
+        return await self._reading.read(wire(path), timeout)
 
     async def write_bytes(
         self,
@@ -156,10 +158,11 @@ class FileSystem(NamespaceOperations):
     ) -> int:
         """Replace the content (or create the file); returns the bytes written.
 
-        Up to 128 KiB it is atomic: every reader sees the old content or the new one.
+        It is atomic, every reader sees the old content or the new one, up to 600 blocks (2.3 GiB by
+        default) and unless the file has further names.
         """
         options = CreateOptions(self.config, permissions, parents, replication)
-        return await self._batches.write(wire(path), data, options, exclusive, timeout)
+        return await self._writing.write(wire(path), data, options, exclusive, timeout)
 
     async def map(self, path: PathLike, *, timeout: float | None = None) -> memoryview:
         """The whole content as a read-only view, which stays valid when the file is deleted.
@@ -170,7 +173,7 @@ class FileSystem(NamespaceOperations):
         file = await self.open_map(path, timeout=timeout)
         mapped = await file.local.view()
         return (
-            memoryview(await self._batches.read(file.path, timeout)) if mapped is None else mapped
+            memoryview(await self._reading.read(file.path, timeout)) if mapped is None else mapped
         )
 
     async def open_map(self, path: PathLike, *, timeout: float | None = None) -> MappedFile:
@@ -217,7 +220,7 @@ class FileSystem(NamespaceOperations):
         With ``return_errors`` a file's error takes the place of its content; otherwise the first
         one is raised.
         """
-        results = await self._batches.read_many([wire(path) for path in paths], timeout)
+        results = await self._reading.read_many([wire(path) for path in paths], timeout)
         return _checked(results, return_errors)
 
     async def write_many(
@@ -238,7 +241,7 @@ class FileSystem(NamespaceOperations):
         pairs = files.items() if isinstance(files, Mapping) else files
         options = CreateOptions(self.config, permissions, parents, replication)
         work = [(wire(path), data) for path, data in pairs]
-        results = await self._batches.write_many(work, options, exclusive, timeout)
+        results = await self._writing.write_many(work, options, exclusive, timeout)
         return _checked(results, return_errors)
 
     async def copy(

@@ -52,6 +52,40 @@ async def test_files_too_large_for_a_batch_go_with_it(fs: FileSystem) -> None:
     assert await fs.read_many(["/a", "/b"]) == [b"small", large]
 
 
+async def test_a_large_file_replaces_the_old_one_in_one_step(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    old, new = random.Random(1).randbytes(50_000), random.Random(2).randbytes(60_000)
+    await fs.write_bytes("/f", old)
+    reader = await fs.open("/f", "rb")
+    cluster.asked.clear()
+    await fs.write_bytes("/f", new)
+    assert cluster.asked == {"LookupMany": 1, "WriteBlock": 15, "PutFiles": 1}
+    assert await fs.read_bytes("/f") == new
+    with pytest.raises(errors.StaleHandleError):
+        await reader.read()
+    await fs.link("/f", "/g")
+    await fs.write_bytes("/g", old)
+    assert await fs.read_bytes("/f") == old, "a further name shows the same file"
+    await fs.remove("/f")
+    await fs.remove("/g")
+    assert sum(map(len, cluster.blocks.values())) == 0
+
+
+async def test_who_is_refused_hears_it_before_all_is_stored(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_bytes("/f", b"old")
+    for path, error in (("/f", FileExistsError), ("/none/f", FileNotFoundError)):
+        with pytest.raises(error) as caught:
+            await fs.write_bytes(path, bytes(50_000), exclusive=True)
+        assert caught.value.filename == path
+    with pytest.raises(IsADirectoryError):
+        await fs.write_bytes("/many", bytes(50_000))
+    assert cluster.asked["WriteBlock"] == 0
+    await fs.write_bytes("/none/f", bytes(50_000), parents=True)
+
+
 async def test_one_failure_does_not_stop_the_others(fs: FileSystem) -> None:
     await fs.write_bytes("/old", b"old")
     results = await fs.write_many(
