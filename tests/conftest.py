@@ -1,5 +1,5 @@
 """For every level of tests."""
 
-# Imported while there is one thread only. Otherwise pytest's plugin of it does so when the tests are
-# over, and CPython 3.11 parses source wrongly (SystemError) while a cluster's thread works beside it.
+# Imported while there is one thread only. Otherwise pytest's plugin of it does so when the tests
+# are over, and CPython 3.11 fails to rewrite it (SystemError) beside a cluster's busy thread.
 import hypothesis  # noqa: F401
