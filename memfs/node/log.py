@@ -33,7 +33,7 @@ _IDENTITIES_CACHED: Final = 1024
 class Entry(NamedTuple):
     """One command of the replicated log, with everything that applying it depends on."""
 
-    index: int  # type: ignore[assignment]
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no entry needs
     """Position in the log, from 1."""
     epoch: int
     """The primary's epoch when it appended the entry."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from memfs import limits
 from memfs.errors import StaleHandleError
 from memfs.node.namespace.content import check_replicas
 from memfs.node.namespace.inodes import DIRECTORY, NOWHERE
@@ -18,9 +19,12 @@ _BLOCKS_PER_STEP: Final = 16
 
 
 def reclaim(volume: Volume, command: Command, request: Reclaim) -> Empty:
-    """Free up to ``count`` inodes of deleted trees, or sixteen times as many dropped blocks."""
-    steps = request.count
-    rows = volume.blocks.release_dropped(max(steps, 0) * _BLOCKS_PER_STEP, command.discards)
+    """Free up to ``count`` inodes of deleted trees, or sixteen times as many dropped blocks.
+
+    One command does INODES_PER_RECLAIM at most.
+    """
+    steps = min(max(request.count, 0), limits.INODES_PER_RECLAIM)
+    rows = volume.blocks.release_dropped(steps * _BLOCKS_PER_STEP, command.discards)
     steps -= -(-rows // _BLOCKS_PER_STEP)
     while steps > 0 and volume.reclaim:
         _free_one(volume, command)

@@ -28,6 +28,7 @@ Row = tuple[int, int, int, int, int, int, int]
 
 CHUNK_ROWS: Final = 256
 _HOLE: Final = bytes(ROW.size)
+_QUADS: Final = ROW.size // 8
 
 Table = list[bytearray]
 """Chunks of up to CHUNK_ROWS rows each; a chunk's missing rows are holes."""
@@ -100,7 +101,8 @@ class BlockMaps:
         old = self.row(slot, position)
         if old is not None:
             discards.append(self._release(old))
-        self._write(slot, position, self._pack(ref))
+        number = self.replica_sets.acquire(ref.replicas)
+        self._write(slot, position, (*ref[:6], number))
 
     def cut(self, slot: int, count: int, discards: list[BlockRef], at_once: int) -> None:
         """Drop all positions from ``count`` on.
@@ -159,8 +161,8 @@ class BlockMaps:
         if where is None or row is None or row[:4] != version:
             return None
         old = self._ref(row)
+        self._write(*where, (*row[:6], self.replica_sets.acquire(replicas)))
         self.replica_sets.release(row[6])
-        self._write(*where, self._pack(old._replace(replicas=replicas)))
         return old
 
     # --- identity ----------------------------------------------------------------------------
@@ -195,12 +197,9 @@ class BlockMaps:
         """
         inodes = self.inodes
         own = 0
-        inode = inodes.id_of(source)
-        for position in list(self.positions(source)):
-            row = self.row(source, position)
-            assert row is not None
-            own += row[0] == inode
-            self._write(target, at + position, row)
+        for first, rows in self._stored(source):
+            own += memoryview(rows).cast("Q")[::_QUADS].tolist().count(inodes.id_of(source))
+            self._append(target, at + first, rows)
         if inodes.extra[source]:
             self.tables.remove(inodes.extra[source])
         inodes.extra[source] = 0
@@ -218,6 +217,28 @@ class BlockMaps:
         if inherited:
             self.absorbed.setdefault(target, []).extend(inherited)
 
+    def _stored(self, slot: int) -> list[tuple[int, bytes | bytearray]]:
+        """The rows of a file by chunks that hold any, each with its first position."""
+        number = self.inodes.extra[slot]
+        if not number:
+            row = self.row(slot, 0)
+            return [(0, ROW.pack(*row))] if row is not None else []
+        table = self.tables.items[number]
+        return [(at * CHUNK_ROWS, chunk) for at, chunk in enumerate(table) if chunk]
+
+    def _append(self, slot: int, position: int, rows: bytes | bytearray) -> None:
+        """Write packed rows to ``position`` and after, where the file has none yet."""
+        table = self.tables.items[self.inodes.extra[slot] or self._make_table(slot)]
+        while rows:
+            chunk, at = divmod(position, CHUNK_ROWS)
+            part = rows[: (CHUNK_ROWS - at) * ROW.size]
+            table.extend(bytearray() for _ in range(chunk + 1 - len(table)))
+            held = table[chunk]
+            assert len(held) <= at * ROW.size, "rows would be overwritten"
+            held += bytes(at * ROW.size - len(held)) + part
+            rows = rows[len(part) :]
+            position += len(part) // ROW.size
+
     # --- rows --------------------------------------------------------------------------------
 
     def _ref(self, row: Row) -> BlockRef:
@@ -226,27 +247,19 @@ class BlockMaps:
             inode, index, generation, sequence, length, crc, self.replica_sets.values[replicas]
         )
 
-    def _pack(self, ref: BlockRef) -> Row:
-        inode, index, generation, sequence, length, crc, replicas = ref
-        number = self.replica_sets.acquire(replicas)
-        return inode, index, generation, sequence, length, crc, number
-
     def _write(self, slot: int, position: int, row: Row) -> None:
         inodes = self.inodes
         number = inodes.extra[slot]
         if not number:
-            if not row[6]:
-                if not position:
-                    inodes.set_block(slot, 0, 0, 0, 0, 0)
-                return
             if not position and row[0] == inodes.id_of(slot):
                 inodes.set_block(slot, *row[2:])
+                return
+            if not row[6]:
                 return
             number = self._make_table(slot)
         table = self.tables.items[number]
         chunk, at = divmod(position, CHUNK_ROWS)
-        while chunk >= len(table):
-            table.append(bytearray())
+        table.extend(bytearray() for _ in range(chunk + 1 - len(table)))
         rows = table[chunk]
         if row[6]:
             rows += _HOLE * (at + 1 - len(rows) // ROW.size)

@@ -65,40 +65,45 @@ def check_blocks(
     count = check_size(size, block_size)
     maps = volume.blocks
     inode = volume.tree.inodes.id_of(slot)
-    given: dict[int, BlockRef | None] = {}
+    puts: dict[int, BlockRef] = {}
+    kept: set[int] = set()
     for ref in blocks:
         hole = not ref.length and not ref.replicas
         position = ref.index if hole or ref.inode == inode else maps.position_of(slot, ref)
         if not 0 <= position < count:
             raise InvalidArgumentError(f"block {ref.index} does not belong to {size} bytes")
-        if position in given:
+        if position in puts or position in kept:
             raise InvalidArgumentError(f"block {position} is given twice")
         old = maps.row(slot, position)
         if old is not None and old[:6] == ref[:6]:
-            given[position] = None
-            continue
-        if not hole:
-            _check_version(ref, inode, generation, old)
-            if ref.length > min(block_size, size - position * block_size):
-                raise InvalidArgumentError(f"block {position} is longer than its place")
-        given[position] = ref
-    if count:
-        _check_end(volume, slot, count - 1, size - (count - 1) * block_size, given)
-    return {position: ref for position, ref in given.items() if ref is not None}
+            kept.add(position)
+        elif hole:
+            puts[position] = BlockRef(inode, position, 0, 0, 0, 0, ())
+        else:
+            room = min(block_size, size - position * block_size)
+            _check_version(ref, inode, generation, room, old)
+            puts[position] = ref
+    last = count - 1
+    if count and last not in puts:
+        old = maps.row(slot, last)
+        if old is not None and old[4] > size - last * block_size:
+            raise InvalidArgumentError(f"block {last} straddles the new end: write it anew")
+    return puts
 
 
-def _check_version(ref: BlockRef, inode: int, generation: int, old: Row | None) -> None:
+def _check_version(ref: BlockRef, inode: int, generation: int, room: int, old: Row | None) -> None:
+    _, index, written_under, sequence, length, crc, replicas = ref
     if ref.inode != inode:
-        raise InvalidArgumentError(f"block {ref.index} was written under another inode")
-    if ref.generation != generation:
-        raise InvalidArgumentError(f"block {ref.index} was not written under this lease")
-    if not 0 <= ref.sequence <= _UINT32_MAX or not 0 <= ref.crc <= _UINT32_MAX:
-        raise InvalidArgumentError(f"block {ref.index}: sequence or CRC is out of range")
-    if old is not None and old[:3] == ref[:3] and ref.sequence <= old[3]:
-        raise InvalidArgumentError(f"block {ref.index}: a later version is published already")
-    if ref.length < 0:
-        raise InvalidArgumentError(f"block {ref.index} has a negative length")
-    check_replicas(ref.replicas)
+        raise InvalidArgumentError(f"block {index} was written under another inode")
+    if written_under != generation:
+        raise InvalidArgumentError(f"block {index} was not written under this lease")
+    if not 0 <= sequence <= _UINT32_MAX or not 0 <= crc <= _UINT32_MAX:
+        raise InvalidArgumentError(f"block {index}: sequence or CRC is out of range")
+    if old is not None and old[:3] == ref[:3] and sequence <= old[3]:
+        raise InvalidArgumentError(f"block {index}: a later version is published already")
+    if not 0 <= length <= room:
+        raise InvalidArgumentError(f"block {index} does not fit its place")
+    check_replicas(replicas)
 
 
 def check_replicas(replicas: tuple[int, ...]) -> None:
@@ -107,16 +112,6 @@ def check_replicas(replicas: tuple[int, ...]) -> None:
         raise InvalidArgumentError(f"a block has 1 to {limits.REPLICAS_MAX} different replicas")
     if min(replicas) < 1:
         raise InvalidArgumentError("replicas are member numbers, from 1")
-
-
-def _check_end(
-    volume: Volume, slot: int, last: int, room: int, given: dict[int, BlockRef | None]
-) -> None:
-    """The last block must not reach beyond the end of the file."""
-    if given.get(last) is None:
-        old = volume.blocks.row(slot, last)
-        if old is not None and old[4] > room:
-            raise InvalidArgumentError(f"block {last} straddles the new end: write it anew")
 
 
 def check_time(time_ns: int) -> None:

@@ -84,18 +84,19 @@ def commit(volume: Volume, command: Command, request: Commit) -> LookupReply:
     """Publish blocks and size of a leased file."""
     slot = _leased(volume, command, request.inode, request.generation)
     tree, inodes = volume.tree, volume.tree.inodes
-    size = request.size
+    size, before = request.size, inodes.size[slot]
     block_size = tree.layouts.values[inodes.layout[slot]][0]
     puts = check_blocks(volume, slot, block_size, size, request.blocks, request.generation)
     if request.modified_ns is not None:
         check_time(request.modified_ns)
     for position, ref in puts.items():
         volume.blocks.put(slot, position, ref, command.discards)
-    if puts or size != inodes.size[slot]:
-        if size < inodes.size[slot]:
+    if puts or size != before:
+        if size < before:
             count = -(-size // block_size)
             volume.blocks.cut(slot, count, command.discards, FREED_AT_ONCE)
-        tree.resize(slot, size)
+        if size != before:
+            tree.resize(slot, size)
         inodes.mode[slot] = mode_after_write(inodes.mode[slot], command.caller)
         tree.touch(slot, command.now, command.index)
     if request.modified_ns is not None:
@@ -140,8 +141,7 @@ def _make_file(
     check_new_file(volume, command, place, path)
     tree = volume.tree
     parent, name, _ = place
-    slot = volume.new_inode(command, parent, FILE, mode)
-    tree.inodes.layout[slot] = tree.layouts.acquire(layout)
+    slot = volume.new_inode(command, parent, FILE, mode, layout=tree.layouts.acquire(layout))
     tree.directory(parent).insert(name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)

@@ -175,9 +175,19 @@ class Inodes:
             self.retired += 1
 
     def fill(
-        self, slot: int, kind: int, mode: int, owner: int, parent: int, now: int, change: int
+        self,
+        slot: int,
+        kind: int,
+        mode: int,
+        owner: int,
+        parent: int,
+        now: int,
+        change: int,
+        layout: int = 0,
+        generation: int = 0,
+        size: int = 0,
     ) -> None:
-        """Write the rows of a new inode: no content, one link, never leased."""
+        """Write the row of a new inode: one link, no blocks."""
         self.kind[slot] = kind
         self.mode[slot] = mode
         self.parent[slot] = parent
@@ -187,8 +197,8 @@ class Inodes:
         _ROW.pack_into(
             rows,
             slot * _BYTES,
-            *(incarnation, owner, 1, 0, 0),
-            *(0, now, now, change, now),
+            *(incarnation, owner, 1, layout, generation),
+            *(size, now, now, change, now),
             *(0, 0, 0, 0, 0),
         )
 

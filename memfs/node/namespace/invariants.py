@@ -111,7 +111,7 @@ def _check_holdings(volume: Volume) -> None:
         assert session.leases or session.reserved, "an empty session"
         writers |= dict.fromkeys(session.leases, client)
         reserved += session.reserved
-    assert writers == sessions.writers
+    assert writers == sessions.writers and sessions.reserved == len(reserved)
     assert all(inodes.kind[slot] == FILE for slot in writers)
     assert sorted(reserved) == [s for s in inodes.slots() if inodes.kind[s] == RESERVED]
 

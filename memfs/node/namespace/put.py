@@ -27,13 +27,15 @@ from memfs.node.namespace.inodes import FILE, RESERVED
 from memfs.node.namespace.naming import maker_unless_directory
 from memfs.node.namespace.permissions import mode_after_write
 from memfs.node.namespace.sizes import RECORD_ROOM, attributes_bytes, text_bytes
-from memfs.node.namespace.tree import text
+from memfs.node.namespace.tree import Place, text
 from memfs.node.namespace.volume import Command, Volume, check_mode
 from memfs.protocol.messages import (
+    Empty,
     NewFile,
     PutFiles,
     PutFilesReply,
     PutResult,
+    ReleaseInodes,
     ReserveInodes,
     ReserveReply,
 )
@@ -58,6 +60,17 @@ def reserve_inodes(volume: Volume, command: Command, request: ReserveInodes) -> 
         volume.sessions.reserve(command.client, slot)
         found.append(inodes.id_of(slot))
     return ReserveReply(tuple(found))
+
+
+def release_inodes(volume: Volume, command: Command, request: ReleaseInodes) -> Empty:
+    """Take back what the caller's session will not use; blocks stored under it are orphans."""
+    inodes = volume.tree.inodes
+    for inode in request.inodes:
+        slot = inodes.slot_of(inode)
+        if slot and volume.sessions.has_reserved(command.client, slot):
+            volume.sessions.drop_reservation(command.client, slot)
+            inodes.free(slot)
+    return Empty()
 
 
 def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesReply:
@@ -88,28 +101,34 @@ def _put(volume: Volume, command: Command, file: NewFile) -> PutResult:
 
 
 def _publish(volume: Volume, command: Command, file: NewFile) -> int:
+    """Check one file, then make it; its slot."""
     check_mode(file.mode)
     layout = layout_of(volume.settings, file.replication, file.block_size, file.group_blocks)
-    tree, inodes = volume.tree, volume.tree.inodes
-    slot = inodes.slot_of(file.inode)
+    slot = volume.tree.inodes.slot_of(file.inode)
     if not slot or not volume.sessions.has_reserved(command.client, slot):
         raise InvalidArgumentError(f"inode {file.inode} is not reserved for this session")
     puts = check_blocks(volume, slot, layout[0], file.size, file.blocks, GENERATION)
     make = maker_unless_directory(volume, command, file.path, file.parents)
-    place = tree.locate(command.caller, ROOT_INODE, file.path, not file.exclusive, make)
-    parent, name, old = place
-    if old:
-        _check_replaceable(volume, command, parent, old, file)
+    follow = not file.exclusive
+    place = volume.tree.locate(command.caller, ROOT_INODE, file.path, follow, make)
+    if place[2]:
+        _check_replaceable(volume, command, place[0], place[2], file)
     else:
         check_new_file(volume, command, place, file.path)
     volume.sessions.drop_reservation(command.client, slot)
-    volume.new_inode(command, parent, FILE, file.mode, slot)
-    inodes.layout[slot] = tree.layouts.acquire(layout)
-    inodes.generation[slot] = GENERATION
-    inodes.size[slot] = file.size
+    number = volume.tree.layouts.acquire(layout)
+    volume.new_inode(command, place[0], FILE, file.mode, slot, number, GENERATION, file.size)
     for position, ref in puts.items():
         volume.blocks.put(slot, position, ref, command.discards)
-    tree.charge(parent, file.size, 1, 0, file.size * layout[2])
+    _enter(volume, command, place, slot)
+    volume.tree.charge(place[0], file.size, 1, 0, file.size * layout[2])
+    return slot
+
+
+def _enter(volume: Volume, command: Command, place: Place, slot: int) -> None:
+    """Let the name mean the new inode."""
+    tree = volume.tree
+    parent, name, old = place
     if old:
         _inherit(volume, command, slot, old)
         tree.directory(parent).replace(name, slot)
@@ -117,7 +136,6 @@ def _publish(volume: Volume, command: Command, file: NewFile) -> int:
     else:
         tree.directory(parent).insert(name, slot)
     tree.touch(parent, command.now, command.index)
-    return slot
 
 
 def _check_replaceable(

@@ -29,12 +29,14 @@ class Session:
 class Sessions:
     """Holdings of all clients; one that holds nothing has no session."""
 
-    __slots__ = ("by_client", "writers")
+    __slots__ = ("by_client", "reserved", "writers")
 
     def __init__(self) -> None:
         self.by_client: dict[int, Session] = {}
         self.writers: dict[int, int] = {}
         """Client that has the lease of a slot."""
+        self.reserved = 0
+        """Slots promised to all clients together."""
 
     def check_room(self, client: int, reserve: int = 0) -> None:
         """Raise BusyError when the client may hold nothing more."""
@@ -62,6 +64,7 @@ class Sessions:
     def reserve(self, client: int, slot: int) -> None:
         """Promise a slot to the client."""
         self._session(client).reserved[slot] = None
+        self.reserved += 1
 
     def has_reserved(self, client: int, slot: int) -> bool:
         """Was the slot promised to this client, and not used yet?"""
@@ -72,6 +75,7 @@ class Sessions:
         """The client used the slot, or will not."""
         session = self.by_client[client]
         del session.reserved[slot]
+        self.reserved -= 1
         self._close(client, session)
 
     def restore(self, client: int) -> None:
@@ -83,6 +87,7 @@ class Sessions:
         session = self.by_client.pop(client, None) or Session()
         for slot in session.leases:
             del self.writers[slot]
+        self.reserved -= len(session.reserved)
         return session
 
     def _session(self, client: int) -> Session:

@@ -23,7 +23,9 @@ _BLOCK: Final = 1 + 9 + 5 + 5 + 5 + 5 + 5 + 1
 
 def attributes_bytes(attributes: Attributes) -> int:
     """Most bytes that these attributes take."""
-    return _ATTRIBUTES + text_bytes(attributes.owner) + text_bytes(attributes.group)
+    owner, group = attributes.owner, attributes.group
+    characters = len(owner) + len(group)
+    return _ATTRIBUTES + (characters if owner.isascii() and group.isascii() else 4 * characters)
 
 
 def text_bytes(text: str) -> int:

@@ -109,7 +109,7 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
     return [
         [_packed(_Kind.STATE, *state)],
         *[
-            _column(number, getattr(inodes, name)[: inodes.used * count].tobytes())
+            _column(number, bytes(memoryview(getattr(inodes, name))[: inodes.used * count]))
             for number, (name, (_, count)) in enumerate(COLUMNS.items())
         ],
         _numbers(_Kind.FREE_SLOTS, [((), inodes.free_slots.tolist())]),

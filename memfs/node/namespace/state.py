@@ -52,6 +52,7 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = {
     m.Commit: files.commit,
     m.PutFiles: put.put_files,
     m.ReserveInodes: put.reserve_inodes,
+    m.ReleaseInodes: put.release_inodes,
     m.MakeDirectory: directories.make_directory,
     m.RemoveDirectory: directories.remove_directory,
     m.Rename: rename.rename,
@@ -280,7 +281,7 @@ class Namespace:
         return found, None
 
     def statistics(self) -> Statistics:
-        """Counts, O(sessions)."""
+        """Counts, in constant time."""
         totals = self.volume.tree.directories.items[self.volume.tree.inodes.extra[ROOT]]
         sessions = self.volume.sessions
         return Statistics(
@@ -289,7 +290,7 @@ class Namespace:
             reported(totals.length),
             len(sessions.by_client),
             len(sessions.writers),
-            sum(len(session.reserved) for session in sessions.by_client.values()),
+            sessions.reserved,
             len(self.volume.tree.inodes),
             self.volume.reclaiming,
             self.results.bytes,

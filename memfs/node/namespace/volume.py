@@ -127,7 +127,15 @@ class Volume:
     # --- coming to be ------------------------------------------------------------------------
 
     def new_inode(
-        self, command: Command, parent: int, kind: int, mode: int, slot: int = NOWHERE
+        self,
+        command: Command,
+        parent: int,
+        kind: int,
+        mode: int,
+        slot: int = NOWHERE,
+        layout: int = 0,
+        generation: int = 0,
+        size: int = 0,
     ) -> int:
         """Fill a row (a fresh one, or reserved ``slot``) for what ``command`` makes in ``parent``.
 
@@ -146,7 +154,8 @@ class Volume:
                 mode &= ~SET_GID
         slot = slot or inodes.allocate()
         owner = tree.owners.acquire((caller.user, group))
-        inodes.fill(slot, kind, mode, owner, parent, command.now, command.index)
+        now, index = command.now, command.index
+        inodes.fill(slot, kind, mode, owner, parent, now, index, layout, generation, size)
         return slot
 
     def make_root(self, now: int) -> None:
@@ -233,9 +242,8 @@ class Volume:
         Zero exactly when Reclaim has nothing to do.
         """
         totals = self.tree.directory(ROOT)
-        held = sum(len(session.reserved) for session in self.sessions.by_client.values())
         absorbed = sum(map(len, self.blocks.absorbed.values()))
-        live = totals.files + totals.directories + held + absorbed
+        live = totals.files + totals.directories + self.sessions.reserved + absorbed
         return len(self.tree.inodes) - live + len(self.blocks.dropped)
 
 

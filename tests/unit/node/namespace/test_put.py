@@ -193,6 +193,18 @@ def test_reservations_end_with_their_session(machine: Machine) -> None:
     assert not set(first) & set(again) and machine.namespace.statistics().reserved == 3
 
 
+def test_reservations_may_be_given_back(machine: Machine) -> None:
+    inodes = reserve(machine, 4)
+    put(machine, m.NewFile(b"/f", inodes[0], 5, blocks_of(inodes[0], 1, 5)))
+    others = reserve(machine, 1, client=2)
+    machine.run(m.ReleaseInodes((*inodes[:3], *inodes[:3], *others, 1, 0, -1, 1 << 63)))
+    assert machine.namespace.statistics().reserved == 2
+    assert machine.namespace.is_live(m.BlockVersion(inodes[0], 0, 1, 0))
+    assert not machine.namespace.is_live(m.BlockVersion(inodes[1], 0, 1, 0))
+    assert put(machine, m.NewFile(b"/g", inodes[1], 0, ())) == [InvalidArgumentError.code]
+    assert put(machine, m.NewFile(b"/g", inodes[3], 0, ())) == [0]
+
+
 @pytest.mark.parametrize("count", [0, -1, limits.INODES_PER_RESERVATION + 1])
 def test_bad_counts(machine: Machine, count: int) -> None:
     with pytest.raises(InvalidArgumentError):
@@ -223,3 +235,12 @@ def test_a_batch_is_bounded_and_its_reply_fits_a_record(machine: Machine) -> Non
     again = [file._replace(path=b"/" + b"x" * 300) for file in files[:100]]
     results = machine.run(m.PutFiles(tuple(again))).results
     assert all(result.code for result in results)
+
+
+def test_released_inodes_can_be_used_no_more(machine: Machine) -> None:
+    kept, given_back = reserve(machine, 2)
+    machine.run(m.ReleaseInodes((given_back, 12345, given_back)))
+    assert not machine.namespace.is_live(m.BlockVersion(given_back, 0, 1, 1))
+    assert machine.namespace.is_live(m.BlockVersion(kept, 0, 1, 1))
+    machine.run(m.ReleaseInodes((kept,)), client=2)
+    assert machine.namespace.is_live(m.BlockVersion(kept, 0, 1, 1))

@@ -18,9 +18,9 @@ def test_it_agrees_with_the_oracle(seed: int) -> None:
     machine, oracle, workload = Machine(), Oracle(), Workload(seed)
     for _ in range(150):
         command(machine, oracle, workload)
+        machine.reclaim()
         if workload.dice.random() < 0.3:
             commit(machine, oracle, workload)
-        machine.reclaim()
         compare(machine, oracle)
 
 

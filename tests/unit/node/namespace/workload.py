@@ -89,6 +89,7 @@ class Workload:
         return client, dice.choice(
             [
                 m.ReserveInodes(dice.randrange(1, 5)),
+                m.ReleaseInodes(tuple(dice.choices(range(1, 40), k=3))),
                 m.Concat(self.path(), (self.path(), self.path())),
                 m.Concat(self.path(), (self.path(),)),
                 m.SetXattr(self.path(), dice.choice(["user.a", "user.b"]), dice.randbytes(9)),
