@@ -10,6 +10,7 @@ further names, whose inode must stay: they are emptied and written anew.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
@@ -88,6 +89,10 @@ class BatchWriter:
         self._session = blocks.session
         self._reservations = Reservations(self._session)
 
+    async def close(self) -> None:
+        """End what runs on the side."""
+        await self._reservations.close()
+
     async def write(
         self,
         path: WirePath,
@@ -151,11 +156,21 @@ class BatchWriter:
                 linked.append(file)
                 return
             (share,) = await self._reservations.take(1, order.copies, deadline)
-            refs = await self._store_large(file, share.inodes[0], count, order)
-            new = order.new_file(file.path, share.inodes[0], len(file.data), refs)
-            await self._publish([file], [new], order, results, linked)
+            with self._unless_done(share.inodes):
+                refs = await self._store_large(file, share.inodes[0], count, order)
+                new = order.new_file(file.path, share.inodes[0], len(file.data), refs)
+                await self._publish([file], [new], order, results, linked)
         except MemfsError as error:
             results[file.number] = named(error, file.path)
+
+    @contextlib.contextmanager
+    def _unless_done(self, inodes: Sequence[int]) -> Iterator[None]:
+        """Give reserved ids back when what they were taken for fails or is cancelled."""
+        try:
+            yield
+        except BaseException:
+            self._reservations.give_back(inodes)
+            raise
 
     async def _may_be_put(self, path: WirePath, order: Order, deadline: float) -> bool:
         """Whether publishing has a chance: who is refused should hear it before all is stored."""
@@ -207,14 +222,16 @@ class BatchWriter:
     ) -> None:
         """Store the blocks of a batch, then publish its files."""
         deadline = self._session.deadline(order.timeout)
+        taken: list[int] = []
         try:
-            placed = await self._store_batch(batch, order.copies, deadline)
-            new = [
-                order.new_file(file.path, ref.inode, ref.length, (ref,) if ref.length else ())
-                for file in batch
-                for ref in (placed[file.number],)
-            ]
-            await self._publish(batch, new, order, results, linked)
+            with self._unless_done(taken):
+                placed = await self._store_batch(batch, order.copies, taken, deadline)
+                new = [
+                    order.new_file(file.path, ref.inode, ref.length, (ref,) if ref.length else ())
+                    for file in batch
+                    for ref in (placed[file.number],)
+                ]
+                await self._publish(batch, new, order, results, linked)
         except MemfsError as error:
             error.filename = error.filename or batch[0].path.given
             raise
@@ -232,20 +249,29 @@ class BatchWriter:
         request = m.PutFiles(tuple(new))
         reply: m.PutFilesReply = await self._session.ask(request, files[0].path.given, deadline)
         self._session.commits += 1
-        for file, outcome in zip(files, reply.results, strict=True):
+        refused = []
+        for file, record, outcome in zip(files, new, reply.results, strict=True):
+            if not outcome.code:
+                results[file.number] = len(file.data)
+                continue
+            refused.append(record.inode)
             if outcome.code == UnsupportedError.code:
                 linked.append(file)
-            elif outcome.code:
-                results[file.number] = from_wire(outcome.code, outcome.message, file.path.given)
             else:
-                results[file.number] = len(file.data)
+                results[file.number] = from_wire(outcome.code, outcome.message, file.path.given)
+        if refused:
+            self._reservations.give_back(refused)
 
     async def _store_batch(
-        self, batch: list[Given], copies: int, deadline: float
+        self, batch: list[Given], copies: int, taken: list[int], deadline: float
     ) -> dict[int, BlockRef]:
-        """Write the blocks of a batch; file number to what was stored (length 0: nothing)."""
+        """Write the blocks of a batch; file number to what was stored (length 0: nothing).
+
+        ``taken`` collects the reserved ids.
+        """
         placed: dict[int, BlockRef] = {}
         shares = await self._reservations.take(len(batch), copies, deadline)
+        taken += [inode for share in shares for inode in share.inodes]
         files = iter(batch)
         await run_all(
             (
@@ -253,6 +279,7 @@ class BatchWriter:
                     list(itertools.islice(files, len(share.inodes))),
                     share,
                     copies,
+                    taken,
                     placed,
                     deadline,
                 )
@@ -267,6 +294,7 @@ class BatchWriter:
         files: list[Given],
         share: Share,
         copies: int,
+        taken: list[int],
         placed: dict[int, BlockRef],
         deadline: float,
     ) -> None:
@@ -286,10 +314,12 @@ class BatchWriter:
                     session.remaining(deadline) <= pause
                 ):
                     raise
+            self._reservations.give_back(share.inodes)
             suspects.blame(share.chain)
             await asyncio.sleep(pause)
             await session.try_refresh_view(deadline)
             share = await self._reservations.take_elsewhere(len(files), copies, suspects, deadline)
+            taken += share.inodes
 
     async def _send_share(
         self, files: list[Given], share: Share, deadline: float

@@ -73,6 +73,7 @@ class FileSystem(NamespaceOperations):
 
     async def close(self) -> None:
         """End the session: leases still held are released, connections closed."""
+        await self._writing.close()
         await self._blocks.close()
         await self._session.close()
 

@@ -8,12 +8,17 @@ once, since the blocks of an attempt bear one version.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from memfs import limits
 from memfs.client.session import PING_SECONDS, Session
 from memfs.client.suspects import Suspects
+from memfs.errors import MemfsError
 from memfs.protocol import messages as m
+
+log = logging.getLogger(__name__)
 
 RESERVE = limits.INODES_PER_RESERVATION
 FIRST_RESERVE = 64
@@ -40,6 +45,7 @@ class Reservations:
         self._reserving = asyncio.Lock()
         self._size = FIRST_RESERVE
         self._held = False
+        self._releasing: set[asyncio.Task[None]] = set()
 
     async def take(self, count: int, copies: int, deadline: float) -> list[Share]:
         """``count`` ids, on as few chains as the stock allows."""
@@ -70,6 +76,25 @@ class Reservations:
             del self._stock[inode]
         self._sorted_for = (0, 0)
         return Share(chain, inodes)
+
+    def give_back(self, inodes: Iterable[int]) -> None:
+        """Tell the primary, on the side, that nothing will come of these ids."""
+        request = m.ReleaseInodes(tuple(inodes))
+        task = asyncio.create_task(self._release(request))
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+    async def _release(self, request: m.ReleaseInodes) -> None:
+        try:
+            await self._session.ask(request)
+        except MemfsError as error:
+            log.warning("unused inodes stay reserved for now: %s", error)
+
+    async def close(self) -> None:
+        """Stop telling: the end of the session gives everything back."""
+        for task in list(self._releasing):
+            task.cancel()
+        await asyncio.gather(*self._releasing, return_exceptions=True)
 
     async def _fill(self, count: int, deadline: float) -> None:
         """Reserve until ``count`` ids are in stock; those of a lost session are forgotten."""

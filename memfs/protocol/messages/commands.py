@@ -274,3 +274,13 @@ class SetReplicas(NamedTuple):
     generation: int
     sequence: int
     replicas: tuple[int, ...]
+
+
+@message(147, Empty, command=True)
+class ReleaseInodes(NamedTuple):
+    """Give reserved inode ids back: what was written under them can never become a file.
+
+    Ids that are not reserved by the session (any more), say since they were published, are left.
+    """
+
+    inodes: tuple[int, ...]
