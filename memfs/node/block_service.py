@@ -8,7 +8,8 @@ node of the chain holds it with the same CRC (AckedR); when one fails, this node
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from memfs import errors, limits
@@ -161,6 +162,7 @@ class Arrival:
         self._total = 0
         self._progress: asyncio.Event | None = None
         self._forwarding: asyncio.Task[Answer] | None = None
+        self._send_later: Callable[[], Awaitable[Answer]] | None = None
 
     # --- the transport's side (a Sink) -------------------------------------------------------
 
@@ -184,14 +186,13 @@ class Arrival:
     # --- the chain ---------------------------------------------------------------------------
 
     def forward(self, pool: Pool, following: Member, call: Call) -> None:
-        """Begin to send the payload on to ``following`` while it arrives."""
+        """Pass the payload on to ``following``: while it arrives, or all at once if it is small."""
         request = call.request._replace(chain=call.request.chain[1:])
-        self._progress = asyncio.Event()
         if self._length >= STREAM_FROM_BYTES:
-            sending = self._stream(pool, following, request, call)
+            self._progress = asyncio.Event()
+            self._forwarding = _owned(self._stream(pool, following, request, call))
         else:
-            sending = self._send_whole(pool, following, request, call)
-        self._forwarding = _owned(sending)
+            self._send_later = functools.partial(self._send_whole, pool, following, request, call)
 
     def finish(self) -> Any:
         """Publish this copy; the reply, or a task of it while others lack theirs.
@@ -204,11 +205,13 @@ class Arrival:
         except BaseException:
             self.failed()
             raise
-        if self._forwarding is None:
-            return reply
-        return _owned(self._confirm(reply, self._forwarding))
+        if self._forwarding is not None:
+            return _owned(self._confirm(reply, self._forwarding))
+        if self._send_later is not None:
+            return _owned(self._confirm(reply, self._send_later()))
+        return reply
 
-    async def _confirm(self, reply: Any, forwarding: asyncio.Task[Answer]) -> Any:
+    async def _confirm(self, reply: Any, forwarding: Awaitable[Answer]) -> Any:
         try:
             answer = await forwarding
             if answer.record != reply:
@@ -219,7 +222,6 @@ class Arrival:
         return reply
 
     async def _send_whole(self, pool: Pool, following: Member, request: Any, call: Call) -> Answer:
-        await self._all_received()
         connection = await pool.bulk(following)
         return await connection.call(
             request,
@@ -254,12 +256,6 @@ class Arrival:
             except BaseException:
                 stream.abort()
                 raise
-
-    async def _all_received(self) -> None:
-        assert self._progress is not None
-        while self._total < self._length:
-            self._progress.clear()
-            await self._progress.wait()
 
 
 def _owned(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -52,7 +52,7 @@ class NodeService:
         self._coordinator = coordinator
         self._now = membership.environment.clock.monotonic
         self._handlers: dict[type, tuple[Handler, Operation]] = {
-            request: (handler, metrics.operation(request.__name__))
+            request: (_started(handler), metrics.operation(request.__name__))
             for request, handler in self._table().items()
         }
 
@@ -88,7 +88,7 @@ class NodeService:
             return None
         raise errors.InvalidArgumentError(f"{call.spec.request.__name__} takes no payload")
 
-    def handle(self, call: Call) -> Reply | Awaitable[Reply]:
+    def handle(self, call: Call) -> Any:
         """Answer one request, inline if possible."""
         started = self._now()
         if call.spec.request in _PRIVILEGED:
@@ -97,35 +97,29 @@ class NodeService:
         if found is None:
             raise errors.UnsupportedError(f"this node offers no {call.spec.request.__name__}")
         handler, operation = found
-        if inspect.iscoroutinefunction(handler):
-            return self._finish(operation, started, functools.partial(handler, call))
         try:
             result = handler(call)
         except errors.MemfsError as error:
             operation.failed(self._now() - started, type(error).__name__)
             raise
-        if inspect.isawaitable(result):
-            return self._finish(operation, started, lambda: result)
-        operation.succeeded(self._now() - started)
-        return result if type(result) is Reply else Reply(result)
+        if isinstance(result, asyncio.Future):
+            result.add_done_callback(functools.partial(self._observe, operation, started))
+        else:
+            operation.succeeded(self._now() - started)
+        return result
 
     def connection_closed(self, connection: Connection) -> None:
         """Nothing to do: sessions outlive connections."""
 
-    async def _finish(
-        self, operation: Operation, started: float, begin: Callable[[], Awaitable[Any]]
-    ) -> Reply:
-        """Wait for an answer. For a caller who is gone at once nothing is begun."""
-        try:
-            result = await begin()
-        except asyncio.CancelledError:
-            operation.failed(self._now() - started, "cancelled")
-            raise
-        except errors.MemfsError as error:
-            operation.failed(self._now() - started, type(error).__name__)
-            raise
-        operation.succeeded(self._now() - started)
-        return result if type(result) is Reply else Reply(result)
+    def _observe(self, operation: Operation, started: float, done: asyncio.Future[Any]) -> None:
+        """Count a request that had to wait."""
+        took = self._now() - started
+        if done.cancelled():
+            operation.failed(took, "cancelled")
+        elif (error := done.exception()) is not None:
+            operation.failed(took, type(error).__name__)
+        else:
+            operation.succeeded(took)
 
     # --- the table ---------------------------------------------------------------------------
 
@@ -192,8 +186,8 @@ class NodeService:
 
     def _read_files(self, call: Call) -> Any:
         found = self._query(call)
-        if inspect.isawaitable(found):
-            return self._read_files_later(call, found)
+        if isinstance(found, asyncio.Future):
+            return asyncio.ensure_future(self._read_files_later(call, found))
         return self._with_data(call, found)
 
     async def _read_files_later(self, call: Call, pending: Awaitable[m.ReadFilesReply]) -> Reply:
@@ -256,6 +250,13 @@ class NodeService:
             len(namespace.sessions),
             namespace.reclaiming,
         )
+
+
+def _started(handler: Handler) -> Handler:
+    """Run a coroutine function as a task, so that every answer that waits is a future."""
+    if not inspect.iscoroutinefunction(handler):
+        return handler
+    return lambda call: asyncio.ensure_future(handler(call))
 
 
 def _coordinator_table(coordinator: Coordinator) -> dict[type, Handler]:

@@ -234,7 +234,7 @@ class Accepted(Connection):
         """Answer at once, or when what the service returned is done."""
         try:
             result = self._service.handle(call)
-            if not isinstance(result, Reply):
+            if not isinstance(result, tuple):  # a record, or a Reply
                 self._wait_for(call, result)
                 return
             self._answer(call, result)
@@ -242,7 +242,7 @@ class Accepted(Connection):
             self._answer_error(call, error)
         self._release(call)
 
-    def _wait_for(self, call: Call, result: Awaitable[Reply]) -> None:
+    def _wait_for(self, call: Call, result: Awaitable[Any]) -> None:
         work = asyncio.ensure_future(result)
         self._served[call] = work
         self._deadlines.set(call, call.deadline, self._overdue)
@@ -250,7 +250,7 @@ class Accepted(Connection):
         if self.closed:  # by the service itself
             work.cancel()
 
-    def _worked(self, call: Call, work: asyncio.Future[Reply]) -> None:
+    def _worked(self, call: Call, work: asyncio.Future[Any]) -> None:
         del self._served[call]
         self._deadlines.clear(call)
         self._release(call)
@@ -310,10 +310,11 @@ class Accepted(Connection):
 
     # --- answers -----------------------------------------------------------------------------
 
-    def _answer(self, call: Call, reply: Reply) -> None:
+    def _answer(self, call: Call, result: Any) -> None:
         if call.answered or self.closed:
             return
         header = call.header
+        reply = result if type(result) is Reply else Reply(result)
         try:
             payload = reply.payload
             assert type(reply.record) is call.spec.reply, f"{reply.record!r} is the wrong reply"

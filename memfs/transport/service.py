@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from memfs.protocol.frames import Header
@@ -82,8 +82,9 @@ class Service(Protocol):
     def sink(self, call: Call) -> Sink | None:
         """Where an arriving payload goes, None: into fresh memory. May refuse the request."""
 
-    def handle(self, call: Call) -> Reply | Awaitable[Reply]:
-        """Serve a request that is completely there.
+    def handle(self, call: Call) -> Any:
+        """Serve a request that is completely there: a reply record, a :class:`Reply`, or an
+        awaitable of either.
 
         An awaitable becomes the connection's: it is cancelled when the caller is gone, gives up,
         or has no time left. A shared future must therefore be shielded.
