@@ -31,7 +31,6 @@ from memfs.node.namespace.tree import Place, text
 from memfs.node.namespace.volume import Command, Volume, check_mode
 from memfs.protocol.messages import (
     Empty,
-    Empty,
     NewFile,
     PutFiles,
     PutFilesReply,
@@ -61,17 +60,6 @@ def reserve_inodes(volume: Volume, command: Command, request: ReserveInodes) -> 
         volume.sessions.reserve(command.client, slot)
         found.append(inodes.id_of(slot))
     return ReserveReply(tuple(found))
-
-
-def release_inodes(volume: Volume, command: Command, request: ReleaseInodes) -> Empty:
-    """Take back what the caller's session will not use; blocks stored under it are orphans."""
-    inodes = volume.tree.inodes
-    for inode in request.inodes:
-        slot = inodes.slot_of(inode)
-        if slot and volume.sessions.has_reserved(command.client, slot):
-            volume.sessions.drop_reservation(command.client, slot)
-            inodes.free(slot)
-    return Empty()
 
 
 def release_inodes(volume: Volume, command: Command, request: ReleaseInodes) -> Empty:

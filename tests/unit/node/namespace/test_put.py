@@ -235,12 +235,3 @@ def test_a_batch_is_bounded_and_its_reply_fits_a_record(machine: Machine) -> Non
     again = [file._replace(path=b"/" + b"x" * 300) for file in files[:100]]
     results = machine.run(m.PutFiles(tuple(again))).results
     assert all(result.code for result in results)
-
-
-def test_released_inodes_can_be_used_no_more(machine: Machine) -> None:
-    kept, given_back = reserve(machine, 2)
-    machine.run(m.ReleaseInodes((given_back, 12345, given_back)))
-    assert not machine.namespace.is_live(m.BlockVersion(given_back, 0, 1, 1))
-    assert machine.namespace.is_live(m.BlockVersion(kept, 0, 1, 1))
-    machine.run(m.ReleaseInodes((kept,)), client=2)
-    assert machine.namespace.is_live(m.BlockVersion(kept, 0, 1, 1))
