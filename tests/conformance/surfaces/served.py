@@ -20,6 +20,7 @@ class Served:
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._cluster: Cluster | None = None
 
     @property
@@ -36,7 +37,8 @@ class Served:
         """Run a coroutine on the cluster's loop."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, daemon=True).start()
+            self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+            self._thread.start()
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
 
     def settle(self) -> None:
@@ -49,5 +51,7 @@ class Served:
         """Stop the cluster and its thread."""
         if self._cluster is not None:
             self.run(self._cluster.close())
-        if self._loop is not None:
+        if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(CALL_SECONDS)
+            self._loop.close()
