@@ -3,8 +3,9 @@
 Owns the descriptors that nodes have lent, and what is read or mapped through them. Must not know
 readers or positions in files beyond block numbers. A copying read is one ``preadv`` from the
 node's memory (as fast as a read from tmpfs, and it lets other threads run); a view is a mapping,
-without any copy. Neither is checked against the block's CRC: nothing lies between this process and
-the memory that the node itself verifies, and checking would cost as much as copying.
+without any copy. A copying read checks a version against its CRC when this client first touches
+it, then no more: nothing lies between this process and the node's memory. A view is not checked: it
+costs microseconds, at any size, because nobody looks at the bytes.
 
 Invariant: what a descriptor shows of a version never changes and outlives the version, because the
 node seals the memory before it lends it; so a view stays valid after the file is gone. The memory
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from memfs import limits
+from memfs.checksum import crc32c
 from memfs.client import layout
 from memfs.client.blockmap import BlockMap
 from memfs.client.session import Session
@@ -75,6 +77,8 @@ class Place(NamedTuple):
 
     descriptor: Descriptor
     offset: int
+    checked: bool = False
+    """Its bytes matched the CRC once."""
 
 
 class Places:
@@ -119,6 +123,10 @@ class Places:
                 if segment.descriptor >= 0
                 else None
             )
+
+    def settle(self, version: BlockVersion, place: Place | None) -> None:
+        """Note that a version was checked, or that its copy is corrupt: read it otherwise."""
+        self._young[version] = place
 
     def age(self) -> None:
         """Forget the old generation; the young one is old now."""
@@ -250,12 +258,23 @@ class LocalFile:
         for piece in layout.split(offset, len(into), self._file.attributes.block_size):
             ref = self._file.known(piece.block)
             place = self._places.get(BlockVersion(*ref[:4])) if ref is not None else None
-            if ref is None or place is None:
+            if ref is None or place is None or not self.intact(ref, place):
                 return False
             found.append((piece, ref, place))
         for piece, ref, place in found:
             copy(ref, place, piece.start, into[piece.at : piece.at + piece.length])
         return True
+
+    def intact(self, ref: BlockRef, place: Place) -> bool:
+        """Whether a copy matches its CRC; looked at once. A corrupt one is not used again.
+
+        The reader then asks the node for it, finds it corrupt there too, and reports it.
+        """
+        if place.checked:
+            return True
+        good = crc32c(place.descriptor.map(place.offset, ref.length)) == ref.crc
+        self._places.settle(BlockVersion(*ref[:4]), place._replace(checked=True) if good else None)
+        return good
 
     async def view(self) -> memoryview | None:
         """The whole file as one mapping; None when its blocks do not lie one after the other."""
@@ -291,8 +310,8 @@ class LocalFile:
             if ref.length != block_size and number * block_size + ref.length != size:
                 return None  # zeros belong after it that are not in memory
             if descriptor is None:
-                descriptor, start = place
-            elif place != (descriptor, start + number * block_size):
+                descriptor, start = place.descriptor, place.offset
+            elif place[:2] != (descriptor, start + number * block_size):
                 return None
         return descriptor.map(start, size) if descriptor is not None else None
 

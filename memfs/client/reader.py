@@ -206,7 +206,7 @@ class FileReader:
         while True:
             ref = await self.file.ref(piece.block, deadline)
             place = await self._local.find(piece.block, ref)
-            if place is not None:
+            if place is not None and self._local.intact(ref, place):
                 local.copy(ref, place, piece.start, into)
                 await asyncio.sleep(0)  # a long read of local memory must not hold up the others
                 return

@@ -49,6 +49,17 @@ async def test_a_corrupt_copy_is_never_returned(local, damaged):
         assert await fs.read_many(content) == list(content.values())
 
 
+@pytest.mark.parametrize("damaged", [0, 1])
+async def test_a_corrupt_copy_in_lent_memory_is_never_returned(damaged):
+    async with Cluster(nodes=2, replication=2) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        data = os.urandom(9 << 20)
+        await fs.write_bytes("/file", data)
+        assert cluster.corrupt(damaged) == 3
+        for _ in range(10):
+            assert await fs.read_bytes("/file") == data
+
+
 async def test_a_corrupt_copy_is_reported_and_dropped():
     async with Cluster(nodes=2, replication=2, block_size=BLOCK) as cluster:
         fs = await cluster.connect(local_descriptors=False)
