@@ -45,6 +45,8 @@ class MappedFile(NamedTuple):
 
     path: WirePath
     local: LocalFile
+    content: bytes | None
+    """All of a small file, which no node lends."""
 
 
 class FileSystem(NamespaceOperations):
@@ -172,6 +174,8 @@ class FileSystem(NamespaceOperations):
         (64 MiB by default): the view is the node's memory. ``numpy.frombuffer`` takes it.
         """
         file = await self.open_map(path, timeout=timeout)
+        if file.content is not None:
+            return memoryview(file.content)
         mapped = await file.local.view()
         return (
             memoryview(await self._reading.read(file.path, timeout)) if mapped is None else mapped
@@ -181,9 +185,9 @@ class FileSystem(NamespaceOperations):
         """What :meth:`map` needs to know of a file, in one round trip."""
         where = wire(path)
         deadline = self._session.deadline(timeout)
-        file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
+        file = await BlockMap.open(self._session, where.given, where.raw, deadline)
         self._blocks.local.keep_young()
-        return MappedFile(where, LocalFile(self._blocks.local, file))
+        return MappedFile(where, LocalFile(self._blocks.local, file), file.content)
 
     async def read_text(
         self,

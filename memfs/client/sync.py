@@ -170,6 +170,8 @@ class FileSystem(BlockingNamespace):
         (64 MiB by default): the view is the node's memory. ``numpy.frombuffer`` takes it.
         """
         file = self._run(self._core.open_map(path, timeout=timeout))
+        if file.content is not None:
+            return memoryview(file.content)
         mapped = file.local.view_now()
         if mapped is None:
             return memoryview(self.read_bytes(path, timeout=timeout))
