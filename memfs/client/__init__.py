@@ -1,1 +1,1 @@
-"""."""
+"""The Python client: an asynchronous core and its blocking face. Knows nodes by messages only."""

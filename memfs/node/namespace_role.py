@@ -101,7 +101,7 @@ class NamespaceRole:
         for number in set(primary.links) - {known.number for known in view.members}:
             primary.remove_backup(number)
         joined = view.members[-1]
-        log.info("member joined", extra=fields(member=joined.number, node=joined.name))
+        log.info("member joined", extra=fields(member=joined.number, name=joined.name))
         self._announce()
         return m.ViewReply(view)
 

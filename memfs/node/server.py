@@ -88,7 +88,7 @@ class Node:
         self._start_loops()
         log.info(
             "serving",
-            extra=fields(node=member.name, address=self.endpoint, member=self.member.number),
+            extra=fields(address=self.endpoint, member=self.member.number),
         )
 
     async def stop(self, *, leave: bool = True) -> None:

@@ -1,1 +1,1 @@
-"""."""
+"""The only networking: frames over asyncio, calls, server, pool, and the injected environment."""
