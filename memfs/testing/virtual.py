@@ -263,10 +263,11 @@ def _bury(loop: VirtualLoop) -> None:
         if task.process is not None:
             task.process.alive, task.process.paused = True, False
         task.cancel()
+    waiting = _await_all(pending)
     try:
-        loop.run_until_complete(_await_all(pending))
+        loop.run_until_complete(waiting)
     except (DeadlockError, StepLimitError, TimeoutError):
-        pass
+        waiting.close()  # while the loop, whose timer it gives back, is still open
     for task in pending:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
 

@@ -202,6 +202,7 @@ async def test_the_client_connects_again_when_the_node_is_back(tmp_path: Path) -
         server.close()
     with pytest.raises(errors.UnavailableError):
         await asyncio.to_thread(client.fetch, [A], 5)
+    client.close()
 
 
 async def test_silence_is_a_deadline(tmp_path: Path) -> None:
@@ -213,6 +214,7 @@ async def test_silence_is_a_deadline(tmp_path: Path) -> None:
         await client.fetch_async([A], 0.02)
     with pytest.raises(errors.DeadlineError):
         await asyncio.to_thread(client.fetch, [A], 0.02)
+    client.close()
     listener.close()
 
 
