@@ -1,11 +1,12 @@
 """The coordinator: where the one view record lives, and who has shown life lately.
 
-An interface with several implementations (``memfs.cluster.embedded``, ``memfs.cluster.remote``;
-etcd and a faulty fake follow it). It is off the data path: while no node fails, the cluster serves
-without it.
+An interface with several implementations: ``memfs.cluster.etcd``, ``memfs.cluster.embedded`` and
+``memfs.cluster.remote``, and the faulty ``memfs.testing.coordinator``. It is off the data path:
+while no node fails, the cluster serves without it.
 
 Safety rests on :meth:`Coordinator.swap_view` alone. Leases of nodes are hints: an expiry is no
-proof of death, a refresh no proof of life (NoTimeSafety).
+proof of death, a refresh no proof of life (NoTimeSafety). So is a wake-up by
+:meth:`Coordinator.wait_for_change`: the truth is what :meth:`Coordinator.read_view` says.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from memfs.types import Member, View
 
 
 class StoredView(NamedTuple):
-    """The view record and its revision; revision 0 and no view before the cluster is formed."""
+    """The view record and its revision; revision 0 and no view before the cluster is formed.
+
+    A revision grows with every swap, by any amount, and is never used twice.
+    """
 
     revision: int
     view: View | None
 
 
 class Coordinator(Protocol):
-    """What a node needs of a coordinator. All methods raise UnavailableError when it is down."""
+    """What a node needs of a coordinator. Every call is bounded in time.
+
+    All but :meth:`wait_for_change` and :meth:`close` raise UnavailableError when no answer comes.
+    """
 
     async def read_view(self) -> StoredView:
         """Linearizable read of the view record."""
@@ -31,15 +38,23 @@ class Coordinator(Protocol):
     async def swap_view(self, expected: int, view: View) -> StoredView | None:
         """Replace the record if its revision is still ``expected``; None when it was not.
 
-        Raises OutcomeUnknownError when the answer was lost. Never retry blindly: read back, or
-        end the doubt with a second swap of a higher epoch.
+        UnavailableError: certainly not done, and never will be. OutcomeUnknownError: the answer
+        was lost, the swap may have been made or may still be made later. Never retry blindly: read
+        back, or end the doubt with a second swap.
         """
 
     async def register(self, member: Member, ttl_seconds: float) -> None:
         """Put or refresh the leased record of a node (``member.number`` does not matter)."""
 
     async def members(self) -> tuple[Member, ...]:
-        """Nodes whose lease has not run out."""
+        """Nodes whose lease has not run out, ordered by name."""
+
+    async def wait_for_change(self, revision: int, timeout_seconds: float) -> None:
+        """Wait until the record may differ from that of ``revision``, or the time is over.
+
+        A hint: it may return early, and may miss a change. While the coordinator is out of reach
+        it waits and raises nothing, so that a loop around it never spins.
+        """
 
     async def close(self) -> None:
         """Release connections and files."""

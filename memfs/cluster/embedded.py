@@ -4,16 +4,20 @@ Not highly available: while the process that hosts it is down, no view can chang
 every swap is on disk before the swap is answered; leases live in memory only.
 
 The log is a sequence of ``length u32 | CRC32C u32 | record`` frames, each the whole
-:class:`StoredView`; a torn frame at the end is cut off, a corrupt one before it is refused.
+:class:`StoredView`. Each is synced before the next is written: a broken one with nothing whole
+behind it was never answered and is cut off, any other is refused.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import struct
 
 from memfs import errors
 from memfs.checksum import crc32c
 from memfs.cluster.coordinator import StoredView
+from memfs.limits import RECORD_BYTES
 from memfs.protocol import records
 from memfs.transport.environment import Environment
 from memfs.types import Member, View
@@ -23,13 +27,14 @@ _REWRITE_BYTES = 1 << 20  # the log is replaced by its last record above this: a
 
 
 class EmbeddedCoordinator:
-    """A :class:`~memfs.cluster.coordinator.Coordinator` over one file; never waits."""
+    """A :class:`~memfs.cluster.coordinator.Coordinator` over one file; answers at once."""
 
     def __init__(self, environment: Environment, path: str) -> None:
         """Opens (or begins) the log at ``path``. Raises DataLossError when it is corrupt."""
         self._environment = environment
         self._path = path
         self._leases: dict[str, tuple[Member, float]] = {}
+        self._changed = asyncio.Event()
         self._stored, self._log_bytes = self._replay()
 
     async def read_view(self) -> StoredView:
@@ -45,6 +50,8 @@ class EmbeddedCoordinator:
         stored = StoredView(expected + 1, view)
         self._write(stored)
         self._stored = stored
+        self._changed.set()
+        self._changed = asyncio.Event()
         return stored
 
     async def register(self, member: Member, ttl_seconds: float) -> None:
@@ -55,7 +62,14 @@ class EmbeddedCoordinator:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
         now = self._environment.clock.monotonic()
         self._leases = {name: held for name, held in self._leases.items() if held[1] > now}
-        return tuple(member for member, _ in self._leases.values())
+        return tuple(self._leases[name][0] for name in sorted(self._leases))
+
+    async def wait_for_change(self, revision: int, timeout_seconds: float) -> None:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        if self._stored.revision == revision:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_seconds):
+                    await self._changed.wait()
 
     async def close(self) -> None:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
@@ -73,19 +87,25 @@ class EmbeddedCoordinator:
     def _replay(self) -> tuple[StoredView, int]:
         log = self._environment.disk.read(self._path) or b""
         stored, at = StoredView(0, None), 0
-        while at + _FRAME.size <= len(log):
-            length, crc = _FRAME.unpack_from(log, at)
-            record = log[at + _FRAME.size : at + _FRAME.size + length]
-            end = at + _FRAME.size + length
-            if crc32c(record) != crc:
-                if end >= len(log):
-                    break
-                raise errors.DataLossError(
-                    f"the coordinator's log is corrupt at byte {at}: restore it from a copy, or "
-                    "remove it to form a new, empty cluster",
-                    path=self._path,
-                )
-            stored, at = records.decode(StoredView, record), end
+        while (end := _frame_end(log, at)) is not None:
+            stored, at = records.decode(StoredView, log[at + _FRAME.size : end]), end
+        if any(_frame_end(log, later) is not None for later in range(at + 1, len(log))):
+            raise errors.DataLossError(
+                f"the coordinator's log is corrupt at byte {at}: restore it from a copy, or "
+                "remove it to form a new, empty cluster",
+                path=self._path,
+            )
         if at < len(log):
             self._environment.disk.replace(self._path, log[:at])
         return stored, at
+
+
+def _frame_end(log: bytes, at: int) -> int | None:
+    """Where the frame at ``at`` ends, None when there is no whole one."""
+    if at + _FRAME.size > len(log):
+        return None
+    length, crc = _FRAME.unpack_from(log, at)
+    end = at + _FRAME.size + length
+    if not 0 < length <= RECORD_BYTES or end > len(log):
+        return None
+    return end if crc32c(log[at + _FRAME.size : end]) == crc else None

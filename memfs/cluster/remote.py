@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from memfs import errors
+from memfs import errors, limits
 from memfs.cluster.coordinator import StoredView
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m
@@ -29,6 +29,7 @@ class RemoteCoordinator:
         self._connection: Connection | None = None
         self._dialling = asyncio.Lock()
         self._requests = 0
+        self._closed = False
 
     async def read_view(self) -> StoredView:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
@@ -53,22 +54,53 @@ class RemoteCoordinator:
         reply: m.CoordinatorMembersReply = await self._call(m.CoordinatorMembers())
         return reply.members
 
+    async def wait_for_change(self, revision: int, timeout_seconds: float) -> None:
+        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        clock = self._environment.clock
+        deadline = clock.monotonic() + timeout_seconds
+        while (left := deadline - clock.monotonic()) > 0:
+            seconds = min(left, limits.COORDINATOR_WAIT_SECONDS)
+            request = m.CoordinatorWaitForChange(revision, int(seconds * 1000))
+            try:
+                reply: m.CoordinatorViewReply = await self._call(request, seconds)
+            except errors.MemfsError:
+                await asyncio.sleep(min(left, self._timeout))
+            else:
+                if reply.revision != revision:
+                    return
+
     async def close(self) -> None:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        self._closed = True
         if self._connection is not None:
             self._connection.close("the node stops")
 
-    async def _call(self, request: object) -> Any:
-        return await self._send(await self._connected(), request)
+    async def _call(self, request: object, extra_seconds: float = 0.0) -> Any:
+        """Ask something that changes nothing twice: its failure is that nobody answered."""
+        try:
+            return await self._send(await self._connected(), request, extra_seconds)
+        except errors.ClusterError as error:
+            raise errors.UnavailableError(f"no answer from the coordinator: {error}") from error
 
-    async def _send(self, connection: Connection, request: object) -> Any:
+    async def _send(
+        self, connection: Connection, request: object, extra_seconds: float = 0.0
+    ) -> Any:
         self._requests += 1
-        answer = await connection.call(
-            request, request_id=self._requests, timeout=self._timeout, epoch=0
-        )
+        try:
+            answer = await connection.call(
+                request,
+                request_id=self._requests,
+                timeout=self._timeout + extra_seconds,
+                epoch=0,
+            )
+        except errors.DeadlineError as error:  # a way that lost one answer may lose them all
+            connection.close(error.message)
+            raise
         return answer.record
 
     async def _connected(self) -> Connection:
+        if self._closed:
+            raise errors.UnavailableError("this node no longer uses its coordinator")
         async with self._dialling:
             if self._connection is None or self._connection.closed:
                 self._connection = await dial(

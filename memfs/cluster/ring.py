@@ -40,24 +40,31 @@ _DOMAINS: Final = (attrgetter("rack"), attrgetter("host"), attrgetter("number"))
 """What copies should differ in, the most wanted first."""
 
 
+_Walk = tuple[int, int, frozenset[int], tuple[int, ...]]
+"""Position on the circle, copies, members excluded, members that hold it."""
+
+
 class Ring:
     """The ring of one view."""
 
-    __slots__ = ("_cache", "_different", "_owners", "_points", "epoch", "members")
+    __slots__ = ("_cache", "_known", "_owners", "_points", "_takers", "epoch", "members", "takers")
 
     def __init__(self, members: Iterable[Member], epoch: int = 0) -> None:
-        """``epoch`` is that of the view; members of weight 0 get nothing."""
+        """``epoch`` is that of the view; members of weight 0 or leaving get nothing."""
         self.epoch = epoch
         self.members = tuple(members)
-        owners = {_owner(member): member for member in self.members if member.weight > 0}
+        self._known = {member.number: _owner(member) for member in self.members}
+        owners = {_owner(member): member for member in self.members if takes(member)}
+        self.takers = frozenset(owner.number for owner in owners)
+        """Numbers of the members that get something."""
         placed = sorted(
             (point, owner) for owner, member in owners.items() for point in _points(member)
         )
         self._points = [point for point, _ in placed]
         self._owners = [owner for _, owner in placed]
-        self._different = [len({domain(owner) for owner in owners}) for domain in _DOMAINS]
+        self._takers = tuple(owners)
         # A place depends on the position on the circle alone, and there are not many of those.
-        self._cache: dict[tuple[int, int], tuple[int, ...]] = {}
+        self._cache: dict[_Walk, tuple[int, ...]] = {}
 
     def place(
         self, inode: int, group: int, copies: int, exclude: frozenset[int] = frozenset()
@@ -67,35 +74,61 @@ class Ring:
         ``exclude``: member numbers that must not be chosen. Fewer come back when there are not
         enough members.
         """
+        return self._choose(inode, group, copies, exclude, ())
+
+    def extend(
+        self,
+        inode: int,
+        group: int,
+        held: tuple[int, ...],
+        copies: int,
+        exclude: frozenset[int] = frozenset(),
+    ) -> tuple[int, ...]:
+        """Members to add to those that hold a group already, until there are ``copies``.
+
+        They lie in other domains than ``held`` where possible. What is left of a placement is
+        extended to the placement.
+        """
+        return self._choose(inode, group, copies, exclude, held)
+
+    def _choose(
+        self, inode: int, group: int, copies: int, exclude: frozenset[int], held: tuple[int, ...]
+    ) -> tuple[int, ...]:
         position = bisect_left(self._points, key_hash(inode, group))
-        if position == len(self._points):
-            position = 0
-        if exclude:
-            return self._choose(position, copies, exclude)
-        numbers = self._cache.get((position, copies))
+        key = (position % max(1, len(self._points)), copies, exclude, held)
+        numbers = self._cache.get(key)
         if numbers is None:
             if len(self._cache) >= _CACHED_PLACES:
                 self._cache.clear()
-            numbers = self._cache[position, copies] = self._choose(position, copies, exclude)
+            numbers = self._cache[key] = self._walk(*key)
         return numbers
 
-    def _choose(self, position: int, copies: int, exclude: frozenset[int]) -> tuple[int, ...]:
-        chosen: list[_Owner] = []
-        for domain, different in zip(_DOMAINS, self._different, strict=True):
-            taken = {domain(owner) for owner in chosen}
+    def _walk(
+        self, position: int, copies: int, exclude: frozenset[int], held: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        found = [self._known[number] for number in held if number in self._known]
+        first = len(found)
+        candidates = [owner for owner in self._takers if owner.number not in exclude]
+        for domain in _DOMAINS:
+            left = {domain(owner) for owner in candidates}.difference(map(domain, found))
             for owner in self._clockwise(position):
-                if len(chosen) >= copies or len(taken) == different:
+                if len(found) >= copies or not left:
                     break
-                if domain(owner) not in taken and owner.number not in exclude:
-                    taken.add(domain(owner))
-                    chosen.append(owner)
-        return tuple(owner.number for owner in chosen)
+                if owner.number not in exclude and domain(owner) in left:
+                    left.remove(domain(owner))
+                    found.append(owner)
+        return tuple([owner.number for owner in found[first:]])
 
     def _clockwise(self, position: int) -> Iterator[_Owner]:
         """The owners of all points from ``position`` on, once around."""
         owners = self._owners
         for at in range(position - len(owners), position):  # negative ones count from the end
             yield owners[at]
+
+
+def takes(member: Member) -> bool:
+    """Does a member get new copies?"""
+    return member.weight > 0 and not member.leaving
 
 
 def key_hash(inode: int, group: int) -> int:

@@ -8,25 +8,33 @@ compare-and-swap at the coordinator, never done here.
 
 from __future__ import annotations
 
+from typing import Any
+
 from memfs.types import Member, View
 
 
-def form(cluster: str, founder: Member) -> View:
+def form(cluster: str, founder: Member, *, journaled: bool = False) -> View:
     """The first view of a cluster: the founder alone, primary of epoch 1."""
     first = founder._replace(number=1)
-    return check(View(cluster, 1, 1, (1,), (first,), 2))
+    return check(View(cluster, 1, 1, (1,), (first,), 2, journaled=journaled))
 
 
-def reform(view: View, founder: Member) -> View:
+def reform(view: View, founder: Member, *, journaled: bool = False) -> View:
     """A new beginning after the only member restarted empty: numbers go on, nothing is kept."""
     number = view.next_number
     reborn = founder._replace(number=number)
     epoch = view.epoch + 1
-    return check(View(view.cluster, epoch, number, (number,), (reborn,), number + 1, epoch))
+    fresh = View(view.cluster, epoch, number, (number,), (reborn,), number + 1, epoch)
+    return check(fresh._replace(journaled=journaled))
 
 
 def join(view: View, member: Member) -> View:
-    """Add a member under a fresh number; an older incarnation of the same name leaves."""
+    """Add a member under a fresh number; an older incarnation of the same name leaves.
+
+    The very incarnation that is a member already changes nothing.
+    """
+    if incarnation_of(view, member.name, member.incarnation) is not None:
+        return view
     others = tuple(m for m in view.members if m.name != member.name or m.number == view.primary)
     joined = member._replace(number=view.next_number)
     in_sync = tuple(n for n in view.in_sync if any(m.number == n for m in others))
@@ -40,26 +48,97 @@ def join(view: View, member: Member) -> View:
     )
 
 
+def promote(view: View, number: int) -> View:
+    """An in-sync member takes over; the former primary, silent for too long, is in sync no more."""
+    rest = tuple(n for n in view.in_sync if n not in (number, view.primary))
+    return _reign(view, number, (number, *rest))
+
+
+def hand_over(view: View, number: int) -> View:
+    """The primary passes its role to an in-sync member and stays in sync itself."""
+    assert number in view.in_sync, "the role goes to an in-sync member only"
+    rest = tuple(n for n in view.in_sync if n != number)
+    return _reign(view, number, (number, *rest))
+
+
+def recover(view: View, survivor: Member) -> View:
+    """An operator accepts the loss of the in-sync set: the survivor becomes primary, alone.
+
+    It is added under a fresh number when it is no member yet.
+    """
+    known = incarnation_of(view, survivor.name, survivor.incarnation)
+    if known is None:
+        others = tuple(m for m in view.members if m.name != survivor.name)
+        known = survivor._replace(number=view.next_number)
+        view = view._replace(members=(*others, known), next_number=view.next_number + 1)
+    return _reign(view._replace(min_in_sync=1), known.number, (known.number,))
+
+
+def revive(view: View, number: int, member: Member, *, complete: bool) -> View:
+    """A member restarts with what it had: a new incarnation under the number that it had.
+
+    ``complete``: it has every entry that it ever acknowledged, and stays in sync if it was. A
+    number that was taken out meanwhile comes back as a member that has to catch up.
+    """
+    assert 0 < number < view.next_number, "a number that was never given"
+    others = [known for known in view.members if known.number != number]
+    members = sorted([*others, member._replace(number=number)])
+    in_sync = tuple(n for n in view.in_sync if n != number or complete)
+    revived = view._replace(epoch=view.epoch + 1, in_sync=in_sync, members=tuple(members))
+    if number == view.primary:
+        revived = revived._replace(primary_since=revived.epoch)
+    return check(revived)
+
+
+def _reign(view: View, primary: int, in_sync: tuple[int, ...]) -> View:
+    epoch = view.epoch + 1
+    return check(view._replace(epoch=epoch, primary=primary, in_sync=in_sync, primary_since=epoch))
+
+
 def leave(view: View, number: int) -> View:
-    """Remove a member that is not the primary."""
+    """Remove a member that is not the primary; a smaller cluster cannot keep as many copies."""
+    members = tuple(m for m in view.members if m.number != number)
     return check(
         view._replace(
             epoch=view.epoch + 1,
             in_sync=tuple(n for n in view.in_sync if n != number),
-            members=tuple(m for m in view.members if m.number != number),
+            members=members,
+            min_in_sync=min(view.min_in_sync, len(members)),
         )
     )
 
 
-def expand(view: View, number: int) -> View:
-    """Count a member that has caught up as in sync (JoinAfterCatchUp is the caller's)."""
-    return check(view._replace(epoch=view.epoch + 1, in_sync=(*view.in_sync, number)))
+def expand(view: View, number: int, wanted: int = 1) -> View:
+    """Count a member that has caught up as in sync (JoinAfterCatchUp is the caller's).
+
+    Once ``wanted`` members are in sync, fewer do not suffice any more (MinInSync).
+    """
+    in_sync = (*view.in_sync, number)
+    least = max(view.min_in_sync, min(wanted, len(in_sync)))
+    return check(view._replace(epoch=view.epoch + 1, in_sync=in_sync, min_in_sync=least))
 
 
 def shrink(view: View, number: int) -> View:
     """Stop counting a member as in sync; needed before anything is acknowledged without it."""
     rest = tuple(n for n in view.in_sync if n != number)
     return check(view._replace(epoch=view.epoch + 1, in_sync=rest))
+
+
+def reweigh(view: View, number: int, weight: int) -> View:
+    """Give a member another share of the ring."""
+    return _with_member(view, number, weight=weight)
+
+
+def retire(view: View, number: int, leaving: bool) -> View:
+    """Begin or, with ``leaving`` false, call off the decommission of a member."""
+    return _with_member(view, number, leaving=leaving)
+
+
+def _with_member(view: View, number: int, **changed: Any) -> View:
+    members = tuple(m._replace(**changed) if m.number == number else m for m in view.members)
+    if members == view.members:
+        return view
+    return check(view._replace(epoch=view.epoch + 1, members=members))
 
 
 def check(view: View) -> View:
@@ -70,6 +149,7 @@ def check(view: View) -> View:
     assert numbers == sorted(set(numbers)), "member numbers are not unique and ascending"
     assert 0 < view.primary_since <= view.epoch, "the primary took over in the future"
     assert all(0 < number < view.next_number for number in numbers), "a number was not assigned"
+    assert 1 <= view.min_in_sync <= len(numbers), "more copies are required than there are members"
     return view
 
 

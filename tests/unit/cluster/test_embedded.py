@@ -63,7 +63,7 @@ FIRST = rules.form("c", member())
 def successors(view: View, count: int) -> list[View]:
     views = []
     for step in range(count):
-        view = rules.join(view, member(f"n{step % 5}"))
+        view = rules.join(view, member(f"n{step % 5}")._replace(incarnation=step))
         views.append(view)
     return views
 
@@ -104,6 +104,21 @@ async def test_a_torn_tail_is_cut_off_wherever_it_tears() -> None:
     longer = machine.disk.files["log"]
     for size in range(len(whole), len(longer)):
         machine.disk.files["log"] = longer[:size]
+        assert await machine.start().read_view() == (1, FIRST)
+        assert machine.disk.files["log"] == whole
+
+
+async def test_a_torn_tail_may_have_holes() -> None:
+    machine = Machine()
+    coordinator = machine.start()
+    await coordinator.swap_view(0, FIRST)
+    whole = machine.disk.files["log"]
+    await coordinator.swap_view(1, rules.join(FIRST, member("b")))
+    longer = machine.disk.files["log"]
+    for start, stop in [(0, len(longer) - len(whole)), (0, 8), (0, 30), (20, 40)]:
+        torn = bytearray(longer)
+        torn[len(whole) + start : len(whole) + stop] = bytes(stop - start)
+        machine.disk.files["log"] = bytes(torn)
         assert await machine.start().read_view() == (1, FIRST)
         assert machine.disk.files["log"] == whole
 

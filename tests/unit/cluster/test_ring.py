@@ -124,3 +124,28 @@ def test_places_are_distinct_allowed_and_as_many_as_can_be(
     racks = {(m.domain.partition("/")[0]) for m in present if m.number in allowed}
     found = {cluster[number][1].partition("/")[0] for number in chosen}
     assert len(found) == min(copies, len(racks))
+
+
+def test_a_leaving_member_gets_nothing() -> None:
+    ring = Ring([member(1), member(2)._replace(leaving=True), member(3)], 1)
+    assert set(loads(ring, 3)) == {1, 3}
+    assert ring.takers == {1, 3}
+
+
+@pytest.mark.parametrize("racks", [2, 3, 9])
+def test_any_part_of_a_placement_is_extended_to_it(racks: int) -> None:
+    ring = Ring([member(n, domain=f"r{n % racks}/h{n}") for n in range(1, 8)], 1)
+    for key in KEYS[:500]:
+        placed = ring.place(*key, 3)
+        for left_out in placed:
+            held = tuple(number for number in placed if number != left_out)
+            (added,) = ring.extend(*key, held, 3)
+            assert len({n % racks for n in (*held, added)}) == min(racks, 3)
+            if racks == 9:
+                assert added == left_out
+
+
+def test_nothing_is_added_to_enough() -> None:
+    ring = Ring(members(4), 1)
+    assert ring.extend(1, 1, (1, 2, 3), 3) == ()
+    assert ring.extend(1, 1, (), 2) == ring.place(1, 1, 2)

@@ -88,3 +88,37 @@ def test_random_histories_keep_every_rule() -> None:
             view = rules.leave(view, dice.choice(others))
         assert view.epoch == epoch + 1
         rules.check(view)
+
+
+def test_weights_and_decommission_change_one_member() -> None:
+    view = rules.join(rules.form("c", Member(0, "a", 1, "h", 1)), Member(0, "b", 2, "h", 2))
+    heavy = rules.reweigh(view, 2, 300)
+    assert [member.weight for member in heavy.members] == [100, 300]
+    assert heavy.epoch == view.epoch + 1
+    assert rules.reweigh(heavy, 2, 300) is heavy
+    leaving = rules.retire(heavy, 1, True)
+    assert [member.leaving for member in leaving.members] == [True, False]
+    assert rules.retire(leaving, 1, False)._replace(epoch=heavy.epoch) == heavy
+    assert rules.retire(heavy, 9, True) is heavy
+
+
+def test_a_member_revives_under_its_number() -> None:
+    view = rules.expand(rules.join(rules.form("c", node("a")), node("b")), 2)
+    reborn = node("b")._replace(incarnation=99)
+    revived = rules.revive(view, 2, reborn, complete=True)
+    assert revived.members[1] == reborn._replace(number=2)
+    assert (revived.epoch, revived.in_sync, revived.primary_since) == (view.epoch + 1, (1, 2), 1)
+    assert rules.revive(view, 2, reborn, complete=False).in_sync == (1,)
+
+
+def test_a_primary_that_revives_begins_a_new_reign() -> None:
+    view = rules.join(rules.form("c", node("a"), journaled=True), node("b"))
+    revived = rules.revive(view, 1, node("a"), complete=True)
+    assert revived.primary_since == revived.epoch and revived.journaled
+
+
+def test_a_number_that_was_taken_out_comes_back_out_of_sync() -> None:
+    view = rules.join(rules.join(rules.form("c", node("a")), node("b")), node("c"))
+    revived = rules.revive(rules.leave(view, 2), 2, node("b"), complete=True)
+    assert [known.number for known in revived.members] == [1, 2, 3]
+    assert revived.in_sync == (1,) and revived.next_number == 4
