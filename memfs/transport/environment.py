@@ -1,15 +1,15 @@
 """The world outside: time, dice, network and disk, as one object that is passed in.
 
-Owns the interfaces and their production implementations. Nothing above this module may read a
-clock, draw a random number, open a socket or touch a file of its own: a simulation hands in
-another environment and then decides all of it from one seed.
+Owns the interfaces and their production implementations (the disk's are in
+``memfs.transport.disk``). Nothing above this module may read a clock, draw a random number, open a
+socket or touch a file of its own: a simulation hands in another environment and then decides all
+of it from one seed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import time
 from collections.abc import Callable
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from memfs.paths import Endpoint
+from memfs.transport.disk import Disk as Disk
+from memfs.transport.disk import FileDisk as FileDisk
 
 P = TypeVar("P", bound=asyncio.BufferedProtocol)
 
@@ -63,19 +65,6 @@ class Network(Protocol):
 
     async def listen_unix(self, factory: Callable[[], P], path: str) -> Listener:
         """Accept connections of a unix socket, replacing a stale one. Raises OSError."""
-
-
-class Disk(Protocol):
-    """Small durable files: the coordinator's log. Every write is on the medium at return."""
-
-    def read(self, path: str) -> bytes | None:
-        """The whole file, None when there is none."""
-
-    def append(self, path: str, data: bytes) -> None:
-        """Add to the end of the file, creating it."""
-
-    def replace(self, path: str, data: bytes) -> None:
-        """Put ``data`` in the place of the file, atomically."""
 
 
 @dataclass(frozen=True)
@@ -149,43 +138,3 @@ class SocketNetwork:
             factory, path, backlog=LISTEN_BACKLOG
         )
         return SocketListener(server, Endpoint(path, 0), path)
-
-
-class FileDisk:
-    """Files of the local file system, flushed to the medium before each return."""
-
-    def read(self, path: str) -> bytes | None:
-        try:
-            return Path(path).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def append(self, path: str, data: bytes) -> None:
-        created = not Path(path).exists()
-        self._write(path, data, os.O_APPEND)
-        if created:
-            self._sync_directory(path)
-
-    def replace(self, path: str, data: bytes) -> None:
-        fresh = path + ".new"
-        self._write(fresh, data, os.O_TRUNC)
-        Path(fresh).replace(path)
-        self._sync_directory(path)
-
-    @staticmethod
-    def _write(path: str, data: bytes, flag: int) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flag, 0o600)
-        with os.fdopen(descriptor, "wb", buffering=0) as file:
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
-            os.fsync(descriptor)
-
-    @staticmethod
-    def _sync_directory(path: str) -> None:
-        """A new name is durable only once its directory is."""
-        descriptor = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -2,7 +2,8 @@
 
 Owns one control and one bulk connection per member and the spare ones for streams. Invariants: at
 most one dial per shared connection at a time; a connection leads to the very incarnation of the
-member that was asked for (IncarnationIdentity), never to what was started later at its address.
+member that was asked for (IncarnationIdentity), never to what was started later at its address;
+and whoever is reached through it knows this process under the member number that it has now.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ SPARE_CONNECTIONS = 4
 
 _Place = tuple[str, int, int]
 """An incarnation at its address."""
+_Self = tuple[int, int]
+"""The member number and the incarnation under which this process introduces itself."""
 
 
 class _Way(NamedTuple):
@@ -37,6 +40,7 @@ class _Way(NamedTuple):
 
     place: _Place
     lane: str
+    introduced: _Self
 
 
 class _Failure(NamedTuple):
@@ -61,6 +65,8 @@ class Pool:
         self._dialling: dict[_Way, asyncio.Task[Connection]] = {}
         self._failures: dict[_Place, _Failure] = {}
         self._spare: dict[_Place, list[Connection]] = {}
+        self._former: list[Connection] = []
+        self._introduced: _Self = (0, 0)
         self._request_ids = itertools.count(1)
         self._closed = False
 
@@ -79,12 +85,14 @@ class Pool:
     @contextlib.asynccontextmanager
     async def exclusive(self, member: Member) -> AsyncIterator[Connection]:
         """A bulk connection for one stream; kept for the next one when nothing is left open."""
+        self._introduce(Lane.BULK.value)
         spare = self._spare.setdefault(_place(member), [])
         connection = _take_idle(spare) or await self._dial(member, Lane.BULK.value)
         try:
             yield connection
         finally:
-            if connection.idle and len(spare) < SPARE_CONNECTIONS and not self._closed:
+            current = self._spare.get(_place(member)) is spare and not self._closed
+            if connection.idle and len(spare) < SPARE_CONNECTIONS and current:
                 spare.append(connection)
             else:
                 connection.close("not needed any more")
@@ -97,15 +105,16 @@ class Pool:
             task.cancel()
         await asyncio.gather(*dialling, return_exceptions=True)
         spare = [one for several in self._spare.values() for one in several]
-        connections = [*self._shared.values(), *spare]
+        connections = [*self._shared.values(), *spare, *self._former]
         self._shared.clear()
         self._spare.clear()
+        self._former.clear()
         for connection in connections:
             connection.close("the pool is closed")
         await asyncio.gather(*(connection.wait_closed() for connection in connections))
 
     async def _reach(self, member: Member, lane: str) -> Connection:
-        way = _Way(_place(member), lane)
+        way = _Way(_place(member), lane, self._introduce(lane))
         connection = self._shared.get(way)
         if connection is not None and not connection.closed:
             return connection
@@ -121,9 +130,30 @@ class Pool:
                 raise
             raise _closed_error() from None
 
+    def _introduce(self, lane: str) -> _Self:
+        """Who this process is now; connections made as somebody else are not used again.
+
+        A node that joins, or joins anew, gets another number: a peer goes on taking it for the
+        former one on a connection that was opened before.
+        """
+        hello = self._hello(lane)
+        introduced = (hello.member, hello.incarnation)
+        if introduced != self._introduced:
+            self._introduced = introduced
+            self._former += self._shared.values()
+            self._former += [one for several in self._spare.values() for one in several]
+            self._shared.clear()
+            self._spare.clear()
+        if self._former:
+            self._former = [each for each in self._former if not _over(each)]
+        return introduced
+
     async def _dial_shared(self, member: Member, way: _Way) -> Connection:
         connection = await self._dial(member, way.lane)
-        self._shared[way] = connection
+        if way.introduced == self._introduced:
+            self._shared[way] = connection
+        else:  # it was somebody else who dialled
+            self._former.append(connection)
         return connection
 
     def _dialled(self, way: _Way, task: asyncio.Task[Connection]) -> None:
@@ -181,6 +211,13 @@ def _take_idle(spare: list[Connection]) -> Connection | None:
             return connection
         connection.close("not needed any more")
     return None
+
+
+def _over(connection: Connection) -> bool:
+    """Close a connection of a former self once nobody waits for anything on it."""
+    if connection.idle:
+        connection.close("this process has another member number now")
+    return connection.closed
 
 
 def _is_being_cancelled() -> bool:

@@ -127,9 +127,11 @@ class BlockVersion(NamedTuple):
 
 @message(196, Empty, peer=True)
 class DiscardBlocks(NamedTuple):
-    """Forget block versions; unknown ones are no error."""
+    """Forget block versions; unknown ones are no error. Only the primary of the receiver's view."""
 
     versions: tuple[BlockVersion, ...]
+    order: int = 0
+    """Grows with every decision of a primary: a copy asked for later is not meant, and stays."""
 
 
 class StoredBlock(NamedTuple):
@@ -199,3 +201,36 @@ class GetDescriptors(NamedTuple):
     """Descriptors of block versions, over the node's unix socket only (SCM_RIGHTS)."""
 
     versions: tuple[BlockVersion, ...]
+
+
+class CopyBlock(NamedTuple):
+    """One version of a :class:`CopyBlocks`."""
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+    length: int
+    crc: int
+    block_size: int
+    group_blocks: int
+
+
+class CopyBlocksReply(NamedTuple):
+    """Per version: 0 when it is held now, else an error code."""
+
+    codes: tuple[int, ...]
+
+
+@message(201, CopyBlocksReply, peer=True)
+class CopyBlocks(NamedTuple):
+    """Copy block versions from another member, checked; only the primary of the receiver's view.
+
+    Codes: BlockNotFoundError and CorruptBlockError speak of the source's copy, UnavailableError of
+    the way to it, NoSpaceError of the receiver.
+    """
+
+    source: int
+    blocks: tuple[CopyBlock, ...]
+    order: int
+    """As of :class:`DiscardBlocks`."""

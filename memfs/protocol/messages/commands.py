@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from memfs.protocol.messages.reads import LookupReply
 from memfs.protocol.messages.registry import Empty, message
-from memfs.types import ROOT_INODE, Attributes, BlockRef
+from memfs.types import ROOT_INODE, AclEntry, Attributes, BlockRef
 
 
 class LeaseReply(NamedTuple):
@@ -36,6 +36,8 @@ class Create(NamedTuple):
     block_size: int = 0
     group_blocks: int = 0
     base: int = ROOT_INODE
+    unmasked: int | None = None
+    """Mode before any umask, which counts where the directory has a default ACL; None: mode."""
 
 
 @message(129, LeaseReply, command=True)
@@ -85,6 +87,8 @@ class NewFile(NamedTuple):
     replication: int = 0
     block_size: int = 0
     group_blocks: int = 0
+    unmasked: int | None = None
+    """As of :class:`Create`."""
 
 
 class PutResult(NamedTuple):
@@ -105,7 +109,7 @@ class PutFilesReply(NamedTuple):
 class PutFiles(NamedTuple):
     """Publish whole files; each atomically replaces what its name held (as rename would).
 
-    A replaced file hands on its owner, group, mode and extended attributes.
+    A replaced file hands on its owner, group, mode, access list and extended attributes.
     """
 
     files: tuple[NewFile, ...]
@@ -132,6 +136,8 @@ class MakeDirectory(NamedTuple):
     mode: int = 0o755
     parents: bool = False
     base: int = ROOT_INODE
+    unmasked: int | None = None
+    """As of :class:`Create`."""
 
 
 class RenameMode(enum.IntEnum):
@@ -284,3 +290,106 @@ class ReleaseInodes(NamedTuple):
     """
 
     inodes: tuple[int, ...]
+
+
+class AclChange(enum.IntEnum):
+    """What :class:`ChangeAcl` does with the entries given."""
+
+    SET = 0
+    """They replace those of their scope (access or default); none: as REMOVE_ALL."""
+    MODIFY = 1
+    """They are added, or replace those about the same."""
+    REMOVE = 2
+    """Those about the same are removed, whatever their permissions."""
+    REMOVE_DEFAULT = 3
+    """The default list is removed."""
+    REMOVE_ALL = 4
+    """All but what the mode bits say is removed."""
+
+
+@message(152, LookupReply, command=True)
+class ChangeAcl(NamedTuple):
+    """setfacl, as HDFS: a mask that is not given is computed anew when entries change."""
+
+    path: bytes
+    change: int
+    """An :class:`AclChange`."""
+    entries: tuple[AclEntry, ...] = ()
+    base: int = ROOT_INODE
+
+
+@message(153, Empty, command=True)
+class SetQuota(NamedTuple):
+    """Limit what may lie below a directory; superuser. None leaves a quota alone, -1 clears it."""
+
+    path: bytes
+    names: int | None = None
+    """Names, the directory's own included."""
+    space: int | None = None
+    """Bytes times wanted replicas."""
+    base: int = ROOT_INODE
+
+
+class TokenReply(NamedTuple):
+    """A new delegation token, in Hadoop's encoding (``memfs.delegation``)."""
+
+    identifier: bytes
+    password: bytes
+    expires_ms: int
+    """Milliseconds since the epoch, unless it is renewed."""
+
+    def __repr__(self) -> str:
+        return f"TokenReply({self.identifier!r}, expires_ms={self.expires_ms})"
+
+
+@message(154, TokenReply, command=True)
+class IssueToken(NamedTuple):
+    """Get a delegation token that speaks for the caller; the superuser may get one for others."""
+
+    renewer: str
+    """Who may prolong it; empty: nobody."""
+    owner: str = ""
+    """Empty: the caller."""
+    real_user: str = ""
+    """Who asked for it on the owner's behalf, as far as the superuser knows."""
+
+
+class RenewTokenReply(NamedTuple):
+    """The token's new end."""
+
+    expires_ms: int
+
+
+@message(155, RenewTokenReply, command=True)
+class RenewToken(NamedTuple):
+    """Prolong a delegation token: its renewer."""
+
+    identifier: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"RenewToken({self.identifier!r})"
+
+
+@message(156, Empty, command=True)
+class CancelToken(NamedTuple):
+    """End a delegation token: its owner, its renewer or the superuser."""
+
+    identifier: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"CancelToken({self.identifier!r})"
+
+
+@message(157, Empty, command=True, peer=True)
+class AddTokenKey(NamedTuple):
+    """Make delegation tokens with a new master key from now on, under these terms."""
+
+    material: bytes
+    """Random bytes of the primary."""
+    renew_ms: int
+    lifetime_ms: int
+
+    def __repr__(self) -> str:
+        return f"AddTokenKey(renew_ms={self.renew_ms}, lifetime_ms={self.lifetime_ms})"

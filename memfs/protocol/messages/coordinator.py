@@ -59,3 +59,11 @@ class CoordinatorMembersReply(NamedTuple):
 @message(227, CoordinatorMembersReply, peer=True)
 class CoordinatorMembers(NamedTuple):
     """List the live nodes."""
+
+
+@message(228, CoordinatorViewReply, peer=True)
+class CoordinatorWaitForChange(NamedTuple):
+    """Answer when the view's revision is another one, or the time is over."""
+
+    revision: int
+    timeout_ms: int

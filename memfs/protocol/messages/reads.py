@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from memfs.protocol.messages.registry import Empty, Lane, message
-from memfs.types import ROOT_INODE, Attributes, BlockRef, ContentSummary, DirectoryEntry
+from memfs.types import (
+    ROOT_INODE,
+    AclEntry,
+    Attributes,
+    BlockRef,
+    ContentSummary,
+    DirectoryEntry,
+)
 
 
 class LookupReply(NamedTuple):
@@ -132,6 +139,9 @@ class SummaryReply(NamedTuple):
     """Totals of a subtree."""
 
     summary: ContentSummary
+    names_quota: int = -1
+    """Of the directory itself, -1: none. Likewise the next."""
+    space_quota: int = -1
 
 
 @message(70, SummaryReply)
@@ -181,3 +191,58 @@ class LookupMany(NamedTuple):
 
     paths: tuple[bytes, ...]
     follow: bool = True
+
+
+class AclReply(NamedTuple):
+    """An access control list in order, the entries that the mode bits stand for included."""
+
+    attributes: Attributes
+    entries: tuple[AclEntry, ...]
+
+
+@message(80, AclReply)
+class GetAcl(NamedTuple):
+    """getfacl: needs search permission on the way only."""
+
+    path: bytes
+    base: int = ROOT_INODE
+
+
+class QuotaReply(NamedTuple):
+    """Quotas of a directory and what counts against them; -1: no quota."""
+
+    names_quota: int
+    space_quota: int
+    names: int
+    """Names below the directory, its own included."""
+    space: int
+    """Bytes times wanted replicas of the files below it."""
+
+
+@message(81, QuotaReply)
+class GetQuota(NamedTuple):
+    """Quotas and usage of a directory: O(1) whatever the size of the tree."""
+
+    path: bytes
+    base: int = ROOT_INODE
+
+
+class VerifyTokenReply(NamedTuple):
+    """For whom a delegation token speaks."""
+
+    owner: str
+    renewer: str
+    real_user: str
+    """Who asked for it on the owner's behalf; empty: the owner himself."""
+    expires_ms: int
+
+
+@message(82, VerifyTokenReply)
+class VerifyToken(NamedTuple):
+    """Is this delegation token good? InvalidTokenError when it is not (any more)."""
+
+    identifier: bytes
+    password: bytes
+
+    def __repr__(self) -> str:
+        return f"VerifyToken({self.identifier!r})"

@@ -54,6 +54,29 @@ def test_a_lost_connection_is_replaced():
     run(main())
 
 
+def test_a_new_member_number_is_told_to_everybody():
+    """A node that joined anew is not the one that its peers' connections were opened by."""
+
+    async def main():
+        world = World()
+        await world.listen()
+        number = 0
+        pool = Pool(world.client, lambda lane: hello(lane=lane)._replace(member=number))
+        before = await pool.control(MEMBER)
+        async with pool.exclusive(MEMBER) as stream:
+            number = 7
+            after = await pool.control(MEMBER)
+            assert not stream.closed, "what is under way goes on"
+        assert after is not before and before.closed and stream.closed
+        async with pool.exclusive(MEMBER) as other:
+            assert other is not stream
+        assert [one.peer.member for one in world.service.admitted] == [0, 0, 7, 7]
+        assert await pool.control(MEMBER) is after
+        await pool.close()
+
+    run(main())
+
+
 def test_one_who_gives_up_does_not_stop_the_others():
     async def main():
         _, pool = await pooled()
