@@ -1,6 +1,7 @@
 """chmod, chown, utimens and setrep in one command.
 
-All parts are checked before any takes effect. Reading never changes an access time: times are what
+All parts are checked before any takes effect. Where there is an access control list, the group
+bits of a new mode become its mask (POSIX.1e). Reading never changes an access time: times are what
 writers and utimens set, as on a file system mounted noatime.
 """
 
@@ -13,9 +14,11 @@ from memfs.errors import (
     NotPermittedError,
     UnsupportedError,
 )
+from memfs.node.namespace import quotas
 from memfs.node.namespace.content import check_time
 from memfs.node.namespace.inodes import DIRECTORY, FILE, SYMLINK
 from memfs.node.namespace.permissions import (
+    HAS_ACL,
     WRITE,
     mode_after_chown,
     mode_without_foreign_gid,
@@ -90,6 +93,7 @@ def _check_replication(volume: Volume, command: Command, slot: int, request: Set
     if kind != FILE:
         raise InvalidArgumentError("only files have replicas", path=text(request.path))
     volume.tree.require(command.caller, slot, WRITE, request.path)
+    quotas.check_replication(volume.tree, slot, request.replication, request.path)
 
 
 def _require_owner(volume: Volume, command: Command, slot: int, path: bytes) -> None:
@@ -115,7 +119,8 @@ def _set_mode(volume: Volume, command: Command, slot: int, request: SetAttribute
     if request.mode is not None:
         tree = volume.tree
         group = tree.owners.values[tree.inodes.owner[slot]][1]
-        tree.inodes.mode[slot] = mode_without_foreign_gid(request.mode, group, command.caller)
+        mode = mode_without_foreign_gid(request.mode, group, command.caller)
+        tree.inodes.mode[slot] = mode | tree.inodes.mode[slot] & HAS_ACL
 
 
 def _set_times(volume: Volume, command: Command, slot: int, request: SetAttributes) -> None:

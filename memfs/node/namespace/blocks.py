@@ -169,9 +169,15 @@ class BlockMaps:
 
     def current(self, version: BlockVersion) -> BlockRef | None:
         """The reference to a version, None when no file refers to it."""
+        return self.find(version)[1]
+
+    def find(self, version: BlockVersion) -> tuple[int, BlockRef | None]:
+        """The slot of the file that refers to a version, and the reference; None: no file does."""
         where = self._where(version)
         row = self.row(*where) if where else None
-        return self._ref(row) if row is not None and row[:4] == version else None
+        if where is None or row is None or row[:4] != version:
+            return NOWHERE, None
+        return where[0], self._ref(row)
 
     def position_of(self, slot: int, ref: BlockRef) -> int:
         """Where in a file a reference belongs by the inode and index it names; -1: nowhere."""

@@ -7,11 +7,13 @@ as ABSORBED (``memfs.node.namespace.blocks``) until the last of their versions i
 from __future__ import annotations
 
 from memfs.errors import InvalidArgumentError, IsDirectoryError, LeaseHeldError
+from memfs.node.namespace.acl_rules import NO_ACL
 from memfs.node.namespace.content import check_size
 from memfs.node.namespace.files import check_writable
 from memfs.node.namespace.inodes import ABSORBED, DIRECTORY, FILE, NOWHERE
 from memfs.node.namespace.naming import existing_entry_of
 from memfs.node.namespace.permissions import READ, mode_after_write
+from memfs.node.namespace.quotas import check_concat
 from memfs.node.namespace.tree import Place, text
 from memfs.node.namespace.volume import Command, Volume
 from memfs.protocol.messages import Concat, LookupReply
@@ -34,6 +36,7 @@ def concat(volume: Volume, command: Command, request: Concat) -> LookupReply:
     for place, path in zip(places, request.sources, strict=True):
         _check_source(volume, command, place, path)
     _check_layouts(volume, [target, *slots], request)
+    check_concat(tree, target, places, request.path)
     for place in places:
         _take_over(volume, command, target, place)
     tree.inodes.mode[target] = mode_after_write(tree.inodes.mode[target], command.caller)
@@ -82,6 +85,7 @@ def _take_over(volume: Volume, command: Command, target: int, place: Place) -> N
         tree.owners.release(inodes.owner[source])
         tree.layouts.release(inodes.layout[source])
         tree.xattrs.pop(source, None)
+        tree.set_acl(source, NO_ACL)
     else:
         inodes.parent[source] = NOWHERE
         tree.forget(source)

@@ -26,7 +26,7 @@ _ENDS_IN_EXISTING = (b"", b".", b"..")
 
 def make_directory(volume: Volume, command: Command, request: MakeDirectory) -> LookupReply:
     """mkdir, or with ``parents`` mkdir -p."""
-    check_mode(request.mode)
+    check_mode(request.mode, request.unmasked)
     place = _new_place(volume, command, request)
     parent, name, slot = place
     if slot:
@@ -35,7 +35,7 @@ def make_directory(volume: Volume, command: Command, request: MakeDirectory) -> 
     else:
         check_new_name(volume, command, place, request.path)
         volume.tree.check_depth(parent, 1)
-        slot = volume.make_directory(command, parent, name, request.mode)
+        slot = volume.make_directory(command, parent, name, request.mode, request.unmasked)
     return LookupReply(volume.attributes(slot))
 
 

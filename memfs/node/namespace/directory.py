@@ -25,7 +25,16 @@ Leaf = dict[bytes, int]
 class Directory:
     """Names and slots in order, and the content summary of everything below."""
 
-    __slots__ = ("_firsts", "_leaves", "count", "directories", "files", "length", "space")
+    __slots__ = (
+        "_firsts",
+        "_leaves",
+        "count",
+        "directories",
+        "files",
+        "length",
+        "links",
+        "space",
+    )
 
     def __init__(self) -> None:
         self._leaves: list[Leaf] = [{}]
@@ -40,6 +49,8 @@ class Directory:
         """Directories of the subtree, this one included."""
         self.space = 0
         """Bytes times wanted replicas."""
+        self.links = 0
+        """Names in the subtree of files that are counted already: hard links but for the home."""
 
     def get(self, name: bytes) -> int:
         """The slot of ``name``, 0 when there is none."""
@@ -92,9 +103,14 @@ class Directory:
         return later + sum(each > name for each in self._leaves[at])
 
     @property
-    def totals(self) -> tuple[int, int, int, int]:
-        """length, files, directories and space of the subtree."""
-        return self.length, self.files, self.directories, self.space
+    def names(self) -> int:
+        """All names of the subtree, this directory's own included."""
+        return self.files + self.directories + self.links
+
+    @property
+    def totals(self) -> tuple[int, int, int, int, int]:
+        """length, files, directories, space and links of the subtree."""
+        return self.length, self.files, self.directories, self.space, self.links
 
     def leaves(self) -> Iterator[Leaf]:
         """The leaves in order, as they are: for snapshots."""

@@ -20,6 +20,7 @@ from memfs.node.namespace.content import Layout, check_blocks, check_time, layou
 from memfs.node.namespace.inodes import DIRECTORY, FILE
 from memfs.node.namespace.naming import check_new_name, maker_unless_directory
 from memfs.node.namespace.permissions import WRITE, mode_after_write
+from memfs.node.namespace.quotas import check_commit
 from memfs.node.namespace.tree import Place, ends_as_directory, text
 from memfs.node.namespace.volume import FREED_AT_ONCE, Command, Volume, check_mode
 from memfs.protocol.messages import (
@@ -36,7 +37,7 @@ _GENERATION_MAX = (1 << 32) - 1
 
 def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
     """Make a file, or empty an existing one, and lease it to the caller."""
-    check_mode(request.mode)
+    check_mode(request.mode, request.unmasked)
     layout = layout_of(
         volume.settings, request.replication, request.block_size, request.group_blocks
     )
@@ -52,7 +53,7 @@ def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
         _check_unleased(volume, slot, path)
         empty(volume, command, slot, request.replication)
     else:
-        slot = _make_file(volume, command, place, request.mode, layout, path)
+        slot = _make_file(volume, command, place, request, layout)
     _grant(volume, command, slot)
     return LeaseReply(volume.attributes(slot))
 
@@ -87,6 +88,7 @@ def commit(volume: Volume, command: Command, request: Commit) -> LookupReply:
     size, before = request.size, inodes.size[slot]
     block_size = tree.layouts.values[inodes.layout[slot]][0]
     puts = check_blocks(volume, slot, block_size, size, request.blocks, request.generation)
+    check_commit(tree, slot, size)
     if request.modified_ns is not None:
         check_time(request.modified_ns)
     for position, ref in puts.items():
@@ -128,20 +130,25 @@ def empty(volume: Volume, command: Command, slot: int, replication: int) -> None
     tree.touch(slot, command.now, command.index)
 
 
-def check_new_file(volume: Volume, command: Command, place: Place, path: bytes) -> None:
+def check_new_file(
+    volume: Volume, command: Command, place: Place, path: bytes, space: int = 0
+) -> None:
     """May the caller make a file of this free name? Raises IsDirectoryError for ``name/``."""
     if ends_as_directory(path):
         raise IsDirectoryError("a file's name has no slash at its end", path=text(path))
-    check_new_name(volume, command, place, path)
+    check_new_name(volume, command, place, path, space)
 
 
 def _make_file(
-    volume: Volume, command: Command, place: Place, mode: int, layout: Layout, path: bytes
+    volume: Volume, command: Command, place: Place, request: Create, layout: Layout
 ) -> int:
-    check_new_file(volume, command, place, path)
+    check_new_file(volume, command, place, request.path)
     tree = volume.tree
     parent, name, _ = place
-    slot = volume.new_inode(command, parent, FILE, mode, layout=tree.layouts.acquire(layout))
+    number = tree.layouts.acquire(layout)
+    slot = volume.new_inode(
+        command, parent, FILE, request.mode, layout=number, unmasked=request.unmasked
+    )
     tree.directory(parent).insert(name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)

@@ -120,6 +120,7 @@ class Inodes:
         self.kind = array("B")
         """A :class:`FileKind`, RESERVED, ABSORBED or FREE."""
         self.mode = array("H")
+        """Mode bits, and HAS_ACL."""
         self.parent = array("I")
         """Slot of the directory; of a file with several links, that of its home."""
         self.extra = array("I")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from memfs.node.namespace.acl_rules import modified, whole
 from memfs.node.namespace.inodes import (
     ABSORBED,
     DIRECTORY,
@@ -19,6 +20,7 @@ from memfs.node.namespace.inodes import (
     SYMLINK,
 )
 from memfs.node.namespace.interning import Arena, Interned
+from memfs.node.namespace.permissions import HAS_ACL
 from memfs.node.namespace.tree import Tree
 from memfs.node.namespace.volume import Volume
 
@@ -32,6 +34,7 @@ def check_volume(volume: Volume) -> None:
     _check_absorbed(volume)
     _check_shared(volume)
     _check_reclaim(volume)
+    volume.tokens.check_invariants()
 
 
 def _check_slots(volume: Volume) -> None:
@@ -86,20 +89,28 @@ def _check_totals(volume: Volume) -> None:
     """Totals of attached directories are the sum over the homes below them."""
     tree = volume.tree
     inodes = tree.inodes
-    sums = {slot: [0, 0, 0, 0] for slot in _directories(tree)}
+    sums = {slot: [0, 0, 0, 0, 0] for slot in _directories(tree)}
     for slot in inodes.slots():
         if inodes.kind[slot] > SYMLINK:
             continue
         is_directory = inodes.kind[slot] == DIRECTORY
         length, space = (0, 0) if is_directory else tree.weight(slot)
-        at = slot if is_directory else inodes.parent[slot]
-        while at:
-            for number, part in enumerate((length, not is_directory, is_directory, space)):
-                sums[at][number] += part
-            at = inodes.parent[at] if at != ROOT else NOWHERE
+        home = slot if is_directory else inodes.parent[slot]
+        _add(tree, sums, home, (length, not is_directory, is_directory, space, 0))
+    for slot, links in tree.parents.items():
+        for directory, count in links.items():
+            further = count - (directory == inodes.parent[slot])
+            _add(tree, sums, directory, (0, 0, 0, 0, further))
     for slot, expected in sums.items():
         if tree.is_attached(slot):
             assert list(tree.directory(slot).totals) == expected, f"totals of slot {slot}"
+
+
+def _add(tree: Tree, sums: dict[int, list[int]], at: int, parts: tuple[int, ...]) -> None:
+    while at:
+        for number, part in enumerate(parts):
+            sums[at][number] += part
+        at = tree.inodes.parent[at] if at != ROOT else NOWHERE
 
 
 def _check_holdings(volume: Volume) -> None:
@@ -168,6 +179,21 @@ def _check_shared(volume: Volume) -> None:
         used = sorted(inodes.extra[s] for s in real if inodes.kind[s] == kind and inodes.extra[s])
         assert sorted([*used, *arena.free]) == list(range(1, len(arena.items)))
     assert set(tree.xattrs) <= set(real) and all(tree.xattrs.values())
+    _check_acls(tree, real)
+    assert all(inodes.kind[slot] == DIRECTORY for slot in tree.quotas)
+    assert all(min(quota) >= -1 and quota != (-1, -1) for quota in tree.quotas.values())
+
+
+def _check_acls(tree: Tree, real: list[int]) -> None:
+    """Modes say who has a list; lists are complete; only directories have default ones."""
+    inodes = tree.inodes
+    assert set(tree.acls) == {slot for slot in real if inodes.mode[slot] & HAS_ACL}
+    _check_counts(tree.acl_values, Counter(tree.acls.values()))
+    for slot in tree.acls:
+        acl = tree.acl(slot)
+        entries = whole(acl, inodes.mode[slot])
+        assert inodes.kind[slot] == DIRECTORY or not acl.default
+        assert modified(entries, ()) == entries
 
 
 def _check_counts(table: Interned[Any], users: Counter[int]) -> None:

@@ -9,12 +9,16 @@ from __future__ import annotations
 from memfs.errors import InvalidArgumentError, NotDirectoryError, PathNotFoundError
 from memfs.node.namespace.inodes import DIRECTORY
 from memfs.node.namespace.permissions import CHANGE
+from memfs.node.namespace.quotas import check_growth
 from memfs.node.namespace.tree import Make, Place, ends_as_directory, text
 from memfs.node.namespace.volume import Command, Volume
 from memfs.paths import check_name
 
 PARENT_MODE = 0o755
-"""Mode of directories that are made on the way (``parents``)."""
+"""Mode of directories that are made on the way (``parents``), but for a default list."""
+
+_PARENT_UNMASKED = 0o777
+_OWNER_CHANGES = CHANGE << 6  # whatever a default list says: the way goes on below
 
 
 def entry_of(
@@ -45,27 +49,37 @@ def existing_entry_of(volume: Volume, command: Command, base: int, path: bytes) 
     return place
 
 
-def check_new_name(volume: Volume, command: Command, place: Place, path: bytes) -> None:
-    """May the caller make this free name? Raises AccessDeniedError, InvalidPathError..."""
+def check_new_name(
+    volume: Volume, command: Command, place: Place, path: bytes, space: int = 0
+) -> None:
+    """May the caller make this free name? Raises AccessDeniedError, QuotaExceededError..."""
     check_name(place[1])
     volume.tree.require(command.caller, place[0], CHANGE, path)
+    check_growth(volume.tree, place[0], 1, space, path)
 
 
-def maker(volume: Volume, command: Command, path: bytes) -> Make:
-    """What makes the missing directories of a path, after checking that it can make all of them."""
+def maker(volume: Volume, command: Command, path: bytes, space: int = 0) -> Make:
+    """What makes the missing directories of a path, after checking that it can make all of them.
+
+    ``space``: what the file at the end will take, replicas counted.
+    """
 
     def make(parent: int, name: bytes, rest: list[bytes]) -> int:
         for component in (name, *rest):
             check_name(component)
         volume.tree.check_depth(parent, len(rest) + 1)
         volume.tree.require(command.caller, parent, CHANGE, path)
-        return volume.make_directory(command, parent, name, PARENT_MODE)
+        check_growth(volume.tree, parent, len(rest) + 1, space, path)
+        slot = volume.make_directory(command, parent, name, PARENT_MODE, _PARENT_UNMASKED)
+        volume.tree.inodes.mode[slot] |= _OWNER_CHANGES
+        return slot
 
     return make
 
 
 def maker_unless_directory(
-    volume: Volume, command: Command, path: bytes, parents: bool
+    volume: Volume, command: Command, path: bytes, parents: bool, space: int = 0
 ) -> Make | None:
     """The maker for a path that must not name a directory in the end."""
-    return maker(volume, command, path) if parents and not ends_as_directory(path) else None
+    wanted = parents and not ends_as_directory(path)
+    return maker(volume, command, path, space) if wanted else None

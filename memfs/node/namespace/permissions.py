@@ -25,6 +25,8 @@ SET_GID: Final = 0o2000
 STICKY: Final = 0o1000
 MODE_BITS: Final = 0o7777
 EXECUTABLE: Final = 0o111
+HAS_ACL: Final = 0o10000
+"""Beside the mode bits of an inode that has an access control list, access or default."""
 
 _CALLERS_CACHED: Final = 4096
 

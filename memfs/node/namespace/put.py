@@ -26,6 +26,7 @@ from memfs.node.namespace.files import check_new_file, check_writable
 from memfs.node.namespace.inodes import FILE, RESERVED
 from memfs.node.namespace.naming import maker_unless_directory
 from memfs.node.namespace.permissions import mode_after_write
+from memfs.node.namespace.quotas import check_growth
 from memfs.node.namespace.sizes import RECORD_ROOM, attributes_bytes, text_bytes
 from memfs.node.namespace.tree import Place, text
 from memfs.node.namespace.volume import Command, Volume, check_mode
@@ -102,26 +103,31 @@ def _put(volume: Volume, command: Command, file: NewFile) -> PutResult:
 
 def _publish(volume: Volume, command: Command, file: NewFile) -> int:
     """Check one file, then make it; its slot."""
-    check_mode(file.mode)
+    check_mode(file.mode, file.unmasked)
     layout = layout_of(volume.settings, file.replication, file.block_size, file.group_blocks)
     slot = volume.tree.inodes.slot_of(file.inode)
     if not slot or not volume.sessions.has_reserved(command.client, slot):
         raise InvalidArgumentError(f"inode {file.inode} is not reserved for this session")
     puts = check_blocks(volume, slot, layout[0], file.size, file.blocks, GENERATION)
-    make = maker_unless_directory(volume, command, file.path, file.parents)
+    space = file.size * layout[2]
+    make = maker_unless_directory(volume, command, file.path, file.parents, space)
     follow = not file.exclusive
     place = volume.tree.locate(command.caller, ROOT_INODE, file.path, follow, make)
     if place[2]:
         _check_replaceable(volume, command, place[0], place[2], file)
+        growth = space - volume.tree.weight(place[2])[1]
+        check_growth(volume.tree, place[0], 0, growth, file.path)
     else:
-        check_new_file(volume, command, place, file.path)
+        check_new_file(volume, command, place, file.path, space)
     volume.sessions.drop_reservation(command.client, slot)
     number = volume.tree.layouts.acquire(layout)
-    volume.new_inode(command, place[0], FILE, file.mode, slot, number, GENERATION, file.size)
+    volume.new_inode(
+        command, place[0], FILE, file.mode, slot, number, GENERATION, file.size, file.unmasked
+    )
     for position, ref in puts.items():
         volume.blocks.put(slot, position, ref, command.discards)
     _enter(volume, command, place, slot)
-    volume.tree.charge(place[0], file.size, 1, 0, file.size * layout[2])
+    volume.tree.charge(place[0], file.size, 1, 0, space)
     return slot
 
 
@@ -157,10 +163,11 @@ def _check_replaceable(
 
 
 def _inherit(volume: Volume, command: Command, slot: int, old: int) -> None:
-    """Hand owner, group, mode and extended attributes of the replaced file on."""
+    """Hand owner, group, mode, access list and extended attributes of the replaced file on."""
     tree, inodes = volume.tree, volume.tree.inodes
     tree.owners.release(inodes.owner[slot])
     inodes.owner[slot] = tree.owners.retain(inodes.owner[old])
     inodes.mode[slot] = mode_after_write(inodes.mode[old], command.caller)
+    tree.set_acl(slot, tree.acl(old))
     if old in tree.xattrs:
         tree.xattrs[slot] = dict(tree.xattrs[old])

@@ -15,6 +15,7 @@ from memfs.errors import (
 )
 from memfs.node.namespace.inodes import DIRECTORY, FILE, ROOT, SYMLINK
 from memfs.node.namespace.permissions import EXECUTABLE, EXECUTE, READ, SEARCH, Caller
+from memfs.node.namespace.quotas import quota_of
 from memfs.node.namespace.sizes import (
     ENTRY,
     RECORD_ROOM,
@@ -143,7 +144,8 @@ def summarise(volume: Volume, caller: Caller, request: Summarise) -> SummaryRepl
     return SummaryReply(
         ContentSummary(
             reported(totals.length), totals.files, totals.directories, reported(totals.space)
-        )
+        ),
+        *quota_of(tree, slot),
     )
 
 

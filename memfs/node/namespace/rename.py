@@ -16,6 +16,7 @@ from memfs.errors import (
 from memfs.node.namespace.inodes import DIRECTORY
 from memfs.node.namespace.naming import entry_of, existing_entry_of
 from memfs.node.namespace.permissions import CHANGE, WRITE
+from memfs.node.namespace.quotas import check_rename
 from memfs.node.namespace.tree import Place, text
 from memfs.node.namespace.volume import Command, Volume
 from memfs.paths import check_name
@@ -39,10 +40,12 @@ def rename(volume: Volume, command: Command, request: Rename) -> Empty:
     if source[2] == target[2]:
         return Empty()
     _check_permission(volume, command, source, target, exchange, request)
+    if not exchange:
+        _check_kinds(volume, source[2], target[2], request)
+    check_rename(volume.tree, source, target, exchange, request.target)
     if exchange:
         _swap(volume, source, target)
     else:
-        _check_kinds(volume, source[2], target[2], request)
         _replace(volume, command, source, target)
     for place in (source, target):
         volume.tree.touch(place[0], command.now, command.index)

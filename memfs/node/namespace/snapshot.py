@@ -1,8 +1,9 @@
 """Snapshots: the whole state as a sequence of pieces, and back.
 
-Owns the layout of that byte stream; it is read by a node of the same cluster a moment later, so its
-version is checked and not negotiated. What is restored behaves exactly like the original: slots
-come back in the same order, results are remembered, reclaim goes on where it was.
+Owns the layout of that byte stream. A node of the same cluster reads it a moment later, or from a
+disk after an upgrade: its version is checked, and older ones are understood. What is restored
+behaves exactly like the original: slots come back in the same order, results are remembered,
+reclaim goes on where it was.
 
 Taking a snapshot copies columns, names and tables at once and encodes the copy piece by piece, so
 that the namespace may change meanwhile.
@@ -28,16 +29,20 @@ import msgpack
 from memfs import limits
 from memfs.checksum import crc32c
 from memfs.errors import ProtocolError
+from memfs.node.namespace.acl_rules import StoredAcl
 from memfs.node.namespace.blocks import Table
 from memfs.node.namespace.directory import Directory
 from memfs.node.namespace.inodes import COLUMNS
 from memfs.node.namespace.interning import Interned
 from memfs.node.namespace.results import Results
+from memfs.node.namespace.tokens import Held, MasterKey, Tokens
 from memfs.node.namespace.tree import Tree
 from memfs.node.namespace.volume import Settings, Volume
+from memfs.types import AclEntry
 
 PIECE_BYTES: Final = 1 * limits.MIB
-_VERSION: Final = 1
+_VERSION: Final = 2
+_OLDEST: Final = 1  # without access control lists, quotas, tokens and totals of further names
 _HEAD: Final = struct.Struct("<IBI")
 _BODY_BYTES: Final = 512 * limits.KIB
 _COLUMN_BYTES: Final = 256 * limits.KIB
@@ -67,6 +72,12 @@ class _Kind(enum.IntEnum):
     CLIENT = 16
     RESULT = 17
     END = 18
+    ACL = 19
+    ACLS = 20
+    QUOTA = 21
+    TOKENS = 22
+    TOKEN_KEY = 23
+    TOKEN = 24
 
 
 class Image(NamedTuple):
@@ -118,6 +129,9 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         _targets(tree.targets.items[:]),
         _tables([[bytes(chunk) for chunk in table] for table in blocks.tables.items]),
         _xattrs([(slot, dict(held)) for slot, held in tree.xattrs.items()]),
+        _acls(tree.acl_values.values[1:], tree.acl_values.counts[1:]),
+        [_packed(_Kind.QUOTA, slot, *quota) for slot, quota in tree.quotas.items()],
+        _numbers(_Kind.ACLS, [((), _flat(tree.acls.items()))]),
         _numbers(
             _Kind.PARENTS,
             [((slot,), _flat(links.items())) for slot, links in tree.parents.items()],
@@ -127,6 +141,7 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         _numbers(_Kind.LEASES, [((client,), list(s.leases)) for client, s in sessions.items()]),
         _numbers(_Kind.RESERVED, [((client,), list(s.reserved)) for client, s in sessions.items()]),
         _numbers(_Kind.RECLAIM, [((), volume.reclaim[:])]),
+        _tokens(volume.tokens),
         _results(
             [
                 (client, held.floor, list(held.by_request.items()))
@@ -198,6 +213,20 @@ def _xattrs(rows: list[tuple[int, dict[str, bytes]]]) -> Iterator[bytes]:
             yield _packed(_Kind.XATTR, slot, name, value)
 
 
+def _acls(values: list[StoredAcl], counts: list[int]) -> Iterator[bytes]:
+    for value, count in zip(values, counts, strict=True):
+        yield _packed(_Kind.ACL, count, value.access, value.default)
+
+
+def _tokens(tokens: Tokens) -> list[bytes]:
+    """At once: they are few, and each is replaced rather than changed."""
+    return [
+        _packed(_Kind.TOKENS, tokens.newest, tokens.sequence, tokens.pruned_ms),
+        *[_packed(_Kind.TOKEN_KEY, *key) for key in tokens.keys.values()],
+        *[_packed(_Kind.TOKEN, number, *held) for number, held in tokens.by_sequence.items()],
+    ]
+
+
 def _results(clients: list[tuple[int, int, list[tuple[int, bytes]]]]) -> Iterator[bytes]:
     for client, floor, results in clients:
         yield _packed(_Kind.CLIENT, client, floor)
@@ -252,6 +281,7 @@ class _Loader:
 
     def __init__(self) -> None:
         self._image: Image | None = None
+        self._version = 0
         self._used = 0
         self._takers: dict[int, Callable[..., None]] = {
             _Kind.FREE_SLOTS: lambda slots: self._tree.inodes.free_slots.extend(slots),
@@ -261,6 +291,12 @@ class _Loader:
             _Kind.TARGET: lambda target: self._tree.targets.restore(target, not target),
             _Kind.CHUNK: self._take_chunk,
             _Kind.XATTR: self._take_xattr,
+            _Kind.ACL: self._take_acl,
+            _Kind.ACLS: self._take_acls,
+            _Kind.QUOTA: self._take_quota,
+            _Kind.TOKENS: self._take_tokens,
+            _Kind.TOKEN_KEY: self._take_token_key,
+            _Kind.TOKEN: self._take_token,
             _Kind.PARENTS: self._take_parents,
             _Kind.ABSORBED: self._take_absorbed,
             _Kind.LEASES: self._take_leases,
@@ -290,7 +326,16 @@ class _Loader:
         ):
             raise ProtocolError("the snapshot's columns differ in length")
         inodes.used = self._used
+        if self._version == 1:
+            self._count_links()
         return image
+
+    def _count_links(self) -> None:
+        """What directories did not tell of themselves in version 1."""
+        tree = self._tree
+        for slot, links in tree.parents.items():
+            for directory, count in links.items():
+                tree.charge_links(directory, count - (directory == tree.inodes.parent[slot]))
 
     def _checked(self) -> Image:
         if self._image is None:
@@ -310,8 +355,11 @@ class _Loader:
         return self._checked().results
 
     def _take_state(self, version: int, *values: Any) -> None:
-        if version != _VERSION:
-            raise ProtocolError(f"snapshot of version {version}, {_VERSION} is understood")
+        if not _OLDEST <= version <= _VERSION:
+            raise ProtocolError(
+                f"snapshot of version {version}, {_OLDEST} to {_VERSION} are understood"
+            )
+        self._version = version
         *settings, applied, digest, now_ns, retired, self._used = values
         volume = Volume(Settings(*settings))
         volume.tree.inodes.retired = retired
@@ -332,7 +380,8 @@ class _Loader:
     def _take_directory(self, *raw: bytes) -> None:
         directory = Directory()
         totals = [int.from_bytes(total, "little", signed=True) for total in raw]
-        directory.length, directory.files, directory.directories, directory.space = totals
+        directory.length, directory.files, directory.directories, directory.space = totals[:4]
+        directory.links = sum(totals[4:])  # absent in version 1
         self._tree.directories.restore(directory, not directory.directories)
 
     def _take_leaf(self, names: list[bytes], slots: list[int]) -> None:
@@ -349,6 +398,27 @@ class _Loader:
 
     def _take_xattr(self, slot: int, name: str, value: bytes) -> None:
         self._tree.xattrs.setdefault(slot, {})[name] = value
+
+    def _take_acl(self, count: int, *scopes: list[list[Any]]) -> None:
+        access, default = [tuple([AclEntry(*entry) for entry in scope]) for scope in scopes]
+        self._tree.acl_values.restore(StoredAcl(access, default), count)
+
+    def _take_acls(self, flat: Sequence[int]) -> None:
+        self._tree.acls.update(zip(flat[::2], flat[1::2], strict=True))
+
+    def _take_quota(self, slot: int, names: int, space: int) -> None:
+        self._tree.quotas[slot] = names, space
+
+    def _take_tokens(self, newest: int, sequence: int, pruned_ms: int) -> None:
+        tokens = self._volume.tokens
+        tokens.newest, tokens.sequence, tokens.pruned_ms = newest, sequence, pruned_ms
+
+    def _take_token_key(self, *fields: Any) -> None:
+        key = MasterKey(*fields)
+        self._volume.tokens.keys[key.number] = key
+
+    def _take_token(self, number: int, *held: Any) -> None:
+        self._volume.tokens.by_sequence[number] = Held(*held)
 
     def _take_parents(self, slot: int, flat: Sequence[int]) -> None:
         links = self._tree.parents.setdefault(slot, {})

@@ -23,6 +23,7 @@ from memfs.errors import (
 )
 from memfs.node.log import Entry
 from memfs.node.namespace import (
+    acls,
     attributes,
     background,
     concat,
@@ -30,9 +31,11 @@ from memfs.node.namespace import (
     files,
     links,
     put,
+    quotas,
     reads,
     rename,
     snapshot,
+    token_commands,
     xattrs,
 )
 from memfs.node.namespace.inodes import ABSORBED, FILE, RESERVED, ROOT
@@ -60,6 +63,12 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = {
     m.MakeSymlink: links.make_symlink,
     m.MakeLink: links.make_link,
     m.SetAttributes: attributes.set_attributes,
+    m.ChangeAcl: acls.change_acl,
+    m.SetQuota: quotas.set_quota,
+    m.IssueToken: token_commands.issue_token,
+    m.RenewToken: token_commands.renew_token,
+    m.CancelToken: token_commands.cancel_token,
+    m.AddTokenKey: token_commands.add_token_key,
     m.SetXattr: xattrs.set_xattr,
     m.RemoveXattr: xattrs.remove_xattr,
     m.Concat: concat.concat,
@@ -76,6 +85,9 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.List: reads.list_directory,
     m.ReadLink: reads.read_link,
     m.GetXattrs: xattrs.get_xattrs,
+    m.GetAcl: acls.get_acl,
+    m.GetQuota: quotas.get_quota,
+    m.VerifyToken: token_commands.verify_token,
     m.Summarise: reads.summarise,
     m.Access: reads.access,
     m.StatFileSystem: reads.stat_file_system,
@@ -227,6 +239,11 @@ class Namespace:
         session = self.volume.sessions.by_client.get(client)
         return tuple(map(self.volume.tree.inodes.id_of, session.leases)) if session else ()
 
+    def token_key_is_due(self, now_ns: int, roll_ms: int, renew_ms: int, lifetime_ms: int) -> bool:
+        """Should the primary add a master key before the next delegation token is issued?"""
+        now_ms = max(now_ns, self.now_ns) // 1_000_000
+        return self.volume.tokens.key_is_due(now_ms, roll_ms, renew_ms, lifetime_ms)
+
     @property
     def reclaiming(self) -> int:
         """Inodes of deleted trees still to be freed; 0 exactly when Reclaim would do nothing."""
@@ -256,18 +273,29 @@ class Namespace:
         """The reference to a version that a file has, else None."""
         return self.volume.blocks.current(version)
 
+    def placed_block(self, version: m.BlockVersion) -> PlacedBlock | None:
+        """As :meth:`block`, with what re-replicating it takes."""
+        slot, ref = self.volume.blocks.find(version)
+        if ref is None:
+            return None
+        layouts = self.volume.tree.layouts.values
+        block_size, group_blocks, replication = layouts[self.volume.tree.inodes.layout[slot]]
+        return PlacedBlock(ref, replication, block_size, group_blocks)
+
     def blocks(
         self, after: tuple[int, int] = (0, 0), limit: int = 1000
     ) -> tuple[list[PlacedBlock], tuple[int, int] | None]:
         """A page of all blocks of all files, and where the next page begins (None: the end).
 
         For fsck and healing. ``after`` is opaque: (0, 0) or what the last page returned. Costs
-        about a microsecond per block; what changes meanwhile is seen or not.
+        about a microsecond per block; what changes meanwhile is seen or not. A page may be empty
+        where many inodes in a row have no blocks.
         """
         tree, maps = self.volume.tree, self.volume.blocks
         found: list[PlacedBlock] = []
         first, position = after
-        for slot in range(max(first, ROOT), tree.inodes.used):
+        end = max(first, ROOT) + 16 * limit
+        for slot in range(max(first, ROOT), min(end, tree.inodes.used)):
             if tree.inodes.kind[slot] == FILE and tree.is_attached(slot):
                 layout = tree.layouts.values[tree.inodes.layout[slot]]
                 for at in maps.positions(slot, position):
@@ -278,7 +306,7 @@ class Namespace:
                         PlacedBlock(maps.get(slot, at), replication, block_size, group_blocks)
                     )
             position = 0
-        return found, None
+        return found, None if end >= tree.inodes.used else (end, 0)
 
     def statistics(self) -> Statistics:
         """Counts, in constant time."""

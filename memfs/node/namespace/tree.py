@@ -23,10 +23,12 @@ from memfs.errors import (
     StaleHandleError,
     SymlinkLoopError,
 )
+from memfs.node.namespace import acl_rules
+from memfs.node.namespace.acl_rules import NO_ACL, StoredAcl
 from memfs.node.namespace.directory import Directory
 from memfs.node.namespace.inodes import DIRECTORY, NOWHERE, ROOT, SYMLINK, Inodes
 from memfs.node.namespace.interning import Arena, Interned
-from memfs.node.namespace.permissions import SEARCH, Caller
+from memfs.node.namespace.permissions import HAS_ACL, SEARCH, Caller
 from memfs.paths import split
 from memfs.types import ROOT_INODE
 
@@ -40,6 +42,7 @@ Make: TypeAlias = Callable[[int, bytes, list[bytes]], int]
 NO_DIRECTORY: Final = Directory()
 NO_DIRECTORY.directories = 0  # a real one counts itself
 _ALL_MAY_SEARCH: Final = 0o111
+_SEARCH_BITS: Final = _ALL_MAY_SEARCH | HAS_ACL
 _REPORTED_MAX: Final = (1 << 63) - 1
 
 
@@ -47,11 +50,14 @@ class Tree:
     """Names and the inodes they mean."""
 
     __slots__ = (
+        "acl_values",
+        "acls",
         "directories",
         "inodes",
         "layouts",
         "owners",
         "parents",
+        "quotas",
         "targets",
         "xattrs",
     )
@@ -67,6 +73,11 @@ class Tree:
         """Texts of symlinks."""
         self.xattrs: dict[int, dict[str, bytes]] = {}
         """Extended attributes by slot, of the few that have some."""
+        self.acl_values: Interned[StoredAcl] = Interned(NO_ACL)
+        self.acls: dict[int, int] = {}
+        """Number of the access control list by slot, of those whose mode says HAS_ACL."""
+        self.quotas: dict[int, tuple[int, int]] = {}
+        """Most names and most bytes times replicas by slot, of directories limited so; -1: any."""
         self.parents: dict[int, dict[int, int]] = {}
         """Of what has several links: links per directory, the home first."""
 
@@ -111,9 +122,7 @@ class Tree:
             name = parts.pop()
             if kinds[slot] != DIRECTORY:
                 raise NotDirectoryError("a component is no directory", path=text(path))
-            if modes[slot] & _ALL_MAY_SEARCH != _ALL_MAY_SEARCH and not self.may(
-                caller, slot, SEARCH
-            ):
+            if modes[slot] & _SEARCH_BITS != _ALL_MAY_SEARCH and not self.may(caller, slot, SEARCH):
                 raise AccessDeniedError("no search permission on a directory", path=text(path))
             if name != b"..":
                 child = directories[extra[slot]].get(name)
@@ -180,9 +189,27 @@ class Tree:
     # --- permission --------------------------------------------------------------------------
 
     def may(self, caller: Caller, slot: int, wanted: int) -> bool:
-        """Do the inode's mode bits grant the caller all of ``wanted``?"""
+        """Do the inode's mode bits and access list grant the caller all of ``wanted``?"""
         owner, group = self.owners.values[self.inodes.owner[slot]]
-        return caller.may(self.inodes.mode[slot], owner, group, wanted)
+        mode = self.inodes.mode[slot]
+        if mode & HAS_ACL:
+            return acl_rules.may(caller, mode, owner, group, self.acl(slot), wanted)
+        return caller.may(mode, owner, group, wanted)
+
+    def acl(self, slot: int) -> StoredAcl:
+        """What an inode's access control list says beyond its mode bits."""
+        return self.acl_values.values[self.acls.get(slot, 0)]
+
+    def set_acl(self, slot: int, acl: StoredAcl) -> None:
+        """Give an inode a list, or with NO_ACL none; its mode bits are the caller's business."""
+        old = self.acls.pop(slot, 0)
+        if acl == NO_ACL:
+            self.inodes.mode[slot] &= ~HAS_ACL
+        else:
+            self.acls[slot] = self.acl_values.acquire(acl)
+            self.inodes.mode[slot] |= HAS_ACL
+        if old:
+            self.acl_values.release(old)
 
     def require(self, caller: Caller, slot: int, wanted: int, path: bytes = b"") -> None:
         """Raise AccessDeniedError unless :meth:`may`."""
@@ -220,6 +247,7 @@ class Tree:
         if links is None:
             links = self.parents[slot] = {self.inodes.parent[slot]: 1}
         links[parent] = links.get(parent, 0) + 1
+        self.charge_links(parent, 1)
 
     def drop_link(self, parent: int, slot: int) -> None:
         """``parent`` holds one link less of an inode that has others; its charge may move on."""
@@ -227,9 +255,11 @@ class Tree:
         links[parent] -= 1
         if not links[parent]:
             del links[parent]
-            home = next(iter(links))
-            if home != self.inodes.parent[slot]:
-                self.move_charge(slot, home)
+        home = next(iter(links))
+        if home != self.inodes.parent[slot]:
+            self.move_charge(slot, home)
+            parent = home  # one of its links was a further one and is none any more
+        self.charge_links(parent, -1)
         if len(links) == 1 and next(iter(links.values())) == 1:
             del self.parents[slot]
 
@@ -260,6 +290,13 @@ class Tree:
             totals.space += space
             slot = parent[slot] if slot != ROOT else NOWHERE
 
+    def charge_links(self, slot: int, links: int) -> None:
+        """Add further names to the totals of directory ``slot`` and of all above it."""
+        parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
+        while slot:
+            items[extra[slot]].links += links
+            slot = parent[slot] if slot != ROOT else NOWHERE
+
     def resize(self, slot: int, size: int) -> None:
         """Set a file's size and charge its home with the difference."""
         difference = size - self.inodes.size[slot]
@@ -287,6 +324,8 @@ class Tree:
             sign * totals.directories,
             sign * totals.space,
         )
+        if totals.links:
+            self.charge_links(slot, sign * totals.links)
 
     # --- freeing -----------------------------------------------------------------------------
 
@@ -303,6 +342,10 @@ class Tree:
             self.layouts.release(inodes.layout[slot])
         if self.xattrs:
             self.xattrs.pop(slot, None)
+        if slot in self.acls:
+            self.set_acl(slot, NO_ACL)
+        if self.quotas:
+            self.quotas.pop(slot, None)
         inodes.free(slot)
 
 

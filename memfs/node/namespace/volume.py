@@ -1,7 +1,7 @@
 """The whole of what commands change, and the acts that several of them share.
 
-Bundles tree, block maps, sessions and the queue of deleted trees; owns how an inode comes to be
-and how it goes. Commands validate first and change afterwards: a refused one leaves no trace.
+Bundles tree, block maps, sessions, tokens and the queue of deleted trees; owns how an inode comes
+to be and how it goes. Commands validate first and change afterwards: a refused one leaves no trace.
 """
 
 from __future__ import annotations
@@ -10,20 +10,25 @@ from typing import Final, NamedTuple
 
 from memfs import limits
 from memfs.errors import InvalidArgumentError, NotPermittedError
+from memfs.node.namespace.acl_rules import NO_ACL, inherited
 from memfs.node.namespace.blocks import BlockMaps
 from memfs.node.namespace.directory import Directory
-from memfs.node.namespace.inodes import DIRECTORY, FILE, NOWHERE, ROOT
+from memfs.node.namespace.inodes import DIRECTORY, FILE, NOWHERE, ROOT, SYMLINK
 from memfs.node.namespace.permissions import (
     CHANGE,
     EXECUTE,
+    HAS_ACL,
     MODE_BITS,
     SET_GID,
     STICKY,
     Caller,
 )
 from memfs.node.namespace.sessions import Sessions
+from memfs.node.namespace.tokens import Tokens
 from memfs.node.namespace.tree import Tree, text
 from memfs.types import Attributes, BlockRef
+
+_PERMISSIONS: Final = 0o777
 
 FREED_AT_ONCE: Final = limits.VERSIONS_PER_DISCARD
 """Blocks that one command drops itself; more are left to Reclaim."""
@@ -57,13 +62,14 @@ class Command:
 class Volume:
     """All state of the namespace but the log's position and the recorded results."""
 
-    __slots__ = ("blocks", "reclaim", "sessions", "settings", "tree")
+    __slots__ = ("blocks", "reclaim", "sessions", "settings", "tokens", "tree")
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.tree = Tree()
         self.blocks = BlockMaps(self.tree.inodes)
         self.sessions = Sessions()
+        self.tokens = Tokens()
         self.reclaim: list[int] = []
         """Stack of detached slots: deleted trees and files with many blocks."""
 
@@ -89,12 +95,13 @@ class Volume:
         owner, group = tree.owners.values[owners]
         block_size, group_blocks, replication = tree.layouts.values[layout]
         children = tree.directories.items[inodes.extra[slot]].count if kind == DIRECTORY else 0
+        mode = inodes.mode[slot]
         return tuple.__new__(
             Attributes,
             (
                 incarnation << 32 | slot,
                 kind,
-                inodes.mode[slot],
+                mode & MODE_BITS,
                 links,
                 owner,
                 group,
@@ -109,6 +116,7 @@ class Volume:
                 change,
                 children,
                 slot in self.sessions.writers,
+                mode >= HAS_ACL,
             ),
         )
 
@@ -136,16 +144,23 @@ class Volume:
         layout: int = 0,
         generation: int = 0,
         size: int = 0,
+        unmasked: int | None = None,
     ) -> int:
         """Fill a row (a fresh one, or reserved ``slot``) for what ``command`` makes in ``parent``.
 
         Owner is the caller; group the caller's first, or the directory's when that has set-gid,
-        in which case new directories inherit the bit too. Not yet named, not yet charged.
+        in which case new directories inherit the bit too. A default list of the directory is
+        inherited, and limited by ``unmasked`` (None: ``mode``). Not yet named, not yet charged.
         """
         tree, caller = self.tree, command.caller
         inodes = tree.inodes
         group = caller.group
         parent_mode = inodes.mode[parent]
+        acl = NO_ACL
+        if parent_mode & HAS_ACL and kind != SYMLINK and (default := tree.acl(parent).default):
+            if unmasked is not None:
+                mode = mode & ~_PERMISSIONS | unmasked & _PERMISSIONS
+            acl, mode = inherited(default, mode, kind == DIRECTORY)
         if parent_mode & SET_GID:
             group = tree.owners.values[inodes.owner[parent]][1]
             if kind == DIRECTORY:
@@ -156,6 +171,8 @@ class Volume:
         owner = tree.owners.acquire((caller.user, group))
         now, index = command.now, command.index
         inodes.fill(slot, kind, mode, owner, parent, now, index, layout, generation, size)
+        if acl is not NO_ACL:
+            tree.set_acl(slot, acl)
         return slot
 
     def make_root(self, now: int) -> None:
@@ -168,11 +185,13 @@ class Volume:
         tree.inodes.extra[slot] = tree.directories.add(Directory())
         tree.inodes.links[slot] = 2
 
-    def make_directory(self, command: Command, parent: int, name: bytes, mode: int) -> int:
+    def make_directory(
+        self, command: Command, parent: int, name: bytes, mode: int, unmasked: int | None = None
+    ) -> int:
         """Add an empty directory. The caller has checked name, depth and permission."""
         tree = self.tree
         inodes = tree.inodes
-        slot = self.new_inode(command, parent, DIRECTORY, mode)
+        slot = self.new_inode(command, parent, DIRECTORY, mode, unmasked=unmasked)
         inodes.extra[slot] = tree.directories.add(Directory())
         inodes.links[slot] = 2
         tree.directory(parent).insert(name, slot)
@@ -247,10 +266,11 @@ class Volume:
         return len(self.tree.inodes) - live + len(self.blocks.dropped)
 
 
-def check_mode(mode: int) -> None:
+def check_mode(mode: int, unmasked: int | None = None) -> None:
     """Raise InvalidArgumentError for bits outside 0..0o7777."""
-    if not 0 <= mode <= MODE_BITS:
-        raise InvalidArgumentError(f"mode {mode:o} has bits beyond {MODE_BITS:o}")
+    for bits in (mode, unmasked or 0):
+        if not 0 <= bits <= MODE_BITS:
+            raise InvalidArgumentError(f"mode {bits:o} has bits beyond {MODE_BITS:o}")
 
 
 def check_replication(replication: int) -> None:

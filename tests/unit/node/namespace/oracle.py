@@ -28,6 +28,10 @@ class Node:
         self.replication = 2
         self.generation = 0
         self.writer = 0
+        self.named: dict[tuple[int, str], int] = {}
+        """Of an access list: named users, the group itself and named groups, by (kind, name)."""
+        self.default: dict[tuple[int, str], int] = {}
+        """Of a default list, all entries."""
         self.holders: dict[int, int] = {}
         """id() of directories that hold a link, how many, oldest directory first."""
         self.__dict__.update(rest)
@@ -118,11 +122,26 @@ class Oracle:
             return True
         if who.user == node.owner:
             bits = node.mode >> 6
+        elif node.named:
+            return self.listed(who, node, wanted)
         elif node.group in self.groups(who):
             bits = node.mode >> 3
         else:
             bits = node.mode
         return bits & wanted == wanted
+
+    def listed(self, who: Identity, node: Node, wanted: int) -> bool:
+        """As :meth:`may`, for who is not the owner of a node with an access list."""
+        mask = node.mode >> 3 & 7
+        if (0, who.user) in node.named:
+            return node.named[0, who.user] & mask & wanted == wanted
+        groups = {**{(1, name): name for name in self.groups(who)}}
+        if node.group in self.groups(who):
+            groups[1, ""] = node.group
+        found = [node.named[key] & mask for key in groups if key in node.named]
+        if found:
+            return any(bits & wanted == wanted for bits in found)
+        return node.mode & wanted == wanted
 
     def need(self, who: Identity, node: Node, wanted: int) -> None:
         if not self.may(who, node, wanted):
@@ -138,8 +157,25 @@ class Oracle:
 
     # --- structure ---------------------------------------------------------------------------
 
-    def new(self, who: Identity, parent: Node, name: bytes, kind: int, mode: int) -> Node:
+    def new(
+        self,
+        who: Identity,
+        parent: Node,
+        name: bytes,
+        kind: int,
+        mode: int,
+        unmasked: int | None = None,
+    ) -> Node:
         self.need(who, parent, 3)
+        named: dict[tuple[int, str], int] = {}
+        default = parent.default if kind != 2 else {}
+        if default:
+            asked = mode if unmasked is None else unmasked
+            middle = default.get((2, ""), default[1, ""])
+            bits = default[0, ""] << 6 | middle << 3 | default[3, ""]
+            mode = mode & ~0o777 | asked & bits
+            if len(default) > 3:
+                named = {key: bits for key, bits in default.items() if _is_named(key)}
         group = parent.group if parent.mode & 0o2000 else self.groups(who)[0]
         if parent.mode & 0o2000 and kind == 1:
             mode |= 0o2000
@@ -147,6 +183,8 @@ class Oracle:
         if mode & 0o2010 == 0o2010 and kind != 1 and foreign:
             mode &= ~0o2000
         node = Node(kind, mode, who.user, group)
+        node.named = named
+        node.default = dict(default) if kind == 1 else {}
         self.attach(parent, name, node)
         return node
 
@@ -209,3 +247,8 @@ class Oracle:
         yield path, node
         for name, child in sorted(node.entries.items()):
             yield from self.every(child, path.rstrip(b"/") + b"/" + name)
+
+
+def _is_named(key: tuple[int, str]) -> bool:
+    """Is it of what the mask limits?"""
+    return key != (0, "") and key[0] < 2

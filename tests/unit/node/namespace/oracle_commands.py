@@ -34,7 +34,8 @@ def _locate(oracle: Oracle, who: Identity, path: bytes, follow: bool, parents: b
         if node is None:
             if b".." in parts[count:]:
                 raise errors.InvalidPathError
-            oracle.new(who, parent, name, 1, 0o755)
+            made = oracle.new(who, parent, name, 1, 0o755, 0o777)
+            made.mode |= 0o300
         elif oracle.walk(who, head, True)[2] is None:
             raise errors.PathNotFoundError
     return oracle.walk(who, path, follow)
@@ -45,7 +46,7 @@ def create(oracle: Oracle, who: Identity, client: int, request: m.Create) -> Non
     if node is None:
         if request.path.endswith(b"/"):
             raise errors.IsDirectoryError
-        node = oracle.new(who, parent, name, 0, request.mode)
+        node = oracle.new(who, parent, name, 0, request.mode, request.unmasked)
         node.replication = request.replication or 2
     else:
         if request.exclusive:
@@ -95,7 +96,7 @@ def mkdir(oracle: Oracle, who: Identity, client: int, request: m.MakeDirectory) 
         if not request.parents or node.kind != 1:
             raise errors.PathExistsError
         return
-    oracle.new(who, parent, name, 1, request.mode)
+    oracle.new(who, parent, name, 1, request.mode, request.unmasked)
 
 
 def rmdir(oracle: Oracle, who: Identity, client: int, request: m.RemoveDirectory) -> None:
@@ -247,6 +248,47 @@ def set_attributes(oracle: Oracle, who: Identity, client: int, request: m.SetAtt
             node.mode &= ~0o2000
 
 
+def change_acl(oracle: Oracle, who: Identity, client: int, request: m.ChangeAcl) -> None:
+    """REMOVE_ALL, REMOVE_DEFAULT, or MODIFY by entries with names."""
+    node = oracle.find(who, request.path)
+    if not oracle.owns(who, node):
+        raise errors.NotPermittedError
+    if request.change == m.AclChange.REMOVE_DEFAULT:
+        node.default = {}
+    elif request.change == m.AclChange.REMOVE_ALL:
+        if node.named:
+            node.mode = node.mode & ~0o070 | node.named[1, ""] << 3
+        node.named, node.default = {}, {}
+    else:
+        if node.kind != 1 and any(entry.default for entry in request.entries):
+            raise errors.InvalidArgumentError
+        _modify(node, request)
+    if not oracle.superuser(who) and node.group not in oracle.groups(who):
+        node.mode &= ~0o2000
+
+
+def _modify(node: Node, request: m.ChangeAcl) -> None:
+    for kind, name, permission, default in request.entries:
+        if not default:
+            node.named = node.named or {(1, ""): node.mode >> 3 & 7}
+            node.named[kind, name] = permission
+    for kind, name, permission, default in request.entries:
+        if default:
+            group = node.named.get((1, ""), node.mode >> 3 & 7)
+            base = {(0, ""): node.mode >> 6 & 7, (1, ""): group, (3, ""): node.mode & 7}
+            node.default = {**(node.default or base), (kind, name): permission}
+    for scope, entries in ((False, node.named), (True, node.default)):
+        if any(entry.default == scope for entry in request.entries):
+            mask = 0
+            for key, permission in entries.items():
+                if key[0] == 1 or (key[0] == 0 and key[1]):
+                    mask |= permission
+            if scope:
+                node.default[2, ""] = mask
+            else:
+                node.mode = node.mode & ~0o070 | mask << 3
+
+
 def expire(oracle: Oracle, who: Identity, client: int, request: m.ExpireSession) -> None:
     for _, node in oracle.every():
         if node.writer == request.client:
@@ -263,5 +305,6 @@ _COMMANDS = {
     m.MakeLink: link,
     m.Rename: rename,
     m.SetAttributes: set_attributes,
+    m.ChangeAcl: change_acl,
     m.ExpireSession: expire,
 }

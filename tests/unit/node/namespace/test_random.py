@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from memfs import errors
@@ -69,6 +71,8 @@ def compare(machine: Machine, oracle: Oracle) -> None:
             node.links,
             node.size,
         ), path
+        if node.kind != 2:
+            assert listed(machine, raw) == (node.named, node.default), path
         if node.kind == 1:
             assert machine.names(path) == [name.decode() for name in sorted(node.entries)]
             assert found.children == len(node.entries)
@@ -84,6 +88,16 @@ def compare(machine: Machine, oracle: Oracle) -> None:
             assert blocks == node.blocks, path
         else:
             assert machine.ask(m.ReadLink(raw)).target == node.target
+
+
+def listed(machine: Machine, path: bytes) -> tuple[dict[Any, int], dict[Any, int]]:
+    """What a list says beyond the mode bits, by scope."""
+    entries = machine.ask(m.GetAcl(path)).entries
+    access = {(kind, name): bits for kind, name, bits, default in entries if not default}
+    default = {(kind, name): bits for kind, name, bits, default in entries if default}
+    extended = (2, "") in access
+    base = [(0, ""), (2, ""), (3, "")]
+    return {key: access[key] for key in access if extended and key not in base}, default
 
 
 @pytest.mark.parametrize("seed", range(15))

@@ -10,6 +10,7 @@ import random
 from typing import Any
 
 from memfs.protocol import messages as m
+from memfs.types import AclEntry
 
 from .machine import BLOCK, USERS, Machine, blocks_of
 
@@ -51,6 +52,7 @@ class Workload:
                     chance() < 0.2,
                     chance() < 0.3,
                     dice.choice([0, 0, 1, 3]),
+                    unmasked=maybe(0o666),
                 ),
                 lambda: m.AcquireLease(self.path(), chance() < 0.3),
                 lambda: m.MakeDirectory(self.path(), dice.choice(MODES), chance() < 0.4),
@@ -70,9 +72,21 @@ class Workload:
                     follow=chance() < 0.8,
                 ),
                 lambda: m.ExpireSession(self.client()),
+                self.list_change,
             ]
         )
         return draw()
+
+    def list_change(self) -> m.ChangeAcl:
+        """Named entries, or the end of a list."""
+        dice = self.dice
+        change = dice.choice([m.AclChange.MODIFY] * 3 + [m.AclChange(3), m.AclChange(4)])
+        names = [(0, "alice"), (0, "bob"), (0, "carol"), (1, "artists"), (1, "others")]
+        entries = tuple(
+            AclEntry(kind, name, dice.randrange(8), dice.random() < 0.4)
+            for kind, name in dice.sample(names, dice.randrange(1, 3))
+        )
+        return m.ChangeAcl(self.path(), change, entries if change == m.AclChange.MODIFY else ())
 
     def content(self, machine: Machine) -> Any:
         """A command on content; most are well formed."""

@@ -1,0 +1,42 @@
+"""The primary's part in delegation tokens: fresh keys for the namespace, and the present time.
+
+Owns the settings of tokens, when the master key rolls, and where its random bytes come from. The
+namespace (``memfs.node.namespace.tokens``) holds tokens and keys; it knows neither dice nor clock.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memfs.config import NodeConfig
+from memfs.errors import InvalidTokenError
+from memfs.node.primary import Primary
+from memfs.node.tasks import set_aside
+from memfs.protocol import messages as m
+from memfs.transport.environment import Environment
+
+KEY_BYTES: Final = 32
+
+
+class Delegation:
+    """What a node adds to the namespace's tokens."""
+
+    def __init__(self, config: NodeConfig, environment: Environment) -> None:
+        self._environment = environment
+        self._renew_ms = round(config.token_renew_seconds * 1000)
+        self._lifetime_ms = round(config.token_lifetime_seconds * 1000)
+        self._roll_ms = round(config.token_key_seconds * 1000)
+
+    def prepare(self, primary: Primary) -> None:
+        """Before a token is issued: add a key, if there is none of these terms or it is old."""
+        now_ns = self._environment.clock.wall_ns()
+        terms = self._renew_ms, self._lifetime_ms
+        if primary.namespace.token_key_is_due(now_ns, self._roll_ms, *terms):
+            material = self._environment.random.randbytes(KEY_BYTES)
+            set_aside(primary.submit_own(m.AddTokenKey(material, *terms)))
+
+    def check(self, reply: m.VerifyTokenReply) -> m.VerifyTokenReply:
+        """The reply, if the token's time has not come. Raises InvalidTokenError."""
+        if reply.expires_ms <= self._environment.clock.wall_ns() // 1_000_000:
+            raise InvalidTokenError("the token is expired")
+        return reply
