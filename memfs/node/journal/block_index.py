@@ -1,0 +1,130 @@
+"""Where on the disk the bytes of block versions are, and which segments nobody needs.
+
+Owns copies, their parts, and the count of live bytes of each segment. Pure: no file is touched.
+Invariant: a part is held by every copy that consists of it and by every extension under way; a
+segment is needed while a part of it is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from memfs.node.journal.block_records import Shape
+from memfs.node.journal.framing import FRAME_BYTES
+from memfs.node.journal.series import Segment
+from memfs.protocol.messages import BlockVersion
+
+OVERHEAD = FRAME_BYTES + 44
+"""Bytes of a frame beside its body."""
+
+
+class Part:
+    """The body of one frame."""
+
+    __slots__ = ("at", "holders", "length", "segment")
+
+    def __init__(self, segment: Segment, at: int, length: int) -> None:
+        self.segment = segment
+        self.at = at
+        self.length = length
+        self.holders = 0
+
+
+class Copy:
+    """One version as the journal knows it."""
+
+    __slots__ = ("alive", "parts", "shape", "version")
+
+    def __init__(self, version: BlockVersion, shape: Shape) -> None:
+        self.version = version
+        self.shape = shape
+        self.parts: tuple[Part, ...] = ()
+        """In order; empty while it is not on the disk."""
+        self.alive = True
+        """The node holds it."""
+
+
+class BlockIndex:
+    """All copies, and how much of each segment they need."""
+
+    def __init__(self) -> None:
+        self.copies: dict[BlockVersion, Copy] = {}
+        self.live_bytes = 0
+        """Of all segments."""
+        self._users: dict[Segment, dict[Copy, None]] = {}
+        self._live: dict[Segment, int] = {}
+
+    def add(self, copy: Copy) -> None:
+        """Know a version that is to be written."""
+        self.copies[copy.version] = copy
+
+    def place(self, copy: Copy, parts: tuple[Part, ...]) -> None:
+        """The version is on the disk, there; it was nowhere, or elsewhere, before."""
+        self.hold(parts)
+        before, copy.parts = copy.parts, parts
+        for part in before:
+            self._users[part.segment].pop(copy, None)
+        for part in parts:
+            self._users[part.segment][copy] = None
+        self.release(before)
+
+    def drop(self, version: BlockVersion) -> Copy | None:
+        """The node holds the version no longer."""
+        copy = self.copies.pop(version, None)
+        if copy is not None:
+            copy.alive = False
+            for part in copy.parts:
+                self._users[part.segment].pop(copy, None)
+            parts, copy.parts = copy.parts, ()
+            self.release(parts)
+        return copy
+
+    def hold(self, parts: tuple[Part, ...]) -> None:
+        """Keep parts on the disk."""
+        for part in parts:
+            if part.holders == 0:
+                self._users.setdefault(part.segment, {})
+                self._count(part, 1)
+            part.holders += 1
+
+    def release(self, parts: tuple[Part, ...]) -> None:
+        """Need parts no longer."""
+        for part in parts:
+            part.holders -= 1
+            assert part.holders >= 0, "a part that nobody held"
+            if part.holders == 0:
+                self._count(part, -1)
+
+    def live(self, segment: Segment) -> int:
+        """Bytes of a segment that are needed."""
+        return self._live.get(segment, 0)
+
+    def users(self, segment: Segment) -> list[Copy]:
+        """Copies that have parts in a segment."""
+        return list(self._users.get(segment, ()))
+
+    def forget(self, segment: Segment) -> None:
+        """The segment is gone."""
+        assert not self.live(segment), "a segment that is needed"
+        self._users.pop(segment, None)
+        self._live.pop(segment, None)
+
+    def check_invariants(self) -> None:
+        """Recount everything. For tests."""
+        parts: dict[Part, int] = {}
+        for copy in self.copies.values():
+            for part in copy.parts:
+                parts[part] = parts.get(part, 0) + 1
+                assert copy in self._users[part.segment]
+        for part, count in parts.items():
+            assert part.holders >= count
+        assert self.live_bytes == sum(self._live.values())
+        assert self.live_bytes >= sum(part.length + OVERHEAD for part in parts)
+
+    def __iter__(self) -> Iterator[Copy]:
+        return iter(self.copies.values())
+
+    def _count(self, part: Part, sign: int) -> None:
+        size = sign * (part.length + OVERHEAD)
+        self._live[part.segment] = self._live.get(part.segment, 0) + size
+        self.live_bytes += size

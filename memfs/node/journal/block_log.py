@@ -1,0 +1,345 @@
+"""The block versions of a node on its disk.
+
+Owns the order of stores and forgets on their way there, and the room that they take: once it
+exceeds ``ratio`` times what is needed, the oldest segment is written anew at the end and removed.
+Is told of versions by the block store; knows nothing of requests or acknowledgements.
+
+Invariant: a version that was stored, awaited by :meth:`BlockLog.until_durable` and not forgotten
+is found at recovery. One that was forgotten may be found again: its file is gone, it is an orphan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from memfs.errors import BlockNotFoundError
+from memfs.limits import MIB
+from memfs.logs import fields
+from memfs.node.blocks.holdings import Stored
+from memfs.node.journal import block_records as records
+from memfs.node.journal.block_index import BlockIndex, Copy, Part
+from memfs.node.journal.block_records import Shape
+from memfs.node.journal.commits import Commits, log
+from memfs.node.journal.series import Found, Record, Segment, Series
+from memfs.protocol.messages import BlockVersion
+from memfs.transport.disk import DiskFile
+from memfs.transport.environment import Environment
+
+PARTS_MAX: Final = 64
+"""Of one version: then it is written whole again; 64 appends share the cost of that."""
+COMPACTION_BYTES: Final = 16 * MIB
+"""Queued at once by a compaction, so that writes do not wait long behind it."""
+SLACK_SEGMENTS: Final = 2
+"""Segments that may lie about whatever the ratio says."""
+
+ReadBlock = Callable[[BlockVersion], memoryview]
+"""The bytes of a version that is held. Raises BlockNotFoundError."""
+
+
+class _Store(NamedTuple):
+    copy: Copy
+    record: Record
+    base: tuple[Part, ...]
+    """Held for it."""
+
+
+class _Forget(NamedTuple):
+    version: BlockVersion
+
+
+class _Drop(NamedTuple):
+    """Remove the oldest segment."""
+
+    segment: Segment
+
+
+_Item: TypeAlias = _Store | _Forget | _Drop
+
+
+class BlockLog:
+    """The journal of a node's block versions."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        directory: str,
+        cluster: str,
+        *,
+        segment_bytes: int,
+        ratio: float,
+    ) -> None:
+        """``ratio``: bytes on the disk per byte needed before room is made."""
+        self.index = BlockIndex()
+        self.compacted = 0
+        """Bytes that compactions wrote anew."""
+        self.commits: Commits[_Item] = Commits(
+            environment, "blocks", self._write, written=self._written, relieve=self._relieve
+        )
+        self._environment = environment
+        self._directory = directory
+        self._ratio = ratio
+        self._segment_bytes = segment_bytes
+        self._placed: list[tuple[_Store, Segment, int]] = []
+        self._series = Series(
+            environment.disk,
+            directory,
+            kind=records.KIND,
+            cluster=cluster,
+            dice=environment.random,
+            segment_bytes=segment_bytes,
+            check_bodies=False,
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return self._series.size
+
+    @property
+    def written(self) -> int:
+        """Bytes written since the start."""
+        return self._series.written
+
+    # --- what the block store tells ----------------------------------------------------------
+
+    def stored(self, stored: Stored) -> None:
+        """A version is held now."""
+        version, data = stored.version, stored.data
+        if version in self.index.copies:
+            return  # it was loaded from here
+        shape = Shape(len(data), stored.crc, stored.block_size, stored.group_blocks)
+        copy = Copy(version, shape)
+        self.index.add(copy)
+        self.commits.add(self._store_item(copy, data, stored.base), len(data))
+
+    def forgotten(self, version: BlockVersion) -> None:
+        """A version is held no longer."""
+        if self.index.drop(version) is not None:
+            self.commits.add(_Forget(version), 0)
+
+    async def until_durable(self) -> None:
+        """Wait until all that was stored so far is on the disk. Raises NoSpaceError."""
+        await self.commits.drain()
+
+    def _store_item(self, copy: Copy, data: memoryview, base: BlockVersion | None) -> _Store:
+        known = self.index.copies.get(base) if base is not None else None
+        if known is None or not 0 < len(known.parts) < PARTS_MAX:
+            return _Store(copy, records.block(copy.version, copy.shape, data), ())
+        more = data[known.shape.length :]
+        record = records.extension(copy.version, copy.shape, known.version, more)
+        self.index.hold(known.parts)
+        return _Store(copy, record, known.parts)
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def _write(self, items: list[_Item]) -> None:
+        """In a worker: make a batch durable."""
+        batch: list[Record] = []
+        stores: list[_Store] = []
+        gone: list[BlockVersion] = []
+        drops: list[_Drop] = []
+        for item in items:
+            if isinstance(item, _Forget):
+                gone.append(item.version)
+            elif isinstance(item, _Drop):
+                drops.append(item)
+            elif item.copy.alive:
+                batch += _forgets(gone)
+                gone = []
+                batch.append(item.record)
+                stores.append(item)
+        batch += _forgets(gone)
+        self._placed = self._commit(batch, stores)
+        for drop in drops:
+            if self._series.segments[0] is drop.segment:
+                self._series.drop_oldest(1)
+
+    def _commit(
+        self, batch: list[Record], stores: list[_Store]
+    ) -> list[tuple[_Store, Segment, int]]:
+        if not batch and self.commits.failure is not None:
+            batch = [records.probe()]
+        if not batch:
+            return []
+        places = self._series.commit(batch)
+        bodies = [
+            place
+            for place, record in zip(places, batch, strict=True)
+            if record.kind in (records.BLOCK, records.EXTENSION)
+        ]
+        return [(store, *place) for store, place in zip(stores, bodies, strict=True)]
+
+    def _written(self, items: list[_Item]) -> None:
+        placed, self._placed = self._placed, []
+        for store, segment, at in placed:
+            if store.copy.alive:
+                part = Part(segment, at, store.record.length)
+                self.index.place(store.copy, (*store.base, part))
+        for item in items:
+            if isinstance(item, _Store):
+                self.index.release(item.base)
+            elif isinstance(item, _Drop):
+                self.index.forget(item.segment)
+
+    # --- room --------------------------------------------------------------------------------
+
+    @property
+    def wants_room(self) -> bool:
+        """Whether more lies on the disk than is worth keeping, or some of it for nothing."""
+        segments = self._series.segments
+        if len(segments) < 2 or self.commits.failure is not None:
+            return False
+        slack = SLACK_SEGMENTS * self._segment_bytes
+        return (
+            self.index.live(segments[0]) == 0
+            or self.size > self._ratio * self.index.live_bytes + slack
+        )
+
+    async def make_room(self, read: ReadBlock) -> bool:
+        """Remove the oldest segment, after what is needed of it was written anew.
+
+        False: something under way still needs it, and another round may succeed.
+        """
+        segment = self._series.segments[0]
+        if not self.index.users(segment):
+            await self.until_durable()  # an extension that is not written yet may hold its base
+        copies = self.index.users(segment)
+        while copies:
+            size = 0
+            while copies and size < COMPACTION_BYTES:
+                copy = copies.pop()
+                if copy.alive and any(part.segment is segment for part in copy.parts):
+                    size += await self._write_anew(copy, read)
+            self.compacted += size
+            await self.until_durable()
+        if self.index.live(segment):
+            return False
+        self.commits.add(_Drop(segment), 0)
+        await self.until_durable()
+        return True
+
+    def _relieve(self) -> bool:
+        """The disk is full: remove what lies there for nothing; whether there was any."""
+        segments = self._series.segments
+        before = len(segments)
+        try:
+            while len(segments) > 1 and self.index.live(segments[0]) == 0:
+                self.index.forget(segments[0])
+                self._series.drop_oldest(1)
+        except OSError as error:
+            log.warning("no room could be made", extra=fields(reason=error))
+        return len(segments) < before
+
+    async def _write_anew(self, copy: Copy, read: ReadBlock) -> int:
+        try:
+            data = read(copy.version)
+        except BlockNotFoundError:  # it did not fit into memory when the node started
+            buffer = bytearray(copy.shape.length)
+            await self.fetch([copy], [memoryview(buffer)])
+            data = memoryview(buffer)
+        if copy.alive:
+            record = records.block(copy.version, copy.shape, data)
+            self.commits.add(_Store(copy, record, ()), copy.shape.length)
+        return copy.shape.length
+
+    # --- recovery ----------------------------------------------------------------------------
+
+    async def fetch(self, copies: Sequence[Copy], buffers: Sequence[memoryview]) -> bool:
+        """Read versions, one after the other, into buffers; whether all was there, unchecked."""
+        parts = [part for copy in copies for part in copy.parts]
+        return await self._environment.disk.run(lambda: self._read_parts(parts, buffers))
+
+    def _read_parts(self, parts: Sequence[Part], buffers: Sequence[memoryview]) -> bool:
+        rest = list(buffers)
+        files: dict[str, DiskFile] = {}
+        try:
+            for part in parts:
+                path = part.segment.path
+                if path not in files:
+                    files[path] = self._environment.disk.open(path)
+                mine, rest = _split(rest, part.length)
+                if files[path].read_into(mine, part.at) < part.length:
+                    return False
+        finally:
+            for file in files.values():
+                file.close()
+        return True
+
+    async def recover(self) -> None:
+        """Find what is on the disk. Raises DataLossError for damage of the structure."""
+        found = await self._environment.disk.run(self._survey)
+        copies, parts = _latest(found)
+        for copy, own, base in copies.values():
+            chain = _resolve(own, base, parts)
+            if chain is None:
+                log.error("block without its base", extra=fields(block=copy.version))
+                continue
+            self.index.add(copy)
+            self.index.place(copy, chain)
+        for each in found:
+            if each.torn:
+                log.warning(
+                    "torn tail cut off", extra=fields(path=each.segment.path, bytes=each.torn)
+                )
+
+    def _survey(self) -> list[Found]:
+        self._environment.disk.make_directory(self._directory)
+        return self._series.recover()
+
+    async def begin(self) -> None:
+        """Forget everything: the node begins anew. Raises OSError."""
+        self.commits.clear()
+        self.index = BlockIndex()
+        await self.commits.settled()
+        await self._environment.disk.run(self._series.clear)
+        self.commits.resume()
+
+
+_Latest: TypeAlias = dict[BlockVersion, tuple[Copy, Part, BlockVersion | None]]
+_Parts: TypeAlias = dict[BlockVersion, tuple[Part, BlockVersion | None]]
+
+
+def _latest(found: list[Found]) -> tuple[_Latest, _Parts]:
+    """What was stored and not forgotten since; and every part, of what was forgotten too."""
+    copies: _Latest = {}
+    parts: _Parts = {}
+    for each in found:
+        for frame in each.frames:
+            if frame.kind in (records.BLOCK, records.EXTENSION):
+                stored = records.stored(frame)
+                part = Part(each.segment, frame.body_at, frame.length)
+                copies[stored.version] = (Copy(stored.version, stored.shape), part, stored.base)
+                parts[stored.version] = (part, stored.base)
+            elif frame.kind == records.FORGET:
+                for version in records.forgotten(frame):
+                    copies.pop(version, None)
+    return copies, parts
+
+
+def _resolve(own: Part, base: BlockVersion | None, parts: _Parts) -> tuple[Part, ...] | None:
+    """The parts of a version, first to last; None when a base is missing."""
+    chain = [own]
+    while base is not None:
+        known = parts.get(base)
+        if known is None:
+            return None
+        chain.append(known[0])
+        base = known[1]
+    return tuple(reversed(chain))
+
+
+def _forgets(versions: list[BlockVersion]) -> list[Record]:
+    step = records.FORGOTTEN_PER_RECORD
+    return [records.forget(versions[at : at + step]) for at in range(0, len(versions), step)]
+
+
+def _split(buffers: Sequence[memoryview], length: int) -> tuple[list[memoryview], list[memoryview]]:
+    """The first ``length`` bytes of scattered buffers, and the rest."""
+    first: list[memoryview] = []
+    for number, buffer in enumerate(buffers):
+        if length <= len(buffer):
+            return [*first, buffer[:length]], [buffer[length:], *buffers[number + 1 :]]
+        first.append(buffer)
+        length -= len(buffer)
+    return first, []

@@ -1,0 +1,273 @@
+"""The journal of a node: what its parts have in common, and their upkeep.
+
+Owns the directory, the namespace's log, the blocks' log, and the tasks that write them, take
+snapshots and make room. Knows neither the view nor requests: the node tells it which member it is
+and asks whether something is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from memfs.errors import ConfigError, MemfsError, NoSpaceError
+from memfs.limits import MIB
+from memfs.logs import fields
+from memfs.node.blocks import BlockStore
+from memfs.node.journal.block_log import BlockLog
+from memfs.node.journal.loading import Loader
+from memfs.node.journal.namespace_log import NamespaceLog, Recovered
+from memfs.node.journal.ownership import Directory, Owner
+from memfs.node.namespace import Namespace
+from memfs.transport.environment import Environment
+
+log = logging.getLogger(__name__)
+
+UPKEEP_SECONDS: Final = 1.0
+BEGIN_SECONDS: Final = 10.0
+"""Between attempts to begin anew: each costs a copy of the namespace."""
+LAG_BYTES: Final = 256 * MIB
+"""What a log that is written behind may lag; beyond, a snapshot is cheaper than catching up."""
+
+
+class Journal:
+    """What a node keeps on its disk."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        directory: str,
+        *,
+        name: str,
+        store: BlockStore,
+        segment_bytes: int,
+        ratio: float,
+        keep_blocks: bool,
+    ) -> None:
+        """``store`` holds the blocks that are journaled if ``keep_blocks``."""
+        self.directory = Directory(environment.disk, directory)
+        self.log: NamespaceLog | None = None
+        """None before the cluster is known."""
+        self.blocks: BlockLog | None = None
+        self.keeps_blocks = keep_blocks
+        self.loader: Loader | None = None
+        self.loading = False
+        """Blocks are still on their way into memory."""
+        self.recovered: Recovered | None = None
+        """What was found at the start, until somebody takes it or another namespace begins."""
+        self.namespace: Callable[[], Namespace | None] = lambda: None
+        """The namespace that the node holds now."""
+        self.awaited: Callable[[], bool] = lambda: False
+        """Do acknowledgements wait for the journal? Else it may fall behind and begin anew."""
+        self.advanced: Callable[[], None] = lambda: None
+        """Called when more of the namespace's log is durable."""
+        self._environment = environment
+        self._name = name
+        self._store = store
+        self._segment_bytes = segment_bytes
+        self._ratio = ratio
+        self._tasks: list[asyncio.Task[None]] = []
+        self._begin_at = 0.0
+        self._closing = asyncio.Event()
+        self._started = asyncio.Event()
+
+    @property
+    def owner(self) -> Owner | None:
+        """Whose journal it was when it was opened, or is now."""
+        return self.directory.owner
+
+    # --- the beginning -----------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take the directory, recover the namespace, find the blocks.
+
+        Raises ConfigError (in use, unusable), DataLossError (damaged).
+        """
+        try:
+            await self._environment.disk.run(self.directory.open)
+        except MemfsError:
+            raise
+        except OSError as error:
+            raise ConfigError(
+                f"journal: {self.directory.path} cannot be used: {error.strerror}"
+            ) from error
+        if self.owner is not None:
+            self._make_logs(self.owner.cluster)
+            assert self.log is not None
+            self.recovered = await self.log.recover()
+            if self.blocks is not None:
+                await self.blocks.recover()
+                self.loading = True
+            index = self.recovered.namespace.applied if self.recovered else 0
+            log.info("journal opened", extra=fields(at=self.directory.path, index=index))
+
+    def take_recovered(self) -> Recovered | None:
+        """What was found at the start, once."""
+        found, self.recovered = self.recovered, None
+        return found
+
+    async def belong(self, cluster: str, member: int) -> None:
+        """The node is this member now. Under another number than before, its blocks are gone."""
+        owner = Owner(cluster, member, self._name)
+        if owner == self.owner:
+            return
+        if self.owner is None or self.owner.cluster != cluster:
+            self._make_logs(cluster)
+        await self._environment.disk.run(lambda: self.directory.own(owner))
+        if self.blocks is not None:
+            await self.blocks.begin()
+        self.loading = False
+
+    def _make_logs(self, cluster: str) -> None:
+        environment, top = self._environment, self.directory.path
+        self.log = NamespaceLog(
+            environment,
+            f"{top}/namespace",
+            cluster,
+            segment_bytes=self._segment_bytes,
+            relieve=self.directory.release,
+            advanced=self._advanced,
+        )
+        if self.keeps_blocks:
+            self.blocks = BlockLog(
+                environment,
+                f"{top}/blocks",
+                cluster,
+                segment_bytes=self._segment_bytes,
+                ratio=self._ratio,
+            )
+
+    def start(self) -> None:
+        """Write, and keep things in order, until :meth:`close`."""
+        assert self.log is not None, "the journal belongs to nobody"
+        work = [self.log.commits.run(), self._run_upkeep()]
+        if self.blocks is not None:
+            work.append(self.blocks.commits.run())
+            self._store.watch(self.blocks)
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(each, name="journal") for each in work]
+        self._started.set()
+
+    async def ready(self) -> NamespaceLog:
+        """The namespace's log, once it is known whose it is."""
+        await self._started.wait()
+        assert self.log is not None, "the journal belongs to nobody"
+        return self.log
+
+    async def load_blocks(self) -> None:
+        """Bring the blocks back into memory."""
+        if self.blocks is None:
+            return
+        self.loader = Loader(self.blocks, self._store)
+        await self.loader.run()
+        self.loading = False
+
+    async def close(self) -> None:
+        """Write what is queued, if the disk takes it, and let go of the directory."""
+        self._closing.set()
+        for each in self.parts():
+            await self._finish(each)
+            each.commits.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.directory.close()
+
+    async def _finish(self, each: NamespaceLog | BlockLog) -> None:
+        try:
+            if self._tasks:
+                await each.until_durable()
+        except NoSpaceError as error:
+            log.warning("journal closed behind", extra=fields(reason=error))
+
+    # --- what the node asks ------------------------------------------------------------------
+
+    def check_room(self, *, frees: bool) -> None:
+        """Whether a command may be accepted: ``frees`` says that it makes room.
+
+        Raises NoSpaceError while the disk is full or fails.
+        """
+        if self.log is not None and self.log.commits.failure is not None:
+            raise NoSpaceError(self.log.commits.failure.message)
+        if self.directory.full and not frees:
+            raise NoSpaceError("the disk of the node's journal is full: free space on it")
+
+    def check_block_room(self) -> None:
+        """Whether a block may be accepted. Raises NoSpaceError likewise."""
+        if self.blocks is not None and self.blocks.commits.failure is not None:
+            raise NoSpaceError(self.blocks.commits.failure.message)
+        self.check_room(frees=False)
+
+    async def until_blocks_durable(self) -> None:
+        """Wait until all blocks stored so far are on the disk. Raises NoSpaceError."""
+        assert self.blocks is not None, "blocks are not journaled"
+        await self.blocks.until_durable()
+
+    @property
+    def durable(self) -> int:
+        """Namespace log index up to which everything is on the disk."""
+        return self.log.durable if self.log is not None and self.log.complete else 0
+
+    def parts(self) -> list[NamespaceLog | BlockLog]:
+        """What is written, as far as it is known."""
+        return [each for each in (self.log, self.blocks) if each is not None]
+
+    @property
+    def lag_bytes(self) -> int:
+        """Bytes that are not on the disk yet."""
+        return sum(each.commits.waiting_bytes for each in self.parts())
+
+    @property
+    def failing(self) -> bool:
+        """Whether the last batch of a part could not be written."""
+        return any(each.commits.failure is not None for each in self.parts())
+
+    @property
+    def unusable_blocks(self) -> int:
+        """Blocks that were damaged, or do not fit into memory."""
+        return self.loader.corrupt + len(self.loader.waiting) if self.loader is not None else 0
+
+    # --- upkeep ------------------------------------------------------------------------------
+
+    def _advanced(self) -> None:
+        self.advanced()
+
+    async def _run_upkeep(self) -> None:
+        while not self._closing.is_set():
+            try:
+                await self.look_after()
+            except (MemfsError, OSError) as error:
+                log.warning("journal upkeep failed", extra=fields(reason=error))
+            try:
+                await asyncio.wait_for(self._closing.wait(), UPKEEP_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def look_after(self) -> None:
+        """One round: the reserve, a snapshot, a new beginning, room."""
+        disk = self._environment.disk
+        if self.directory.full:
+            await disk.run(self.directory.restore)
+        if self.log is not None:
+            await self._look_after_log(self.log)
+        if self.blocks is not None and not self.loading:
+            while self.blocks.wants_room and not self._closing.is_set():
+                if not await self.blocks.make_room(self._store.whole):
+                    break
+            if self.loader is not None and self.loader.waiting:
+                await self.loader.retry()
+
+    async def _look_after_log(self, own: NamespaceLog) -> None:
+        namespace = self.namespace()
+        if namespace is None:
+            return
+        late = own.commits.waiting_bytes > LAG_BYTES
+        if own.complete and late and not self.awaited():
+            own.abandon("the disk is too slow")
+        now = self._environment.clock.monotonic()
+        if own.follows is not namespace and now >= self._begin_at:
+            self._begin_at = now + BEGIN_SECONDS
+            self.recovered = None
+            await own.begin(namespace)
+        elif own.wants_snapshot and own.follows is namespace and namespace.applied == own.appended:
+            await own.snapshot(namespace)

@@ -1,0 +1,373 @@
+"""The namespace on disk: snapshots, and the replicated log since the last of them.
+
+Owns one history of the namespace, called a generation: a snapshot and every entry after it. A node
+whose state is replaced (a backup that gets a snapshot) begins a new generation. Knows nothing of
+acknowledgements: it says how far the log is durable.
+
+Invariant: a generation on the disk holds every entry from its snapshot up to ``durable``. The
+newest complete snapshot decides which generation counts; older ones are removed after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import struct
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple, TypeAlias
+
+from memfs import limits
+from memfs.checksum import crc32c
+from memfs.errors import DataLossError, NoSpaceError, ProtocolError
+from memfs.logs import fields
+from memfs.node.journal.commits import Commits, log
+from memfs.node.journal.series import Found, Record, Series
+from memfs.node.log import unpack_entries
+from memfs.node.namespace import Namespace
+from memfs.node.recent_log import RecentLog
+from memfs.transport.disk import Disk
+from memfs.transport.environment import Environment
+
+KIND: Final = 1
+_ENTRIES: Final = 1
+_META: Final = struct.Struct(">QQI")
+_SNAPSHOT: Final = re.compile(r"(\d{8})-(\d{20})\.snapshot")
+_OURS: Final = re.compile(r"(\d{8})-.*\.(segment|snapshot|new)")
+_READ_BYTES: Final = 1 * limits.MIB
+
+
+class _Append(NamedTuple):
+    last: int
+    """Index of the last entry."""
+    record: Record
+
+
+class _Drop(NamedTuple):
+    """A snapshot is durable: what it holds need not be kept twice."""
+
+    snapshot: int
+    """Log index that it includes."""
+
+
+class _Rotate(NamedTuple):
+    """A snapshot is taken here."""
+
+
+class Recovered(NamedTuple):
+    """What a journal brought back."""
+
+    namespace: Namespace
+    recent: RecentLog
+    """The end of the log, for others that lack it."""
+
+
+_Item: TypeAlias = _Append | _Drop | _Rotate
+
+
+class NamespaceLog:
+    """The journal of one node's copy of the namespace."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        directory: str,
+        cluster: str,
+        *,
+        segment_bytes: int,
+        relieve: Callable[[], bool] = lambda: False,
+        advanced: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``advanced`` is called when more is durable; ``relieve`` makes room on a full disk."""
+        self.appended = 0
+        """Index of the last entry given to it."""
+        self.durable = 0
+        """Index up to which everything is on the disk."""
+        self.complete = False
+        """Whether it will hold everything given to it; else it has to begin anew."""
+        self.follows: Namespace | None = None
+        """Whose history it holds: the entries given to it are those applied to this one."""
+        self.commits: Commits[_Item] = Commits(
+            environment, "namespace", self._write, written=self._written, relieve=relieve
+        )
+        self.advanced = advanced
+        self._environment = environment
+        self._disk: Disk = environment.disk
+        self._directory = directory
+        self._cluster = cluster
+        self._segment_bytes = segment_bytes
+        self._generation = 0
+        self._beginnings = 0
+        self._base: asyncio.Future[None] | None = None
+        """Done when the beginning of this history is durable."""
+        self._last_written = 0
+        self._snapshot_bytes = 0
+        self._snapshotting = False
+        self._series = self._make_series()
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return self._series.size + self._snapshot_bytes
+
+    @property
+    def written(self) -> int:
+        """Bytes of log written since the start."""
+        return self._series.written
+
+    # --- the log -----------------------------------------------------------------------------
+
+    def append(self, entries: bytes, first: int, last: int, digest: int) -> None:
+        """Queue a run of packed entries; ``digest`` is the namespace's behind ``last``."""
+        if not self.complete:
+            return
+        assert first == self.appended + 1, f"entry {first} after {self.appended}"
+        meta = _META.pack(first, last, digest)
+        record = Record(_ENTRIES, meta, (entries,), len(entries), crc32c(entries))
+        self.appended = last
+        self.commits.add(_Append(last, record), len(entries))
+
+    async def until_durable(self) -> None:
+        """Wait until all that was appended is on the disk. Raises NoSpaceError."""
+        if not self.complete:
+            raise NoSpaceError("the node's journal is incomplete: see its log")
+        if self._base is not None:
+            await asyncio.shield(self._base)
+        await self.commits.drain()
+
+    def abandon(self, reason: str) -> None:
+        """Write nothing more of this history; what is on the disk stays, and is old."""
+        if self.complete:
+            log.error("journal is incomplete", extra=fields(reason=reason))
+        self.complete, self.follows = False, None
+        self.commits.clear()
+
+    def _write(self, items: list[_Item]) -> None:
+        """In a worker: what is durable when this returns was not before."""
+        records: list[_Append] = []
+        for item in items:
+            if isinstance(item, _Append):
+                records.append(item)
+                continue
+            self._commit(records)
+            records = []
+            if isinstance(item, _Rotate):
+                self._series.rotate()
+            else:
+                self._forget_before(item.snapshot)
+        self._commit(records)
+
+    def _commit(self, items: list[_Append]) -> None:
+        if items:
+            first = _META.unpack(items[0].record.meta)[0]
+            self._series.commit([item.record for item in items], first)
+            self._last_written = items[-1].last
+
+    def _written(self, items: list[_Item]) -> None:
+        for item in reversed(items):
+            if isinstance(item, _Append):
+                self.durable = item.last
+                self.advanced()
+                return
+
+    # --- snapshots ---------------------------------------------------------------------------
+
+    @property
+    def wants_snapshot(self) -> bool:
+        """Whether replaying the log would cost more than a snapshot does."""
+        worth = max(self._segment_bytes, self._snapshot_bytes)
+        return self.complete and not self._snapshotting and self._series.size > worth
+
+    async def begin(self, namespace: Namespace) -> None:
+        """Begin a new history with the state as it is now; durable at return.
+
+        Entries may be appended meanwhile. Raises NoSpaceError; the journal is incomplete then.
+        """
+        self._beginnings += 1
+        mine, base = self._beginnings, asyncio.get_running_loop().create_future()
+        pieces, index = namespace.snapshot(), namespace.applied
+        self.commits.clear()
+        self.appended, self.complete, self.follows = index, True, namespace
+        self._base = base
+        try:
+            await self.commits.settled()
+            await self._store_base(pieces, index, mine)
+        except BaseException as error:
+            refusal = NoSpaceError(f"the journal cannot begin: {error}")
+            if not base.done():
+                base.set_exception(refusal)
+                base.exception()  # nobody may be waiting
+            if mine == self._beginnings:
+                self.abandon(refusal.message)
+            if isinstance(error, OSError):
+                raise refusal from error
+            raise
+        self.durable = index
+        base.set_result(None)
+        self.commits.resume()
+        self.advanced()
+
+    async def _store_base(self, pieces: Iterator[bytes], index: int, mine: int) -> None:
+        """Store the first snapshot of a generation, unless another beginning was quicker."""
+        run = self._environment.disk.run
+        for step in (
+            self._open_generation,
+            lambda: self._store(pieces, index),
+            self._remove_others,
+        ):
+            if mine != self._beginnings:
+                raise NoSpaceError("the journal begins anew")
+            await run(step)
+        if mine != self._beginnings:
+            raise NoSpaceError("the journal begins anew")
+
+    def _open_generation(self) -> None:
+        found = map(_OURS.fullmatch, self._disk.names(self._directory))
+        self._generation = 1 + max([self._generation, *(int(m[1]) for m in found if m)])
+        self._series = self._make_series()
+
+    async def snapshot(self, namespace: Namespace) -> None:
+        """Store the state as it is now, then drop the log before it."""
+        assert namespace.applied == self.appended, "entries that the journal was not given"
+        mine, index = self._beginnings, namespace.applied
+        pieces = namespace.snapshot()
+        self._snapshotting = True
+        self.commits.add(_Rotate(), 0)
+        try:
+            await self._environment.disk.run(lambda: self._store(pieces, index))
+            if mine == self._beginnings:
+                self.commits.add(_Drop(index), 0)
+        except OSError as error:
+            log.warning("no snapshot could be written", extra=fields(reason=error))
+        finally:
+            self._snapshotting = False
+
+    def _store(self, pieces: Iterator[bytes], index: int) -> None:
+        path = self._path(f"{self._generation:08d}-{index:020d}.snapshot")
+        file = self._disk.open(path + ".new", create=True)
+        try:
+            at = 0
+            for piece in pieces:
+                file.write([piece], at)
+                at += len(piece)
+            file.truncate(at)
+            file.sync()
+        except OSError:
+            self._disk.remove(path + ".new")
+            raise
+        finally:
+            file.close()
+        self._disk.rename(path + ".new", path)
+        self._snapshot_bytes = at
+
+    def _forget_before(self, index: int) -> None:
+        segments = self._series.segments
+        done = sum(after.header.first <= index + 1 for after in segments[1:])
+        if self._series.rotated and self._last_written <= index:
+            done = len(segments)
+        self._series.drop_oldest(done)
+        for name, found in self._snapshots():
+            if found < index:
+                self._disk.remove(self._path(name))
+        self._disk.sync_directory(self._directory)
+
+    # --- files -------------------------------------------------------------------------------
+
+    def _path(self, name: str) -> str:
+        return f"{self._directory}/{name}"
+
+    def _make_series(self) -> Series:
+        return Series(
+            self._disk,
+            self._directory,
+            kind=KIND,
+            cluster=self._cluster,
+            dice=self._environment.random,
+            segment_bytes=self._segment_bytes,
+            check_bodies=True,
+            prefix=f"{self._generation:08d}-",
+        )
+
+    def _snapshots(self) -> list[tuple[str, int]]:
+        """Name and log index of this generation's snapshots, oldest first."""
+        found = map(_SNAPSHOT.fullmatch, self._disk.names(self._directory))
+        return [(m[0], int(m[2])) for m in found if m and int(m[1]) == self._generation]
+
+    def _remove_others(self) -> None:
+        """Remove every generation but this one, and what was never finished."""
+        for name in self._disk.names(self._directory):
+            match = _OURS.fullmatch(name)
+            if match and (int(match[1]) != self._generation or match[2] == "new"):
+                self._disk.remove(self._path(name))
+        self._disk.sync_directory(self._directory)
+
+    # --- recovery ----------------------------------------------------------------------------
+
+    async def recover(self) -> Recovered | None:
+        """The namespace as it was when the last entry became durable; None: there is none.
+
+        Raises DataLossError for damage. Writing may go on afterwards.
+        """
+        found = await self._environment.disk.run(self._load)
+        if found is not None:
+            self.appended = self.durable = found.namespace.applied
+            self.complete, self.follows = True, found.namespace
+        return found
+
+    def _load(self) -> Recovered | None:
+        self._disk.make_directory(self._directory)
+        found = [m for m in map(_SNAPSHOT.fullmatch, self._disk.names(self._directory)) if m]
+        if not found:
+            self._remove_others()
+            return None
+        newest = max(found, key=lambda match: (int(match[1]), int(match[2])))
+        self._generation = int(newest[1])
+        self._remove_others()
+        namespace = self._restore(self._path(newest[0]))
+        recovered = Recovered(namespace, RecentLog(namespace.applied, namespace.digest))
+        self._series = self._make_series()
+        for segment in self._series.recover():
+            self._replay(recovered, segment)
+        return recovered
+
+    def _restore(self, path: str) -> Namespace:
+        file = self._disk.open(path)
+        self._snapshot_bytes = file.size()
+        starts = range(0, self._snapshot_bytes, _READ_BYTES)
+        try:
+            return Namespace.restore(file.read(at, _READ_BYTES) for at in starts)
+        except ProtocolError as error:
+            raise DataLossError(
+                f"{error.message}: restore the file from a copy, or move the journal directory "
+                "away and start without it, so that the cluster heals from the other nodes",
+                path=path,
+            ) from error
+        finally:
+            file.close()
+
+    def _replay(self, recovered: Recovered, found: Found) -> None:
+        namespace, path = recovered.namespace, found.segment.path
+        if found.torn:
+            log.warning("torn tail cut off", extra=fields(path=path, bytes=found.torn))
+        file = self._disk.open(path)
+        try:
+            for frame in found.frames:
+                _, last, digest = _META.unpack(frame.meta)
+                for entry in unpack_entries(file.read(frame.body_at, frame.length)):
+                    if entry.index <= namespace.applied:
+                        continue
+                    if entry.index != namespace.applied + 1:
+                        raise DataLossError(
+                            f"entries {namespace.applied + 1} to {entry.index - 1} are missing "
+                            f"before byte {frame.at}",
+                            path=path,
+                        )
+                    namespace.apply(entry)
+                    recovered.recent.append(entry, namespace.digest)
+                if last == namespace.applied and digest != namespace.digest:
+                    raise DataLossError(
+                        f"entry {last} leads to another state than it once did: was the journal "
+                        "written by another version of memfs?",
+                        path=path,
+                    )
+        finally:
+            file.close()

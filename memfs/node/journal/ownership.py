@@ -1,0 +1,117 @@
+"""Whose journal a directory is: one process at a time, one member of one cluster.
+
+Owns the lock, the record of ownership, and the reserve: room that is set aside, so that what was
+accepted before the disk became full can still be written. Its methods block.
+
+::
+
+    DIR/lock       held by the process that uses the directory
+    DIR/owner      JSON: format, cluster, member number, node name
+    DIR/reserve    4 MiB of nothing
+    DIR/namespace  snapshots and the log since the last of them
+    DIR/blocks     block versions
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Final, NamedTuple
+
+from memfs.errors import ConfigError, DataLossError
+from memfs.limits import MIB
+from memfs.logs import fields
+from memfs.transport.disk import Disk, DiskLock
+
+log = logging.getLogger(__name__)
+
+FORMAT: Final = 1
+RESERVE_BYTES: Final = 4 * MIB
+"""What a primary applies while one sync lasts: 10,000 commands of 400 bytes."""
+
+
+class Owner(NamedTuple):
+    """Whose journal it is."""
+
+    cluster: str
+    member: int
+    """Its number in the cluster's views."""
+    name: str
+
+
+class Directory:
+    """A journal directory, locked while it is open."""
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        """Nothing happens before :meth:`open`."""
+        self.path = path
+        self.owner: Owner | None = None
+        self.full = False
+        """The reserve is used up, or could not be made: only what frees room is accepted."""
+        self._disk = disk
+        self._lock: DiskLock | None = None
+
+    def open(self) -> None:
+        """Lock the directory and learn whose it is. Raises ConfigError, DataLossError, OSError."""
+        for part in ("", "/namespace", "/blocks"):
+            self._disk.make_directory(self.path + part)
+        self._lock = self._disk.lock(self.path + "/lock")
+        if self._lock is None:
+            raise ConfigError(
+                f"journal: {self.path} is in use by another process: give each node its own"
+            )
+        self.owner = self._read_owner()
+        self.restore()
+
+    def close(self) -> None:
+        """Let others have it."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def own(self, owner: Owner) -> None:
+        """Put on record whose journal it is from now on."""
+        record = {"format": FORMAT} | owner._asdict()
+        self._disk.replace(self.path + "/owner", json.dumps(record, indent=1).encode() + b"\n")
+        self.owner = owner
+
+    def _read_owner(self) -> Owner | None:
+        path = self.path + "/owner"
+        raw = self._disk.read(path)
+        if raw is None:
+            return None
+        try:
+            record = json.loads(raw)
+            form, owner = record["format"], None
+            if form == FORMAT:
+                owner = Owner(str(record["cluster"]), int(record["member"]), str(record["name"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataLossError(f"the record of the owner is damaged: {error}", path=path) from None
+        if owner is None:
+            raise ConfigError(f"{path}: a journal of format {form}; this memfs reads {FORMAT}")
+        return owner
+
+    # --- the reserve -------------------------------------------------------------------------
+
+    def release(self) -> bool:
+        """Give the reserve up for what has to be written; whether there was one."""
+        if self.full:
+            return False
+        self.full = True
+        log.error("the disk of the journal is full: writes are refused", extra=fields(at=self.path))
+        self._disk.remove(self.path + "/reserve")
+        return True
+
+    def restore(self) -> bool:
+        """Set the reserve aside (again); whether there is one now."""
+        try:
+            self._disk.reserve(self.path + "/reserve", RESERVE_BYTES)
+        except OSError as error:
+            if not self.full:
+                log.error("no reserve on the disk of the journal", extra=fields(reason=error))
+            self.full = True
+            return False
+        if self.full:
+            log.warning("the disk of the journal has room again", extra=fields(at=self.path))
+        self.full = False
+        return True

@@ -1,0 +1,297 @@
+"""A series of segment files that grows at its end and is dropped from its beginning.
+
+Owns which segments there are, where each ends, and what a failed write or sync does to the current
+one. Its methods block: they are run by one worker at a time. Knows frames, not their meaning.
+Invariant: every segment but the current one has an end that the header of the next one repeats; a
+segment whose sync failed is never written again.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from memfs.errors import ConfigError, DataLossError
+from memfs.node.journal import framing
+from memfs.node.journal.framing import Frame, Header
+from memfs.transport.disk import Disk, DiskFile
+from memfs.types import Buffer
+
+_NAME: Final = re.compile(r"\d{10}-[0-9a-f]{16}\.segment")
+
+
+class Record(NamedTuple):
+    """What becomes one frame."""
+
+    kind: int
+    meta: bytes
+    body: Sequence[Buffer]
+    length: int
+    """Bytes of ``body``."""
+    crc: int
+    """CRC32C of ``body``."""
+
+
+class Segment:
+    """One file of a series."""
+
+    def __init__(self, path: str, header: Header, end: int) -> None:
+        """``end`` 0: the file has yet to be written."""
+        self.path = path
+        self.header = header
+        self.end = end
+
+    @property
+    def sequence(self) -> int:
+        """Its place in the series."""
+        return self.header.sequence
+
+
+class Found(NamedTuple):
+    """A segment with its frames, at recovery."""
+
+    segment: Segment
+    frames: list[Frame]
+    torn: int
+    """Bytes that were cut off its end."""
+
+
+class Series:
+    """The segments of one kind in one directory."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        *,
+        kind: int,
+        cluster: str,
+        dice: random.Random,
+        segment_bytes: int,
+        check_bodies: bool,
+        prefix: str = "",
+    ) -> None:
+        """Nothing is written before the first commit. ``prefix`` begins the files' names.
+
+        ``check_bodies``: when recovering, of all frames, not only of those that may be torn.
+        """
+        self.segments: list[Segment] = []
+        """Oldest first, the current one last."""
+        self.written = 0
+        """Bytes written since the start."""
+        self._disk = disk
+        self._directory = directory
+        self._kind = kind
+        self._cluster = cluster
+        self._dice = dice
+        self._segment_bytes = segment_bytes
+        self._check_bodies = check_bodies
+        self._prefix = prefix
+        self._file: DiskFile | None = None
+        self._sequence = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of all segments."""
+        return sum(segment.end for segment in self.segments)
+
+    @property
+    def rotated(self) -> bool:
+        """Whether the next commit begins a new segment."""
+        return self._file is None
+
+    # --- writing -----------------------------------------------------------------------------
+
+    def commit(self, records: Sequence[Record], first: int = 0) -> list[tuple[Segment, int]]:
+        """Write records as one batch and sync it; the segment and position of each body.
+
+        ``first`` names what a new segment begins with. Raises OSError, and then nothing of the
+        batch counts: after a failed sync the segment is given up, and the next commit begins
+        another one.
+        """
+        segment, file = self._current(first)
+        start = segment.end or framing.HEADER_BYTES
+        buffers, places, at = _lay_out(records, segment, start)
+        try:
+            if segment.end == 0:
+                file.write([framing.pack_header(segment.header), *buffers], 0)
+            else:
+                file.write(buffers, start)
+        except OSError:
+            self._take_back(segment, file)
+            raise
+        try:
+            file.sync()
+            if segment.end == 0:
+                self._disk.sync_directory(self._directory)
+        except OSError:
+            self._give_up(segment)
+            raise
+        self.written += at - segment.end
+        segment.end = at
+        if at >= self._segment_bytes:
+            self.rotate()
+        return places
+
+    def rotate(self) -> None:
+        """Let the next commit begin a new segment."""
+        if self._file is not None and self.segments[-1].end:
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _current(self, first: int) -> tuple[Segment, DiskFile]:
+        if self._file is None:
+            self._sequence += 1
+            salt = self._dice.getrandbits(64)
+            previous, end = 0, 0
+            if self.segments:
+                previous, end = self.segments[-1].sequence, self.segments[-1].end
+            header = Header(self._kind, self._cluster, self._sequence, first, salt, previous, end)
+            path = self._path(f"{self._sequence:010d}-{salt:016x}.segment")
+            self._file = self._disk.open(path, create=True)
+            self.segments.append(Segment(path, header, 0))
+        return self.segments[-1], self._file
+
+    def _take_back(self, segment: Segment, file: DiskFile) -> None:
+        """A write failed half-way: forget what it left."""
+        try:
+            file.truncate(segment.end)
+        except OSError:
+            self._give_up(segment)
+
+    def _give_up(self, segment: Segment) -> None:
+        """Never write to the segment again: after a failed sync nothing is known of its end."""
+        self._close()
+        if segment.end == 0:
+            self.segments.remove(segment)
+            try:
+                self._disk.remove(segment.path)
+            except OSError:
+                pass  # it has no acknowledged frame, and the next header says so
+
+    def _path(self, name: str) -> str:
+        return f"{self._directory}/{self._prefix}{name}"
+
+    def _names(self) -> list[str]:
+        """The files of the series without their prefix, oldest first."""
+        found = (
+            name.removeprefix(self._prefix)
+            for name in self._disk.names(self._directory)
+            if name.startswith(self._prefix)
+        )
+        return [name for name in found if _NAME.fullmatch(name)]
+
+    # --- the beginning -----------------------------------------------------------------------
+
+    def drop_oldest(self, count: int) -> None:
+        """Remove the first ``count`` segments; never the current one."""
+        assert count < len(self.segments) or self._file is None
+        for segment in self.segments[:count]:
+            self._disk.remove(segment.path)
+        if count:
+            self._disk.sync_directory(self._directory)
+            del self.segments[:count]
+
+    def clear(self) -> None:
+        """Remove everything."""
+        self._close()
+        for name in self._names():
+            self._disk.remove(self._path(name))
+        self.segments.clear()
+        self._disk.sync_directory(self._directory)
+
+    # --- recovery ----------------------------------------------------------------------------
+
+    def recover(self) -> list[Found]:
+        """Find the segments that there are, newest first; writing goes on in a new one.
+
+        Raises DataLossError for damage, ConfigError for another cluster's files.
+        """
+        found: list[Found] = []
+        for name in reversed(self._names()):
+            sequence = int(name[:10])
+            self._sequence = max(self._sequence, sequence)
+            after = found[0].segment.header if found else None
+            if after is not None and after.previous < sequence:
+                self._disk.remove(self._path(name))  # given up when it was made
+                continue
+            if after is not None and after.previous > sequence:
+                raise DataLossError(
+                    f"journal segment {after.previous} is missing", path=self._directory
+                )
+            each = self._examine(self._path(name), after)
+            if each is not None:
+                found.insert(0, each)
+        self.segments = [each.segment for each in found]
+        return found
+
+    def _examine(self, path: str, after: Header | None) -> Found | None:
+        file = self._disk.open(path)
+        try:
+            size, read = file.size(), buffered(file.read)
+            header = framing.unpack_header(read(0, framing.HEADER_BYTES), path)
+            if header is None:
+                salt = int(path[-24:-8], 16)
+                if after is None and not _was_synced(read, salt, size):
+                    self._disk.remove(path)  # it was being made
+                    return None
+                raise DataLossError("the header of the journal segment is damaged", path=path)
+            if header.cluster != self._cluster or header.kind != self._kind:
+                raise ConfigError(f"{path}: of cluster {header.cluster}, not {self._cluster}")
+            end = None if after is None else after.previous_end
+            survey = framing.survey(read, size, header, path, end=end, bodies=self._check_bodies)
+        finally:
+            file.close()
+        return Found(Segment(path, header, survey.end), survey.frames, survey.torn)
+
+
+def _was_synced(read: framing.Read, salt: int, size: int) -> bool:
+    """Whether a second batch was written: then the header was durable once."""
+    return any(
+        frame.batch > framing.HEADER_BYTES
+        for frame in framing.frames_behind(read, salt, framing.HEADER_BYTES - 1, size)
+    )
+
+
+def _lay_out(
+    records: Sequence[Record], segment: Segment, start: int
+) -> tuple[list[Buffer], list[tuple[Segment, int]], int]:
+    """Buffers of a batch that begins at ``start``, the places of its bodies, its end."""
+    buffers: list[Buffer] = []
+    places: list[tuple[Segment, int]] = []
+    at = start
+    for record in records:
+        head = framing.pack_frame(
+            segment.header.salt,
+            at,
+            start,
+            record.kind,
+            record.meta,
+            record.length,
+            record.crc,
+        )
+        buffers += (head, *record.body)
+        places.append((segment, at + len(head)))
+        at += len(head) + record.length
+    return buffers, places, at
+
+
+def buffered(read: Callable[[int, int], bytes], window: int = 1 << 18) -> framing.Read:
+    """``read`` with one window kept: headers that lie close together cost one call."""
+    begin, data = 0, b""
+
+    def windowed(at: int, length: int) -> bytes:
+        nonlocal begin, data
+        if length > window:
+            return read(at, length)
+        if not (begin <= at and at + length <= begin + len(data)):
+            begin, data = at, read(at, window)
+        return data[at - begin : at - begin + length]
+
+    return windowed
