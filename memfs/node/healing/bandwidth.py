@@ -1,0 +1,51 @@
+"""A limit on bytes a second, and what was really moved lately.
+
+Pure but for the clock and the sleep that it is given by the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+WINDOW_SECONDS = 10.0
+"""Over so long the present rate is measured."""
+
+
+class Bandwidth:
+    """Paces transfers: each waits until those before it are paid for."""
+
+    def __init__(self, bytes_per_second: int, now: Callable[[], float]) -> None:
+        """``bytes_per_second`` 0: no limit; ``now``: monotonic seconds."""
+        self._rate = bytes_per_second
+        self._now = now
+        self._free_at = 0.0
+        self._done: deque[tuple[float, int]] = deque()
+
+    async def take(self, count: int) -> None:
+        """Wait for the turn of ``count`` bytes."""
+        if not self._rate:
+            return
+        now = self._now()
+        starts = max(now, self._free_at)
+        self._free_at = starts + count / self._rate
+        if starts > now:
+            await asyncio.sleep(starts - now)
+
+    def moved(self, count: int) -> None:
+        """Note a transfer that succeeded."""
+        self._done.append((self._now(), count))
+        self._forget()
+
+    def rate(self) -> int:
+        """Bytes a second of late."""
+        self._forget()
+        if not self._done:
+            return 0
+        seconds = max(1.0, self._now() - self._done[0][0])
+        return round(sum(count for _, count in self._done) / seconds)
+
+    def _forget(self) -> None:
+        while self._done and self._done[0][0] < self._now() - WINDOW_SECONDS:
+            self._done.popleft()

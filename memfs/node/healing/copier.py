@@ -1,0 +1,235 @@
+"""The receiving end of healing: copies versions from another member, forgets what it is told to.
+
+Owns what this node does on the primary's word, and the fence around it: only the primary of this
+node's view may ask, and a decision to forget that is older than a request to copy does not touch
+the copy (NoEarlyGC): requests travel on several connections and may overtake each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from memfs import errors, limits
+from memfs.cluster import view as rules
+from memfs.node.blocks import BlockStore
+from memfs.node.blocks.arrival import BlockWrite
+from memfs.node.membership import Membership
+from memfs.protocol import messages as m
+from memfs.transport.connection import Connection
+from memfs.transport.pool import Pool
+from memfs.transport.server import Call
+from memfs.types import Buffer, View
+
+STAMPS = 100_000
+"""Copies whose order is remembered, 200 B each; an older one is past every request in flight."""
+READS_AT_ONCE = 2
+"""Large blocks asked for at a time: one travels while the other is checked."""
+YIELD_EVERY = 32
+"""Small blocks stored between two turns of the event loop: about a millisecond."""
+
+_Order = tuple[int, int]
+"""Reign (its first epoch) and number of a decision of a primary."""
+
+
+class Copier:
+    """Carries out CopyBlocks and DiscardBlocks on this node's store."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        membership: Membership,
+        pool: Pool,
+        until_durable: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``pool`` reaches the sources; a copy counts when ``until_durable`` has returned."""
+        self._store = store
+        self._membership = membership
+        self._pool = pool
+        self._until_durable = until_durable
+        self._stamps: OrderedDict[m.BlockVersion, _Order] = OrderedDict()
+
+    # --- forgetting --------------------------------------------------------------------------
+
+    def discard(self, call: Call) -> m.Empty:
+        """Forget versions, on the word of the primary."""
+        reign = self.check_primary(call)
+        self.forget(call.request.versions, reign, call.request.order)
+        return m.Empty()
+
+    def forget(self, versions: Iterable[m.BlockVersion], reign: int, order: int) -> None:
+        """Forget versions, but not copies that were asked for after ``order`` of ``reign``."""
+        for version in versions:
+            stamp = self._stamps.get(version)
+            if stamp is None or stamp < (reign, order):
+                self._stamps.pop(version, None)
+                self._store.discard(version)
+
+    def check_primary(self, call: Call) -> int:
+        """ReceiverFence for decisions about blocks: their reign. Raises StaleEpochError.
+
+        The epoch will not do for their order: it is that of the sending, which may come late.
+        """
+        view, peer = self._membership.view, call.connection.peer
+        if view is None or not is_from_primary(view, peer.incarnation, call.header.epoch):
+            raise errors.StaleEpochError(
+                f"member {peer.member} is not the primary of epoch {view.epoch if view else 0}"
+            )
+        return view.primary_since
+
+    # --- copying -----------------------------------------------------------------------------
+
+    async def copy(self, call: Call) -> m.CopyBlocksReply:
+        """Copy versions from one member; a code for each."""
+        reign = self.check_primary(call)
+        request: m.CopyBlocks = call.request
+        for block in request.blocks:
+            self._stamp(m.BlockVersion(*block[:4]), (reign, request.order))
+        codes: dict[m.CopyBlock, int] = {}
+        wanted = []
+        for block in request.blocks:
+            if self._holds(block):
+                codes[block] = 0
+            else:
+                wanted.append(block)
+            await asyncio.sleep(0)
+        try:
+            connection = await self._pool.bulk(self._membership.find(request.source))
+            await self._fetch(connection, wanted, codes, call.remaining())
+        except errors.MemfsError as error:
+            codes |= {block: error.code for block in wanted if block not in codes}
+        try:
+            if self._until_durable is not None:
+                await self._until_durable()
+        except errors.NoSpaceError as error:
+            codes = dict.fromkeys(request.blocks, error.code)
+        return m.CopyBlocksReply(tuple([codes[block] for block in request.blocks]))
+
+    def _stamp(self, version: m.BlockVersion, order: _Order) -> None:
+        self._stamps[version] = order
+        self._stamps.move_to_end(version)
+        if len(self._stamps) > STAMPS:
+            self._stamps.popitem(last=False)
+
+    def _holds(self, block: m.CopyBlock) -> bool:
+        """Is it here, and intact? A corrupt copy is forgotten."""
+        version = m.BlockVersion(*block[:4])
+        code = self._store.verify(version)
+        if code == errors.CorruptBlockError.code:
+            self._store.discard(version)
+        return code == 0
+
+    async def _fetch(
+        self,
+        source: Connection,
+        wanted: Sequence[m.CopyBlock],
+        codes: dict[m.CopyBlock, int],
+        seconds: float,
+    ) -> None:
+        """Fetch blocks: small ones many at a time, large ones straight into their place."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        large = [block for block in wanted if block.length > limits.SMALL_FILE_BYTES]
+        small = [block for block in wanted if block.length <= limits.SMALL_FILE_BYTES]
+
+        async def fetch_large() -> None:
+            while large:
+                block = large.pop()
+                codes[block] = await self._fetch_large(source, block, deadline)
+
+        async def fetch_small() -> None:
+            left = small
+            try:
+                while left:
+                    left = await self._fetch_small(source, left, codes, deadline)
+            except errors.MemfsError as error:
+                codes.update({block: error.code for block in left if block not in codes})
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(READS_AT_ONCE, len(large))):
+                group.create_task(fetch_large())
+            group.create_task(fetch_small())
+
+    async def _fetch_large(self, source: Connection, block: m.CopyBlock, deadline: float) -> int:
+        try:
+            write = self._begin(block)
+        except errors.MemfsError as error:
+            return error.code
+        try:
+            await source.call(
+                m.ReadBlock(*block[:4], 0, block.length),
+                request_id=self._pool.next_request_id(),
+                timeout=deadline - asyncio.get_running_loop().time(),
+                epoch=self._membership.epoch,
+                into=write.buffers(),
+            )
+            write.received(block.length)
+            write.finish()
+        except errors.MemfsError as error:
+            write.abort()
+            return error.code
+        except BaseException:
+            write.abort()
+            raise
+        return 0
+
+    async def _fetch_small(
+        self,
+        source: Connection,
+        blocks: list[m.CopyBlock],
+        codes: dict[m.CopyBlock, int],
+        deadline: float,
+    ) -> list[m.CopyBlock]:
+        """Fetch as many as one answer holds; returns the rest."""
+        batch = blocks[: limits.BLOCKS_PER_BATCH]
+        answer = await source.call(
+            m.ReadBlocks(tuple([m.BlockRange(*block[:4], 0, block.length) for block in batch])),
+            request_id=self._pool.next_request_id(),
+            timeout=deadline - asyncio.get_running_loop().time(),
+            epoch=self._membership.epoch,
+        )
+        results: tuple[m.RangeResult, ...] = answer.record.results
+        at = 0
+        for number, (block, result) in enumerate(zip(batch, results, strict=False)):
+            data = answer.payload[at : at + result.length]
+            at += result.length
+            codes[block] = result.code or self._store_whole(block, data)
+            if number % YIELD_EVERY == YIELD_EVERY - 1:
+                await asyncio.sleep(0)
+        if not results:
+            raise errors.UnavailableError("the source leaves blocks out")
+        return blocks[len(results) :]
+
+    def _store_whole(self, block: m.CopyBlock, data: Buffer) -> int:
+        if len(data) != block.length:
+            return errors.CorruptBlockError.code
+        try:
+            write = self._begin(block)
+            try:
+                at = 0
+                for buffer in write.buffers():
+                    buffer[:] = data[at : at + len(buffer)]
+                    at += len(buffer)
+                write.received(block.length)
+                write.finish()
+            except BaseException:
+                write.abort()
+                raise
+        except errors.MemfsError as error:
+            return error.code
+        return 0
+
+    def _begin(self, block: m.CopyBlock) -> BlockWrite:
+        return self._store.begin_copy(
+            m.WriteBlock(*block[:6], (), block.block_size, block.group_blocks)
+        )
+
+
+def is_from_primary(view: View, incarnation: int, epoch: int) -> bool:
+    """Does a decision under ``epoch`` come from the primary of this view's reign?
+
+    By its incarnation: a connection may be older than the member number of who opened it.
+    """
+    primary = rules.member(view, view.primary)
+    assert primary is not None, "the primary is a member"
+    return incarnation == primary.incarnation and epoch >= view.primary_since

@@ -1,0 +1,184 @@
+"""A member goes by plan: its blocks are moved away, then its role, then it leaves the view.
+
+Owns the decision that a leaving member holds nothing that counts. It is made in this order: from
+now on no file may come to name the member alone (``departing``); the member says what it holds;
+nothing of that is named there or could still be; what says so is committed. The blocks themselves
+are moved by the healer, since the ring gives a leaving member nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from memfs import errors
+from memfs.cluster import view as rules
+from memfs.cluster.ring import takes
+from memfs.logs import fields
+from memfs.node.healing.agenda import Agenda
+from memfs.node.healing.peers import Peers
+from memfs.node.namespace_role import NamespaceRole
+from memfs.protocol import messages as m
+from memfs.quantities import show_size
+from memfs.transport.server import Call
+from memfs.types import Member, View
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+WEIGHT_MAX = 10_000
+
+
+class Decommission:
+    """Weights and departures, on the primary."""
+
+    def __init__(self, role: NamespaceRole, peers: Peers, agenda: Agenda) -> None:
+        """The blocks are moved by those who work off ``agenda``."""
+        self.departing: set[int] = set()
+        """Members that no file may come to name alone any more."""
+        self._role = role
+        self._membership = role.membership
+        self._peers = peers
+        self._agenda = agenda
+        self._waiting: dict[int, str] = {}
+
+    # --- requests ----------------------------------------------------------------------------
+
+    async def set_weight(self, call: Call) -> m.ViewReply:
+        """Give a member another share of the ring."""
+        number, weight = call.request.member, call.request.weight
+        if not 0 <= weight <= WEIGHT_MAX:
+            raise errors.InvalidArgumentError(f"a weight is 0 to {WEIGHT_MAX}, not {weight}")
+        view = await self._change_member(number, lambda v: rules.reweigh(v, number, weight))
+        log.info("weight", extra=fields(member=number, weight=weight))
+        return m.ViewReply(view)
+
+    async def request(self, call: Call) -> m.ViewReply:
+        """Begin or call off a decommission. Raises NoSpaceError, InvalidArgumentError."""
+        number, leaving = call.request.member, not call.request.cancel
+        member = self._find(number)
+        if leaving and not member.leaving:
+            self._check_room(member)
+        view = await self._change_member(number, lambda v: rules.retire(v, number, leaving))
+        event = "decommission begun" if leaving else "decommission called off"
+        log.info(event, extra=fields(member=number, name=member.name))
+        return m.ViewReply(view)
+
+    async def _change_member(self, number: int, step: Callable[[View], View]) -> View:
+        assert self._role.primary is not None
+        self._find(number)
+        view = await self._role.change(step)
+        self._agenda.look_again()
+        return view
+
+    def _find(self, number: int) -> Member:
+        view = self._membership.view
+        found = rules.member(view, number) if view is not None else None
+        if found is None:
+            raise errors.InvalidArgumentError(f"there is no member {number}")
+        return found
+
+    def _check_room(self, member: Member) -> None:
+        view = self._membership.view
+        assert view is not None, "a member of no view"
+        others = [m.number for m in view.members if takes(m) and m.number != member.number]
+        if not others:
+            raise errors.NoSpaceError(f"no other node takes the blocks of {member.name}")
+        usages = [self._membership.life(n).usage for n in others if self._membership.is_alive(n)]
+        room = sum(max(0, usage.limit - usage.used) for usage in usages)
+        held = self._membership.life(member.number).usage.used
+        if len(others) >= self._role.primary.namespace.settings.replication and held > room:
+            raise errors.NoSpaceError(
+                f"{member.name} holds {show_size(held)}, the other nodes have {show_size(room)} "
+                "free: add nodes or delete files first"
+            )
+
+    # --- departures --------------------------------------------------------------------------
+
+    def progress(self) -> tuple[m.LeavingStatus, ...]:
+        """How far each decommission is."""
+        view, found = self._membership.view, self._agenda.findings
+        leaving = [member.number for member in view.members if member.leaving] if view else []
+        return tuple(
+            m.LeavingStatus(
+                number,
+                found.leaving_blocks[number],
+                found.leaving[number],
+                self._waiting.get(number, ""),
+            )
+            for number in leaving
+        )
+
+    async def run(self) -> None:
+        """Let go whoever is empty, forever."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            view = self._membership.view
+            if not self._role.leads or view is None:
+                self.departing.clear()
+                self._waiting.clear()
+                continue
+            for member in view.members:
+                if member.leaving:
+                    await self._try(member)
+            self.departing.intersection_update(m.number for m in view.members if m.leaving)
+
+    async def _try(self, member: Member) -> None:
+        self.departing.add(member.number)
+        try:
+            waiting = await self._obstacle(member)
+            if not waiting:
+                await self._let_go(member)
+        except errors.MemfsError as error:
+            waiting = error.message
+        if waiting:
+            self.departing.discard(member.number)
+        self._waiting[member.number] = waiting
+
+    async def _obstacle(self, member: Member) -> str:
+        """What a member still holds that counts; empty: nothing."""
+        view = self._membership.view
+        assert view is not None, "the primary has a view"
+        if self._agenda.findings.leaving_blocks[member.number]:
+            return "blocks"
+        await self._peers.ask(member.number, m.NewView(view))
+        after: m.BlockVersion | None = None
+        while True:
+            page = await self._peers.ask(member.number, m.ListBlocks(after))
+            namespace = self._role.primary.namespace
+            for block in page.blocks:
+                version = m.BlockVersion(*block[:4])
+                ref = namespace.block(version)
+                if ref is not None and member.number in ref.replicas:
+                    self._agenda.look_for_moves()
+                    return "blocks"
+                if ref is None and namespace.is_live(version):
+                    return "files that are being written"
+            if not page.more:
+                break
+            after = m.BlockVersion(*page.blocks[-1][:4])
+        await self._role.primary.confirm()
+        return ""
+
+    async def _let_go(self, member: Member) -> None:
+        view = self._membership.view
+        assert view is not None, "the primary has a view"
+        if member.number == view.primary:
+            await self._role.hand_over(_successor(view))
+            return  # who goes on from here
+        after = rules.leave(view, member.number)
+        if len(after.in_sync) < after.min_in_sync:
+            raise errors.UnavailableError("another node that holds the namespace")
+        await self._peers.ask(member.number, m.Retire())
+        await self._role.remove_member(member.number)
+        log.info("decommission done", extra=fields(member=member.number, name=member.name))
+
+
+def _successor(view: View) -> int:
+    """Who takes over from a primary that leaves. Raises UnavailableError."""
+    staying = [member.number for member in view.members if not member.leaving]
+    ready = [number for number in view.in_sync if number in staying and number != view.primary]
+    if not ready:
+        raise errors.UnavailableError("another node that holds the namespace")
+    return ready[0]

@@ -1,0 +1,71 @@
+"""Each node re-reads its own blocks against their checksums, slowly, again and again.
+
+Owns the pace: one pass takes ``scrub_seconds``. What is corrupt is reported to the primary, which
+verifies it and has it replaced; the copy is not touched here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from memfs import errors
+from memfs.logs import fields
+from memfs.node.blocks import BlockStore
+from memfs.node.healing.peers import Peers
+from memfs.node.membership import Membership
+from memfs.protocol import messages as m
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.1
+"""Between two steps at least: with many blocks a step takes several."""
+EMPTY_SECONDS = 10.0
+"""Until an empty store is looked at again."""
+
+
+class Scrubber:
+    """The scrubber of one node."""
+
+    def __init__(
+        self, store: BlockStore, membership: Membership, peers: Peers, scrub_seconds: float
+    ) -> None:
+        """``scrub_seconds`` of one pass, 0: never."""
+        self.scrubbed = 0
+        """Block versions re-read so far."""
+        self.passes = 0
+        """Complete passes."""
+        self._store = store
+        self._membership = membership
+        self._peers = peers
+        self._seconds = scrub_seconds
+
+    async def run(self) -> None:
+        """Scrub, forever."""
+        while self._seconds:
+            count = self._store.count
+            if not count:
+                await asyncio.sleep(min(EMPTY_SECONDS, self._seconds))
+                continue
+            at_once = max(1, round(count * TICK_SECONDS / self._seconds))
+            pause = self._seconds * at_once / count
+            after: m.BlockVersion | None = None
+            while page := self._store.list(after, at_once):
+                await asyncio.sleep(pause)
+                for block in page:
+                    await self._check(m.BlockVersion(*block[:4]))
+                after = m.BlockVersion(*page[-1][:4])
+            self.passes += 1
+
+    async def _check(self, version: m.BlockVersion) -> None:
+        code = self._store.verify(version)
+        self.scrubbed += 1
+        await asyncio.sleep(0)
+        if code != errors.CorruptBlockError.code:
+            return
+        log.error("a block is corrupt here", extra=fields(block=version))
+        try:
+            report = m.ReportCorrupt(version, self._membership.number)
+            await self._peers.ask(self._membership.primary().number, report)
+        except errors.MemfsError as error:
+            log.warning("the corrupt block could not be reported", extra=fields(reason=error))

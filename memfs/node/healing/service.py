@@ -1,0 +1,134 @@
+"""Healing as the node sees it: its parts put together, its loops, its status.
+
+Owns nothing but the wiring; see the parts.
+"""
+
+from __future__ import annotations
+
+from memfs import limits
+from memfs.config import NodeConfig
+from memfs.node.blocks import BlockStore
+from memfs.node.discards import Discards
+from memfs.node.healing.agenda import Agenda
+from memfs.node.healing.bandwidth import Bandwidth
+from memfs.node.healing.commits import CommitCheck
+from memfs.node.healing.copier import Copier
+from memfs.node.healing.copies import Copies
+from memfs.node.healing.corrupt import CorruptCopies
+from memfs.node.healing.decommission import Decommission
+from memfs.node.healing.peers import Peers
+from memfs.node.healing.removal import Removal
+from memfs.node.healing.retirement import Retirement
+from memfs.node.healing.scan import Scan
+from memfs.node.healing.scrubber import Scrubber
+from memfs.node.healing.sweep import OrphanSweep
+from memfs.node.healing.trims import Trims
+from memfs.node.namespace_role import NamespaceRole
+from memfs.node.tasks import Tasks
+from memfs.protocol import messages as m
+from memfs.transport.pool import Pool
+from memfs.transport.server import Call
+
+GRACE_TIMEOUTS = 2
+"""What was moved stays where it was for two member timeouts: readers look again within one."""
+
+
+class Healing:
+    """All that keeps blocks where they belong."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        store: BlockStore,
+        role: NamespaceRole,
+        discards: Discards,
+        pool: Pool,
+        tasks: Tasks,
+        copier: Copier,
+    ) -> None:
+        """``copier`` is this node's receiving end."""
+        membership = role.membership
+        now = membership.environment.clock.monotonic
+        peers = Peers(membership, pool, config.member_timeout_seconds)
+        self.corrupt = CorruptCopies(role, peers, tasks)
+        self._healing = Bandwidth(config.healing_bandwidth, now)
+        self._rebalancing = Bandwidth(config.rebalancing_bandwidth, now)
+        grace = GRACE_TIMEOUTS * config.member_timeout_seconds
+        self.agenda = Agenda(role, self.corrupt, grace)
+        self.corrupt.notice = self.agenda.consider
+        self.scan = Scan(self.agenda, now)
+        self.copies = Copies(
+            self.agenda,
+            role,
+            peers,
+            order=discards.next_order,
+            healing=self._healing,
+            rebalancing=self._rebalancing,
+        )
+        self.trims = Trims(self.agenda, role, peers)
+        self.sweep = OrphanSweep(
+            role,
+            peers,
+            discards,
+            self.copies.is_copying,
+            self.corrupt.suspect,
+            config.orphan_sweep_seconds,
+        )
+        self.scrubber = Scrubber(store, membership, peers, config.scrub_seconds)
+        self.removal = Removal(membership, peers, role.remove_member, config.removal_seconds)
+        self.decommission = Decommission(role, peers, self.agenda)
+        self.retirement = Retirement(membership, copier)
+        self.commits = CommitCheck(
+            membership, self.decommission.departing, self.agenda.doubtful.append
+        )
+        self._role = role
+        self._tasks = tasks
+
+    def start(self) -> None:
+        """Begin the loops; they are the tasks' owner's to end."""
+        self._tasks.spawn(self.scan.run(), "block scan")
+        self._tasks.spawn(self.copies.run(), "block copies")
+        self._tasks.spawn(self.trims.run(), "block trims")
+        self._tasks.spawn(self.sweep.run(), "orphan sweep")
+        self._tasks.spawn(self.scrubber.run(), "scrubber")
+        self._tasks.spawn(self.removal.run(), "removal of silent members")
+        self._tasks.spawn(self.decommission.run(), "decommission")
+
+    def rebalance(self, call: Call) -> m.Empty:
+        """Look for misplaced blocks now (Rebalance)."""
+        assert self._role.primary is not None
+        self.agenda.look_for_moves()
+        return m.Empty()
+
+    @property
+    def state(self) -> str:
+        """``healing``, ``rebalancing``, ``scanning`` or ``idle``."""
+        busy = self.copies.state
+        return "scanning" if busy == "idle" and self.scan.running else busy
+
+    @property
+    def settled(self) -> bool:
+        """Was every block looked at since the members last changed, and has enough copies now?"""
+        done = self.scan.walked is not None and self.agenda.is_present(self.scan.walked)
+        return done and not self.agenda.findings.blocks and self.copies.state != "healing"
+
+    def status(self) -> m.HealingStatus:
+        """What the primary does now."""
+        found = self.agenda.findings
+        healing, moving = self._healing.rate(), self._rebalancing.rate()
+        left, rate = found.bytes, healing
+        if not found.blocks:
+            left, rate = found.move_bytes, moving
+        return m.HealingStatus(
+            self.state,
+            tuple([found.endangered[copies] for copies in range(limits.REPLICAS_MAX)]),
+            found.blocks,
+            found.bytes,
+            healing + moving,
+            round(left / rate) if rate else -1 if left else 0,
+            found.moves,
+            found.move_bytes,
+            self.corrupt.count,
+            self.decommission.progress(),
+            self.settled,
+        )

@@ -1,0 +1,114 @@
+"""Trimming: copies beyond those wanted are given up, some time after they became too many.
+
+The wait is for readers who know no other copy yet. A copy goes only by a command that names enough
+others, whose holders have just verified them; the nodes forget it once that is committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+
+from memfs import errors
+from memfs.logs import fields
+from memfs.node.healing.agenda import Agenda
+from memfs.node.healing.peers import Peers
+from memfs.node.namespace_role import NamespaceRole
+from memfs.node.tasks import set_aside
+from memfs.protocol import messages as m
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.02
+AT_ONCE = 64
+"""Blocks of one step: about a millisecond."""
+RETRY_SECONDS = 2.0
+VERIFY_SECONDS = 10.0
+
+_Kept = dict[m.BlockVersion, tuple[int, ...]]
+"""Versions with the members that are to keep them."""
+
+
+class Trims:
+    """Carries out what the agenda wants trimmed while this node is the primary."""
+
+    def __init__(self, agenda: Agenda, role: NamespaceRole, peers: Peers) -> None:
+        """What is due is on ``agenda``."""
+        self._agenda = agenda
+        self._role = role
+        self._peers = peers
+        self._membership = role.membership
+        self._now = self._membership.environment.clock.monotonic
+
+    async def run(self) -> None:
+        """Trim what is due, forever."""
+        while True:
+            await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                if self._role.leads and self._agenda.trims:
+                    await self._step()
+            except errors.MemfsError as error:
+                log.info("nothing is trimmed now", extra=fields(reason=error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _step(self) -> None:
+        """Trim some of what is due. Raises what the primary refuses with."""
+        wanted: _Kept = {}
+        for version in self._due():
+            kept = self._kept(version)
+            if kept:
+                wanted[version] = kept
+        bad = await self._verify(wanted)
+        for version, kept in wanted.items():
+            if version in bad:
+                self._agenda.trims.setdefault(version, self._now() + RETRY_SECONDS)
+            elif self._kept(version) == kept:
+                set_aside(self._role.primary.submit_own(m.SetReplicas(*version, kept)))
+
+    def _due(self) -> list[m.BlockVersion]:
+        """Take what is due off the agenda, as much as one step takes."""
+        trims, now = self._agenda.trims, self._now()
+        found: list[m.BlockVersion] = []
+        while trims and len(found) < AT_ONCE:
+            version, due = next(iter(trims.items()))
+            if due > now:
+                break
+            del trims[version]
+            found.append(version)
+        return found
+
+    def _kept(self, version: m.BlockVersion) -> tuple[int, ...]:
+        """The holders that a version is to be left with, empty: leave it alone."""
+        agenda = self._agenda
+        block = agenda.namespace.placed_block(version)
+        if block is None or version in agenda.in_flight:
+            return ()
+        judge = agenda.judge()
+        if judge.missing(block) or not judge.live(block.ref):
+            return ()  # it comes again once that is mended
+        kept = judge.kept(block)
+        return kept if kept != block.ref.replicas else ()
+
+    async def _verify(self, wanted: _Kept) -> set[m.BlockVersion]:
+        """Versions of which a copy that is to stay is not known to be good."""
+        by_member: dict[int, list[m.BlockVersion]] = defaultdict(list)
+        for version, kept in wanted.items():
+            for number in kept:
+                by_member[number].append(version)
+        answers = await asyncio.gather(
+            *(self._verify_at(number, versions) for number, versions in by_member.items())
+        )
+        return set().union(*answers)
+
+    async def _verify_at(self, number: int, versions: list[m.BlockVersion]) -> set[m.BlockVersion]:
+        try:
+            request = m.VerifyBlocks(tuple(versions))
+            reply = await self._peers.ask(number, request, VERIFY_SECONDS)
+        except errors.MemfsError as error:
+            log.info("copies were not verified", extra=fields(member=number, reason=error))
+            return set(versions)
+        bad = {version for version, code in zip(versions, reply.codes, strict=False) if code}
+        for version in bad:
+            self._agenda.corrupt.suspect(version, number)
+        return bad

@@ -1,0 +1,45 @@
+"""The pace of transfers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from memfs.node.healing.bandwidth import WINDOW_SECONDS, Bandwidth
+from memfs.testing.virtual import run
+
+
+def test_transfers_take_the_time_that_they_cost() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        bandwidth, began = Bandwidth(1000, loop.time), loop.time()
+        for _ in range(5):
+            await bandwidth.take(500)
+        assert abs(loop.time() - began - 2.0) < 0.01  # the first one goes at once
+        await asyncio.sleep(10)
+        before = loop.time()
+        await bandwidth.take(10)  # what was not used is not saved up
+        assert loop.time() == before
+
+    run(body())
+
+
+def test_no_limit() -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        bandwidth, began = Bandwidth(0, loop.time), loop.time()
+        await bandwidth.take(1 << 50)
+        assert loop.time() == began
+
+    run(body())
+
+
+def test_the_rate_is_that_of_late() -> None:
+    now = 0.0
+    bandwidth = Bandwidth(0, lambda: now)
+    assert bandwidth.rate() == 0
+    for second in range(20):
+        now = float(second)
+        bandwidth.moved(100)
+    assert 90 <= bandwidth.rate() <= 115
+    now += 2 * WINDOW_SECONDS
+    assert bandwidth.rate() == 0
