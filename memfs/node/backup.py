@@ -6,21 +6,35 @@ complete up to ``applied`` or none at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from memfs import errors
-from memfs.node.log import unpack_entries
+from memfs import errors, limits
+from memfs.node.log import Entry, entry_bytes, pack_entries, unpack_entries
 from memfs.node.namespace import Namespace
+from memfs.node.recent_log import RecentLog
 from memfs.protocol import messages as m
+from memfs.transport.server import Reply
+
+Applied = Callable[[Namespace, Sequence[Entry], bytes], None]
+"""Is told entries that were just applied to a namespace, packed too when they are at hand so."""
 
 
 class Backup:
     """The state of a node that is not the primary."""
 
-    def __init__(self) -> None:
-        """Begins without a namespace: the primary sends a snapshot first."""
-        self.namespace: Namespace | None = None
-        self.committed = 0
+    def __init__(
+        self,
+        namespace: Namespace | None = None,
+        recent: RecentLog | None = None,
+        committed: int = 0,
+        applied: Applied = lambda namespace, entries, packed: None,
+    ) -> None:
+        """Without a namespace, the primary sends a snapshot first. ``applied`` is told the log."""
+        self.namespace = namespace
+        self.recent = recent or RecentLog()
+        """The end of the log, for a new primary that lacks it."""
+        self.committed = committed
+        self._applied = applied
         self._pieces: list[bytes] = []
         self._received = 0
 
@@ -40,13 +54,15 @@ class Backup:
         if request.last:
             pieces, self._pieces, self._received = self._pieces, [], 0
             self.namespace = Namespace.restore(_draining(pieces))
+            self.recent = RecentLog(self.namespace.applied, self.namespace.digest)
         return self._reply()
 
     def replicate(self, request: m.Replicate, payload: memoryview) -> m.ReplicateReply:
         """Apply the entries that are new. Raises InvalidArgumentError for a gap."""
         if self.namespace is None:
             raise errors.InvalidArgumentError("no snapshot was installed before the log")
-        for entry in unpack_entries(payload):
+        entries, fresh = unpack_entries(payload), []
+        for entry in entries:
             if entry.index <= self.namespace.applied:
                 continue
             if entry.index != self.namespace.applied + 1:
@@ -54,8 +70,24 @@ class Backup:
                     f"log entry {entry.index} after {self.namespace.applied}: a gap"
                 )
             self.namespace.apply(entry)
+            self.recent.append(entry, self.namespace.digest)
+            fresh.append(entry)
+        packed = bytes(payload) if len(fresh) == len(entries) else b""
+        self._applied(self.namespace, fresh, packed)
         self.committed = max(self.committed, request.committed)
         return self._reply()
+
+    def entries(self, first: int) -> Reply:
+        """The entries from index ``first`` on, as many as fit a payload."""
+        found = self.recent.after(first - 1, limits.BLOCKS_PER_BATCH) or []
+        page: list[Entry] = []
+        room = limits.REPLICATE_PAYLOAD_BYTES
+        for entry in found:
+            room -= entry_bytes(entry)
+            if page and room < 0:
+                break
+            page.append(entry)
+        return Reply(m.FetchLogReply(len(page)), (pack_entries(page),))
 
     def _reply(self) -> m.ReplicateReply:
         if self.namespace is None:

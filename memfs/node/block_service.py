@@ -1,4 +1,4 @@
-"""Block requests of a node: store, forward along the chain, read, list, discard.
+"""Block requests of a node: store, forward along the chain, read, list, verify.
 
 Owns the path of bulk data: a payload is received straight into its place in the block store and
 leaves for the next node of the chain while it is still arriving. A write is answered when every
@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from memfs import errors, limits
 from memfs.node.blocks import BlockStore
+from memfs.node.journal.journal import Journal
 from memfs.node.membership import Membership
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
@@ -46,17 +47,43 @@ class Write(Protocol):
 class BlockService:
     """Serves the messages 192 to 199 from a :class:`BlockStore`."""
 
-    def __init__(self, store: BlockStore, membership: Membership, pool: Pool) -> None:
-        """``pool`` reaches the next node of a chain."""
+    def __init__(
+        self,
+        store: BlockStore,
+        membership: Membership,
+        pool: Pool,
+        journal: Journal | None = None,
+    ) -> None:
+        """``pool`` reaches the next node of a chain; ``journal`` keeps what is stored."""
         self._store = store
         self._membership = membership
         self._pool = pool
+        self._journal = journal
+
+    @property
+    def _journaled(self) -> Journal | None:
+        """The journal, if a write is acknowledged when it is there (``ack = journal``)."""
+        view = self._membership.view
+        return self._journal if view is not None and view.journaled else None
+
+    async def until_durable(self) -> None:
+        """Return when what was stored so far counts. Raises NoSpaceError."""
+        if (journal := self._journaled) is not None:
+            await journal.until_blocks_durable()
+
+    def _check_loaded(self) -> None:
+        """Raises UnavailableError while the journal's blocks are on their way into memory."""
+        if self._journal is not None and self._journal.loading:
+            raise errors.UnavailableError("this node is loading its blocks from the disk")
 
     # --- writes ------------------------------------------------------------------------------
 
     def sink(self, call: Call) -> Arrival:
         """Reserve room for an arriving write. Raises NoSpaceError, LeaseLostError, ..."""
         request = call.request
+        self._check_loaded()
+        if (journal := self._journaled) is not None:
+            journal.check_block_room()
         following = self._following(request.chain)
         if isinstance(request, m.WriteBlock):
             write: Write = self._store.begin(request)
@@ -71,7 +98,10 @@ class BlockService:
         """The payload is complete: check it, wait for the rest of the chain, answer."""
         arrival = call.sink if call.sink is not None else self.sink(call)
         assert isinstance(arrival, Arrival)
-        return arrival.finish()
+        answer = arrival.finish()
+        if (journal := self._journaled) is None:
+            return answer
+        return arrival.settle(answer, journal.until_blocks_durable)
 
     def _following(self, chain: tuple[int, ...]) -> Member | None:
         if not chain or chain[0] != self._membership.number:
@@ -79,6 +109,8 @@ class BlockService:
                 f"the chain {list(chain)} does not begin with this node, "
                 f"member {self._membership.number}: refresh the view"
             )
+        if self._membership.member.leaving:
+            raise errors.StaleEpochError("this node leaves the cluster: refresh the view")
         if len(chain) > limits.REPLICAS_MAX or len(set(chain)) != len(chain):
             raise errors.InvalidArgumentError(f"the chain {list(chain)} is too long or repeats")
         return self._membership.find(chain[1]) if len(chain) > 1 else None
@@ -87,6 +119,7 @@ class BlockService:
 
     def read(self, call: Call) -> Reply:
         """One range of one block."""
+        self._check_loaded()
         r = call.request
         version = m.BlockVersion(r.inode, r.index, r.generation, r.sequence)
         data, crc = self._store.read(version, r.offset, r.length)
@@ -94,6 +127,7 @@ class BlockService:
 
     def read_many(self, call: Call) -> Reply:
         """Many small ranges; stops early when the payload is full."""
+        self._check_loaded()
         ranges: tuple[m.BlockRange, ...] = call.request.ranges
         results: list[m.RangeResult] = []
         payload: list[Buffer] = []
@@ -130,20 +164,16 @@ class BlockService:
 
     # --- housekeeping ------------------------------------------------------------------------
 
-    def discard(self, call: Call) -> m.Empty:
-        """Forget versions."""
-        for version in call.request.versions:
-            self._store.discard(version)
-        return m.Empty()
-
     def list(self, call: Call) -> m.ListBlocksReply:
         """A page of what is held."""
+        self._check_loaded()
         limit = max(1, min(call.request.limit, limits.VERSIONS_PER_DISCARD))
         blocks = self._store.list(call.request.after, limit + 1)
         return m.ListBlocksReply(tuple(blocks[:limit]), len(blocks) > limit)
 
     async def verify(self, call: Call) -> m.VerifyBlocksReply:
         """Re-read copies against their CRCs, giving way to others between blocks."""
+        self._check_loaded()
         codes = []
         for version in call.request.versions[: limits.VERSIONS_PER_DISCARD]:
             codes.append(self._store.verify(version))
@@ -205,21 +235,36 @@ class Arrival:
         except BaseException:
             self.failed()
             raise
+        if self._forwarding is None and self._send_later is None:
+            return reply
+        confirming = _owned(self._confirm(reply))
+        confirming.add_done_callback(self._confirmed)
+        return confirming
+
+    def settle(self, answer: Any, durable: Callable[[], Awaitable[None]]) -> asyncio.Task[Any]:
+        """A task of the reply: this copy is ``durable``, and the rest of the chain has theirs."""
+        settling = _owned(self._settle(answer, durable))
+        settling.add_done_callback(self._confirmed)
+        return settling
+
+    async def _settle(self, answer: Any, durable: Callable[[], Awaitable[None]]) -> Any:
+        await durable()
+        return await answer if isinstance(answer, asyncio.Future) else answer
+
+    async def _confirm(self, reply: Any) -> Any:
         if self._forwarding is not None:
-            return _owned(self._confirm(reply, self._forwarding))
-        if self._send_later is not None:
-            return _owned(self._confirm(reply, self._send_later()))
+            answer = await self._forwarding
+        else:
+            assert self._send_later is not None, "nobody to wait for"
+            answer = await self._send_later()
+        if answer.record != reply:
+            raise errors.CorruptBlockError("the copies along the chain differ")
         return reply
 
-    async def _confirm(self, reply: Any, forwarding: Awaitable[Answer]) -> Any:
-        try:
-            answer = await forwarding
-            if answer.record != reply:
-                raise errors.CorruptBlockError("the copies along the chain differ")
-        except BaseException:
+    def _confirmed(self, confirming: asyncio.Task[Any]) -> None:
+        """Also of a task that was cancelled before it began."""
+        if confirming.cancelled() or confirming.exception() is not None:
             self.failed()
-            raise
-        return reply
 
     async def _send_whole(self, pool: Pool, following: Member, request: Any, call: Call) -> Answer:
         connection = await pool.bulk(following)

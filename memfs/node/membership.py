@@ -1,7 +1,7 @@
-"""Which members there are: this node's knowledge of the view, and its changes by the primary.
+"""Which members there are: this node's knowledge of the view, and the signs of life.
 
-Owns the newest view (EpochMonotone), the coordinator, and the signs of life. Knows nothing of
-what the namespace does with a view; it calls back.
+Owns the newest view (EpochMonotone) and who was heard of when. Knows nothing of what the namespace
+does with a view: it calls ``on_view`` with each newer one, at once.
 """
 
 from __future__ import annotations
@@ -9,18 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from memfs import errors
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
 from memfs.logs import fields
+from memfs.node.publisher import Publisher
+from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
 from memfs.transport.environment import Environment
 from memfs.transport.pool import Pool
 from memfs.types import Member, NodeUsage, View
 
 log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 30.0
+"""Longest wait for one hint that the view changed."""
 
 
 class Life(NamedTuple):
@@ -32,13 +37,14 @@ class Life(NamedTuple):
 
 
 class Membership:
-    """The view as this node knows it, and how it came to be one of its members."""
+    """The view as this node knows it, and how it is kept up to date."""
 
     def __init__(
         self,
         environment: Environment,
         coordinator: Coordinator,
         pool: Pool,
+        tasks: Tasks,
         *,
         heartbeat_seconds: float,
         member_timeout_seconds: float,
@@ -49,19 +55,24 @@ class Membership:
         self.view: View | None = None
         self.member = Member(0, "", 0, "", 0)
         self.lives: dict[int, Life] = {}
+        self.publisher = Publisher(coordinator, tasks, self.adopt, lambda: self.epoch)
+        self.in_sync_changes = 0
+        """Changes of the in-sync set that this node learned of."""
+        self.coordinator_reachable = True
+        """Did it answer the last sign of life?"""
+        self.on_view: Callable[[View], None] = lambda view: None
+        self.heartbeat_seconds = heartbeat_seconds
         self._coordinator = coordinator
         self._pool = pool
-        self._heartbeat_seconds = heartbeat_seconds
+        self._tasks = tasks
         self._member_timeout = member_timeout_seconds
         self._usage = usage
-        self._revision = 0
-        self._changing = asyncio.Lock()
 
     # --- what others ask --------------------------------------------------------------------
 
     @property
     def number(self) -> int:
-        """This node's member number, 0 before it joined."""
+        """This node's member number, 0 while it is no member."""
         return self.member.number
 
     @property
@@ -73,6 +84,11 @@ class Membership:
     def is_primary(self) -> bool:
         """Does the view name this incarnation as the primary?"""
         return self.view is not None and 0 < self.number == self.view.primary
+
+    @property
+    def is_in_sync(self) -> bool:
+        """Does the view count this incarnation as in sync?"""
+        return self.view is not None and self.number in self.view.in_sync
 
     def primary(self) -> Member:
         """The primary's record. Raises UnavailableError before a view is known."""
@@ -92,6 +108,9 @@ class Membership:
         """Take over a newer view; an older or equal one is ignored. True if it was newer."""
         if view.epoch <= self.epoch:
             return False
+        self.in_sync_changes += self.view is not None and set(view.in_sync) != set(
+            self.view.in_sync
+        )
         self.view = view
         me = rules.incarnation_of(view, self.member.name, self.member.incarnation)
         self.member = me or self.member._replace(number=0)
@@ -100,56 +119,11 @@ class Membership:
             "view",
             extra=fields(epoch=view.epoch, primary=view.primary, in_sync=list(view.in_sync)),
         )
+        self.on_view(view)
         return True
 
-    # --- becoming a member ------------------------------------------------------------------
-
-    async def enter(self, member: Member, deadline: float) -> bool:
-        """Form a cluster or join the one there is; True if this node formed it.
-
-        ``deadline`` is monotonic. Raises UnavailableError when the primary stays out of reach.
-        """
-        self.member = member
-        while True:
-            try:
-                return await self._enter_once(member)
-            except errors.RetryableError as error:
-                if self.environment.clock.monotonic() >= deadline:
-                    raise
-                log.info("waiting for the cluster", extra=fields(reason=error))
-                await asyncio.sleep(self._heartbeat_seconds / 4)
-
-    async def _enter_once(self, member: Member) -> bool:
-        stored = await self._coordinator.read_view()
-        if stored.view is None:
-            cluster = f"{self.environment.random.getrandbits(64):016x}"
-            return await self._found(stored.revision, rules.form(cluster, member))
-        if all(known.name == member.name for known in stored.view.members):
-            log.warning(
-                "the only member restarted: its former contents are gone, the cluster begins anew"
-            )
-            return await self._found(stored.revision, rules.reform(stored.view, member))
-        primary = rules.member(stored.view, stored.view.primary)
-        assert primary is not None
-        if primary.name == member.name:
-            raise errors.DataLossError(
-                "this node was the primary and restarted empty; the namespace may live on in "
-                f"members {[n for n in stored.view.in_sync if n != primary.number]}: start it "
-                "under another name and data directory, or form a new cluster with a fresh one"
-            )
-        reply = await self._ask(primary, m.Join(member))
-        self.adopt(reply.view)
-        return False
-
-    async def _found(self, revision: int, view: View) -> bool:
-        stored = await self._coordinator.swap_view(revision, view)
-        if stored is None:
-            raise errors.UnavailableError("another node formed the cluster first")
-        self._revision = stored.revision
-        self.adopt(view)
-        return True
-
-    async def _ask(self, member: Member, request: object) -> m.ViewReply:
+    async def ask(self, member: Member, request: Any) -> Any:
+        """One request to another member, within the member timeout. Raises what it answers."""
         connection = await self._pool.control(member)
         answer = await connection.call(
             request,
@@ -157,41 +131,93 @@ class Membership:
             timeout=self._member_timeout,
             epoch=self.epoch,
         )
-        reply: m.ViewReply = answer.record
-        return reply
+        return answer.record
 
-    async def leave(self) -> None:
-        """Tell the primary that this member stops; best effort."""
-        if self.view is None or self.is_primary or not self.number:
-            return
+    # --- news -------------------------------------------------------------------------------
+
+    async def refresh(self) -> None:
+        """Look for a newer view: at the coordinator or, when it is out of reach, at the members."""
         try:
-            connection = await self._pool.control(self.primary())
-            await connection.call(
-                m.Leave(self.number),
-                request_id=self._pool.next_request_id(),
-                timeout=self._member_timeout,
-                epoch=self.epoch,
-            )
+            await self.publisher.read()
+            return
         except errors.MemfsError as error:
-            log.info("left without a word from the primary", extra=fields(reason=error))
+            log.info("the coordinator does not tell the view", extra=fields(reason=error))
+        for member in self.view.members if self.view else ():
+            if member.number != self.number:
+                try:
+                    self.adopt((await self.ask(member, m.GetView())).view)
+                except errors.MemfsError as error:
+                    log.debug("member %s does not tell the view: %s", member.name, error)
+
+    async def run_watch(self) -> None:
+        """Learn of new views from the coordinator, forever. A hint: heartbeats tell them too."""
+        while True:
+            try:
+                stored = await self.publisher.read()
+                await self._coordinator.wait_for_change(stored.revision, WATCH_SECONDS)
+            except errors.MemfsError as error:
+                log.debug("watching the view: %s", error)
+                await asyncio.sleep(self.heartbeat_seconds)
+
+    def announce(self) -> None:
+        """Tell every member the newest view; who misses it learns from its next heartbeat."""
+        assert self.view is not None, "there is nothing to announce"
+        for member in self.view.members:
+            if member.number != self.number:
+                self._tasks.spawn(self._tell(member, self.view), f"view to {member.name}")
+
+    async def _tell(self, member: Member, view: View) -> None:
+        try:
+            await self.ask(member, m.NewView(view))
+        except errors.MemfsError as error:
+            log.info("view not delivered", extra=fields(member=member.number, reason=error))
 
     # --- signs of life ----------------------------------------------------------------------
 
-    async def run_heartbeats(self) -> None:
-        """Tell primary and coordinator, forever, that this node lives."""
+    async def run_registration(self) -> None:
+        """Tell the coordinator, forever, that this node lives."""
         while True:
             try:
                 await self._coordinator.register(self.member, 3 * self._member_timeout)
-                if not self.is_primary:
-                    reply = await self._ask(self.primary(), m.Heartbeat(self._usage()))
-                    self.adopt(reply.view)
+                self._note_coordinator(None)
             except errors.MemfsError as error:
-                log.warning("heartbeat failed", extra=fields(reason=error))
-            await asyncio.sleep(self._heartbeat_seconds)
+                self._note_coordinator(error)
+            await asyncio.sleep(self.heartbeat_seconds)
+
+    def _note_coordinator(self, error: errors.MemfsError | None) -> None:
+        reachable = error is None
+        if reachable != self.coordinator_reachable:
+            self.coordinator_reachable = reachable
+            if reachable:
+                log.info("the coordinator is back")
+            else:
+                log.warning(
+                    "the coordinator is out of reach: the cluster serves on while nobody fails",
+                    extra=fields(reason=error),
+                )
+
+    async def run_heartbeats(self) -> None:
+        """Tell the primary, forever, that this node lives; look for another when it is silent."""
+        while True:
+            if self.number and not self.is_primary:
+                try:
+                    reply = await self.ask(self.primary(), m.Heartbeat(self._usage()))
+                    self.adopt(reply.view)
+                except errors.MemfsError as error:
+                    log.warning("heartbeat failed", extra=fields(reason=error))
+                    await self.refresh()
+            await asyncio.sleep(self.heartbeat_seconds)
 
     def heard(self, usage: NodeUsage) -> None:
         """Note a member's heartbeat."""
         self.lives[usage.member] = Life(usage, self.environment.clock.monotonic())
+
+    def expect_all(self) -> None:
+        """Give every member the time of a heartbeat: a new primary has heard of nobody yet."""
+        now = self.environment.clock.monotonic()
+        for member in self.view.members if self.view else ():
+            usage = self.life(member.number).usage
+            self.lives[member.number] = Life(usage, now)
 
     def life(self, number: int) -> Life:
         """The last sign of life of a member; this node's own is always now."""
@@ -202,24 +228,3 @@ class Membership:
     def is_alive(self, number: int) -> bool:
         """Was the member heard of within the timeout?"""
         return self.environment.clock.monotonic() - self.life(number).at < self._member_timeout
-
-    # --- changes, by the primary only -------------------------------------------------------
-
-    async def change(self, step: Callable[[View], View]) -> View:
-        """Publish ``step(view)`` by compare-and-swap and adopt it.
-
-        Raises UnavailableError or OutcomeUnknownError of the coordinator: the view is then
-        unchanged as far as this node knows, and nothing may rely on the new one. Raises
-        NotPrimaryError when another node changed it: this one is no longer the primary.
-        """
-        async with self._changing:
-            assert self.view is not None and self.is_primary, "only the primary changes the view"
-            proposed = step(self.view)
-            if proposed.epoch == self.view.epoch:
-                return self.view
-            stored = await self._coordinator.swap_view(self._revision, proposed)
-            if stored is None:
-                raise errors.NotPrimaryError("the view was changed by another node")
-            self._revision = stored.revision
-            self.adopt(proposed)
-            return proposed

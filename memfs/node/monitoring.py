@@ -12,11 +12,14 @@ from aiohttp import web
 
 from memfs.metrics import CONTENT_TYPE, Metrics
 from memfs.node.blocks import BlockStore
+from memfs.node.healing.service import Healing
+from memfs.node.journal.journal import Journal
 from memfs.node.namespace import Namespace
 from memfs.node.namespace_role import NamespaceRole
-from memfs.node.upkeep import Upkeep
+from memfs.node.space import SpaceWatch
 from memfs.paths import Endpoint
 from memfs.transport.server import Server
+from memfs.types import View
 
 
 class Monitoring:
@@ -57,19 +60,41 @@ class Monitoring:
         return web.Response(text=(reason or "ready") + "\n", status=503 if reason else 200)
 
 
+def bind_journal(metrics: Metrics, journal: Journal) -> None:
+    """Show a journal's gauges, counters and histograms; its parts may be replaced meanwhile."""
+    log, blocks = journal.log, journal.blocks
+    assert log is not None, "a journal without an owner"
+    metrics.bind(
+        journal_bytes=lambda: sum(each.size for each in journal.parts()),
+        journal_written_bytes=lambda: sum(each.written for each in journal.parts()),
+        journal_lag_bytes=lambda: journal.lag_bytes,
+        journal_complete=lambda: log.complete,
+        journal_full=lambda: journal.directory.full or journal.failing,
+        journal_failures=lambda: sum(each.commits.failures for each in journal.parts()),
+        journal_unusable_blocks=lambda: journal.unusable_blocks,
+    )
+    metrics.bind_histogram("journal_namespace_seconds", log.commits.seconds)
+    if blocks is not None:
+        metrics.bind_histogram("journal_blocks_seconds", blocks.commits.seconds)
+
+
 def bind_metrics(
     metrics: Metrics,
     *,
     store: BlockStore,
     server: Server,
     role: NamespaceRole,
-    upkeep: Upkeep,
+    healing: Healing,
+    space: SpaceWatch,
 ) -> None:
     """Say where each gauge and counter of ``docs/metrics.md`` is read at scrape time."""
     membership = role.membership
 
     def namespace(read: Callable[[Namespace], float]) -> Callable[[], float]:
         return lambda: read(role.namespace) if role.namespace is not None else 0
+
+    def view(read: Callable[[View], float]) -> Callable[[], float]:
+        return lambda: read(membership.view) if membership.view is not None else 0
 
     metrics.bind(
         received_bytes=lambda: server.statistics().received,
@@ -78,11 +103,28 @@ def bind_metrics(
         blocks=lambda: store.count,
         memory_used_bytes=lambda: store.used,
         memory_limit_bytes=lambda: store.limit,
-        corrupt_blocks=lambda: upkeep.corrupt,
-        orphan_blocks=lambda: upkeep.orphans,
+        corrupt_blocks=lambda: healing.corrupt.confirmed,
+        orphan_blocks=lambda: healing.sweep.swept,
+        scrubbed_blocks=lambda: healing.scrubber.scrubbed,
+        copied_blocks=lambda: healing.copies.blocks,
+        copied_bytes=lambda: healing.copies.bytes,
+        endangered_blocks=lambda: healing.agenda.findings.blocks,
+        lost_blocks=lambda: healing.agenda.findings.endangered[0],
+        misplaced_blocks=lambda: healing.agenda.findings.moves,
+        bad_copies=lambda: healing.corrupt.count,
+        removed_members=lambda: healing.removal.removed,
         epoch=lambda: membership.epoch,
-        members=lambda: len(membership.view.members) if membership.view else 0,
-        in_sync=lambda: membership.number in membership.view.in_sync if membership.view else 0,
+        members=view(lambda view: len(view.members)),
+        in_sync=view(lambda view: membership.number in view.in_sync),
+        in_sync_members=view(lambda view: len(view.in_sync)),
+        required_members=view(lambda view: view.min_in_sync),
+        in_sync_changes=lambda: membership.in_sync_changes,
+        failovers=lambda: role.failovers,
+        handovers=lambda: role.handovers,
+        coordinator_reachable=lambda: membership.coordinator_reachable,
+        read_lease=lambda: role.leads and role.primary.has_lease(),
+        primary_silent_seconds=lambda: role.primary_silent_ms() / 1000,
+        low_space=lambda: space.low,
         primary=lambda: membership.is_primary,
         log_applied_index=namespace(lambda state: state.applied),
         log_committed_index=lambda: role.committed,

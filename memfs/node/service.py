@@ -17,6 +17,11 @@ from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
 from memfs.metrics import Metrics, Operation
 from memfs.node.block_service import BlockService
+from memfs.node.control import Control
+from memfs.node.coordinator_service import coordinator_handlers
+from memfs.node.delegation import Delegation
+from memfs.node.healing.copier import Copier
+from memfs.node.healing.service import Healing
 from memfs.node.membership import Membership
 from memfs.node.namespace_role import NamespaceRole
 from memfs.node.upkeep import Upkeep
@@ -27,7 +32,17 @@ from memfs.transport.server import Call, Reply, Sink
 
 Handler = Callable[[Call], Any]
 
-_PRIVILEGED = frozenset({m.ListBlocks, m.VerifyBlocks})
+_PRIVILEGED = frozenset(
+    {
+        m.ListBlocks,
+        m.VerifyBlocks,
+        m.SetWeight,
+        m.Decommission,
+        m.Rebalance,
+        m.HandOver,
+        m.ForceRecover,
+    }
+)
 """What only other nodes and the superuser may ask."""
 
 
@@ -41,14 +56,27 @@ class NodeService:
         role: NamespaceRole,
         blocks: BlockService,
         upkeep: Upkeep,
+        control: Control,
+        copier: Copier,
+        healing: Healing,
+        delegation: Delegation,
         coordinator: Coordinator | None,
+        superuser: str,
         metrics: Metrics,
     ) -> None:
-        """``coordinator`` is the embedded one if this node hosts it."""
+        """``coordinator`` is the embedded one if this node hosts it.
+
+        ``superuser`` counts on a node that holds no namespace, which else says who it is.
+        """
         self._membership = membership
         self._role = role
         self._blocks = blocks
         self._upkeep = upkeep
+        self._control = control
+        self._copier = copier
+        self._healing = healing
+        self._delegation = delegation
+        self._superuser = superuser
         self._coordinator = coordinator
         self._now = membership.environment.clock.monotonic
         self._handlers: dict[type, tuple[Handler, Operation]] = {
@@ -135,16 +163,28 @@ class NodeService:
             m.NewView: self._role.new_view,
             m.Replicate: self._role.replicate,
             m.InstallSnapshot: self._role.install,
+            m.RenewLease: self._role.renew_lease,
+            m.Reconcile: self._role.reconcile,
+            m.FetchLog: self._role.fetch_log,
+            m.GetNodeState: self._control.state,
+            m.HandOver: self._control.hand_over,
+            m.ForceRecover: self._control.force_recover,
             m.ReadFiles: self._read_files,
             m.StatFileSystem: self._stat_file_system,
+            m.VerifyToken: self._verify_token,
             m.WriteBlock: self._blocks.write,
             m.WriteBlocks: self._blocks.write,
             m.ReadBlock: self._blocks.read,
             m.ReadBlocks: self._blocks.read_many,
-            m.DiscardBlocks: self._blocks.discard,
+            m.DiscardBlocks: self._copier.discard,
+            m.CopyBlocks: self._copier.copy,
             m.ListBlocks: self._blocks.list,
             m.VerifyBlocks: self._blocks.verify,
-            m.ReportCorrupt: self._upkeep.report_corrupt,
+            m.ReportCorrupt: self._healing.corrupt.report,
+            m.SetWeight: self._healing.decommission.set_weight,
+            m.Decommission: self._healing.decommission.request,
+            m.Rebalance: self._healing.rebalance,
+            m.Retire: self._healing.retirement.order,
         }
         for spec in m.BY_OPCODE.values():
             if spec.command and not spec.peer:
@@ -152,14 +192,18 @@ class NodeService:
             elif 64 <= spec.opcode < 128:
                 table.setdefault(spec.request, self._query)
         if self._coordinator is not None:
-            table |= _coordinator_table(self._coordinator)
+            table |= coordinator_handlers(self._coordinator)
         return table
 
     def _command(self, call: Call) -> Any:
         peer = call.connection.peer
         self._upkeep.heard(peer.client)
-        return self._role.primary.submit(
-            call.request, call.spec.opcode, peer.client, call.header.request_id, peer.identity
+        primary, request_id = self._role.primary, call.header.request_id
+        self._healing.commits.check(call.request, primary.namespace, peer.client, request_id)
+        if type(call.request) is m.IssueToken:
+            self._delegation.prepare(primary)
+        return primary.submit(
+            call.request, call.spec.opcode, peer.client, request_id, peer.identity
         )
 
     def _query(self, call: Call) -> Any:
@@ -167,8 +211,8 @@ class NodeService:
 
     def _check_privileged(self, call: Call) -> None:
         peer, namespace = call.connection.peer, self._role.namespace
-        superuser = namespace is not None and peer.identity.user == namespace.settings.superuser
-        if peer.role != m.Role.NODE and not superuser:
+        superuser = self._superuser if namespace is None else namespace.settings.superuser
+        if peer.role != m.Role.NODE and peer.identity.user != superuser:
             raise errors.NotPermittedError(
                 f"{call.spec.request.__name__} is for the superuser only"
             )
@@ -204,6 +248,11 @@ class NodeService:
                 payload.append(data)
                 room -= len(data)
         return Reply(m.ReadFilesReply(tuple(files)), payload)
+
+    async def _verify_token(self, call: Call) -> m.VerifyTokenReply:
+        found = self._query(call)
+        reply = await found if isinstance(found, asyncio.Future) else found
+        return self._delegation.check(reply)
 
     def _stat_file_system(self, call: Call) -> Any:
         counts: m.FileSystemReply = self._role.primary.namespace.query(
@@ -249,6 +298,9 @@ class NodeService:
             counts.bytes,
             len(namespace.sessions),
             namespace.reclaiming,
+            self._healing.status(),
+            self._membership.coordinator_reachable,
+            self._control.obstacle(),
         )
 
 
@@ -257,30 +309,3 @@ def _started(handler: Handler) -> Handler:
     if not inspect.iscoroutinefunction(handler):
         return handler
     return lambda call: asyncio.ensure_future(handler(call))
-
-
-def _coordinator_table(coordinator: Coordinator) -> dict[type, Handler]:
-    """The embedded coordinator's part of the table."""
-
-    async def read_view(call: Call) -> m.CoordinatorViewReply:
-        return m.CoordinatorViewReply(*await coordinator.read_view())
-
-    async def swap_view(call: Call) -> m.CoordinatorSwapReply:
-        stored = await coordinator.swap_view(call.request.expected, call.request.view)
-        if stored is None:
-            return m.CoordinatorSwapReply(False, *await coordinator.read_view())
-        return m.CoordinatorSwapReply(True, *stored)
-
-    async def register(call: Call) -> m.RegisterReply:
-        await coordinator.register(call.request.member, call.request.ttl_ms / 1000)
-        return m.RegisterReply(call.request.ttl_ms)
-
-    async def members(call: Call) -> m.CoordinatorMembersReply:
-        return m.CoordinatorMembersReply(await coordinator.members())
-
-    return {
-        m.CoordinatorReadView: read_view,
-        m.CoordinatorSwapView: swap_view,
-        m.CoordinatorRegister: register,
-        m.CoordinatorMembers: members,
-    }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from memfs.logs import fields
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Tasks:
@@ -19,11 +20,18 @@ class Tasks:
         """Begins empty."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run a coroutine to its end; an exception is logged with its traceback."""
+        task = self.start(coroutine, name)
+        task.add_done_callback(_report)
+        return task
+
+    def start(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Run a coroutine to its end; its outcome is the caller's concern."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     async def close(self) -> None:
         """Cancel what still runs and wait for it."""
@@ -34,5 +42,16 @@ class Tasks:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("task failed", extra=fields(task=task.get_name()), exc_info=error)
+        if not task.cancelled():
+            task.exception()  # whoever waits has it; it may be nobody any more
+
+
+def _report(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("task failed", extra=fields(task=task.get_name()), exc_info=error)
+
+
+def set_aside(answer: object) -> None:
+    """Let an answer come or not, unread: nobody depends on it."""
+    if isinstance(answer, asyncio.Future):
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -1,8 +1,7 @@
-"""The primary's background work: free deleted trees, end dead sessions, sweep orphans.
+"""The primary's housekeeping of the namespace: free deleted trees, end dead sessions.
 
 Owns when these things are tried; what is safe is decided by the namespace (NoTimeSafety): an
-expired session is a command like any other, an orphan is what the namespace says can never be
-committed any more (NoEarlyGC).
+expired session is a command like any other. What becomes of blocks is ``memfs.node.healing``'s.
 """
 
 from __future__ import annotations
@@ -14,11 +13,9 @@ from typing import Any
 
 from memfs import errors, limits
 from memfs.logs import fields
-from memfs.node.discards import Discards
 from memfs.node.membership import Membership
 from memfs.node.namespace_role import NamespaceRole
 from memfs.protocol import messages as m
-from memfs.transport.pool import Pool
 from memfs.transport.server import Call
 
 log = logging.getLogger(__name__)
@@ -34,26 +31,14 @@ class Upkeep:
         self,
         role: NamespaceRole,
         membership: Membership,
-        discards: Discards,
-        pool: Pool,
         *,
         session_timeout_seconds: float,
-        orphan_sweep_seconds: float,
-        call_seconds: float,
     ) -> None:
-        """``call_seconds`` bounds one request to another node."""
+        """A client that is silent for ``session_timeout_seconds`` loses its session."""
         self._role = role
         self._membership = membership
-        self._discards = discards
-        self._pool = pool
         self._session_timeout = session_timeout_seconds
-        self._sweep_seconds = orphan_sweep_seconds
-        self._call_seconds = call_seconds
         self._last_heard: dict[int, float] = {}
-        self.orphans = 0
-        """Orphans swept so far."""
-        self.corrupt = 0
-        """Corrupt copies confirmed so far."""
 
     # --- sessions ----------------------------------------------------------------------------
 
@@ -73,14 +58,16 @@ class Upkeep:
         """End the sessions of clients that were silent for too long, forever."""
         while True:
             await asyncio.sleep(min(1.0, self._session_timeout / 4))
-            if not self._membership.is_primary:
+            if not self._role.leads:
+                self._last_heard.clear()  # whoever leads next counts silence from then on
                 continue
             now = self._membership.environment.clock.monotonic()
             sessions = self._role.primary.namespace.sessions
             for client in list(sessions):
                 if now - self._last_heard.setdefault(client, now) > self._session_timeout:
                     log.info("session expired", extra=fields(client=client))
-                    await self._submit(m.ExpireSession(client))
+                    if not await self._tried(m.ExpireSession(client)):
+                        break
             for client in [c for c in self._last_heard if c not in sessions]:
                 del self._last_heard[client]
 
@@ -90,81 +77,19 @@ class Upkeep:
         """Free deleted inodes in small steps, forever."""
         while True:
             busy = False
-            if self._membership.is_primary and self._role.primary.namespace.reclaiming:
-                await self._submit(m.Reclaim(limits.INODES_PER_RECLAIM))
-                busy = True
+            if self._role.leads and self._role.primary.namespace.reclaiming:
+                busy = await self._tried(m.Reclaim(limits.INODES_PER_RECLAIM))
             await asyncio.sleep(RECLAIM_PAUSE_SECONDS if busy else IDLE_SECONDS)
 
-    # --- orphans -----------------------------------------------------------------------------
-
-    async def run_sweep(self) -> None:
-        """Look for blocks that can never belong to a file any more, forever."""
-        while True:
-            await asyncio.sleep(self._sweep_seconds)
-            view = self._membership.view
-            if not self._membership.is_primary or view is None:
-                continue
-            for member in view.members:
-                try:
-                    found = await self._sweep(member.number)
-                except errors.MemfsError as error:
-                    log.info("sweep", extra=fields(member=member.number, reason=error))
-                    continue
-                self.orphans += found
-                if found:
-                    log.info("orphans", extra=fields(member=member.number, blocks=found))
-
-    async def _sweep(self, number: int) -> int:
-        """Discard a member's orphans; returns how many."""
-        after: m.BlockVersion | None = None
-        found = 0
-        while True:
-            page = await self._call(number, m.ListBlocks(after))
-            namespace = self._role.primary.namespace
-            for block in page.blocks:
-                version = m.BlockVersion(*block[:4])
-                if not namespace.is_live(version):
-                    self._discards.add_one(number, version)
-                    found += 1
-            if not page.more:
-                return found
-            after = m.BlockVersion(*page.blocks[-1][:4])
-
-    # --- corrupt copies ----------------------------------------------------------------------
-
-    async def report_corrupt(self, call: Call) -> m.Empty:
-        """A reader met a bad copy: verify it, and if another copy exists drop this one."""
-        primary = self._role.primary
-        version, number = call.request.block, call.request.member
-        reply = await self._call(number, m.VerifyBlocks((version,)))
-        if reply.codes != (0,):
-            self.corrupt += reply.codes == (errors.CorruptBlockError.code,)
-            ref = primary.namespace.block(version)
-            rest = tuple(n for n in ref.replicas if n != number) if ref else ()
-            log.error("corrupt copy", extra=fields(member=number, block=version, others=len(rest)))
-            if ref is not None and rest and number in ref.replicas:
-                await self._submit(_only(version, rest))
-                self._discards.add_one(number, version)
-        return m.Empty()
+    async def _tried(self, command: Any) -> bool:
+        """Submit; False when the cluster cannot take it now: there is always a next time."""
+        try:
+            await self._submit(command)
+        except errors.ClusterError as error:
+            log.debug("upkeep waits: %s", error)
+            return False
+        return True
 
     async def _submit(self, command: Any) -> Any:
         answer = self._role.primary.submit_own(command)
         return await answer if inspect.isawaitable(answer) else answer
-
-    async def _call(self, number: int, request: Any) -> Any:
-        # The node's own blocks are asked for in the same way: one path, and it may be elsewhere.
-        connection = await self._pool.control(self._membership.find(number))
-        answer = await connection.call(
-            request,
-            request_id=self._pool.next_request_id(),
-            timeout=self._call_seconds,
-            epoch=self._membership.epoch,
-        )
-        return answer.record
-
-
-def _only(version: m.BlockVersion, replicas: tuple[int, ...]) -> m.SetReplicas:
-    """The command that leaves a version only ``replicas``."""
-    return m.SetReplicas(
-        version.inode, version.index, version.generation, version.sequence, replicas
-    )

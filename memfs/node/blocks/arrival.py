@@ -35,10 +35,13 @@ STAGED_BYTES: Final = 64 * KIB
 class BlockWrite:
     """One whole or derived version arriving (``WriteBlock``)."""
 
-    def __init__(self, holdings: Holdings, request: WriteBlock, base: Version | None) -> None:
-        """Raises NoSpaceError, and then reserves nothing."""
+    def __init__(
+        self, holdings: Holdings, request: WriteBlock, base: Version | None, *, fenced: bool = True
+    ) -> None:
+        """Raises NoSpaceError, and then reserves nothing. A copy is not ``fenced``: no writer."""
         self._holdings = holdings
         self._request = request
+        self._fenced = fenced
         self._version: Version | None = None
         self._open = True
         holdings.account.reserve(VERSION_BYTES)
@@ -141,7 +144,8 @@ class BlockWrite:
                 f"block {request.index} of inode {request.inode} arrived damaged: CRC32C is "
                 f"{self._crcs.crc():#010x}, {request.crc:#010x} was sent"
             )
-        self._holdings.fence(request.inode, request.generation)
+        if self._fenced:
+            self._holdings.fence(request.inode, request.generation)
 
     def _held(self) -> Version | None:
         """The same version, if a retry of this write was quicker."""
@@ -160,7 +164,8 @@ class BlockWrite:
         version = Version(
             request.generation, request.sequence, request.length, checks, target.region
         )
-        self._holdings.index.insert(request.inode, request.index, version)
+        layout = request.block_size, request.group_blocks
+        self._holdings.publish(request.inode, request.index, version, layout, target.continues)
         self._end()
         return version
 
@@ -285,7 +290,7 @@ class BatchWrite:
         if block.length >= CHUNK_BYTES:
             region.chunks, checks = rebuild(lambda _: None, block.length, (), region.view)
         version = Version(block.generation, block.sequence, block.length, checks, region)
-        self._holdings.index.insert(block.inode, block.index, version)
+        self._holdings.publish(block.inode, block.index, version)
         return version
 
     def _repeat(self, held: Version) -> Version:

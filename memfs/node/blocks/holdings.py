@@ -7,7 +7,7 @@ the writes under way) never touch them in any other way when a version appears o
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from memfs.errors import LeaseLostError
 from memfs.limits import BLOCK_BYTES_DEFAULT
@@ -16,6 +16,7 @@ from memfs.node.blocks.index import BlockIndex
 from memfs.node.blocks.memory import ScratchPool
 from memfs.node.blocks.placement import Placement
 from memfs.node.blocks.region import VERSION_BYTES, Region, SlotRegion, Version
+from memfs.protocol.messages import BlockVersion
 
 SCRATCH_BUFFERS: Final = 16
 """Blocks that arrive at once through warm memory: 16 x 4 MiB beside the limit, made on demand."""
@@ -33,6 +34,31 @@ class Arriving(Protocol):
         """Bytes reserved for it beside what regions count for."""
 
 
+class Watcher(Protocol):
+    """Is told which versions come and go, in order: a journal."""
+
+    def stored(self, stored: Stored) -> None:
+        """A version is held now."""
+
+    def forgotten(self, version: BlockVersion) -> None:
+        """A version is held no longer, or was to be discarded and is not held."""
+
+
+class Stored(NamedTuple):
+    """A version that came."""
+
+    version: BlockVersion
+    crc: int
+    """CRC32C of all its bytes."""
+    data: memoryview
+    """All its bytes; valid and unchanged for as long as it is kept."""
+    block_size: int
+    """0: it came in a batch of small blocks."""
+    group_blocks: int
+    base: BlockVersion | None
+    """It begins with all of this one."""
+
+
 class Holdings:
     """Versions, their memory and its account."""
 
@@ -44,6 +70,7 @@ class Holdings:
         self.scratch = ScratchPool(BLOCK_BYTES_DEFAULT, SCRATCH_BUFFERS)
         self.arriving: set[Arriving] = set()
         """Writes under way."""
+        self.watcher: Watcher | None = None
 
     def fence(self, inode: int, generation: int) -> None:
         """Refuse a writer whose successor was seen (WriterFence). Raises LeaseLostError."""
@@ -53,9 +80,26 @@ class Holdings:
                 f"inode {inode} is written under lease generation {highest}, {generation} is over"
             )
 
+    def publish(
+        self,
+        inode: int,
+        index: int,
+        version: Version,
+        layout: tuple[int, int] = (0, 0),
+        base: BlockVersion | None = None,
+    ) -> None:
+        """Hold a version. ``layout``: its block size and group; ``base``, what it begins with."""
+        self.index.insert(inode, index, version)
+        if self.watcher is not None:
+            identity = BlockVersion(inode, index, *version.age)
+            data = version.view(0, version.length)
+            self.watcher.stored(Stored(identity, version.crc, data, *layout, base))
+
     def drop(self, inode: int, index: int, version: Version) -> None:
         """Forget a version and free what only it needed."""
         self.index.remove(inode, index, version)
+        if self.watcher is not None:
+            self.watcher.forgotten(BlockVersion(inode, index, *version.age))
         self.account.release(VERSION_BYTES)
         region = version.region
         self.let_go(region)

@@ -17,7 +17,7 @@ from memfs.checksum import crc32c
 from memfs.errors import BlockNotFoundError, CorruptBlockError, InvalidArgumentError
 from memfs.node.blocks import chunks
 from memfs.node.blocks.arrival import BatchWrite, BlockWrite, RepeatedWrite, check_repeat
-from memfs.node.blocks.holdings import Holdings
+from memfs.node.blocks.holdings import Holdings, Watcher
 from memfs.node.blocks.memory import Memfd
 from memfs.node.blocks.region import SlotRegion, Version
 from memfs.protocol.messages import (
@@ -65,6 +65,10 @@ class BlockStore:
         """Versions held."""
         return self._index.count
 
+    def watch(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` which versions come and go from now on."""
+        self._holdings.watcher = watcher
+
     # --- writing -----------------------------------------------------------------------------
 
     def begin(self, request: WriteBlock) -> BlockWrite | RepeatedWrite:
@@ -98,6 +102,15 @@ class BlockStore:
         self._holdings.placement.sweep()
         return BatchWrite(self._holdings, request)
 
+    def begin_copy(self, request: WriteBlock) -> BlockWrite:
+        """Reserve room for a copy of a published version, whatever later writers were seen.
+
+        It must not be held yet. Raises InvalidArgumentError, NoSpaceError.
+        """
+        _check_request(request)
+        self._holdings.placement.sweep()
+        return BlockWrite(self._holdings, request, None, fenced=False)
+
     # --- reading -----------------------------------------------------------------------------
 
     def read(self, version: BlockVersion, offset: int, length: int) -> tuple[memoryview, int]:
@@ -121,6 +134,11 @@ class BlockStore:
         ):
             raise CorruptBlockError(f"{version} fails its checksum near byte {offset}")
         return data, crc32c(data)
+
+    def whole(self, version: BlockVersion) -> memoryview:
+        """All bytes of a version, unchecked. Raises BlockNotFoundError."""
+        found = self._find(version)
+        return found.view(0, found.length)
 
     def verify(self, version: BlockVersion) -> int:
         """Re-read a version: 0, or the code of BlockNotFoundError or CorruptBlockError."""
@@ -164,6 +182,13 @@ class BlockStore:
         found = self._index.find(*version)
         if found is not None:
             self._holdings.drop(version.inode, version.index, found)
+        elif self._holdings.watcher is not None:
+            self._holdings.watcher.forgotten(version)
+
+    def clear(self) -> None:
+        """Forget everything; writes under way end by themselves."""
+        for identity, version in list(self._index.after(None)):
+            self._holdings.drop(identity.inode, identity.index, version)
 
     def statistics(self) -> Statistics:
         """What is held now."""

@@ -13,7 +13,7 @@ from memfs.node.blocks import chunks
 from memfs.node.blocks.chunks import Checks, Piece
 from memfs.node.blocks.holdings import Holdings
 from memfs.node.blocks.region import HeapRegion, Region, SlotRegion, Version
-from memfs.protocol.messages import Extent, WriteBlock
+from memfs.protocol.messages import BlockVersion, Extent, WriteBlock
 
 
 def choose(holdings: Holdings, request: WriteBlock, base: Version | None) -> Target:
@@ -45,6 +45,8 @@ class Target:
 
     private = False
     """Nobody else sees the region: the payload may go there while it arrives."""
+    continues: BlockVersion | None = None
+    """The version that this one is the whole of, and more behind it."""
 
     def __init__(self, holdings: Holdings, region: Region, length: int) -> None:
         self.region = region
@@ -112,6 +114,8 @@ class Extension(Target):
         super().__init__(holdings, base.region, request.length)
         self._request = request
         self._base_length, self._base_checks = base.length, base.checks
+        if self._contiguous:
+            self.continues = BlockVersion(request.inode, request.index, *base.age)
         self._memory: bytearray | None = None
         self._touched = 0
         try:

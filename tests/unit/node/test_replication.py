@@ -14,6 +14,7 @@ from memfs.node.backup import Backup
 from memfs.node.backup_link import BackupLink
 from memfs.node.namespace import Namespace, Settings
 from memfs.node.primary import Primary
+from memfs.node.recent_log import RecentLog
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.environment import Environment
@@ -52,11 +53,14 @@ class FakeConnection:
     ) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.frames.append(request)
-        data = memoryview(payload[0])
+        data = memoryview(payload[0] if payload else b"")
 
         def deliver() -> None:
             if self.error is not None:
                 future.set_exception(self.error)
+                return
+            if isinstance(request, m.RenewLease):
+                future.set_result(Answer(m.Empty(), memoryview(b""), epoch))
                 return
             serve = self.backup.replicate
             if isinstance(request, m.InstallSnapshot):
@@ -97,14 +101,16 @@ class World:
         self.discarded: list[BlockRef] = []
         self.lost: list[BackupLink] = []
         environment = Environment(Clock(), random.Random(0), cast(Any, None), cast(Any, None))
+        namespace = Namespace(SETTINGS, 1)
         self.primary = Primary(
-            Namespace(SETTINGS, 1),
+            namespace,
+            RecentLog(namespace.applied, namespace.digest),
             environment,
             cast(Any, self.pool),
             epoch=lambda: 1,
             discard=self.discarded.extend,
             lost=self.lost.append,
-            ack_seconds=1.0,
+            lease_seconds=2.0,
         )
         self.requests = 0
 

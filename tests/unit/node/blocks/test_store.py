@@ -414,3 +414,39 @@ def test_a_request_without_geometry_of_pages_stays_on_the_heap(store: BlockStore
     receive(write, data)
     write.finish()
     assert content(store, version) == data
+
+
+# --- copies for healing ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [100, BLOCK])
+def test_a_copy_of_an_older_generation_is_taken(store: BlockStore, length: int) -> None:
+    store_whole(store, SUCCESSOR, b"the next writer's")
+    data = some_bytes(length)
+    with pytest.raises(errors.LeaseLostError):
+        store.begin(whole(V1, data))
+    write = store.begin_copy(whole(V1, data))
+    receive(write, data)
+    write.finish()
+    assert content(store, V1) == data
+    assert content(store, SUCCESSOR) == b"the next writer's"
+    used(store)
+
+
+def test_a_copy_that_fails_leaves_nothing(store: BlockStore) -> None:
+    write = store.begin_copy(whole(V1, b"abc"))
+    receive(write, b"abd")
+    with pytest.raises(errors.CorruptBlockError):
+        write.finish()
+    assert store.used == 0
+
+
+def test_clearing_forgets_everything(store: BlockStore) -> None:
+    fill_group(store)
+    store_whole(store, V1, b"abc")
+    arriving = store.begin(whole(V2, some_bytes(1000)))
+    store.clear()
+    assert store.list(None, 10) == []
+    store.check_invariants()
+    arriving.abort()
+    assert store.used == 0
