@@ -27,7 +27,14 @@ from memfs.client.reservations import Reservations, Share
 from memfs.client.store import FULL_CHAINS, BlockStorer, whole
 from memfs.client.suspects import Suspects
 from memfs.client.wire import WirePath
-from memfs.errors import MemfsError, NoSpaceError, RetryableError, UnsupportedError, from_wire
+from memfs.errors import (
+    MemfsError,
+    NoSpaceError,
+    PathExistsError,
+    RetryableError,
+    UnsupportedError,
+    from_wire,
+)
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef, Buffer, FileKind
 
@@ -74,6 +81,7 @@ class Order(NamedTuple):
             options.replication,
             options.block_size,
             options.group_blocks,
+            options.unmasked,
         )
 
 
@@ -177,8 +185,10 @@ class BatchWriter:
         request = m.LookupMany((path.raw, posixpath.dirname(path.raw)))
         reply: m.LookupManyReply = await self._session.ask(request, path.given, deadline)
         found, parent = reply.attributes
+        if found is not None and order.exclusive:
+            raise PathExistsError("the name is taken", path=path.given)
         if found is not None:
-            return found.kind == FileKind.FILE and found.links == 1 and not order.exclusive
+            return found.kind == FileKind.FILE and found.links == 1
         return parent is not None or order.options.parents
 
     async def _store_large(

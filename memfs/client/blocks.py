@@ -70,9 +70,14 @@ class BlockReader:
                     hope = error
         reason = "; ".join(failures) or "no live node holds a copy"
         text = f"block {ref.index} of inode {ref.inode:#x} cannot be read: {reason}"
-        if hope is not None:
+        if hope is not None or self._names_newcomer(ref):
             raise UnavailableError(text)
         raise BlockNotFoundError(text)
+
+    def _names_newcomer(self, ref: BlockRef) -> bool:
+        """Is a copy on a member that joined after the view known here?"""
+        view = self.session.view
+        return view is not None and any(number >= view.next_number for number in ref.replicas)
 
     def _order(self, ref: BlockRef) -> Iterator[int]:
         """Replicas that are members: this host's first, the others in random order."""

@@ -105,9 +105,10 @@ class FileSystem(NamespaceOperations):
         """Open a file: ``await fs.open(...)`` or ``async with fs.open(...) as f``.
 
         Arguments are those of the builtin ``open``; text is UTF-8 unless ``encoding`` says
-        otherwise. Keyword options: ``permissions`` (0o644), ``parents`` (create missing
-        directories), ``replication``, ``block_size``, ``group_blocks`` for a file that is
-        created; ``timeout``. A file has one writer: LeaseHeldError tells of another.
+        otherwise. Keyword options: ``permissions`` (0o644, or what a default ACL grants),
+        ``unmasked`` (as of ``mkdir``), ``parents`` (create missing directories), ``replication``,
+        ``block_size``, ``group_blocks`` for a file that is created; ``timeout``. A file has one
+        writer: LeaseHeldError tells of another.
         """
         parsed = modes.parse(mode)
         modes.check_text_arguments(parsed, buffering, encoding, errors, newline)
@@ -126,17 +127,22 @@ class FileSystem(NamespaceOperations):
         path: PathLike,
         mode: Mode,
         *,
-        permissions: int = 0o644,
+        permissions: int | None = None,
         parents: bool = False,
         replication: int | None = None,
         block_size: int | None = None,
         group_blocks: int | None = None,
+        unmasked: int | None = None,
         timeout: float | None = None,
     ) -> Handle:
-        """Open a positional handle, on which file objects are built."""
+        """Open a positional handle, on which file objects are built.
+
+        Options are those of :meth:`open`; ``unmasked`` is the mode before the caller's umask, which
+        counts where the directory has a default access list.
+        """
         where = wire(path)
         options = CreateOptions(
-            self.config, permissions, parents, replication, block_size, group_blocks
+            self.config, permissions, parents, replication, block_size, group_blocks, unmasked
         )
         return await open_handle(self._blocks, where.given, where.raw, mode, options, timeout)
 
@@ -155,7 +161,7 @@ class FileSystem(NamespaceOperations):
         *,
         exclusive: bool = False,
         parents: bool = False,
-        permissions: int = 0o644,
+        permissions: int | None = None,
         replication: int | None = None,
         timeout: float | None = None,
     ) -> int:
@@ -234,7 +240,7 @@ class FileSystem(NamespaceOperations):
         *,
         exclusive: bool = False,
         parents: bool = False,
-        permissions: int = 0o644,
+        permissions: int | None = None,
         replication: int | None = None,
         return_errors: bool = False,
         timeout: float | None = None,

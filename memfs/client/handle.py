@@ -31,19 +31,23 @@ CREATE_RACES = 8
 class CreateOptions:
     """How a file is created where it does not exist: 0 means the cluster's default."""
 
-    __slots__ = ("block_size", "group_blocks", "mode", "parents", "replication")
+    __slots__ = ("block_size", "group_blocks", "mode", "parents", "replication", "unmasked")
 
     def __init__(
         self,
         config: ClientConfig,
-        mode: int = 0o644,
+        mode: int | None = None,
         parents: bool = False,
         replication: int | None = None,
         block_size: int | None = None,
         group_blocks: int | None = None,
+        unmasked: int | None = None,
     ) -> None:
-        """None means what ``config`` says."""
-        self.mode = mode
+        """None means what ``config`` says; no mode: 0o644, or all that a default ACL grants.
+
+        ``unmasked``: the mode before a umask, which counts where there is a default ACL.
+        """
+        self.mode, self.unmasked = (0o644, 0o666) if mode is None else (mode, unmasked)
         self.parents = parents
         self.replication = config.replication if replication is None else replication
         self.block_size = config.block_size if block_size is None else block_size
@@ -59,6 +63,7 @@ class CreateOptions:
             self.replication,
             self.block_size,
             self.group_blocks,
+            unmasked=self.unmasked,
         )
 
 

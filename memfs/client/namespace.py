@@ -12,9 +12,9 @@ from typing import Any
 
 from memfs import limits, paths
 from memfs.client import tree
+from memfs.client.access import AccessOperations
 from memfs.client.batch import path_batches
 from memfs.client.blockmap import BlockMap
-from memfs.client.session import Session
 from memfs.client.stat import BlockLocation, DirEntry, Stat, StatVfs, Usage
 from memfs.client.wire import PathLike, wire
 from memfs.errors import (
@@ -29,15 +29,8 @@ from memfs.errors import (
 from memfs.protocol import messages as m
 
 
-class NamespaceOperations:
+class NamespaceOperations(AccessOperations):
     """What can be done with paths without opening files."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    async def _ask(self, request: Any, path: str, timeout: float | None) -> Any:
-        deadline = None if timeout is None else self._session.deadline(timeout)
-        return await self._session.ask(request, path, deadline)
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -243,25 +236,38 @@ class NamespaceOperations:
     # --- changing the tree ------------------------------------------------------------------
 
     async def mkdir(
-        self, path: PathLike, mode: int = 0o755, *, timeout: float | None = None
+        self,
+        path: PathLike,
+        mode: int | None = None,
+        *,
+        unmasked: int | None = None,
+        timeout: float | None = None,
     ) -> None:
-        """Create one directory."""
+        """Create one directory; no ``mode``: 0o755, or all that a default ACL of its parent grants.
+
+        ``unmasked``: the mode before a umask; a default ACL is limited by it instead of ``mode``.
+        """
         where = wire(path)
-        await self._ask(m.MakeDirectory(where.raw, mode), where.given, timeout)
+        mode, unmasked = directory_mode(mode, unmasked)
+        request = m.MakeDirectory(where.raw, mode, unmasked=unmasked)
+        await self._ask(request, where.given, timeout)
 
     async def makedirs(
         self,
         path: PathLike,
-        mode: int = 0o755,
+        mode: int | None = None,
         exist_ok: bool = False,
         *,
+        unmasked: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Create a directory and the missing ones above it, in one command."""
+        """Create a directory and the missing ones above it, in one command; modes as ``mkdir``."""
         where = wire(path)
         if not exist_ok and await self.exists(path, timeout=timeout):
             raise PathExistsError("it exists", path=where.given)
-        await self._ask(m.MakeDirectory(where.raw, mode, True), where.given, timeout)
+        mode, unmasked = directory_mode(mode, unmasked)
+        request = m.MakeDirectory(where.raw, mode, True, unmasked=unmasked)
+        await self._ask(request, where.given, timeout)
 
     async def rename(
         self,
@@ -436,3 +442,8 @@ class NamespaceOperations:
         """Remove an extended attribute."""
         where = wire(path)
         await self._ask(m.RemoveXattr(where.raw, name), where.given, timeout)
+
+
+def directory_mode(mode: int | None, unmasked: int | None) -> tuple[int, int | None]:
+    """Mode and unmasked mode of a new directory whose maker may not care."""
+    return (0o755, 0o777) if mode is None else (mode, unmasked)

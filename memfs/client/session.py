@@ -41,12 +41,14 @@ T = TypeVar("T")
 
 ATTEMPT_SECONDS = 10.0
 """Longest wait for one answer of the primary: a paused one must not eat the whole budget."""
-MEMBER_SECONDS = 3.0
+SILENCE_SECONDS = 0.3
+"""When the primary answers nothing at all for so long, others are asked who the primary is."""
+MEMBER_SECONDS = 2.0
 """The same for a block at any node, where another one can be asked instead; see the next."""
 SLOW_BYTES_PER_SECOND = 1 * limits.MIB
 """A block that moves more slowly than this is better asked from, or sent to, another node."""
 BACKOFF_SECONDS = 0.02
-BACKOFF_SECONDS_MAX = 1.0
+BACKOFF_SECONDS_MAX = 0.25  # a new primary is there within the lease time: be back soon after
 PING_SECONDS = limits.KEEPALIVE_SECONDS / 3
 
 _BULK = frozenset(spec.request for spec in m.BY_OPCODE.values() if spec.lane is m.Lane.BULK)
@@ -82,6 +84,9 @@ class Session:
         self._heard_ns = 0
         self._pinging: asyncio.Task[None] | None = None
         self._closed = False
+        self._unanswered = 0
+        self._answers = 0
+        self._watching: asyncio.Task[None] | None = None
 
     # --- time -------------------------------------------------------------------------------
 
@@ -133,40 +138,52 @@ class Session:
         self, request: Any, number: int, deadline: float, into: memoryview | None
     ) -> Answer:
         """Attempt after attempt under one request id until an answer, an error or the deadline."""
-        clock = self.environment.clock
         unknown = False
         attempt = 0
         while True:
+            asked = self._primary_number()
             try:
-                connection = self._primary
-                if connection is None or connection.closed:
-                    connection = await self._reach_primary(deadline)
-                if type(request) in _BULK:
-                    connection = await self._reach_bulk(self._primary_number(), deadline)
-                timeout = min(ATTEMPT_SECONDS, deadline - clock.monotonic())
-                answer = await connection.call(
-                    request, request_id=number, timeout=timeout, epoch=self.epoch, into=into
-                )
-                if answer.epoch > self.epoch:
-                    self._notice()
-                return answer
+                return await self._attempt(request, number, deadline, into)
             except (RetryableError, OutcomeUnknownError) as error:
                 unknown = unknown or isinstance(error, OutcomeUnknownError)
                 attempt += 1
                 await self._before_retry(error, attempt, deadline, unknown)
+                if asked == self._primary_number() and not isinstance(error, BusyError):
+                    self._primary = None
+                    await self.try_refresh_view(deadline)
+
+    async def _attempt(
+        self, request: Any, number: int, deadline: float, into: memoryview | None
+    ) -> Answer:
+        """Ask the primary of the newest view known, once."""
+        connection = self._primary
+        if connection is None or connection.closed:
+            connection = await self._reach_primary(deadline)
+        if type(request) in _BULK:
+            connection = await self._reach_bulk(self._primary_number(), deadline)
+        timeout = min(ATTEMPT_SECONDS, deadline - self.environment.clock.monotonic())
+        self._unanswered += 1
+        self._watch_primary()
+        try:
+            answer = await connection.call(
+                request, request_id=number, timeout=timeout, epoch=self.epoch, into=into
+            )
+        finally:
+            self._unanswered -= 1
+        self._answers += 1
+        if answer.epoch > self.epoch:
+            self._notice()
+        return answer
 
     async def _before_retry(
         self, error: MemfsError, attempt: int, deadline: float, unknown: bool
     ) -> None:
-        """Pause and look for the primary anew; raises when the budget leaves no room for it."""
+        """Pause; raises when the budget leaves no room for another attempt."""
         pause = self.backoff(attempt)
         if self.remaining(deadline) <= pause or self._closed:
             _give_up(error, unknown)
         log.debug("attempt %d failed, again in %.0f ms: %s", attempt, pause * 1000, error)
         await asyncio.sleep(pause)
-        if not isinstance(error, BusyError):
-            self._primary = None
-            await self.try_refresh_view(deadline)
 
     def backoff(self, attempt: int) -> float:
         """Seconds before attempt ``attempt`` + 1: exponential, with jitter."""
@@ -192,7 +209,7 @@ class Session:
         deadline = min(deadline, self.deadline(patience))
         connection = await self._reach_bulk(number, deadline)
         if payload:
-            await self._in_time(connection.drain(), deadline)
+            await self._in_time(connection.drain(), self.member(number), deadline)
         return await connection.call(
             request,
             payload,
@@ -233,7 +250,7 @@ class Session:
         if self._ring is None:
             assert self.view is not None, "a session is opened before it is used"
             self._ring = Ring(self.view.members)
-        takers = sum(1 for each in self.members.values() if each.weight > 0)
+        takers = len(self._ring.takers)
         wanted = min(copies, takers)
         avoid = suspects.to_avoid(takers, wanted) if suspects else ()
         chosen = tuple(self._ring.place(inode, group, copies, frozenset(avoid)))
@@ -267,6 +284,7 @@ class Session:
         """Look for a newer view; concurrent calls share one search. Raises UnavailableError."""
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh(deadline))
+            self._refreshing.add_done_callback(_consume)  # the waiters may all be cancelled
         await asyncio.shield(self._refreshing)
 
     async def try_refresh_view(self, deadline: float) -> None:
@@ -303,6 +321,8 @@ class Session:
         """Switch to a newer view (EpochMonotone)."""
         assert view.epoch > self.epoch, "a view replaces an older one only"
         if self.view is not None and view.primary != self.view.primary:
+            if self._primary is not None:
+                self._primary.close("another node is the primary")  # ask that one, same id
             self._primary = None
         self.view = view
         self.epoch = view.epoch
@@ -316,6 +336,18 @@ class Session:
             self._refreshing = asyncio.create_task(self._refresh(self.deadline()))
             self._refreshing.add_done_callback(_consume)
 
+    def _watch_primary(self) -> None:
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """While requests wait and nothing is answered, look for another primary."""
+        while self._unanswered:
+            answers = self._answers
+            await asyncio.sleep(SILENCE_SECONDS)
+            if self._unanswered and self._answers == answers:
+                await self.try_refresh_view(self.deadline(ATTEMPT_SECONDS))
+
     def _primary_number(self) -> int:
         return 0 if self.view is None else self.view.primary
 
@@ -326,26 +358,30 @@ class Session:
                 if self._closed:
                     raise InvalidArgumentError("the file system is closed")
                 member = self.member(self._primary_number())
-                self._primary = await self._in_time(self._pool.control(member), deadline)
+                self._primary = await self._in_time(self._pool.control(member), member, deadline)
             return self._primary
 
     async def _reach_bulk(self, number: int, deadline: float) -> Connection:
         """The connection to a member for payloads."""
         connection = self._bulk.get(number)
         if connection is None or connection.closed or number not in self.members:
-            reaching = self._pool.bulk(self.member(number))
-            connection = self._bulk[number] = await self._in_time(reaching, deadline)
+            member = self.member(number)
+            reaching = self._in_time(self._pool.bulk(member), member, deadline)
+            connection = self._bulk[number] = await reaching
         return connection
 
-    async def _in_time(self, work: Coroutine[Any, Any, T], deadline: float) -> T:
-        """Await ``work`` within the budget. Raises UnavailableError when it ends before."""
+    async def _in_time(self, work: Coroutine[Any, Any, T], member: Member, deadline: float) -> T:
+        """Await ``work`` with a member within the budget. Raises UnavailableError otherwise."""
         try:
             async with asyncio.timeout(self.remaining(deadline)):
                 return await work
         except TimeoutError as error:
             if isinstance(error, MemfsError):
                 raise
-            raise UnavailableError("no connection within the time given") from None
+            where = Endpoint(member.host, member.port)
+            raise UnavailableError(
+                f"{member.name} at {where} was not reached within the time given"
+            ) from None
 
     def _hello(self, lane: str) -> m.Hello:
         return m.Hello(
@@ -394,7 +430,8 @@ class Session:
             with contextlib.suppress(MemfsError):
                 await self.ask(m.Goodbye(), deadline=self.deadline(1.0))
         self._closed = True
-        tasks = [task for task in (self._pinging, self._refreshing) if task is not None]
+        background = (self._pinging, self._refreshing, self._watching)
+        tasks = [task for task in background if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

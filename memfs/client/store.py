@@ -13,7 +13,7 @@ from memfs.checksum import crc32c
 from memfs.client.blocks import BlockReader
 from memfs.client.pending import Sealed, overlay
 from memfs.client.suspects import Suspects
-from memfs.errors import BlockNotFoundError, NoSpaceError, RetryableError
+from memfs.errors import BlockNotFoundError, MemfsError, NoSpaceError, RetryableError
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef, Buffer
 
@@ -119,8 +119,24 @@ class BlockStorer:
             await self._blocks.read(base, 0, content, deadline)
         except BlockNotFoundError as error:
             error.filename = self._path
-            raise
+            moved = await self._moved(sealed.block, base, deadline)
+            if moved is None:
+                raise
+            await self._session.try_refresh_view(deadline)  # it may be on a member that joined
+            await self._blocks.read(moved, 0, content, deadline)
         return Sealed(sealed.block, None, sealed.length, (), (overlay(sealed, content),))
+
+    async def _moved(self, block: int, base: BlockRef, deadline: float) -> BlockRef | None:
+        """The same version where it is now, None: it is nowhere else."""
+        request = m.GetBlocks(b"", block, 1, self._file.inode)
+        try:
+            reply: m.BlocksReply = await self._session.ask(request, self._path, deadline)
+        except MemfsError:
+            return None  # what happened to the version itself is told instead
+        for ref in reply.blocks:
+            if ref[:4] == base[:4] and set(ref.replicas) != set(base.replicas):
+                return ref
+        return None
 
 
 def _crc_of(payload: tuple[Buffer, ...]) -> int:

@@ -120,9 +120,10 @@ class FileSystem(BlockingNamespace):
         """Open a file as the builtin ``open`` does, with the same modes and objects.
 
         Text is UTF-8 unless ``encoding`` says otherwise. Keyword options: ``permissions``
-        (0o644), ``parents`` (create missing directories), ``replication``, ``block_size``,
-        ``group_blocks`` for a file that is created; ``timeout``. ``flush`` publishes: readers see
-        what was written before it. A file has one writer: LeaseHeldError tells of another.
+        (0o644, or what a default ACL grants), ``parents`` (create missing directories),
+        ``replication``, ``block_size``, ``group_blocks`` for a file that is created; ``timeout``.
+        ``flush`` publishes: readers see what was written before it. A file has one writer:
+        LeaseHeldError tells of another.
         """
         parsed = modes.parse(mode)
         modes.check_text_arguments(parsed, buffering, encoding, errors, newline)
@@ -146,7 +147,7 @@ class FileSystem(BlockingNamespace):
         *,
         exclusive: bool = False,
         parents: bool = False,
-        permissions: int = 0o644,
+        permissions: int | None = None,
         replication: int | None = None,
         timeout: float | None = None,
     ) -> int:
@@ -215,7 +216,7 @@ class FileSystem(BlockingNamespace):
         *,
         exclusive: bool = False,
         parents: bool = False,
-        permissions: int = 0o644,
+        permissions: int | None = None,
         replication: int | None = None,
         return_errors: bool = False,
         timeout: float | None = None,

@@ -7,29 +7,20 @@ described, run on the background loop.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import TypeVar
 
-from memfs.client import bridge as bridges
-from memfs.client import filesystem as aio
 from memfs.client import tree
 from memfs.client.stat import BlockLocation, DirEntry, Stat, StatVfs, Usage
+from memfs.client.sync_access import BlockingAccess
 from memfs.client.wire import PathLike
 from memfs.protocol import messages as m
 
 T = TypeVar("T")
 
 
-class BlockingNamespace:
+class BlockingNamespace(BlockingAccess):
     """What can be done with paths without opening files; a call waits for its answer."""
-
-    @property
-    def _core(self) -> aio.FileSystem:
-        raise AssertionError("the file system says which session it uses")
-
-    @staticmethod
-    def _run(work: Coroutine[Any, Any, T]) -> T:
-        return bridges.bridge().run(work)
 
     def _iterate(self, found: AsyncIterator[T]) -> Iterator[T]:
         """Step an asynchronous iterator from here."""
@@ -133,20 +124,28 @@ class BlockingNamespace:
         """Which nodes hold which blocks of the range (default: of the whole file)."""
         return self._run(self._core.block_locations(path, offset, length, timeout=timeout))
 
-    def mkdir(self, path: PathLike, mode: int = 0o755, *, timeout: float | None = None) -> None:
-        """Create one directory."""
-        self._run(self._core.mkdir(path, mode, timeout=timeout))
+    def mkdir(
+        self,
+        path: PathLike,
+        mode: int | None = None,
+        *,
+        unmasked: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Create one directory; no ``mode``: 0o755, or what a default ACL of its parent grants."""
+        self._run(self._core.mkdir(path, mode, unmasked=unmasked, timeout=timeout))
 
     def makedirs(
         self,
         path: PathLike,
-        mode: int = 0o755,
+        mode: int | None = None,
         exist_ok: bool = False,
         *,
+        unmasked: int | None = None,
         timeout: float | None = None,
     ) -> None:
         """Create a directory and the missing ones above it, in one command."""
-        self._run(self._core.makedirs(path, mode, exist_ok, timeout=timeout))
+        self._run(self._core.makedirs(path, mode, exist_ok, unmasked=unmasked, timeout=timeout))
 
     def rename(
         self,
