@@ -33,6 +33,7 @@ BENCHMARKS = (
     "growth",
     "listing",
     "memory",
+    "gateway",
 )
 
 

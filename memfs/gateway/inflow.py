@@ -1,0 +1,162 @@
+"""Receiving a body into an open file: nothing counts until the last chunk has come.
+
+Must not know WebHDFS. The bytes received so far are published when their sender pauses, so that
+readers follow a log that is being written and a pausing sender holds no memory here. Invariant:
+a body that ends early leaves nothing of itself behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from memfs.client.handle import Handle
+from memfs.errors import MemfsError
+from memfs.gateway.budget import Slots
+
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 1.0
+"""Silence after which what has come is published."""
+TURN_SECONDS = 10.0
+"""Longest that a slow sender keeps its slot before it waits in line again."""
+
+
+PIECES = 1024
+"""Most pieces gathered of a block: they may be of one byte each."""
+
+
+class BrokenUpload(ConnectionError):
+    """The body ended before its end."""
+
+
+class Upload:
+    """One body on its way into one file."""
+
+    def __init__(self, request: web.BaseRequest, handle: Handle, slots: Slots) -> None:
+        self._content = request.content
+        self._handle = handle
+        self._slots = slots
+        self._since = 0.0
+        self._holding = False
+        self._pieces: list[memoryview] = []
+        self._gathered = 0
+        self.received = 0
+
+    async def run(self, patience: float) -> None:
+        """Receive all of it; ``patience``: seconds without a byte that are borne.
+
+        Raises BrokenUpload when it ends early, errors of memfs when it cannot be stored.
+        """
+        try:
+            while data := await self._next(patience):
+                if not self._holding:
+                    await self._hold()
+                await self._gather(memoryview(data))
+                self.received += len(data)
+            await self._pass_on()
+        finally:
+            self._pieces.clear()
+            self._let_go()
+
+    async def _gather(self, data: memoryview) -> None:
+        """Collect whole blocks, which the writer then sends from where they lie."""
+        while data:
+            part = data[: self._room() - self._gathered]
+            data = data[len(part) :]
+            self._pieces.append(part)
+            self._gathered += len(part)
+            if self._gathered == self._room() or len(self._pieces) == PIECES:
+                await self._pass_on()
+
+    def _room(self) -> int:
+        """Bytes up to the end of the block that is being written."""
+        block_size = self._handle.file.attributes.block_size
+        return block_size - self._handle.size % block_size
+
+    async def _pass_on(self) -> None:
+        if self._pieces:
+            whole = b"".join(self._pieces)
+            self._pieces.clear()
+            self._gathered = 0
+            await self._handle.write(None, memoryview(whole))
+
+    async def _next(self, patience: float) -> bytes:
+        """What has come, empty at the end; publishes in a pause."""
+        if self._holding and self._turn_is_over():
+            await self._publish()
+        seconds = min(PAUSE_SECONDS, patience) if self._holding else patience
+        try:
+            return await self._read(seconds)
+        except TimeoutError:
+            if not self._holding:
+                raise BrokenUpload("nothing came for too long") from None
+        await self._publish()
+        return await self._next(patience)
+
+    async def _read(self, seconds: float) -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._content.readany()
+        except asyncio.CancelledError as error:
+            if self._content.exception() is None:
+                raise
+            raise BrokenUpload("the body ended early or is malformed") from error
+        except TimeoutError:
+            raise
+        except Exception as error:  # whatever aiohttp calls a body that ends early
+            raise BrokenUpload(f"the body ended early: {error}") from error
+
+    def _turn_is_over(self) -> bool:
+        return asyncio.get_running_loop().time() - self._since > TURN_SECONDS
+
+    async def _hold(self) -> None:
+        await self._slots.take()
+        self._holding = True
+        self._since = asyncio.get_running_loop().time()
+
+    def _let_go(self) -> None:
+        if self._holding:
+            self._holding = False
+            self._slots.give()
+
+    async def _publish(self) -> None:
+        await self._pass_on()
+        await self._handle.flush()
+        self._let_go()
+
+
+async def receive(
+    request: web.BaseRequest,
+    handle: Handle,
+    slots: Slots,
+    patience: float,
+    undo: Callable[[], Awaitable[None]],
+) -> int:
+    """Receive the request's body into ``handle`` and close it; returns the bytes.
+
+    When that fails, or is cancelled, ``undo`` takes the file back to what it was.
+    """
+    upload = Upload(request, handle, slots)
+    try:
+        await upload.run(patience)
+        await handle.close()
+    except BaseException as error:
+        log.info("an upload of %d bytes is discarded: %s", upload.received, error)
+        await asyncio.shield(_undo(handle, undo))
+        raise
+    return upload.received
+
+
+async def _undo(handle: Handle, undo: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await undo()
+    except MemfsError as error:
+        log.warning("what an upload left behind stays: %s", error)
+    try:
+        await handle.close()
+    except MemfsError as error:
+        log.debug("a broken upload's lease: %s", error)

@@ -1,0 +1,364 @@
+"""Who asks: names, proxies, tokens, TLS, browsers; and which gateway is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import itertools
+import json
+import logging
+import re
+import ssl
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateway_served import JAVA, Served
+
+from memfs.config import ClientConfig, GatewayConfig
+from memfs.errors import ConfigError, UnavailableError
+from memfs.gateway.authentication import Bearer
+from memfs.gateway.server import Gateway
+from memfs.gateway.sessions import Sessions
+from memfs.paths import Endpoint
+from memfs.testing.certificates import Certificates
+from memfs.types import Identity
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    served = Served(
+        proxy_users="hue,livy@10.0.0.1,knox@127.0.0.1",
+        user_groups="alice=staff+supergroup,bob=staff",
+        system_groups=False,
+        csrf_protection=True,
+    )
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def top(served: Served) -> str:
+    """A directory that everybody may write in."""
+    path = f"/users-{next(_numbers)}"
+    served.mkdir(path)
+    served.run(served.fs.chmod(path, 0o777))
+    return path
+
+
+def owner(served: Served, path: str) -> tuple[str, str]:
+    status = served.get(path, "GETFILESTATUS").json["FileStatus"]
+    return status["owner"], status["group"]
+
+
+def test_files_belong_to_whom_the_request_names(served: Served, top: str) -> None:
+    assert served.put(f"{top}/a", "CREATE", b"x", user="bob").status == 201
+    assert owner(served, f"{top}/a") == ("bob", "staff")
+    assert served.put(f"{top}/b", "CREATE", b"x", user="").status == 201
+    assert owner(served, f"{top}/b") == ("dr.who", "dr.who")
+
+
+def test_groups_count(served: Served, top: str) -> None:
+    assert served.put("/by-alice", "MKDIRS", user="alice").status == 200  # of the supergroup
+    assert served.put("/by-bob", "MKDIRS", user="bob").exception == "AccessControlException"
+    assert served.put(f"{top}/a", "CREATE", b"x", user="bob", permission="640").status == 201
+    assert served.get(f"{top}/a", "OPEN", user="eve").status == 403
+
+
+def test_names_that_are_none(served: Served) -> None:
+    refused = served.get("/", "GETFILESTATUS", user="a/b")
+    assert (refused.status, refused.exception) == (400, "IllegalArgumentException")
+    assert 'parameter "user.name"' in refused.message
+
+
+@pytest.mark.parametrize(
+    ("asking", "allowed"), [("hue", True), ("knox", True), ("livy", False), ("eve", False)]
+)
+def test_doas(served: Served, top: str, asking: str, allowed: bool) -> None:
+    answer = served.put(f"{top}/a", "CREATE", b"x", user=asking, doas="bob")
+    if allowed:
+        assert owner(served, f"{top}/a") == ("bob", "staff")
+        assert served.get("/", "GETHOMEDIRECTORY", user=asking, doas="bob").json["Path"] == (
+            "/user/bob"
+        )
+    else:
+        assert (answer.status, answer.exception) == (403, "AuthorizationException")
+        assert answer.message == f"User: {asking} is not allowed to impersonate bob"
+
+
+def test_a_redirect_remembers_who_asked(served: Served, top: str) -> None:
+    first = served.put(f"{top}/a", "CREATE", user="hue", doas="bob")
+    location = urllib.parse.urlsplit(first.headers["Location"])
+    target = f"{location.path}?{location.query}"
+    assert served.request("PUT", target, b"x").status == 201
+    assert owner(served, f"{top}/a") == ("bob", "staff")
+
+
+def test_browsers_need_the_header_to_change_something(served: Served, top: str) -> None:
+    browser = {"User-Agent": "Mozilla/5.0"}
+    assert served.put(f"{top}/d", "MKDIRS", headers=browser).status == 400
+    assert served.get(top, "GETFILESTATUS", headers=browser).status == 200
+    assert served.put(f"{top}/d", "MKDIRS", headers=browser | {"X-XSRF-HEADER": ""}).status == 200
+    assert served.put(f"{top}/e", "MKDIRS", headers={"User-Agent": "curl/8"}).status == 200
+
+
+def test_no_page_of_another_site_may_read(served: Served) -> None:
+    answer = served.get("/", "GETFILESTATUS", headers={"Origin": "http://evil.example"})
+    assert not [name for name in answer.headers if name.lower().startswith("access-control")]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+# --- sessions ------------------------------------------------------------------------------------
+
+
+def test_idle_sessions_are_bounded(served: Served) -> None:
+    async def crowd() -> tuple[int, int]:
+        sessions = Sessions(served.fs.config, limit=3)
+        seats = [await sessions.take(Identity(f"u{number}")) for number in range(8)]
+        full = len(sessions)
+        assert await sessions.take(Identity("u0")) is seats[0]
+        for seat in [*seats, seats[0]]:
+            sessions.give(seat)
+        kept = len(sessions)
+        await sessions.close()
+        return full, kept
+
+    assert served.run(crowd()) == (8, 3)
+
+
+def test_a_gateway_without_a_cluster_says_so(served: Served) -> None:
+    gateway = Gateway(GatewayConfig(port=0), ClientConfig(endpoints=(Endpoint("127.0.0.1", 1),)))
+    with pytest.raises(UnavailableError, match=re.escape("127.0.0.1:1")):
+        served.run(gateway.start())
+    served.run(gateway.stop())
+
+
+# --- bearer tokens -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file in which ``secret`` is bob's token."""
+    path = tmp_path_factory.mktemp("tokens") / "tokens"
+    digest = hashlib.sha256(b"secret").hexdigest()
+    path.write_text(f"# token of bob\n\n{digest.upper()} bob ops,staff\n")
+    return path
+
+
+def test_bearer_tokens(served: Served, top: str, tokens: Path) -> None:
+    gateway = served.start(authentication="bearer", tokens_file=str(tokens))
+    port = gateway.endpoint.port
+    try:
+        known = {"Authorization": "Bearer secret"}
+        answer = served.put(f"{top}/a", "CREATE", b"x", known, user="root", port=port)
+        assert answer.status == 201
+        assert owner(served, f"{top}/a") == ("bob", "ops")
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic c2Vj"}):
+            refused = served.get("/", "GETFILESTATUS", headers=headers, port=port)
+            assert (refused.status, refused.exception) == (401, "AuthenticationException")
+            assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+    finally:
+        served.stop(gateway)
+
+
+@pytest.mark.parametrize("line", ["short bob", "x" * 64 + " a/b", "x" * 64])
+def test_token_files_that_are_wrong(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(line)
+    with pytest.raises(ConfigError, match="line 1"):
+        Bearer.from_file(str(path))
+    with pytest.raises(ConfigError, match="tokens_file"):
+        Bearer.from_file(str(tmp_path / "none"))
+
+
+# --- delegation tokens ---------------------------------------------------------------------------
+
+
+def token_of(served: Served, user: str, **more: object) -> str:
+    answer = served.get("/", "GETDELEGATIONTOKEN", user=user, **more)
+    assert answer.status == 200
+    return str(answer.json["Token"]["urlString"])
+
+
+def test_a_token_speaks_for_its_owner(served: Served, top: str) -> None:
+    token = token_of(served, "bob", renewer="hue")
+    answer = served.put(f"{top}/a", "CREATE", b"x", user="root", delegation=token, doas="eve")
+    assert answer.status == 201
+    assert owner(served, f"{top}/a") == ("bob", "staff")
+    again = served.get("/", "GETDELEGATIONTOKEN", user="", delegation=token)
+    assert (again.status, again.exception) == (403, "IOException")
+
+
+def test_a_redirect_carries_the_token(served: Served, top: str) -> None:
+    token = token_of(served, "bob")
+    first = served.put(f"{top}/a", "CREATE", user="", delegation=token)
+    location = urllib.parse.urlsplit(first.headers["Location"])
+    target = f"{location.path}?{location.query}"
+    assert served.request("PUT", target, b"x").status == 201
+    assert owner(served, f"{top}/a") == ("bob", "staff")
+
+
+def test_tokens_are_good_at_every_gateway(served: Served) -> None:
+    other = served.start()
+    try:
+        token = token_of(served, "bob")
+        home = served.get("/", "GETHOMEDIRECTORY", port=other.endpoint.port, delegation=token)
+        assert home.json == {"Path": "/user/bob"}
+    finally:
+        served.stop(other)
+
+
+def test_tokens_are_renewed_by_their_renewer(served: Served) -> None:
+    token = token_of(served, "bob", renewer="hue")
+    answer = served.put("/", "RENEWDELEGATIONTOKEN", user="hue", token=token)
+    assert answer.json["long"] > time.time() * 1000
+    for user in ("bob", "eve"):
+        refused = served.put("/", "RENEWDELEGATIONTOKEN", user=user, token=token)
+        assert (refused.status, refused.exception) == (403, "AccessControlException")
+
+
+def test_cancelled_tokens_are_over(served: Served) -> None:
+    token = token_of(served, "bob", renewer="hue")
+    assert served.put("/", "CANCELDELEGATIONTOKEN", user="eve", token=token).status == 403
+    answer = served.put("/", "CANCELDELEGATIONTOKEN", user="bob", token=token)
+    assert (answer.status, answer.body) == (200, b"")
+    assert_refused(served, token)
+
+
+def assert_refused(served: Served, token: str) -> None:
+    refused = served.get("/", "GETFILESTATUS", user="root", delegation=token)
+    assert (refused.status, refused.exception) == (403, "SecurityException")
+    assert refused.message.startswith(
+        "Failed to obtain user group information: "
+        "org.apache.hadoop.security.token.SecretManager$InvalidToken: "
+    )
+
+
+def test_forged_and_broken_tokens_are_refused(served: Served) -> None:
+    token = token_of(served, "bob")
+    flipped = "A" if token[20] != "A" else "B"
+    for bad in (token[:-8], token[:20] + flipped + token[21:], "AAAA", "!", "x" * 5000):
+        assert_refused(served, bad)
+        refused = served.put("/", "RENEWDELEGATIONTOKEN", user="bob", token=bad)
+        assert (refused.status, refused.exception) == (403, "InvalidToken")
+    assert served.put("/", "CANCELDELEGATIONTOKEN").status == 400
+
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+
+def test_tls(served: Served, tmp_path: Path) -> None:
+    made = Certificates(tmp_path / "tls")
+    gateway = served.start(
+        tls_certificate=str(made.server_certificate), tls_key=str(made.server_key)
+    )
+    port = gateway.endpoint.port
+    try:
+        context = ssl.create_default_context(cafile=str(made.authority))
+        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=20)
+        data = bytes(300_000)
+        connection.request("PUT", "/webhdfs/v1/tls?op=CREATE&user.name=root&overwrite=true")
+        response = connection.getresponse()
+        response.read()
+        location = urllib.parse.urlsplit(response.headers["Location"])
+        assert (location.scheme, location.netloc) == ("https", f"localhost:{port}")
+        connection.request("PUT", f"{location.path}?{location.query}", data)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (201, b"")
+        connection.request("GET", "/webhdfs/v1/tls?op=OPEN&user.name=root")
+        assert connection.getresponse().read() == data
+        connection.close()
+        plain = http.client.HTTPConnection("localhost", port, timeout=20)
+        plain.request("GET", "/webhdfs/v1/?op=GETFILESTATUS")
+        with pytest.raises((http.client.HTTPException, ConnectionError)):
+            plain.getresponse()
+        plain.close()
+        with pytest.raises(ssl.SSLError):
+            ssl.get_server_certificate(("127.0.0.1", served.port), timeout=20)
+    finally:
+        served.stop(gateway)
+
+
+def test_a_certificate_that_is_none(served: Served, tmp_path: Path) -> None:
+    path = tmp_path / "x.pem"
+    path.write_text("nothing")
+    with pytest.raises(ConfigError, match="tls_certificate"):
+        served.start(tls_certificate=str(path))
+
+
+# --- which gateway -------------------------------------------------------------------------------
+
+
+def test_the_advertised_address(served: Served, top: str) -> None:
+    gateway = served.start(advertise="gateway.example:1234")
+    try:
+        answer = served.put(f"{top}/a", "CREATE", port=gateway.endpoint.port)
+        assert answer.headers["Location"].startswith("http://gateway.example:1234/webhdfs/v1/")
+    finally:
+        served.stop(gateway)
+
+
+@pytest.mark.parametrize("host", ["a b", "evil/x", "x@y", "x:y", "<script>", ""])
+def test_a_host_header_that_is_none_is_not_repeated(served: Served, top: str, host: str) -> None:
+    answer = served.put(f"{top}/a", "CREATE", headers={"Host": host})
+    assert answer.headers["Location"].startswith(f"{served.url}/webhdfs/v1/")
+
+
+def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: str) -> None:
+    served.write(f"{top}/a", bytes(100_000))
+    (first, *_) = served.run(served.fs.block_locations(f"{top}/a"))
+    other = served.start()
+    address = f"127.0.0.1:{other.endpoint.port}"
+    peers = ",".join(f"{name}={address}" for name in first.nodes)
+    asked = served.start(peers=peers, system_groups=False, find_peers=False)
+    seat = served.run(asked.sessions.take(Identity("root", ())))
+    seat.session.machine = "elsewhere"  # as if no node were on this gateway's host
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            answer = served.get(f"{top}/a", "OPEN", headers=JAVA, port=asked.endpoint.port)
+            if urllib.parse.urlsplit(answer.headers["Location"]).netloc == address:
+                break
+            assert time.monotonic() < deadline, "the other gateway was not found healthy"
+            time.sleep(0.05)
+        excluded = served.get(
+            f"{top}/a", "OPEN", headers=JAVA, port=asked.endpoint.port, excludedatanodes=address
+        )
+        assert urllib.parse.urlsplit(excluded.headers["Location"]).port == asked.endpoint.port
+        served.stop(other)
+        while True:
+            answer = served.get(f"{top}/a", "OPEN", headers=JAVA, port=asked.endpoint.port)
+            if urllib.parse.urlsplit(answer.headers["Location"]).port == asked.endpoint.port:
+                break
+            assert time.monotonic() < deadline, "a dead gateway is still named"
+            time.sleep(0.05)
+    finally:
+        asked.sessions.give(seat)
+        served.stop(asked)
+
+
+# --- audit ---------------------------------------------------------------------------------------
+
+
+def test_the_audit_log(served: Served, top: str, caplog: pytest.LogCaptureFixture) -> None:
+    gateway = served.start(audit=True)
+    port = gateway.endpoint.port
+    try:
+        with caplog.at_level(logging.INFO, "memfs.audit"):
+            served.get(top, "GETFILESTATUS", user="bob", port=port)
+            served.get("/x\ny\u2028", "GETFILESTATUS", port=port)
+            served.put("/x", "MKDIRS", user="eve", port=port)
+    finally:
+        served.stop(gateway)
+    lines = [record.memfs_fields for record in caplog.records if record.name == "memfs.audit"]
+    assert [(each["user"], each["operation"], each["result"]) for each in lines] == [
+        ("bob", "GETFILESTATUS", "ok"),
+        ("root", "GETFILESTATUS", "FileNotFoundException"),
+        ("eve", "MKDIRS", "AccessControlException"),
+    ]
+    assert [each["allowed"] for each in lines] == [True, False, False]
+    assert json.dumps(lines[1])
