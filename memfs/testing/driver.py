@@ -6,6 +6,7 @@ import errno
 from typing import Any
 
 from memfs import paths
+from memfs.acls import format_entry
 from memfs.client.filesystem import FileSystem
 from memfs.errors import MemfsError, OutcomeUnknownError
 from memfs.testing.operations import Failure, Operation, comparable, failure
@@ -26,6 +27,10 @@ class Driver:
     async def write_bytes(self, path: str, data: bytes) -> None:
         """Whole content of a new or existing file."""
         await self.fs.write_bytes(path, data)
+
+    async def acl(self, path: str) -> list[str]:
+        """The access control list as text."""
+        return [format_entry(entry) for entry in (await self.fs.get_acl(path)).entries]
 
     async def append(self, path: str, data: bytes) -> None:
         """Add to the end, creating the file."""

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from memfs import errors, paths
+from memfs.testing.access import AccessModel
 from memfs.testing.modelfile import open_model_file
-from memfs.testing.tree import CHANGE, READ, WRITE, Inode, Place, Walker, components
+from memfs.testing.tree import CHANGE, READ, WRITE, Inode, Place, components
 from memfs.types import ContentSummary, FileKind, Identity
 
 
-class Model(Walker):
+class Model(AccessModel):
     """The file system, with the operations of the client."""
 
     def as_user(self, user: str, groups: tuple[str, ...] = ()) -> Model:
@@ -38,11 +39,12 @@ class Model(Walker):
 
     # --- whole files -------------------------------------------------------------------------
 
-    def create(self, path: str, *, exclusive: bool = False, mode: int = 0o644) -> Inode:
+    def create(self, path: str, *, exclusive: bool = False, mode: int | None = None) -> Inode:
         """Open for writing: an existing file is emptied, a missing one created."""
         place = self.walk(path, follow=not exclusive)
         if place.inode is None:
-            return self.add(place, FileKind.FILE, mode)
+            anything = 0o666 if place.parent.default else 0o644
+            return self.add(place, FileKind.FILE, anything if mode is None else mode)
         if exclusive:
             raise errors.PathExistsError("exists already", path=path)
         inode = self.find_file(path, WRITE)
@@ -175,14 +177,15 @@ class Model(Walker):
 
     # --- directories -------------------------------------------------------------------------
 
-    def mkdir(self, path: str, mode: int = 0o755) -> None:
-        """Create a directory."""
+    def mkdir(self, path: str, mode: int | None = None) -> None:
+        """Create a directory; what a default list grants, or ``mode``, by default 0o755."""
         place = self.walk(path, follow=False)
         if place.inode is not None:
             raise errors.PathExistsError("exists already", path=path)
-        self.add(place, FileKind.DIRECTORY, mode)
+        anything = 0o777 if place.parent.default else 0o755
+        self.add(place, FileKind.DIRECTORY, anything if mode is None else mode)
 
-    def makedirs(self, path: str, mode: int = 0o755) -> None:
+    def makedirs(self, path: str, mode: int | None = None) -> None:
         """Create a directory and those above it; existing ones are fine."""
         names = components(path)[::-1]
         prefixes = ["/" + "/".join(names[: depth + 1]) for depth in range(len(names))]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -39,6 +40,10 @@ class Conditions:
     """Chance that a run of bytes arrives in several pieces."""
     reset_chance: float = 0.0
     """Chance per piece that the connection breaks just before it arrives."""
+    loss_chance: float = 0.0
+    """Chance per piece that it is lost and sent again: it and all behind it come late."""
+    resend_seconds: float = 0.2
+    """Until a lost piece is sent again, doubled each time: as TCP does."""
 
 
 class Fabric:
@@ -49,10 +54,14 @@ class Fabric:
         self.random = random.Random(f"network {seed}")
         self.conditions = conditions or Conditions()
         self.trace = Trace()
+        self.context = copy_context()
+        """Of no process: what happens in it happens whoever dies."""
         self._hosts: dict[str, HostNetwork] = {}
         self._blocked: set[tuple[str, str]] = set()
         self._opened = asyncio.Event()
-        self._links: list[Pipe] = []
+        self._links: dict[Pipe, None] = {}
+        self._holding: dict[Pipe, None] = {}
+        self._slow: dict[str, float] = {}
 
     def host(self, name: str) -> HostNetwork:
         """The network as seen from host ``name``, which is also its address."""
@@ -74,14 +83,25 @@ class Fabric:
                 self.block(name, other)
                 self.block(other, name)
 
+    def unblock(self, source: str, target: str) -> None:
+        """Open one way again: what was held back arrives now, late as it is."""
+        self._blocked.discard((source, target))
+        self.note("unblock", source, target)
+        self._reopen(source, target)
+
     def heal(self) -> None:
-        """Open all links: what was held back arrives now."""
+        """Open all links and make every host fast: what was held back arrives now."""
         self._blocked.clear()
-        self._opened.set()
-        self._opened = asyncio.Event()
+        self._slow.clear()
         self.note("heal", "", "")
-        for link in list(self._links):
-            link.release()
+        self._reopen()
+
+    def slow(self, name: str, seconds: float) -> None:
+        """Let each piece to or from a host take up to ``seconds`` more; 0: as before."""
+        self._slow.pop(name, None)
+        if seconds:
+            self._slow[name] = seconds
+        self.note("slow", name, "", round(seconds * 1000))
 
     def cut(self, first: str, second: str) -> None:
         """Break every connection between two hosts; bytes on their way are lost."""
@@ -93,15 +113,47 @@ class Fabric:
         """Whether bytes from ``source`` do not reach ``target``."""
         return (source, target) in self._blocked
 
+    @property
+    def names(self) -> list[str]:
+        """All hosts, in the order of their making."""
+        return list(self._hosts)
+
+    def _reopen(self, source: str = "", target: str = "") -> None:
+        self._opened.set()
+        self._opened = asyncio.Event()
+        for link in list(self._holding):
+            if not source or link.names == (source, target):
+                del self._holding[link]
+                link.release()
+
     # --- used by hosts and streams -----------------------------------------------------------
 
     def note(self, kind: str, source: str, target: str, size: int = 0, crc: int = 0) -> None:
         """Put one event into the trace."""
         self.trace.add(asyncio.get_running_loop().time(), kind, source, target, size, crc)
 
-    def delay(self) -> float:
-        """Seconds that the next piece travels."""
-        return self.random.uniform(self.conditions.delay_min, self.conditions.delay_max)
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return asyncio.get_running_loop().time()
+
+    def record(self, kind: str, *details: object) -> None:
+        """Put an event that concerns no stream into the trace."""
+        self.trace.add(self.now(), kind, *details)
+
+    def delay(self, source: str, target: str) -> float:
+        """Seconds that the next piece travels between two hosts."""
+        chooser, conditions = self.random, self.conditions
+        seconds = chooser.uniform(conditions.delay_min, conditions.delay_max)
+        if self._slow:
+            for name in (source, target):
+                if name in self._slow:
+                    seconds += chooser.uniform(0, self._slow[name])
+        if conditions.loss_chance:
+            resend = conditions.resend_seconds
+            while chooser.random() < conditions.loss_chance:
+                seconds += resend
+                resend *= 2
+        return seconds
 
     def find(self, name: str) -> HostNetwork | None:
         """The host of an address."""
@@ -109,18 +161,21 @@ class Fabric:
 
     async def cross(self, source: str, target: str) -> None:
         """Travel from one host to another; waits while the way is blocked."""
-        await asyncio.sleep(self.delay())
+        await asyncio.sleep(self.delay(source, target))
         while self.is_blocked(source, target):
             await self._opened.wait()
 
     def attach(self, *links: Pipe) -> None:
         """Keep the two directions of a new connection."""
-        self._links.extend(links)
+        self._links |= dict.fromkeys(links)
+
+    def hold(self, link: Pipe) -> None:
+        """Remember that something waits for this way to open."""
+        self._holding[link] = None
 
     def detach(self, link: Pipe) -> None:
         """Forget a direction that is over."""
-        if link in self._links:
-            self._links.remove(link)
+        self._links.pop(link, None)
 
 
 class VirtualListener:
@@ -150,8 +205,9 @@ class HostNetwork:
         self.silent = False
         """Neither answers nor refuses: the power is off."""
         self.listeners: dict[int, VirtualListener] = {}
-        self.streams: list[Stream] = []
+        self.streams: dict[Stream, None] = {}
         self._next_port = _FIRST_PORT
+        self._former: list[Process] = []  # what is left of them stays until the run is over
 
     # --- the Network interface ---------------------------------------------------------------
 
@@ -208,6 +264,7 @@ class HostNetwork:
         """A new process on the same host: :attr:`process` is a fresh one."""
         self.fabric.note("restart", self.name, "")
         self.silent = False
+        self._former.append(self.process)
         self.process = Process(self.name)
 
     # --- internals ---------------------------------------------------------------------------

@@ -36,6 +36,10 @@ WEIGHTS: Mapping[str, int] = {
     "readlink": 2,
     "link": 4,
     "chmod": 3,
+    "modify_acl": 2,
+    "remove_acl_entries": 1,
+    "remove_acl": 1,
+    "acl": 2,
     "setxattr": 2,
     "getxattr": 2,
     "removexattr": 1,
@@ -45,6 +49,7 @@ WEIGHTS: Mapping[str, int] = {
 
 _NAMES = ("a", "b", "c", "d", "ä b", "x.txt")
 _XATTRS = ("user.one", "user.two")
+_ENTRIES = ("user:ann:rw-", "group:staff:r-x", "default:user:bob:r--", "mask::r--", "group::---")
 _DEPTH = 4
 
 
@@ -177,7 +182,7 @@ class Workload:
         return (self.top if self._hard_links else self._some(known),)
 
     _read_bytes = _stat = _lstat = _listdir = _remove = _rmdir = _rmtree = _one
-    _readlink = _listxattr = _one
+    _readlink = _listxattr = _acl = _remove_acl = _one
 
     def _mkdir(self, known: list[str]) -> tuple[Any, ...]:
         return (self._new(known),)
@@ -206,6 +211,13 @@ class Workload:
 
     def _chmod(self, known: list[str]) -> tuple[Any, ...]:
         return self._some(known), self.random.choice((0o600, 0o644, 0o755, 0o700, 0o1777))
+
+    def _modify_acl(self, known: list[str]) -> tuple[Any, ...]:
+        return self._some(known), ",".join(self.random.sample(_ENTRIES, self.random.randint(1, 3)))
+
+    def _remove_acl_entries(self, known: list[str]) -> tuple[Any, ...]:
+        entry = self.random.choice(_ENTRIES)
+        return self._some(known), entry.rpartition(":")[0]
 
     def _setxattr(self, known: list[str]) -> tuple[Any, ...]:
         return self._some(known), self.random.choice(_XATTRS), self._data()[:100]

@@ -7,9 +7,11 @@ use it with ``with``, from anywhere. Invariant: no process outlives the ``with``
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,26 +19,42 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 _LOG_TAIL = 4_000
 
 
+class Place(NamedTuple):
+    """Where a node runs."""
+
+    address: str = "127.0.0.1"
+    port: int = 0
+    """0: any free one, another one after every start."""
+    command: tuple[str, ...] = ()
+    """What runs a command there, such as ``ip netns exec NAME``."""
+
+
 class NodeProcess:
     """One ``memfs node``."""
 
-    def __init__(self, name: str, log: Path, arguments: Sequence[str]) -> None:
-        """Start it. Args: ``log``, where its stderr goes; ``arguments``, its flags."""
+    def __init__(
+        self, name: str, log: Path, arguments: Sequence[str], *, command: Sequence[str] = ()
+    ) -> None:
+        """Start it. Args: ``log``, where its stderr goes, after what is there; ``arguments``,
+        its flags; ``command``, what runs it."""
         self.name = name
         self.log = log
         self.url = ""
-        with log.open("wb") as stderr:
+        self.paused = False
+        with log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "memfs.cli", "node", f"--name={name}", *arguments],
+                [*command, sys.executable, "-m", "memfs.cli", "node", f"--name={name}", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
+                env={**os.environ, "PYTHONFAULTHANDLER": "1"},
                 start_new_session=True,
             )
 
@@ -74,15 +92,32 @@ class NodeProcess:
         if self.running:
             self._process.send_signal(number)
 
+    def pause(self) -> None:
+        """Stop it without ending it (SIGSTOP)."""
+        self.paused = True
+        self.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on (SIGCONT)."""
+        self.paused = False
+        self.signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End it like a crash (SIGKILL)."""
         self.signal(signal.SIGKILL)
         self._process.wait()
         self._close()
 
+    def abort(self) -> None:
+        """End it with the stacks of its threads in its log (SIGABRT): what it was doing."""
+        self.resume()
+        self.signal(signal.SIGABRT)
+        self._process.wait()
+        self._close()
+
     def stop(self) -> int:
         """End it in good order (SIGTERM), by force if that takes too long; its exit status."""
-        self.signal(signal.SIGCONT)
+        self.resume()
         self.signal(signal.SIGTERM)
         try:
             return self._process.wait(STOP_SECONDS)
@@ -111,19 +146,25 @@ class Processes:
         memory: str = "256MiB",
         directory: Path | None = None,
         flags: Sequence[str] = (),
+        coordinator: str = "",
     ) -> None:
         """Args: ``directory`` for logs and sockets, by default a temporary one that is removed;
-        ``flags``, further flags of every node."""
+        ``flags``, further flags of every node; ``coordinator``, by default kept by the first
+        node, which then cannot be restarted."""
         self.nodes: list[NodeProcess] = []
         self.directory = directory or Path(tempfile.mkdtemp(prefix="memfs-test-"))
         self._temporary = directory is None
         self._count = nodes
+        self._coordinator = coordinator
+        self._places: dict[str, Place] = {}
         self._flags = [f"--replication={replication}", f"--memory={memory}", *flags]
 
     @property
     def url(self) -> str:
-        """Of all nodes that run, for ``memfs.connect`` and ``MEMFS_URL``."""
-        alive = [node.url.removeprefix("memfs://") for node in self.nodes if node.running]
+        """Of all nodes that serve, for ``memfs.connect`` and ``MEMFS_URL``."""
+        alive = [
+            node.url.removeprefix("memfs://") for node in self.nodes if node.running and node.url
+        ]
         return "memfs://" + ",".join(alive)
 
     def __enter__(self) -> Processes:
@@ -149,21 +190,44 @@ class Processes:
         self.close()
 
     def start_node(self) -> NodeProcess:
-        """Start one more node; the first one keeps the coordinator."""
+        """Start one more node; the first one keeps the coordinator unless there is another."""
         name = f"node-{len(self.nodes) + 1}"
-        coordinator = self.nodes[0].url if self.nodes else "embedded"
+        self._places[name] = self.place(name)
+        self.nodes.append(self._launch(name))
+        return self.nodes[-1]
+
+    def restart(self, index: int) -> NodeProcess:
+        """Start a node that has ended again: the same name and address, another incarnation."""
+        node = self.nodes[index]
+        assert not node.running, f"{node.name} still runs"
+        self.nodes[index] = self._launch(node.name)
+        return self.nodes[index]
+
+    def place(self, name: str) -> Place:
+        """Where a new node will run: here, at a port that is free now."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            return Place(port=free.getsockname()[1])
+
+    def flags_of(self, name: str) -> list[str]:
+        """What only this node is told."""
+        return []
+
+    def _launch(self, name: str) -> NodeProcess:
+        place = self._places[name]
+        first = self.nodes[0].url if self.nodes else "embedded"
         settings = [
-            "--host=127.0.0.1",
-            "--port=0",
+            f"--host={place.address}",
+            f"--port={place.port}",
             "--monitoring-port=-1",
-            f"--coordinator={coordinator}",
+            f"--coordinator={self._coordinator or first}",
             f"--data-directory={self.directory / name}",
             f"--socket-directory={self.directory / 'sockets'}",
             f"--domain=test/{name}",
+            *(["--insecure"] if place.address != "127.0.0.1" else []),
         ]
-        node = NodeProcess(name, self.directory / f"{name}.log", [*settings, *self._flags])
-        self.nodes.append(node)
-        return node
+        arguments = [*settings, *self._flags, *self.flags_of(name)]
+        log = self.directory / f"{name}.log"
+        return NodeProcess(name, log, arguments, command=place.command)
 
     def story(self) -> str:
         """The ends of all logs."""

@@ -8,30 +8,51 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from typing import Any
 
 from memfs.client.filesystem import FileSystem
 from memfs.config import NodeConfig
+from memfs.errors import MemfsError
 from memfs.limits import MIB
 from memfs.node.server import Node
 from memfs.paths import Endpoint
+from memfs.testing.clients import SimulatedClient
 from memfs.testing.cluster import connect
+from memfs.testing.coordinator import FakeCoordinator
+from memfs.testing.disk import HostDisk
 from memfs.testing.network import Conditions, Fabric, HostNetwork
-from memfs.testing.virtual import Process
+from memfs.testing.virtual import Process, ProcessKilledError
 from memfs.transport.environment import Environment
 
 PORT = 10500
+RESTART_SECONDS = 1.0
+"""After which a node that could not start is started again, as by systemd."""
 _EPOCH_NS = 1_800_000_000_000_000_000  # where simulated wall clocks begin
 
 
 class HostClock:
-    """The clocks of one simulated host; they may run at another rate and be set off."""
+    """The clocks of one simulated host; they may run at another rate and be set."""
 
     def __init__(self) -> None:
         """In step with virtual time."""
         self._loop = asyncio.get_running_loop()
-        self.rate = 1.0
-        self.offset_ns = 0
+        self._rate = 1.0
+        self._since = 0.0
+        self._boottime_ns = 0.0
+        self.wall_offset_ns = 0
+        """What somebody, or NTP, set the wall clock forward by."""
+
+    @property
+    def rate(self) -> float:
+        """Seconds that this host counts in a second."""
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        now = self._loop.time()
+        self._boottime_ns += (now - self._since) * self._rate * 1e9
+        self._since, self._rate = now, rate
 
     def monotonic(self) -> float:
         """The event loop's time."""
@@ -39,31 +60,11 @@ class HostClock:
 
     def boottime_ns(self) -> int:
         """Nanoseconds since the start of the simulation, as this host counts them."""
-        return round(self.monotonic() * self.rate * 1e9) + self.offset_ns
+        return round(self._boottime_ns + (self._loop.time() - self._since) * self._rate * 1e9)
 
     def wall_ns(self) -> int:
         """What people read on this host's clock."""
-        return _EPOCH_NS + self.boottime_ns()
-
-
-class HostDisk:
-    """The files of one simulated host; they survive its crashes."""
-
-    def __init__(self) -> None:
-        """Empty."""
-        self.files: dict[str, bytes] = {}
-
-    def read(self, path: str) -> bytes | None:
-        """The whole file, None when there is none."""
-        return self.files.get(path)
-
-    def append(self, path: str, data: bytes) -> None:
-        """Add to the end of a file."""
-        self.files[path] = self.files.get(path, b"") + bytes(data)
-
-    def replace(self, path: str, data: bytes) -> None:
-        """Put ``data`` in the place of a file."""
-        self.files[path] = bytes(data)
+        return _EPOCH_NS + self.boottime_ns() + self.wall_offset_ns
 
 
 class Host:
@@ -74,7 +75,7 @@ class Host:
         self.name = name
         self.network: HostNetwork = fabric.host(name)
         self.clock = HostClock()
-        self.disk = HostDisk()
+        self.disk = HostDisk(random.Random(f"disk {name} seed {seed}"))
         self.starts = 0
         self._seed = seed
 
@@ -93,17 +94,28 @@ class Host:
 class SimulatedCluster:
     """Nodes ``n1``, ``n2``, ... and clients ``c1``, ... on hosts of the same names.
 
-    Use it inside :func:`memfs.testing.virtual.run`. ``fabric`` injects faults between hosts.
+    Use it inside :func:`memfs.testing.virtual.run`. ``fabric`` injects faults between hosts,
+    ``coordinator`` on the way to the coordinator, which runs on a host of its own.
     """
 
     def __init__(self, seed: int, *, conditions: Conditions | None = None, **settings: Any) -> None:
         """Args: ``seed`` of everything; ``settings``, fields of every node's NodeConfig."""
         self.fabric = Fabric(seed, conditions)
+        self.coordinator = FakeCoordinator(
+            random.Random(f"coordinator {seed}"), note=self.fabric.record
+        )
         self.nodes: dict[str, Node] = {}
+        """What runs, started or starting, by the name of its host."""
         self.hosts: dict[str, Host] = {}
+        self.clients: list[SimulatedClient] = []
+        self.on_start: Callable[[str, Node], None] = lambda name, node: None
+        """Called with every node that is about to start."""
         self._seed = seed
         self._settings = {"memory": 64 * MIB, "replication": 2} | settings
         self._clients = 0
+        self.stopping: dict[str, None] = {}
+        """Nodes that are being stopped."""
+        self._starting: dict[str, asyncio.Task[None]] = {}
 
     def host(self, name: str) -> Host:
         """The simulated machine of that name."""
@@ -112,43 +124,110 @@ class SimulatedCluster:
         return self.hosts[name]
 
     async def start(self, nodes: int = 3) -> None:
-        """Form a cluster: the first node keeps the coordinator and is the primary."""
+        """Form a cluster: the first node forms it and is the primary, the others join in turn."""
         for number in range(1, nodes + 1):
             await self.start_node(f"n{number}")
 
-    async def start_node(self, name: str) -> Node:
-        """Start a node on its host; returns when it has joined."""
+    # --- nodes -------------------------------------------------------------------------------
+
+    async def start_node(self, name: str, **settings: Any) -> Node:
+        """Start a node on its host; returns when it has joined. ``settings`` are its own."""
         host = self.host(name)
-        node = Node(self._config(name), host.environment())
-        await host.process.spawn(node.start())
+        coordinator = self.coordinator.client(name)
+        node = Node(self._config(name, settings), host.environment(), coordinator)
         self.nodes[name] = node
+        self.on_start(name, node)
+        await host.process.perform(node.start())
         return node
 
-    def _config(self, name: str) -> NodeConfig:
+    def boot(self, name: str, **settings: Any) -> None:
+        """Start a node in the background, again and again until it runs."""
+        self._starting[name] = asyncio.create_task(self._boot(name, settings), name=f"boot {name}")
+
+    def is_starting(self, name: str) -> bool:
+        """Whether :meth:`boot` has yet to succeed."""
+        return name in self._starting and not self._starting[name].done()
+
+    async def _boot(self, name: str, settings: dict[str, Any]) -> None:
+        while True:
+            try:
+                await self.start_node(name, **settings)
+            except ProcessKilledError:
+                return
+            except MemfsError as error:
+                self.fabric.record("did not start", name, type(error).__name__)
+                self.host(name).network.crash()
+                await asyncio.sleep(RESTART_SECONDS)
+                self.host(name).network.restart()
+            else:
+                return
+
+    def crash(self, name: str, *, silent: bool = False) -> None:
+        """Kill what runs on a host; ``silent``: the machine, so that nothing refuses either."""
+        self.host(name).network.crash(silent=silent)
+        self.nodes.pop(name, None)
+
+    def power_cut(self, *names: str) -> None:
+        """Take the power from hosts, all nodes' by default: memory and unsynced files are lost."""
+        chosen = names or [name for name in self.hosts if name.startswith("n")]
+        for name in chosen:
+            self.hosts[name].disk.power_cut()
+        for name in chosen:
+            self.crash(name, silent=True)
+
+    def restart(self, name: str, **settings: Any) -> None:
+        """Bring a crashed host and its node back, in the background, under a new incarnation."""
+        self.host(name).network.restart()
+        self.boot(name, **settings)
+
+    async def stop(self, name: str, *, leave: bool = True) -> None:
+        """Stop a node as an operator does; its process is gone afterwards."""
+        host, node = self.host(name), self.nodes[name]
+        self.stopping[name] = None
+        try:
+            await host.process.perform(node.stop(leave=leave))
+        except ProcessKilledError:
+            self.stopping.pop(name, None)
+            return
+        self.stopping.pop(name, None)
+        self.crash(name)
+
+    def _config(self, name: str, given: dict[str, Any]) -> NodeConfig:
         settings: dict[str, Any] = {
             "name": name,
             "host": name,
             "port": PORT,
             "insecure": True,
-            "coordinator": f"memfs://n1:{PORT}" if self.nodes else "embedded",
             "data_directory": "/data",
             "socket_directory": "",
             "monitoring_port": -1,
             "superuser": "root",
             "domain": f"rack/{name}",
         }
-        return NodeConfig(**(settings | self._settings))
+        return NodeConfig(**(settings | self._settings | given))
+
+    # --- clients -----------------------------------------------------------------------------
 
     async def connect(self, **options: Any) -> FileSystem:
-        """A client on a host of its own."""
-        self._clients += 1
-        host = self.host(f"c{self._clients}")
-        endpoints = tuple(Endpoint(name, PORT) for name in self.nodes)
-        chosen: dict[str, Any] = {"user": "root", "groups": (), "local_descriptors": False}
-        client = connect(host.environment(), endpoints, **(chosen | options))
-        return await host.process.spawn(client)
+        """A client on a host of its own, whose code runs as whoever calls it."""
+        host = self._client_host()
+        return await host.process.perform(self._connect(host, options))
 
-    def crash(self, name: str, *, silent: bool = False) -> None:
-        """Kill what runs on a host; ``silent``: the machine, so that nothing refuses either."""
-        self.host(name).network.crash(silent=silent)
-        self.nodes.pop(name, None)
+    def client(self, **options: Any) -> SimulatedClient:
+        """A client on a host of its own that may die; it connects with its first call."""
+        host = self._client_host()
+        client = SimulatedClient(
+            host.name, lambda: host.process, lambda: self._connect(host, options)
+        )
+        self.clients.append(client)
+        return client
+
+    def _client_host(self) -> Host:
+        self._clients += 1
+        return self.host(f"c{self._clients}")
+
+    async def _connect(self, host: Host, options: dict[str, Any]) -> FileSystem:
+        names = [name for name in self.hosts if name.startswith("n")]
+        endpoints = tuple(Endpoint(name, PORT) for name in names)
+        chosen: dict[str, Any] = {"user": "root", "groups": (), "local_descriptors": False}
+        return await connect(host.environment(), endpoints, **(chosen | options))

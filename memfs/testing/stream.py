@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 from memfs.checksum import crc32c
@@ -29,7 +30,7 @@ class Pipe:
         self.target = target
         self._fabric = fabric
         self._arrival = 0.0
-        self._held: list[bytes | None] = []
+        self._held: list[bytes | Exception | None] = []
 
     def send(self, data: bytes | None) -> None:
         """Let bytes leave, cut into pieces; None is the end of the stream."""
@@ -37,16 +38,42 @@ class Pipe:
         pieces: list[bytes | None] = [None] if data is None else [*self._cut(data)]
         for piece in pieces:
             travel = len(piece or b"") / self._fabric.conditions.bytes_per_second
-            earliest = loop.time() + self._fabric.delay()
+            earliest = loop.time() + self._fabric.delay(*self.names)
             self._arrival = max(self._arrival, earliest) + travel
-            loop.call_at(self._arrival, self._arrive, piece, context=self.target.context)
+            loop.call_at(self._arrival, self._arrive, piece, context=self.target.arrival_context)
+
+    def reset(self, error: Exception) -> None:
+        """Let a reset follow: it overtakes nothing that is held back, and no partition."""
+        delay = self._fabric.delay(*self.names)
+        loop = asyncio.get_running_loop()
+        loop.call_later(delay, self._arrive_reset, error, context=self.target.arrival_context)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The hosts at its ends."""
+        return self.source.host.name, self.target.host.name
 
     def release(self) -> None:
-        """Deliver what a blocked link held back."""
+        """Deliver what a blocked link held back, before anything that arrives later."""
+        asyncio.get_running_loop().call_soon(self._drain, context=self.target.arrival_context)
+
+    def _drain(self) -> None:
         held, self._held = self._held, []
-        loop = asyncio.get_running_loop()
         for piece in held:
-            loop.call_soon(self._arrive, piece, context=self.target.context)
+            if isinstance(piece, Exception):
+                self._arrive_reset(piece)
+            else:
+                self._arrive(piece)
+
+    def _hold(self, piece: bytes | Exception | None) -> None:
+        self._held.append(piece)
+        self._fabric.hold(self)
+
+    def _arrive_reset(self, error: Exception) -> None:
+        if self._held or self._fabric.is_blocked(*self.names):
+            self._hold(error)
+        else:
+            self.target.lose(error)
 
     def _cut(self, data: bytes) -> list[bytes]:
         """Usually one piece; else cut once near the front (inside a header) or anywhere."""
@@ -59,9 +86,9 @@ class Pipe:
         return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def _arrive(self, piece: bytes | None) -> None:
-        names = self.source.host.name, self.target.host.name
+        names = self.names
         if self._held or self._fabric.is_blocked(*names):
-            self._held.append(piece)
+            self._hold(piece)
         elif self._fabric.random.random() < self._fabric.conditions.reset_chance:
             self.source.break_off()
         else:
@@ -98,8 +125,9 @@ class Stream(asyncio.Transport):
         self._closing = False
         self._end_sent = False
         self._lost = False
+        self._gone = False
         self._high, self._low = 64 * 1024, 16 * 1024
-        host.streams.append(self)
+        host.streams[self] = None
 
     # --- life --------------------------------------------------------------------------------
 
@@ -125,33 +153,40 @@ class Stream(asyncio.Transport):
 
     def abort(self) -> None:
         """Drop everything; the peer sees a reset."""
-        self._lose(None)
+        self._gone = True
+        self.lose(None)
         self._reset_peer()
 
     def break_off(self) -> None:
         """The network breaks the connection: both ends see a reset, now."""
         self.host.fabric.note("reset", self.host.name, self.remote.host)
-        self._lose(ConnectionResetError("connection reset"))
-        self.outgoing.target._lose(ConnectionResetError("connection reset"))
+        self.lose(ConnectionResetError("connection reset"))
+        self.outgoing.target.lose(ConnectionResetError("connection reset"))
 
     def die(self, *, silent: bool) -> None:
-        """The process is gone: tell it nothing; tell the peer a reset unless ``silent``."""
-        self._lost = self._closing = True
+        """The process is gone: tell it nothing; tell the peer a reset unless ``silent``.
+
+        Of a silent death the peer learns when it sends something to the restarted host.
+        """
+        self._lost = self._closing = self._gone = True
         self._forget()
         if not silent:
             self._reset_peer()
+
+    @property
+    def arrival_context(self) -> Context:
+        """As whom what arrives here is received: the kernel, once the process is gone."""
+        return self.host.fabric.context if self._gone else self.context
 
     def is_closing(self) -> bool:
         """Whether :meth:`close` was called or the connection is lost."""
         return self._closing
 
     def _reset_peer(self) -> None:
-        peer = self.outgoing.target
-        error = ConnectionResetError("connection reset by peer")
-        loop, delay = asyncio.get_running_loop(), self.host.fabric.delay()
-        loop.call_later(delay, peer._lose, error, context=peer.context)
+        self.outgoing.reset(ConnectionResetError("connection reset by peer"))
 
-    def _lose(self, error: Exception | None) -> None:
+    def lose(self, error: Exception | None) -> None:
+        """The connection is over: tell the protocol, once."""
         if not self._lost:
             self._lost = self._closing = True
             self._forget()
@@ -163,8 +198,7 @@ class Stream(asyncio.Transport):
         self._inbox.clear()
         self._waiting_bytes = 0
         self.host.fabric.detach(self.outgoing)
-        if self in self.host.streams:
-            self.host.streams.remove(self)
+        self.host.streams.pop(self, None)
 
     def _call_soon(self, callback: Callable[..., object], *arguments: object) -> None:
         if not self._loop.is_closed():
@@ -218,7 +252,7 @@ class Stream(asyncio.Transport):
         if self._closing and not self._waiting and not self._end_sent:
             self._end_sent = True
             self.outgoing.send(None)
-            self._lose(None)
+            self.lose(None)
 
     def _leave(self, room: int) -> None:
         """Send the first waiting buffers, at most ``room`` bytes, as one run."""
@@ -255,7 +289,9 @@ class Stream(asyncio.Transport):
 
     def receive(self, piece: bytes | None) -> None:
         """A piece arrived (None: the end)."""
-        if not self._closing:
+        if self._gone and not self.host.silent:
+            self._reset_peer()
+        elif not self._closing:
             self._inbox.append(piece)
             self._feed()
 

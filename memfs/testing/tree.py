@@ -20,6 +20,17 @@ CHANGE = WRITE | SEARCH
 """What adding or removing a name needs of a directory."""
 
 
+Listed = dict[tuple[int, str], int]
+"""Entries of an access control list: permissions by (kind, name)."""
+
+OWNER, GROUP, MASK, OTHER = (0, ""), (1, ""), (2, ""), (3, "")
+
+
+def is_named(key: tuple[int, str]) -> bool:
+    """Is the entry one that the mask limits?"""
+    return key not in (OWNER, MASK, OTHER)
+
+
 @dataclass(eq=False)
 class Inode:
     """A file, directory or symlink."""
@@ -35,6 +46,10 @@ class Inode:
     target: str = ""
     entries: dict[str, Inode] = field(default_factory=dict)
     xattrs: dict[str, bytes] = field(default_factory=dict)
+    named: Listed = field(default_factory=dict)
+    """Of an access list what the mode does not say: named users, the group, named groups."""
+    default: Listed = field(default_factory=dict)
+    """The whole default list of a directory."""
     names: int = 1
     """Directory entries that mean this inode."""
     modified_ns: int = 0
@@ -117,9 +132,23 @@ class Walker:
         """Whether the mode bits grant all of ``wanted``."""
         if self.is_superuser:
             return True
+        if inode.named and inode.owner != self.identity.user:
+            return self._may_as_listed(inode, wanted)
         owns, member = inode.owner == self.identity.user, inode.group in self.groups
         shift = 6 if owns else 3 if member else 0
         return inode.mode >> shift & wanted == wanted
+
+    def _may_as_listed(self, inode: Inode, wanted: int) -> bool:
+        """As :meth:`may`, by an access list: the user named, any group, the others."""
+        mask = inode.mode >> 3 & 7
+        named = inode.named.get((0, self.identity.user))
+        if named is not None:
+            return named & mask & wanted == wanted
+        mine = {*self.groups, ""} if inode.group in self.groups else {*self.groups}
+        found = [bits for (kind, name), bits in inode.named.items() if kind == 1 and name in mine]
+        if found:
+            return any(bits & mask & wanted == wanted for bits in found)
+        return inode.mode & wanted == wanted
 
     def require(self, inode: Inode, wanted: int) -> None:
         """Raise AccessDeniedError unless :meth:`may`."""
@@ -202,7 +231,14 @@ class Walker:
         group = place.parent.group if inherits else self.groups[0]
         if inherits and kind is FileKind.DIRECTORY:
             mode |= stat.S_ISGID
+        default = place.parent.default if kind is not FileKind.SYMLINK else {}
+        if default:
+            middle = default.get(MASK, default[GROUP])
+            mode &= ~0o777 | default[OWNER] << 6 | middle << 3 | default[OTHER]
         inode = Inode(next(self.tree.numbers), kind, mode, self.identity.user, group)
+        if MASK in default:
+            inode.named = {key: bits for key, bits in default.items() if is_named(key)}
+        inode.default = dict(default) if kind is FileKind.DIRECTORY else {}
         if kind is FileKind.FILE:
             inode.replication, inode.block_size = self.tree.replication, self.tree.block_size
         place.parent.entries[place.name] = inode

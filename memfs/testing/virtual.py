@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context, ContextVar, copy_context
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 _RESOLUTION = 1e-9
 _BURIAL_SECONDS = 60.0
+_CREATED = inspect.CORO_CREATED
 _process: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
@@ -29,6 +31,10 @@ class DeadlockError(RuntimeError):
 
 class StepLimitError(RuntimeError):
     """The program ran more callbacks than it was granted: it spins."""
+
+
+class ProcessKilledError(RuntimeError):
+    """The process that was to do something is gone."""
 
 
 class Process:
@@ -41,7 +47,10 @@ class Process:
         self.paused = False
         self.context: Context = copy_context()
         self.context.run(_process.set, self)
+        self.calls: dict[asyncio.Future[None], asyncio.Task[Any]] = {}
+        """What :meth:`perform` runs now."""
         self._deferred: list[asyncio.Handle] = []
+        self._remains: list[asyncio.Task[Any]] = []
 
     def __repr__(self) -> str:
         state = "dead" if not self.alive else "paused" if self.paused else "running"
@@ -56,10 +65,37 @@ class Process:
         loop = asyncio.get_running_loop()
         return loop.create_task(coroutine, context=self.context.copy())
 
+    async def perform(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Await a coroutine from outside, run as this process.
+
+        Raises :class:`ProcessKilledError` when the process ends first, and CancelledError when the
+        task itself was cancelled from elsewhere.
+        """
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not self.alive:
+            coroutine.close()
+            raise ProcessKilledError(self.name)
+        task = self.calls[ended] = self.spawn(coroutine)
+        task.add_done_callback(lambda _done: _settle(ended))
+        try:
+            await ended
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        finally:
+            del self.calls[ended]
+        result: T = task.result()
+        return result
+
     def kill(self) -> None:
         """End it like SIGKILL: no callback of it runs from now on."""
         self.alive = False
         self._deferred.clear()
+        # Kept, so that no garbage collection runs their ``finally`` in the middle of the run.
+        self._remains = [task for task in asyncio.all_tasks() if _process_of(task) is self]
+        for ended in self.calls:
+            if not ended.done():
+                ended.set_exception(ProcessKilledError(self.name))
 
     def pause(self) -> None:
         """Stop it like SIGSTOP: what falls due waits for :meth:`resume`."""
@@ -95,6 +131,20 @@ class SerialTask(asyncio.Task[T]):
         return self.serial
 
 
+def _settle(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
+
+
+def _process_of(task: asyncio.Task[Any]) -> Process | None:
+    return task.process if isinstance(task, SerialTask) else None
+
+
+def tasks_of(process: Process) -> list[asyncio.Task[Any]]:
+    """The tasks of a process that have not ended, oldest first."""
+    return sorted((t for t in asyncio.all_tasks() if _process_of(t) is process), key=hash)
+
+
 class SerialFuture(asyncio.Future[T]):
     """A future with the same property."""
 
@@ -102,16 +152,6 @@ class SerialFuture(asyncio.Future[T]):
 
     def __hash__(self) -> int:
         return self.serial
-
-
-class SerialTimer(asyncio.TimerHandle):
-    """A timer that comes after those set earlier for the same instant."""
-
-    serial = 0
-
-    def __lt__(self, other: object) -> bool:
-        assert isinstance(other, SerialTimer)
-        return (self._when, self.serial) < (other._when, other.serial)  # type: ignore[attr-defined]
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -123,7 +163,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     # Private state of BaseEventLoop that a loop with its own turn has to share.
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
     _stopping: bool
     _timer_cancelled_count: int
 
@@ -133,6 +172,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._serial = 0
         self._steps_left = step_limit
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._clock_resolution = _RESOLUTION
         self.failures: list[dict[str, Any]] = []
         self.set_task_factory(self._make_task)
@@ -169,9 +209,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Run ``callback`` at virtual time ``when``."""
-        timer = SerialTimer(when, callback, arguments, self, context)
-        timer.serial = self._next_serial()
-        heapq.heappush(self._scheduled, timer)
+        timer = asyncio.TimerHandle(when, callback, arguments, self, context)
+        heapq.heappush(self._timers, (when, self._next_serial(), timer))
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
 
@@ -194,6 +233,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         pass
 
+    def close(self) -> None:
+        """Forget every timer, too."""
+        super().close()
+        self._timers.clear()
+
     # --- one turn ----------------------------------------------------------------------------
 
     def requeue(self, handles: list[asyncio.Handle]) -> None:
@@ -201,36 +245,34 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.extendleft(reversed(handles))
 
     def _run_once(self) -> None:
-        """Jump to the next timer if nothing is ready, then run what is ready."""
-        self._drop_cancelled()
-        if not self._ready and not self._stopping:
-            if not self._scheduled:
-                self._report_deadlock()
-            self._now = max(self._now, self._scheduled[0].when())
-        self._collect_due()
-        for _ in range(len(self._ready)):
-            handle = self._ready.popleft()
-            if not handle.cancelled() and self._admitted(handle):
-                handle._run()
+        """Jump to the next timer if nothing is ready, then run what is ready.
 
-    def _drop_cancelled(self) -> None:
-        while self._scheduled and self._scheduled[0].cancelled():
+        One function, without a call that can be avoided: a simulation spends much of its time here.
+        """
+        ready, timers = self._ready, self._timers
+        while timers and timers[0][2]._cancelled:
             self._timer_cancelled_count -= 1
-            heapq.heappop(self._scheduled)._scheduled = False  # type: ignore[attr-defined]
-
-    def _collect_due(self) -> None:
-        end = self._now + _RESOLUTION
-        while self._scheduled and self._scheduled[0].when() < end:
-            handle = heapq.heappop(self._scheduled)
-            handle._scheduled = False  # type: ignore[attr-defined]
-            self._ready.append(handle)
-
-    def _admitted(self, handle: asyncio.Handle) -> bool:
-        self._steps_left -= 1
+            heapq.heappop(timers)[2]._scheduled = False  # type: ignore[attr-defined]
+        if timers:
+            if not ready and not self._stopping and timers[0][0] > self._now:
+                self._now = timers[0][0]
+            end = self._now + _RESOLUTION
+            while timers and timers[0][0] < end:
+                timer = heapq.heappop(timers)[2]
+                timer._scheduled = False  # type: ignore[attr-defined]
+                ready.append(timer)
+        elif not ready and not self._stopping:
+            self._report_deadlock()
+        count = len(ready)
+        self._steps_left -= count
         if self._steps_left < 0:
             raise StepLimitError(f"the step limit was reached at {self._now:.3f} s")
-        process = handle._context.get(_process)  # type: ignore[attr-defined]
-        return process is None or process.admits(handle)
+        for _ in range(count):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                process = handle._context.get(_process)  # type: ignore[attr-defined]
+                if process is None or process.admits(handle):
+                    handle._run()
 
     def _report_deadlock(self) -> NoReturn:
         waiting = sorted(asyncio.all_tasks(self), key=hash)
@@ -270,8 +312,14 @@ def _bury(loop: VirtualLoop) -> None:
         waiting.close()  # while the loop, whose timer it gives back, is still open
     for task in pending:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
+        coroutine = task.get_coro()
+        if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == _CREATED:
+            coroutine.close()  # killed before its first step: it can never run
 
 
 async def _await_all(tasks: list[SerialTask[Any]]) -> None:
-    async with asyncio.timeout(_BURIAL_SECONDS):
-        await asyncio.gather(*tasks, return_exceptions=True)
+    if tasks:
+        done, _ = await asyncio.wait(tasks, timeout=_BURIAL_SECONDS)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # nobody else looks at it any more

@@ -229,6 +229,76 @@ def test_a_buffer_changed_after_write_is_sent_changed():
     assert run(main()) == b"wrong"
 
 
+def test_one_way_is_opened_again_and_the_others_stay_blocked():
+    async def main():
+        fabric = Fabric(12)
+        client, server = await pair(fabric)
+        fabric.isolate("a", ["b"])
+        client.transport.write(b"there")
+        server.transport.write(b"back")
+        await asyncio.sleep(1)
+        fabric.unblock("a", "b")
+        await asyncio.sleep(1)
+        return bytes(server.data), bytes(client.data)
+
+    assert run(main()) == (b"there", b"")
+
+
+def test_a_reset_does_not_cross_a_partition():
+    async def main():
+        fabric = Fabric(13)
+        client, server = await pair(fabric)
+        fabric.block("a", "b")
+        client.transport.write(b"first")
+        client.transport.abort()
+        await asyncio.sleep(5)
+        during = list(server.lost)
+        fabric.heal()
+        await asyncio.sleep(1)
+        return during, server.lost
+
+    during, after = run(main())
+    assert during == []
+    assert isinstance(after[0], ConnectionResetError)
+
+
+def test_a_silent_death_is_noticed_once_the_host_is_back():
+    async def main():
+        fabric = Fabric(14)
+        client, _ = await pair(fabric)
+        fabric.host("b").crash(silent=True)
+        client.transport.write(b"anybody?")
+        await asyncio.sleep(60)
+        during = list(client.lost)
+        fabric.host("b").restart()
+        client.transport.write(b"you?")
+        await asyncio.sleep(1)
+        return during, client.lost
+
+    during, after = run(main())
+    assert during == []
+    assert isinstance(after[0], ConnectionResetError)
+
+
+@pytest.mark.parametrize("fault", ["slow", "loss"])
+def test_slow_and_losing_links_deliver_late_and_in_order(fault):
+    async def main():
+        lossy = Conditions(loss_chance=0.5)
+        fabric = Fabric(15, lossy if fault == "loss" else None)
+        client, server = await pair(fabric)
+        if fault == "slow":
+            fabric.slow("b", 1.0)
+        for at in range(0, len(PAYLOAD), 1000):
+            client.transport.write(PAYLOAD[at : at + 1000])
+            await asyncio.sleep(0.01)
+        early = len(server.data)
+        await asyncio.sleep(600)
+        return early, bytes(server.data)
+
+    early, late = run(main())
+    assert early < len(PAYLOAD) and late == PAYLOAD
+
+
 PROGRAM = """
 import asyncio
 from memfs.testing.virtual import run

@@ -56,6 +56,7 @@ def test_a_trace_tells_two_runs_apart():
     for trace in (one, two):
         trace.add(0.5, "data", "a", "b", 10)
     assert one.digest() == two.digest()
-    two.add(0.6, "reset", "a", "b")
+    two.add(0.6, "crash", "a", "b")
     assert one.digest() != two.digest()
-    assert two.story("reset") == "0.6 reset a b"
+    assert two.story("crash").split() == ["0.600000", "crash", "a", "b"]
+    assert two.story() == two.story(["a b", "crash"]), "traffic is no part of the story"

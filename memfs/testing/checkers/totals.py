@@ -1,0 +1,26 @@
+"""What must add up at every moment: things move about, none is made and none vanishes.
+
+Calls: ``total`` (result: the sum that an atomic look found).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+from memfs.testing.checkers.violation import Kind, Violation
+from memfs.testing.history import FINAL, Call
+
+
+def check_totals(key: str, calls: Iterable[Call], expected: Hashable) -> list[Violation]:
+    """Looks that found another total than ``expected``."""
+    wrong = [call for call in calls if call.name == "total" and call.ok]
+    return [
+        Violation(
+            Kind.LOST if call.process == FINAL else Kind.BROKEN,
+            key,
+            f"the total is {call.result}, not {expected}",
+            (call,),
+        )
+        for call in wrong
+        if call.result != expected
+    ]

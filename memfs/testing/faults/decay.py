@@ -1,0 +1,37 @@
+"""Faults of memory: bits that flip in a copy of a block."""
+
+from __future__ import annotations
+
+from memfs.node.blocks import BlockStore
+from memfs.node.blocks.region import HeapRegion
+from memfs.protocol import messages as m
+from memfs.testing.faults.scene import Scene
+
+
+async def bit_rot(scene: Scene) -> None:
+    """One bit flips in a copy of a block that has another good copy within reach."""
+    name, namespace = scene.node(), scene.namespace()
+    if not name or namespace is None:
+        return
+    node = scene.cluster.nodes[name]
+    blocks = [block for block in node.store.list(None, node.store.count) if block.length]
+    scene.random.shuffle(blocks)
+    for block in blocks:
+        version = m.BlockVersion(*block[:4])
+        ref = namespace.block(version)
+        if ref is not None and scene.has_other_copy(ref, node):
+            scene.strike("bit rot", name, version)
+            flip(node.store, version, scene.random.randrange(8 * block.length))
+            return
+
+
+def flip(store: BlockStore, version: m.BlockVersion, bit: int) -> None:
+    """Flip one bit of a version where it lies."""
+    region = store._find(version).region
+    length = store._find(version).length
+    content = bytearray(region.view(0, length))
+    content[bit // 8] ^= 1 << bit % 8
+    if isinstance(region, HeapRegion):
+        region.memory = content + bytes(region.view(length, region.capacity))
+    else:
+        region.store(0, content)

@@ -1,0 +1,55 @@
+"""Forced rare paths: tiny bounds, and commands that arrive twice."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from memfs.client.session import Session
+from memfs.errors import MemfsError
+from memfs.limits import KIB
+from memfs.testing.faults.plan import Plan
+from memfs.testing.patches import find, replaced
+
+CHEAP: Mapping[str, float] = {
+    "memfs.node.blocks.holdings.BLOCK_BYTES_DEFAULT": 64 * KIB,
+    "memfs.node.healing.trims.PAUSE_SECONDS": 0.25,
+    "memfs.node.healing.copies.POLL_SECONDS": 0.25,
+    "memfs.node.healing.scan.POLL_SECONDS": 0.25,
+    "memfs.node.server.LAG_INTERVAL_SECONDS": 5.0,
+}
+"""What only costs time here: warm buffers of a large block each, polls of idle loops."""
+
+QUERIES_FROM = 1 << 62
+"""Request ids from here up belong to requests that change nothing."""
+
+
+@contextlib.contextmanager
+def forced(plan: Plan) -> Iterator[None]:
+    """Everything rare that a plan asks for, for the length of a run."""
+    with contextlib.ExitStack() as stack:
+        for name, value in {**CHEAP, **plan.bounds}.items():
+            stack.enter_context(replaced(*find(name), value))
+        if plan.repeat_chance:
+            stack.enter_context(_repeated(plan))
+        yield
+
+
+@contextlib.contextmanager
+def _repeated(plan: Plan) -> Iterator[None]:
+    """A client sends an answered command once more, as if the answer had been lost."""
+    dice = random.Random(f"repeat {plan.seed}")
+    persist = Session._persist
+
+    async def twice(self: Session, request: Any, number: int, *rest: Any) -> Any:
+        answer = await persist(self, request, number, *rest)
+        if number < QUERIES_FROM and dice.random() < plan.repeat_chance:
+            with contextlib.suppress(MemfsError):
+                again = await persist(self, request, number, *rest)
+                assert again.record == answer.record, "ExactlyOnce: a repeated command differs"
+        return answer
+
+    with replaced(Session, "_persist", twice):
+        yield

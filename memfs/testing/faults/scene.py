@@ -1,0 +1,183 @@
+"""What injectors see of a run, and the promise that they respect.
+
+Owns the count of strikes, who suffers from what, and the judgement of what may be lost: memfs
+promises to survive R-1 losses at a time, so a crash that would take the last copy of anything, or
+the last member that knows all acknowledged commands, is not allowed (:meth:`Scene.may_lose`).
+Seen from outside of all nodes: the promise is judged by what is there, not by what they believe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Iterator
+
+from memfs.cluster import view as rules
+from memfs.node.namespace import Namespace
+from memfs.node.server import Node
+from memfs.protocol import messages as m
+from memfs.testing.faults.plan import Plan
+from memfs.testing.simulation import SimulatedCluster
+from memfs.types import BlockRef, View
+
+
+class Scene:
+    """One run, as its injectors see it."""
+
+    def __init__(self, cluster: SimulatedCluster, plan: Plan) -> None:
+        self.cluster = cluster
+        self.plan = plan
+        self.random = random.Random(f"faults {plan.seed}")
+        self.struck: Counter[str] = Counter()
+        """Strikes by kind."""
+        self.afflicted: Counter[str] = Counter()
+        """Nodes that are paused or cut off now: they count as no holder of anything."""
+        self.leaving: dict[str, int] = {}
+        """Nodes that are being decommissioned, and which start of theirs."""
+        self.operator = cluster.client(timeout_seconds=5.0)
+
+    # --- what injectors do -------------------------------------------------------------------
+
+    def strike(self, kind: str, *details: object) -> None:
+        """Count a fault and put it into the trace."""
+        self.struck[kind] += 1
+        self.cluster.fabric.record(f"FAULT {kind}", *map(str, details))
+
+    @contextlib.contextmanager
+    def suffering(self, *names: str) -> Iterator[None]:
+        """These nodes are out of reach meanwhile."""
+        self.afflicted.update(names)
+        try:
+            yield
+        finally:
+            self.afflicted.subtract(names)
+
+    @property
+    def has_spare_members(self) -> bool:
+        """Whether one may go slowly: what is written meanwhile goes to R members all the same."""
+        members = self.view.members if self.view is not None else ()
+        copies: int = self.plan.settings["replication"]
+        return len(members) > copies > 1
+
+    def switch_off_departed(self, name: str) -> bool:
+        """Stop the host of a decommissioned node once it is no member any more."""
+        node, view, start = self.cluster.nodes.get(name), self.view, self.leaving.get(name)
+        if view is None or any(member.incarnation == start for member in view.members):
+            return False
+        self.leaving.pop(name, None)
+        if node is None or incarnation(node) != start:
+            return False  # it died on the way
+        self.cluster.crash(name)
+        return True
+
+    def seconds(self, low: float = 0.05, high: float = 3.0) -> float:
+        """A length between ``low`` and ``high`` lease times, short ones as likely as long ones."""
+        span = self.random.uniform(0, 1)
+        return float(low * (high / low) ** span) * self.plan.lease_seconds
+
+    def node(self) -> str:
+        """A running node; often the primary, since most happens there. Empty: none runs."""
+        names = self.running
+        primary = self.primary_name()
+        if primary in names and self.random.random() < 0.35:
+            return primary
+        return self.random.choice(names) if names else ""
+
+    def client(self) -> str:
+        """The host of some client."""
+        return self.random.choice(self.cluster.clients).name
+
+    @property
+    def running(self) -> list[str]:
+        """Nodes that have started."""
+        cluster = self.cluster
+        return [name for name in cluster.nodes if not cluster.is_starting(name)]
+
+    # --- the truth ---------------------------------------------------------------------------
+
+    @property
+    def view(self) -> View | None:
+        """The view as the coordinator has it."""
+        return self.cluster.coordinator.stored.view
+
+    def primary_name(self) -> str:
+        """The host of the true primary, if it lives."""
+        view = self.view
+        found = self.member(view.primary) if view else None
+        return found.config.name if found else ""
+
+    def member(self, number: int) -> Node | None:
+        """The living node that is this member."""
+        record = rules.member(self.view, number) if self.view else None
+        node = self.cluster.nodes.get(record.name) if record else None
+        same = node is not None and record is not None and incarnation(node) == record.incarnation
+        return node if same else None
+
+    def namespace(self) -> Namespace | None:
+        """The state of the true primary, if it lives."""
+        node = self.member(self.view.primary) if self.view else None
+        return node.role.namespace if node else None
+
+    # --- the promise -------------------------------------------------------------------------
+
+    def may_lose(self, name: str) -> bool:
+        """Whether everything acknowledged survives the loss of a node's memory now."""
+        node = self.cluster.nodes.get(name)
+        if node is None or self.view is None or not hasattr(node, "role"):
+            return False
+        number = node.membership.number
+        others = [n for n in self._reachable() if n is not node]
+        return self._log_survives(number) and self._blocks_survive(node, others)
+
+    def _reachable(self) -> list[Node]:
+        assert self.view is not None
+        nodes = [self.member(member.number) for member in self.view.members]
+        return [n for n in nodes if n is not None and not self.afflicted[n.config.name]]
+
+    def _log_survives(self, number: int) -> bool:
+        assert self.view is not None
+        if number not in self.view.in_sync:
+            return True
+        others = [self.member(n) for n in self.view.in_sync if n != number]
+        return any(
+            other is not None
+            and other.role.namespace is not None
+            and not self.afflicted[other.config.name]
+            for other in others
+        )
+
+    def has_other_copy(self, ref: BlockRef, node: Node) -> bool:
+        """Whether a good copy of a file's block is within reach elsewhere than on ``node``."""
+        return any(holder is not node for holder in self._holders(ref))
+
+    def _holders(self, ref: BlockRef) -> list[Node]:
+        """Nodes within reach that have a good copy of a file's block."""
+        version = m.BlockVersion(*ref[:4])
+        return [
+            node
+            for node in self._reachable()
+            if node.membership.number in ref.replicas and node.store.verify(version) == 0
+        ]
+
+    def _blocks_survive(self, node: Node, others: list[Node]) -> bool:
+        """No block loses more than R-1 of the copies that the cluster believes to have."""
+        namespace = self.namespace()
+        for block in node.store.list(None, node.store.count):
+            version = m.BlockVersion(*block[:4])
+            placed = namespace.placed_block(version) if namespace else None
+            if placed is not None:
+                ref = placed.ref
+                left = [holder for holder in self._holders(ref) if holder is not node]
+                if not left or len(ref.replicas) - len(left) >= placed.replication:
+                    return False
+            elif (namespace is None or namespace.is_live(version)) and not any(
+                other.store.verify(version) == 0 for other in others
+            ):
+                return False
+        return True
+
+
+def incarnation(node: Node) -> int:
+    """Which start of a process a node is."""
+    return node._incarnation

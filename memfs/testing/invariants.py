@@ -1,0 +1,342 @@
+"""The omniscient side: invariants of a simulated cluster, checked by somebody who sees every node.
+
+Owns the tree of all namespace states that any node ever had: a state is (log index, rolling
+digest), its parent the state before the last entry. "A has everything that B has" then means
+that B's state is an ancestor of A's. Checks that cost nothing run at every commit, answered read
+and change of the view; the others when :meth:`Observer.inspect` is called. Must not change, or
+wait for, anything. A violation is kept, not raised: the code under test would catch it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from memfs import errors
+from memfs.cluster import view as rules
+from memfs.cluster.coordinator import StoredView
+from memfs.node.log import Entry
+from memfs.node.membership import Membership
+from memfs.node.namespace import Namespace
+from memfs.node.namespace.state import Outcome
+from memfs.node.primary import Primary
+from memfs.node.server import Node
+from memfs.protocol import messages as m
+from memfs.testing.coordinator import FakeCoordinator
+from memfs.testing.faults.scene import Scene
+from memfs.testing.patches import followed
+from memfs.testing.virtual import current_process
+from memfs.types import BlockRef, View
+
+VIOLATIONS_KEPT = 5
+MISSING = errors.BlockNotFoundError.code
+
+State = tuple[int, int]
+"""Log index and rolling digest."""
+
+
+class Breach(NamedTuple):
+    """A broken invariant."""
+
+    invariant: str
+    text: str
+    time: float
+
+    def __str__(self) -> str:
+        return f"{self.invariant} at {self.time:.6f}: {self.text}"
+
+
+class Observer:
+    """Watches one run; use :meth:`watching` around it."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.breaches: list[Breach] = []
+        self.checks: Counter[str] = Counter()
+        """How often each invariant was looked at."""
+        self.acknowledged: State = (0, 0)
+        """The newest state of which a client may have been told."""
+        self.telling = False
+        """Every applied entry goes into the story."""
+        self._scene = scene
+        self._cluster = scene.cluster
+        self._parents: dict[State, State] = {}
+        self._children: dict[tuple[State, Entry], State] = {}
+        self._reigns: dict[int, tuple[int, int]] = {}
+        self._views: dict[int, View] = {}
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Look at every entry, commit, read and view meanwhile."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_around_advance(self))
+            stack.enter_context(followed(Primary, "query", self._answered))
+            stack.enter_context(followed(FakeCoordinator, "swap", self._swapped))
+            stack.enter_context(_around_apply(self))
+            stack.enter_context(_around_adopt(self))
+            yield
+
+    def breach(self, invariant: str, text: str) -> None:
+        """Note that something is wrong; the first ones explain it best."""
+        if len(self.breaches) < VIOLATIONS_KEPT:
+            now = self._cluster.fabric.now()
+            self.breaches.append(Breach(invariant, text, now))
+            self._cluster.fabric.record("BREACH", invariant, text)
+
+    # --- the tree of states ------------------------------------------------------------------
+
+    def applied(self, before: State, after: State, entry: Entry) -> None:
+        """A namespace applied an entry (DeterministicApply)."""
+        self.checks["DeterministicApply"] += 1
+        if self.telling:
+            self._tell(entry)
+        known = self._children.setdefault((before, entry), after)
+        if known != after:
+            self.breach("DeterministicApply", f"entry {entry.index} gave {known} and {after}")
+        self._parents[after] = before
+
+    def _tell(self, entry: Entry) -> None:
+        process, fabric = current_process(), self._cluster.fabric
+        name = m.BY_OPCODE[entry.opcode].request.__name__
+        words = f"log {entry.index}: {name} of {entry.client:x}#{entry.request_id} {entry.record!r}"
+        fabric.trace.tell(fabric.now(), process.name if process else "-", words[:300])
+
+    def knows(self, namespace: Namespace, state: State) -> bool:
+        """Whether everything up to ``state`` is part of what ``namespace`` holds."""
+        return self._ancestor((namespace.applied, namespace.digest), state[0]) == state
+
+    def _ancestor(self, state: State, index: int) -> State:
+        """What ``state`` was at log index ``index``; as far back as is known."""
+        while state[0] > index and state in self._parents:
+            state = self._parents[state]
+        return state
+
+    # --- at every commit, read and view ------------------------------------------------------
+
+    def advanced(self, primary: Primary) -> None:
+        """The primary may now tell clients of more (InSyncMeansAll, OnePrimaryPerEpoch)."""
+        node, index = self._node_of(primary), primary.committed
+        if node is not None and not node.role.leads:
+            return  # it has yet to reconcile, and serves nobody
+        at = self._ancestor((primary.namespace.applied, primary.namespace.digest), index)
+        if at[0] != index:
+            return  # before anything that was watched
+        self.checks["AckedDurable"] += 1
+        older, newer = sorted((at, self.acknowledged))
+        if self._ancestor(newer, older[0]) != older:
+            self.breach("AckedDurable", f"{self.acknowledged} and {at} were both acknowledged")
+        self.acknowledged = newer
+        self._check_one_primary(primary)
+        self._check_in_sync("a commit")
+        self._check_enough(primary, at)
+
+    def _answered(self, result: Any, primary: Primary, _identity: Any, request: Any) -> None:
+        """A read was answered (NoStaleRead, NoDirtyRead)."""
+        if inspect.isawaitable(result):
+            return
+        self.checks["NoStaleRead"] += 1
+        if not self.knows(primary.namespace, self.acknowledged):
+            self.breach(
+                "NoStaleRead",
+                f"{self._name(primary)} answered {type(request).__name__} from state "
+                f"{primary.namespace.applied}, {self.acknowledged[0]} was acknowledged",
+            )
+        state = primary.namespace.applied, primary.namespace.digest
+        if state != self.acknowledged:
+            self._check_all_have(state, "NoDirtyRead", type(request).__name__)
+
+    def _swapped(
+        self, stored: StoredView | None, _coordinator: Any, _expected: int, view: View
+    ) -> None:
+        if stored is not None:
+            self._views[view.epoch] = view
+            with contextlib.suppress(AssertionError):
+                rules.check(view)
+                self._check_in_sync(f"view {view.epoch}")
+                return
+            self.breach("View", f"{view} breaks the rules of views")
+
+    def _check_in_sync(self, occasion: str) -> None:
+        self._check_all_have(self.acknowledged, "InSyncMeansAll", occasion)
+
+    def _check_all_have(self, state: State, invariant: str, occasion: str) -> None:
+        """Every living member of the true in-sync set knows everything up to ``state``."""
+        view = self._scene.view
+        if state == (0, 0):
+            return  # nothing yet: even the node that forms the cluster may hold nothing
+        self.checks[invariant] += 1
+        for number in view.in_sync if view else ():
+            node = self._scene.member(number)
+            if node is None or not hasattr(node, "role"):
+                continue
+            namespace = node.role.namespace or node.role.recovered
+            if namespace is None or not self.knows(namespace, state):
+                held = (namespace.applied, namespace.digest) if namespace else "nothing"
+                self.breach(
+                    invariant, f"{occasion}: {node.config.name} holds {held}, not all of {state}"
+                )
+
+    def _check_enough(self, primary: Primary, state: State) -> None:
+        """As many members as are required have it (MinInSync); the dead ones cannot be asked."""
+        view = self._scene.view
+        if view is None or any(self._scene.member(number) is None for number in view.in_sync):
+            return
+        self.checks["MinInSync"] += 1
+        nodes = [node for node in self._cluster.nodes.values() if hasattr(node, "role")]
+        namespaces = [node.role.namespace for node in nodes]
+        holders = sum(ns is not None and self.knows(ns, state) for ns in namespaces)
+        if holders < view.min_in_sync:
+            acked = {number: link.acked for number, link in primary.links.items() if link.required}
+            text = f"{holders} of {view.min_in_sync} members hold {state}, acked by {acked}"
+            self.breach("MinInSync", text)
+
+    def _check_one_primary(self, primary: Primary) -> None:
+        node = self._node_of(primary)
+        view = node.membership.view if node else None
+        if node is None or view is None:
+            return
+        self.checks["OnePrimaryPerEpoch"] += 1
+        me = node.membership.number, node.member.incarnation
+        holder = self._reigns.setdefault(view.primary_since, me)
+        if holder != me:
+            self.breach("OnePrimaryPerEpoch", f"{me} and {holder} in {view.primary_since}")
+
+    def adopted(self, membership: Membership, before: int) -> None:
+        """A node took over a view (EpochMonotone, and that it was published)."""
+        self.checks["EpochMonotone"] += 1
+        view = membership.view
+        if membership.epoch < before:
+            self.breach("EpochMonotone", f"from {before} to {membership.epoch}")
+        if view is not None and self._views and self._views.get(view.epoch, view) != view:
+            self.breach("EpochMonotone", f"{view} was never published")
+
+    # --- blocks ------------------------------------------------------------------------------
+
+    def published(self, namespace: Namespace, refs: tuple[BlockRef, ...]) -> None:
+        """The true primary's files came to refer to these blocks (AckedR)."""
+        if namespace is not self._scene.namespace():
+            return
+        for ref in refs:
+            current = namespace.block(m.BlockVersion(*ref[:4]))
+            if current is not None and ref.length:
+                self.checks["AckedR"] += 1
+                self._check_copies(current)
+
+    def _check_copies(self, ref: BlockRef) -> None:
+        version = m.BlockVersion(*ref[:4])
+        for number in ref.replicas:
+            node = self._scene.member(number)
+            if node is not None and node.store.verify(version) == MISSING:
+                self.breach("AckedR", f"{node.config.name} has no copy of {ref}")
+
+    # --- now and then ------------------------------------------------------------------------
+
+    def inspect(self) -> None:
+        """The expensive ones: memory, tree invariants, a copy of every block."""
+        self._check_in_sync("looking")
+        for name, node in list(self._cluster.nodes.items()):
+            self.checks["MemoryBound"] += 1
+            if node.store.used > node.store.limit:
+                self.breach("MemoryBound", f"{name} uses {node.store.used}")
+        namespace = self._scene.namespace()
+        if namespace is not None:
+            self.checks["TreeAcyclic"] += 1
+            try:
+                namespace.check_invariants()
+            except AssertionError as error:
+                self.breach("TreeAcyclic", f"of the namespace: {error}")
+            self.check_visible(namespace)
+
+    def check_visible(self, namespace: Namespace) -> None:
+        """Every block of every file has a good copy on a living member (NoPartialVisible)."""
+        for placed in all_blocks(namespace):
+            self.checks["NoPartialVisible"] += 1
+            holders = [self._scene.member(number) for number in placed.replicas]
+            if not any(node is not None and _holds(node, placed) == 0 for node in holders):
+                self.breach("NoPartialVisible", f"no good copy of {placed}")
+
+    def _node_of(self, primary: Primary) -> Node | None:
+        for node in self._cluster.nodes.values():
+            if hasattr(node, "role") and node.role.namespace is primary.namespace:
+                return node
+        return None
+
+    def _name(self, primary: Primary) -> str:
+        node = self._node_of(primary)
+        return node.config.name if node else "a former primary"
+
+
+def all_blocks(namespace: Namespace) -> Iterator[BlockRef]:
+    """Every block that a file has, holes left out."""
+    after: tuple[int, int] | None = (0, 0)
+    while after is not None:
+        page, after = namespace.blocks(after)
+        yield from (placed.ref for placed in page if placed.ref.length)
+
+
+def _holds(node: Node, ref: BlockRef) -> int:
+    """0 when a node has a good copy of just these bytes, else the code of what is wrong."""
+    version = m.BlockVersion(*ref[:4])
+    code = node.store.verify(version)
+    if code == 0 and node.store.read(version, 0, ref.length)[1] != ref.crc:
+        return errors.CorruptBlockError.code
+    return code
+
+
+@contextlib.contextmanager
+def _around_apply(observer: Observer) -> Iterator[None]:
+    apply = Namespace.apply
+
+    def observed(self: Namespace, entry: Entry, request: Any = None) -> Outcome:
+        before = self.applied, self.digest
+        outcome = apply(self, entry, request)
+        observer.applied(before, (self.applied, self.digest), entry)
+        if isinstance(request, m.Commit) and not isinstance(outcome.record, m.ErrorReply):
+            observer.published(self, request.blocks)
+        elif isinstance(request, m.PutFiles):
+            for file in request.files:
+                observer.published(self, file.blocks)
+        return outcome
+
+    Namespace.apply = observed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Namespace.apply = apply  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _around_advance(observer: Observer) -> Iterator[None]:
+    advance = Primary._advance
+
+    def observed(self: Primary) -> None:
+        before = self.committed
+        advance(self)
+        closed = self._refusal and not self.links  # nobody is answered any more
+        if self.committed != before and not closed:
+            observer.advanced(self)
+
+    Primary._advance = observed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Primary._advance = advance  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def _around_adopt(observer: Observer) -> Iterator[None]:
+    adopt = Membership.adopt
+
+    def observed(self: Membership, view: View) -> bool:
+        before = self.epoch
+        newer = adopt(self, view)
+        observer.adopted(self, before)
+        return newer
+
+    Membership.adopt = observed  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Membership.adopt = adopt  # type: ignore[method-assign]

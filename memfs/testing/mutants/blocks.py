@@ -1,0 +1,127 @@
+"""Guards of blocks: copies, garbage, healing, checksums, memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from memfs.node.block_service import Arrival
+from memfs.node.blocks.account import Account
+from memfs.node.healing.copier import Copier
+from memfs.node.healing.judge import Judge
+from memfs.node.healing.trims import Trims
+from memfs.node.namespace import Namespace
+from memfs.testing.mutants.registry import mutant, without
+from memfs.testing.patches import replaced
+
+
+@mutant("AckedR", "the first node of a chain answers for all of them")
+def acks_before_the_chain() -> Iterator[None]:
+    async def confirm(self: Any, reply: Any, forwarding: Any) -> Any:
+        if hasattr(forwarding, "close"):
+            forwarding.close()  # nobody is sent anything
+        return reply
+
+    with replaced(Arrival, "_confirm", confirm):
+        yield
+
+
+@mutant("NoEarlyGC", "blocks that are not committed yet are swept as orphans")
+def sweeps_uncommitted_blocks() -> Iterator[None]:
+    def referenced(self: Any, version: Any) -> bool:
+        return self.block(version) is not None
+
+    with replaced(Namespace, "is_live", referenced):
+        yield
+
+
+without(
+    "NoEarlyGC",
+    "blocks of no file are never swept",
+    "orphans-stay",
+    "memfs.node.namespace.Namespace.is_live",
+    lambda self, version: True,
+)
+
+
+async def _idle(self: Any) -> None:
+    await asyncio.Event().wait()
+
+
+without(
+    "EventuallyR",
+    "lost copies are not made again",
+    "no-healing",
+    "memfs.node.healing.copies.Copies.run",
+    _idle,
+)
+without(
+    "EventuallyR",
+    "corrupt copies that nobody reads are not looked for",
+    "no-scrubbing",
+    "memfs.node.healing.scrubber.Scrubber.run",
+    _idle,
+)
+
+
+@mutant("RingChangeNoHole", "the old copy goes before the new one is there")
+def trims_before_copies() -> Iterator[None]:
+    async def unverified(self: Any, wanted: Any) -> set[Any]:
+        return set()
+
+    def wanted_by_the_ring(self: Any, block: Any) -> tuple[int, ...]:
+        return tuple(self.placement(block))
+
+    with (
+        replaced(Judge, "kept", wanted_by_the_ring),
+        replaced(Judge, "missing", lambda self, block: 0),
+        replaced(Trims, "_verify", unverified),
+    ):
+        yield
+
+
+@mutant("NoResurrection", "a late word to forget a copy undoes the copy made after it")
+def late_discards_win() -> Iterator[None]:
+    def forget(self: Any, versions: Any, *_order: Any) -> None:
+        for version in versions:
+            self._store.discard(version)
+
+    with replaced(Copier, "forget", forget):
+        yield
+
+
+class _Anything:
+    """Equal to every checksum."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __ne__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+without(
+    "NoPartialVisible",
+    "a reader does not compare what it got with the checksum",
+    "unchecked-reads",
+    "memfs.client.blocks.crc32c",
+    lambda data, *_rest: _Anything(),
+)
+without(
+    "NoPartialVisible",
+    "a file may come to name copies on members that left",
+    "commits-of-homeless-blocks",
+    "memfs.node.healing.commits.CommitCheck.check",
+)
+
+
+@mutant("MemoryBound", "a node takes more than its limit")
+def no_memory_limit() -> Iterator[None]:
+    def reserve(self: Any, count: int) -> None:
+        self.used += count
+
+    with replaced(Account, "reserve", reserve):
+        yield

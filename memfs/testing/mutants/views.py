@@ -1,0 +1,121 @@
+"""Guards of the view: who may be the primary, who is whom, and whose word counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from memfs import errors
+from memfs.cluster import view as rules
+from memfs.node.membership import Membership
+from memfs.node.namespace_role import NamespaceRole
+from memfs.node.publisher import Publisher
+from memfs.node.read_lease import Promise
+from memfs.testing.mutants.registry import mutant, without
+from memfs.testing.patches import replaced
+from memfs.types import Member, View
+
+
+@mutant("MaximalInSync", "an unanswered change of the view counts as not made")
+def doubt_is_failure() -> Iterator[None]:
+    async def publish(self: Any, proposed: View) -> bool:
+        try:
+            stored = await self._coordinator.swap_view(self._stored.revision, proposed)
+        except errors.OutcomeUnknownError as error:
+            raise errors.UnavailableError("taken for not made") from error
+        stored = stored or await self._coordinator.read_view()
+        self._stored = stored
+        self._adopt(stored.view)
+        return bool(stored.view == proposed)
+
+    with replaced(Publisher, "_publish", publish):
+        yield
+
+
+@mutant("ReceiverFence", "a backup takes log entries from whoever sends them")
+def no_receiver_fence() -> Iterator[None]:
+    def renew(self: Any, _call: Any) -> None:
+        self._promise.renew(self._now_ns())
+
+    with replaced(NamespaceRole, "_fence", renew):
+        yield
+
+
+@mutant("ReceiverFence", "a backup that is taking over goes on following the old primary")
+def candidates_follow() -> Iterator[None]:
+    fence = NamespaceRole._fence
+
+    def lenient(self: Any, call: Any) -> None:
+        standing, self._standing = self._standing, False
+        try:
+            fence(self, call)
+        finally:
+            self._standing = standing
+
+    with replaced(NamespaceRole, "_fence", lenient):
+        yield
+
+
+@mutant("NoStaleRead", "a backup takes over before its promise is over")
+def broken_promises() -> Iterator[None]:
+    def over(self: Any, now_ns: int, patience: float = 0.0) -> bool:
+        return bool(self.silent_ns(now_ns) > self._promised_ns * 0.3)
+
+    with replaced(Promise, "is_over", over):
+        yield
+
+
+without(
+    "NoStaleRead",
+    "a read lease lasts longer than the promises behind it",
+    "leases-outlive-promises",
+    "memfs.node.read_lease.SHARE",
+    3.0,
+)
+
+
+@mutant("IncarnationIdentity", "a restarted node takes itself for the member of the same name")
+def names_are_identity() -> Iterator[None]:
+    def by_name(view: View, name: str, _incarnation: int) -> Member | None:
+        return next((member for member in view.members if member.name == name), None)
+
+    with replaced(rules, "incarnation_of", by_name):
+        yield
+
+
+@mutant("LastServing", "a member that is not in sync takes over")
+def anybody_takes_over() -> Iterator[None]:
+    def may_stand(self: Any) -> bool:
+        held = self._backup.namespace is not None and self.membership.number > 0
+        return bool(held and self._promise.is_over(self._now_ns()))
+
+    async def stand(self: Any) -> None:
+        me = self.membership.number
+
+        def propose(view: View | None) -> View | None:
+            if view is None or rules.member(view, me) is None or view.primary == me:
+                return None
+            return rules.promote(view._replace(in_sync=(*view.in_sync, me)), me)
+
+        try:
+            await self.membership.publisher.read()
+            await self.membership.publisher.change(propose)
+        except errors.MemfsError:
+            return
+
+    with replaced(NamespaceRole, "_may_stand", may_stand), replaced(NamespaceRole, "_stand", stand):
+        yield
+
+
+@mutant("EpochMonotone", "a node goes back to an older view")
+def views_go_back() -> Iterator[None]:
+    adopt = Membership.adopt
+
+    def any_view(self: Any, view: View) -> bool:
+        known = self.view
+        if known is not None and view.epoch < known.epoch:
+            self.view = None
+        return adopt(self, view)
+
+    with replaced(Membership, "adopt", any_view):
+        yield

@@ -1,0 +1,48 @@
+"""Clients at work, with the checker that judges what they were told.
+
+Each workload runs on any cluster, simulated or real: it is given a way to connect, a seed, a
+history and a directory of its own, and is used as ``prepare()``, ``run(until)``, ``verify()``.
+All of them ride over a cluster in trouble; only a broken promise is a violation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from memfs.testing.workloads.append import AppendLog, LeaseSteal
+from memfs.testing.workloads.base import Connect, Sizes, Workload
+from memfs.testing.workloads.contents import DeleteCreate, LargeFiles, WholeFileRegister
+from memfs.testing.workloads.names import DirectorySet, RenameDance, Transfer
+from memfs.testing.workloads.space import FillAndFree
+
+WORKLOADS: Mapping[str, type[Workload]] = {
+    kind.__name__: kind
+    for kind in (
+        WholeFileRegister,
+        AppendLog,
+        RenameDance,
+        DirectorySet,
+        LeaseSteal,
+        Transfer,
+        LargeFiles,
+        DeleteCreate,
+        FillAndFree,
+    )
+}
+"""Every workload by its name."""
+
+__all__ = [
+    "WORKLOADS",
+    "AppendLog",
+    "Connect",
+    "DeleteCreate",
+    "DirectorySet",
+    "FillAndFree",
+    "LargeFiles",
+    "LeaseSteal",
+    "RenameDance",
+    "Sizes",
+    "Transfer",
+    "WholeFileRegister",
+    "Workload",
+]

@@ -1,0 +1,71 @@
+"""Where the tests' etcd comes from: the machine's own Debian archives, in either format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memfs.testing import etcd_package
+from memfs.testing.etcd_package import debian_source
+
+DEB822 = """\
+Types: deb
+# URIs: http://snapshot.example/archive/debian/20250520T000000Z
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+
+Types: deb
+URIs: http://mirror.example/debian-security
+Suites: bookworm-security
+Components: main
+"""
+ONE_LINE = """\
+deb [arch=amd64] https://other.example/debian/ bookworm main
+deb https://elsewhere.example/apt stable main
+# deb https://commented.example/debian bookworm main
+"""
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    (tmp_path / "sources.list.d").mkdir()
+    return tmp_path
+
+
+def uris(source: str) -> list[str]:
+    [line] = [line for line in source.splitlines() if line.startswith("URIs:")]
+    return line.split()[1:]
+
+
+def test_both_formats_are_read_and_the_suite_is_ours(etc: Path) -> None:
+    (etc / "sources.list").write_text(ONE_LINE)
+    (etc / "sources.list.d" / "debian.sources").write_text(DEB822)
+    source = debian_source(etc)
+    assert uris(source) == ["http://mirror.example/debian", "https://other.example/debian/"]
+    assert "Suites: trixie\n" in source
+    assert "bookworm" not in source
+
+
+def test_without_a_debian_archive_it_says_what_to_do(etc: Path) -> None:
+    (etc / "sources.list").write_text("deb http://ubuntu.example/ubuntu noble main\n")
+    with pytest.raises(RuntimeError, match="MEMFS_TEST_ETCD"):
+        debian_source(etc)
+
+
+@pytest.mark.parametrize(
+    ("version", "good"), [("3.4.23", False), ("3.5.2", False), ("3.5.16", True)]
+)
+def test_an_etcd_that_loses_data_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, good: bool
+) -> None:
+    binary = tmp_path / "etcd"
+    binary.write_text(f"#!/bin/sh\necho etcd Version: {version}\n")
+    binary.chmod(0o755)
+    monkeypatch.setenv(etcd_package.BINARIES_VARIABLE, str(tmp_path))
+    if good:
+        assert etcd_package.etcd_binaries() == tmp_path
+    else:
+        with pytest.raises(RuntimeError, match="or newer"):
+            etcd_package.etcd_binaries()
