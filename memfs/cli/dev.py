@@ -39,6 +39,8 @@ class Plan(NamedTuple):
     directory: Path
     """Holds the sockets, and the coordinator's log unless ``data`` does."""
     data: Path
+    keep: bool
+    """Journals in ``data``: a restart of the command finds everything."""
 
     @property
     def first(self) -> Endpoint:
@@ -68,9 +70,7 @@ class Child(NamedTuple):
     help="Limit of each node [default: half of the RAM, shared out].",
 )
 @click.option("--replication", type=click.IntRange(1, 8), help="Copies [default: 2 if possible].")
-@click.option(
-    "--data", metavar="DIR", help="Keep the coordinator's log there, and do not remove it."
-)
+@click.option("--data", metavar="DIR", help="Keep everything on disk there, for the next time.")
 @click.option("--log-level", default="warning", show_default=True)
 @click.pass_context
 def dev(
@@ -85,7 +85,8 @@ def dev(
 ) -> int:
     """Run a cluster of several nodes on this machine until Ctrl-C.
 
-    What it holds is in memory only, and gone when it stops.
+    What it holds is in memory only, and gone when it stops, unless --data is given: then every
+    write is on disk before it is acknowledged.
     """
     if port + nodes - 1 > 65535:
         raise click.UsageError("the ports of the nodes would exceed 65535")
@@ -99,6 +100,7 @@ def dev(
             log_level=log_level,
             directory=directory,
             data=Path(data).absolute() if data else directory,
+            keep=bool(data),
         )
         return run_loop(_run(plan, client))
 
@@ -156,7 +158,10 @@ def _flags(plan: Plan, index: int, name: str) -> Iterator[str]:
         "replication": plan.replication,
         "log-level": plan.log_level,
     }
-    return (f"--{key}={value}" for key, value in settings.items())
+    yield from (f"--{key}={value}" for key, value in settings.items())
+    if plan.keep:
+        yield from (f"--journal={plan.data / name / 'journal'}", "--journal-blocks")
+        yield "--ack=journal"
 
 
 async def _watch(
@@ -226,7 +231,8 @@ def _introduce(plan: Plan) -> None:
         click.echo(f"  export MEMFS_URL={url}")
     click.echo("  memfs put -r DIRECTORY /here && memfs ls -l /here")
     click.echo("  memfs cluster status")
-    click.echo("Ctrl-C stops the cluster; its files are then gone.")
+    kept = f"kept in {plan.data}" if plan.keep else "then gone"
+    click.echo(f"Ctrl-C stops the cluster; its files are {kept}.")
 
 
 def _report(child: Child, left: int, of: int) -> None:

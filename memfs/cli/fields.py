@@ -15,7 +15,9 @@ from typing import Any
 
 import click
 
-from memfs.config import ClientConfig, NodeConfig, shown
+from memfs.config import ClientConfig, GatewayConfig, NodeConfig, shown
+
+Kind = type[NodeConfig] | type[ClientConfig] | type[GatewayConfig]
 
 _MACHINE_DEFAULTS = {
     "name": "HOST-PORT",
@@ -28,7 +30,7 @@ _MACHINE_DEFAULTS = {
 }
 
 
-def descriptions(kind: type[NodeConfig] | type[ClientConfig]) -> dict[str, str]:
+def descriptions(kind: Kind) -> dict[str, str]:
     """Field names to the texts under them, on one line each."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
@@ -44,12 +46,17 @@ def descriptions(kind: type[NodeConfig] | type[ClientConfig]) -> dict[str, str]:
     return texts
 
 
-def settings_options(kind: type[NodeConfig]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """One option per field. Values stay text: the configuration reports all mistakes at once."""
+def settings_options(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """One option per field that is no secret: flags are seen by every user of the machine.
+
+    Values stay text: the configuration reports all mistakes at once.
+    """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         texts = descriptions(kind)
         for field in reversed(dataclasses.fields(kind)):
+            if field.metadata["secret"]:
+                continue
             flag = "--" + field.name.replace("_", "-")
             text = texts[field.name].replace("``", "").partition(". ")[0].rstrip(".") + "."
             extra: dict[str, Any] = {"metavar": "VALUE"}
@@ -61,7 +68,7 @@ def settings_options(kind: type[NodeConfig]) -> Callable[[Callable[..., Any]], C
     return decorate
 
 
-def markdown(kind: type[NodeConfig] | type[ClientConfig], table: str) -> str:
+def markdown(kind: Kind, table: str) -> str:
     """The section of ``docs/configuration.md`` on one table of the file."""
     lines = [f"## `[{table}]`", ""]
     texts, defaults = descriptions(kind), shown(kind())

@@ -242,8 +242,8 @@ class _Check:
         bad = {n: code for n in replicas if (code := codes[n, reference.version])}
         good = len(replicas) - len(bad)
         wanted = min(reference.wanted, len(self._session.members))
-        if not bad and good >= wanted:
-            return None
+        if good >= wanted and not bad.keys() & self._session.members.keys():
+            return None  # what names members that left is about to be tidied up
         corrupt = errors.CorruptBlockError.code in bad.values()
         kind = "lost" if not good else "corrupt" if corrupt else "under-replicated"
         names = tuple(self._name(number) for number in bad)

@@ -38,8 +38,9 @@ class Row(NamedTuple):
 
 
 def permissions(attributes: Attributes) -> str:
-    """``drwxr-xr-x``."""
-    return _stat.filemode(attributes.mode | _KIND_BITS[FileKind(attributes.kind)])
+    """``drwxr-xr-x``; ``+`` behind it where there is an access control list."""
+    shown = _stat.filemode(attributes.mode | _KIND_BITS[FileKind(attributes.kind)])
+    return shown + "+" * attributes.acl
 
 
 def kind_name(attributes: Attributes) -> str:
@@ -58,8 +59,8 @@ def long_lines(rows: Sequence[Row], now: float, human: bool = False) -> list[str
         cells.append((permissions(attributes), *columns))
     widths = [max(map(text_width, column)) for column in zip(*cells, strict=True)]
     return [
-        f"{mode} {_right(links, widths[1])} {_left(owner, widths[2])} {_left(group, widths[3])} "
-        f"{_right(size, widths[4])} {when} {name}"
+        f"{_left(mode, widths[0])} {_right(links, widths[1])} {_left(owner, widths[2])} "
+        f"{_left(group, widths[3])} {_right(size, widths[4])} {when} {name}"
         for mode, links, owner, group, size, when, name in cells
     ]
 

@@ -27,7 +27,7 @@ async def mkdir(
 ) -> None:
     """Make directories."""
     umask = current_umask()
-    mode = 0o777 & ~umask
+    mode, unmasked = 0o777 & ~umask, 0o777 if mode_text is None else None
     if mode_text is not None:
         try:
             mode = parse_mode(mode_text, umask)(0o777, True)
@@ -36,9 +36,9 @@ async def mkdir(
     for path in paths:
         with shell.attempt("cannot create directory", path):
             if parents:
-                await shell.fs.makedirs(path, mode, exist_ok=True)
+                await shell.fs.makedirs(path, mode, exist_ok=True, unmasked=unmasked)
             else:
-                await shell.fs.mkdir(path, mode)
+                await shell.fs.mkdir(path, mode, unmasked=unmasked)
             if verbose:
                 print(f"created directory {quoted(path)}")
 

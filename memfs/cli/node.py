@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import click
 from memfs import logs
 from memfs.cli.fields import settings_options
 from memfs.cli.shell import example_text, run_loop
-from memfs.config import NodeConfig, load
+from memfs.config import GatewayConfig, NodeConfig, load
 
 if TYPE_CHECKING:
     from memfs.node.server import Node
@@ -28,15 +29,25 @@ STOP_SECONDS = 20.0
     epilog=example_text("memfs node --memory 8GiB --coordinator memfs://first:10500"),
 )
 @click.option("--config", metavar="FILE", help="Settings, instead of the usual files.")
+@click.option("--gateway", is_flag=True, help="Run a gateway beside it, with [gateway].")
 @click.option("--stop-with-parent", is_flag=True, hidden=True)
 @settings_options(NodeConfig)
 @click.pass_context
-def node(ctx: click.Context, /, config: str | None, stop_with_parent: bool, **flags: Any) -> int:
+def node(
+    ctx: click.Context,
+    /,
+    config: str | None,
+    gateway: bool,
+    stop_with_parent: bool,
+    **flags: Any,
+) -> int:
     """Run one node of a cluster until SIGTERM or Ctrl-C.
 
-    The first node keeps the view of the cluster (--coordinator embedded, the default); the others
-    are told its address. Every flag is also a setting of the file and of the environment:
-    --port is port in [node] and MEMFS_NODE_PORT.
+    In production an etcd keeps the view of the cluster, and every node is told where it is:
+    --coordinator etcd://h1:2379,h2:2379,h3:2379. Without one the first node keeps it (--coordinator
+    embedded, the default) and the others are told its address; it is then the one node that
+    failover needs. Every flag is also a setting of the file and of the environment: --port is port
+    in [node] and MEMFS_NODE_PORT.
     """
     if stop_with_parent:
         _die_with_parent()
@@ -45,10 +56,11 @@ def node(ctx: click.Context, /, config: str | None, stop_with_parent: bool, **fl
     logs.configure(settings.log_level, settings.log_format, constant={"node": settings.name})
     if settings.coordinator == "embedded":
         Path(settings.data_directory).mkdir(mode=0o700, parents=True, exist_ok=True)
-    return run_loop(_serve(settings))
+    beside = load(GatewayConfig, path=config or outer) if gateway else None
+    return run_loop(_serve(settings, beside))
 
 
-async def _serve(settings: NodeConfig) -> int:
+async def _serve(settings: NodeConfig, beside: GatewayConfig | None) -> int:
     from memfs.node.server import Node
     from memfs.transport.environment import production_environment
 
@@ -58,10 +70,28 @@ async def _serve(settings: NodeConfig) -> int:
     if not await _started(running, stopping):
         return 0
     click.echo(f"memfs node {settings.name} ready: memfs://{running.endpoint}")
-    await stopping.wait()
-    async with asyncio.timeout(STOP_SECONDS):
+    async with _gateway_beside(running, beside):
+        await _first(stopping, running.retired)
+    draining = settings.drain_seconds if settings.drain_blocks else 0.0
+    async with asyncio.timeout(STOP_SECONDS + draining):
         await running.stop()
     return 0
+
+
+@contextlib.asynccontextmanager
+async def _gateway_beside(running: Node, settings: GatewayConfig | None) -> AsyncIterator[None]:
+    """A gateway as a process of its own, which ends before the node."""
+    if settings is None:
+        yield
+        return
+    from memfs.cli.gateway import keep_running
+
+    keeping = asyncio.create_task(keep_running(settings, (running.endpoint,)), name="gateway")
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _started(running: Node, stopping: asyncio.Event) -> bool:
@@ -76,6 +106,14 @@ async def _started(running: Node, stopping: asyncio.Event) -> bool:
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)
     return False
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _calm_collector() -> None:

@@ -8,13 +8,13 @@ import click
 
 from memfs.cli.options import cluster_options, json_option, remember
 from memfs.cli.shell import example_text, write_json
-from memfs.config import ClientConfig, NodeConfig, resolve, shown
+from memfs.config import ClientConfig, GatewayConfig, NodeConfig, resolve, shown
 
 
 @click.command(
     "config", epilog=example_text("memfs config client", "memfs config --json | jq .node")
 )
-@click.argument("table", type=click.Choice(["node", "client"]), required=False)
+@click.argument("table", type=click.Choice(["node", "client", "gateway"]), required=False)
 @json_option
 @cluster_options
 @click.pass_context
@@ -27,12 +27,15 @@ def config(ctx: click.Context, /, table: str | None, as_json: bool, **given: Any
     path = ctx.obj.get("config")
     flags = {"endpoints": ctx.obj.get("url"), "user": ctx.obj.get("user")}
     tables: dict[str, tuple[dict[str, Any], dict[str, str]]] = {}
-    if table != "client":
+    if table in (None, "node"):
         node, origins = resolve(NodeConfig, path=path)
         tables["node"] = shown(node), origins
-    if table != "node":
+    if table in (None, "client"):
         client, origins = resolve(ClientConfig, path=path, flags=flags)
         tables["client"] = shown(client), origins
+    if table in (None, "gateway"):
+        gateway, origins = resolve(GatewayConfig, path=path)
+        tables["gateway"] = shown(gateway), origins
     if as_json:
         write_json({name: values for name, (values, _) in tables.items()})
         return

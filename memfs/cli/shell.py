@@ -36,6 +36,7 @@ _OWN_WORDS = (
     errors.ConfigError,
     errors.LeaseHeldError,
     errors.LeaseLostError,
+    errors.QuotaExceededError,
 )
 _FATAL = (errors.UnavailableError, errors.DeadlineError, errors.InternalError)
 

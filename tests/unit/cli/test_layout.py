@@ -35,6 +35,7 @@ def test_permissions() -> None:
     assert layout.permissions(attributes(FileKind.DIRECTORY, mode=0o1755)) == "drwxr-xr-t"
     assert layout.permissions(attributes(FileKind.SYMLINK, mode=0o777)) == "lrwxrwxrwx"
     assert layout.permissions(attributes(mode=0o6755)) == "-rwsr-sr-x"
+    assert layout.permissions(attributes(acl=True)) == "-rw-r--r--+"
 
 
 def test_long_lines_are_aligned() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from memfs import config as config_module
 from memfs.cli import main as main_module
-from memfs.cli.fields import descriptions, markdown
+from memfs.cli.fields import Kind, descriptions, markdown
 from memfs.cli.main import run
-from memfs.config import ClientConfig, NodeConfig
+from memfs.config import ClientConfig, GatewayConfig, NodeConfig
 
 DOCUMENTS = Path(__file__).parents[3] / "docs"
 
@@ -132,16 +132,17 @@ def test_help_imports_little() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize(("kind", "table"), [(NodeConfig, "node"), (ClientConfig, "client")])
-def test_document_holds_every_setting(
-    kind: type[NodeConfig] | type[ClientConfig], table: str
-) -> None:
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [(NodeConfig, "node"), (ClientConfig, "client"), (GatewayConfig, "gateway")],
+)
+def test_document_holds_every_setting(kind: Kind, table: str) -> None:
     text = (DOCUMENTS / "configuration.md").read_text()
     assert markdown(kind, table) in text, "paste what markdown() returns"
 
 
-@pytest.mark.parametrize("kind", [NodeConfig, ClientConfig])
-def test_every_setting_is_described(kind: type[NodeConfig] | type[ClientConfig]) -> None:
+@pytest.mark.parametrize("kind", [NodeConfig, ClientConfig, GatewayConfig])
+def test_every_setting_is_described(kind: Kind) -> None:
     texts = descriptions(kind)
     assert texts.keys() == kind.__dataclass_fields__.keys()
     assert all(text.endswith(".") for text in texts.values())

@@ -1,0 +1,182 @@
+"""What is wrong with a cluster, and what to type: from what the primary says, or the nodes do.
+
+Pure. Owns the judgement that ``memfs cluster status``, ``wait`` and ``force-recover`` share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from memfs.cli.cluster_survey import Survey
+from memfs.cluster import view as rules
+from memfs.limits import NAMESPACE_COPIES
+from memfs.protocol.messages import NodeStateReply, NodeStatus, StatusReply
+from memfs.quantities import show_size
+from memfs.types import View
+
+HEALTHY, DEGRADED, UNAVAILABLE = "healthy", "degraded", "unavailable"
+LOW_SHARE = 0.90
+RECOVER = "memfs cluster force-recover --accept-data-loss"
+
+
+class Problem(NamedTuple):
+    """One thing that is not as it should be."""
+
+    text: str
+    step: str
+    """What to do or type."""
+    health: str = DEGRADED
+    """What it makes of the cluster; :data:`HEALTHY`: it is only worth knowing."""
+
+
+# --- with a primary ------------------------------------------------------------------------------
+
+
+def health(found: StatusReply) -> str:
+    """:data:`HEALTHY`, :data:`DEGRADED` or :data:`UNAVAILABLE`."""
+    states = {problem.health for problem in problems(found)}
+    return next((word for word in (UNAVAILABLE, DEGRADED) if word in states), HEALTHY)
+
+
+def problems(found: StatusReply) -> list[Problem]:
+    """What is wrong, the worst first."""
+    every = [*_service(found), *_blocks(found), *_members(found)]
+    order = (UNAVAILABLE, DEGRADED, HEALTHY)
+    return sorted(every, key=lambda problem: order.index(problem.health))
+
+
+def wanted_in_sync(view: View) -> int:
+    """How many members the cluster brings in sync by itself."""
+    return min(NAMESPACE_COPIES, len(view.members))
+
+
+def unsettled(found: StatusReply, *, moves: bool = True) -> str:
+    """What blocks wait for, beside problems; ``moves``: rebalancing counts. Empty: nothing."""
+    healing = found.healing
+    if healing.blocks or healing.state == "healing":
+        return f"{healing.blocks} blocks are short of copies"
+    if not healing.settled:
+        return "the blocks are being looked at"
+    if moves and (healing.moves or healing.state == "rebalancing"):
+        return f"{healing.moves} blocks are being moved"
+    return ""
+
+
+def _service(found: StatusReply) -> Iterator[Problem]:
+    view = found.view
+    if found.obstacle:
+        step = "start or reconnect the silent nodes below"
+        yield Problem(f"the primary acknowledges nothing: {found.obstacle}", step, UNAVAILABLE)
+    if not found.coordinator_reachable:
+        yield Problem(
+            "the coordinator is out of reach: nothing is lost, but nobody can take over or join",
+            "bring it back: `etcdctl endpoint health`, or the node that embeds it",
+        )
+    if len(view.in_sync) < wanted_in_sync(view):
+        yield Problem(
+            f"{len(view.in_sync)} of {wanted_in_sync(view)} copies of the namespace are in sync",
+            "comes by itself while enough nodes live: `memfs cluster wait`",
+        )
+
+
+def _blocks(found: StatusReply) -> Iterator[Problem]:
+    healing = found.healing
+    if healing.endangered and healing.endangered[0]:
+        yield Problem(
+            f"{healing.endangered[0]} blocks have no good copy left",
+            "`memfs fsck` names the files; a node that comes back with its journal brings copies",
+        )
+    if healing.blocks:
+        yield Problem(f"{healing.blocks} blocks are short of copies", "`memfs cluster wait`")
+    if healing.corrupt:
+        yield Problem(
+            f"{healing.corrupt} corrupt copies are being replaced",
+            "again and again on one node: replace its memory",
+        )
+
+
+def _members(found: StatusReply) -> Iterator[Problem]:
+    for node in found.nodes:
+        name, usage = node.member.name, node.usage
+        if not node.alive:
+            yield Problem(
+                f"{name} has been silent for {silence(node)}",
+                f"start it again at {node.member.host}:{node.member.port}, or let the cluster "
+                "remove it",
+            )
+        if usage.limit and usage.used >= LOW_SHARE * usage.limit:
+            yield Problem(
+                f"{name} is {100 * usage.used // usage.limit}% full "
+                f"({show_size(usage.used)} of {show_size(usage.limit)})",
+                "delete files or add a node: `memfs node --coordinator ...`",
+                HEALTHY,
+            )
+
+
+def silence(node: NodeStatus) -> str:
+    """How long ago a member was heard."""
+    if node.heartbeat_ms >= 1e11:
+        return "ever"
+    return f"{node.heartbeat_ms / 1000:.1f} s"
+
+
+# --- without one ---------------------------------------------------------------------------------
+
+
+def diagnosis(survey: Survey) -> Problem:
+    """Why no primary answers, and the next step."""
+    if not survey.states:
+        return Problem(
+            "no node answers", "start the nodes (`memfs node`), or check --url", UNAVAILABLE
+        )
+    view = survey.view
+    if view is None:
+        told = next((state.obstacle for state in survey.states if state.obstacle), "")
+        text = "the nodes that answer have not joined a cluster"
+        step = "check that their coordinator runs, and `coordinator` in their settings"
+        return Problem(f"{text}: {told}" if told else text, step, UNAVAILABLE)
+    living = in_sync_survivors(survey)
+    if not living:
+        return _nobody_in_sync(view)
+    return _silent_primary(view, living)
+
+
+def in_sync_survivors(survey: Survey) -> list[NodeStateReply]:
+    """Nodes that answer and are in sync by the newest view: they hold all that is acknowledged."""
+    view = survey.view
+    in_sync = view.in_sync if view is not None else ()
+    return [state for state in survey.states if state.number in in_sync]
+
+
+def _nobody_in_sync(view: View) -> Problem:
+    members = filter(None, (rules.member(view, number) for number in view.in_sync))
+    names = ", ".join(f"{member.name} ({member.host}:{member.port})" for member in members)
+    return Problem(
+        f"every node that holds all acknowledged commands is gone or out of reach: {names}",
+        "reconnect or resume one of them (with `ack = journal`, start it again); if all are "
+        f"lost for good: `{RECOVER}`",
+        UNAVAILABLE,
+    )
+
+
+def _silent_primary(view: View, living: list[NodeStateReply]) -> Problem:
+    primary = rules.member(view, view.primary)
+    name = primary.name if primary else str(view.primary)
+    for state in living:
+        if state.number == view.primary and state.obstacle:
+            step = "start or reconnect the nodes that do not answer"
+            return Problem(f"{name} acknowledges nothing: {state.obstacle}", step, UNAVAILABLE)
+    if not any(state.coordinator_reachable for state in living):
+        return Problem(
+            f"the primary {name} is silent, and no in-sync node reaches the coordinator to take "
+            "over",
+            "bring it back: `etcdctl endpoint health`, or the node that embeds it",
+            UNAVAILABLE,
+        )
+    names = ", ".join(state.name for state in living if state.number != view.primary)
+    if not names:
+        return Problem(f"{name} is about to serve", "`memfs cluster wait`", UNAVAILABLE)
+    return Problem(
+        f"the primary {name} is silent; {names} can take over", "`memfs cluster wait`", UNAVAILABLE
+    )
