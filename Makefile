@@ -7,12 +7,16 @@ BIN    := $(VENV)/bin
 RUN    := .ci/stage
 PYTEST := $(BIN)/python -m pytest
 ARGS   ?=
+MINUTES ?= 60
+SEEDS  ?= 300
+FIRST  ?= 0
+SEED   ?=
 
 # Test levels, cheapest first. A level without tests fails: pytest then exits with 5.
 LEVELS := unit golden conformance $(if $(wildcard tests/simulation/test_*.py),simulation) integration benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bench lint format dist clean
+.PHONY: help demo test test-fast bench simulate mutants nemesis lint format dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F': *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -28,6 +32,15 @@ test-fast: $(VENV)/.dev  ## unit and conformance tests, under a minute
 
 bench: $(VENV)/.dev  ## every benchmark beside its peer or limit; ARGS="--smoke", "--only stat", "--json"
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+simulate: $(VENV)/.dev  ## whole clusters under random faults, SEEDS=300 from FIRST=0, on all cores
+	@$(BIN)/python -m memfs.testing.campaign --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+
+mutants: $(VENV)/.dev  ## take one guard out at a time: the simulation must notice each
+	@$(BIN)/python -m memfs.testing.mutants $(ARGS)
+
+nemesis: $(VENV)/.dev  ## faults on real processes for MINUTES=60, from SEED; ARGS="--help" tells more
+	@$(BIN)/python -m memfs.testing.nemesis --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: $(VENV)/.dev  ## style, formatting, types and layers
 	@$(RUN) "ruff check"    $(BIN)/ruff check --quiet .

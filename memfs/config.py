@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from memfs import limits, machine
 from memfs.errors import ConfigError, MemfsError
-from memfs.paths import DEFAULT_PORT, Endpoint, parse_endpoint, parse_url
+from memfs.paths import DEFAULT_PORT, Endpoint, parse_endpoint, parse_etcd_url, parse_url
 from memfs.quantities import parse_duration, parse_size
 
 SYSTEM_FILE = "/etc/memfs/memfs.toml"
@@ -68,11 +68,32 @@ def _whole(raw: Any) -> int:
     raise ValueError(f"{raw!r} is no whole number")
 
 
+def _number(raw: Any) -> float:
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        return float(raw)
+    if isinstance(raw, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", raw):
+        return float(raw)
+    raise ValueError(f"{raw!r} is no number")
+
+
 def _words(raw: Any) -> tuple[str, ...]:
     parts = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(parts, (list, tuple)):
         raise ValueError(f"{raw!r} is no list: write a,b,c")
     return tuple(word for part in parts if (word := _text(part).strip()))
+
+
+def _pairs(raw: Any) -> tuple[str, ...]:
+    words = _words(raw)
+    for word in words:
+        if not all(word.partition("=")):
+            raise ValueError(f"{word!r} is no pair: write name=value")
+    return words
+
+
+def _address(raw: Any) -> str:
+    text = _text(raw)
+    return str(parse_endpoint(text)) if text else ""
 
 
 def _choice(*names: str) -> _Parser:
@@ -100,8 +121,12 @@ def _coordinator(raw: Any) -> str:
     text = _text(raw)
     if text == "embedded":
         return text
+    if text.startswith(("etcd://", "etcds://")):
+        return str(parse_etcd_url(text))
     if not text.startswith("memfs://") or not (endpoints := _endpoints(text)):
-        raise ValueError(f"{raw!r} is no coordinator: write embedded or memfs://host:port")
+        raise ValueError(
+            f"{raw!r} is no coordinator: write etcd://host:2379,..., embedded or memfs://host:port"
+        )
     return "memfs://" + ",".join(map(str, endpoints))
 
 
@@ -135,8 +160,8 @@ def setting(parse: _Parser, default: Any, *, secret: bool = False) -> Any:
     """Declare a field: how its value is read, its default (or a function for it), if to hide it."""
     metadata = {"parse": parse, "secret": secret}
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=default, metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
 
 
 class _Record(Protocol):
@@ -190,11 +215,47 @@ class NodeConfig:
     for lack of memory; too low and writers get "no space" early. The namespace comes on top:
     about 500 bytes a file on every node."""
     coordinator: str = setting(_coordinator, "embedded")
-    """``embedded`` (this node keeps the view: the first of a cluster), or ``memfs://host:port`` of
-    that node. Two nodes with ``embedded`` are two clusters."""
+    """Who keeps the view: ``etcd://h1:2379,h2:2379,h3:2379[/prefix]`` (``etcds://``: with TLS),
+    ``embedded`` (this node: the first of a cluster), or ``memfs://host:port`` of that node. With
+    the latter two nothing is promoted while that node is down. Clusters that share an etcd need a
+    prefix each, default ``memfs``; two nodes with ``embedded`` are two clusters."""
+    etcd_ca: str = setting(_text, "")
+    """PEM file of the authority that signed etcd's certificates; empty: the system's. For
+    ``etcds://``."""
+    etcd_certificate: str = setting(_text, "")
+    """PEM file of the certificate to show to etcd; empty: none. Where etcd has users, its subject
+    must have no common name."""
+    etcd_key: str = setting(_text, "")
+    """PEM file of its key; empty: it is in the certificate's file."""
+    etcd_user: str = setting(_text, "")
+    """User of etcd; empty: none. Needs read and write permission on the prefix and what is below
+    it. Without TLS its password crosses the network in clear text."""
+    etcd_password: str = setting(_text, "", secret=True)
+    """Its password, from the file or the environment only: flags are seen by every user."""
+    etcd_password_file: str = setting(_text, "")
+    """File with its password, instead of ``etcd_password``; read once, at start."""
     data_directory: str = setting(_text, "")
     """Where the embedded coordinator keeps its log; empty: under the state directory, by name. A
     directory that is lost or shared loses the cluster's identity: its nodes no longer join."""
+    journal: str = setting(_text, "")
+    """Directory where this node keeps the namespace on disk, its own and of nobody else; empty:
+    nowhere, and what the cluster holds is gone when all its nodes are. See docs/durability.md."""
+    journal_blocks: bool = setting(_flag, False)
+    """Keep the blocks there too: room for ``journal_ratio`` times what the node may hold. Without,
+    a power cut of all nodes leaves names without contents."""
+    journal_ratio: float = setting(_within(_number, 1.2, 100), 2.0)
+    """Bytes of blocks on the disk per byte that is needed before the rest is cleared away. Low:
+    more is written anew; high: more room is taken."""
+    journal_segment_size: int = setting(
+        _within(parse_size, 16 * limits.KIB, 4 * limits.GIB), 64 * limits.MIB
+    )
+    """Size of a file of the journal, and of the log that is worth a snapshot. Small: many files and
+    snapshots. Large: a slow start after a crash, and room that is given back late."""
+    ack: str = setting(_choice("ram", "journal"), "ram")
+    """When a write is acknowledged, fixed when the cluster is formed: when all copies are in RAM
+    (``ram``), or on all their disks (``journal``), which costs a sync of the disk each time but
+    loses nothing when the power fails everywhere. ``journal`` needs ``journal_blocks`` on every
+    node."""
     weight: int = setting(_within(_whole, 0, 10_000), 100)
     """Share of new blocks relative to the other nodes, 0: none. Out of proportion to ``memory``
     fills this node, or the others, first."""
@@ -225,8 +286,43 @@ class NodeConfig:
     session_timeout_seconds: float = setting(_within(parse_duration, 1, 86_400), 60.0)
     """Silence after which a client loses its open files to others. Short: a paused writer fails;
     long: a crashed one blocks its files."""
+    lease_seconds: float = setting(_within(parse_duration, 0.2, 60), 3.0)
+    """How long a silent primary is waited for before a backup takes over. Short: a paused process
+    or a slow network costs a failover. The same on every node."""
+    min_in_sync: int = setting(_within(_whole, 0, limits.NAMESPACE_COPIES), 0)
+    """Copies of the namespace without which nothing is acknowledged; 0: as many as ``replication``,
+    once so many nodes were in sync. Less than ``replication`` risks acknowledged writes."""
+    token_renew_seconds: float = setting(_within(parse_duration, 1, 366 * 86_400), 86_400.0)
+    """Time after which a delegation token ends unless it is renewed. The same on every node."""
+    token_lifetime_seconds: float = setting(_within(parse_duration, 1, 366 * 86_400), 604_800.0)
+    """Time after which a delegation token ends for good. Long: a stolen one is of use for long."""
+    token_key_seconds: float = setting(_within(parse_duration, 1, 366 * 86_400), 86_400.0)
+    """Time after which the next delegation token is made with a new master key."""
     orphan_sweep_seconds: float = setting(_within(parse_duration, 1, 86_400), 60.0)
     """Interval of the search for blocks that no file uses. Long: abandoned writes hold memory."""
+    removal_seconds: float = setting(_within(parse_duration, 0.1, 86_400), 30.0)
+    """Silence, and a ping without answer, after which a node is removed and its blocks are copied
+    anew from others. Under 10 s a restart costs a re-replication; long, and a second failure finds
+    blocks with a copy less."""
+    drain_blocks: bool = setting(_flag, False)
+    """Move all blocks to other nodes before stopping on SIGTERM. Nothing is lost then, even of
+    files with one copy; stopping takes as long as it takes, and needs room on the others."""
+    drain_seconds: float = setting(_within(parse_duration, 1, 366 * 86_400), 3600.0)
+    """Longest time for that; then the node stops, and what it still held is made up from other
+    copies. What starts nodes must wait longer before it kills them."""
+    healing_bandwidth: int = setting(
+        _within(parse_size, limits.MIB, 1 << 50, zero=True), 256 * limits.MIB
+    )
+    """Bytes a second that the whole cluster copies at most to restore lost copies, 0: no limit.
+    Low: a second failure finds blocks with a copy less. High: clients feel it."""
+    rebalancing_bandwidth: int = setting(
+        _within(parse_size, limits.MIB, 1 << 50, zero=True), 64 * limits.MIB
+    )
+    """Bytes a second that the whole cluster moves at most to where the ring wants them, 0: no
+    limit. Low: a new node fills slowly, a decommission takes long."""
+    scrub_seconds: float = setting(_within(parse_duration, 1, 366 * 86_400, zero=True), 86_400.0)
+    """Time in which a node re-reads all its blocks against their checksums, 0: never. Long: rot in
+    memory is found when a reader meets it. Short: it costs processor time."""
     monitoring_host: str = setting(_text, "127.0.0.1")
     """Address of the HTTP server for /metrics, /healthz, /readyz. A public one tells the world
     sizes and names of the cluster."""
@@ -258,6 +354,15 @@ class NodeConfig:
             yield "group_blocks: block_size x group_blocks exceeds 1 GiB"
         if self.member_timeout_seconds < 2 * self.heartbeat_seconds:
             yield "member_timeout_seconds: less than two heartbeats takes busy nodes for dead ones"
+        if self.token_lifetime_seconds < self.token_renew_seconds:
+            yield "token_lifetime_seconds: less than token_renew_seconds"
+        if self.removal_seconds < 2 * self.heartbeat_seconds:
+            yield "removal_seconds: less than two heartbeats removes busy nodes"
+        if self.journal_blocks and not self.journal:
+            yield "journal_blocks: needs a directory, set journal"
+        if self.ack == "journal" and not self.journal_blocks:
+            yield "ack: journal needs journal = DIRECTORY and journal_blocks = true"
+        yield from _etcd_conflicts(self)
         if len(self.socket_directory.encode()) > _SOCKET_PATH_BYTES - 32:
             yield f"socket_directory: a socket's path has at most {_SOCKET_PATH_BYTES} bytes"
 
@@ -275,6 +380,21 @@ class NodeConfig:
         return Endpoint(
             self.monitoring_host, port if port < 65536 else port - 2 * MONITORING_OFFSET
         )
+
+
+def _etcd_conflicts(config: NodeConfig) -> Iterator[str]:
+    secure = config.coordinator.startswith("etcds://")
+    for name in ("etcd_ca", "etcd_certificate", "etcd_key"):
+        if getattr(config, name) and not secure:
+            yield f"{name}: needs coordinator = etcds://..."
+    if config.etcd_user and not config.coordinator.startswith("etcd"):
+        yield "etcd_user: needs coordinator = etcd://... or etcds://..."
+    if config.etcd_key and not config.etcd_certificate:
+        yield "etcd_key: needs etcd_certificate"
+    if config.etcd_password and config.etcd_password_file:
+        yield "etcd_password: set either it or etcd_password_file"
+    if bool(config.etcd_user) != bool(config.etcd_password or config.etcd_password_file):
+        yield "etcd_user: needs a password, and a password a user: set both or neither"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,6 +444,89 @@ class ClientConfig:
             yield "group_blocks: block_size x group_blocks exceeds 1 GiB"
 
 
+@dataclass(frozen=True, kw_only=True)
+class GatewayConfig:
+    """One WebHDFS gateway: ``[gateway]`` in the file, ``MEMFS_GATEWAY_*``, its flags."""
+
+    host: str = setting(_text, "127.0.0.1")
+    """Address to listen on. Anything but loopback needs TLS and authentication, or ``insecure``."""
+    port: int = setting(_within(_whole, 0, 65535), 9870)
+    """TCP port to listen on, 0: any free one. ``webhdfs://host/`` means 9870, ``swebhdfs`` 9871."""
+    advertise: str = setting(_address, "")
+    """Address that redirects lead to, ``host:port``; empty: the one that the client used. A name
+    that clients cannot resolve breaks every write of theirs."""
+    workers: int = setting(_within(_whole, 1, 256), 1)
+    """Processes that share the port. One fills a core; more than there are cores wins nothing."""
+    authentication: str = setting(_choice("simple", "bearer"), "simple")
+    """``simple``: users are whom they say they are (``user.name``); ``bearer``: a token of
+    ``tokens_file`` says it."""
+    tokens_file: str = setting(_text, "")
+    """Lines of ``SHA256 USER [GROUP,...]``: the hexadecimal digest of a token, and whose it is."""
+    default_user: str = setting(_text, "dr.who")
+    """The user of requests that name none. A superuser's name here opens everything to all."""
+    proxy_users: tuple[str, ...] = setting(_words, ())
+    """Users who may ask on behalf of others (``doas``): ``name``, or ``name@address``. Each of them
+    can become anybody."""
+    user_groups: tuple[str, ...] = setting(_pairs, ())
+    """Groups of users: ``user=group+group``. They win over those of this machine."""
+    system_groups: bool = setting(_flag, True)
+    """Look up the groups of other users on this machine. Off: they have none."""
+    tls_certificate: str = setting(_text, "")
+    """PEM file of the certificate chain; empty: plain HTTP. Clients then say ``swebhdfs://``."""
+    tls_key: str = setting(_text, "")
+    """PEM file of its key; empty: in the same file. Keep it readable to this user alone."""
+    csrf_protection: bool = setting(_flag, False)
+    """Demand the header ``X-XSRF-HEADER`` of browsers that change something."""
+    find_peers: bool = setting(_flag, True)
+    """Look for gateways at this one's port on the hosts of the nodes, and redirect Hadoop's readers
+    to the one beside their data. Off where clients cannot reach the nodes' hosts."""
+    peers: tuple[str, ...] = setting(_pairs, ())
+    """Gateways beside nodes that are not found so: ``node=host:port``."""
+    replication: int = setting(_within(_whole, 0, limits.REPLICAS_MAX), 0)
+    """Copies of what is created here, 0: as many as the client asks for, at most one a node.
+    Hadoop's clients ask for 3 unless they are told otherwise: memory for three copies."""
+    connections: int = setting(_within(_whole, 1, 1_000_000), 10_000)
+    """Most connections of a process at a time; further ones are refused."""
+    head_seconds: float = setting(_within(parse_duration, 0.1, 3600), 30.0)
+    """Time for the head of a request to arrive. Long: idle connections pile up."""
+    upload_idle_seconds: float = setting(_within(parse_duration, 0.1, 31 * 86_400), 86_400.0)
+    """Silence after which an upload is given up and discarded. Short: Spark's event logs, which
+    are silent between jobs, are lost."""
+    send_idle_seconds: float = setting(_within(parse_duration, 0.1, 86_400), 900.0)
+    """How long a client may take no byte of what it is sent. Short: slow readers are cut off."""
+    stream_memory: int = setting(_within(_memory, 1 * limits.MIB, 1 << 50), 256 * limits.MIB)
+    """Buffers of all files being sent by a process: bytes or a share of RAM. Beyond it streams go
+    on in small pieces."""
+    uploads: int = setting(_within(_whole, 1, 100_000), 64)
+    """Uploads of a process that hold unpublished bytes at a time, each about three blocks; further
+    ones wait. Many, and memory for them; few, and uploads queue."""
+    audit: bool = setting(_flag, False)
+    """Log a line for every request: who, what, allowed or not."""
+    log_level: str = setting(_choice("debug", "info", "warning", "error"), "info")
+    """The least that is logged."""
+    log_format: str = setting(_choice("text", "json"), "text")
+    """``text`` for people, ``json`` (an object a line) for machines."""
+    insecure: bool = setting(_flag, False)
+    """Allow to listen beyond loopback without TLS and authentication: whoever reaches the port can
+    read and write everything under any name."""
+
+    def __post_init__(self) -> None:
+        _settle(self)
+
+    def conflicts(self) -> Iterator[str]:
+        """What no single field shows."""
+        secure = self.tls_certificate and self.authentication != "simple"
+        if not (self.insecure or secure or _is_loopback(self.host)):
+            yield (
+                f"host: {self.host!r} is open to the network, which needs tls_certificate and "
+                "authentication = bearer, or insecure = true"
+            )
+        if self.authentication == "bearer" and not self.tokens_file:
+            yield "tokens_file: authentication = bearer needs one"
+        if self.tls_key and not self.tls_certificate:
+            yield "tls_key: set without tls_certificate"
+
+
 def _is_loopback(host: str) -> bool:
     import ipaddress
 
@@ -335,8 +538,8 @@ def _is_loopback(host: str) -> bool:
 
 # --- where settings come from --------------------------------------------------------------------
 
-C = TypeVar("C", NodeConfig, ClientConfig)
-_TABLES: dict[type, str] = {NodeConfig: "node", ClientConfig: "client"}
+C = TypeVar("C", NodeConfig, ClientConfig, GatewayConfig)
+_TABLES: dict[type, str] = {NodeConfig: "node", ClientConfig: "client", GatewayConfig: "gateway"}
 
 
 class Resolved(NamedTuple, Generic[C]):
@@ -463,7 +666,7 @@ def _suggestion(name: str, known: Any) -> str:
     return f": did you mean {close[0]!r}?" if close else ""
 
 
-def shown(config: NodeConfig | ClientConfig) -> dict[str, Any]:
+def shown(config: NodeConfig | ClientConfig | GatewayConfig) -> dict[str, Any]:
     """Fields to values fit for printing: plain TOML types, secrets hidden."""
     result: dict[str, Any] = {}
     for each in dataclasses.fields(config):

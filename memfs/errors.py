@@ -35,6 +35,10 @@
     │   ├── FileTooLargeError        (OSError EFBIG)
     │   ├── StaleHandleError         the inode behind a handle is gone (OSError ESTALE)
     │   ├── UnsupportedError         a known request that this node does not offer (OSError ENOTSUP)
+    │   ├── QuotaExceededError       (OSError EDQUOT)
+    │   │   ├── NameQuotaError       ... of a directory's names
+    │   │   └── SpaceQuotaError      ... of a directory's bytes, replicas counted
+    │   ├── InvalidTokenError        a delegation token is forged, over or unknown (EACCES)
     │   └── ConfigError              a setting, flag or file is wrong
     └── InternalError                our fault, or a peer that breaks the protocol
         └── ProtocolError            bytes that are not the protocol: the connection is closed
@@ -305,6 +309,31 @@ class ConfigError(RequestError, ValueError):
 
     code = 119
     posix = _errno.EINVAL
+
+
+class QuotaExceededError(RequestError):
+    """A directory's quota leaves no room; nothing was changed."""
+
+    posix = _errno.EDQUOT
+
+
+class NameQuotaError(QuotaExceededError):
+    """The names below a directory would be more than its quota."""
+
+    code = 120
+
+
+class SpaceQuotaError(QuotaExceededError):
+    """The bytes below a directory, times their replicas, would be more than its quota."""
+
+    code = 121
+
+
+class InvalidTokenError(RequestError, PermissionError):
+    """The delegation token is unknown, expired, cancelled or forged."""
+
+    code = 122
+    posix = _errno.EACCES
 
 
 # --- our fault -------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ XATTR_NAME_BYTES: Final = 255
 XATTR_VALUE_BYTES: Final = 32 * KIB  # so that name + value fit one record
 XATTRS_TOTAL_BYTES: Final = 48 * KIB  # so that all of an inode's attributes fit one record
 OWNER_BYTES: Final = 255
+ACL_ENTRIES: Final = 32  # access ones, and again default ones, as HDFS: 17 KiB of a record at most
 
 # --- files -----------------------------------------------------------------------------------
 
@@ -59,6 +60,7 @@ OUTBOX_BYTES: Final = 256 * KIB  # answers collected until the transport gets th
 WRITE_HIGH_WATER: Final = 8 * MIB  # unsent bytes at which a peer's requests are read no longer
 WRITE_LOW_WATER: Final = 2 * MIB  # ... and are read again: ~1 ms at the loopback's speed
 CLOSE_SECONDS: Final = 5.0  # what a closed connection gets to send its last frames
+COORDINATOR_WAIT_SECONDS: Final = 10.0  # a request that waits for a change of the view is renewed
 
 # --- pages and batches -----------------------------------------------------------------------
 
@@ -81,6 +83,8 @@ NAMESPACE_COPIES: Final = 3  # the primary and two backups: one more round of ac
 SESSIONS: Final = 65_536
 RESULTS_PER_SESSION: Final = 256  # a client keeps at most this many mutations unanswered
 RESULT_BYTES_TOTAL: Final = 64 * MIB
+TOKENS: Final = 65_536  # delegation tokens alive: 64 MiB with the longest names, 20 MiB usually
 LOG_ENTRIES_KEPT: Final = 100_000  # for catching up a backup without a snapshot
+LOG_BYTES_KEPT: Final = 64 * MIB  # ... and their records: a batch of small files takes 64 KiB
 REPLICATE_PAYLOAD_BYTES: Final = 4 * MIB
 DIRECTORY_DEPTH: Final = PATH_BYTES // 2

@@ -11,7 +11,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -24,6 +24,29 @@ def fields(**values: object) -> dict[str, Any]:
     """Values of one record, for ``extra=``: ``log.info("joined", extra=fields(member=3))``."""
     assert not _FIXED & values.keys(), "a field would hide a part of the record"
     return {_KEY: values}
+
+
+class Seldom:
+    """Lets the same news through once, then seldom: for what is tried again and again."""
+
+    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
+        """``seconds`` between repetitions; ``now``: monotonic seconds."""
+        self._seconds = seconds
+        self._now = now
+        self._told: dict[str, float] = {}
+
+    def is_news(self, text: str) -> bool:
+        """Was ``text`` not let through lately?"""
+        now = self._now()
+        self._told = {each: at for each, at in self._told.items() if now - at < self._seconds}
+        if text in self._told:
+            return False
+        self._told[text] = now
+        return True
+
+    def forget(self) -> None:
+        """Whatever is said next is news."""
+        self._told.clear()
 
 
 def configure(

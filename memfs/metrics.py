@@ -47,7 +47,8 @@ CATALOGUE = (
     Family(
         "memfs_operations_total",
         "counter",
-        "Requests answered. `kind` is the message of the protocol, `result` is `ok`, `cancelled` "
+        "Requests answered. `kind` is the message of the protocol, at a gateway the operation of "
+        "WebHDFS; `result` is `ok`, `cancelled` "
         "or the class of the error.",
         ("kind", "result"),
     ),
@@ -68,17 +69,110 @@ CATALOGUE = (
     Family(
         "memfs_orphan_blocks_total", "counter", "Block versions swept because no file has them."
     ),
+    Family(
+        "memfs_scrubbed_blocks_total",
+        "counter",
+        "Block versions of this node re-read against their checksums by the scrubber.",
+    ),
+    Family(
+        "memfs_copied_blocks_total",
+        "counter",
+        "Blocks that this node, as the primary, had copied from one node to another.",
+    ),
+    Family("memfs_copied_bytes_total", "counter", "Bytes of those blocks."),
+    Family(
+        "memfs_endangered_blocks",
+        "gauge",
+        "Blocks with fewer copies than wanted, being copied (on the primary).",
+    ),
+    Family("memfs_lost_blocks", "gauge", "Blocks without any good copy left (on the primary)."),
+    Family(
+        "memfs_misplaced_blocks",
+        "gauge",
+        "Blocks that wait for a move to where the ring wants them (on the primary).",
+    ),
+    Family(
+        "memfs_bad_copies", "gauge", "Corrupt or missing copies not replaced yet (on the primary)."
+    ),
+    Family(
+        "memfs_removed_members_total",
+        "counter",
+        "Silent members that this node, as the primary, took out of the cluster.",
+    ),
+    Family("memfs_low_space", "gauge", "1 from 90 % of the memory limit until below 85 %, else 0."),
+    Family(
+        "memfs_failovers_total",
+        "counter",
+        "Times that this node became the primary because the one before was lost.",
+    ),
+    Family(
+        "memfs_handovers_total", "counter", "Times that this node was handed the primary's role."
+    ),
+    Family(
+        "memfs_in_sync_changes_total",
+        "counter",
+        "Changes of the in-sync set that this node learned of.",
+    ),
     Family("memfs_epoch", "gauge", "Epoch of the newest view known."),
     Family("memfs_members", "gauge", "Members of that view."),
+    Family("memfs_in_sync_members", "gauge", "Members that are in sync by that view."),
+    Family(
+        "memfs_required_members",
+        "gauge",
+        "Members that must be in sync before a command is acknowledged.",
+    ),
+    Family(
+        "memfs_coordinator_reachable",
+        "gauge",
+        "1 if the coordinator answered the last sign of life, else 0.",
+    ),
+    Family(
+        "memfs_read_lease",
+        "gauge",
+        "1 while this node is the primary and may answer reads, else 0.",
+    ),
+    Family(
+        "memfs_primary_silent_seconds",
+        "gauge",
+        "Seconds since the primary was heard of; 0 on the primary.",
+    ),
     Family("memfs_in_sync", "gauge", "1 if this node holds every acknowledged command, else 0."),
     Family("memfs_primary", "gauge", "1 if this node is the namespace's primary, else 0."),
     Family("memfs_log_applied_index", "gauge", "Log index of the last namespace command applied."),
     Family(
         "memfs_log_committed_index", "gauge", "Log index up to which commands are acknowledged."
     ),
+    Family("memfs_journal_bytes", "gauge", "Bytes of this node's journal on its disk."),
+    Family("memfs_journal_written_bytes_total", "counter", "Bytes written to it."),
+    Family(
+        "memfs_journal_lag_bytes", "gauge", "Bytes that wait to be written and synced to the disk."
+    ),
+    Family(
+        "memfs_journal_namespace_seconds",
+        "histogram",
+        "Time to write and sync one batch of the namespace's log.",
+    ),
+    Family(
+        "memfs_journal_blocks_seconds", "histogram", "Time to write and sync one batch of blocks."
+    ),
+    Family(
+        "memfs_journal_complete", "gauge", "1 if the journal holds the namespace up to now, else 0."
+    ),
+    Family("memfs_journal_full", "gauge", "1 while the journal's disk is full or fails, else 0."),
+    Family("memfs_journal_failures_total", "counter", "Batches that could not be written."),
+    Family(
+        "memfs_journal_unusable_blocks",
+        "gauge",
+        "Blocks of the journal that were damaged, or did not fit into memory, at the start.",
+    ),
     Family("memfs_files", "gauge", "Files and symlinks of the namespace."),
     Family("memfs_directories", "gauge", "Directories of the namespace."),
     Family("memfs_sessions", "gauge", "Client sessions of the namespace."),
+    Family("memfs_gateway_connections", "gauge", "Gateway: open HTTP connections."),
+    Family("memfs_gateway_sessions", "gauge", "Gateway: users with a session of the cluster."),
+    Family("memfs_gateway_streams", "gauge", "Gateway: files being sent."),
+    Family("memfs_gateway_uploads", "gauge", "Gateway: files being received."),
+    Family("memfs_gateway_buffer_bytes", "gauge", "Gateway: memory of the files being sent."),
 )
 _BY_NAME = {family.name: family for family in CATALOGUE}
 
@@ -136,6 +230,7 @@ class Metrics:
         """Args: ``process``, add the ``process_*`` metrics of this process."""
         self.registry = CollectorRegistry(auto_describe=False)
         self.loop_lag = Histogram()
+        self._histograms = {"memfs_loop_lag_seconds": self.loop_lag}
         self._operations: dict[str, Operation] = {}
         self._readers: dict[str, Callable[[], float]] = {}
         self.registry.register(_NodeCollector(self))
@@ -161,6 +256,11 @@ class Metrics:
             assert name in _BY_NAME and not _BY_NAME[name].labels, f"{name} is not in the catalogue"
             self._readers[name] = read
 
+    def bind_histogram(self, short: str, histogram: Histogram) -> None:
+        """Show a histogram of the catalogue that somebody else keeps."""
+        assert f"memfs_{short}" in _BY_NAME, f"{short} is not in the catalogue"
+        self._histograms[f"memfs_{short}"] = histogram
+
     def expose(self) -> bytes:
         """The text that ``/metrics`` serves, of type :data:`CONTENT_TYPE`."""
         return generate_latest(self.registry)
@@ -172,9 +272,10 @@ class Metrics:
                 yield self._operations_total(family)
             elif family.name == "memfs_operation_seconds":
                 yield self._operation_seconds(family)
-            elif family.kind == "histogram":
+            elif family.name in self._histograms:
+                histogram = self._histograms[family.name]
                 metric = HistogramMetricFamily(family.name, family.help)
-                metric.add_metric((), self.loop_lag.buckets(), self.loop_lag.total)
+                metric.add_metric((), histogram.buckets(), histogram.total)
                 yield metric
             elif family.name in self._readers:
                 yield _single(family, float(self._readers[family.name]()))

@@ -15,8 +15,10 @@ from memfs.errors import InvalidPathError, NameTooLongError
 
 DEFAULT_PORT = 10500
 SCHEME = "memfs"
+ETCD_PORT = 2379
 
 _AUTHORITY = re.compile(r"^(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:\[\],@]+):(?P<port>\d{1,5})$")
+_ETCD_PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 
 
 class Endpoint(NamedTuple):
@@ -66,6 +68,36 @@ def parse_url(url: str) -> Location:
     if authority and all(_AUTHORITY.match(part) for part in parts):
         return Location(tuple(parse_endpoint(part) for part in parts), normalise(slash + path))
     return Location((), normalise("/" + rest))
+
+
+class EtcdUrl(NamedTuple):
+    """Where an etcd cluster is, and under which prefix a memfs cluster keeps its keys there."""
+
+    secure: bool
+    """TLS."""
+    endpoints: tuple[Endpoint, ...]
+    prefix: str
+
+    def __str__(self) -> str:
+        scheme = "etcds" if self.secure else "etcd"
+        return f"{scheme}://{','.join(map(str, self.endpoints))}/{self.prefix}"
+
+
+def parse_etcd_url(url: str) -> EtcdUrl:
+    """``etcd://h1:2379,h2:2379[/prefix]``, ``etcds://...`` with TLS. Raises InvalidPathError."""
+    scheme, _, rest = url.partition("://")
+    authority, _, prefix = rest.partition("/")
+    if "@" in authority:
+        raise InvalidPathError("no user belongs into the URL: set etcd_user and etcd_password")
+    if scheme not in ("etcd", "etcds") or not authority:
+        raise InvalidPathError(f"{url!r} is no etcd: write etcd://host:2379,host:2379/prefix")
+    prefix = prefix or SCHEME
+    if not _ETCD_PREFIX.fullmatch(prefix):
+        raise InvalidPathError(
+            f"{prefix!r} is no prefix: write letters, digits and ._- in parts separated by /"
+        )
+    endpoints = tuple(parse_endpoint(part, ETCD_PORT) for part in authority.split(","))
+    return EtcdUrl(scheme == "etcds", endpoints, prefix)
 
 
 def normalise(path: str | os.PathLike[str]) -> str:

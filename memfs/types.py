@@ -64,6 +64,33 @@ class Attributes(NamedTuple):
     """Entries of a directory."""
     leased: bool = False
     """A writer has the file open: it is under construction."""
+    acl: bool = False
+    """It has an access control list: the group bits of ``mode`` are its mask."""
+
+
+class AclKind(enum.IntEnum):
+    """Whom an entry of an access control list is about; in the order in which they are listed."""
+
+    USER = 0
+    """The owner, or the user named."""
+    GROUP = 1
+    """The file's group, or the group named."""
+    MASK = 2
+    """The most that named users and all groups get."""
+    OTHER = 3
+
+
+class AclEntry(NamedTuple):
+    """One entry of an access control list (POSIX.1e)."""
+
+    kind: int
+    """An :class:`AclKind`."""
+    name: str
+    """Of the user or group; empty: the owner, the file's group."""
+    permission: int
+    """Of read 4, write 2 and execute 1."""
+    default: bool = False
+    """For what is made in the directory, not for the directory itself."""
 
 
 class BlockRef(NamedTuple):
@@ -124,6 +151,8 @@ class Member(NamedTuple):
     domain: str = ""
     """Failure domain ``rack/host``: copies of a block lie in different ones where possible."""
     monitoring_port: int = 0
+    leaving: bool = False
+    """Being decommissioned: it gets nothing new, whatever its weight, and goes when it is empty."""
 
 
 class View(NamedTuple):
@@ -143,6 +172,10 @@ class View(NamedTuple):
     """The member number that the next join gets."""
     primary_since: int = 1
     """Epoch in which this primary took over: messages of an earlier one are a former primary's."""
+    min_in_sync: int = 1
+    """Commands are acknowledged only while so many members are in sync (MinInSync)."""
+    journaled: bool = False
+    """Acknowledged means on the disks of all who hold it (``ack = journal``)."""
 
 
 class NodeUsage(NamedTuple):

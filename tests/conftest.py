@@ -2,4 +2,8 @@
 
 # Imported while there is one thread only. Otherwise pytest's plugin of it does so when the tests
 # are over, and CPython 3.11 fails to rewrite it (SystemError) beside a cluster's busy thread.
-import hypothesis  # noqa: F401
+import hypothesis
+
+# No test asserts a time: machines are noisy.
+hypothesis.settings.register_profile("memfs", deadline=None)
+hypothesis.settings.load_profile("memfs")

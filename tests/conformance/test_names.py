@@ -108,7 +108,8 @@ def test_what_is_no_name(surface, top, name):
 def test_slashes_and_dots(surface, top):
     surface.makedirs(f"{top}/a/b")
     surface.write_bytes(f"{top}/a/b/file", b"here")
-    for path in ("//a/b/file", "/a//b///file", "/./a/./b/file", "/a/b/../b/file"):
+    dots = ("/./a/./b/file", "/a/b/../b/file") if Feature.DOTS in surface.features else ()
+    for path in ("//a/b/file", "/a//b///file", *dots):
         assert surface.read_bytes(top + path) == b"here", path
     assert surface.listdir(f"{top}/a/") == ["b"]
 

@@ -400,6 +400,73 @@ def test_attributes(cli: Command, home: str, tmp_path: Path) -> None:
     ]
 
 
+def test_access_control_lists(cli: Command, home: str, tmp_path: Path) -> None:
+    cli.ok("mkdir", "-m", "750", f"{home}/d")
+    store(cli, tmp_path, f"{home}/d/a", "a")
+    cli.ok("chmod", "640", f"{home}/d/a")
+    cli.ok("chown", "-R", "ada:users", f"{home}/d")
+    cli.ok("setfacl", "-R", "-m", "u:bob:rwx,d:g:dev:r-x", f"{home}/d")
+    cli.ok("chmod", "640", f"{home}/d/a")
+    assert cli.ok("getfacl", "-R", f"{home}/d") == [
+        f"# file: {home}/d",
+        "# owner: ada",
+        "# group: users",
+        "user::rwx",
+        "user:bob:rwx",
+        "group::r-x",
+        "mask::rwx",
+        "other::---",
+        "default:user::rwx",
+        "default:group::r-x",
+        "default:group:dev:r-x",
+        "default:mask::r-x",
+        "default:other::---",
+        "",
+        f"# file: {home}/d/a",
+        "# owner: ada",
+        "# group: users",
+        "user::rw-",
+        "user:bob:rwx\t#effective:r--",
+        "group::r--",
+        "mask::r--",
+        "other::---",
+        "",
+    ]
+    assert cli.ok("ls", "-l", f"{home}/d")[-1].startswith("-rw-r-----+ ")
+    assert cli.ok("stat", "-c", "%A", f"{home}/d") == ["drwxrwx---+"]
+    cli.ok("setfacl", "-x", "u:bob", "-k", f"{home}/d")
+    cli.ok("setfacl", "--set", "u::rw,g::-,o::-,u:eve:r", f"{home}/d/a")
+    assert cli.ok("getfacl", f"{home}/d/a")[3:5] == ["user::rw-", "user:eve:r--"]
+    cli.ok("setfacl", "-R", "-b", f"{home}/d")
+    assert cli.ok("stat", "-c", "%A", f"{home}/d", f"{home}/d/a") == ["drwxr-x---", "-rw-------"]
+    assert cli("setfacl", f"{home}/d").status == 2
+    assert cli("setfacl", "-m", "u:bob", f"{home}/d").status == 2
+
+
+def test_quotas(cli: Command, home: str, tmp_path: Path) -> None:
+    cli.ok("mkdir", f"{home}/d")
+    cli.ok("quota", "set", "--names", "2", "--space", "1MiB", f"{home}/d")
+    cli.ok("touch", f"{home}/d/a")
+    assert cli.ok("quota", "show", f"{home}/d") == [
+        "names  limit  space    limit  path",
+        f"    2      2      0  1048576  {home}/d",
+    ]
+    assert cli.fails("mkdir", f"{home}/d/b") == [
+        f"memfs: cannot create directory '{home}/d/b': "
+        "quota of 2 names: 2 are used, 1 more are wanted"
+    ]
+    cli.ok("quota", "clear", "--names", f"{home}/d")
+    assert json.loads(cli.ok("quota", "show", "--json", f"{home}/d")[0]) == {
+        "path": f"{home}/d",
+        "names_quota": -1,
+        "space_quota": MIB,
+        "names": 2,
+        "space": 0,
+    }
+    assert cli("quota", "set", f"{home}/d").status == 2
+    assert cli("quota", "set", "--names", "3", f"{home}/d/a").status == 1
+
+
 def test_another_user(cli: Command, home: str, tmp_path: Path) -> None:
     store(cli, tmp_path, f"{home}/a", "secret")
     cli.ok("chmod", "600", f"{home}/a")

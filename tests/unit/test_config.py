@@ -76,7 +76,7 @@ def test_memory_refuses_other_shares(given: str) -> None:
     ("given", "wanted"), [("500ms", 0.5), ("5s", 5.0), (2, 2.0), (0.25, 0.25), ("1m", 60.0)]
 )
 def test_durations(given: object, wanted: float) -> None:
-    settings = {"heartbeat_seconds": given, "member_timeout_seconds": 600}
+    settings = {"heartbeat_seconds": given, "member_timeout_seconds": 600, "removal_seconds": 600}
     assert load(NodeConfig, environ={}, flags=settings).heartbeat_seconds == wanted
 
 
@@ -123,6 +123,76 @@ def test_coordinator_refused(given: str) -> None:
 def test_coordinator_accepted() -> None:
     assert NodeConfig(coordinator="memfs://a:10500").coordinator == "memfs://a:10500"
     assert NodeConfig(coordinator="embedded").coordinator == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("etcd://h1", "etcd://h1:2379/memfs"),
+        ("etcd://h1:1,h2,[::1]:2379/", "etcd://h1:1,h2:2379,[::1]:2379/memfs"),
+        ("etcds://h1:2379/teams/blue", "etcds://h1:2379/teams/blue"),
+    ],
+)
+def test_etcd_accepted(given: str, wanted: str) -> None:
+    assert NodeConfig(coordinator=given).coordinator == wanted
+    assert NodeConfig(coordinator=wanted).coordinator == wanted
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("etcd://", "is no etcd"),
+        ("etcd:///memfs", "is no etcd"),
+        ("etcd://h1:99999", "is no address"),
+        ("etcd://h1,,h2", "is no address"),
+        ("etcd://h1/a//b", "is no prefix"),
+        ("etcd://h1/a b", "is no prefix"),
+        ("etcd://h1/memfs/", "is no prefix"),
+        ("etcd://me:secret@h1", "set etcd_user"),
+    ],
+)
+def test_etcd_refused(given: str, reason: str) -> None:
+    [mistake] = mistakes(NodeConfig, flags={"coordinator": given})
+    assert reason in mistake
+    assert "secret" not in mistake
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ({"etcd_ca": "ca.pem"}, ["etcd_ca"]),
+        ({"etcd_user": "me", "etcd_password": "x"}, ["etcd_user"]),
+        ({"coordinator": "etcd://h", "etcd_user": "me"}, ["etcd_user"]),
+        ({"coordinator": "etcd://h", "etcd_password": "x"}, ["etcd_user"]),
+        ({"coordinator": "etcd://h", "etcd_certificate": "c"}, ["etcd_certificate"]),
+        ({"coordinator": "etcds://h", "etcd_key": "k"}, ["etcd_key"]),
+        ({"coordinator": "etcds://h", "etcd_key": "k", "etcd_certificate": "c"}, []),
+        (
+            {
+                "coordinator": "etcd://h",
+                "etcd_user": "me",
+                "etcd_password": "x",
+                "etcd_password_file": "f",
+            },
+            ["etcd_password"],
+        ),
+    ],
+)
+def test_options_of_etcd_fit_together(flags: dict[str, str], wanted: list[str]) -> None:
+    found = mistakes(NodeConfig, flags=flags) if wanted else []
+    if not wanted:
+        load(NodeConfig, environ={}, flags=flags)
+    assert [mistake.partition(":")[0] for mistake in found] == wanted
+
+
+def test_the_password_of_etcd_is_a_secret() -> None:
+    config = load(
+        NodeConfig,
+        environ={"MEMFS_NODE_ETCD_PASSWORD": "hunter2"},
+        flags={"coordinator": "etcd://h", "etcd_user": "me"},
+    )
+    assert config.etcd_password == "hunter2"
+    assert "hunter2" not in str(shown(config)) + repr(config)
 
 
 def test_text_that_could_forge_a_log_line_is_refused() -> None:

@@ -51,6 +51,9 @@ def test_codes_are_stable() -> None:
         117: "StaleHandleError",
         118: "UnsupportedError",
         119: "ConfigError",
+        120: "NameQuotaError",
+        121: "SpaceQuotaError",
+        122: "InvalidTokenError",
         200: "InternalError",
         201: "ProtocolError",
     }

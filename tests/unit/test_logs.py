@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from memfs import logs
 from memfs.errors import UnavailableError
-from memfs.logs import JsonFormatter, TextFormatter, fields
+from memfs.logs import JsonFormatter, Seldom, TextFormatter, fields
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\w+) ([\w.]+): (.*)", re.DOTALL)
 
@@ -123,3 +123,17 @@ def test_configure_twice_does_not_double() -> None:
     logs.configure("debug", stream=stream)
     logging.getLogger("memfs").debug("once")
     assert stream.getvalue().count("once") == 1
+
+
+def test_the_same_news_is_told_seldom() -> None:
+    now = [0.0]
+    news = Seldom(10.0, lambda: now[0])
+    assert [news.is_news("a"), news.is_news("b")] == [True, True]
+    now[0] = 9.9
+    assert not news.is_news("a")
+    now[0] = 10.0
+    assert news.is_news("a")
+    now[0] = 15.0
+    assert not news.is_news("a")
+    news.forget()
+    assert news.is_news("a")

@@ -6,7 +6,7 @@ from .cli import CliSurface
 from .client import AioSurface, BlockingSurface
 from .model import ModelSurface
 from .posix import PosixSurface
+from .webhdfs import WebHdfsSurface
 
-SURFACES = {
-    cls.name: cls for cls in (ModelSurface, PosixSurface, AioSurface, BlockingSurface, CliSurface)
-}
+_ALL = (ModelSurface, PosixSurface, AioSurface, BlockingSurface, CliSurface, WebHdfsSurface)
+SURFACES = {cls.name: cls for cls in _ALL}

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from memfs.cli.main import run
+from memfs.client.access import Quota
 from memfs.types import ContentSummary
 
 from ..surface import Feature
@@ -33,9 +34,13 @@ class CliSurface:
             Feature.SYMLINK,
             Feature.LINK,
             Feature.CHMOD,
+            Feature.SET_ID,
+            Feature.DOTS,
             Feature.CHOWN,
             Feature.USERS,
             Feature.DU,
+            Feature.ACL,
+            Feature.QUOTA,
             Feature.ERRORS,
             Feature.BINARY_NAMES,
         }
@@ -168,6 +173,35 @@ class CliSurface:
 
     def chown(self, path: str, owner: str | None = None, group: str | None = None) -> None:
         self.memfs("chown", (owner or "") + (f":{group}" if group else ""), path)
+
+    def acl(self, path: str) -> list[str]:
+        entries: list[str] = json.loads(self.memfs("getfacl", "--json", path))["entries"]
+        return entries
+
+    def set_acl(self, path: str, entries: str) -> None:
+        self.memfs("setfacl", *(["--set", entries] if entries else ["-b"]), path)
+
+    def modify_acl(self, path: str, entries: str) -> None:
+        self.memfs("setfacl", "-m", entries, path)
+
+    def remove_acl_entries(self, path: str, entries: str) -> None:
+        self.memfs("setfacl", "-x", entries, path)
+
+    def remove_default_acl(self, path: str) -> None:
+        self.memfs("setfacl", "-k", path)
+
+    def remove_acl(self, path: str) -> None:
+        self.memfs("setfacl", "-b", path)
+
+    def set_quota(self, path: str, *, names: int | None = None, space: int | None = None) -> None:
+        for name, value in (("--names", names), ("--space", space)):
+            if value is not None:
+                change = ["clear", name] if value < 0 else ["set", name, str(value)]
+                self.memfs("quota", *change, path)
+
+    def get_quota(self, path: str) -> Quota:
+        found = json.loads(self.memfs("quota", "show", "--json", path))
+        return Quota(**{name: found[name] for name in Quota._fields})
 
     def du(self, path: str) -> Any:
         found = json.loads(self.memfs("du", "-s", "--json", path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from memfs.acls import format_entry
 from memfs.client.filesystem import FileSystem as AsyncFileSystem
 from memfs.client.sync import FileSystem as BlockingFileSystem
 from memfs.config import ClientConfig
@@ -58,6 +59,9 @@ class ClientSurface:
 
     def lstat(self, path: str) -> Any:
         return self.call("lstat", path).attributes
+
+    def acl(self, path: str) -> list[str]:
+        return [format_entry(entry) for entry in self.call("get_acl", path).entries]
 
     def append(self, path: str, data: bytes) -> None:
         with self.open(path, "ab") as file:

@@ -13,7 +13,7 @@ class ModelSurface(Model):
     """The oracle itself."""
 
     name = "model"
-    features = frozenset(Feature) - {Feature.LEASES, Feature.MEMFS}
+    features = frozenset(Feature) - {Feature.LEASES, Feature.MEMFS, Feature.QUOTA}
     block_size = BLOCK_SIZE
 
     def __init__(self, served: Served | None = None, model: Model | None = None) -> None:

@@ -24,6 +24,8 @@ class PosixSurface:
     name = "posix"
     features = frozenset(Feature) - {
         Feature.USERS,
+        Feature.ACL,
+        Feature.QUOTA,
         Feature.CHOWN,
         Feature.DU,
         Feature.CONCAT,
