@@ -3,7 +3,8 @@
 The cluster goes on working meanwhile, so the order matters: first the nodes are listed, then the
 namespace is read, and what seems to be missing is asked for once more at the end. A block that
 the namespace names and that two looks do not find is missing; one that a node held before the
-namespace was read and that no file names is an orphan (or belongs to a file being written).
+namespace was read and that no file names is an orphan (or belongs to a file being written). Names
+that are removed or replaced while it walks are passed over.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import click
 
 from memfs import errors, limits
 from memfs.cli.options import PATH, Operand, json_option
-from memfs.cli.shell import Shell, file_command, printable, write_json
+from memfs.cli.shell import VANISHED, Shell, file_command, printable, write_json
 from memfs.protocol import messages as m
 from memfs.types import BlockRef
 
@@ -96,7 +97,7 @@ async def _references(shell: Shell, top: str) -> AsyncIterator[tuple[str, list[_
         yield top, await _blocks_of(shell.session, top, 0, [])
         return
     batch: list[str] = []
-    async for path, each in shell.below(top):
+    async for path, each in shell.below(top, expected=VANISHED):
         if each.is_file() and each.st_size:
             batch.append(path)
         elif each.is_file():
@@ -116,8 +117,8 @@ async def _ask_batch(shell: Shell, batch: list[str]) -> list[tuple[str, list[_Re
         paths = _fitting(left)
         reply = await session.ask(m.ReadFiles(paths, 0), deadline=session.deadline())
         for name, file in zip(left, reply.files, strict=False):
-            with shell.attempt("cannot check", name):
-                if file.code and file.code != errors.PathNotFoundError.code:
+            with shell.attempt("cannot check", name, expected=VANISHED):
+                if file.code:
                     raise errors.from_wire(file.code, file.message, name)
                 if file.attributes is not None:
                     first = [_reference(name, ref, file.attributes) for ref in file.blocks]

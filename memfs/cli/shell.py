@@ -39,6 +39,8 @@ _OWN_WORDS = (
     errors.QuotaExceededError,
 )
 _FATAL = (errors.UnavailableError, errors.DeadlineError, errors.InternalError)
+VANISHED = (errors.PathNotFoundError, errors.NotDirectoryError, errors.IsDirectoryError)
+"""What a name that was just listed meets when others have removed or replaced it."""
 
 
 class Failed(Exception):
@@ -61,13 +63,18 @@ class Shell:
         self.status = 1
 
     @contextlib.contextmanager
-    def attempt(self, act: str, path: str) -> Iterator[None]:
+    def attempt(
+        self, act: str, path: str, *, expected: tuple[type[OSError], ...] = ()
+    ) -> Iterator[None]:
         """Turn an error inside into ``memfs: cannot open '/x': No such file or directory``.
 
         The command goes on, except when nothing can work any more: no cluster, no output.
+        Nothing is said of errors that are ``expected``.
         """
         try:
             yield
+        except expected:
+            pass
         except (*_FATAL, BrokenPipeError):
             raise
         except OSError as error:
@@ -101,15 +108,20 @@ class Shell:
             for entry in page:
                 yield entry
 
-    async def below(self, path: str, *, links: bool = True) -> AsyncIterator[tuple[str, Stat]]:
-        """Everything below a directory, each directory before what it holds."""
+    async def below(
+        self, path: str, *, links: bool = True, expected: tuple[type[OSError], ...] = ()
+    ) -> AsyncIterator[tuple[str, Stat]]:
+        """Everything below a directory, each directory before what it holds.
+
+        Directories that cannot be opened are left out; ``expected``: as in :meth:`attempt`.
+        """
         async for entry in self.entries(path):
             found = entry.stat()
             if links or not found.is_symlink():
                 yield entry.path, found
             if found.is_dir():
-                with self.attempt("cannot open directory", entry.path):
-                    async for deeper in self.below(entry.path, links=links):
+                with self.attempt("cannot open directory", entry.path, expected=expected):
+                    async for deeper in self.below(entry.path, links=links, expected=expected):
                         yield deeper
 
     async def for_each(

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from memfs.cli.fsck import Problem, _Check, _fitting, _Reference
-from memfs.errors import BlockNotFoundError, CorruptBlockError, PathNotFoundError, UnavailableError
+from memfs.cli.fsck import Problem, _Check, _fitting, _Reference, _references
+from memfs.cli.shell import Shell
+from memfs.client.stat import DirEntry, Stat
+from memfs.errors import (
+    AccessDeniedError,
+    BlockNotFoundError,
+    CorruptBlockError,
+    IsDirectoryError,
+    MemfsError,
+    NotDirectoryError,
+    PathNotFoundError,
+    UnavailableError,
+)
 from memfs.limits import RECORD_BYTES
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
-from memfs.types import BlockRef, Member
+from memfs.types import Attributes, BlockRef, FileKind, Member
 
 
 class FakeSession:
@@ -143,3 +155,77 @@ def test_requests_fit_a_record() -> None:
     assert 1 <= len(fitting) < 100
     assert sum(map(len, fitting)) < RECORD_BYTES
     assert len(_fitting(["/a"] * 5)) == 5
+
+
+class FakeTree:
+    """A tree in which names meet errors after they were listed; also the session that tells it."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.errors: dict[str, type[MemfsError]] = {}
+
+    def deadline(self, timeout: float | None = None) -> float:
+        return 0.0
+
+    async def lstat(self, path: str) -> Stat:
+        return Stat(_attributes(path))
+
+    async def scandir_pages(self, path: str) -> AsyncIterator[list[DirEntry]]:
+        self._check(path)
+        inside = {name.removeprefix(path).lstrip("/").split("/")[0] for name in self._under(path)}
+        for name in sorted(inside):
+            yield [DirEntry(path, name, _attributes(f"{path}/{name}"))]
+
+    async def ask(self, request: m.ReadFiles, *, deadline: float) -> m.ReadFilesReply:
+        return m.ReadFilesReply(tuple(self._file(path.decode()) for path in request.paths))
+
+    def _under(self, path: str) -> list[str]:
+        return [name for name in self.names if name.startswith(path.rstrip("/") + "/")]
+
+    def _file(self, path: str) -> m.FileReply:
+        try:
+            self._check(path)
+        except MemfsError as error:
+            return m.FileReply(error.code, error.message)
+        return m.FileReply(0, "", _attributes(path), blocks=(BlockRef(7, 0, 1, 1, 9, 0, (1,)),))
+
+    def _check(self, path: str) -> None:
+        if path in self.errors:
+            raise self.errors[path](path=path)
+
+
+def _attributes(path: str) -> Attributes:
+    """Directories are those whose name begins with a d."""
+    is_directory = path == "/" or path.rsplit("/", 1)[-1].startswith("d")
+    kind, size = (FileKind.DIRECTORY, 0) if is_directory else (FileKind.FILE, 9)
+    return Attributes(7, kind, 0o755, 1, "root", "root", size, 0, 0, 0, 16, 16, 1, 1, 1)
+
+
+async def walked(tree: Any) -> tuple[list[str], int]:
+    """The files that fsck found, and its exit status so far."""
+    shell = Shell(tree, tree)
+    found = [path async for path, _ in _references(shell, "/")]
+    return found, shell.status
+
+
+@pytest.mark.parametrize("error", [PathNotFoundError, NotDirectoryError, IsDirectoryError])
+@pytest.mark.parametrize("name", ["/a", "/d1", "/d1/d2", "/d1/b"])
+async def test_names_that_vanish_meanwhile_are_no_damage(
+    name: str, error: type[MemfsError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = FakeTree("/a", "/d1/b", "/d1/d2/c", "/e")
+    tree.errors[name] = error
+    found, status = await walked(tree)
+    assert found == [path for path in tree.names if path != name and f"{name}/" not in path]
+    assert (status, capsys.readouterr().err) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["/a", "/d1"])
+async def test_what_cannot_be_checked_is_said(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = FakeTree("/a", "/d1/b", "/e")
+    tree.errors[name] = AccessDeniedError
+    _, status = await walked(tree)
+    assert status == 1
+    assert f"'{name}': Permission denied" in capsys.readouterr().err
