@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -92,6 +92,26 @@ class World:
             await self.stop(number)
 
 
+def in_world(
+    *hosts: str, nodes: int = 3, **options: Any
+) -> Callable[[Callable[[World, Session], Awaitable[None]]], Callable[[], None]]:
+    """A test gets a world that runs and a session with it that is open."""
+
+    def decorate(test: Callable[[World, Session], Awaitable[None]]) -> Callable[[], None]:
+        async def main() -> None:
+            world = World(nodes)
+            await world.start()
+            session = world.session(*hosts, **options)
+            await session.open()
+            await test(world, session)
+            await session.close()
+            await world.close()
+
+        return lambda: run(main())
+
+    return decorate
+
+
 def test_any_endpoint_will_do():
     async def main():
         world = World()
@@ -138,170 +158,108 @@ def test_a_node_that_starts_is_waited_for():
     run(main())
 
 
-def test_a_command_is_retried_under_its_id_until_it_is_known():
-    async def main():
-        world = World()
-        await world.start()
-        session = world.session()
-        await session.open()
-        ids: list[int] = []
+@in_world()
+async def test_a_command_is_retried_under_its_id_until_it_is_known(
+    world: World, session: Session
+) -> None:
+    ids: list[int] = []
 
-        def answer(call: Call) -> Any:
-            ids.append(call.header.request_id)
-            if len(ids) < 3:
-                return asyncio.sleep(1000)
-            return FOUND
+    def answer(call: Call) -> Any:
+        ids.append(call.header.request_id)
+        if len(ids) < 3:
+            return asyncio.sleep(1000)
+        return FOUND
 
-        world.nodes[1].answer = answer
-        assert await session.ask(m.MakeDirectory(b"/d"), deadline=session.deadline(60)) == FOUND
-        assert len(set(ids)) == 1 and len(ids) == 3
-        world.nodes[1].answer = lambda call: asyncio.sleep(1000)
-        began = asyncio.get_running_loop().time()
-        with pytest.raises(errors.OutcomeUnknownError) as caught:
-            await session.ask(m.MakeDirectory(b"/e"), "/e", session.deadline(25))
-        assert caught.value.filename == "/e"
-        assert asyncio.get_running_loop().time() - began < 26
-        await session.close()
-        await world.close()
-
-    run(main())
+    world.nodes[1].answer = answer
+    assert await session.ask(m.MakeDirectory(b"/d"), deadline=session.deadline(60)) == FOUND
+    assert len(set(ids)) == 1 and len(ids) == 3
+    world.nodes[1].answer = lambda call: asyncio.sleep(1000)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(errors.OutcomeUnknownError) as caught:
+        await session.ask(m.MakeDirectory(b"/e"), "/e", session.deadline(25))
+    assert caught.value.filename == "/e"
+    assert asyncio.get_running_loop().time() - began < 26
 
 
-def test_a_query_without_answer_is_no_unknown_outcome():
-    async def main():
-        world = World()
-        await world.start()
-        session = world.session()
-        await session.open()
-        world.nodes[1].answer = lambda call: asyncio.sleep(1000)
-        with pytest.raises(errors.DeadlineError):
-            await session.ask(m.Lookup(b"/"), deadline=session.deadline(2))
-        await session.close()
-        await world.close()
-
-    run(main())
+@in_world()
+async def test_a_query_without_answer_is_no_unknown_outcome(world: World, session: Session) -> None:
+    world.nodes[1].answer = lambda call: asyncio.sleep(1000)
+    with pytest.raises(errors.DeadlineError):
+        await session.ask(m.Lookup(b"/"), deadline=session.deadline(2))
 
 
-def test_requests_follow_the_primary():
-    async def main():
-        world = World()
-        await world.start()
-        session = world.session()
-        await session.open()
-        await session.ask(m.Lookup(b"/"))
-        world.publish(primary=2, epoch=2)
+@in_world()
+async def test_requests_follow_the_primary(world: World, session: Session) -> None:
+    await session.ask(m.Lookup(b"/"))
+    world.publish(primary=2, epoch=2)
 
-        def refuse(call: Call) -> Any:
-            raise errors.NotPrimaryError("not any more")
+    def refuse(call: Call) -> Any:
+        raise errors.NotPrimaryError("not any more")
 
-        world.nodes[1].answer = refuse
-        assert await session.ask(m.Lookup(b"/a")) == FOUND
-        assert session.epoch == 2 and world.nodes[2].calls
-        await world.stop(2)
-        world.publish(primary=3, epoch=3)
-        assert await session.ask(m.MakeDirectory(b"/a")) == FOUND
-        assert world.nodes[3].calls
-        await session.close()
-        await world.close()
-
-    run(main())
+    world.nodes[1].answer = refuse
+    assert await session.ask(m.Lookup(b"/a")) == FOUND
+    assert session.epoch == 2 and world.nodes[2].calls
+    await world.stop(2)
+    world.publish(primary=3, epoch=3)
+    assert await session.ask(m.MakeDirectory(b"/a")) == FOUND
+    assert world.nodes[3].calls
 
 
-def test_a_paused_primary_is_left_for_the_next():
-    async def main():
-        world = World()
-        await world.start()
-        session = world.session()
-        await session.open()
-        world.nodes[1].answer = lambda call: asyncio.sleep(1000)
-        asyncio.get_running_loop().call_later(5, world.publish, 2, 2)
-        began = asyncio.get_running_loop().time()
-        assert await session.ask(m.Lookup(b"/")) == FOUND
-        assert asyncio.get_running_loop().time() - began < ATTEMPT_SECONDS + 1
-        await session.close()
-        await world.close()
-
-    run(main())
+@in_world()
+async def test_a_paused_primary_is_left_for_the_next(world: World, session: Session) -> None:
+    world.nodes[1].answer = lambda call: asyncio.sleep(1000)
+    asyncio.get_running_loop().call_later(5, world.publish, 2, 2)
+    began = asyncio.get_running_loop().time()
+    assert await session.ask(m.Lookup(b"/")) == FOUND
+    assert asyncio.get_running_loop().time() - began < ATTEMPT_SECONDS + 1
 
 
-def test_errors_of_the_request_are_not_retried():
-    async def main():
-        world = World()
-        await world.start()
-        session = world.session()
-        await session.open()
+@in_world()
+async def test_errors_of_the_request_are_not_retried(world: World, session: Session) -> None:
 
-        def missing(call: Call) -> Any:
-            raise errors.PathNotFoundError("no such file")
+    def missing(call: Call) -> Any:
+        raise errors.PathNotFoundError("no such file")
 
-        world.nodes[1].answer = missing
-        with pytest.raises(FileNotFoundError) as caught:
-            await session.ask(m.Lookup(b"/x"), "memfs:///x")
-        assert caught.value.filename == "memfs:///x"
-        assert len(world.nodes[1].calls) == 1
-        await session.close()
-        await world.close()
-
-    run(main())
+    world.nodes[1].answer = missing
+    with pytest.raises(FileNotFoundError) as caught:
+        await session.ask(m.Lookup(b"/x"), "memfs:///x")
+    assert caught.value.filename == "memfs:///x"
+    assert len(world.nodes[1].calls) == 1
 
 
-def test_a_newer_epoch_in_a_reply_is_noticed():
-    async def main():
-        world = World()
-        await world.start()
-        session = world.session()
-        await session.open()
-        world.publish(primary=1, epoch=7)
-        await session.ask(m.Lookup(b"/"))
-        await asyncio.sleep(1)
-        assert session.epoch == 7
-        await session.close()
-        await world.close()
-
-    run(main())
+@in_world()
+async def test_a_newer_epoch_in_a_reply_is_noticed(world: World, session: Session) -> None:
+    world.publish(primary=1, epoch=7)
+    await session.ask(m.Lookup(b"/"))
+    await asyncio.sleep(1)
+    assert session.epoch == 7
 
 
-def test_pings_go_on_while_something_is_held():
-    async def main():
-        world = World()
-        await world.start()
-        session = world.session()
-        await session.open()
-        session.hold()
-        await asyncio.sleep(31)
-        pings = sum(isinstance(call.request, m.Ping) for call in world.nodes[1].calls)
-        assert pings >= 6 and session.silence() < 6
-        session.unhold()
-        await asyncio.sleep(20)
-        after = sum(isinstance(call.request, m.Ping) for call in world.nodes[1].calls)
-        assert after <= pings + 1
-        await session.close()
-        await world.close()
-
-    run(main())
+@in_world()
+async def test_pings_go_on_while_something_is_held(world: World, session: Session) -> None:
+    session.hold()
+    await asyncio.sleep(31)
+    pings = sum(isinstance(call.request, m.Ping) for call in world.nodes[1].calls)
+    assert pings >= 6 and session.silence() < 6
+    session.unhold()
+    await asyncio.sleep(20)
+    after = sum(isinstance(call.request, m.Ping) for call in world.nodes[1].calls)
+    assert after <= pings + 1
 
 
-def test_cancelling_a_request_tells_the_node():
-    async def main():
-        world = World()
-        await world.start()
-        session = world.session()
-        await session.open()
-        stopped: list[bool] = []
+@in_world()
+async def test_cancelling_a_request_tells_the_node(world: World, session: Session) -> None:
+    stopped: list[bool] = []
 
-        async def hang() -> None:
-            try:
-                await asyncio.sleep(1000)
-            finally:
-                stopped.append(True)
+    async def hang() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            stopped.append(True)
 
-        world.nodes[1].answer = lambda call: hang()
-        task = asyncio.ensure_future(session.ask(m.MakeDirectory(b"/d")))
-        await asyncio.sleep(1)
-        task.cancel()
-        await asyncio.sleep(1)
-        assert task.cancelled() and stopped
-        await session.close()
-        await world.close()
-
-    run(main())
+    world.nodes[1].answer = lambda call: hang()
+    task = asyncio.ensure_future(session.ask(m.MakeDirectory(b"/d")))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.sleep(1)
+    assert task.cancelled() and stopped
