@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+NEWS_SECONDS = 10.0
+"""What fails again and again for the same reason is logged again after this."""
 _KEY = "memfs_fields"
 _BARE = re.compile(r"[\w.:/@+,%\[\]-]{1,200}", re.ASCII)
 _FIXED = frozenset({"time", "level", "logger", "message", "exception"})
@@ -29,10 +31,10 @@ def fields(**values: object) -> dict[str, Any]:
 class Seldom:
     """Lets the same news through once, then seldom: for what is tried again and again."""
 
-    def __init__(self, seconds: float, now: Callable[[], float]) -> None:
-        """``seconds`` between repetitions; ``now``: monotonic seconds."""
-        self._seconds = seconds
+    def __init__(self, now: Callable[[], float], seconds: float = NEWS_SECONDS) -> None:
+        """``now``: monotonic seconds; ``seconds`` between repetitions."""
         self._now = now
+        self._seconds = seconds
         self._told: dict[str, float] = {}
 
     def is_news(self, text: str) -> bool:

@@ -13,16 +13,13 @@ import logging
 
 from memfs import errors
 from memfs.cluster import view as rules
-from memfs.logs import fields
+from memfs.logs import Seldom, fields
 from memfs.node.journal.journal import Journal
 from memfs.node.membership import Membership
 from memfs.protocol import messages as m
 from memfs.types import Member, View
 
 log = logging.getLogger(__name__)
-
-REPEAT_NEWS_SECONDS = 10.0
-"""The reason of a long wait is logged again after this."""
 
 
 class Entry:
@@ -37,7 +34,7 @@ class Entry:
         self._membership = membership
         self._journal = journal
         self._journaled = journaled
-        self._news_at = float("-inf")
+        self._news = Seldom(membership.environment.clock.monotonic)
 
     async def enter(self, member: Member, deadline: float) -> bool:
         """Form a cluster or join the one there is; True if this node formed it.
@@ -61,10 +58,9 @@ class Entry:
             await asyncio.sleep(membership.heartbeat_seconds / 4)
 
     def _tell(self, error: errors.MemfsError) -> None:
-        now = self._membership.environment.clock.monotonic()
-        if error.message != self.obstacle or now - self._news_at > REPEAT_NEWS_SECONDS:
+        self.obstacle = error.message
+        if self._news.is_news(error.message):
             log.info("waiting for the cluster", extra=fields(reason=error))
-            self.obstacle, self._news_at = error.message, now
 
     async def _enter_once(self, member: Member) -> bool:
         membership = self._membership

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from memfs import errors
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
-from memfs.logs import fields
+from memfs.logs import Seldom, fields
 from memfs.node.publisher import Publisher
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
@@ -67,6 +67,7 @@ class Membership:
         self._tasks = tasks
         self._member_timeout = member_timeout_seconds
         self._usage = usage
+        self._news = Seldom(environment.clock.monotonic)
 
     # --- what others ask --------------------------------------------------------------------
 
@@ -141,7 +142,8 @@ class Membership:
             await self.publisher.read()
             return
         except errors.MemfsError as error:
-            log.info("the coordinator does not tell the view", extra=fields(reason=error))
+            if self._news.is_news("no view"):
+                log.info("the coordinator does not tell the view", extra=fields(reason=error))
         for member in self.view.members if self.view else ():
             if member.number != self.number:
                 try:
@@ -200,11 +202,13 @@ class Membership:
         """Tell the primary, forever, that this node lives; look for another when it is silent."""
         while True:
             if self.number and not self.is_primary:
+                primary = self.primary()
                 try:
-                    reply = await self.ask(self.primary(), m.Heartbeat(self._usage()))
+                    reply = await self.ask(primary, m.Heartbeat(self._usage()))
                     self.adopt(reply.view)
                 except errors.MemfsError as error:
-                    log.warning("heartbeat failed", extra=fields(reason=error))
+                    if self._news.is_news(f"no heartbeat to {primary.number}"):
+                        log.warning("heartbeat failed", extra=fields(reason=error))
                     await self.refresh()
             await asyncio.sleep(self.heartbeat_seconds)
 

@@ -34,8 +34,6 @@ from memfs.types import BlockRef, Member, NodeUsage, View
 
 log = logging.getLogger(__name__)
 
-NEWS_SECONDS = 10.0
-"""The same reason why this node cannot take over is logged again after this."""
 PATIENCE_SHARE = 0.1
 """Of the lease time: how much longer each further backup waits before it stands for the role."""
 
@@ -83,7 +81,7 @@ class NamespaceRole:
         self._followed = 0
         self._predecessor = 0
         self._handed = False
-        self._news = Seldom(NEWS_SECONDS, membership.environment.clock.monotonic)
+        self._news = Seldom(membership.environment.clock.monotonic)
         self._silent_looks = 0
         membership.on_view = self._view_changed
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 import pytest
 
 from memfs.errors import ClusterError, UnavailableError
 from memfs.limits import MIB
+from memfs.logs import NEWS_SECONDS
 from memfs.protocol import messages as m
 from memfs.testing.simulation import SimulatedCluster
 from memfs.testing.virtual import run
@@ -246,3 +248,24 @@ def test_the_larger_side_of_a_partition_goes_on_though_the_primary_reaches_the_c
 
     # Three copies are wanted: beside the failover, another member is brought up to date.
     assert run(main()) <= LEASE_SECONDS + 4.0
+
+
+def test_what_fails_again_and_again_is_logged_seldom(caplog):
+    """The primary is gone and nobody can take over, as the coordinator is away."""
+    nodes, minutes = 4, 2
+
+    async def main():
+        cluster = await form(10, nodes=nodes)
+        for name in cluster.nodes:
+            cluster.coordinator.faults(name).down = True
+        cluster.crash("n1")
+        await asyncio.sleep(10)
+        caplog.clear()
+        with caplog.at_level("INFO", "memfs.node"):
+            await asyncio.sleep(60 * minutes)
+
+    run(main())
+    told = Counter(record.getMessage() for record in caplog.records)
+    seldom = (nodes - 1) * (60 * minutes / NEWS_SECONDS + 1)
+    assert told["heartbeat failed"] > 0
+    assert {message: times for message, times in told.items() if times > seldom} == {}

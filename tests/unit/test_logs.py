@@ -127,7 +127,7 @@ def test_configure_twice_does_not_double() -> None:
 
 def test_the_same_news_is_told_seldom() -> None:
     now = [0.0]
-    news = Seldom(10.0, lambda: now[0])
+    news = Seldom(lambda: now[0], 10.0)
     assert [news.is_news("a"), news.is_news("b")] == [True, True]
     now[0] = 9.9
     assert not news.is_news("a")
