@@ -6,6 +6,7 @@ where. The hosts are those that the nodes advertise; schedulers compare them wit
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple
 
@@ -13,11 +14,12 @@ from aiohttp import web
 
 from memfs.client.blockmap import BlockMap
 from memfs.client.layout import block_count
+from memfs.errors import UnavailableError
 from memfs.gateway.call import Call
 from memfs.gateway.replies import json_reply
 from memfs.gateway.shapes import hadoop_block
 from memfs.paths import Endpoint
-from memfs.types import Member
+from memfs.types import BlockRef, Member
 
 _EVERYTHING: Final = (1 << 63) - 1
 _RACK: Final = "/default-rack"
@@ -62,10 +64,27 @@ async def _holders(call: Call, file: BlockMap, number: int) -> tuple[Member, ...
     known = call.session.members
     for index in range(number * per_group, min(last, (number + 1) * per_group)):
         ref = await file.ref(index, call.session.deadline())
-        members = tuple(known[each] for each in ref.replicas if each in known)
-        if members:
-            return members
+        holders = tuple(each for each in ref.replicas if each in known)
+        if holders:
+            return tuple(known[each] for each in _to_stay(call, file, ref, holders))
     return ()
+
+
+def _to_stay(
+    call: Call, file: BlockMap, ref: BlockRef, holders: tuple[int, ...]
+) -> tuple[int, ...]:
+    """``holders`` without copies that are too many: they are there for readers who know no other.
+
+    They go when the others are verified, perhaps a minute after SETREPLICATION or a move; a
+    scheduler must not count on them, and ``-setrep -w`` waits until nobody does.
+    """
+    wanted = file.attributes.replication
+    if len(holders) <= wanted:
+        return holders
+    placed: tuple[int, ...] = ()
+    with contextlib.suppress(UnavailableError):  # nobody takes anything new
+        placed = call.session.place(ref.inode, ref.index // file.attributes.group_blocks, wanted)
+    return tuple(sorted(holders, key=lambda number: number not in placed))[:wanted]
 
 
 def rack(member: Member) -> str:

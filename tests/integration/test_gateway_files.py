@@ -417,6 +417,21 @@ def test_block_locations(served: Served, path: str) -> None:
     assert served.get("/files", "GETFILEBLOCKLOCATIONS").exception == "FileNotFoundException"
 
 
+def test_copies_about_to_go_are_not_told(served: Served, path: str) -> None:
+    served.run(served.fs.write_bytes(path, bytes(2 * GROUP), replication=3))
+    assert [len(names) for names in told_hosts(served, path)] == [3, 3]
+    assert served.put(path, "SETREPLICATION", replication=1).json == {"boolean": True}
+    assert [len(names) for names in told_hosts(served, path)] == [1, 1]
+    located = served.get(path, "GET_BLOCK_LOCATIONS").json["LocatedBlocks"]
+    assert [len(each["locations"]) for each in located["locatedBlocks"]] == [1, 1]
+
+
+def told_hosts(served: Served, path: str) -> list[list[str]]:
+    """Of each of Hadoop's blocks."""
+    found = served.get(path, "GETFILEBLOCKLOCATIONS").json["BlockLocations"]["BlockLocation"]
+    return [each["names"] for each in found]
+
+
 def test_located_blocks_of_old_clients(served: Served, path: str) -> None:
     served.write(path, bytes(GROUP + 5))
     found = served.get(path, "GET_BLOCK_LOCATIONS").json["LocatedBlocks"]

@@ -166,7 +166,7 @@ def test_attributes(served: Site, shell: Shell, top: str, at: str) -> None:
     ok(shell, "-chmod", "640", f"{at}/f")
     ok(shell, "-chown", "bob:staff", f"{at}/f")
     ok(shell, "-chgrp", "users", f"{at}/f")
-    ok(shell, "-setrep", "1", f"{at}/f")
+    ok(shell, "-setrep", "-w", "1", f"{at}/f")
     ok(shell, "-touch", "-m", "-t", "20200102:030405", f"{at}/f")
     found = served.native.stat(f"{top}/f")
     assert stat.S_IMODE(found.st_mode) == 0o640
