@@ -1,0 +1,61 @@
+"""The settings of a client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from memfs import limits, machine
+from memfs.config import values
+from memfs.config.record import setting, settle
+from memfs.paths import DEFAULT_PORT, Endpoint
+from memfs.quantities import parse_duration, parse_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientConfig:
+    """One client: ``[client]`` in the file, ``MEMFS_CLIENT_*``, ``MEMFS_URL``, ``--url``."""
+
+    endpoints: tuple[Endpoint, ...] = setting(
+        values.endpoints, (Endpoint("localhost", DEFAULT_PORT),)
+    )
+    """Some nodes of the cluster, ``memfs://a:10500,b:10500``; the others are discovered. With one
+    only, a client cannot start while that node is down."""
+    user: str = setting(values.text, machine.login_name)
+    """On whose behalf requests are made: owner of what is created."""
+    groups: tuple[str, ...] = setting(values.words, machine.login_groups)
+    """The user's groups; the first one becomes the group of what is created at the top."""
+    timeout_seconds: float = setting(values.within(parse_duration, 0.01, 86_400), 30.0)
+    """Budget of one call, retries included. Short: failovers surface as errors. Long: so do
+    hangs, late."""
+    replication: int = setting(values.within(values.whole, 0, limits.REPLICAS_MAX), 0)
+    """Copies of what this client creates, 0: as the cluster says."""
+    block_size: int = setting(
+        values.within(parse_size, limits.BLOCK_BYTES_MIN, limits.BLOCK_BYTES_MAX, zero=True), 0
+    )
+    """Bytes of the blocks of what this client creates, 0: as the cluster says."""
+    group_blocks: int = setting(values.within(values.whole, 0, 4096), 0)
+    """Blocks of a placement group of what this client creates, 0: as the cluster says."""
+    readahead_bytes: int = setting(values.within(parse_size, 0, limits.GIB), 32 * limits.MIB)
+    """Most that is fetched ahead of a sequential reader, each open file. 0 makes every read wait
+    for the network; much, and many open files fill the client's memory."""
+    write_window_blocks: int = setting(values.within(values.whole, 1, 64), 4)
+    """Blocks in flight of each file being written. 1 waits for every block; each more costs a
+    block of memory."""
+    local_descriptors: bool = setting(values.flag, True)
+    """Read blocks of nodes on the same host through shared memory. Off: through the socket."""
+    hedge_seconds: float = setting(values.within(parse_duration, 0, 3600), 0.5)
+    """Ask a second replica when the first is silent for this long; 0: only after an error. Short:
+    double load when the cluster is slow already."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+    def conflicts(self) -> Iterator[str]:
+        """What no single field shows."""
+        if not self.endpoints:
+            yield "endpoints: empty: write memfs://host:port"
+        if self.block_size % limits.BLOCK_BYTES_MIN:
+            yield f"block_size: {self.block_size} is no multiple of {limits.BLOCK_BYTES_MIN}"
+        if self.block_size * self.group_blocks > limits.GROUP_BYTES_MAX:
+            yield "group_blocks: block_size x group_blocks exceeds 1 GiB"

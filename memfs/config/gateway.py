@@ -1,0 +1,96 @@
+"""The settings of a WebHDFS gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from memfs import limits
+from memfs.config import values
+from memfs.config.record import setting, settle
+from memfs.quantities import parse_duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewayConfig:
+    """One WebHDFS gateway: ``[gateway]`` in the file, ``MEMFS_GATEWAY_*``, its flags."""
+
+    host: str = setting(values.text, "127.0.0.1")
+    """Address to listen on. Anything but loopback needs TLS and authentication, or ``insecure``."""
+    port: int = setting(values.within(values.whole, 0, 65535), 9870)
+    """TCP port to listen on, 0: any free one. ``webhdfs://host/`` means 9870, ``swebhdfs`` 9871."""
+    advertise: str = setting(values.address, "")
+    """Address that redirects lead to, ``host:port``; empty: the one that the client used. A name
+    that clients cannot resolve breaks every write of theirs."""
+    workers: int = setting(values.within(values.whole, 1, 256), 1)
+    """Processes that share the port. One fills a core; more than there are cores wins nothing."""
+    authentication: str = setting(values.choice("simple", "bearer"), "simple")
+    """``simple``: users are whom they say they are (``user.name``); ``bearer``: a token of
+    ``tokens_file`` says it."""
+    tokens_file: str = setting(values.text, "")
+    """Lines of ``SHA256 USER [GROUP,...]``: the hexadecimal digest of a token, and whose it is."""
+    default_user: str = setting(values.text, "dr.who")
+    """The user of requests that name none. A superuser's name here opens everything to all."""
+    proxy_users: tuple[str, ...] = setting(values.words, ())
+    """Users who may ask on behalf of others (``doas``): ``name``, or ``name@address``. Each of them
+    can become anybody."""
+    user_groups: tuple[str, ...] = setting(values.pairs, ())
+    """Groups of users: ``user=group+group``. They win over those of this machine."""
+    system_groups: bool = setting(values.flag, True)
+    """Look up the groups of other users on this machine. Off: they have none."""
+    tls_certificate: str = setting(values.text, "")
+    """PEM file of the certificate chain; empty: plain HTTP. Clients then say ``swebhdfs://``."""
+    tls_key: str = setting(values.text, "")
+    """PEM file of its key; empty: in the same file. Keep it readable to this user alone."""
+    csrf_protection: bool = setting(values.flag, False)
+    """Demand the header ``X-XSRF-HEADER`` of browsers that change something."""
+    find_peers: bool = setting(values.flag, True)
+    """Look for gateways at this one's port on the hosts of the nodes, and redirect Hadoop's readers
+    to the one beside their data. Off where clients cannot reach the nodes' hosts."""
+    peers: tuple[str, ...] = setting(values.pairs, ())
+    """Gateways beside nodes that are not found so: ``node=host:port``."""
+    replication: int = setting(values.within(values.whole, 0, limits.REPLICAS_MAX), 0)
+    """Copies of what is created here, 0: as many as the client asks for, at most one a node.
+    Hadoop's clients ask for 3 unless they are told otherwise: memory for three copies."""
+    connections: int = setting(values.within(values.whole, 1, 1_000_000), 10_000)
+    """Most connections of a process at a time; further ones are refused."""
+    head_seconds: float = setting(values.within(parse_duration, 0.1, 3600), 30.0)
+    """Time for the head of a request to arrive. Long: idle connections pile up."""
+    upload_idle_seconds: float = setting(values.within(parse_duration, 0.1, 31 * 86_400), 86_400.0)
+    """Silence after which an upload is given up and discarded. Short: Spark's event logs, which
+    are silent between jobs, are lost."""
+    send_idle_seconds: float = setting(values.within(parse_duration, 0.1, 86_400), 900.0)
+    """How long a client may take no byte of what it is sent. Short: slow readers are cut off."""
+    stream_memory: int = setting(
+        values.within(values.memory, 1 * limits.MIB, 1 << 50), 256 * limits.MIB
+    )
+    """Buffers of all files being sent by a process: bytes or a share of RAM. Beyond it streams go
+    on in small pieces."""
+    uploads: int = setting(values.within(values.whole, 1, 100_000), 64)
+    """Uploads of a process that hold unpublished bytes at a time, each about three blocks; further
+    ones wait. Many, and memory for them; few, and uploads queue."""
+    audit: bool = setting(values.flag, False)
+    """Log a line for every request: who, what, allowed or not."""
+    log_level: str = setting(values.choice("debug", "info", "warning", "error"), "info")
+    """The least that is logged."""
+    log_format: str = setting(values.choice("text", "json"), "text")
+    """``text`` for people, ``json`` (an object a line) for machines."""
+    insecure: bool = setting(values.flag, False)
+    """Allow to listen beyond loopback without TLS and authentication: whoever reaches the port can
+    read and write everything under any name."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+
+    def conflicts(self) -> Iterator[str]:
+        """What no single field shows."""
+        secure = self.tls_certificate and self.authentication != "simple"
+        if not (self.insecure or secure or values.is_loopback(self.host)):
+            yield (
+                f"host: {self.host!r} is open to the network, which needs tls_certificate and "
+                "authentication = bearer, or insecure = true"
+            )
+        if self.authentication == "bearer" and not self.tokens_file:
+            yield "tokens_file: authentication = bearer needs one"
+        if self.tls_key and not self.tls_certificate:
+            yield "tls_key: set without tls_certificate"

@@ -1,0 +1,231 @@
+"""The settings of a node."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from memfs import limits, machine
+from memfs.config import values
+from memfs.config.record import setting, settle
+from memfs.paths import DEFAULT_PORT, Endpoint
+from memfs.quantities import parse_duration, parse_size
+
+MONITORING_OFFSET = 1000
+"""``monitoring_port`` 0 means the node's port plus this."""
+
+_SOCKET_PATH_BYTES = 107  # sockaddr_un.sun_path without its NUL
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeConfig:
+    """One node: ``[node]`` in the file, ``MEMFS_NODE_*``, the flags of ``memfs node``."""
+
+    name: str = setting(values.node_name, "")
+    """Name in status and logs; empty: host name and port. Two nodes of a name confuse operators,
+    never the cluster, which tells them apart by incarnation."""
+    host: str = setting(values.text, "127.0.0.1")
+    """Address to listen on. Anything but loopback also needs ``insecure``."""
+    port: int = setting(values.within(values.whole, 0, 65535), DEFAULT_PORT)
+    """TCP port to listen on, 0: any free one. Clients look for 10500 when told no port."""
+    advertise_host: str = setting(values.text, "")
+    """Address that others connect to; empty: ``host``, or the host name when that is a wildcard.
+    Wrong behind NAT or in containers: clients reach the first node and none of the others."""
+    advertise_port: int = setting(values.within(values.whole, 0, 65535), 0)
+    """Port that others connect to; 0: the one listened on."""
+    socket_directory: str = setting(values.text, machine.runtime_directory)
+    """Directory of the unix sockets for clients of the same host; empty: none, and local reads go
+    through TCP at a fraction of the speed. Keep it on a local disk and short (107 bytes a path)."""
+    memory: int = setting(
+        values.within(values.memory, 1 * limits.MIB, 1 << 50), values.half_of_memory
+    )
+    """Limit for blocks: bytes or a share of RAM ("50%"). Too high and the kernel kills the node
+    for lack of memory; too low and writers get "no space" early. The namespace comes on top:
+    about 500 bytes a file on every node."""
+    coordinator: str = setting(values.coordinator, "embedded")
+    """Who keeps the view: ``etcd://h1:2379,h2:2379,h3:2379[/prefix]`` (``etcds://``: with TLS),
+    ``embedded`` (this node: the first of a cluster), or ``memfs://host:port`` of that node. With
+    the latter two nothing is promoted while that node is down. Clusters that share an etcd need a
+    prefix each, default ``memfs``; two nodes with ``embedded`` are two clusters."""
+    etcd_ca: str = setting(values.text, "")
+    """PEM file of the authority that signed etcd's certificates; empty: the system's. For
+    ``etcds://``."""
+    etcd_certificate: str = setting(values.text, "")
+    """PEM file of the certificate to show to etcd; empty: none. Where etcd has users, its subject
+    must have no common name."""
+    etcd_key: str = setting(values.text, "")
+    """PEM file of its key; empty: it is in the certificate's file."""
+    etcd_user: str = setting(values.text, "")
+    """User of etcd; empty: none. Needs read and write permission on the prefix and what is below
+    it. Without TLS its password crosses the network in clear text."""
+    etcd_password: str = setting(values.text, "", secret=True)
+    """Its password, from the file or the environment only: flags are seen by every user."""
+    etcd_password_file: str = setting(values.text, "")
+    """File with its password, instead of ``etcd_password``; read once, at start."""
+    data_directory: str = setting(values.text, "")
+    """Where the embedded coordinator keeps its log; empty: under the state directory, by name. A
+    directory that is lost or shared loses the cluster's identity: its nodes no longer join."""
+    journal: str = setting(values.text, "")
+    """Directory where this node keeps the namespace on disk, its own and of nobody else; empty:
+    nowhere, and what the cluster holds is gone when all its nodes are. See docs/durability.md."""
+    journal_blocks: bool = setting(values.flag, False)
+    """Keep the blocks there too: room for ``journal_ratio`` times what the node may hold. Without,
+    a power cut of all nodes leaves names without contents."""
+    journal_ratio: float = setting(values.within(values.number, 1.2, 100), 2.0)
+    """Bytes of blocks on the disk per byte that is needed before the rest is cleared away. Low:
+    more is written anew; high: more room is taken."""
+    journal_segment_size: int = setting(
+        values.within(parse_size, 16 * limits.KIB, 4 * limits.GIB), 64 * limits.MIB
+    )
+    """Size of a file of the journal, and of the log that is worth a snapshot. Small: many files and
+    snapshots. Large: a slow start after a crash, and room that is given back late."""
+    ack: str = setting(values.choice("ram", "journal"), "ram")
+    """When a write is acknowledged, fixed when the cluster is formed: when all copies are in RAM
+    (``ram``), or on all their disks (``journal``), which costs a sync of the disk each time but
+    loses nothing when the power fails everywhere. ``journal`` needs ``journal_blocks`` on every
+    node."""
+    weight: int = setting(values.within(values.whole, 0, 10_000), 100)
+    """Share of new blocks relative to the other nodes, 0: none. Out of proportion to ``memory``
+    fills this node, or the others, first."""
+    domain: str = setting(values.text, "")
+    """Failure domain ``rack/host``; empty: the host. Copies go to different domains: nodes that
+    fail together under different names lose both copies together."""
+    replication: int = setting(values.within(values.whole, 1, limits.REPLICAS_MAX), 2)
+    """Copies of a new file's blocks, fixed when the cluster is formed. 1 loses files with a node;
+    more than there are nodes leaves every file short of copies."""
+    block_size: int = setting(
+        values.within(parse_size, limits.BLOCK_BYTES_MIN, limits.BLOCK_BYTES_MAX),
+        limits.BLOCK_BYTES_DEFAULT,
+    )
+    """Bytes of a new file's blocks, a multiple of 4 KiB. Small blocks cost namespace memory and
+    round trips, large ones make the first byte of a read late."""
+    group_blocks: int = setting(values.within(values.whole, 1, 4096), limits.GROUP_BLOCKS_DEFAULT)
+    """Consecutive blocks that lie on the same nodes; block times group is what Hadoop sees as its
+    block. Small groups scatter a file, large ones fill nodes unevenly."""
+    superuser: str = setting(values.text, machine.login_name)
+    """The user whom no permission stops; fixed when the cluster is formed."""
+    supergroup: str = setting(values.text, "supergroup")
+    """The group of ``/`` and of files whose creator has none."""
+    heartbeat_seconds: float = setting(values.within(parse_duration, 0.05, 60), 1.0)
+    """Interval of the sign of life. Long: deaths are noticed late. Short: load on the primary."""
+    member_timeout_seconds: float = setting(values.within(parse_duration, 0.2, 600), 5.0)
+    """Silence after which a node counts as dead. Under two heartbeats a busy node is taken for a
+    dead one; long, and writers wait for a dead node."""
+    session_timeout_seconds: float = setting(values.within(parse_duration, 1, 86_400), 60.0)
+    """Silence after which a client loses its open files to others. Short: a paused writer fails;
+    long: a crashed one blocks its files."""
+    lease_seconds: float = setting(values.within(parse_duration, 0.2, 60), 3.0)
+    """How long a silent primary is waited for before a backup takes over. Short: a paused process
+    or a slow network costs a failover. The same on every node."""
+    min_in_sync: int = setting(values.within(values.whole, 0, limits.NAMESPACE_COPIES), 0)
+    """Copies of the namespace without which nothing is acknowledged; 0: as many as ``replication``,
+    once so many nodes were in sync. Less than ``replication`` risks acknowledged writes."""
+    token_renew_seconds: float = setting(values.within(parse_duration, 1, 366 * 86_400), 86_400.0)
+    """Time after which a delegation token ends unless it is renewed. The same on every node."""
+    token_lifetime_seconds: float = setting(
+        values.within(parse_duration, 1, 366 * 86_400), 604_800.0
+    )
+    """Time after which a delegation token ends for good. Long: a stolen one is of use for long."""
+    token_key_seconds: float = setting(values.within(parse_duration, 1, 366 * 86_400), 86_400.0)
+    """Time after which the next delegation token is made with a new master key."""
+    orphan_sweep_seconds: float = setting(values.within(parse_duration, 1, 86_400), 60.0)
+    """Interval of the search for blocks that no file uses. Long: abandoned writes hold memory."""
+    removal_seconds: float = setting(values.within(parse_duration, 0.1, 86_400), 30.0)
+    """Silence, and a ping without answer, after which a node is removed and its blocks are copied
+    anew from others. Under 10 s a restart costs a re-replication; long, and a second failure finds
+    blocks with a copy less."""
+    drain_blocks: bool = setting(values.flag, False)
+    """Move all blocks to other nodes before stopping on SIGTERM. Nothing is lost then, even of
+    files with one copy; stopping takes as long as it takes, and needs room on the others."""
+    drain_seconds: float = setting(values.within(parse_duration, 1, 366 * 86_400), 3600.0)
+    """Longest time for that; then the node stops, and what it still held is made up from other
+    copies. What starts nodes must wait longer before it kills them."""
+    healing_bandwidth: int = setting(
+        values.within(parse_size, limits.MIB, 1 << 50, zero=True), 256 * limits.MIB
+    )
+    """Bytes a second that the whole cluster copies at most to restore lost copies, 0: no limit.
+    Low: a second failure finds blocks with a copy less. High: clients feel it."""
+    rebalancing_bandwidth: int = setting(
+        values.within(parse_size, limits.MIB, 1 << 50, zero=True), 64 * limits.MIB
+    )
+    """Bytes a second that the whole cluster moves at most to where the ring wants them, 0: no
+    limit. Low: a new node fills slowly, a decommission takes long."""
+    scrub_seconds: float = setting(
+        values.within(parse_duration, 1, 366 * 86_400, zero=True), 86_400.0
+    )
+    """Time in which a node re-reads all its blocks against their checksums, 0: never. Long: rot in
+    memory is found when a reader meets it. Short: it costs processor time."""
+    monitoring_host: str = setting(values.text, "127.0.0.1")
+    """Address of the HTTP server for /metrics, /healthz, /readyz. A public one tells the world
+    sizes and names of the cluster."""
+    monitoring_port: int = setting(values.within(values.whole, -1, 65535), 0)
+    """Its port; 0: ``port`` + 1000 (11500), any free one when ``port`` is 0; -1: no HTTP server,
+    and so no probes."""
+    log_level: str = setting(values.choice("debug", "info", "warning", "error"), "info")
+    """The least that is logged. ``debug`` writes a line a request: slow."""
+    log_format: str = setting(values.choice("text", "json"), "text")
+    """``text`` for people, ``json`` (an object a line) for machines."""
+    insecure: bool = setting(values.flag, False)
+    """Allow to listen beyond loopback. There is no authentication yet: whoever reaches the port can
+    read and write everything under any name."""
+
+    def __post_init__(self) -> None:
+        settle(self)
+        name = self.name or f"{socket.gethostname()}-{self.port or os.urandom(4).hex()}"
+        object.__setattr__(self, "name", name)
+        if not self.data_directory:
+            object.__setattr__(self, "data_directory", f"{machine.state_directory()}/{name}")
+
+    def conflicts(self) -> Iterator[str]:
+        """What no single field shows."""
+        if not self.insecure and not values.is_loopback(self.host):
+            yield f"host: {self.host!r} is open to the network, which needs insecure = true"
+        if self.block_size % limits.BLOCK_BYTES_MIN:
+            yield f"block_size: {self.block_size} is no multiple of {limits.BLOCK_BYTES_MIN}"
+        if self.block_size * self.group_blocks > limits.GROUP_BYTES_MAX:
+            yield "group_blocks: block_size x group_blocks exceeds 1 GiB"
+        if self.member_timeout_seconds < 2 * self.heartbeat_seconds:
+            yield "member_timeout_seconds: less than two heartbeats takes busy nodes for dead ones"
+        if self.token_lifetime_seconds < self.token_renew_seconds:
+            yield "token_lifetime_seconds: less than token_renew_seconds"
+        if self.removal_seconds < 2 * self.heartbeat_seconds:
+            yield "removal_seconds: less than two heartbeats removes busy nodes"
+        if self.journal_blocks and not self.journal:
+            yield "journal_blocks: needs a directory, set journal"
+        if self.ack == "journal" and not self.journal_blocks:
+            yield "ack: journal needs journal = DIRECTORY and journal_blocks = true"
+        yield from _etcd_conflicts(self)
+        if len(self.socket_directory.encode()) > _SOCKET_PATH_BYTES - 32:
+            yield f"socket_directory: a socket's path has at most {_SOCKET_PATH_BYTES} bytes"
+
+    def advertised(self, port: int) -> Endpoint:
+        """What others connect to, given the port that was bound."""
+        wildcard = self.host in ("", "0.0.0.0", "::")
+        host = self.advertise_host or (socket.gethostname() if wildcard else self.host)
+        return Endpoint(host, self.advertise_port or port)
+
+    def monitoring(self) -> Endpoint | None:
+        """Where the monitoring server listens (port 0: any free one), None: nowhere."""
+        if self.monitoring_port < 0:
+            return None
+        port = self.monitoring_port or (self.port and self.port + MONITORING_OFFSET)
+        return Endpoint(
+            self.monitoring_host, port if port < 65536 else port - 2 * MONITORING_OFFSET
+        )
+
+
+def _etcd_conflicts(config: NodeConfig) -> Iterator[str]:
+    secure = config.coordinator.startswith("etcds://")
+    for name in ("etcd_ca", "etcd_certificate", "etcd_key"):
+        if getattr(config, name) and not secure:
+            yield f"{name}: needs coordinator = etcds://..."
+    if config.etcd_user and not config.coordinator.startswith("etcd"):
+        yield "etcd_user: needs coordinator = etcd://... or etcds://..."
+    if config.etcd_key and not config.etcd_certificate:
+        yield "etcd_key: needs etcd_certificate"
+    if config.etcd_password and config.etcd_password_file:
+        yield "etcd_password: set either it or etcd_password_file"
+    if bool(config.etcd_user) != bool(config.etcd_password or config.etcd_password_file):
+        yield "etcd_user: needs a password, and a password a user: set both or neither"

@@ -1,0 +1,157 @@
+"""Values of settings: each parser takes what a file, a variable or a caller gives.
+
+Pure. A parser returns the value in its type or raises ValueError or MemfsError with a reason that
+says what to write instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from memfs import limits, machine
+from memfs.paths import Endpoint, parse_endpoint, parse_etcd_url, parse_url
+from memfs.quantities import parse_size
+
+Parser: TypeAlias = Callable[[Any], Any]
+
+
+def memory(raw: Any) -> int:
+    """Bytes, or a share of the memory that this process may use: ``16GiB``, ``50%``."""
+    if isinstance(raw, str) and raw.strip().endswith("%"):
+        found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", raw)
+        if found is None or not 0 < float(found[1]) <= 100:
+            raise ValueError(f"{raw!r} is no share of memory: write 1% to 100%")
+        return round(machine.usable_memory() * float(found[1]) / 100)
+    return parse_size(raw)
+
+
+def text(raw: Any) -> str:
+    """Printable text: nothing that could forge a line of a log."""
+    if not isinstance(raw, str) or not raw.isprintable():
+        raise ValueError(f"{raw!r} is no printable text")
+    return raw
+
+
+def flag(raw: Any) -> bool:
+    """``true``, ``yes``, ``on``, ``1``, or their opposites."""
+    known = {"true": True, "yes": True, "on": True, "1": True}
+    known |= {"false": False, "no": False, "off": False, "0": False}
+    if isinstance(raw, bool):
+        return raw
+    if not isinstance(raw, str) or raw.strip().lower() not in known:
+        raise ValueError(f"{raw!r} is neither true nor false")
+    return known[raw.strip().lower()]
+
+
+def whole(raw: Any) -> int:
+    """A whole number."""
+    if isinstance(raw, str) and re.fullmatch(r"\s*-?\d+\s*", raw):
+        return int(raw)
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return raw
+    raise ValueError(f"{raw!r} is no whole number")
+
+
+def number(raw: Any) -> float:
+    """A number, not negative when it is text."""
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        return float(raw)
+    if isinstance(raw, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", raw):
+        return float(raw)
+    raise ValueError(f"{raw!r} is no number")
+
+
+def words(raw: Any) -> tuple[str, ...]:
+    """``a,b,c`` or a list of such."""
+    parts = raw.split(",") if isinstance(raw, str) else raw
+    if not isinstance(parts, (list, tuple)):
+        raise ValueError(f"{raw!r} is no list: write a,b,c")
+    return tuple(word for part in parts if (word := text(part).strip()))
+
+
+def pairs(raw: Any) -> tuple[str, ...]:
+    """``name=value,name=value`` or a list of such."""
+    given = words(raw)
+    for word in given:
+        if not all(word.partition("=")):
+            raise ValueError(f"{word!r} is no pair: write name=value")
+    return given
+
+
+def address(raw: Any) -> str:
+    """``host:port``, or empty."""
+    given = text(raw)
+    return str(parse_endpoint(given)) if given else ""
+
+
+def choice(*names: str) -> Parser:
+    """One of ``names``, in any case."""
+
+    def parse(raw: Any) -> str:
+        if not isinstance(raw, str) or raw.lower() not in names:
+            raise ValueError(f"{raw!r} is none of {', '.join(names)}")
+        return raw.lower()
+
+    return parse
+
+
+def endpoints(raw: Any) -> tuple[Endpoint, ...]:
+    """``memfs://a:1,b:2``, ``a:1,b:2`` or a list of such."""
+    if isinstance(raw, str) and "://" in raw:
+        location = parse_url(raw)
+        if location.path != "/":
+            raise ValueError(f"{raw!r} names a path: write memfs://host:port")
+        return location.endpoints
+    if isinstance(raw, (list, tuple)) and all(isinstance(part, Endpoint) for part in raw):
+        return tuple(raw)
+    return tuple(parse_endpoint(word) for word in words(raw))
+
+
+def coordinator(raw: Any) -> str:
+    """``embedded``, or the URL of an etcd or of the node that keeps the view."""
+    given = text(raw)
+    if given == "embedded":
+        return given
+    if given.startswith(("etcd://", "etcds://")):
+        return str(parse_etcd_url(given))
+    if not given.startswith("memfs://") or not (found := endpoints(given)):
+        raise ValueError(
+            f"{raw!r} is no coordinator: write etcd://host:2379,..., embedded or memfs://host:port"
+        )
+    return "memfs://" + ",".join(map(str, found))
+
+
+def node_name(raw: Any) -> str:
+    """A name that may be part of a path."""
+    given = text(raw)
+    if "/" in given or len(given.encode()) > limits.NAME_BYTES:
+        raise ValueError(f"{raw!r} is no name: at most {limits.NAME_BYTES} bytes without '/'")
+    return given
+
+
+def within(parse: Parser, low: float, high: float, zero: bool = False) -> Parser:
+    """``parse``, then refuse what lies outside ``low`` to ``high`` (``zero``: 0 passes too)."""
+
+    def check(raw: Any) -> Any:
+        value = parse(raw)
+        if not low <= value <= high and not (zero and value == 0):
+            raise ValueError(f"{raw!r} is out of range: {'0 or ' * zero}{low:g} to {high:g}")
+        return value
+
+    return check
+
+
+def half_of_memory() -> int:
+    """The default limit for blocks."""
+    return machine.usable_memory() // 2
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,128 @@
+"""Layers of files, variables and flags, and everything that is wrong said at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from memfs.config import ClientConfig, NodeConfig, load, resolve, setting, shown
+from memfs.paths import Endpoint
+from tests.unit.config.refusal import mistakes
+
+
+def test_order_of_layers(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[node]\nport = 1\nweight = 1\nreplication = 1\n")
+    environ = {"MEMFS_NODE_PORT": "2", "MEMFS_NODE_WEIGHT": "2"}
+    found = resolve(NodeConfig, path=str(file), environ=environ, flags={"port": 3, "domain": None})
+    assert (found.config.port, found.config.weight, found.config.replication) == (3, 2, 1)
+    assert found.origins == {
+        "port": "--port",
+        "weight": "MEMFS_NODE_WEIGHT",
+        "replication": f"{file}: [node] replication",
+    }
+
+
+def test_default_files_in_order(no_files: Path, tmp_path: Path) -> None:
+    (tmp_path / "system.toml").write_text("[client]\nuser = 'one'\nreplication = 3\n")
+    no_files.write_text("[client]\nuser = 'two'\n")
+    found = load(ClientConfig, environ={})
+    assert (found.user, found.replication) == ("two", 3)
+
+
+def test_named_file_replaces_the_default_ones(no_files: Path, tmp_path: Path) -> None:
+    no_files.write_text("[client]\nuser = 'two'\nreplication = 3\n")
+    named = tmp_path / "named.toml"
+    named.write_text("[client]\nuser = 'three'\n")
+    for found in (
+        load(ClientConfig, path=str(named), environ={}),
+        load(ClientConfig, environ={"MEMFS_CONFIG": str(named)}),
+    ):
+        assert (found.user, found.replication) == ("three", 0)
+
+
+def test_missing_file_matters_only_when_named(tmp_path: Path) -> None:
+    load(NodeConfig, environ={})
+    gone = str(tmp_path / "gone.toml")
+    assert mistakes(NodeConfig, path=gone) == [f"{gone}: No such file or directory"]
+
+
+def test_toml_types_and_lists(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(
+        "[client]\nendpoints = ['a:1', 'b:2']\ngroups = ['x', 'y']\nlocal_descriptors = false\n"
+        "timeout_seconds = 2.5\nreadahead_bytes = '1MiB'\n"
+    )
+    found = load(ClientConfig, path=str(file), environ={})
+    assert found.endpoints == (Endpoint("a", 1), Endpoint("b", 2))
+    assert found.groups == ("x", "y") and found.local_descriptors is False
+    assert found.timeout_seconds == 2.5 and found.readahead_bytes == 1 << 20
+
+
+def test_url_variable() -> None:
+    found = resolve(ClientConfig, environ={"MEMFS_URL": "memfs://a:1,b:2"})
+    assert found.config.endpoints == (Endpoint("a", 1), Endpoint("b", 2))
+    assert found.origins == {"endpoints": "MEMFS_URL"}
+    both = {"MEMFS_URL": "memfs://a:1", "MEMFS_CLIENT_ENDPOINTS": "b:2"}
+    assert mistakes(ClientConfig, environ=both) == [
+        "MEMFS_URL: set together with MEMFS_CLIENT_ENDPOINTS: keep one"
+    ]
+
+
+def test_the_other_table_does_not_matter(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[node]\nport = 'x'\n[client]\nuser = 'me'\n")
+    environ = {"MEMFS_NODE_PROT": "1"}
+    assert load(ClientConfig, path=str(file), environ=environ).user == "me"
+
+
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[nodes]\n[node]\nprot = 1\nmemory = 'much'\n")
+    found = mistakes(
+        NodeConfig,
+        path=str(file),
+        environ={"MEMFS_NODE_WEIGHT": "heavy", "MEMFS_NODE_HOST": "1.2.3.4"},
+        flags={"replication": 99},
+    )
+    assert found == [
+        f"{file}: [nodes] unknown: did you mean 'node'?",
+        f"{file}: [node] prot: unknown: did you mean 'port'?",
+        f"{file}: [node] memory: 'much' is no size: "
+        "write bytes, or a number with K, M, G, KiB, GiB",
+        "MEMFS_NODE_WEIGHT: 'heavy' is no whole number",
+        "--replication: 99 is out of range: 1 to 8",
+        "host: '1.2.3.4' is open to the network, which needs insecure = true",
+    ]
+
+
+def test_unknown_without_a_close_name() -> None:
+    assert mistakes(NodeConfig, environ={"MEMFS_NODE_QQQQ": "1"}) == ["MEMFS_NODE_QQQQ: unknown"]
+
+
+def test_broken_toml(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[node\n")
+    (line,) = mistakes(NodeConfig, path=str(file))
+    assert line.startswith(f"{file}: ") and "line 1" in line
+    file.write_text("node = 5\n")
+    assert mistakes(NodeConfig, path=str(file)) == [f"{file}: node is no table: write [node]"]
+    file.write_bytes(b"\xff\xfe")
+    assert len(mistakes(NodeConfig, path=str(file))) == 1
+
+
+def test_kubernetes_service_variables_are_named() -> None:
+    found = mistakes(NodeConfig, environ={"MEMFS_NODE_PORT": "tcp://10.0.0.1:10500"})
+    assert found == ["MEMFS_NODE_PORT: 'tcp://10.0.0.1:10500' is no whole number"]
+
+
+def test_shown_is_plain_and_hides_secrets() -> None:
+    found = shown(ClientConfig(endpoints=(Endpoint("a", 1),), groups=("x",)))
+    assert found["endpoints"] == ["a:1"] and found["groups"] == ["x"]
+
+    @dataclasses.dataclass(frozen=True)
+    class WithSecret:
+        token: str = setting(str, "", secret=True)
+
+    assert shown(WithSecret("hunter2")) == {"token": "********"}  # type: ignore[arg-type]
+    assert shown(WithSecret()) == {"token": ""}  # type: ignore[arg-type]
