@@ -25,7 +25,8 @@ from typing import Any
 
 from memfs.paths import Endpoint
 from memfs.testing.certificates import Certificates
-from memfs.testing.etcd_package import cache_directory, etcd_binaries
+from memfs.testing.debian import cache_directory
+from memfs.testing.etcd_package import etcd_binaries
 
 READY_SECONDS = 30.0
 _REQUEST_SECONDS = 1.0

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-from memfs.testing.etcd_package import cache_directory
+from memfs.testing.debian import cache_directory
 
 NEWEST = "4.3.0"
 """PySpark with Hadoop 3.5.0."""

@@ -25,8 +25,9 @@ from memfs.errors import MemfsError
 from memfs.limits import NAMESPACE_COPIES
 from memfs.paths import Endpoint
 from memfs.protocol.messages import StatusReply
+from memfs.testing.debian import cache_directory
 from memfs.testing.etcd import EtcdCluster, EtcdMember
-from memfs.testing.etcd_package import cache_directory, etcd_binaries
+from memfs.testing.etcd_package import etcd_binaries
 from memfs.testing.hosts import Hosts
 from memfs.testing.processes import READY_SECONDS, NodeProcess, Place, Processes
 from memfs.testing.proxy import Proxy

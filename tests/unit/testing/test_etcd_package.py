@@ -1,4 +1,4 @@
-"""Where the tests' etcd comes from: the machine's own Debian archives, in either format."""
+"""Which etcd the tests accept."""
 
 from __future__ import annotations
 
@@ -7,51 +7,6 @@ from pathlib import Path
 import pytest
 
 from memfs.testing import etcd_package
-from memfs.testing.etcd_package import debian_source
-
-DEB822 = """\
-Types: deb
-# URIs: http://snapshot.example/archive/debian/20250520T000000Z
-URIs: http://mirror.example/debian
-Suites: bookworm bookworm-updates
-Components: main
-
-Types: deb
-URIs: http://mirror.example/debian-security
-Suites: bookworm-security
-Components: main
-"""
-ONE_LINE = """\
-deb [arch=amd64] https://other.example/debian/ bookworm main
-deb https://elsewhere.example/apt stable main
-# deb https://commented.example/debian bookworm main
-"""
-
-
-@pytest.fixture
-def etc(tmp_path: Path) -> Path:
-    (tmp_path / "sources.list.d").mkdir()
-    return tmp_path
-
-
-def uris(source: str) -> list[str]:
-    [line] = [line for line in source.splitlines() if line.startswith("URIs:")]
-    return line.split()[1:]
-
-
-def test_both_formats_are_read_and_the_suite_is_ours(etc: Path) -> None:
-    (etc / "sources.list").write_text(ONE_LINE)
-    (etc / "sources.list.d" / "debian.sources").write_text(DEB822)
-    source = debian_source(etc)
-    assert uris(source) == ["http://mirror.example/debian", "https://other.example/debian/"]
-    assert "Suites: trixie\n" in source
-    assert "bookworm" not in source
-
-
-def test_without_a_debian_archive_it_says_what_to_do(etc: Path) -> None:
-    (etc / "sources.list").write_text("deb http://ubuntu.example/ubuntu noble main\n")
-    with pytest.raises(RuntimeError, match="MEMFS_TEST_ETCD"):
-        debian_source(etc)
 
 
 @pytest.mark.parametrize(
@@ -69,3 +24,13 @@ def test_an_etcd_that_loses_data_is_refused(
     else:
         with pytest.raises(RuntimeError, match="or newer"):
             etcd_package.etcd_binaries()
+
+
+def test_without_one_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(name: str, packages: tuple[str, ...]) -> Path:
+        raise RuntimeError("no Debian archive is configured")
+
+    monkeypatch.delenv(etcd_package.BINARIES_VARIABLE, raising=False)
+    monkeypatch.setattr(etcd_package, "unpacked", none)
+    with pytest.raises(RuntimeError, match="MEMFS_TEST_ETCD"):
+        etcd_package.etcd_binaries()
