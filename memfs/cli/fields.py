@@ -1,7 +1,7 @@
 """Settings as flags and as documentation, from the records of ``memfs.config``.
 
 The text under a field is its documentation everywhere: in the source, in ``--help`` (the first
-sentence) and in ``docs/configuration.md``.
+sentence), in ``docs/configuration.md`` and in the files of ``deploy/config``.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import json
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import click
 
 from memfs.config import ClientConfig, GatewayConfig, NodeConfig, shown
+from memfs.limits import MIB
 
 Kind = type[NodeConfig] | type[ClientConfig] | type[GatewayConfig]
 
@@ -88,6 +90,41 @@ def markdown(kind: Kind, table: str) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, list):
         value = ", ".join(value)
-    return (
-        f"`{str(value).lower() if isinstance(value, bool) else value}`" if value != "" else "none"
-    )
+    return f"`{toml_value(value).strip(chr(34))}`" if value != "" else "none"
+
+
+def annotated(kind: Kind, table: str) -> str:
+    """A file with every setting of one table at its default, each under its description.
+
+    A setting whose default depends on the machine is a comment.
+    """
+    lines = [
+        f"# Every setting of [{table}] at its default, as `memfs config {table} --defaults` prints",
+        "# it. What is not changed may be left out. It belongs into /etc/memfs/memfs.toml, beside",
+        "# the other tables, or into a file that --config or MEMFS_CONFIG names.",
+        "",
+        f"[{table}]",
+    ]
+    texts = descriptions(kind)
+    for field in dataclasses.fields(kind):
+        text = texts[field.name].replace("``", "`")
+        if field.name in _MACHINE_DEFAULTS:
+            text += f" Default: {_MACHINE_DEFAULTS[field.name]}."
+        comment = [f"# {line}" for line in textwrap.wrap(text, 94, break_on_hyphens=False)]
+        if field.default is dataclasses.MISSING:
+            setting = f"# {field.name} ="
+        else:
+            setting = f"{field.name} = {toml_value(field.default)}"
+        lines += ["", *comment, setting]
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    """A default as TOML, sizes and long times with their units."""
+    if isinstance(value, tuple):
+        value = [str(item) for item in value]
+    elif isinstance(value, int) and value and value % MIB == 0:
+        value = f"{value // MIB}MiB"
+    elif isinstance(value, float) and value >= 3600 and value % 3600 == 0:
+        value = f"{value / 3600:g}h"
+    return json.dumps(value)  # of these types it writes what TOML does

@@ -18,7 +18,7 @@ from memfs.errors import ConfigError, MemfsError
 SYSTEM_FILE = "/etc/memfs/memfs.toml"
 USER_FILE = "~/.config/memfs/memfs.toml"
 
-C = TypeVar("C", NodeConfig, ClientConfig, GatewayConfig)
+C = TypeVar("C", bound=NodeConfig | ClientConfig | GatewayConfig)
 _TABLES: dict[type, str] = {NodeConfig: "node", ClientConfig: "client", GatewayConfig: "gateway"}
 
 
