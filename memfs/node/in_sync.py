@@ -78,16 +78,22 @@ class InSyncSet:
         """A member showed life: it may become a backup if one is wanted."""
         view = self._membership.view
         now = self._membership.environment.clock.monotonic()
+        member = view and rules.member(view, number)
         if (
             view is not None
-            and len({*view.in_sync} - self._dropping) + len(self._taking_in) < NAMESPACE_COPIES
-            and number not in view.in_sync
-            and number not in self._taking_in | self._dropping
-            and rules.member(view, number) is not None
-            and now >= self._retry_at(number, len(view.in_sync) < view.min_in_sync)
+            and member is not None
+            and number not in self._taking_in.union(self._dropping, view.in_sync)
+            and (self._has_place(view) if not member.leaving else _is_urgent(view))
+            and now >= self._retry_at(number, _is_urgent(view))
         ):
             self._taking_in.add(number)
             self._tasks.spawn(self._take_in(number), f"catch up member {number}")
+
+    def _has_place(self, view: View) -> bool:
+        """Is one more wanted? Who leaves for good is replaced before it goes, so does not count."""
+        staying = {member.number for member in view.members if not member.leaving}
+        in_sync = staying.intersection(view.in_sync) - self._dropping
+        return len(in_sync) + len(self._taking_in) < NAMESPACE_COPIES
 
     async def _take_in(self, number: int) -> None:
         try:
@@ -213,6 +219,11 @@ class InSyncSet:
             lambda view: rules.leave(view, number) if rules.member(view, number) else view
         )
         self._primary.remove_backup(number)
+
+
+def _is_urgent(view: View) -> bool:
+    """Do commands wait for one more member in sync?"""
+    return len(view.in_sync) < view.min_in_sync
 
 
 def _shrunk(view: View, number: int) -> View:

@@ -127,6 +127,16 @@ class NodeProcess:
         finally:
             self._close()
 
+    def wait_ended(self, seconds: float) -> int:
+        """Until it ends by itself; its exit status. Raises RuntimeError with its log."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{self.name} still runs; its log:\n{self.story()}") from None
+        finally:
+            if not self.running:
+                self._close()
+
     def _close(self) -> None:
         if self._process.stdout is not None:
             self._process.stdout.close()

@@ -222,6 +222,27 @@ def test_without_the_coordinator_the_cluster_serves_until_somebody_fails():
     run(main())
 
 
+@pytest.mark.parametrize("leaving", ["n1", "n2"])
+def test_a_member_in_sync_that_leaves_for_good_is_replaced_first(leaving):
+    """As many are in sync as may be, and no acknowledgement could do with one less."""
+
+    async def main():
+        cluster = await form(11, nodes=5, replication=3)
+        node = cluster.nodes[leaving]
+        assert node.membership.is_in_sync
+        assert node.membership.view.min_in_sync == len(node.membership.view.in_sync) == 3
+        fs = await cluster.connect()
+        await fs.write_bytes("/kept", b"kept")
+        await fs._session.ask(m.Decommission(node.member.number))
+        async with asyncio.timeout(60):
+            await node.retired.wait()
+        assert await fs.read_bytes("/kept") == b"kept"
+        view = cluster.nodes[leader(cluster)].membership.view
+        assert len(view.in_sync) == view.min_in_sync == 3
+
+    run(main())
+
+
 def test_what_a_node_says_of_itself():
     async def main():
         cluster = await form(8)

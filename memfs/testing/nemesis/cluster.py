@@ -39,6 +39,7 @@ JOURNAL_DISK = "600m"
 _DISK_PREFIX = "memfs-journal-"
 _ETCD_FLAGS = ("--heartbeat-interval=100", "--election-timeout=1500")
 _ASK_SECONDS = 3.0
+_COMMAND_SECONDS = 300.0
 HEALTHY_LOOKS = 3
 """Looks in a row that must find nothing missing: between two steps of healing one may."""
 
@@ -159,16 +160,16 @@ class FaultyCluster(Processes):
         for node in self.nodes:
             node.resume()
             node.kill()
-        self._unmount()
+        self._unmount(*self.disks)
         super().close()
         for proxy in self.proxies.values():
             proxy.close()
         self.proxies.clear()
 
-    def _unmount(self) -> None:
-        for disk in self.disks.values():
-            subprocess.run(["umount", str(disk)], check=False, capture_output=True)
-        self.disks.clear()
+    def _unmount(self, *names: str) -> None:
+        for name in names:
+            if (disk := self.disks.pop(name, None)) is not None:
+                subprocess.run(["umount", str(disk)], check=False, capture_output=True)
 
     # --- looking -----------------------------------------------------------------------------
 
@@ -255,15 +256,19 @@ class FaultyCluster(Processes):
 
     def fsck(self, *, verify: bool = True) -> tuple[bool, str]:
         """Verdict and output of ``memfs fsck``; ``verify``: every copy is read."""
-        how = ["--verify"] if verify else []
+        status, text = self._command("fsck", *(["--verify"] if verify else []), "/")
+        return status == 0, text
+
+    def _command(self, *arguments: str) -> tuple[int, str]:
+        """Exit status and output of the ``memfs`` command."""
         done = subprocess.run(
-            [sys.executable, "-m", "memfs.cli", "--url", self.url, "fsck", *how, "/"],
+            [sys.executable, "-m", "memfs.cli", "--url", self.url, *arguments],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
-            timeout=300,
+            timeout=_COMMAND_SECONDS,
         )
-        return done.returncode == 0, (done.stderr + done.stdout).strip()
+        return done.returncode, (done.stderr + done.stdout).strip()
 
     # --- acts on nodes -----------------------------------------------------------------------
 
@@ -308,7 +313,25 @@ class FaultyCluster(Processes):
         """Forget a node that has left in good order."""
         assert not self.node(name).running, f"{name} still runs"
         del self.nodes[self._index(name)]
+        self._unmount(name)
         self.expected -= 1
+
+    def begin_decommission(self, name: str) -> None:
+        """Have a node give up all that it holds. Raises RuntimeError when that is refused."""
+        status, text = self._command("cluster", "decommission", "--no-wait", name)
+        if status:
+            raise RuntimeError(f"the decommission of {name} was refused: {text}")
+
+    def end_decommission(self, name: str, seconds: float) -> None:
+        """Until the node has left and ended by itself. Raises RuntimeError when it does not."""
+        try:
+            status = self.node(name).wait_ended(seconds)
+        except RuntimeError:
+            self._command("cluster", "decommission", "--cancel", name)
+            raise
+        self.remove(name)
+        if status:
+            raise RuntimeError(f"{name} was decommissioned and ended with status {status}")
 
     def start_node(self) -> NodeProcess:
         """As Processes; names are not used again."""

@@ -148,6 +148,29 @@ def grow_and_shrink(cluster: FaultyCluster, dice: random.Random) -> None:
     cluster.remove(leaving)
 
 
+@fault()
+def decommission(cluster: FaultyCluster, dice: random.Random) -> None:
+    """A node, the primary at times, gives up all that it holds and ends; another one joins."""
+    leaving = dice.choice(cluster.names)
+    cluster.begin_decommission(leaving)
+    cluster.end_decommission(leaving, HEALTH_SECONDS)
+    cluster.add()
+
+
+@fault()
+def decommission_and_kill_primary(cluster: FaultyCluster, dice: random.Random) -> None:
+    """The primary dies in the middle of a decommission: its successor brings that to its end."""
+    primary = cluster.primary()
+    leaving = dice.choice([name for name in cluster.names if name != primary])
+    cluster.begin_decommission(leaving)
+    cluster.hold(dice.uniform(0, 2))
+    cluster.kill(primary)
+    cluster.hold(dice.uniform(0.5, 8))
+    cluster.revive(primary)
+    cluster.end_decommission(leaving, HEALTH_SECONDS)
+    cluster.add()
+
+
 # --- processes that stand still ------------------------------------------------------------------
 
 
