@@ -15,8 +15,8 @@ import click
 
 from memfs import limits, logs
 from memfs.cli.fields import settings_options
-from memfs.cli.node import _die_with_parent, _stop_signals
 from memfs.cli.options import client_config, cluster_options, remember
+from memfs.cli.process import die_with_parent, stop_signals
 from memfs.cli.shell import example_text, run_loop
 from memfs.config import ClientConfig, GatewayConfig, load
 from memfs.paths import Endpoint
@@ -45,7 +45,7 @@ def gateway(ctx: click.Context, /, stop_with_parent: bool, share_port: bool, **f
     port in [gateway] and MEMFS_GATEWAY_PORT. The cluster is that of --url.
     """
     if stop_with_parent:
-        _die_with_parent()
+        die_with_parent()
     remember(ctx, {key: flags.pop(key) for key in ("url", "user", "config")})
     settings = load(GatewayConfig, path=ctx.obj.get("config"), flags=flags)
     client = _client(ctx)
@@ -66,7 +66,7 @@ async def _serve(settings: GatewayConfig, client: ClientConfig, share_port: bool
     from memfs.gateway.server import Gateway
 
     running = Gateway(settings, client)
-    stopping = _stop_signals()
+    stopping = stop_signals()
     await running.start(share_port=share_port)
     click.echo(f"memfs gateway ready: webhdfs://{running.endpoint}/")
     sys.stdout.flush()
@@ -81,7 +81,7 @@ async def _serve(settings: GatewayConfig, client: ClientConfig, share_port: bool
 
 async def _supervise(settings: GatewayConfig, client: ClientConfig) -> int:
     """Start the workers, start again what ends, and end with them."""
-    stopping = _stop_signals()
+    stopping = stop_signals()
     with _reserved(settings.host, settings.port) as port:
         command = list(_command(dataclasses.replace(settings, port=port), client.endpoints, 1))
         command.append("--share-port")

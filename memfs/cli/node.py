@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import click
 
 from memfs import logs
 from memfs.cli.fields import settings_options
+from memfs.cli.process import die_with_parent, stop_signals
 from memfs.cli.shell import example_text, run_loop
 from memfs.config import GatewayConfig, NodeConfig, load
 
@@ -50,7 +50,7 @@ def node(
     in [node] and MEMFS_NODE_PORT.
     """
     if stop_with_parent:
-        _die_with_parent()
+        die_with_parent()
     outer = (ctx.find_root().obj or {}).get("config")
     settings = load(NodeConfig, path=config or outer, flags=flags)
     logs.configure(settings.log_level, settings.log_format, constant={"node": settings.name})
@@ -66,7 +66,7 @@ async def _serve(settings: NodeConfig, beside: GatewayConfig | None) -> int:
 
     _calm_collector()
     running = Node(settings, production_environment())
-    stopping = _stop_signals()
+    stopping = stop_signals()
     if not await _started(running, stopping):
         return 0
     click.echo(f"memfs node {settings.name} ready: memfs://{running.endpoint}")
@@ -125,27 +125,3 @@ def _calm_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(10_000, 20, 1_000_000)
-
-
-def _stop_signals() -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT; the next one has its usual, immediate effect."""
-    loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
-
-    def stop() -> None:
-        stopping.set()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
-    return stopping
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the process that started this one is gone."""
-    import ctypes
-
-    set_parent_death_signal = 1
-    with contextlib.suppress(AttributeError):  # a C library without prctl
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
