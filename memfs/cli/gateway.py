@@ -18,6 +18,7 @@ from memfs.cli.fields import settings_options
 from memfs.cli.options import client_config, cluster_options, remember
 from memfs.cli.process import die_with_parent, stop_signals
 from memfs.cli.shell import example_text, run_loop
+from memfs.cli.supervisor import Supervisor
 from memfs.config import ClientConfig, GatewayConfig, load
 from memfs.paths import Endpoint
 
@@ -65,12 +66,15 @@ def _client(ctx: click.Context) -> ClientConfig:
 async def _serve(settings: GatewayConfig, client: ClientConfig, share_port: bool) -> int:
     from memfs.gateway.server import Gateway
 
+    supervisor = Supervisor()
     running = Gateway(settings, client)
     stopping = stop_signals()
     await running.start(share_port=share_port)
     click.echo(f"memfs gateway ready: webhdfs://{running.endpoint}/")
     sys.stdout.flush()
+    supervisor.ready()
     await stopping.wait()
+    supervisor.stopping()
     async with asyncio.timeout(STOP_SECONDS):
         await running.stop()
     return 0
@@ -81,6 +85,7 @@ async def _serve(settings: GatewayConfig, client: ClientConfig, share_port: bool
 
 async def _supervise(settings: GatewayConfig, client: ClientConfig) -> int:
     """Start the workers, start again what ends, and end with them."""
+    supervisor = Supervisor()
     stopping = stop_signals()
     with _reserved(settings.host, settings.port) as port:
         command = list(_command(dataclasses.replace(settings, port=port), client.endpoints, 1))
@@ -88,7 +93,9 @@ async def _supervise(settings: GatewayConfig, client: ClientConfig) -> int:
         workers = [asyncio.create_task(_keep(command)) for _ in range(settings.workers)]
         click.echo(f"memfs gateway with {settings.workers} workers at port {port}")
         sys.stdout.flush()
+        supervisor.ready()
         await stopping.wait()
+        supervisor.stopping()
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)

@@ -15,6 +15,7 @@ from memfs import logs
 from memfs.cli.fields import settings_options
 from memfs.cli.process import die_with_parent, stop_signals
 from memfs.cli.shell import example_text, run_loop
+from memfs.cli.supervisor import Supervisor
 from memfs.config import GatewayConfig, NodeConfig, load
 
 if TYPE_CHECKING:
@@ -65,13 +66,16 @@ async def _serve(settings: NodeConfig, beside: GatewayConfig | None) -> int:
     from memfs.transport.environment import production_environment
 
     _calm_collector()
+    supervisor = Supervisor()
     running = Node(settings, production_environment())
     stopping = stop_signals()
     if not await _started(running, stopping):
         return 0
     click.echo(f"memfs node {settings.name} ready: memfs://{running.endpoint}")
+    supervisor.ready()
     async with _gateway_beside(running, beside):
         await _first(stopping, running.retired)
+        supervisor.stopping()
     draining = settings.drain_seconds if settings.drain_blocks else 0.0
     async with asyncio.timeout(STOP_SECONDS + draining):
         await running.stop()
