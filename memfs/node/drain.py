@@ -37,6 +37,9 @@ class Drain:
             return False
         log.info("drain begun", extra=fields(member=membership.number))
         while self._now() < self._deadline:
+            if self._is_pointless():
+                log.warning("all nodes stop: nobody takes the blocks of another")
+                return False
             try:
                 if await self._step():
                     log.info("drain done")
@@ -63,6 +66,11 @@ class Drain:
             self._news_at = self._now() + NEWS_SECONDS
             self._tell(await membership.ask(membership.primary(), m.GetStatus()))
         return False
+
+    def _is_pointless(self) -> bool:
+        """Are all members on their way out? Then the whole cluster is being shut down."""
+        view = self._membership.view
+        return view is not None and all(member.leaving for member in view.members)
 
     def _tell(self, found: m.StatusReply) -> None:
         for leaving in found.healing.leaving:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -224,3 +225,11 @@ def test_drained_nodes_lose_nothing_of_single_copies(etcd):
                     assert fs.read_bytes(path) == data
                 cluster.restart(index).wait_ready(time.monotonic() + SECONDS)
                 assert memfs_command(cluster.url, "wait", "--nodes", "3").returncode == 0
+
+
+def test_a_cluster_that_is_stopped_whole_does_not_wait_for_its_drain(etcd):
+    with cluster_of(etcd, 3, "shutdown", "--drain-blocks") as cluster:
+        with memfs.connect(cluster.url) as fs:
+            fs.write_bytes("/f", os.urandom(3_000_000))
+        with ThreadPoolExecutor() as threads:  # stop() waits for far less than drain_seconds
+            assert list(threads.map(lambda node: node.stop(), cluster.nodes)) == [0, 0, 0]
