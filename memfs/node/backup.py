@@ -6,11 +6,11 @@ complete up to ``applied`` or none at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from memfs import errors, limits
 from memfs.node.log import Entry, entry_bytes, pack_entries, unpack_entries
-from memfs.node.namespace import Namespace
+from memfs.node.namespace import Loading, Namespace
 from memfs.node.recent_log import RecentLog
 from memfs.protocol import messages as m
 from memfs.transport.server import Reply
@@ -35,25 +35,28 @@ class Backup:
         """The end of the log, for a new primary that lacks it."""
         self.committed = committed
         self._applied = applied
-        self._pieces: list[bytes] = []
+        self._loading = Loading()
         self._received = 0
 
     def install(self, request: m.InstallSnapshot, payload: memoryview) -> m.ReplicateReply:
         """Take one piece of a snapshot; the last one makes it the state.
 
-        Raises InvalidArgumentError when a piece is missing.
+        Each piece is digested as it comes, so that the event loop never stands still for all of
+        them; until the last one this backup holds what it held before.
+
+        Raises InvalidArgumentError when a piece is missing, ProtocolError when one is damaged.
         """
         if request.offset == 0:
-            self._pieces, self._received = [], 0
+            self._loading, self._received = Loading(), 0
         if request.offset != self._received:
             raise errors.InvalidArgumentError(
                 f"snapshot piece at {request.offset}, {self._received} bytes were received"
             )
-        self._pieces.append(bytes(payload))
+        self._loading.take(payload)
         self._received += len(payload)
         if request.last:
-            pieces, self._pieces, self._received = self._pieces, [], 0
-            self.namespace = Namespace.restore(_draining(pieces))
+            loading, self._loading, self._received = self._loading, Loading(), 0
+            self.namespace = Namespace.loaded(loading)
             self.recent = RecentLog(self.namespace.applied, self.namespace.digest)
         return self._reply()
 
@@ -93,10 +96,3 @@ class Backup:
         if self.namespace is None:
             return m.ReplicateReply(0, 0)
         return m.ReplicateReply(self.namespace.applied, self.namespace.digest)
-
-
-def _draining(pieces: list[bytes]) -> Iterator[bytes]:
-    """Yield and drop each piece, so that state and snapshot are never both whole in memory."""
-    pieces.reverse()
-    while pieces:
-        yield pieces.pop()

@@ -17,6 +17,7 @@ that the namespace may change meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import itertools
 import struct
@@ -241,26 +242,35 @@ def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def load(stream: Iterable[bytes]) -> Image:
-    """The state behind the pieces of a snapshot. Raises ProtocolError for anything else."""
-    loader = _Loader()
-    try:
-        for kind, body in _sections(stream):
-            loader.take(kind, body)
-        return loader.finish()
-    except (LookupError, TypeError, ValueError, OverflowError, msgpack.UnpackException) as error:
-        raise ProtocolError(f"the snapshot is malformed: {error}") from error
+class Loading:
+    """Builds the state behind a snapshot from its pieces, as they come, however they are cut."""
 
+    def __init__(self) -> None:
+        """Nothing of the state can be had before :meth:`finish`."""
+        self._loader = _Loader()
+        self._buffer = bytearray()
+        self._ended = False
 
-def _sections(stream: Iterable[bytes]) -> Iterator[tuple[int, memoryview]]:
-    buffer = bytearray()
-    ended = False
-    for piece in stream:
-        buffer += piece
-        at = 0
+    def take(self, piece: bytes | memoryview) -> None:
+        """The next piece. Raises ProtocolError when it is damaged."""
+        self._buffer += piece
+        with _malformed():
+            for kind, body in self._sections():
+                self._loader.take(kind, body)
+
+    def finish(self) -> Image:
+        """The state, once all pieces were taken. Raises ProtocolError when some are missing."""
+        if self._buffer or not self._ended:
+            raise ProtocolError("the snapshot is cut short")
+        with _malformed():
+            return self._loader.finish()
+
+    def _sections(self) -> Iterator[tuple[int, memoryview]]:
+        """The sections that are whole by now; the others stay in the buffer."""
+        buffer, at = self._buffer, 0
         while len(buffer) - at >= _HEAD.size:
             length, kind, crc = _HEAD.unpack_from(buffer, at)
-            if length > _BODY_BYTES or ended:
+            if length > _BODY_BYTES or self._ended:
                 raise ProtocolError("the snapshot is malformed")
             end = at + _HEAD.size + length
             if end > len(buffer):
@@ -269,11 +279,18 @@ def _sections(stream: Iterable[bytes]) -> Iterator[tuple[int, memoryview]]:
             if crc32c(body) != crc:
                 raise ProtocolError("the snapshot fails its checksum")
             yield kind, memoryview(body)
-            ended = kind == _Kind.END
+            self._ended = kind == _Kind.END
             at = end
         del buffer[:at]
-    if buffer or not ended:
-        raise ProtocolError("the snapshot is cut short")
+
+
+@contextlib.contextmanager
+def _malformed() -> Iterator[None]:
+    """What well-formed sections in a senseless order or of senseless content lead to."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, OverflowError, msgpack.UnpackException) as error:
+        raise ProtocolError(f"the snapshot is malformed: {error}") from error
 
 
 class _Loader:

@@ -42,6 +42,7 @@ from memfs.node.namespace.inodes import ABSORBED, FILE, RESERVED, ROOT
 from memfs.node.namespace.invariants import check_volume
 from memfs.node.namespace.permissions import Caller, caller_of
 from memfs.node.namespace.results import FORGOTTEN, Results
+from memfs.node.namespace.snapshot import Loading
 from memfs.node.namespace.tree import reported
 from memfs.node.namespace.volume import Command, Settings, Volume
 from memfs.protocol import messages as m
@@ -178,6 +179,10 @@ class Namespace:
         self.digest = zlib.crc32(numbers + entry.record + result, self.digest)
         return outcome
 
+    def has_answered(self, client: int, request_id: int) -> bool:
+        """Whether a command is a repeated one, which gets the result that is recorded."""
+        return bool(request_id) and self.results.get(client, request_id) is not None
+
     def query(self, identity: Identity, request: Any) -> Any:
         """Answer a read. Raises the error of it."""
         answer = _QUERIES.get(type(request))
@@ -219,8 +224,16 @@ class Namespace:
     @classmethod
     def restore(cls, pieces: Iterable[bytes]) -> Namespace:
         """The namespace of a snapshot. Raises ProtocolError when it is damaged or cut short."""
+        loading = Loading()
+        for piece in pieces:
+            loading.take(piece)
+        return cls.loaded(loading)
+
+    @classmethod
+    def loaded(cls, loading: Loading) -> Namespace:
+        """As :meth:`restore`, of a snapshot whose pieces were taken one by one."""
         namespace = cls.__new__(cls)
-        namespace._begin(snapshot.load(pieces))
+        namespace._begin(loading.finish())
         return namespace
 
     def check_invariants(self) -> None:

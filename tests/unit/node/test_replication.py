@@ -12,6 +12,7 @@ import pytest
 from memfs import errors
 from memfs.node.backup import Backup
 from memfs.node.backup_link import BackupLink
+from memfs.node.journal.feed import Feed
 from memfs.node.namespace import Namespace, Settings
 from memfs.node.primary import Primary
 from memfs.node.recent_log import RecentLog
@@ -96,7 +97,7 @@ class FakePool:
 class World:
     """A primary with a record of what it asked to discard and which backups it lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, feed: Feed | None = None) -> None:
         self.pool = FakePool()
         self.discarded: list[BlockRef] = []
         self.lost: list[BackupLink] = []
@@ -111,17 +112,34 @@ class World:
             discard=self.discarded.extend,
             lost=self.lost.append,
             lease_seconds=2.0,
+            feed=feed,
         )
         self.requests = 0
 
     def submit(self, request: Any, client: int = 7) -> Any:
         self.requests += 1
+        return self.repeat(request, client)
+
+    def repeat(self, request: Any, client: int = 7) -> Any:
+        """Send the last request once more."""
         opcode = m.BY_REQUEST[type(request)].opcode
         return self.primary.submit(request, opcode, client, self.requests, ROOT)
 
     async def backup(self, number: int) -> FakeConnection:
         await self.primary.add_backup(member(number))
         return self.pool.connections[number]
+
+
+class FullDisk(Feed):
+    """A journal whose disk takes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(None, lambda: False)
+        self.full = False
+
+    def check_room(self, request: object) -> None:
+        if self.full:
+            raise errors.NoSpaceError("the disk of the node's journal is full")
 
 
 def member(number: int) -> Member:
@@ -150,6 +168,21 @@ async def test_a_command_waits_for_every_backup() -> None:
     assert (await answer).attributes.mode == 0o755
     states = [first.backup.namespace, second.backup.namespace]
     assert all(state and state.digest == world.primary.namespace.digest for state in states)
+
+
+async def test_a_full_disk_refuses_what_is_new_and_not_what_was_taken() -> None:
+    disk = FullDisk()
+    world = World(disk)
+    backup = await world.backup(2)
+    backup.hold = True
+    first = world.submit(m.MakeDirectory(b"/d"))
+    await asyncio.sleep(0)
+    disk.full = True
+    again = world.repeat(m.MakeDirectory(b"/d"))
+    backup.release()
+    assert await again == await first
+    with pytest.raises(errors.NoSpaceError):
+        world.submit(m.MakeDirectory(b"/e"))
 
 
 async def test_an_error_travels_the_same_way() -> None:
@@ -267,6 +300,36 @@ async def test_closing_leaves_nobody_waiting() -> None:
         await answer
 
 
+def snapshot_in_pieces(
+    namespace: Namespace, size: int
+) -> list[tuple[m.InstallSnapshot, memoryview]]:
+    whole = memoryview(b"".join(namespace.snapshot()))
+    starts = range(0, len(whole), size)
+    return [
+        (m.InstallSnapshot(namespace.applied, at, at == starts[-1]), whole[at : at + size])
+        for at in starts
+    ]
+
+
+async def test_a_snapshot_is_digested_as_it_comes_and_shows_nothing_before_its_end() -> None:
+    world = World()
+    world.submit(m.MakeDirectory(b"/d"))
+    held = Namespace(SETTINGS, 1)
+    backup = Backup(held)
+    *first, last = snapshot_in_pieces(world.primary.namespace, 100)
+    for request, piece in first:
+        backup.install(request, piece)
+        assert backup.namespace is held
+    backup.install(*last)
+    assert backup.namespace is not held
+    assert list(backup.namespace.snapshot()) == list(world.primary.namespace.snapshot())
+    begin, piece = first[0]
+    damaged = memoryview(bytes(piece[:40]) + b"x" + bytes(piece[41:]))
+    with pytest.raises(errors.ProtocolError, match="checksum"):
+        for each in [(begin, damaged), *first[1:]]:  # it is noticed before the last one
+            backup.install(*each)
+
+
 async def test_a_gap_in_the_log_is_refused() -> None:
     world = World()
     backup = await world.backup(2)
@@ -280,10 +343,8 @@ async def test_a_gap_in_the_log_is_refused() -> None:
     fresh = Backup()
     with pytest.raises(errors.InvalidArgumentError, match="no snapshot"):
         fresh.replicate(taken[1][0], memoryview(taken[1][1]))
-    pieces = list(Namespace(SETTINGS, 1).snapshot())
-    for at, piece in enumerate(pieces):
-        offset = sum(map(len, pieces[:at]))
-        fresh.install(m.InstallSnapshot(0, offset, at == len(pieces) - 1), memoryview(piece))
+    for request, piece in snapshot_in_pieces(Namespace(SETTINGS, 1), 1 << 20):
+        fresh.install(request, piece)
     with pytest.raises(errors.InvalidArgumentError, match="gap"):
         fresh.replicate(taken[1][0], memoryview(taken[1][1]))
     for request, payload in [taken[0], taken[0], taken[1]]:
