@@ -23,10 +23,10 @@ PAUSE_SECONDS = 1.0
 """Silence after which what has come is published."""
 TURN_SECONDS = 10.0
 """Longest that a slow sender keeps its slot before it waits in line again."""
-
-
 PIECES = 1024
 """Most pieces gathered of a block: they may be of one byte each."""
+
+Look = Callable[[], Awaitable[None]]
 
 
 class BrokenUpload(ConnectionError):
@@ -36,10 +36,14 @@ class BrokenUpload(ConnectionError):
 class Upload:
     """One body on its way into one file."""
 
-    def __init__(self, request: web.BaseRequest, handle: Handle, slots: Slots) -> None:
+    def __init__(self, request: web.BaseRequest, handle: Handle, slots: Slots, look: Look) -> None:
         self._content = request.content
         self._handle = handle
         self._slots = slots
+        self._look = look
+        layout = handle.file.attributes
+        self._stride = layout.block_size * layout.group_blocks
+        self._look_at = self._stride
         self._since = 0.0
         self._holding = False
         self._pieces: list[memoryview] = []
@@ -57,6 +61,9 @@ class Upload:
                     await self._hold()
                 await self._gather(memoryview(data))
                 self.received += len(data)
+                if self.received >= self._look_at:
+                    self._look_at += self._stride
+                    await self._look()
             await self._pass_on()
         finally:
             self._pieces.clear()
@@ -134,13 +141,15 @@ async def receive(
     handle: Handle,
     slots: Slots,
     patience: float,
+    look: Look,
     undo: Callable[[], Awaitable[None]],
 ) -> int:
     """Receive the request's body into ``handle`` and close it; returns the bytes.
 
-    When that fails, or is cancelled, ``undo`` takes the file back to what it was.
+    ``look`` raises what speaks against receiving more; it is asked once a placement group. When
+    that fails, or is cancelled, ``undo`` takes the file back to what it was.
     """
-    upload = Upload(request, handle, slots)
+    upload = Upload(request, handle, slots, look)
     try:
         await upload.run(patience)
         await handle.close()

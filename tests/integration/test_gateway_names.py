@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from gateway_served import JAVA, Served
+from gateway_served import JAVA, PREFIX, Served
 
 _numbers = itertools.count()
 
@@ -507,6 +507,36 @@ def test_quotas(served: Served, top: str) -> None:
     assert served.put(f"{top}/d/c", "MKDIRS").status == 200
     usage = served.get(f"{top}/d", "GETQUOTAUSAGE").json["QuotaUsage"]
     assert (usage["quota"], usage["spaceQuota"]) == (-1, 30_000)
+
+
+def test_quotas_are_said_before_a_body_is_sent(served: Served, top: str) -> None:
+    served.mkdir(f"{top}/d")
+    served.put(f"{top}/d", "SETQUOTA", namespacequota=2, storagespacequota=20_000)
+    deep = served.put(f"{top}/d/a/b", "CREATE", headers=JAVA)
+    assert (deep.status, deep.exception) == (403, "NSQuotaExceededException")
+    fits = served.put(f"{top}/d/a", "CREATE", headers=JAVA)
+    assert fits.status == 307
+    assert served.put(f"{top}/d/a", "CREATE", b"1" * 20_000, replication=1).status == 201
+    assert served.put(f"{top}/d/a", "CREATE", headers=JAVA, overwrite=True).status == 307
+    again = served.put(f"{top}/d/a", "CREATE", b"2" * 20_001, overwrite=True, replication=1)
+    assert again.exception == "DSQuotaExceededException"
+    assert served.read(f"{top}/d/a") == b"1" * 20_000
+
+
+@pytest.mark.parametrize("method, op", [("PUT", "CREATE"), ("POST", "APPEND")])
+def test_quotas_end_a_body_without_an_end(served: Served, top: str, method: str, op: str) -> None:
+    served.mkdir(f"{top}/d")
+    if op == "APPEND":
+        served.write(f"{top}/d/f", b"x")
+    served.put(f"{top}/d", "SETQUOTA", storagespacequota=60_000)
+    with served.raw() as connection:
+        target = f"{PREFIX}{top}/d/f?op={op}&user.name=root&replication=2"
+        head = f"{method} {target} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode() + (b"8000\r\n" + bytes(0x8000) + b"\r\n") * 2)
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 403") and b"DSQuotaExceededException" in answer
+    expected = b"x" if op == "APPEND" else None
+    assert (served.read(f"{top}/d/f") if served.exists(f"{top}/d/f") else None) == expected
 
 
 def test_quotas_that_cannot_be_set(served: Served, top: str) -> None:

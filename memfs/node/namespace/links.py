@@ -13,6 +13,7 @@ from memfs.errors import (
     NotPermittedError,
     PathExistsError,
     PathNotFoundError,
+    StaleHandleError,
     TooManyLinksError,
 )
 from memfs.node.namespace.inodes import DIRECTORY, SYMLINK
@@ -30,8 +31,12 @@ def unlink(volume: Volume, command: Command, request: Unlink) -> Empty:
     path = request.path
     parent, name, slot = existing_entry_of(volume, command, request.base, path)
     volume.check_removal(command.caller, parent, slot, path)
-    if volume.tree.inodes.kind[slot] == DIRECTORY:
+    inodes = volume.tree.inodes
+    if inodes.kind[slot] == DIRECTORY:
         raise IsDirectoryError("is a directory", path=text(path))
+    other = request.inode not in (0, inodes.id_of(slot))
+    if other or request.generation not in (0, inodes.generation[slot]):
+        raise StaleHandleError("somebody else's file is there", path=text(path))
     volume.tree.directory(parent).remove(name)
     volume.unlink(command, parent, slot)
     volume.tree.touch(parent, command.now, command.index)

@@ -15,7 +15,7 @@ from memfs.errors import (
 )
 from memfs.node.namespace.inodes import DIRECTORY, FILE, ROOT, SYMLINK
 from memfs.node.namespace.permissions import EXECUTABLE, EXECUTE, READ, SEARCH, Caller
-from memfs.node.namespace.quotas import quota_of
+from memfs.node.namespace.quotas import check_growth, quota_of
 from memfs.node.namespace.sizes import (
     ENTRY,
     RECORD_ROOM,
@@ -150,7 +150,7 @@ def summarise(volume: Volume, caller: Caller, request: Summarise) -> SummaryRepl
 
 
 def access(volume: Volume, caller: Caller, request: Access) -> Empty:
-    """access(2). The superuser may execute what anybody may."""
+    """access(2), and a look at the quotas. The superuser may execute what anybody may."""
     if not 0 <= request.mask <= 7:
         raise InvalidArgumentError(f"{request.mask} is no access mask")
     tree = volume.tree
@@ -162,6 +162,8 @@ def access(volume: Volume, caller: Caller, request: Access) -> Empty:
         and not tree.inodes.mode[slot] & EXECUTABLE
     ):
         deny(request.path)
+    directory = slot if tree.inodes.kind[slot] == DIRECTORY else tree.inodes.parent[slot]
+    check_growth(tree, directory, request.names, request.space, request.path)
     return Empty()
 
 

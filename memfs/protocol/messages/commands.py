@@ -168,6 +168,10 @@ class Unlink(NamedTuple):
 
     path: bytes
     base: int = ROOT_INODE
+    inode: int = 0
+    """Only if that is what it names (0: whatever it is), otherwise StaleHandleError."""
+    generation: int = 0
+    """... and nobody was granted a later lease (0: whoever was)."""
 
 
 @message(137, Empty, command=True)

@@ -154,11 +154,15 @@ class Summarise(NamedTuple):
 
 @message(71, Empty)
 class Access(NamedTuple):
-    """access(2): may the caller read (4), write (2), execute (1)?"""
+    """access(2): may the caller read (4), write (2), execute (1)? And is there room?"""
 
     path: bytes
     mask: int
     base: int = ROOT_INODE
+    names: int = 0
+    """So many more would lie in this directory: would its quotas, and those above, allow it?"""
+    space: int = 0
+    """The same of bytes times copies; of a file, those that it would grow by."""
 
 
 class FileSystemReply(NamedTuple):

@@ -14,6 +14,7 @@ from memfs.errors import (
     NotPermittedError,
     PathExistsError,
     PathNotFoundError,
+    StaleHandleError,
     SymlinkLoopError,
     TooManyLinksError,
 )
@@ -128,6 +129,20 @@ def test_what_cannot_be_unlinked(machine: Machine, path: bytes, error: type[Memf
     symlink(machine, "/s", "a")
     with pytest.raises(error):
         machine.run(m.Unlink(path))
+
+
+def test_unlink_of_what_was_meant_only(machine: Machine) -> None:
+    lease = machine.run(m.Create(b"/a/x")).attributes
+    machine.file("/a/y")
+    meant = m.Unlink(b"/a/x", inode=lease.inode, generation=lease.generation)
+    machine.run(m.ReleaseLease(lease.inode, lease.generation))
+    machine.run(m.AcquireLease(b"/a/x"))
+    for path, request in ((b"/a/x", meant), (b"/a/y", meant._replace(generation=0))):
+        with pytest.raises(StaleHandleError):
+            machine.run(request._replace(path=path))
+    assert machine.names("/a") == ["x", "y"]
+    machine.run(meant._replace(generation=lease.generation + 1))
+    assert machine.names("/a") == ["y"]
 
 
 def test_unlink_takes_the_symlink_not_its_target(machine: Machine) -> None:

@@ -227,6 +227,20 @@ class TestSpace:
         machine.run(m.SetAttributes(b"/q/d/f", replication=1))
 
 
+def test_asking_before_anything_is_made(machine: Machine) -> None:
+    machine.file("/q/d/f", BLOCK, replication=2)
+    inode = machine.stat("/q/d/f").inode
+    limit(machine, "/q", 4, 5 * BLOCK)
+    machine.ask(m.Access(b"/q/d", 0, names=1, space=3 * BLOCK))
+    machine.ask(m.Access(b"", 0, base=inode, space=3 * BLOCK))
+    with pytest.raises(NameQuotaError):
+        machine.ask(m.Access(b"/q/d", 0, names=2))
+    for path, base in ((b"/q/d", 1), (b"/q/d/f", 1), (b"", inode)):
+        with pytest.raises(SpaceQuotaError):
+            machine.ask(m.Access(path, 0, base=base, space=3 * BLOCK + 1))
+    machine.ask(m.Access(b"/out", 0, names=99, space=99 * BLOCK))
+
+
 def test_they_survive_a_snapshot(machine: Machine) -> None:
     limit(machine, "/q", 3, 7)
     copy = machine.copy()
