@@ -24,6 +24,7 @@ from memfs.errors import (
     BusyError,
     InvalidArgumentError,
     MemfsError,
+    NoSpaceError,
     OutcomeUnknownError,
     RetryableError,
     UnavailableError,
@@ -144,6 +145,8 @@ class Session:
             asked = self._primary_number()
             try:
                 return await self._attempt(request, number, deadline, into)
+            except NoSpaceError as error:  # not from the log: an attempt may have got in
+                _give_up(error, unknown)
             except (RetryableError, OutcomeUnknownError) as error:
                 unknown = unknown or isinstance(error, OutcomeUnknownError)
                 attempt += 1

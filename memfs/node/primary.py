@@ -97,7 +97,8 @@ class Primary:
         """
         self._check_open()
         self._check_enough()
-        self._feed.check_room(request)
+        if not self.namespace.has_answered(client, request_id):
+            self._feed.check_room(request)
         entry = Entry(
             self.namespace.applied + 1,
             self._epoch(),

@@ -24,36 +24,36 @@ from rich.table import Table
 
 from memfs.testing.faults.episode import HungError, Result, play
 from memfs.testing.faults.plan import Plan, choose
-from memfs.testing.faults.schedule import FAULTS
+from memfs.testing.faults.schedule import DISK_FAULTS, FAULTS
 from memfs.testing.workloads import WORKLOADS
 
 HUNG_SECONDS = 60
-"""Real time after which a seed counts as hung: the slowest takes a few seconds."""
+"""Processor time after which a seed counts as hung: the slowest takes a few seconds."""
 SEEDS_PER_WORKER = 200
 """A worker is replaced after so many: whatever a run leaves behind goes with it."""
 FAILURES_SHOWN = 20
 
 
-def plan_of(seed: int, faults: Sequence[str] = (), workloads: Sequence[str] = ()) -> Plan:
-    """What a seed chooses among ``faults`` and ``workloads``, all by default."""
-    return choose(seed, tuple(faults) or tuple(FAULTS), tuple(workloads) or tuple(WORKLOADS))
+def plan_of(seed: int) -> Plan:
+    """What a seed chooses."""
+    return choose(seed, tuple(FAULTS), tuple(WORKLOADS), tuple(DISK_FAULTS))
 
 
 def play_seed(seed: int) -> Result:
     """Play one seed; one that never ends fails."""
-    signal.signal(signal.SIGALRM, _hung)
-    signal.setitimer(signal.ITIMER_REAL, HUNG_SECONDS, HUNG_SECONDS / 10)
+    signal.signal(signal.SIGPROF, _hung)
+    signal.setitimer(signal.ITIMER_PROF, HUNG_SECONDS, HUNG_SECONDS / 10)
     gc.disable()  # a run is short: what it leaves behind is collected once
     try:
         return play(plan_of(seed))
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         gc.enable()
         gc.collect()
 
 
 def _hung(_signal: int, _frame: FrameType | None) -> None:
-    raise HungError(f"the seed took more than {HUNG_SECONDS} s of real time")
+    raise HungError(f"the seed took more than {HUNG_SECONDS} s of processor time")
 
 
 def replay_command(seed: int) -> str:

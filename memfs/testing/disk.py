@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 SECTOR: Final = 512
 """What a disk writes whole or not at all."""
+DELAY_SECONDS: Final = 0.002
 
 
 class _Content:
@@ -86,14 +87,14 @@ def _cut(content: bytearray, length: int) -> None:
 class HostDisk:
     """The files of one simulated host."""
 
-    def __init__(self, dice: random.Random | None = None) -> None:
+    def __init__(self, dice: random.Random | None = None, delay_max: float = DELAY_SECONDS) -> None:
         """Empty. Args: ``dice`` of its delays and faults."""
         self.capacity: int | None = None
         """Bytes that fit, None: any number."""
         self.failing_writes = False
         self.failing_syncs = 0
         """So many syncs fail from now on, and what they should have saved may be lost."""
-        self.delay_max = 0.002
+        self.delay_max = delay_max
         """Seconds that work waits at most, before and again behind it."""
         self.syncs = 0
         self._dice = dice or random.Random(0)
@@ -119,6 +120,10 @@ class HostDisk:
         content = self._files[path]
         content.put(at, data)
         content.sync()
+
+    def heal(self) -> None:
+        """Room for everything, and no more failures."""
+        self.capacity, self.failing_writes, self.failing_syncs = None, False, 0
 
     def power_cut(self) -> None:
         """Lose what was not synced. What runs on the host is to be killed by the caller."""

@@ -9,8 +9,8 @@ wait for, anything. A violation is kept, not raised: the code under test would c
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import inspect
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -131,10 +131,12 @@ class Observer:
         self._check_one_primary(primary)
         self._check_in_sync("a commit")
         self._check_enough(primary, at)
+        self._check_on_disk(at)
 
     def _answered(self, result: Any, primary: Primary, _identity: Any, request: Any) -> None:
-        """A read was answered (NoStaleRead, NoDirtyRead)."""
-        if inspect.isawaitable(result):
+        """A read was answered, or will be (NoStaleRead, NoDirtyRead)."""
+        if isinstance(result, asyncio.Future):
+            self._answered_later(result, primary, type(request).__name__)
             return
         self.checks["NoStaleRead"] += 1
         if not self.knows(primary.namespace, self.acknowledged):
@@ -146,6 +148,16 @@ class Observer:
         state = primary.namespace.applied, primary.namespace.digest
         if state != self.acknowledged:
             self._check_all_have(state, "NoDirtyRead", type(request).__name__)
+
+    def _answered_later(self, answer: asyncio.Future[Any], primary: Primary, name: str) -> None:
+        """A read that may have seen what was not acknowledged is answered once it is."""
+        state = primary.namespace.applied, primary.namespace.digest
+
+        def answered(_answer: asyncio.Future[Any]) -> None:
+            if not answer.cancelled() and answer.exception() is None:
+                self._check_all_have(state, "NoDirtyRead", name)
+
+        answer.add_done_callback(answered)
 
     def _swapped(
         self, stored: StoredView | None, _coordinator: Any, _expected: int, view: View
@@ -192,6 +204,19 @@ class Observer:
             text = f"{holders} of {view.min_in_sync} members hold {state}, acked by {acked}"
             self.breach("MinInSync", text)
 
+    def _check_on_disk(self, state: State) -> None:
+        """Under ``ack = journal`` every living in-sync member has it on its disk (AckedOnDisk)."""
+        view = self._scene.view
+        if view is None or not view.journaled:
+            return
+        self.checks["AckedOnDisk"] += 1
+        for number in view.in_sync:
+            node = self._scene.member(number)
+            journal = node.journal if node is not None else None
+            if journal is not None and journal.durable < state[0]:
+                text = f"{journal.durable} is on the disk of member {number}, not {state[0]}"
+                self.breach("AckedOnDisk", text)
+
     def _check_one_primary(self, primary: Primary) -> None:
         node = self._node_of(primary)
         view = node.membership.view if node else None
@@ -228,7 +253,9 @@ class Observer:
         version = m.BlockVersion(*ref[:4])
         for number in ref.replicas:
             node = self._scene.member(number)
-            if node is not None and node.store.verify(version) == MISSING:
+            if node is None or self._scene.may_bring_back(number):
+                continue
+            if node.store.verify(version) == MISSING:
                 self.breach("AckedR", f"{node.config.name} has no copy of {ref}")
 
     # --- now and then ------------------------------------------------------------------------
@@ -252,6 +279,8 @@ class Observer:
     def check_visible(self, namespace: Namespace) -> None:
         """Every block of every file has a good copy on a living member (NoPartialVisible)."""
         for placed in all_blocks(namespace):
+            if any(map(self._scene.may_bring_back, placed.replicas)):
+                continue
             self.checks["NoPartialVisible"] += 1
             holders = [self._scene.member(number) for number in placed.replicas]
             if not any(node is not None and _holds(node, placed) == 0 for node in holders):

@@ -20,7 +20,7 @@ from memfs.paths import Endpoint
 from memfs.testing.clients import SimulatedClient
 from memfs.testing.cluster import connect
 from memfs.testing.coordinator import FakeCoordinator
-from memfs.testing.disk import HostDisk
+from memfs.testing.disk import DELAY_SECONDS, HostDisk
 from memfs.testing.network import Conditions, Fabric, HostNetwork
 from memfs.testing.virtual import Process, ProcessKilledError
 from memfs.transport.environment import Environment
@@ -70,12 +70,12 @@ class HostClock:
 class Host:
     """One simulated machine: its network, clock, disk, and the process that runs on it."""
 
-    def __init__(self, fabric: Fabric, name: str, seed: int) -> None:
+    def __init__(self, fabric: Fabric, name: str, seed: int, disk_seconds: float) -> None:
         """Made by :meth:`SimulatedCluster.host`."""
         self.name = name
         self.network: HostNetwork = fabric.host(name)
         self.clock = HostClock()
-        self.disk = HostDisk(random.Random(f"disk {name} seed {seed}"))
+        self.disk = HostDisk(random.Random(f"disk {name} seed {seed}"), disk_seconds)
         self.starts = 0
         self._seed = seed
 
@@ -98,8 +98,16 @@ class SimulatedCluster:
     ``coordinator`` on the way to the coordinator, which runs on a host of its own.
     """
 
-    def __init__(self, seed: int, *, conditions: Conditions | None = None, **settings: Any) -> None:
-        """Args: ``seed`` of everything; ``settings``, fields of every node's NodeConfig."""
+    def __init__(
+        self,
+        seed: int,
+        *,
+        conditions: Conditions | None = None,
+        disk_seconds: float = DELAY_SECONDS,
+        **settings: Any,
+    ) -> None:
+        """Args: ``seed`` of everything; ``disk_seconds``, how long work may wait for a disk;
+        ``settings``, fields of every node's NodeConfig."""
         self.fabric = Fabric(seed, conditions)
         self.coordinator = FakeCoordinator(
             random.Random(f"coordinator {seed}"), note=self.fabric.record
@@ -111,16 +119,18 @@ class SimulatedCluster:
         self.on_start: Callable[[str, Node], None] = lambda name, node: None
         """Called with every node that is about to start."""
         self._seed = seed
+        self._disk_seconds = disk_seconds
         self._settings = {"memory": 64 * MIB, "replication": 2} | settings
         self._clients = 0
         self.stopping: dict[str, None] = {}
         """Nodes that are being stopped."""
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._retiring: dict[str, asyncio.Task[None]] = {}
 
     def host(self, name: str) -> Host:
         """The simulated machine of that name."""
         if name not in self.hosts:
-            self.hosts[name] = Host(self.fabric, name, self._seed)
+            self.hosts[name] = Host(self.fabric, name, self._seed, self._disk_seconds)
         return self.hosts[name]
 
     async def start(self, nodes: int = 3) -> None:
@@ -138,7 +148,16 @@ class SimulatedCluster:
         self.nodes[name] = node
         self.on_start(name, node)
         await host.process.perform(node.start())
+        task = asyncio.create_task(self._end_retired(name, node), name=f"retirement of {name}")
+        self._retiring[name] = task
         return node
+
+    async def _end_retired(self, name: str, node: Node) -> None:
+        """As the command does: a node that was decommissioned stops, and stays off."""
+        await node.retired.wait()
+        if self.nodes.get(name) is node:
+            self.fabric.record("retired", name)
+            await self.stop(name)
 
     def boot(self, name: str, **settings: Any) -> None:
         """Start a node in the background, again and again until it runs."""
@@ -166,6 +185,11 @@ class SimulatedCluster:
         """Kill what runs on a host; ``silent``: the machine, so that nothing refuses either."""
         self.host(name).network.crash(silent=silent)
         self.nodes.pop(name, None)
+        self.stopping.pop(name, None)
+        for tasks in (self._starting, self._retiring):
+            task = tasks.pop(name, None)
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
 
     def power_cut(self, *names: str) -> None:
         """Take the power from hosts, all nodes' by default: memory and unsynced files are lost."""
@@ -176,9 +200,13 @@ class SimulatedCluster:
             self.crash(name, silent=True)
 
     def restart(self, name: str, **settings: Any) -> None:
-        """Bring a crashed host and its node back, in the background, under a new incarnation."""
-        self.host(name).network.restart()
-        self.boot(name, **settings)
+        """Bring a crashed host and its node back, in the background, under a new incarnation.
+
+        Nothing happens when somebody else was faster.
+        """
+        if name not in self.nodes and not self.is_starting(name):
+            self.host(name).network.restart()
+            self.boot(name, **settings)
 
     async def stop(self, name: str, *, leave: bool = True) -> None:
         """Stop a node as an operator does; its process is gone afterwards."""
@@ -187,9 +215,7 @@ class SimulatedCluster:
         try:
             await host.process.perform(node.stop(leave=leave))
         except ProcessKilledError:
-            self.stopping.pop(name, None)
             return
-        self.stopping.pop(name, None)
         self.crash(name)
 
     def _config(self, name: str, given: dict[str, Any]) -> NodeConfig:

@@ -44,9 +44,7 @@ class CommitCheck:
             if ref.replicas and not self._stay().issuperset(ref.replicas):
                 self._endangered(m.BlockVersion(*ref[:4]))
                 homeless = homeless or self._stay().isdisjoint(ref.replicas)
-        if not homeless:
-            return
-        if not request_id or namespace.results.get(client, request_id) is None:
+        if homeless and not namespace.has_answered(client, request_id):
             raise errors.StaleEpochError(
                 "every node that was to hold a block has left the cluster: store it anew"
             )

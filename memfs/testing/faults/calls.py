@@ -1,10 +1,15 @@
-"""Faults inside applications: calls that are cancelled in the middle."""
+"""Work that is cancelled in the middle: what applications call, and what nodes serve."""
 
 from __future__ import annotations
 
 import asyncio
 
 from memfs.testing.faults.scene import Scene
+from memfs.transport.accepted import Accepted
+from memfs.transport.service import Call
+
+LOOKS = 200
+"""For requests under way: most take a few milliseconds."""
 
 
 async def cancel(scene: Scene) -> None:
@@ -15,3 +20,32 @@ async def cancel(scene: Scene) -> None:
             scene.strike("cancelled call")
             scene.random.choice(list(calls.values())).cancel()
         await asyncio.sleep(scene.random.uniform(0.01, 0.5))
+
+
+async def cancel_served(scene: Scene) -> None:
+    """Requests are cancelled in the nodes that serve them, or lose their connection there."""
+    wanted = scene.random.randint(3, 12)
+    for _ in range(LOOKS):
+        served = _served(scene)
+        if served:
+            connection, call = scene.random.choice(served)
+            scene.strike("cancelled request", type(call.request).__name__)
+            if scene.random.random() < 0.5:
+                connection.abort("cut by a fault")
+            else:
+                connection._served[call].cancel()
+            wanted -= 1
+        if not wanted:
+            return
+        await asyncio.sleep(scene.random.uniform(0.0002, 0.05))
+
+
+def _served(scene: Scene) -> list[tuple[Accepted, Call]]:
+    """What nodes are working on at this moment."""
+    nodes = [scene.cluster.nodes[name] for name in scene.running]
+    return [
+        (connection, call)
+        for node in nodes
+        for connection in node._server._connections
+        for call in connection._served
+    ]

@@ -100,7 +100,10 @@ class _Episode:
         """All phases."""
         plan = self._plan
         cluster = self._cluster = SimulatedCluster(
-            plan.seed, conditions=plan.conditions, **plan.settings
+            plan.seed,
+            conditions=plan.conditions,
+            disk_seconds=plan.disk_seconds,
+            **plan.settings,
         )
         if self._tell is not None:
             cluster.fabric.trace = Trace(kept=None)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
-from memfs.errors import MemfsError, OutcomeUnknownError
+from memfs.errors import MemfsError
 from memfs.protocol import messages as m
 from memfs.testing.clients import perform
-from memfs.testing.faults.scene import Scene, incarnation
+from memfs.testing.faults.scene import Scene
 
 NODES_MAX = 8
 DEPARTURE_SECONDS = 30.0
@@ -27,27 +28,22 @@ async def leave(scene: Scene) -> None:
 
 
 async def decommission(scene: Scene) -> None:
-    """A node's blocks are moved away, then it is switched off; it comes back as a new one."""
+    """A node's blocks are moved away, then it stops; it comes back as a new one."""
     name, cluster = scene.node(), scene.cluster
-    if not name or name == scene.primary_name() or name in scene.leaving:
+    if not name or name == scene.primary_name():
         return
     node = cluster.nodes[name]
     scene.strike("decommission", name)
-    scene.leaving[name] = incarnation(node)
-    try:
+    # It may be refused: no primary, no room. It may be done, too, and the answer be lost.
+    with contextlib.suppress(MemfsError):
         process, fs = await scene.operator.connected()
         await perform(process, fs._session.ask(m.Decommission(node.membership.number)))
-    except OutcomeUnknownError:
-        pass
-    except MemfsError:
-        del scene.leaving[name]  # no primary, or no room for what it holds
-        return
     for _ in range(round(DEPARTURE_SECONDS)):
         await asyncio.sleep(1.0)
-        if scene.switch_off_departed(name):
-            await asyncio.sleep(scene.seconds())
-            cluster.restart(name)
-            return
+        if name not in cluster.nodes:
+            break
+    await asyncio.sleep(scene.seconds())
+    cluster.restart(name)
 
 
 async def rolling_restart(scene: Scene) -> None:
@@ -65,5 +61,4 @@ async def _stop(scene: Scene, kind: str, name: str = "", seconds: float = 0.0) -
     with scene.suffering(name):
         await cluster.stop(name)
         await asyncio.sleep(seconds or scene.seconds(0.1, 3.0))
-    if name not in cluster.nodes:
-        cluster.restart(name)
+    cluster.restart(name)

@@ -36,7 +36,10 @@ async def _lose(scene: Scene, kind: str, *, silent: bool) -> None:
     name = scene.node()
     if name and scene.may_lose(name):
         scene.strike(kind, name)
-        scene.cluster.crash(name, silent=silent)
+        if silent:
+            scene.cluster.power_cut(name)
+        else:
+            scene.cluster.crash(name)
         await asyncio.sleep(scene.seconds(0.05, 5.0))
         scene.cluster.restart(name)
 

@@ -15,6 +15,8 @@ from memfs.config import NodeConfig
 from memfs.limits import KIB, MIB
 from memfs.testing.network import Conditions
 
+JOURNALED_SHARE = 1 / 7
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -33,6 +35,8 @@ class Plan:
     conditions: Conditions
     settings: dict[str, Any]
     """Fields of every node's NodeConfig."""
+    disk_seconds: float
+    """How long work waits for a disk, at most: before it is done, and again behind it."""
     lease_seconds: float
     """The unit of a fault's length."""
     bounds: dict[str, float]
@@ -43,16 +47,27 @@ class Plan:
     def __str__(self) -> str:
         return (
             f"{self.nodes} nodes, {self.clients} clients, {self.settings['replication']} copies, "
-            f"lease {self.lease_seconds:g} s, faults {' '.join(self.faults) or 'none'}, "
+            f"lease {self.lease_seconds:g} s, {self._journal}"
+            f"faults {' '.join(self.faults) or 'none'}, "
             f"workloads {' '.join(self.workloads)}"
         )
 
+    @property
+    def _journal(self) -> str:
+        return f"journal, ack {self.settings['ack']}, " if "journal" in self.settings else ""
+
 
 def choose(
-    seed: int, kinds: Sequence[str], workloads: Sequence[str], *, seconds: float = 20.0
+    seed: int,
+    kinds: Sequence[str],
+    workloads: Sequence[str],
+    disk_kinds: Sequence[str] = (),
+    *,
+    seconds: float = 20.0,
 ) -> Plan:
-    """The plan of a seed. ``kinds`` and ``workloads``: all there are."""
+    """The plan of a seed. ``kinds``, ``workloads``, ``disk_kinds``: all there are."""
     dice = random.Random(f"plan {seed}")
+    journal = _journal(dice)
     nodes = dice.choices((3, 4, 5, 6, 7), (40, 20, 25, 8, 7))[0]
     lease_seconds = dice.choice((1.0, 2.0, 3.0))
     return Plan(
@@ -61,10 +76,14 @@ def choose(
         clients=dice.randint(2, 4),
         seconds=seconds * dice.uniform(0.6, 1.4),
         pause_seconds=dice.choice((0.5, 1.0, 2.0, 4.0)),
-        faults=_some(dice, kinds, dice.choice((1, 2, 2, 3, 3, 4, 5, 6))),
+        faults=(
+            *_some(dice, kinds, dice.choice((1, 2, 2, 3, 3, 4, 5, 6))),
+            *(_some(dice, disk_kinds, dice.choice((1, 2, 2, 3))) if journal else ()),
+        ),
         workloads=_some(dice, workloads, dice.choice((1, 2, 2, 3))),
         conditions=_conditions(dice),
-        settings=_settings(dice, lease_seconds),
+        settings=_settings(dice, lease_seconds) | journal,
+        disk_seconds=dice.choice((0.002, 0.002, 0.02, 0.1)),
         lease_seconds=lease_seconds,
         bounds=_bounds(dice),
         repeat_chance=dice.choice((0.0, 0.0, 0.2)),
@@ -105,6 +124,19 @@ def _settings(dice: random.Random, lease: float) -> dict[str, Any]:
         "scrub_seconds": 5.0,
     }
     return {name: settings[name] for name in settings if name in NodeConfig.__dataclass_fields__}
+
+
+def _journal(dice: random.Random) -> dict[str, Any]:
+    """One cluster in seven keeps a journal; most of those acknowledge what is on the disks."""
+    if dice.random() >= JOURNALED_SHARE:
+        return {}
+    ack = dice.choices(("journal", "ram"), (75, 25))[0]
+    return {
+        "journal": "/journal",
+        "journal_blocks": ack == "journal" or dice.random() < 0.5,
+        "journal_segment_size": 64 * KIB,
+        "ack": ack,
+    }
 
 
 RARE: Mapping[str, float] = {

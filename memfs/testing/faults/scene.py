@@ -33,8 +33,6 @@ class Scene:
         """Strikes by kind."""
         self.afflicted: Counter[str] = Counter()
         """Nodes that are paused or cut off now: they count as no holder of anything."""
-        self.leaving: dict[str, int] = {}
-        """Nodes that are being decommissioned, and which start of theirs."""
         self.operator = cluster.client(timeout_seconds=5.0)
 
     # --- what injectors do -------------------------------------------------------------------
@@ -59,17 +57,6 @@ class Scene:
         members = self.view.members if self.view is not None else ()
         copies: int = self.plan.settings["replication"]
         return len(members) > copies > 1
-
-    def switch_off_departed(self, name: str) -> bool:
-        """Stop the host of a decommissioned node once it is no member any more."""
-        node, view, start = self.cluster.nodes.get(name), self.view, self.leaving.get(name)
-        if view is None or any(member.incarnation == start for member in view.members):
-            return False
-        self.leaving.pop(name, None)
-        if node is None or incarnation(node) != start:
-            return False  # it died on the way
-        self.cluster.crash(name)
-        return True
 
     def seconds(self, low: float = 0.05, high: float = 3.0) -> float:
         """A length between ``low`` and ``high`` lease times, short ones as likely as long ones."""
@@ -118,6 +105,13 @@ class Scene:
         """The state of the true primary, if it lives."""
         node = self.member(self.view.primary) if self.view else None
         return node.role.namespace if node else None
+
+    def may_bring_back(self, number: int) -> bool:
+        """Whether a member that does not have something now may still have it on its disk."""
+        if self.view is None or not self.view.journaled:
+            return False
+        node = self.member(number)
+        return node is None or node.journal is None or node.journal.loading
 
     # --- the promise -------------------------------------------------------------------------
 

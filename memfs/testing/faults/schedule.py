@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from memfs.testing.faults import calls, coordination, decay, growth, hosts, links
+from memfs.testing.faults import calls, coordination, decay, disks, growth, hosts, links
 from memfs.testing.faults.scene import Scene
 
 FAULTS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
@@ -43,10 +43,24 @@ FAULTS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
         growth.decommission,
         growth.rolling_restart,
         calls.cancel,
+        calls.cancel_served,
         decay.bit_rot,
     )
 }
-"""Every kind of fault by its name."""
+"""Every kind of fault by its name, but for those of disks."""
+
+DISK_FAULTS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
+    injector.__name__: injector
+    for injector in (
+        disks.total_power_cut,
+        disks.full_disks,
+        disks.failing_syncs,
+        disks.failing_writes,
+    )
+}
+"""Kinds that only nodes with a journal notice."""
+
+_INJECTORS = {**FAULTS, **DISK_FAULTS}
 
 STRIKES_AT_ONCE = 3
 
@@ -68,7 +82,7 @@ class Schedule:
             await asyncio.sleep(wait)
             if len(self._strikes) < STRIKES_AT_ONCE:
                 kind = scene.random.choice(scene.plan.faults)
-                strike = loop.create_task(_strike(FAULTS[kind], scene), name=kind)
+                strike = loop.create_task(_strike(_INJECTORS[kind], scene), name=kind)
                 self._strikes[strike] = None
                 strike.add_done_callback(lambda done: self._strikes.pop(done, None))
         await asyncio.sleep(max(0.0, until - loop.time()))
@@ -88,9 +102,10 @@ class Schedule:
         for name in list(cluster.stopping):
             cluster.crash(name)
         for host in list(cluster.hosts.values()):
+            host.disk.heal()
             if host.process.paused:
                 host.process.resume()
-            if host.name[0] == "n" and host.name not in cluster.nodes:
+            if host.name[0] == "n":
                 cluster.restart(host.name)
             elif not host.process.alive and host.name[0] == "c":
                 host.network.restart()

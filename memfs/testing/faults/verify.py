@@ -64,7 +64,9 @@ class Audit:
     def _nobody_may_serve(self) -> bool:
         """LastServing: no living incarnation of the last in-sync set exists."""
         view = self._scene.view
-        return view is not None and not any(self._scene.member(n) for n in view.in_sync)
+        if view is None or view.journaled:  # who was in sync comes back with all that it had
+            return False
+        return not any(self._scene.member(number) for number in view.in_sync)
 
     async def settled(self, seconds: float) -> None:
         """Wait until nothing is left to do; breaches EventuallyR when that takes too long."""
@@ -86,8 +88,6 @@ class Audit:
         cluster = scene.cluster
         if view is None or scene.namespace() is None:
             return "no primary"
-        for name in list(scene.leaving):
-            scene.switch_off_departed(name)
         numbers = [node.membership.number for node in cluster.nodes.values()]
         if any(map(cluster.is_starting, cluster.nodes)) or 0 in numbers:
             return "a node has not joined"

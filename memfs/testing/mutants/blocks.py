@@ -11,6 +11,7 @@ from memfs.node.blocks.account import Account
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.judge import Judge
 from memfs.node.healing.trims import Trims
+from memfs.node.journal.journal import Journal
 from memfs.node.namespace import Namespace
 from memfs.testing.mutants.registry import mutant, without
 from memfs.testing.patches import replaced
@@ -63,6 +64,15 @@ without(
     "memfs.node.healing.scrubber.Scrubber.run",
     _idle,
 )
+
+
+@mutant("AckedOnDisk", "under ack = journal a block counts before it is on the disk")
+def blocks_before_the_disk() -> Iterator[None]:
+    async def at_once(self: Any) -> None:
+        return
+
+    with replaced(Journal, "until_blocks_durable", at_once):
+        yield
 
 
 @mutant("RingChangeNoHole", "the old copy goes before the new one is there")

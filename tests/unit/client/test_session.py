@@ -182,6 +182,23 @@ async def test_a_command_is_retried_under_its_id_until_it_is_known(
 
 
 @in_world()
+async def test_no_space_says_nothing_of_an_attempt_that_was_not_answered(
+    world: World, session: Session
+) -> None:
+    def answer(call: Call) -> Any:
+        if len(world.nodes[1].calls) < 2:
+            return asyncio.sleep(1000)
+        raise errors.NoSpaceError("the disk is full")
+
+    world.nodes[1].calls.clear()
+    world.nodes[1].answer = answer
+    with pytest.raises(errors.OutcomeUnknownError, match="the disk is full"):
+        await session.ask(m.MakeDirectory(b"/d"), deadline=session.deadline(60))
+    with pytest.raises(errors.NoSpaceError):
+        await session.ask(m.MakeDirectory(b"/e"), deadline=session.deadline(60))
+
+
+@in_world()
 async def test_a_query_without_answer_is_no_unknown_outcome(world: World, session: Session) -> None:
     world.nodes[1].answer = lambda call: asyncio.sleep(1000)
     with pytest.raises(errors.DeadlineError):
