@@ -219,6 +219,7 @@ class InSyncSet:
             lambda view: rules.leave(view, number) if rules.member(view, number) else view
         )
         self._primary.remove_backup(number)
+        log.info("member left", extra=fields(member=number))
 
 
 def _is_urgent(view: View) -> bool:

@@ -1,9 +1,9 @@
-"""This node's part in the namespace: primary, backup, or neither; and how one becomes another.
+"""What this node is to the namespace: primary, backup or neither; and how one becomes another.
 
-Joins membership and log. A backup in sync takes over when the primary was silent for the lease time
-(LastServing: nobody else ever does), reconciles the in-sync members before it serves
-(ReconcileBeforeServe), and steps down as soon as a view says so. Until its promise is over a backup
-stands by (NoStaleRead); from the moment it stands for the role it refuses the old primary.
+Joins membership and log. Only a view makes a node the primary, or ends that: who is the primary no
+more drops its state at once; who becomes it reconciles the in-sync members before it serves
+(ReconcileBeforeServe). When a backup stands for the role is :mod:`memfs.node.candidate`'s, what a
+primary asks of it :mod:`memfs.node.backup_service`'s.
 """
 
 from __future__ import annotations
@@ -11,31 +11,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from memfs import errors
 from memfs.cluster import view as rules
-from memfs.logs import Seldom, fields
+from memfs.logs import fields
 from memfs.node.backup import Backup
+from memfs.node.candidate import Candidate
 from memfs.node.in_sync import InSyncSet, handed_over
 from memfs.node.journal.feed import Feed
 from memfs.node.journal.journal import Journal
 from memfs.node.membership import Membership
 from memfs.node.namespace import Namespace, Settings
 from memfs.node.primary import Primary
-from memfs.node.read_lease import RENEWALS, Promise
+from memfs.node.read_lease import RENEWALS
 from memfs.node.recent_log import RecentLog
 from memfs.node.reconcile import reconcile
 from memfs.node.tasks import Tasks
-from memfs.protocol import messages as m
 from memfs.transport.pool import Pool
-from memfs.transport.server import Call, Reply
-from memfs.types import BlockRef, Member, NodeUsage, View
+from memfs.types import BlockRef, View
 
 log = logging.getLogger(__name__)
-
-PATIENCE_SHARE = 0.1
-"""Of the lease time: how much longer each further backup waits before it stands for the role."""
 
 
 class NamespaceRole:
@@ -62,27 +57,26 @@ class NamespaceRole:
         """How often this node took over from a primary that was lost."""
         self.handovers = 0
         """How often this node was handed the role."""
+        self.candidate = Candidate(membership, lease_seconds)
+        self.reign = 0
+        """First epoch of this node's time as the primary, serving or about to; 0: it is none."""
+        self.feed = Feed(journal, self._is_journaled)
+        """The way of what is applied into the journal."""
+        self.backup = self._make_backup()
+        """What this node holds while it is not the primary."""
         self._pool = pool
         self._tasks = tasks
         self._settings = settings
         self._discard = discard
         self._lease_seconds = lease_seconds
         self._wanted = min_in_sync or settings.replication
-        self._now_ns = membership.environment.clock.boottime_ns
         self._primary: Primary | None = None
         self._in_sync: InSyncSet | None = None
         self._journal = journal
-        self._feed = Feed(journal, self._is_journaled)
-        self._backup = self._make_backup()
-        self._promise = Promise(lease_seconds, self._now_ns())
-        self._standing = False
         self._taking_up: asyncio.Task[None] | None = None
-        self._reign = 0
         self._followed = 0
         self._predecessor = 0
         self._handed = False
-        self._news = Seldom(membership.environment.clock.monotonic)
-        self._silent_looks = 0
         membership.on_view = self._view_changed
 
     # --- what others ask --------------------------------------------------------------------
@@ -99,6 +93,13 @@ class NamespaceRole:
             raise errors.NotPrimaryError(self._whereabouts())
         return self._primary
 
+    @property
+    def in_sync(self) -> InSyncSet:
+        """The in-sync set of this node's reign. Raises NotPrimaryError unless it :attr:`leads`."""
+        if self._in_sync is None or self._taking_up is not None:
+            raise errors.NotPrimaryError(self._whereabouts())
+        return self._in_sync
+
     def _whereabouts(self) -> str:
         view = self.membership.view
         if self._taking_up is not None:
@@ -110,7 +111,7 @@ class NamespaceRole:
     @property
     def namespace(self) -> Namespace | None:
         """The state this node holds, as primary or as backup."""
-        return self._primary.namespace if self._primary else self._backup.namespace
+        return self._primary.namespace if self._primary else self.backup.namespace
 
     @property
     def recovered(self) -> Namespace | None:
@@ -122,7 +123,7 @@ class NamespaceRole:
     def refusal(self) -> str:
         """Why commands are refused for the journal's sake; empty: they are not."""
         try:
-            self._feed.check_room(None)
+            self.feed.check_room(None)
         except errors.NoSpaceError as error:
             return error.message
         return ""
@@ -130,12 +131,12 @@ class NamespaceRole:
     @property
     def committed(self) -> int:
         """Log index up to which this node knows commands to be acknowledged."""
-        return self._primary.committed if self._primary else self._backup.committed
+        return self._primary.committed if self._primary else self.backup.committed
 
     @property
     def title(self) -> str:
         """What this node is, in a word or two."""
-        if self._taking_up is not None or self._standing:
+        if self._taking_up is not None or self.candidate.standing:
             return "taking over"
         if self._primary is not None:
             return "primary"
@@ -143,8 +144,7 @@ class NamespaceRole:
 
     def primary_silent_ms(self) -> int:
         """Milliseconds since the primary was heard of, 0 on the primary."""
-        silent_ns = 0 if self._primary else self._promise.silent_ns(self._now_ns())
-        return max(0, silent_ns // 1_000_000)
+        return 0 if self._primary else max(0, self.candidate.silent_ns() // 1_000_000)
 
     def _is_journaled(self) -> bool:
         """Does an acknowledgement say that it is on the disk?"""
@@ -156,37 +156,36 @@ class NamespaceRole:
         recent: RecentLog | None = None,
         committed: int = 0,
     ) -> Backup:
-        return Backup(namespace, recent, committed, self._feed.append)
+        return Backup(namespace, recent, committed, self.feed.append)
 
     # --- a new view -------------------------------------------------------------------------
 
     def _view_changed(self, view: View) -> None:
         """The view is the only thing that makes a node primary, or ends it."""
-        self._standing = False
-        self._news.forget()
+        self.candidate.view_changed()
         if view.primary != self._followed:
             self._predecessor, self._followed = self._followed, view.primary
             self._handed = self._predecessor in view.in_sync
         mine = self.membership.is_primary
-        if self._reign and (not mine or view.primary_since != self._reign):
+        if self.reign and (not mine or view.primary_since != self.reign):
             self._step_down()
-        if self.membership.is_in_sync and not self._reign and self._backup.namespace is None:
+        if self.membership.is_in_sync and not self.reign and self.backup.namespace is None:
             self._take_recovered()
-        if mine and not self._reign:
+        if mine and not self.reign:
             self._take_up(view)
         if self.leads:
             self.primary.follow(view)
         if not self.membership.number:
-            self._backup = self._make_backup()  # it was taken for dead: nothing it has counts
+            self.backup = self._make_backup()  # it was taken for dead: nothing it has counts
 
     def _take_recovered(self) -> None:
         """Hold what the journal brought back, if it did."""
         found = self._journal.take_recovered() if self._journal is not None else None
         if found is not None:
-            self._backup = self._make_backup(found.namespace, found.recent)
+            self.backup = self._make_backup(found.namespace, found.recent)
 
     def _step_down(self) -> None:
-        primary, self._primary, self._reign, self._in_sync = self._primary, None, 0, None
+        primary, self._primary, self.reign, self._in_sync = self._primary, None, 0, None
         if self._taking_up is not None:
             self._taking_up.cancel()
             self._taking_up = None
@@ -195,17 +194,17 @@ class NamespaceRole:
             self.membership.is_in_sync and primary.committed == primary.namespace.applied
         )
         primary.close("this node is the primary no more; whether the command survived is not known")
-        self._promise.renew(self._now_ns())
+        self.candidate.heard()
         if complete:  # a handover, nothing was taken since; or the same node by an operator's word
-            self._backup = self._make_backup(primary.namespace, primary.recent, primary.committed)
+            self.backup = self._make_backup(primary.namespace, primary.recent, primary.committed)
         log.warning("stepped down", extra=fields(epoch=self.membership.epoch, kept=complete))
 
     def _take_up(self, view: View) -> None:
-        held, self._backup = self._backup, self._make_backup()
-        self._reign = view.primary_since
+        held, self.backup = self.backup, self._make_backup()
+        self.reign = view.primary_since
         if held.namespace is None:
             self._take_recovered()  # by an operator's word
-            held, self._backup = self._backup, self._make_backup()
+            held, self.backup = self.backup, self._make_backup()
         if held.namespace is None:
             assert len(view.in_sync) == 1, "only a founder or survivor begins with nothing"
             wall_ns = self.membership.environment.clock.wall_ns()
@@ -222,9 +221,9 @@ class NamespaceRole:
             discard=self._discard,
             lost=lambda link: in_sync.lost(link),
             lease_seconds=self._lease_seconds,
-            feed=self._feed,
+            feed=self.feed,
         )
-        in_sync = InSyncSet(primary, self.membership, self._tasks, self._reign, self._wanted)
+        in_sync = InSyncSet(primary, self.membership, self._tasks, self.reign, self._wanted)
         self._primary, self._in_sync = primary, in_sync
         self.membership.expect_all()
         if view.in_sync == (view.primary,) and not view.journaled:
@@ -247,7 +246,7 @@ class NamespaceRole:
         """Until all that was taken over counts; a full disk is waited for."""
         while True:
             try:
-                return await self._feed.settle(primary.namespace)
+                return await self.feed.settle(primary.namespace)
             except errors.NoSpaceError as error:
                 log.error("cannot serve yet", extra=fields(reason=error))
             await asyncio.sleep(self._lease_seconds)
@@ -277,7 +276,7 @@ class NamespaceRole:
         if self._primary is not None:
             self._primary.close("the primary stops")
 
-    # --- taking over ------------------------------------------------------------------------
+    # --- passing the role on, and taking it -------------------------------------------------
 
     async def run(self) -> None:
         """Renew the read lease as primary, watch the primary as backup; forever."""
@@ -285,61 +284,19 @@ class NamespaceRole:
             await asyncio.sleep(self._lease_seconds / RENEWALS / 2)
             if self._primary is not None:
                 self._renew(self._primary)
-            elif self._may_stand():
-                await self._stand()
+            elif self.candidate.may_stand(self.backup.namespace is not None):
+                await self.candidate.stand()
 
     def _renew(self, primary: Primary) -> None:
         for number in primary.required():
             self._tasks.spawn(primary.renew_lease(number), f"lease of member {number}")
-
-    def _may_stand(self) -> bool:
-        """Is this a backup in sync whose primary was silent for the lease time, twice looked at?
-
-        The second look lets in what waited in sockets while this process was stopped.
-        """
-        view = self.membership.view
-        over = False
-        if view is not None and self.membership.is_in_sync and self._backup.namespace is not None:
-            others = [number for number in view.in_sync if number != view.primary]
-            rank = others.index(self.membership.number)
-            patience = rank * PATIENCE_SHARE * self._lease_seconds
-            over = self._promise.is_over(self._now_ns(), patience)
-        self._silent_looks = self._silent_looks + 1 if over else 0
-        return self._silent_looks > 1
-
-    async def _stand(self) -> None:
-        """Take over by compare-and-swap; refuse the old primary before the proposal is sent."""
-        membership = self.membership
-        stood_in = membership.view
-        assert stood_in is not None, "a backup has a view"
-        if self._news.is_news("silent"):
-            log.warning("the primary is silent", extra=fields(member=stood_in.primary))
-        self._standing = True
-
-        def propose(view: View | None) -> View | None:
-            if view is None or view.primary_since != stood_in.primary_since:
-                return None
-            if membership.number not in view.in_sync or not self._standing:
-                return None  # a newer view came with new promises
-            return rules.promote(view, membership.number)
-
-        try:
-            await membership.publisher.read()
-            self._standing = True  # a newer view of the same reign does not end the silence
-            await membership.publisher.change(propose)
-        except errors.MemfsError as error:
-            if self._news.is_news(error.message):
-                log.warning("cannot take over", extra=fields(reason=error))
-        finally:
-            self._standing = False
 
     async def hand_over(self, to: int = 0) -> None:
         """Pass the role of the primary to an in-sync backup (``to`` 0: the one that is furthest).
 
         Raises UnavailableError when there is none or it does not follow; this node then goes on.
         """
-        primary, in_sync = self.primary, self._in_sync
-        assert in_sync is not None, "a primary keeps its in-sync set"
+        primary, in_sync = self.primary, self.in_sync
         ready = {n: link.acked for n, link in primary.links.items() if link.required}
         ready = {n: acked for n, acked in ready.items() if self._is_in_sync(n)}
         target = to or max(ready, key=ready.__getitem__, default=0)
@@ -368,128 +325,3 @@ class NamespaceRole:
             raise errors.UnavailableError("there is no cluster to recover")
         self.membership.announce()
         return view
-
-    # --- members come and go (primary) ------------------------------------------------------
-
-    async def change(self, step: Callable[[View], View]) -> View:
-        """Publish ``step(view)`` as primary. Raises NotPrimaryError, UnavailableError."""
-        if self._in_sync is None or not self.leads:
-            raise errors.NotPrimaryError(self._whereabouts())
-        return await self._in_sync.change(step)
-
-    async def join(self, call: Call) -> m.ViewReply:
-        """Take a node in as a member; it becomes a backup in the background."""
-        primary, member = self.primary, call.request.member
-        view = await self.change(lambda view: _joined(view, member))
-        for number in set(primary.links) - {known.number for known in view.members}:
-            primary.remove_backup(number)
-        joined = rules.incarnation_of(view, member.name, member.incarnation)
-        if joined is None:
-            raise errors.UnavailableError("the member left before it had joined")
-        self.membership.heard(NodeUsage(joined.number, 0, 0, 0))
-        log.info("member joined", extra=fields(member=joined.number, name=joined.name))
-        return m.ViewReply(view)
-
-    async def leave(self, call: Call) -> m.Empty:
-        """Let a member go."""
-        await self.remove_member(call.request.member)
-        return m.Empty()
-
-    async def remove_member(self, number: int) -> None:
-        """Take a member out of the view. Raises the coordinator's errors, NotPrimaryError."""
-        if self._in_sync is None or not self.leads:
-            raise errors.NotPrimaryError(self._whereabouts())
-        await self._in_sync.remove(number)
-        log.info("member left", extra=fields(member=number))
-
-    def heartbeat(self, call: Call) -> m.ViewReply:
-        """Note a member's sign of life; a member without a role may become a backup."""
-        view = self.membership.view
-        if self._in_sync is None or view is None or not self.leads:
-            raise errors.NotPrimaryError(self._whereabouts())
-        number = call.request.usage.member
-        if rules.member(view, number) is not None:
-            self.membership.heard(call.request.usage)
-            self._in_sync.consider(number)
-        return m.ViewReply(view)
-
-    # --- messages of the primary (backup) ---------------------------------------------------
-
-    def new_view(self, call: Call) -> m.Empty:
-        """Adopt what the primary announces."""
-        self.membership.adopt(call.request.view)
-        return m.Empty()
-
-    def renew_lease(self, call: Call) -> m.Empty:
-        """Promise the primary not to take over before the lease time has passed."""
-        self._fence(call)
-        return m.Empty()
-
-    def reconcile(self, call: Call) -> Any:
-        """Follow a primary that takes up its role: say where the log ends."""
-        self.membership.adopt(call.request.view)
-        self._fence(call)
-        namespace = self._backup.namespace
-        if namespace is None:
-            return _NOTHING
-        return self._when_durable(m.ReconcileReply(namespace.applied, namespace.digest))
-
-    def fetch_log(self, call: Call) -> Reply:
-        """Entries for a new primary that lacks them."""
-        self._fence(call)
-        return self._backup.entries(call.request.first)
-
-    def install(self, call: Call) -> Any:
-        """One piece of a snapshot from the primary."""
-        self._fence(call)
-        reply = self._backup.install(call.request, call.payload)
-        return self._when_durable(reply) if call.request.last else reply
-
-    def replicate(self, call: Call) -> Any:
-        """Log entries from the primary."""
-        self._fence(call)
-        return self._when_durable(self._backup.replicate(call.request, call.payload))
-
-    def _when_durable(self, reply: Any) -> Any:
-        """A reply about what this backup holds, once that counts."""
-        if not self._feed.required:
-            return reply
-        return asyncio.ensure_future(self._durable(reply))
-
-    async def _durable(self, reply: Any) -> Any:
-        namespace = self._backup.namespace
-        if namespace is None:
-            raise errors.UnavailableError("this node holds no namespace any more")
-        await self._feed.settle(namespace)
-        return reply
-
-    def _fence(self, call: Call) -> None:
-        """ReceiverFence: nothing of a former primary's epoch, nothing from who is not the primary.
-
-        A lower epoch of the same primary is no danger: its log has one order, and frames that
-        were under way when it published a view must not count as lost. What passes is a sign of
-        the primary's life.
-        """
-        view = self.membership.view
-        if view is None or call.header.epoch < view.primary_since:
-            raise errors.StaleEpochError(
-                f"epoch {call.header.epoch} is over, {view.epoch if view else 0} is known here"
-            )
-        primary, sender = rules.member(view, view.primary), call.connection.peer.incarnation
-        if primary is None or sender != primary.incarnation or self._reign:
-            raise errors.StaleEpochError(f"the sender is not the primary of epoch {view.epoch}")
-        if self._standing:
-            raise errors.StaleEpochError("this backup is taking over: the primary was silent")
-        self._promise.renew(self._now_ns())
-
-
-def _joined(view: View, member: Member) -> View:
-    """The view with a node, under the number that its journal holds blocks for if it has one."""
-    known = rules.incarnation_of(view, member.name, member.incarnation)
-    former = member.number if view.journaled and member.number < view.next_number else 0
-    if known is None and former and rules.member(view, former) is None:
-        return rules.revive(view, former, member, complete=False)
-    return rules.join(view, member)
-
-
-_NOTHING = m.ReconcileReply(-1, 0)

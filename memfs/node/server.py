@@ -20,6 +20,8 @@ from memfs.cluster.remote import RemoteCoordinator
 from memfs.config import NodeConfig
 from memfs.logs import fields
 from memfs.metrics import Metrics
+from memfs.node.admission import Admission
+from memfs.node.backup_service import BackupService
 from memfs.node.block_service import BlockService
 from memfs.node.blocks import BlockStore
 from memfs.node.control import Control
@@ -278,6 +280,8 @@ class Node:
         service = NodeService(
             membership=self.membership,
             role=self.role,
+            admission=Admission(self.membership, self.role),
+            backup=BackupService(self.membership, self.role),
             blocks=blocks,
             upkeep=self._upkeep,
             control=Control(config.name, self.membership, self.role, self._entry),

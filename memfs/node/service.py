@@ -16,6 +16,8 @@ from memfs import errors, limits
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
 from memfs.metrics import Metrics, Operation
+from memfs.node.admission import Admission
+from memfs.node.backup_service import BackupService
 from memfs.node.block_service import BlockService
 from memfs.node.control import Control
 from memfs.node.coordinator_service import coordinator_handlers
@@ -54,6 +56,8 @@ class NodeService:
         *,
         membership: Membership,
         role: NamespaceRole,
+        admission: Admission,
+        backup: BackupService,
         blocks: BlockService,
         upkeep: Upkeep,
         control: Control,
@@ -70,6 +74,8 @@ class NodeService:
         """
         self._membership = membership
         self._role = role
+        self._admission = admission
+        self._backup = backup
         self._blocks = blocks
         self._upkeep = upkeep
         self._control = control
@@ -157,15 +163,15 @@ class NodeService:
             m.Goodbye: self._upkeep.goodbye,
             m.GetView: self._get_view,
             m.GetStatus: self._get_status,
-            m.Join: self._role.join,
-            m.Leave: self._role.leave,
-            m.Heartbeat: self._role.heartbeat,
-            m.NewView: self._role.new_view,
-            m.Replicate: self._role.replicate,
-            m.InstallSnapshot: self._role.install,
-            m.RenewLease: self._role.renew_lease,
-            m.Reconcile: self._role.reconcile,
-            m.FetchLog: self._role.fetch_log,
+            m.Join: self._admission.join,
+            m.Leave: self._admission.leave,
+            m.Heartbeat: self._admission.heartbeat,
+            m.NewView: self._backup.new_view,
+            m.Replicate: self._backup.replicate,
+            m.InstallSnapshot: self._backup.install,
+            m.RenewLease: self._backup.renew_lease,
+            m.Reconcile: self._backup.reconcile,
+            m.FetchLog: self._backup.fetch_log,
             m.GetNodeState: self._control.state,
             m.HandOver: self._control.hand_over,
             m.ForceRecover: self._control.force_recover,

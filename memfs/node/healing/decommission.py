@@ -68,7 +68,7 @@ class Decommission:
     async def _change_member(self, number: int, step: Callable[[View], View]) -> View:
         assert self._role.primary is not None
         self._find(number)
-        view = await self._role.change(step)
+        view = await self._role.in_sync.change(step)
         self._agenda.look_again()
         return view
 
@@ -171,7 +171,7 @@ class Decommission:
         if len(after.in_sync) < after.min_in_sync:
             raise errors.UnavailableError("another node that holds the namespace")
         await self._peers.ask(member.number, m.Retire())
-        await self._role.remove_member(member.number)
+        await self._role.in_sync.remove(member.number)
         log.info("decommission done", extra=fields(member=member.number, name=member.name))
 
 

@@ -75,7 +75,12 @@ class Healing:
             config.orphan_sweep_seconds,
         )
         self.scrubber = Scrubber(store, membership, peers, config.scrub_seconds)
-        self.removal = Removal(membership, peers, role.remove_member, config.removal_seconds)
+        self.removal = Removal(
+            membership,
+            peers,
+            lambda number: role.in_sync.remove(number),
+            config.removal_seconds,
+        )
         self.decommission = Decommission(role, peers, self.agenda)
         self.retirement = Retirement(membership, copier)
         self.commits = CommitCheck(

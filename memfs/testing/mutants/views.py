@@ -7,8 +7,9 @@ from typing import Any
 
 from memfs import errors
 from memfs.cluster import view as rules
+from memfs.node.backup_service import BackupService
+from memfs.node.candidate import Candidate
 from memfs.node.membership import Membership
-from memfs.node.namespace_role import NamespaceRole
 from memfs.node.publisher import Publisher
 from memfs.node.read_lease import Promise
 from memfs.testing.mutants.registry import mutant, without
@@ -34,25 +35,26 @@ def doubt_is_failure() -> Iterator[None]:
 
 @mutant("ReceiverFence", "a backup takes log entries from whoever sends them")
 def no_receiver_fence() -> Iterator[None]:
-    def renew(self: Any, _call: Any) -> None:
-        self._promise.renew(self._now_ns())
+    def heard(self: Any, _call: Any) -> None:
+        self._role.candidate.heard()
 
-    with replaced(NamespaceRole, "_fence", renew):
+    with replaced(BackupService, "_fence", heard):
         yield
 
 
 @mutant("ReceiverFence", "a backup that is taking over goes on following the old primary")
 def candidates_follow() -> Iterator[None]:
-    fence = NamespaceRole._fence
+    fence = BackupService._fence
 
     def lenient(self: Any, call: Any) -> None:
-        standing, self._standing = self._standing, False
+        candidate = self._role.candidate
+        standing, candidate.standing = candidate.standing, False
         try:
             fence(self, call)
         finally:
-            self._standing = standing
+            candidate.standing = standing
 
-    with replaced(NamespaceRole, "_fence", lenient):
+    with replaced(BackupService, "_fence", lenient):
         yield
 
 
@@ -85,12 +87,13 @@ def names_are_identity() -> Iterator[None]:
 
 @mutant("LastServing", "a member that is not in sync takes over")
 def anybody_takes_over() -> Iterator[None]:
-    def may_stand(self: Any) -> bool:
-        held = self._backup.namespace is not None and self.membership.number > 0
+    def may_stand(self: Any, holds_namespace: bool) -> bool:
+        held = holds_namespace and self._membership.number > 0
         return bool(held and self._promise.is_over(self._now_ns()))
 
     async def stand(self: Any) -> None:
-        me = self.membership.number
+        membership = self._membership
+        me = membership.number
 
         def propose(view: View | None) -> View | None:
             if view is None or rules.member(view, me) is None or view.primary == me:
@@ -98,12 +101,12 @@ def anybody_takes_over() -> Iterator[None]:
             return rules.promote(view._replace(in_sync=(*view.in_sync, me)), me)
 
         try:
-            await self.membership.publisher.read()
-            await self.membership.publisher.change(propose)
+            await membership.publisher.read()
+            await membership.publisher.change(propose)
         except errors.MemfsError:
             return
 
-    with replaced(NamespaceRole, "_may_stand", may_stand), replaced(NamespaceRole, "_stand", stand):
+    with replaced(Candidate, "may_stand", may_stand), replaced(Candidate, "stand", stand):
         yield
 
 
