@@ -5,7 +5,8 @@ every swap is on disk before the swap is answered; leases live in memory only.
 
 The log is a sequence of ``length u32 | CRC32C u32 | record`` frames, each the whole
 :class:`StoredView`. Each is synced before the next is written: a broken one with nothing whole
-behind it was never answered and is cut off, any other is refused.
+behind it was never answered and is cut off, any other is refused. A write that fails leaves it
+open what is on the disk: the log is written anew before anything else is answered.
 """
 
 from __future__ import annotations
@@ -30,25 +31,42 @@ class EmbeddedCoordinator:
     """A :class:`~memfs.cluster.coordinator.Coordinator` over one file; answers at once."""
 
     def __init__(self, environment: Environment, path: str) -> None:
-        """Opens (or begins) the log at ``path``. Raises DataLossError when it is corrupt."""
+        """Opens (or begins) the log at ``path``.
+
+        Raises DataLossError when it is corrupt, ConfigError when the disk does not give it.
+        """
         self._environment = environment
         self._path = path
         self._leases: dict[str, tuple[Member, float]] = {}
         self._changed = asyncio.Event()
-        self._stored, self._log_bytes = self._replay()
+        self._in_doubt = False
+        try:
+            self._stored, self._log_bytes = self._replay()
+        except errors.MemfsError:
+            raise
+        except OSError as error:
+            raise errors.ConfigError(f"the coordinator's {path}: {error.strerror}") from error
 
     async def read_view(self) -> StoredView:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        self._end_doubt()
         return self._stored
 
     async def swap_view(self, expected: int, view: View) -> StoredView | None:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
+        self._end_doubt()
         if self._stored.revision != expected:
             return None
         before = self._stored.view
         assert before is None or view.epoch > before.epoch, "EpochMonotone"
         stored = StoredView(expected + 1, view)
-        self._write(stored)
+        try:
+            self._write(stored)
+        except OSError as error:
+            self._in_doubt = True
+            raise errors.OutcomeUnknownError(
+                f"the coordinator's {self._path}: {error.strerror}"
+            ) from error
         self._stored = stored
         self._changed.set()
         self._changed = asyncio.Event()
@@ -74,9 +92,21 @@ class EmbeddedCoordinator:
     async def close(self) -> None:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
 
+    def _end_doubt(self) -> None:
+        """Put on the disk what was answered last. Raises UnavailableError while that fails."""
+        if not self._in_doubt:
+            return
+        frame = _frame(self._stored)
+        try:
+            self._environment.disk.replace(self._path, frame)
+        except OSError as error:
+            raise errors.UnavailableError(
+                f"the coordinator's {self._path}: {error.strerror}"
+            ) from error
+        self._in_doubt, self._log_bytes = False, len(frame)
+
     def _write(self, stored: StoredView) -> None:
-        record = records.encode(stored)
-        frame = _FRAME.pack(len(record), crc32c(record)) + record
+        frame = _frame(stored)
         if self._log_bytes + len(frame) > _REWRITE_BYTES:
             self._environment.disk.replace(self._path, frame)
             self._log_bytes = len(frame)
@@ -98,6 +128,11 @@ class EmbeddedCoordinator:
         if at < len(log):
             self._environment.disk.replace(self._path, log[:at])
         return stored, at
+
+
+def _frame(stored: StoredView) -> bytes:
+    record = records.encode(stored)
+    return _FRAME.pack(len(record), crc32c(record)) + record
 
 
 def _frame_end(log: bytes, at: int) -> int | None:

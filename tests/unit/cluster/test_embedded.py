@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from typing import cast
 
@@ -10,7 +11,7 @@ import pytest
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import StoredView
 from memfs.cluster.embedded import EmbeddedCoordinator
-from memfs.errors import DataLossError
+from memfs.errors import ConfigError, DataLossError, OutcomeUnknownError, UnavailableError
 from memfs.transport.environment import Environment, Network
 from memfs.types import Member, View
 
@@ -31,15 +32,27 @@ class FakeClock:
 class FakeDisk:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.room: int | None = None
+        """Bytes that an append still writes before it fails."""
+        self.broken = False
 
     def read(self, path: str) -> bytes | None:
+        self._check()
         return self.files.get(path)
 
     def append(self, path: str, data: bytes) -> None:
-        self.files[path] = self.files.get(path, b"") + data
+        self._check()
+        self.files[path] = self.files.get(path, b"") + data[: self.room]
+        if self.room is not None:
+            raise OSError(errno.ENOSPC, "no space left on the disk")
 
     def replace(self, path: str, data: bytes) -> None:
+        self._check()
         self.files[path] = data
+
+    def _check(self) -> None:
+        if self.broken:
+            raise OSError(errno.EIO, "the disk fails")
 
 
 class Machine:
@@ -133,6 +146,47 @@ async def test_a_corrupt_middle_is_refused() -> None:
     log[first - 3] ^= 1
     machine.disk.files["log"] = bytes(log)
     with pytest.raises(DataLossError, match="corrupt at byte 0"):
+        machine.start()
+
+
+@pytest.mark.parametrize("room", [0, 5, 30, 10_000])
+async def test_a_swap_that_cannot_be_written_is_in_doubt_and_then_not_made(room: int) -> None:
+    machine = Machine()
+    coordinator = machine.start()
+    await coordinator.swap_view(0, FIRST)
+    second = rules.join(FIRST, member("b"))
+    machine.disk.room = room
+    with pytest.raises(OutcomeUnknownError, match="no space left"):
+        await coordinator.swap_view(1, second)
+    machine.disk.room = None
+    assert await coordinator.read_view() == (1, FIRST)
+    assert await machine.start().read_view() == (1, FIRST), "what was read stays true"
+    third = rules.join(FIRST, member("c"))
+    assert await coordinator.swap_view(1, third) == StoredView(2, third)
+    assert await machine.start().read_view() == (2, third)
+
+
+async def test_while_the_doubt_cannot_be_ended_nothing_is_answered() -> None:
+    machine = Machine()
+    coordinator = machine.start()
+    await coordinator.swap_view(0, FIRST)
+    second = rules.join(FIRST, member("b"))
+    machine.disk.room = 10_000
+    with pytest.raises(OutcomeUnknownError):
+        await coordinator.swap_view(1, second)
+    machine.disk.broken = True
+    with pytest.raises(UnavailableError, match="the disk fails"):
+        await coordinator.read_view()
+    with pytest.raises(UnavailableError, match="the disk fails"):
+        await coordinator.swap_view(1, second)
+    machine.disk.broken, machine.disk.room = False, None
+    assert await machine.start().read_view() == (2, second), "nobody was told otherwise"
+
+
+async def test_a_log_that_cannot_be_read_is_a_clear_error() -> None:
+    machine = Machine()
+    machine.disk.broken = True
+    with pytest.raises(ConfigError, match="log: the disk fails"):
         machine.start()
 
 
