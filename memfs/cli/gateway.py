@@ -16,7 +16,7 @@ import click
 from memfs import limits, logs
 from memfs.cli.fields import settings_options
 from memfs.cli.options import client_config, cluster_options, remember
-from memfs.cli.process import die_with_parent, stop_signals
+from memfs.cli.process import die_with_parent, keep_freed_memory, stop_signals
 from memfs.cli.shell import example_text, run_loop
 from memfs.cli.supervisor import Supervisor
 from memfs.config import ClientConfig, GatewayConfig, load
@@ -67,6 +67,7 @@ async def _serve(settings: GatewayConfig, client: ClientConfig, share_port: bool
     from memfs.gateway.server import Gateway
 
     supervisor = Supervisor()
+    keep_freed_memory()
     running = Gateway(settings, client)
     stopping = stop_signals()
     await running.start(share_port=share_port)

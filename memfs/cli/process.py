@@ -1,4 +1,4 @@
-"""A process that serves until it is told to stop: the signals for that, and the parent's end.
+"""A process that serves until it is told to stop: its signals, its parent's end, its memory.
 
 Shared by ``memfs node`` and ``memfs gateway``; knows neither.
 """
@@ -8,6 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+
+from memfs import limits
+
+KEPT_BYTES = 64 * limits.MIB
+"""Most freed memory at the end of the heap: the buffers of a few busy streams."""
+HEAP_BYTES_MAX = 32 * limits.MIB
+"""What is larger is mapped by itself: the most that glibc allows."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -34,3 +41,18 @@ def die_with_parent() -> None:
     set_parent_death_signal = 1
     with contextlib.suppress(AttributeError):  # a C library without prctl
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed buffers instead of unmapping each of them.
+
+    By default whatever exceeds 128 KiB is mapped anew: the page faults of an upload's buffers then
+    cost more than receiving it.
+    """
+    import ctypes
+
+    trim_threshold, mmap_threshold = -1, -3
+    with contextlib.suppress(AttributeError):  # a C library without mallopt
+        library = ctypes.CDLL(None)
+        library.mallopt(trim_threshold, KEPT_BYTES)
+        library.mallopt(mmap_threshold, HEAP_BYTES_MAX)
