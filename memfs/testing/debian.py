@@ -31,25 +31,26 @@ def cache_directory() -> Path:
     return path
 
 
-def unpacked(name: str, packages: Sequence[str]) -> Path:
+def unpacked(name: str, packages: Sequence[str], suite: str = SUITE) -> Path:
     """The root of a tree with these packages, without what they depend on; fetched if need be.
 
-    ``name`` is that of the tree in the cache. Raises RuntimeError when they cannot be had.
+    ``name`` is that of the tree in the cache, ``suite`` Debian's release. Raises RuntimeError when
+    they cannot be had.
     """
     cache = cache_directory()
-    final = cache / f"{name}-{SUITE}"
+    final = cache / f"{name}-{suite}"
     with (cache / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not final.exists():
-            _fetch(packages, cache, final)
+            _fetch(packages, suite, cache, final)
     return final
 
 
-def _fetch(packages: Sequence[str], cache: Path, final: Path) -> None:
+def _fetch(packages: Sequence[str], suite: str, cache: Path, final: Path) -> None:
     work = Path(tempfile.mkdtemp(prefix="apt-", dir=cache))
     try:
         root = work / "root"
-        _download(packages, work)
+        _download(packages, suite, work)
         for package in sorted(work.glob("*.deb")):
             run(["dpkg-deb", "-x", str(package), str(root)])
         root.rename(final)
@@ -57,12 +58,12 @@ def _fetch(packages: Sequence[str], cache: Path, final: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _download(packages: Sequence[str], work: Path) -> None:
+def _download(packages: Sequence[str], suite: str, work: Path) -> None:
     """The packages, into ``work``, by the machine's own mirror and proxy settings."""
     (work / "lists" / "partial").mkdir(parents=True)
     (work / "cache" / "archives" / "partial").mkdir(parents=True)
-    sources = work / f"{SUITE}.sources"
-    sources.write_text(debian_source(Path("/etc/apt")))
+    sources = work / f"{suite}.sources"
+    sources.write_text(debian_source(Path("/etc/apt"), suite))
     settings = {
         "Dir::Etc::sourcelist": str(sources),
         "Dir::Etc::sourceparts": "/dev/null",
@@ -77,14 +78,19 @@ def _download(packages: Sequence[str], work: Path) -> None:
     run([*apt, "download", *packages], work)
 
 
-def debian_source(etc: Path) -> str:
+def debian_source(etc: Path, suite: str = SUITE) -> str:
     """The machine's Debian archives as a source of the suite we want."""
-    archives = sorted(set(_archives(etc)))
+    archives = debian_archives(etc)
     if not archives:
         raise RuntimeError(f"no Debian archive is configured in {etc}")
-    lines = ["Types: deb", f"URIs: {' '.join(archives)}", f"Suites: {SUITE}", "Components: main"]
+    lines = ["Types: deb", f"URIs: {' '.join(archives)}", f"Suites: {suite}", "Components: main"]
     keyring = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
     return "\n".join([*lines, *([f"Signed-By: {keyring}"] if keyring.exists() else []), ""])
+
+
+def debian_archives(etc: Path) -> list[str]:
+    """Addresses of the archives that the machine is configured to use."""
+    return sorted(set(_archives(etc)))
 
 
 def _archives(etc: Path) -> Iterator[str]:

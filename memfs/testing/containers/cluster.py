@@ -1,0 +1,195 @@
+"""The cluster of ``deploy/compose.yaml``, and what can be done to it.
+
+Owns a directory that is a copy of what the image is built of, a project of Compose, and what an
+operator does with both. Must not know what is tested. Invariant: when the ``with`` block ends,
+its containers, networks, volumes and image are gone; the images that it was built on stay.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from memfs.machine import login_name
+from memfs.testing.containers.engine import compose_environment, docker
+from memfs.testing.containers.images import base_image, build_context, programs_image
+
+FILES = ("compose.yaml", "compose.durable.yaml")
+WAIT_SECONDS = 180
+"""How long the containers may take to be healthy."""
+
+
+class Containers:
+    """``with Containers(project) as cluster: cluster.up()``; ``project`` is a checkout."""
+
+    def __init__(self, project: Path, *, memory: str = "384m") -> None:
+        """Args: ``memory``, limit of a node's container."""
+        pid = os.getpid()
+        self.name = f"memfs-test-{pid}"
+        self.image = f"{self.name}:test"
+        self.address = f"127.77.{pid // 250 % 250}.{pid % 250 + 1}"
+        """Where this host finds the cluster: an address of loopback that nothing else uses."""
+        self.network = f"{self.name}_default"
+        self._project = project
+        self._work = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        self.directory = self._work / "deploy"
+        self.environment: dict[str, str] = {}
+        """Of ``docker compose`` in :attr:`directory`, and of scripts that call it there."""
+        self._memory = memory
+        self._files: tuple[str, ...] = FILES[:1]
+
+    # --- life --------------------------------------------------------------------------------
+
+    def __enter__(self) -> Containers:
+        try:
+            build_context(self._project, self._work)
+            programs = programs_image(self._project)
+            pid = os.getpid()
+            self.environment = compose_environment() | {
+                "COMPOSE_PROJECT_NAME": self.name,
+                "MEMFS_IMAGE": self.image,
+                "MEMFS_BASE_IMAGE": base_image(self._project),
+                "MEMFS_WHEELS": "deploy/wheels",
+                "MEMFS_ETCD_IMAGE": programs,
+                "MEMFS_PROXY_IMAGE": programs,
+                "MEMFS_PROMETHEUS_IMAGE": programs,
+                "MEMFS_SUPERUSER": login_name(),
+                "MEMFS_BIND": self.address,
+                "MEMFS_SUBNET": f"172.31.{pid % 250}.0/24",
+                "MEMFS_CONTAINER_MEMORY": self._memory,
+            }
+            self.compose("build")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            error.add_note(self.story())
+        self.close()
+
+    def close(self) -> None:
+        """Remove all of it."""
+        if self.environment:
+            self.down("--volumes", "--timeout=0")
+            subprocess.run(["docker", "image", "rm", self.image], capture_output=True, check=False)
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    def use(self, *, durable: bool) -> None:
+        """Which files of Compose count from now on."""
+        self._files = FILES if durable else FILES[:1]
+
+    def up(self, *services: str, scale: Mapping[str, int] | None = None) -> None:
+        """Start what does not run, until all of it is healthy; ``scale``, replicas of services."""
+        scales = [f"--scale={name}={count}" for name, count in (scale or {}).items()]
+        flags = ("--detach", "--wait", f"--wait-timeout={WAIT_SECONDS}", "--no-build")
+        self.compose("up", *flags, *scales, *services)
+
+    def down(self, *flags: str) -> None:
+        """Stop and remove the containers and the network; volumes stay unless a flag says."""
+        self.compose("down", *flags)
+
+    # --- what people type --------------------------------------------------------------------
+
+    def compose(self, *arguments: str, given: bytes = b"") -> bytes:
+        """What ``docker compose`` prints. Raises RuntimeError."""
+        files = [f"--file={name}" for name in self._files]
+        return docker(
+            "compose",
+            *("--ansi=never", "--progress=plain", *files, *arguments),
+            directory=self.directory,
+            environment=self.environment,
+            given=given,
+        )
+
+    def cli(self, *arguments: str, given: bytes = b"") -> bytes:
+        """What the ``memfs`` command prints in a container of its own. Raises RuntimeError."""
+        return self.compose("run", "--rm", "--no-TTY", "cli", *arguments, given=given)
+
+    def command(self, *arguments: str) -> str:
+        """What the ``memfs`` command prints on this host. Raises RuntimeError when it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "memfs.cli", f"--url={self.url}", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=WAIT_SECONDS,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"memfs {' '.join(arguments)}: {done.returncode}\n{done.stdout}")
+        return done.stdout
+
+    def wait(self, nodes: int) -> None:
+        """Until there are so many nodes, and every block has its copies. Raises RuntimeError."""
+        self.command("cluster", "wait", f"--nodes={nodes}", f"--timeout={WAIT_SECONDS - 20}s")
+
+    # --- where things are --------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Of the cluster, for this host."""
+        return f"memfs://{self.address}:10500"
+
+    def gateway(self, path: str = "") -> str:
+        """Of WebHDFS, or of a file there."""
+        return f"http://{self.address}:9870/webhdfs/v1{path}"
+
+    def containers(self, service: str) -> list[str]:
+        """Names of a service's containers that run."""
+        listed = self.compose("ps", "--format=json", service).decode().splitlines()
+        return sorted(json.loads(line)["Name"] for line in listed)
+
+    def state(self, container: str) -> dict[str, object]:
+        """What the engine says of a container's process: running, exit code, killed for memory."""
+        found: dict[str, object] = json.loads(
+            docker("inspect", "--format={{json .State}}", container)
+        )
+        return found
+
+    def id_of(self, container: str) -> str:
+        """Its short id: the name of the node in it."""
+        return docker("inspect", "--format={{.Config.Hostname}}", container).decode().strip()
+
+    def story(self) -> str:
+        """The ends of all logs."""
+        try:
+            return self.compose("logs", "--no-color", "--tail=60").decode(errors="replace")
+        except RuntimeError as error:
+            return f"no logs: {error}"
+
+    # --- what goes wrong ---------------------------------------------------------------------
+
+    def kill(self, container: str) -> None:
+        """SIGKILL; the engine leaves it dead until somebody starts it."""
+        docker("kill", container)
+
+    def crash(self, container: str) -> None:
+        """Its processes are killed from inside: the engine starts it again by itself."""
+        docker("exec", container, "bash", "-c", "kill -KILL -1")
+
+    def cut(self, container: str) -> str:
+        """Disconnect it from the network; the address it had."""
+        template = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        address = docker("inspect", template, container).decode().strip()
+        docker("network", "disconnect", self.network, container)
+        return address
+
+    def mend(self, container: str, address: str, service: str) -> None:
+        """Connect it again, under the address and the name that it had."""
+        names = (f"--ip={address}", f"--alias={service}")
+        docker("network", "connect", *names, self.network, container)
