@@ -125,7 +125,8 @@ def results(seeds: Iterable[int], jobs: int) -> Iterator[Result]:
         yield from map(play_seed, seeds)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, maxtasksperchild=SEEDS_PER_WORKER) as pool:
+    # What the modules made is not looked through for garbage after each seed.
+    with context.Pool(jobs, gc.freeze, maxtasksperchild=SEEDS_PER_WORKER) as pool:
         yield from pool.imap_unordered(play_seed, seeds)
 
 

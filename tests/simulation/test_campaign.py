@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -20,7 +21,7 @@ SHARDS = 20
 def played():
     """All seeds, being played by as many processes as there are cores."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(os.cpu_count()) as pool:
+    with context.Pool(os.cpu_count(), gc.freeze) as pool:
         seeds = [*(seed for seed, _ in REGRESSIONS), *range(SEEDS)]
         yield {seed: pool.apply_async(play_seed, (seed,)) for seed in seeds}
 
