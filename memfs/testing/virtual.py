@@ -10,6 +10,7 @@ address decides anything, so one program and one seed always give one run.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import inspect
 from collections import deque
@@ -21,7 +22,6 @@ T = TypeVar("T")
 
 _RESOLUTION = 1e-9
 _BURIAL_SECONDS = 60.0
-_CREATED = inspect.CORO_CREATED
 _process: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
@@ -313,8 +313,9 @@ def _bury(loop: VirtualLoop) -> None:
     for task in pending:
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         coroutine = task.get_coro()
-        if inspect.iscoroutine(coroutine) and inspect.getcoroutinestate(coroutine) == _CREATED:
-            coroutine.close()  # killed before its first step: it can never run
+        if inspect.iscoroutine(coroutine) and not task.done():
+            with contextlib.suppress(RuntimeError):  # it waits for something even now
+                coroutine.close()  # while the loop is open; not whenever it is collected
 
 
 async def _await_all(tasks: list[SerialTask[Any]]) -> None:
