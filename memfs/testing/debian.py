@@ -121,3 +121,19 @@ def run(command: Sequence[str], directory: Path | None = None) -> str:
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}")
     return done.stdout
+
+
+def program(name: str, package: str) -> str:
+    """The path of a program of this machine; its package is installed when it is missing.
+
+    Raises RuntimeError when that fails.
+    """
+    found = shutil.which(name)
+    if found is None:
+        apt = ["apt-get", "-q", "-y", "-oAcquire::Retries=3", "-oDPkg::Lock::Timeout=300"]
+        run([*apt, "update"])
+        run([*apt, "install", "--no-install-recommends", package])
+        found = shutil.which(name)
+    if found is None:
+        raise RuntimeError(f"the package {package} has no program {name}")
+    return found
