@@ -122,7 +122,7 @@ class Containers:
     def command(self, *arguments: str) -> str:
         """What the ``memfs`` command prints on this host. Raises RuntimeError when it fails."""
         done = subprocess.run(
-            [sys.executable, "-m", "memfs.cli", f"--url={self.url}", *arguments],
+            [sys.executable, "-m", "memfs.cli", f"--url={self.nodes}", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -145,6 +145,13 @@ class Containers:
         """Of the cluster, for this host."""
         return f"memfs://{self.address}:10500"
 
+    @property
+    def nodes(self) -> str:
+        """Of the cluster, without the proxy: the containers' own addresses."""
+        return "memfs://" + ",".join(
+            f"{self.address_of(each)}:10500" for each in self.containers("node")
+        )
+
     def gateway(self, path: str = "") -> str:
         """Of WebHDFS, or of a file there."""
         return f"http://{self.address}:9870/webhdfs/v1{path}"
@@ -165,6 +172,11 @@ class Containers:
         """Its short id: the name of the node in it."""
         return docker("inspect", "--format={{.Config.Hostname}}", container).decode().strip()
 
+    def address_of(self, container: str) -> str:
+        """Its address, which this host can reach."""
+        template = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return docker("inspect", template, container).decode().strip()
+
     def story(self) -> str:
         """The ends of all logs."""
         try:
@@ -184,8 +196,7 @@ class Containers:
 
     def cut(self, container: str) -> str:
         """Disconnect it from the network; the address it had."""
-        template = "--format={{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        address = docker("inspect", template, container).decode().strip()
+        address = self.address_of(container)
         docker("network", "disconnect", self.network, container)
         return address
 
