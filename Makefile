@@ -15,8 +15,12 @@ SEED   ?=
 # Test levels, cheapest first. A level without tests fails: pytest then exits with 5.
 LEVELS := unit golden conformance $(if $(wildcard tests/simulation/test_*.py),simulation) integration benchmarks
 
+# For every platform and Python that memfs runs on, with the hashes of all files.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+        --no-emit-index-url --no-header
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast bench simulate mutants nemesis lint format dist clean
+.PHONY: help demo test test-fast bench simulate mutants nemesis lint format lock dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F': *' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +54,11 @@ lint: $(VENV)/.dev  ## style, formatting, types and layers
 
 format: $(VENV)/.dev  ## let ruff fix what it can
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+lock: $(VENV)/.dev  ## pin what the container image is made of; ARGS=--upgrade takes the newest
+	@$(BIN)/python -m pip install --quiet uv
+	@$(LOCK) pyproject.toml --output-file deploy/requirements.lock $(ARGS)
+	@sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) - --output-file deploy/build.lock $(ARGS)
 
 dist: $(VENV)/.dev  ## wheel and sdist, in dist/
 	@$(BIN)/python -m build --outdir dist .
