@@ -1,4 +1,4 @@
-"""Three nodes and two gateways as processes, for Hadoop's clients."""
+"""Three nodes and two gateways as processes, for Hadoop's clients; any of them may be killed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cli_cluster import COMMAND, clean_environment, free_ports, wait_for_output
+from cli_cluster import COMMAND, clean_environment, execute, free_ports, wait_for_output
 
 import memfs
 from memfs.client.sync import FileSystem
+from memfs.testing.etcd import EtcdCluster
 from memfs.testing.hadoop import failover_settings
-from memfs.testing.processes import Processes
+from memfs.testing.processes import NodeProcess, Processes
 
 USER = getpass.getuser()
 SERVICE = "memfs"
+READY_SECONDS = 30.0
+MEND_SECONDS = 50.0
 SETTINGS = {"io.file.buffer.size": "65536", "dfs.replication": "2"}
 
 
@@ -37,8 +40,14 @@ class Gateway:
             env=clean_environment(MEMFS_URL=self._url),
             text=True,
         )
-        wait_for_output(self.process, "gateway")
-        deadline = time.monotonic() + 30.0
+        try:
+            wait_for_output(self.process, "gateway")
+            self._wait_ready(time.monotonic() + READY_SECONDS)
+        except BaseException:
+            self.end(crash=True)
+            raise
+
+    def _wait_ready(self, deadline: float) -> None:
         while not self._ready():
             assert time.monotonic() < deadline, "the gateway does not become ready"
             time.sleep(0.05)
@@ -80,12 +89,33 @@ class Site:
         first, second = (gateway.port for gateway in self.gateways)
         return SETTINGS | failover_settings(SERVICE, {"a": first, "b": second})
 
+    def node(self, *, primary: bool) -> NodeProcess:
+        """The one with the primary's role, or another one."""
+        leader = next(each.name for each in self.native.view.members if self._leads(each.number))
+        return next(each for each in self.cluster.nodes if (each.name == leader) == primary)
+
+    def _leads(self, number: int) -> bool:
+        return number == self.native.view.primary
+
+    def mend(self) -> None:
+        """Start the nodes that have ended again and wait until nothing lacks a copy."""
+        for index, node in enumerate(self.cluster.nodes):
+            if not node.running:
+                self.cluster.restart(index).wait_ready(time.monotonic() + MEND_SECONDS)
+        wait = ["cluster", "wait", "--nodes=3", "--no-moves", f"--timeout={MEND_SECONDS:g}s"]
+        waited = execute(self.cluster.url, wait)
+        assert waited.returncode == 0, waited
+
 
 @contextmanager
 def site(directory: Path) -> Iterator[Site]:
-    """Three nodes, two gateways."""
+    """Three nodes with an etcd, two gateways."""
     with ExitStack() as stack:
-        cluster = stack.enter_context(Processes(nodes=3, memory="512MiB", directory=directory))
+        etcd = stack.enter_context(EtcdCluster(1))
+        coordinator = f"{etcd.url}/{directory.name}"
+        cluster = stack.enter_context(
+            Processes(nodes=3, memory="1GiB", directory=directory, coordinator=coordinator)
+        )
         gateways = []
         for _ in range(2):
             gateways.append(Gateway(cluster.url))

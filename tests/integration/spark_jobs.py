@@ -1,4 +1,4 @@
-"""What test_spark runs inside Spark: a process that takes jobs by name, one JSON line each.
+"""What the tests run inside Spark: a process that takes jobs by name, one JSON line each.
 
 It knows Spark and addresses, nothing of memfs.
 """
@@ -6,11 +6,20 @@ It knows Spark and addresses, nothing of memfs.
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
+from pathlib import Path
 from typing import Any
 
+import spark_streams
+from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+
+ALGORITHM = "mapreduce.fileoutputcommitter.algorithm.version"
 
 
 def numbers(spark: SparkSession, rows: int) -> DataFrame:
@@ -18,6 +27,18 @@ def numbers(spark: SparkSession, rows: int) -> DataFrame:
     return spark.range(rows, numPartitions=2).select(
         "id", (F.col("id") % 5).alias("k"), F.concat(F.lit("ü"), F.col("id")).alias("s")
     )
+
+
+def heavy(spark: SparkSession, rows: int, tasks: int) -> DataFrame:
+    """Rows of some 130 bytes that do not compress."""
+    words = [F.hex(F.xxhash64("id", F.lit(number))) for number in range(8)]
+    return spark.range(rows, numPartitions=tasks).select("id", F.concat(*words).alias("load"))
+
+
+def sums(frame: DataFrame) -> list[int]:
+    """Rows, sum of ids, and a sum over the contents of a heavy frame."""
+    row = frame.agg(F.count("id"), F.sum("id"), F.sum(F.crc32("load"))).collect()[0]
+    return [row[0], row[1], row[2]]
 
 
 def formats(spark: SparkSession, at: str, rows: int, names: list[str]) -> dict[str, list[int]]:
@@ -37,14 +58,22 @@ def formats(spark: SparkSession, at: str, rows: int, names: list[str]) -> dict[s
     return found
 
 
+def binaries(spark: SparkSession, at: str) -> list[list[Any]]:
+    """Name, length and SHA-256 of all files that end in .bin, as ``binaryFile`` reads them."""
+    read = spark.read.format("binaryFile").option("pathGlobFilter", "*.bin")
+    read = read.option("recursiveFileLookup", "true").load(at)
+    name = F.element_at(F.split("path", "/"), -1)
+    rows = read.select(name, "length", F.sha2("content", 256)).collect()
+    return sorted([list(row) for row in rows])
+
+
 def commits(spark: SparkSession, at: str, rows: int) -> dict[str, int]:
-    """Both algorithms of the committer, then overwrite and append."""
+    """Both algorithms of the committer, each with overwrite and append."""
     found = {}
     for algorithm in ("1", "2"):
         path = f"{at}/v{algorithm}"
-        option = "mapreduce.fileoutputcommitter.algorithm.version"
         for mode in ("overwrite", "overwrite", "append"):
-            numbers(spark, rows).write.mode(mode).option(option, algorithm).parquet(path)
+            numbers(spark, rows).write.mode(mode).option(ALGORITHM, algorithm).parquet(path)
         found[algorithm] = spark.read.parquet(path).count()
     return found
 
@@ -68,15 +97,17 @@ def pruned(frame: DataFrame) -> list[str]:
     return sorted({row["n"].split("/")[-2] for row in names})
 
 
-def join(spark: SparkSession, at: str, rows: int) -> list[int]:
-    """Two tables joined through a shuffle."""
-    numbers(spark, rows).write.parquet(f"{at}/left")
-    right = spark.range(0, rows, 3, 2).select("id", (F.col("id") * 2).alias("twice"))
-    right.write.parquet(f"{at}/right")
+def join(spark: SparkSession, at: str, rows: int) -> list[list[int]]:
+    """Two tables joined by sorting: as they are read, and as they were made."""
     spark.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")
-    joined = spark.read.parquet(f"{at}/left").join(spark.read.parquet(f"{at}/right"), "id")
-    row = joined.agg(F.count("id"), F.sum("twice")).collect()[0]
-    return [row[0], row[1]]
+    thirds = spark.range(0, rows, 3, 2)
+    heavy(spark, rows, 4).write.parquet(f"{at}/left")
+    thirds.write.parquet(f"{at}/right")
+    left, right = spark.read.parquet(f"{at}/left"), spark.read.parquet(f"{at}/right")
+    made = heavy(spark, rows, 4).where("id % 3 = 0")
+    found = [sums(left.join(right, "id")), sums(made)]
+    spark.conf.unset("spark.sql.autoBroadcastJoinThreshold")
+    return found
 
 
 def table(spark: SparkSession, at: str, rows: int) -> list[int]:
@@ -88,23 +119,70 @@ def table(spark: SparkSession, at: str, rows: int) -> list[int]:
     return [row[0], row[1]]
 
 
-def broken_tasks(spark: SparkSession, at: str) -> list[int]:
-    """A write in which the first attempt of every task breaks off in the middle."""
+def checkpoint(spark: SparkSession, at: str, rows: int) -> list[int]:
+    """Rows and sum of what was computed once and then read from its checkpoint."""
+    spark.sparkContext.setCheckpointDir(at)
+    kept = numbers(spark, rows).checkpoint()
+    assert kept.rdd.isCheckpointed() or "ExistingRDD" in kept._jdf.queryExecution().toString()
+    row = kept.agg(F.count("id"), F.sum("id")).collect()[0]
+    return [row[0], row[1]]
 
-    def broken(rows: Any) -> Any:
-        from pyspark import TaskContext
 
-        for number, row in enumerate(rows):
-            if number == 5_000 and TaskContext.get().attemptNumber() == 0:
-                raise RuntimeError("the first attempt breaks off")
-            yield (row["id"],)
+def work(spark: SparkSession, at: str, rows: int, readings: int) -> list[list[int]]:
+    """Many tasks that write, then several readings; last what the sums should be."""
+    heavy(spark, rows, 8).write.parquet(at)
+    found = [sums(spark.read.parquet(at)) for _ in range(readings)]
+    return [*found, sums(heavy(spark, rows, 8))]
+
+
+# --- tasks that end in the middle ----------------------------------------------------------------
+
+
+def broken_tasks(spark: SparkSession, at: str, rows: int, how: str, marks: str) -> list[int]:
+    """A write in which the first attempt of every task ends in the middle, in a way of its own.
+
+    ``marks``: a local directory where an attempt says that it is in the middle.
+    """
+
+    def broken(values: Any) -> Any:
+        task = TaskContext.get()
+        for number, row in enumerate(values):
+            if number == rows // 4 and task.attemptNumber() == 0:
+                end_this_task(how, Path(marks, str(task.taskAttemptId())))
+            yield (f"{row['id']:0200}",)
 
     frame = spark.createDataFrame(
-        spark.range(20_000, numPartitions=2).rdd.mapPartitions(broken), "id long"
+        spark.range(rows, numPartitions=2).rdd.mapPartitions(broken), "s string"
     )
-    frame.write.parquet(at)
-    row = spark.read.parquet(at).agg(F.count("id"), F.sum("id")).collect()[0]
+    writing = threading.Thread(target=lambda: frame.write.text(at))
+    writing.start()
+    if how == "killed":
+        kill_tasks(spark, Path(marks))
+    writing.join()
+    read = spark.read.text(at).select(F.expr("bigint(value)").alias("id"))
+    row = read.agg(F.count("id"), F.sum("id")).collect()[0]
     return [row[0], row[1]]
+
+
+def end_this_task(how: str, mark: Path) -> None:
+    """In the task."""
+    if how == "raises":
+        raise RuntimeError("the first attempt breaks off")
+    if how == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    mark.touch()
+    time.sleep(600)
+
+
+def kill_tasks(spark: SparkSession, marks: Path) -> None:
+    """In the driver: kill both first attempts when they are in the middle."""
+    killed: set[str] = set()
+    while len(killed) < 2:
+        time.sleep(0.05)
+        for mark in marks.iterdir():
+            if mark.name not in killed:
+                killed.add(mark.name)
+                spark._jsc.sc().killTaskAttempt(int(mark.name), True, "killed by the test")
 
 
 def main() -> None:
@@ -118,8 +196,9 @@ def main() -> None:
     spark = builder.getOrCreate()
     for line in sys.stdin:
         name, arguments = json.loads(line)
+        job = globals().get(name) or getattr(spark_streams, name)
         try:
-            reply = {"result": globals()[name](spark, **arguments)}
+            reply = {"result": job(spark, **arguments)}
         except Exception as error:
             reply = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(reply), file=replies, flush=True)

@@ -1,110 +1,27 @@
-"""PySpark from PyPI against memfs: formats, committers, partitions, a join, tables."""
+"""PySpark from PyPI against memfs: formats, committers, tables, streams, and what may fail."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hadoop_served import SERVICE, USER, Site, site
+from hadoop_served import Site, site
+from spark_served import TOP, Spark, session
+from spark_streaming import Feed, exactly_once
 
-from memfs.testing.hadoop import NEWEST, java_home, pyspark
+from memfs.testing.hadoop import NEWEST
 
 pytestmark = pytest.mark.timeout(900)
 
-TOP = f"webhdfs://{SERVICE}"
 ROWS = 20_000
 TOTAL = ROWS * (ROWS - 1) // 2
-JOBS = Path(__file__).with_name("spark_jobs.py")
-
-
-class Spark:
-    """A Spark session in a process of its own."""
-
-    def __init__(self, served: Site, directory: Path, version: str = NEWEST) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        served.native.makedirs("/events", exist_ok=True)
-        settings = {
-            "spark.master": "local[2,4]",
-            "spark.ui.enabled": "false",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.memory": "768m",
-            "spark.sql.shuffle.partitions": "2",
-            "spark.eventLog.enabled": "true",
-            "spark.eventLog.dir": f"{TOP}/events",
-            "spark.sql.warehouse.dir": f"{TOP}/warehouse",
-            "spark.local.dir": str(directory / "local"),
-        } | {f"spark.hadoop.{name}": value for name, value in served.settings.items()}
-        environment = {
-            "PYTHONPATH": str(pyspark(version)),
-            "PYSPARK_PYTHON": sys.executable,
-            "JAVA_HOME": str(java_home()),
-            "HADOOP_USER_NAME": USER,
-            "LC_ALL": "C.UTF-8",
-        }
-        dropped = ("SPARK_", "HADOOP_", "PYSPARK_", "MEMFS_")
-        kept = {name: each for name, each in os.environ.items() if not name.startswith(dropped)}
-        self._log = directory / "spark.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, str(JOBS)],
-                cwd=directory,
-                env=kept | environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                text=True,
-            )
-        self._send(settings)
-
-    def _send(self, line: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(line) + "\n")
-        self._process.stdin.flush()
-
-    def start(self, job: str, **arguments: Any) -> None:
-        """Begin a job of ``spark_jobs``."""
-        self._send([job, arguments])
-
-    def result(self) -> Any:
-        """Of the job that was begun."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        reply = json.loads(line) if line else {"error": "Spark ended"}
-        if "error" in reply:
-            tail = self._log.read_text(errors="replace")[-6000:]
-            raise AssertionError(f"{reply['error']}\n{tail}")
-        return reply["result"]
-
-    def run(self, job: str, **arguments: Any) -> Any:
-        self.start(job, **arguments)
-        return self.result()
-
-    def end(self, *, crash: bool = False) -> None:
-        """Stop it, Java and all."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        if crash:
-            os.killpg(self._process.pid, 9)
-        with suppress(BrokenPipeError):  # it may have ended by itself
-            self._process.stdin.close()
-        self._process.wait(60)
-        self._process.stdout.close()
-
-
-@contextmanager
-def session(served: Site, directory: Path, version: str = NEWEST) -> Iterator[Spark]:
-    spark = Spark(served, directory, version)
-    try:
-        yield spark
-    finally:
-        spark.end()
+WORK_ROWS = 800_000
+"""About 100 MB of parquet, written by eight tasks, two at a time."""
+READINGS = 3
+WAIT_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +32,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def spark(served: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
-    with session(served, tmp_path_factory.mktemp("spark")) as spark:
+    with session(served, tmp_path_factory.mktemp("spark"), NEWEST) as spark:
         yield spark
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not true():
+        assert time.monotonic() < deadline, "it does not happen"
+        time.sleep(0.02)
+
+
+# --- reading and writing -------------------------------------------------------------------------
 
 
 def test_formats(served: Site, spark: Spark) -> None:
@@ -126,6 +53,19 @@ def test_formats(served: Site, spark: Spark) -> None:
     for name in names:
         files = served.native.listdir(f"/formats/a {name}+ü")
         assert "_SUCCESS" in files and "_temporary" not in files
+
+
+def test_binary_files(served: Site, spark: Spark, tmp_path: Path) -> None:
+    """As Spark reads them from a local directory, which leaves empty files out."""
+    served.native.makedirs("/binaries/below")
+    for size in (0, 1, 100_000, (9 << 20) + 7):
+        data = os.urandom(size)
+        for name in (f"{size} ü+.bin", f"{size}.other"):
+            (tmp_path / name).write_bytes(data)
+            served.native.write_bytes(f"/binaries/below/{name}", data)
+    found = spark.run("binaries", at=f"{TOP}/binaries")
+    assert [length for _, length, _ in found] == [1, 100_000, (9 << 20) + 7]
+    assert found == spark.run("binaries", at=tmp_path.as_uri())
 
 
 def test_commits(served: Site, spark: Spark) -> None:
@@ -144,11 +84,12 @@ def test_partitions(served: Site, spark: Spark) -> None:
     assert [name for name in names if name.startswith(".spark-staging")] == []
 
 
-def test_join(spark: Spark) -> None:
-    rows = 600_000
-    thirds = range(0, rows, 3)
-    found = spark.run("join", at=f"{TOP}/join", rows=rows)
-    assert found == [len(thirds), 2 * sum(thirds)]
+def test_join(served: Site, spark: Spark) -> None:
+    found, wanted = spark.run("join", at=f"{TOP}/join", rows=2_000_000)
+    assert found == wanted and found[0] == len(range(0, 2_000_000, 3))
+    sizes = [each.stat().st_size for each in served.native.scandir("/join/left")]
+    assert sum(sizes) > 200_000_000
+    served.native.rmtree("/join")
 
 
 def test_tables(served: Site, spark: Spark) -> None:
@@ -156,6 +97,90 @@ def test_tables(served: Site, spark: Spark) -> None:
     assert "_SUCCESS" in served.native.listdir("/warehouse/ttables")
 
 
-def test_attempts_that_break_off(served: Site, spark: Spark) -> None:
-    assert spark.run("broken_tasks", at=f"{TOP}/broken") == [20_000, 20_000 * 19_999 // 2]
-    assert not served.native.exists("/broken/_temporary")
+def test_checkpoints(served: Site, spark: Spark) -> None:
+    assert spark.run("checkpoint", at=f"{TOP}/checkpoints", rows=ROWS) == [ROWS, TOTAL]
+    (run,) = served.native.listdir("/checkpoints")
+    (rdd,) = served.native.listdir(f"/checkpoints/{run}")
+    assert "part-00000" in served.native.listdir(f"/checkpoints/{run}/{rdd}")
+
+
+def test_the_event_log_can_be_followed(served: Site, spark: Spark) -> None:
+    spark.run("commits", at=f"{TOP}/logged", rows=10)
+
+    def logged() -> bool:
+        logs = [path for path in served.native.glob("/events/**/events_*") if path]
+        return any(b"SparkListenerJobEnd" in served.native.read_bytes(path) for path in logs)
+
+    wait_until(logged)
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+def test_a_stream_that_is_killed_goes_on_exactly(
+    served: Site, spark: Spark, tmp_path: Path
+) -> None:
+    with session(served, tmp_path, NEWEST) as first:
+        exactly_once(Feed(served, "/stream"), first, spark)
+
+
+# --- what fails in the middle --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["raises", "dies", "killed"])
+def test_tasks_that_end_in_the_middle(served: Site, spark: Spark, tmp_path: Path, how: str) -> None:
+    at = f"/broken/{how}"
+    found = spark.run("broken_tasks", at=TOP + at, rows=ROWS, how=how, marks=str(tmp_path))
+    assert found == [ROWS, TOTAL]
+    assert not served.native.exists(f"{at}/_temporary")
+
+
+def test_the_primary_is_killed_while_a_job_writes(served: Site, spark: Spark) -> None:
+    job = Job(served, spark, "/primary")
+    job.wait_for_tasks()
+    served.node(primary=True).kill()
+    job.check()
+    served.mend()
+
+
+def test_a_node_is_killed_while_a_job_reads(served: Site, spark: Spark) -> None:
+    job = Job(served, spark, "/node")
+    job.wait_for_success()
+    served.node(primary=False).kill()
+    job.check()
+    served.mend()
+
+
+def test_gateways_are_killed_one_after_the_other(served: Site, spark: Spark) -> None:
+    job = Job(served, spark, "/gateway")
+    first, second = served.gateways
+    job.wait_for_tasks()
+    first.end(crash=True)
+    first.start()
+    job.wait_for_success()
+    second.end(crash=True)
+    job.check()
+    second.start()
+
+
+class Job:
+    """One that writes and then reads what it wrote, some seconds each."""
+
+    def __init__(self, served: Site, spark: Spark, path: str) -> None:
+        self._native, self._spark, self._path = served.native, spark, path
+        spark.start("work", at=TOP + path, rows=WORK_ROWS, readings=READINGS)
+
+    def wait_for_tasks(self) -> None:
+        """Until some have committed what they wrote."""
+        wait_until(lambda: len(self._native.glob(f"{self._path}/_temporary/0/task_*")) > 1)
+
+    def wait_for_success(self) -> None:
+        """Until everything is written."""
+        wait_until(lambda: self._native.exists(f"{self._path}/_SUCCESS"))
+
+    def check(self) -> None:
+        """Everything that was read is what was made."""
+        *found, wanted = self._spark.result()
+        assert wanted[:2] == [WORK_ROWS, WORK_ROWS * (WORK_ROWS - 1) // 2]
+        assert found == [wanted] * READINGS
+        self._native.rmtree(self._path)
