@@ -1,0 +1,449 @@
+"""The manifests of ``deploy/kubernetes``: rendered by kustomize, checked against Kubernetes' own
+schemas, and read as the pods would: what memfs makes of their files, variables and commands."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import kubernetes_validate
+import pytest
+import yaml
+
+from memfs import machine
+from memfs.cli.gateway import STOP_SECONDS as GATEWAY_STOP_SECONDS
+from memfs.cli.main import memfs
+from memfs.cli.node import STOP_SECONDS
+from memfs.config import ClientConfig, GatewayConfig, NodeConfig, load
+from memfs.limits import GIB, MIB
+from memfs.metrics import Metrics
+from memfs.node.monitoring import Monitoring
+from memfs.paths import Endpoint, parse_etcd_url, parse_url
+from memfs.quantities import parse_duration
+from memfs.testing.debian import cache_directory, unpacked
+from memfs.testing.etcd_package import etcd_binaries
+
+MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
+VERSIONS = ("1.31", "1.37")
+"""The oldest that the manifests are for, and the newest whose schemas are checked."""
+VARIANTS = ("", "durable")
+OVERHEAD = 2 * GIB
+"""What a pod needs beside the blocks: docs/deployment.md."""
+SETTINGS = ("MEMFS_NODE_", "MEMFS_CLIENT_", "MEMFS_GATEWAY_", "MEMFS_URL", "MEMFS_CONFIG")
+CHOSEN_BY_KUBERNETES = {
+    "metadata.namespace": "memfs",
+    "metadata.name": "memfs-1",
+    "spec.nodeName": "host-7",
+    "metadata.labels['topology.kubernetes.io/zone']": "zone-b",
+}
+
+Object = dict[str, Any]
+
+
+class Rendered:
+    """All objects of one variant."""
+
+    def __init__(self, variant: str) -> None:
+        tool = unpacked("kustomize", ["kustomize"]) / "usr" / "bin" / "kustomize"
+        done = subprocess.run(
+            [tool, "build", MANIFESTS / variant], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        self.variant = variant
+        self.objects: list[Object] = list(yaml.safe_load_all(done.stdout))
+
+    def of(self, kind: str, name: str) -> Object:
+        """The object of that name."""
+        [found] = [
+            each
+            for each in self.objects
+            if each["kind"] == kind and each["metadata"]["name"] == name
+        ]
+        return found
+
+    def kind(self, *kinds: str) -> list[Object]:
+        """All objects of these kinds."""
+        return [each for each in self.objects if each["kind"] in kinds]
+
+    def workloads(self) -> list[Object]:
+        """What makes pods."""
+        return self.kind("StatefulSet", "Deployment")
+
+    @property
+    def nodes(self) -> Object:
+        return self.of("StatefulSet", "memfs")
+
+    def file(self, workload: Object) -> str:
+        """The content of the file of settings that its pods see."""
+        pod = workload["spec"]["template"]["spec"]
+        [mount] = [m for m in container(workload)["volumeMounts"] if m["name"] == "settings"]
+        assert mount["mountPath"] == "/etc/memfs"
+        [volume] = [v for v in pod["volumes"] if v["name"] == "settings"]
+        content: str = self.of("ConfigMap", volume["configMap"]["name"])["data"]["memfs.toml"]
+        return content
+
+
+@pytest.fixture(scope="module", params=VARIANTS, ids=["ram", "durable"])
+def rendered(request: pytest.FixtureRequest) -> Rendered:
+    return Rendered(request.param)
+
+
+def container(workload: Object) -> Object:
+    [only] = workload["spec"]["template"]["spec"]["containers"]
+    assert isinstance(only, dict)
+    return only
+
+
+def environment(workload: Object) -> dict[str, str]:
+    """The variables of a pod, with ``$(NAME)`` replaced by what came before."""
+    found: dict[str, str] = {}
+    for each in container(workload).get("env", []):
+        if "value" in each:
+            value = re.sub(r"\$\((\w+)\)", lambda m: found.get(m[1], m[0]), each["value"])
+        else:
+            value = CHOSEN_BY_KUBERNETES[each["valueFrom"]["fieldRef"]["fieldPath"]]
+        assert "$(" not in value, f"{each['name']} refers to a later variable"
+        found[each["name"]] = value
+    return found
+
+
+def quantity(text: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", text).groups()  # type: ignore[union-attr]
+    return int(number) * {"Mi": MIB, "Gi": GIB}[unit]
+
+
+def memory_limit(workload: Object) -> int:
+    return quantity(container(workload)["resources"]["limits"]["memory"])
+
+
+@pytest.fixture
+def node(rendered: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NodeConfig:
+    """What a node makes of its pod."""
+    limit = memory_limit(rendered.nodes)
+    monkeypatch.setattr(machine, "usable_memory", lambda: limit)
+    file = tmp_path / "memfs.toml"
+    file.write_text(rendered.file(rendered.nodes))
+    return load(NodeConfig, path=str(file), environ=environment(rendered.nodes))
+
+
+def parsed(words: list[str]) -> dict[str, Any]:
+    """The options of a ``memfs`` command line; a usage error when it has none such."""
+    command: click.Command = memfs
+    context = click.Context(memfs)
+    while isinstance(command, click.Group):
+        found = command.get_command(context, words[0])
+        assert found is not None, words[0]
+        command, words = found, words[1:]
+    return command.make_context(command.name, list(words)).params
+
+
+# --- as Kubernetes sees them ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_object_is_of_its_schema(rendered: Rendered, version: str) -> None:
+    assert rendered.objects
+    for each in rendered.objects:
+        kubernetes_validate.validate(each, version, strict=True)
+
+
+def test_the_schemas_are_strict(rendered: Rendered) -> None:
+    wrong = yaml.safe_load(yaml.safe_dump(rendered.nodes))
+    container(wrong)["readynessProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[-1], strict=True)
+
+
+def test_everything_is_in_one_namespace(rendered: Rendered) -> None:
+    [namespace] = rendered.kind("Namespace")
+    name = namespace["metadata"]["name"]
+    rest = [each for each in rendered.objects if each is not namespace]
+    assert {each["metadata"]["namespace"] for each in rest} == {name}
+    assert name == CHOSEN_BY_KUBERNETES["metadata.namespace"]
+
+
+def service_variables(service: Object) -> Iterator[str]:
+    """What the kubelet would set in every pod for this service."""
+    stem = service["metadata"]["name"].upper().replace("-", "_")
+    yield from (f"{stem}_SERVICE_HOST", f"{stem}_SERVICE_PORT", f"{stem}_PORT")
+    for port in service["spec"]["ports"]:
+        yield f"{stem}_SERVICE_PORT_{port['name'].upper()}"
+        for suffix in ("", "_PROTO", "_PORT", "_ADDR"):
+            yield f"{stem}_PORT_{port['port']}_TCP{suffix}"
+
+
+def test_no_service_makes_a_variable_that_is_a_setting(rendered: Rendered) -> None:
+    for service in rendered.kind("Service"):
+        clashes = [name for name in service_variables(service) if name.startswith(SETTINGS)]
+        assert not clashes
+    wrong = {"metadata": {"name": "memfs-node"}, "spec": {"ports": [{"name": "a", "port": 1}]}}
+    assert any(name.startswith(SETTINGS) for name in service_variables(wrong))
+
+
+def test_selectors_find_their_pods_and_no_others(rendered: Rendered) -> None:
+    chosen = {
+        "memfs": "memfs",
+        "memfs-peers": "memfs",
+        "memfs-node": "memfs",
+        "webhdfs": "memfs-gateway",
+        "memfs-gateway": "memfs-gateway",
+        "etcd-peers": "etcd",
+        "etcd": "etcd",
+    }
+    selectors = {
+        each["metadata"]["name"]: each["spec"]["selector"] for each in rendered.kind("Service")
+    }
+    for each in [*rendered.kind("PodDisruptionBudget"), *rendered.workloads()]:
+        selectors.setdefault(each["metadata"]["name"], each["spec"]["selector"]["matchLabels"])
+    assert selectors.keys() == chosen.keys()
+    for name, selector in selectors.items():
+        found = [
+            each["metadata"]["name"]
+            for each in rendered.workloads()
+            if selector.items() <= each["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        assert found == [chosen[name]], name
+
+
+def test_ports_have_the_names_by_which_they_are_called(rendered: Rendered) -> None:
+    ports = {port["name"] for each in rendered.workloads() for port in container(each)["ports"]}
+    called = {p["targetPort"] for each in rendered.kind("Service") for p in each["spec"]["ports"]}
+    called |= {
+        port["port"]
+        for policy in rendered.kind("NetworkPolicy")
+        for rule in policy["spec"]["ingress"]
+        for port in rule["ports"]
+    }
+    assert called == ports
+
+
+def test_pods_are_confined(rendered: Rendered) -> None:
+    """The Pod Security Standard "restricted", and a root file system that is read only."""
+    for each in rendered.workloads():
+        pod, inside = each["spec"]["template"]["spec"], container(each)["securityContext"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert inside == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert pod["enableServiceLinks"] is False
+        assert pod["automountServiceAccountToken"] is False
+        assert {kind for v in pod.get("volumes", []) for kind in v if kind != "name"} <= {
+            "configMap",
+            "emptyDir",
+        }
+
+
+def test_no_host_holds_two_copies_and_one_pod_goes_at_a_time(rendered: Rendered) -> None:
+    for name in ("memfs", "etcd"):
+        workload = rendered.of("StatefulSet", name)
+        spec = workload["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
+        [rule] = spec["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert rule["topologyKey"] == "kubernetes.io/hostname"
+        assert rule["labelSelector"] == workload["spec"]["selector"]
+        assert workload["spec"]["podManagementPolicy"] == "Parallel"
+    budgets = rendered.kind("PodDisruptionBudget")
+    assert len(budgets) == len(rendered.workloads())
+    assert {each["spec"]["maxUnavailable"] for each in budgets} == {1}
+
+
+def test_requests_of_memory_are_limits(rendered: Rendered) -> None:
+    for name in ("memfs", "memfs-gateway"):
+        [workload] = [w for w in rendered.workloads() if w["metadata"]["name"] == name]
+        resources = container(workload)["resources"]
+        assert resources["requests"]["memory"] == resources["limits"]["memory"]
+
+
+# --- as the pods see them ------------------------------------------------------------------------
+
+
+def test_a_node_is_reached_by_its_stable_name(rendered: Rendered, node: NodeConfig) -> None:
+    peers = rendered.of("Service", rendered.nodes["spec"]["serviceName"])
+    assert peers["spec"]["clusterIP"] == "None"
+    assert peers["spec"]["publishNotReadyAddresses"] is True
+    name, service = CHOSEN_BY_KUBERNETES["metadata.name"], peers["metadata"]["name"]
+    assert node.name == name
+    assert node.advertised(node.port) == Endpoint(f"{name}.{service}.memfs.svc", 10500)
+    assert node.host == node.monitoring_host == "0.0.0.0"
+
+
+def test_a_node_knows_where_it_is(node: NodeConfig) -> None:
+    assert node.domain == "zone-b/host-7"
+
+
+def test_a_node_listens_at_the_ports_of_its_pod(rendered: Rendered, node: NodeConfig) -> None:
+    monitoring = node.monitoring()
+    assert monitoring is not None
+    ports = {port["name"]: port["containerPort"] for port in container(rendered.nodes)["ports"]}
+    assert ports == {"memfs": node.port, "monitoring": monitoring.port}
+    notes = rendered.nodes["spec"]["template"]["metadata"]["annotations"]
+    assert notes["prometheus.io/port"] == str(monitoring.port)
+
+
+def test_the_blocks_leave_room_in_the_container(rendered: Rendered, node: NodeConfig) -> None:
+    assert node.memory + OVERHEAD <= memory_limit(rendered.nodes)
+
+
+def test_a_node_may_write_where_it_does(rendered: Rendered, node: NodeConfig) -> None:
+    mounts = {m["mountPath"] for m in container(rendered.nodes)["volumeMounts"]}
+    # The image sets XDG_RUNTIME_DIR=/run, and so the directory of the sockets.
+    image = (MANIFESTS.parent / "Dockerfile").read_text()
+    assert "XDG_RUNTIME_DIR=/run" in image and "/run/memfs" in mounts
+    assert (not node.journal) == (rendered.variant == "")
+    assert not node.journal or str(Path(node.journal).parent) in mounts
+
+
+def test_the_volume_has_room_for_the_journal(rendered: Rendered, node: NodeConfig) -> None:
+    claims = rendered.nodes["spec"].get("volumeClaimTemplates", [])
+    assert bool(claims) == node.journal_blocks == (node.ack == "journal")
+    for claim in claims:
+        room = quantity(claim["spec"]["resources"]["requests"]["storage"])
+        assert room > node.memory * node.journal_ratio
+
+
+def test_every_member_of_etcd_is_named(rendered: Rendered, node: NodeConfig) -> None:
+    etcd = rendered.of("StatefulSet", "etcd")
+    service = etcd["spec"]["serviceName"]
+    port = next(p for p in container(etcd)["ports"] if p["name"] == "client")["containerPort"]
+    assert parse_etcd_url(node.coordinator).endpoints == tuple(
+        Endpoint(f"etcd-{number}.{service}", port) for number in range(etcd["spec"]["replicas"])
+    )
+
+
+def test_there_is_time_to_wait_to_drain_and_to_stop(rendered: Rendered, node: NodeConfig) -> None:
+    program, *words = container(rendered.nodes)["lifecycle"]["preStop"]["exec"]["command"]
+    assert program == "memfs"
+    options = parsed(words)
+    assert options["moves"] is False
+    drain = node.drain_seconds if node.drain_blocks else 0
+    given = rendered.nodes["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert given > options["timeout"] + drain + STOP_SECONDS
+
+
+def test_a_durable_node_comes_back_with_its_blocks(rendered: Rendered, node: NodeConfig) -> None:
+    assert node.drain_blocks == (rendered.variant == "")
+    if node.ack == "journal":
+        assert node.removal_seconds > 300, "a restart takes minutes"
+
+
+def test_clients_begin_at_the_service(rendered: Rendered, tmp_path: Path) -> None:
+    file = tmp_path / "memfs.toml"
+    file.write_text(rendered.file(rendered.nodes))
+    port = rendered.of("Service", "memfs")["spec"]["ports"][0]["port"]
+    assert load(ClientConfig, path=str(file), environ={}).endpoints == (Endpoint("memfs", port),)
+    text = (MANIFESTS / "base" / "nodes.yaml").read_text()
+    assert parse_url(re.search(r"memfs://\S+", text)[0]).endpoints == (  # type: ignore[index]
+        Endpoint("memfs.memfs", port),
+    )
+
+
+def test_a_gateway_fits_its_container(rendered: Rendered, tmp_path: Path) -> None:
+    gateways = rendered.of("Deployment", "memfs-gateway")
+    file = tmp_path / "memfs.toml"
+    file.write_text(rendered.file(gateways))
+    found = load(GatewayConfig, path=str(file), environ=environment(gateways))
+    [port] = container(gateways)["ports"]
+    assert (found.host, found.port) == ("0.0.0.0", port["containerPort"])
+    blocks = NodeConfig().block_size
+    assert found.uploads * 3 * blocks + found.stream_memory + 128 * MIB <= memory_limit(gateways)
+    given = gateways["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    pause = int(container(gateways)["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert given > pause + GATEWAY_STOP_SECONDS
+
+
+def test_commands_are_those_of_memfs(rendered: Rendered) -> None:
+    for name in ("memfs", "memfs-gateway"):
+        [workload] = [w for w in rendered.workloads() if w["metadata"]["name"] == name]
+        parsed(container(workload)["args"])
+
+
+# --- probes --------------------------------------------------------------------------------------
+
+
+def probes(workload: Object) -> set[tuple[str, str]]:
+    """Path and port of all probes."""
+    found = [each for key, each in container(workload).items() if key.endswith("Probe")]
+    return {(each["httpGet"]["path"], each["httpGet"]["port"]) for each in found}
+
+
+def test_probes_ask_what_is_answered(rendered: Rendered) -> None:
+    assert probes(rendered.nodes) == {("/healthz", "monitoring"), ("/readyz", "monitoring")}
+    gateways = rendered.of("Deployment", "memfs-gateway")
+    assert probes(gateways) == {("/healthz", "webhdfs"), ("/readyz", "webhdfs")}
+    assert patience(rendered.nodes["spec"]["template"]["spec"]) >= parse_duration("30s")
+
+
+def patience(pod: Object) -> float:
+    """How long a node may be silent before it is killed."""
+    probe = pod["containers"][0]["livenessProbe"]
+    return float(probe["periodSeconds"] * probe["failureThreshold"])
+
+
+async def test_a_node_answers_its_probes(rendered: Rendered) -> None:
+    import aiohttp
+
+    monitoring = Monitoring(Metrics(), lambda: "")
+    port = await monitoring.start(Endpoint("127.0.0.1", 0))
+    try:
+        async with aiohttp.ClientSession() as session:
+            for path in [path for path, _ in probes(rendered.nodes)] + ["/metrics"]:
+                async with session.get(f"http://127.0.0.1:{port}{path}") as reply:
+                    assert reply.status == 200
+    finally:
+        await monitoring.stop()
+
+
+def test_etcd_takes_its_flags_and_answers_its_probes(rendered: Rendered, tmp_path: Path) -> None:
+    """A real etcd, alone, on loopback, with what else the manifest says."""
+    etcd = rendered.of("StatefulSet", "etcd")
+    data = cache_directory() / f"etcd-{tmp_path.name}"
+    ports = {str(port): str(free_port()) for port in (2379, 2380, 2381)}
+
+    def here(argument: str) -> str:
+        argument = argument.replace("$(NAME)", "etcd-0").replace("/var/lib/etcd", str(data))
+        if argument.startswith("--initial-cluster="):
+            argument = argument.partition(",")[0]
+        argument = re.sub(r"//[\w.-]+:(\d+)", lambda m: f"//127.0.0.1:{ports[m[1]]}", argument)
+        return argument
+
+    only = container(etcd)
+    command = [str(etcd_binaries() / only["command"][0]), *map(here, only["args"])]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for path, port in probes(etcd):
+            assert port == "metrics"
+            assert answers(f"http://127.0.0.1:{ports['2381']}{path}"), path
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        process.wait(30)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    """Whether it says 200 within a while."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                return bool(reply.status == 200)
+        except OSError:
+            time.sleep(0.1)
+    return False
