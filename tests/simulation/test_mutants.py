@@ -5,6 +5,7 @@ The whole gate is ``make mutants``; here it is run for a few guards that few see
 
 from __future__ import annotations
 
+import inspect
 import sys
 
 import pytest
@@ -25,8 +26,25 @@ def test_there_are_enough():
 def test_every_patch_fits_and_is_taken_back(name):
     before = guards()
     with MUTANTS[name].patch():
-        assert guards() != before
+        now = guards()
+        assert now != before
+    for owner, names in before.items():
+        for each, value in names.items():
+            if inspect.isfunction(value) and now[owner][each] is not value:
+                assert can_be_called_like(value, now[owner][each]), f"{owner}.{each}"
     assert guards() == before
+
+
+def can_be_called_like(function, instead):
+    """Whether ``instead`` takes the arguments of ``function``: a crash proves nothing."""
+    taken = inspect.signature(function).parameters.values()
+    named = {p.name: None for p in taken if p.kind is p.KEYWORD_ONLY}
+    placed = [p for p in taken if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    try:
+        inspect.signature(instead).bind(*placed, **named)
+    except TypeError:
+        return False
+    return True
 
 
 def guards():

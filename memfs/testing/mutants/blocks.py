@@ -19,9 +19,9 @@ from memfs.testing.patches import replaced
 
 @mutant("AckedR", "the first node of a chain answers for all of them")
 def acks_before_the_chain() -> Iterator[None]:
-    async def confirm(self: Any, reply: Any, forwarding: Any) -> Any:
-        if hasattr(forwarding, "close"):
-            forwarding.close()  # nobody is sent anything
+    async def confirm(self: Any, reply: Any) -> Any:
+        if self._forwarding is not None:
+            self._forwarding.cancel()  # nobody is sent anything
         return reply
 
     with replaced(Arrival, "_confirm", confirm):
