@@ -65,7 +65,7 @@ def workers(cluster, tmp_path):
         order = Order(
             cluster.url,
             seed=index,
-            top=f"/crew-{index}",
+            top=f"/{tmp_path.name}-{index}",
             workloads=list(names),
             sizes=SIZES,
             options={"timeout_seconds": 15.0},
@@ -256,6 +256,17 @@ def test_a_stopped_node_leaves_in_good_order(cluster, workers):
 
 def test_the_cluster_is_sound_in_the_end(cluster):
     cluster.command("fsck", "--verify", "/")
+
+
+def test_after_a_restart_of_all_nodes_the_status_says_what_to_type(cluster):
+    cluster.compose("restart", "node")
+    with pytest.raises(RuntimeError, match="force-recover --accept-data-loss"):
+        cluster.cli("cluster", "status")
+    cluster.cli("cluster", "force-recover", "--accept-data-loss")
+    cluster.up()
+    cluster.wait(3)
+    cluster.cli("put", "-", "/anew", given=b"again")
+    assert download(cluster, "/anew") == b"again"
 
 
 # --- on disk -------------------------------------------------------------------------------------
