@@ -34,6 +34,7 @@ BENCHMARKS = (
     "listing",
     "memory",
     "gateway",
+    "gateway_java",
 )
 
 

@@ -18,27 +18,39 @@ import uvloop
 
 import memfs
 from benchmarks import cluster, streams, tmpfs
-from benchmarks.gateway_peer import answered, curl, gateway, head, read_a_little, url_of
+from benchmarks.gateway_peer import (
+    Running,
+    answered,
+    curl,
+    gateway,
+    head,
+    idle_readers,
+    read_a_little,
+    url_of,
+)
 from benchmarks.harness import Row, Scale, Stopwatch, alternate
 from benchmarks.streams import MIB
 
 PATH = "/large"
 STREAMS = 16
+IDLE_READERS = 64
 SEEKS = 40
 CONNECTIONS = 64
 
 
 def run(scale: Scale) -> Iterator[Row]:
-    """Statuses, listings, streams, seeks."""
+    """Statuses, listings, streams, seeks, and the memory that all of it has left in use."""
     with (
         cluster.cluster(1) as url,
         memfs.connect(url, replication=1, local_descriptors=False, user="root") as fs,
-        gateway(url) as port,
+        gateway(url) as running,
     ):
-        yield from statuses(scale, fs, port)
-        yield from listings(scale, fs, port)
-        yield from one_stream(scale, fs, port)
-        yield from seeks(scale, port)
+        before = running.memory()
+        yield from statuses(scale, fs, running.port)
+        yield from listings(scale, fs, running.port)
+        yield from one_stream(scale, fs, running.port)
+        yield from seeks(scale, running.port)
+        yield memory(running, before)
 
 
 def statuses(scale: Scale, fs: memfs.FileSystem, port: int) -> Iterator[Row]:
@@ -145,3 +157,11 @@ def seeks(scale: Scale, port: int) -> Iterator[Row]:
 
     found = alternate({"seeks": seconds}, scale.rounds)
     yield Row("gateway: 40 random 4 KiB reads", "s", found["seeks"], "the aim", 0.5, 1.0, True)
+
+
+def memory(running: Running, before: int) -> Row:
+    """What the gateway has grown by, with clients that do not take what they asked for."""
+    with idle_readers(running.port, PATH, IDLE_READERS):
+        grown = max(1, running.memory() - before)
+    name = f"gateway: memory gained, {IDLE_READERS} readers stalled"
+    return Row(name, "MB", grown / 1e6, "the aim", 256, 1.0, lower_is_better=True)

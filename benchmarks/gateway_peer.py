@@ -10,22 +10,38 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 PREFIX = "/webhdfs/v1"
 READY = b"memfs gateway ready: webhdfs://127.0.0.1:"
 
 
+class Running(NamedTuple):
+    """A gateway that serves."""
+
+    port: int
+    pid: int
+
+    def memory(self) -> int:
+        """Bytes of its own memory now."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+        raise RuntimeError("the kernel does not tell RssAnon")
+
+
 @contextmanager
-def gateway(url: str) -> Iterator[int]:
-    """Run a gateway of the cluster at ``url``; yield its port."""
+def gateway(url: str) -> Iterator[Running]:
+    """Run a gateway of the cluster at ``url``."""
     command = [sys.executable, "-m", "memfs.cli", "gateway", f"--url={url}", "--port=0"]
     process = subprocess.Popen([*command, "--log-level=warning"], stdout=subprocess.PIPE)
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         assert line.startswith(READY), line
-        yield int(line[len(READY) :].rstrip(b"/\n"))
+        yield Running(int(line[len(READY) :].rstrip(b"/\n")), process.pid)
     finally:
         process.terminate()
         process.wait(30)
@@ -62,6 +78,17 @@ def read_a_little(port: int, path: str, offset: int, size: int) -> None:
         received = b""
         while b"\r\n\r\n" not in received or len(received.partition(b"\r\n\r\n")[2]) < size:
             received += connection.recv(65536)
+
+
+@contextmanager
+def idle_readers(port: int, path: str, count: int) -> Iterator[None]:
+    """So many clients that ask for a whole file, wait for its first bytes and take no more."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            connection.sendall(head("GET", path, "op=OPEN"))
+            assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+        yield
 
 
 def curl(arguments: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -290,16 +290,18 @@ def test_a_reader_that_leaves_stops_the_stream(served: Served, path: str) -> Non
 def test_readers_that_never_read_cost_little_and_are_cut_off(served: Served, path: str) -> None:
     served.write(path, bytes(30_000_000))
     request = f"GET /webhdfs/v1{path}?op=OPEN&user.name=root HTTP/1.1\r\nHost: h\r\n\r\n"
-    connections = []
+    connections, lent = [], []
     try:
         for _ in range(20):
             connection = socket.create_connection(("127.0.0.1", served.port), timeout=20)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.sendall(request.encode())
             connections.append(connection)
-        until(lambda: served.gateway.streams == 20)
-        assert served.gateway.buffers.lent <= (2 << 20) + 40 * (64 << 10)
-        until(lambda: served.gateway.streams == 0, 20.0)
+        for connection in connections:
+            assert connection.recv(1) == b"H"
+            lent.append(served.gateway.buffers.lent)
+        assert 0 < max(lent) <= (2 << 20) + 40 * (64 << 10)
+        until(lambda: served.gateway.streams == 0, 60.0)
         assert served.gateway.buffers.lent == 0
     finally:
         for connection in connections:
