@@ -10,6 +10,7 @@ from benchmarks.__main__ import BENCHMARKS, run
 from benchmarks.harness import Scale
 
 
+@pytest.mark.timeout(900)  # the peers may have to be fetched first
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_yields_finite_numbers(name: str) -> None:
     rows = list(run(name, Scale(smoke=True, rounds=1)))
