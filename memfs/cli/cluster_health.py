@@ -18,6 +18,10 @@ from memfs.types import View
 HEALTHY, DEGRADED, UNAVAILABLE = "healthy", "degraded", "unavailable"
 LOW_SHARE = 0.90
 RECOVER = "memfs cluster force-recover --accept-data-loss"
+NOTHING_LEFT = (
+    "no node that answers holds a namespace, so nothing is left; stop all nodes and begin anew with "
+    "an empty coordinator (in etcd: another prefix)"
+)
 
 
 class Problem(NamedTuple):
@@ -138,7 +142,7 @@ def diagnosis(survey: Survey) -> Problem:
         return Problem(f"{text}: {told}" if told else text, step, UNAVAILABLE)
     living = in_sync_survivors(survey)
     if not living:
-        return _nobody_in_sync(view)
+        return _nobody_in_sync(view, any(state.applied for state in survey.states))
     return _silent_primary(view, living)
 
 
@@ -149,13 +153,15 @@ def in_sync_survivors(survey: Survey) -> list[NodeStateReply]:
     return [state for state in survey.states if state.number in in_sync]
 
 
-def _nobody_in_sync(view: View) -> Problem:
+def _nobody_in_sync(view: View, recoverable: bool) -> Problem:
+    """``recoverable``: a node that answers still has some state of the namespace."""
     members = filter(None, (rules.member(view, number) for number in view.in_sync))
     names = ", ".join(f"{member.name} ({member.host}:{member.port})" for member in members)
+    last = f"`{RECOVER}`" if recoverable else NOTHING_LEFT
     return Problem(
         f"every node that holds all acknowledged commands is gone or out of reach: {names}",
         "reconnect or resume one of them (with `ack = journal`, start it again); if all are "
-        f"lost for good: `{RECOVER}`",
+        f"lost for good: {last}",
         UNAVAILABLE,
     )
 

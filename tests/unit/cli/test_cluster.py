@@ -202,6 +202,13 @@ def test_all_in_sync_nodes_are_gone() -> None:
     assert waits_for(Picture(None, found), 1, True) == problem.text
 
 
+def test_all_nodes_restarted_empty() -> None:
+    found = survey(state(0, "member", applied=0), state(0, "member", applied=0), silent=1)
+    assert "begin anew with an empty coordinator" in diagnosis(found).step
+    assert "force-recover" not in diagnosis(found).step
+    assert planned(found).refusal.startswith("no reachable node holds a namespace")
+
+
 def test_a_backup_is_about_to_take_over() -> None:
     assert diagnosis(survey(state(2), state(3))).text == (
         "the primary node-1 is silent; node-2, node-3 can take over"
