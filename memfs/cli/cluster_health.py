@@ -19,8 +19,8 @@ HEALTHY, DEGRADED, UNAVAILABLE = "healthy", "degraded", "unavailable"
 LOW_SHARE = 0.90
 RECOVER = "memfs cluster force-recover --accept-data-loss"
 NOTHING_LEFT = (
-    "no node that answers holds a namespace, so nothing is left; stop all nodes and begin anew with "
-    "an empty coordinator (in etcd: another prefix)"
+    "no node that answers holds a namespace, so nothing is left; stop all nodes and begin anew "
+    "with an empty coordinator (in etcd: another prefix)"
 )
 
 

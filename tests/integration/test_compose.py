@@ -260,7 +260,7 @@ def test_the_cluster_is_sound_in_the_end(cluster):
 
 def test_after_a_restart_of_all_nodes_the_status_says_to_begin_anew(cluster):
     cluster.compose("restart", "node")
-    with pytest.raises(RuntimeError, match="nothing is left; .* begin anew"):
+    with pytest.raises(RuntimeError, match=r"nothing is left; .* begin anew"):
         cluster.cli("cluster", "status")
     cluster.down()
     cluster.up()
