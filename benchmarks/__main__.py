@@ -33,6 +33,7 @@ BENCHMARKS = (
     "growth",
     "listing",
     "memory",
+    "node_memory",
     "gateway",
     "gateway_java",
 )
