@@ -270,9 +270,16 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for _ in range(count):
             handle = ready.popleft()
             if not handle._cancelled:
-                process = handle._context.get(_process)  # type: ignore[attr-defined]
+                context: Context = handle._context  # type: ignore[attr-defined]
+                process = context.get(_process)
                 if process is None or process.admits(handle):
-                    handle._run()
+                    try:  # as Handle._run does, without its frame
+                        context.run(handle._callback, *handle._args)  # type: ignore[attr-defined]
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:
+                        message = f"exception in callback {handle!r}"
+                        self.call_exception_handler({"message": message, "exception": error})
 
     def _report_deadlock(self) -> NoReturn:
         waiting = sorted(asyncio.all_tasks(self), key=hash)
