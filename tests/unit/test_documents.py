@@ -1,0 +1,129 @@
+"""What the documents point to exists: links, headings, files, modules and names of the code."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import string
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).parents[2]
+DOCUMENTS = sorted(
+    [*TOP.glob("*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "deploy").rglob("*.md")]
+)
+EACH = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
+FOLDERS = ("benchmarks", "deploy", "docs", "examples", "memfs", "tests")
+PACKAGES = ("memfs", "memfs.node")
+"""What the names in the text may leave out."""
+
+
+def prose(document: Path) -> str:
+    """The text without its blocks of code."""
+    return re.sub(r"^ *```.*?^ *```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def quoted(text: str) -> Iterator[str]:
+    """What stands between backticks."""
+    yield from re.findall(r"`([^`\n]+)`", text)
+
+
+def anchors(document: Path) -> set[str]:
+    """The headings of a document, as links name them."""
+    kept = string.ascii_lowercase + string.digits + " -_"
+    return {
+        "".join(letter for letter in heading.lower() if letter in kept).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    }
+
+
+@EACH
+def test_links_lead_somewhere(document: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        file = (document.parent / name).resolve() if name else document
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert not broken
+
+
+@EACH
+def test_files_that_are_named_exist(document: Path) -> None:
+    """Paths from the top of the project, with or without ``*``."""
+    named = {
+        name
+        for name in quoted(prose(document))
+        if re.fullmatch(r"[\w.*/-]+", name) and name.split("/")[0] in FOLDERS and "/" in name
+    }
+    assert {name for name in named if not list(TOP.glob(name.rstrip("/")))} == set()
+
+
+def resolves(name: str) -> bool:
+    """Whether a dotted name is a module, or something in one."""
+    for package in PACKAGES:
+        parts = name.removeprefix("memfs.").split(".")
+        for count in range(len(parts), -1, -1):
+            try:
+                found = importlib.import_module(".".join([package, *parts[:count]]))
+            except ModuleNotFoundError:
+                continue
+            if count and all(
+                (found := getattr(found, part, None)) is not None for part in parts[count:]
+            ):
+                return True
+            break
+    return False
+
+
+@EACH
+def test_names_of_the_code_exist(document: Path) -> None:
+    """``client.writer.FileWriter``: dotted names that begin with a package of ``memfs``."""
+    packages = {
+        path.name
+        for package in PACKAGES
+        for path in TOP.joinpath(*package.split(".")).iterdir()
+        if (path / "__init__.py").exists()
+    }
+    named = {
+        name
+        for name in quoted(prose(document))
+        if re.fullmatch(r"[a-z]\w*(\.\w+)+", name)
+        and name.removeprefix("memfs.").split(".")[0] in packages
+        and not name.endswith((".py", ".md"))
+    }
+    assert {name for name in named if not resolves(name)} == set()
+
+
+def test_the_map_names_every_package_and_its_modules() -> None:
+    rows = re.findall(
+        r"^\| `(memfs[\w.]*)` \| (.+) \|$", (TOP / "ARCHITECTURE.md").read_text(), re.M
+    )
+    wrong = {
+        f"{package}: {name}"
+        for package, text in rows
+        for name in quoted(text)
+        if re.fullmatch(r"[a-z_]+", name) and not resolves(f"{package}.{name}")
+    }
+    assert wrong <= {"memfs.cli: memfs"}
+    packages = {f"memfs.{each.parent.name}" for each in (TOP / "memfs").glob("*/__init__.py")}
+    text = (TOP / "ARCHITECTURE.md").read_text()
+    assert {name for name in packages if f"`{name}`" not in text} == set()
+
+
+def test_every_document_is_linked_from_the_first_one() -> None:
+    """A reader who begins with the README finds them all."""
+    found, new = set(), [TOP / "README.md"]
+    while new:
+        document = new.pop()
+        if document in found or document.suffix != ".md":
+            continue
+        found.add(document)
+        for target in re.findall(r"\]\(([^)#\s]+)", prose(document)):
+            file = (document.parent / target).resolve()
+            new += sorted(file.glob("*.md")) if file.is_dir() else [file] * file.exists()
+    assert set(DOCUMENTS) - found <= {TOP / "CHANGELOG.md"}
