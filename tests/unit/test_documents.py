@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
+import shlex
 import string
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from memfs.cli.main import memfs
 
 TOP = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -16,6 +21,10 @@ DOCUMENTS = sorted(
 )
 EACH = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
 FOLDERS = ("benchmarks", "deploy", "docs", "examples", "memfs", "tests")
+PROGRAMS = ("memfs", "/opt/memfs/bin/memfs")
+BEFORE = ("--", "$host", "-0")
+"""What may stand before a program: the beginning of a command, another host, ``xargs -0``."""
+OPERATORS = ("|", "||", "&", "&&", ";", "<", ">")
 PACKAGES = ("memfs", "memfs.node")
 """What the names in the text may leave out."""
 
@@ -97,6 +106,51 @@ def test_names_of_the_code_exist(document: Path) -> None:
         and not name.endswith((".py", ".md"))
     }
     assert {name for name in named if not resolves(name)} == set()
+
+
+def commands(document: Path) -> Iterator[list[str]]:
+    """What ``memfs`` is told in a document's blocks of shell, word by word, without a ``...``."""
+    for block in re.findall(r"```sh\n(.*?)```", document.read_text(), re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+            lexer.whitespace_split = True
+            for operator, group in itertools.groupby(lexer, lambda word: word in OPERATORS):
+                words = [word for word in group if word != "..."]
+                starts = [
+                    number + 1
+                    for number, (before, word) in enumerate(itertools.pairwise(["--", *words]))
+                    if (word in PROGRAMS and before in BEFORE) or word == "cli"
+                ]
+                if not operator and starts:
+                    yield words[starts[0] :]
+
+
+@EACH
+def test_commands_are_those_of_memfs(document: Path) -> None:
+    for words in commands(document):
+        parse(words)
+
+
+def test_commands_are_found() -> None:
+    found = list(commands(TOP / "README.md")) + list(commands(TOP / "docs" / "deployment.md"))
+    assert ["dev", "--nodes", "3"] in found
+    assert ["put", "-", "/data/backup.tar"] in found
+    assert found.count(["cluster", "wait", "--nodes", "3", "--no-moves"]) == 2
+    with pytest.raises(click.UsageError):
+        parse(["cluster", "wait", "--node", "3"])
+
+
+def parse(words: list[str]) -> None:
+    """Raises a usage error for what ``memfs`` would refuse before it does anything."""
+    command: click.Command = memfs
+    context = click.Context(memfs, info_name="memfs")
+    while isinstance(command, click.Group):
+        context = command.make_context(context.info_name, list(words), parent=context.parent)
+        rest = [*context._protected_args, *context.args]
+        name, found, words = command.resolve_command(context, rest)
+        assert found is not None, name
+        command = found
+    command.make_context(command.name, list(words), parent=context)
 
 
 def test_the_map_names_every_package_and_its_modules() -> None:
