@@ -56,6 +56,7 @@ without(
     "no-healing",
     "memfs.node.healing.copies.Copies.run",
     _idle,
+    shown_by="crash power_cut leave",
 )
 without(
     "EventuallyR",
@@ -63,10 +64,15 @@ without(
     "no-scrubbing",
     "memfs.node.healing.scrubber.Scrubber.run",
     _idle,
+    shown_by="bit_rot",
 )
 
 
-@mutant("AckedOnDisk", "under ack = journal a block counts before it is on the disk")
+@mutant(
+    "AckedOnDisk",
+    "under ack = journal a block counts before it is on the disk",
+    shown_by="total_power_cut",
+)
 def blocks_before_the_disk() -> Iterator[None]:
     async def at_once(self: Any) -> None:
         return
@@ -75,7 +81,11 @@ def blocks_before_the_disk() -> Iterator[None]:
         yield
 
 
-@mutant("RingChangeNoHole", "the old copy goes before the new one is there")
+@mutant(
+    "RingChangeNoHole",
+    "the old copy goes before the new one is there",
+    shown_by="join leave decommission",
+)
 def trims_before_copies() -> Iterator[None]:
     async def unverified(self: Any, wanted: Any) -> set[Any]:
         return set()
@@ -91,7 +101,11 @@ def trims_before_copies() -> Iterator[None]:
         yield
 
 
-@mutant("NoResurrection", "a late word to forget a copy undoes the copy made after it")
+@mutant(
+    "NoResurrection",
+    "a late word to forget a copy undoes the copy made after it",
+    shown_by="crash join leave decommission slow_host",
+)
 def late_discards_win() -> Iterator[None]:
     def forget(self: Any, versions: Any, *_order: Any) -> None:
         for version in versions:
@@ -119,16 +133,22 @@ without(
     "unchecked-reads",
     "memfs.client.blocks.crc32c",
     lambda data, *_rest: _Anything(),
+    shown_by="bit_rot",
 )
 without(
     "NoPartialVisible",
     "a file may come to name copies on members that left",
     "commits-of-homeless-blocks",
     "memfs.node.healing.commits.CommitCheck.check",
+    shown_by="leave decommission rolling_restart crash",
 )
 
 
-@mutant("MemoryBound", "a node takes more than its limit")
+@mutant(
+    "MemoryBound",
+    "a node takes more than its limit",
+    shown_by="FillAndFree",
+)
 def no_memory_limit() -> Iterator[None]:
     def reserve(self: Any, count: int) -> None:
         self.used += count

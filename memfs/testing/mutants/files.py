@@ -15,10 +15,15 @@ without(
     "a file that somebody writes is leased to another one",
     "two-writers",
     "memfs.node.namespace.files._check_unleased",
+    shown_by="LeaseSteal",
 )
 
 
-@mutant("WriterFence", "the namespace takes commits of a former lease generation")
+@mutant(
+    "WriterFence",
+    "the namespace takes commits of a former lease generation",
+    shown_by="LeaseSteal",
+)
 def commits_of_former_writers() -> Iterator[None]:
     leased = files._leased
 
@@ -40,10 +45,15 @@ without(
     "a directory can be moved below itself",
     "no-ancestor-check",
     "memfs.node.namespace.rename._check_cycle",
+    shown_by="RenameDance",
 )
 
 
-@mutant("IdNoReuse", "the id of a deleted file is given to the next one")
+@mutant(
+    "IdNoReuse",
+    "the id of a deleted file is given to the next one",
+    shown_by="DeleteCreate FillAndFree DirectorySet",
+)
 def inode_ids_come_back() -> Iterator[None]:
     free = Inodes.free
 

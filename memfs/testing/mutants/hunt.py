@@ -6,6 +6,7 @@ A mutant that survives them all means that the tests are blind there; the exit c
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import os
 import time
@@ -15,7 +16,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from memfs.testing.campaign import play_seed
+from memfs.testing.campaign import plan_of, play_seed
 from memfs.testing.faults.episode import Result
 from memfs.testing.mutants import MUTANTS
 
@@ -42,16 +43,26 @@ def _play(job: tuple[str, int]) -> Result:
 
 
 def hunt(name: str, seeds: range, jobs: int) -> Verdict:
-    """Play seeds with a mutant until one fails."""
+    """Play seeds with a mutant until one fails, the promising ones first."""
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs) as pool:
-        played = pool.imap(_play, ((name, seed) for seed in seeds))
+    with context.Pool(jobs, gc.freeze) as pool:
+        played = pool.imap(_play, ((name, seed) for seed in _ordered(name, seeds)))
         for tried, result in enumerate(played, 1):
             if result.failures:
                 check = result.failures[0].split(" at ")[0].splitlines()[0][:70]
                 return Verdict(name, result.seed, tried, check, time.monotonic() - began)
     return Verdict(name, None, len(seeds), "", time.monotonic() - began)
+
+
+def _ordered(name: str, seeds: range) -> list[int]:
+    wanted = MUTANTS[name].shown_by
+    return sorted(seeds, key=lambda seed: wanted.isdisjoint(_choices(seed)))
+
+
+def _choices(seed: int) -> tuple[str, ...]:
+    plan = plan_of(seed)
+    return (*plan.faults, *plan.workloads, *plan.settings)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in given.only or MUTANTS:
         verdict = hunt(name, seeds, given.jobs)
         verdicts.append(verdict)
-        fate = f"caught as seed {verdict.tried}" if verdict.seed is not None else "SURVIVED"
+        found = f"caught by seed {verdict.seed}, the {verdict.tried}. played"
+        fate = found if verdict.seed is not None else f"SURVIVED {verdict.tried} seeds"
         console.print(f"{name}: {fate}, {verdict.check}, {verdict.seconds:.0f} s", markup=False)
     console.print(_table(verdicts))
     return 0 if all(verdict.seed is not None for verdict in verdicts) else 1

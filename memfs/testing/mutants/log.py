@@ -36,7 +36,11 @@ def ack_before_backups() -> Iterator[None]:
         yield
 
 
-@mutant("ShrinkBeforeAck", "a failed backup is waited for no longer before the view says so")
+@mutant(
+    "ShrinkBeforeAck",
+    "a failed backup is waited for no longer before the view says so",
+    shown_by="isolate pause one_way partition crash power_cut",
+)
 def ack_before_shrink() -> Iterator[None]:
     drop = InSyncSet._drop
 
@@ -48,7 +52,11 @@ def ack_before_shrink() -> Iterator[None]:
         yield
 
 
-@mutant("MinInSync", "a command is acknowledged with fewer copies than required")
+@mutant(
+    "MinInSync",
+    "a command is acknowledged with fewer copies than required",
+    shown_by="isolate pause one_way partition crash power_cut",
+)
 def too_few_copies() -> Iterator[None]:
     advance = Primary._advance
 
@@ -61,7 +69,11 @@ def too_few_copies() -> Iterator[None]:
         yield
 
 
-@mutant("JoinAfterCatchUp", "a backup is published as in sync without a snapshot")
+@mutant(
+    "JoinAfterCatchUp",
+    "a backup is published as in sync without a snapshot",
+    shown_by="crash quick_restarts join pause",
+)
 def joins_without_snapshot() -> Iterator[None]:
     async def install(self: Any, pieces: Any, index: int, epoch: int) -> None:
         await self.resume(index, (), epoch)
@@ -70,7 +82,11 @@ def joins_without_snapshot() -> Iterator[None]:
         yield
 
 
-@mutant("ReconcileBeforeServe", "a new primary serves before the others have its log")
+@mutant(
+    "ReconcileBeforeServe",
+    "a new primary serves before the others have its log",
+    shown_by="crash power_cut isolate lonely_primary one_way",
+)
 def serves_unreconciled() -> Iterator[None]:
     async def at_once(*_arguments: Any) -> None:
         return
@@ -97,6 +113,7 @@ without(
     "reads-without-lease",
     "memfs.node.primary.Primary.has_lease",
     lambda self: True,
+    shown_by="lonely_primary isolate",
 )
 
 without(
@@ -105,6 +122,7 @@ without(
     "acks-before-the-disk",
     "memfs.node.journal.feed.Feed.durable",
     lambda self, namespace: namespace.applied,
+    shown_by="journal",
 )
 
 without(
@@ -112,17 +130,26 @@ without(
     "a repeated command is applied again",
     "no-deduplication",
     "memfs.node.namespace.results.Results.get",
+    shown_by="lost_replies resets",
 )
 
 
-@mutant("ExactlyOnce", "a backup that joins by snapshot knows no results of earlier commands")
+@mutant(
+    "ExactlyOnce",
+    "a backup that joins by snapshot knows no results of earlier commands",
+    shown_by="crash quick_restarts lost_replies resets",
+)
 def snapshots_without_results() -> Iterator[None]:
     pieces = snapshot.pieces
     with replaced(snapshot, "pieces", lambda image: pieces(image._replace(results=Results()))):
         yield
 
 
-@mutant("UnknownIsNotFailure", "a command whose answer was lost is sent again under a new id")
+@mutant(
+    "UnknownIsNotFailure",
+    "a command whose answer was lost is sent again under a new id",
+    shown_by="lost_replies resets one_way",
+)
 def retries_under_new_ids() -> Iterator[None]:
     call, numbers = Connection.call, itertools.count(1)
 

@@ -20,19 +20,24 @@ class Mutant(NamedTuple):
     breaks: str
     """What the patched code does."""
     patch: Patch
+    shown_by: frozenset[str] = frozenset()
+    """Faults and workloads of which one is needed to notice, as far as is known: seeds with them
+    are played first."""
 
 
 MUTANTS: dict[str, Mutant] = {}
 """Every mutant by its name."""
 
 
-def mutant(guard: str, breaks: str) -> Callable[[Callable[[], Iterator[None]]], Patch]:
+def mutant(
+    guard: str, breaks: str, *, shown_by: str = ""
+) -> Callable[[Callable[[], Iterator[None]]], Patch]:
     """Register a generator that patches, yields once, and restores."""
 
     def register(function: Callable[[], Iterator[None]]) -> Patch:
         patch = contextlib.contextmanager(function)
         name = function.__name__.replace("_", "-")
-        MUTANTS[name] = Mutant(name, guard, breaks, patch)
+        MUTANTS[name] = Mutant(name, guard, breaks, patch, frozenset(shown_by.split()))
         return patch
 
     return register
@@ -42,7 +47,15 @@ def nothing(*_arguments: Any, **_options: Any) -> None:
     """What a guard that is gone does."""
 
 
-def without(guard: str, breaks: str, name: str, dotted: str, instead: Any = nothing) -> None:
+def without(
+    guard: str,
+    breaks: str,
+    name: str,
+    dotted: str,
+    instead: Any = nothing,
+    *,
+    shown_by: str = "",
+) -> None:
     """Register the mutant in which a function is replaced by one that guards nothing."""
 
     @contextlib.contextmanager
@@ -50,4 +63,4 @@ def without(guard: str, breaks: str, name: str, dotted: str, instead: Any = noth
         with replaced(*find(dotted), instead):
             yield
 
-    MUTANTS[name] = Mutant(name, guard, breaks, patch)
+    MUTANTS[name] = Mutant(name, guard, breaks, patch, frozenset(shown_by.split()))

@@ -17,7 +17,11 @@ from memfs.testing.patches import replaced
 from memfs.types import Member, View
 
 
-@mutant("MaximalInSync", "an unanswered change of the view counts as not made")
+@mutant(
+    "MaximalInSync",
+    "an unanswered change of the view counts as not made",
+    shown_by="coordinator_loses_replies",
+)
 def doubt_is_failure() -> Iterator[None]:
     async def publish(self: Any, proposed: View) -> bool:
         try:
@@ -33,7 +37,11 @@ def doubt_is_failure() -> Iterator[None]:
         yield
 
 
-@mutant("ReceiverFence", "a backup takes log entries from whoever sends them")
+@mutant(
+    "ReceiverFence",
+    "a backup takes log entries from whoever sends them",
+    shown_by="lonely_primary pause one_way isolate",
+)
 def no_receiver_fence() -> Iterator[None]:
     def heard(self: Any, _call: Any) -> None:
         self._role.candidate.heard()
@@ -42,7 +50,11 @@ def no_receiver_fence() -> Iterator[None]:
         yield
 
 
-@mutant("ReceiverFence", "a backup that is taking over goes on following the old primary")
+@mutant(
+    "ReceiverFence",
+    "a backup that is taking over goes on following the old primary",
+    shown_by="pause one_way isolate partition",
+)
 def candidates_follow() -> Iterator[None]:
     fence = BackupService._fence
 
@@ -58,7 +70,11 @@ def candidates_follow() -> Iterator[None]:
         yield
 
 
-@mutant("NoStaleRead", "a backup takes over before its promise is over")
+@mutant(
+    "NoStaleRead",
+    "a backup takes over before its promise is over",
+    shown_by="pause isolate one_way lonely_primary",
+)
 def broken_promises() -> Iterator[None]:
     def over(self: Any, now_ns: int, patience: float = 0.0) -> bool:
         return bool(self.silent_ns(now_ns) > self._promised_ns * 0.3)
@@ -73,10 +89,15 @@ without(
     "leases-outlive-promises",
     "memfs.node.read_lease.SHARE",
     3.0,
+    shown_by="lonely_primary isolate drift",
 )
 
 
-@mutant("IncarnationIdentity", "a restarted node takes itself for the member of the same name")
+@mutant(
+    "IncarnationIdentity",
+    "a restarted node takes itself for the member of the same name",
+    shown_by="quick_restarts crash",
+)
 def names_are_identity() -> Iterator[None]:
     def by_name(view: View, name: str, _incarnation: int) -> Member | None:
         return next((member for member in view.members if member.name == name), None)
@@ -85,7 +106,11 @@ def names_are_identity() -> Iterator[None]:
         yield
 
 
-@mutant("LastServing", "a member that is not in sync takes over")
+@mutant(
+    "LastServing",
+    "a member that is not in sync takes over",
+    shown_by="pause isolate one_way partition lonely_primary",
+)
 def anybody_takes_over() -> Iterator[None]:
     def may_stand(self: Any, holds_namespace: bool) -> bool:
         held = holds_namespace and self._membership.number > 0
@@ -110,7 +135,11 @@ def anybody_takes_over() -> Iterator[None]:
         yield
 
 
-@mutant("EpochMonotone", "a node goes back to an older view")
+@mutant(
+    "EpochMonotone",
+    "a node goes back to an older view",
+    shown_by="coordinator_cut isolate one_way partition",
+)
 def views_go_back() -> Iterator[None]:
     adopt = Membership.adopt
 
