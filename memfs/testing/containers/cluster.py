@@ -21,6 +21,7 @@ from memfs.machine import login_name
 from memfs.testing.containers.engine import compose_environment, docker
 from memfs.testing.containers.images import base_image, build_context, programs_image
 
+_PREFIX = "memfs-test-"
 FILES = ("compose.yaml", "compose.durable.yaml")
 WAIT_SECONDS = 180
 """How long the containers may take to be healthy."""
@@ -32,8 +33,8 @@ class Containers:
     def __init__(self, project: Path, *, memory: str = "384m") -> None:
         """Args: ``memory``, limit of a node's container."""
         pid = os.getpid()
-        self.name = f"memfs-test-{pid}"
-        self.image = f"{self.name}:test"
+        self.name = f"{_PREFIX}{pid}"
+        self.image = _image(self.name)
         self.address = f"127.77.{pid // 250 % 250}.{pid % 250 + 1}"
         """Where this host finds the cluster: an address of loopback that nothing else uses."""
         self.network = f"{self.name}_default"
@@ -49,6 +50,7 @@ class Containers:
 
     def __enter__(self) -> Containers:
         try:
+            _sweep()
             build_context(self._project, self._work)
             programs = programs_image(self._project)
             pid = os.getpid()
@@ -62,7 +64,7 @@ class Containers:
                 "MEMFS_PROMETHEUS_IMAGE": programs,
                 "MEMFS_SUPERUSER": login_name(),
                 "MEMFS_BIND": self.address,
-                "MEMFS_SUBNET": f"172.31.{pid % 250}.0/24",
+                "MEMFS_SUBNET": f"172.29.{pid % 250}.0/24",
                 "MEMFS_CONTAINER_MEMORY": self._memory,
             }
             self.compose("build")
@@ -85,7 +87,7 @@ class Containers:
         """Remove all of it."""
         if self.environment:
             self.down("--volumes", "--timeout=0")
-            subprocess.run(["docker", "image", "rm", self.image], capture_output=True, check=False)
+            _remove_image(self.image)
         shutil.rmtree(self._work, ignore_errors=True)
 
     def use(self, *, durable: bool) -> None:
@@ -204,3 +206,22 @@ class Containers:
         """Connect it again, under the address and the name that it had."""
         names = (f"--ip={address}", f"--alias={service}")
         docker("network", "connect", *names, self.network, container)
+
+
+def _image(name: str) -> str:
+    return f"{name}:test"
+
+
+def _remove_image(image: str) -> None:
+    """If it was built."""
+    subprocess.run(["docker", "image", "rm", image], capture_output=True, check=False)
+
+
+def _sweep() -> None:
+    """Remove what processes left that did not end in good order."""
+    for project in json.loads(docker("compose", "ls", "--all", "--format=json")):
+        name = project["Name"]
+        pid = name.removeprefix(_PREFIX)
+        if name.startswith(_PREFIX) and pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            docker("compose", f"--project-name={name}", "down", "--volumes", "--timeout=0")
+            _remove_image(_image(name))
