@@ -35,9 +35,12 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def containers():
+def containers(pytestconfig):
     if reason := obstacle():
-        pytest.skip(f"the containers were not tried: {reason}")
+        told = f"the containers were not tried: {reason}"
+        with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print(f"\n{told}")
+        pytest.skip(told)
     with Containers(PROJECT) as containers:
         yield containers
 
