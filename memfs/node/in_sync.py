@@ -46,7 +46,8 @@ class InSyncSet:
         self._tasks = tasks
         self._since = since
         self._wanted = min(wanted, NAMESPACE_COPIES)
-        self._taking_in: set[int] = set()
+        self.taking_in: set[int] = set()
+        """Members that are being brought up to date."""
         self._dropping: set[int] = set()
         self._failures: dict[int, list[float]] = {}
 
@@ -82,18 +83,22 @@ class InSyncSet:
         if (
             view is not None
             and member is not None
-            and number not in self._taking_in.union(self._dropping, view.in_sync)
+            and number not in self.taking_in.union(self._dropping, view.in_sync)
             and (self._has_place(view) if not member.leaving else _is_urgent(view))
             and now >= self._retry_at(number, _is_urgent(view))
         ):
-            self._taking_in.add(number)
+            self.taking_in.add(number)
             self._tasks.spawn(self._take_in(number), f"catch up member {number}")
 
     def _has_place(self, view: View) -> bool:
-        """Is one more wanted? Who leaves for good is replaced before it goes, so does not count."""
+        """Is one more wanted? While commands wait, a slow one does not keep another from it."""
+        coming = len(self.taking_in)
+        return self._lasting(view) + coming < NAMESPACE_COPIES + _is_urgent(view)
+
+    def _lasting(self, view: View) -> int:
+        """How many are in sync and stay so: who leaves for good is replaced before it goes."""
         staying = {member.number for member in view.members if not member.leaving}
-        in_sync = staying.intersection(view.in_sync) - self._dropping
-        return len(in_sync) + len(self._taking_in) < NAMESPACE_COPIES
+        return len(staying.intersection(view.in_sync) - self._dropping)
 
     async def _take_in(self, number: int) -> None:
         try:
@@ -110,7 +115,7 @@ class InSyncSet:
             self._postpone(number)
             log.warning("member did not catch up", extra=fields(member=number, reason=error))
         finally:
-            self._taking_in.discard(number)
+            self.taking_in.discard(number)
         self._look_after(number)
 
     def _expanded(self, view: View, link: BackupLink) -> View:
@@ -122,6 +127,8 @@ class InSyncSet:
             raise errors.UnavailableError(f"member {number} left while it caught up")
         if link.error is not None or self._primary.links.get(number) is not link:
             raise errors.UnavailableError(f"member {number} failed while it caught up")
+        if self._lasting(view) >= NAMESPACE_COPIES:
+            raise errors.UnavailableError(f"others caught up before member {number}")
         return rules.expand(view, number, self._wanted)
 
     def _look_after(self, number: int) -> None:
@@ -148,7 +155,7 @@ class InSyncSet:
     def lost(self, link: BackupLink) -> None:
         """A backup failed."""
         number = link.member.number
-        if number not in self._dropping and number not in self._taking_in:
+        if number not in self._dropping and number not in self.taking_in:
             self._dropping.add(number)
             # A broken connection says nothing of the member; silence does.
             back = isinstance(link.error, errors.UnavailableError)

@@ -68,6 +68,7 @@ class Membership:
         self._member_timeout = member_timeout_seconds
         self._usage = usage
         self._news = Seldom(environment.clock.monotonic)
+        self._primary_replaced = asyncio.Event()
 
     # --- what others ask --------------------------------------------------------------------
 
@@ -109,6 +110,8 @@ class Membership:
         """Take over a newer view; an older or equal one is ignored. True if it was newer."""
         if view.epoch <= self.epoch:
             return False
+        if self.view is not None and view.primary != self.view.primary:
+            self._primary_replaced.set()
         self.in_sync_changes += self.view is not None and set(view.in_sync) != set(
             self.view.in_sync
         )
@@ -201,16 +204,29 @@ class Membership:
     async def run_heartbeats(self) -> None:
         """Tell the primary, forever, that this node lives; look for another when it is silent."""
         while True:
-            if self.number and not self.is_primary:
-                primary = self.primary()
-                try:
-                    reply = await self.ask(primary, m.Heartbeat(self._usage()))
-                    self.adopt(reply.view)
-                except errors.MemfsError as error:
-                    if self._news.is_news(f"no heartbeat to {primary.number}"):
-                        log.warning("heartbeat failed", extra=fields(reason=error))
-                    await self.refresh()
-            await asyncio.sleep(self.heartbeat_seconds)
+            replaced = self._primary_replaced = asyncio.Event()
+            waiting = asyncio.ensure_future(replaced.wait())
+            try:
+                if self.number and not self.is_primary:
+                    await self._beat(waiting)
+                await asyncio.wait((waiting,), timeout=self.heartbeat_seconds)
+            finally:
+                waiting.cancel()
+
+    async def _beat(self, replaced: asyncio.Future[Any]) -> None:
+        """One heartbeat, given up when another node has become the primary meanwhile."""
+        primary = self.primary()
+        beat = asyncio.ensure_future(self.ask(primary, m.Heartbeat(self._usage())))
+        try:
+            await asyncio.wait((beat, replaced), return_when=asyncio.FIRST_COMPLETED)
+            if beat.done():
+                self.adopt(beat.result().view)
+        except errors.MemfsError as error:
+            if self._news.is_news(f"no heartbeat to {primary.number}"):
+                log.warning("heartbeat failed", extra=fields(reason=error))
+            await self.refresh()
+        finally:
+            beat.cancel()
 
     def heard(self, usage: NodeUsage) -> None:
         """Note a member's heartbeat."""

@@ -11,6 +11,7 @@ from memfs.errors import ClusterError, UnavailableError
 from memfs.limits import MIB
 from memfs.logs import NEWS_SECONDS
 from memfs.protocol import messages as m
+from memfs.testing.network import Conditions
 from memfs.testing.simulation import SimulatedCluster
 from memfs.testing.virtual import run
 
@@ -290,3 +291,47 @@ def test_what_fails_again_and_again_is_logged_seldom(caplog):
     seldom = (nodes - 1) * (60 * minutes / NEWS_SECONDS + 1)
     assert told["heartbeat failed"] > 0
     assert {message: times for message, times in told.items() if times > seldom} == {}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_members_turn_to_a_new_primary_at_once(seed):
+    """Three copies are wanted: one more member has to be brought up to date.
+
+    It must not go on waiting for what it asked the lost one.
+    """
+
+    async def main():
+        cluster = await form(seed, nodes=5, replication=3, member_timeout_seconds=8)
+        fs = await cluster.connect()
+        await fs.mkdir("/before")
+        cluster.crash("n1", silent=True)
+        began = now()
+        await fs.mkdir("/after")
+        return now() - began
+
+    assert run(main()) <= LEASE_SECONDS + 2.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_member_that_does_not_catch_up_keeps_no_other_from_it(seed):
+    """Commands wait for two more members in sync; the first of three stops as it gets its state."""
+
+    async def main():
+        cluster = await form(seed, nodes=6, replication=3, removal_seconds=3600)
+        fs = await cluster.connect(timeout_seconds=60)
+        await asyncio.gather(*(fs.mkdir(f"/{number}") for number in range(500)))
+        cluster.fabric.conditions = Conditions(bytes_per_second=200_000)
+        for host in ("n2", "n3"):
+            cluster.crash(host)
+        began = now()
+        work = asyncio.create_task(fs.mkdir("/after"))
+        async with asyncio.timeout(10):
+            while not (begun := cluster.nodes["n1"].role.in_sync.taking_in):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        (first,) = [name for name, node in cluster.nodes.items() if node.member.number in begun]
+        await asyncio.sleep(0.1)  # it is connected, and the first bytes are on their way
+        cluster.host(first).process.pause()
+        await work
+        return now() - began
+
+    assert run(main()) <= 8.0

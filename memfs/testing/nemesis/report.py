@@ -94,15 +94,14 @@ class Report:
         for each in self.faults:
             by_kind[each.name].append(each)
         rows = [
-            "| fault | times | pause p50, p99, max | whole again after, max |",
+            "| fault | times | pause p50, p99, max | whole again after p50, p99, max |",
             "|---|---|---|---|",
         ]
         for name in sorted(by_kind):
             found = by_kind[name]
-            healthy = max(each.healthy for each in found)
-            after = "never" if math.isinf(healthy) else f"{healthy:.1f} s"
-            spread = _spread([each.gap for each in found])
-            rows.append(f"| {name} | {len(found)} | {spread} | {after} |")
+            pause = _spread([each.gap for each in found])
+            after = _spread([each.healthy for each in found])
+            rows.append(f"| {name} | {len(found)} | {pause} | {after} |")
         return rows
 
     def _failures(self) -> list[str]:
@@ -134,7 +133,13 @@ def _spread(seconds: Sequence[float]) -> str:
     if not seconds:
         return "none"
     chosen = (percentile(seconds, 50), percentile(seconds, 99), max(seconds))
-    return ", ".join("< 0.3 s" if each == 0 else f"{each:.1f} s" for each in chosen)
+    return ", ".join(map(_shown, chosen))
+
+
+def _shown(seconds: float) -> str:
+    if math.isinf(seconds):
+        return "never"
+    return f"{seconds:.1f} s" if seconds else "< 0.3 s"
 
 
 def percentile(values: Iterable[float], share: float) -> float:
