@@ -6,6 +6,7 @@ Is told of versions by the block store; knows nothing of requests or acknowledge
 
 Invariant: a version that was stored, awaited by :meth:`BlockLog.until_durable` and not forgotten
 is found at recovery. One that was forgotten may be found again: its file is gone, it is an orphan.
+It may be found with other bytes, since its memory was free while it was being written.
 """
 
 from __future__ import annotations

@@ -93,14 +93,18 @@ class Loader:
             self._progress(copies)
 
     async def _refused(self, copies: Sequence[Copy], error: OSError) -> None:
-        """One bad copy of a batch must not keep the others out."""
+        """One bad copy of a batch must not keep the others out.
+
+        A crash leaves some that never counted: forgotten while they were being written, from memory
+        that held something else before they were on the disk.
+        """
         if len(copies) > 1:
             for copy in copies:
                 await self._load([copy])
             return
         self.corrupt += 1
         version = copies[0].version
-        log.error("copy on the disk is not usable", extra=fields(block=version, reason=error))
+        log.warning("copy on the disk is not usable", extra=fields(block=version, reason=error))
         self._journal.forgotten(version)
 
     async def _load_block(self, copy: Copy) -> None:
