@@ -21,28 +21,15 @@ import requests
 import memfs
 from memfs.errors import NoSpaceError
 from memfs.machine import login_name
-from memfs.testing.containers.cluster import Containers
-from memfs.testing.containers.engine import docker, obstacle
+from memfs.testing.containers.engine import docker
 from memfs.testing.nemesis.clients import Worker, wait_served
 from memfs.testing.nemesis.run import CREWS, SIZES
 from memfs.testing.nemesis.worker import Order
 
-PROJECT = Path(__file__).parents[2]
 SERVED_SECONDS = 90
 USER = {"user.name": login_name()}
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture(scope="module")
-def containers(pytestconfig):
-    if reason := obstacle():
-        told = f"the containers were not tried: {reason}"
-        with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-            print(f"\n{told}")
-        pytest.skip(told)
-    with Containers(PROJECT) as containers:
-        yield containers
 
 
 @pytest.fixture(scope="module")

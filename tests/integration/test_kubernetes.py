@@ -17,6 +17,17 @@ import click
 import kubernetes_validate
 import pytest
 import yaml
+from kubernetes_objects import (
+    MANIFESTS,
+    NAMESPACE,
+    VARIANTS,
+    Object,
+    Rendered,
+    container,
+    environment,
+    memory_limit,
+    quantity,
+)
 
 from memfs import machine
 from memfs.cli.gateway import STOP_SECONDS as GATEWAY_STOP_SECONDS
@@ -28,100 +39,20 @@ from memfs.metrics import Metrics
 from memfs.node.monitoring import Monitoring
 from memfs.paths import Endpoint, parse_etcd_url, parse_url
 from memfs.quantities import parse_duration
-from memfs.testing.debian import cache_directory, unpacked
+from memfs.testing.debian import cache_directory
 from memfs.testing.etcd_package import etcd_binaries
 
-MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
 VERSIONS = ("1.31", "1.37")
 """The oldest that the manifests are for, and the newest whose schemas are checked."""
-VARIANTS = ("", "durable")
 OVERHEAD = 2 * GIB
 """What a pod needs beside the blocks: docs/deployment.md."""
 SETTINGS = ("MEMFS_NODE_", "MEMFS_CLIENT_", "MEMFS_GATEWAY_", "MEMFS_URL", "MEMFS_CONFIG")
-CHOSEN_BY_KUBERNETES = {
-    "metadata.namespace": "memfs",
-    "metadata.name": "memfs-1",
-    "spec.nodeName": "host-7",
-    "metadata.labels['topology.kubernetes.io/zone']": "zone-b",
-}
-
-Object = dict[str, Any]
-
-
-class Rendered:
-    """All objects of one variant."""
-
-    def __init__(self, variant: str) -> None:
-        tool = unpacked("kustomize", ["kustomize"]) / "usr" / "bin" / "kustomize"
-        done = subprocess.run(
-            [tool, "build", MANIFESTS / variant], capture_output=True, text=True, check=False
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        self.variant = variant
-        self.objects: list[Object] = list(yaml.safe_load_all(done.stdout))
-
-    def of(self, kind: str, name: str) -> Object:
-        """The object of that name."""
-        [found] = [
-            each
-            for each in self.objects
-            if each["kind"] == kind and each["metadata"]["name"] == name
-        ]
-        return found
-
-    def kind(self, *kinds: str) -> list[Object]:
-        """All objects of these kinds."""
-        return [each for each in self.objects if each["kind"] in kinds]
-
-    def workloads(self) -> list[Object]:
-        """What makes pods."""
-        return self.kind("StatefulSet", "Deployment")
-
-    @property
-    def nodes(self) -> Object:
-        return self.of("StatefulSet", "memfs")
-
-    def file(self, workload: Object) -> str:
-        """The content of the file of settings that its pods see."""
-        pod = workload["spec"]["template"]["spec"]
-        [mount] = [m for m in container(workload)["volumeMounts"] if m["name"] == "settings"]
-        assert mount["mountPath"] == "/etc/memfs"
-        [volume] = [v for v in pod["volumes"] if v["name"] == "settings"]
-        content: str = self.of("ConfigMap", volume["configMap"]["name"])["data"]["memfs.toml"]
-        return content
+POD = "memfs-1"
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=["ram", "durable"])
 def rendered(request: pytest.FixtureRequest) -> Rendered:
     return Rendered(request.param)
-
-
-def container(workload: Object) -> Object:
-    [only] = workload["spec"]["template"]["spec"]["containers"]
-    assert isinstance(only, dict)
-    return only
-
-
-def environment(workload: Object) -> dict[str, str]:
-    """The variables of a pod, with ``$(NAME)`` replaced by what came before."""
-    found: dict[str, str] = {}
-    for each in container(workload).get("env", []):
-        if "value" in each:
-            value = re.sub(r"\$\((\w+)\)", lambda m: found.get(m[1], m[0]), each["value"])
-        else:
-            value = CHOSEN_BY_KUBERNETES[each["valueFrom"]["fieldRef"]["fieldPath"]]
-        assert "$(" not in value, f"{each['name']} refers to a later variable"
-        found[each["name"]] = value
-    return found
-
-
-def quantity(text: str) -> int:
-    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", text).groups()  # type: ignore[union-attr]
-    return int(number) * {"Mi": MIB, "Gi": GIB}[unit]
-
-
-def memory_limit(workload: Object) -> int:
-    return quantity(container(workload)["resources"]["limits"]["memory"])
 
 
 @pytest.fixture
@@ -131,7 +62,9 @@ def node(rendered: Rendered, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(machine, "usable_memory", lambda: limit)
     file = tmp_path / "memfs.toml"
     file.write_text(rendered.file(rendered.nodes))
-    return load(NodeConfig, path=str(file), environ=environment(rendered.nodes))
+    return load(
+        NodeConfig, path=str(file), environ=environment(rendered.nodes, POD, "host-7", "zone-b")
+    )
 
 
 def parsed(words: list[str]) -> dict[str, Any]:
@@ -167,7 +100,7 @@ def test_everything_is_in_one_namespace(rendered: Rendered) -> None:
     name = namespace["metadata"]["name"]
     rest = [each for each in rendered.objects if each is not namespace]
     assert {each["metadata"]["namespace"] for each in rest} == {name}
-    assert name == CHOSEN_BY_KUBERNETES["metadata.namespace"]
+    assert name == NAMESPACE
 
 
 def service_variables(service: Object) -> Iterator[str]:
@@ -272,9 +205,9 @@ def test_a_node_is_reached_by_its_stable_name(rendered: Rendered, node: NodeConf
     peers = rendered.of("Service", rendered.nodes["spec"]["serviceName"])
     assert peers["spec"]["clusterIP"] == "None"
     assert peers["spec"]["publishNotReadyAddresses"] is True
-    name, service = CHOSEN_BY_KUBERNETES["metadata.name"], peers["metadata"]["name"]
-    assert node.name == name
-    assert node.advertised(node.port) == Endpoint(f"{name}.{service}.memfs.svc", 10500)
+    address = f"{POD}.{peers['metadata']['name']}.{NAMESPACE}.svc"
+    assert node.name == POD
+    assert node.advertised(node.port) == Endpoint(address, 10500)
     assert node.host == node.monitoring_host == "0.0.0.0"
 
 
@@ -352,7 +285,7 @@ def test_a_gateway_fits_its_container(rendered: Rendered, tmp_path: Path) -> Non
     gateways = rendered.of("Deployment", "memfs-gateway")
     file = tmp_path / "memfs.toml"
     file.write_text(rendered.file(gateways))
-    found = load(GatewayConfig, path=str(file), environ=environment(gateways))
+    found = load(GatewayConfig, path=str(file), environ=environment(gateways, POD, "host-7"))
     [port] = container(gateways)["ports"]
     assert (found.host, found.port) == ("0.0.0.0", port["containerPort"])
     blocks = NodeConfig().block_size

@@ -1,0 +1,23 @@
+"""What several modules of real processes and containers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memfs.testing.containers.cluster import Containers
+from memfs.testing.containers.engine import obstacle
+
+
+@pytest.fixture(scope="session")
+def containers(pytestconfig: pytest.Config) -> Iterator[Containers]:
+    """The image, built on the spot, and a cluster of Compose that nobody has started."""
+    if reason := obstacle():
+        told = f"the containers were not tried: {reason}"
+        with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print(f"\n{told}")
+        pytest.skip(told)
+    with Containers(Path(__file__).parents[2]) as containers:
+        yield containers
