@@ -7,7 +7,6 @@ started here is gone when its ``with`` ends, also after an error.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -15,6 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from memfs.testing.debian import program
 
 STOP_SECONDS = 10.0
 
@@ -86,16 +87,9 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def install(program: str, package: str) -> str:
-    """Return the path of ``program``; as root on Debian, install ``package`` when it is missing."""
-    found = shutil.which(program)
-    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for step in (["update"], ["install", "--yes", "--no-install-recommends", package]):
-            subprocess.run(
-                ["apt-get", "--quiet", *step], env=quiet, check=True, stdout=subprocess.DEVNULL
-            )
-        found = shutil.which(program)
-    if found is None:
-        raise MissingPeerError(f"{program} is missing: install the Debian package {package}")
-    return found
+def install(name: str, package: str) -> str:
+    """The path of a peer's program, installed from Debian's ``package`` when it is missing."""
+    try:
+        return program(name, package)
+    except RuntimeError as error:
+        raise MissingPeerError(f"{name} is missing: install the package {package}") from error

@@ -1,8 +1,8 @@
-"""Programs of Debian for the tests: packages unpacked into a private directory.
+"""Programs of Debian for the tests: packages unpacked into a private directory, or installed.
 
-Owns the cache directory of the test kit and downloads into it, with apt directories of its own:
-nothing is installed, the system's package lists are not touched, root is not needed. Invariant: a
-directory with the final name is complete; several processes may ask at once.
+Owns the cache directory of the test kit and downloads into it, with apt directories of its own: the
+system's package lists are not touched, root is not needed. Invariant: a directory with the final
+name is complete; several processes may ask at once. Only :func:`install` changes the machine.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CACHE_VARIABLE = "MEMFS_TEST_CACHE"
 """Names the directory for what tests download; the default is under the user's cache."""
 SUITE = "trixie"
 """Debian's release that the packages are of; they also run on the one before it."""
-_COMMAND_SECONDS = 300.0
+_COMMAND_SECONDS = 900.0
 
 
 def cache_directory() -> Path:
@@ -109,6 +109,7 @@ def run(command: Sequence[str], directory: Path | None = None) -> str:
         done = subprocess.run(
             command,
             cwd=directory,
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -130,10 +131,25 @@ def program(name: str, package: str) -> str:
     """
     found = shutil.which(name)
     if found is None:
-        apt = ["apt-get", "-q", "-y", "-oAcquire::Retries=3", "-oDPkg::Lock::Timeout=300"]
-        run([*apt, "update"])
-        run([*apt, "install", "--no-install-recommends", package])
+        install(package)
         found = shutil.which(name)
     if found is None:
         raise RuntimeError(f"the package {package} has no program {name}")
     return found
+
+
+def install(*packages: str) -> None:
+    """Install the first of these packages that can be had, on this machine.
+
+    Raises RuntimeError with what went wrong.
+    """
+    apt = ["apt-get", "-q", "-y", "-oAcquire::Retries=3", "-oDPkg::Lock::Timeout=300"]
+    run([*apt, "update"])
+    failures = []
+    for package in packages:
+        try:
+            run([*apt, "install", "--no-install-recommends", package])
+            return
+        except RuntimeError as error:
+            failures.append(str(error))
+    raise RuntimeError("\n".join(failures))

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-from memfs.testing.debian import cache_directory
+from memfs.testing.debian import cache_directory, install, run
 
 NEWEST = "4.3.0"
 """PySpark with Hadoop 3.5.0."""
@@ -31,7 +31,6 @@ OLDER = "3.5.7"
 JAVA_VERSIONS = (17, 21)
 """What both of them run on."""
 _DRIVER = Path(__file__).with_name("FsShellLines.java")
-_INSTALL_SECONDS = 900.0
 _JARS = ("hadoop-client-*", "slf4j-api-*", "jcl-over-slf4j-*", "log4j-*")
 
 
@@ -50,7 +49,7 @@ def _fetch(version: str, cache: Path, final: Path) -> None:
     work = Path(tempfile.mkdtemp(prefix="pip-", dir=cache))
     try:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _run([*pip, f"--target={work / 'site'}", f"pyspark=={version}"])
+        run([*pip, f"--target={work / 'site'}", f"pyspark=={version}"])
         (work / "site").rename(final)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -63,7 +62,7 @@ def java_home() -> Path:
     """
     found = next(_kits(), None)
     if found is None:
-        _install_java()
+        install(*(f"openjdk-{version}-jdk-headless" for version in JAVA_VERSIONS))
         found = next(_kits(), None)
     if found is None:
         raise RuntimeError(f"no Java {' or '.join(map(str, JAVA_VERSIONS))}; set JAVA_HOME to one")
@@ -82,41 +81,9 @@ def _kits() -> Iterator[Path]:
 
 
 def _java_version(home: Path) -> int:
-    text = _run([str(home / "bin" / "javac"), "-version"])
+    text = run([str(home / "bin" / "javac"), "-version"])
     found = re.search(r"javac (\d+)", text)
     return int(found[1]) if found else 0
-
-
-def _install_java() -> None:
-    apt = ["apt-get", "-q", "-y", "-oAcquire::Retries=3", "-oDPkg::Lock::Timeout=300"]
-    _run([*apt, "update"])
-    failures = []
-    for version in JAVA_VERSIONS:
-        try:
-            _run([*apt, "install", "--no-install-recommends", f"openjdk-{version}-jdk-headless"])
-            return
-        except RuntimeError as error:
-            failures.append(str(error))
-    raise RuntimeError("\n".join(failures))
-
-
-def _run(command: list[str]) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_INSTALL_SECONDS,
-            text=True,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RuntimeError(f"cannot run {command[0]}: {error}") from error
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}")
-    return done.stdout
 
 
 def failover_settings(name: str, ports: Mapping[str, int]) -> dict[str, str]:
@@ -162,7 +129,7 @@ class Shell:
         names = [str(jar) for pattern in _JARS for jar in sorted(jars.glob(f"{pattern}.jar"))]
         classes = ":".join([str(directory), *names])
         (directory / "core-site.xml").write_text(_configuration(settings))
-        _run([f"{home}/bin/javac", "-cp", classes, "-d", str(directory), str(_DRIVER)])
+        run([f"{home}/bin/javac", "-cp", classes, "-d", str(directory), str(_DRIVER)])
         self.log = directory / "shell.log"
         name = {"HADOOP_USER_NAME": user} if user else {}
         with self.log.open("wb") as log:

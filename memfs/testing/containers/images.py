@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from memfs.testing.containers.engine import docker
-from memfs.testing.debian import cache_directory, debian_archives, run, unpacked
+from memfs.testing.debian import cache_directory, debian_archives, program, run, unpacked
 from memfs.testing.etcd_package import etcd_binaries
 
 BASE_VARIABLE = "MEMFS_TEST_BASE"
@@ -48,7 +48,7 @@ def base_image(project: Path) -> str:
     script = project / "deploy" / "base-image.sh"
     with _lock("base-image"):
         if not _exists(BASE):
-            _install_mmdebstrap()
+            program("mmdebstrap", "mmdebstrap")
             tarball = cache_directory() / f"base-{_digest(script)}.tar"
             archives = debian_archives(Path("/etc/apt"))
             mirrors = [f"deb {archive} {SUITE} main" for archive in archives]
@@ -116,13 +116,6 @@ def _wheels(project: Path) -> Path:
 
 def _digest(*files: Path) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
-
-
-def _install_mmdebstrap() -> None:
-    if shutil.which("mmdebstrap") is None:
-        apt = ["apt-get", "-q", "-y", "-oAcquire::Retries=3", "-oDPkg::Lock::Timeout=300"]
-        run([*apt, "update"])
-        run([*apt, "install", "--no-install-recommends", "mmdebstrap"])
 
 
 def _exists(image: str) -> bool:
