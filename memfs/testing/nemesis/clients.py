@@ -84,7 +84,10 @@ class Worker:
         """What it found. Raises RuntimeError with its log when it ends without a word."""
         self._done.wait(JUDGE_SECONDS)
         if self._judgement is None:
-            raise RuntimeError(f"a worker gave no judgement; its log:\n{self.story()}")
+            status = self._process.poll()
+            raise RuntimeError(
+                f"a worker gave no judgement (exit status {status}); its log:\n{self.story()}"
+            )
         return self._judgement
 
     def story(self) -> str:
