@@ -160,8 +160,8 @@ def survey(
     """All frames of a segment, in order.
 
     ``end`` is where the next segment says that this one ends; None: it is the last one, and its
-    last batch may be torn. ``bodies``: check every body, not only those of the last batch. Raises
-    DataLossError for damage.
+    last batch may be torn. ``bodies``: check every body, and stop at the first that is not whole;
+    else only those of the last batch, and leave those out. Raises DataLossError for damage.
     """
     stop = size if end is None else end
     frames, broken = _chain(read, header.salt, stop, bodies)
@@ -170,7 +170,7 @@ def survey(
             raise _damaged(path, broken)
         return Survey(frames, end, 0)
     if not bodies:
-        broken = _check_last_batch(read, frames, broken)
+        frames = _check_last_batch(read, frames)
     if broken < size and _continues(read, header.salt, broken, size):
         raise _damaged(path, broken)
     return Survey(frames, broken, size - broken)
@@ -189,14 +189,14 @@ def _chain(read: Read, salt: int, stop: int, bodies: bool) -> tuple[list[Frame],
     return frames, at
 
 
-def _check_last_batch(read: Read, frames: list[Frame], broken: int) -> int:
-    """Drop what is torn of the last batch; where the rest ends."""
+def _check_last_batch(read: Read, frames: list[Frame]) -> list[Frame]:
+    """Leave out what is torn of the last batch, and nothing behind it.
+
+    The batch may have been synced after all, with one body that changed while it was written
+    because nobody needed it any more; the others count.
+    """
     last = frames[-1].batch if frames else 0
-    for number, frame in enumerate(frames):
-        if frame.batch == last and not intact(read, frame):
-            del frames[number:]
-            return frame.at
-    return broken
+    return [frame for frame in frames if frame.batch != last or intact(read, frame)]
 
 
 def _continues(read: Read, salt: int, broken: int, size: int) -> bool:

@@ -104,8 +104,10 @@ def test_without_checking_bodies_the_last_batch_is_checked_all_the_same(content,
     at = data.draw(st.integers(ends[-2] if len(ends) > 1 else 72, len(whole) - 1))
     whole[at] ^= 1
     disk.replace(path, bytes(whole))
-    found = bodies(disk, check_bodies=False)
-    assert found == flat(content)[: len(found)] and len(found) < len(flat(content))
+    found, records = bodies(disk, check_bodies=False), flat(content)
+    assert len(found) < len(records)
+    without = [records[:number] + records[number + 1 :] for number in range(len(records))]
+    assert found == records[: len(found)] or found in without
 
 
 @given(st.binary(max_size=300), st.integers(0, 2**64 - 1))
