@@ -27,7 +27,7 @@ from memfs.testing.faults.plan import Plan, choose
 from memfs.testing.faults.schedule import DISK_FAULTS, FAULTS
 from memfs.testing.workloads import WORKLOADS
 
-HUNG_SECONDS = 60
+HUNG_SECONDS = 20
 """Processor time after which a seed counts as hung: the slowest takes a few seconds."""
 SEEDS_PER_WORKER = 200
 """A worker is replaced after so many: whatever a run leaves behind goes with it."""
