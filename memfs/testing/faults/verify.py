@@ -88,8 +88,10 @@ class Audit:
         cluster = scene.cluster
         if view is None or scene.namespace() is None:
             return "no primary"
+        if any(map(cluster.is_starting, cluster.nodes)):
+            return "a node has not started"
         numbers = [node.membership.number for node in cluster.nodes.values()]
-        if any(map(cluster.is_starting, cluster.nodes)) or 0 in numbers:
+        if 0 in numbers:
             return "a node has not joined"
         if sorted(numbers) != [member.number for member in view.members]:
             return f"nodes {sorted(numbers)} and members {[n.number for n in view.members]} differ"

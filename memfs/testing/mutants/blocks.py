@@ -104,7 +104,7 @@ def trims_before_copies() -> Iterator[None]:
 @mutant(
     "NoResurrection",
     "a late word to forget a copy undoes the copy made after it",
-    shown_by="crash join leave decommission slow_host",
+    shown_by="join leave decommission crash partition one_link flapping slow_host",
 )
 def late_discards_win() -> Iterator[None]:
     def forget(self: Any, versions: Any, *_order: Any) -> None:
@@ -140,7 +140,7 @@ without(
     "a file may come to name copies on members that left",
     "commits-of-homeless-blocks",
     "memfs.node.healing.commits.CommitCheck.check",
-    shown_by="leave decommission rolling_restart crash",
+    shown_by="leave decommission rolling_restart client_pause LargeFiles",
 )
 
 

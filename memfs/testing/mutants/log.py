@@ -113,7 +113,7 @@ without(
     "reads-without-lease",
     "memfs.node.primary.Primary.has_lease",
     lambda self: True,
-    shown_by="lonely_primary isolate",
+    shown_by="lonely_primary one_way isolate",
 )
 
 without(

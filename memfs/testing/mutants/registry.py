@@ -21,8 +21,7 @@ class Mutant(NamedTuple):
     """What the patched code does."""
     patch: Patch
     shown_by: frozenset[str] = frozenset()
-    """Faults and workloads of which one is needed to notice, as far as is known: seeds with them
-    are played first."""
+    """Faults and workloads that help to notice: seeds with most of them are played first."""
 
 
 MUTANTS: dict[str, Mutant] = {}

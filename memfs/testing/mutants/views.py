@@ -53,7 +53,7 @@ def no_receiver_fence() -> Iterator[None]:
 @mutant(
     "ReceiverFence",
     "a backup that is taking over goes on following the old primary",
-    shown_by="pause one_way isolate partition",
+    shown_by="lonely_primary pause one_way isolate coordinator_slow coordinator_late",
 )
 def candidates_follow() -> Iterator[None]:
     fence = BackupService._fence
@@ -73,7 +73,7 @@ def candidates_follow() -> Iterator[None]:
 @mutant(
     "NoStaleRead",
     "a backup takes over before its promise is over",
-    shown_by="pause isolate one_way lonely_primary",
+    shown_by="lonely_primary one_way isolate",
 )
 def broken_promises() -> Iterator[None]:
     def over(self: Any, now_ns: int, patience: float = 0.0) -> bool:
@@ -89,7 +89,7 @@ without(
     "leases-outlive-promises",
     "memfs.node.read_lease.SHARE",
     3.0,
-    shown_by="lonely_primary isolate drift",
+    shown_by="lonely_primary one_way isolate",
 )
 
 
