@@ -29,6 +29,9 @@ DIRECT_BYTES = 8 * limits.MIB
 """A read of this size fills the pipe by itself: it goes into the caller's memory, nothing ahead."""
 PARALLEL_BYTES = 32 * limits.MIB
 """Most bytes that one read has in flight."""
+PARALLEL_BLOCKS = 64
+"""Most blocks that one read has in flight. Thousands of small ones would wait for one another
+longer than a member is waited for, and asking again would only add to the queue."""
 
 
 class FileReader:
@@ -192,7 +195,7 @@ class FileReader:
             self._fetch_piece(piece, into[piece.at : piece.at + piece.length], deadline)
             for piece in pieces
         ]
-        await run_all(work, max(2, PARALLEL_BYTES // block_size))
+        await run_all(work, max(2, min(PARALLEL_BLOCKS, PARALLEL_BYTES // block_size)))
 
     async def _fetch_piece(
         self, piece: layout.Piece, into: memoryview, deadline: float | None

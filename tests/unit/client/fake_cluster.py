@@ -53,6 +53,9 @@ class FakeCluster:
         self.down: set[int] = set()
         self.full: set[int] = set()
         self.slow: dict[int, float] = {}
+        self.waiting = 0
+        self.most_waiting = 0
+        """Requests to members under way at once."""
         self.clients = 0
         self.asked: Counter[str] = Counter()
         self.payload_bytes = 0
@@ -249,9 +252,15 @@ class FakeSession(Session):
         deadline: float,
         into: Any = None,
     ) -> Answer:
+        cluster = self.cluster
         self.member(number)
-        await asyncio.sleep(self.cluster.slow.get(number, 0))
-        return self.cluster.member(number, request, payload, into)
+        cluster.waiting += 1
+        cluster.most_waiting = max(cluster.most_waiting, cluster.waiting)
+        try:
+            await asyncio.sleep(cluster.slow.get(number, 0))
+            return cluster.member(number, request, payload, into)
+        finally:
+            cluster.waiting -= 1
 
     async def refresh_view(self, deadline: float) -> None:
         if self.cluster.view.epoch > self.epoch:

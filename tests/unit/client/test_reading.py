@@ -8,6 +8,7 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import FileSystem
+from memfs.client.reader import PARALLEL_BLOCKS
 from tests.unit.client.fake_cluster import FakeCluster
 
 BLOCK = 4096
@@ -30,6 +31,15 @@ async def test_random_access_fetches_exactly_what_is_asked(
         for at in (50_000, 9, 123_456):
             assert await f.pread(at, 100) == DATA[at : at + 100]
     assert cluster.read_bytes == 300
+
+
+async def test_a_big_read_of_small_blocks_floods_nobody(
+    fs: FileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_bytes("/f", 10 * DATA)
+    cluster.most_waiting = 0
+    assert await fs.read_bytes("/f") == 10 * DATA
+    assert 1 < cluster.most_waiting <= PARALLEL_BLOCKS
 
 
 async def test_sequential_reading_runs_ahead(stored: FileSystem, cluster: FakeCluster) -> None:
