@@ -87,21 +87,24 @@ class Journal:
         """
         try:
             await self._environment.disk.run(self.directory.open)
+            if self.owner is not None:
+                await self._recover(self.owner.cluster)
         except MemfsError:
             raise
         except OSError as error:
             raise ConfigError(
                 f"journal: {self.directory.path} cannot be used: {error.strerror}"
             ) from error
-        if self.owner is not None:
-            self._make_logs(self.owner.cluster)
-            assert self.log is not None
-            self.recovered = await self.log.recover()
-            if self.blocks is not None:
-                await self.blocks.recover()
-                self.loading = True
-            index = self.recovered.namespace.applied if self.recovered else 0
-            log.info("journal opened", extra=fields(at=self.directory.path, index=index))
+
+    async def _recover(self, cluster: str) -> None:
+        self._make_logs(cluster)
+        assert self.log is not None
+        self.recovered = await self.log.recover()
+        if self.blocks is not None:
+            await self.blocks.recover()
+            self.loading = True
+        index = self.recovered.namespace.applied if self.recovered else 0
+        log.info("journal opened", extra=fields(at=self.directory.path, index=index))
 
     def take_recovered(self) -> Recovered | None:
         """What was found at the start, once."""

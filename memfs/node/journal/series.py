@@ -3,7 +3,7 @@
 Owns which segments there are, where each ends, and what a failed write or sync does to the current
 one. Its methods block: they are run by one worker at a time. Knows frames, not their meaning.
 Invariant: every segment but the current one has an end that the header of the next one repeats; a
-segment whose sync failed is never written again.
+segment whose sync failed gets no more frames; what recovery found is durable before it counts.
 """
 
 from __future__ import annotations
@@ -209,9 +209,10 @@ class Series:
     # --- recovery ----------------------------------------------------------------------------
 
     def recover(self) -> list[Found]:
-        """Find the segments that there are, newest first; writing goes on in a new one.
+        """Find the segments that there are; writing goes on in a new one.
 
-        Raises DataLossError for damage, ConfigError for another cluster's files.
+        What is found is durable then. Raises DataLossError for damage, ConfigError for another
+        cluster's files, OSError.
         """
         found: list[Found] = []
         for name in reversed(self._names()):
@@ -229,7 +230,25 @@ class Series:
             if each is not None:
                 found.insert(0, each)
         self.segments = [each.segment for each in found]
+        if found:
+            self._write_anew(found[-1])
         return found
+
+    def _write_anew(self, last: Found) -> None:
+        """Make durable what was found: after a failed sync it may have been read from a cache.
+
+        Only of the last batch is that possible: the ones before were synced first.
+        """
+        start = last.frames[-1].batch if last.frames else 0
+        if start == framing.HEADER_BYTES:
+            start = 0  # the header was written with it
+        file = self._disk.open(last.segment.path)
+        try:
+            file.write([file.read(start, last.segment.end - start)], start)
+            file.sync()
+        finally:
+            file.close()
+        self._disk.sync_directory(self._directory)
 
     def _examine(self, path: str, after: Header | None) -> Found | None:
         file = self._disk.open(path)

@@ -270,3 +270,16 @@ def test_damaged_blocks_are_refused_before_the_node_enters():
             await again.journal.open()
 
     run(main())
+
+
+def test_a_disk_that_fails_at_the_start_is_a_clear_error():
+    async def main():
+        machine = await Machine().form()
+        machine.do(3)
+        await machine.durable()
+        await machine.journal.close()
+        machine.disk.failing_syncs = 1
+        with pytest.raises(ConfigError, match="cannot be used: the disk fails to sync"):
+            await Machine(machine.disk).journal.open()
+
+    run(main())

@@ -175,3 +175,31 @@ async def cut_often(seed):
         tried = [*attempts, batch]
         assert any(rest == each[: len(rest)] for each in tried), "bytes that nobody wrote"
         wanted += rest
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_a_restarted_process_recovers_outlives_the_power_then(seed):
+    """What a failed sync left is read from the cache: not on the disk until it is written anew."""
+    disk = HostDisk(random.Random(seed))
+    writer = series(disk)
+    wanted = fill(writer, 3 * (seed % 2))
+    disk.failing_syncs = 1
+    with pytest.raises(OSError, match="fails to sync"):
+        writer.commit([record(bytes([number]) * 2000) for number in range(3)])
+    again = series(disk)
+    found = sum(len(each.frames) for each in again.recover())
+    assert found in (len(wanted), len(wanted) + 3)
+    if found > len(wanted):
+        wanted += [bytes([number]) * 2000 for number in range(3)]
+    wanted += fill(again, 2, 10)
+    disk.power_cut()
+    assert bodies(disk) == wanted
+
+
+def test_a_disk_that_fails_while_a_series_is_recovered_is_no_damage():
+    disk = HostDisk()
+    wanted = fill(series(disk), 3)
+    disk.failing_syncs = 1
+    with pytest.raises(OSError, match="fails to sync"):
+        series(disk).recover()
+    assert bodies(disk) == wanted
