@@ -14,6 +14,6 @@ REGRESSIONS = (
         "a backup was in sync while entries acknowledged meanwhile were on their way",
     ),
     (20091, "the publisher proposed from a stale record after a handover"),
-    (1000513, "a journal counted what only a cache held, and refused itself after the next power cut"),
+    (1000513, "a journal counted what only a cache held, and was damaged by the next power cut"),
 )
 """Seed, and the bug that it found."""
