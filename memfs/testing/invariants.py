@@ -129,6 +129,7 @@ class Observer:
             self.breach("AckedDurable", f"{self.acknowledged} and {at} were both acknowledged")
         self.acknowledged = newer
         self._check_one_primary(primary)
+        self._check_leases(primary)
         self._check_in_sync("a commit")
         self._check_enough(primary, at)
         self._check_on_disk(at)
@@ -203,6 +204,19 @@ class Observer:
             acked = {number: link.acked for number, link in primary.links.items() if link.required}
             text = f"{holders} of {view.min_in_sync} members hold {state}, acked by {acked}"
             self.breach("MinInSync", text)
+
+    def _check_leases(self, primary: Primary) -> None:
+        """Nobody who lacks what is acknowledged now could answer a read (NoStaleRead)."""
+        for name, node in self._cluster.nodes.items():
+            if not hasattr(node, "role") or not node.role.leads:
+                continue
+            other = node.role.primary
+            if other is primary or not other.has_lease():
+                continue
+            self.checks["NoStaleRead"] += 1
+            if not self.knows(other.namespace, self.acknowledged):
+                text = f"{name} has a lease and lacks {self.acknowledged}, which is acknowledged"
+                self.breach("NoStaleRead", text)
 
     def _check_on_disk(self, state: State) -> None:
         """Under ``ack = journal`` every living in-sync member has it on its disk (AckedOnDisk)."""
