@@ -21,6 +21,7 @@ from memfs.cluster.coordinator import StoredView
 from memfs.node.log import Entry
 from memfs.node.membership import Membership
 from memfs.node.namespace import Namespace
+from memfs.node.namespace.inodes import Inodes
 from memfs.node.namespace.state import Outcome
 from memfs.node.primary import Primary
 from memfs.node.server import Node
@@ -66,6 +67,8 @@ class Observer:
         self._children: dict[tuple[State, Entry], State] = {}
         self._reigns: dict[int, tuple[int, int]] = {}
         self._views: dict[int, View] = {}
+        self._given: dict[int, tuple[Inodes, set[tuple[int, int]]]] = {}
+        """Slots and incarnations that each table of inodes ever gave."""
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -74,6 +77,7 @@ class Observer:
             stack.enter_context(_around_advance(self))
             stack.enter_context(followed(Primary, "query", self._answered))
             stack.enter_context(followed(FakeCoordinator, "swap", self._swapped))
+            stack.enter_context(followed(Inodes, "allocate", self._allocated))
             stack.enter_context(_around_apply(self))
             stack.enter_context(_around_adopt(self))
             yield
@@ -112,6 +116,15 @@ class Observer:
         while state[0] > index and state in self._parents:
             state = self._parents[state]
         return state
+
+    def _allocated(self, slot: int, inodes: Inodes) -> None:
+        """A namespace gave an id (IdNoReuse)."""
+        self.checks["IdNoReuse"] += 1
+        given = self._given.setdefault(id(inodes), (inodes, set()))[1]
+        inode = slot, inodes.incarnation[slot]
+        if inode in given:
+            self.breach("IdNoReuse", f"slot {slot} is incarnation {inode[1]} once more")
+        given.add(inode)
 
     # --- at every commit, read and view ------------------------------------------------------
 
