@@ -277,7 +277,10 @@ class Observer:
                 self._check_copies(current)
 
     def _check_copies(self, ref: BlockRef) -> None:
-        version = m.BlockVersion(*ref[:4])
+        version, primary = m.BlockVersion(*ref[:4]), self._cluster.nodes[self._scene.primary_name()]
+        view = primary.membership.view
+        if view is not None and not any(rules.member(view, number) for number in ref.replicas):
+            self.breach("NoPartialVisible", f"no member was to hold {ref} when it was published")
         for number in ref.replicas:
             node = self._scene.member(number)
             if node is None or self._scene.may_bring_back(number):
