@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from memfs import errors, limits
 from memfs.cluster import view as rules
@@ -48,22 +48,34 @@ class Discards:
         """The number of a decision about copies that is made now."""
         return next(self._orders)
 
-    def add(self, refs: Iterable[BlockRef]) -> None:
-        """Queue committed discards, each for all its replicas."""
-        for ref in refs:
-            version = m.BlockVersion(*ref[:4])
-            for number in ref.replicas:
-                self.add_one(number, version)
+    def decide(self, refs: Iterable[BlockRef]) -> Callable[[], None]:
+        """Number the decision to forget all copies; a call of the result says it is committed.
+
+        A copy may be asked for between the two, and is not meant.
+        """
+        order = self.next_order()
+
+        def committed() -> None:
+            for ref in refs:
+                version = m.BlockVersion(*ref[:4])
+                for number in ref.replicas:
+                    self._add(number, version, order)
+
+        return committed
 
     def add_one(self, number: int, version: m.BlockVersion) -> None:
-        """Queue one copy to be forgotten by one member; who left the cluster forgets by itself."""
+        """Decide that one copy is to be forgotten by one member."""
+        self._add(number, version, self.next_order())
+
+    def _add(self, number: int, version: m.BlockVersion, order: int) -> None:
+        """Queue a decision; who left the cluster forgets by itself."""
         view = self._membership.view
         if view is None or rules.member(view, number) is None:
             return
         if view.primary_since != self._reign:
             self._begin(view.primary_since)
         if self._queued < QUEUED_VERSIONS:
-            self._queues[number].append((version, self.next_order()))
+            self._queues[number].append((version, order))
             self._queued += 1
             self._wake.set()
 
@@ -92,7 +104,9 @@ class Discards:
         if view is None or view.primary_since != self._reign:
             return
         versions = tuple([version for version, _ in batch])
-        order = batch[0][1]  # the lowest: rather leave a copy to the sweep than forget a new one
+        order = min(
+            order for _, order in batch
+        )  # rather leave a copy to the sweep than forget a new one
         if number == self._membership.number:
             self._copier.forget(versions, self._reign, order)
             await asyncio.sleep(0)

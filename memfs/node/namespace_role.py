@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from memfs import errors
 from memfs.cluster import view as rules
@@ -22,13 +21,13 @@ from memfs.node.journal.feed import Feed
 from memfs.node.journal.journal import Journal
 from memfs.node.membership import Membership
 from memfs.node.namespace import Namespace, Settings
-from memfs.node.primary import Primary
+from memfs.node.primary import Decide, Primary
 from memfs.node.read_lease import RENEWALS
 from memfs.node.recent_log import RecentLog
 from memfs.node.reconcile import reconcile
 from memfs.node.tasks import Tasks
 from memfs.transport.pool import Pool
-from memfs.types import BlockRef, View
+from memfs.types import View
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +42,7 @@ class NamespaceRole:
         tasks: Tasks,
         *,
         settings: Settings,
-        discard: Callable[[tuple[BlockRef, ...]], None],
+        discard: Decide,
         lease_seconds: float,
         min_in_sync: int,
         journal: Journal | None = None,

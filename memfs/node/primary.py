@@ -34,6 +34,10 @@ from memfs.types import BlockRef, Identity, Member, View
 log = logging.getLogger(__name__)
 
 
+Decide = Callable[[tuple[BlockRef, ...]], Callable[[], None]]
+"""Takes copies to be forgotten; what it returns is called once that is committed."""
+
+
 class _Waiter(NamedTuple):
     log_index: int
     future: asyncio.Future[Any]
@@ -51,12 +55,12 @@ class Primary:
         pool: Pool,
         *,
         epoch: Callable[[], int],
-        discard: Callable[[tuple[BlockRef, ...]], None],
+        discard: Decide,
         lost: Callable[[BackupLink], None],
         lease_seconds: float,
         feed: Feed | None = None,
     ) -> None:
-        """``discard`` gets what to forget, once committed; ``lost`` a backup that failed.
+        """``discard`` decides what to forget; ``lost`` is told of a backup that failed.
 
         ``recent`` ends where ``namespace`` stands. ``feed`` leads to the journal.
         """
@@ -78,7 +82,7 @@ class Primary:
         self._boottime = environment.clock.boottime_ns
         self._unsent: list[Entry] = []
         self._waiters: deque[_Waiter] = deque()
-        self._discards: deque[tuple[int, tuple[BlockRef, ...]]] = deque()
+        self._discards: deque[tuple[int, Callable[[], None]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._flush_scheduled = False
         self._refusal = ""
@@ -112,7 +116,7 @@ class Primary:
         outcome = self.namespace.apply(entry, request)
         self.recent.append(entry, self.namespace.digest)
         if outcome.discards:
-            self._discards.append((entry.index, outcome.discards))
+            self._discards.append((entry.index, self._discard(outcome.discards)))
         if self.links or self._feed.active:
             self._unsent.append(entry)
             if not self._flush_scheduled:
@@ -240,7 +244,7 @@ class Primary:
             if not waiter.future.done():
                 _resolve(waiter.future, waiter.record)
         while discards and discards[0][0] <= committed:
-            self._discard(discards.popleft()[1])
+            discards.popleft()[1]()
 
     def absorb(self, entries: Iterable[Entry]) -> None:
         """Apply entries of the reign before that other in-sync members have and this one lacks."""

@@ -257,7 +257,7 @@ class Node:
             self.pool,
             self._tasks,
             settings=self._settings(),
-            discard=discards.add,
+            discard=discards.decide,
             lease_seconds=config.lease_seconds,
             min_in_sync=config.min_in_sync,
             journal=self.journal,

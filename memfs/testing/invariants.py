@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from memfs import errors
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import StoredView
+from memfs.node.healing.copier import Copier
 from memfs.node.log import Entry
 from memfs.node.membership import Membership
 from memfs.node.namespace import Namespace
@@ -78,6 +79,7 @@ class Observer:
             stack.enter_context(followed(Primary, "query", self._answered))
             stack.enter_context(followed(FakeCoordinator, "swap", self._swapped))
             stack.enter_context(followed(Inodes, "allocate", self._allocated))
+            stack.enter_context(followed(Copier, "forget", self._forgot))
             stack.enter_context(_around_apply(self))
             stack.enter_context(_around_adopt(self))
             yield
@@ -287,6 +289,17 @@ class Observer:
                 continue
             if node.store.verify(version) == MISSING:
                 self.breach("AckedR", f"{node.config.name} has no copy of {ref}")
+
+    def _forgot(
+        self, _none: None, copier: Copier, versions: Iterable[m.BlockVersion], *_order: int
+    ) -> None:
+        """A node forgot copies on the primary's word: files name them no more (NoResurrection)."""
+        namespace, number = self._scene.namespace(), copier._membership.number
+        for version in versions:
+            ref = namespace.block(version) if namespace is not None else None
+            self.checks["NoResurrection"] += 1
+            if ref is not None and number in ref.replicas and copier._store.verify(version):
+                self.breach("NoResurrection", f"member {number} forgot its copy of {ref}")
 
     # --- now and then ------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections.abc import Callable
 from typing import Any, cast
@@ -109,7 +110,7 @@ class World:
             environment,
             cast(Any, self.pool),
             epoch=lambda: 1,
-            discard=self.discarded.extend,
+            discard=lambda refs: functools.partial(self.discarded.extend, refs),
             lost=self.lost.append,
             lease_seconds=2.0,
             feed=feed,
