@@ -15,6 +15,6 @@ REGRESSIONS = (
     ),
     (20091, "the publisher proposed from a stale record after a handover"),
     (1000513, "a journal counted what only a cache held, and was damaged by the next power cut"),
-    (1001672, "a decision to forget a copy counted from its commit: it forgot the one made meanwhile"),
+    (1001672, "a decision to forget a copy counted from its commit, and hit the copy made before"),
 )
 """Seed, and the bug that it found."""
