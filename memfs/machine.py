@@ -1,4 +1,4 @@
-"""What this process can learn of its machine: usable memory, its user, where its files belong."""
+"""What this process can learn of its machine: its name, usable memory, its user, where files go."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def machine_id() -> str:
+    """Identifies this host while it is up; empty when the kernel does not say.
+
+    Processes with the same one try each other's unix sockets.
+    """
+    return _read(Path("/proc/sys/kernel/random/boot_id"))
+
+
+def raise_descriptor_limit() -> None:
+    """Allow this process as many descriptors as the system does."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def usable_memory(root: Path = Path("/")) -> int:

@@ -65,6 +65,11 @@ CATALOGUE = (
     Family("memfs_blocks", "gauge", "Block versions held."),
     Family("memfs_memory_used_bytes", "gauge", "Memory charged to blocks, reservations included."),
     Family("memfs_memory_limit_bytes", "gauge", "Limit of that memory."),
+    Family(
+        "memfs_memory_spare_bytes",
+        "gauge",
+        "Memory of deleted blocks that is kept for new ones, within the limit.",
+    ),
     Family("memfs_corrupt_blocks_total", "counter", "Copies found not to match their checksum."),
     Family(
         "memfs_orphan_blocks_total", "counter", "Block versions swept because no file has them."

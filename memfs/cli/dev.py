@@ -245,13 +245,14 @@ def _report(child: Child, left: int, of: int) -> None:
 
 
 async def _stop(children: Sequence[Child]) -> None:
-    """The last first, so that the primary sees the others leave; then by force."""
-    for child in reversed(children):
-        if child.process.returncode is None:
-            child.process.terminate()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(child.process.wait(), STOP_SECONDS)
-    for child in children:
-        if child.process.returncode is None:
-            child.process.kill()
-            await child.process.wait()
+    """All at once, so that none takes the others' end for a loss; then by force."""
+    running = [child.process for child in children if child.process.returncode is None]
+    for process in running:
+        process.terminate()
+    ends = asyncio.gather(*(process.wait() for process in running))
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(ends), STOP_SECONDS)
+    for process in running:
+        if process.returncode is None:
+            process.kill()
+    await ends

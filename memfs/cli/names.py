@@ -55,7 +55,7 @@ async def rmdir(shell: Shell, paths: tuple[Operand, ...], verbose: bool) -> None
                 print(f"removed directory {quoted(path)}")
 
 
-@file_command("rm", example="memfs rm -r /data/old '/tmp/*.part'")
+@file_command("rm", example="memfs rm -r /data/old '/data/*.part'")
 @click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
 @click.option("-r", "-R", "--recursive", is_flag=True, help="Directories and all in them.")
 @click.option("-f", "--force", is_flag=True, help="No error for what does not exist.")

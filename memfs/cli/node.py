@@ -27,7 +27,12 @@ STOP_SECONDS = 20.0
 
 @click.command(
     "node",
-    epilog=example_text("memfs node --memory 8GiB --coordinator memfs://first:10500"),
+    epilog=example_text("memfs node --memory 8GiB --join first:10500"),
+)
+@click.option(
+    "--join",
+    metavar="HOST:PORT",
+    help="Join the cluster that this node began: short for --coordinator memfs://HOST:PORT.",
 )
 @click.option("--config", metavar="FILE", help="Settings, instead of the usual files.")
 @click.option("--gateway", is_flag=True, help="Run a gateway beside it, with [gateway].")
@@ -37,6 +42,7 @@ STOP_SECONDS = 20.0
 def node(
     ctx: click.Context,
     /,
+    join: str | None,
     config: str | None,
     gateway: bool,
     stop_with_parent: bool,
@@ -46,12 +52,16 @@ def node(
 
     In production an etcd keeps the view of the cluster, and every node is told where it is:
     --coordinator etcd://h1:2379,h2:2379,h3:2379. Without one the first node keeps it (--coordinator
-    embedded, the default) and the others are told its address; it is then the one node that
+    embedded, the default) and the others join it (--join first:10500); it is then the one node that
     failover needs. Every flag is also a setting of the file and of the environment: --port is port
     in [node] and MEMFS_NODE_PORT.
     """
     if stop_with_parent:
         die_with_parent()
+    if join is not None:
+        if flags.get("coordinator"):
+            raise click.UsageError("--join and --coordinator both say who keeps the view: give one")
+        flags["coordinator"] = join if "://" in join else f"memfs://{join}"
     outer = (ctx.find_root().obj or {}).get("config")
     settings = load(NodeConfig, path=config or outer, flags=flags)
     logs.configure(settings.log_level, settings.log_format, constant={"node": settings.name})

@@ -23,6 +23,7 @@ from memfs.errors import (
     PathNotFoundError,
 )
 from memfs.protocol import messages as m
+from memfs.types import Buffer
 
 CREATE_RACES = 8
 """Rounds of "it does not exist" and "it exists" before opening for append gives up."""
@@ -128,6 +129,12 @@ class Handle:
         async with self._changing:
             at = self.size if offset is None else offset
             return at + await self.writer.write(at, data, timeout)
+
+    async def append_block(self, pieces: tuple[Buffer, ...]) -> None:
+        """Append a whole block; see :meth:`FileWriter.append_block`."""
+        assert self.writer is not None, "the handle is not open for writing"
+        async with self._changing:
+            await self.writer.append_block(pieces)
 
     async def flush(self, timeout: float | None = None) -> None:
         """Publish what was written: others see it when this returns."""

@@ -7,7 +7,6 @@ Owns how settings are found (arguments, ``MEMFS_*`` variables, files) and the fi
 from __future__ import annotations
 
 from collections.abc import Generator
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -15,6 +14,7 @@ from memfs import config, paths
 from memfs.client.filesystem import FileSystem
 from memfs.client.session import Session
 from memfs.config import ClientConfig
+from memfs.machine import machine_id
 from memfs.transport.environment import Environment, production_environment
 
 
@@ -36,14 +36,6 @@ async def open_session(settings: ClientConfig, environment: Environment | None =
         await session.close()
         raise
     return session
-
-
-def machine_id() -> str:
-    """Identifies this host while it is up; empty when the kernel does not say."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 class Connecting:

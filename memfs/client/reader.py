@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 from collections.abc import Coroutine
 from typing import Any
 
@@ -32,6 +33,9 @@ PARALLEL_BYTES = 32 * limits.MIB
 PARALLEL_BLOCKS = 64
 """Most blocks that one read has in flight. Thousands of small ones would wait for one another
 longer than a member is waited for, and asking again would only add to the queue."""
+BUFFERS_TROUBLE = sys.version_info >= (3, 12)
+"""Whether this Python complains when the buffer of a ``BytesIO`` becomes cyclic garbage (CPython
+issue 111331), or crashes (3.12.0 and 3.12.1, issue 111049)."""
 
 
 class FileReader:
@@ -243,19 +247,22 @@ class Memory:
 
     A ``BytesIO`` over bytes that nobody else refers to lets them be written through ``getbuffer``
     and hands out the very object; fresh bytes are pages that the kernel has not even given yet.
+    Where that means trouble, it is a ``bytearray``, and copied.
     """
 
     __slots__ = ("_file", "view")
 
     def __init__(self, length: int) -> None:
-        self._file = io.BytesIO(bytes(length))
-        self.view = self._file.getbuffer()
+        self._file = None if BUFFERS_TROUBLE else io.BytesIO(bytes(length))
+        self.view = self._file.getbuffer() if self._file else memoryview(bytearray(length))
 
     def finish(self, length: int) -> bytes:
         """The first ``length`` bytes; the memory must not be written any more.
 
         Where a failed attempt's traceback still refers to the memory, they are copied.
         """
+        if self._file is None:
+            return bytes(self.view[:length])
         whole = length == len(self.view)
         self.view.release()
         return self._file.getvalue() if whole else self._file.getvalue()[:length]

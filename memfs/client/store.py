@@ -146,6 +146,6 @@ def _crc_of(payload: tuple[Buffer, ...]) -> int:
     return crc
 
 
-def whole(block: int, data: Buffer) -> Sealed:
+def whole(block: int, *pieces: Buffer) -> Sealed:
     """A block whose bytes are all given."""
-    return Sealed(block, None, len(data), (), (data,))
+    return Sealed(block, None, sum(map(len, pieces)), (), pieces)

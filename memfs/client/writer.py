@@ -25,7 +25,7 @@ from memfs.client.pending import PendingBlock, Sealed
 from memfs.client.store import BlockStorer, whole
 from memfs.errors import FileTooLargeError, MemfsError, StaleHandleError
 from memfs.protocol import messages as m
-from memfs.types import BlockRef
+from memfs.types import BlockRef, Buffer
 
 DIRECT_BLOCKS = 4
 """Whole blocks in one write from which waiting for them beats copying them."""
@@ -71,23 +71,43 @@ class FileWriter:
         for piece in layout.split(offset, len(data), self._block_size):
             part = data[piece.at : piece.at + piece.length]
             if direct and piece.length == self._block_size:
-                await self._send_whole(piece.block, part, deadline)
+                await self._send_whole(piece.block, (part,), deadline)
                 waiting += [] if keep else [piece.block]
             else:
                 await self._collect(piece, part, deadline)
-            if len(self._stored) >= PUBLISH_BLOCKS:
-                await self.flush(timeout)
+            await self._publish_if_many(timeout)
         await self._settle(waiting)
         return len(data)
 
-    async def _send_whole(self, block: int, data: memoryview, deadline: float | None) -> None:
+    async def append_block(self, pieces: tuple[Buffer, ...], timeout: float | None = None) -> None:
+        """Append a whole block where one begins, from pieces that do not change any more.
+
+        They are sent from where they lie; this returns before that is done. Raises as
+        :meth:`write`.
+        """
+        self._raise_earlier()
+        block, rest = divmod(self.file.size, self._block_size)
+        assert rest == 0 and sum(map(len, pieces)) == self._block_size, "not a block in its place"
+        if (block + 1) * self._block_size > limits.FILE_BYTES_MAX:
+            raise FileTooLargeError("the file would be too large", path=self.file.path)
+        deadline = None if timeout is None else self._session.deadline(timeout)
+        await self._send_whole(block, pieces, deadline)
+        await self._publish_if_many(timeout)
+
+    async def _publish_if_many(self, timeout: float | None) -> None:
+        if len(self._stored) >= PUBLISH_BLOCKS:
+            await self.flush(timeout)
+
+    async def _send_whole(
+        self, block: int, pieces: tuple[Buffer, ...], deadline: float | None
+    ) -> None:
         """Start storing a whole block from where its bytes are."""
         if self._pending is not None and self._pending.block != block:
             await self._send_pending(deadline)
         await self._make_room(block)
         self._pending = None  # overwritten altogether
-        self._launch(whole(block, data), deadline)
-        self.file.grow(block * self._block_size + len(data))
+        self._launch(whole(block, *pieces), deadline)
+        self.file.grow((block + 1) * self._block_size)
 
     async def _collect(self, piece: layout.Piece, part: memoryview, deadline: float | None) -> None:
         """Copy a part of a block into the block being filled; send it when it is full."""

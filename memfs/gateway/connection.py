@@ -120,7 +120,7 @@ class Connection(RequestHandler):
             refusal = Refusal(RUNTIME, "an internal error, see the gateway's log", status)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun, it can only be cut off")
-        reply = json_reply(request, refusal.content(), refusal.status)
+        reply = json_reply(request, refusal.text, refusal.status)
         reply.force_close()
         return reply
 

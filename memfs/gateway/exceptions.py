@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from memfs import errors
+from memfs.gateway.shapes import remote_exception
 
 
 class Kind(NamedTuple):
@@ -91,20 +92,16 @@ class Refusal(Exception):
         self.message = message
         self.status = status or kind.status
 
-    def content(self) -> dict[str, object]:
-        """What stands in the body."""
-        return {
-            "RemoteException": {
-                "exception": self.kind.name,
-                "javaClassName": self.kind.java_class,
-                "message": self.message,
-            }
-        }
+    @property
+    def text(self) -> str:
+        """The body, as JSON."""
+        return remote_exception(self.kind.name, self.kind.java_class, self.message)
 
 
 def kind_of(error: errors.MemfsError) -> Kind:
     """The entry of the error's class, or of the nearest class above it."""
-    return next(_TABLE[cls] for cls in type(error).__mro__ if cls in _TABLE)
+    known = _TABLE.get(type(error))
+    return known or next(_TABLE[cls] for cls in type(error).__mro__ if cls in _TABLE)
 
 
 def refusal_of(error: errors.MemfsError, path: str, user: str, *, reading: bool = False) -> Refusal:
@@ -112,11 +109,11 @@ def refusal_of(error: errors.MemfsError, path: str, user: str, *, reading: bool 
 
     What lies below a file does not exist, says HDFS to whom only wants to look (``reading``).
     """
-    kind = kind_of(error)
     if isinstance(error, errors.PathNotFoundError) or (
         reading and isinstance(error, errors.NotDirectoryError)
     ):
         return Refusal(FILE_NOT_FOUND, f"File does not exist: {path}")
+    kind = kind_of(error)
     if isinstance(error, errors.IsDirectoryError):
         return Refusal(kind, f"Path is not a file: {path}")
     if isinstance(error, errors.NotDirectoryError):

@@ -25,6 +25,8 @@ TURN_SECONDS = 10.0
 """Longest that a slow sender keeps its slot before it waits in line again."""
 PIECES = 1024
 """Most pieces gathered of a block: they may be of one byte each."""
+JOINED_PIECES = 64
+"""A block of more pieces is sent as one: to copy it costs less than to send them."""
 
 Look = Callable[[], Awaitable[None]]
 
@@ -70,7 +72,7 @@ class Upload:
             self._let_go()
 
     async def _gather(self, data: memoryview) -> None:
-        """Collect whole blocks, which the writer then sends from where they lie."""
+        """Collect whole blocks, which the writer then sends from where their pieces lie."""
         while data:
             part = data[: self._room() - self._gathered]
             data = data[len(part) :]
@@ -85,11 +87,12 @@ class Upload:
         return block_size - self._handle.size % block_size
 
     async def _pass_on(self) -> None:
-        if self._pieces:
-            whole = b"".join(self._pieces)
-            self._pieces.clear()
-            self._gathered = 0
-            await self._handle.write(None, memoryview(whole))
+        pieces, self._pieces = tuple(self._pieces), []
+        gathered, self._gathered = self._gathered, 0
+        if gathered == self._handle.file.attributes.block_size and len(pieces) <= JOINED_PIECES:
+            await self._handle.append_block(pieces)
+        elif pieces:
+            await self._handle.write(None, memoryview(b"".join(pieces)))
 
     async def _next(self, patience: float) -> bytes:
         """What has come, empty at the end; publishes in a pause."""

@@ -163,7 +163,7 @@ class Gateway:
         if reply is not None:
             return reply
         text = f"{PREFIX}/... is served here, not {target[:200]}"
-        return json_reply(request, Refusal(FILE_NOT_FOUND, text).content(), 404)
+        return json_reply(request, Refusal(FILE_NOT_FOUND, text).text, 404)
 
     async def _webhdfs(
         self, request: web.BaseRequest, target: str, query: str
@@ -268,13 +268,13 @@ def _refused(request: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
             request.transport.abort()  # half an answer must not be taken for a whole one
         raise ConnectionError(f"an answer was cut off: {refusal.message}")
     if isinstance(refusal, Unauthenticated):
-        reply = json_reply(request, refusal.content(), refusal.status, reason=refusal.message)
+        reply = json_reply(request, refusal.text, refusal.status, reason=refusal.message)
         if refusal.challenge:
             reply.headers[hdrs.WWW_AUTHENTICATE] = refusal.challenge
         return reply
     if request.method == hdrs.METH_HEAD:
         return Reply(b"", refusal.status)
-    return json_reply(request, refusal.content(), refusal.status)
+    return json_reply(request, refusal.text, refusal.status)
 
 
 def _authenticator(config: GatewayConfig) -> Authenticator:

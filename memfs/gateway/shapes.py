@@ -27,6 +27,14 @@ def dumps(content: object) -> str:
     return _compact(content)
 
 
+def remote_exception(name: str, java_class: str, message: str) -> str:
+    """What went wrong. It is asked for by the thousand: clients look for what is not there."""
+    return (
+        f'{{"RemoteException":{{"exception":"{name}","javaClassName":"{java_class}",'
+        f'"message":{quoted(message)}}}}}'
+    )
+
+
 def hadoop_block(attributes: Attributes) -> int:
     """Bytes of what Hadoop calls a block of this file: one placement group; 0 for no file."""
     return attributes.block_size * attributes.group_blocks

@@ -222,9 +222,7 @@ class InSyncSet:
 
     async def remove(self, number: int) -> None:
         """Take a member out of the cluster. Raises as :meth:`change`."""
-        await self.change(
-            lambda view: rules.leave(view, number) if rules.member(view, number) else view
-        )
+        await self.change(lambda view: _left(view, number))
         self._primary.remove_backup(number)
         log.info("member left", extra=fields(member=number))
 
@@ -232,6 +230,12 @@ class InSyncSet:
 def _is_urgent(view: View) -> bool:
     """Do commands wait for one more member in sync?"""
     return len(view.in_sync) < view.min_in_sync
+
+
+def _left(view: View, number: int) -> View:
+    if number == view.primary:
+        raise errors.UnavailableError("the primary passes its role on before it leaves")
+    return rules.leave(view, number) if rules.member(view, number) else view
 
 
 def _shrunk(view: View, number: int) -> View:

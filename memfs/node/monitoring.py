@@ -103,6 +103,7 @@ def bind_metrics(
         blocks=lambda: store.count,
         memory_used_bytes=lambda: store.used,
         memory_limit_bytes=lambda: store.limit,
+        memory_spare_bytes=lambda: store.spare,
         corrupt_blocks=lambda: healing.corrupt.confirmed,
         orphan_blocks=lambda: healing.sweep.swept,
         scrubbed_blocks=lambda: healing.scrubber.scrubbed,

@@ -86,6 +86,7 @@ class Primary:
         self._loop = asyncio.get_running_loop()
         self._flush_scheduled = False
         self._refusal = ""
+        self._ended = ""
         self._feed = feed or Feed(None, lambda: False)
         self._feed.on_progress(self._advance)
         self._superuser = Identity(namespace.settings.superuser)
@@ -163,8 +164,8 @@ class Primary:
         return future
 
     def _check_open(self) -> None:
-        if self._refusal:
-            raise errors.NotPrimaryError(self._refusal)
+        if self._ended or self._refusal:
+            raise errors.NotPrimaryError(self._ended or self._refusal)
 
     def _check_enough(self) -> None:
         if self.in_sync < self.min_in_sync:
@@ -186,6 +187,7 @@ class Primary:
         return await answer if isinstance(answer, asyncio.Future) else answer
 
     async def _wait_for_lease(self) -> None:
+        self._check_open()
         deadline = self._loop.time() + self.ack_seconds
         while not self.has_lease():
             self._leased.clear()
@@ -231,7 +233,7 @@ class Primary:
 
     def _advance(self) -> None:
         """Move the commit index to what every required backup has; answer who waited for it."""
-        if self.in_sync < self.min_in_sync:
+        if self._ended or self.in_sync < self.min_in_sync:
             return
         acked = [link.acked for link in self.links.values() if link.required]
         committed = min([*acked, self._feed.durable(self.namespace)])
@@ -343,16 +345,17 @@ class Primary:
             try:
                 async with asyncio.timeout(self.ack_seconds):
                     await pending
-            except TimeoutError:
-                raise errors.UnavailableError("the backups do not follow") from None
+            except TimeoutError:  # an outcome that stays unknown, at the end, is one too
+                reason = self._ended or "the backups do not follow"
+                raise errors.UnavailableError(reason) from None
 
     def reopen(self) -> None:
-        """Go on after a handover that did not happen."""
+        """Go on after a handover that did not happen, unless the reign has ended meanwhile."""
         self._refusal = ""
 
     def close(self, reason: str) -> None:
         """End the reign. Who still waits is told that his command may or may not survive."""
-        self._refusal = reason
+        self._ended = reason
         self._feed.on_progress(lambda: None)
         self._feed.append(self.namespace, self._unsent)
         self._unsent.clear()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import resource
 from pathlib import Path
 
 from memfs import errors
@@ -19,6 +18,7 @@ from memfs.cluster.etcd import open_etcd
 from memfs.cluster.remote import RemoteCoordinator
 from memfs.config import NodeConfig
 from memfs.logs import fields
+from memfs.machine import machine_id, raise_descriptor_limit
 from memfs.metrics import Metrics
 from memfs.node.admission import Admission
 from memfs.node.backup_service import BackupService
@@ -37,7 +37,7 @@ from memfs.node.monitoring import Monitoring, bind_journal, bind_metrics
 from memfs.node.namespace import Settings
 from memfs.node.namespace_role import NamespaceRole
 from memfs.node.service import NodeService
-from memfs.node.space import SpaceWatch
+from memfs.node.space import SpaceWatch, give_back_spare_memory
 from memfs.node.tasks import Tasks
 from memfs.node.upkeep import Upkeep
 from memfs.paths import Endpoint, parse_url
@@ -92,7 +92,7 @@ class Node:
         be bound.
         """
         config = self.config
-        raise_descriptor_limit()
+        raise_descriptor_limit()  # each group in memory is one
         if self.journal is not None:
             await self.journal.open()
         self.pool = Pool(self._environment, self._hello)
@@ -121,7 +121,9 @@ class Node:
     async def stop(self, *, leave: bool = True) -> None:
         """Close everything; before, unless ``leave`` is false (a crash), leave the cluster."""
         if leave:
+            self._staying.cancel()
             await self._drain_blocks()
+            self.healing.stop()
             await self._leave()
         if self._monitoring is not None:
             await self._monitoring.stop()
@@ -150,10 +152,12 @@ class Node:
         """Pass on what this node is to the cluster, then leave it; best effort."""
         clock = self._environment.clock
         deadline = clock.monotonic() + LEAVE_SECONDS
+        pause = longest = self.config.heartbeat_seconds / 4
         while self.membership.number and clock.monotonic() < deadline:
             try:
                 if self.role.leads:
                     await self.role.hand_over()
+                    pause = longest / 16  # the heir may stop too: be gone before it gives it back
                 if self._revives:
                     return  # it comes back as what it is now
                 await self.membership.ask(self.membership.primary(), m.Leave(self.member.number))
@@ -163,7 +167,8 @@ class Node:
                 if view is not None and len(view.in_sync) == 1 and self.membership.is_primary:
                     return  # there is nobody to pass anything on to
                 log.info("leaving", extra=fields(reason=error))
-                await asyncio.sleep(self.config.heartbeat_seconds / 4)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
             except errors.MemfsError as error:
                 log.warning("left without a word from the primary", extra=fields(reason=error))
                 return
@@ -406,12 +411,13 @@ class Node:
         tasks.spawn(self.membership.run_registration(), "registration")
         tasks.spawn(self.membership.run_heartbeats(), "heartbeats")
         tasks.spawn(self.membership.run_watch(), "watch of the view")
-        tasks.spawn(self._stay_in(), "membership")
+        self._staying = tasks.spawn(self._stay_in(), "membership")
         tasks.spawn(self._discards.run(), "discards")
         tasks.spawn(upkeep.run_sessions(), "sessions")
         tasks.spawn(upkeep.run_reclaim(), "reclaim")
         self.healing.start()
         tasks.spawn(self._space.run(), "space")
+        tasks.spawn(give_back_spare_memory(self.store), "spare memory")
         tasks.spawn(self._watch_loop(), "loop lag")
 
     # --- what it says of itself ---------------------------------------------------------------
@@ -442,15 +448,3 @@ class Node:
             await asyncio.sleep(LAG_INTERVAL_SECONDS)
             late = clock.monotonic() - before - LAG_INTERVAL_SECONDS
             self.metrics.loop_lag.observe(max(0.0, late))
-
-
-def machine_id() -> str:
-    """Identifies this host while it is up: clients with the same id try the unix socket."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def raise_descriptor_limit() -> None:
-    """Each group in memory is a descriptor: use what the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""When a node says that its memory for blocks runs low.
+"""When a node says that its memory for blocks runs low, and when it gives some back.
 
 Owns the judgement, with hysteresis: writers fill and deletions empty, and nobody wants an event at
 each. Must not know what happens to blocks.
@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import Final, Protocol
 
+from memfs.limits import MIB
 from memfs.logs import fields
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,11 @@ log = logging.getLogger(__name__)
 LOW_SHARE: Final = 0.90
 ENOUGH_SHARE: Final = 0.85
 POLL_SECONDS: Final = 1.0
+IDLE_SECONDS: Final = 30.0
+"""Spare memory that nobody needed for so long goes back to the system."""
+GIVE_BACK_BYTES: Final = 16 * MIB
+GIVE_BACK_PAUSE_SECONDS: Final = 0.01
+"""To free 1 GiB takes the kernel 0.14 s: the event loop does it piece by piece."""
 
 
 class Account(Protocol):
@@ -54,3 +60,23 @@ class SpaceWatch:
         while True:
             self.look()
             await asyncio.sleep(POLL_SECONDS)
+
+
+class Spare(Protocol):
+    """Memory of deleted blocks that is kept for new ones."""
+
+    def surplus(self) -> int:
+        """Bytes of it that were never needed since this was last asked."""
+
+    def give_back(self, count: int) -> int:
+        """Give at least ``count`` bytes back, if there are so many; how many it were."""
+
+
+async def give_back_spare_memory(spare: Spare) -> None:
+    """Return to the system what was not needed for a while, forever."""
+    while True:
+        await asyncio.sleep(IDLE_SECONDS)
+        surplus = spare.surplus()
+        while surplus > 0 and (given := spare.give_back(min(surplus, GIVE_BACK_BYTES))):
+            surplus -= given
+            await asyncio.sleep(GIVE_BACK_PAUSE_SECONDS)

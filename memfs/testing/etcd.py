@@ -20,13 +20,13 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from memfs.paths import Endpoint
 from memfs.testing.certificates import Certificates
 from memfs.testing.debian import cache_directory
 from memfs.testing.etcd_package import etcd_binaries
+from memfs.testing.started import Started
 
 READY_SECONDS = 30.0
 _REQUEST_SECONDS = 1.0
@@ -106,7 +106,7 @@ class EtcdMember:
         return ""
 
 
-class EtcdCluster:
+class EtcdCluster(Started):
     """``with EtcdCluster(members=3) as etcd: ... etcd.url``.
 
     The members' data lies in a temporary directory beside the downloads, or in ``directory``.
@@ -164,25 +164,11 @@ class EtcdCluster:
 
     # --- life --------------------------------------------------------------------------------
 
-    def __enter__(self) -> EtcdCluster:
-        try:
-            for member in self.members:
-                member.start()
-            self.wait_healthy()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            error.add_note(self.story())
-        self.close()
+    def set_up(self) -> None:
+        """Start the members, and wait until they serve."""
+        for member in self.members:
+            member.start()
+        self.wait_healthy()
 
     def wait_healthy(self, seconds: float = READY_SECONDS) -> None:
         """Until every member that runs serves. Raises RuntimeError with the logs."""

@@ -18,11 +18,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from memfs.testing.debian import cache_directory, install, run
+from memfs.testing.started import Started
 
 NEWEST = "4.3.0"
 """PySpark with Hadoop 3.5.0."""
@@ -115,7 +115,7 @@ class Ran(NamedTuple):
         return self.out.decode()
 
 
-class Shell:
+class Shell(Started):
     """``hadoop fs``: every command in the same JVM. Use it with ``with``."""
 
     def __init__(
@@ -132,17 +132,27 @@ class Shell:
         run([f"{home}/bin/javac", "-cp", classes, "-d", str(directory), str(_DRIVER)])
         self.log = directory / "shell.log"
         name = {"HADOOP_USER_NAME": user} if user else {}
+        self._environment = os.environ | {"LC_ALL": "C.UTF-8"} | name
+        self._command = [f"{home}/bin/java", "-Xmx256m", "-cp", classes, _DRIVER.stem]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def set_up(self) -> None:
+        """Start the JVM."""
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [f"{home}/bin/java", "-Xmx256m", "-cp", classes, _DRIVER.stem],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=os.environ | {"LC_ALL": "C.UTF-8"} | name,
+                env=self._environment,
             )
+
+    def story(self) -> str:
+        return self.log.read_text(errors="replace")
 
     def run(self, *arguments: str, given: bytes = b"") -> Ran:
         """One command, ``-ls`` and so on. Args: ``given``, its standard input."""
+        assert self._process is not None, "a shell that was not started"
         assert self._process.stdin is not None and self._process.stdout is not None
         words = [given, *(each.encode() for each in arguments)]
         self._process.stdin.write(b" ".join(map(base64.b64encode, words)) + b"\n")
@@ -151,17 +161,12 @@ class Shell:
             if line.startswith(b"reply "):
                 _, status, out, err = line.rstrip(b"\n").split(b" ")
                 return Ran(int(status), base64.b64decode(out), base64.b64decode(err))
-        raise RuntimeError(f"the shell ended; its log:\n{self.log.read_text(errors='replace')}")
+        raise RuntimeError("the shell ended")
 
-    def __enter__(self) -> Shell:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the JVM."""
+        if self._process is None:
+            return
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         try:

@@ -18,6 +18,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from memfs.testing.started import Started
+
 _PREFIX = "memfs-"
 _COMMAND_SECONDS = 20.0
 
@@ -35,7 +37,7 @@ class Host(NamedTuple):
         return ("ip", "netns", "exec", self.namespace)
 
 
-class Hosts:
+class Hosts(Started):
     """``with Hosts() as hosts: host = hosts.add("node-1")``."""
 
     def __init__(self) -> None:
@@ -73,7 +75,7 @@ class Hosts:
 
     # --- life --------------------------------------------------------------------------------
 
-    def open(self) -> None:
+    def set_up(self) -> None:
         """Make the bridge and this process's way onto it."""
         self._sweep()
         inside = f"{self._outside}b"
@@ -111,17 +113,6 @@ class Hosts:
         with contextlib.suppress(RuntimeError):
             _run("ip", "link", "del", self._outside)
         self.hosts.clear()
-
-    def __enter__(self) -> Hosts:
-        try:
-            self.open()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _sweep(self) -> None:
         """Remove what processes left that did not end in good order, what runs there included."""

@@ -287,7 +287,8 @@ class Observer:
             node = self._scene.member(number)
             if node is None or self._scene.may_bring_back(number):
                 continue
-            if node.store.verify(version) == MISSING:
+            replaced = (number, version) in self._scene.rotten
+            if node.store.verify(version) == MISSING and not replaced:
                 self.breach("AckedR", f"{node.config.name} has no copy of {ref}")
 
     def _forgot(
@@ -386,8 +387,7 @@ def _around_advance(observer: Observer) -> Iterator[None]:
     def observed(self: Primary) -> None:
         before = self.committed
         advance(self)
-        closed = self._refusal and not self.links  # nobody is answered any more
-        if self.committed != before and not closed:
+        if self.committed != before:
             observer.advanced(self)
 
     Primary._advance = observed  # type: ignore[method-assign]

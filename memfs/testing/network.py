@@ -261,7 +261,8 @@ class HostNetwork:
             stream.die(silent=silent)
 
     def restart(self) -> None:
-        """A new process on the same host: :attr:`process` is a fresh one."""
+        """A new process on the same host, where none runs: :attr:`process` is a fresh one."""
+        assert not self.process.alive, f"two processes on {self.name}"
         self.fabric.note("restart", self.name, "")
         self.silent = False
         self._former.append(self.process)

@@ -18,8 +18,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
+
+from memfs.testing.started import Started
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
@@ -142,7 +143,7 @@ class NodeProcess:
             self._process.stdout.close()
 
 
-class Processes:
+class Processes(Started):
     """A cluster of processes: ``with Processes(nodes=3) as cluster: memfs.connect(cluster.url)``.
 
     When the block ends with an exception the ends of all logs are added to it as a note.
@@ -177,27 +178,13 @@ class Processes:
         ]
         return "memfs://" + ",".join(alive)
 
-    def __enter__(self) -> Processes:
+    def set_up(self) -> None:
+        """Start the nodes, and wait until they serve."""
         deadline = time.monotonic() + READY_SECONDS
-        try:
-            self.start_node().wait_ready(deadline)
-            others = [self.start_node() for _ in range(self._count - 1)]
-            for node in others:
-                node.wait_ready(deadline)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            error.add_note(self.story())
-        self.close()
+        self.start_node().wait_ready(deadline)
+        others = [self.start_node() for _ in range(self._count - 1)]
+        for node in others:
+            node.wait_ready(deadline)
 
     def start_node(self) -> NodeProcess:
         """Start one more node; the first one keeps the coordinator unless there is another."""
@@ -224,12 +211,14 @@ class Processes:
 
     def _launch(self, name: str) -> NodeProcess:
         place = self._places[name]
-        first = self.nodes[0].url if self.nodes else "embedded"
+        keeper = f"--coordinator={self._coordinator or 'embedded'}"
+        if self.nodes and not self._coordinator:
+            keeper = f"--join={self.nodes[0].url.removeprefix('memfs://')}"
         settings = [
             f"--host={place.address}",
             f"--port={place.port}",
             "--monitoring-port=-1",
-            f"--coordinator={self._coordinator or first}",
+            keeper,
             f"--data-directory={self.directory / name}",
             f"--socket-directory={self.directory / 'sockets'}",
             f"--domain=test/{name}",

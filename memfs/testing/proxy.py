@@ -13,10 +13,10 @@ import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, TypeVar
 
 from memfs.paths import Endpoint
+from memfs.testing.started import Started
 
 T = TypeVar("T")
 _PIECE_BYTES = 64 * 1024
@@ -38,7 +38,7 @@ class Link:
     """What the node answers reaches nobody."""
 
 
-class Proxy:
+class Proxy(Started):
     """``with Proxy(target) as proxy: ... proxy.endpoint ... proxy.link.delay_seconds = 0.1``."""
 
     def __init__(self, target: Endpoint, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -56,7 +56,7 @@ class Proxy:
 
     # --- life --------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def set_up(self) -> None:
         """Listen. Raises OSError when the port is taken."""
         self._thread.start()
         self._do(self._listen())
@@ -67,18 +67,6 @@ class Proxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CALL_SECONDS)
         self._loop.close()
-
-    def __enter__(self) -> Proxy:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # --- faults ------------------------------------------------------------------------------
 

@@ -13,17 +13,17 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 
 from kubernetes_objects import NAMESPACE, Object, Rendered, container, environment
 
 from memfs.testing.containers.engine import docker
+from memfs.testing.started import Started
 
 READY_SECONDS = 120.0
 _PROBE = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)"
 
 
-class Pods:
+class Pods(Started):
     """``with Pods(rendered, images, memory="512m") as pods: pods.start("memfs", 0)``."""
 
     def __init__(self, rendered: Rendered, images: dict[str, str], memory: str) -> None:
@@ -33,18 +33,14 @@ class Pods:
         self._started: list[str] = []
         self._work = Path(tempfile.mkdtemp(prefix="memfs-pods-"))
 
-    def __enter__(self) -> Pods:
+    def set_up(self) -> None:
+        """Make their network."""
         docker("network", "create", self.network)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for name in self._started if error is not None else []:
-            error.add_note(f"{name}:\n{self._story(name)}")  # type: ignore[union-attr]
+    def story(self) -> str:
+        return "\n".join(f"{name}:\n{self._log(name)}" for name in self._started)
+
+    def close(self) -> None:
         if self._started:
             docker("rm", "--force", "--volumes", *self._started)
         docker("network", "rm", self.network)
@@ -112,7 +108,7 @@ class Pods:
     def _name(self, pod: str) -> str:
         return f"{self.network}-{pod}"
 
-    def _story(self, name: str) -> str:
+    def _log(self, name: str) -> str:
         done = subprocess.run(["docker", "logs", "--tail=20", name], capture_output=True)
         return (done.stdout + done.stderr).decode(errors="replace")
 

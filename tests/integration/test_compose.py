@@ -248,8 +248,9 @@ def test_the_cluster_is_sound_in_the_end(cluster):
     cluster.command("fsck", "--verify", "/")
 
 
-def test_after_a_restart_of_all_nodes_the_status_says_to_begin_anew(cluster):
-    cluster.compose("restart", "node")
+def test_when_all_nodes_were_stopped_the_status_says_to_begin_anew(cluster):
+    cluster.compose("stop", "node")  # "restart" may leave one that waits for the first to come back
+    cluster.compose("start", "node")
     with pytest.raises(RuntimeError, match=r"nothing is left; .* begin anew"):
         cluster.cli("cluster", "status")
     cluster.down()

@@ -16,5 +16,14 @@ REGRESSIONS = (
     (20091, "the publisher proposed from a stale record after a handover"),
     (1000513, "a journal counted what only a cache held, and was damaged by the next power cut"),
     (1001672, "a decision to forget a copy counted from its commit, and hit the copy made before"),
+    (1002493, "the simulation took both copies of a block, while a third was on its way"),
+    (1017134, "the simulation took the last copies that all but the lost primary knew of"),
+    (1003389, "a primary that was deposed while it handed over was opened again, and answered"),
+    (1005043, "damage of a copy went down into the versions that were built on it"),
+    (1008672, "a trim took the copies that a short answer had not verified for good"),
+    (1009214, "a copy that was made anew unnoticed stayed bad when it was the last one"),
+    (1012557, "the observer missed a copy that was being made anew after a bit had flipped"),
+    (1012980, "a journal that had begun anew refused everything for a failure that was over"),
+    (1012614, "a client that was started twice at once lost its connections without a word"),
 )
 """Seed, and the bug that it found."""

@@ -169,3 +169,32 @@ def test_a_dead_writer_leaves_its_last_flush_and_nothing_else(seed):
         assert await fs.read_bytes("/log") == flushed + b"more"
 
     run(body())
+
+
+@pytest.mark.parametrize("seed", range(27, 35))
+def test_when_all_nodes_stop_none_takes_the_end_of_the_others_for_a_loss(seed, caplog):
+    async def body():
+        dice = random.Random(seed)
+        cluster = await form(seed, nodes=3)
+        fs = await cluster.connect()
+        await write_files(fs, dice)
+        names = list(cluster.nodes)
+        with caplog.at_level("ERROR", "memfs.node"):
+            await asyncio.gather(*map(cluster.stop, dice.sample(names, len(names))))
+
+    run(body())
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nodes_that_all_stop_do_not_pass_the_role_to_and_fro(seed):
+    async def body():
+        cluster = await form(seed, nodes=3, heartbeat_seconds=1.0)
+        await asyncio.sleep(5)
+        before = cluster.coordinator.stored.view.epoch
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*map(cluster.stop, list(cluster.nodes)))
+        assert cluster.coordinator.stored.view.epoch - before <= 4
+        assert asyncio.get_running_loop().time() - began < 1.0
+
+    run(body())

@@ -13,7 +13,7 @@ from memfs.errors import LeaseLostError
 from memfs.limits import BLOCK_BYTES_DEFAULT
 from memfs.node.blocks.account import Account
 from memfs.node.blocks.index import BlockIndex
-from memfs.node.blocks.memory import ScratchPool
+from memfs.node.blocks.memory import Memfd, ScratchPool
 from memfs.node.blocks.placement import Placement
 from memfs.node.blocks.region import VERSION_BYTES, Region, SlotRegion, Version
 from memfs.protocol.messages import BlockVersion
@@ -106,6 +106,13 @@ class Holdings:
         if region.holders:
             self._trim(inode, index, region)
 
+    def exposes(self, memfd: Memfd) -> bool:
+        """Would lending a memfd now show what was there before a write under way?"""
+        if memfd.sealed or not memfd.stale:
+            return False
+        regions = [write.region for write in self.arriving]
+        return any(isinstance(r, SlotRegion) and r.slot.memfd is memfd for r in regions)
+
     def let_go(self, region: Region) -> None:
         """One holder less."""
         assert region.holders > 0, "a region that nobody holds"
@@ -134,6 +141,7 @@ class Holdings:
         heap = sum(region.charge for region in holders if not isinstance(region, SlotRegion))
         expected = heap + self.placement.charge + self.index.count * VERSION_BYTES
         expected += sum(write.charged for write in self.arriving)
-        used, limit = self.account.used, self.account.limit
+        used, spare, limit = self.account.used, self.account.spare, self.account.limit
         assert used == expected, f"{used} bytes charged, {expected} held"
-        assert used <= limit, f"{used} bytes used of {limit} (MemoryBound)"
+        assert spare == self.placement.spare, f"{spare} spare bytes, {self.placement.spare} kept"
+        assert used + spare <= limit, f"{used} + {spare} bytes of {limit} (MemoryBound)"

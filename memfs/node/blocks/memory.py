@@ -1,11 +1,14 @@
 """Memory that can be lent to other processes: sparse memfds divided into slots.
 
-Owns memfds, their mappings and seals; knows nothing of versions. A slot's charge is what it may
-have touched (``touched`` bytes from its start): the kernel allocates a page when it is first
-written and takes it back when a hole is punched or the memfd is gone.
+Owns memfds, their mappings and seals; knows nothing of versions. The kernel allocates a page when
+it is first written and takes it back when a hole is punched or the memfd is gone. A slot counts
+for the bytes from its start that its region may have written (``touched``); behind them may lie
+pages of former regions (``resident``), which are spare: to write them again is several times
+faster than to be given new ones.
 
-Invariant: once a descriptor has left (``sealed``) no page is ever taken away or handed to other
-data, since somebody may be reading it; before, a slot whose views are all gone can be emptied.
+Invariants: once a descriptor has left (``sealed``) no page is ever taken away or handed to other
+data, since somebody may be reading it; before, a slot whose views are all gone can be emptied. No
+byte of a former region leaves with a descriptor.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import os
 import sys
 from typing import Any, Final
 
+from memfs.errors import NoSpaceError
 from memfs.node.blocks.account import Account
 from memfs.types import Buffer
 
@@ -31,13 +35,24 @@ _UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3
 class Memfd:
     """One memfd of ``slots`` slots of ``slot_bytes`` each, mapped writable while it lives."""
 
-    __slots__ = ("_mapping", "_slots", "descriptor", "sealed", "slot_bytes", "slots", "taken")
+    __slots__ = (
+        "_mapping",
+        "_slots",
+        "descriptor",
+        "sealed",
+        "slot_bytes",
+        "slots",
+        "stale",
+        "taken",
+    )
 
     def __init__(self, slot_bytes: int, slots: int) -> None:
         """Raises OSError when the process may have no more descriptors or mappings."""
         self.slot_bytes = slot_bytes
         self.slots = slots
         self.sealed = False
+        self.stale = False
+        """Bytes of former regions may lie behind those of the present ones."""
         self.taken = 0
         """Slots that hold a region."""
         self._slots: dict[int, Slot] = {}
@@ -71,9 +86,15 @@ class Memfd:
             slot = self._slots[number] = Slot(self, number, self._mapping)
         return slot
 
-    def seal(self) -> int:
-        """The descriptor, fit to be given away: it can be neither written nor resized."""
+    def seal(self, account: Account) -> int:
+        """The descriptor, fit to be given away: it can be neither written nor resized.
+
+        What a stale memfd's regions have reserved must have been written.
+        """
         if not self.sealed:
+            if self.stale:
+                for slot in self._slots.values():
+                    slot.cleanse(account)
             fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
             self.sealed = True
         return self.descriptor
@@ -91,11 +112,29 @@ class Memfd:
         """Bytes that its slots may have touched."""
         return sum(slot.touched for slot in self._slots.values())
 
+    @property
+    def spare(self) -> int:
+        """Bytes of former regions that it keeps."""
+        return sum(slot.resident - slot.touched for slot in self._slots.values())
+
+    def vacate(self, account: Account) -> bool:
+        """Make all of it spare, if nobody can be reading it; says whether."""
+        slots = self._slots.values()
+        if self.sealed or any(slot.viewed for slot in slots):
+            return False
+        for slot in slots:
+            slot.vacate(account)
+        return True
+
+    def shed(self, account: Account) -> int:
+        """Give the spare pages back to the kernel; how many bytes."""
+        return sum([slot.shed(account) for slot in self._slots.values()])
+
 
 class Slot:
     """The place of one block in a memfd."""
 
-    __slots__ = ("_exporter", "memfd", "number", "offset", "taken", "touched")
+    __slots__ = ("_exporter", "memfd", "number", "offset", "resident", "taken", "touched")
 
     def __init__(self, memfd: Memfd, number: int, mapping: mmap.mmap) -> None:
         """Made by :meth:`Memfd.slot` only."""
@@ -104,6 +143,8 @@ class Slot:
         self.offset = number * memfd.slot_bytes
         self.taken = False
         self.touched = 0
+        self.resident = 0
+        """Bytes from its start whose pages may be there: never fewer than ``touched``."""
         # Every view is a view of this object, so that its reference count tells whether any lives.
         self._exporter = (ctypes.c_ubyte * memfd.slot_bytes).from_buffer(mapping, self.offset)
 
@@ -118,20 +159,33 @@ class Slot:
 
     @property
     def free(self) -> bool:
-        """Whether a new region may move in: nobody's bytes are or were here."""
+        """Whether a new region may move in: nobody reads or covers what is here."""
         return not self.taken and self.touched == 0
 
     def touch(self, length: int, account: Account) -> None:
-        """Reserve the first ``length`` bytes, before they are written. Raises NoSpaceError."""
-        more = length - self.touched
-        if more > 0:
-            account.reserve(more)
-            self.touched = length
+        """Reserve the first ``length`` bytes, before they are written. Raises NoSpaceError.
+
+        They need not read as zeros: see :meth:`clear`.
+        """
+        touched, resident = self.touched, self.resident
+        if length <= touched:
+            return
+        self.touched, self.resident = length, max(resident, length)
+        try:
+            account.reserve(length - touched, min(length, resident) - touched)
+        except NoSpaceError:
+            self.touched, self.resident = touched, resident
+            raise
 
     def restore(self, touched: int, account: Account) -> None:
         """Take a reservation back of which nothing was written."""
-        account.release(self.touched - touched)
+        sealed = self.memfd.sealed
+        account.release(self.touched - touched, keep=not sealed)
         self.touched = touched
+        if sealed:
+            self.resident = touched
+        else:
+            self.shed(account)
 
     def trim(self, length: int, account: Account) -> bool:
         """Give back the pages behind ``length``, if nobody can be reading there; says whether."""
@@ -139,10 +193,42 @@ class Slot:
             return True
         if self.memfd.sealed or self.viewed:
             return False
-        self.memfd.punch(self.offset + length, self.offset + self.touched)
-        account.release(self.touched - length)
+        account.release(self.touched - length, keep=True)
         self.touched = length
+        self.memfd.stale = True  # the end of a page
+        self.shed(account)
         return True
+
+    def vacate(self, account: Account) -> bool:
+        """Leave the pages to the next region, if nobody can be reading here; says whether."""
+        if self.touched == 0:
+            return True
+        if self.memfd.sealed or self.viewed:
+            return False
+        account.release(self.touched, keep=True)
+        self.touched = 0
+        self.memfd.stale = True
+        return True
+
+    def shed(self, account: Account) -> int:
+        """Give the spare pages back to the kernel; how many bytes."""
+        spare = self.resident - self.touched
+        if spare:
+            self.memfd.punch(self.offset + self.touched, self.offset + self.resident)
+            self.resident = self.touched
+            account.spend(spare)
+        return spare
+
+    def clear(self, start: int, stop: int) -> None:
+        """Make bytes that nothing was stored to read as zeros."""
+        stop = min(stop, -(-self.resident // _PAGE) * _PAGE, self.memfd.slot_bytes)
+        if self.memfd.stale and start < stop:
+            self.store(start, bytes(stop - start))
+
+    def cleanse(self, account: Account) -> None:
+        """Leave nothing of former regions behind what the present one has written."""
+        self.shed(account)
+        self.clear(self.touched, -(-self.touched // _PAGE) * _PAGE)
 
     def store(self, start: int, data: Buffer) -> None:
         """Copy bytes into the slot; faster than through the mapping where pages are new.

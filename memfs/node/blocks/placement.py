@@ -2,7 +2,9 @@
 
 Owns the memfds and the rule of design section 2: data of a group from 1 MiB on lies in one memfd
 at its natural offsets, smaller data on the heap; a version that may not overwrite its
-predecessor's place goes apart. Every path reserves the room first (MemoryBound).
+predecessor's place goes apart. Every path reserves the room first (MemoryBound). A memfd that
+nobody needs any more, and of which no descriptor ever left, is kept for the next group of its
+kind: the pages are there.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from memfs.node.blocks.region import HeapRegion, Region, SlotRegion
 from memfs.protocol.messages import WriteBlock
 
 _GroupKey = tuple[int, int]
+_Layout = tuple[int, int]
 
 
 class Placement:
@@ -30,18 +33,29 @@ class Placement:
         self._index = index
         self._groups: dict[_GroupKey, Memfd] = {}
         self._memfds: dict[Memfd, _GroupKey | None] = {}
+        self._kept: dict[_Layout, list[Memfd]] = {}
+        """Memfds without a region, all of them spare memory."""
+        self._roomy: dict[Memfd, None] = {}
+        """Memfds in use that have spare memory."""
         self._lingering: dict[Slot, None] = {}
         """Slots without a region that could not be emptied since somebody still views them."""
+        account.give_back = self.give_back
 
     @property
     def memfds(self) -> int:
         """Memfds open now."""
-        return len(self._memfds)
+        return len(self._memfds) + sum(map(len, self._kept.values()))
 
     @property
     def charge(self) -> int:
         """Bytes that all memfds count for, recomputed."""
         return sum(memfd.charge for memfd in self._memfds)
+
+    @property
+    def spare(self) -> int:
+        """Bytes that are kept for what comes next, recomputed."""
+        kept = sum(memfd.spare for memfds in self._kept.values() for memfd in memfds)
+        return kept + sum(memfd.spare for memfd in self._memfds)
 
     def place(self, request: WriteBlock) -> Region:
         """An empty region with room for ``request.length`` bytes. Raises NoSpaceError."""
@@ -65,14 +79,41 @@ class Placement:
         slot = region.leave()
         if slot.memfd.taken == 0:
             self._drop(slot.memfd)
-        elif not slot.trim(0, self._account) and not slot.memfd.sealed:
+        elif slot.vacate(self._account):
+            self._roomy[slot.memfd] = None
+        elif not slot.memfd.sealed:
             self._lingering[slot] = None
 
     def sweep(self) -> None:
         """Empty the slots whose last view is gone by now."""
         for slot in list(self._lingering):
-            if slot.memfd.sealed or slot.trim(0, self._account):
-                del self._lingering[slot]
+            if slot.vacate(self._account):
+                self._roomy[slot.memfd] = None
+            elif not slot.memfd.sealed:
+                continue
+            del self._lingering[slot]
+
+    def lend(self, memfd: Memfd) -> int:
+        """The descriptor of a memfd, to be given away."""
+        self._roomy.pop(memfd, None)
+        return memfd.seal(self._account)
+
+    def give_back(self, count: int) -> int:
+        """Give at least ``count`` spare bytes back to the system, if there are so many.
+
+        Returns how many bytes it were.
+        """
+        given = 0
+        while given < count and (memfd := self._pop_kept()) is not None:
+            spare = memfd.spare
+            self._account.spend(spare)
+            memfd.close()
+            given += spare
+        while given < count and self._roomy:
+            memfd = next(iter(self._roomy))
+            del self._roomy[memfd]
+            given += memfd.shed(self._account)
+        return given
 
     def group(self, request: WriteBlock) -> Memfd | None:
         """The memfd of the block's group, opened when its data reaches 1 MiB with ``request``.
@@ -97,13 +138,36 @@ class Placement:
     # --- memfds ------------------------------------------------------------------------------
 
     def _create(self, slot_bytes: int, slots: int, key: _GroupKey | None) -> Memfd | None:
-        try:
-            memfd = Memfd(slot_bytes, slots)
-        except OSError:  # out of descriptors or mappings: the heap serves as well, only slower
+        memfd = self._pop_kept((slot_bytes, slots)) or self._open(slot_bytes, slots)
+        if memfd is None:
             return None
         self._memfds[memfd] = key
         if key is not None:
             self._groups[key] = memfd
+        if memfd.stale:
+            self._roomy[memfd] = None
+        return memfd
+
+    def _open(self, slot_bytes: int, slots: int) -> Memfd | None:
+        """None: out of descriptors or mappings. The heap serves as well, only slower."""
+        try:
+            return Memfd(slot_bytes, slots)
+        except OSError:
+            if not self._kept:
+                return None
+        self.give_back(self._account.spare)  # they hold descriptors too
+        return self._open(slot_bytes, slots)
+
+    def _pop_kept(self, layout: _Layout | None = None) -> Memfd | None:
+        """The kept memfd of a layout that was used last; without one, any."""
+        if layout is None:
+            layout = next(iter(self._kept), (0, 0))
+        memfds = self._kept.get(layout)
+        if not memfds:
+            return None
+        memfd = memfds.pop()
+        if not memfds:
+            del self._kept[layout]
         return memfd
 
     def _settle(self, slot: Slot, request: WriteBlock) -> SlotRegion:
@@ -116,13 +180,18 @@ class Placement:
         return SlotRegion(request.generation, slot)
 
     def _drop(self, memfd: Memfd) -> None:
-        self._account.release(memfd.charge)
         for slot in [slot for slot in self._lingering if slot.memfd is memfd]:
             del self._lingering[slot]
+        self._roomy.pop(memfd, None)
         key = self._memfds.pop(memfd)
         if key is not None:
             del self._groups[key]
-        memfd.close()
+        if memfd.vacate(self._account):
+            self._kept.setdefault((memfd.slot_bytes, memfd.slots), []).append(memfd)
+        else:
+            self._account.release(memfd.charge)
+            self._account.spend(memfd.spare)
+            memfd.close()
 
     # --- from the heap into a memfd ----------------------------------------------------------
 

@@ -73,7 +73,7 @@ class Region:
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
-        """Of the last version that wrote here."""
+        """Of the last writer who has a version here."""
         self.written = 0
         """Bytes that versions cover, or covered."""
         self.fixed = 0
@@ -102,6 +102,9 @@ class Region:
     def store(self, start: int, data: Buffer) -> None:
         """Copy bytes into it."""
         self.view(start, start + len(data))[:] = data
+
+    def clear(self, start: int, stop: int) -> None:
+        """Make bytes that nothing was stored to read as zeros."""
 
     @property
     def viewed(self) -> bool:
@@ -194,6 +197,9 @@ class SlotRegion(Region):
 
     def store(self, start: int, data: Buffer) -> None:
         self.slot.store(start, data)
+
+    def clear(self, start: int, stop: int) -> None:
+        self.slot.clear(start, stop)
 
     @property
     def viewed(self) -> bool:

@@ -65,6 +65,19 @@ class BlockStore:
         """Versions held."""
         return self._index.count
 
+    @property
+    def spare(self) -> int:
+        """Bytes of deleted versions that are kept for new ones, within the limit."""
+        return self._holdings.account.spare
+
+    def surplus(self) -> int:
+        """Spare bytes that were never needed since this was last asked."""
+        return self._holdings.account.surplus()
+
+    def give_back(self, count: int) -> int:
+        """Give spare memory back to the system, ``count`` bytes and a memfd at most; how many."""
+        return self._holdings.placement.give_back(count)
+
     def watch(self, watcher: Watcher) -> None:
         """Tell ``watcher`` which versions come and go from now on."""
         self._holdings.watcher = watcher
@@ -74,8 +87,10 @@ class BlockStore:
     def begin(self, request: WriteBlock) -> BlockWrite | RepeatedWrite:
         """Reserve room for a version, whole or derived.
 
-        Raises InvalidArgumentError, LeaseLostError (a later writer was seen), BlockNotFoundError
-        (the base is not here) and NoSpaceError; nothing is reserved then.
+        What another writer left is verified before it is built upon: damage is not handed down
+        to versions of which nobody knows that they are bad. Raises InvalidArgumentError,
+        LeaseLostError (a later writer was seen), BlockNotFoundError or CorruptBlockError (the base
+        is not here, or not intact) and NoSpaceError; nothing is reserved then.
         """
         _check_request(request)
         self._holdings.fence(request.inode, request.generation)
@@ -86,11 +101,12 @@ class BlockStore:
             return RepeatedWrite(self._holdings, request, held)
         base = None
         if request.base_generation >= 0:
-            base = self._find(
-                BlockVersion(
-                    request.inode, request.index, request.base_generation, request.base_sequence
-                )
+            version = BlockVersion(
+                request.inode, request.index, request.base_generation, request.base_sequence
             )
+            base = self._find(version)
+            if request.base_generation != request.generation and self.verify(version):
+                raise CorruptBlockError(f"the copy of {version} here does not match its CRC32C")
         self._index.raise_generation(request.inode, request.generation)
         return BlockWrite(self._holdings, request, base)
 
@@ -160,20 +176,21 @@ class BlockStore:
     ) -> tuple[builtins.list[Segment], builtins.list[int]]:
         """Where versions lie in shared memory, and the sealed descriptors of it.
 
-        Descriptor -1 stands for a version that is not held or lies on the heap. The descriptors
-        stay the store's: pass them on before the next call.
+        Descriptor -1 stands for a version that is not held or lies on the heap, or beside one that
+        is arriving where something else was before. The descriptors stay the store's: pass them
+        on before the next call.
         """
         segments: builtins.list[Segment] = []
         numbers: dict[Memfd, int] = {}
         for version in versions:
             found = self._index.find(*version)
-            if found is None or not isinstance(found.region, SlotRegion):
+            slot = found.region.slot if found and isinstance(found.region, SlotRegion) else None
+            if found is None or slot is None or self._holdings.exposes(slot.memfd):
                 segments.append(Segment(-1, 0, 0))
                 continue
-            slot = found.region.slot
             number = numbers.setdefault(slot.memfd, len(numbers))
             segments.append(Segment(number, slot.offset, found.length))
-        return segments, [memfd.seal() for memfd in numbers]
+        return segments, [self._holdings.placement.lend(memfd) for memfd in numbers]
 
     # --- the rest ----------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ def choose(holdings: Holdings, request: WriteBlock, base: Version | None) -> Tar
     holdings.placement.group(request)  # may move the base into a memfd, where it can grow
     if any(extent.offset < base.length for extent in request.extents):
         return Apart(holdings, request, base)
-    if request.length <= base.length:
+    if request.length <= base.length and not base.region.busy:
         return Prefix(holdings, request, base)
     if _extensible(base, request):
         return Extension(holdings, request, base)
@@ -97,14 +97,16 @@ class Apart(Target):
         self._base_chunks = base.region.chunks[: self._base_length // CHUNK_BYTES]
         at = 0
         for extent in self._extents:
-            self._copy_range(base, at, extent.offset)
+            self._fill(base, at, extent.offset)
             at = extent.offset + extent.length
-        self._copy_range(base, at, self._base_length)
+        self._fill(base, at, self.length)
 
-    def _copy_range(self, base: Version, start: int, stop: int) -> None:
-        stop = min(stop, self._base_length)
-        if start < stop:
-            self.region.store(start, base.view(start, stop))
+    def _fill(self, base: Version, start: int, stop: int) -> None:
+        """What the payload leaves: the base's bytes, and zeros behind them."""
+        kept = min(stop, self._base_length)
+        if start < kept:
+            self.region.store(start, base.view(start, kept))
+        self.region.clear(max(start, kept), stop)
 
 
 class Extension(Target):
@@ -196,9 +198,11 @@ class Prefix(Target):
 
     def __init__(self, holdings: Holdings, request: WriteBlock, base: Version) -> None:
         super().__init__(holdings, base.region, request.length)
+        self._generation = request.generation
 
     def publish(self, pieces: Sequence[Piece]) -> Checks:
         region = self.region
+        region.generation = max(region.generation, self._generation)  # its bytes are its own now
         if self.length < region.written:
             region.fixed = region.written  # the rest may be read until the base is discarded
         return chunks.prefix(region.chunks, self.length, region.view)

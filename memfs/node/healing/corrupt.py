@@ -2,7 +2,8 @@
 
 Owns which ones are known, as the primary has verified them. A bad copy counts as none from then
 on; it is dropped once another one is named in its stead. The only copies of a block are never
-given up, however bad: the block is reported as lost and stays listed.
+given up, however bad: the block is reported as lost and stays listed, and they are verified anew,
+since one may have been mended meanwhile without a word of it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class CorruptCopies:
         self.confirmed = 0
         """Corrupt copies met so far."""
         self.notice: Callable[[m.BlockVersion], None] = lambda version: None
-        """Called with each version of which a copy turned out bad."""
+        """Called with each version of which a copy turned out bad, or good again."""
         self._role = role
         self._peers = peers
         self._tasks = tasks
@@ -76,9 +77,14 @@ class CorruptCopies:
         finally:
             self._examining.discard((version, number))
         ref = self._role.primary.namespace.block(version)
-        if reply.codes == (0,) or ref is None or number not in ref.replicas:
+        if ref is None or number not in ref.replicas:
             return
-        if number not in self.copies.get(version, ()):
+        good, known = reply.codes == (0,), number in self.copies.get(version, ())
+        if good != known:
+            return  # nothing new
+        if good:
+            self.replaced(version, number)
+        else:
             self._note(version, number, reply.codes[0], ref)
         self.notice(version)
 
@@ -93,10 +99,12 @@ class CorruptCopies:
         )
 
     def lost(self, version: m.BlockVersion, ref: BlockRef) -> None:
-        """No copy of a block that a file has counts any more: say so, once."""
+        """No copy of a block that a file has counts any more: say so, once, and look again."""
         if version not in self._losses and len(self._losses) < LOGGED_LOSSES:
             self._losses.add(version)
             log.error("data loss", extra=fields(block=version, holders=list(ref.replicas)))
+        for number in self.copies.get(version, ()):
+            self.suspect(version, number)
 
     def replaced(self, version: m.BlockVersion, number: int) -> None:
         """A member holds a good copy now."""

@@ -5,6 +5,8 @@ Owns nothing but the wiring; see the parts.
 
 from __future__ import annotations
 
+import asyncio
+
 from memfs import limits
 from memfs.config import NodeConfig
 from memfs.node.blocks import BlockStore
@@ -88,16 +90,25 @@ class Healing:
         )
         self._role = role
         self._tasks = tasks
+        self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin the loops; they are the tasks' owner's to end."""
-        self._tasks.spawn(self.scan.run(), "block scan")
-        self._tasks.spawn(self.copies.run(), "block copies")
-        self._tasks.spawn(self.trims.run(), "block trims")
-        self._tasks.spawn(self.sweep.run(), "orphan sweep")
-        self._tasks.spawn(self.scrubber.run(), "scrubber")
-        self._tasks.spawn(self.removal.run(), "removal of silent members")
-        self._tasks.spawn(self.decommission.run(), "decommission")
+        """Begin the loops; they are the tasks' owner's to end, if not ended before."""
+        loops = {
+            "block scan": self.scan.run(),
+            "block copies": self.copies.run(),
+            "block trims": self.trims.run(),
+            "orphan sweep": self.sweep.run(),
+            "scrubber": self.scrubber.run(),
+            "removal of silent members": self.removal.run(),
+            "decommission": self.decommission.run(),
+        }
+        self._loops = [self._tasks.spawn(loop, name) for name, loop in loops.items()]
+
+    def stop(self) -> None:
+        """End the loops: a node that goes does not judge what the others do meanwhile."""
+        for loop in self._loops:
+            loop.cancel()
 
     def rebalance(self, call: Call) -> m.Empty:
         """Look for misplaced blocks now (Rebalance)."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 
-from memfs import errors
+from memfs import errors, limits
 from memfs.logs import fields
 from memfs.node.healing.agenda import Agenda
 from memfs.node.healing.peers import Peers
@@ -102,13 +102,16 @@ class Trims:
         return set().union(*answers)
 
     async def _verify_at(self, number: int, versions: list[m.BlockVersion]) -> set[m.BlockVersion]:
+        good: set[m.BlockVersion] = set()
         try:
-            request = m.VerifyBlocks(tuple(versions))
-            reply = await self._peers.ask(number, request, VERIFY_SECONDS)
+            for at in range(0, len(versions), limits.VERSIONS_PER_DISCARD):
+                page = tuple(versions[at : at + limits.VERSIONS_PER_DISCARD])
+                reply = await self._peers.ask(number, m.VerifyBlocks(page), VERIFY_SECONDS)
+                for version, code in zip(page, reply.codes, strict=False):
+                    if code == 0:
+                        good.add(version)
+                    else:
+                        self._agenda.corrupt.suspect(version, number)
         except errors.MemfsError as error:
             log.info("copies were not verified", extra=fields(member=number, reason=error))
-            return set(versions)
-        bad = {version for version, code in zip(versions, reply.codes, strict=False) if code}
-        for version in bad:
-            self._agenda.corrupt.suspect(version, number)
-        return bad
+        return set(versions) - good

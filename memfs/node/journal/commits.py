@@ -114,8 +114,9 @@ class Commits(Generic[T]):
         await self._idle.wait()
 
     def resume(self) -> None:
-        """Write again."""
+        """Write again: the disk has taken what the queue now goes on from."""
         self._paused = False
+        self._recovered()
         self._wake.set()
 
     async def run(self) -> None:
@@ -162,14 +163,17 @@ class Commits(Generic[T]):
             self._items.popleft()
         self.waiting_bytes -= sum(size for _, size in batch)
         self.durable += len(batch)
-        if self.failure is not None:
-            self.failure = None
-            log.warning("journal recovered", extra=fields(journal=self.name))
+        self._recovered()
         self._written([item for item, _ in batch])
         while self._waiters and self._waiters[0].ticket <= self.durable:
             future = self._waiters.popleft().future
             if not future.done():
                 future.set_result(None)
+
+    def _recovered(self) -> None:
+        if self.failure is not None:
+            self.failure = None
+            log.warning("journal recovered", extra=fields(journal=self.name))
 
     def _next_batch(self) -> list[tuple[T, int]]:
         batch, size = [], 0

@@ -176,7 +176,7 @@ class VerifyBlocksReply(NamedTuple):
 
 @message(199, VerifyBlocksReply)
 class VerifyBlocks(NamedTuple):
-    """Re-read copies against their CRCs."""
+    """Re-read copies against their CRCs; the reply ends early when they are too many."""
 
     versions: tuple[BlockVersion, ...]
 

@@ -15,11 +15,11 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 from memfs.machine import login_name
 from memfs.testing.containers.engine import compose_environment, docker
 from memfs.testing.containers.images import base_image, build_context, programs_image
+from memfs.testing.started import Started
 
 _PREFIX = "memfs-test-"
 FILES = ("compose.yaml", "compose.durable.yaml")
@@ -27,7 +27,7 @@ WAIT_SECONDS = 180
 """How long the containers may take to be healthy."""
 
 
-class Containers:
+class Containers(Started):
     """``with Containers(project) as cluster: cluster.up()``; ``project`` is a checkout."""
 
     def __init__(self, project: Path, *, memory: str = "384m") -> None:
@@ -48,40 +48,26 @@ class Containers:
 
     # --- life --------------------------------------------------------------------------------
 
-    def __enter__(self) -> Containers:
-        try:
-            _sweep()
-            build_context(self._project, self._work)
-            programs = programs_image(self._project)
-            pid = os.getpid()
-            self.environment = compose_environment() | {
-                "COMPOSE_PROJECT_NAME": self.name,
-                "MEMFS_IMAGE": self.image,
-                "MEMFS_BASE_IMAGE": base_image(self._project),
-                "MEMFS_WHEELS": "deploy/wheels",
-                "MEMFS_ETCD_IMAGE": programs,
-                "MEMFS_PROXY_IMAGE": programs,
-                "MEMFS_PROMETHEUS_IMAGE": programs,
-                "MEMFS_SUPERUSER": login_name(),
-                "MEMFS_BIND": self.address,
-                "MEMFS_SUBNET": f"172.29.{pid % 250}.0/24",
-                "MEMFS_CONTAINER_MEMORY": self._memory,
-            }
-            self.compose("build")
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            error.add_note(self.story())
-        self.close()
+    def set_up(self) -> None:
+        """Build the image."""
+        _sweep()
+        build_context(self._project, self._work)
+        programs = programs_image(self._project)
+        pid = os.getpid()
+        self.environment = compose_environment() | {
+            "COMPOSE_PROJECT_NAME": self.name,
+            "MEMFS_IMAGE": self.image,
+            "MEMFS_BASE_IMAGE": base_image(self._project),
+            "MEMFS_WHEELS": "deploy/wheels",
+            "MEMFS_ETCD_IMAGE": programs,
+            "MEMFS_PROXY_IMAGE": programs,
+            "MEMFS_PROMETHEUS_IMAGE": programs,
+            "MEMFS_SUPERUSER": login_name(),
+            "MEMFS_BIND": self.address,
+            "MEMFS_SUBNET": f"172.29.{pid % 250}.0/24",
+            "MEMFS_CONTAINER_MEMORY": self._memory,
+        }
+        self.compose("build")
 
     def close(self) -> None:
         """Remove all of it."""

@@ -9,7 +9,11 @@ from memfs.testing.faults.scene import Scene
 
 
 async def bit_rot(scene: Scene) -> None:
-    """One bit flips in a copy of a block that has another good copy within reach."""
+    """One bit flips in a copy of a block that has another good copy within reach.
+
+    Not where one copy is all that is promised: a move makes a second one for a moment, and whoever
+    appends meanwhile knows the first one only.
+    """
     name, namespace = scene.node(), scene.namespace()
     if not name or namespace is None:
         return
@@ -18,9 +22,12 @@ async def bit_rot(scene: Scene) -> None:
     scene.random.shuffle(blocks)
     for block in blocks:
         version = m.BlockVersion(*block[:4])
-        ref = namespace.block(version)
-        if ref is not None and scene.has_other_copy(ref, node):
+        placed = namespace.placed_block(version)
+        if placed is None or placed.replication == 1:
+            continue
+        if scene.has_other_copy(placed.ref, node):
             scene.strike("bit rot", name, version)
+            scene.rotten.add((node.membership.number, version))
             flip(node.store, version, scene.random.randrange(8 * block.length))
             return
 

@@ -95,7 +95,8 @@ async def client_crash(scene: Scene) -> None:
     scene.strike("client crash", network.name)
     network.crash(silent=scene.random.random() < 0.5)
     await asyncio.sleep(scene.seconds(0.05, 1.0))
-    network.restart()
+    if not network.process.alive:  # else it crashed twice, and was started again meanwhile
+        network.restart()
 
 
 async def client_pause(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from memfs.cluster import view as rules
 from memfs.node.namespace import Namespace
@@ -33,6 +33,8 @@ class Scene:
         """Strikes by kind."""
         self.afflicted: Counter[str] = Counter()
         """Nodes that are paused or cut off now: they count as no holder of anything."""
+        self.rotten: set[tuple[int, m.BlockVersion]] = set()
+        """Copies in which a bit was flipped: their members drop them to make them anew."""
         self.operator = cluster.client(timeout_seconds=5.0)
 
     # --- what injectors do -------------------------------------------------------------------
@@ -106,6 +108,12 @@ class Scene:
         node = self.member(self.view.primary) if self.view else None
         return node.role.namespace if node else None
 
+    def _states(self) -> Sequence[Namespace | None]:
+        """What the living members in sync hold: one of it will count. None: there are none."""
+        assert self.view is not None
+        nodes = [self.member(number) for number in self.view.in_sync]
+        return [node.role.namespace for node in nodes if node and node.role.namespace] or [None]
+
     def may_bring_back(self, number: int) -> bool:
         """Whether a member that does not have something now may still have it on its disk."""
         if self.view is None or not self.view.journaled:
@@ -155,17 +163,23 @@ class Scene:
         ]
 
     def _blocks_survive(self, node: Node, others: list[Node]) -> bool:
-        """No block loses more than R-1 of the copies that the cluster believes to have."""
-        namespace = self.namespace()
+        """No block loses more than R-1 of the copies that the cluster believes to have.
+
+        Whichever of its members in sync is believed: the primary may be the first to know of copies
+        that were just made, and be lost with that.
+        """
+        return all(self._survive_in(state, node, others) for state in self._states())
+
+    def _survive_in(self, state: Namespace | None, node: Node, others: list[Node]) -> bool:
         for block in node.store.list(None, node.store.count):
             version = m.BlockVersion(*block[:4])
-            placed = namespace.placed_block(version) if namespace else None
+            placed = state.placed_block(version) if state else None
             if placed is not None:
                 ref = placed.ref
                 left = [holder for holder in self._holders(ref) if holder is not node]
                 if not left or len(ref.replicas) - len(left) >= placed.replication:
                     return False
-            elif (namespace is None or namespace.is_live(version)) and not any(
+            elif (state is None or state.is_live(version)) and not any(
                 other.store.verify(version) == 0 for other in others
             ):
                 return False

@@ -22,6 +22,8 @@ from memfs.testing.mutants import MUTANTS
 
 SEEDS = 500
 """Within which a mutant must be caught."""
+CHOICE = 10
+"""They are the most promising of so many times as many."""
 
 
 class Verdict(NamedTuple):
@@ -42,12 +44,13 @@ def _play(job: tuple[str, int]) -> Result:
         return play_seed(seed)
 
 
-def hunt(name: str, seeds: range, jobs: int) -> Verdict:
-    """Play seeds with a mutant until one fails, the promising ones first."""
+def hunt(name: str, first: int, count: int, jobs: int) -> Verdict:
+    """Play up to ``count`` seeds with a mutant until one fails, the promising ones first."""
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
+    seeds = _promising(name, range(first, first + CHOICE * count))[:count]
     with context.Pool(jobs, gc.freeze) as pool:
-        played = pool.imap(_play, ((name, seed) for seed in _ordered(name, seeds)))
+        played = pool.imap(_play, ((name, seed) for seed in seeds))
         for tried, result in enumerate(played, 1):
             if result.failures:
                 check = result.failures[0].split(" at ")[0].splitlines()[0][:70]
@@ -55,14 +58,15 @@ def hunt(name: str, seeds: range, jobs: int) -> Verdict:
     return Verdict(name, None, len(seeds), "", time.monotonic() - began)
 
 
-def _ordered(name: str, seeds: range) -> list[int]:
+def _promising(name: str, seeds: range) -> list[int]:
     wanted = MUTANTS[name].shown_by
     return sorted(seeds, key=lambda seed: -len(wanted.intersection(_choices(seed))))
 
 
 def _choices(seed: int) -> tuple[str, ...]:
     plan = plan_of(seed)
-    return (*plan.faults, *plan.workloads, *plan.settings)
+    copies = f"copies={plan.settings['replication']}"
+    return (*plan.faults, *plan.workloads, *plan.settings, copies)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,10 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=[], help="names of mutants")
     given = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=True)
-    seeds = range(given.first, given.first + given.seeds)
     verdicts = []
     for name in given.only or MUTANTS:
-        verdict = hunt(name, seeds, given.jobs)
+        verdict = hunt(name, given.first, given.seeds, given.jobs)
         verdicts.append(verdict)
         found = f"caught by seed {verdict.seed}, the {verdict.tried}. played"
         fate = found if verdict.seed is not None else f"SURVIVED {verdict.tried} seeds"

@@ -53,7 +53,7 @@ def no_receiver_fence() -> Iterator[None]:
 @mutant(
     "ReceiverFence",
     "a backup that is taking over goes on following the old primary",
-    shown_by="lonely_primary pause one_way isolate coordinator_slow coordinator_late",
+    shown_by="lonely_primary pause one_way one_link coordinator_slow coordinator_late",
 )
 def candidates_follow() -> Iterator[None]:
     fence = BackupService._fence

@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 import memfs
 from memfs.client.sync import FileSystem
@@ -107,24 +106,11 @@ class FaultyCluster(Processes):
 
     # --- life --------------------------------------------------------------------------------
 
-    def __enter__(self) -> FaultyCluster:
+    def set_up(self) -> None:
+        """Start the nodes, and wait until the cluster is whole."""
         _sweep_disks()
-        super().__enter__()
+        super().set_up()
         self.wait_healthy(READY_SECONDS)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._fs is not None:
-            fs, self._fs = self._fs, None
-            if error is None:
-                with contextlib.suppress(MemfsError):
-                    fs.close()
-        super().__exit__(kind, error, trace)
 
     def place(self, name: str) -> Place:
         """A host of its own, or a port behind a proxy."""
@@ -133,7 +119,7 @@ class FaultyCluster(Processes):
             return Place(host.address, NODE_PORT, host.command)
         place = super().place(name)
         self.proxies[name] = proxy = Proxy(Endpoint(place.address, place.port))
-        proxy.start()
+        proxy.set_up()
         return place
 
     def flags_of(self, name: str) -> list[str]:
@@ -156,7 +142,11 @@ class FaultyCluster(Processes):
         return [f"--journal={directory}", "--journal-blocks", "--ack=journal"]
 
     def close(self) -> None:
-        """End all that this cluster started."""
+        """Say goodbye if the cluster hears it, then end all that this cluster started."""
+        if self._fs is not None:
+            fs, self._fs = self._fs, None
+            with contextlib.suppress(MemfsError):
+                fs.close()
         for node in self.nodes:
             node.resume()
             node.kill()

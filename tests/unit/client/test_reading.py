@@ -7,6 +7,7 @@ import random
 import pytest
 
 from memfs import errors
+from memfs.client import reader
 from memfs.client.filesystem import FileSystem
 from memfs.client.reader import PARALLEL_BLOCKS
 from tests.unit.client.fake_cluster import FakeCluster
@@ -40,6 +41,15 @@ async def test_a_big_read_of_small_blocks_floods_nobody(
     cluster.most_waiting = 0
     assert await fs.read_bytes("/f") == 10 * DATA
     assert 1 < cluster.most_waiting <= PARALLEL_BLOCKS
+
+
+@pytest.mark.parametrize("trouble", [False, True])
+def test_memory_becomes_bytes(trouble: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "BUFFERS_TROUBLE", trouble)
+    for length in (5, 3, 0):
+        memory = reader.Memory(5)
+        memory.view[:] = b"01234"
+        assert memory.finish(length) == b"01234"[:length]
 
 
 async def test_sequential_reading_runs_ahead(stored: FileSystem, cluster: FakeCluster) -> None:

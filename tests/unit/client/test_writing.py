@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -25,6 +26,21 @@ async def test_a_block_goes_to_other_nodes_when_one_fails(
     for path in ("/f", "/small"):
         for location in await fs.block_locations(path):
             assert len(location.members) == 2 and number not in location.members
+    cluster.down.clear()
+    assert await fs.read_bytes("/f") == DATA
+
+
+async def test_blocks_are_appended_in_pieces(fs: FileSystem, cluster: FakeCluster) -> None:
+    async with fs.open("/f", "wb", buffering=0) as f:
+        handle = f._handle
+        for at in range(0, 12 * BLOCK, BLOCK):
+            cluster.down = {1 + at // BLOCK % 3}
+            edges = (at, at + 1, at + 1000, at + BLOCK)
+            pieces = [memoryview(DATA)[a:b] for a, b in itertools.pairwise(edges)]
+            await handle.append_block(tuple(pieces))
+        await handle.write(None, memoryview(DATA[12 * BLOCK :]))
+        with pytest.raises(AssertionError, match="not a block in its place"):
+            await handle.append_block((DATA[:BLOCK],))
     cluster.down.clear()
     assert await fs.read_bytes("/f") == DATA
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from memfs import errors
@@ -12,8 +14,12 @@ from memfs.gateway.exceptions import NAME_TOO_LONG, Refusal, kind_of, refusal_of
 def test_every_error_has_an_answer(leaf: type[errors.MemfsError]) -> None:
     refusal = refusal_of(leaf("reason", path="/x"), "/x", "bob")
     assert refusal.status in (400, 403, 404, 500)
-    content = refusal.content()["RemoteException"]
-    assert set(content) == {"exception", "javaClassName", "message"}  # type: ignore[call-overload]
+    content = json.loads(refusal.text)["RemoteException"]
+    assert content == {
+        "exception": refusal.kind.name,
+        "javaClassName": refusal.kind.java_class,
+        "message": refusal.message,
+    }
     assert refusal.kind.java_class.endswith(refusal.kind.name)
 
 

@@ -301,6 +301,39 @@ async def test_closing_leaves_nobody_waiting() -> None:
         await answer
 
 
+async def test_a_reign_that_ended_during_a_handover_does_not_go_on() -> None:
+    world = World()
+    backup = await world.backup(2)
+    backup.hold = True
+    answer = world.submit(m.MakeDirectory(b"/d"))
+    handover = asyncio.ensure_future(world.primary.quiesce())
+    await asyncio.sleep(0)
+    world.primary.close("this node is the primary no more")
+    with pytest.raises(errors.UnavailableError, match="no more"):
+        await handover
+    world.primary.reopen()  # what whoever hands over does when that failed
+    with pytest.raises(errors.NotPrimaryError, match="no more"):
+        world.primary.query(ROOT, m.GetStatus())
+    with pytest.raises(errors.NotPrimaryError, match="no more"):
+        world.submit(m.MakeDirectory(b"/e"))
+    with pytest.raises(errors.OutcomeUnknownError):
+        await answer
+
+
+async def test_what_was_committed_just_before_the_end_is_not_confirmed_after_it() -> None:
+    world = World()
+    backup = await world.backup(2)
+    backup.hold = True
+    answer = world.submit(m.MakeDirectory(b"/d"))
+    confirmation = asyncio.ensure_future(world.primary.confirm())
+    await asyncio.sleep(0)
+    backup.release()
+    await answer
+    world.primary.close("this node is the primary no more")
+    with pytest.raises(errors.NotPrimaryError):
+        await confirmation
+
+
 def snapshot_in_pieces(
     namespace: Namespace, size: int
 ) -> list[tuple[m.InstallSnapshot, memoryview]]:

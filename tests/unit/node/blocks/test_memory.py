@@ -18,11 +18,11 @@ SLOT = 4 * mmap.PAGESIZE
 
 
 def test_a_sealed_memfd_is_still_written_by_its_owner() -> None:
-    memfd = Memfd(SLOT, 4)
+    account, memfd = Account(SLOT), Memfd(SLOT, 4)
     slot = memfd.slot(1)
     slot.store(0, b"before")
-    descriptor = memfd.seal()
-    assert memfd.seal() == descriptor
+    descriptor = memfd.seal(account)
+    assert memfd.seal(account) == descriptor
     slot.store(6, b" and after")
     assert os.pread(descriptor, 16, slot.offset) == b"before and after"
     seals = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS)

@@ -17,12 +17,15 @@ from memfs.protocol.messages import BlockVersion
 
 from .writing import (
     BLOCK,
+    GROUP,
+    SUCCESSOR,
     V1,
     V2,
     V3,
     content,
     derived,
     fill_group,
+    overlaid,
     receive,
     some_bytes,
     store_derived,
@@ -276,14 +279,107 @@ def test_a_group_that_is_being_appended_to_is_not_moved(store: BlockStore) -> No
     assert content(store, V2) == b"abcd"
 
 
-def test_a_discard_punches_a_hole(store: BlockStore) -> None:
+def test_what_a_writer_took_over_whole_is_not_a_leftover_to_it(store: BlockStore) -> None:
+    store_whole(store, V1, b"abc")
+    store_derived(store, V2, V1, 5, [(3, b"de")])
+    store_derived(store, SUCCESSOR, V2, 5, [])
+    another = BlockVersion(1, 0, 2, 2)
+    store_derived(store, another, V1, 4, [(3, b"x")])
+    assert content(store, SUCCESSOR) == b"abcde"
+    assert content(store, another) == b"abcx"
+
+
+def test_a_discarded_block_leaves_its_pages_to_the_next(store: BlockStore) -> None:
     fill_group(store)
     store_whole(store, V1, some_bytes(BLOCK))
     memfd = next(iter(store._holdings.placement._memfds))
     pages = os.fstat(memfd.descriptor).st_blocks
     store.discard(V1)
-    assert used(store) == 4 * BLOCK
-    assert pages - os.fstat(memfd.descriptor).st_blocks == BLOCK // 512
+    assert (used(store), store.spare) == (4 * BLOCK, BLOCK)
+    assert os.fstat(memfd.descriptor).st_blocks == pages
+    store_whole(store, V2, some_bytes(BLOCK, 2))
+    assert (used(store), store.spare) == (5 * BLOCK, 0)
+    assert os.fstat(memfd.descriptor).st_blocks == pages
+    store.discard(V2)
+    assert store.give_back(1) == BLOCK
+    assert os.fstat(memfd.descriptor).st_blocks == pages - BLOCK // 512
+    store.check_invariants()
+
+
+def test_a_deleted_group_leaves_its_memfd_to_the_next(store: BlockStore) -> None:
+    fill_group(store)
+    (memfd,) = store._holdings.placement._memfds
+    for index in range(1, 5):
+        store.discard(BlockVersion(1, index, 1, 1))
+    assert (used(store), store.spare) == (0, 4 * BLOCK)
+    other = [BlockVersion(2, index, 1, 1) for index in range(GROUP)]
+    for version in other:
+        store_whole(store, version, some_bytes(BLOCK, version.index))
+    assert list(store._holdings.placement._memfds) == [memfd]
+    assert (used(store), store.spare) == (GROUP * BLOCK, 0)
+    assert all(content(store, v) == some_bytes(BLOCK, v.index) for v in other)
+    store.check_invariants()
+
+
+def test_spare_memory_gives_way() -> None:
+    store = BlockStore(6 * (BLOCK + VERSION_BYTES))
+    fill_group(store)
+    for index in range(1, 5):
+        store.discard(BlockVersion(1, index, 1, 1))
+    assert store.spare == 4 * BLOCK
+    small = [BlockVersion(inode, 0, 1, 1) for inode in range(2, 8)]
+    for version in small:  # each of a file of its own, on the heap
+        store_whole(store, version, some_bytes(BLOCK - 1))
+        store.check_invariants()
+    assert store.spare == 0
+
+
+def test_what_nobody_needed_for_a_while_is_a_surplus(store: BlockStore) -> None:
+    fill_group(store)
+    for index in range(1, 5):
+        store.discard(BlockVersion(1, index, 1, 1))
+    assert [store.surplus(), store.surplus()] == [0, 4 * BLOCK]
+    store_whole(store, BlockVersion(2, 0, 1, 1), some_bytes(BLOCK))
+    store_whole(store, BlockVersion(2, 1, 1, 1), some_bytes(BLOCK))
+    fill_group(store)
+    left = store.spare
+    assert left < 4 * BLOCK
+    assert store.surplus() == left
+
+
+def test_nothing_of_a_deleted_file_is_lent_with_the_next(store: BlockStore) -> None:
+    fill_group(store)
+    for index in range(1, 5):
+        store.discard(BlockVersion(1, index, 1, 1))
+    version, ending = BlockVersion(2, 0, 1, 1), BlockVersion(2, 2, 1, 1)
+    data, end = some_bytes(BLOCK, 8), some_bytes(BLOCK - 5, 9)
+    for each in (version, BlockVersion(2, 3, 1, 1), BlockVersion(2, 4, 1, 1)):
+        store_whole(store, each, data)
+    store_whole(store, ending, end)
+    late = store.begin(whole(BlockVersion(2, 1, 1, 1), data))
+    (segment,), _ = store.descriptors([version])
+    assert segment.descriptor == -1, "the place of the late one holds what was there before"
+    late.abort()
+    (segment,), (descriptor,) = store.descriptors([version])
+    assert segment == (0, 0, BLOCK)
+    shown = os.pread(descriptor, GROUP * BLOCK, 0)
+    rest = bytes(BLOCK * (GROUP - 5))
+    assert shown == data + bytes(BLOCK) + end + bytes(5) + data + data + rest
+    store.check_invariants()
+
+
+def test_what_a_sparse_version_does_not_say_reads_as_zeros(store: BlockStore) -> None:
+    fill_group(store)
+    for index in range(1, 5):
+        store.discard(BlockVersion(1, index, 1, 1))
+    fill_group(store, inode=2)
+    first, second = BlockVersion(2, 1, 1, 1), BlockVersion(2, 1, 1, 2)
+    store_derived(store, second, first, 100, [])
+    third = BlockVersion(2, 1, 1, 3)
+    store_derived(store, third, second, BLOCK, [(50, b"x"), (BLOCK - 200, b"y" * 100)])
+    expected = overlaid(content(store, second), BLOCK, [(50, b"x"), (BLOCK - 200, b"y" * 100)])
+    assert content(store, third) == expected
+    assert store.verify(third) == 0
 
 
 def test_a_hole_waits_for_the_last_view(store: BlockStore) -> None:
@@ -375,11 +471,13 @@ def test_without_descriptors_the_heap_serves(
 
 
 def test_descriptors_are_closed(store: BlockStore) -> None:
+    gc.collect()  # those of other tests' stores
     before = len(os.listdir("/proc/self/fd"))
     fill_group(store)
     assert len(os.listdir("/proc/self/fd")) > before
     for index in range(1, 5):
         store.discard(BlockVersion(1, index, 1, 1))
+    assert store.give_back(store.spare) == 4 * BLOCK
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -265,6 +265,17 @@ def test_damage_is_not_inherited_silently(store: BlockStore) -> None:
     assert store.verify(V2) == errors.CorruptBlockError.code
 
 
+def test_nobody_builds_on_what_another_writer_left_damaged(store: BlockStore) -> None:
+    data = some_bytes(3 * CHUNK_BYTES)
+    store_whole(store, V1, data)
+    before = used(store)
+    store._index.find(*V1).view(0, BLOCK)[5] ^= 1  # type: ignore[union-attr]
+    for length, extents in ((len(data) + 1, [(len(data), b"x")]), (5, [])):
+        with pytest.raises(errors.CorruptBlockError, match="does not match"):
+            store.begin(derived(SUCCESSOR, V1, length, extents))
+    assert used(store) == before
+
+
 def test_verify_knows_what_is_missing(store: BlockStore) -> None:
     assert store.verify(V1) == errors.BlockNotFoundError.code
 

@@ -107,7 +107,7 @@ def used(store: BlockStore) -> int:
     return store.used - store.count * VERSION_BYTES
 
 
-def fill_group(store: BlockStore) -> None:
-    """Give inode 1's first group more than 1 MiB, in blocks 1 to 4, so that it is a memfd."""
+def fill_group(store: BlockStore, inode: int = 1) -> None:
+    """Give an inode's first group more than 1 MiB, in blocks 1 to 4, so that it is a memfd."""
     for index in range(1, 5):
-        store_whole(store, BlockVersion(1, index, 1, 1), some_bytes(BLOCK, index))
+        store_whole(store, BlockVersion(inode, index, 1, 1), some_bytes(BLOCK, index))

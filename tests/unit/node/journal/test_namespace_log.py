@@ -195,6 +195,22 @@ def test_a_full_disk_refuses_and_recovers():
     run(main())
 
 
+def test_a_beginning_that_succeeds_ends_a_failure_though_nothing_is_queued():
+    async def main():
+        machine = await Machine().form()
+        await machine.work(1)
+        machine.disk.failing_syncs = 1
+        machine.do()
+        with pytest.raises(NoSpaceError, match="fails"):
+            await machine.log.until_durable()
+        machine.disk.failing_syncs = 0
+        await machine.log.begin(machine.namespace)
+        assert machine.log.commits.failure is None
+        machine.stop()
+
+    run(main())
+
+
 def test_a_beginning_that_finds_no_room_leaves_the_journal_incomplete():
     async def main():
         machine = await Machine().form()
