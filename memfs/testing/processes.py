@@ -25,6 +25,8 @@ from memfs.testing.started import Started
 READY_SECONDS = 30.0
 STOP_SECONDS = 15.0
 _LOG_TAIL = 4_000
+_FIRST = "node-1"
+"""Keeps the coordinator, unless there is another."""
 
 
 class Place(NamedTuple):
@@ -161,7 +163,7 @@ class Processes(Started):
     ) -> None:
         """Args: ``directory`` for logs and sockets, by default a temporary one that is removed;
         ``flags``, further flags of every node; ``coordinator``, by default kept by the first
-        node, which then cannot be restarted."""
+        node."""
         self.nodes: list[NodeProcess] = []
         self.directory = directory or Path(tempfile.mkdtemp(prefix="memfs-test-"))
         self._temporary = directory is None
@@ -187,7 +189,7 @@ class Processes(Started):
             node.wait_ready(deadline)
 
     def start_node(self) -> NodeProcess:
-        """Start one more node; the first one keeps the coordinator unless there is another."""
+        """Start one more node, without waiting for it."""
         name = f"node-{len(self.nodes) + 1}"
         self._places[name] = self.place(name)
         self.nodes.append(self._launch(name))
@@ -212,7 +214,7 @@ class Processes(Started):
     def _launch(self, name: str) -> NodeProcess:
         place = self._places[name]
         keeper = f"--coordinator={self._coordinator or 'embedded'}"
-        if self.nodes and not self._coordinator:
+        if name != _FIRST and not self._coordinator:
             keeper = f"--join={self.nodes[0].url.removeprefix('memfs://')}"
         settings = [
             f"--host={place.address}",

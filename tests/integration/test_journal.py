@@ -31,8 +31,7 @@ class Journaled(Processes):
 
     def flags_of(self, name):
         journal = self.journals.get(name, self.directory / name / "journal")
-        embedded = ["--coordinator=embedded"] if name == "node-1" else []
-        return [f"--journal={journal}", *embedded]
+        return [f"--journal={journal}"]
 
     def kill_all(self):
         for node in self.nodes:
