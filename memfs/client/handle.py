@@ -1,13 +1,15 @@
 """One open file, positional: what both the asynchronous and the blocking file objects stand on.
 
-Owns the lease and the joining of reader and writer, so that a handle opened for update reads what
-it has written. Must not know positions, buffering or text. Invariant: reads may overlap, changes
-are made one at a time in the order of the calls.
+Owns the lease, the joining of reader and writer, so that a handle opened for update reads what
+it has written, and the time after which a writer that does not flush is published. Must not know
+positions, buffering or text. Invariant: reads may overlap, changes are made one at a time in the
+order of the calls.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import posixpath
 
 from memfs.client.blockmap import BlockMap
@@ -18,13 +20,19 @@ from memfs.client.session import Session
 from memfs.client.writer import FileWriter
 from memfs.config import ClientConfig
 from memfs.errors import (
+    ClusterError,
     InvalidArgumentError,
+    MemfsError,
     PathExistsError,
     PathNotFoundError,
 )
 from memfs.protocol import messages as m
 from memfs.types import Buffer
 
+log = logging.getLogger(__name__)
+
+PUBLISH_SECONDS = 5.0
+"""Longest that stored blocks stay unpublished: of those nothing makes new copies when nodes go."""
 CREATE_RACES = 8
 """Rounds of "it does not exist" and "it exists" before opening for append gives up."""
 
@@ -77,6 +85,8 @@ class Handle:
         self.reader = FileReader(blocks, file) if mode.reading else None
         self.writer = FileWriter(blocks, file) if mode.writing else None
         self._changing = asyncio.Lock()
+        self._due: asyncio.TimerHandle | None = None
+        self._publishing: asyncio.Task[None] | None = None
 
     @property
     def size(self) -> int:
@@ -120,6 +130,7 @@ class Handle:
         if self.writer is not None and self.writer.dirty:
             async with self._changing:
                 await self.writer.drain(timeout)
+            self._publish_in_time()
 
     async def write(
         self, offset: int | None, data: memoryview, timeout: float | None = None
@@ -128,19 +139,42 @@ class Handle:
         assert self.writer is not None, "the handle is not open for writing"
         async with self._changing:
             at = self.size if offset is None else offset
-            return at + await self.writer.write(at, data, timeout)
+            end = at + await self.writer.write(at, data, timeout)
+        self._publish_in_time()
+        return end
 
     async def append_block(self, pieces: tuple[Buffer, ...]) -> None:
         """Append a whole block; see :meth:`FileWriter.append_block`."""
         assert self.writer is not None, "the handle is not open for writing"
         async with self._changing:
             await self.writer.append_block(pieces)
+        self._publish_in_time()
 
     async def flush(self, timeout: float | None = None) -> None:
         """Publish what was written: others see it when this returns."""
         if self.writer is not None:
             async with self._changing:
                 await self.writer.flush(timeout)
+
+    def _publish_in_time(self) -> None:
+        """Publish by and by what lies on the nodes, unless a flush does."""
+        if self._due is None and self.writer is not None and self.writer.exposed:
+            self._due = asyncio.get_running_loop().call_later(PUBLISH_SECONDS, self._publish)
+
+    def _publish(self) -> None:
+        self._due = None
+        if self.writer is not None and self.writer.exposed:
+            self._publishing = asyncio.create_task(self._publish_stored(self.writer))
+
+    async def _publish_stored(self, writer: FileWriter) -> None:
+        try:
+            async with self._changing:
+                await writer.publish_stored()
+        except ClusterError as error:
+            log.debug("%s is published later: %s", self.file.path, error)
+            self._publish_in_time()
+        except MemfsError as error:  # the caller's next flush hears it too
+            log.debug("%s is not published: %s", self.file.path, error)
 
     async def truncate(self, size: int, timeout: float | None = None) -> None:
         """Set the file's length."""
@@ -162,6 +196,8 @@ class Handle:
                 async with self._changing:
                     await self.writer.close(timeout)
         finally:
+            if self._due is not None:
+                self._due.cancel()
             if self.reader is not None:
                 await self.reader.close()
 

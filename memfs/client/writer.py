@@ -46,6 +46,7 @@ class FileWriter:
         self._flying: dict[int, asyncio.Task[None]] = {}
         self._stored: dict[int, BlockRef] = {}
         self._published_size = file.attributes.size
+        self._overwrites = False
         self._error: BaseException | None = None
         self._open = True
         self._session.hold()
@@ -57,6 +58,14 @@ class FileWriter:
             self._pending or self._flying or self._stored or self.file.size != self._published_size
         )
 
+    @property
+    def exposed(self) -> bool:
+        """Whether blocks on nodes, or on their way, wait to be published and only add bytes.
+
+        What changes bytes that others can read waits for a flush, which shows all of it at once.
+        """
+        return self._open and not self._overwrites and bool(self._stored or self._flying)
+
     # --- writing ----------------------------------------------------------------------------
 
     async def write(self, offset: int, data: memoryview, timeout: float | None = None) -> int:
@@ -64,6 +73,7 @@ class FileWriter:
         self._raise_earlier()
         if offset + len(data) > limits.FILE_BYTES_MAX:
             raise FileTooLargeError("the file would be too large", path=self.file.path)
+        self._overwrites |= offset < self._published_size
         deadline = None if timeout is None else self._session.deadline(timeout)
         keep = isinstance(data.obj, bytes)
         direct = keep or len(data) >= DIRECT_BLOCKS * self._block_size
@@ -96,7 +106,7 @@ class FileWriter:
 
     async def _publish_if_many(self, timeout: float | None) -> None:
         if len(self._stored) >= PUBLISH_BLOCKS:
-            await self.flush(timeout)
+            await self.publish_stored(timeout)
 
     async def _send_whole(
         self, block: int, pieces: tuple[Buffer, ...], deadline: float | None
@@ -185,17 +195,28 @@ class FileWriter:
         """Store and publish everything written so far."""
         await self.drain(timeout)
         if self.dirty:
-            await self._commit(timeout, release=False)
+            await self._commit(self.file.size, timeout)
+        self._overwrites = False
 
-    async def _commit(self, timeout: float | None, *, release: bool) -> None:
-        """One namespace command: blocks, length and, at the end, the lease."""
+    async def publish_stored(self, timeout: float | None = None) -> None:
+        """Publish what was sent to nodes, without the block that is being filled."""
+        await self._settle(list(self._flying))
+        pending, size = self._pending, self.file.size
+        if pending is not None and pending.block == (size - 1) // self._block_size:
+            stored = pending.block * self._block_size + pending.base.length
+            size = max(self._published_size, stored)
+        if self._stored:
+            await self._commit(size, timeout)
+
+    async def _commit(self, size: int, timeout: float | None, *, release: bool = False) -> None:
+        """One namespace command: blocks, the length in bytes and, at the end, the lease."""
         file = self.file
         attributes = file.attributes
         stored = self._stored
         request = m.Commit(
             attributes.inode,
             attributes.generation,
-            file.size,
+            size,
             tuple(stored[index] for index in sorted(stored)),
             release,
         )
@@ -203,7 +224,7 @@ class FileWriter:
         reply: m.LookupReply = await self._session.ask(request, file.path, deadline)
         self._session.commits += 1
         self._stored = {}
-        self._published_size = file.size
+        self._published_size = size
         file.published(reply.attributes)
 
     async def truncate(self, size: int, timeout: float | None = None) -> None:
@@ -223,7 +244,7 @@ class FileWriter:
             del self._stored[beyond]
         if size != file.size or self._stored:
             file.cut(size)
-            await self._commit(timeout, release=False)
+            await self._commit(size, timeout)
 
     async def close(self, timeout: float | None = None) -> None:
         """Publish everything and give the lease back; the lease goes back even on an error."""
@@ -233,7 +254,7 @@ class FileWriter:
         try:
             await self.drain(timeout)
             if self.dirty:
-                await self._commit(timeout, release=True)
+                await self._commit(self.file.size, timeout, release=True)
             else:
                 await self._release(timeout)
         except BaseException:

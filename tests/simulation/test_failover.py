@@ -173,7 +173,12 @@ def test_a_rolling_restart_loses_nothing():
         content = {f"/file-{number}": bytes([number]) * 10_000 for number in range(30)}
         for path, data in content.items():
             await fs.write_bytes(path, data)
+        stream, written = await fs.open("/stream", "wb", buffering=0, block_size=4096), b""
         for name in ("n1", "n2", "n3", "n4"):
+            piece = name.encode() * 5000
+            written += piece
+            await stream.write(piece)
+            await asyncio.sleep(6)
             await cluster.host(name).process.perform(cluster.nodes[name].stop())
             cluster.crash(name)
             cluster.host(name).network.restart()
@@ -181,6 +186,8 @@ def test_a_rolling_restart_loses_nothing():
             await asyncio.sleep(30)
             for path, data in content.items():
                 assert await fs.read_bytes(path) == data
+        await stream.close()
+        assert await fs.read_bytes("/stream") == written
 
     run(main())
 

@@ -148,6 +148,7 @@ RARE: Mapping[str, float] = {
     "memfs.node.namespace.volume.FREED_AT_ONCE": 1,
     "memfs.client.commands.WINDOW": 1,
     "memfs.client.reservations.RESERVE": 2,
+    "memfs.client.handle.PUBLISH_SECONDS": 0.1,
     "memfs.client.writer.PUBLISH_BLOCKS": 2,
     "memfs.client.blockmap.PAGE": 2,
     "memfs.client.session.ATTEMPT_SECONDS": 0.4,

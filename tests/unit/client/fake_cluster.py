@@ -50,6 +50,8 @@ class FakeCluster:
         self.namespace = Namespace(settings, 0)
         self.blocks: dict[int, dict[Version, bytes]] = {n: {} for n in range(1, nodes + 1)}
         self.crcs: dict[Version, int] = {}
+        self.headless = False
+        """Whether there is no primary."""
         self.down: set[int] = set()
         self.full: set[int] = set()
         self.slow: dict[int, float] = {}
@@ -84,6 +86,8 @@ class FakeCluster:
     def primary(self, client: int, number: int, identity: Identity, request: Any) -> Answer:
         """The primary's answer."""
         self.asked[type(request).__name__] += 1
+        if self.headless:
+            raise errors.UnavailableError("there is no primary")
         if isinstance(request, m.ReportCorrupt):
             self.reports.append(request)
             return Answer(m.Empty(), EMPTY, self.view.epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 
@@ -9,6 +10,7 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import FileSystem
+from memfs.testing import virtual
 from tests.unit.client.fake_cluster import FakeCluster
 
 BLOCK = 4096
@@ -119,3 +121,68 @@ async def test_a_long_stream_publishes_on_the_way(fs: FileSystem, cluster: FakeC
         await f.write(b"seven")
     assert cluster.asked["Commit"] == 3
     assert await fs.read_bytes("/f") == data[:7] + b"seven" + data[12:]
+
+
+def test_a_slow_stream_is_published_in_time() -> None:
+    async def story() -> None:
+        cluster = FakeCluster()
+        fs = cluster.connect()
+        f = await fs.open("/f", "w+b", buffering=0)
+        await f.write(DATA[:100])
+        await asyncio.sleep(60)
+        assert cluster.asked["Commit"] == 0, "nothing lies on a node that could be lost"
+        await f.write(DATA[100 : 2 * BLOCK + 5])
+        await asyncio.sleep(60)
+        assert cluster.asked["Commit"] == 1
+        assert await fs.read_bytes("/f") == DATA[: 2 * BLOCK], "whole blocks, nothing else"
+        await f.seek(0)
+        assert await f.read() == DATA[: 2 * BLOCK + 5]
+        await f.write(DATA[2 * BLOCK + 5 : 2 * BLOCK + 9])
+        await asyncio.sleep(60)
+        assert await fs.read_bytes("/f") == DATA[: 2 * BLOCK + 5], "what that read had stored"
+        await f.write(DATA[2 * BLOCK + 9 :])
+        await f.close()
+        assert await fs.read_bytes("/f") == DATA
+        await asyncio.sleep(60)
+        assert cluster.asked["Commit"] == 3
+
+    virtual.run(story())
+
+
+def test_what_cannot_be_published_now_is_published_later() -> None:
+    async def story() -> None:
+        cluster = FakeCluster()
+        fs = cluster.connect()
+        f = await fs.open("/f", "wb", buffering=0)
+        await f.write(DATA[:BLOCK])
+        cluster.headless = True
+        await asyncio.sleep(120)
+        assert cluster.asked["Commit"] > 3
+        cluster.headless = False
+        await asyncio.sleep(60)
+        assert await fs.read_bytes("/f") == DATA[:BLOCK]
+        await f.close()
+
+    virtual.run(story())
+
+
+def test_what_overwrites_waits_for_a_flush() -> None:
+    async def story() -> None:
+        cluster = FakeCluster()
+        fs = cluster.connect()
+        await fs.write_bytes("/f", DATA)
+        f = await fs.open("/f", "r+b", buffering=0)
+        await f.write(bytes(3 * BLOCK))
+        await asyncio.sleep(60)
+        assert await fs.read_bytes("/f") == DATA
+        await f.flush()
+        await f.seek(0, 2)
+        await f.write(bytes(BLOCK))
+        await asyncio.sleep(60)
+        full = len(DATA) // BLOCK + 1
+        expected = bytes(3 * BLOCK) + DATA[3 * BLOCK :] + bytes(BLOCK)
+        assert await fs.read_bytes("/f") == expected[: full * BLOCK]
+        await f.close()
+        assert await fs.read_bytes("/f") == expected
+
+    virtual.run(story())
