@@ -106,7 +106,7 @@ def layout(call: Call) -> tuple[int | None, int | None]:
 def replication(call: Call) -> int | None:
     """Copies: what the gateway is told, else what the client asks, within reason."""
     wanted = call.parameters.whole("replication", 0, 1)
-    fixed = call.gateway.config.replication
+    fixed = call.shared.config.replication
     if fixed:
         return fixed
     if not wanted:

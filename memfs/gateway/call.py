@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
@@ -14,16 +14,13 @@ from memfs.gateway.authentication import Principal
 from memfs.gateway.exceptions import INVALID_PATH, NAME_TOO_LONG, Refusal
 from memfs.gateway.parameters import Parameters
 from memfs.gateway.sessions import Seat
-
-if TYPE_CHECKING:
-    from memfs.gateway.server import Gateway
+from memfs.gateway.shared import Shared
 
 
 class Call:
     """What an operation works with."""
 
     __slots__ = (
-        "gateway",
         "operation",
         "parameters",
         "path",
@@ -31,11 +28,12 @@ class Call:
         "raw",
         "request",
         "seat",
+        "shared",
     )
 
     def __init__(
         self,
-        gateway: Gateway,
+        shared: Shared,
         request: web.BaseRequest,
         operation: str,
         path: str,
@@ -43,7 +41,7 @@ class Call:
         principal: Principal,
         seat: Seat,
     ) -> None:
-        self.gateway = gateway
+        self.shared = shared
         self.request = request
         self.operation = operation
         self.path = path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import Any
 
 from aiohttp import web
@@ -21,29 +20,8 @@ from memfs.gateway.redirects import is_second_step, to_second_step
 from memfs.gateway.replies import json_reply
 from memfs.gateway.shapes import hadoop_block
 
-KEPT = 4096
 COMPOSITE = "COMPOSITE_CRC"
 """Value of the parameter ``combinemode``, which HDFS has as a setting."""
-
-
-class ChecksumCache:
-    """Answers by (inode, change, kind), the least recently used first."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, int, str], dict[str, Any]] = OrderedDict()
-
-    def get(self, key: tuple[int, int, str]) -> dict[str, Any] | None:
-        """What was computed of this very content."""
-        found = self._kept.get(key)
-        if found is not None:
-            self._kept.move_to_end(key)
-        return found
-
-    def put(self, key: tuple[int, int, str], content: dict[str, Any]) -> None:
-        """Remember an answer."""
-        self._kept[key] = content
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
 
 
 async def get_file_checksum(call: Call) -> web.StreamResponse:
@@ -55,11 +33,11 @@ async def get_file_checksum(call: Call) -> web.StreamResponse:
     try:
         before = handle.file.attributes
         key = (before.inode, before.change, mode)
-        content = call.gateway.checksums.get(key)
+        content = call.shared.checksums.get(key)
         if content is None:
             content = await (_composite(handle) if mode == COMPOSITE else _md5(call, handle))
             if handle.file.attributes.change == before.change:
-                call.gateway.checksums.put(key, content)
+                call.shared.checksums.put(key, content)
     finally:
         await handle.close()
     return json_reply(call.request, content)
@@ -70,7 +48,7 @@ async def _md5(call: Call, handle: Handle) -> dict[str, Any]:
     attributes = handle.file.attributes
     block, size = hadoop_block(attributes), handle.size
     digest = FileDigest(block)
-    buffers = call.gateway.buffers
+    buffers = call.shared.buffers
     buffer = buffers.take(min(LARGEST, max(1, size)))
     try:
         view, position = memoryview(buffer), 0

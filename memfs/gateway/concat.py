@@ -57,14 +57,14 @@ async def _copy_together(call: Call, sources: list[str]) -> None:
 async def _append(call: Call, handle: Handle, source: str) -> None:
     """Copy one source to the end, a buffer at a time."""
     reading = await call.fs.open_handle(source, READ)
-    buffer = call.gateway.buffers.take(LARGEST)
+    buffer = call.shared.buffers.take(LARGEST)
     try:
         view, position = memoryview(buffer), 0
         while got := await reading.read_into(position, view):
             await handle.write(None, view[:got])
             position += got
     finally:
-        call.gateway.buffers.give(buffer)
+        call.shared.buffers.give(buffer)
         await reading.close()
 
 

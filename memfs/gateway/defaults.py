@@ -67,7 +67,7 @@ async def get_server_defaults(call: Call) -> web.StreamResponse:
     """GETSERVERDEFAULTS."""
     found: m.FileSystemReply = await call.session.defaults(call.session.deadline())
     block = found.block_size * found.group_blocks
-    replication = call.gateway.config.replication or found.replication
+    replication = call.shared.config.replication or found.replication
     return json_reply(call.request, shapes.server_defaults(block, replication))
 
 

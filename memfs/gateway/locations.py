@@ -171,7 +171,7 @@ def _datanode(call: Call, member: Member) -> dict[str, Any]:
     return dict.fromkeys(_NOT_TOLD, 0) | {
         "adminState": "NORMAL",
         "hostName": member.host,
-        "infoPort": call.gateway.endpoint.port,
+        "infoPort": call.shared.endpoint.port,
         "ipAddr": member.host,
         "ipcPort": member.port,
         "name": str(Endpoint(member.host, member.port)),

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from aiohttp import web
 
 from memfs.errors import MemfsError
 from memfs.gateway.peers import ADVERTISE_HEADER, CLUSTER_HEADER
 from memfs.gateway.replies import Reply
+from memfs.gateway.shared import Shared
 from memfs.metrics import CONTENT_TYPE, Metrics, Operation
 from memfs.protocol import messages as m
 from memfs.types import Identity
-
-if TYPE_CHECKING:
-    from memfs.gateway.server import Gateway
 
 READY_SECONDS = 2.0
 _FRESH_SECONDS = 0.5
@@ -30,18 +28,19 @@ _PLAIN = "text/plain; charset=utf-8"
 class Monitoring:
     """What machines that watch may ask."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, shared: Shared, connections: Callable[[], float]) -> None:
+        """``connections``: how many are open now."""
+        self._shared = shared
         self._metrics = Metrics()
         self._asked = -1e9
         self._reason = ""
         self._asking = asyncio.Lock()
         self._metrics.bind(
-            gateway_connections=lambda: gateway.connections,
-            gateway_sessions=lambda: len(gateway.sessions),
-            gateway_streams=lambda: gateway.streams,
-            gateway_uploads=lambda: gateway.uploads,
-            gateway_buffer_bytes=lambda: gateway.buffers.lent,
+            gateway_connections=connections,
+            gateway_sessions=lambda: len(shared.sessions),
+            gateway_streams=lambda: shared.streams,
+            gateway_uploads=lambda: shared.uploads,
+            gateway_buffer_bytes=lambda: shared.buffers.lent,
         )
 
     def operation(self, name: str) -> Operation:
@@ -57,9 +56,9 @@ class Monitoring:
         if target == "/readyz":
             reason = await self._not_ready()
             reply = Reply((reason or "ready").encode() + b"\n", 503 if reason else 200, _PLAIN)
-            reply.headers[CLUSTER_HEADER] = self._gateway.cluster
-            if self._gateway.config.advertise:
-                reply.headers[ADVERTISE_HEADER] = self._gateway.config.advertise
+            reply.headers[CLUSTER_HEADER] = self._shared.cluster
+            if self._shared.config.advertise:
+                reply.headers[ADVERTISE_HEADER] = self._shared.config.advertise
             return reply
         return None
 
@@ -72,15 +71,15 @@ class Monitoring:
         return self._reason
 
     async def _ask(self) -> str:
-        gateway = self._gateway
-        identity = Identity(gateway.config.default_user)
+        shared = self._shared
+        identity = Identity(shared.config.default_user)
         try:
             async with asyncio.timeout(READY_SECONDS):
-                seat = await gateway.sessions.take(identity)
+                seat = await shared.sessions.take(identity)
                 try:
                     await seat.session.ask(m.StatFileSystem())
                 finally:
-                    gateway.sessions.give(seat)
+                    shared.sessions.give(seat)
         except MemfsError as error:
             return error.message
         except TimeoutError:

@@ -11,16 +11,12 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Container, Iterable
 
 import aiohttp
 
 from memfs.paths import Endpoint
 from memfs.types import Member
-
-if TYPE_CHECKING:
-    from memfs.gateway.call import Call
-    from memfs.protocol.messages import BlocksReply
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +56,11 @@ class Peers:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
 
-    def beside(self, call: Call, reply: BlocksReply) -> str:
-        """The base URL of a gateway on a host that holds the file's first block, "": this one."""
-        session = call.session
-        holders = [
-            session.members[number]
-            for ref in reply.blocks[:1]
-            for number in ref.replicas
-            if number in session.members
-        ]
-        if any(session.is_local(holder.number) for holder in holders):
-            return ""
-        excluded = call.parameters.text("excludedatanodes").split(",")
+    def beside(self, holders: Iterable[Member], excluded: Container[str]) -> str:
+        """The base URL of the first gateway beside one of these nodes, "": there is none.
+
+        ``excluded``: addresses that the client does not want to be sent to.
+        """
         for holder in holders:
             address = self.of(holder)
             if address and address not in excluded:

@@ -41,12 +41,27 @@ async def open_file(call: Call) -> web.StreamResponse:
     if wants_redirect(call):
         reply: m.BlocksReply = await call.ask(m.GetBlocks(call.raw, 0, 1))
         _check_offset(call, reply.attributes.size)
-        return to_second_step(call, call.gateway.peers.beside(call, reply))
+        return to_second_step(call, _beside(call, reply))
     handle = await call.fs.open_handle(call.path, READ)
     try:
         return await _answer(call, handle)
     finally:
         await handle.close()
+
+
+def _beside(call: Call, reply: m.BlocksReply) -> str:
+    """The base URL of a gateway beside the file's first block, "": this one."""
+    session = call.session
+    holders = [
+        session.members[number]
+        for ref in reply.blocks[:1]
+        for number in ref.replicas
+        if number in session.members
+    ]
+    if any(session.is_local(holder.number) for holder in holders):
+        return ""
+    excluded = call.parameters.text("excludedatanodes").split(",")
+    return call.shared.peers.beside(holders, excluded)
 
 
 async def _answer(call: Call, handle: Handle) -> web.StreamResponse:
@@ -75,8 +90,8 @@ async def _answer(call: Call, handle: Handle) -> web.StreamResponse:
 
 
 async def _send(call: Call, stream: Stream, handle: Handle, extent: Extent) -> None:
-    gateway = call.gateway
-    gateway.streams += 1
+    shared = call.shared
+    shared.streams += 1
     try:
         await send(
             stream,
@@ -84,8 +99,8 @@ async def _send(call: Call, stream: Stream, handle: Handle, extent: Extent) -> N
             handle,
             extent.start,
             extent.end,
-            gateway.buffers,
-            gateway.config.send_idle_seconds,
+            shared.buffers,
+            shared.config.send_idle_seconds,
         )
         await stream.write_eof()
     except (CutOff, TimeoutError, MemfsError):
@@ -93,7 +108,7 @@ async def _send(call: Call, stream: Stream, handle: Handle, extent: Extent) -> N
             call.request.transport.abort()
         raise
     finally:
-        gateway.streams -= 1
+        shared.streams -= 1
 
 
 def _check_offset(call: Call, size: int) -> int:

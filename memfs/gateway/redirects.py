@@ -8,15 +8,12 @@ address that the client itself used, to the one advertised, or to another gatewa
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
+from memfs.gateway.call import Call
 from memfs.gateway.replies import is_java, json_reply, redirect
-
-if TYPE_CHECKING:
-    from memfs.gateway.call import Call
 
 PREFIX = "/webhdfs/v1"
 DATA = "data"
@@ -42,7 +39,7 @@ def file_url(base: str, path: str) -> str:
 
 def location(call: Call, base: str = "") -> str:
     """Where the second step of ``call`` is done; ``base``: of another gateway."""
-    base = base or base_url(call.request, call.gateway.config.advertise)
+    base = base or base_url(call.request, call.shared.config.advertise)
     pairs = [pair for pair in call.parameters.pairs if pair[0].lower() not in _DROPPED]
     return f"{file_url(base, call.path)}?{urlencode([*pairs, (DATA, 'true')])}"
 

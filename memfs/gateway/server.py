@@ -26,9 +26,7 @@ from memfs.gateway.authentication import (
     Simple,
     Unauthenticated,
 )
-from memfs.gateway.budget import Buffers, Slots
 from memfs.gateway.call import Call, normal
-from memfs.gateway.checksums import ChecksumCache
 from memfs.gateway.connection import Server
 from memfs.gateway.csrf import check_csrf
 from memfs.gateway.exceptions import (
@@ -43,10 +41,9 @@ from memfs.gateway.groups import Groups
 from memfs.gateway.inflow import BrokenUpload
 from memfs.gateway.monitoring import Monitoring
 from memfs.gateway.parameters import Parameters
-from memfs.gateway.peers import Peers
 from memfs.gateway.redirects import PREFIX
 from memfs.gateway.replies import Reply, json_reply
-from memfs.gateway.sessions import Sessions
+from memfs.gateway.shared import Shared
 from memfs.logs import fields
 from memfs.paths import Endpoint
 from memfs.types import Identity
@@ -70,21 +67,9 @@ class Gateway:
         authenticator: Authenticator | None = None,
     ) -> None:
         """``authenticator``: instead of what ``config`` names. Raises ConfigError."""
-        self.config = config
-        self.sessions = Sessions(client)
-        self.buffers = Buffers(config.stream_memory)
-        self.slots = Slots(config.uploads)
-        self.checksums = ChecksumCache()
-        scheme = "https" if config.tls_certificate else "http"
-        self.peers = Peers(config.peers, scheme, find=config.find_peers)
-        self.cluster = ""
-        """Id of the cluster, known once it was reached."""
-        self.streams = 0
-        """Files being sent."""
-        self.uploads = 0
-        """Files being received."""
-        self.endpoint = Endpoint(config.host, config.port)
-        self.monitoring = Monitoring(self)
+        self.shared = Shared(config, client)
+        self._config = config
+        self._monitoring = Monitoring(self.shared, lambda: self.connections)
         self._tls = _tls_context(config)
         self._authenticator = authenticator or _authenticator(config)
         self._proxies = Proxies(config.proxy_users)
@@ -100,7 +85,7 @@ class Gateway:
 
         Raises UnavailableError when there is no cluster, OSError when the port is taken.
         """
-        config = self.config
+        config = self._config
         self._server = Server(
             self._serve, connections=config.connections, head_seconds=config.head_seconds
         )
@@ -115,16 +100,17 @@ class Gateway:
             family=socket.AF_UNSPEC,
         )
         port: int = self._listening.sockets[0].getsockname()[1]
-        self.endpoint = Endpoint(config.host, port)
+        self.shared.endpoint = Endpoint(config.host, port)
         self._sweeping = asyncio.create_task(self._sweep(), name="gateway sweep")
-        self.peers.start(self.cluster, port)
+        self.shared.peers.start(self.shared.cluster, port)
         log.info("gateway is up", extra=fields(address=str(self.endpoint)))
 
     async def _warm_up(self) -> None:
         """Reach the cluster as the default user: what cannot work is said at the start."""
-        seat = await self.sessions.take(await self._identity(Principal(self.config.default_user)))
-        self.cluster = seat.fs.view.cluster
-        self.sessions.give(seat)
+        sessions = self.shared.sessions
+        seat = await sessions.take(await self._identity(Principal(self._config.default_user)))
+        self.shared.cluster = seat.fs.view.cluster
+        sessions.give(seat)
 
     async def stop(self) -> None:
         """Finish what runs, within seconds, and leave."""
@@ -136,8 +122,12 @@ class Gateway:
         if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(SHUTDOWN_SECONDS)
-        await self.peers.close()
-        await self.sessions.close()
+        await self.shared.close()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it listens."""
+        return self.shared.endpoint
 
     @property
     def connections(self) -> int:
@@ -147,7 +137,7 @@ class Gateway:
     async def _sweep(self) -> None:
         assert self._server is not None, "swept after it was made"
         while True:
-            await asyncio.sleep(min(SWEEP_SECONDS, self.config.head_seconds / 2))
+            await asyncio.sleep(min(SWEEP_SECONDS, self._config.head_seconds / 2))
             late = self._server.sweep()
             if late:
                 log.info("connections ended: no request came", extra=fields(count=late))
@@ -159,7 +149,7 @@ class Gateway:
         target, _, query = request.raw_path.partition("?")
         if target.startswith(PREFIX) and target[len(PREFIX) : len(PREFIX) + 1] in ("", "/"):
             return await self._webhdfs(request, target[len(PREFIX) :], query)
-        reply = await self.monitoring.answer(request, target)
+        reply = await self._monitoring.answer(request, target)
         if reply is not None:
             return reply
         text = f"{PREFIX}/... is served here, not {target[:200]}"
@@ -170,22 +160,22 @@ class Gateway:
     ) -> web.StreamResponse:
         began = time.perf_counter()
         user, name, path, result = "", "", target, "ok"
-        counts = self.monitoring.operation("invalid")
+        counts = self._monitoring.operation("invalid")
         try:
             parameters = Parameters(query)
             name = _operation_name(request, parameters)
             operation = operations.find(request.method, name)
-            counts = self.monitoring.operation(name)
+            counts = self._monitoring.operation(name)
             path = _path(target)
-            check_csrf(self.config, request)
+            check_csrf(self._config, request)
             principal = await self._principal(request, parameters)
             user = principal.user
-            seat = await self.sessions.take(await self._identity(principal))
+            seat = await self.shared.sessions.take(await self._identity(principal))
             try:
-                call = Call(self, request, name, path, parameters, principal, seat)
+                call = Call(self.shared, request, name, path, parameters, principal, seat)
                 return await operation(call)
             finally:
-                self.sessions.give(seat)
+                self.shared.sessions.give(seat)
         except Refusal as refusal:
             result = refusal.kind.name
             return _refused(request, refusal)
@@ -209,7 +199,7 @@ class Gateway:
                 counts.succeeded(seconds)
             else:
                 counts.failed(seconds, result)
-            if self.config.audit:
+            if self._config.audit:
                 self._audit(request, user, name, path, result)
 
     def _audit(
@@ -229,11 +219,11 @@ class Gateway:
 
     async def _principal(self, request: web.BaseRequest, parameters: Parameters) -> Principal:
         if tokens.PARAMETER in parameters:
-            seat = await self.sessions.take(Identity(self.config.default_user))
+            seat = await self.shared.sessions.take(Identity(self._config.default_user))
             try:
                 return await tokens.principal_of(parameters.text(tokens.PARAMETER), seat.session)
             finally:
-                self.sessions.give(seat)
+                self.shared.sessions.give(seat)
         principal = await self._authenticator.authenticate(request, parameters)
         if "doas" in parameters:
             return self._proxies.impersonate(principal, parameters, request.remote)

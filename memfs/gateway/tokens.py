@@ -7,10 +7,11 @@ token is verified by the primary; nothing is remembered here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 
+from memfs.client.session import Session
 from memfs.delegation import KIND, SECURE_KIND, Token
 from memfs.errors import InvalidTokenError
 from memfs.gateway.authentication import Principal
@@ -19,9 +20,6 @@ from memfs.gateway.exceptions import INVALID_TOKEN, IO, SECURITY, Refusal
 from memfs.gateway.parameters import USER
 from memfs.gateway.replies import Reply, json_reply
 from memfs.protocol import messages as m
-
-if TYPE_CHECKING:
-    from memfs.client.session import Session
 
 PARAMETER: Final = "delegation"
 _REFRESH: Final = "Failed to obtain user group information:"

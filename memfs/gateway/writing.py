@@ -75,7 +75,7 @@ async def create(call: Call) -> web.StreamResponse:
     await _continue(call.request)
     await _fill(call, handle, lambda: _discard(call, handle))
     reply = Reply(b"", 201)
-    where = base_url(call.request, call.gateway.config.advertise)
+    where = base_url(call.request, call.shared.config.advertise)
     reply.headers[hdrs.LOCATION] = file_url(where, call.path)
     reply.headers[hdrs.ETAG] = etag(handle.file.attributes)
     return reply
@@ -136,19 +136,19 @@ async def _continue(request: web.BaseRequest) -> None:
 
 
 async def _fill(call: Call, handle: Handle, undo: Callable[[], Awaitable[None]]) -> None:
-    gateway = call.gateway
-    gateway.uploads += 1
+    shared = call.shared
+    shared.uploads += 1
     try:
         await receive(
             call.request,
             handle,
-            gateway.slots,
-            gateway.config.upload_idle_seconds,
+            shared.slots,
+            shared.config.upload_idle_seconds,
             lambda: _look_at_quotas(call, handle),
             undo,
         )
     finally:
-        gateway.uploads -= 1
+        shared.uploads -= 1
 
 
 async def _look_at_quotas(call: Call, handle: Handle) -> None:

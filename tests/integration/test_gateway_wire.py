@@ -192,8 +192,8 @@ def test_an_upload_that_ends_early_leaves_nothing(served: Served, path: str, siz
             connection.sendall(chunk(bytes(size)))
             until(lambda: served.get(path, "GETFILESTATUS").json["FileStatus"]["length"] == size)
     until(lambda: not served.exists(path))
-    until(lambda: served.gateway.uploads == 0)
-    assert served.gateway.slots.taken == 0
+    until(lambda: served.gateway.shared.uploads == 0)
+    assert served.gateway.shared.slots.taken == 0
 
 
 def test_a_short_body_leaves_nothing(served: Served, path: str) -> None:
@@ -249,7 +249,7 @@ def test_another_file_of_the_name_is_left_alone(served: Served, path: str) -> No
         until(lambda: served.exists(path))
         served.delete(path)
         served.write(path, b"another")
-    until(lambda: served.gateway.uploads == 0)
+    until(lambda: served.gateway.shared.uploads == 0)
     assert served.read(path) == b"another"
 
 
@@ -283,8 +283,8 @@ def test_a_reader_that_leaves_stops_the_stream(served: Served, path: str) -> Non
         with served.raw() as connection:
             connection.sendall(request.encode())
             head(connection)
-    until(lambda: served.gateway.streams == 0)
-    assert served.gateway.buffers.lent == 0
+    until(lambda: served.gateway.shared.streams == 0)
+    assert served.gateway.shared.buffers.lent == 0
 
 
 def test_readers_that_never_read_cost_little_and_are_cut_off(served: Served, path: str) -> None:
@@ -299,10 +299,10 @@ def test_readers_that_never_read_cost_little_and_are_cut_off(served: Served, pat
             connections.append(connection)
         for connection in connections:
             assert connection.recv(1) == b"H"
-            lent.append(served.gateway.buffers.lent)
+            lent.append(served.gateway.shared.buffers.lent)
         assert 0 < max(lent) <= (2 << 20) + 40 * (64 << 10)
-        until(lambda: served.gateway.streams == 0, 60.0)
-        assert served.gateway.buffers.lent == 0
+        until(lambda: served.gateway.shared.streams == 0, 60.0)
+        assert served.gateway.shared.buffers.lent == 0
     finally:
         for connection in connections:
             connection.close()
