@@ -143,12 +143,13 @@ class Handle:
         self._publish_in_time()
         return end
 
-    async def append_block(self, pieces: tuple[Buffer, ...]) -> None:
+    async def append_block(self, pieces: tuple[Buffer, ...]) -> asyncio.Task[None]:
         """Append a whole block; see :meth:`FileWriter.append_block`."""
         assert self.writer is not None, "the handle is not open for writing"
         async with self._changing:
-            await self.writer.append_block(pieces)
+            storing = await self.writer.append_block(pieces)
         self._publish_in_time()
+        return storing
 
     async def flush(self, timeout: float | None = None) -> None:
         """Publish what was written: others see it when this returns."""

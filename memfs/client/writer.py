@@ -89,11 +89,12 @@ class FileWriter:
         await self._settle(waiting)
         return len(data)
 
-    async def append_block(self, pieces: tuple[Buffer, ...], timeout: float | None = None) -> None:
-        """Append a whole block where one begins, from pieces that do not change any more.
+    async def append_block(
+        self, pieces: tuple[Buffer, ...], timeout: float | None = None
+    ) -> asyncio.Task[None]:
+        """Append a whole block where one begins, from pieces that are sent from where they lie.
 
-        They are sent from where they lie; this returns before that is done. Raises as
-        :meth:`write`.
+        They must not change before the task that is returned has ended. Raises as :meth:`write`.
         """
         self._raise_earlier()
         block, rest = divmod(self.file.size, self._block_size)
@@ -101,8 +102,9 @@ class FileWriter:
         if (block + 1) * self._block_size > limits.FILE_BYTES_MAX:
             raise FileTooLargeError("the file would be too large", path=self.file.path)
         deadline = None if timeout is None else self._session.deadline(timeout)
-        await self._send_whole(block, pieces, deadline)
+        storing = await self._send_whole(block, pieces, deadline)
         await self._publish_if_many(timeout)
+        return storing
 
     async def _publish_if_many(self, timeout: float | None) -> None:
         if len(self._stored) >= PUBLISH_BLOCKS:
@@ -110,14 +112,14 @@ class FileWriter:
 
     async def _send_whole(
         self, block: int, pieces: tuple[Buffer, ...], deadline: float | None
-    ) -> None:
+    ) -> asyncio.Task[None]:
         """Start storing a whole block from where its bytes are."""
         if self._pending is not None and self._pending.block != block:
             await self._send_pending(deadline)
         await self._make_room(block)
         self._pending = None  # overwritten altogether
-        self._launch(whole(block, *pieces), deadline)
         self.file.grow((block + 1) * self._block_size)
+        return self._launch(whole(block, *pieces), deadline)
 
     async def _collect(self, piece: layout.Piece, part: memoryview, deadline: float | None) -> None:
         """Copy a part of a block into the block being filled; send it when it is full."""
@@ -154,8 +156,10 @@ class FileWriter:
             await asyncio.wait(self._flying.values(), return_when=asyncio.FIRST_COMPLETED)
         self._raise_earlier()
 
-    def _launch(self, sealed: Sealed, deadline: float | None) -> None:
-        self._flying[sealed.block] = asyncio.create_task(self._store(sealed, deadline))
+    def _launch(self, sealed: Sealed, deadline: float | None) -> asyncio.Task[None]:
+        storing = asyncio.create_task(self._store(sealed, deadline))
+        self._flying[sealed.block] = storing
+        return storing
 
     async def _store(self, sealed: Sealed, deadline: float | None) -> None:
         try:

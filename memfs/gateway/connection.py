@@ -79,6 +79,14 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
         _give_up(self._body)
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Say so when it is the connection's last one."""
+        if self._close:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
     def data_received(self, data: bytes) -> None:
         """What comes when the last body is complete is a head; everything else passes as it is."""
         if data and (self._body is None or self._body.is_eof()):

@@ -13,9 +13,12 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from memfs import limits
+from memfs.client.buffers import BufferStock
 from memfs.client.handle import Handle
 from memfs.errors import MemfsError
 from memfs.gateway.budget import Slots
+from memfs.gateway.bulk import Bulk, take_over
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,12 @@ PIECES = 1024
 """Most pieces gathered of a block: they may be of one byte each."""
 JOINED_PIECES = 64
 """A block of more pieces is sent as one: to copy it costs less than to send them."""
+BULK_BLOCK_BYTES = 256 * limits.KIB
+"""Smallest block that is worth receiving by itself."""
+FIRST_BYTES = 64 * limits.KIB
+"""Most that a sender may send before it has a slot."""
+
+_NOTHING = memoryview(b"")
 
 Look = Callable[[], Awaitable[None]]
 
@@ -38,16 +47,28 @@ class BrokenUpload(ConnectionError):
 class Upload:
     """One body on its way into one file."""
 
-    def __init__(self, request: web.BaseRequest, handle: Handle, slots: Slots, look: Look) -> None:
-        self._content = request.content
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        handle: Handle,
+        slots: Slots,
+        blocks: BufferStock,
+        look: Look,
+    ) -> None:
+        self._request = request
+        self._bulk: Bulk | None = None
         self._handle = handle
         self._slots = slots
+        self._blocks = blocks
         self._look = look
         layout = handle.file.attributes
         self._stride = layout.block_size * layout.group_blocks
         self._look_at = self._stride
         self._since = 0.0
         self._holding = False
+        self._buffer: bytearray | None = None
+        self._free = _NOTHING
+        """Of that buffer."""
         self._pieces: list[memoryview] = []
         self._gathered = 0
         self.received = 0
@@ -61,7 +82,7 @@ class Upload:
             while data := await self._next(patience):
                 if not self._holding:
                     await self._hold()
-                await self._gather(memoryview(data))
+                await self._gather(data)
                 self.received += len(data)
                 if self.received >= self._look_at:
                     self._look_at += self._stride
@@ -70,6 +91,8 @@ class Upload:
         finally:
             self._pieces.clear()
             self._let_go()
+            if self._bulk is not None:
+                self._bulk.discard()
 
     async def _gather(self, data: memoryview) -> None:
         """Collect whole blocks, which the writer then sends from where their pieces lie."""
@@ -89,12 +112,17 @@ class Upload:
     async def _pass_on(self) -> None:
         pieces, self._pieces = tuple(self._pieces), []
         gathered, self._gathered = self._gathered, 0
+        buffer, self._buffer, self._free = self._buffer, None, _NOTHING
         if gathered == self._handle.file.attributes.block_size and len(pieces) <= JOINED_PIECES:
-            await self._handle.append_block(pieces)
+            storing = await self._handle.append_block(pieces)
+            if buffer is not None:
+                storing.add_done_callback(lambda _: self._blocks.give(buffer))
         elif pieces:
             await self._handle.write(None, memoryview(b"".join(pieces)))
+            if buffer is not None:
+                self._blocks.give(buffer)
 
-    async def _next(self, patience: float) -> bytes:
+    async def _next(self, patience: float) -> memoryview:
         """What has come, empty at the end; publishes in a pause."""
         if self._holding and self._turn_is_over():
             await self._publish()
@@ -107,18 +135,37 @@ class Upload:
         await self._publish()
         return await self._next(patience)
 
-    async def _read(self, seconds: float) -> bytes:
+    async def _read(self, seconds: float) -> memoryview:
+        if self._bulk is None and self._handle.file.attributes.block_size >= BULK_BLOCK_BYTES:
+            self._bulk = take_over(self._request, self.received)
+        content = self._request.content
         try:
+            if self._bulk is not None:
+                return await self._receive(self._bulk, seconds)
             async with asyncio.timeout(seconds):
-                return await self._content.readany()
+                return memoryview(await content.readany())
         except asyncio.CancelledError as error:
-            if self._content.exception() is None:
+            if content.exception() is None:
                 raise
             raise BrokenUpload("the body ended early or is malformed") from error
         except TimeoutError:
             raise
         except Exception as error:  # whatever aiohttp calls a body that ends early
             raise BrokenUpload(f"the body ended early: {error}") from error
+
+    async def _receive(self, bulk: Bulk, seconds: float) -> memoryview:
+        """Straight into the memory from which the block is sent."""
+        if not bulk.left:
+            return _NOTHING
+        room = self._room() - self._gathered
+        if not self._holding:
+            return await bulk.first(min(room, FIRST_BYTES), seconds)
+        if not self._free:
+            self._buffer = self._blocks.take(self._handle.file.attributes.block_size)
+            self._free = memoryview(self._buffer)
+        piece = await bulk.fill(self._free[:room], seconds)
+        self._free = self._free[len(piece) :]
+        return piece
 
     def _turn_is_over(self) -> bool:
         return asyncio.get_running_loop().time() - self._since > TURN_SECONDS
@@ -143,6 +190,7 @@ async def receive(
     request: web.BaseRequest,
     handle: Handle,
     slots: Slots,
+    blocks: BufferStock,
     patience: float,
     look: Look,
     undo: Callable[[], Awaitable[None]],
@@ -152,7 +200,7 @@ async def receive(
     ``look`` raises what speaks against receiving more; it is asked once a placement group. When
     that fails, or is cancelled, ``undo`` takes the file back to what it was.
     """
-    upload = Upload(request, handle, slots, look)
+    upload = Upload(request, handle, slots, blocks, look)
     try:
         await upload.run(patience)
         await handle.close()

@@ -5,6 +5,7 @@ Must not know requests or operations.
 
 from __future__ import annotations
 
+from memfs.client.buffers import BufferStock
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.gateway.budget import Buffers, Slots
 from memfs.gateway.checksum_cache import ChecksumCache
@@ -22,6 +23,7 @@ class Shared:
         self.sessions = Sessions(client)
         self.buffers = Buffers(config.stream_memory)
         self.slots = Slots(config.uploads)
+        self.blocks = BufferStock()
         self.checksums = ChecksumCache()
         scheme = "https" if config.tls_certificate else "http"
         self.peers = Peers(config.peers, scheme, find=config.find_peers)

@@ -143,6 +143,7 @@ async def _fill(call: Call, handle: Handle, undo: Callable[[], Awaitable[None]])
             call.request,
             handle,
             shared.slots,
+            shared.blocks,
             shared.config.upload_idle_seconds,
             lambda: _look_at_quotas(call, handle),
             undo,

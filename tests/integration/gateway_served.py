@@ -7,8 +7,9 @@ import http.client
 import json
 import socket
 import threading
+import time
 import urllib.parse
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -48,8 +49,13 @@ class Answer(NamedTuple):
 class Served:
     """Three nodes with tiny blocks, and a gateway."""
 
-    def __init__(self, **settings: Any) -> None:
-        self._loop = asyncio.new_event_loop()
+    def __init__(
+        self,
+        *,
+        new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        **settings: Any,
+    ) -> None:
+        self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self.cluster = Cluster(
@@ -178,3 +184,44 @@ class Served:
         """A TCP connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=20) as connection:
             yield connection
+
+
+# --- raw connections -----------------------------------------------------------------------------
+
+
+def head(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers in lower case, and what came after them."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        piece = connection.recv(65536)
+        assert piece, f"closed after {data!r}"
+        data += piece
+    first, _, rest = data.partition(b"\r\n\r\n")
+    lines = first.decode().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+    return int(lines[0].split()[1]), headers, rest
+
+
+def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """One whole response with a Content-Length."""
+    status, headers, body = head(connection)
+    while len(body) < int(headers.get("content-length", 0)):
+        body += connection.recv(65536)
+    return status, headers, body
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the other side ends the connection."""
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)

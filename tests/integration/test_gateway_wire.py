@@ -8,10 +8,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from gateway_served import JAVA, Served
+from gateway_served import JAVA, Served, answer, ended, head, until
 
 _numbers = itertools.count()
 
@@ -28,44 +28,6 @@ def path(served: Served) -> str:
     """A fresh name in a directory that exists."""
     served.mkdir("/wire")
     return f"/wire/{next(_numbers)}"
-
-
-def head(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers in lower case, and what came after them."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        piece = connection.recv(65536)
-        assert piece, f"closed after {data!r}"
-        data += piece
-    first, _, rest = data.partition(b"\r\n\r\n")
-    lines = first.decode().split("\r\n")
-    headers = dict(line.lower().split(": ", 1) for line in lines[1:])
-    return int(lines[0].split()[1]), headers, rest
-
-
-def answer(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """One whole response with a Content-Length."""
-    status, headers, body = head(connection)
-    while len(body) < int(headers.get("content-length", 0)):
-        body += connection.recv(65536)
-    return status, headers, body
-
-
-def ended(connection: socket.socket) -> bool:
-    """Whether the other side ends the connection."""
-    try:
-        while connection.recv(65536):
-            pass
-    except ConnectionResetError:
-        pass
-    return True
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def start_upload(
