@@ -315,7 +315,7 @@ def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: 
     address = f"127.0.0.1:{other.endpoint.port}"
     peers = ",".join(f"{name}={address}" for name in first.nodes)
     asked = served.start(peers=peers, system_groups=False, find_peers=False)
-    seat = served.run(asked.sessions.take(Identity("root", ())))
+    seat = served.run(asked.shared.sessions.take(Identity("root", ())))
     seat.session.machine = "elsewhere"  # as if no node were on this gateway's host
     try:
         deadline = time.monotonic() + 10
@@ -337,7 +337,7 @@ def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: 
             assert time.monotonic() < deadline, "a dead gateway is still named"
             time.sleep(0.05)
     finally:
-        asked.sessions.give(seat)
+        asked.shared.sessions.give(seat)
         served.stop(asked)
 
 
