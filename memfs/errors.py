@@ -39,6 +39,7 @@
     │   │   ├── NameQuotaError       ... of a directory's names
     │   │   └── SpaceQuotaError      ... of a directory's bytes, replicas counted
     │   ├── InvalidTokenError        a delegation token is forged, over or unknown (EACCES)
+    │   ├── OtherClusterError        the nodes are of another cluster than this client (ESTALE)
     │   └── ConfigError              a setting, flag or file is wrong
     └── InternalError                our fault, or a peer that breaks the protocol
         └── ProtocolError            bytes that are not the protocol: the connection is closed
@@ -334,6 +335,13 @@ class InvalidTokenError(RequestError, PermissionError):
 
     code = 122
     posix = _errno.EACCES
+
+
+class OtherClusterError(RequestError):
+    """Where this client's cluster was is another one, begun anew: what it has open is gone."""
+
+    code = 123
+    posix = _errno.ESTALE
 
 
 # --- our fault -------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ _TABLE: Final[dict[type[errors.MemfsError], Kind]] = {
     errors.LeaseLostError: LEASE_EXPIRED,
     errors.StaleHandleError: LEASE_EXPIRED,
     errors.UnsupportedError: UNSUPPORTED,
+    errors.OtherClusterError: RETRIABLE,
     errors.UnavailableError: STANDBY,
     errors.RetryableError: RETRIABLE,
     errors.InternalError: RUNTIME,

@@ -56,7 +56,7 @@ class Monitoring:
         if target == "/readyz":
             reason = await self._not_ready()
             reply = Reply((reason or "ready").encode() + b"\n", 503 if reason else 200, _PLAIN)
-            reply.headers[CLUSTER_HEADER] = self._shared.cluster
+            reply.headers[CLUSTER_HEADER] = self._shared.sessions.cluster
             if self._shared.config.advertise:
                 reply.headers[ADVERTISE_HEADER] = self._shared.config.advertise
             return reply
@@ -75,11 +75,8 @@ class Monitoring:
         identity = Identity(shared.config.default_user)
         try:
             async with asyncio.timeout(READY_SECONDS):
-                seat = await shared.sessions.take(identity)
-                try:
+                async with shared.sessions.seat(identity) as seat:
                     await seat.session.ask(m.StatFileSystem())
-                finally:
-                    shared.sessions.give(seat)
         except MemfsError as error:
             return error.message
         except TimeoutError:

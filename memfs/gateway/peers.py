@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 
 import aiohttp
 
@@ -38,14 +38,14 @@ class Peers:
         self._scheme = scheme
         self._find = find
         self._port = 0
-        self._cluster = ""
+        self._cluster: Callable[[], str] = str
         self._wanted = set(self._configured.values())
         self._answering: dict[str, str] = {}
         """Addresses that are asked, to those that are advertised."""
         self._probing: asyncio.Task[None] | None = None
 
-    def start(self, cluster: str, port: int) -> None:
-        """Begin to ask how they are. ``cluster``: its id; ``port``: where this one listens."""
+    def start(self, cluster: Callable[[], str], port: int) -> None:
+        """Begin to ask how they are. ``cluster`` tells its id; this one listens at ``port``."""
         self._cluster = cluster
         self._port = port
         self._probing = asyncio.create_task(self._probe(), name="gateway peers")
@@ -94,7 +94,7 @@ class Peers:
         try:
             async with client.get(f"{self._scheme}://{address}/readyz") as response:
                 headers = response.headers
-                well = response.status == 200 and headers.get(CLUSTER_HEADER) == self._cluster
+                well = response.status == 200 and headers.get(CLUSTER_HEADER) == self._cluster()
                 return (headers.get(ADVERTISE_HEADER) or address) if well else ""
         except (aiohttp.ClientError, TimeoutError, OSError):
             return ""

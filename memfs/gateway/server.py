@@ -102,15 +102,14 @@ class Gateway:
         port: int = self._listening.sockets[0].getsockname()[1]
         self.shared.endpoint = Endpoint(config.host, port)
         self._sweeping = asyncio.create_task(self._sweep(), name="gateway sweep")
-        self.shared.peers.start(self.shared.cluster, port)
+        self.shared.peers.start(lambda: self.shared.sessions.cluster, port)
         log.info("gateway is up", extra=fields(address=str(self.endpoint)))
 
     async def _warm_up(self) -> None:
         """Reach the cluster as the default user: what cannot work is said at the start."""
-        sessions = self.shared.sessions
-        seat = await sessions.take(await self._identity(Principal(self._config.default_user)))
-        self.shared.cluster = seat.fs.view.cluster
-        sessions.give(seat)
+        identity = await self._identity(Principal(self._config.default_user))
+        async with self.shared.sessions.seat(identity):
+            pass
 
     async def stop(self) -> None:
         """Finish what runs, within seconds, and leave."""
@@ -170,12 +169,9 @@ class Gateway:
             check_csrf(self._config, request)
             principal = await self._principal(request, parameters)
             user = principal.user
-            seat = await self.shared.sessions.take(await self._identity(principal))
-            try:
+            async with self.shared.sessions.seat(await self._identity(principal)) as seat:
                 call = Call(self.shared, request, name, path, parameters, principal, seat)
                 return await operation(call)
-            finally:
-                self.shared.sessions.give(seat)
         except Refusal as refusal:
             result = refusal.kind.name
             return _refused(request, refusal)
@@ -219,11 +215,8 @@ class Gateway:
 
     async def _principal(self, request: web.BaseRequest, parameters: Parameters) -> Principal:
         if tokens.PARAMETER in parameters:
-            seat = await self.shared.sessions.take(Identity(self._config.default_user))
-            try:
+            async with self.shared.sessions.seat(Identity(self._config.default_user)) as seat:
                 return await tokens.principal_of(parameters.text(tokens.PARAMETER), seat.session)
-            finally:
-                self.shared.sessions.give(seat)
         principal = await self._authenticator.authenticate(request, parameters)
         if "doas" in parameters:
             return self._proxies.impersonate(principal, parameters, request.remote)

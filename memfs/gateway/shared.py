@@ -29,8 +29,6 @@ class Shared:
         self.peers = Peers(config.peers, scheme, find=config.find_peers)
         self.endpoint = Endpoint(config.host, config.port)
         """Where the gateway listens: the port it was given, once it does."""
-        self.cluster = ""
-        """Id of the cluster, known once it was reached."""
         self.streams = 0
         """Files being sent."""
         self.uploads = 0

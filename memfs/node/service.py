@@ -93,11 +93,11 @@ class NodeService:
     # --- memfs.transport.server.Service ------------------------------------------------------
 
     def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
-        """Admit a connection. Raises ProtocolError, StaleEpochError, NotPermittedError."""
+        """Admit a connection. Raises ProtocolError, StaleEpochError, OtherClusterError."""
         view = self._membership.view
         if view is not None and hello.cluster not in ("", view.cluster):
-            raise errors.NotPermittedError(
-                f"this node belongs to cluster {view.cluster}, not to {hello.cluster}"
+            raise errors.OtherClusterError(
+                f"this node belongs to cluster {view.cluster}, not to {hello.cluster}: connect anew"
             )
         if view is not None and hello.role == m.Role.NODE and 0 < hello.member < view.next_number:
             member = rules.member(view, hello.member)

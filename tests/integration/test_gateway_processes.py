@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -25,6 +26,8 @@ from cli_cluster import (
     free_ports,
     wait_for_output,
 )
+
+from memfs.testing.processes import Processes
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +165,25 @@ def test_a_gateway_that_is_killed_publishes_no_half(cluster: Cluster) -> None:
     with gateway(cluster.url) as (_, port):
         status = json.loads(call(port, "/webhdfs/v1/half?op=GETFILESTATUS"))["FileStatus"]
         assert status["length"] in (0, 100_000)  # what was published in a pause, never a part of it
+
+
+def test_a_cluster_that_was_begun_anew_is_served() -> None:
+    target = "/webhdfs/v1/file?op=GETFILESTATUS&user.name=somebody"
+    with Processes(nodes=1, replication=1) as nodes, gateway(nodes.url) as (_, port):
+        call(port, f"/webhdfs/v1/file{CREATE}", "PUT", b"of the old one")
+        assert json.loads(call(port, target))["FileStatus"]["length"] == 14
+        nodes.nodes[0].kill()
+        shutil.rmtree(nodes.directory / "node-1")
+        nodes.restart(0).wait_ready(time.monotonic() + 20)
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            call(port, target)
+        told = json.loads(refused.value.read())["RemoteException"]
+        assert told["exception"] == "RetriableException" and "belongs to cluster" in told["message"]
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            call(port, target)
+        call(port, "/readyz")
+        call(port, f"/webhdfs/v1/file{CREATE}", "PUT", b"new")
+        assert json.loads(call(port, target))["FileStatus"]["length"] == 3
 
 
 def test_what_is_wrong_is_said_at_once() -> None:

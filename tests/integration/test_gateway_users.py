@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import itertools
@@ -118,11 +119,11 @@ def test_no_page_of_another_site_may_read(served: Served) -> None:
 def test_idle_sessions_are_bounded(served: Served) -> None:
     async def crowd() -> tuple[int, int]:
         sessions = Sessions(served.fs.config, limit=3)
-        seats = [await sessions.take(Identity(f"u{number}")) for number in range(8)]
-        full = len(sessions)
-        assert await sessions.take(Identity("u0")) is seats[0]
-        for seat in [*seats, seats[0]]:
-            sessions.give(seat)
+        async with contextlib.AsyncExitStack() as taken:
+            for number in range(8):
+                seat = await taken.enter_async_context(sessions.seat(Identity(f"u{number}")))
+            full = len(sessions)
+            assert await taken.enter_async_context(sessions.seat(Identity("u7"))) is seat
         kept = len(sessions)
         await sessions.close()
         return full, kept
@@ -315,8 +316,13 @@ def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: 
     address = f"127.0.0.1:{other.endpoint.port}"
     peers = ",".join(f"{name}={address}" for name in first.nodes)
     asked = served.start(peers=peers, system_groups=False, find_peers=False)
-    seat = served.run(asked.shared.sessions.take(Identity("root", ())))
-    seat.session.machine = "elsewhere"  # as if no node were on this gateway's host
+
+    async def move_away() -> None:
+        """As if no node were on this gateway's host."""
+        async with asked.shared.sessions.seat(Identity("root", ())) as seat:
+            seat.session.machine = "elsewhere"
+
+    served.run(move_away())
     try:
         deadline = time.monotonic() + 10
         while True:
@@ -337,7 +343,6 @@ def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: 
             assert time.monotonic() < deadline, "a dead gateway is still named"
             time.sleep(0.05)
     finally:
-        asked.shared.sessions.give(seat)
         served.stop(asked)
 
 

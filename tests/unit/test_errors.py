@@ -54,6 +54,7 @@ def test_codes_are_stable() -> None:
         120: "NameQuotaError",
         121: "SpaceQuotaError",
         122: "InvalidTokenError",
+        123: "OtherClusterError",
         200: "InternalError",
         201: "ProtocolError",
     }
