@@ -105,19 +105,18 @@ def test_two_gateways_serve_the_same_files(cluster: Cluster) -> None:
         assert call(second, "/webhdfs/v1/shared?op=OPEN&user.name=root") == b"1" * 100_000
 
 
-def test_memory_is_flat_whatever_the_size(cluster: Cluster) -> None:
+@pytest.mark.parametrize("chunked", [True, False])
+def test_memory_is_flat_whatever_the_size(cluster: Cluster, tmp_path: Path, chunked: bool) -> None:
+    source = tmp_path / "source"
     with gateway(cluster.url) as (process, port):
         url = f"http://127.0.0.1:{port}/webhdfs/v1/large"
-        small = ["head", "-c", "8M", "/dev/zero"]
-        large = ["head", "-c", "400M", "/dev/zero"]
         used = []
-        for command in (small, large):
-            source = subprocess.Popen(command, stdout=subprocess.PIPE)
-            upload = ["curl", "-sf", "-X", "PUT", "-T", "-", f"{url}{CREATE}&replication=1"]
-            subprocess.run(upload, stdin=source.stdout, check=True)
-            assert source.stdout is not None
-            source.stdout.close()
-            source.wait()
+        for size in (20, 400):
+            source.touch()
+            os.truncate(source, size << 20)
+            upload = ["curl", "-sf", "-T", "-" if chunked else source]
+            with source.open() as content:
+                subprocess.run([*upload, f"{url}{CREATE}&replication=1"], stdin=content, check=True)
             used.append(memory(process.pid))
             subprocess.run(
                 ["curl", "-sf", "-o", "/dev/null", f"{url}?op=OPEN&user.name=root"], check=True
