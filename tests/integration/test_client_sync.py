@@ -270,7 +270,6 @@ def test_files_left_open_are_written_at_exit(cluster: Processes, fs: memfs.FileS
 def test_an_interrupt_ends_a_blocked_call(cluster: Processes) -> None:
     script = (
         "import memfs, signal, threading\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "fs = memfs.connect()\n"
         "main = threading.main_thread().ident\n"
         "threading.Timer(0.3, signal.pthread_kill, (main, signal.SIGINT)).start()\n"

@@ -69,15 +69,6 @@ def test_many_threads_at_once(running):
     assert sorted(results) == list(range(200))
 
 
-@pytest.fixture
-def interruptible():
-    """Ctrl-C raises, also in tests that a shell started in the background, where it is ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_cancels_the_work(running):
     cancelled = threading.Event()
 
