@@ -14,7 +14,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from memfs import limits
@@ -141,6 +141,10 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self._loop = loop
         self._deadlines = Deadlines(loop)
         self._transport: Any = None
+        self._look_at_mark: Callable[[], None] | None = None
+        """Asyncio's own transport in CPython 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 does not look at
+        its high-water mark after ``writelines`` (CVE-2024-12254): whoever does not read fills this
+        process's memory."""
         self._lost: asyncio.Future[None] = loop.create_future()
         self._inbox = memoryview(bytearray(INBOX_BYTES))
         self._filled = 0
@@ -171,6 +175,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
     def connection_made(self, transport: Any) -> None:
         """Called by the loop."""
         self._transport = transport
+        self._look_at_mark = getattr(transport, "_maybe_pause_protocol", None)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER, low=WRITE_LOW_WATER)
         peer = transport.get_extra_info("peername")
         self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a local process"
@@ -354,7 +359,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
             if self._outbox_bytes >= OUTBOX_BYTES:
                 self._flush()
         elif length:
-            self._transport.writelines((frame, *payload))
+            self._write((frame, *payload))
         else:
             self._transport.write(frame)
 
@@ -363,7 +368,12 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         if len(outbox) == 1:
             self._transport.write(outbox[0])
         elif outbox:
-            self._transport.writelines(outbox)
+            self._write(outbox)
+
+    def _write(self, buffers: Sequence[Buffer]) -> None:
+        self._transport.writelines(buffers)
+        if self._look_at_mark is not None:
+            self._look_at_mark()
 
     def pause_writing(self) -> None:
         """Called by the loop: the peer reads more slowly than this side writes."""
