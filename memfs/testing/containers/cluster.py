@@ -123,8 +123,12 @@ class Containers(Started):
         return done.stdout
 
     def wait(self, nodes: int) -> None:
-        """Until there are so many nodes, and every block has its copies. Raises RuntimeError."""
-        self.command("cluster", "wait", f"--nodes={nodes}", f"--timeout={WAIT_SECONDS - 20}s")
+        """Until there are so many nodes, and every block has its copies. Raises RuntimeError.
+
+        Not until none is on the move: files that somebody appends to all the time are never done.
+        """
+        wait = ("wait", "--no-moves", f"--nodes={nodes}", f"--timeout={WAIT_SECONDS - 20}s")
+        self.command("cluster", *wait)
 
     # --- where things are --------------------------------------------------------------------
 
