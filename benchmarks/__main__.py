@@ -24,6 +24,7 @@ BENCHMARKS = (
     "sequential_write",
     "local_read",
     "zero_copy",
+    "tls",
     "stat",
     "stat_concurrent",
     "read_many",
@@ -34,6 +35,10 @@ BENCHMARKS = (
     "listing",
     "memory",
     "node_memory",
+    "small_memory",
+    "pauses",
+    "mount",
+    "stores",
     "gateway",
     "gateway_java",
 )

@@ -15,7 +15,7 @@ MEMORY = "5GiB"
 
 
 @contextmanager
-def cluster(nodes: int) -> Iterator[str]:
+def cluster(nodes: int, *flags: str) -> Iterator[str]:
     """Run a cluster of ``nodes`` processes; yield its URL once all have joined."""
-    with Processes(nodes, memory=MEMORY, flags=["--log-level=warning"]) as processes:
+    with Processes(nodes, memory=MEMORY, flags=["--log-level=warning", *flags]) as processes:
         yield processes.url

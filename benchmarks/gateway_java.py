@@ -25,7 +25,7 @@ from benchmarks import cluster, streams, tmpfs
 from benchmarks.gateway_peer import gateway
 from benchmarks.harness import Row, Scale, Stopwatch, alternate
 from benchmarks.streams import MIB
-from memfs.testing.hadoop import NEWEST, Shell, java_home, pyspark
+from tests.support.hadoop import NEWEST, Shell, java_home, pyspark
 
 SETTINGS = {"io.file.buffer.size": "65536", "dfs.replication": "1"}
 SPARK_SETTINGS = SETTINGS | {"parquet.hadoop.vectored.io.enabled": "false"}

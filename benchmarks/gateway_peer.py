@@ -51,7 +51,7 @@ def gateway(url: str) -> Iterator[Running]:
 def head(method: str, path: str, query: str) -> bytes:
     """A request without a body."""
     target = f"{PREFIX}{path}?user.name=root&{query}"
-    return f"{method} {target} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+    return f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 async def answered(port: int, requests: Sequence[bytes], connections: int) -> None:
@@ -77,7 +77,10 @@ def read_a_little(port: int, path: str, offset: int, size: int) -> None:
         connection.sendall(head("GET", path, f"op=OPEN&offset={offset}"))
         received = b""
         while b"\r\n\r\n" not in received or len(received.partition(b"\r\n\r\n")[2]) < size:
-            received += connection.recv(65536)
+            piece = connection.recv(65536)
+            if not piece:
+                raise ConnectionError(f"the answer ended early: {received[:500]!r}")
+            received += piece
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import memfs
 from benchmarks.harness import Row, Scale
-from memfs.client.sync import FileSystem
+from memfs.client.blocking.filesystem import FileSystem
 from memfs.errors import NoSpaceError
 from memfs.limits import BLOCK_BYTES_DEFAULT, FILES_PER_BATCH, KIB, MIB
 from memfs.testing.processes import Processes

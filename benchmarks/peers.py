@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memfs.testing.debian import program
+from tests.support.debian import program
 
 STOP_SECONDS = 10.0
 

@@ -29,7 +29,7 @@ BLOCK = 4 * MIB
 LARGE_BLOCKS = 256  # 1 GiB
 BATCH = 500  # small files read in one call
 
-MEMFS = [sys.executable, "-m", "memfs.cli"]  # the same as the command `memfs`
+MEMFS = [sys.executable, "-P", "-m", "memfs.cli"]  # the same as the command `memfs`
 
 
 def main() -> None:

@@ -14,15 +14,20 @@ imported here is loaded on first use, so that ``import memfs.errors`` stays chea
 from __future__ import annotations
 
 import importlib
+import logging
+import warnings
 from typing import TYPE_CHECKING, Any
 
+from memfs import installation
+
 if TYPE_CHECKING:
-    from memfs.client.blocking import connect, open
-    from memfs.client.path import MemfsPath
-    from memfs.client.sync import FileSystem
+    from memfs.client.blocking.entry import connect, open
+    from memfs.client.blocking.filesystem import FileSystem
+    from memfs.client.blocking.path import MemfsPath
     from memfs.errors import MemfsError
 
 __version__ = "0.1.0"
+__distribution__ = "memfs-cluster"
 __all__ = [
     "FileSystem",
     "MemfsError",
@@ -35,12 +40,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "FileSystem": "memfs.client.sync",
+    "FileSystem": "memfs.client.blocking.filesystem",
     "MemfsError": "memfs.errors",
-    "MemfsPath": "memfs.client.path",
-    "connect": "memfs.client.blocking",
-    "open": "memfs.client.blocking",
+    "MemfsPath": "memfs.client.blocking.path",
+    "connect": "memfs.client.blocking.entry",
+    "open": "memfs.client.blocking.entry",
 }
+
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # a library asks to be heard
+
+if _wrong := installation.mixture():
+    warnings.warn(_wrong, RuntimeWarning, stacklevel=2)
 
 
 def __getattr__(name: str) -> Any:

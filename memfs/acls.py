@@ -1,7 +1,7 @@
 """Access control lists as text: ``user:ann:rw-``, ``default:group::r-x``.
 
 Owns the form in which people and Hadoop write entries. What a list means, which lists are valid
-and how they change is the namespace's business (``memfs.node.namespace.acl_rules``).
+and how they change is the namespace's business (``memfs.node.namespace.rules.acls``).
 """
 
 from __future__ import annotations

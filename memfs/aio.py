@@ -5,7 +5,7 @@ belongs to the event loop in which it was connected.
 """
 
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile
-from memfs.client.filesystem import FileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.opening import connect
 
-__all__ = ["AsyncFile", "AsyncTextFile", "FileSystem", "connect"]
+__all__ = ["AsyncFile", "AsyncFileSystem", "AsyncTextFile", "connect"]

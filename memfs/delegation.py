@@ -37,7 +37,7 @@ class TokenIdentifier(NamedTuple):
     owner: str
     renewer: str
     real_user: str
-    """Who asked for it on the owner's behalf; empty: the owner himself."""
+    """Who asked for it on the owner's behalf; empty: the owner."""
     issued_ms: int
     latest_ms: int
     """It cannot be renewed beyond this."""

@@ -14,9 +14,12 @@
     │   │   └── DeadlineError        the time budget ended before the request was carried out
     │   ├── OutcomeUnknownError      sent, never answered: it may or may not have happened
     │   ├── NoSpaceError             no node has room (ENOSPC)
-    │   └── DataLossError            every replica of a block is gone or corrupt (EIO)
+    │   ├── DataLossError            every replica of a block is gone or corrupt (EIO)
+    │   ├── IntegrityError           sealed or signed content is not what its writer wrote (EIO)
+    │   └── StoreUnreachableError    an external store does not answer (ConnectionError)
     ├── RequestError                 the caller's fault
     │   ├── PathNotFoundError        (FileNotFoundError)
+    │   │   └── ObjectMissingError   ... an external store has no such object any more
     │   ├── PathExistsError          (FileExistsError)
     │   ├── NotDirectoryError        (NotADirectoryError)
     │   ├── IsDirectoryError         (IsADirectoryError)
@@ -24,22 +27,33 @@
     │   ├── AccessDeniedError        (PermissionError EACCES)
     │   ├── NotPermittedError        (PermissionError EPERM)
     │   ├── InvalidArgumentError     (ValueError, OSError EINVAL)
+    │   │   └── TreeTooLargeError    a tree is too large to be looked at in one step
     │   ├── InvalidPathError         (ValueError, OSError EINVAL)
     │   ├── NameTooLongError         (OSError ENAMETOOLONG)
     │   ├── SymlinkLoopError         (OSError ELOOP)
     │   ├── TooManyLinksError        (OSError EMLINK)
-    │   ├── CrossDeviceError         (OSError EXDEV)
     │   ├── NoAttributeError         (OSError ENODATA)
     │   ├── LeaseHeldError           another writer holds the file (OSError EBUSY)
     │   ├── LeaseLostError           the writer's lease generation is over (OSError ESTALE)
     │   ├── FileTooLargeError        (OSError EFBIG)
     │   ├── StaleHandleError         the inode behind a handle is gone (OSError ESTALE)
     │   ├── UnsupportedError         a known request that this node does not offer (OSError ENOTSUP)
+    │   │   └── StoreUnsupportedError ... that an external store of this kind cannot do
+    │   ├── StoreDeniedError         an external store refuses the credentials (EACCES)
+    │   ├── ObjectChangedError       an object was replaced while it was read (OSError ESTALE)
+    │   ├── StoreConflictError       an object was changed behind the cluster's back (ESTALE)
     │   ├── QuotaExceededError       (OSError EDQUOT)
     │   │   ├── NameQuotaError       ... of a directory's names
     │   │   └── SpaceQuotaError      ... of a directory's bytes, replicas counted
     │   ├── InvalidTokenError        a delegation token is forged, over or unknown (EACCES)
     │   ├── OtherClusterError        the nodes are of another cluster than this client (ESTALE)
+    │   ├── WouldBlockError          a file lock of somebody else is in the way (BlockingIOError)
+    │   ├── LockDeadlockError        who holds the lock waits for the caller's (OSError EDEADLK)
+    │   ├── NoLocksError             too many file locks are held (OSError ENOLCK)
+    │   ├── MountBusyError           a mount has what keeps it from being changed (OSError EBUSY)
+    │   ├── ReadOnlyMountError       the mount of an external store is read-only (OSError EROFS)
+    │   ├── CrossMountError          it cannot be renamed, only copied and deleted (OSError EXDEV)
+    │   ├── LocksLostError           the session ended that held this client's locks (EIO)
     │   └── ConfigError              a setting, flag or file is wrong
     └── InternalError                our fault, or a peer that breaks the protocol
         └── ProtocolError            bytes that are not the protocol: the connection is closed
@@ -165,6 +179,20 @@ class DataLossError(ClusterError):
     posix = _errno.EIO
 
 
+class IntegrityError(ClusterError):
+    """Sealed or signed content is not what its writer wrote, or another key made it."""
+
+    code = 24
+    posix = _errno.EIO
+
+
+class StoreUnreachableError(ClusterError, ConnectionError):
+    """An external store did not answer, or only with failures, however often it was asked."""
+
+    code = 23
+    posix = _errno.EHOSTUNREACH
+
+
 # --- the caller's fault ----------------------------------------------------------------------
 
 
@@ -228,6 +256,12 @@ class InvalidArgumentError(RequestError, ValueError):
     posix = _errno.EINVAL
 
 
+class TreeTooLargeError(InvalidArgumentError):
+    """Permission for a whole tree would take too long to look up: go by its parts."""
+
+    code = 140
+
+
 class InvalidPathError(RequestError, ValueError):
     """The path holds NUL, is not UTF-8, or is otherwise no path."""
 
@@ -256,17 +290,10 @@ class TooManyLinksError(RequestError):
     posix = _errno.EMLINK
 
 
-class CrossDeviceError(RequestError):
-    """The two paths do not lie in the same file system."""
-
-    code = 112
-    posix = _errno.EXDEV
-
-
 class NoAttributeError(RequestError):
     """The extended attribute does not exist."""
 
-    code = 113
+    code = 113  # 112 was given once and is not given again
     posix = _errno.ENODATA
 
 
@@ -342,6 +369,93 @@ class OtherClusterError(RequestError):
 
     code = 123
     posix = _errno.ESTALE
+
+
+class WouldBlockError(RequestError, BlockingIOError):
+    """Somebody else holds a lock that excludes this one."""
+
+    code = 124
+    posix = _errno.EAGAIN
+
+
+class LockDeadlockError(RequestError):
+    """To wait for this lock would be to wait for ever: its holder waits for the caller."""
+
+    code = 125
+    posix = _errno.EDEADLK
+
+
+class NoLocksError(RequestError):
+    """A bound on locks, or on those who wait for them, is reached."""
+
+    code = 126
+    posix = _errno.ENOLCK
+
+
+class LocksLostError(RequestError):
+    """The cluster heard nothing of this client for too long: others may have what it locked."""
+
+    code = 127
+    posix = _errno.EIO
+
+
+# --- the caller's, at an external store -------------------------------------------------------
+
+
+class MountBusyError(RequestError):
+    """Something is mounted there, or what is below a mount keeps it from being taken away."""
+
+    code = 133
+    posix = _errno.EBUSY
+
+
+class ReadOnlyMountError(RequestError):
+    """What is below a mount of an external store may be read only."""
+
+    code = 134
+    posix = _errno.EROFS
+
+
+class CrossMountError(RequestError):
+    """A store has it, or another store is to have it: copy it and delete it, as mv does."""
+
+    code = 135
+    posix = _errno.EXDEV
+
+
+class StoreDeniedError(RequestError, PermissionError):
+    """An external store refuses the mount's credentials: wrong, expired, or without the right."""
+
+    code = 128
+    posix = _errno.EACCES
+
+
+class ObjectMissingError(PathNotFoundError):
+    """An external store has no such object, or no more."""
+
+    code = 129
+    posix = _errno.ENOENT
+
+
+class ObjectChangedError(RequestError):
+    """An external store holds another version of the object than the one being read."""
+
+    code = 130
+    posix = _errno.ESTALE
+
+
+class StoreConflictError(RequestError):
+    """An object in an external store is not the one that was to be replaced: keep both."""
+
+    code = 131
+    posix = _errno.ESTALE
+
+
+class StoreUnsupportedError(UnsupportedError):
+    """A store of this kind cannot do it; the message says what it can."""
+
+    code = 132
+    posix = _errno.ENOTSUP
 
 
 # --- our fault -------------------------------------------------------------------------------

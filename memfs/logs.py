@@ -17,6 +17,10 @@ from typing import Any, TextIO
 
 NEWS_SECONDS = 10.0
 """What fails again and again for the same reason is logged again after this."""
+BURST = 10
+"""Lines of one kind in that time that others may make a process write."""
+STRANGERS = ("memfs.transport.", "memfs.gateway.")
+"""Loggers of what speaks with whoever connects."""
 _KEY = "memfs_fields"
 _BARE = re.compile(r"[\w.:/@+,%\[\]-]{1,200}", re.ASCII)
 _FIXED = frozenset({"time", "level", "logger", "message", "exception"})
@@ -51,6 +55,45 @@ class Seldom:
         self._told.clear()
 
 
+class RateLimit(logging.Filter):
+    """Lets each message of what strangers cause through a few times, then counts.
+
+    Messages are told apart by their text before the arguments.
+    """
+
+    def __init__(self, count: int = BURST, seconds: float = NEWS_SECONDS) -> None:
+        """``count`` in every ``seconds``; the first one after that says how many were left out."""
+        super().__init__()
+        self._count = count
+        self._seconds = seconds
+        self._windows: dict[str, _Window] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is logged."""
+        if not record.name.startswith(STRANGERS):
+            return True
+        window = self._windows.get(record.msg)
+        if window is None or not 0 <= record.created - window.began < self._seconds:
+            left_out = window.left_out if window is not None else 0
+            window = self._windows[record.msg] = _Window(record.created)
+            if left_out:
+                text = f"{record.getMessage()} (and {left_out} like it that were not logged)"
+                record.msg, record.args = text, None
+        window.seen += 1
+        window.left_out = max(0, window.seen - self._count)
+        return window.seen <= self._count
+
+
+class _Window:
+    """What a logger said of one kind since ``began``."""
+
+    __slots__ = ("began", "left_out", "seen")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.seen = self.left_out = 0
+
+
 def configure(
     level: str = "info",
     form: str = "text",
@@ -65,11 +108,17 @@ def configure(
     formatter = {"text": TextFormatter, "json": JsonFormatter}[form](constant or {})
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(RateLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # other libraries
     logging.getLogger("memfs").setLevel(level.upper())
     logging.raiseExceptions = False  # a closed stderr must not become a second error
+
+
+def hush() -> None:
+    """Say nothing more: what still goes wrong is the end that was ordered."""
+    logging.getLogger("memfs").setLevel(logging.CRITICAL)
 
 
 class _Formatter(logging.Formatter):

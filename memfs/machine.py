@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 
 def machine_id() -> str:
@@ -20,9 +24,38 @@ def raise_descriptor_limit() -> None:
     """Allow this process as many descriptors as the system does."""
     import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def descriptors_allowed() -> int:
+    """Descriptors that this process may have once it has raised its limit."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return hard if hard != resource.RLIM_INFINITY else sys.maxsize
+
+
+def descriptor_limit() -> int:
+    """Descriptors that this process may have now."""
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else sys.maxsize
+
+
+def mapping_limit(root: Path = Path("/")) -> int:
+    """Mappings that a process may have; the kernel's default where it does not say."""
+    found = _read(root / "proc/sys/vm/max_map_count")
+    return int(found) if found.isdigit() else 65_530
+
+
+def module_command(module: str, *arguments: str) -> list[str]:
+    """The command line that runs an installed module: nothing of the current directory is imported.
+
+    Without -P, ``python -m`` would import a local ``http.py`` in the place of Python's own.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def usable_memory(root: Path = Path("/")) -> int:
@@ -35,13 +68,80 @@ def usable_memory(root: Path = Path("/")) -> int:
 
 def _cgroup_limits(root: Path) -> Iterator[str]:
     """The limits of this process's cgroup and of those above it (version 2, then version 1)."""
+    for directory in _cgroups(root):
+        yield _read(directory / "memory.max")
+    yield _read(root / _CGROUP_ONE / "memory.limit_in_bytes")
+
+
+def _cgroups(root: Path) -> Iterator[Path]:
+    """This process's cgroup and those above it (version 2)."""
     mount = root / "sys/fs/cgroup"
     for inside in re.findall(r"^0::/(.*)$", _read(root / "proc/self/cgroup"), re.MULTILINE):
         group = mount / inside
         for directory in (group, *group.parents):
             if directory.is_relative_to(mount):
-                yield _read(directory / "memory.max")
-    yield _read(mount / "memory/memory.limit_in_bytes")
+                yield directory
+
+
+class Footprint(NamedTuple):
+    """What the kernel says of this process's memory, in bytes."""
+
+    anonymous: int = 0
+    """Resident memory that is no file's: heap and stacks. 0: it does not say."""
+    container: int = 0
+    """What the cgroup that is nearest to its limit holds and cannot give back."""
+    container_limit: int = 0
+    """The limit of that cgroup; 0: there is none."""
+
+
+def footprint(root: Path = Path("/")) -> Footprint:
+    """The footprint now: two small files of /proc and two a level of the cgroup."""
+    found = re.search(r"RssAnon:\s*(\d+) kB", _read(root / "proc/self/status"))
+    nearest = min(_containers(root), key=lambda each: each[1] - each[0], default=(0, 0))
+    return Footprint(int(found[1]) * 1024 if found else 0, *nearest)
+
+
+def _containers(root: Path) -> Iterator[tuple[int, int]]:
+    """Bytes that cannot be given back, and the limit, of each cgroup that has one."""
+    one = root / _CGROUP_ONE
+    places = [(directory / "memory.max", directory, "") for directory in _cgroups(root)]
+    for limit, directory, prefix in [*places, (one / "memory.limit_in_bytes", one, "total_")]:
+        text = _read(limit)
+        if text.isdigit() and int(text) < _NO_LIMIT:
+            lines = _read(directory / "memory.stat")
+            stat = dict(re.findall(r"^(\w+) (\d+)$", lines, re.MULTILINE))
+            yield sum(int(stat.get(prefix + name, 0)) for name in _FIXED), int(text)
+
+
+_CGROUP_ONE = "sys/fs/cgroup/memory"
+_NO_LIMIT = 1 << 60
+"""Version 1 of cgroups has a number for it."""
+_FIXED = ("anon", "rss", "shmem", "kernel", "sock")
+"""Of memory.stat: ``rss`` is what version 1 calls ``anon``. Files' pages can be given back."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Of malloc.h."""
+
+
+def tame_malloc() -> None:
+    """Let glibc's malloc keep little of what is freed; others' are as they are.
+
+    Fixed thresholds: by itself it raises them to 32 and 64 MiB once such buffers were freed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for parameter, value in (
+            (_M_ARENA_MAX, 2),
+            (_M_MMAP_THRESHOLD, 1 << 20),
+            (_M_TRIM_THRESHOLD, 4 << 20),
+        ):
+            mallopt(parameter, value)
+
+
+def trim_malloc() -> None:
+    """Give free pages of the heap back to the system, those between living objects too."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _read(file: Path) -> str:
@@ -63,10 +163,31 @@ def login_name() -> str:
 
 def login_groups() -> tuple[str, ...]:
     """The groups of this process, the primary one first."""
+    return _group_names((os.getegid(), *os.getgroups()))
+
+
+def account_groups(user: str) -> tuple[str, ...]:
+    """What this machine's databases say of a user, the primary group first; () of a stranger."""
+    import pwd
+
+    try:
+        account = pwd.getpwnam(user)
+    except (KeyError, ValueError):
+        return ()
+    return _group_names((account.pw_gid, *os.getgrouplist(user, account.pw_gid)))
+
+
+def groups_of(user: str) -> tuple[str, ...]:
+    """The groups of this process for who it runs as, of others those of their accounts."""
+    return login_groups() if user == login_name() else account_groups(user)
+
+
+def _group_names(numbers: Iterable[int]) -> tuple[str, ...]:
+    """Names in order, each once; the number of a group that has none."""
     import grp
 
     names: dict[str, None] = {}
-    for number in (os.getegid(), *os.getgroups()):
+    for number in numbers:
         try:
             names[grp.getgrgid(number).gr_name] = None
         except KeyError:
@@ -74,11 +195,20 @@ def login_groups() -> tuple[str, ...]:
     return tuple(names)
 
 
+def process_name() -> str:
+    """What people look for when they want to know who it was: this process, and its host."""
+    return f"process {os.getpid()} on {platform.node()}"
+
+
 def current_umask() -> int:
-    """The umask of this process, which can only be read by setting it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
+    """The umask of this process. Other threads see no other one meanwhile, where /proc tells."""
+    try:
+        with open("/proc/self/status", "rb", buffering=0) as status:  # noqa: PTH123
+            return int(status.read(256).partition(b"\nUmask:")[2].split()[0], 8)
+    except (OSError, IndexError, ValueError):
+        mask = os.umask(0o077)  # for a moment, what others create is rather too private
+        os.umask(mask)
+        return mask
 
 
 def runtime_directory() -> str:
@@ -90,8 +220,19 @@ def runtime_directory() -> str:
 
 
 def state_directory() -> str:
-    """Where this user's durable state belongs."""
+    """Where this user's durable state belongs; one without a home has /var/tmp."""
     if os.geteuid() == 0:
         return "/var/lib/memfs"
     given = os.environ.get("XDG_STATE_HOME")
-    return given + "/memfs" if given else str(Path("~/.local/state/memfs").expanduser())
+    if given:
+        return f"{given}/memfs"
+    home = in_home(".local/state/memfs")
+    return home or f"/var/tmp/memfs-{os.geteuid()}"
+
+
+def in_home(name: str) -> str | None:
+    """A path below the user's home; None for a user without one, as containers have them."""
+    try:
+        return str(Path("~").expanduser() / name)
+    except RuntimeError:
+        return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from itertools import accumulate
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -48,8 +48,8 @@ CATALOGUE = (
         "memfs_operations_total",
         "counter",
         "Requests answered. `kind` is the message of the protocol, at a gateway the operation of "
-        "WebHDFS; `result` is `ok`, `cancelled` "
-        "or the class of the error.",
+        "WebHDFS, at a mount the kernel's request; `result` is `ok`, `cancelled` "
+        "or the class of the error, at a mount its number's name.",
         ("kind", "result"),
     ),
     Family(
@@ -62,14 +62,69 @@ CATALOGUE = (
     Family("memfs_received_bytes_total", "counter", "Bytes received on all connections."),
     Family("memfs_sent_bytes_total", "counter", "Bytes sent on all connections."),
     Family("memfs_connections", "gauge", "Open connections of clients and nodes."),
+    Family("memfs_connections_limit", "gauge", "Most of them that the node takes."),
+    Family(
+        "memfs_refused_connections_total", "counter", "Connections refused because of that limit."
+    ),
+    Family(
+        "memfs_insecure",
+        "gauge",
+        "1 while the node listens beyond loopback and believes everybody (`insecure`).",
+    ),
+    Family(
+        "memfs_certificate_expires_seconds",
+        "gauge",
+        "When the node's certificate ends, seconds since the epoch; 0: it has none.",
+    ),
+    Family("memfs_mount_open_files", "gauge", "Files that are open through a mount."),
+    Family("memfs_mount_waiting_requests", "gauge", "Requests that wait for the cluster."),
+    Family("memfs_mount_known_inodes", "gauge", "Inodes that a mount need not ask for."),
     Family("memfs_blocks", "gauge", "Block versions held."),
-    Family("memfs_memory_used_bytes", "gauge", "Memory charged to blocks, reservations included."),
+    Family("memfs_memfds", "gauge", "Groups of blocks in memory that clients of the host can map."),
+    Family(
+        "memfs_memfds_limit",
+        "gauge",
+        "Most of them, by the open files (LimitNOFILE) and mappings (vm.max_map_count) allowed.",
+    ),
+    Family(
+        "memfs_unmappable_blocks_total",
+        "counter",
+        "Blocks that went to other memory because of that limit.",
+    ),
+    Family(
+        "memfs_memory_used_bytes",
+        "gauge",
+        "Memory used of the limit: blocks, reservations, overhead.",
+    ),
+    Family(
+        "memfs_memory_overhead_bytes",
+        "gauge",
+        "Memory used that is not blocks' own: records, index, namespace, buffers.",
+    ),
     Family("memfs_memory_limit_bytes", "gauge", "Limit of that memory."),
     Family(
         "memfs_memory_spare_bytes",
         "gauge",
         "Memory of deleted blocks that is kept for new ones, within the limit.",
     ),
+    Family(
+        "memfs_memory_dead_bytes",
+        "gauge",
+        "Spare memory that lies between small blocks, until the cleaner has moved them.",
+    ),
+    Family(
+        "memfs_memory_resident_bytes",
+        "gauge",
+        "Memory that the process and its memfds take, as the kernel says.",
+    ),
+    Family(
+        "memfs_memory_container_bytes",
+        "gauge",
+        "Memory that the node's cgroup holds and cannot give back; 0: it has no limit.",
+    ),
+    Family("memfs_memory_container_limit_bytes", "gauge", "Limit of that cgroup; 0: none."),
+    Family("memfs_segments", "gauge", "Segments that small blocks lie in."),
+    Family("memfs_cleaned_bytes_total", "counter", "Bytes of small blocks that the cleaner moved."),
     Family("memfs_corrupt_blocks_total", "counter", "Copies found not to match their checksum."),
     Family(
         "memfs_orphan_blocks_total", "counter", "Block versions swept because no file has them."
@@ -88,7 +143,14 @@ CATALOGUE = (
     Family(
         "memfs_endangered_blocks",
         "gauge",
-        "Blocks with fewer copies than wanted, being copied (on the primary).",
+        "Blocks with fewer copies than wanted, those on silent members not counted (on the "
+        "primary).",
+    ),
+    Family(
+        "memfs_under_replicated_blocks",
+        "gauge",
+        "Blocks with fewer copies than their files ask for, because there are too few nodes (on "
+        "the primary).",
     ),
     Family("memfs_lost_blocks", "gauge", "Blocks without any good copy left (on the primary)."),
     Family(
@@ -129,7 +191,7 @@ CATALOGUE = (
     Family(
         "memfs_coordinator_reachable",
         "gauge",
-        "1 if the coordinator answered the last sign of life, else 0.",
+        "1 if the coordinator answered the last sign of life, and that lately, else 0.",
     ),
     Family(
         "memfs_read_lease",
@@ -147,6 +209,14 @@ CATALOGUE = (
     Family(
         "memfs_log_committed_index", "gauge", "Log index up to which commands are acknowledged."
     ),
+    Family(
+        "memfs_log_kept_entries",
+        "gauge",
+        "Last log entries kept in memory, for members that fell behind.",
+    ),
+    Family("memfs_log_kept_bytes", "gauge", "Bytes of their records."),
+    Family("memfs_log_kept_entries_limit", "gauge", "Most entries that are kept."),
+    Family("memfs_log_kept_bytes_limit", "gauge", "Most bytes of records that are kept."),
     Family("memfs_journal_bytes", "gauge", "Bytes of this node's journal on its disk."),
     Family("memfs_journal_written_bytes_total", "counter", "Bytes written to it."),
     Family(
@@ -174,12 +244,48 @@ CATALOGUE = (
     Family("memfs_directories", "gauge", "Directories of the namespace."),
     Family("memfs_sessions", "gauge", "Client sessions of the namespace."),
     Family("memfs_gateway_connections", "gauge", "Gateway: open HTTP connections."),
+    Family(
+        "memfs_gateway_connections_limit",
+        "gauge",
+        "Gateway: most of them, by the setting `connections` and the open files allowed.",
+    ),
+    Family(
+        "memfs_gateway_refused_connections_total",
+        "counter",
+        "Gateway: connections refused because of that limit.",
+    ),
     Family("memfs_gateway_sessions", "gauge", "Gateway: users with a session of the cluster."),
     Family("memfs_gateway_streams", "gauge", "Gateway: files being sent."),
     Family("memfs_gateway_uploads", "gauge", "Gateway: files being received."),
+    Family(
+        "memfs_gateway_hidden_names_total",
+        "counter",
+        "Gateway: names with `:` left out of listings for Hadoop, which cannot read them.",
+    ),
     Family("memfs_gateway_buffer_bytes", "gauge", "Gateway: memory of the files being sent."),
 )
 _BY_NAME = {family.name: family for family in CATALOGUE}
+
+
+class SampleSnapshot(NamedTuple):
+    """One number as it was."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class FamilySnapshot(NamedTuple):
+    """The numbers of one metric as they were."""
+
+    name: str
+    kind: str
+    help: str
+    samples: list[SampleSnapshot]
+
+
+Snapshot: TypeAlias = list[FamilySnapshot]
+"""All metrics of a process at one time, as plain data."""
 
 
 class Histogram:
@@ -202,7 +308,7 @@ class Histogram:
         return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
 
 
-class Operation:
+class OperationMetrics:
     """What is counted of one kind of request."""
 
     __slots__ = ("failures", "histogram")
@@ -236,17 +342,17 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=False)
         self.loop_lag = Histogram()
         self._histograms = {"memfs_loop_lag_seconds": self.loop_lag}
-        self._operations: dict[str, Operation] = {}
+        self._operations: dict[str, OperationMetrics] = {}
         self._readers: dict[str, Callable[[], float]] = {}
         self.registry.register(_NodeCollector(self))
         if process:
             ProcessCollector(registry=self.registry)
 
-    def operation(self, kind: str) -> Operation:
+    def operation(self, kind: str) -> OperationMetrics:
         """The counts of a kind of request; callers on the hot path keep the result."""
         found = self._operations.get(kind)
         if found is None:
-            found = self._operations[kind] = Operation()
+            found = self._operations[kind] = OperationMetrics()
         return found
 
     def bind(self, **readers: Callable[[], float]) -> None:
@@ -269,6 +375,18 @@ class Metrics:
     def expose(self) -> bytes:
         """The text that ``/metrics`` serves, of type :data:`CONTENT_TYPE`."""
         return generate_latest(self.registry)
+
+    def snapshot(self) -> Snapshot:
+        """Everything that :meth:`expose` shows, to be added to what other processes count."""
+        return [
+            FamilySnapshot(
+                each.name,
+                each.type,
+                each.documentation,
+                [SampleSnapshot(s.name, s.labels, s.value) for s in each.samples],
+            )
+            for each in self.registry.collect()
+        ]
 
     def families(self) -> Iterator[Metric]:
         """Everything counted, read now, in the order of the catalogue."""
@@ -308,6 +426,27 @@ class _NodeCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         return self._metrics.families()
+
+
+class _SnapshotCollector(Collector):
+    """A snapshot as a registry wants it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._snapshot:
+            metric = Metric(family.name, family.help, family.kind)
+            for sample in family.samples:
+                metric.add_sample(*sample)
+            yield metric
+
+
+def expose(snapshot: Snapshot) -> bytes:
+    """A snapshot as the text of ``/metrics``."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_SnapshotCollector(snapshot))
+    return generate_latest(registry)
 
 
 def _single(family: Family, value: float) -> Metric:

@@ -17,7 +17,9 @@ DEFAULT_PORT = 10500
 SCHEME = "memfs"
 ETCD_PORT = 2379
 
-_AUTHORITY = re.compile(r"^(?P<host>\[[0-9A-Fa-f:.]+\]|[^/:\[\],@]+):(?P<port>\d{1,5})$")
+_AUTHORITY = re.compile(
+    r"^(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^/:\[\],@]+):(?P<port>[0-9]{1,5})$"
+)
 _ETCD_PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 
 
@@ -57,7 +59,7 @@ def parse_url(url: str) -> Location:
     Raises InvalidPathError for another scheme.
     """
     scheme, mark, rest = url.partition("://")
-    if not mark:
+    if not mark or "/" in scheme:
         if url.startswith(SCHEME + ":/"):  # pathlib turns memfs:///a into memfs:/a
             return Location((), normalise(url[len(SCHEME) + 1 :]))
         return Location((), normalise(url))

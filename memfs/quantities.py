@@ -54,6 +54,16 @@ def show_size(count: float) -> str:
     return f"{count:.{digits}f} {unit}"
 
 
+def show_duration(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``5 min``, ``3 h``, ``2 days``: what a person wants to know of it."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    for factor, unit, most in ((1, "s", 120), (60, "min", 120), (3600, "h", 48)):
+        if seconds < most * factor:
+            return f"{seconds / factor:.0f} {unit}"
+    return f"{seconds / 86400:.0f} days"
+
+
 def show_short(count: int) -> str:
     """The form of ``ls -h`` and ``du -h``: ``512``, ``1.5K``, ``64M``, rounded up as they do."""
     if count < 1024:

@@ -8,6 +8,7 @@ the epoch, modes permission bits without the file type (0..0o7777).
 from __future__ import annotations
 
 import enum
+import stat
 from typing import NamedTuple, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -23,6 +24,33 @@ class FileKind(enum.IntEnum):
     FILE = 0
     DIRECTORY = 1
     SYMLINK = 2
+    FIFO = 5
+    CHARACTER_DEVICE = 6
+    BLOCK_DEVICE = 7
+    SOCKET = 8
+
+    @property
+    def type_bits(self) -> int:
+        """``S_IFREG`` and its like, which ``stat`` adds to the permission bits."""
+        return _TYPE_BITS[self]
+
+    @property
+    def special(self) -> bool:
+        """Is it one that only a mount gives a meaning: a FIFO, a device, a socket?"""
+        return self >= FileKind.FIFO
+
+
+_TYPE_BITS = {
+    FileKind.FILE: stat.S_IFREG,
+    FileKind.DIRECTORY: stat.S_IFDIR,
+    FileKind.SYMLINK: stat.S_IFLNK,
+    FileKind.FIFO: stat.S_IFIFO,
+    FileKind.CHARACTER_DEVICE: stat.S_IFCHR,
+    FileKind.BLOCK_DEVICE: stat.S_IFBLK,
+    FileKind.SOCKET: stat.S_IFSOCK,
+}
+KIND_OF_TYPE = {bits: kind for kind, bits in _TYPE_BITS.items()}
+"""What an inode is, by the type bits of its ``st_mode`` (``stat.S_IFMT``)."""
 
 
 class Identity(NamedTuple):
@@ -66,6 +94,13 @@ class Attributes(NamedTuple):
     """A writer has the file open: it is under construction."""
     acl: bool = False
     """It has an access control list: the group bits of ``mode`` are its mask."""
+    device: int = 0
+    """Of a device, its number as Linux has it in 32 bits (``st_rdev`` of its first 4096 minors)."""
+
+    @property
+    def is_bare(self) -> bool:
+        """Inode and kind are all that is told: who lists a directory may not search it."""
+        return not self.links and not self.owner
 
 
 class AclKind(enum.IntEnum):
@@ -93,6 +128,15 @@ class AclEntry(NamedTuple):
     """For what is made in the directory, not for the directory itself."""
 
 
+class BlockVersion(NamedTuple):
+    """The identity of a block version."""
+
+    inode: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
+    generation: int
+    sequence: int
+
+
 class BlockRef(NamedTuple):
     """One immutable block version and where its copies are.
 
@@ -109,6 +153,11 @@ class BlockRef(NamedTuple):
     """CRC32C of the ``length`` bytes."""
     replicas: tuple[int, ...]
     """Member numbers of the nodes that hold it."""
+
+    @property
+    def version(self) -> BlockVersion:
+        """Which version it is."""
+        return BlockVersion(*self[:4])
 
 
 class DirectoryEntry(NamedTuple):
@@ -191,3 +240,17 @@ class NodeUsage(NamedTuple):
     """Namespace log index applied."""
     digest: int = 0
     """Rolling digest of the namespace at ``applied``."""
+    trouble: str = ""
+    """What hinders it, in words; empty: nothing."""
+    overhead: int = 0
+    """Bytes of ``used`` that are not blocks' own: records, index, namespace, buffers."""
+    spare: int = 0
+    """Bytes of what was deleted that are kept for what comes."""
+    resident: int = 0
+    """Bytes that the process and its shared memory take, as the kernel says; 0: not known."""
+    container: int = 0
+    """Bytes that its container holds and cannot give back."""
+    container_limit: int = 0
+    """Bytes that its container may hold; 0: not bounded."""
+    cached: int = 0
+    """Bytes of ``used`` that external stores have too: they give way to anything else."""

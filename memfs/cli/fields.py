@@ -28,7 +28,7 @@ _MACHINE_DEFAULTS = {
     "data_directory": "under /var/lib/memfs for root, else ~/.local/state/memfs",
     "superuser": "the user of the process",
     "user": "the login name",
-    "groups": "the groups of the login",
+    "groups": "those of the process, of another user the groups of that account",
 }
 
 

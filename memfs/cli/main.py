@@ -8,54 +8,79 @@ imported when they are needed, so that ``memfs --help`` answers at once.
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from memfs import installation
+
+if _wrong := installation.mixture():
+    sys.exit(f"memfs: {_wrong}")
+
+from memfs import __version__
+from memfs.cli import streams
 from memfs.cli.options import cluster_options, remember
 
 FAILURE, USAGE, INTERRUPTED, OUTPUT_CLOSED = 1, 2, 130, 141
 
 _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Files": {
-        "ls": ("listing", "List directories."),
-        "tree": ("listing", "Show a directory as a tree."),
-        "find": ("find", "Search a tree by name, kind, size, age."),
-        "stat": ("usage", "Show all that is known of a file."),
-        "du": ("usage", "Show what trees hold."),
-        "df": ("usage", "Show the memory of the cluster."),
-        "cat": ("content", "Write files to the output."),
-        "head": ("content", "Show the beginning of files."),
-        "tail": ("content", "Show the end of files."),
-        "touch": ("content", "Create files, or set their times."),
-        "truncate": ("content", "Set the length of files."),
-        "put": ("transfer", "Copy local files into the cluster."),
-        "get": ("transfer", "Copy files of the cluster to here."),
-        "cp": ("names", "Copy inside the cluster."),
-        "mv": ("names", "Rename or move."),
-        "ln": ("names", "Make links."),
-        "rm": ("names", "Remove files and trees."),
-        "mkdir": ("names", "Make directories."),
-        "rmdir": ("names", "Remove empty directories."),
-        "chmod": ("attributes", "Change permissions."),
-        "chown": ("attributes", "Change owner and group."),
-        "xattr": ("attributes", "Read and write extended attributes."),
-        "getfacl": ("access", "Show access control lists."),
-        "setfacl": ("access", "Change access control lists."),
-        "quota": ("access", "Show, set and clear quotas of directories."),
+        "ls": ("files.listing", "List directories."),
+        "tree": ("files.listing", "Show a directory as a tree."),
+        "find": ("files.find", "Search trees, and act on what is found."),
+        "stat": ("files.usage", "Show all that is known of a file."),
+        "du": ("files.usage", "Show what trees hold."),
+        "df": ("files.usage", "Show the memory of the cluster."),
+        "cat": ("files.content", "Write files to the output."),
+        "head": ("files.content", "Show the beginning of files."),
+        "tail": ("files.content", "Show the end of files."),
+        "touch": ("files.content", "Create files, or set their times."),
+        "truncate": ("files.content", "Set the length of files."),
+        "put": ("files.copy", "Copy local files into the cluster."),
+        "get": ("files.copy", "Copy files of the cluster to here."),
+        "cp": ("files.copy", "Copy inside the cluster."),
+        "sync": ("files.sync", "Make a tree equal to another, here or there."),
+        "mv": ("files.names", "Rename or move."),
+        "ln": ("files.names", "Make links."),
+        "rm": ("files.names", "Remove files and trees."),
+        "mkdir": ("files.names", "Make directories."),
+        "rmdir": ("files.names", "Remove empty directories."),
+        "chmod": ("files.attributes", "Change permissions."),
+        "chown": ("files.attributes", "Change owner and group."),
+        "setrep": ("files.attributes", "Set how many copies files want."),
+        "checksum": ("files.checksums", "Show checksums of files."),
+        "xattr": ("files.attributes", "Read and write extended attributes."),
+        "getfacl": ("files.access_control", "Show access control lists."),
+        "setfacl": ("files.access_control", "Change access control lists."),
+        "quota": ("files.access_control", "Show, set and clear quotas of directories."),
+        "sign": ("files.signatures", "Sign what files hold."),
+        "verify": ("files.signatures", "Check files against their signatures."),
+        "keygen": ("files.signatures", "Make keys that seal or sign files."),
+        "recover-lease": ("files.attributes", "End the lease of a writer that is gone."),
+    },
+    "External stores": {
+        "mount": ("files.mounts", "Show what a store holds; list the mounts."),
+        "unmount": ("files.mounts", "Take mounts away."),
+        "load": ("files.mounts", "Fetch what stores hold into memory."),
+        "free": ("files.mounts", "Give up the memory of what stores have too."),
+        "pin": ("files.mounts", "Keep what is in memory of stores."),
+        "persist": ("files.mounts", "Wait until the stores have all changes."),
+        "sync-metadata": ("files.mounts", "Ask the stores anew."),
     },
     "Cluster": {
-        "dev": ("dev", "Run a cluster on this machine."),
-        "node": ("node", "Run one node."),
-        "gateway": ("gateway", "Serve WebHDFS for Hadoop, Spark and HTTP."),
-        "cluster": ("cluster", "Show the state of the cluster."),
-        "fsck": ("fsck", "Check files against the blocks of the nodes."),
-        "bench": ("bench", "Measure the cluster from here."),
+        "dev": ("serve.dev", "Run a cluster on this machine."),
+        "node": ("serve.node", "Run one node."),
+        "gateway": ("serve.gateway", "Serve WebHDFS for Hadoop, Spark and HTTP."),
+        "fuse": ("fuse.group", "Show the cluster as a directory of this machine."),
+        "cluster": ("cluster.group", "Show the state of the cluster."),
+        "certs": ("cluster.certs", "Make certificates of nodes and users."),
+        "fsck": ("cluster.fsck", "Check files against the blocks of the nodes."),
+        "bench": ("cluster.bench", "Measure the cluster from here."),
         "config": ("settings", "Show the settings in effect."),
         "completion": ("completion", "Print the completion script of a shell."),
+        "tensorflow-hook": ("tensorflow_hook", "Register memfs:// in every TensorFlow here."),
     },
 }
 _COMMANDS = {name: found for section in _SECTIONS.values() for name, found in section.items()}
@@ -81,7 +106,7 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"memfs.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(
@@ -109,7 +134,7 @@ class _Commands(click.Group):
     epilog="Example: memfs dev --nodes 3 in one terminal, memfs put -r . /here in another.",
 )
 @cluster_options
-@click.version_option(None, "--version", package_name="memfs", message="memfs %(version)s")
+@click.version_option(__version__, "--version", message="memfs %(version)s")
 @click.pass_context
 def memfs(ctx: click.Context, /, **given: Any) -> None:
     """A distributed file system in memory.
@@ -122,14 +147,14 @@ def memfs(ctx: click.Context, /, **given: Any) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    streams.prepare()
     status = run(arguments)
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         status = _output_closed()
+    except streams.OutputError as error:
+        status = _output_failed(error)
     sys.exit(status)
 
 
@@ -151,6 +176,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except _OutputClosed:
         return _output_closed()
+    except streams.OutputError as error:
+        return _output_failed(error)
     except (MemfsError, OSError, click.ClickException) as error:
         _say(str(error))
         return USAGE if isinstance(error, ConfigError) else FAILURE
@@ -167,6 +194,12 @@ def _command_path(error: click.UsageError) -> str:
 
 
 def _output_closed() -> int:
-    """As a program that SIGPIPE killed; what is still buffered goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """As a program that SIGPIPE killed."""
+    streams.discard()
     return OUTPUT_CLOSED
+
+
+def _output_failed(error: streams.OutputError) -> int:
+    streams.discard()
+    _say(str(error))
+    return FAILURE

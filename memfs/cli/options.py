@@ -40,15 +40,22 @@ def remember(ctx: click.Context, given: dict[str, Any]) -> None:
 
 def client_config(ctx: click.Context) -> ClientConfig:
     """The client's configuration, options included. Raises ConfigError."""
-    from memfs.config import ClientConfig, load
+    from memfs import machine
+    from memfs.config import ClientConfig, load, values
+    from memfs.config.record import reason
 
     known: dict[str, Any] = ctx.ensure_object(dict)
+    if known.get("url"):
+        try:
+            values.endpoints(known["url"])
+        except (ValueError, InvalidPathError) as error:
+            raise click.UsageError(f"--url: {reason(error)}", ctx) from None
     flags = {
         "endpoints": known.get("operand_endpoints") or known.get("url"),
         "user": known.get("user"),
     }
-    if known.get("user"):
-        flags["groups"] = ()  # those of the login name are somebody else's
+    if known.get("user"):  # groups that are configured are somebody else's
+        flags["groups"] = machine.groups_of(known["user"])
     return load(ClientConfig, path=known.get("config"), flags=flags)
 
 
@@ -56,6 +63,8 @@ class Operand(str):
     """A path in the cluster: absolute and normalised; ``folder`` if it was written with a ``/``."""
 
     folder: bool = False
+    content: str = ""
+    """The path as it was written when it ends in ``.`` or ``..``: what is in it is meant."""
 
 
 class PathType(click.ParamType[Operand]):
@@ -80,9 +89,12 @@ class PathType(click.ParamType[Operand]):
         if location.endpoints and ctx is not None:
             known: dict[str, Any] = ctx.ensure_object(dict)
             if known.setdefault("operand_endpoints", location.endpoints) != location.endpoints:
-                self._refuse(f"{value!r} is in another cluster than the rest", param, ctx)
+                text = f"{value!r} names other nodes than the operands before: name the same ones"
+                self._refuse(text, param, ctx)
         operand = Operand(location.path)
         operand.folder = value.endswith(("/", "/."))
+        if value.rpartition("/")[2] in (".", ".."):
+            operand.content = value
         return operand
 
     def _refuse(
@@ -94,9 +106,9 @@ class PathType(click.ParamType[Operand]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[Any]:
         """Names in the cluster that begin so; nothing when it cannot be reached at once."""
-        from memfs.cli.completion import complete_path
+        from memfs.cli.path_completion import complete_path
 
-        return complete_path(ctx, incomplete)
+        return complete_path(lambda: client_config(ctx), incomplete)
 
 
 class Quantity(click.ParamType[Any]):

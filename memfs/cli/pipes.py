@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from memfs.cli.streams import OUTPUT, OutputError
+
 PIECE_BYTES = 4 * 1024 * 1024
 
 
@@ -26,6 +28,22 @@ class Pipe:
         self._calls: queue.SimpleQueue[tuple[Callable[[], int], asyncio.Future[int]]]
         self._calls = queue.SimpleQueue()
         threading.Thread(target=self._run, daemon=True, name=f"pipe {descriptor}").start()
+
+    @classmethod
+    async def opened(cls, name: str, flags: int) -> Pipe:
+        """The pipe or device ``name``: a named pipe waits for its other end."""
+        pipe = cls(-1)
+        pipe._descriptor = await pipe._call(lambda: os.open(name, flags | os.O_CLOEXEC))
+        return pipe
+
+    async def close(self) -> None:
+        """Give back a descriptor of :meth:`opened`."""
+
+        def end() -> int:
+            os.close(self._descriptor)
+            return 0
+
+        await self._call(end)
 
     async def read_into(self, buffer: memoryview) -> int:
         """Fill ``buffer`` as far as the stream reaches; fewer bytes only at its end."""
@@ -42,7 +60,7 @@ class Pipe:
         return await self._call(fill)
 
     async def write(self, data: memoryview) -> None:
-        """Write all of ``data``. Raises BrokenPipeError."""
+        """Write all of ``data``. Raises BrokenPipeError, and OutputError for the output."""
 
         def drain() -> int:
             at = 0
@@ -50,7 +68,14 @@ class Pipe:
                 at += os.write(self._descriptor, data[at:])
             return at
 
-        await self._call(drain)
+        try:
+            await self._call(drain)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if self._descriptor == OUTPUT:
+                raise OutputError(error) from None
+            raise
 
     async def _call(self, function: Callable[[], int]) -> int:
         done: asyncio.Future[int] = self._loop.create_future()

@@ -12,6 +12,7 @@ import functools
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,11 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from memfs import errors
+from memfs.cli.connection import connected, run_loop
 from memfs.cli.options import Operand, client_config, cluster_options, remember
 
 if TYPE_CHECKING:
-    from memfs.client.filesystem import FileSystem
-    from memfs.client.session import Session
+    from memfs.client.filesystem import AsyncFileSystem
+    from memfs.client.session.session import Session
     from memfs.client.stat import DirEntry, Stat
     from memfs.config import ClientConfig
 
@@ -50,7 +52,7 @@ class Failed(Exception):
 class Shell:
     """One run of a file command."""
 
-    def __init__(self, fs: FileSystem, session: Session) -> None:
+    def __init__(self, fs: AsyncFileSystem, session: Session) -> None:
         """``session`` is that of ``fs``: for the commands that speak to single nodes."""
         self.fs = fs
         self.session = session
@@ -58,9 +60,13 @@ class Shell:
 
     def complain(self, text: str) -> None:
         """Say one line on stderr; the command will exit with 1."""
+        self.warn(text)
+        self.status = 1
+
+    def warn(self, text: str) -> None:
+        """Say one line on stderr that does not make the command fail."""
         sys.stdout.flush()
         click.echo(f"memfs: {text}", err=True)
-        self.status = 1
 
     @contextlib.contextmanager
     def attempt(
@@ -115,14 +121,28 @@ class Shell:
 
         Directories that cannot be opened are left out; ``expected``: as in :meth:`attempt`.
         """
-        async for entry in self.entries(path):
-            found = entry.stat()
-            if links or not found.is_symlink():
-                yield entry.path, found
-            if found.is_dir():
-                with self.attempt("cannot open directory", entry.path, expected=expected):
-                    async for deeper in self.below(entry.path, links=links, expected=expected):
-                        yield deeper
+        levels = [(path, self.entries(path))]
+        while levels:
+            where, listing = levels[-1]
+            entry = None
+            try:
+                entry = await anext(listing, None)
+            except OSError:
+                if where == path:
+                    raise
+                with self.attempt("cannot open directory", where, expected=expected):
+                    raise
+            if entry is None:
+                levels.pop()
+                continue
+            if links or not entry.is_symlink():
+                found = None
+                with self.attempt("cannot access", entry.path):
+                    found = entry.stat()
+                if found is not None:
+                    yield entry.path, found
+            if entry.is_dir():
+                levels.append((entry.path, self.entries(entry.path)))
 
     async def for_each(
         self, items: AsyncIterator[T], act: Callable[[T], Awaitable[None]], width: int = 32
@@ -161,10 +181,14 @@ def quoted(path: str) -> str:
 
 
 def printable(text: str) -> str:
-    """``text`` with what cannot be printed as ``?``, on a terminal only."""
+    """``text`` with bytes that are not UTF-8 as ``\\xff``; on a terminal ``?`` for controls."""
+    text = _NOT_UTF8.sub(lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
     if text.isprintable() or not sys.stdout.isatty():
         return text
     return "".join(each if each.isprintable() else "?" for each in text)
+
+
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as os.fsdecode writes them
 
 
 def write_json(content: object) -> None:
@@ -191,7 +215,8 @@ def file_command(
             return run_loop(_run(client_config(ctx), body, parameters))
 
         settings["epilog"] = example_text(example)
-        return click.command(name, cls=click.Command, **settings)(cluster_options(invoke))
+        kind: type[click.Command] = settings.pop("cls", click.Command)
+        return click.command(name, cls=kind, **settings)(cluster_options(invoke))
 
     return wrap
 
@@ -210,25 +235,3 @@ async def _run(
         with contextlib.suppress(Failed):
             await body(shell, **parameters)
         return shell.status
-
-
-@contextlib.asynccontextmanager
-async def connected(config: ClientConfig) -> AsyncIterator[tuple[FileSystem, Session]]:
-    """The file system of the cluster that ``config`` names. Raises UnavailableError."""
-    from memfs.client.filesystem import FileSystem
-    from memfs.client.opening import open_session
-
-    session = await open_session(config)
-    async with FileSystem(session) as fs:
-        yield fs, session
-
-
-def run_loop(main: Awaitable[T]) -> T:
-    """Run ``main`` on a loop of its own; Ctrl-C cancels it and surfaces as KeyboardInterrupt."""
-    import uvloop
-
-    async def body() -> T:
-        return await main
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(body())

@@ -7,12 +7,13 @@ make them, is the namespace's business.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from memfs.acls import minimal, parse_entries
-from memfs.client.session import Session
-from memfs.client.wire import PathLike, wire
+from memfs.client.session.session import Session
+from memfs.client.wire import PathLike, WirePath, check_cluster, wire
 from memfs.delegation import KIND, Token
+from memfs.paths import Endpoint
 from memfs.protocol import messages as m
 from memfs.types import AclEntry
 
@@ -56,7 +57,17 @@ class AccessOperations:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def _ask(self, request: Any, path: str, timeout: float | None) -> Any:
+    def _wire(self, path: PathLike) -> WirePath:
+        """A path of this cluster. Raises as ``wire``, InvalidArgumentError for another cluster."""
+        where = wire(path)
+        if where.nodes:
+            self._check_cluster(where.given, where.nodes)
+        return where
+
+    def _check_cluster(self, given: str, named: tuple[Endpoint, ...]) -> None:
+        check_cluster(given, named, self._session.config, self._session.known.view)
+
+    async def _ask(self, request: m.Request[m.R], path: str | None, timeout: float | None) -> m.R:
         deadline = None if timeout is None else self._session.deadline(timeout)
         return await self._session.ask(request, path, deadline)
 
@@ -64,15 +75,15 @@ class AccessOperations:
 
     async def get_acl(self, path: PathLike, *, timeout: float | None = None) -> Acl:
         """The access control list of a file or directory, symlinks followed."""
-        where = wire(path)
-        reply: m.AclReply = await self._ask(m.GetAcl(where.raw), where.given, timeout)
+        where = self._wire(path)
+        reply = await self._ask(m.GetAcl(where.raw), where.given, timeout)
         found = reply.attributes
         return Acl(found.owner, found.group, found.mode, reply.entries)
 
     async def _change_acl(
         self, path: PathLike, change: m.AclChange, entries: AclEntries, timeout: float | None
     ) -> None:
-        where = wire(path)
+        where = self._wire(path)
         parsed = _parse(entries, permissions=change != m.AclChange.REMOVE)
         await self._ask(m.ChangeAcl(where.raw, change, parsed), where.given, timeout)
 
@@ -109,7 +120,7 @@ class AccessOperations:
 
     async def get_quota(self, path: PathLike = "/", *, timeout: float | None = None) -> Quota:
         """Quotas of a directory and what counts against them; one request, whatever its size."""
-        where = wire(path)
+        where = self._wire(path)
         return Quota(*await self._ask(m.GetQuota(where.raw), where.given, timeout))
 
     async def set_quota(
@@ -124,7 +135,7 @@ class AccessOperations:
 
         None leaves a quota as it is, -1 clears it. What is there already stays.
         """
-        where = wire(path)
+        where = self._wire(path)
         await self._ask(m.SetQuota(where.raw, names, space), where.given, timeout)
 
     # --- delegation tokens ------------------------------------------------------------------
@@ -144,7 +155,7 @@ class AccessOperations:
         The superuser may get one for another ``owner``, on behalf of whom ``real_user`` asked.
         """
         request = m.IssueToken(renewer, owner, real_user)
-        reply: m.TokenReply = await self._ask(request, "", timeout)
+        reply = await issue_token(self._session, request, self._session.deadline(timeout))
         return Token(reply.identifier, reply.password, kind, service)
 
     async def renew_delegation_token(
@@ -153,7 +164,7 @@ class AccessOperations:
         """Prolong a token as its renewer; its new end in milliseconds since the epoch."""
         found = _token(token)
         request = m.RenewToken(found.identifier, found.password)
-        reply: m.RenewTokenReply = await self._ask(request, "", timeout)
+        reply = await self._ask(request, "", timeout)
         return reply.expires_ms
 
     async def cancel_delegation_token(
@@ -169,8 +180,18 @@ class AccessOperations:
         """For whom a token speaks. Raises InvalidTokenError when it is not good (any more)."""
         found = _token(token)
         request = m.VerifyToken(found.identifier, found.password)
-        reply: m.VerifyTokenReply = await self._ask(request, "", timeout)
+        reply = await self._ask(request, "", timeout)
         return reply
+
+
+async def issue_token(session: Session, request: m.IssueToken, deadline: float) -> m.TokenReply:
+    """A delegation token; it is cancelled when whoever asked does not get it."""
+
+    async def undo(reply: m.TokenReply) -> None:
+        await session.ask(m.CancelToken(reply.identifier, reply.password))
+
+    reply = await session.ask_or_undo(request, None, deadline, undo)
+    return reply
 
 
 def _parse(entries: AclEntries, *, permissions: bool) -> tuple[AclEntry, ...]:

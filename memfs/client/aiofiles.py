@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from memfs.client import modes
-from memfs.client.handle import Handle
+from memfs.client.arguments import whole
+from memfs.client.io.handle import Handle
 from memfs.client.modes import Mode
 from memfs.types import Buffer
 
@@ -63,8 +64,17 @@ class AsyncFile:
         return self._position
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move the position; returns it. Past the end is allowed."""
+        """Move the position; returns it. Past the end is allowed.
+
+        ``os.SEEK_DATA`` and ``os.SEEK_HOLE`` go to the next data or hole from ``offset`` on, holes
+        being what takes no memory; OSError with ENXIO when there is none.
+        """
         self._check()
+        offset = whole("offset", offset)
+        if modes.sparse(whence):
+            look = self._handle.data_from if whence == os.SEEK_DATA else self._handle.hole_from
+            self._position = modes.found(await look(offset))
+            return self._position
         self._position = modes.absolute(self._position, offset, whence, self._handle.size)
         return self._position
 
@@ -87,16 +97,16 @@ class AsyncFile:
     async def readinto(self, buffer: Any, *, timeout: float | None = None) -> int:
         """Fill a writable buffer; returns the bytes read, fewer than asked only at the end."""
         self._check(reading=True)
-        got = await self.pread_into(self._position, buffer, timeout=timeout)
+        got = await self.pread_into(buffer, self._position, timeout=timeout)
         self._position += got
         return got
 
-    async def pread_into(self, offset: int, buffer: Any, *, timeout: float | None = None) -> int:
+    async def pread_into(self, buffer: Any, offset: int, *, timeout: float | None = None) -> int:
         """As ``readinto``, from byte ``offset``, without moving the position."""
         self._check(reading=True)
         return await self._handle.read_into(offset, memoryview(buffer).cast("B"), timeout)
 
-    async def pread(self, offset: int, size: int, *, timeout: float | None = None) -> bytes:
+    async def pread(self, size: int, offset: int, *, timeout: float | None = None) -> bytes:
         """At most ``size`` bytes from byte ``offset``, without moving the position."""
         self._check(reading=True)
         return await self._handle.read(offset, size, timeout)
@@ -171,7 +181,7 @@ class AsyncFile:
         self._position = await self._handle.write(at, view, timeout)
         return len(view)
 
-    async def pwrite(self, offset: int, data: Buffer, *, timeout: float | None = None) -> int:
+    async def pwrite(self, data: Buffer, offset: int, *, timeout: float | None = None) -> int:
         """Write at byte ``offset`` without moving the position."""
         self._check(writing=True)
         view = memoryview(data).cast("B")
@@ -192,11 +202,73 @@ class AsyncFile:
     async def truncate(self, size: int | None = None, *, timeout: float | None = None) -> int:
         """Set the length (None: the position) at once; the position stays. Returns the length."""
         self._check(writing=True)
-        size = self._position if size is None else size
+        size = self._position if size is None else whole("size", size)
         modes.absolute(0, size, os.SEEK_SET, 0)
         self._buffer = b""
         await self._handle.truncate(size, timeout)
         return size
+
+    # --- locks ------------------------------------------------------------------------------
+
+    async def lock(
+        self,
+        start: int = 0,
+        length: int = 0,
+        *,
+        exclusive: bool = True,
+        blocking: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Lock ``length`` bytes from ``start`` (0: all that may follow) until ``unlock`` or close.
+
+        Advisory, as fcntl(2)'s: it excludes other locks, not reads and writes, and those of every
+        open file on every host. Ranges are split and merged; locking again changes the mode. Waits
+        unless not ``blocking``: WouldBlockError (a BlockingIOError) then tells of somebody else.
+        Raises LockDeadlockError when it would wait for ever, DeadlineError after ``timeout``.
+        """
+        self._check()
+        await self._handle.lock(
+            start, length, exclusive=exclusive, blocking=blocking, timeout=timeout
+        )
+
+    async def unlock(
+        self, start: int = 0, length: int = 0, *, timeout: float | None = None
+    ) -> None:
+        """Unlock a range. Raises LocksLostError when others may have had it meanwhile.
+
+        That is so when the cluster heard nothing of this client for the session timeout.
+        """
+        self._check()
+        await self._handle.unlock(start, length, timeout=timeout)
+
+    # --- the end ----------------------------------------------------------------------------
+
+    async def copy_range(
+        self,
+        source: AsyncFile,
+        length: int,
+        *,
+        source_offset: int = 0,
+        offset: int = 0,
+        timeout: float | None = None,
+    ) -> int:
+        """Copy bytes of another open file, as ``os.copy_file_range``; returns how many.
+
+        Nodes copy them among themselves. Positions stay. Others see it after a flush.
+        """
+        self._check(writing=True)
+        source._check(reading=True)
+        self._buffer = b""
+        return await self._handle.copy_range(source._handle, source_offset, offset, length, timeout)
+
+    async def punch_hole(self, offset: int, length: int, *, timeout: float | None = None) -> None:
+        """Let ``length`` bytes from ``offset`` read as zeros; whole blocks give their memory back.
+
+        The size stays. Others see it after a flush, as what is written.
+        """
+        self._check(writing=True)
+        self._buffer = b""
+        await self._handle.zero(offset, length, timeout=timeout)
 
     async def close(self) -> None:
         """Publish what was written and close; errors of earlier writes surface here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import NamedTuple
 
@@ -73,6 +74,18 @@ def check_text_arguments(
         raise ValueError("can't have unbuffered text I/O")
     if newline not in (None, "", "\n", "\r", "\r\n"):
         raise ValueError(f"illegal newline value: {newline!r}")
+
+
+def sparse(whence: int) -> bool:
+    """Does a seek look for data or a hole (SEEK_DATA, SEEK_HOLE)?"""
+    return whence in (os.SEEK_DATA, os.SEEK_HOLE)
+
+
+def found(target: int | None) -> int:
+    """Where such a seek leads. Raises OSError (ENXIO) when there is nothing more."""
+    if target is None:
+        raise OSError(errno.ENXIO, "no data or hole from there on")
+    return target
 
 
 def absolute(position: int, offset: int, whence: int, size: int) -> int:

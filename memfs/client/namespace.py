@@ -7,16 +7,19 @@ travel (session) or how bytes move (:mod:`memfs.client.filesystem` adds the file
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
 
 from memfs import limits, paths
-from memfs.client import tree
-from memfs.client.access import AccessOperations
-from memfs.client.batch import path_batches
-from memfs.client.blockmap import BlockMap
+from memfs.client import realpath, tree
+from memfs.client.arguments import several, whole
+from memfs.client.io.batch_read import path_batches
+from memfs.client.io.block_map import BlockMap
+from memfs.client.io.places import BatchPaths
+from memfs.client.mounts import MountOperations
+from memfs.client.removal import remove_tree
 from memfs.client.stat import BlockLocation, DirEntry, Stat, StatVfs, Usage
-from memfs.client.wire import PathLike, wire
+from memfs.client.wire import PathLike, named_nodes, text_of
 from memfs.errors import (
     AccessDeniedError,
     InvalidArgumentError,
@@ -26,10 +29,12 @@ from memfs.errors import (
     PathNotFoundError,
     SymlinkLoopError,
 )
+from memfs.machine import current_umask
 from memfs.protocol import messages as m
+from memfs.types import KIND_OF_TYPE
 
 
-class NamespaceOperations(AccessOperations):
+class NamespaceOperations(MountOperations):
     """What can be done with paths without opening files."""
 
     # --- looking ----------------------------------------------------------------------------
@@ -38,7 +43,7 @@ class NamespaceOperations(AccessOperations):
         self, path: PathLike, *, follow_symlinks: bool = True, timeout: float | None = None
     ) -> Stat:
         """Attributes, as ``os.stat``."""
-        where = wire(path)
+        where = self._wire(path)
         deadline = None if timeout is None else self._session.deadline(timeout)
         reply = await self._session.ask(m.Lookup(where.raw, follow_symlinks), where.given, deadline)
         return Stat(reply.attributes)
@@ -48,32 +53,53 @@ class NamespaceOperations(AccessOperations):
         return await self.stat(path, follow_symlinks=False, timeout=timeout)
 
     async def stat_many(
-        self, paths: Iterable[PathLike], *, timeout: float | None = None
+        self,
+        paths: Iterable[PathLike],
+        *,
+        follow_symlinks: bool = True,
+        timeout: float | None = None,
     ) -> list[Stat | None]:
-        """Attributes of many paths in few requests; None for what cannot be found or seen."""
-        raws = [wire(path).raw for path in paths]
+        """Attributes of many paths in few requests.
+
+        None for what cannot be found or seen, and what cannot be a path.
+        """
+        timeout = self._session.deadline(timeout)
+        places = BatchPaths(paths, self._wire)
+        raws = [path.raw for path in places.wanted.values()]
         found: list[Stat | None] = []
         for batch in path_batches(raws):
-            found += await self._stat_batch(raws[batch.start : batch.stop], timeout)
-        return found
+            few = raws[batch.start : batch.stop]
+            found += await self._stat_batch(few, follow_symlinks, timeout)
+        return [each if isinstance(each, Stat) else None for each in places.results(found)]
 
-    async def _stat_batch(self, raws: list[bytes], timeout: float | None) -> list[Stat | None]:
+    async def _stat_batch(
+        self, raws: list[bytes], follow: bool, timeout: float | None
+    ) -> list[Stat | None]:
         """One request, or two of half the paths each when the answers do not fit a record."""
+        request = m.LookupMany(tuple(raws), follow)
         try:
-            reply: m.LookupManyReply = await self._ask(m.LookupMany(tuple(raws)), "", timeout)
+            reply = await self._ask(request, "", timeout)
         except InvalidArgumentError:
             if len(raws) == 1:
                 raise
             half = len(raws) // 2
             return [
-                *await self._stat_batch(raws[:half], timeout),
-                *await self._stat_batch(raws[half:], timeout),
+                *await self._stat_batch(raws[:half], follow, timeout),
+                *await self._stat_batch(raws[half:], follow, timeout),
             ]
         return [None if each is None else Stat(each) for each in reply.attributes]
 
     async def exists(self, path: PathLike, *, timeout: float | None = None) -> bool:
-        """Whether the path leads to something (a broken symlink does not)."""
+        """As ``os.path.exists``: whether the path leads to something that can be seen.
+
+        False for a broken symlink, a directory that may not be searched, and what cannot be a
+        path; a cluster that does not answer is an error.
+        """
         return await self._stat_or_none(path, timeout) is not None
+
+    async def lexists(self, path: PathLike, *, timeout: float | None = None) -> bool:
+        """As ``exists``, true for a broken symlink too."""
+        return await self._stat_or_none(path, timeout, follow_symlinks=False) is not None
 
     async def isdir(self, path: PathLike, *, timeout: float | None = None) -> bool:
         """Whether the path leads to a directory."""
@@ -87,16 +113,33 @@ class NamespaceOperations(AccessOperations):
 
     async def islink(self, path: PathLike, *, timeout: float | None = None) -> bool:
         """Whether the path is a symbolic link."""
-        try:
-            return (await self.lstat(path, timeout=timeout)).is_symlink()
-        except (PathNotFoundError, NotDirectoryError, SymlinkLoopError):
-            return False
+        found = await self._stat_or_none(path, timeout, follow_symlinks=False)
+        return found is not None and found.is_symlink()
 
-    async def _stat_or_none(self, path: PathLike, timeout: float | None) -> Stat | None:
+    async def _stat_or_none(
+        self, path: PathLike, timeout: float | None, follow_symlinks: bool = True
+    ) -> Stat | None:
         try:
-            return await self.stat(path, timeout=timeout)
-        except (PathNotFoundError, NotDirectoryError, SymlinkLoopError):
+            return await self.stat(path, follow_symlinks=follow_symlinks, timeout=timeout)
+        except realpath.NOT_SEEN:
             return None
+
+    async def realpath(
+        self, path: PathLike, *, strict: bool = False, timeout: float | None = None
+    ) -> str:
+        """As ``os.path.realpath``: without symlinks and ``..``; a request for each component.
+
+        What does not exist stays as it is unless ``strict``; so does a symlink in a loop.
+        """
+        deadline = self._session.deadline(timeout)
+
+        async def lstat(where: str) -> Stat:
+            return await self.lstat(where, timeout=deadline)
+
+        async def readlink(where: str) -> str:
+            return await self.readlink(where, timeout=deadline)
+
+        return await realpath.realpath(lstat, readlink, self._wire(path).text, strict)
 
     async def scandir_pages(
         self, path: PathLike = "/", *, after: str = "", timeout: float | None = None
@@ -105,11 +148,11 @@ class NamespaceOperations(AccessOperations):
 
         For directories of any size: nothing holds all of it.
         """
-        where = wire(path)
+        where = self._wire(path)
         last = after.encode("utf-8")
         while True:
             request = m.List(where.raw, last, limits.ENTRIES_PER_PAGE)
-            reply: m.ListReply = await self._ask(request, where.given, timeout)
+            reply = await self._ask(request, where.given, timeout)
             if len(reply.entries) == 1 and not reply.entries[0].name:
                 raise NotDirectoryError("it is no directory", path=where.given)
             if reply.entries:
@@ -125,7 +168,7 @@ class NamespaceOperations(AccessOperations):
         self, path: PathLike = "/", *, timeout: float | None = None
     ) -> list[DirEntry]:
         """Entries with their attributes, ordered by name; no further request per entry."""
-        pages = self.scandir_pages(path, timeout=timeout)
+        pages = self.scandir_pages(path, timeout=self._session.budget(timeout))
         return [entry async for page in pages for entry in page]
 
     async def listdir(self, path: PathLike = "/", *, timeout: float | None = None) -> list[str]:
@@ -137,9 +180,17 @@ class NamespaceOperations(AccessOperations):
         top: PathLike = "/",
         topdown: bool = True,
         onerror: Callable[[OSError], object] | None = None,
+        followlinks: bool = False,
     ) -> AsyncIterator[tree.Walked]:
-        """As ``os.walk``: iterate with ``async for directory, directories, files in ...``."""
-        return tree.walk(self.scandir, wire(top).text, topdown, onerror)
+        """As ``os.walk``: yields (directory, names of directories, names of the others)."""
+        text = self._wire(top).text
+        return tree.walk(
+            self.scandir, self._directories_behind, text, topdown, onerror, followlinks
+        )
+
+    async def _directories_behind(self, links: list[str]) -> set[str]:
+        found = zip(links, await self.stat_many(links), strict=True)
+        return {path for path, stat in found if stat is not None and stat.is_dir()}
 
     async def glob(self, pattern: str) -> list[str]:
         """Paths matching a pattern with ``*``, ``?``, ``[...]`` and ``**`` (any depth)."""
@@ -147,6 +198,7 @@ class NamespaceOperations(AccessOperations):
 
     def iglob(self, pattern: str) -> AsyncIterator[str]:
         """As ``glob``, one at a time."""
+        self._check_cluster(pattern, named_nodes(pattern))
         local = paths.parse_url(pattern).path if pattern.startswith("memfs:/") else pattern
         return tree.glob(self.scandir, self.exists, local)
 
@@ -154,7 +206,7 @@ class NamespaceOperations(AccessOperations):
         self, path: PathLike, mode: int = os.F_OK, *, timeout: float | None = None
     ) -> bool:
         """As ``os.access``: may this client's user do it? ``mode``: R_OK, W_OK, X_OK, F_OK."""
-        where = wire(path)
+        where = self._wire(path)
         try:
             await self._ask(m.Access(where.raw, mode), where.given, timeout)
         except (AccessDeniedError, PathNotFoundError, NotDirectoryError, SymlinkLoopError):
@@ -163,19 +215,19 @@ class NamespaceOperations(AccessOperations):
 
     async def readlink(self, path: PathLike, *, timeout: float | None = None) -> str:
         """The text of a symbolic link."""
-        where = wire(path)
+        where = self._wire(path)
         reply = await self._ask(m.ReadLink(where.raw), where.given, timeout)
         return paths.decode(reply.target)
 
     async def du(self, path: PathLike = "/", *, timeout: float | None = None) -> Usage:
         """Totals of a subtree; costs one request whatever its size."""
-        where = wire(path)
+        where = self._wire(path)
         reply = await self._ask(m.Summarise(where.raw), where.given, timeout)
         return Usage(*reply.summary)
 
     async def statvfs(self, *, timeout: float | None = None) -> StatVfs:
         """Capacity and use of the whole cluster."""
-        reply: m.FileSystemReply = await self._ask(m.StatFileSystem(), "/", timeout)
+        reply = await self._ask(m.StatFileSystem(), "/", timeout)
         unit = limits.BLOCK_BYTES_MIN
         free = max(0, reply.capacity - reply.used) // unit
         return StatVfs(
@@ -195,7 +247,7 @@ class NamespaceOperations(AccessOperations):
 
     async def cluster_status(self, *, timeout: float | None = None) -> m.StatusReply:
         """Nodes, their use and state, and the namespace's counts, as the primary sees them."""
-        reply: m.StatusReply = await self._ask(m.GetStatus(), "", timeout)
+        reply = await self._ask(m.GetStatus(), "", timeout)
         return reply
 
     async def block_locations(
@@ -207,7 +259,7 @@ class NamespaceOperations(AccessOperations):
         timeout: float | None = None,
     ) -> list[BlockLocation]:
         """Which nodes hold which blocks of the range (default: of the whole file)."""
-        where = wire(path)
+        where = self._wire(path)
         deadline = self._session.deadline(timeout)
         file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
         size, block_size = file.attributes.size, file.attributes.block_size
@@ -222,7 +274,9 @@ class NamespaceOperations(AccessOperations):
     async def _location(self, file: BlockMap, index: int, deadline: float) -> BlockLocation:
         ref = await file.ref(index, deadline)
         block_size = file.attributes.block_size
-        members = [self._session.members[n] for n in ref.replicas if n in self._session.members]
+        members = [
+            self._session.known.members[n] for n in ref.replicas if n in self._session.known.members
+        ]
         return BlockLocation(
             index,
             index * block_size,
@@ -243,11 +297,13 @@ class NamespaceOperations(AccessOperations):
         unmasked: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        """Create one directory; no ``mode``: 0o755, or all that a default ACL of its parent grants.
+        """Create one directory.
 
-        ``unmasked``: the mode before a umask; a default ACL is limited by it instead of ``mode``.
+        ``mode`` is what it gets; None: 0o777 less the process's umask, or all that a default ACL of
+        its parent grants. ``unmasked``: the mode before a umask; a default ACL is limited by it
+        instead of ``mode``.
         """
-        where = wire(path)
+        where = self._wire(path)
         mode, unmasked = directory_mode(mode, unmasked)
         request = m.MakeDirectory(where.raw, mode, unmasked=unmasked)
         await self._ask(request, where.given, timeout)
@@ -262,7 +318,8 @@ class NamespaceOperations(AccessOperations):
         timeout: float | None = None,
     ) -> None:
         """Create a directory and the missing ones above it, in one command; modes as ``mkdir``."""
-        where = wire(path)
+        where = self._wire(path)
+        timeout = self._session.deadline(timeout)
         if not exist_ok and await self.exists(path, timeout=timeout):
             raise PathExistsError("it exists", path=where.given)
         mode, unmasked = directory_mode(mode, unmasked)
@@ -285,11 +342,13 @@ class NamespaceOperations(AccessOperations):
         mode = m.RenameMode.REPLACE if overwrite else m.RenameMode.KEEP
         if exchange:
             mode = m.RenameMode.EXCHANGE
-        first, second = wire(source), wire(target)
+        first, second = self._wire(source), self._wire(target)
         request = m.Rename(first.raw, second.raw, mode)
         await self._ask_two(request, first.given, second.given, timeout)
 
-    async def _ask_two(self, request: Any, first: str, second: str, timeout: float | None) -> Any:
+    async def _ask_two(
+        self, request: m.Request[m.R], first: str, second: str, timeout: float | None
+    ) -> m.R:
         """A request about two paths: its error names both, as those of ``os`` do."""
         try:
             return await self._ask(request, first, timeout)
@@ -305,21 +364,25 @@ class NamespaceOperations(AccessOperations):
 
     async def remove(self, path: PathLike, *, timeout: float | None = None) -> None:
         """Remove a file or symlink."""
-        where = wire(path)
+        where = self._wire(path)
         await self._ask(m.Unlink(where.raw), where.given, timeout)
 
     async def rmdir(self, path: PathLike, *, timeout: float | None = None) -> None:
         """Remove an empty directory."""
-        where = wire(path)
+        where = self._wire(path)
         await self._ask(m.RemoveDirectory(where.raw), where.given, timeout)
 
     async def rmtree(
         self, path: PathLike, *, ignore_errors: bool = False, timeout: float | None = None
     ) -> None:
-        """Remove a directory with all below it: one atomic command, whatever its size."""
-        where = wire(path)
+        """Remove a directory with all below it: one atomic command, whatever its size.
+
+        Only where more than a million names lie among directories of several owners it takes
+        steps; nothing is removed then either when a directory refuses.
+        """
+        where = self._wire(path)
         try:
-            await self._ask(m.RemoveDirectory(where.raw, True), where.given, timeout)
+            await remove_tree(self._session, where, self._session.deadline(timeout))
         except MemfsError:
             if not ignore_errors:
                 raise
@@ -328,7 +391,7 @@ class NamespaceOperations(AccessOperations):
         self, source: PathLike, target: PathLike, *, timeout: float | None = None
     ) -> None:
         """Give a file a further name."""
-        first, second = wire(source), wire(target)
+        first, second = self._wire(source), self._wire(target)
         request = m.MakeLink(first.raw, second.raw)
         await self._ask_two(request, first.given, second.given, timeout)
 
@@ -336,114 +399,40 @@ class NamespaceOperations(AccessOperations):
         self, target: str, path: PathLike, *, parents: bool = False, timeout: float | None = None
     ) -> None:
         """Create the symbolic link ``path`` with the text ``target`` (as ``os.symlink``)."""
-        where = wire(path)
-        request = m.MakeSymlink(where.raw, os.fspath(target).encode("utf-8"), parents)
-        await self._ask_two(request, os.fspath(target), where.given, timeout)
+        where = self._wire(path)
+        text = text_of(target)
+        request = m.MakeSymlink(where.raw, text.encode("utf-8"), parents)
+        await self._ask_two(request, text, where.given, timeout)
+
+    async def mknod(
+        self, path: PathLike, mode: int, device: int = 0, *, timeout: float | None = None
+    ) -> None:
+        """Create a special file: a FIFO, a socket or, for superusers, a device.
+
+        ``mode``: ``stat.S_IFIFO`` or its like, and the permissions that it gets. ``device``: its
+        number, by ``os.makedev``. Only mounts can open one.
+        """
+        where = self._wire(path)
+        kind = KIND_OF_TYPE.get(stat.S_IFMT(whole("mode", mode)))
+        if kind is None or not kind.special:
+            reason = "mode says the type of a special file, such as stat.S_IFIFO | 0o600"
+            raise InvalidArgumentError(reason, path=where.given)
+        request = m.MakeNode(where.raw, int(kind), stat.S_IMODE(mode), device)
+        await self._ask(request, where.given, timeout)
 
     async def concat(
         self, target: PathLike, sources: Iterable[PathLike], *, timeout: float | None = None
     ) -> None:
         """Move the blocks of ``sources`` to the end of ``target``, removing them; no data moves.
 
-        Block sizes must be equal, and each file but the last must end on a block boundary.
+        Block sizes must be equal, and each file but the last must end on a block boundary. Nobody
+        may have one of them open for writing.
         """
-        where = wire(target)
-        request = m.Concat(where.raw, tuple(wire(source).raw for source in sources))
-        await self._ask(request, where.given, timeout)
-
-    # --- changing attributes ----------------------------------------------------------------
-
-    async def _set(self, path: PathLike, timeout: float | None, **fields: Any) -> Stat:
-        where = wire(path)
-        reply = await self._ask(m.SetAttributes(where.raw, **fields), where.given, timeout)
-        return Stat(reply.attributes)
-
-    async def chmod(
-        self,
-        path: PathLike,
-        mode: int,
-        *,
-        follow_symlinks: bool = True,
-        timeout: float | None = None,
-    ) -> None:
-        """Set the permission bits."""
-        await self._set(path, timeout, mode=mode & 0o7777, follow=follow_symlinks)
-
-    async def chown(
-        self,
-        path: PathLike,
-        owner: str | None = None,
-        group: str | None = None,
-        *,
-        follow_symlinks: bool = True,
-        timeout: float | None = None,
-    ) -> None:
-        """Set owner and group by name; None leaves one alone."""
-        await self._set(path, timeout, owner=owner, group=group, follow=follow_symlinks)
-
-    async def utime(
-        self,
-        path: PathLike,
-        times: tuple[float, float] | None = None,
-        *,
-        ns: tuple[int, int] | None = None,
-        follow_symlinks: bool = True,
-        timeout: float | None = None,
-    ) -> None:
-        """Set (accessed, modified), in seconds or ``ns``; neither: to the cluster's present."""
-        if times is not None and ns is not None:
-            raise InvalidArgumentError("give times or ns, not both", path=wire(path).given)
-        if times is not None:
-            ns = (round(times[0] * 1e9), round(times[1] * 1e9))
-        if ns is None:
-            await self._set(path, timeout, now=True, follow=follow_symlinks)
-        else:
-            await self._set(
-                path, timeout, accessed_ns=ns[0], modified_ns=ns[1], follow=follow_symlinks
-            )
-
-    async def set_replication(
-        self, path: PathLike, replication: int, *, timeout: float | None = None
-    ) -> None:
-        """Set how many copies of each block the file wants."""
-        await self._set(path, timeout, replication=replication)
-
-    async def getxattr(self, path: PathLike, name: str, *, timeout: float | None = None) -> bytes:
-        """One extended attribute. Raises NoAttributeError (ENODATA)."""
-        where = wire(path)
-        reply = await self._ask(m.GetXattrs(where.raw, (name,)), where.given, timeout)
-        return bytes(reply.xattrs[0].value)
-
-    async def getxattrs(self, path: PathLike, *, timeout: float | None = None) -> dict[str, bytes]:
-        """All extended attributes."""
-        where = wire(path)
-        reply = await self._ask(m.GetXattrs(where.raw), where.given, timeout)
-        return {each.name: each.value for each in reply.xattrs}
-
-    async def listxattr(self, path: PathLike, *, timeout: float | None = None) -> list[str]:
-        """Names of the extended attributes."""
-        return list(await self.getxattrs(path, timeout=timeout))
-
-    async def setxattr(
-        self,
-        path: PathLike,
-        name: str,
-        value: bytes,
-        flags: int = 0,
-        *,
-        timeout: float | None = None,
-    ) -> None:
-        """Set an extended attribute; ``flags``: ``os.XATTR_CREATE``, ``os.XATTR_REPLACE``."""
-        where = wire(path)
-        request = m.SetXattr(where.raw, name, bytes(value), m.XattrMode(flags))
-        await self._ask(request, where.given, timeout)
-
-    async def removexattr(self, path: PathLike, name: str, *, timeout: float | None = None) -> None:
-        """Remove an extended attribute."""
-        where = wire(path)
-        await self._ask(m.RemoveXattr(where.raw, name), where.given, timeout)
+        raws = tuple(self._wire(each).raw for each in several(sources))
+        request = m.Concat(self._wire(target).raw, raws)
+        await self._ask(request, None, timeout)  # an error names the file that it is about
 
 
 def directory_mode(mode: int | None, unmasked: int | None) -> tuple[int, int | None]:
     """Mode and unmasked mode of a new directory whose maker may not care."""
-    return (0o755, 0o777) if mode is None else (mode, unmasked)
+    return (0o777 & ~current_umask(), 0o777) if mode is None else (mode, unmasked)

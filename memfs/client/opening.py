@@ -6,16 +6,22 @@ Owns how settings are found (arguments, ``MEMFS_*`` variables, files) and the fi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from memfs import config, paths
-from memfs.client.filesystem import FileSystem
-from memfs.client.session import Session
+from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.session.connecting import connect_session
+from memfs.client.session.session import Session
 from memfs.config import ClientConfig
-from memfs.machine import machine_id
-from memfs.transport.environment import Environment, production_environment
+from memfs.errors import ConfigError
+from memfs.machine import machine_id, process_name
+from memfs.security.directory import AUTO, usual_certificates
+from memfs.security.keys import keys_in
+from memfs.transport.environment import Environment, Tls, production_environment
 
 
 def client_config(url: str | None = None, **options: Any) -> ClientConfig:
@@ -27,15 +33,63 @@ def client_config(url: str | None = None, **options: Any) -> ClientConfig:
     return config.load(ClientConfig, flags=flags)
 
 
+def client_tls(settings: ClientConfig) -> Tls | None:
+    """What proves the user of ``settings``, None: nothing has to. Raises ConfigError."""
+    if not settings.certificates:
+        return None
+    if settings.certificates == AUTO and usual_certificates() is None:
+        return None
+    from memfs.security.tls import client_credentials
+
+    return client_credentials(settings.certificates, settings.user)
+
+
+def client_environment(settings: ClientConfig) -> Environment:
+    """The real world, with the certificates of ``settings``. Raises ConfigError."""
+    return production_environment(client_tls(settings))
+
+
 async def open_session(settings: ClientConfig, environment: Environment | None = None) -> Session:
     """A session that knows the cluster. Raises UnavailableError naming what was tried."""
-    session = Session(settings, environment or production_environment(), machine_id())
+    return await connect_session(
+        settings,
+        environment or client_environment(settings),
+        machine_id(),
+        holder=process_name(),
+        process=os.getpid(),
+    )
+
+
+async def open_file_system(
+    settings: ClientConfig, environment: Environment | None = None
+) -> AsyncFileSystem:
+    """A connected file system. Raises ConfigError, UnavailableError naming what was tried."""
+    keys = encryption_keys(settings)
+    return file_system(await open_session(settings, environment), keys)
+
+
+def file_system(session: Session, keys: tuple[bytes, ...]) -> AsyncFileSystem:
+    """The file system over a session: a sealing one where there are keys."""
+    if not keys:
+        return AsyncFileSystem(session)
+    from memfs.client.sealed.filesystem import SealedFileSystem  # cryptography takes its time
+    from memfs.security.sealing import Keyring
+
+    return SealedFileSystem(session, Keyring(keys))
+
+
+def encryption_keys(settings: ClientConfig) -> tuple[bytes, ...]:
+    """The keys by which a client seals. Raises ConfigError."""
+    name = settings.encryption_key_file
+    if not name:
+        return settings.encryption_key
     try:
-        await session.open()
-    except BaseException:
-        await session.close()
-        raise
-    return session
+        keys = keys_in(Path(name).expanduser().read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"encryption_key_file: {name} cannot be read: {error}") from None
+    if not keys:
+        raise ConfigError(f"encryption_key_file: {name} has no key: make one with memfs keygen")
+    return (*settings.encryption_key, *keys)
 
 
 class Connecting:
@@ -43,15 +97,15 @@ class Connecting:
 
     def __init__(self, settings: ClientConfig) -> None:
         self._settings = settings
-        self._opened: FileSystem | None = None
+        self._opened: AsyncFileSystem | None = None
 
-    async def _open(self) -> FileSystem:
-        return FileSystem(await open_session(self._settings))
+    async def _open(self) -> AsyncFileSystem:
+        return await open_file_system(self._settings)
 
-    def __await__(self) -> Generator[Any, Any, FileSystem]:
+    def __await__(self) -> Generator[Any, Any, AsyncFileSystem]:
         return self._open().__await__()
 
-    async def __aenter__(self) -> FileSystem:
+    async def __aenter__(self) -> AsyncFileSystem:
         self._opened = await self._open()
         return self._opened
 

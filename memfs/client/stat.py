@@ -8,25 +8,58 @@ stat is answered more often than it is looked at closely.
 
 from __future__ import annotations
 
-import stat as _stat
+import functools
+import grp
+import math
+import pwd
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from memfs import paths
+from memfs.client.wire import ClusterPath
+from memfs.errors import AccessDeniedError, InvalidArgumentError
 from memfs.types import Attributes, FileKind
 
-_TYPE_BITS = {
-    FileKind.FILE: _stat.S_IFREG,
-    FileKind.DIRECTORY: _stat.S_IFDIR,
-    FileKind.SYMLINK: _stat.S_IFLNK,
-}
-_NANOSECONDS = 1e-9
 _SECTOR = 512
+NOBODY = 65534
+"""Numeric id of a name that this host does not know, as the kernel shows ids of elsewhere."""
+
+
+def seconds(nanoseconds: int) -> float:
+    """As ``os.stat`` makes them: whole seconds are exact."""
+    whole, rest = divmod(nanoseconds, 1_000_000_000)
+    return whole + 1e-9 * rest
+
+
+def nanoseconds(seconds: float) -> int:
+    """As ``os.utime`` reads them: 1700000000.25 is exact, the rest is rounded down."""
+    whole = math.floor(seconds)
+    return whole * 1_000_000_000 + math.floor((seconds - whole) * 1e9)
+
+
+@functools.lru_cache(maxsize=1024)
+def user_number(name: str) -> int:
+    """The host's number of a user's name, :data:`NOBODY` when it has none."""
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return int(name) if name.isascii() and name.isdigit() else NOBODY
+
+
+@functools.lru_cache(maxsize=1024)
+def group_number(name: str) -> int:
+    """The host's number of a group's name, :data:`NOBODY` when it has none."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return int(name) if name.isascii() and name.isdigit() else NOBODY
 
 
 class Stat:
     """Result of ``stat``: the ``st_*`` fields of the standard library, and what memfs adds.
 
-    ``attributes`` holds the record as it travelled; two results are equal when those are.
+    ``attributes`` holds the record as it travelled; two results are equal when those are. It is a
+    sequence of the ten numbers of an ``os.stat_result``, too: ``stat.ST_SIZE`` indexes it.
     """
 
     __slots__ = ("attributes",)
@@ -38,7 +71,7 @@ class Stat:
     def st_mode(self) -> int:
         """Type and permission bits, as ``stat.S_ISDIR`` and friends take them."""
         attributes = self.attributes
-        return attributes.mode | _TYPE_BITS[FileKind(attributes.kind)]
+        return attributes.mode | FileKind(attributes.kind).type_bits
 
     @property
     def st_ino(self) -> int:
@@ -71,6 +104,11 @@ class Stat:
         return -(-self.attributes.size // _SECTOR)
 
     @property
+    def st_rdev(self) -> int:
+        """Number of a device, else 0; ``os.major`` and ``os.minor`` take it apart."""
+        return self.attributes.device
+
+    @property
     def st_mtime_ns(self) -> int:
         """Last change of the content, nanoseconds since the epoch."""
         return self.attributes.modified_ns
@@ -88,21 +126,31 @@ class Stat:
     @property
     def st_mtime(self) -> float:
         """Seconds, see :attr:`st_mtime_ns`."""
-        return self.attributes.modified_ns * _NANOSECONDS
+        return seconds(self.attributes.modified_ns)
 
     @property
     def st_ctime(self) -> float:
         """Seconds, see :attr:`st_ctime_ns`."""
-        return self.attributes.changed_ns * _NANOSECONDS
+        return seconds(self.attributes.changed_ns)
 
     @property
     def st_atime(self) -> float:
         """Seconds, see :attr:`st_atime_ns`."""
-        return self.attributes.accessed_ns * _NANOSECONDS
+        return seconds(self.attributes.accessed_ns)
+
+    @property
+    def st_uid(self) -> int:
+        """The owner's number on this host, 65534 where it does not know the name."""
+        return user_number(self.attributes.owner)
+
+    @property
+    def st_gid(self) -> int:
+        """The group's number on this host, 65534 where it does not know the name."""
+        return group_number(self.attributes.group)
 
     @property
     def owner(self) -> str:
-        """Name of the owner (there are no numeric ids)."""
+        """Name of the owner: what the cluster knows people by."""
         return self.attributes.owner
 
     @property
@@ -112,7 +160,7 @@ class Stat:
 
     @property
     def kind(self) -> FileKind:
-        """File, directory or symlink."""
+        """File, directory, symlink, or special file."""
         return FileKind(self.attributes.kind)
 
     @property
@@ -157,6 +205,23 @@ class Stat:
         """Whether it is a symbolic link (``lstat`` only)."""
         return self.attributes.kind == FileKind.SYMLINK
 
+    def _numbers(self) -> tuple[int, ...]:
+        times = (self.st_atime_ns, self.st_mtime_ns, self.st_ctime_ns)
+        return (
+            *(self.st_mode, self.st_ino, self.st_dev, self.st_nlink),
+            *(self.st_uid, self.st_gid, self.st_size),
+            *(each // 1_000_000_000 for each in times),
+        )
+
+    def __len__(self) -> int:
+        return len(self._numbers())
+
+    def __getitem__(self, index: int) -> int:
+        return self._numbers()[index]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._numbers())
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stat) and self.attributes == other.attributes
 
@@ -170,11 +235,19 @@ class Stat:
         )
 
 
-class DirEntry:
-    """One entry of ``scandir``: name, path and the attributes that came with the listing.
+def known(stat: Stat, path: str) -> Stat:
+    """``stat`` of a listed entry; AccessDeniedError when its attributes were not told."""
+    if stat.attributes.is_bare:
+        raise AccessDeniedError("no search permission on the directory that lists it", path=path)
+    return stat
 
-    As ``os.DirEntry``, but nothing here costs another request: a listing carries the attributes.
-    They are the entry's own, so those of a symlink describe the link.
+
+class DirEntry(ClusterPath):
+    """One entry of a listing: name, path and the attributes that came with it.
+
+    As ``os.DirEntry``, but nothing here costs another request. The attributes are the entry's own:
+    those of a symlink describe the link, and what it leads to must be asked for. Who may read the
+    directory and not search it learns names, kinds and inodes, no more.
     """
 
     __slots__ = ("_stat", "name", "path")
@@ -184,31 +257,49 @@ class DirEntry:
         self.path = paths.join(directory, name)
         self._stat = Stat(attributes)
 
-    def stat(self) -> Stat:
-        """Attributes of the entry itself (as ``lstat``)."""
+    def stat(self, *, follow_symlinks: bool = False) -> Stat:
+        """Attributes of the entry itself (as ``lstat``).
+
+        Raises InvalidArgumentError when a symlink is to be followed, which takes a request, and
+        AccessDeniedError when the directory may be read and not searched.
+        """
+        return known(self._listed(follow_symlinks), self.path)
+
+    @property
+    def listed(self) -> Stat:
+        """What the listing told, be it no more than kind and inode."""
+        return self._stat
+
+    def _listed(self, follow_symlinks: bool) -> Stat:
+        if follow_symlinks and self._stat.is_symlink():
+            raise InvalidArgumentError("what a symlink leads to: ask fs.stat()", path=self.path)
         return self._stat
 
     def inode(self) -> int:
         """Inode id."""
         return self._stat.st_ino
 
-    def is_dir(self) -> bool:
+    def is_dir(self, *, follow_symlinks: bool = False) -> bool:
         """Whether the entry itself is a directory (a symlink to one is none)."""
-        return self._stat.is_dir()
+        return self._listed(follow_symlinks).is_dir()
 
-    def is_file(self) -> bool:
+    def is_file(self, *, follow_symlinks: bool = False) -> bool:
         """Whether the entry itself is a regular file."""
-        return self._stat.is_file()
+        return self._listed(follow_symlinks).is_file()
 
     def is_symlink(self) -> bool:
         """Whether it is a symbolic link."""
         return self._stat.is_symlink()
 
-    def __fspath__(self) -> str:
+    def is_junction(self) -> bool:
+        """Always false."""
+        return False
+
+    def __str__(self) -> str:
         return self.path
 
     def __repr__(self) -> str:
-        return f"<DirEntry {self.name!r}>"
+        return f"<{type(self).__name__} {self.name!r}>"
 
 
 class StatVfs(NamedTuple):

@@ -1,19 +1,37 @@
 """Turning what callers call a path into what the protocol calls one.
 
-Callers give absolute paths, ``memfs://`` URLs, ``os.PathLike``; the result is cached, because the
-same paths come again and a stat has no time to spare.
+Callers give absolute paths, ``memfs://`` URLs, ``os.PathLike`` and paths of the cluster; the result
+is cached, because the same paths come again and a stat has no time to spare.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+from abc import ABC, abstractmethod
 from typing import NamedTuple, TypeAlias
 
 from memfs import paths
-from memfs.errors import InvalidPathError
+from memfs.config import ClientConfig
+from memfs.errors import InvalidArgumentError, InvalidPathError
+from memfs.paths import Endpoint
+from memfs.types import View
 
-PathLike: TypeAlias = str | os.PathLike[str]
+
+class ClusterPath(ABC):
+    """What stands for a path of a cluster: accepted wherever memfs takes a path.
+
+    It has no ``__fspath__``: the builtin ``open`` and ``os`` would take it for a local file.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """The absolute path."""
+
+
+PathLike: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes] | ClusterPath
 
 
 class WirePath(NamedTuple):
@@ -24,27 +42,74 @@ class WirePath(NamedTuple):
     text: str
     """Absolute and normalised: what results are made of."""
     raw: bytes
-    """What requests carry."""
+    """What requests carry: a slash at the end stays, it insists on a directory."""
+    nodes: tuple[Endpoint, ...] = ()
+    """Those that a URL names."""
 
 
 @functools.lru_cache(maxsize=4096)
 def _from_text(given: str) -> WirePath:
-    local = paths.parse_url(given).path if given.startswith(paths.SCHEME + ":/") else given
-    normal = _normalise(local)
-    return WirePath(given, normal, paths.encode(normal))
+    normal = _normalise(given)
+    raw = paths.encode(normal + (_ending(given) if normal != "/" else ""))
+    return WirePath(given, normal, raw, named_nodes(given))
+
+
+def _ending(given: str) -> str:
+    """A slash at the end insists on a directory, as for the kernel; a dot names the directory."""
+    return "/." if given.endswith("/.") else "/" if given.endswith("/") else ""
 
 
 def _normalise(text: str) -> str:
     """Absolute, without empty components; ``..`` stays, for only the walk knows the symlinks."""
+    if text.startswith(paths.SCHEME + ":/"):
+        text = paths.parse_url(text).path
     if ".." in text:
         return "/" + "/".join(part for part in text.split("/") if part not in ("", "."))
     return paths.normalise(text)
 
 
+def text_of(path: PathLike) -> str:
+    """The text of ``path`` as the caller wrote it. Raises InvalidPathError, TypeError."""
+    if isinstance(path, ClusterPath):
+        return str(path)
+    plain = os.fspath(path)
+    if isinstance(plain, bytes):
+        try:
+            return plain.decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidPathError(f"{plain!r} is not valid UTF-8") from None
+    return plain
+
+
+def normal_text(path: PathLike) -> str:
+    """The absolute, normalised text of ``path``, whether or not a file can have that name."""
+    return _normalise(text_of(path))
+
+
+def named_nodes(text: str) -> tuple[Endpoint, ...]:
+    """The nodes that a URL names; none for a plain path."""
+    return paths.parse_url(text).endpoints if text.startswith(paths.SCHEME + "://") else ()
+
+
+def check_cluster(
+    given: str, named: tuple[Endpoint, ...], config: ClientConfig, view: View
+) -> None:
+    """Refuse a URL of which no node is a configured one or a member. Raises InvalidArgumentError"""
+    known = [*config.endpoints, *(Endpoint(each.host, each.port) for each in view.members)]
+    if named and not {_host(node) for node in named} & {_host(node) for node in known}:
+        raise InvalidArgumentError(
+            f"the URL names {','.join(map(str, named))}, which is not in the cluster of "
+            f"{','.join(map(str, config.endpoints))}: connect there, or give the path alone",
+            path=given,
+        )
+
+
+def _host(node: Endpoint) -> Endpoint:
+    """An endpoint as it compares: this host has several names."""
+    host = node.host.lower()
+    return Endpoint("localhost" if host in ("127.0.0.1", "::1") else host, node.port)
+
+
 def wire(path: PathLike) -> WirePath:
-    """Both forms of ``path``. Raises InvalidPathError, NameTooLongError, TypeError."""
-    if type(path) is not str:
-        path = os.fspath(path)
-        if not isinstance(path, str):
-            raise InvalidPathError(f"a path is text, not {type(path).__name__}")
-    return _from_text(path)
+    """All forms of ``path``. Raises InvalidPathError, NameTooLongError, TypeError."""
+    return _from_text(path if type(path) is str else text_of(path))

@@ -1,19 +1,18 @@
-"""The coordinator: where the one view record lives, and who has shown life lately.
+"""The coordinator: where the one view record lives.
 
 An interface with several implementations: ``memfs.cluster.etcd``, ``memfs.cluster.embedded`` and
-``memfs.cluster.remote``, and the faulty ``memfs.testing.coordinator``. It is off the data path:
-while no node fails, the cluster serves without it.
+``memfs.cluster.remote``, and the faulty ``memfs.testing.simulation.coordinator``. It is off the
+data path: while no node fails, the cluster serves without it.
 
-Safety rests on :meth:`Coordinator.swap_view` alone. Leases of nodes are hints: an expiry is no
-proof of death, a refresh no proof of life (NoTimeSafety). So is a wake-up by
-:meth:`Coordinator.wait_for_change`: the truth is what :meth:`Coordinator.read_view` says.
+Safety rests on :meth:`Coordinator.swap_view` alone. A wake-up by
+:meth:`Coordinator.wait_for_change` is a hint: the truth is what :meth:`Coordinator.read_view` says.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from memfs.types import Member, View
+from memfs.types import View
 
 
 class StoredView(NamedTuple):
@@ -38,16 +37,13 @@ class Coordinator(Protocol):
     async def swap_view(self, expected: int, view: View) -> StoredView | None:
         """Replace the record if its revision is still ``expected``; None when it was not.
 
+        Where the implementation can see it, a view of another cluster than the record's is not
+        swapped in either.
+
         UnavailableError: certainly not done, and never will be. OutcomeUnknownError: the answer
         was lost, the swap may have been made or may still be made later. Never retry blindly: read
         back, or end the doubt with a second swap.
         """
-
-    async def register(self, member: Member, ttl_seconds: float) -> None:
-        """Put or refresh the leased record of a node (``member.number`` does not matter)."""
-
-    async def members(self) -> tuple[Member, ...]:
-        """Nodes whose lease has not run out, ordered by name."""
 
     async def wait_for_change(self, revision: int, timeout_seconds: float) -> None:
         """Wait until the record may differ from that of ``revision``, or the time is over.

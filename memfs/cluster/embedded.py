@@ -1,12 +1,12 @@
 """The embedded coordinator: a write-ahead log in one process, for one machine.
 
 Not highly available: while the process that hosts it is down, no view can change. The record of
-every swap is on disk before the swap is answered; leases live in memory only.
+every swap is on disk before the swap is answered.
 
 The log is a sequence of ``length u32 | CRC32C u32 | record`` frames, each the whole
 :class:`StoredView`. Each is synced before the next is written: a broken one with nothing whole
-behind it was never answered and is cut off, any other is refused. A write that fails leaves it
-open what is on the disk: the log is written anew before anything else is answered.
+behind it was never answered and is cut off, any other is refused. After a write that failed it is
+not known what is on the disk: the log is written anew before anything else is answered.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from memfs.cluster.coordinator import StoredView
 from memfs.limits import RECORD_BYTES
 from memfs.protocol import records
 from memfs.transport.environment import Environment
-from memfs.types import Member, View
+from memfs.types import View
 
 _FRAME = struct.Struct(">II")
 _REWRITE_BYTES = 1 << 20  # the log is replaced by its last record above this: a view is < 64 KiB
@@ -33,11 +33,10 @@ class EmbeddedCoordinator:
     def __init__(self, environment: Environment, path: str) -> None:
         """Opens (or begins) the log at ``path``.
 
-        Raises DataLossError when it is corrupt, ConfigError when the disk does not give it.
+        Raises DataLossError when it is corrupt, ConfigError when it cannot be read.
         """
         self._environment = environment
         self._path = path
-        self._leases: dict[str, tuple[Member, float]] = {}
         self._changed = asyncio.Event()
         self._in_doubt = False
         try:
@@ -58,6 +57,8 @@ class EmbeddedCoordinator:
         if self._stored.revision != expected:
             return None
         before = self._stored.view
+        if before is not None and view.cluster != before.cluster:
+            return None  # from another life of this address
         assert before is None or view.epoch > before.epoch, "EpochMonotone"
         stored = StoredView(expected + 1, view)
         try:
@@ -72,16 +73,6 @@ class EmbeddedCoordinator:
         self._changed = asyncio.Event()
         return stored
 
-    async def register(self, member: Member, ttl_seconds: float) -> None:
-        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
-        self._leases[member.name] = (member, self._environment.clock.monotonic() + ttl_seconds)
-
-    async def members(self) -> tuple[Member, ...]:
-        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
-        now = self._environment.clock.monotonic()
-        self._leases = {name: held for name, held in self._leases.items() if held[1] > now}
-        return tuple(self._leases[name][0] for name in sorted(self._leases))
-
     async def wait_for_change(self, revision: int, timeout_seconds: float) -> None:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
         if self._stored.revision == revision:
@@ -93,7 +84,8 @@ class EmbeddedCoordinator:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
 
     def _end_doubt(self) -> None:
-        """Put on the disk what was answered last. Raises UnavailableError while that fails."""
+        """Write the record that was answered last to the disk. Raises UnavailableError while that
+        fails."""
         if not self._in_doubt:
             return
         frame = _frame(self._stored)

@@ -45,7 +45,7 @@ class Credentials(NamedTuple):
     password: str
 
 
-class Refusal(Exception):
+class EtcdRefusal(Exception):
     """A member answered with an error. ``code`` is gRPC's."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -95,7 +95,7 @@ class EtcdGateway:
 
         Raises UnavailableError when certainly nothing happened (or, for a ``repeatable`` request,
         when no member answered); else OutcomeUnknownError. Raises ConfigError when etcd refuses
-        this user or his request and never accepted any.
+        this user or the request and never accepted any.
         """
         deadline = self._clock.monotonic() + self._timeout
         reasons: list[str] = []
@@ -109,9 +109,9 @@ class EtcdGateway:
                     return await self._authorised(path, body)
             except errors.UnavailableError as error:  # certainly not sent, or not accepted
                 reasons.append(error.message)
-            except (Refusal, errors.OutcomeUnknownError, TimeoutError) as error:
+            except (EtcdRefusal, errors.OutcomeUnknownError, TimeoutError) as error:
                 reasons.append(str(error) or f"{self._url} did not answer in time")
-                if not repeatable and not (isinstance(error, Refusal) and error.certain):
+                if not repeatable and not (isinstance(error, EtcdRefusal) and error.certain):
                     self._turn_from(tried)
                     raise errors.OutcomeUnknownError(f"etcd: {reasons[-1]}") from error
             self._turn_from(tried)
@@ -121,7 +121,7 @@ class EtcdGateway:
     async def lines(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
         """The JSON lines that etcd streams, from the member that answered last.
 
-        Ends when the stream does. Raises UnavailableError, OutcomeUnknownError, Refusal.
+        Ends when the stream does. Raises UnavailableError, OutcomeUnknownError, EtcdRefusal.
         """
         async with self._http.stream(self._url + path, _encode(body), self._headers()) as pieces:
             rest = bytearray()
@@ -173,12 +173,12 @@ class EtcdGateway:
     async def _authorised(self, path: str, body: Mapping[str, Any]) -> Any:
         """One request to the current member, with a token if there is a user.
 
-        A refusal that concerns the user or his request becomes a ConfigError if etcd never
-        accepted any, else an UnavailableError: a node that serves must not end of it.
+        A refusal that concerns the user or the request becomes a ConfigError if etcd never accepted
+        any, else an UnavailableError: it must not end a node that serves.
         """
         try:
             answer = await self._with_token(path, body)
-        except Refusal as refusal:
+        except EtcdRefusal as refusal:
             if refusal.code not in _MISCONFIGURED:
                 raise
             message = f"etcd refuses: {refusal.message}"
@@ -194,7 +194,7 @@ class EtcdGateway:
             await self._authenticate(self._credentials)
         try:
             return await self._send(path, body)
-        except Refusal as refusal:
+        except EtcdRefusal as refusal:
             if not (self._credentials and refusal.stale_token):
                 raise
             await self._authenticate(self._credentials)
@@ -219,22 +219,22 @@ def _encode(body: Mapping[str, Any]) -> bytes:
 
 
 def _decoded(reply: HttpReply) -> Any:
-    """The answer in a reply. Raises Refusal; OutcomeUnknownError when it is none of etcd's."""
+    """The answer in a reply. Raises EtcdRefusal; OutcomeUnknownError when it is none of etcd's."""
     try:
         answer = json.loads(reply.body)
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
         if reply.status == 400 and b"CommonName" in reply.body:
-            raise Refusal(_PRECONDITION, _NAMED_CERTIFICATE)
+            raise EtcdRefusal(_PRECONDITION, _NAMED_CERTIFICATE)
         text = reply.body[:80].decode(errors="replace")
         raise errors.OutcomeUnknownError(f"status {reply.status} and no JSON: {text!r}")
     error = answer.get("error")
     if isinstance(error, dict):  # inside a stream
-        raise Refusal(int(error.get("grpc_code", 2)), str(error.get("message", error)))
+        raise EtcdRefusal(int(error.get("grpc_code", 2)), str(error.get("message", error)))
     if error is not None or reply.status != 200:
         code = answer.get("code", 2)
-        raise Refusal(code if isinstance(code, int) else 2, str(answer.get("message", error)))
+        raise EtcdRefusal(code if isinstance(code, int) else 2, str(answer.get("message", error)))
     return answer
 
 

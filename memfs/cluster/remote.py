@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
 
 from memfs import errors, limits
 from memfs.cluster.coordinator import StoredView
@@ -12,16 +12,21 @@ from memfs.protocol import messages as m
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
-from memfs.types import Member, View
+from memfs.types import View
 
 
 class RemoteCoordinator:
     """A :class:`~memfs.cluster.coordinator.Coordinator` over one connection, redialled on loss."""
 
     def __init__(
-        self, environment: Environment, endpoint: Endpoint, hello: m.Hello, timeout: float
+        self,
+        environment: Environment,
+        endpoint: Endpoint,
+        hello: Callable[[], m.Hello],
+        timeout: float,
     ) -> None:
-        """``hello`` introduces this node; ``timeout`` seconds bound each call."""
+        """``hello`` introduces this node on each connection: a host of another cluster refuses
+        what names this one. ``timeout`` seconds bound each call."""
         self._environment = environment
         self._endpoint = endpoint
         self._hello = hello
@@ -33,7 +38,7 @@ class RemoteCoordinator:
 
     async def read_view(self) -> StoredView:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
-        reply: m.CoordinatorViewReply = await self._call(m.CoordinatorReadView())
+        reply = await self._call(m.CoordinatorReadView())
         return StoredView(reply.revision, reply.view)
 
     async def swap_view(self, expected: int, view: View) -> StoredView | None:
@@ -45,15 +50,6 @@ class RemoteCoordinator:
             raise errors.OutcomeUnknownError(f"the coordinator did not answer: {error}") from error
         return StoredView(reply.revision, reply.view) if reply.swapped else None
 
-    async def register(self, member: Member, ttl_seconds: float) -> None:
-        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
-        await self._call(m.CoordinatorRegister(member, int(ttl_seconds * 1000)))
-
-    async def members(self) -> tuple[Member, ...]:
-        """See :class:`~memfs.cluster.coordinator.Coordinator`."""
-        reply: m.CoordinatorMembersReply = await self._call(m.CoordinatorMembers())
-        return reply.members
-
     async def wait_for_change(self, revision: int, timeout_seconds: float) -> None:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
         clock = self._environment.clock
@@ -62,7 +58,7 @@ class RemoteCoordinator:
             seconds = min(left, limits.COORDINATOR_WAIT_SECONDS)
             request = m.CoordinatorWaitForChange(revision, int(seconds * 1000))
             try:
-                reply: m.CoordinatorViewReply = await self._call(request, seconds)
+                reply = await self._call(request, seconds)
             except errors.MemfsError:
                 await asyncio.sleep(min(left, self._timeout))
             else:
@@ -75,16 +71,16 @@ class RemoteCoordinator:
         if self._connection is not None:
             self._connection.close("the node stops")
 
-    async def _call(self, request: object, extra_seconds: float = 0.0) -> Any:
-        """Ask something that changes nothing twice: its failure is that nobody answered."""
+    async def _call(self, request: m.Request[m.R], extra_seconds: float = 0.0) -> m.R:
+        """Ask something that may be repeated: every failure is an UnavailableError."""
         try:
             return await self._send(await self._connected(), request, extra_seconds)
         except errors.ClusterError as error:
             raise errors.UnavailableError(f"no answer from the coordinator: {error}") from error
 
     async def _send(
-        self, connection: Connection, request: object, extra_seconds: float = 0.0
-    ) -> Any:
+        self, connection: Connection, request: m.Request[m.R], extra_seconds: float = 0.0
+    ) -> m.R:
         self._requests += 1
         try:
             answer = await connection.call(
@@ -103,7 +99,10 @@ class RemoteCoordinator:
             raise errors.UnavailableError("this node no longer uses its coordinator")
         async with self._dialling:
             if self._connection is None or self._connection.closed:
-                self._connection = await dial(
-                    self._environment, self._endpoint, self._hello, timeout=self._timeout
-                )
+                try:
+                    self._connection = await dial(
+                        self._environment, self._endpoint, self._hello(), timeout=self._timeout
+                    )
+                except errors.OtherClusterError as error:
+                    raise errors.UnavailableError(f"no coordinator: {error}") from error
             return self._connection

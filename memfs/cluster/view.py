@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from memfs import errors
+from memfs.limits import EPOCHS_AT_ONCE
 from memfs.types import Member, View
 
 
@@ -51,14 +53,14 @@ def join(view: View, member: Member) -> View:
 def promote(view: View, number: int) -> View:
     """An in-sync member takes over; the former primary, silent for too long, is in sync no more."""
     rest = tuple(n for n in view.in_sync if n not in (number, view.primary))
-    return _reign(view, number, (number, *rest))
+    return _term(view, number, (number, *rest))
 
 
 def hand_over(view: View, number: int) -> View:
     """The primary passes its role to an in-sync member and stays in sync itself."""
     assert number in view.in_sync, "the role goes to an in-sync member only"
     rest = tuple(n for n in view.in_sync if n != number)
-    return _reign(view, number, (number, *rest))
+    return _term(view, number, (number, *rest))
 
 
 def recover(view: View, survivor: Member) -> View:
@@ -71,7 +73,7 @@ def recover(view: View, survivor: Member) -> View:
         others = tuple(m for m in view.members if m.name != survivor.name)
         known = survivor._replace(number=view.next_number)
         view = view._replace(members=(*others, known), next_number=view.next_number + 1)
-    return _reign(view._replace(min_in_sync=1), known.number, (known.number,))
+    return _term(view._replace(min_in_sync=1), known.number, (known.number,))
 
 
 def revive(view: View, number: int, member: Member, *, complete: bool) -> View:
@@ -90,7 +92,7 @@ def revive(view: View, number: int, member: Member, *, complete: bool) -> View:
     return check(revived)
 
 
-def _reign(view: View, primary: int, in_sync: tuple[int, ...]) -> View:
+def _term(view: View, primary: int, in_sync: tuple[int, ...]) -> View:
     epoch = view.epoch + 1
     return check(view._replace(epoch=epoch, primary=primary, in_sync=in_sync, primary_since=epoch))
 
@@ -118,8 +120,17 @@ def expand(view: View, number: int, wanted: int = 1) -> View:
     return check(view._replace(epoch=view.epoch + 1, in_sync=in_sync, min_in_sync=least))
 
 
+def can_spare(view: View) -> bool:
+    """May one member less be in sync (MinInSync)?
+
+    With fewer than acknowledgements need nothing is gained, and who was left out cannot take over.
+    """
+    return len(view.in_sync) > view.min_in_sync
+
+
 def shrink(view: View, number: int) -> View:
     """Stop counting a member as in sync; needed before anything is acknowledged without it."""
+    assert can_spare(view), "fewer would be in sync than acknowledgements need"
     rest = tuple(n for n in view.in_sync if n != number)
     return check(view._replace(epoch=view.epoch + 1, in_sync=rest))
 
@@ -143,14 +154,43 @@ def _with_member(view: View, number: int, **changed: Any) -> View:
 
 def check(view: View) -> View:
     """Assert what every view must satisfy; returns it."""
-    numbers = [member.number for member in view.members]
-    assert view.primary in view.in_sync, "the primary is not in sync"
-    assert set(view.in_sync) <= set(numbers), "an in-sync member is no member"
-    assert numbers == sorted(set(numbers)), "member numbers are not unique and ascending"
-    assert 0 < view.primary_since <= view.epoch, "the primary took over in the future"
-    assert all(0 < number < view.next_number for number in numbers), "a number was not assigned"
-    assert 1 <= view.min_in_sync <= len(numbers), "more copies are required than there are members"
+    what = _fault(view)
+    assert not what, what
     return view
+
+
+def received(view: View, known: View | None) -> View:
+    """A view that somebody else told, by the rules that every view satisfies; returns it.
+
+    ``known`` is the newest one before. Raises ProtocolError: nothing may be done by such a view.
+    """
+    what = _fault(view)
+    if not what and known is not None:
+        if view.cluster != known.cluster:
+            what = f"it is of cluster {view.cluster}, not of {known.cluster}"
+        elif view.epoch > known.epoch + EPOCHS_AT_ONCE:
+            what = f"epoch {view.epoch} is too far from {known.epoch}"
+    if what:
+        raise errors.ProtocolError(f"this is no view of the cluster: {what}")
+    return view
+
+
+def _fault(view: View) -> str:
+    """What is wrong with a view, empty when nothing is."""
+    numbers = [member.number for member in view.members]
+    rules = (
+        (view.primary in view.in_sync, "the primary is not in sync"),
+        (set(view.in_sync) <= set(numbers), "an in-sync member is no member"),
+        (len(set(view.in_sync)) == len(view.in_sync), "a member is in sync twice"),
+        (numbers == sorted(set(numbers)), "member numbers are not unique and ascending"),
+        (0 < view.primary_since <= view.epoch, "the primary took over in the future"),
+        (all(0 < n < view.next_number for n in numbers), "a number was not assigned"),
+        (
+            1 <= view.min_in_sync <= len(numbers),
+            "more copies are required than there are members",
+        ),
+    )
+    return next((what for holds, what in rules if not holds), "")
 
 
 def member(view: View, number: int) -> Member | None:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from memfs import limits, machine
 from memfs.config import values
 from memfs.config.record import setting, settle
 from memfs.paths import DEFAULT_PORT, Endpoint
 from memfs.quantities import parse_duration, parse_size
+
+_OF_THE_USER: Final = ("those of the user",)
+
+
+def _groups_of_the_user() -> tuple[str, ...]:
+    """Stands for the groups of whoever the field ``user`` names."""
+    return _OF_THE_USER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +31,13 @@ class ClientConfig:
     only, a client cannot start while that node is down."""
     user: str = setting(values.text, machine.login_name)
     """On whose behalf requests are made: owner of what is created."""
-    groups: tuple[str, ...] = setting(values.words, machine.login_groups)
-    """The user's groups; the first one becomes the group of what is created at the top."""
+    groups: tuple[str, ...] = setting(values.words, _groups_of_the_user)
+    """The user's groups; the first one becomes the group of what is created at the top. Of a user
+    without any the only group is one of the same name."""
+    certificates: str = setting(values.text, "auto")
+    """Directory with ``ca.crt``, ``client.USER.crt`` and ``client.USER.key`` of ``memfs certs``,
+    for a cluster that wants proof; ``auto``: ``~/.memfs/certs`` if it is there; empty: none, and
+    nothing is encrypted. With one, a cluster that proves nothing is not believed."""
     timeout_seconds: float = setting(values.within(parse_duration, 0.01, 86_400), 30.0)
     """Budget of one call, retries included. Short: failovers surface as errors. Long: so do
     hangs, late."""
@@ -47,8 +60,15 @@ class ClientConfig:
     hedge_seconds: float = setting(values.within(parse_duration, 0, 3600), 0.5)
     """Ask a second replica when the first is silent for this long; 0: only after an error. Short:
     double load when the cluster is slow already."""
+    encryption_key: tuple[bytes, ...] = setting(values.secret_keys, (), secret=True)
+    """Keys of 32 bytes, base64 or hex, by which this client seals what files hold before it leaves:
+    the first one seals, each opens what it sealed. What was not sealed cannot be read then."""
+    encryption_key_file: str = setting(values.text, "")
+    """A file with such keys, one a line, as ``memfs keygen`` makes it. Empty: nothing is sealed."""
 
     def __post_init__(self) -> None:
+        if self.groups is _OF_THE_USER:
+            object.__setattr__(self, "groups", machine.groups_of(str(self.user)))
         settle(self)
 
     def conflicts(self) -> Iterator[str]:

@@ -17,18 +17,25 @@ class GatewayConfig:
 
     host: str = setting(values.text, "127.0.0.1")
     """Address to listen on. Anything but loopback needs TLS and authentication, or ``insecure``."""
-    port: int = setting(values.within(values.whole, 0, 65535), 9870)
+    port: int = setting(values.within(values.whole, 0, 65535), values.HTTP_PORT)
     """TCP port to listen on, 0: any free one. ``webhdfs://host/`` means 9870, ``swebhdfs`` 9871."""
-    advertise: str = setting(values.address, "")
-    """Address that redirects lead to, ``host:port``; empty: the one that the client used. A name
-    that clients cannot resolve breaks every write of theirs."""
+    advertise: tuple[str, ...] = setting(values.advertised, ())
+    """Addresses that redirects lead to, ``host:port``, or ``https://host`` where a proxy ends TLS:
+    the one that the client used, else the first. Needed beyond loopback. A name that clients cannot
+    resolve breaks every write of theirs."""
+    allowed_hosts: tuple[str, ...] = setting(values.words, ())
+    """Further names that requests may be for (``Host``): ``name``, ``.domain`` with all below it,
+    ``*`` any. Those of ``advertise``, of this machine and of loopback always may, and the address
+    that was connected to. ``*`` lets pages of other sites reach a gateway that only the browser's
+    machine reaches."""
     workers: int = setting(values.within(values.whole, 1, 256), 1)
     """Processes that share the port. One fills a core; more than there are cores wins nothing."""
     authentication: str = setting(values.choice("simple", "bearer"), "simple")
     """``simple``: users are whom they say they are (``user.name``); ``bearer``: a token of
     ``tokens_file`` says it."""
     tokens_file: str = setting(values.text, "")
-    """Lines of ``SHA256 USER [GROUP,...]``: the hexadecimal digest of a token, and whose it is."""
+    """Lines of ``SHA256 USER [GROUP,...]``: the hexadecimal digest of a token, and whose it is.
+    Read again when it changes."""
     default_user: str = setting(values.text, "dr.who")
     """The user of requests that name none. A superuser's name here opens everything to all."""
     proxy_users: tuple[str, ...] = setting(values.words, ())
@@ -42,8 +49,9 @@ class GatewayConfig:
     """PEM file of the certificate chain; empty: plain HTTP. Clients then say ``swebhdfs://``."""
     tls_key: str = setting(values.text, "")
     """PEM file of its key; empty: in the same file. Keep it readable to this user alone."""
-    csrf_protection: bool = setting(values.flag, False)
-    """Demand the header ``X-XSRF-HEADER`` of browsers that change something."""
+    csrf_protection: bool = setting(values.flag, True)
+    """Demand the header ``X-XSRF-HEADER`` of browsers that change something (their ``User-Agent``,
+    or an ``Origin``). Off: any page that a user opens can write under any name."""
     find_peers: bool = setting(values.flag, True)
     """Look for gateways at this one's port on the hosts of the nodes, and redirect Hadoop's readers
     to the one beside their data. Off where clients cannot reach the nodes' hosts."""
@@ -89,6 +97,11 @@ class GatewayConfig:
             yield (
                 f"host: {self.host!r} is open to the network, which needs tls_certificate and "
                 "authentication = bearer, or insecure = true"
+            )
+        if not (self.advertise or values.is_loopback(self.host)):
+            yield (
+                f"advertise: {self.host!r} is open to the network: name the address that clients "
+                "use, host:port"
             )
         if self.authentication == "bearer" and not self.tokens_file:
             yield "tokens_file: authentication = bearer needs one"

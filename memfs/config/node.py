@@ -27,7 +27,7 @@ class NodeConfig:
     """Name in status and logs; empty: host name and port. Two nodes of a name confuse operators,
     never the cluster, which tells them apart by incarnation."""
     host: str = setting(values.text, "127.0.0.1")
-    """Address to listen on. Anything but loopback also needs ``insecure``."""
+    """Address to listen on. Anything but loopback needs ``certificates``, or ``insecure``."""
     port: int = setting(values.within(values.whole, 0, 65535), DEFAULT_PORT)
     """TCP port to listen on, 0: any free one. Clients look for 10500 when told no port."""
     advertise_host: str = setting(values.text, "")
@@ -35,15 +35,20 @@ class NodeConfig:
     Wrong behind NAT or in containers: clients reach the first node and none of the others."""
     advertise_port: int = setting(values.within(values.whole, 0, 65535), 0)
     """Port that others connect to; 0: the one listened on."""
+    socket_access: str = setting(values.choice("user", "group", "all"), "user")
+    """Who of this host may use the unix sockets: the node's own user (and root), its group too, or
+    all. Whoever may can read every block of the node; others use TCP, without shared memory."""
     socket_directory: str = setting(values.text, machine.runtime_directory)
     """Directory of the unix sockets for clients of the same host; empty: none, and local reads go
     through TCP at a fraction of the speed. Keep it on a local disk and short (107 bytes a path)."""
     memory: int = setting(
         values.within(values.memory, 1 * limits.MIB, 1 << 50), values.half_of_memory
     )
-    """Limit for blocks: bytes or a share of RAM ("50%"). Too high and the kernel kills the node
-    for lack of memory; too low and writers get "no space" early. The namespace comes on top:
-    about 500 bytes a file on every node."""
+    """Limit of memory: bytes, or a share of the RAM or of the container's limit ("50%"), of which
+    192 MiB, or half if it is less, stay for the process. Blocks count, and all that the process
+    takes beside them from 48 MiB on: about 250 bytes a file for the namespace, buffers,
+    connections. Too high and the kernel kills the node for lack of memory; too low and writers get
+    "no space" early."""
     coordinator: str = setting(values.coordinator, "embedded")
     """Who keeps the view: ``etcd://h1:2379,h2:2379,h3:2379[/prefix]`` (``etcds://``: with TLS),
     ``embedded`` (this node: the first of a cluster), or ``memfs://host:port`` of that node. With
@@ -108,6 +113,14 @@ class NodeConfig:
     """The user whom no permission stops; fixed when the cluster is formed."""
     supergroup: str = setting(values.text, "supergroup")
     """The group of ``/`` and of files whose creator has none."""
+    group_rule: str = setting(values.choice("creator", "parent"), "creator")
+    """The group of what is new: the creator's first, or its directory's where that has the
+    set-group-id bit (POSIX); or always its directory's (HDFS). Fixed when the cluster is formed."""
+    standard_directories: bool = setting(values.flag, True)
+    """Whether a cluster begins with ``/tmp`` (1777), ``/user`` and ``/user/NAME`` for the superuser
+    and each of ``homes``. Off: with an empty root, where only the superuser may make anything."""
+    homes: tuple[str, ...] = setting(values.words, ())
+    """Users who get a directory ``/user/NAME`` of their own when the cluster is formed."""
     heartbeat_seconds: float = setting(values.within(parse_duration, 0.05, 60), 1.0)
     """Interval of the sign of life. Long: deaths are noticed late. Short: load on the primary."""
     member_timeout_seconds: float = setting(values.within(parse_duration, 0.2, 600), 5.0)
@@ -134,7 +147,8 @@ class NodeConfig:
     """Interval of the search for blocks that no file uses. Long: abandoned writes hold memory."""
     removal_seconds: float = setting(values.within(parse_duration, 0.1, 86_400), 30.0)
     """Silence, and a ping without answer, after which a node is removed and its blocks are copied
-    anew from others. Under 10 s a restart costs a re-replication; long, and a second failure finds
+    anew from others. Under 10 s a restart with ack = journal costs a re-replication (without, a
+    node that is stopped leaves at once, whatever this says); long, and a second failure finds
     blocks with a copy less."""
     drain_blocks: bool = setting(values.flag, False)
     """Move all blocks to other nodes before stopping on SIGTERM. Nothing is lost then, even of
@@ -167,9 +181,20 @@ class NodeConfig:
     """The least that is logged. ``debug`` writes a line a request: slow."""
     log_format: str = setting(values.choice("text", "json"), "text")
     """``text`` for people, ``json`` (an object a line) for machines."""
+    certificates: str = setting(values.text, "")
+    """Directory with ``ca.crt``, ``node.crt`` and ``node.key`` of ``memfs certs``: TLS 1.3 on every
+    connection by TCP, nodes and clients prove who they are. On every node or on none; empty:
+    everybody is believed."""
+    proxy_users: tuple[str, ...] = setting(values.words, ())
+    """Users who may speak for others, with ``certificates``: the gateway's. Each of them can become
+    anybody but the superuser."""
+    connections_per_user: int = setting(values.within(values.whole, 0, 1_000_000), 0)
+    """Most connections of one user to this node at a time, with ``certificates``; 0: a quarter of
+    what the node takes. Few break programs of many processes; many let one user shut others out.
+    Nodes, ``proxy_users`` and the superuser have no such limit."""
     insecure: bool = setting(values.flag, False)
-    """Allow to listen beyond loopback. There is no authentication yet: whoever reaches the port can
-    read and write everything under any name."""
+    """Allow to listen beyond loopback without ``certificates``: whoever reaches the port can read
+    and write everything under any name."""
 
     def __post_init__(self) -> None:
         settle(self)
@@ -180,8 +205,22 @@ class NodeConfig:
 
     def conflicts(self) -> Iterator[str]:
         """What no single field shows."""
-        if not self.insecure and not values.is_loopback(self.host):
-            yield f"host: {self.host!r} is open to the network, which needs insecure = true"
+        if not (self.insecure or self.certificates or values.is_loopback(self.host)):
+            yield (
+                f"host: {self.host!r} is open to the network, which needs certificates = DIRECTORY "
+                "(memfs certs makes them), or insecure = true"
+            )
+        if self.certificates and self.insecure:
+            yield "insecure: set together with certificates: keep one"
+        if self.certificates and self.socket_access != "user":
+            yield (
+                f"socket_access: {self.socket_access} opens every block to users of this host, "
+                "which certificates shall prevent: keep user"
+            )
+        if self.connections_per_user and not self.certificates:
+            yield "connections_per_user: needs certificates; without, users have no proven name"
+        if self.proxy_users and not self.certificates:
+            yield "proxy_users: needs certificates; without, everybody may speak for everybody"
         if self.block_size % limits.BLOCK_BYTES_MIN:
             yield f"block_size: {self.block_size} is no multiple of {limits.BLOCK_BYTES_MIN}"
         if self.block_size * self.group_blocks > limits.GROUP_BYTES_MAX:

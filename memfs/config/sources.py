@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from memfs import machine
 from memfs.config.client import ClientConfig
 from memfs.config.gateway import GatewayConfig
 from memfs.config.node import NodeConfig
@@ -16,7 +18,8 @@ from memfs.config.record import reason
 from memfs.errors import ConfigError, MemfsError
 
 SYSTEM_FILE = "/etc/memfs/memfs.toml"
-USER_FILE = "~/.config/memfs/memfs.toml"
+USER_FILE = ".config/memfs/memfs.toml"
+"""In the home of the user, if there is one."""
 
 C = TypeVar("C", bound=NodeConfig | ClientConfig | GatewayConfig)
 _TABLES: dict[type, str] = {NodeConfig: "node", ClientConfig: "client", GatewayConfig: "gateway"}
@@ -100,18 +103,39 @@ def _parse(
 
 
 def _from_files(table: str, named: str | None, mistakes: list[str]) -> Iterator[_Given]:
-    for name in [named] if named else [SYSTEM_FILE, USER_FILE]:
-        path = Path(name).expanduser()
-        if named or path.exists():
+    usual = (SYSTEM_FILE, machine.in_home(USER_FILE))
+    for path in map(_expanded, filter(None, [named] if named else usual)):
+        if named or _is_there(path):
             content = _read(path, mistakes)
             for key in content.keys() - set(_TABLES.values()):
                 mistakes.append(f"{path}: [{key}] unknown{_suggestion(key, _TABLES.values())}")
-            chosen = content.get(table, {})
-            if not isinstance(chosen, dict):
-                mistakes.append(f"{path}: {table} is no table: write [{table}]")
-                continue
-            for key, value in chosen.items():
-                yield _Given(key, value, f"{path}: [{table}] {key}")
+            for kind, name in _TABLES.items():
+                keys = content.get(name, {})
+                if not isinstance(keys, dict):
+                    mistakes.append(f"{path}: {name} is no table: write [{name}]")
+                elif name == table:
+                    for key, value in keys.items():
+                        yield _Given(key, value, f"{path}: [{name}] {key}")
+                else:
+                    for key in keys.keys() - _fields(kind):
+                        wrong = f"unknown{_suggestion(key, _fields(kind))}"
+                        mistakes.append(f"{path}: [{name}] {key}: {wrong}")
+
+
+def _expanded(name: str) -> Path:
+    """``~`` stays where nobody knows whose home it is."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return Path(name)
+
+
+def _is_there(path: Path) -> bool:
+    """Not where nobody may look: a home of somebody else's."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _read(path: Path, mistakes: list[str]) -> dict[str, Any]:
@@ -135,12 +159,48 @@ def _from_environment(
     for variable in sorted(environ):
         if variable.startswith(prefix):
             yield _Given(variable[len(prefix) :].lower(), environ[variable], variable)
+        elif variable.startswith("MEMFS_") and not _is_known(variable, environ[variable]):
+            mistakes.append(f"{variable}: unknown{_suggestion(variable, _variables(), str)}")
 
 
-def _suggestion(name: str, known: Any) -> str:
+def _fields(kind: type) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)}
+
+
+def _variables() -> set[str]:
+    """Every variable that some process of memfs reads."""
+    settings = {
+        f"MEMFS_{table.upper()}_{name.upper()}"
+        for kind, table in _TABLES.items()
+        for name in _fields(kind)
+    }
+    return {"MEMFS_URL", "MEMFS_CONFIG"} | settings
+
+
+def _is_known(variable: str, value: str) -> bool:
+    """Whether a variable that is none of this process's settings has another use."""
+    if _OF_SERVICES.fullmatch(variable) or value.startswith(("tcp://", "udp://")):
+        return True
+    return variable in _variables() or variable.startswith(_OF_DEPLOYMENT)
+
+
+_OF_SERVICES = re.compile(
+    r"MEMFS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)"
+)
+"""What Kubernetes tells every container of a namespace about a service named memfs."""
+_OF_DEPLOYMENT = (
+    *("MEMFS_BIND", "MEMFS_SUBNET", "MEMFS_SUPERUSER", "MEMFS_CONTAINER_MEMORY", "MEMFS_WHEELS"),
+    *("MEMFS_MOUNT", "MEMFS_PROPAGATION"),
+    *("MEMFS_IMAGE", "MEMFS_BASE_IMAGE", "MEMFS_ETCD_IMAGE", "MEMFS_PROXY_IMAGE"),
+    *("MEMFS_PROMETHEUS_IMAGE", "MEMFS_TEST_"),
+)
+"""Of the compose file and of the tests: a shell may have exported them."""
+
+
+def _suggestion(name: str, known: Iterable[str], spelt: Callable[[str], str] = str.lower) -> str:
     import difflib
 
-    close = difflib.get_close_matches(name.lower(), list(known), n=1)
+    close = difflib.get_close_matches(spelt(name), sorted(known), n=1)
     return f": did you mean {close[0]!r}?" if close else ""
 
 

@@ -12,10 +12,18 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from memfs import limits, machine
+from memfs.limits import MIB
 from memfs.paths import Endpoint, parse_endpoint, parse_etcd_url, parse_url
 from memfs.quantities import parse_size
+from memfs.security.keys import key_of
 
 Parser: TypeAlias = Callable[[Any], Any]
+
+PROCESS_BYTES = 192 * MIB
+"""What a node takes beside its blocks: 60 MiB for the process, 64 for the log that is kept for
+backups, up to 64 for blocks that arrive, and what probes and the kernel need in its container."""
+HTTP_PORT = 9870
+"""What ``webhdfs://host/`` means."""
 
 
 def memory(raw: Any) -> int:
@@ -24,8 +32,14 @@ def memory(raw: Any) -> int:
         found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", raw)
         if found is None or not 0 < float(found[1]) <= 100:
             raise ValueError(f"{raw!r} is no share of memory: write 1% to 100%")
-        return round(machine.usable_memory() * float(found[1]) / 100)
+        usable = machine.usable_memory()
+        return min(round(usable * float(found[1]) / 100), memory_left(usable))
     return parse_size(raw)
+
+
+def memory_left(usable: int) -> int:
+    """Bytes for blocks where a process has so many for everything: the rest of it needs some."""
+    return max(usable - PROCESS_BYTES, usable // 2)
 
 
 def text(raw: Any) -> str:
@@ -33,6 +47,13 @@ def text(raw: Any) -> str:
     if not isinstance(raw, str) or not raw.isprintable():
         raise ValueError(f"{raw!r} is no printable text")
     return raw
+
+
+def secret_keys(raw: Any) -> tuple[bytes, ...]:
+    """Keys of 32 bytes each: bytes, or text in base64 or hex, several separated by commas."""
+    if isinstance(raw, str):
+        raw = [each for each in raw.split(",") if each.strip()]
+    return tuple(key_of(each) for each in ((raw,) if isinstance(raw, bytes) else raw))
 
 
 def flag(raw: Any) -> bool:
@@ -81,10 +102,20 @@ def pairs(raw: Any) -> tuple[str, ...]:
     return given
 
 
-def address(raw: Any) -> str:
-    """``host:port``, or empty."""
-    given = text(raw)
-    return str(parse_endpoint(given)) if given else ""
+def advertised(raw: Any) -> tuple[str, ...]:
+    """Addresses for HTTP clients: ``host:port`` or ``https://host[:port]``, comma separated."""
+    return tuple(map(_advertised, words(raw)))
+
+
+def _advertised(word: str) -> str:
+    scheme, mark, authority = word.rpartition("://")
+    if not mark:
+        return str(parse_endpoint(word, HTTP_PORT))
+    if scheme not in ("http", "https"):
+        raise ValueError(f"{word!r} is no address: write host:port or https://host:port")
+    standard = 443 if scheme == "https" else 80
+    found = parse_endpoint(authority.removesuffix("/"), standard)
+    return f"{scheme}://{str(found).removesuffix(f':{standard}')}"
 
 
 def choice(*names: str) -> Parser:

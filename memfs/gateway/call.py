@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp import web
 
 from memfs import paths
-from memfs.client.filesystem import FileSystem
-from memfs.client.session import Session
+from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.session.session import Session
 from memfs.errors import InvalidPathError, NameTooLongError
-from memfs.gateway.authentication import Principal
-from memfs.gateway.exceptions import INVALID_PATH, NAME_TOO_LONG, Refusal
-from memfs.gateway.parameters import Parameters
-from memfs.gateway.sessions import Seat
+from memfs.gateway.auth.authentication import Principal
+from memfs.gateway.auth.clients import UserSession
+from memfs.gateway.hadoop.exceptions import INVALID_PATH, NAME_TOO_LONG, RemoteException
+from memfs.gateway.hadoop.parameters import Parameters
 from memfs.gateway.shared import Shared
+from memfs.protocol import messages as m
 
 
-class Call:
+class WebCall:
     """What an operation works with."""
 
     __slots__ = (
@@ -27,8 +26,8 @@ class Call:
         "principal",
         "raw",
         "request",
-        "seat",
         "shared",
+        "user_session",
     )
 
     def __init__(
@@ -39,7 +38,7 @@ class Call:
         path: str,
         parameters: Parameters,
         principal: Principal,
-        seat: Seat,
+        user_session: UserSession,
     ) -> None:
         self.shared = shared
         self.request = request
@@ -48,21 +47,21 @@ class Call:
         self.raw = wire_path(path)
         self.parameters = parameters
         self.principal = principal
-        self.seat = seat
+        self.user_session = user_session
 
     @property
-    def fs(self) -> FileSystem:
+    def fs(self) -> AsyncFileSystem:
         """The cluster as the user sees it."""
-        return self.seat.fs
+        return self.user_session.fs
 
     @property
     def session(self) -> Session:
         """For requests that the file system has no method for."""
-        return self.seat.session
+        return self.user_session.session
 
-    async def ask(self, message: Any, path: str = "") -> Any:
+    async def ask(self, message: m.Request[m.R], path: str = "") -> m.R:
         """The primary's reply; ``path`` is the one concerned, if it is not the call's own."""
-        return await self.seat.session.ask(message, path or self.path)
+        return await self.user_session.session.ask(message, path or self.path)
 
     def parameter_path(self, name: str) -> str:
         """A parameter that is a path, normalised."""
@@ -70,23 +69,32 @@ class Call:
 
 
 def normal(path: str) -> str:
-    """``path`` without empty components. Raises Refusal for ``.`` and ``..``, as HDFS does."""
+    """``path`` without empty components. Raises RemoteException for ``.`` and ``..``: HDFS."""
     if path == "/" or not path:
         return "/"
     parts = path.split("/")
     if "." in parts or ".." in parts:
-        raise Refusal(INVALID_PATH, f"Invalid path name {path}")
+        raise RemoteException(INVALID_PATH, f"Invalid path name {path}")
     return "/" + "/".join(filter(None, parts))
 
 
+def check_new_name(path: str) -> None:
+    """Raises RemoteException for a name that no client of Hadoop could read, as HDFS does.
+
+    Java's Path takes what stands before a colon for a scheme.
+    """
+    if ":" in path:
+        raise RemoteException(INVALID_PATH, f"Invalid path name {path}: a name may not hold ':'")
+
+
 def wire_path(path: str) -> bytes:
-    """What travels. Raises Refusal for what cannot be a path."""
+    """What travels. Raises RemoteException for what cannot be a path."""
     try:
         return paths.encode(path)
     except NameTooLongError as error:
-        raise Refusal(NAME_TOO_LONG, f"{error.message}: {path[:64]}...") from None
+        raise RemoteException(NAME_TOO_LONG, f"{error.message}: {path[:64]}...") from None
     except InvalidPathError as error:
-        raise Refusal(INVALID_PATH, f"Invalid path name: {error.message}") from None
+        raise RemoteException(INVALID_PATH, f"Invalid path name: {error.message}") from None
 
 
 def parent(path: str) -> str:

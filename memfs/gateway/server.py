@@ -17,8 +17,9 @@ from aiohttp import hdrs, web
 
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.errors import ConfigError, MemfsError
-from memfs.gateway import operations, tokens
-from memfs.gateway.authentication import (
+from memfs.gateway.auth import tokens
+from memfs.gateway.auth.authentication import (
+    NOBODY,
     Authenticator,
     Bearer,
     Principal,
@@ -26,25 +27,29 @@ from memfs.gateway.authentication import (
     Simple,
     Unauthenticated,
 )
-from memfs.gateway.call import Call, normal
-from memfs.gateway.connection import Server
-from memfs.gateway.csrf import check_csrf
-from memfs.gateway.exceptions import (
+from memfs.gateway.auth.groups import Groups
+from memfs.gateway.call import WebCall, normal
+from memfs.gateway.hadoop.exceptions import (
     FILE_NOT_FOUND,
     ILLEGAL_ARGUMENT,
     INVALID_PATH,
     RUNTIME,
-    Refusal,
+    RemoteException,
     refusal_of,
 )
-from memfs.gateway.groups import Groups
-from memfs.gateway.inflow import BrokenUpload
-from memfs.gateway.monitoring import Monitoring
-from memfs.gateway.parameters import Parameters
-from memfs.gateway.redirects import PREFIX
-from memfs.gateway.replies import Reply, json_reply
+from memfs.gateway.hadoop.parameters import DELEGATION, Parameters
+from memfs.gateway.http.conditions import check_conditions
+from memfs.gateway.http.connection import HttpServer
+from memfs.gateway.http.csrf import check_csrf
+from memfs.gateway.http.inflow import BrokenUpload
+from memfs.gateway.http.monitoring import METRICS, PROBES, GatewayMonitoring
+from memfs.gateway.http.redirects import PREFIX
+from memfs.gateway.http.replies import HttpReply, json_reply, local_address
+from memfs.gateway.operations import table as operations
 from memfs.gateway.shared import Shared
+from memfs.gateway.workers import WorkerLink
 from memfs.logs import fields
+from memfs.machine import descriptor_limit, raise_descriptor_limit
 from memfs.paths import Endpoint
 from memfs.types import Identity
 
@@ -65,38 +70,44 @@ class Gateway:
         config: GatewayConfig,
         client: ClientConfig,
         authenticator: Authenticator | None = None,
+        workers: WorkerLink | None = None,
     ) -> None:
-        """``authenticator``: instead of what ``config`` names. Raises ConfigError."""
+        """``authenticator``: instead of what ``config`` names; ``workers``: who counts with it.
+
+        Raises ConfigError.
+        """
         self.shared = Shared(config, client)
         self._config = config
-        self._monitoring = Monitoring(self.shared, lambda: self.connections)
+        self._is_worker = workers is not None
+        self._monitoring = GatewayMonitoring(self.shared, lambda: self._server, workers)
         self._tls = _tls_context(config)
         self._authenticator = authenticator or _authenticator(config)
         self._proxies = Proxies(config.proxy_users)
         self._groups = Groups(config.user_groups, config.system_groups)
-        self._server: Server | None = None
+        self._server: HttpServer | None = None
         self._listening: asyncio.Server | None = None
         self._sweeping: asyncio.Task[None] | None = None
 
     # --- life -------------------------------------------------------------------------------
 
-    async def start(self, *, share_port: bool = False) -> None:
-        """Listen; ``endpoint`` then says where. ``share_port``: several processes on one port.
+    async def start(self) -> None:
+        """Listen, with other workers on one port; ``endpoint`` then says where.
 
         Raises UnavailableError when there is no cluster, OSError when the port is taken.
         """
         config = self._config
-        self._server = Server(
-            self._serve, connections=config.connections, head_seconds=config.head_seconds
+        self._server = HttpServer(
+            self._serve, connections=self._most_connections(), head_seconds=config.head_seconds
         )
         await self._warm_up()
+        await self._monitoring.start()
         self._listening = await asyncio.get_running_loop().create_server(
             self._server,
             config.host,
             config.port,
             ssl=self._tls,
             backlog=BACKLOG,
-            reuse_port=share_port or None,
+            reuse_port=self._is_worker or None,
             family=socket.AF_UNSPEC,
         )
         port: int = self._listening.sockets[0].getsockname()[1]
@@ -105,10 +116,27 @@ class Gateway:
         self.shared.peers.start(lambda: self.shared.sessions.cluster, port)
         log.info("gateway is up", extra=fields(address=str(self.endpoint)))
 
+    def _most_connections(self) -> int:
+        """As configured, if half of the open files allow it: the rest reaches the cluster."""
+        raise_descriptor_limit()
+        allowed = max(1, descriptor_limit() // 2)
+        wanted = self._config.connections
+        if allowed < wanted:
+            log.warning(
+                "fewer connections than configured",
+                extra=fields(
+                    most=allowed,
+                    configured=wanted,
+                    open_files=descriptor_limit(),
+                    advice="raise LimitNOFILE (systemd) or ulimit -n",
+                ),
+            )
+        return min(wanted, allowed)
+
     async def _warm_up(self) -> None:
         """Reach the cluster as the default user: what cannot work is said at the start."""
         identity = await self._identity(Principal(self._config.default_user))
-        async with self.shared.sessions.seat(identity):
+        async with self.shared.sessions.user_session(identity):
             pass
 
     async def stop(self) -> None:
@@ -121,6 +149,7 @@ class Gateway:
         if self._server is not None:
             self._server.pre_shutdown()
             await self._server.shutdown(SHUTDOWN_SECONDS)
+        await self._monitoring.close()
         await self.shared.close()
 
     @property
@@ -135,11 +164,18 @@ class Gateway:
 
     async def _sweep(self) -> None:
         assert self._server is not None, "swept after it was made"
+        refused = 0
         while True:
             await asyncio.sleep(min(SWEEP_SECONDS, self._config.head_seconds / 2))
             late = self._server.sweep()
             if late:
                 log.info("connections ended: no request came", extra=fields(count=late))
+            if self._server.refused > refused:
+                refused = self._server.refused
+                log.warning(
+                    "connections are refused: there are as many as there may be",
+                    extra=fields(most=self._server.most, refused=refused),
+                )
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -148,42 +184,52 @@ class Gateway:
         target, _, query = request.raw_path.partition("?")
         if target.startswith(PREFIX) and target[len(PREFIX) : len(PREFIX) + 1] in ("", "/"):
             return await self._webhdfs(request, target[len(PREFIX) :], query)
+        try:
+            if target not in PROBES:  # a balancer may say anything, and hears nothing that matters
+                self._check_host(request)
+            if target == METRICS and self._config.authentication == "bearer":
+                await self._authenticator.authenticate(request, Parameters(""))
+        except RemoteException as refusal:
+            return _refused(request, refusal)
         reply = await self._monitoring.answer(request, target)
         if reply is not None:
             return reply
         text = f"{PREFIX}/... is served here, not {target[:200]}"
-        return json_reply(request, Refusal(FILE_NOT_FOUND, text).text, 404)
+        return json_reply(request, RemoteException(FILE_NOT_FOUND, text).text, 404)
 
     async def _webhdfs(
         self, request: web.BaseRequest, target: str, query: str
     ) -> web.StreamResponse:
         began = time.perf_counter()
-        user, name, path, result = "", "", target, "ok"
+        who, name, path, result = NOBODY, "", target, "ok"
         counts = self._monitoring.operation("invalid")
         try:
+            self._check_host(request)
             parameters = Parameters(query)
             name = _operation_name(request, parameters)
             operation = operations.find(request.method, name)
+            parameters.check_unused()
             counts = self._monitoring.operation(name)
             path = _path(target)
-            check_csrf(self._config, request)
-            principal = await self._principal(request, parameters)
-            user = principal.user
-            async with self.shared.sessions.seat(await self._identity(principal)) as seat:
-                call = Call(self.shared, request, name, path, parameters, principal, seat)
+            check_csrf(self._config, request, name)
+            who = await self._authenticated(request, parameters)
+            who = self._proxies.principal(who, parameters, request.remote)
+            async with self.shared.sessions.user_session(await self._identity(who)) as user_session:
+                call = WebCall(self.shared, request, name, path, parameters, who, user_session)
+                await check_conditions(call)
                 return await operation(call)
-        except Refusal as refusal:
+        except RemoteException as refusal:
             result = refusal.kind.name
             return _refused(request, refusal)
         except MemfsError as error:
-            said = refusal_of(error, path, user, reading=request.method in _READING)
+            said = refusal_of(error, path, reading=request.method in _READING)
             result = said.kind.name
             if said.kind is RUNTIME:
                 log.error("%s %s failed", name, path, exc_info=error)
             return _refused(request, said)
         except BrokenUpload as error:
             result = type(error).__name__
-            reply = _refused(request, Refusal(ILLEGAL_ARGUMENT, str(error)))
+            reply = _refused(request, RemoteException(ILLEGAL_ARGUMENT, str(error)))
             reply.force_close()
             return reply
         except BaseException as error:
@@ -196,37 +242,42 @@ class Gateway:
             else:
                 counts.failed(seconds, result)
             if self._config.audit:
-                self._audit(request, user, name, path, result)
+                _audit(request, who, name, path, result)
 
-    def _audit(
-        self, request: web.BaseRequest, user: str, name: str, path: str, result: str
-    ) -> None:
-        audit.info(
-            "request",
-            extra=fields(
-                user=user,
-                address=request.remote or "",
-                operation=name,
-                path=path,
-                allowed=result == "ok",
-                result=result,
-            ),
-        )
+    def _check_host(self, request: web.BaseRequest) -> None:
+        host = request.headers.get(hdrs.HOST, "")
+        self.shared.addresses.check(host, local_address(request)[0])
 
-    async def _principal(self, request: web.BaseRequest, parameters: Parameters) -> Principal:
-        if tokens.PARAMETER in parameters:
-            async with self.shared.sessions.seat(Identity(self._config.default_user)) as seat:
-                return await tokens.principal_of(parameters.text(tokens.PARAMETER), seat.session)
-        principal = await self._authenticator.authenticate(request, parameters)
-        if "doas" in parameters:
-            return self._proxies.impersonate(principal, parameters, request.remote)
-        return principal
+    async def _authenticated(self, request: web.BaseRequest, parameters: Parameters) -> Principal:
+        """Who the request shows that it is from."""
+        if DELEGATION in parameters:
+            async with self.shared.sessions.user_session(
+                Identity(self._config.default_user)
+            ) as user_session:
+                return await tokens.principal_of(parameters.text(DELEGATION), user_session.session)
+        return await self._authenticator.authenticate(request, parameters)
 
     async def _identity(self, principal: Principal) -> Identity:
         groups = principal.groups
         if groups is None:
             groups = await self._groups.of(principal.user)
         return Identity(principal.user, groups)
+
+
+def _audit(request: web.BaseRequest, who: Principal, name: str, path: str, result: str) -> None:
+    """One line; ``real_user`` is who asked for another (``doas``, or a token got so)."""
+    audit.info(
+        "request",
+        extra=fields(
+            user=who.user,
+            real_user=who.real,
+            address=request.remote or "",
+            operation=name,
+            path=path,
+            allowed=result == "ok",
+            result=result,
+        ),
+    )
 
 
 def _operation_name(request: web.BaseRequest, parameters: Parameters) -> str:
@@ -241,11 +292,11 @@ def _path(target: str) -> str:
         path = unquote(target, errors="strict") if "%" in target else target
         path.encode("utf-8")
     except UnicodeError:
-        raise Refusal(INVALID_PATH, "Invalid path name: it is not valid UTF-8") from None
+        raise RemoteException(INVALID_PATH, "Invalid path name: it is not valid UTF-8") from None
     return normal(path)
 
 
-def _refused(request: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
+def _refused(request: web.BaseRequest, refusal: RemoteException) -> web.StreamResponse:
     if request.writer.output_size > 0:
         if request.transport is not None:
             request.transport.abort()  # half an answer must not be taken for a whole one
@@ -256,13 +307,16 @@ def _refused(request: web.BaseRequest, refusal: Refusal) -> web.StreamResponse:
             reply.headers[hdrs.WWW_AUTHENTICATE] = refusal.challenge
         return reply
     if request.method == hdrs.METH_HEAD:
-        return Reply(b"", refusal.status)
-    return json_reply(request, refusal.text, refusal.status)
+        return HttpReply(b"", refusal.status)
+    reply = json_reply(request, refusal.text, refusal.status)
+    if refusal.status == 405:
+        reply.headers[hdrs.ALLOW] = ", ".join(operations.METHODS)
+    return reply
 
 
 def _authenticator(config: GatewayConfig) -> Authenticator:
     if config.authentication == "bearer":
-        return Bearer.from_file(config.tokens_file)
+        return Bearer(config.tokens_file)
     return Simple(config.default_user)
 
 

@@ -5,13 +5,20 @@ Must not know requests or operations.
 
 from __future__ import annotations
 
-from memfs.client.buffers import BufferStock
+from typing import Final
+
+from memfs.client.io.buffers import BufferStock
 from memfs.config import ClientConfig, GatewayConfig
-from memfs.gateway.budget import Buffers, Slots
-from memfs.gateway.checksum_cache import ChecksumCache
-from memfs.gateway.peers import Peers
-from memfs.gateway.sessions import Sessions
+from memfs.gateway.auth.clients import IDLE_SESSIONS, UserSessions
+from memfs.gateway.http.addresses import Addresses
+from memfs.gateway.http.budget import Buffers, Slots
+from memfs.gateway.http.peers import GatewayPeers
+from memfs.gateway.operations.checksum_cache import ChecksumCache
+from memfs.machine import descriptors_allowed
 from memfs.paths import Endpoint
+
+DESCRIPTORS_PER_SESSION: Final = 8
+"""Connections of a session with a few nodes, and of their sockets on this host."""
 
 
 class Shared:
@@ -20,21 +27,29 @@ class Shared:
     def __init__(self, config: GatewayConfig, client: ClientConfig) -> None:
         """``client``: the cluster, and how to read and write it."""
         self.config = config
-        self.sessions = Sessions(client)
+        self.sessions = UserSessions(client, limit=_idle_sessions())
         self.buffers = Buffers(config.stream_memory)
         self.slots = Slots(config.uploads)
         self.blocks = BufferStock()
         self.checksums = ChecksumCache()
+        self.addresses = Addresses(config)
         scheme = "https" if config.tls_certificate else "http"
-        self.peers = Peers(config.peers, scheme, find=config.find_peers)
+        self.peers = GatewayPeers(config.peers, scheme, find=config.find_peers)
         self.endpoint = Endpoint(config.host, config.port)
         """Where the gateway listens: the port it was given, once it does."""
         self.streams = 0
         """Files being sent."""
         self.uploads = 0
         """Files being received."""
+        self.hidden_names = 0
+        """Names left out of listings, every time."""
 
     async def close(self) -> None:
         """Leave the cluster and the other gateways."""
         await self.peers.close()
         await self.sessions.close()
+
+
+def _idle_sessions() -> int:
+    """As many as an eighth of the open files allows: each has connections of its own."""
+    return max(1, min(IDLE_SESSIONS, descriptors_allowed() // (8 * DESCRIPTORS_PER_SESSION)))

@@ -14,8 +14,11 @@ from typing import Any, Protocol, TypeVar
 
 from memfs import errors, limits
 from memfs.node.blocks import BlockStore
+from memfs.node.fences import Fences
 from memfs.node.journal.journal import Journal
-from memfs.node.membership import Membership
+from memfs.node.membership.members import Membership
+from memfs.node.stores.objects import ObjectBlocks, read_ranges
+from memfs.node.uploads import WATCHED_BYTES, Upload, Uploads
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.pool import Pool
@@ -26,6 +29,10 @@ T = TypeVar("T")
 
 STREAM_FROM_BYTES = 256 * limits.KIB
 """Smaller payloads are forwarded whole once they are here: one frame, no stream to set up."""
+
+
+COPIED_AT_ONCE = 1 * limits.MIB
+"""Bytes that are copied within the store in one turn of the loop: 0.3 ms."""
 
 
 class Write(Protocol):
@@ -52,9 +59,16 @@ class BlockService:
         store: BlockStore,
         membership: Membership,
         pool: Pool,
+        fences: Fences,
+        uploads: Uploads,
+        objects: ObjectBlocks,
         journal: Journal | None = None,
     ) -> None:
-        """``pool`` reaches the next node of a chain; ``journal`` keeps what is stored."""
+        """``pool`` reaches the next node of a chain; ``journal`` keeps what is stored; ``objects``
+        fetches what external stores have."""
+        self._objects = objects
+        self._uploads = uploads
+        self._fences = fences
         self._store = store
         self._membership = membership
         self._pool = pool
@@ -63,8 +77,7 @@ class BlockService:
     @property
     def _journaled(self) -> Journal | None:
         """The journal, if a write is acknowledged when it is there (``ack = journal``)."""
-        view = self._membership.view
-        return self._journal if view is not None and view.journaled else None
+        return self._journal if self._membership.is_journaled else None
 
     async def until_durable(self) -> None:
         """Return when what was stored so far counts. Raises NoSpaceError."""
@@ -78,30 +91,127 @@ class BlockService:
 
     # --- writes ------------------------------------------------------------------------------
 
-    def sink(self, call: Call) -> Arrival:
+    def sink(self, call: Call) -> IncomingBlock:
         """Reserve room for an arriving write. Raises NoSpaceError, LeaseLostError, ..."""
-        request = call.request
+        if isinstance(call.request, m.WriteBlock):
+            call.request = _signed(call, call.request)
+        return self._arrival(call, call.request, call.header.payload_length)
+
+    def _arrival(
+        self, call: Call, request: m.WriteBlock | m.WriteBlocks, length: int
+    ) -> IncomingBlock:
         self._check_loaded()
         if (journal := self._journaled) is not None:
             journal.check_block_room()
         following = self._following(request.chain)
-        if isinstance(request, m.WriteBlock):
-            write: Write = self._store.begin(request)
-        else:
-            write = self._store.begin_many(request, call.header.payload_length)
-        arrival = Arrival(write, call.header.payload_length)
+        upload = self._upload(call, request, length)
+        try:
+            if isinstance(request, m.WriteBlock):
+                write: Write = self._store.begin(request)
+            else:
+                write = self._store.begin_many(request, length)
+        except BaseException as error:
+            if upload is not None:
+                upload.end(stored=False)
+            if isinstance(error, errors.LeaseLostError):
+                raise self._fences.error_for(request, error) from None
+            raise
+        arrival = IncomingBlock(write, length, upload)
+        if upload is not None and length >= WATCHED_BYTES:
+            upload.watch(call.connection.abort)
         if following is not None:
-            arrival.forward(self._pool, following, call)
+            arrival.forward(self._pool, following, request, call)
         return arrival
+
+    def _upload(
+        self, call: Call, request: m.WriteBlock | m.WriteBlocks, length: int
+    ) -> Upload | None:
+        """The write in its maker's account, None: a node passes it on. Raises BusyError."""
+        peer = call.connection.peer
+        if peer.role == m.Role.NODE:
+            return None
+        if isinstance(request, m.WriteBlock):
+            blocks = {request.inode: request.length}
+            return self._uploads.begin(peer.account, blocks, max(length, request.length))
+        blocks = {block.inode: block.length for block in request.blocks}
+        return self._uploads.begin(peer.account, blocks, length)
 
     def write(self, call: Call) -> Any:
         """The payload is complete: check it, wait for the rest of the chain, answer."""
         arrival = call.sink if call.sink is not None else self.sink(call)
-        assert isinstance(arrival, Arrival)
-        answer = arrival.finish()
+        assert isinstance(arrival, IncomingBlock)
+        return self._finish(arrival, call.request)
+
+    def _finish(self, arrival: IncomingBlock, request: m.WriteBlock | m.WriteBlocks) -> Any:
+        try:
+            answer = arrival.finish()
+        except errors.LeaseLostError as error:
+            raise self._fences.error_for(request, error) from None
         if (journal := self._journaled) is None:
             return answer
         return arrival.settle(answer, journal.until_blocks_durable)
+
+    async def copy(self, call: Call) -> m.WriteBlockReply:
+        """Bytes that are here become (part of) a block version, here or elsewhere."""
+        self._check_loaded()
+        source: m.BlockRange = call.request.source
+        if source.generation:
+            data, crc = self._store.read(source.version, source.offset, source.length)
+        else:
+            found = await self._objects.read(source.version, source.offset, source.length)
+            data, crc = memoryview(found[0]), found[1]
+        request = _signed(call, call.request.target._replace(crc=crc))
+        if request.chain and request.chain[0] == self._membership.number:
+            return await self._copy_here(call, request, data)
+        if not request.chain:
+            raise errors.InvalidArgumentError("a block is stored on one node at least")
+        upload = self._upload(call, request, len(data))
+        stored = False
+        try:
+            answer = await self._copy_there(call, request, data)
+            stored = True
+            return answer
+        finally:
+            if upload is not None:
+                upload.end(stored=stored)
+
+    async def _copy_there(
+        self, call: Call, request: m.WriteBlock, data: memoryview
+    ) -> m.WriteBlockReply:
+        """Send bytes that are here to where they shall be."""
+        connection = await self._pool.bulk(self._membership.find(request.chain[0]))
+        answer = await connection.call(
+            request,
+            (data,),
+            request_id=self._pool.next_request_id(),
+            timeout=call.remaining(),
+            epoch=call.header.epoch,
+        )
+        reply: m.WriteBlockReply = answer.record
+        return reply
+
+    async def _copy_here(
+        self, call: Call, request: m.WriteBlock, data: memoryview
+    ) -> m.WriteBlockReply:
+        """As if the bytes came over a connection, with a turn for others now and then."""
+        arrival = self._arrival(call, request, len(data))
+        try:
+            at = 0
+            for buffer in arrival.buffers():
+                for start in range(0, len(buffer), COPIED_AT_ONCE):
+                    part = buffer[start : start + COPIED_AT_ONCE]
+                    part[:] = data[at : at + len(part)]
+                    at += len(part)
+                    arrival.received(at)
+                    await asyncio.sleep(0)
+            if at != len(data):
+                raise errors.InvalidArgumentError("the bytes do not fit the extents of the block")
+        except BaseException:
+            arrival.failed()
+            raise
+        answer = self._finish(arrival, request)
+        reply: m.WriteBlockReply = await answer if isinstance(answer, asyncio.Future) else answer
+        return reply
 
     def _following(self, chain: tuple[int, ...]) -> Member | None:
         if not chain or chain[0] != self._membership.number:
@@ -117,18 +227,42 @@ class BlockService:
 
     # --- reads -------------------------------------------------------------------------------
 
-    def read(self, call: Call) -> Reply:
+    def read(self, call: Call) -> Any:
         """One range of one block."""
         self._check_loaded()
         r = call.request
         version = m.BlockVersion(r.inode, r.index, r.generation, r.sequence)
+        if not r.generation:
+            return self._read_object(version, r.offset, r.length)
         data, crc = self._store.read(version, r.offset, r.length)
         return Reply(m.ReadBlockReply(crc), (data,))
 
-    def read_many(self, call: Call) -> Reply:
+    def _read_object(self, version: m.BlockVersion, offset: int, length: int) -> Any:
+        """A range of what an external store has, from the cache where it can be."""
+        found = self._objects.held(version, offset, length)
+        if found is not None:
+            return Reply(m.ReadBlockReply(found[1]), (found[0],))
+        return asyncio.ensure_future(self._fetch_object(version, offset, length))
+
+    async def _fetch_object(self, version: m.BlockVersion, offset: int, length: int) -> Reply:
+        data, crc = await self._objects.read(version, offset, length)
+        return Reply(m.ReadBlockReply(crc), (data,))
+
+    async def _read_objects(self, ranges: Sequence[m.BlockRange]) -> Reply:
+        async def read(version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int]:
+            if version.generation:
+                return self._store.read(version, offset, length)
+            return await self._objects.read(version, offset, length)
+
+        results, payload = await read_ranges(read, ranges)
+        return Reply(m.ReadBlocksReply(tuple(results)), payload)
+
+    def read_many(self, call: Call) -> Any:
         """Many small ranges; stops early when the payload is full."""
         self._check_loaded()
         ranges: tuple[m.BlockRange, ...] = call.request.ranges
+        if any(not wanted.generation for wanted in ranges):
+            return asyncio.ensure_future(self._read_objects(ranges))
         results: list[m.RangeResult] = []
         payload: list[Buffer] = []
         room = limits.BATCH_PAYLOAD_BYTES
@@ -136,9 +270,7 @@ class BlockService:
             if results and wanted.length > room:
                 break
             try:
-                data, crc = self._store.read(
-                    m.BlockVersion(*wanted[:4]), wanted.offset, wanted.length
-                )
+                data, crc = self._store.read(wanted.version, wanted.offset, wanted.length)
             except errors.MemfsError as error:
                 results.append(m.RangeResult(error.code, 0, 0))
                 continue
@@ -181,18 +313,19 @@ class BlockService:
         return m.VerifyBlocksReply(tuple(codes))
 
 
-class Arrival:
+class IncomingBlock:
     """One write arriving at this node, and its way on along the chain."""
 
-    def __init__(self, write: Write, length: int) -> None:
-        """``length`` bytes of payload go into ``write``."""
+    def __init__(self, write: Write, length: int, upload: Upload | None) -> None:
+        """``length`` bytes of payload go into ``write``; ``upload`` accounts for a client's."""
+        self._upload = upload
         self._write = write
         self._length = length
         self._buffers = list(write.buffers())
         self._total = 0
         self._progress: asyncio.Event | None = None
-        self._forwarding: asyncio.Task[Answer] | None = None
-        self._send_later: Callable[[], Awaitable[Answer]] | None = None
+        self._forwarding: asyncio.Task[Answer[Any]] | None = None
+        self._send_later: Callable[[], Awaitable[Answer[Any]]] | None = None
 
     # --- the transport's side (a Sink) -------------------------------------------------------
 
@@ -204,6 +337,8 @@ class Arrival:
         """More has arrived: check it while it is in the cache, wake the forwarder."""
         self._total = total
         self._write.received(total)
+        if self._upload is not None:
+            self._upload.received(total)
         if self._progress is not None:
             self._progress.set()
 
@@ -212,12 +347,16 @@ class Arrival:
         if self._forwarding is not None:
             self._forwarding.cancel()
         self._write.abort()
+        if self._upload is not None:
+            self._upload.end(stored=False)
 
     # --- the chain ---------------------------------------------------------------------------
 
-    def forward(self, pool: Pool, following: Member, call: Call) -> None:
+    def forward(
+        self, pool: Pool, following: Member, request: m.WriteBlock | m.WriteBlocks, call: Call
+    ) -> None:
         """Pass the payload on to ``following``: while it arrives, or all at once if it is small."""
-        request = call.request._replace(chain=call.request.chain[1:])
+        request = request._replace(chain=request.chain[1:])
         if self._length >= STREAM_FROM_BYTES:
             self._progress = asyncio.Event()
             self._forwarding = _owned(self._stream(pool, following, request, call))
@@ -235,6 +374,8 @@ class Arrival:
         except BaseException:
             self.failed()
             raise
+        if self._upload is not None:
+            self._upload.end(stored=True)
         if self._forwarding is None and self._send_later is None:
             return reply
         confirming = _owned(self._confirm(reply))
@@ -266,7 +407,9 @@ class Arrival:
         if confirming.cancelled() or confirming.exception() is not None:
             self.failed()
 
-    async def _send_whole(self, pool: Pool, following: Member, request: Any, call: Call) -> Answer:
+    async def _send_whole(
+        self, pool: Pool, following: Member, request: Any, call: Call
+    ) -> Answer[Any]:
         connection = await pool.bulk(following)
         return await connection.call(
             request,
@@ -276,7 +419,7 @@ class Arrival:
             epoch=call.header.epoch,
         )
 
-    async def _stream(self, pool: Pool, following: Member, request: Any, call: Call) -> Answer:
+    async def _stream(self, pool: Pool, following: Member, request: Any, call: Call) -> Answer[Any]:
         assert self._progress is not None
         async with pool.exclusive(following) as connection:
             stream = connection.stream(
@@ -301,6 +444,12 @@ class Arrival:
             except BaseException:
                 stream.abort()
                 raise
+
+
+def _signed(call: Call, request: m.WriteBlock) -> m.WriteBlock:
+    """The request with its writer: who is a client is known, a node passes on what it knows."""
+    peer = call.connection.peer
+    return request if peer.role != m.Role.CLIENT else request._replace(writer=peer.client)
 
 
 def _owned(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

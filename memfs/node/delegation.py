@@ -1,7 +1,8 @@
 """The primary's part in delegation tokens: fresh keys for the namespace, and the present time.
 
 Owns the settings of tokens, when the master key rolls, and where its random bytes come from. The
-namespace (``memfs.node.namespace.tokens``) holds tokens and keys; it knows neither dice nor clock.
+namespace (``memfs.node.namespace.tables.tokens``) holds tokens and keys; it knows neither dice nor
+clock.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Final
 
 from memfs.config import NodeConfig
 from memfs.errors import InvalidTokenError
-from memfs.node.primary import Primary
+from memfs.node.replication.primary import Primary
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.transport.environment import Environment

@@ -1,7 +1,8 @@
 """Tells nodes which block versions to forget, in batches.
 
-Best effort: what a node misses (it was down, the queue overflowed) the orphan sweep finds. Each
-decision has a number, and travels with it: a copy that was asked for later is not meant.
+Best effort: what a node misses (it was down, the queue overflowed) is found by the orphan sweep.
+Each decision has a number, which is sent with it: it does not concern copies that were asked for
+later.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from memfs import errors, limits
 from memfs.cluster import view as rules
 from memfs.logs import fields
 from memfs.node.healing.copier import Copier
-from memfs.node.membership import Membership
+from memfs.node.membership.members import Membership
 from memfs.protocol import messages as m
-from memfs.transport.pool import Pool
 from memfs.types import BlockRef
 
 log = logging.getLogger(__name__)
@@ -32,16 +32,14 @@ _Decision = tuple[m.BlockVersion, int]
 class Discards:
     """Queues of block versions to forget, one per member."""
 
-    def __init__(self, copier: Copier, membership: Membership, pool: Pool, timeout: float) -> None:
-        """``copier`` carries out what concerns this node; ``timeout`` seconds bound a request."""
+    def __init__(self, copier: Copier, membership: Membership) -> None:
+        """``copier`` carries out what concerns this node."""
         self._copier = copier
         self._membership = membership
-        self._pool = pool
-        self._timeout = timeout
         self._orders = itertools.count(1)
         self._queues: dict[int, deque[_Decision]] = defaultdict(deque)
         self._queued = 0
-        self._reign = 0
+        self._term = 0
         self._wake = asyncio.Event()
 
     def next_order(self) -> int:
@@ -51,13 +49,13 @@ class Discards:
     def decide(self, refs: Iterable[BlockRef]) -> Callable[[], None]:
         """Number the decision to forget all copies; a call of the result says it is committed.
 
-        A copy may be asked for between the two, and is not meant.
+        A copy that is asked for between the two is not concerned.
         """
         order = self.next_order()
 
         def committed() -> None:
             for ref in refs:
-                version = m.BlockVersion(*ref[:4])
+                version = ref.version
                 for number in ref.replicas:
                     self._add(number, version, order)
 
@@ -68,20 +66,20 @@ class Discards:
         self._add(number, version, self.next_order())
 
     def _add(self, number: int, version: m.BlockVersion, order: int) -> None:
-        """Queue a decision; who left the cluster forgets by itself."""
+        """Queue a decision; a member that left the cluster forgets by itself."""
         view = self._membership.view
-        if view is None or rules.member(view, number) is None:
+        if rules.member(view, number) is None:
             return
-        if view.primary_since != self._reign:
+        if view.primary_since != self._term:
             self._begin(view.primary_since)
         if self._queued < QUEUED_VERSIONS:
             self._queues[number].append((version, order))
             self._queued += 1
             self._wake.set()
 
-    def _begin(self, reign: int) -> None:
-        """What was decided in an earlier reign of this node is left to the sweep."""
-        self._reign = reign
+    def _begin(self, term: int) -> None:
+        """What was decided in an earlier term of this node is left to the sweep."""
+        self._term = term
         self._queues.clear()
         self._queued = 0
 
@@ -101,24 +99,18 @@ class Discards:
 
     async def _deliver(self, number: int, batch: list[_Decision]) -> None:
         view = self._membership.view
-        if view is None or view.primary_since != self._reign:
+        if view.primary_since != self._term:
             return
         versions = tuple([version for version, _ in batch])
         order = min(
             order for _, order in batch
         )  # rather leave a copy to the sweep than forget a new one
         if number == self._membership.number:
-            self._copier.forget(versions, self._reign, order)
+            self._copier.forget(versions, self._term, order)
             await asyncio.sleep(0)
             return
         try:
-            connection = await self._pool.control(self._membership.find(number))
-            await connection.call(
-                m.DiscardBlocks(versions, order),
-                request_id=self._pool.next_request_id(),
-                timeout=self._timeout,
-                epoch=self._membership.epoch,
-            )
+            await self._membership.ask(number, m.DiscardBlocks(versions, order))
         except errors.MemfsError as error:
             log.info(
                 "discards left to the sweep",

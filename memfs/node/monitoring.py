@@ -1,63 +1,22 @@
-"""HTTP for machines that watch: ``/metrics``, ``/healthz``, ``/readyz``.
-
-``/healthz`` says that the process turns its loop; ``/readyz`` that the node is a member and can
-reach a primary (503 and the reason otherwise).
-"""
+"""What a node shows to machines that watch, and where each figure is read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from aiohttp import web
-
-from memfs.metrics import CONTENT_TYPE, Metrics
+from memfs import limits
+from memfs.metrics import Metrics
 from memfs.node.blocks import BlockStore
+from memfs.node.footprint import FootprintWatch
 from memfs.node.healing.service import Healing
 from memfs.node.journal.journal import Journal
 from memfs.node.namespace import Namespace
-from memfs.node.namespace_role import NamespaceRole
+from memfs.node.replication.role import NamespaceRole
+from memfs.node.shares import Shares
 from memfs.node.space import SpaceWatch
-from memfs.paths import Endpoint
+from memfs.transport.environment import Tls
 from memfs.transport.server import Server
 from memfs.types import View
-
-
-class Monitoring:
-    """A small HTTP server beside the node."""
-
-    def __init__(self, metrics: Metrics, not_ready: Callable[[], str]) -> None:
-        """``not_ready`` returns why the node is not ready, or an empty string."""
-        self._metrics = metrics
-        self._not_ready = not_ready
-        self._runner: web.AppRunner | None = None
-
-    async def start(self, endpoint: Endpoint) -> int:
-        """Listen; returns the port. Raises OSError when it is taken."""
-        application = web.Application()
-        application.router.add_get("/metrics", self._expose)
-        application.router.add_get("/healthz", self._health)
-        application.router.add_get("/readyz", self._ready)
-        self._runner = web.AppRunner(application, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, endpoint.host, endpoint.port)
-        await site.start()
-        port: int = self._runner.addresses[0][1]
-        return port
-
-    async def stop(self) -> None:
-        """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _expose(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.expose(), headers={"Content-Type": CONTENT_TYPE})
-
-    async def _health(self, request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
-
-    async def _ready(self, request: web.Request) -> web.Response:
-        reason = self._not_ready()
-        return web.Response(text=(reason or "ready") + "\n", status=503 if reason else 200)
 
 
 def bind_journal(metrics: Metrics, journal: Journal) -> None:
@@ -86,6 +45,10 @@ def bind_metrics(
     role: NamespaceRole,
     healing: Healing,
     space: SpaceWatch,
+    shares: Shares,
+    footprint: FootprintWatch,
+    tls: Tls | None,
+    insecure: bool,
 ) -> None:
     """Say where each gauge and counter of ``docs/metrics.md`` is read at scrape time."""
     membership = role.membership
@@ -94,24 +57,39 @@ def bind_metrics(
         return lambda: read(role.namespace) if role.namespace is not None else 0
 
     def view(read: Callable[[View], float]) -> Callable[[], float]:
-        return lambda: read(membership.view) if membership.view is not None else 0
+        return lambda: read(membership.latest) if membership.latest is not None else 0
 
     metrics.bind(
         received_bytes=lambda: server.statistics().received,
         sent_bytes=lambda: server.statistics().sent,
         connections=lambda: server.statistics().connections,
+        connections_limit=lambda: shares.connections,
+        refused_connections=lambda: server.turned_away,
+        insecure=lambda: insecure,
+        certificate_expires_seconds=lambda: tls.expires if tls is not None else 0,
+        memfds=lambda: store.statistics().memfds,
+        memfds_limit=lambda: shares.memfds,
+        unmappable_blocks=lambda: store.statistics().unmappable,
         blocks=lambda: store.count,
         memory_used_bytes=lambda: store.used,
         memory_limit_bytes=lambda: store.limit,
         memory_spare_bytes=lambda: store.spare,
+        memory_overhead_bytes=lambda: store.overhead,
+        memory_dead_bytes=lambda: store.statistics().dead,
+        memory_resident_bytes=lambda: footprint.resident,
+        memory_container_bytes=lambda: footprint.last.container,
+        memory_container_limit_bytes=lambda: footprint.last.container_limit,
+        segments=lambda: store.statistics().segments,
+        cleaned_bytes=lambda: store.cleaned,
         corrupt_blocks=lambda: healing.corrupt.confirmed,
         orphan_blocks=lambda: healing.sweep.swept,
         scrubbed_blocks=lambda: healing.scrubber.scrubbed,
         copied_blocks=lambda: healing.copies.blocks,
         copied_bytes=lambda: healing.copies.bytes,
-        endangered_blocks=lambda: healing.agenda.findings.blocks,
-        lost_blocks=lambda: healing.agenda.findings.endangered[0],
-        misplaced_blocks=lambda: healing.agenda.findings.moves,
+        endangered_blocks=lambda: healing.repairs.findings.endangered_now,
+        under_replicated_blocks=lambda: healing.repairs.findings.under_replicated,
+        lost_blocks=lambda: healing.repairs.findings.endangered[0],
+        misplaced_blocks=lambda: healing.repairs.findings.moves,
         bad_copies=lambda: healing.corrupt.count,
         removed_members=lambda: healing.removal.removed,
         epoch=lambda: membership.epoch,
@@ -129,6 +107,10 @@ def bind_metrics(
         primary=lambda: membership.is_primary,
         log_applied_index=namespace(lambda state: state.applied),
         log_committed_index=lambda: role.committed,
+        log_kept_entries=lambda: role.recent.entries,
+        log_kept_bytes=lambda: role.recent.bytes,
+        log_kept_entries_limit=lambda: limits.LOG_ENTRIES_KEPT,
+        log_kept_bytes_limit=lambda: limits.LOG_BYTES_KEPT,
         files=namespace(lambda state: state.statistics().files),
         directories=namespace(lambda state: state.statistics().directories),
         sessions=namespace(lambda state: len(state.sessions)),

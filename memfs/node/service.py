@@ -15,37 +15,32 @@ from typing import Any
 from memfs import errors, limits
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
-from memfs.metrics import Metrics, Operation
-from memfs.node.admission import Admission
-from memfs.node.backup_service import BackupService
+from memfs.metrics import Metrics, OperationMetrics
+from memfs.node.authentication import Authentication
 from memfs.node.block_service import BlockService
 from memfs.node.control import Control
-from memfs.node.coordinator_service import coordinator_handlers
 from memfs.node.delegation import Delegation
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.service import Healing
-from memfs.node.membership import Membership
-from memfs.node.namespace_role import NamespaceRole
-from memfs.node.upkeep import Upkeep
+from memfs.node.housekeeping import Housekeeping
+from memfs.node.lock_waits import LockWaits
+from memfs.node.membership.admission import Admission
+from memfs.node.membership.coordinator_service import coordinator_handlers
+from memfs.node.membership.members import Membership
+from memfs.node.namespace import Settings
+from memfs.node.namespace.commands.xattrs import parted
+from memfs.node.namespace.rules.permissions import caller_of
+from memfs.node.opens_service import OpensService
+from memfs.node.replication.backup_service import BackupService
+from memfs.node.replication.role import NamespaceRole
+from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.service import MountService
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.transport.connection import Connection
 from memfs.transport.server import Call, Reply, Sink
 
 Handler = Callable[[Call], Any]
-
-_PRIVILEGED = frozenset(
-    {
-        m.ListBlocks,
-        m.VerifyBlocks,
-        m.SetWeight,
-        m.Decommission,
-        m.Rebalance,
-        m.HandOver,
-        m.ForceRecover,
-    }
-)
-"""What only other nodes and the superuser may ask."""
 
 
 class NodeService:
@@ -59,33 +54,45 @@ class NodeService:
         admission: Admission,
         backup: BackupService,
         blocks: BlockService,
-        upkeep: Upkeep,
+        housekeeping: Housekeeping,
         control: Control,
         copier: Copier,
         healing: Healing,
         delegation: Delegation,
+        mounts: MountService,
+        objects: ObjectBlocks,
         coordinator: Coordinator | None,
-        superuser: str,
+        authentication: Authentication | None,
+        security: Callable[[], tuple[str, int]],
+        settings: Settings,
         metrics: Metrics,
     ) -> None:
         """``coordinator`` is the embedded one if this node hosts it.
 
-        ``superuser`` counts on a node that holds no namespace, which else says who it is.
+        ``authentication``: None on a trusted network, where everybody is believed. ``security``:
+        the fields of that name of ``StatusReply``. ``settings`` name the superuser on a node that
+        holds no namespace; elsewhere the namespace does.
         """
         self._membership = membership
         self._role = role
         self._admission = admission
         self._backup = backup
         self._blocks = blocks
-        self._upkeep = upkeep
+        self._housekeeping = housekeeping
         self._control = control
         self._copier = copier
         self._healing = healing
         self._delegation = delegation
-        self._superuser = superuser
+        self._mounts = mounts
+        self._objects = objects
+        self._lock_waits = LockWaits(role)
+        self._opens = OpensService(role, housekeeping, blocks)
+        self._authentication = authentication
+        self._security = security
+        self._settings = settings
         self._coordinator = coordinator
         self._now = membership.environment.clock.monotonic
-        self._handlers: dict[type, tuple[Handler, Operation]] = {
+        self._handlers: dict[type, tuple[Handler, OperationMetrics]] = {
             request: (_started(handler), metrics.operation(request.__name__))
             for request, handler in self._table().items()
         }
@@ -93,8 +100,13 @@ class NodeService:
     # --- memfs.transport.server.Service ------------------------------------------------------
 
     def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
-        """Admit a connection. Raises ProtocolError, StaleEpochError, OtherClusterError."""
-        view = self._membership.view
+        """Admit a connection.
+
+        Raises AccessDeniedError, BusyError, ProtocolError, StaleEpochError, OtherClusterError.
+        """
+        view = self._membership.latest
+        if self._authentication is not None:
+            connection.peer = self._authentication.peer(hello, connection, view)
         if view is not None and hello.cluster not in ("", view.cluster):
             raise errors.OtherClusterError(
                 f"this node belongs to cluster {view.cluster}, not to {hello.cluster}: connect anew"
@@ -103,6 +115,10 @@ class NodeService:
             member = rules.member(view, hello.member)
             if member is None or member.incarnation != hello.incarnation:
                 raise errors.StaleEpochError(f"member {hello.member} left the cluster")
+        if self._authentication is not None:
+            self._authentication.opened(connection.peer)
+        if hello.role != m.Role.NODE:
+            self._housekeeping.connected(hello.client)
         member = self._membership.member
         return m.Welcome(
             frames.VERSION_MAX,
@@ -118,21 +134,24 @@ class NodeService:
         """Where the payload of a write goes; others are received into fresh memory."""
         if isinstance(call.request, m.WriteBlock | m.WriteBlocks):
             return self._blocks.sink(call)
-        if call.spec.peer:
+        if call.spec.peer or type(call.request) is m.SetXattr:
             return None
         raise errors.InvalidArgumentError(f"{call.spec.request.__name__} takes no payload")
 
     def handle(self, call: Call) -> Any:
         """Answer one request, inline if possible."""
         started = self._now()
-        if call.spec.request in _PRIVILEGED:
+        if call.spec.privileged:
             self._check_privileged(call)
         found = self._handlers.get(call.spec.request)
         if found is None:
             raise errors.UnsupportedError(f"this node offers no {call.spec.request.__name__}")
         handler, operation = found
         try:
-            result = handler(call)
+            if self._mounts.concerns(call):
+                result = self._mounts.around(call, handler)
+            else:
+                result = handler(call)
         except errors.MemfsError as error:
             operation.failed(self._now() - started, type(error).__name__)
             raise
@@ -143,9 +162,17 @@ class NodeService:
         return result
 
     def connection_closed(self, connection: Connection) -> None:
-        """Nothing to do: sessions outlive connections."""
+        """Sessions outlive connections; a member's may be the first sign of its end."""
+        if self._authentication is not None:
+            self._authentication.closed(connection.peer)
+        if connection.peer.role == m.Role.NODE:
+            self._membership.doubt(connection.peer.member)
+        else:
+            self._housekeeping.disconnected(connection.peer.client)
 
-    def _observe(self, operation: Operation, started: float, done: asyncio.Future[Any]) -> None:
+    def _observe(
+        self, operation: OperationMetrics, started: float, done: asyncio.Future[Any]
+    ) -> None:
         """Count a request that had to wait."""
         took = self._now() - started
         if done.cancelled():
@@ -160,7 +187,7 @@ class NodeService:
     def _table(self) -> dict[type, Handler]:
         table: dict[type, Handler] = {
             m.Ping: self._ping,
-            m.Goodbye: self._upkeep.goodbye,
+            m.Goodbye: self._housekeeping.goodbye,
             m.GetView: self._get_view,
             m.GetStatus: self._get_status,
             m.Join: self._admission.join,
@@ -176,10 +203,21 @@ class NodeService:
             m.HandOver: self._control.hand_over,
             m.ForceRecover: self._control.force_recover,
             m.ReadFiles: self._read_files,
+            m.OpenFile: self._opens.open,
+            m.ReportOpens: self._opens.report,
+            m.GetXattrs: self._get_xattrs,
             m.StatFileSystem: self._stat_file_system,
             m.VerifyToken: self._verify_token,
+            m.AwaitLock: self._lock_waits.wait,
+            m.ListMounts: lambda call: self._mounts.list_mounts(call, self._query),
+            m.SyncMetadata: self._mounts.sync_metadata,
+            m.PersistFiles: self._mounts.persist,
+            m.FreeFiles: self._mounts.free,
+            m.TellObjects: self._objects.tell,
+            m.Watch: self._watch,
             m.WriteBlock: self._blocks.write,
             m.WriteBlocks: self._blocks.write,
+            m.CopyRange: self._blocks.copy,
             m.ReadBlock: self._blocks.read,
             m.ReadBlocks: self._blocks.read_many,
             m.DiscardBlocks: self._copier.discard,
@@ -197,39 +235,52 @@ class NodeService:
                 table[spec.request] = self._command
             elif 64 <= spec.opcode < 128:
                 table.setdefault(spec.request, self._query)
+        table[m.Mount] = self._mount
+        table[m.Pin] = self._pin
         if self._coordinator is not None:
             table |= coordinator_handlers(self._coordinator)
         return table
 
     def _command(self, call: Call) -> Any:
         peer = call.connection.peer
-        self._upkeep.heard(peer.client)
+        self._housekeeping.note_heartbeat(peer.client)
         primary, request_id = self._role.primary, call.header.request_id
-        self._healing.commits.check(call.request, primary.namespace, peer.client, request_id)
-        if type(call.request) is m.IssueToken:
+        request = call.request
+        self._healing.commits.check(request, primary.namespace, peer.client, request_id)
+        if type(request) is m.IssueToken:
             self._delegation.prepare(primary)
-        return primary.submit(
-            call.request, call.spec.opcode, peer.client, request_id, peer.identity
-        )
+        if len(call.payload):
+            request = _with_value(request, call.payload)
+        return primary.submit(request, call.spec.opcode, peer.client, request_id, peer.identity)
+
+    async def _mount(self, call: Call) -> m.MountRecord:
+        return await self._mounts.mount(call, self._command)
+
+    async def _pin(self, call: Call) -> m.Empty:
+        return await self._mounts.pin(call, self._command)
 
     def _query(self, call: Call) -> Any:
-        return self._role.primary.query(call.connection.peer.identity, call.request)
+        peer = call.connection.peer
+        return self._role.primary.query(peer.identity, call.request, peer.client)
+
+    async def _watch(self, call: Call) -> m.WatchReply:
+        return await self._role.primary.watch(call.connection.peer.client, call.request)
 
     def _check_privileged(self, call: Call) -> None:
         peer, namespace = call.connection.peer, self._role.namespace
-        superuser = self._superuser if namespace is None else namespace.settings.superuser
-        if peer.role != m.Role.NODE and peer.identity.user != superuser:
+        settings = self._settings if namespace is None else namespace.settings
+        caller = caller_of(peer.identity, settings.superuser, settings.supergroup)
+        if peer.role != m.Role.NODE and not caller.superuser:
             raise errors.NotPermittedError(
-                f"{call.spec.request.__name__} is for the superuser only"
+                f"this is for the superuser, {settings.superuser}, and members of "
+                f"{settings.supergroup} only; you are {peer.identity.user}"
             )
 
     def _ping(self, call: Call) -> m.Empty:
-        self._upkeep.heard(call.connection.peer.client)
+        self._housekeeping.note_heartbeat(call.connection.peer.client)
         return m.Empty()
 
     def _get_view(self, call: Call) -> m.ViewReply:
-        if self._membership.view is None:
-            raise errors.UnavailableError("this node has not joined a cluster yet")
         return m.ViewReply(self._membership.view)
 
     # --- reads that need more than the namespace ---------------------------------------------
@@ -255,6 +306,12 @@ class NodeService:
                 room -= len(data)
         return Reply(m.ReadFilesReply(tuple(files)), payload)
 
+    def _get_xattrs(self, call: Call) -> Any:
+        found = self._query(call)
+        if isinstance(found, asyncio.Future):
+            return asyncio.ensure_future(_parted_later(found))
+        return Reply(*parted(found))
+
     async def _verify_token(self, call: Call) -> m.VerifyTokenReply:
         found = self._query(call)
         reply = await found if isinstance(found, asyncio.Future) else found
@@ -271,13 +328,11 @@ class NodeService:
         return counts._replace(capacity=capacity, used=used)
 
     def _live_members(self) -> list[int]:
-        view = self._membership.view
-        numbers = [member.number for member in view.members] if view else []
+        numbers = [member.number for member in self._membership.view.members]
         return [number for number in numbers if self._membership.is_alive(number)]
 
     def _get_status(self, call: Call) -> m.StatusReply:
         primary, view = self._role.primary, self._membership.view
-        assert view is not None
         namespace, now = primary.namespace, self._membership.environment.clock.monotonic()
         nodes = []
         for member in view.members:
@@ -306,7 +361,11 @@ class NodeService:
             namespace.reclaiming,
             self._healing.status(),
             self._membership.coordinator_reachable,
-            self._control.obstacle(),
+            self._control.unavailable_reason(),
+            self._membership.departures.told(),
+            primary.recent.entries,
+            primary.recent.bytes,
+            *self._security(),
         )
 
 
@@ -315,3 +374,16 @@ def _started(handler: Handler) -> Handler:
     if not inspect.iscoroutinefunction(handler):
         return handler
     return lambda call: asyncio.ensure_future(handler(call))
+
+
+async def _parted_later(pending: Awaitable[m.XattrsReply]) -> Reply:
+    return Reply(*parted(await pending))
+
+
+def _with_value(request: m.SetXattr, payload: memoryview) -> m.SetXattr:
+    """A command as it is logged. Raises InvalidArgumentError."""
+    if request.value or len(payload) > limits.XATTR_VALUE_BYTES:
+        raise errors.InvalidArgumentError(
+            f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most"
+        )
+    return request._replace(value=bytes(payload))

@@ -44,13 +44,17 @@ _NESTED_COST: Final = 1024 * _SLOT * 15
 """Short arrays that have begun and not ended: msgpack nests no deeper than 1024."""
 
 
-def check_cost(raw: Buffer) -> None:
-    """Raises ProtocolError for a record that is too long or would take too much memory."""
+class BombError(ProtocolError):
+    """A record made to cost the receiver: its sender is not talked to any more."""
+
+
+def check_cost(raw: Buffer, limit: int = limits.RECORD_BYTES) -> None:
+    """Raises BombError for a record that is too long or would take too much memory."""
     size = len(raw)
     if size <= _SMALL_BYTES:
         return
-    if size > limits.RECORD_BYTES:
-        raise ProtocolError(f"a record of {size} bytes, {limits.RECORD_BYTES} is the limit")
+    if size > limit:
+        raise BombError(f"a record of {size} bytes, {limit} is the limit")
     data = bytes(raw)
     if _upper_bound(data) > limits.RECORD_MEMORY:
         _walk(data)
@@ -107,7 +111,7 @@ _SIZES, _COSTS, _COUNTED = _tables()
 
 
 def _walk(data: bytes) -> None:
-    """Add up the objects in ``data``. Raises ProtocolError when they take too much."""
+    """Add up the objects in ``data``. Raises BombError when they take too much."""
     sizes, costs, counted = _SIZES, _COSTS, _COUNTED
     at = cost = 0
     while at < len(data):
@@ -116,10 +120,10 @@ def _walk(data: bytes) -> None:
             width, unit_size, unit_cost = counted[byte]
             count = int.from_bytes(data[at + 1 : at + 1 + width], "big")
             if count > (limits.RECORD_BYTES if unit_size else limits.ARRAY_ELEMENTS):
-                raise ProtocolError(f"a record that announces {count} elements")
+                raise BombError(f"a record that announces {count} elements")
             at += unit_size * count
             cost += unit_cost * count
         at += sizes[byte]
         cost += costs[byte]
         if cost > limits.RECORD_MEMORY:
-            raise ProtocolError("a record that would take too much memory")
+            raise BombError("a record that would take too much memory")

@@ -8,6 +8,7 @@ decoding allocates less than ``limits.RECORD_MEMORY``.
 
 from __future__ import annotations
 
+import enum
 import functools
 import types
 import typing
@@ -17,39 +18,48 @@ from typing import Any, NamedTuple, TypeVar
 import msgpack
 
 from memfs import limits
-from memfs.errors import ProtocolError
+from memfs.errors import InvalidArgumentError, ProtocolError
 from memfs.protocol.bombs import check_cost
 from memfs.types import Buffer
 
-R = TypeVar("R", bound=NamedTuple)
+R = TypeVar("R")
 _Convert = Callable[[Any], Any]
 
 _packer = msgpack.Packer(use_bin_type=True, autoreset=True)
 
 
-def encode(record: NamedTuple) -> bytes:
-    """The bytes of a record. Raises ProtocolError when it exceeds a record's limit."""
+def encode(record: Any, limit: int = limits.RECORD_BYTES) -> bytes:
+    """The bytes of a record. Raises ProtocolError when it exceeds ``limit``.
+
+    InvalidArgumentError for a number that no message can carry.
+    """
     try:
         raw: bytes = _packer.pack(record)
-    except (TypeError, ValueError, OverflowError) as error:
+    except OverflowError:
+        raise InvalidArgumentError("a number is out of range: messages have 64 bits") from None
+    except (TypeError, ValueError) as error:
         raise ProtocolError(f"{type(record).__name__} cannot be encoded: {error}") from None
-    if len(raw) > limits.RECORD_BYTES:
-        raise ProtocolError(
-            f"{type(record).__name__} takes {len(raw)} bytes, {limits.RECORD_BYTES} is the limit"
-        )
+    if len(raw) > limit:
+        raise ProtocolError(f"{type(record).__name__} takes {len(raw)} bytes, {limit} is the limit")
     return raw
 
 
-def decode(cls: type[R], raw: Buffer) -> R:
-    """A validated record of class ``cls`` from its bytes. Raises ProtocolError."""
-    check_cost(raw)
+def check(record: Any) -> None:
+    """Raise TypeError for a field that is not of its type, before a peer finds it."""
+    cls: type = type(record)
+    _checker(cls)(record)
+
+
+def decode(cls: type[R], raw: Buffer, limit: int = limits.RECORD_BYTES) -> R:
+    """A validated record of class ``cls`` from at most ``limit`` bytes. Raises ProtocolError."""
+    check_cost(raw, limit)
     try:
         values = msgpack.unpackb(
             raw, use_list=False, max_array_len=limits.ARRAY_ELEMENTS, max_map_len=0, max_ext_len=0
         )
         if type(values) is not tuple:
             raise _Mismatch(f"{_show(values)} is no array")
-        return _converter(cls)(values)  # type: ignore[no-any-return]
+        return _converter(cls)(values)  # type: ignore[arg-type, no-any-return]
     except _Mismatch as error:
         raise ProtocolError(f"{cls.__name__}: {error}") from None
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
@@ -111,6 +121,49 @@ def _sequence(item: _Field) -> _Convert:
     return check
 
 
+_CHECK_SOURCE = """\
+def check(values):
+    [{names}] = values
+    if not ({tests}):
+        complain(values)
+"""
+
+
+@functools.cache
+def _checker(cls: type) -> _Convert:
+    """Compile the check of a record class, as :func:`_converter` does: one expression, no call."""
+    hints = typing.get_type_hints(cls)
+    fields = {name: _held(hints[name]) for name in cls._fields}  # type: ignore[attr-defined]
+    tests = [field.test(f"v{index}") for index, field in enumerate(fields.values())]
+    source = _CHECK_SOURCE.format(
+        names=", ".join(f"v{index}" for index in range(len(fields))),
+        tests=" and ".join(tests) or "True",
+    )
+    kinds = {kind.__name__: kind for field in fields.values() for kind in field.kinds}
+    scope = {**kinds, "complain": _complainer(fields)}
+    exec(source, scope)
+    return typing.cast(_Convert, scope["check"])
+
+
+def _held(hint: Any) -> _Field:
+    """What a field of a record that was made here holds: records are still of their class."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    options = typing.get_args(hint) if union else (hint,)
+    records = [each for each in options if isinstance(each, type) and hasattr(each, "_fields")]
+    return _Field((*_field(hint).kinds, *records))
+
+
+def _complainer(fields: dict[str, _Field]) -> _Convert:
+    def complain(values: tuple[Any, ...]) -> None:
+        for value, (name, field) in zip(values, fields.items(), strict=True):
+            number = isinstance(value, enum.IntEnum) and int in field.kinds
+            if type(value) not in field.kinds and not number:
+                given = type(value).__name__
+                raise TypeError(f"{name} must be {_names(field.kinds)}, not {given}")
+
+    return complain
+
+
 _SOURCE = """\
 def convert(values):
     if len(values) == {count}:
@@ -163,7 +216,7 @@ def _fitter(cls: type, fields: dict[str, _Field]) -> _Convert:
 
 
 def _names(kinds: tuple[type, ...]) -> str:
-    return " or ".join(kind.__name__ for kind in kinds)
+    return " or ".join("None" if kind is types.NoneType else kind.__name__ for kind in kinds)
 
 
 def _show(value: Any) -> str:

@@ -13,13 +13,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from memfs.machine import module_command
 from memfs.testing.started import Started
 
 READY_SECONDS = 30.0
@@ -53,11 +53,13 @@ class NodeProcess:
         self.paused = False
         with log.open("ab") as stderr:
             self._process = subprocess.Popen(
-                [*command, sys.executable, "-m", "memfs.cli", "node", f"--name={name}", *arguments],
+                [*command, *module_command("memfs.cli", "node", f"--name={name}"), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
-                env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+                env={"MEMFS_NODE_STANDARD_DIRECTORIES": "false"}
+                | os.environ
+                | {"PYTHONFAULTHANDLER": "1"},
                 start_new_session=True,
             )
 

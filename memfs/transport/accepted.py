@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
+from memfs.ledgers import LOCAL, UserAtAddress
 from memfs.protocol import frames
+from memfs.protocol.bombs import BombError
 from memfs.protocol.frames import Header, pack_frame
 from memfs.protocol.messages import BY_OPCODE, BY_REQUEST, Cancel, ErrorReply, Hello, Role
 from memfs.protocol.records import decode, encode
@@ -52,6 +54,13 @@ class Accepted(Connection):
         self._served: dict[Call, asyncio.Future[Reply]] = {}
         self._bytes_in_flight = 0
         self._unread = 0
+        self._turns = server.turns
+        self._turn = 0
+        self._frames = 0
+        self._waits = False
+        self._curbed = False
+        self._reports = False
+        self.account = UserAtAddress("", LOCAL)
 
     @property
     def in_flight(self) -> int:
@@ -73,6 +82,10 @@ class Accepted(Connection):
         """Called by the loop."""
         super().connection_lost(exc)
         self._server.forget(self)
+        if self._greeted:
+            self._server.admission.leave(self.peer.role == Role.NODE, self.account)
+        if self._reports:
+            self._server.unread.remove(self)
 
     def ended(self) -> None:
         """Nobody waits for the answers any more."""
@@ -131,15 +144,77 @@ class Accepted(Connection):
         log.warning("closed the connection with %s: it read nothing in %g s", self.address, seconds)
         self.abort("the peer does not read")
 
+    @property
+    def unread(self) -> int:
+        """See :class:`~memfs.transport.unread.Reader`."""
+        return self.bytes_sent - self.bytes_left
+
+    def curb(self) -> None:
+        """See :class:`~memfs.transport.unread.Reader`."""
+        if not self._curbed and not self.closed:
+            self._curbed = True
+            self.halt_reading()
+
+    def uncurb(self) -> None:
+        """See :class:`~memfs.transport.unread.Reader`."""
+        if self._curbed:
+            self._curbed = False
+            self.continue_reading()
+
+    def drop(self, reason: str) -> None:
+        """See :class:`~memfs.transport.unread.Reader`."""
+        self.abort(reason)
+
+    # --- a peer that asks much ---------------------------------------------------------------
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the loop. What comes when the clients' part of a turn is over is left."""
+        if self._is_shared and self._arrival is None and nbytes and self._turns.is_over():
+            self._leave_turn()
+        super().buffer_updated(nbytes)
+
+    @property
+    def _is_shared(self) -> bool:
+        return self._greeted and self.peer.role != Role.NODE
+
+    def _count_frame(self) -> None:
+        """One frame of a client is being served: was it the last one of this turn?"""
+        turns = self._turns
+        over = turns.is_over()
+        if self._turn != turns.number:
+            self._turn, self._frames = turns.number, 0
+        self._frames += 1
+        if over or self._frames >= turns.frames:
+            self._leave_turn()
+
+    def _leave_turn(self) -> None:
+        if not self._waits and not self.closed:
+            self._waits = True
+            self.halt_reading()
+            self._turns.wait(self)
+
+    def take_turn(self) -> None:
+        """See :class:`~memfs.transport.turns.Waiting`."""
+        self._waits = False
+        self._continue()
+
+    def _continue(self) -> None:
+        if not self._waits and not self._curbed:
+            super()._continue()
+
     # --- frames ------------------------------------------------------------------------------
 
     def frame_received(self, header: Header, record: memoryview) -> None:
         """A request without payload. Raises ProtocolError."""
         if not self._greeted:
             self._greet(header, record)
-        elif header.flags != frames.REQUEST:
+            return
+        if header.flags != frames.REQUEST:
             super().frame_received(header, record)
-        elif header.opcode == _CANCEL.opcode:
+            return
+        if self._is_shared:
+            self._count_frame()
+        if header.opcode == _CANCEL.opcode:
             self._cancel(decode(Cancel, record).request_id)
         else:
             call = self._admitted(header, record)
@@ -152,6 +227,8 @@ class Accepted(Connection):
             raise ProtocolError("a payload where there can be none")
         if header.flags != frames.REQUEST:
             return super().payload_begins(header, record)
+        if self._is_shared:
+            self._count_frame()
         call = self._admitted(header, record)
         if call is None:
             return Discard(header.payload_length)
@@ -175,7 +252,14 @@ class Accepted(Connection):
             raise ProtocolError("a second handshake")
         timeout = header.timeout_ms
         deadline = self._loop.time() + timeout / 1000 if timeout else math.inf
-        call = Call(self, header, spec, decode(spec.request, record), deadline)
+        try:
+            request = decode(spec.request, record)
+        except BombError:
+            raise
+        except ProtocolError as error:  # the frame is sound: the others need not suffer
+            self._send_error(header, errors.InvalidArgumentError(f"malformed: {error.message}"))
+            return None
+        call = Call(self, header, spec, request, deadline)
         refusal = self._refusal(call)
         if refusal is not None:
             self._answer_error(call, refusal)
@@ -215,14 +299,21 @@ class Accepted(Connection):
         )
         try:
             version = _common_version(hello)
-            if self._server.full:
-                raise errors.BusyError("the node has as many connections as it takes")
+            self.account = self.peer.account
+            if refusal := self._server.admission.refusal(hello.role == Role.NODE, self.account):
+                self._server.turned_away += 1
+                raise errors.BusyError(refusal)
             welcome = self._service.welcome(hello, self)
         except Exception as error:
             self._answer_error(call, error)
             self.close("the handshake was refused")
             return
         self._greeted = True
+        self.account = self.peer.account  # as the service found it proved
+        self._server.admission.enter(hello.role == Role.NODE, self.account)
+        if hello.role != Role.NODE:
+            self._reports = True
+            self._server.unread.add(self)
         self.record_limit = limits.RECORD_BYTES
         self._deadlines.clear(_HANDSHAKE)
         self._watch_silence()
@@ -329,6 +420,8 @@ class Accepted(Connection):
         call.answered = True
         self._server.requests += 1
         self.send(frame, payload, length)
+        if self._reports:
+            self._server.unread.sent(self, len(frame) + length)
 
     def _answer_error(self, call: Call, error: BaseException) -> None:
         if call.answered:

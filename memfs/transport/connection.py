@@ -14,14 +14,16 @@ import asyncio
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
+from memfs.ledgers import LOCAL, UserAtAddress
 from memfs.protocol import frames
 from memfs.protocol.frames import Header, pack_frame
-from memfs.protocol.messages import BY_REQUEST, Cancel, ErrorReply, Ping, Spec, Welcome
+from memfs.protocol.messages import BY_REQUEST, Cancel, ErrorReply, Ping, R, Request, Spec, Welcome
 from memfs.protocol.records import decode, encode
+from memfs.security.principals import Principal
 from memfs.transport.framing import Discard, FrameProtocol, Incoming
 from memfs.transport.memory import fresh_memory
 from memfs.types import Buffer, Identity
@@ -35,17 +37,17 @@ _OWN_REQUESTS = 1 << 63
 _TIMEOUT_MS_MAX = (1 << 32) - 1
 
 
-class Answer(NamedTuple):
+class Answer(NamedTuple, Generic[R]):
     """What the peer answered."""
 
-    record: Any
+    record: R
     payload: memoryview
     """Empty when there is none, and when it was received into a list of buffers."""
     epoch: int
 
 
 class Peer(NamedTuple):
-    """Who is at the other end, by its own word in the handshake."""
+    """Who is at the other end: by its own word in the handshake, where nothing proves it."""
 
     name: str = ""
     role: int = 0
@@ -55,9 +57,16 @@ class Peer(NamedTuple):
     incarnation: int = 0
     lane: str = ""
     address: str = ""
+    principal: Principal | None = None
+    """Who it proved to be, None: it had to prove nothing."""
+
+    @property
+    def account(self) -> UserAtAddress:
+        """Whose account it uses: a port is another one each time."""
+        return UserAtAddress(self.identity.user, self.address.rpartition(":")[0] or LOCAL)
 
 
-class PendingCall(asyncio.Future[Answer]):
+class PendingCall(asyncio.Future[Answer[R]], Generic[R]):
     """The answer to come. Cancelling it tells the peer to stop."""
 
     def __init__(self, connection: Connection, spec: Spec, request_id: int, into: Into) -> None:
@@ -69,6 +78,8 @@ class PendingCall(asyncio.Future[Answer]):
         self.into = into
         self.timeout = math.inf
         self.stream: OutgoingStream | None = None
+        self.ends_at = 0
+        """What the connection has sent once the payload has left, in bytes."""
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Stop waiting; ``into`` is not touched from now on."""
@@ -79,13 +90,33 @@ class PendingCall(asyncio.Future[Answer]):
     @property
     def unfinished(self) -> bool:
         """The request itself has not been sent to its end."""
-        return self.stream is not None and self.stream.left > 0
+        if self.stream is not None and self.stream.left > 0:
+            return True
+        return self.ends_at > 0 and self.connection.bytes_left < self.ends_at
+
+    async def until_sent(self, seconds: float) -> None:
+        """Return once nothing refers to the payload's memory any more, answered or not.
+
+        A request may be refused before all of it was sent. What does not leave within ``seconds``,
+        or before this is cancelled, takes the connection with it.
+        """
+        pause = 0.0
+        try:
+            async with asyncio.timeout(seconds):
+                while self.unfinished and not self.connection.closed:
+                    await asyncio.sleep(pause)
+                    pause = min(0.05, pause + 0.001)
+        except TimeoutError:
+            pass
+        finally:
+            if self.unfinished:
+                self.connection.abort("a request was given up before its end")
 
 
 class OutgoingStream:
     """A request whose payload is sent as it becomes available. The connection is its own."""
 
-    def __init__(self, connection: Connection, answer: PendingCall, length: int) -> None:
+    def __init__(self, connection: Connection, answer: PendingCall[Any], length: int) -> None:
         """Made by :meth:`Connection.stream`; ``length`` bytes of payload will come."""
         self.answer = answer
         """May come before the payload has ended, if the peer refuses it."""
@@ -110,7 +141,7 @@ class OutgoingStream:
         if self.answer.done():
             if not self.answer.cancelled():
                 self.answer.exception()  # an outcome that nobody asks for is not worth a log line
-            if self.left:
+            if self.answer.unfinished:
                 self._connection.abort("a request was given up before its end")
         else:
             self.answer.cancel()
@@ -125,7 +156,7 @@ class Connection(FrameProtocol):
         self.peer = Peer()
         self.welcome: Welcome | None = None
         """What the node said in the handshake; None on the accepting side."""
-        self._calls: dict[int, PendingCall] = {}
+        self._calls: dict[int, PendingCall[Any]] = {}
         self._abandoned: dict[int, int] = {}
         self._stream: OutgoingStream | None = None
         self._own_ids = itertools.count(_OWN_REQUESTS)
@@ -135,27 +166,29 @@ class Connection(FrameProtocol):
 
     def call(
         self,
-        request: Any,
+        request: Request[R],
         payload: Sequence[Buffer] = (),
         *,
         request_id: int,
         timeout: float,
         epoch: int,
         into: Into = None,
-    ) -> asyncio.Future[Answer]:
+    ) -> PendingCall[R]:
         """Send a request at once; the future is its answer.
 
         The reply's payload is received into ``into`` (views of bytes; a list is filled in order),
         by default into fresh memory. The future fails with what the peer answers; with
         DeadlineError when ``timeout`` seconds are over; with UnavailableError when the connection
         is lost. For a command that was sent, the latter two are OutcomeUnknownError. Cancelling
-        the future tells the peer to stop. Raises ProtocolError when the request is too long for a
-        record.
+        the future tells the peer to stop. Unless the peer answers, ``payload`` is not read any
+        more once the future is done; for an early refusal see :meth:`PendingCall.until_sent`.
+        Raises ProtocolError when the request is too long for a record.
         """
         length = sum(map(len, payload))
         call, frame = self._begin(request, length, request_id, timeout, epoch, into)
         if not call.done():
             self.send(frame, payload, length)
+            call.ends_at = self.bytes_sent if length else 0
         return call
 
     def stream(
@@ -182,12 +215,18 @@ class Connection(FrameProtocol):
         return next(self._own_ids)
 
     def _begin(
-        self, request: Any, length: int, request_id: int, timeout: float, epoch: int, into: Into
-    ) -> tuple[PendingCall, bytes]:
+        self,
+        request: Request[R],
+        length: int,
+        request_id: int,
+        timeout: float,
+        epoch: int,
+        into: Into,
+    ) -> tuple[PendingCall[R], bytes]:
         assert self._stream is None, "a stream is being sent over this connection"
         assert request_id not in self._calls, f"request {request_id} is already in flight"
         spec = BY_REQUEST[type(request)]
-        call = PendingCall(self, spec, request_id, into)
+        call: PendingCall[R] = PendingCall(self, spec, request_id, into)
         frame = pack_frame(
             frames.REQUEST,
             spec.opcode,
@@ -210,13 +249,15 @@ class Connection(FrameProtocol):
     def send_payload(self, data: memoryview) -> None:
         """The next bytes of the stream."""
         assert self._stream is not None, "no stream is being sent"
-        if not self._stream.left:
+        stream = self._stream
+        if not stream.left:
             self._stream = None
         self.send(data)
+        stream.answer.ends_at = self.bytes_sent
 
     # --- no answer ---------------------------------------------------------------------------
 
-    def abandon(self, call: PendingCall) -> None:
+    def abandon(self, call: PendingCall[Any]) -> None:
         """Nobody waits for ``call`` any more: tell the peer, throw its answer away."""
         del self._calls[call.request_id]
         self._deadlines.clear(call)
@@ -228,7 +269,7 @@ class Connection(FrameProtocol):
             self._abandoned[call.request_id] = self._abandoned.get(call.request_id, 0) + 1
             self._tell_to_stop(call)
 
-    def _tell_to_stop(self, call: PendingCall) -> None:
+    def _tell_to_stop(self, call: PendingCall[Any]) -> None:
         if len(self._abandoned) > limits.REQUESTS_IN_FLIGHT_PER_CONNECTION:
             self.close("the peer leaves too many requests unanswered")
         elif self._stream is None:
@@ -236,11 +277,18 @@ class Connection(FrameProtocol):
             opcode = BY_REQUEST[Cancel].opcode
             self.send(pack_frame(frames.REQUEST, opcode, self.new_request_id(), 0, 0, record))
 
-    def _expire(self, call: PendingCall) -> None:
+    def _expire(self, call: PendingCall[Any]) -> None:
         certain = call.unfinished or not call.spec.command
         self.abandon(call)
         text = f"no answer to {request_name(call.spec)} from {self.address} in {call.timeout:.3g} s"
         call.set_exception(errors.DeadlineError(text) if certain else _unknown(text))
+
+    def close(self, reason: str = "") -> None:
+        """As the protocol's; payloads whose callers take them back are not sent to their end."""
+        if any(call.unfinished for call in self._calls.values()):
+            self.abort(reason)
+        else:
+            super().close(reason)
 
     def ended(self) -> None:
         """The answers in flight will not come."""
@@ -280,7 +328,7 @@ class Connection(FrameProtocol):
             self._finish(call).set_exception(error)
             return Discard(header.payload_length)
 
-    def _expected(self, header: Header) -> PendingCall | None:
+    def _expected(self, header: Header) -> PendingCall[Any] | None:
         """The request that a reply answers, None for one that was abandoned."""
         if not header.flags & frames.REPLY:
             raise ProtocolError("a request from the node that was dialled")
@@ -297,7 +345,7 @@ class Connection(FrameProtocol):
             raise ProtocolError(f"a reply to request {request_id}, which was not asked")
         return call
 
-    def _finish(self, call: PendingCall) -> PendingCall:
+    def _finish(self, call: PendingCall[Any]) -> PendingCall[Any]:
         del self._calls[call.request_id]
         self._deadlines.clear(call)
         return call
@@ -332,7 +380,7 @@ class ReplyPayload:
 
     __slots__ = ("_buffers", "call", "epoch", "record", "view")
 
-    def __init__(self, call: PendingCall, record: Any, header: Header) -> None:
+    def __init__(self, call: PendingCall[Any], record: Any, header: Header) -> None:
         """Raises ProtocolError when the payload is longer than the room for it."""
         length = header.payload_length
         self.call = call
@@ -375,7 +423,7 @@ def _cut(buffers: Sequence[memoryview], length: int) -> list[memoryview]:
     return kept
 
 
-def _call_of(incoming: Incoming) -> PendingCall | None:
+def _call_of(incoming: Incoming) -> PendingCall[Any] | None:
     return incoming.call if isinstance(incoming, ReplyPayload) else None
 
 
@@ -383,6 +431,6 @@ def _unknown(text: str) -> errors.OutcomeUnknownError:
     return errors.OutcomeUnknownError(f"{text}: it may have taken effect or not")
 
 
-def _ignore_outcome(future: asyncio.Future[Answer]) -> None:
+def _ignore_outcome(future: asyncio.Future[Answer[Any]]) -> None:
     if not future.cancelled():
         future.exception()

@@ -4,20 +4,23 @@ Owns a unix socket of type SOCK_SEQPACKET: one datagram is one frame (header and
 ``GetDescriptors``), its answer one datagram with the descriptors beside it (SCM_RIGHTS). Knows
 nothing of blocks: a handler names the descriptors, which stay the handler's.
 
-The socket file has mode 0666: who may reach it is decided by the directory that the operator
-puts it in, and whoever reaches it may read every block of the node. Writing is impossible: the
-descriptors are sealed before they come here.
+Whoever reaches the socket may read every block of the node: its mode and its directory decide who
+that is (:mod:`memfs.transport.local_sockets`). Writing is impossible: the descriptors are sealed
+before they come here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
+import re
 import socket
 import stat
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -41,6 +44,7 @@ from memfs.protocol.messages import (
     GetDescriptors,
     Segment,
 )
+from memfs.transport.local_sockets import check_peer
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,10 @@ DESCRIPTORS_PER_REPLY: Final = 200
 """The kernel passes 253 at once (SCM_MAX_FD); what lies in further ones is read otherwise."""
 _SCM_MAX_FD: Final = 253
 _BACKLOG: Final = 128
+_NAME: Final = re.compile(r"[0-9a-f]{16}(\.fd)?")
+"""Names of a node's sockets: its incarnation."""
+SETTLED_SECONDS: Final = 1.0
+"""A socket has a name for a moment before somebody listens."""
 _INT_BYTES: Final = array("i").itemsize
 CLIENTS: Final = 1024
 """Processes that may be connected; one socket each, no buffers."""
@@ -58,16 +66,40 @@ Handler = Callable[[GetDescriptors], tuple[DescriptorsReply, list[int]]]
 """Names the segments and the descriptors they index; called in the event loop."""
 
 
+def remove_stale_sockets(directory: Path, settled_seconds: float = SETTLED_SECONDS) -> None:
+    """Remove the sockets of nodes that were killed: names that nobody listens at any more."""
+    for path in directory.iterdir():
+        with contextlib.suppress(OSError):
+            if _NAME.fullmatch(path.name) and _is_stale(path, time.time() - settled_seconds):
+                path.unlink()
+
+
+def _is_stale(path: Path, before: float) -> bool:
+    found = path.lstat()
+    own = stat.S_ISSOCK(found.st_mode) and found.st_uid == os.geteuid()
+    if not own or found.st_mtime > before:
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED
+
+
 class DescriptorServer:
     """Answers ``GetDescriptors`` on a unix socket, within the running event loop."""
 
-    def __init__(self, path: str, handler: Handler) -> None:
-        """Listens at ``path``, replacing a socket left there. Raises OSError."""
+    def __init__(
+        self, path: str, handler: Handler, mode: int = 0o600, clients: int = CLIENTS
+    ) -> None:
+        """Listens at ``path``, replacing a socket left there; ``clients`` at a time.
+
+        Raises OSError.
+        """
         self._path = path
+        self._most = clients
         self._handler = handler
         self._clients: set[socket.socket] = set()
         self._loop = asyncio.get_running_loop()
-        self._socket = _listen(path)
+        self._socket = _listen(path, mode)
         self._loop.add_reader(self._socket, self._accept)
 
     def close(self) -> None:
@@ -87,8 +119,8 @@ class DescriptorServer:
         except OSError as error:  # out of descriptors, or the client is gone again
             log.warning("descriptor socket: %s", error)
             return
-        if len(self._clients) >= CLIENTS:
-            log.warning("descriptor socket: %d clients, one more is refused", CLIENTS)
+        if len(self._clients) >= self._most:
+            log.info("descriptor socket: %d clients, one more is refused", self._most)
             client.close()
             return
         client.setblocking(False)
@@ -282,6 +314,7 @@ def _connect(path: str, timeout: float) -> socket.socket:
     try:
         connection.settimeout(timeout)
         connection.connect(path)
+        check_peer(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -299,14 +332,14 @@ def _receive(connection: socket.socket) -> tuple[bytes, list[int], int]:
     return data, list(numbers), flags
 
 
-def _listen(path: str) -> socket.socket:
+def _listen(path: str, mode: int) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(Path(path).stat().st_mode):
             Path(path).unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         listener.bind(path)
-        Path(path).chmod(0o666)
+        Path(path).chmod(mode)
         listener.listen(_BACKLOG)
         listener.setblocking(False)
     except BaseException:

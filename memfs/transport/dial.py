@@ -9,6 +9,7 @@ from memfs.errors import ProtocolError, UnavailableError
 from memfs.paths import Endpoint
 from memfs.protocol import frames
 from memfs.protocol.messages import Hello, Role, Welcome
+from memfs.security.refusals import explain
 from memfs.transport.connection import Connection, Peer
 from memfs.transport.environment import Environment
 
@@ -21,29 +22,38 @@ async def dial(
     Raises UnavailableError when nobody answers within ``timeout`` seconds; ProtocolError when the
     answer is not the protocol; whatever else the node refuses the handshake with.
     """
-    connection: Connection | None = None
+    connection = Connection(asyncio.get_running_loop())
+    connected = False
     try:
         async with asyncio.timeout(timeout):
-            connection = await _connect(environment, where)
+            await _connect(environment, where, connection)
+            connected = True
             await _introduce(connection, hello, timeout)
     except TimeoutError as error:
-        _drop(connection)
+        connection.close("the handshake failed")
         raise UnavailableError(f"{where} did not answer within {timeout:.3g} s") from error
     except BaseException as error:
-        _drop(connection)
-        if connection is None and isinstance(error, OSError):
-            raise UnavailableError(f"cannot connect to {where}: {_reason(error)}") from error
+        hung_up = connection.closed
+        connection.close("the handshake failed")
+        secured = environment.tls is not None and not isinstance(where, str)
+        if not connected and isinstance(error, OSError):
+            why = _reason(error, secured)
+            raise UnavailableError(f"cannot connect to {where}: {why}") from error
+        if hung_up and not secured and isinstance(error, UnavailableError):
+            text = f"{error.message} before it said who it is; does it want TLS? set certificates"
+            raise UnavailableError(text) from error
         raise
     connection.keep_alive(limits.KEEPALIVE_SECONDS)
     return connection
 
 
-async def _connect(environment: Environment, where: Endpoint | str) -> Connection:
-    loop = asyncio.get_running_loop()
+async def _connect(environment: Environment, where: Endpoint | str, connection: Connection) -> None:
+    """The caller has the connection beforehand: one that is made as he is cancelled is his too."""
     network = environment.network
     if isinstance(where, str):
-        return await network.connect_unix(lambda: Connection(loop), where)
-    return await network.connect(lambda: Connection(loop), where)
+        await network.connect_unix(lambda: connection, where)
+    else:
+        await network.connect(lambda: connection, where)
 
 
 async def _introduce(connection: Connection, hello: Hello, timeout: float) -> None:
@@ -64,10 +74,7 @@ async def _introduce(connection: Connection, hello: Hello, timeout: float) -> No
     )
 
 
-def _drop(connection: Connection | None) -> None:
-    if connection is not None:
-        connection.close("the handshake failed")
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+def _reason(error: OSError, secured: bool) -> str:
+    if secured and isinstance(error, ConnectionResetError):
+        return "it hung up; does it speak TLS? unset certificates to speak in clear"
+    return explain(error) or error.strerror or str(error) or type(error).__name__

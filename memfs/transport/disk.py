@@ -40,7 +40,7 @@ class DiskFile(Protocol):
         """Bytes from a position; fewer at the end of the file."""
 
     def read_into(self, buffers: Sequence[memoryview], at: int) -> int:
-        """Fill buffers from a position; how many bytes there were."""
+        """Fill buffers from a position; returns the bytes read."""
 
     def truncate(self, length: int) -> None:
         """Cut the file off."""

@@ -11,13 +11,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from memfs import limits
 from memfs.paths import Endpoint
+from memfs.transport import local_sockets
 from memfs.transport.disk import Disk as Disk
 from memfs.transport.disk import FileDisk as FileDisk
 
@@ -67,6 +70,25 @@ class Network(Protocol):
         """Accept connections of a unix socket, replacing a stale one. Raises OSError."""
 
 
+class Tls(Protocol):
+    """What connections by TCP are secured with, see :mod:`memfs.security.tls`."""
+
+    @property
+    def client(self) -> ssl.SSLContext:
+        """For connections that are opened."""
+
+    @property
+    def server(self) -> ssl.SSLContext:
+        """For connections that are accepted."""
+
+    @property
+    def expires(self) -> float:
+        """When this process's certificate ends, seconds since the epoch."""
+
+    def refresh(self) -> None:
+        """Take certificates that were renewed."""
+
+
 @dataclass(frozen=True)
 class Environment:
     """Everything that is not a pure function."""
@@ -75,11 +97,16 @@ class Environment:
     random: random.Random
     network: Network
     disk: Disk
+    tls: Tls | None = None
+    """What ``network`` is secured with, None: it is in clear."""
 
 
-def production_environment() -> Environment:
-    """The real clocks, the kernel's randomness, sockets of the running loop, and files."""
-    return Environment(SystemClock(), random.SystemRandom(), SocketNetwork(), FileDisk())
+def production_environment(tls: Tls | None = None) -> Environment:
+    """The real clocks, the kernel's randomness, sockets of the running loop, and files.
+
+    ``tls`` secures every connection by TCP; without, they are in clear.
+    """
+    return Environment(SystemClock(), random.SystemRandom(), SocketNetwork(tls), FileDisk(), tls)
 
 
 class SystemClock:
@@ -115,20 +142,37 @@ class SocketNetwork:
 
     TCP_NODELAY is set by asyncio and uvloop themselves. The buffers are left to the kernel's
     autotuning: a fixed SO_RCVBUF would be capped at net.core.rmem_max, far below what it reaches.
+    Unix sockets are never encrypted: the kernel says who is at the other end.
     """
 
+    def __init__(self, tls: Tls | None = None) -> None:
+        """``tls`` secures what goes by TCP."""
+        self._tls = tls
+
     async def connect(self, factory: Callable[[], P], endpoint: Endpoint) -> P:
-        loop = asyncio.get_running_loop()
-        _, protocol = await loop.create_connection(factory, endpoint.host, endpoint.port)
+        loop, options = asyncio.get_running_loop(), dict[str, Any]()
+        if self._tls is not None:
+            self._tls.refresh()
+            options = {"server_hostname": endpoint.host, **_secured(self._tls.client)}
+        transport, protocol = await loop.create_connection(
+            factory, endpoint.host, endpoint.port, **options
+        )
+        self.connected(transport, protocol)
         return protocol
 
     async def connect_unix(self, factory: Callable[[], P], path: str) -> P:
-        _, protocol = await asyncio.get_running_loop().create_unix_connection(factory, path)
+        loop, connected = asyncio.get_running_loop(), await local_sockets.connect(path)
+        transport, protocol = await loop.create_unix_connection(factory, sock=connected)
+        self.connected(transport, protocol)
         return protocol
 
+    def connected(self, transport: asyncio.BaseTransport, protocol: object) -> None:
+        """Called with each connection that was opened; for subclasses."""
+
     async def listen(self, factory: Callable[[], P], endpoint: Endpoint) -> Listener:
+        options = _secured(self._tls.server) if self._tls is not None else {}
         server = await asyncio.get_running_loop().create_server(
-            factory, endpoint.host, endpoint.port, backlog=LISTEN_BACKLOG
+            factory, endpoint.host, endpoint.port, backlog=LISTEN_BACKLOG, **options
         )
         port: int = server.sockets[0].getsockname()[1]
         return SocketListener(server, Endpoint(endpoint.host, port))
@@ -138,3 +182,12 @@ class SocketNetwork:
             factory, path, backlog=LISTEN_BACKLOG
         )
         return SocketListener(server, Endpoint(path, 0), path)
+
+
+def _secured(context: ssl.SSLContext) -> dict[str, Any]:
+    """The loop's arguments for a connection under TLS."""
+    return {
+        "ssl": context,
+        "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS,
+        "ssl_shutdown_timeout": limits.CLOSE_SECONDS,
+    }

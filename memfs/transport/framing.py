@@ -14,7 +14,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from memfs import limits
@@ -28,13 +28,16 @@ from memfs.limits import (
     WRITE_LOW_WATER,
 )
 from memfs.protocol.frames import HEADER_BYTES, MAGIC, Header, check_record, unpack_header
+from memfs.security.refusals import explain
 from memfs.transport.deadlines import Deadlines
+from memfs.transport.local_sockets import peer_user
 from memfs.types import Buffer
 
 log = logging.getLogger(__name__)
 
 _SCRATCH = memoryview(bytearray(256 * limits.KIB))
 _FRAME = "a frame has begun"
+_NOTHING = memoryview(b"")
 _CLOSING = "the connection is closing"
 
 
@@ -143,14 +146,15 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self._transport: Any = None
         self._look_at_mark: Callable[[], None] | None = None
         """Asyncio's own transport in CPython 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 does not look at
-        its high-water mark after ``writelines`` (CVE-2024-12254): whoever does not read fills this
-        process's memory."""
+        its high-water mark after ``writelines`` (CVE-2024-12254): a peer that does not read fills
+        this process's memory."""
         self._lost: asyncio.Future[None] = loop.create_future()
         self._inbox = memoryview(bytearray(INBOX_BYTES))
         self._filled = 0
         self._arrival: Arrival | None = None
         self._watched = False
         self._halted = False
+        self._aborted = False
         self._corked = False
         self._outbox: list[Buffer] = []
         self._outbox_bytes = 0
@@ -175,15 +179,22 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
     def connection_made(self, transport: Any) -> None:
         """Called by the loop."""
         self._transport = transport
-        self._look_at_mark = getattr(transport, "_maybe_pause_protocol", None)
+        if self.closed:  # whoever wanted it is gone
+            transport.abort()
+            return
+        if transport.get_extra_info("sslcontext") is None:
+            self._look_at_mark = getattr(transport, "_maybe_pause_protocol", None)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER, low=WRITE_LOW_WATER)
         peer = transport.get_extra_info("peername")
         self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a local process"
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
-        self._end(str(exc) if exc else "the peer closed the connection")
+        self._aborted = True  # nothing more can leave
+        why = (explain(exc) or str(exc)) if exc else "the peer closed the connection"
+        self._end(why)
         self._deadlines.close()
+        self._inbox = _NOTHING  # whoever still refers to it need not keep the memory
         if not self._lost.done():
             self._lost.set_result(None)
 
@@ -192,13 +203,27 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         if not self.closed:
             self._flush()
             self._end(reason)
+            if self._transport is None:  # it is not made yet, and will be aborted
+                return
             self._transport.close()
             self._deadlines.set(_CLOSING, self._loop.time() + CLOSE_SECONDS, self._drop_unsent)
 
     def abort(self, reason: str) -> None:
         """Close without sending what is waiting."""
+        self._aborted = True
         self._end(reason)
         self._transport.abort()
+
+    @property
+    def certificate(self) -> Mapping[str, Any] | None:
+        """What the peer has proved under TLS; None of a connection in clear."""
+        found: Mapping[str, Any] | None = self._transport.get_extra_info("peercert")
+        return found
+
+    @property
+    def local_user(self) -> int | None:
+        """Who the kernel says is at the other end of a unix socket; None of any other."""
+        return peer_user(self._transport)
 
     async def wait_closed(self) -> None:
         """Return once the socket is gone."""
@@ -218,6 +243,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self.ended()
 
     def _drop_unsent(self, _key: str) -> None:
+        self._aborted = True
         self._transport.abort()
 
     def _refuse(self, error: ProtocolError) -> None:
@@ -362,6 +388,14 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
             self._write((frame, *payload))
         else:
             self._transport.write(frame)
+
+    @property
+    def bytes_left(self) -> int:
+        """Bytes that have left this process: the buffers that held them are not read any more."""
+        if self._aborted or self._transport is None:
+            return self.bytes_sent
+        waiting: int = self._transport.get_write_buffer_size()
+        return self.bytes_sent - self._outbox_bytes - waiting
 
     def _flush(self) -> None:
         outbox, self._outbox, self._outbox_bytes = self._outbox, [], 0

@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple
 
-from memfs.errors import MemfsError, UnavailableError
+from memfs.errors import AccessDeniedError, MemfsError, UnavailableError
 from memfs.paths import Endpoint
 from memfs.protocol.messages import Hello, Lane
+from memfs.quantities import show_duration
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
@@ -44,11 +45,13 @@ class _Way(NamedTuple):
 
 
 class _Failure(NamedTuple):
-    """The last dial failed: not again before ``until``."""
+    """The last dial failed, as all have since a time: not again before ``until``."""
 
+    since: float
     until: float
     delay: float
-    error: MemfsError
+    reason: str
+    """In words: an error would keep everything that its traceback refers to."""
 
 
 class Pool:
@@ -97,13 +100,25 @@ class Pool:
             else:
                 connection.close("not needed any more")
 
+    def retain(self, members: Iterable[Member]) -> None:
+        """A newer view names these: what leads elsewhere is closed once nothing is under way."""
+        places = {_place(member) for member in members}
+        shared = self._shared.items()
+        gone = [one for way, one in shared if way.place not in places]
+        gone += [
+            one for place, spare in self._spare.items() if place not in places for one in spare
+        ]
+        self._shared = {way: one for way, one in shared if way.place in places and not one.closed}
+        self._spare = {place: spare for place, spare in self._spare.items() if place in places}
+        self._failures = {at: each for at, each in self._failures.items() if at in places}
+        self._former = [each for each in (*self._former, *gone) if not _over(each)]
+
     async def close(self) -> None:
         """Close every connection; calls in flight fail."""
         self._closed = True
         dialling = list(self._dialling.values())
         for task in dialling:
             task.cancel()
-        await asyncio.gather(*dialling, return_exceptions=True)
         spare = [one for several in self._spare.values() for one in several]
         connections = [*self._shared.values(), *spare, *self._former]
         self._shared.clear()
@@ -111,6 +126,8 @@ class Pool:
         self._former.clear()
         for connection in connections:
             connection.close("the pool is closed")
+        # Whoever is cancelled from here on has closed everything all the same.
+        await asyncio.gather(*dialling, return_exceptions=True)
         await asyncio.gather(*(connection.wait_closed() for connection in connections))
 
     async def _reach(self, member: Member, lane: str) -> Connection:
@@ -126,12 +143,12 @@ class Pool:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not self._closed or _is_being_cancelled():
+            if not self._closed or is_being_cancelled():
                 raise
             raise _closed_error() from None
 
     def _introduce(self, lane: str) -> _Self:
-        """Who this process is now; connections made as somebody else are not used again.
+        """The identity of this process now; connections made under another are not used again.
 
         A node that joins, or joins anew, gets another number: a peer goes on taking it for the
         former one on a connection that was opened before.
@@ -165,13 +182,15 @@ class Pool:
         """A new connection to this incarnation of the member; fails fast soon after a failure."""
         self._check_open(member)
         now = self._environment.clock.monotonic
+        began = now()
         try:
             connection = await self._dial_nearest(member, lane)
         except MemfsError as error:
             failure = self._failures.get(_place(member))
             delay = min(2 * failure.delay if failure else BACKOFF_SECONDS, BACKOFF_SECONDS_MAX)
             until = now() + delay * self._environment.random.uniform(0.5, 1.0)
-            self._failures[_place(member)] = _Failure(until, delay, error)
+            since = failure.since if failure else began
+            self._failures[_place(member)] = _Failure(since, until, delay, str(error))
             raise
         self._failures.pop(_place(member), None)
         if self._closed:
@@ -184,11 +203,20 @@ class Pool:
             raise _closed_error()
         failure = self._failures.get(_place(member))
         if failure is not None and self._environment.clock.monotonic() < failure.until:
-            raise UnavailableError(f"{member.name} was not reachable just now: {failure.error}")
+            raise UnavailableError(f"{member.name} is not reachable: {failure.reason}")
+
+    def trouble(self, member: Member) -> str:
+        """Since when the member cannot be reached, and why; empty: no attempt has failed."""
+        failure = self._failures.get(_place(member))
+        if failure is None:
+            return ""
+        long = show_duration(self._environment.clock.monotonic() - failure.since)
+        return f"{member.name} has not been reachable for {long}: {failure.reason}"
 
     async def _dial_nearest(self, member: Member, lane: str) -> Connection:
         if member.socket and member.machine and member.machine == self._machine:
-            with contextlib.suppress(UnavailableError):  # e.g. another container's file system
+            # E.g. another container's file system, or another account's: a certificate may do.
+            with contextlib.suppress(UnavailableError, AccessDeniedError):
                 return await self._dial_one(member, member.socket, lane)
         return await self._dial_one(member, Endpoint(member.host, member.port), lane)
 
@@ -214,13 +242,14 @@ def _take_idle(spare: list[Connection]) -> Connection | None:
 
 
 def _over(connection: Connection) -> bool:
-    """Close a connection of a former self once nobody waits for anything on it."""
+    """Close a connection that is not used again once no request on it waits for an answer."""
     if connection.idle:
-        connection.close("this process has another member number now")
+        connection.close("not needed any more")
     return connection.closed
 
 
-def _is_being_cancelled() -> bool:
+def is_being_cancelled() -> bool:
+    """Whether a CancelledError is meant for the running task, not for one that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

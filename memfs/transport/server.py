@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memfs import limits
+from memfs.ledgers import Ledger, UserAtAddress
 from memfs.paths import Endpoint
 from memfs.transport.accepted import Accepted
+from memfs.transport.admission import Admission
 from memfs.transport.environment import Environment, Listener
 from memfs.transport.service import Call, Reply, Service, Sink
+from memfs.transport.turns import Turns
+from memfs.transport.unread import UnreadReplies
 
 __all__ = ["Call", "Reply", "Server", "ServerLimits", "ServerStatistics", "Service", "Sink"]
 
@@ -24,6 +28,8 @@ class ServerLimits:
     """What clients may use of a server."""
 
     connections: int = limits.CONNECTIONS_PER_NODE
+    turned_away: int = limits.CONNECTIONS_PER_NODE
+    """Further connections at a time, which are told in their handshake that they are too many."""
     requests_per_connection: int = limits.REQUESTS_IN_FLIGHT_PER_CONNECTION
     bytes_per_connection: int = limits.BYTES_IN_FLIGHT_PER_CONNECTION
     bytes: int = limits.BYTES_IN_FLIGHT_PER_NODE
@@ -31,6 +37,15 @@ class ServerLimits:
     handshake_seconds: float = limits.HANDSHAKE_SECONDS
     stalled_seconds: float = limits.STALLED_FRAME_SECONDS
     """For a frame to arrive, and for a peer to read something of what waits for it."""
+    frames_per_turn: int = limits.FRAMES_PER_TURN
+    """Of one client's connection in one turn of the event loop; then others come first."""
+    turn_seconds: float = limits.CLIENT_TURN_SECONDS
+    """For the requests of all clients in one turn; connections of nodes are not limited so."""
+    unread_per_principal: int = limits.UNREAD_BYTES_PER_PRINCIPAL
+    """Bytes of answers that a user at an address may leave unread."""
+    unread: int = limits.UNREAD_BYTES_PER_NODE
+    unread_seconds: float = limits.UNREAD_SECONDS
+    """Without progress, above that bound, until a connection is closed."""
     silence_seconds: float = 4 * limits.KEEPALIVE_SECONDS
     """A connection that nothing comes from is closed; clients ping more often."""
 
@@ -49,6 +64,14 @@ class ServerStatistics(NamedTuple):
     """Bytes."""
     refused: int
     """Requests answered with BusyError."""
+    deferred: int
+    """How often a client's connection had to wait for another turn of the event loop."""
+    turned_away: int
+    """Connections that were too many."""
+    unread: int = 0
+    """Bytes of answers that clients had not read when that was last looked at."""
+    dropped: int = 0
+    """Connections closed because their peers did not read."""
 
 
 class Server:
@@ -63,6 +86,20 @@ class Server:
         self.bytes_in_flight = 0
         self.requests = 0
         self.refused = 0
+        self.turned_away = 0
+        self.turns = Turns(
+            environment.clock.monotonic, self.bounds.frames_per_turn, self.bounds.turn_seconds
+        )
+        self.admission = Admission(self.bounds.connections, self.bounds.turned_away)
+        unread = Ledger[UserAtAddress](
+            "bytes of unread answers", self.bounds.unread_per_principal, self.bounds.unread
+        )
+        self.unread = UnreadReplies(
+            unread,
+            self.bounds.unread_seconds,
+            environment.clock.monotonic,
+            lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
+        )
         self._environment = environment
         self._listeners: list[Listener] = []
         self._connections: dict[Accepted, None] = {}
@@ -100,14 +137,13 @@ class Server:
             received=self._received + sum(one.bytes_received for one in connections),
             sent=self._sent + sum(one.bytes_sent for one in connections),
             refused=self.refused,
+            deferred=self.turns.deferred,
+            turned_away=self.turned_away,
+            unread=self.unread.ledger.total,
+            dropped=self.unread.dropped,
         )
 
     # --- for the connections -----------------------------------------------------------------
-
-    @property
-    def full(self) -> bool:
-        """More connections than there may be: the newest is refused in its handshake."""
-        return len(self._connections) > self.bounds.connections
 
     def _accept(self) -> Accepted:
         return Accepted(asyncio.get_running_loop(), self)
@@ -115,7 +151,10 @@ class Server:
     def admit(self, connection: Accepted) -> bool:
         """Take up a new connection; False when it is to be dropped without a word."""
         self._connections[connection] = None
-        return len(self._connections) <= 2 * self.bounds.connections
+        bounds = self.bounds
+        welcome = len(self._connections) <= bounds.connections + bounds.turned_away
+        self.turned_away += not welcome
+        return welcome
 
     def forget(self, connection: Accepted) -> None:
         """A connection is gone."""

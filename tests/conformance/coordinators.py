@@ -52,15 +52,10 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def names(coordinator: Coordinator) -> list[str]:
-    return [member.name for member in await coordinator.members()]
-
-
 @check
 async def nothing_is_there_at_first(bench: Bench) -> None:
     coordinator = await bench.client()
     assert await coordinator.read_view() == StoredView(0, None)
-    assert await coordinator.members() == ()
 
 
 @check
@@ -88,8 +83,7 @@ async def a_swap_needs_the_current_revision(bench: Bench) -> None:
 async def revisions_grow_and_lead_from_swap_to_swap(bench: Bench) -> None:
     coordinator = await bench.client()
     revision, view = 0, FIRST
-    for step in range(5):
-        await coordinator.register(node("a", step + 1), 30.0)
+    for _ in range(5):
         stored = await coordinator.swap_view(revision, view)
         assert stored is not None
         assert stored.revision > revision
@@ -147,39 +141,6 @@ async def racing_swaps_lose_no_update(bench: Bench) -> None:
 
 
 @check
-async def nodes_are_seen_until_their_lease_runs_out(bench: Bench) -> None:
-    mine, other = await bench.client(), await bench.client()
-    await mine.register(node("b"), 1.0)
-    await other.register(node("a"), 30.0)
-    assert await names(mine) == ["a", "b"]
-    await gone(other, "b", 4.0)
-    assert await names(mine) == ["a"]
-    await mine.register(node("b"), 1.0)
-    assert await names(other) == ["a", "b"]
-
-
-@check
-async def a_refreshed_lease_lives_on(bench: Bench) -> None:
-    coordinator = await bench.client()
-    began = now()
-    while now() < began + 2.5:
-        await coordinator.register(node("a"), 1.5)
-        await asyncio.sleep(0.4)
-        assert await names(coordinator) == ["a"]
-
-
-@check
-async def a_node_that_changed_replaces_its_record(bench: Bench) -> None:
-    coordinator, restarted = await bench.client(), await bench.client()
-    await coordinator.register(node("a", 1), 30.0)
-    await coordinator.register(node("a", 1, weight=7), 30.0)
-    assert await coordinator.members() == (node("a", 1, weight=7),)
-    await restarted.register(node("a", 2), 1.0)
-    assert await coordinator.members() == (node("a", 2),)
-    await gone(coordinator, "a", 4.0)  # the lease of the first incarnation does not keep it
-
-
-@check
 async def a_change_wakes_everybody_who_waits(bench: Bench) -> None:
     coordinators = [await bench.client() for _ in range(3)]
     began = now()
@@ -221,22 +182,10 @@ async def a_wait_ends_when_its_time_is_over(bench: Bench) -> None:
 
 
 @check
-async def a_lease_is_no_change_of_the_view(bench: Bench) -> None:
-    coordinator, other = await bench.client(), await bench.client()
-    stored = await coordinator.swap_view(0, FIRST)
-    assert stored is not None
-    wait = asyncio.ensure_future(other.wait_for_change(stored.revision, 0.5))
-    await coordinator.register(node("a"), 30.0)
-    await asyncio.sleep(0.2)
-    assert not wait.done()
-    await wait
-
-
-@check
 async def what_is_cancelled_leaves_a_client_that_works(bench: Bench) -> None:
     coordinator = await bench.client()
     await coordinator.swap_view(0, FIRST)
-    for call in (coordinator.read_view(), coordinator.members(), coordinator.wait_for_change(0, 9)):
+    for call in (coordinator.read_view(), coordinator.wait_for_change(0, 9)):
         task = asyncio.ensure_future(call)
         await asyncio.sleep(0)
         task.cancel()
@@ -250,7 +199,6 @@ async def what_is_cancelled_leaves_a_client_that_works(bench: Bench) -> None:
 async def closing_is_for_oneself(bench: Bench) -> None:
     coordinator, other = await bench.client(), await bench.client()
     await coordinator.swap_view(0, FIRST)
-    await coordinator.register(node("a"), 30.0)
     await coordinator.close()
     await coordinator.close()
     with pytest.raises(errors.UnavailableError):
@@ -258,12 +206,3 @@ async def closing_is_for_oneself(bench: Bench) -> None:
     with pytest.raises(errors.UnavailableError):
         await coordinator.swap_view(0, SECOND)
     assert (await other.read_view()).view == FIRST
-    assert await names(other) == ["a"]
-
-
-async def gone(coordinator: Coordinator, name: str, seconds: float) -> None:
-    """Wait until a node's lease has run out."""
-    deadline = now() + seconds
-    while name in await names(coordinator):
-        assert now() < deadline, f"{name} still has a lease"
-        await asyncio.sleep(0.1)

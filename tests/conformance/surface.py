@@ -1,8 +1,8 @@
 """What a conformance case may ask of a surface, and what a surface says it cannot do.
 
-A surface is one way to reach a file system: a client, a command, a gateway, the model itself.
-Its methods are those of ``memfs.testing.model.Model``; one that cannot offer a method leaves its
-feature out, and the cases that need it are not generated for that surface.
+A surface is one way to reach a file system: a client, a command, a gateway, the model itself. Its
+methods are those of ``memfs.testing.model.filesystem.Model``; one that cannot offer a method leaves
+its feature out, and the cases that need it are not generated for that surface.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Feature(enum.Enum):
     LEASES = "one writer at a time"
     MEMFS = "the methods that only memfs clients have: batches, block locations, statvfs"
     ERRORS = "errors carry an errno"
-    BINARY_NAMES = "any UTF-8 name"
+    BINARY_NAMES = "any UTF-8 name, but for those with a colon"
+    SPECIAL = "mknod: FIFOs and sockets as names"
+    COLONS = "names with a colon, which Hadoop cannot have"
 
 
 class Surface(Protocol):
@@ -68,6 +70,7 @@ class Surface(Protocol):
     def rmtree(self, path: str) -> None: ...
     def symlink(self, target: str, path: str) -> None: ...
     def readlink(self, path: str) -> str: ...
+    def mknod(self, path: str, mode: int) -> None: ...
     def link(self, source: str, path: str) -> None: ...
     def chmod(self, path: str, mode: int) -> None: ...
     def chown(self, path: str, owner: str | None = None, group: str | None = None) -> None: ...

@@ -44,6 +44,34 @@ def test_errors_in_a_batch_stay_apart(surface, top):
     assert isinstance(results[2], IsADirectoryError)
 
 
+def test_a_name_that_cannot_be_one_fails_its_own_place(surface, top):
+    bad = [f"{top}/{'x' * 256}", f"{top}/nul\0", f"{top}/\udfff"]
+    names = [f"{top}/{number}" for number in range(600)]
+    mixed = [*names[:200], bad[0], *names[200:400], bad[1], *names[400:], bad[2]]
+    written = surface.write_many([(name, b"12") for name in mixed], return_errors=True)
+    read = surface.read_many(mixed, return_errors=True)
+    for name, length, content in zip(mixed, written, read, strict=True):
+        if name in bad:
+            assert isinstance(length, OSError) and isinstance(content, OSError)
+            with pytest.raises(type(length)):
+                surface.read_bytes(name)
+        else:
+            assert (length, content) == (2, b"12")
+    before = surface.listdir(top)
+    with pytest.raises((OSError, ValueError)):
+        surface.write_many([(f"{top}/late", b""), (bad[0], b"")])
+    assert surface.listdir(top) == before, "nothing is done when an argument is wrong"
+
+
+@pytest.mark.parametrize("sizes", [(1, 200_000, 3), (200_000, 1), (5, 6, 7), (3, 300_000)])
+def test_of_several_contents_for_one_path_the_last_wins(surface, top, sizes):
+    contents = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
+    spellings = [f"{top}/f", f"{top}//f", f"{top}/./f"]
+    files = [(spellings[n % 3], content) for n, content in enumerate(contents)]
+    assert surface.write_many([*files, (f"{top}/g", b"g")]) == [*sizes, 1]
+    assert surface.read_bytes(f"{top}/f") == contents[-1]
+
+
 def test_a_batch_replaces_and_keeps_the_mode(surface, top):
     surface.write_bytes(f"{top}/file", b"old")
     surface.chmod(f"{top}/file", 0o640)
@@ -173,6 +201,28 @@ class TestLeases:
         with pytest.raises(OSError):
             file.close()
         assert surface.read_bytes(f"{top}/file") == b"flushed by another"
+
+    @pytest.mark.parametrize(
+        ("mode", "wanted"),
+        [("wb", b"new"), ("w+b", b"new"), ("ab", b"flushednew"), ("r+b", b"newshed")],
+    )
+    def test_who_opens_with_recover_takes_the_file_over(self, surface, top, mode, wanted):
+        other = surface.as_user("root")
+        file = surface.open(f"{top}/file", "wb")
+        file.write(b"flushed")
+        file.flush()
+        with other.open(f"{top}/file", mode, recover=True) as second:
+            second.write(b"new")
+        with pytest.raises(OSError) as caught:
+            file.write(b"zombie" * 10_000)
+            file.flush()
+        assert caught.value.errno == errno.ESTALE
+        with pytest.raises(OSError):
+            file.close()
+        assert surface.read_bytes(f"{top}/file") == wanted
+        with other.open(f"{top}/new", mode.replace("r", "w"), recover=True) as second:
+            second.write(b"new")
+        assert surface.read_bytes(f"{top}/new") == b"new"
 
     def test_readers_see_what_was_flushed_and_no_more(self, surface, top):
         other = surface.as_user("root")

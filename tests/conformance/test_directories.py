@@ -6,6 +6,8 @@ import errno
 
 import pytest
 
+from memfs import limits
+
 from .surface import Feature, needs
 
 
@@ -155,3 +157,40 @@ def test_rmtree_errors(surface, top):
     surface.write_bytes(f"{top}/file", b"")
     fails_with(errno.ENOTDIR, surface.rmtree, f"{top}/file")
     fails_with(errno.ENOENT, surface.rmtree, f"{top}/missing")
+
+
+OWNERS = ("ann", "bob", "cid")
+
+
+@pytest.mark.parametrize("steps", [None, 60], ids=["one step", "part by part"])
+@needs(Feature.USERS, Feature.CHMOD, Feature.CHOWN)
+def test_a_tree_of_several_owners_goes_when_all_of_it_may(surface, top, steps, monkeypatch):
+    """Below the bound of steps it is one command; above it the client takes parts."""
+    if steps is not None:
+        monkeypatch.setattr(limits, "SUBTREE_STEPS", steps)
+    ann = surface.as_user("ann", ("ann",))
+    tree = f"{top}/tree"
+    surface.chmod(top, 0o777)
+    surface.mkdir(tree)
+    surface.chown(tree, "ann")
+    for owner in OWNERS:
+        for number in range(3):
+            path = f"{tree}/{owner}-{number}"
+            for below in (path, f"{path}/x", f"{path}/x/y"):
+                surface.mkdir(below)
+                surface.chown(below, owner)
+                surface.chmod(below, 0o777)
+            surface.write_bytes(f"{path}/x/y/file", b"content")
+    refusing = f"{tree}/cid-2/x/y"
+    surface.chmod(refusing, 0o755)
+    denied(ann.rmtree, tree)
+    assert surface.read_bytes(f"{refusing}/file") == b"content"
+    surface.chmod(refusing, 0o777)
+    ann.rmtree(tree)
+    assert surface.listdir(top) == []
+    denied(surface.stat, f"{top}/tree")
+
+
+def denied(call, *arguments):
+    with pytest.raises(OSError):
+        call(*arguments)

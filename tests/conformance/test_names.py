@@ -31,8 +31,6 @@ NAMES = [
     "--help",
     ".hidden",
     "...",
-    "colon:port:1",
-    "memfs:",
     "semi;colon,comma",
     "@at$dollar`back",
     "grüße",
@@ -44,11 +42,22 @@ NAMES = [
     "ä" * 127,
     "🦀" * 63,
 ]
+WITH_COLONS = ["colon:port:1", "memfs:", ":first"]
 
 
 @needs(Feature.BINARY_NAMES)
 @pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_a_name_survives(surface, top, name):
+    check_survival(surface, top, name)
+
+
+@needs(Feature.COLONS)
+@pytest.mark.parametrize("name", WITH_COLONS, ids=range(len(WITH_COLONS)))
+def test_a_name_with_a_colon_survives(surface, top, name):
+    check_survival(surface, top, name)
+
+
+def check_survival(surface, top, name):
     surface.write_bytes(f"{top}/{name}", name.encode())
     assert surface.listdir(top) == [name]
     assert surface.read_bytes(f"{top}/{name}") == name.encode()

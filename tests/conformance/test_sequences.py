@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from memfs.testing.model import Model
-from memfs.testing.operations import WEIGHTS, Failure, Workload, outcome, snapshot
-from memfs.testing.tree import Tree
+from memfs.testing.model.filesystem import Model
+from memfs.testing.model.operations import WEIGHTS, Failure, Workload, outcome, snapshot
+from memfs.testing.model.tree import Tree
 
 from .surface import Feature
 

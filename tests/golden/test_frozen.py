@@ -14,7 +14,7 @@ from memfs import errors
 from memfs.protocol import frames
 from memfs.protocol.messages import BY_OPCODE, ErrorReply
 from memfs.protocol.records import decode
-from memfs.testing.virtual import run
+from memfs.testing.simulation.virtual import run
 from tests.unit.transport.loopback import connected
 
 from .samples import parse_frames

@@ -10,14 +10,18 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-COMMAND = [sys.executable, "-m", "memfs.cli"]
+import pytest
+
+from memfs.cli.main import run
+from memfs.machine import module_command
+
+COMMAND = module_command("memfs.cli")
 READY_SECONDS = 30
 
 
@@ -55,13 +59,19 @@ class Cluster(NamedTuple):
 def clean_environment(**more: str) -> dict[str, str]:
     """The environment without settings of memfs."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("MEMFS_")}
-    return kept | {"MEMFS_CONFIG": os.devnull} | more
+    own = {"MEMFS_CONFIG": os.devnull, "MEMFS_NODE_STANDARD_DIRECTORIES": "false"}
+    return kept | own | more
 
 
 def free_ports(count: int) -> int:
-    """The first of ``count`` free ports in a row whose monitoring ports are free too."""
+    """The first of ``count`` free ports in a row whose monitoring ports are free too.
+
+    Each worker of pytest-xdist takes them from a range of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    lowest = 20_000 + 3_000 * (worker % 4)
     while True:
-        base = random.randrange(20_000, 30_000)
+        base = random.randrange(lowest, lowest + 2_000 - count)
         with contextlib.ExitStack() as stack:
             try:
                 for port in range(base, base + count):
@@ -75,17 +85,22 @@ def free_ports(count: int) -> int:
 
 @contextlib.contextmanager
 def dev_cluster(
-    directory: Path, *arguments: str, nodes: int = 3, **environment: str
+    directory: Path,
+    *arguments: str,
+    nodes: int = 3,
+    command: Sequence[str] = COMMAND,
+    **environment: str,
 ) -> Iterator[Cluster]:
-    """``memfs dev``, ready; stopped at the end."""
+    """``memfs dev``, ready; stopped at the end. ``command`` runs ``memfs``."""
     port = free_ports(nodes)
     said = directory / "dev.stderr"
     temporary = Path(tempfile.mkdtemp(prefix="memfs-test-"))
     with said.open("w") as stderr:
         process = subprocess.Popen(
-            [*COMMAND, "dev", f"--nodes={nodes}", f"--port={port}", *arguments],
+            [*command, "dev", f"--nodes={nodes}", f"--port={port}", *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
+            cwd=directory,
             env=clean_environment(TMPDIR=str(temporary), **environment),
             text=True,
         )
@@ -129,3 +144,37 @@ def execute(
         env=clean_environment(MEMFS_URL=url),
         timeout=60,
     )
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+class Command:
+    """``memfs`` in this process: the same code, without the start of an interpreter."""
+
+    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
+        self._capture = capture
+
+    def __call__(self, *arguments: str) -> Outcome:
+        status = run(arguments)
+        found = self._capture.readouterr()
+        return Outcome(status, found.out, found.err)
+
+    def ok(self, *arguments: str) -> list[str]:
+        """Lines of a run that must succeed in silence."""
+        found = self(*arguments)
+        assert (found.status, found.err) == (0, ""), found
+        return found.lines
+
+    def fails(self, *arguments: str) -> list[str]:
+        """The errors of a run that must fail with 1."""
+        found = self(*arguments)
+        assert found.status == 1, found
+        return found.err.splitlines()

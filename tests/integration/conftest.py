@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cli_cluster import Cluster, Command, dev_cluster
 
-from memfs.testing.containers.cluster import Containers
-from memfs.testing.containers.engine import obstacle
+from tests.support.containers.cluster import Containers
+from tests.support.containers.engine import obstacle
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +28,27 @@ def containers(pytestconfig: pytest.Config) -> Iterator[Containers]:
         pytest.skip(told)
     with Containers(Path(__file__).parents[2]) as containers:
         yield containers
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with dev_cluster(tmp_path_factory.mktemp("dev"), "--memory=512MiB") as running:
+        yield running
+
+
+@pytest.fixture
+def cli(
+    cluster: Cluster, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    monkeypatch.setenv("MEMFS_URL", cluster.url)
+    monkeypatch.setenv("MEMFS_CONFIG", os.devnull)
+    return Command(capfd)
+
+
+@pytest.fixture
+def home(cli: Command, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A directory in the cluster for one test."""
+    path = f"/{request.node.name.partition('[')[0]}"
+    cli.ok("mkdir", path)
+    yield path
+    cli("rm", "-rf", path)

@@ -10,13 +10,14 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from memfs.client.filesystem import FileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.gateway.server import Gateway
-from memfs.testing.cluster import Cluster
+from memfs.testing.in_process import Cluster
 
 BLOCK_SIZE = 4096
 GROUP_BLOCKS = 4
@@ -66,12 +67,16 @@ class Served:
         )
         self.run(self.cluster.__aenter__())
         self.gateways: list[Gateway] = []
-        self.fs: FileSystem = self.run(self.cluster.connect(user="root", groups=("root",)))
+        self.fs: AsyncFileSystem = self.run(self.cluster.connect(user="root", groups=("root",)))
         self.gateway = self.start(**settings)
 
     def run(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine on the loop of cluster and gateway."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_SECONDS)
+
+    def begin(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Begin a coroutine on that loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def start(self, **settings: Any) -> Gateway:
         """One more gateway; the first one is ``gateway``."""

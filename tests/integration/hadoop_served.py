@@ -13,10 +13,10 @@ from pathlib import Path
 from cli_cluster import COMMAND, clean_environment, execute, free_ports, wait_for_output
 
 import memfs
-from memfs.client.sync import FileSystem
-from memfs.testing.etcd import EtcdCluster
-from memfs.testing.hadoop import failover_settings
+from memfs.client.blocking.filesystem import FileSystem
 from memfs.testing.processes import NodeProcess, Processes
+from tests.support.etcd import EtcdCluster
+from tests.support.hadoop import failover_settings
 
 USER = getpass.getuser()
 SERVICE = "memfs"

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from memfs.limits import GIB, MIB
-from memfs.testing.debian import unpacked
+from tests.support.debian import unpacked
 
 MANIFESTS = Path(__file__).parents[2] / "deploy" / "kubernetes"
-VARIANTS = ("", "durable")
+VARIANTS = ("", "durable", "secure")
 NAMESPACE = "memfs"
 
 Object = dict[str, Any]

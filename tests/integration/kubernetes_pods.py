@@ -16,8 +16,8 @@ from pathlib import Path
 
 from kubernetes_objects import NAMESPACE, Object, Rendered, container, environment
 
-from memfs.testing.containers.engine import docker
 from memfs.testing.started import Started
+from tests.support.containers.engine import docker
 
 READY_SECONDS = 120.0
 _PROBE = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)"

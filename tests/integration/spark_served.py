@@ -14,7 +14,7 @@ from typing import Any
 
 from hadoop_served import SERVICE, USER, Site
 
-from memfs.testing.hadoop import java_home, pyspark
+from tests.support.hadoop import java_home, pyspark
 
 TOP = f"webhdfs://{SERVICE}"
 JOBS = Path(__file__).with_name("spark_jobs.py")

@@ -9,77 +9,16 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 from urllib.request import urlopen
 
 import pytest
-from cli_cluster import COMMAND, Cluster, dev_cluster, execute, start
+from cli_cluster import COMMAND, Cluster, Command, execute, start
 
 import memfs
-from memfs.cli.main import run
-from memfs.client.copying import ProgressEvent
+from memfs.client.transfer.copying import ProgressEvent
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with dev_cluster(tmp_path_factory.mktemp("dev"), "--memory=512MiB") as running:
-        yield running
-
-
-class Outcome(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-
-class Command:
-    """``memfs`` in this process: the same code, without the start of an interpreter."""
-
-    def __init__(self, capture: pytest.CaptureFixture[str]) -> None:
-        self._capture = capture
-
-    def __call__(self, *arguments: str) -> Outcome:
-        status = run(arguments)
-        found = self._capture.readouterr()
-        return Outcome(status, found.out, found.err)
-
-    def ok(self, *arguments: str) -> list[str]:
-        """Lines of a run that must succeed in silence."""
-        found = self(*arguments)
-        assert (found.status, found.err) == (0, ""), found
-        return found.lines
-
-    def fails(self, *arguments: str) -> list[str]:
-        """The errors of a run that must fail with 1."""
-        found = self(*arguments)
-        assert found.status == 1, found
-        return found.err.splitlines()
-
-
-@pytest.fixture
-def cli(
-    cluster: Cluster, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    monkeypatch.setenv("MEMFS_URL", cluster.url)
-    monkeypatch.setenv("MEMFS_CONFIG", os.devnull)
-    return Command(capfd)
-
-
-@pytest.fixture
-def home(cli: Command, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A directory in the cluster for one test."""
-    path = f"/{request.node.name.partition('[')[0]}"
-    cli.ok("mkdir", path)
-    yield path
-    cli("rm", "-rf", path)
 
 
 def store(cli: Command, tmp_path: Path, path: str, content: bytes | str) -> None:
@@ -130,6 +69,43 @@ def test_url_before_and_after_the_command(
 def test_nobody_there(cli: Command) -> None:
     (line,) = cli.fails("--url", "memfs://127.0.0.1:9", "ls")
     assert line.startswith("memfs: ") and "127.0.0.1:9" in line
+
+
+def test_a_file_that_another_writer_holds(cluster: Cluster, cli: Command, home: str) -> None:
+    with memfs.connect(cluster.url) as fs:
+        file = fs.open(f"{home}/log", "wb")
+        file.write(b"flushed")
+        file.flush()
+        with (
+            memfs.connect(cluster.url) as other,
+            pytest.raises(memfs.errors.LeaseHeldError) as caught,
+        ):
+            other.open(f"{home}/log", "ab")
+        assert f"process {os.getpid()} on " in str(caught.value)
+        assert cli.ok("recover-lease", f"{home}/log") == [f"{home}/log: free, 7 bytes"]
+        with memfs.connect(cluster.url) as other, other.open(f"{home}/log", "ab") as again:
+            again.write(b" and more")
+        with pytest.raises(memfs.errors.LeaseLostError):
+            file.write(b"late")
+            file.close()
+    assert cli("cat", f"{home}/log").out == "flushed and more"
+    assert "No such file" in cli.fails("recover-lease", f"{home}/gone")[0]
+
+
+def test_put_and_cp_can_take_over_what_another_writes(
+    cluster: Cluster, cli: Command, home: str, tmp_path: Path
+) -> None:
+    (tmp_path / "new").write_text("new")
+    cli.ok("put", str(tmp_path / "new"), f"{home}/new")
+    for command in (["put", str(tmp_path / "new")], ["cp", f"{home}/new"]):
+        with memfs.connect(cluster.url) as fs:
+            file = fs.open(f"{home}/log", "wb")
+            assert "another writer" in cli.fails(*command, f"{home}/log")[0]
+            cli.ok(*command, "--recover", f"{home}/log")
+            with pytest.raises(OSError):
+                file.write(b"late")
+                file.close()
+        assert cli("cat", f"{home}/log").out == "new"
 
 
 # --- looking -------------------------------------------------------------------------------------
@@ -223,9 +199,9 @@ def test_usage(cli: Command, home: str, tmp_path: Path) -> None:
 def test_stat(cli: Command, home: str, tmp_path: Path) -> None:
     store(cli, tmp_path, f"{home}/a", "12345")
     cli.ok("ln", "-s", "a", f"{home}/l")
-    assert cli.ok("stat", "-c", "%n %s %a %F %r", f"{home}/a") == [f"{home}/a 5 644 file 2"]
-    assert cli.ok("stat", "-c", "%F", f"{home}/l") == ["symlink"]
-    assert cli.ok("stat", "-L", "-c", "%F", f"{home}/l") == ["file"]
+    assert cli.ok("stat", "-c", "%n %s %a %F %r", f"{home}/a") == [f"{home}/a 5 644 regular file 2"]
+    assert cli.ok("stat", "-c", "%F", f"{home}/l") == ["symbolic link"]
+    assert cli.ok("stat", "-L", "-c", "%F", f"{home}/l") == ["regular file"]
     text = "\n".join(cli.ok("stat", "--blocks", f"{home}/a"))
     assert "Copies: 2" in text and text.count("node-") == 2
     (block,) = json.loads(cli.ok("stat", "--blocks", "--json", f"{home}/a")[0])["blocks"]
@@ -273,6 +249,28 @@ def test_tail_follows(cluster: Cluster, cli: Command, home: str) -> None:
             assert process.wait(10) == 130
             assert process.stdout is not None
             process.stdout.close()
+
+
+@pytest.mark.parametrize(("option", "wanted"), [("-f", b"old goes on\n"), ("-F", b"new\n")])
+def test_tail_and_a_renamed_log(cluster: Cluster, home: str, option: str, wanted: bytes) -> None:
+    with memfs.connect(cluster.url) as fs, fs.open(f"{home}/log", "wb") as log:
+        log.write(b"one\n")
+        log.flush()
+        follow = start(cluster.url, "tail", option, f"{home}/log", stdout=-1, stderr=-1)
+        try:
+            assert follow.stdout is not None and follow.stderr is not None
+            assert follow.stdout.readline() == b"one\n"
+            fs.rename(f"{home}/log", f"{home}/log.1")
+            if option == "-F":
+                assert b"become inaccessible" in follow.stderr.readline()
+            fs.write_bytes(f"{home}/log", b"new\n")
+            log.write(b"old goes on\n")
+            log.flush()
+            assert follow.stdout.readline() == wanted
+        finally:
+            follow.send_signal(signal.SIGINT)
+            assert follow.wait(10) == 130
+            follow.communicate()
 
 
 def test_touch_and_truncate(cli: Command, home: str) -> None:
@@ -354,7 +352,7 @@ def test_cp(cli: Command, home: str, tmp_path: Path) -> None:
     cli.ok("cp", "-rp", f"{home}/d", f"{home}/x")
     assert cli.ok("ls", "-R", f"{home}/x")[1:] == ["a", "e", "l", "", f"{home}/x/e:", "b"]
     assert cli.ok("stat", "-c", "%a %Y", f"{home}/x/a") == ["750 5"]
-    assert cli.ok("stat", "-c", "%F", f"{home}/x/l") == ["symlink"]
+    assert cli.ok("stat", "-c", "%F", f"{home}/x/l") == ["symbolic link"]
     cli.ok("get", f"{home}/d/e/b", str(tmp_path / "one"))
     cli.ok("get", f"{home}/x/e/b", str(tmp_path / "two"))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
@@ -643,7 +641,7 @@ def test_fsck_of_a_healthy_cluster(cli: Command, home: str, source: Path) -> Non
     (line,) = cli.ok("fsck", "--json", home)
     found = json.loads(line)
     assert found["files"] == 301 and found["lost"] == found["corrupt"] == 0
-    assert cli.ok("fsck", f"{home}/source/large")[0].startswith("1 files, 6 blocks")
+    assert cli.ok("fsck", f"{home}/source/large")[0].startswith("1 file, 6 blocks")
     assert "superuser" in cli.fails("--user", "eve", "fsck")[0]
 
 

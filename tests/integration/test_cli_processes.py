@@ -7,9 +7,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
+import pytest
 from cli_cluster import (
     COMMAND,
     Cluster,
@@ -57,18 +59,22 @@ def test_a_node_dies(tmp_path: Path) -> None:
         victim = next(
             node["name"] for node in view["nodes"] if node["blocks"] and not node["primary"]
         )
-        os.kill(cluster.nodes()[victim], signal.SIGKILL)
+        os.kill(cluster.nodes()[victim], signal.SIGSTOP)  # dead to the others, and not restarted
         done = wait_for_status(cluster, b"degraded")
         assert done.returncode == 1
+        os.kill(cluster.nodes()[victim], signal.SIGKILL)
         for name in ("a", "b", "c", "d"):
             done = execute(cluster.url, ["cat", f"/{name}"])
             assert (done.returncode, done.stdout) == (0, b"precious"), done.stderr
-        checked = execute(cluster.url, ["fsck"])
-        assert checked.returncode == 1
-        assert b"under-replicated, 1 of 2 copies" in checked.stdout
-        said = cluster.said.read_text()
+        deadline = time.monotonic() + 20
+        while "started again" not in (said := cluster.said.read_text()):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
         assert f"memfs: {victim} (process " in said
-        assert "was killed by signal 9; 2 of 3 nodes left" in said
+        assert "was killed by signal 9: it is started again" in said
+        assert execute(cluster.url, ["cluster", "wait", "--nodes=3"]).returncode == 0
+        checked = execute(cluster.url, ["fsck", "--verify"])
+        assert checked.returncode == 0, checked.stdout
 
 
 def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
@@ -78,6 +84,7 @@ def test_ctrl_c_ends_everything(tmp_path: Path) -> None:
         assert list(cluster.temporary.iterdir())
         assert cluster.stop() == 0
         wait_gone(pids)
+        assert cluster.said.read_text() == ""
         assert not list(cluster.temporary.iterdir())
 
 
@@ -89,19 +96,84 @@ def test_nodes_do_not_outlive_a_killed_dev(tmp_path: Path) -> None:
         wait_gone(pids)
 
 
-def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    port = free_ports(1)
-    with socket.create_server(("127.0.0.1", port)):
+@pytest.mark.parametrize(("beyond", "flag"), [(1, "--port"), (1001, "--monitoring-port")])
+def test_a_port_that_is_taken(beyond: int, flag: str) -> None:
+    port = free_ports(2)
+    with socket.create_server(("127.0.0.1", port + beyond)):
+        done = execute("memfs://127.0.0.1:9", ["dev", "--nodes=2", f"--port={port}"])
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        f"memfs: cannot listen on 127.0.0.1:{port + beyond}: Address already in use; choose other "
+        f"ports with {flag}\n"
+    )
+
+
+@pytest.mark.parametrize("limit", [8, 10, 12, 14])
+def test_a_command_without_descriptors_says_so(limit: int) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *COMMAND, "ls", "/"],
+        env={**os.environ, "MEMFS_URL": "memfs://127.0.0.1:9"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("memfs: ") and done.stderr.count("\n") == 1, done.stderr
+    assert "Too many open files" in done.stderr
+
+
+def test_an_early_ctrl_c_is_silent() -> None:
+    """The signal comes at moments spread over the start of the event loop."""
+    program = (
+        "import itertools, signal, sys\n"
+        "from memfs.cli import main, shell\n"
+        "calls = itertools.count()\n"
+        "def interrupt(frame, event, argument):\n"
+        "    if next(calls) == MOMENT:\n"
+        "        sys.setprofile(None)\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "body = shell.run_loop\n"
+        "def run_loop(work):\n"
+        "    sys.setprofile(interrupt)\n"
+        "    try:\n"
+        "        return body(work)\n"
+        "    finally:\n"
+        "        sys.setprofile(None)\n"
+        "shell.run_loop = run_loop\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(main.run(['ls', '/']))\n"
+    )
+    for moment in (8, 40, 100, 400, 1500):
         done = subprocess.run(
-            [*COMMAND, "dev", f"--port={port}"],
+            [sys.executable, "-c", program.replace("MOMENT", str(moment))],
+            env={**os.environ, "MEMFS_URL": "memfs://127.0.0.1:9"},
             capture_output=True,
             text=True,
-            env=clean_environment(),
-            timeout=60,
         )
-    assert done.returncode == 1
-    assert f"memfs: cannot listen on 127.0.0.1:{port}" in done.stderr
-    assert "Traceback" not in done.stderr
+        said = (done.returncode, done.stderr.strip())
+        assert said == (130, ""), (moment, said)
+
+
+def test_a_killed_dev_goes_on_at_once_with_its_data(tmp_path: Path) -> None:
+    """Also in a directory whose modules have the names of Python's own."""
+    (tmp_path / "http.py").write_text("raise SystemExit('imported from the current directory')")
+    data = f"--data={tmp_path / 'data'}"
+    for attempt in range(3):
+        with dev_cluster(tmp_path, data) as cluster:
+            assert execute(cluster.url, ["mkdir", f"/{attempt}"]).returncode == 0
+            found = execute(cluster.url, ["ls", "/"]).stdout.split()
+            assert len(found) == attempt + 1
+            cluster.process.kill()
+            cluster.process.wait()
+
+
+def test_data_is_for_one_dev_at_a_time(tmp_path: Path) -> None:
+    data = f"--data={tmp_path / 'data'}"
+    with dev_cluster(tmp_path, data, nodes=1):
+        done = execute("memfs://127.0.0.1:9", ["dev", data])
+    assert (done.returncode, done.stderr.decode()) == (
+        1,
+        f"memfs: --data: another memfs dev uses {tmp_path / 'data'}\n",
+    )
 
 
 def test_data_directory_is_kept(tmp_path: Path) -> None:
@@ -144,5 +216,6 @@ def test_an_open_address_is_refused(tmp_path: Path) -> None:
     done = execute("memfs://127.0.0.1:9", ["node", "--host=0.0.0.0", "--port=0"])
     assert done.returncode == 2
     assert done.stderr == (
-        b"memfs: host: '0.0.0.0' is open to the network, which needs insecure = true\n"
+        b"memfs: host: '0.0.0.0' is open to the network, which needs certificates = DIRECTORY "
+        b"(memfs certs makes them), or insecure = true\n"
     )

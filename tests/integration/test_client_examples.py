@@ -41,4 +41,7 @@ def test_an_example(name: str, url: str) -> None:
         )
         assert done.returncode == 0, done.stderr
         assert EXPECTED[name] in done.stdout
-        assert not done.stderr
+        # asyncio's development mode tells of steps that took long: that is the machine's business
+        assert not [
+            line for line in done.stderr.splitlines() if not line.startswith("Executing <")
+        ], done.stderr

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import multiprocessing
 import os
+import pickle
 import random
+import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,7 +131,8 @@ def test_a_block_left_by_an_exception_keeps_what_was_written(fs: memfs.FileSyste
 
 
 def test_a_forgotten_file_is_closed_by_the_collector(fs: memfs.FileSystem) -> None:
-    fs.open("/f", "wb", buffering=0).write(b"kept")
+    with pytest.warns(ResourceWarning, match="unclosed file"):
+        fs.open("/f", "wb", buffering=0).write(b"kept")
     assert fs.read_bytes("/f") == b"kept"
 
 
@@ -317,7 +322,74 @@ def test_paths(fs: memfs.FileSystem) -> None:
     moved.with_name("two").hardlink_to(moved)
     moved.chmod(0o600)
     assert moved.relative_to("/data").name == "one.tar.zip"
-    assert str(moved) == "/data/one.tar.zip" == os.fspath(moved)
+    assert str(moved) == "/data/one.tar.zip"
     assert moved.parent == root.joinpath("data") and moved > root
     root.joinpath("data").rmtree()
     root.joinpath("empty").touch()
+
+
+# --- copies in other processes, and what is dropped --------------------------------------------
+
+
+def read_in_another_process(path: memfs.MemfsPath) -> tuple[str, bytes]:
+    return str(path), path.read_bytes()
+
+
+def test_paths_and_file_systems_travel(fs: memfs.FileSystem) -> None:
+    fs.write_bytes("/carried", b"content")
+    path = fs.path("/carried")
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(read_in_another_process, (path,)) == ("/carried", b"content")
+    copied = pickle.loads(pickle.dumps(path))
+    assert copied == path and copied.fs is not fs and copied.read_bytes() == b"content"
+    assert pickle.loads(pickle.dumps(path)).fs is copied.fs, "one connection for all"
+    assert copy.deepcopy(fs).read_bytes("/carried") == b"content"
+    for kind in (errors.PathNotFoundError, errors.LeaseHeldError, errors.ConfigError):
+        error = pickle.loads(pickle.dumps(kind("why", path="/p")))
+        assert (type(error), str(error), error.filename) == (kind, "/p: why", "/p")
+    with fs.open("/carried", "rb", buffering=0) as file:
+        with pytest.raises(TypeError, match="pass its path"):
+            pickle.dumps(file)
+        with pytest.raises(AttributeError):
+            file.mode = "wb"
+    copied.fs.close()
+
+
+def test_what_is_dropped_unclosed_says_so(cluster: Processes, fs: memfs.FileSystem) -> None:
+    fs.write_bytes("/f", b"")
+    for mode, buffering in (("rb", 0), ("rb", -1), ("r", -1), ("r+b", -1), ("a", -1)):
+        file = fs.open("/f", mode, buffering)
+        with pytest.warns(ResourceWarning, match="unclosed file"):
+            del file
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.warns(ResourceWarning, match="unclosed file system"):
+        for _ in range(50):
+            memfs.connect(cluster.url)
+    deadline = time.monotonic() + 30
+    while len(os.listdir("/proc/self/fd")) > before:
+        assert time.monotonic() < deadline, "connections of dropped file systems stay open"
+        time.sleep(0.02)
+
+
+def test_trifles_of_file_objects(fs: memfs.FileSystem) -> None:
+    with fs.open(file="/f", mode="wb", buffering=0) as file:
+        with pytest.raises(TypeError):
+            file.seek(1.0)
+        with pytest.raises(TypeError):
+            file.truncate(1.5)
+    with pytest.raises(ValueError, match="closed"):
+        file.flush()
+    fs.utime(b"/f", (1700000000.25, 1041808783.0))
+    found = fs.stat("/f")
+    assert (found.st_atime_ns, found.st_mtime) == (1_700_000_000_250_000_000, 1041808783.0)
+    assert found[stat.ST_SIZE] == 0 and len(tuple(found)) == 10
+    assert (found.st_uid, found.st_gid) == (os.getuid(), os.getgid())
+
+
+def test_a_forked_child_may_begin_with_open(fs: memfs.FileSystem) -> None:
+    fs.write_bytes("/f", b"abc")
+    child = os.fork()
+    if not child:
+        with fs.open("/f", "rb") as file:
+            os._exit(0 if file.read() == b"abc" else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

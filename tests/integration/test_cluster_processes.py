@@ -12,7 +12,7 @@ import time
 import pytest
 
 import memfs
-from memfs.client import session
+from memfs.client.session import session
 from memfs.errors import ClusterError
 from memfs.testing.processes import Processes
 

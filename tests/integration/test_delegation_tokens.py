@@ -9,7 +9,7 @@ import pytest
 
 from memfs.delegation import SECURE_KIND, Token, TokenIdentifier
 from memfs.errors import InvalidTokenError, NotPermittedError
-from memfs.testing.cluster import Cluster
+from memfs.testing.in_process import Cluster
 
 
 async def test_a_token_from_issue_to_cancellation():

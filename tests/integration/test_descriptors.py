@@ -295,8 +295,11 @@ async def test_a_client_that_never_reads_is_dropped(path: str) -> None:
     greedy.close()
 
 
-async def test_the_socket_is_open_to_whom_the_directory_lets_in(path: str) -> None:
-    assert stat.S_IMODE(os.stat(path).st_mode) == 0o666
+async def test_the_socket_is_open_to_whom_it_is_meant_for(path: str, tmp_path: Path) -> None:
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    server = DescriptorServer(str(tmp_path / "wide"), lambda request: (None, []), 0o666)  # type: ignore[arg-type, return-value]
+    assert stat.S_IMODE((tmp_path / "wide").stat().st_mode) == 0o666
+    server.close()
 
 
 async def test_close_removes_the_socket(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 import uvloop
 from gateway_served import Served, answer, ended, head, until
 
-from memfs.testing.certificates import Certificates
+from tests.support.certificates import Certificates
 
 MIB = 1 << 20
 DATA = random.Random(3).randbytes(25 * MIB + 321)
@@ -46,7 +46,7 @@ def start(
     """The head of a second step whose body has ``length`` bytes."""
     method = "POST" if op == "APPEND" else "PUT"
     line = f"{method} /webhdfs/v1{path}?op={op}&user.name=root&data=true HTTP/1.1\r\n"
-    connection.sendall(f"{line}Host: h\r\nContent-Length: {length}\r\n{more}\r\n".encode())
+    connection.sendall(f"{line}Host: localhost\r\nContent-Length: {length}\r\n{more}\r\n".encode())
 
 
 @pytest.mark.parametrize("pieces", [(len(DATA),), (1, 65536), (3 * MIB,), (MIB - 1, 1, MIB + 1)])
@@ -145,7 +145,9 @@ def test_who_sends_in_vain_hears_why(served: Served, path: str) -> None:
 def test_what_follows_the_body_is_not_taken_for_it(served: Served, path: str) -> None:
     with served.raw() as connection:
         start(connection, path, len(DATA))
-        connection.sendall(DATA + b"GET /webhdfs/v1/?op=LISTSTATUS HTTP/1.1\r\nHost: h\r\n\r\n")
+        connection.sendall(
+            DATA + b"GET /webhdfs/v1/?op=LISTSTATUS HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
         assert answer(connection)[0] == 201
         assert ended(connection)
     assert served.read(path) == DATA

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import itertools
 import os
 import struct
+import threading
 import urllib.parse
 from collections.abc import Iterator
 
 import pytest
 from gateway_served import BLOCK_SIZE, GROUP_BLOCKS, JAVA, Served
 
-from memfs.checksum import crc32c
+from memfs.checksum import combine, crc32c, crc_of_zeros
+from memfs.gateway.hadoop.checksum_rules import FileDigest
 
 _numbers = itertools.count()
 GROUP = BLOCK_SIZE * GROUP_BLOCKS
@@ -105,9 +109,23 @@ def test_create_flags(served: Served, path: str) -> None:
     assert served.put(path, "CREATE", b"a", createflag="CREATE").status == 201
     assert served.put(path, "CREATE", b"b", createflag="CREATE").status == 403
     assert served.put(path, "CREATE", b"c", createflag="CREATE,OVERWRITE").status == 201
-    assert served.put(path, "CREATE", b"d", createflag="CREATE,APPEND").status == 200
-    assert served.read(path) == b"cd"
+    assert served.put(path, "CREATE", b"d", createflag="append,create").status == 400
+    assert served.read(path) == b"c"
     assert served.put(path, "CREATE", b"e", createflag="NONSENSE").status == 400
+
+
+@pytest.mark.parametrize(
+    "more", [{"buffersize": 0}, {"replication": 70_000}, {"replication": 0}, {"blocksize": 0}]
+)
+def test_parameters_are_checked(served: Served, path: str, more: dict[str, object]) -> None:
+    answer = served.put(path, "CREATE", b"x", **more)
+    assert (answer.status, answer.exception) == (400, "IllegalArgumentException")
+    assert not served.exists(path)
+
+
+def test_a_created_file_is_named_as_hadoop_names_it(served: Served, path: str) -> None:
+    created = served.put(f"{path} a", "CREATE", b"x").headers["Location"]
+    assert created == f"webhdfs://127.0.0.1:{served.port}{path}%20a"
 
 
 @pytest.mark.parametrize("body", [None, b"data"])
@@ -135,12 +153,72 @@ def test_conditional_create(served: Served, path: str) -> None:
     assert served.read(path) == b"a"
 
 
-def test_a_file_that_is_being_written_cannot_be_written(served: Served, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "op", "more"),
+    [
+        ("GET", "OPEN", {}),
+        ("HEAD", "OPEN", {}),
+        ("GET", "GETFILESTATUS", {}),
+        ("GET", "GETFILECHECKSUM", {}),
+        ("PUT", "CREATE", {"overwrite": True}),
+        ("POST", "APPEND", {}),
+        ("POST", "TRUNCATE", {"newlength": 0}),
+        ("PUT", "SETPERMISSION", {"permission": 600}),
+        ("PUT", "SETTIMES", {"modificationtime": 1}),
+        ("PUT", "RENAME", {"destination": "/files/elsewhere"}),
+        ("PUT", "SETXATTR", {"xattr_name": "user.a", "xattr_value": '"b"', "flag": "CREATE"}),
+        ("DELETE", "DELETE", {}),
+    ],
+)
+def test_if_match(served: Served, path: str, method: str, op: str, more: dict[str, object]) -> None:
+    served.write(path, b"old")
+    old = {"If-Match": served.get(path, "GETFILESTATUS").headers["ETag"]}
+    served.write(path, b"new")
+    body = b"x" if op in ("CREATE", "APPEND") else None
+    for stale in (old, {"If-Match": '"wrong", W/"weak"'}):
+        assert served.ask(method, path, op, body, stale, **more).status == 412
+    assert served.read(path) == b"new"
+    fresh = {"If-Match": f'"x", {served.get(path, "GETFILESTATUS").headers["ETag"]}'}
+    assert served.ask(method, path, op, body, fresh, **more).status < 300
+    absent = served.ask(method, f"{path}absent", op, body, {"If-Match": "*"}, **more)
+    assert absent.status == 412
+
+
+def test_a_conditional_upload_loses_no_update(served: Served, path: str) -> None:
+    served.write(path, b"old")
+    tag = served.get(path, "GETFILESTATUS").headers["ETag"]
+
+    def body() -> Iterator[bytes]:
+        yield b"mine"
+        served.write(path, b"somebody's")
+        yield b" too"
+
+    assert served.put(path, "CREATE", body(), {"If-Match": tag}, overwrite=True).status == 412
+    assert served.read(path) == b"somebody's"
+
+
+def test_a_part_of_a_body_is_refused(served: Served, path: str) -> None:
+    part = {"Content-Range": "bytes 0-0/10"}
+    assert served.put(path, "CREATE", b"x", part).exception == "IllegalArgumentException"
+    assert not served.exists(path)
+    served.write(path, b"whole")
+    assert served.ask("POST", path, "APPEND", b"x", part).status == 400
+
+
+def test_an_empty_body_in_chunks(served: Served, path: str) -> None:
+    octets = {"Content-Type": "application/octet-stream"}
+    assert served.put(path, "CREATE", iter(()), octets).status == 201
+    assert served.read(path) == b""
+
+
+def test_a_file_that_is_being_written_can_only_be_replaced(served: Served, path: str) -> None:
     writer = served.run(_open(served, path))
     try:
-        answer = served.put(path, "CREATE", b"x", overwrite=True)
-        assert answer.exception == "AlreadyBeingCreatedException"
         assert served.post(path, "APPEND").exception == "AlreadyBeingCreatedException"
+        answer = served.put(path, "CREATE", b"x")
+        assert answer.exception == "FileAlreadyExistsException"
+        assert served.put(path, "CREATE", b"x", overwrite=True).status == 201
+        assert served.read(path) == b"x"
     finally:
         served.run(writer.close())
 
@@ -228,6 +306,10 @@ def test_open_needs_permission(served: Served, path: str) -> None:
         ("bytes=699999-", 206, 699_999, 700_000),
         ("bytes=-5", 206, 699_996, 700_000),
         ("bytes=0-99999999", 206, 0, 700_000),
+        ("BYTES=1-2", 206, 1, 2),
+        ("bytes=5-9999999999999999999999", 206, 5, 700_000),
+        (f"bytes=-{10**30}", 206, 0, 700_000),
+        ("bytes=-", 200, 0, 700_000),
         ("bytes=5-4", 200, 0, 700_000),
         ("bytes=0-1,3-4", 200, 0, 700_000),
         ("lines=1-2", 200, 0, 700_000),
@@ -312,7 +394,8 @@ def test_concat(served: Served, path: str) -> None:
     assert served.post(names[0], "CONCAT", sources=names[0]).status == 400
     assert served.post(names[0], "CONCAT").status == 400
     assert served.post(names[0], "CONCAT", sources="relative").status == 400
-    assert served.post(names[0], "CONCAT", sources=f"{path}-none").status == 404
+    missing = served.post(names[0], "CONCAT", sources=f"{path}-none")
+    assert missing.status == 404 and f"{path}-none" in missing.body.decode()
 
 
 @pytest.mark.parametrize("sizes", [(5, 7, 3 * BLOCK_SIZE), (0, 3 * BLOCK_SIZE + 1, 0, 1)])
@@ -326,6 +409,30 @@ def test_concat_of_any_lengths(served: Served, path: str, sizes: tuple[int, ...]
     assert not any(served.exists(name) for name in names[1:])
 
 
+@pytest.mark.parametrize("first", [5, BLOCK_SIZE])
+def test_concat_keeps_holes(served: Served, path: str, first: int) -> None:
+    """Also where the blocks cannot be moved, because a file ends within one."""
+    size = 1 << 30
+
+    async def make() -> None:
+        await served.fs.write_bytes(path, b"a" * first)
+        async with served.fs.open(f"{path}-s", "wb") as file:
+            await file.truncate(size)
+            await file.pwrite(b"end", size - 3)
+        await served.fs.write_bytes(f"{path}-t", b"tail")
+
+    served.run(make())
+    assert served.post(path, "CONCAT", sources=f"{path}-s,{path}-t").status == 200
+    assert served.run(served.fs.stat(path)).st_size == first + size + 4
+    found = served.get(path, "GETFILECHECKSUM", combinemode="COMPOSITE_CRC").json
+    whole = combine(crc32c(b"a" * first), crc_of_zeros(size - 3), size - 3)
+    whole = crc32c(b"endtail", whole)
+    assert found["FileChecksum"]["bytes"] == struct.pack(">I", whole).hex()
+    locations = served.get(path, "GETFILEBLOCKLOCATIONS").json["BlockLocations"]["BlockLocation"]
+    stored = [each["length"] for each in locations if each["hosts"]]
+    assert sum(stored) <= 4 * GROUP, "the hole is still one"
+
+
 def test_a_concat_that_fails_changes_nothing(served: Served, path: str) -> None:
     served.write(path, b"before")
     served.write(f"{path}-s", b"odd")
@@ -333,6 +440,33 @@ def test_a_concat_that_fails_changes_nothing(served: Served, path: str) -> None:
     refused = served.post(path, "CONCAT", sources=f"{path}-s,{path}-d")
     assert (refused.status, refused.exception) == (404, "FileNotFoundException")
     assert served.read(path) == b"before" and served.read(f"{path}-s") == b"odd"
+
+
+def test_concat_while_a_source_is_appended_to_loses_nothing(served: Served, path: str) -> None:
+    source, stop = f"{path}-s", threading.Event()
+    acknowledged: list[bytes] = []
+    served.write(path, b"")
+
+    async def append() -> None:
+        """Appends records, and makes the source anew when it is gone; a flush acknowledges."""
+        while not stop.is_set():
+            with contextlib.suppress(OSError):  # being concatenated
+                async with served.fs.open(source, "ab") as f:
+                    for _ in range(3):
+                        record = b"%063d\n" % len(acknowledged)
+                        await f.write(record)
+                        await f.flush()
+                        acknowledged.append(record)
+            await asyncio.sleep(0)
+
+    writing = served.begin(append())
+    answers = [served.post(path, "CONCAT", sources=source) for _ in range(60)]
+    stop.set()
+    writing.result()
+    held = served.read(path) + (served.read(source) if served.exists(source) else b"")
+    refused = {answer.exception for answer in answers if answer.status != 200}
+    assert refused <= {"HadoopIllegalArgumentException", "FileNotFoundException"}
+    assert acknowledged == held.splitlines(keepends=True)
 
 
 # --- checksums and locations ---------------------------------------------------------------------
@@ -387,8 +521,47 @@ def test_checksum_of_a_sparse_file(served: Served, path: str) -> None:
 
 async def _write_sparse(served: Served, path: str) -> None:
     async with served.fs.open(path, "wb") as file:
-        await file.pwrite(0, b"x")
-        await file.pwrite(10_000, b"y")
+        await file.pwrite(b"x", 0)
+        await file.pwrite(b"y", 10_000)
+
+
+TIB = 1 << 40
+
+
+async def _make_hole(served: Served, path: str) -> None:
+    async with served.fs.open(path, "wb", block_size=4 << 20) as file:
+        await file.write(b"x" * 5000)
+    await served.fs.truncate(path, TIB)
+
+
+def test_checksum_of_a_hole_reads_nothing(served: Served, path: str) -> None:
+    served.run(_make_hole(served, path))
+    composite = served.get(path, "GETFILECHECKSUM", combinemode="COMPOSITE_CRC").json
+    zeros = crc_of_zeros(TIB - 5000)
+    whole = combine(crc32c(b"x" * 5000), zeros, TIB - 5000)
+    assert composite["FileChecksum"]["bytes"] == struct.pack(">I", whole).hex()
+    found = served.get(path, "GETFILECHECKSUM").json["FileChecksum"]
+    digest = FileDigest(GROUP_BLOCKS * (4 << 20))
+    digest.update(b"x" * 4608)
+    digest.update(b"x" * 392 + bytes(120))
+    digest.zeros(TIB - 5120)
+    assert found == digest.content()["FileChecksum"]
+
+
+def test_a_hole_is_one_block_without_hosts(served: Served, path: str) -> None:
+    group = GROUP_BLOCKS * (4 << 20)
+    served.run(_make_hole(served, path))
+    found = served.get(path, "GETFILEBLOCKLOCATIONS").json["BlockLocations"]["BlockLocation"]
+    assert [(each["offset"], each["length"], len(each["hosts"])) for each in found] == [
+        (0, group, 2),
+        (group, TIB - group, 0),
+    ]
+    located = served.get(path, "GET_BLOCK_LOCATIONS").json["LocatedBlocks"]
+    assert [len(each["locations"]) for each in located["locatedBlocks"]] == [2, 0]
+    assert located["lastLocatedBlock"]["startOffset"] == TIB - group
+    part = served.get(path, "GETFILEBLOCKLOCATIONS", offset=group + 5, length=group).json
+    (first,) = part["BlockLocations"]["BlockLocation"]
+    assert (first["offset"], first["length"]) == (group, 2 * group)
 
 
 def test_checksums_follow_changes(served: Served, path: str) -> None:

@@ -28,7 +28,7 @@ ODD = [
     "e\u0301",
     "tab\tnew\nline",
     "[x]{y}|^`",
-    "a:b@c,d!e$f*(g)~",
+    "ab@c,d!e$f*(g)~",
     "é" * 127,
     "-rf",
     ".hidden",
@@ -234,6 +234,61 @@ def test_delete(served: Served, top: str) -> None:
     assert not true(served, "DELETE", f"{top}/d", "DELETE", recursive="true")
     assert not true(served, "DELETE", f"{top}/d/deeper", "DELETE")
     assert not true(served, "DELETE", "/", "DELETE", recursive="true")
+    assert served.delete("/").exception == "PathIsNotEmptyDirectoryException"
+
+
+@pytest.mark.parametrize("name", ["a:b", ":", "a:b/c"])
+def test_names_that_hadoop_cannot_read_are_not_made(served: Served, top: str, name: str) -> None:
+    served.write(f"{top}/f", b"")
+    for answer in (
+        served.put(f"{top}/{name}", "CREATE", b"x"),
+        served.put(f"{top}/{name}", "MKDIRS"),
+        served.put(f"{top}/f", "RENAME", destination=f"{top}/{name}"),
+        served.put(f"{top}/{name}", "CREATESYMLINK", destination=f"{top}/f"),
+    ):
+        assert (answer.status, answer.exception) == (400, "InvalidPathException")
+
+
+def test_names_that_hadoop_cannot_read_are_hidden_from_it(served: Served, top: str) -> None:
+    for number in range(1100):
+        served.mkdir(f"{top}/a:{number:04}")
+    served.write(f"{top}/b", b"x")
+
+    def names(op: str, headers: dict[str, str]) -> tuple[list[str], str | None]:
+        answer = served.get(top, op, headers=headers)
+        found = answer.json.get("FileStatuses")
+        if found is None:
+            found = answer.json["DirectoryListing"]["partialListing"]["FileStatuses"]
+        shown = [each["pathSuffix"] for each in found["FileStatus"]]
+        return shown, answer.headers["X-Memfs-Hidden"]
+
+    shown, hidden = names("LISTSTATUS", JAVA)
+    assert shown == ["b"] and 0 < int(hidden or 0) < 1100  # of the first page: the rest follows it
+    assert names("LISTSTATUS_BATCH", JAVA) == (["b"], "1100")
+    shown, hidden = names("LISTSTATUS", {})
+    assert (len(shown), hidden) == (1101, None)
+    metrics = served.request("GET", "/metrics").body
+    assert b"memfs_gateway_hidden_names_total 2200.0" in metrics
+    assert served.get(f"{top}/a:0001", "GETFILESTATUS").status == 200
+    assert served.delete(f"{top}/a:0001").json == {"boolean": True}
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_listing_needs_search_permission(served: Served, top: str, kind: str) -> None:
+    served.mkdir(f"{top}/d", 0o744)
+    if kind == "file":
+        served.write(f"{top}/d/f", b"x")
+    else:
+        served.run(served.fs.symlink("f", f"{top}/d/l"))
+    for op in ("LISTSTATUS", "LISTSTATUS_BATCH"):
+        answer = served.get(f"{top}/d", op, user="eve")
+        assert (answer.status, answer.exception) == (403, "AccessControlException")
+
+
+def test_encodings_that_are_none(served: Served, top: str) -> None:
+    for encoding in ("null", "", "text,hex", "rot13"):
+        answer = served.get(top, "GETXATTRS", encoding=encoding)
+        assert (answer.status, answer.exception) == (400, "IllegalArgumentException")
 
 
 # --- listings ------------------------------------------------------------------------------------
@@ -314,6 +369,31 @@ def test_attributes(served: Served, top: str) -> None:
     assert (status["modificationTime"], status["accessTime"]) == (1234567890123, 99)
     assert served.put(path, "SETPERMISSION").status == 200
     assert served.get(path, "GETFILESTATUS").json["FileStatus"]["permission"] == "755"
+
+
+def test_times_are_set_by_who_may_write_the_file(served: Served, top: str) -> None:
+    """As in HDFS; natively they are the owner's, as POSIX has it."""
+    served.write(f"{top}/f", b"x")
+    served.run(served.fs.chmod(f"{top}/f", 0o646))
+    assert served.put(f"{top}/f", "SETTIMES", user="eve", modificationtime=7000).status == 200
+    assert served.get(f"{top}/f", "GETFILESTATUS").json["FileStatus"]["modificationTime"] == 7000
+    served.run(served.fs.chmod(f"{top}/f", 0o644))
+    refused = served.put(f"{top}/f", "SETTIMES", user="eve", modificationtime=8000)
+    assert refused.exception == "AccessControlException"
+    assert f'access=WRITE, inode="{top}/f":' in refused.message
+
+
+def test_names_of_attributes_are_listed_to_who_may_search(served: Served, top: str) -> None:
+    """As in HDFS; their values are for readers."""
+    served.write(f"{top}/f", b"x")
+    served.run(served.fs.setxattr(f"{top}/f", "user.a", b"1"))
+    served.run(served.fs.chmod(f"{top}/f", 0o600))
+    names = served.get(f"{top}/f", "LISTXATTRS", user="eve").json["XAttrNames"]
+    assert json.loads(names) == ["user.a"]
+    values = served.get(f"{top}/f", "GETXATTRS", user="eve", encoding="TEXT")
+    assert values.exception == "AccessControlException"
+    served.run(served.fs.chmod(top, 0o700))
+    assert served.get(f"{top}/f", "LISTXATTRS", user="eve").status == 403
 
 
 def test_attributes_that_cannot_be_set(served: Served, top: str) -> None:
@@ -531,7 +611,9 @@ def test_quotas_end_a_body_without_an_end(served: Served, top: str, method: str,
     served.put(f"{top}/d", "SETQUOTA", storagespacequota=60_000)
     with served.raw() as connection:
         target = f"{PREFIX}{top}/d/f?op={op}&user.name=root&replication=2"
-        head = f"{method} {target} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = (
+            f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
         connection.sendall(head.encode() + (b"8000\r\n" + bytes(0x8000) + b"\r\n") * 2)
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 403") and b"DSQuotaExceededException" in answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -58,9 +59,11 @@ def gateway(url: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], 
         process.stdout.close()
 
 
-def call(port: int, target: str, method: str = "GET", body: bytes | None = None) -> bytes:
+def call(
+    port: int, target: str, method: str = "GET", body: bytes | None = None, timeout: float = 20.0
+) -> bytes:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{target}", body, method=method)
-    with urllib.request.urlopen(request, timeout=20) as response:
+    with urllib.request.urlopen(request, timeout=timeout) as response:
         return bytes(response.read())
 
 
@@ -145,6 +148,62 @@ def test_workers_share_a_port_and_are_replaced(cluster: Cluster) -> None:
             assert not Path(f"/proc/{pid}").exists()
 
 
+def test_workers_count_together(cluster: Cluster) -> None:
+    """Whichever is asked says the same, and nothing is forgotten with a worker that ends."""
+
+    def listings() -> float:
+        shown = call(port, "/metrics").decode()
+        assert shown.count("# TYPE memfs_operations_total counter") == 1
+        found = re.search(
+            r'^memfs_operations_total\{kind="LISTSTATUS",result="ok"\} (.+)$', shown, re.M
+        )
+        return float(found[1]) if found else 0.0
+
+    with gateway(cluster.url, "--workers=3") as (process, port):
+        deadline = time.monotonic() + 20
+        while len(before := children(process)) < 3 or listings() < 20:
+            assert time.monotonic() < deadline
+            if len(before) == 3 and not listings():
+                for _ in range(20):  # each on a connection of its own
+                    call(port, "/webhdfs/v1/?op=LISTSTATUS&user.name=root")
+        assert [listings() for _ in range(10)] == [20.0] * 10
+        os.kill(before[0], signal.SIGKILL)
+        while Path(f"/proc/{before[0]}").exists():
+            time.sleep(0.01)
+        assert listings() == 20.0
+        while len(now := children(process)) < 3 or before[0] in now:
+            assert time.monotonic() < deadline, "the worker was not replaced"
+            time.sleep(0.05)
+        wait_ready(port)
+        assert listings() == 20.0
+        call(port, "/webhdfs/v1/?op=LISTSTATUS&user.name=root")
+        assert [listings() for _ in range(10)] == [21.0] * 10
+
+
+def test_a_worker_that_stands_still_counts_with_what_it_last_said(cluster: Cluster) -> None:
+    with gateway(cluster.url, "--workers=2") as (process, port):
+        deadline = time.monotonic() + 20
+        while len(workers := children(process)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for _ in range(10):
+            call(port, "/webhdfs/v1/?op=LISTSTATUS&user.name=root")
+        pattern = r'operations_total\{kind="LISTSTATUS",result="ok"\} 10.0'
+        assert re.search(pattern, call(port, "/metrics").decode())
+        os.kill(workers[0], signal.SIGSTOP)
+        try:
+            said = None
+            while said is None:  # some connections lead to the one that is stopped
+                assert time.monotonic() < deadline
+                try:
+                    said = call(port, "/metrics", timeout=3).decode()
+                except OSError:
+                    continue
+            assert re.search(pattern, said)
+        finally:
+            os.kill(workers[0], signal.SIGCONT)
+
+
 def test_a_gateway_that_is_killed_publishes_no_half(cluster: Cluster) -> None:
     with gateway(cluster.url) as (process, port):
         command = ["curl", "-s", "-X", "PUT", "-T", "-", "-H", "Expect:"]
@@ -188,6 +247,8 @@ def test_a_cluster_that_was_begun_anew_is_served() -> None:
 def test_what_is_wrong_is_said_at_once() -> None:
     for arguments, text in [
         (["--host", "0.0.0.0"], "insecure"),
+        (["--host", "0.0.0.0", "--insecure"], "advertise"),
+        (["--advertise", "ftp://x"], "https://host:port"),
         (["--authentication", "bearer"], "tokens_file"),
         (["--peers", "nonsense"], "name=value"),
         (["--port", "99999"], "out of range"),

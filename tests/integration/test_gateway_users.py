@@ -20,12 +20,12 @@ from gateway_served import JAVA, Served
 
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.errors import ConfigError, UnavailableError
-from memfs.gateway.authentication import Bearer
+from memfs.gateway.auth.authentication import Bearer
+from memfs.gateway.auth.clients import UserSessions
 from memfs.gateway.server import Gateway
-from memfs.gateway.sessions import Sessions
 from memfs.paths import Endpoint
-from memfs.testing.certificates import Certificates
 from memfs.types import Identity
+from tests.support.certificates import Certificates
 
 _numbers = itertools.count()
 
@@ -36,7 +36,6 @@ def served() -> Iterator[Served]:
         proxy_users="hue,livy@10.0.0.1,knox@127.0.0.1",
         user_groups="alice=staff+supergroup,bob=staff",
         system_groups=False,
-        csrf_protection=True,
     )
     yield served
     served.close()
@@ -54,6 +53,61 @@ def top(served: Served) -> str:
 def owner(served: Served, path: str) -> tuple[str, str]:
     status = served.get(path, "GETFILESTATUS").json["FileStatus"]
     return status["owner"], status["group"]
+
+
+def test_refusals_say_what_hdfs_says(served: Served, top: str) -> None:
+    """Programs read them: who asked for what, and the inode that refuses with owner and mode."""
+    served.run(served.fs.chmod(top, 0o755))
+    served.mkdir(f"{top}/closed/below")
+    served.write(f"{top}/closed/below/file", b"x")
+    served.mkdir(f"{top}/names")
+    served.write(f"{top}/names/file", b"x")
+    served.write(f"{top}/file", b"x")
+    served.mkdir(f"{top}/sticky")
+    served.write(f"{top}/sticky/file", b"x")
+    for path, mode in (
+        ("closed", 0o700),
+        ("names", 0o744),
+        ("file", 0o640),
+        ("sticky", 0o1777),
+        ("sticky/file", 0o644),
+    ):
+        served.run(served.fs.chmod(f"{top}/{path}", mode))
+    owners = ":".join(owner(served, top))
+    closed = f'inode="{top}/closed":{owners}:drwx------'
+    names = f'inode="{top}/names":{owners}:drwxr--r--'
+    parent = f'inode="{top}":{owners}:drwxr-xr-x'
+    file = f'inode="{top}/file":{owners}:-rw-r-----'
+    for answer, access in (
+        (served.get(f"{top}/closed/below/x", "GETFILESTATUS", user="eve"), f"EXECUTE, {closed}"),
+        (served.get(f"{top}/closed/below/file", "OPEN", user="eve"), f"EXECUTE, {closed}"),
+        (served.put(f"{top}/closed/x", "CREATE", b"", user="eve"), f"EXECUTE, {closed}"),
+        (served.get(f"{top}/closed", "LISTSTATUS", user="eve"), f"READ_EXECUTE, {closed}"),
+        (served.get(f"{top}/names", "LISTSTATUS", user="eve"), f"READ_EXECUTE, {names}"),
+        (served.get(f"{top}/closed", "LISTSTATUS_BATCH", user="eve"), f"READ_EXECUTE, {closed}"),
+        (served.get(f"{top}/closed", "GETCONTENTSUMMARY", user="eve"), f"READ_EXECUTE, {closed}"),
+        (
+            served.get(f"{top}/file", "CHECKACCESS", user="eve", fsaction="rw-"),
+            f"READ_WRITE, {file}",
+        ),
+        (served.get(f"{top}/file", "OPEN", user="eve"), f"READ, {file}"),
+        (served.put(f"{top}/file", "CREATE", b"", user="eve", overwrite=True), f"WRITE, {file}"),
+        (served.post(f"{top}/file", "APPEND", b"y", user="eve"), f"WRITE, {file}"),
+        (served.put(f"{top}/x/y", "MKDIRS", user="eve"), f"WRITE, {parent}"),
+        (served.put(f"{top}/x/y", "CREATE", b"", user="eve"), f"WRITE, {parent}"),
+        (served.delete(f"{top}/file", user="eve"), f"WRITE, {parent}"),
+    ):
+        assert (answer.status, answer.exception) == (403, "AccessControlException")
+        assert answer.message == f"Permission denied: user=eve, access={access}"
+    mode = served.put(f"{top}/file", "SETPERMISSION", user="eve", permission="777")
+    assert mode.message == f"Permission denied. user=eve is not the owner of inode={top}/file"
+    kept = served.delete(f"{top}/sticky/file", user="eve")
+    assert kept.message == (
+        f'Permission denied by sticky bit: user=eve, path="{top}/sticky/file":{owners}:-rw-r--r--, '
+        f'parent="{top}/sticky":{owners}:drwxrwxrwt'
+    )
+    quota = served.put(top, "SETQUOTA", user="eve", namespacequota=5)
+    assert quota.message == "Access denied for user eve. Superuser privilege is required"
 
 
 def test_files_belong_to_whom_the_request_names(served: Served, top: str) -> None:
@@ -105,6 +159,18 @@ def test_browsers_need_the_header_to_change_something(served: Served, top: str) 
     assert served.get(top, "GETFILESTATUS", headers=browser).status == 200
     assert served.put(f"{top}/d", "MKDIRS", headers=browser | {"X-XSRF-HEADER": ""}).status == 200
     assert served.put(f"{top}/e", "MKDIRS", headers={"User-Agent": "curl/8"}).status == 200
+    form = {"Origin": "http://evil.example"}
+    assert served.ask("POST", top, "APPEND", b"x", form).status == 400
+    assert served.get("/", "GETDELEGATIONTOKEN", headers=browser).status == 400
+
+
+def test_requests_for_another_name_are_refused(served: Served, top: str) -> None:
+    evil = {"Host": "evil.example"}
+    answer = served.put(f"{top}/d", "MKDIRS", headers=evil)
+    assert (answer.status, answer.exception) == (403, "SecurityException")
+    assert "allowed_hosts" in answer.message and not served.exists(f"{top}/d")
+    assert served.request("GET", "/metrics", headers=evil).status == 403
+    assert served.request("GET", "/readyz", headers=evil).status == 200
 
 
 def test_no_page_of_another_site_may_read(served: Served) -> None:
@@ -118,12 +184,13 @@ def test_no_page_of_another_site_may_read(served: Served) -> None:
 
 def test_idle_sessions_are_bounded(served: Served) -> None:
     async def crowd() -> tuple[int, int]:
-        sessions = Sessions(served.fs.config, limit=3)
+        sessions = UserSessions(served.fs.config, limit=3)
         async with contextlib.AsyncExitStack() as taken:
             for number in range(8):
-                seat = await taken.enter_async_context(sessions.seat(Identity(f"u{number}")))
+                user = Identity(f"u{number}")
+                seat = await taken.enter_async_context(sessions.user_session(user))
             full = len(sessions)
-            assert await taken.enter_async_context(sessions.seat(Identity("u7"))) is seat
+            assert await taken.enter_async_context(sessions.user_session(Identity("u7"))) is seat
         kept = len(sessions)
         await sessions.close()
         return full, kept
@@ -166,14 +233,59 @@ def test_bearer_tokens(served: Served, top: str, tokens: Path) -> None:
         served.stop(gateway)
 
 
+def test_metrics_want_a_token_too(served: Served, tokens: Path) -> None:
+    gateway = served.start(authentication="bearer", tokens_file=str(tokens))
+    port = gateway.endpoint.port
+    try:
+        for headers in ({}, {"Authorization": "Bearer wrong"}):
+            refused = served.request("GET", "/metrics", headers=headers, port=port)
+            assert refused.status == 401
+            assert b"memfs_" not in refused.body
+        known = {"Authorization": "Bearer secret"}
+        shown = served.request("GET", "/metrics", headers=known, port=port)
+        assert (shown.status, b"memfs_gateway_connections" in shown.body) == (200, True)
+        for probe in ("/healthz", "/readyz"):
+            assert served.request("GET", probe, port=port).status == 200
+    finally:
+        served.stop(gateway)
+
+
+def test_tokens_change_while_the_gateway_serves(served: Served, tmp_path: Path) -> None:
+    def line(token: str, user: str) -> str:
+        return f"{hashlib.sha256(token.encode()).hexdigest()} {user}\n"
+
+    def status(token: str) -> int:
+        headers = {"Authorization": f"Bearer {token}"}
+        return served.get("/", "GETFILESTATUS", headers=headers, port=port).status
+
+    path = tmp_path / "tokens"
+    path.write_text(line("first", "bob"))
+    gateway = served.start(authentication="bearer", tokens_file=str(path))
+    port = gateway.endpoint.port
+    try:
+        assert (status("first"), status("second")) == (200, 401)
+        path.write_text(line("first", "bob") + line("second", "alice"))
+        assert (status("first"), status("second")) == (200, 200)
+        path.write_text("no line of a tokens file\n")
+        assert (status("first"), status("second")) == (200, 200)
+        path.write_text(line("second", "alice"))
+        assert (status("first"), status("second")) == (401, 200)
+        path.unlink()
+        assert (status("first"), status("second")) == (401, 200)
+        path.write_text("")
+        assert (status("first"), status("second")) == (401, 401)
+    finally:
+        served.stop(gateway)
+
+
 @pytest.mark.parametrize("line", ["short bob", "x" * 64 + " a/b", "x" * 64])
 def test_token_files_that_are_wrong(tmp_path: Path, line: str) -> None:
     path = tmp_path / "tokens"
     path.write_text(line)
     with pytest.raises(ConfigError, match="line 1"):
-        Bearer.from_file(str(path))
+        Bearer(str(path))
     with pytest.raises(ConfigError, match="tokens_file"):
-        Bearer.from_file(str(tmp_path / "none"))
+        Bearer(str(tmp_path / "none"))
 
 
 # --- delegation tokens ---------------------------------------------------------------------------
@@ -295,18 +407,31 @@ def test_a_certificate_that_is_none(served: Served, tmp_path: Path) -> None:
 
 
 def test_the_advertised_address(served: Served, top: str) -> None:
-    gateway = served.start(advertise="gateway.example:1234")
+    gateway = served.start(advertise="gateway.example:1234,https://proxy.example")
     try:
         answer = served.put(f"{top}/a", "CREATE", port=gateway.endpoint.port)
         assert answer.headers["Location"].startswith("http://gateway.example:1234/webhdfs/v1/")
+        proxied = {"Host": "proxy.example"}
+        answer = served.put(f"{top}/a", "CREATE", headers=proxied, port=gateway.endpoint.port)
+        assert answer.headers["Location"].startswith("https://proxy.example/webhdfs/v1/")
     finally:
         served.stop(gateway)
 
 
-@pytest.mark.parametrize("host", ["a b", "evil/x", "x@y", "x:y", "<script>", ""])
-def test_a_host_header_that_is_none_is_not_repeated(served: Served, top: str, host: str) -> None:
-    answer = served.put(f"{top}/a", "CREATE", headers={"Host": host})
-    assert answer.headers["Location"].startswith(f"{served.url}/webhdfs/v1/")
+@pytest.mark.parametrize("host", ["a b", "evil/x", "x@y", "x:y", "<script>"])
+def test_a_host_header_that_is_none_is_refused(served: Served, top: str, host: str) -> None:
+    assert served.put(f"{top}/a", "CREATE", headers={"Host": host}).status == 403
+
+
+@pytest.mark.parametrize("host", ["", "evil.example"])
+def test_no_redirect_follows_a_foreign_host(served: Served, top: str, host: str) -> None:
+    gateway = served.start(allowed_hosts="*")
+    try:
+        port = gateway.endpoint.port
+        answer = served.put(f"{top}/a", "CREATE", headers={"Host": host}, port=port)
+        assert answer.headers["Location"].startswith(f"http://127.0.0.1:{port}/webhdfs/v1/")
+    finally:
+        served.stop(gateway)
 
 
 def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: str) -> None:
@@ -319,8 +444,8 @@ def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: 
 
     async def move_away() -> None:
         """As if no node were on this gateway's host."""
-        async with asked.shared.sessions.seat(Identity("root", ())) as seat:
-            seat.session.machine = "elsewhere"
+        async with asked.shared.sessions.user_session(Identity("root", ())) as seat:
+            seat.session.known.machine = "elsewhere"
 
     served.run(move_away())
     try:
@@ -350,13 +475,15 @@ def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: 
 
 
 def test_the_audit_log(served: Served, top: str, caplog: pytest.LogCaptureFixture) -> None:
-    gateway = served.start(audit=True)
+    gateway = served.start(audit=True, proxy_users="hue")
     port = gateway.endpoint.port
     try:
         with caplog.at_level(logging.INFO, "memfs.audit"):
             served.get(top, "GETFILESTATUS", user="bob", port=port)
             served.get("/x\ny\u2028", "GETFILESTATUS", port=port)
             served.put("/x", "MKDIRS", user="eve", port=port)
+            served.get(top, "GETFILESTATUS", user="hue", doas="bob", port=port)
+            served.get(top, "GETFILESTATUS", user="eve", doas="bob", port=port)
     finally:
         served.stop(gateway)
     lines = [record.memfs_fields for record in caplog.records if record.name == "memfs.audit"]
@@ -364,6 +491,9 @@ def test_the_audit_log(served: Served, top: str, caplog: pytest.LogCaptureFixtur
         ("bob", "GETFILESTATUS", "ok"),
         ("root", "GETFILESTATUS", "FileNotFoundException"),
         ("eve", "MKDIRS", "AccessControlException"),
+        ("bob", "GETFILESTATUS", "ok"),
+        ("eve", "GETFILESTATUS", "AuthorizationException"),
     ]
-    assert [each["allowed"] for each in lines] == [True, False, False]
+    assert [each["allowed"] for each in lines] == [True, False, False, True, False]
+    assert [each["real_user"] for each in lines] == ["", "", "", "hue", ""]
     assert json.dumps(lines[1])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
 import json
 import os
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from aiohttp import web
 from gateway_served import JAVA, Served, answer, ended, head, until
+
+from memfs.gateway.http.connection import HttpServer
 
 _numbers = itertools.count()
 
@@ -35,7 +42,7 @@ def start_upload(
 ) -> None:
     """The head of a second step with a chunked body."""
     line = f"{method} /webhdfs/v1{path}?op={op}&user.name=root&data=true HTTP/1.1\r\n"
-    connection.sendall(f"{line}Host: h\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+    connection.sendall(f"{line}Host: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
 
 
 def chunk(data: bytes) -> bytes:
@@ -45,13 +52,91 @@ def chunk(data: bytes) -> bytes:
 # --- what Java does ------------------------------------------------------------------------------
 
 
+def test_a_client_that_has_said_all_is_answered(served: Served, path: str) -> None:
+    """``nc -N``: the sending half is closed as soon as the request is out."""
+    line = "HTTP/1.1\r\nHost: localhost\r\n"
+    for number in range(10):
+        made, written = f"{path}d{number}", f"{path}f{number}"
+        create = f"PUT /webhdfs/v1{written}?op=CREATE&user.name=root {line}"
+        mkdirs = f"PUT /webhdfs/v1{made}?op=MKDIRS&user.name=root {line}\r\n"
+        with served.raw() as connection:
+            connection.sendall(mkdirs.encode())
+            connection.shutdown(socket.SHUT_WR)
+            assert answer(connection)[0] == 200
+            assert ended(connection)
+        with served.raw() as connection:
+            connection.sendall(f"{create}Content-Length: 4\r\n\r\ndata{mkdirs}".encode())
+            connection.shutdown(socket.SHUT_WR)
+            status, _, body = answer(connection)
+            assert status == 201
+            body = body or answer(connection)[2]
+            assert ended(connection)
+        assert served.read(written) == b"data"
+    with served.raw() as connection:
+        connection.sendall(f"{create}Content-Length: 9\r\n\r\nshort".encode())
+        connection.shutdown(socket.SHUT_WR)
+        assert answer(connection)[0] in (400, 403)
+
+
+def test_what_a_connection_asked_for_ends_with_it() -> None:
+    """Nobody would read the answer: the work is not done to its end."""
+
+    async def run() -> None:
+        began, ended = asyncio.Event(), asyncio.Event()
+
+        async def work(request: web.BaseRequest) -> web.StreamResponse:
+            began.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                ended.set()
+            raise AssertionError("waits for ever")
+
+        server = HttpServer(work, connections=1, head_seconds=10.0)
+        listening = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+        async with listening:
+            port = listening.sockets[0].getsockname()[1]
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await began.wait()
+            reset = struct.pack("ii", 1, 0)
+            connected = writer.get_extra_info("socket")
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+            writer.transport.abort()
+            await asyncio.wait_for(ended.wait(), 20.0)
+            await server.shutdown()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 1000])
+@pytest.mark.parametrize("body", [b"", b"data", b"4\r\ndata\r\n0\r\n\r\n"])
+def test_nothing_follows_a_last_request(
+    served: Served, path: str, body: bytes, pieces: int
+) -> None:
+    kind = f"Content-Length: {len(body)}" if len(body) < 5 else "Transfer-Encoding: chunked"
+    line = f"PUT /webhdfs/v1{path}?op=CREATE&user.name=root&data=true HTTP/1.1\r\n"
+    whole = f"{line}Host: localhost\r\nConnection: close\r\n{kind}\r\n\r\n".encode() + body
+    whole += b"nonsense\r\n\r\n\0"
+    with served.raw() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        size = -(-len(whole) // pieces)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may be quicker
+            for at in range(0, len(whole), size):
+                connection.sendall(whole[at : at + size])
+        status, headers, _ = answer(connection)
+        assert (status, headers["connection"]) == (201, "close")
+        assert ended(connection)
+    assert served.read(path) == (b"data" if body else b"")
+
+
 def test_raw_utf8_in_the_request_line(served: Served, path: str) -> None:
     name = f"{path} é日本🙂".encode()
     served.write(name.decode(), b"12345")
     line = b"GET /webhdfs/v1%b?op=GETFILESTATUS HTTP/1.1\r\n" % name.replace(b" ", b"%20")
     with served.raw() as connection:
         for _ in range(2):
-            connection.sendall(line + b"Host: h\r\nX-Hadoop-Accept-EZ: true\r\n\r\n")
+            connection.sendall(line + b"Host: localhost\r\nX-Hadoop-Accept-EZ: true\r\n\r\n")
             status, headers, body = answer(connection)
             assert (status, json.loads(body)["FileStatus"]["length"]) == (200, 5)
             assert "content-type" not in headers
@@ -59,7 +144,7 @@ def test_raw_utf8_in_the_request_line(served: Served, path: str) -> None:
 
 def test_a_request_line_in_pieces(served: Served, path: str) -> None:
     served.write(f"{path}é", b"12345")
-    whole = f"GET /webhdfs/v1{path}é?op=GETFILESTATUS HTTP/1.1\r\nHost: h\r\n\r\n".encode()
+    whole = f"GET /webhdfs/v1{path}é?op=GETFILESTATUS HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with served.raw() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for at in range(len(whole)):
@@ -85,7 +170,7 @@ def test_json_without_a_type_for_java_only(served: Served, op: str) -> None:
 
 
 def test_connections_are_kept_and_said_to_be(served: Served, path: str) -> None:
-    request = b"PUT /webhdfs/v1%b?op=MKDIRS&user.name=root HTTP/1.1\r\nHost: h\r\n\r\n"
+    request = b"PUT /webhdfs/v1%b?op=MKDIRS&user.name=root HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with served.raw() as connection:
         for _ in range(3):
             connection.sendall(request % path.encode())
@@ -99,12 +184,15 @@ def test_connections_are_kept_and_said_to_be(served: Served, path: str) -> None:
 
 
 def test_redirects_keep_the_connection(served: Served, path: str) -> None:
-    request = b"PUT /webhdfs/v1%b?op=CREATE&user.name=root HTTP/1.1\r\nHost: h\r\n\r\n"
+    request = b"PUT /webhdfs/v1%b?op=CREATE&user.name=root HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with served.raw() as connection:
         for _ in range(2):
             connection.sendall(request % path.encode())
             status, headers, _ = answer(connection)
-            assert (status, headers["location"].partition("/webhdfs")[0]) == (307, "http://h")
+            assert (status, headers["location"].partition("/webhdfs")[0]) == (
+                307,
+                "http://localhost",
+            )
 
 
 # --- uploads -------------------------------------------------------------------------------------
@@ -159,7 +247,7 @@ def test_an_upload_that_ends_early_leaves_nothing(served: Served, path: str, siz
 
 
 def test_a_short_body_leaves_nothing(served: Served, path: str) -> None:
-    line = f"PUT /webhdfs/v1{path}?op=CREATE&user.name=root HTTP/1.1\r\nHost: h\r\n"
+    line = f"PUT /webhdfs/v1{path}?op=CREATE&user.name=root HTTP/1.1\r\nHost: localhost\r\n"
     with served.raw() as connection:
         connection.sendall(f"{line}Content-Length: 100\r\n\r\n".encode() + bytes(99))
         until(lambda: served.exists(path))
@@ -215,10 +303,47 @@ def test_another_file_of_the_name_is_left_alone(served: Served, path: str) -> No
     assert served.read(path) == b"another"
 
 
+def test_an_overwrite_that_ends_early_changes_nothing(served: Served, path: str) -> None:
+    served.write(path, b"before")
+    with served.raw() as connection:
+        start_upload(connection, path, "PUT", "CREATE&overwrite=true")
+        connection.sendall(chunk(bytes(300_000)))
+        until(lambda: served.gateway.shared.uploads == 1)
+        assert served.read(path) == b"before"
+    until(lambda: served.gateway.shared.uploads == 0)
+    assert served.read(path) == b"before"
+    assert served.delete(path).json == {"boolean": True}
+
+
+def test_the_newest_of_several_uploads_wins(served: Served, path: str) -> None:
+    """Also over one whose writer has not come to its end, as after SIGKILL of its gateway."""
+    with served.raw() as older:
+        start_upload(older, path, "PUT", "CREATE&overwrite=true")
+        until(lambda: served.exists(path))
+        assert served.put(path, "CREATE", b"newer", overwrite=True).status == 201
+        older.sendall(chunk(b"older") + b"0\r\n\r\n")
+        answer(older)
+    assert served.read(path) == b"newer"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_uploads_at_a_time_all_succeed(served: Served, path: str, there: bool) -> None:
+    if there:
+        served.write(path, b"before")
+    bodies = [b"%d" % number * 50_000 for number in range(12)]
+
+    def put(body: bytes) -> int:
+        return served.put(path, "CREATE", body, overwrite=True).status
+
+    with ThreadPoolExecutor(12) as threads:
+        assert list(threads.map(put, bodies)) == [201] * 12
+    assert served.read(path) in bodies
+
+
 def test_continue_comes_after_the_checks(served: Served, path: str) -> None:
     served.write(f"{path}old", b"x")
     for name, wanted in ((f"{path}old", 403), (path, 100)):
-        line = f"PUT /webhdfs/v1{name}?op=CREATE&user.name=root HTTP/1.1\r\nHost: h\r\n"
+        line = f"PUT /webhdfs/v1{name}?op=CREATE&user.name=root HTTP/1.1\r\nHost: localhost\r\n"
         with served.raw() as connection:
             connection.sendall(f"{line}Content-Length: 4\r\nExpect: 100-continue\r\n\r\n".encode())
             status, _, _ = head(connection)
@@ -240,7 +365,7 @@ def test_a_large_body_for_nothing_still_hears_why(served: Served, path: str) -> 
 
 def test_a_reader_that_leaves_stops_the_stream(served: Served, path: str) -> None:
     served.write(path, bytes(30_000_000))
-    request = f"GET /webhdfs/v1{path}?op=OPEN&user.name=root HTTP/1.1\r\nHost: h\r\n\r\n"
+    request = f"GET /webhdfs/v1{path}?op=OPEN&user.name=root HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for _ in range(5):
         with served.raw() as connection:
             connection.sendall(request.encode())
@@ -251,7 +376,7 @@ def test_a_reader_that_leaves_stops_the_stream(served: Served, path: str) -> Non
 
 def test_readers_that_never_read_cost_little_and_are_cut_off(served: Served, path: str) -> None:
     served.write(path, bytes(30_000_000))
-    request = f"GET /webhdfs/v1{path}?op=OPEN&user.name=root HTTP/1.1\r\nHost: h\r\n\r\n"
+    request = f"GET /webhdfs/v1{path}?op=OPEN&user.name=root HTTP/1.1\r\nHost: localhost\r\n\r\n"
     connections, lent = [], []
     try:
         for _ in range(20):
@@ -273,7 +398,7 @@ def test_readers_that_never_read_cost_little_and_are_cut_off(served: Served, pat
 def test_a_file_that_shrinks_while_it_is_read_is_cut_off(served: Served, path: str) -> None:
     size = 30_000_000
     served.write(path, bytes(size))
-    request = f"GET /webhdfs/v1{path}?op=OPEN&user.name=root HTTP/1.1\r\nHost: h\r\n\r\n"
+    request = f"GET /webhdfs/v1{path}?op=OPEN&user.name=root HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with served.raw() as connection:
         connection.sendall(request.encode())
         _, headers, body = head(connection)
@@ -300,7 +425,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_cut_off(served: Served, path: s
         b"Content-Length: 2\r\n\r\n",
         b"PUT /webhdfs/v1/?op=MKDIRS HTTP/1.1\r\nContent-Length: 5\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n",
-        b"GET /webhdfs/v1/?op=GETFILESTATUS HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+        b"GET /webhdfs/v1/?op=GETFILESTATUS HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         b"GET /webhdfs/v1/?op=GETFILESTATUS HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"GET /webhdfs/v1/?op=GETFILESTATUS HTTP/1.1\r\nBad Header: x\r\n\r\n",
         b"GET /" + b"x" * 100_000 + b" HTTP/1.1\r\n\r\n",
@@ -355,6 +480,7 @@ def test_one_connection_too_many_is_refused(served: Served) -> None:
 def test_other_methods_are_refused_as_json(served: Served, method: str) -> None:
     refused = served.request(method, "/webhdfs/v1/?op=OPEN")
     assert refused.status in (400, 405)
+    assert refused.status == 400 or refused.headers["Allow"] == "GET, HEAD, PUT, POST, DELETE"
     assert "exception" in refused.json["RemoteException"]
 
 
@@ -373,11 +499,13 @@ def test_unknown_operations(served: Served) -> None:
     assert (wrong.status, wrong.exception) == (400, "IllegalArgumentException")
     for method, op in [
         ("GET", "GETECPOLICY"),
-        ("PUT", "ALLOWSNAPSHOT"),
-        ("DELETE", "DELETESNAPSHOT"),
+        ("PUT", "SETQUOTABYSTORAGETYPE"),
     ]:
         refused = served.ask(method, "/", op)
         assert (refused.status, refused.exception) == (400, "UnsupportedOperationException")
+    for method, op in [("PUT", "ALLOWSNAPSHOT"), ("DELETE", "DELETESNAPSHOT")]:
+        refused = served.ask(method, "/", op)
+        assert (refused.status, refused.exception) == (403, "SnapshotException")
 
 
 # --- probes --------------------------------------------------------------------------------------

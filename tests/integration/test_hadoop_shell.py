@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hadoop_served import SERVICE, USER, Site, site
 
-from memfs.testing.hadoop import OLDER, Ran, Shell
+from tests.support.hadoop import OLDER, Ran, Shell
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -253,6 +253,25 @@ def test_removal(served: Site, shell: Shell, top: str, at: str) -> None:
     assert served.native.listdir(top) == []
     assert shell.run("-rm", f"{at}/f").status == 1
     ok(shell, "-rm", "-f", f"{at}/f")
+
+
+def test_names_with_a_colon(served: Site, shell: Shell, top: str, at: str) -> None:
+    served.native.write_bytes(f"{top}/12:30", b"x")
+    served.native.write_bytes(f"{top}/readable", b"x")
+    for command in (("-ls", at), ("-ls", "-R", at), ("-find", at)):
+        text = ok(shell, *command)
+        assert "readable" in text and "12:30" not in text
+    assert ok(shell, "-cat", f"{at}/*") == "x"
+    ok(shell, "-rm", "-r", "-skipTrash", at)
+    assert not served.native.exists(top)
+
+
+def test_snapshots_are_refused_in_one_line(served: Site, shell: Shell, top: str, at: str) -> None:
+    for command in ("-createSnapshot", "-deleteSnapshot"):
+        ran = shell.run(command, at, "name")
+        assert ran.status == 1
+        (line,) = ran.err.decode().splitlines()
+        assert "snapshots are not supported" in line
 
 
 def test_trash(served: Site, shell: Shell, top: str, at: str) -> None:

@@ -293,9 +293,18 @@ def dev(port, data):
         process.communicate(timeout=60)
 
 
+def free_ports_in_a_row(count):
+    """The first of them, below those that the kernel gives to outgoing connections."""
+    while True:
+        first = random.randrange(20_000, 32_000)
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            for port in range(first, first + count):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+
+
 def test_a_whole_dev_cluster_restarts_on_its_data(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports_in_a_row(3)
     content = {f"/f{number}": random.Random(number).randbytes(300_000) for number in range(20)}
     with dev(port, tmp_path) as url, memfs.connect(url, timeout_seconds=30) as fs:
         for path, data in content.items():

@@ -30,17 +30,17 @@ from kubernetes_objects import (
 )
 
 from memfs import machine
-from memfs.cli.gateway import STOP_SECONDS as GATEWAY_STOP_SECONDS
 from memfs.cli.main import memfs
-from memfs.cli.node import STOP_SECONDS
+from memfs.cli.serve.gateway import STOP_SECONDS as GATEWAY_STOP_SECONDS
+from memfs.cli.serve.node import STOP_SECONDS
 from memfs.config import ClientConfig, GatewayConfig, NodeConfig, load
 from memfs.limits import GIB, MIB
 from memfs.metrics import Metrics
-from memfs.node.monitoring import Monitoring
+from memfs.monitoring import Monitoring
 from memfs.paths import Endpoint, parse_etcd_url, parse_url
 from memfs.quantities import parse_duration
-from memfs.testing.debian import cache_directory
-from memfs.testing.etcd_package import etcd_binaries
+from tests.support.debian import cache_directory
+from tests.support.etcd_package import etcd_binaries
 
 VERSIONS = ("1.31", "1.37")
 """The oldest that the manifests are for, and the newest whose schemas are checked."""
@@ -50,7 +50,7 @@ SETTINGS = ("MEMFS_NODE_", "MEMFS_CLIENT_", "MEMFS_GATEWAY_", "MEMFS_URL", "MEMF
 POD = "memfs-1"
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=["ram", "durable"])
+@pytest.fixture(scope="module", params=VARIANTS, ids=["ram", "durable", "secure"])
 def rendered(request: pytest.FixtureRequest) -> Rendered:
     return Rendered(request.param)
 
@@ -175,6 +175,7 @@ def test_pods_are_confined(rendered: Rendered) -> None:
         assert {kind for v in pod.get("volumes", []) for kind in v if kind != "name"} <= {
             "configMap",
             "emptyDir",
+            "secret",
         }
 
 
@@ -233,7 +234,7 @@ def test_a_node_may_write_where_it_does(rendered: Rendered, node: NodeConfig) ->
     # The image sets XDG_RUNTIME_DIR=/run, and so the directory of the sockets.
     image = (MANIFESTS.parent / "Dockerfile").read_text()
     assert "XDG_RUNTIME_DIR=/run" in image and "/run/memfs" in mounts
-    assert (not node.journal) == (rendered.variant == "")
+    assert bool(node.journal) == (rendered.variant == "durable")
     assert not node.journal or str(Path(node.journal).parent) in mounts
 
 
@@ -265,9 +266,34 @@ def test_there_is_time_to_wait_to_drain_and_to_stop(rendered: Rendered, node: No
 
 
 def test_a_durable_node_comes_back_with_its_blocks(rendered: Rendered, node: NodeConfig) -> None:
-    assert node.drain_blocks == (rendered.variant == "")
+    assert node.drain_blocks == (rendered.variant != "durable")
     if node.ack == "journal":
         assert node.removal_seconds > 300, "a restart takes minutes"
+
+
+def test_secrets_are_read_and_only_where_they_belong(
+    rendered: Rendered, node: NodeConfig, tmp_path: Path
+) -> None:
+    """The keys are of the group of the pod, which a key may be; a gateway has none of a node's."""
+    secure = rendered.variant == "secure"
+    assert (node.insecure, bool(node.certificates)) == (not secure, secure)
+    for workload in (rendered.nodes, rendered.of("Deployment", "memfs-gateway")):
+        pod = workload["spec"]["template"]["spec"]
+        secrets = [each["secret"] for each in pod["volumes"] if "secret" in each]
+        assert len(secrets) == secure
+        if not secure:
+            continue
+        assert secrets[0]["defaultMode"] == 0o440
+        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+        mounts = {each["mountPath"] for each in container(workload)["volumeMounts"]}
+        file = tmp_path / "memfs.toml"
+        file.write_text(rendered.file(workload))
+        variables = environment(workload, POD, "host-7")
+        client = load(ClientConfig, path=str(file), environ=variables)
+        assert client.certificates in mounts
+        assert client.user in (node.superuser, *node.proxy_users)
+    if secure:
+        assert node.proxy_users == ("gateway",)
 
 
 def test_clients_begin_at_the_service(rendered: Rendered, tmp_path: Path) -> None:
@@ -301,6 +327,33 @@ def test_commands_are_those_of_memfs(rendered: Rendered) -> None:
         parsed(container(workload)["args"])
 
 
+# --- the cluster as a directory of every host ----------------------------------------------------
+
+
+def test_the_daemon_set_of_mounts(tmp_path: Path) -> None:
+    rendered = Rendered("mount")
+    for version in VERSIONS:
+        for each in rendered.objects:
+            kubernetes_validate.validate(each, version, strict=True)
+    [namespace] = rendered.kind("Namespace")
+    assert namespace["metadata"]["labels"]["memfs-access"] == "true", "the nodes' policy"
+    daemons = rendered.of("DaemonSet", "memfs-mount")
+    pod = daemons["spec"]["template"]
+    assert daemons["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    [mount] = container(daemons)["volumeMounts"]
+    assert mount["mountPropagation"] == "Bidirectional"
+    [script] = container(daemons)["args"]
+    for line in script.split(";"):
+        if "memfs fuse" in line:
+            words = line.partition("memfs fuse")[2].partition("2>")[0].split()
+            told = parsed(["fuse", *words])
+            assert str(told.get("directories", told.get("operands"))).count(mount["mountPath"])
+    file = tmp_path / "memfs.toml"
+    file.touch()
+    client = load(ClientConfig, path=str(file), environ=environment(daemons, "memfs-mount-x", "h"))
+    assert [str(each) for each in client.endpoints] == ["memfs.memfs:10500"]
+
+
 # --- probes --------------------------------------------------------------------------------------
 
 
@@ -326,8 +379,8 @@ def patience(pod: Object) -> float:
 async def test_a_node_answers_its_probes(rendered: Rendered) -> None:
     import aiohttp
 
-    monitoring = Monitoring(Metrics(), lambda: "")
-    port = await monitoring.start(Endpoint("127.0.0.1", 0))
+    monitoring = Monitoring(Endpoint("127.0.0.1", 0), Metrics(), lambda: "")
+    port = await monitoring.start()
     try:
         async with aiohttp.ClientSession() as session:
             for path in [path for path, _ in probes(rendered.nodes)] + ["/metrics"]:

@@ -12,7 +12,7 @@ import pytest
 from kubernetes_objects import Rendered
 from kubernetes_pods import Pods
 
-from memfs.testing.containers.cluster import Containers
+from tests.support.containers.cluster import Containers
 
 MEMORY = "512m"
 DATA = random.Random(7).randbytes(20 << 20)
@@ -21,7 +21,11 @@ STATUS = (
     "'http://webhdfs:9870/webhdfs/v1/shared/file?op=GETFILESTATUS').read().decode())"
 )
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.nightly,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("docker"),
+]
 
 
 @pytest.fixture(scope="module")

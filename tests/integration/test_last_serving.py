@@ -10,8 +10,8 @@ import pytest
 
 import memfs
 from memfs.errors import ClusterError
-from memfs.testing.etcd import EtcdCluster
 from memfs.testing.processes import Processes
+from tests.support.etcd import EtcdCluster
 
 FAST = (
     "--lease-seconds=1",
@@ -112,3 +112,21 @@ def test_the_last_in_sync_member_does_not_acknowledge_alone(cluster):
         cluster.restart(backups[0])
         fs.mkdir("/together", timeout=30)
         assert set(fs.listdir("/")) >= {"before", "together"}
+
+
+@pytest.mark.timeout(180)
+def test_backups_that_stood_still_may_take_over_afterwards(cluster):
+    """Two are needed to acknowledge: both keep the right to serve, however long they are silent."""
+    with memfs.connect(cluster.url, local_descriptors=False) as fs:
+        fs.mkdir("/before")
+        primary = wait_in_sync(fs, 3)
+        backups = [node for node in cluster.nodes if node.name != primary]
+        for node in backups:
+            node.pause()
+        time.sleep(LEASES)
+        assert "before" in fs.listdir("/")
+        next(node for node in cluster.nodes if node.name == primary).kill()
+        for node in backups:
+            node.resume()
+        fs.mkdir("/after", timeout=30)
+        assert set(fs.listdir("/")) >= {"before", "after"}

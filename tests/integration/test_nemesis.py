@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from memfs.testing.hosts import Hosts
-from memfs.testing.nemesis.run import Nemesis, Plan
+from tests.support.hosts import Hosts
+from tests.support.nemesis.run import Nemesis, Plan
 
 ALWAYS = (
     "kill-primary",

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from memfs.paths import Endpoint
-from memfs.testing.proxy import Proxy
+from tests.support.proxy import Proxy
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hadoop_served import Site, site
 from spark_served import TOP, Spark, session
 from spark_streaming import Feed, exactly_once
 
-from memfs.testing.hadoop import NEWEST
+from tests.support.hadoop import NEWEST
 
 pytestmark = pytest.mark.timeout(900)
 

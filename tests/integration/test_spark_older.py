@@ -11,9 +11,9 @@ from hadoop_served import Site, site
 from spark_served import TOP, session
 from spark_streaming import Feed, exactly_once
 
-from memfs.testing.hadoop import OLDER
+from tests.support.hadoop import OLDER
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
 
 ROWS = 20_000
 UNCACHED = {"spark.hadoop.fs.webhdfs.impl.disable.cache": "true"}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from memfs.testing.debian import program
+from tests.support.debian import program
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 SERVICES = ("memfs-node.service", "memfs-gateway.service")
@@ -57,6 +57,14 @@ def verify(analyze: str, units: Path, name: str) -> tuple[int, str]:
 @pytest.mark.parametrize("name", SERVICES)
 def test_systemd_has_no_complaint(analyze: str, installed: Path, name: str) -> None:
     assert verify(analyze, installed, name) == (0, "")
+
+
+def test_systemd_has_no_complaint_about_the_mount(analyze: str, tmp_path: Path) -> None:
+    name = "mnt-memfs.mount"
+    (tmp_path / name).write_text((UNITS / name).read_text())
+    assert verify(analyze, tmp_path, name) == (0, "")
+    (tmp_path / name).write_text((UNITS / name).read_text().replace("Where=", "Were="))
+    assert "Were" in verify(analyze, tmp_path, name)[1], "it is not read"
 
 
 def test_systemd_has_no_complaint_about_the_drop_in(analyze: str, installed: Path) -> None:

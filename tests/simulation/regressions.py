@@ -24,6 +24,12 @@ REGRESSIONS = (
     (1009214, "a copy that was made anew unnoticed stayed bad when it was the last one"),
     (1012557, "the observer missed a copy that was being made anew after a bit had flipped"),
     (1012980, "a journal that had begun anew refused everything for a failure that was over"),
+    (
+        3000030,
+        "a new primary took its own log for committed while an in-sync member lacked its end",
+    ),
+    (3000114, "a deposed primary that could spare nobody did not look at the coordinator"),
+    (500697, "the checker took the repeated answer to a stolen lease for a second theft"),
     (1012614, "a client that was started twice at once lost its connections without a word"),
 )
 """Seed, and the bug that it found."""

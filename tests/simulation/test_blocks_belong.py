@@ -8,9 +8,9 @@ import random
 import pytest
 
 from memfs.protocol import messages as m
-from memfs.testing.network import Conditions
-from memfs.testing.simulation import SimulatedCluster
-from memfs.testing.virtual import run
+from memfs.testing.simulation.cluster import SimulatedCluster
+from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.virtual import run
 
 BLOCK = 4096
 SETTINGS = {
@@ -53,9 +53,9 @@ def check_blocks(cluster, copies):
             assert len(ref.replicas) == copies
             named += copies
             for number in ref.replicas:
-                assert stores[number].verify(m.BlockVersion(*ref[:4])) == 0
+                assert stores[number].verify(ref.version) == 0
     assert sum(stores[member.number].count for member in view.members) == named
-    assert not primary.healing.agenda.unbalanced
+    assert not primary.healing.repairs.unbalanced
 
 
 async def expect_content(fs, content):

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from memfs.testing.campaign import play_seed, replay_command
 from tests.simulation.regressions import REGRESSIONS
+from tests.support.campaign import play_seed, replay_command
 
 SEEDS = 300
 SHARDS = 20
@@ -44,7 +44,7 @@ def test_nothing_acknowledged_is_lost(played, shard):
 
 
 def digest(seed, hash_seed):
-    program = f"from memfs.testing.campaign import play_seed; print(play_seed({seed}).digest)"
+    program = f"from tests.support.campaign import play_seed; print(play_seed({seed}).digest)"
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     done = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True
@@ -60,7 +60,7 @@ def test_one_seed_gives_one_trace_whatever_the_hash_seed(seed):
 
 def test_a_seed_tells_its_story(tmp_path):
     story = tmp_path / "story.txt"
-    command = [sys.executable, "-m", "memfs.testing.campaign", "--seed", "5", "--story", story]
+    command = [sys.executable, "-m", "tests.support.campaign", "--seed", "5", "--story", story]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "nodes" in story.read_text().splitlines()[0]

@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
-from memfs.errors import ClusterError, UnavailableError
+from memfs.errors import ClusterError, DeadlineError, UnavailableError
 from memfs.limits import MIB
 from memfs.logs import NEWS_SECONDS
 from memfs.protocol import messages as m
-from memfs.testing.network import Conditions
-from memfs.testing.simulation import SimulatedCluster
-from memfs.testing.virtual import run
+from memfs.testing.simulation.cluster import SimulatedCluster
+from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.virtual import run
 
 LEASE_SECONDS = 3.0
 
@@ -256,7 +256,7 @@ def test_what_a_node_says_of_itself():
         cluster = await form(8)
         node = cluster.nodes["n2"]
         state = await cluster.nodes["n1"].membership.ask(node.member, m.GetNodeState())
-        assert (state.name, state.role, state.obstacle) == ("n2", "backup", "")
+        assert (state.name, state.role, state.unavailable_reason) == ("n2", "backup", "")
         assert state.coordinator_reachable
         with pytest.raises(UnavailableError):
             node.membership.find(99)
@@ -342,3 +342,113 @@ def test_a_member_that_does_not_catch_up_keeps_no_other_from_it(seed):
         return now() - began
 
     assert run(main()) <= 8.0
+
+
+def cut_inward(cluster, name):
+    """What other nodes send to ``name`` is lost; coordinator and clients reach it."""
+    for other in cluster.nodes:
+        if other != name:
+            cluster.fabric.block(other, name)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_in_sync_set_never_shrinks_below_what_acknowledges(seed):
+    """All backups stand still for longer than any patience; then the primary is lost."""
+
+    async def main():
+        cluster = await form(seed, replication=2)
+        fs = await cluster.connect(timeout_seconds=30)
+        await fs.mkdir("/kept")
+        backups = [number for number in cluster.nodes["n1"].membership.view.in_sync if number != 1]
+        names = [name for name, node in cluster.nodes.items() if node.membership.number in backups]
+        spare = set(cluster.nodes) - {"n1", *names}
+        for name in (*names, *spare):
+            cluster.host(name).process.pause()
+        await asyncio.sleep((1.8, 4.0, 9.0, 20.0)[seed])
+        assert all(
+            len(stored.view.in_sync) >= stored.view.min_in_sync
+            for stored in cluster.coordinator.history
+            if stored.view is not None
+        )
+        cluster.crash("n1")
+        for name in (*names, *spare):
+            cluster.host(name).process.resume()
+        assert await fs.listdir("/") == ["kept"]
+        await fs.mkdir("/on")
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_somebody_takes_over_from_a_primary_that_hears_no_node(seed):
+    async def main():
+        cluster = await form(seed, replication=2)
+        fs = await cluster.connect(timeout_seconds=60)
+        await fs.mkdir("/before")
+        cut_inward(cluster, "n1")
+        began = now()
+        await fs.mkdir("/after")
+        took = now() - began
+        assert leader_of_view(cluster) != "n1"
+        assert await fs.listdir("/") == ["after", "before"]
+        return took
+
+    assert run(main()) <= 3 * LEASE_SECONDS
+
+
+def leader_of_view(cluster):
+    view = cluster.coordinator.stored.view
+    return next(member.name for member in view.members if member.number == view.primary)
+
+
+def test_reads_go_on_by_the_coordinators_word_when_the_only_backup_is_gone():
+    async def main():
+        cluster = await form(5, nodes=2, replication=2, removal_seconds=600.0)
+        fs = await cluster.connect(timeout_seconds=10)
+        await fs.mkdir("/before")
+        cluster.crash("n2", silent=True)
+        await asyncio.sleep(LEASE_SECONDS)
+        assert not cluster.nodes["n1"].role.primary.has_lease()
+        for _ in range(20):
+            assert await fs.listdir("/") == ["before"]
+            await asyncio.sleep(0.5)
+        with pytest.raises((UnavailableError, DeadlineError)):
+            await fs.mkdir("/alone", timeout=4)
+        assert cluster.nodes["n1"].role.primary.absent == {2}
+        assert await fs.listdir("/") == ["before"]
+
+    run(main())
+
+
+def test_a_deposed_primary_that_still_reaches_the_coordinator_answers_no_read():
+    async def main():
+        cluster = await form(6, replication=2)
+        cut_inward(cluster, "n1")
+        old = cluster.nodes["n1"].role.primary
+        await asyncio.sleep(4 * LEASE_SECONDS)
+        assert leader_of_view(cluster) != "n1"
+        with pytest.raises(ClusterError):
+            await old.confirm()
+
+    run(main())
+
+
+def test_a_deposed_primary_that_heard_of_nothing_looks_at_the_coordinator():
+    """It can spare nobody, nobody asks it for anything, and no hint of the new view comes."""
+
+    async def main():
+        cluster = await form(7, nodes=3, replication=3)
+        faults = cluster.coordinator.faults("n1")
+        faults.cut_replies = True
+        cut_inward(cluster, "n1")
+        for other in ("n2", "n3"):
+            cluster.fabric.block("n1", other)
+        await asyncio.sleep(2 * LEASE_SECONDS)
+        assert leader_of_view(cluster) != "n1"
+        cluster.fabric.heal()
+        faults.clear()
+        await asyncio.sleep(3 * LEASE_SECONDS)
+        assert not cluster.nodes["n1"].role.leads
+        assert len(cluster.coordinator.stored.view.in_sync) == 3
+
+    run(main())

@@ -8,11 +8,11 @@ import contextlib
 import pytest
 
 from memfs.errors import MemfsError
-from memfs.testing.campaign import plan_of
-from memfs.testing.faults import calls, disks, growth
-from memfs.testing.faults.scene import Scene
-from memfs.testing.simulation import SimulatedCluster
-from memfs.testing.virtual import run
+from memfs.testing.simulation.cluster import SimulatedCluster
+from memfs.testing.simulation.virtual import run
+from tests.support.campaign import plan_of
+from tests.support.faults import calls, disks, growth
+from tests.support.faults.scene import Scene
 
 JOURNAL = {"journal": "/journal", "journal_blocks": True, "journal_segment_size": 65536}
 SETTINGS = {"heartbeat_seconds": 0.5, "member_timeout_seconds": 2, "lease_seconds": 2}

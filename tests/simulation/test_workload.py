@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from memfs.testing.driver import Driver
-from memfs.testing.model import Model
-from memfs.testing.network import Conditions
-from memfs.testing.operations import Failure, Workload, outcome, snapshot
-from memfs.testing.simulation import SimulatedCluster
-from memfs.testing.tree import Tree
-from memfs.testing.virtual import run
+from memfs.testing.model.driver import Driver
+from memfs.testing.model.filesystem import Model
+from memfs.testing.model.operations import Failure, Workload, outcome, snapshot
+from memfs.testing.model.tree import Tree
+from memfs.testing.simulation.cluster import SimulatedCluster
+from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.virtual import run
 
 BLOCK_SIZE = 4096
 OPERATIONS = 40

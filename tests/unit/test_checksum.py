@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memfs.checksum import chunk_crcs, combine, combine_chunks, crc32c
+from memfs.checksum import chunk_crcs, combine, combine_chunks, crc32c, crc_of_zeros
 from memfs.limits import CHUNK_BYTES
 
 
@@ -42,6 +42,16 @@ def test_chunks(length: int) -> None:
     crcs = chunk_crcs(data)
     assert len(crcs) == -(-length // CHUNK_BYTES)
     assert combine_chunks(crcs, length) == crc32c(data)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 511, 65_535, 65_536, 200_000])
+def test_zeros(length: int) -> None:
+    assert crc_of_zeros(length) == crc32c(bytes(length))
+
+
+def test_zeros_are_not_read() -> None:
+    half = crc_of_zeros(1 << 47)
+    assert crc_of_zeros(1 << 48) == combine(half, half, 1 << 47)
 
 
 def test_chunks_that_do_not_cover_are_a_bug() -> None:

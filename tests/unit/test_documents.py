@@ -26,6 +26,8 @@ BEFORE = ("--", "$host", "-0")
 """What may stand before a program: the beginning of a command, another host, ``xargs -0``."""
 OPERATORS = ("|", "||", "&", "&&", ";", "<", ">")
 PACKAGES = ("memfs", "memfs.node")
+ROOMY = ("cli", "client", "gateway", "node", "namespace")
+"""Packages whose rooms the map names one by one."""
 """What the names in the text may leave out."""
 
 
@@ -91,7 +93,7 @@ def resolves(name: str) -> bool:
 
 @EACH
 def test_names_of_the_code_exist(document: Path) -> None:
-    """``client.writer.FileWriter``: dotted names that begin with a package of ``memfs``."""
+    """``client.io.writer.FileWriter``: dotted names that begin with a package of ``memfs``."""
     packages = {
         path.name
         for package in PACKAGES
@@ -103,7 +105,7 @@ def test_names_of_the_code_exist(document: Path) -> None:
         for name in quoted(prose(document))
         if re.fullmatch(r"[a-z]\w*(\.\w+)+", name)
         and name.removeprefix("memfs.").split(".")[0] in packages
-        and not name.endswith((".py", ".md"))
+        and not name.endswith((".py", ".md", ".crt", ".key"))
     }
     assert {name for name in named if not resolves(name)} == set()
 
@@ -164,7 +166,12 @@ def test_the_map_names_every_package_and_its_modules() -> None:
         if re.fullmatch(r"[a-z_]+", name) and not resolves(f"{package}.{name}")
     }
     assert wrong <= {"memfs.cli: memfs"}
-    packages = {f"memfs.{each.parent.name}" for each in (TOP / "memfs").glob("*/__init__.py")}
+    packages = {
+        ".".join(each.parent.relative_to(TOP).parts)
+        for pattern in ("*", "*/*", "node/namespace/*")
+        for each in (TOP / "memfs").glob(f"{pattern}/__init__.py")
+        if pattern == "*" or each.parents[1].name in ROOMY
+    }
     text = (TOP / "ARCHITECTURE.md").read_text()
     assert {name for name in packages if f"`{name}`" not in text} == set()
 
@@ -181,3 +188,21 @@ def test_every_document_is_linked_from_the_first_one() -> None:
             file = (document.parent / target).resolve()
             new += sorted(file.glob("*.md")) if file.is_dir() else [file] * file.exists()
     assert set(DOCUMENTS) - found <= {TOP / "CHANGELOG.md"}
+
+
+def test_what_only_the_night_runs_is_listed() -> None:
+    text = (TOP / "docs" / "testing.md").read_text()
+    marked = {
+        str(file.relative_to(TOP))
+        for file in (TOP / "tests").rglob("test_*.py")
+        if re.search(r"^(@| *|pytestmark = \[?)pytest\.mark\.nightly\b", file.read_text(), re.M)
+    }
+    assert marked
+    assert {name for name in marked if f"`{name}`" not in text} == set()
+
+
+def test_the_site_has_every_document() -> None:
+    """The decisions are put into its navigation by themselves."""
+    listed = set(re.findall(r"^ +- ([\w/-]+\.md)$", (TOP / "mkdocs.yml").read_text(), re.M))
+    pages = {str(page.relative_to(TOP / "docs")) for page in (TOP / "docs").rglob("*.md")}
+    assert {page for page in pages if not page.startswith("decisions/")} <= listed

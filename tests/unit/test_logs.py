@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from memfs import logs
 from memfs.errors import UnavailableError
-from memfs.logs import JsonFormatter, Seldom, TextFormatter, fields
+from memfs.logs import JsonFormatter, RateLimit, Seldom, TextFormatter, fields
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (\w+) ([\w.]+): (.*)", re.DOTALL)
 
@@ -34,6 +34,23 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
     made = logging.LogRecord("memfs.node", logging.INFO, "x.py", 1, message, arguments, None)
     vars(made).update(fields(**extra))
     return made
+
+
+def test_what_strangers_cause_is_limited() -> None:
+    limit = RateLimit(count=2, seconds=10)
+
+    def passes(at: float, message: str, *arguments: object) -> str:
+        made = record(message, *arguments)
+        made.created, made.name = at, "memfs.transport.framing"
+        return made.getMessage() if limit.filter(made) else ""
+
+    assert [passes(0, "bad %d", n) for n in range(5)] == ["bad 0", "bad 1", "", "", ""]
+    assert passes(5, "worse") == "worse"
+    assert passes(11, "bad %d", 9) == "bad 9 (and 3 like it that were not logged)"
+    assert [passes(12, "bad %d", n) for n in range(2)] == ["bad 0", ""]
+    after_the_clock_was_set_back = passes(1, "bad %d", 7)
+    assert after_the_clock_was_set_back == "bad 7 (and 1 like it that were not logged)"
+    assert all(limit.filter(record("of our own")) for _ in range(9))
 
 
 def test_text() -> None:

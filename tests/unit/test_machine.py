@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from memfs import machine
@@ -40,6 +41,56 @@ def test_cgroup_limit_above_the_ram_does_not_count(tmp_path: Path) -> None:
 
 def test_login() -> None:
     assert machine.login_name()
-    assert machine.login_groups()
+    assert machine.login_groups() == machine.groups_of(machine.login_name())
     assert machine.runtime_directory().startswith("/")
     assert machine.state_directory().startswith("/")
+
+
+def test_groups_of_others_are_those_of_their_accounts() -> None:
+    assert machine.account_groups("root")[0] == "root"
+    assert machine.account_groups("a stranger") == machine.account_groups("\0") == ()
+    daemon = subprocess.run(["id", "-Gn", "daemon"], capture_output=True, text=True, check=True)
+    assert set(machine.groups_of("daemon")) == set(daemon.stdout.split())
+
+
+def test_mappings(tmp_path: Path) -> None:
+    assert machine.mapping_limit(fake_root(tmp_path)) == 65_530
+    root = fake_root(tmp_path, **{"proc/sys/vm/max_map_count": "262144\n"})
+    assert machine.mapping_limit(root) == 262_144
+
+
+def test_the_footprint_in_a_container(tmp_path: Path) -> None:
+    files = {
+        "proc/self/status": "VmRSS:\t90 kB\nRssAnon:\t     70 kB\nRssShmem:\t5 kB\n",
+        "proc/self/cgroup": "0::/a/b\n",
+        "sys/fs/cgroup/a/b/memory.max": "9000\n",
+        "sys/fs/cgroup/a/b/memory.stat": "anon 100\nfile 5000\nshmem 30\nkernel 7\nsock 1\n",
+        "sys/fs/cgroup/a/memory.max": "5000\n",
+        "sys/fs/cgroup/a/memory.stat": "anon 4000\nshmem 300\n",
+    }
+    found = machine.footprint(fake_root(tmp_path, **files))
+    assert found == (70 * 1024, 4300, 5000), "of the cgroup that is nearest to its limit"
+
+
+def test_the_footprint_in_a_container_of_version_one(tmp_path: Path) -> None:
+    files = {
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "7000\n",
+        "sys/fs/cgroup/memory/memory.stat": "rss 1\ntotal_rss 50\ntotal_shmem 6\ntotal_cache 9\n",
+    }
+    assert machine.footprint(fake_root(tmp_path, **files)) == (0, 56, 7000)
+
+
+def test_the_footprint_without_a_limit(tmp_path: Path) -> None:
+    files = {"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}
+    assert machine.footprint(fake_root(tmp_path, **files)) == machine.Footprint()
+
+
+def test_the_footprint_grows_with_the_heap() -> None:
+    machine.tame_malloc()
+    before = machine.footprint().anonymous
+    heap = bytearray(b"x") * (64 << 20)
+    held = machine.footprint().anonymous
+    del heap
+    machine.trim_malloc()
+    assert held - before > 60 << 20
+    assert machine.footprint().anonymous - before < 32 << 20

@@ -20,19 +20,24 @@ from memfs.paths import Endpoint, Location
         ("host:1", Endpoint("host", 1)),
         ("1.2.3.4:65535", Endpoint("1.2.3.4", 65535)),
         ("[::1]:9", Endpoint("::1", 9)),
+        ("[fe80::1%lo]:9", Endpoint("fe80::1%lo", 9)),
     ],
 )
 def test_endpoints(text: str, wanted: Endpoint) -> None:
     assert paths.parse_endpoint(text) == wanted
 
 
-@pytest.mark.parametrize("text", ["", ":1", "a:", "a:0", "a:65536", "a:b", "a/b", "::1", "a:1:2"])
+@pytest.mark.parametrize(
+    "text", ["", ":1", "a:", "a:0", "a:65536", "a:b", "a/b", "::1", "a:1:2", "a:\uff11", "[::1%]:1"]
+)
 def test_no_endpoints(text: str) -> None:
     with pytest.raises(InvalidPathError):
         paths.parse_endpoint(text)
 
 
-@pytest.mark.parametrize("endpoint", [Endpoint("a", 1), Endpoint("::1", 2)])
+@pytest.mark.parametrize(
+    "endpoint", [Endpoint("a", 1), Endpoint("::1", 2), Endpoint("fe80::1%lo", 3)]
+)
 def test_endpoint_text_round_trip(endpoint: Endpoint) -> None:
     assert paths.parse_endpoint(str(endpoint)) == endpoint
 
@@ -42,6 +47,7 @@ def test_endpoint_text_round_trip(endpoint: Endpoint) -> None:
     [
         ("/a/b", Location((), "/a/b")),
         ("a/b", Location((), "/a/b")),
+        ("/a/hdfs://b:1/c", Location((), "/a/hdfs:/b:1/c")),
         ("memfs:///a", Location((), "/a")),
         ("memfs:/a", Location((), "/a")),
         ("memfs://", Location((), "/")),

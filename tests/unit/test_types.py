@@ -33,5 +33,10 @@ def test_file_kinds_are_stable() -> None:
         ("FILE", 0),
         ("DIRECTORY", 1),
         ("SYMLINK", 2),
+        ("FIFO", 5),
+        ("CHARACTER_DEVICE", 6),
+        ("BLOCK_DEVICE", 7),
+        ("SOCKET", 8),
     ]
+    assert all(types.KIND_OF_TYPE[kind.type_bits] == kind for kind in types.FileKind)
     assert types.ROOT_INODE == 1

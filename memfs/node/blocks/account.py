@@ -1,9 +1,11 @@
 """The byte budget of a block store.
 
-Owns two numbers: ``used``, what is charged, and ``spare``, memory of what was freed that is kept
-for what comes next. Invariant (MemoryBound): together they never exceed ``limit``, because room is
-reserved before memory is touched, and spare memory gives way. What a charge stands for is the
-business of its holders.
+Owns three numbers: ``used``, what is charged; ``beside``, what the rest of the process was found
+to take; and ``spare``, memory of what was freed that is kept for what comes next. Invariant
+(MemoryBound): together they never exceed ``limit``, because room is reserved before memory is
+touched, and spare memory gives way; only of the dead bytes between small blocks up to ``allowance``
+may stay beyond it, since it takes work to get them back. What a charge stands for is the business
+of its holders.
 """
 
 from __future__ import annotations
@@ -16,7 +18,16 @@ from memfs.errors import NoSpaceError
 class Account:
     """Bytes used of a hard limit."""
 
-    __slots__ = ("_untouched", "give_back", "limit", "spare", "used")
+    __slots__ = (
+        "_untouched",
+        "allowance",
+        "beside",
+        "give_back",
+        "limit",
+        "refusal",
+        "spare",
+        "used",
+    )
 
     def __init__(self, limit: int) -> None:
         """``limit`` in bytes, positive."""
@@ -24,13 +35,19 @@ class Account:
         self.limit = limit
         self.used = 0
         self.spare = 0
+        self.beside = 0
+        """Bytes that others take of the limit, as measured last."""
+        self.refusal = ""
+        """Why nothing may be reserved at all now; empty: it may."""
+        self.allowance = 0
+        """Bytes by which spare memory that cannot be given back may exceed the limit."""
         self.give_back: Callable[[int], object] = lambda count: None
         """Called when ``count`` spare bytes are in the way; takes them off ``spare``."""
         self._untouched = 0
 
     def fits(self, count: int) -> bool:
         """Whether ``count`` more bytes can be reserved now."""
-        return self.used + count <= self.limit
+        return not self.refusal and self.used + self.beside + count <= self.limit
 
     def reserve(self, count: int, spare: int = 0) -> None:
         """Charge ``count`` bytes, ``spare`` of which lie in memory that was spare.
@@ -38,16 +55,26 @@ class Account:
         Raises NoSpaceError, and then charges nothing.
         """
         assert 0 <= spare <= count, f"a reservation of {count} bytes, {spare} of them spare"
-        if self.used + count > self.limit:
-            raise NoSpaceError(
-                f"the node's memory is full: {self.used} of {self.limit} bytes are used, "
-                f"{count} more are needed; delete files or add nodes"
-            )
+        if not self.fits(count):
+            raise self._full(count)
         self.used += count
         self.spend(spare)
-        excess = self.used + self.spare - self.limit
-        if excess > 0:
-            self.give_back(excess)
+        if self.excess > 0:
+            self.give_back(self.excess)
+            if self.excess > self.allowance:
+                self.used -= count
+                self.spare += spare
+                raise self._full(count)
+
+    @property
+    def excess(self) -> int:
+        """Bytes that are too many, spare ones included; negative: there is room."""
+        return self.used + self.beside + self.spare - self.limit
+
+    def move(self, count: int, spare: int) -> None:
+        """Charge ``count`` bytes twice until their old place is released; ``spare`` as above."""
+        self.used += count
+        self.spend(spare)
 
     def release(self, count: int, *, keep: bool = False) -> None:
         """Give back ``count`` bytes; their memory is spare if it is kept."""
@@ -66,3 +93,12 @@ class Account:
         """Spare bytes that were never needed since this was last asked."""
         surplus, self._untouched = self._untouched, self.spare
         return surplus
+
+    def _full(self, count: int) -> NoSpaceError:
+        if self.refusal:
+            return NoSpaceError(self.refusal)
+        beside = f", {self.beside} of them beside blocks" if self.beside else ""
+        return NoSpaceError(
+            f"the node's memory is full: {self.used + self.beside} of {self.limit} bytes are "
+            f"used{beside}, {count} more are needed; delete files or add nodes"
+        )

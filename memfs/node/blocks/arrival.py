@@ -15,9 +15,12 @@ from memfs.checksum import crc32c
 from memfs.errors import BlockNotFoundError, CorruptBlockError, InvalidArgumentError
 from memfs.limits import CHUNK_BYTES, KIB
 from memfs.node.blocks import targets
-from memfs.node.blocks.chunks import Checks, PieceCrcs, rebuild
+from memfs.node.blocks.chunks import PieceCrcs, rebuild
 from memfs.node.blocks.holdings import Holdings
-from memfs.node.blocks.region import VERSION_BYTES, HeapRegion, Region, SlotRegion, Version
+from memfs.node.blocks.index import INDEX_BITS
+from memfs.node.blocks.records import FIELD_MAX, INDEX_BYTES, Header, data_offset, extent_for
+from memfs.node.blocks.region import VERSION_BYTES, HeapRegion, Region, SegmentRegion, Version
+from memfs.node.blocks.segments import Segment
 from memfs.protocol.messages import (
     BlockVersion,
     Empty,
@@ -28,6 +31,7 @@ from memfs.protocol.messages import (
     WriteBlocks,
 )
 
+_OBJECT_BYTES: Final = VERSION_BYTES - INDEX_BYTES
 STAGED_BYTES: Final = 64 * KIB
 """From here up a buffer comes from the scratch pool; below, malloc has one in its cache."""
 
@@ -36,19 +40,31 @@ class BlockWrite:
     """One whole or derived version arriving (``WriteBlock``)."""
 
     def __init__(
-        self, holdings: Holdings, request: WriteBlock, base: Version | None, *, fenced: bool = True
+        self,
+        holdings: Holdings,
+        request: WriteBlock,
+        base: BlockVersion | None,
+        *,
+        fenced: bool = True,
     ) -> None:
-        """Raises NoSpaceError, and then reserves nothing. A copy is not ``fenced``: no writer."""
+        """Raises NoSpaceError or BlockNotFoundError (the base is not here any more), and then
+        reserves nothing. A copy is not ``fenced``: no writer.
+        """
         self._holdings = holdings
         self._request = request
         self._fenced = fenced
-        self._version: Version | None = None
+        self._birth = 0
         self._open = True
         holdings.account.reserve(VERSION_BYTES)
         try:
-            self._target = targets.choose(holdings, request, base)
+            holdings.unpack(request.inode, request.index)
+            found = None if base is None else holdings.index.find(*base)
+            if base is not None and found is None:
+                raise BlockNotFoundError(f"{base} is not here any more: room was made")
+            self._target = targets.choose(holdings, request, found)
         except BaseException:
             holdings.account.release(VERSION_BYTES)
+            holdings.pack(request.inode, request.index)
             raise
         holdings.arriving.add(self)
         self._staged = True
@@ -85,25 +101,24 @@ class BlockWrite:
         assert self._open, "a write that has ended"
         try:
             self._check()
-            version = self._held()
-            if version is not None:
+            if self._held():
+                version = self._holdings.claim(self._request.version)
                 self._withdraw()
-                version.claims += 1
             else:
                 version = self._publish()
         except BaseException:
             self.abort()
             raise
-        self._version = version
+        self._birth = version.birth
         return WriteBlockReply(version.length, version.crc)
 
     def abort(self) -> None:
         """Leave no trace; after :meth:`finish`, forget the version unless a retry stored it too."""
         if self._open:
             self._withdraw()
-        elif self._version is not None:
-            version, self._version = self._version, None
-            _unclaim(self._holdings, self._request.inode, self._request.index, version)
+        elif self._birth:
+            birth, self._birth = self._birth, 0
+            self._holdings.unclaim(self._request.version, birth)
 
     # --- arriving ----------------------------------------------------------------------------
 
@@ -115,12 +130,16 @@ class BlockWrite:
             extents = (Extent(0, request.length),)
         size = sum(extent.length for extent in extents)
         buffer = None
-        if target.private and not isinstance(target.region, SlotRegion):
+        if target.private and isinstance(target.region, HeapRegion):
             self._staged = False
         elif size >= STAGED_BYTES:
             buffer = self._holdings.scratch.take(size)
             self._staged = buffer is not None or not target.private
+        elif target.private and isinstance(target.region, SegmentRegion):
+            self._staged = False
         if not self._staged:
+            if isinstance(target.region, SegmentRegion):
+                target.region.pinned = True
             return [(at, target.region.view(at, at + length)) for at, length in extents]
         return _divide(extents, memoryview(bytearray(size)) if buffer is None else buffer)
 
@@ -147,13 +166,14 @@ class BlockWrite:
         if self._fenced:
             self._holdings.fence(request.inode, request.generation)
 
-    def _held(self) -> Version | None:
-        """The same version, if a retry of this write was quicker."""
+    def _held(self) -> bool:
+        """Whether a retry of this write was quicker. Raises NoSpaceError."""
         request = self._request
-        held = self._holdings.index.find(*request[:4])
+        self._holdings.unpack(request.inode, request.index)
+        held = self._holdings.index.find(*request.version)
         if held is not None:
             check_repeat(request, held)
-        return held
+        return held is not None
 
     def _publish(self) -> Version:
         request, target = self._request, self._target
@@ -162,21 +182,30 @@ class BlockWrite:
             self._flush(sum(len(buffer) for _, buffer in self._parts))
         checks = target.publish(self._crcs.pieces)
         version = Version(
-            request.generation, request.sequence, request.length, checks, target.region
+            request.generation,
+            request.sequence,
+            request.length,
+            checks,
+            target.region,
+            request.writer,
         )
         layout = request.block_size, request.group_blocks
         self._holdings.publish(request.inode, request.index, version, layout, target.continues)
         self._end()
+        self._holdings.pack(request.inode, request.index)
         return version
 
     def _withdraw(self) -> None:
         self._end()
         self._target.withdraw()
         self._holdings.account.release(VERSION_BYTES)
+        self._holdings.pack(self._request.inode, self._request.index)
 
     def _end(self) -> None:
         self._open = False
         self._parts, self._crcs = [], PieceCrcs(())  # no view of ours keeps a slot from emptying
+        if isinstance(self.region, SegmentRegion):
+            self.region.pinned = False
         self._holdings.arriving.discard(self)
 
 
@@ -191,7 +220,7 @@ class RepeatedWrite:
         whole = request.base_generation < 0
         size = request.length if whole else sum(extent.length for extent in request.extents)
         self._buffer = holdings.scratch.take(size) or memoryview(bytearray(size))
-        self._version: Version | None = version
+        self._birth = version.birth
 
     def buffers(self) -> Sequence[memoryview]:
         """Where the payload goes."""
@@ -201,40 +230,52 @@ class RepeatedWrite:
         """Nothing is done before the end."""
 
     def finish(self) -> WriteBlockReply:
-        """Answer as the first time. Raises CorruptBlockError, BlockNotFoundError (discarded)."""
-        version = self._version
+        """Answer as the first time.
+
+        Raises CorruptBlockError, BlockNotFoundError (discarded), NoSpaceError.
+        """
         if crc32c(self._buffer) != self._request.crc:
             raise CorruptBlockError(f"a retry for inode {self._request.inode} arrived damaged")
-        if version is None or self._holdings.index.find(*self._request[:4]) is not version:
+        held = self._holdings.index.find(*self._request.version)
+        if held is None or held.birth != self._birth:
             raise BlockNotFoundError(f"the block of inode {self._request.inode} was discarded")
-        version.claims += 1
+        version = self._holdings.claim(self._request.version)
         self._finished = True
         return WriteBlockReply(version.length, version.crc)
 
     def abort(self) -> None:
         """Forget it."""
-        if self._finished and self._version is not None:
-            _unclaim(self._holdings, self._request.inode, self._request.index, self._version)
-        self._version = None
+        if self._finished:
+            self._finished = False
+            self._holdings.unclaim(self._request.version, self._birth)
 
 
 class BatchWrite:
     """Many small whole versions in one payload (``WriteBlocks``): all or none."""
 
-    region = None
-    """It holds none before the end."""
-
     def __init__(self, holdings: Holdings, request: WriteBlocks) -> None:
         """Raises NoSpaceError, and then reserves nothing."""
-        size = sum(block.length for block in request.blocks)
-        self.charged = size + VERSION_BYTES * len(request.blocks)
-        """Bytes reserved for it."""
+        self._extents = [extent_for(block.length) for block in request.blocks]
+        extent = sum(self._extents) or extent_for(0)
+        self.charged = INDEX_BYTES * len(request.blocks)
+        """Bytes reserved for it beside what its region counts for."""
         holdings.account.reserve(self.charged)
+        try:
+            place = holdings.segments.append(extent)
+        except BaseException:
+            holdings.account.release(self.charged)
+            raise
+        self.region = SegmentRegion(0, holdings.segments, *place, extent).settle()
+        """Room for all records, in one."""
+        self.region.holders, self.region.pinned = 1, True
         holdings.arriving.add(self)
         self._holdings = holdings
         self._blocks = request.blocks
+        size = sum(block.length for block in request.blocks)
         self._buffer = holdings.scratch.take(size) or memoryview(bytearray(size))
-        self._stored: list[Version] = []
+        self._births: list[int] = []
+        self._beside: set[BlockVersion] = set()
+        """Versions of blocks that have others."""
         self._open = True
 
     def buffers(self) -> Sequence[memoryview]:
@@ -245,17 +286,35 @@ class BatchWrite:
         """Nothing is done before the end: the payload is small."""
 
     def finish(self) -> Empty:
-        """Publish all, or none: CorruptBlockError, LeaseLostError, InvalidArgumentError."""
+        """Publish all, or none.
+
+        Raises CorruptBlockError, LeaseLostError, InvalidArgumentError, NoSpaceError.
+        """
         assert self._open, "a write that has ended"
+        repeated: list[bool] = []
         try:
-            found = [self._check(block, data) for block, data in self._pieces()]
+            for block, data in self._pieces():
+                repeated.append(self._check(block, data))
+            self._make_room()
         except BaseException:
             self.abort()
             raise
         self._open = False
         self._holdings.arriving.discard(self)
-        for (block, data), held in zip(self._pieces(), found, strict=True):
-            self._stored.append(self._store(block, data) if held is None else self._repeat(held))
+        segment, region = self.region.segment, self.region
+        region.leave()
+        if not self._blocks:
+            self._holdings.segments.release(segment, region.extent)
+        places = self._holdings.segments.divide(segment, region.offset, self._extents)
+        for (block, data), known, extent, offset in zip(
+            self._pieces(), repeated, self._extents, places, strict=True
+        ):
+            if known:
+                self._holdings.account.release(VERSION_BYTES)
+                self._holdings.segments.release(segment, extent)
+                self._births.append(self._holdings.claim(block.version).birth)
+            else:
+                self._births.append(self._store(block, data, segment, offset, extent))
         return Empty()
 
     def abort(self) -> None:
@@ -263,10 +322,12 @@ class BatchWrite:
         if self._open:
             self._open = False
             self._holdings.arriving.discard(self)
+            self._holdings.let_go(self.region)
             self._holdings.account.release(self.charged)
-        for block, version in zip(self._blocks, self._stored, strict=False):
-            _unclaim(self._holdings, block.inode, block.index, version)
-        self._stored.clear()
+            self._pack()
+        for block, birth in zip(self._blocks, self._births, strict=False):
+            self._holdings.unclaim(block.version, birth)
+        self._births.clear()
 
     def _pieces(self) -> Iterator[tuple[SmallBlock, memoryview]]:
         at = 0
@@ -274,29 +335,54 @@ class BatchWrite:
             yield block, self._buffer[at : at + block.length]
             at += block.length
 
-    def _check(self, block: SmallBlock, data: memoryview) -> Version | None:
+    def _check(self, block: SmallBlock, data: memoryview) -> bool:
+        """Whether the version is held already."""
         if crc32c(data) != block.crc:
             raise CorruptBlockError(f"block {block.index} of inode {block.inode} arrived damaged")
         self._holdings.fence(block.inode, block.generation)
-        held = self._holdings.index.find(*block[:4])
+        held = self._holdings.index.find(*block.version)
         if held is not None and (held.length, held.crc) != (block.length, block.crc):
-            raise InvalidArgumentError(f"{BlockVersion(*block[:4])} is here with other bytes")
-        return held
+            raise InvalidArgumentError(f"{block.version} is here with other bytes")
+        return held is not None
 
-    def _store(self, block: SmallBlock, data: memoryview) -> Version:
-        region = HeapRegion(block.generation, bytes(data))
+    def _make_room(self) -> None:
+        """Reserve what it takes where a version is not alone with its block.
+
+        Raises NoSpaceError.
+        """
+        for block in self._blocks:
+            self._holdings.unpack(block.inode, block.index)
+            if self._holdings.index.holds(block.inode, block.index):
+                self._holdings.account.reserve(_OBJECT_BYTES)
+                self.charged += _OBJECT_BYTES
+                self._beside.add(block.version)
+
+    def _store(
+        self, block: SmallBlock, data: memoryview, segment: Segment, offset: int, extent: int
+    ) -> int:
+        """Publish a version in the record at ``offset``; its birth."""
+        holdings = self._holdings
+        key = block.inode << INDEX_BITS | block.index
+        segment.store(offset + data_offset(extent), data)
+        beside = block.version in self._beside
+        if block.length < CHUNK_BYTES and key <= FIELD_MAX and not beside:
+            checks = block.length, block.crc, block.crc, extent
+            header = Header(key, 0, block.generation, block.sequence, 0, *checks)
+            return holdings.publish_record(segment, offset, header)
+        if not beside:
+            holdings.account.move(_OBJECT_BYTES, 0)  # until it is packed, below
+        region = SegmentRegion(block.generation, holdings.segments, segment, offset, extent)
+        region.settle()
         region.written, region.holders = block.length, 1
-        checks = Checks(block.crc, block.crc)
-        if block.length >= CHUNK_BYTES:
-            region.chunks, checks = rebuild(lambda _: None, block.length, (), region.view)
-        version = Version(block.generation, block.sequence, block.length, checks, region)
-        self._holdings.publish(block.inode, block.index, version)
-        return version
+        region.chunks, sums = rebuild(lambda _: None, block.length, (), region.view)
+        version = Version(block.generation, block.sequence, block.length, sums, region)
+        holdings.publish(block.inode, block.index, version)
+        holdings.pack(block.inode, block.index)
+        return version.birth
 
-    def _repeat(self, held: Version) -> Version:
-        self._holdings.account.release(held.length + VERSION_BYTES)
-        held.claims += 1
-        return held
+    def _pack(self) -> None:
+        for block in self._blocks:
+            self._holdings.pack(block.inode, block.index)
 
 
 def check_repeat(request: WriteBlock, held: Version) -> None:
@@ -304,15 +390,8 @@ def check_repeat(request: WriteBlock, held: Version) -> None:
     whole = request.base_generation < 0
     if held.length != request.length or (whole and held.crc != request.crc):
         raise InvalidArgumentError(
-            f"{BlockVersion(*request[:4])} is here with other bytes: a sequence number was reused"
+            f"{request.version} is here with other bytes: a sequence number was reused"
         )
-
-
-def _unclaim(holdings: Holdings, inode: int, index: int, version: Version) -> None:
-    version.claims -= 1
-    held = holdings.index.find(inode, index, version.generation, version.sequence)
-    if version.claims == 0 and held is version:
-        holdings.drop(inode, index, version)
 
 
 def _divide(extents: Sequence[Extent], buffer: memoryview) -> list[tuple[int, memoryview]]:

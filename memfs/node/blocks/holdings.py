@@ -11,15 +11,31 @@ from typing import Final, NamedTuple, Protocol
 
 from memfs.errors import LeaseLostError
 from memfs.limits import BLOCK_BYTES_DEFAULT
+from memfs.node.blocks import packing
 from memfs.node.blocks.account import Account
-from memfs.node.blocks.index import BlockIndex
+from memfs.node.blocks.cleaner import Cleaner
+from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS, BlockIndex
 from memfs.node.blocks.memory import Memfd, ScratchPool
 from memfs.node.blocks.placement import Placement
-from memfs.node.blocks.region import VERSION_BYTES, Region, SlotRegion, Version
+from memfs.node.blocks.records import INDEX_BYTES, Header
+from memfs.node.blocks.region import (
+    VERSION_BYTES,
+    HeapRegion,
+    Region,
+    SegmentRegion,
+    SlotRegion,
+    Version,
+)
+from memfs.node.blocks.segments import Segment, Segments, segment_bytes
 from memfs.protocol.messages import BlockVersion
 
 SCRATCH_BUFFERS: Final = 16
 """Blocks that arrive at once through warm memory: 16 x 4 MiB beside the limit, made on demand."""
+ALLOWED_SEGMENTS: Final = 2
+"""Segments' worth of dead bytes that may lie beyond the limit: of those being filled, of one
+that is being emptied, and what is not worth its cleaning."""
+SCRATCH_SHARE: Final = 16
+"""... and no more than this part of the limit, for a small node's process has little beside it."""
 
 
 class Arriving(Protocol):
@@ -62,12 +78,19 @@ class Stored(NamedTuple):
 class Holdings:
     """Versions, their memory and its account."""
 
-    def __init__(self, limit: int) -> None:
-        """``limit`` in bytes."""
+    def __init__(self, limit: int, memfds: int) -> None:
+        """``limit`` in bytes; ``memfds`` at most."""
         self.account = Account(limit)
-        self.index = BlockIndex()
-        self.placement = Placement(self.account, self.index)
-        self.scratch = ScratchPool(BLOCK_BYTES_DEFAULT, SCRATCH_BUFFERS)
+        size = segment_bytes(limit)
+        self.account.allowance = ALLOWED_SEGMENTS * size
+        self.segments = Segments(self.account, size, lambda: self.placement.may_open)
+        self.index = BlockIndex(self.segments)
+        self.cleaner = Cleaner(self.segments, self.index)
+        self.placement = Placement(self.account, self.index, self.segments, memfds, self)
+        self.account.give_back = self._make_way
+        self._births = 0
+        buffers = min(SCRATCH_BUFFERS, max(1, limit // SCRATCH_SHARE // BLOCK_BYTES_DEFAULT))
+        self.scratch = ScratchPool(BLOCK_BYTES_DEFAULT, buffers)
         self.arriving: set[Arriving] = set()
         """Writes under way."""
         self.watcher: Watcher | None = None
@@ -77,7 +100,8 @@ class Holdings:
         highest = self.index.generation(inode)
         if generation < highest:
             raise LeaseLostError(
-                f"inode {inode} is written under lease generation {highest}, {generation} is over"
+                f"the lease is over: generation {highest} of the file's followed {generation}; "
+                "open the file again"
             )
 
     def publish(
@@ -88,23 +112,81 @@ class Holdings:
         layout: tuple[int, int] = (0, 0),
         base: BlockVersion | None = None,
     ) -> None:
-        """Hold a version. ``layout``: its block size and group; ``base``, what it begins with."""
+        """Hold a version. ``layout``: its block size and group; ``base``, what it begins with.
+
+        The block is not packed; it is then, if it can be.
+        """
+        version.birth = self._birth()
         self.index.insert(inode, index, version)
-        if self.watcher is not None:
+        if self.watcher is not None and version.generation:  # 0: cached, to be had again
             identity = BlockVersion(inode, index, *version.age)
             data = version.view(0, version.length)
             self.watcher.stored(Stored(identity, version.crc, data, *layout, base))
 
+    def publish_record(self, segment: Segment, offset: int, header: Header) -> int:
+        """Hold the version of a record, of a block that has none: its birth.
+
+        Its bytes are there; ``header`` says what they are, and gets a birth here.
+        """
+        birth = self._birth()
+        header = header._replace(birth=birth)
+        self.index.insert_record(segment, offset, header)
+        if self.watcher is not None and header.generation:
+            inode, index = header.key >> INDEX_BITS, header.key & BLOCK_MASK
+            identity = BlockVersion(inode, index, header.generation, header.sequence)
+            data = packing.whole_record(segment, offset, header)[1]
+            self.watcher.stored(Stored(identity, header.crc, data, 0, 0, None))
+        return birth
+
     def drop(self, inode: int, index: int, version: Version) -> None:
         """Forget a version and free what only it needed."""
-        self.index.remove(inode, index, version)
-        if self.watcher is not None:
-            self.watcher.forgotten(BlockVersion(inode, index, *version.age))
-        self.account.release(VERSION_BYTES)
+        identity = BlockVersion(inode, index, *version.age)
         region = version.region
-        self.let_go(region)
-        if region.holders:
-            self._trim(inode, index, region)
+        if self.index.place(inode, index) is not None:
+            self.index.remove_record(inode, index)
+            self.account.release(INDEX_BYTES)
+            assert isinstance(region, SegmentRegion)
+            self.segments.release(region.segment, region.extent)
+        else:
+            self.index.remove(inode, index, version)
+            self.account.release(VERSION_BYTES)
+            self.let_go(region)
+            if region.holders:
+                self._trim(inode, index, region)
+            self.pack(inode, index)
+        if self.watcher is not None and version.generation:
+            self.watcher.forgotten(identity)
+
+    def unpack(self, inode: int, index: int) -> None:
+        """Describe a block by objects, so that it can be changed. Raises NoSpaceError."""
+        if self.index.place(inode, index) is not None:
+            self.account.reserve(VERSION_BYTES - INDEX_BYTES)
+            # Room may have been made by moving records: this one lies where it lies now.
+            self.index.unpack(inode, index)
+
+    def pack(self, inode: int, index: int) -> None:
+        """Leave a block to its record, if nothing but its only version needs that."""
+        if self.index.pack(inode, index):
+            self.account.release(VERSION_BYTES - INDEX_BYTES)
+
+    def claim(self, version: BlockVersion) -> Version:
+        """One writer more was told that a version is stored that is held. Raises NoSpaceError."""
+        self.unpack(version.inode, version.index)
+        held = self.index.find(*version)
+        assert held is not None, "a claim to nothing"
+        held.claims += 1
+        return held
+
+    def unclaim(self, version: BlockVersion, birth: int) -> None:
+        """A writer takes back what it was told; what nobody else was told of is forgotten."""
+        held = self.index.find(*version)
+        if held is None or held.birth != birth:
+            return
+        if held.claims == 1:
+            self.drop(version.inode, version.index, held)
+        else:
+            held.claims -= 1
+            self.pack(version.inode, version.index)
 
     def exposes(self, memfd: Memfd) -> bool:
         """Would lending a memfd now show what was there before a write under way?"""
@@ -119,6 +201,17 @@ class Holdings:
         region.holders -= 1
         if region.holders == 0:
             self.placement.free(region)
+
+    def _birth(self) -> int:
+        self._births += 1
+        return self._births
+
+    def _make_way(self, count: int) -> None:
+        """Give ``count`` spare bytes back, with dead ones among them if the others do not do."""
+        count -= self.placement.give_back(count)
+        if count > 0:
+            self.cleaner.reclaim(count)
+            self.placement.give_back(count)
 
     def _trim(self, inode: int, index: int, region: Region) -> None:
         """Free the end of a region when only shorter versions are left, as after a truncation."""
@@ -138,10 +231,31 @@ class Holdings:
         for region, count in holders.items():
             assert region.holders == count, f"{region.holders} holders counted, {count} found"
             assert region.fixed <= region.written <= region.capacity, "bytes outside a region"
-        heap = sum(region.charge for region in holders if not isinstance(region, SlotRegion))
-        expected = heap + self.placement.charge + self.index.count * VERSION_BYTES
+        heap = sum(region.charge for region in holders if isinstance(region, HeapRegion))
+        packed = self.index.packed
+        expected = heap + self.placement.charge + self.segments.live_bytes
+        expected += (self.index.count - packed) * VERSION_BYTES + packed * INDEX_BYTES
         expected += sum(write.charged for write in self.arriving)
         used, spare, limit = self.account.used, self.account.spare, self.account.limit
         assert used == expected, f"{used} bytes charged, {expected} held"
-        assert spare == self.placement.spare, f"{spare} spare bytes, {self.placement.spare} kept"
-        assert used + spare <= limit, f"{used} + {spare} bytes of {limit} (MemoryBound)"
+        kept = self.placement.spare + self.segments.spare
+        assert spare == kept, f"{spare} spare bytes, {kept} kept"
+        most = limit + self.account.allowance
+        assert (used <= limit and used + spare <= most) or self.account.beside, (
+            f"{used} + {spare} bytes of {limit} (MemoryBound)"
+        )
+        self._check_records()
+
+    def _check_records(self) -> None:
+        self.segments.check_invariants()
+        for segment in self.segments.used.values():
+            live = 0
+            for offset, extent in segment.records(0):
+                region = segment.regions.get(offset)
+                if region is not None:
+                    assert (region.segment, region.offset) == (segment, offset)
+                    live += extent
+                elif (header := self.index.find_record(segment, offset)) is not None:
+                    assert header.extent == extent, "a record that says another length"
+                    live += extent
+            assert live == segment.live, f"{segment.live} live bytes counted, {live} found"

@@ -1,44 +1,64 @@
 """Which block versions are held: by identity, by block and in order.
 
 Owns the chains of versions per block, the order of blocks for listings, and the highest lease
-generation seen per inode while blocks of it are held (WriterFence). Knows nothing of memory.
+generation seen per inode while blocks of it are held (WriterFence). A block with one small version
+is packed: a key and the place of its record, in arrays. Of a packed version ``find`` and the
+listings make objects that say how it is now; to change anything, ``unpack`` the block first.
+Knows nothing of charges.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import Final
 
 from sortedcontainers import SortedList
 
-from memfs.limits import BLOCKS_PER_FILE
-from memfs.node.blocks.region import Version
+from memfs.limits import BLOCKS_PER_FILE, CHUNK_BYTES
+from memfs.node.blocks import packing
+from memfs.node.blocks.records import FIELD_MAX, Header
+from memfs.node.blocks.region import SegmentRegion, Version
+from memfs.node.blocks.segments import Segment, Segments, place_of
+from memfs.node.blocks.sorted_table import SortedTable
 from memfs.protocol.messages import BlockVersion
 
-_INDEX_BITS: Final = 24
-assert 1 << _INDEX_BITS == BLOCKS_PER_FILE
-_COUNT_BITS: Final = _INDEX_BITS + 1
+INDEX_BITS: Final = 24
+"""A key is the inode, and the index in so many bits."""
+BLOCK_MASK: Final = (1 << INDEX_BITS) - 1
+assert 1 << INDEX_BITS == BLOCKS_PER_FILE
+_COUNT_BITS: Final = INDEX_BITS + 1
 _COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
 
 
 class BlockIndex:
     """Versions by (inode, index, generation, sequence)."""
 
-    def __init__(self) -> None:
+    def __init__(self, segments: Segments) -> None:
+        """``segments`` hold the records of packed blocks."""
         self.count = 0
         """Versions held."""
+        self._segments = segments
+        self._packed = SortedTable()
+        """Key and place of packed blocks."""
         # One integer for (inode, index) is the smallest key, and sorts as the pair does.
         self._newest: dict[int, Version] = {}
         self._order: SortedList[int] = SortedList()
         # Highest generation and number of blocks of an inode, likewise in one: objects per block
-        # are what the garbage collector pays for.
+        # are what the garbage collector pays for. An inode whose only block is packed, is its first
+        # one and has the highest generation needs no entry.
         self._files: dict[int, int] = {}
+
+    @property
+    def packed(self) -> int:
+        """Versions that are records and nothing else."""
+        return len(self._packed)
 
     def find(self, inode: int, index: int, generation: int, sequence: int) -> Version | None:
         """The version of that identity."""
         if not 0 <= index < BLOCKS_PER_FILE:
             return None
-        version = self._newest.get(inode << _INDEX_BITS | index)
+        version = self._first(inode << INDEX_BITS | index)
         while version is not None:
             if version.generation == generation and version.sequence == sequence:
                 return version
@@ -47,35 +67,35 @@ class BlockIndex:
 
     def versions(self, inode: int, index: int) -> Iterator[Version]:
         """All versions of a block, newest first."""
-        version = self._newest.get(inode << _INDEX_BITS | index)
+        version = self._first(inode << INDEX_BITS | index)
         while version is not None:
             yield version
             version = version.older
 
     def blocks(self, inode: int, first: int, stop: int) -> Iterator[tuple[int, Version]]:
         """Index and newest version of the blocks from ``first`` to before ``stop``."""
-        base = inode << _INDEX_BITS
-        for key in self._order.irange(base + first, base + stop, inclusive=(True, False)):
-            yield key - base, self._newest[key]
+        base = inode << INDEX_BITS
+        for key in self._between(base + first, base + stop):
+            yield key - base, self._held(key)
 
     def after(self, after: BlockVersion | None) -> Iterator[tuple[BlockVersion, Version]]:
         """Every version ordered by identity, from the one behind ``after``."""
-        low = None if after is None else after.inode << _INDEX_BITS | after.index
-        for key in self._order.irange(low):
-            inode, index = key >> _INDEX_BITS, key & BLOCKS_PER_FILE - 1
+        low = 0 if after is None else after.inode << INDEX_BITS | after.index
+        for key in self._between(low, None):
+            inode, index = key >> INDEX_BITS, key & BLOCK_MASK
             for version in reversed(list(self.versions(inode, index))):
                 identity = BlockVersion(inode, index, version.generation, version.sequence)
                 if after is None or identity > after:
                     yield identity, version
 
     def insert(self, inode: int, index: int, version: Version) -> None:
-        """Hold a version that is not held yet."""
-        key = inode << _INDEX_BITS | index
+        """Hold a version that is not held yet, of a block that is not packed."""
+        key = inode << INDEX_BITS | index
         newest = self._newest.get(key)
         if newest is None:
             self._newest[key] = version
             self._order.add(key)
-            self._files[inode] = self._files.get(inode, 0) + 1
+            self._open(inode)
         elif newest.age < version.age:
             version.older = newest
             self._newest[key] = version
@@ -85,8 +105,8 @@ class BlockIndex:
         self.count += 1
 
     def remove(self, inode: int, index: int, version: Version) -> None:
-        """Forget a version that is held."""
-        key = inode << _INDEX_BITS | index
+        """Forget a version that is held, of a block that is not packed."""
+        key = inode << INDEX_BITS | index
         newer = self._newest[key]
         if newer is not version:
             while newer.older is not version:
@@ -102,30 +122,133 @@ class BlockIndex:
         version.older = None
         self.count -= 1
 
+    # --- packed blocks -----------------------------------------------------------------------
+
+    def place(self, inode: int, index: int) -> int | None:
+        """Where the record of a packed block lies; None: the block is not packed."""
+        return self._packed.get(inode << INDEX_BITS | index)
+
+    def holds(self, inode: int, index: int) -> bool:
+        """Whether there is any version of a block."""
+        key = inode << INDEX_BITS | index
+        return key in self._newest or self._packed.get(key) is not None
+
+    def unpack(self, inode: int, index: int) -> Version | None:
+        """The block's version in objects from now on; None: the block is not packed."""
+        key = inode << INDEX_BITS | index
+        place = self._packed.get(key)
+        if place is None:
+            return None
+        version = packing.load(self._segments, place)
+        if inode not in self._files:
+            self._files[inode] = version.generation << _COUNT_BITS | 1
+        self._packed.pop(key)
+        assert isinstance(version.region, SegmentRegion)
+        version.region.settle()
+        self._newest[key] = version
+        self._order.add(key)
+        return version
+
+    def pack(self, inode: int, index: int) -> bool:
+        """Leave a block to the record of its only version, if that is possible; says whether."""
+        key = inode << INDEX_BITS | index
+        version = self._newest.get(key)
+        if version is None or not packing.is_packable(key, version):
+            return False
+        region = version.region
+        assert isinstance(region, SegmentRegion)
+        header = packing.header_of(key, version, region.extent)
+        packing.write_record(
+            region.segment, region.offset, header, region.chunks[: version.length // CHUNK_BYTES]
+        )
+        region.leave()
+        del self._newest[key]
+        self._order.remove(key)
+        self._packed.set(key, place_of(region.segment, region.offset))
+        self._slim(inode)
+        return True
+
+    def insert_record(self, segment: Segment, offset: int, header: Header) -> None:
+        """Hold the version of a record, of a block that has none; the header is written here."""
+        packing.write_record(segment, offset, header)
+        inode, index = header.key >> INDEX_BITS, header.key & BLOCK_MASK
+        if index or inode in self._files:
+            self._open(inode)
+            self.raise_generation(inode, header.generation)
+        self._packed.set(header.key, place_of(segment, offset))
+        self.count += 1
+
+    def remove_record(self, inode: int, index: int) -> None:
+        """Forget the version of a packed block."""
+        self._packed.pop(inode << INDEX_BITS | index)
+        if inode in self._files:
+            self._close(inode)
+        self.count -= 1
+
+    def find_record(self, segment: Segment, offset: int) -> Header | None:
+        """The header of a record that a packed version needs; None: nothing does."""
+        header = packing.read_header(segment, offset)
+        needed = self._packed.get(header.key) == place_of(segment, offset)
+        return header if needed else None
+
+    def whole(self, version: BlockVersion, length: int) -> tuple[memoryview, int] | None:
+        """All ``length`` bytes of a packed version and their CRC32C, without making objects of it.
+
+        None: it is not packed, not held, or of another length.
+        """
+        place = self._packed.get(version.inode << INDEX_BITS | version.index)
+        if place is None or not 0 <= version.index < BLOCKS_PER_FILE:
+            return None
+        segment, offset = self._segments.at(place)
+        return packing.whole(segment, offset, version.generation, version.sequence, length)
+
+    def move_record(self, key: int, segment: Segment, offset: int) -> None:
+        """A packed version's record was moved."""
+        self._packed.set(key, place_of(segment, offset))
+
+    # --- files -------------------------------------------------------------------------------
+
     def generation(self, inode: int) -> int:
         """The highest lease generation seen while blocks of the inode are held; -1: none."""
         file = self._files.get(inode)
-        return -1 if file is None else file >> _COUNT_BITS
+        if file is not None:
+            return file >> _COUNT_BITS
+        place = self._packed.get(inode << INDEX_BITS)
+        if place is None:
+            return -1
+        return packing.read_header(*self._segments.at(place)).generation
 
     def raise_generation(self, inode: int, generation: int) -> None:
         """A writer of ``generation`` was seen."""
+        if self.generation(inode) < generation:
+            self.set_generation(inode, generation)
+
+    def set_generation(self, inode: int, generation: int) -> None:
+        """What was believed of the inode's writers was wrong."""
         file = self._files.get(inode)
-        if file is not None and file >> _COUNT_BITS < generation:
+        if file is not None:
             self._files[inode] = generation << _COUNT_BITS | file & _COUNT_MASK
+        elif self._packed.get(inode << INDEX_BITS) is not None:
+            self._files[inode] = generation << _COUNT_BITS | 1
 
     def check_invariants(self) -> None:
         """Assert that the maps agree and every chain is ordered."""
         assert list(self._order) == sorted(self._newest), "the order misses a block"
+        self._packed.check_invariants()
+        packed = list(self._packed.keys(0, FIELD_MAX))
+        assert not set(packed) & set(self._newest), "a block twice"
         blocks: dict[int, int] = {}
         count = 0
-        for key in self._newest:
-            inode, index = key >> _INDEX_BITS, key & BLOCKS_PER_FILE - 1
+        for key in (*self._newest, *packed):
+            inode, index = key >> INDEX_BITS, key & BLOCK_MASK
             ages = [version.age for version in self.versions(inode, index)]
             assert ages == sorted(set(ages), reverse=True), f"chain out of order: {ages}"
             assert ages[0][0] <= self.generation(inode), "a generation above the highest seen"
             blocks[inode] = blocks.get(inode, 0) + 1
             count += len(ages)
-        assert blocks == {inode: file & _COUNT_MASK for inode, file in self._files.items()}
+        slim = {key >> INDEX_BITS for key in packed if not key & BLOCK_MASK}
+        counted = {inode: file & _COUNT_MASK for inode, file in self._files.items()}
+        assert blocks == dict.fromkeys(slim - set(counted), 1) | counted
         assert count == self.count, f"{count} versions, {self.count} counted"
 
     def _insert_behind(self, newer: Version, version: Version) -> None:
@@ -135,9 +258,45 @@ class BlockIndex:
         version.older = newer.older
         newer.older = version
 
+    def _first(self, key: int) -> Version | None:
+        version = self._newest.get(key)
+        if version is None and (place := self._packed.get(key)) is not None:
+            return packing.load(self._segments, place)
+        return version
+
+    def _held(self, key: int) -> Version:
+        version = self._first(key)
+        assert version is not None, "a block without versions"
+        return version
+
+    def _between(self, low: int, high: int | None) -> Iterator[int]:
+        """The keys of blocks from ``low`` to before ``high``, ascending."""
+        objects = self._order.irange(low, high, inclusive=(True, False))
+        packed = self._packed.keys(low, FIELD_MAX + 1 if high is None else high)
+        return heapq.merge(objects, packed)
+
+    def _open(self, inode: int) -> None:
+        """One block more of an inode."""
+        generation = self.generation(inode)
+        file = self._files.get(inode)
+        if file is None:
+            file = 0 if generation < 0 else generation << _COUNT_BITS | 1
+        self._files[inode] = file + 1
+
     def _close(self, inode: int) -> None:
+        """One block less."""
         file = self._files[inode] - 1
         if file & _COUNT_MASK:
             self._files[inode] = file
+            self._slim(inode)
         else:
             del self._files[inode]
+
+    def _slim(self, inode: int) -> None:
+        """Forget what the record of an inode's only block says as well."""
+        file = self._files[inode]
+        place = self._packed.get(inode << INDEX_BITS) if file & _COUNT_MASK == 1 else None
+        if place is not None:
+            header = packing.read_header(*self._segments.at(place))
+            if header.generation == file >> _COUNT_BITS:
+                del self._files[inode]

@@ -29,7 +29,8 @@ F_SEAL_FUTURE_WRITE: Final = 0x0010
 _SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL_FUTURE_WRITE
 _PAGE: Final = mmap.PAGESIZE
 # Before Python 3.13 a mapping keeps a second descriptor of its own.
-_UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+DESCRIPTORS_PER_MEMFD: Final = 1 if UNTRACKED else 2
 
 
 class Memfd:
@@ -61,7 +62,7 @@ class Memfd:
         self.descriptor = os.memfd_create("memfs", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.descriptor, size)
-            self._mapping = mmap.mmap(self.descriptor, size, **_UNTRACKED)
+            self._mapping = mmap.mmap(self.descriptor, size, **UNTRACKED)
         except OSError:
             os.close(self.descriptor)
             self.descriptor = -1

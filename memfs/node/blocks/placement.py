@@ -1,42 +1,65 @@
-"""Where the bytes of a new version go: the group's memfd, a memfd of its own, or the heap.
+"""Where the bytes of a new version go: the group's memfd, a memfd of its own, or a segment.
 
 Owns the memfds and the rule of design section 2: data of a group from 1 MiB on lies in one memfd
-at its natural offsets, smaller data on the heap; a version that may not overwrite its
-predecessor's place goes apart. Every path reserves the room first (MemoryBound). A memfd that
-nobody needs any more, and of which no descriptor ever left, is kept for the next group of its
-kind: the pages are there.
+at its natural offsets, smaller data in segments; a version that may not overwrite its
+predecessor's place goes apart. The heap serves where no memfd can be had. Every path reserves the
+room first (MemoryBound). A memfd that nobody needs any more, and of which no descriptor ever left,
+is kept for the next group of its kind: the pages are there.
 """
 
 from __future__ import annotations
 
 import mmap
+import weakref
 from collections.abc import Iterator
+from typing import Protocol
 
 from memfs.errors import NoSpaceError
 from memfs.limits import SEGMENT_BYTES_MIN
 from memfs.node.blocks.account import Account
 from memfs.node.blocks.index import BlockIndex
 from memfs.node.blocks.memory import Memfd, Slot
-from memfs.node.blocks.region import HeapRegion, Region, SlotRegion
+from memfs.node.blocks.records import extent_for
+from memfs.node.blocks.region import HeapRegion, Region, SegmentRegion, SlotRegion
+from memfs.node.blocks.segments import Segments
 from memfs.protocol.messages import WriteBlock
 
 _GroupKey = tuple[int, int]
 _Layout = tuple[int, int]
 
 
+class Packer(Protocol):
+    """Makes objects of records, and records of objects."""
+
+    def unpack(self, inode: int, index: int) -> None:
+        """Raises NoSpaceError."""
+
+    def pack(self, inode: int, index: int) -> None:
+        """If that is possible."""
+
+
 class Placement:
     """Gives regions out and takes them back."""
 
-    def __init__(self, account: Account, index: BlockIndex) -> None:
-        """``index`` tells which heap regions a new memfd has to take in."""
+    def __init__(
+        self, account: Account, index: BlockIndex, segments: Segments, most: int, packer: Packer
+    ) -> None:
+        """``index`` tells which small regions a new memfd has to take in; ``most`` memfds."""
         self._account = account
         self._index = index
+        self._segments = segments
+        self._packer = packer
+        self._most = most
+        self.unmappable = 0
+        """Blocks that went to the heap because no memfd was to be had."""
+        self._refused = 0
         self._groups: dict[_GroupKey, Memfd] = {}
         self._memfds: dict[Memfd, _GroupKey | None] = {}
         self._kept: dict[_Layout, list[Memfd]] = {}
         """Memfds without a region, all of them spare memory."""
         self._roomy: dict[Memfd, None] = {}
         """Memfds in use that have spare memory."""
+        self._on_the_heap: weakref.WeakSet[HeapRegion] = weakref.WeakSet()
         self._lingering: dict[Slot, None] = {}
         """Slots without a region that could not be emptied since somebody still views them."""
         account.give_back = self.give_back
@@ -45,6 +68,16 @@ class Placement:
     def memfds(self) -> int:
         """Memfds open now."""
         return len(self._memfds) + sum(map(len, self._kept.values()))
+
+    @property
+    def heap(self) -> int:
+        """Bytes of blocks on the heap."""
+        return sum(region.charge for region in self._on_the_heap)
+
+    @property
+    def may_open(self) -> bool:
+        """Whether a segment may take a descriptor: half of them are for groups."""
+        return self.memfds + self._segments.shared < self._most // 2
 
     @property
     def charge(self) -> int:
@@ -59,6 +92,7 @@ class Placement:
 
     def place(self, request: WriteBlock) -> Region:
         """An empty region with room for ``request.length`` bytes. Raises NoSpaceError."""
+        refused = self._refused
         memfd = self.group(request)
         if memfd is not None:
             slot = memfd.slot(request.index % request.group_blocks)
@@ -68,11 +102,35 @@ class Placement:
             apart = self._create(request.block_size, 1, None)
             if apart is not None:
                 return self._settle(apart.slot(0), request)
+            region: Region = self._on_heap(request)
+        else:
+            region = self._in_segment(request)
+        self.unmappable += self._refused > refused
+        return region
+
+    def _in_segment(self, request: WriteBlock) -> SegmentRegion:
+        extent = extent_for(request.length)
+        place = self._segments.append(extent)
+        return SegmentRegion(request.generation, self._segments, *place, extent).settle()
+
+    def _on_heap(self, request: WriteBlock) -> HeapRegion:
         self._account.reserve(request.length)
-        return HeapRegion(request.generation, bytearray(request.length))
+        try:
+            region = HeapRegion(request.generation, bytearray(request.length))
+        except MemoryError:
+            self._account.release(request.length)
+            raise NoSpaceError(
+                f"the system gives the node no {request.length} bytes more, though it may use "
+                f"{self._account.limit}: lower its memory setting or free memory on its host"
+            ) from None
+        self._on_the_heap.add(region)
+        return region
 
     def free(self, region: Region) -> None:
         """Take a region back that nothing needs any more."""
+        if isinstance(region, SegmentRegion):
+            region.free()
+            return
         if not isinstance(region, SlotRegion):
             self._account.release(region.charge)
             return
@@ -103,12 +161,10 @@ class Placement:
 
         Returns how many bytes it were.
         """
-        given = 0
-        while given < count and (memfd := self._pop_kept()) is not None:
-            spare = memfd.spare
-            self._account.spend(spare)
-            memfd.close()
-            given += spare
+        before = self._account.spare
+        while self._account.spare > before - count and self._close_unused():
+            pass
+        given = before - self._account.spare
         while given < count and self._roomy:
             memfd = next(iter(self._roomy))
             del self._roomy[memfd]
@@ -118,7 +174,7 @@ class Placement:
     def group(self, request: WriteBlock) -> Memfd | None:
         """The memfd of the block's group, opened when its data reaches 1 MiB with ``request``.
 
-        Opening it moves the group's heap regions in. None: the group is small, or no memfd can
+        Opening it moves the group's small regions in. None: the group is small, or no memfd can
         be had, or blocks of that size cannot lie in one.
         """
         size, blocks = request.block_size, request.group_blocks
@@ -150,13 +206,30 @@ class Placement:
 
     def _open(self, slot_bytes: int, slots: int) -> Memfd | None:
         """None: out of descriptors or mappings. The heap serves as well, only slower."""
-        try:
-            return Memfd(slot_bytes, slots)
-        except OSError:
-            if not self._kept:
-                return None
-        self.give_back(self._account.spare)  # they hold descriptors too
-        return self._open(slot_bytes, slots)
+        most = self._most - self._segments.shared
+        while self.memfds >= most and self._close_unused():
+            most = self._most - self._segments.shared
+        if self.memfds < most:
+            try:
+                return Memfd(slot_bytes, slots)
+            except OSError:
+                if self._close_unused():  # they hold descriptors too
+                    return self._open(slot_bytes, slots)
+        self._refused += 1
+        return None
+
+    def _close_unused(self) -> bool:
+        """Give a memfd without a region, or a segment without a record, back to the system."""
+        return self._close_kept() or self._segments.close_free()
+
+    def _close_kept(self) -> bool:
+        """Give a kept memfd back to the system, if there is one."""
+        memfd = self._pop_kept()
+        if memfd is None:
+            return False
+        self._account.spend(memfd.spare)
+        memfd.close()
+        return True
 
     def _pop_kept(self, layout: _Layout | None = None) -> Memfd | None:
         """The kept memfd of a layout that was used last; without one, any."""
@@ -193,45 +266,53 @@ class Placement:
             self._account.spend(memfd.spare)
             memfd.close()
 
-    # --- from the heap into a memfd ----------------------------------------------------------
+    # --- from segments into a memfd ----------------------------------------------------------
 
     def _is_large(self, request: WriteBlock) -> bool:
         """Whether the group's data reaches 1 MiB; a block counts with a page at least."""
         total = request.length
-        for index, region in self._heap_regions(request.inode, request.index, request.group_blocks):
+        group = request.inode, request.index, request.group_blocks
+        for index, region in self._small_regions(*group):
             if index != request.index:
                 total += max(region.written, mmap.PAGESIZE)
             if total >= SEGMENT_BYTES_MIN:
                 return True
         return False
 
-    def _heap_regions(
+    def _small_regions(
         self, inode: int, index: int, group_blocks: int
-    ) -> Iterator[tuple[int, HeapRegion]]:
+    ) -> Iterator[tuple[int, Region]]:
         first = index - index % group_blocks
         for number, version in self._index.blocks(inode, first, first + group_blocks):
-            if isinstance(version.region, HeapRegion):
+            if not isinstance(version.region, SlotRegion):
                 yield number, version.region
 
     def _move_in(self, memfd: Memfd, key: _GroupKey) -> None:
         inode, group = key
-        regions = list(self._heap_regions(inode, group * memfd.slots, memfd.slots))
-        for index, region in regions:
+        found = self._small_regions(inode, group * memfd.slots, memfd.slots)
+        for index in [index for index, _ in found]:
+            try:
+                self._packer.unpack(inode, index)
+            except NoSpaceError:
+                return
+            region = next(self._index.versions(inode, index)).region
             sharers = [v for v in self._index.versions(inode, index) if v.region is region]
             if region.holders != len(sharers) or not 0 < region.written <= memfd.slot_bytes:
+                self._packer.pack(inode, index)
                 continue  # a write under way needs it where it is
             slot = memfd.slot(index % memfd.slots)
             try:
                 slot.touch(region.written, self._account)
             except NoSpaceError:
+                self._packer.pack(inode, index)
                 return
             moved = _moved(region, slot)
             for version in sharers:
                 version.region = moved
-            self._account.release(region.charge)
+            self.free(region)
 
 
-def _moved(region: HeapRegion, slot: Slot) -> SlotRegion:
+def _moved(region: Region, slot: Slot) -> SlotRegion:
     moved = SlotRegion(region.generation, slot)
     moved.store(0, region.view(0, region.written))
     moved.written, moved.fixed = region.written, region.fixed

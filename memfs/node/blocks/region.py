@@ -5,29 +5,35 @@ covers is never changed (NoPartialVisible): a region is only written past what i
 writer at a time, and what lies past a truncation is not written again while somebody could still
 be reading it. Owns the rule for that; knows nothing of requests.
 
-Charges: a region on the heap counts with its capacity, one in a memfd with the bytes its slot
-touched, a version with ``VERSION_BYTES`` for its records.
+Charges: a region in a segment counts with its record, one on the heap with its capacity, one in a
+memfd with the bytes its slot touched, a version with ``VERSION_BYTES`` for its objects, unless it
+is nothing but a record of a segment.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Final
 
+from memfs.errors import NoSpaceError
 from memfs.node.blocks.account import Account
 from memfs.node.blocks.chunks import NO_CHUNKS, Checks
 from memfs.node.blocks.memory import Slot
+from memfs.node.blocks.records import capacity_of, data_offset, extent_for
+from memfs.node.blocks.segments import Segment, Segments
 from memfs.types import Buffer
 
 VERSION_BYTES: Final = 640
-"""Charge of a version beside its bytes: its objects and index entries take 610 (measured)."""
+"""Charge of a version's objects and index entries: they take 610 (measured)."""
 
 
 class Version:
     """One immutable version of a block; versions of the same block are chained, newest first."""
 
     __slots__ = (
+        "birth",
         "claims",
         "crc",
         "generation",
@@ -36,10 +42,17 @@ class Version:
         "region",
         "sequence",
         "tail",
+        "writer",
     )
 
     def __init__(
-        self, generation: int, sequence: int, length: int, checks: Checks, region: Region
+        self,
+        generation: int,
+        sequence: int,
+        length: int,
+        checks: Checks,
+        region: Region,
+        writer: int = 0,
     ) -> None:
         self.generation = generation
         self.sequence = sequence
@@ -47,7 +60,11 @@ class Version:
         self.crc = checks.crc
         self.tail = checks.tail
         self.region = region
+        self.writer = writer
+        """The client that stored it, 0: not known (any more)."""
         self.older: Version | None = None
+        self.birth = 0
+        """Its number in the store, given once: no two versions have the same, 0: not held yet."""
         self.claims = 1
         """Writers that were told that it is stored and have not taken it back."""
 
@@ -131,9 +148,9 @@ class Region:
 
 
 class HeapRegion(Region):
-    """A region in a buffer of its own: below 1 MiB, or where no memfd could be had."""
+    """A region in a buffer of its own, where a block of 1 MiB or more gets no memfd."""
 
-    __slots__ = ("memory",)
+    __slots__ = ("__weakref__", "memory")
 
     def __init__(self, generation: int, memory: bytes | bytearray) -> None:
         """``memory`` is charged already."""
@@ -222,3 +239,101 @@ class SlotRegion(Region):
         self.slot.taken = False
         self.slot.memfd.taken -= 1
         return self.slot
+
+
+class SegmentRegion(Region):
+    """A region in a record of a segment: data below 1 MiB.
+
+    Moves to another record when it grows or shrinks, and when the cleaner wants its segment: the
+    old bytes stay as they are for those who view them.
+    """
+
+    __slots__ = ("_data", "_segments", "extent", "offset", "pinned", "segment")
+
+    def __init__(
+        self, generation: int, segments: Segments, segment: Segment, offset: int, extent: int
+    ) -> None:
+        """Describes the record at ``offset``; see :meth:`settle`."""
+        super().__init__(generation)
+        self._segments = segments
+        self.pinned = False
+        """Somebody is writing into it through a view: it cannot move."""
+        self._describe(segment, offset, extent)
+
+    def settle(self) -> SegmentRegion:
+        """From now on this object says whether the record is needed."""
+        assert self.offset not in self.segment.regions, "two regions in one record"
+        self.segment.regions[self.offset] = self
+        return self
+
+    def leave(self) -> None:
+        """From now on the record itself does."""
+        assert self.segment.regions.pop(self.offset) is self, "another region's record"
+
+    def free(self) -> None:
+        """The record is needed no more."""
+        self.leave()
+        self._segments.release(self.segment, self.extent)
+
+    def view(self, start: int, stop: int) -> memoryview:
+        return self.segment.view(self._data + start, self._data + stop)
+
+    def store(self, start: int, data: Buffer) -> None:
+        self.segment.store(self._data + start, data)
+
+    def clear(self, start: int, stop: int) -> None:
+        if start < stop:
+            self.store(start, bytes(stop - start))
+
+    @property
+    def viewed(self) -> bool:
+        return self.segment.viewed
+
+    @property
+    def charge(self) -> int:
+        return self.extent
+
+    @property
+    def capacity(self) -> int:
+        return capacity_of(self.extent)
+
+    def trim(self, length: int, account: Account) -> None:
+        with contextlib.suppress(NoSpaceError):
+            self.move(length)
+            self._trimmed(length)
+
+    def move(self, length: int) -> None:
+        """Move to a record of its own length, with the first ``length`` bytes.
+
+        Raises NoSpaceError when the system has no memory.
+        """
+        extent = extent_for(length)
+        segment, offset = self._segments.append(extent, moved=True)
+        self.take_over(SegmentRegion(0, self._segments, segment, offset, extent).settle(), length)
+
+    def grown(self, length: int, most: int, account: Account) -> SegmentRegion | None:
+        """A larger place for it, charged; None: ``length`` bytes fit here.
+
+        Grows by half as much again up to ``most``, so that an appended byte costs amortised O(1).
+        Raises NoSpaceError.
+        """
+        if length <= self.capacity:
+            return None
+        ample = extent_for(max(length, min(length + length // 2, most)))
+        extent = ample if account.fits(ample) else extent_for(length)
+        place = self._segments.append(extent)
+        return SegmentRegion(0, self._segments, *place, extent).settle()
+
+    def take_over(self, place: SegmentRegion, kept: int) -> None:
+        """Move to the record of ``place`` with the first ``kept`` bytes; release its own."""
+        place.store(0, self.view(0, kept))
+        self.free()
+        place.leave()
+        self._describe(place.segment, place.offset, place.extent)
+        self.settle()
+
+    def _describe(self, segment: Segment, offset: int, extent: int) -> None:
+        self.segment = segment
+        self.offset = offset
+        self.extent = extent
+        self._data = offset + data_offset(extent)

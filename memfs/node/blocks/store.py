@@ -8,7 +8,8 @@ reader keeps it, whatever happens to the version. Requests are checked here befo
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -19,7 +20,8 @@ from memfs.node.blocks import chunks
 from memfs.node.blocks.arrival import BatchWrite, BlockWrite, RepeatedWrite, check_repeat
 from memfs.node.blocks.holdings import Holdings, Watcher
 from memfs.node.blocks.memory import Memfd
-from memfs.node.blocks.region import SlotRegion, Version
+from memfs.node.blocks.records import HEADER, INDEX_BYTES
+from memfs.node.blocks.region import VERSION_BYTES, SlotRegion, Version
 from memfs.protocol.messages import (
     BlockVersion,
     Segment,
@@ -30,7 +32,7 @@ from memfs.protocol.messages import (
 )
 
 
-class Statistics(NamedTuple):
+class BlockStatistics(NamedTuple):
     """What a store holds."""
 
     used: int
@@ -39,21 +41,30 @@ class Statistics(NamedTuple):
     arriving: int
     """Writes under way."""
     memfds: int
+    """Groups of blocks in memory that can be mapped."""
+    segments: int
+    """Of small blocks."""
+    dead: int
+    """Bytes in them that nobody needs any more."""
+    unmappable: int
+    """Blocks that went to the heap, so far, because no memfd was to be had."""
 
 
 class BlockStore:
     """Immutable block versions of one node."""
 
-    def __init__(self, limit: int) -> None:
-        """``limit``: bytes of blocks and their records, reservations included."""
-        self._holdings = Holdings(limit)
+    def __init__(self, limit: int, memfds: int = sys.maxsize) -> None:
+        """``limit``: bytes of blocks and their records, reservations included; ``memfds``: groups
+        of blocks in memory that can be mapped, further ones lie on the heap."""
+        self._holdings = Holdings(limit, memfds)
         self._index = self._holdings.index
+        self._make_room: list[Callable[[int], object]] = []
 
     @property
     def used(self) -> int:
-        """Bytes charged."""
+        """Bytes charged, with those that the process takes beside blocks."""
         self._holdings.placement.sweep()
-        return self._holdings.account.used
+        return self._holdings.account.used + self._holdings.account.beside
 
     @property
     def limit(self) -> int:
@@ -70,6 +81,38 @@ class BlockStore:
         """Bytes of deleted versions that are kept for new ones, within the limit."""
         return self._holdings.account.spare
 
+    @property
+    def overhead(self) -> int:
+        """Bytes of ``used`` that are not blocks' own: records, index, objects, the process."""
+        holdings, packed = self._holdings, self._index.packed
+        objects = (self.count - packed) * VERSION_BYTES
+        return packed * (HEADER.size + INDEX_BYTES) + objects + holdings.account.beside
+
+    @property
+    def shared(self) -> int:
+        """Bytes of memfds, spare ones included: resident memory that is not the process's own."""
+        account = self._holdings.account
+        return account.used + account.spare - self._private
+
+    @property
+    def _private(self) -> int:
+        """Bytes charged, or spare, that lie in the process's own memory."""
+        holdings, packed = self._holdings, self._index.packed
+        objects = (self.count - packed) * VERSION_BYTES + packed * INDEX_BYTES
+        return objects + holdings.placement.heap + holdings.segments.private
+
+    def measured(self, anonymous: int, refusal: str = "") -> None:
+        """The process was found to take ``anonymous`` bytes of its own, blocks' among them.
+
+        What is not blocks' counts against the limit; ``refusal`` is why nothing may be stored now.
+        """
+        account = self._holdings.account
+        account.beside = max(0, anonymous - self._private)
+        account.refusal = refusal
+        excess = account.spare if refusal else account.excess
+        if excess > 0:
+            account.give_back(excess)
+
     def surplus(self) -> int:
         """Spare bytes that were never needed since this was last asked."""
         return self._holdings.account.surplus()
@@ -78,9 +121,34 @@ class BlockStore:
         """Give spare memory back to the system, ``count`` bytes and a memfd at most; how many."""
         return self._holdings.placement.give_back(count)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether so many bytes between small blocks are dead that :meth:`clean` is due."""
+        return self._holdings.cleaner.due
+
+    def clean(self, records: int, count: int) -> int:
+        """Go on moving small blocks closer together: past ``records``, or until ``count`` bytes are
+        moved; past how many. 0: there is nothing to gain."""
+        return self._holdings.cleaner.step(records, count)
+
+    @property
+    def cleaned(self) -> int:
+        """Bytes moved so far."""
+        return self._holdings.cleaner.moved
+
+    def take_damaged(self) -> builtins.list[BlockVersion]:
+        """Versions that failed their checksum when they were moved, each told once."""
+        damaged = builtins.list(self._holdings.cleaner.damaged)
+        self._holdings.cleaner.damaged.clear()
+        return damaged
+
     def watch(self, watcher: Watcher) -> None:
         """Tell ``watcher`` which versions come and go from now on."""
         self._holdings.watcher = watcher
+
+    def on_shortage(self, make_room: Callable[[int], object]) -> None:
+        """Tell ``make_room`` how many bytes lack for what is to be stored: it may drop versions."""
+        self._make_room.append(make_room)
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -94,21 +162,32 @@ class BlockStore:
         """
         _check_request(request)
         self._holdings.fence(request.inode, request.generation)
+        self._forget(request)
         self._holdings.placement.sweep()
-        held = self._index.find(*request[:4])
+        held = self._index.find(*request.version)
         if held is not None:
             check_repeat(request, held)
             return RepeatedWrite(self._holdings, request, held)
         base = None
         if request.base_generation >= 0:
-            version = BlockVersion(
+            base = BlockVersion(
                 request.inode, request.index, request.base_generation, request.base_sequence
             )
-            base = self._find(version)
-            if request.base_generation != request.generation and self.verify(version):
-                raise CorruptBlockError(f"the copy of {version} here does not match its CRC32C")
+            self._find(base)
+            if request.base_generation != request.generation and self.verify(base):
+                raise CorruptBlockError(f"the copy of {base} here does not match its CRC32C")
         self._index.raise_generation(request.inode, request.generation)
+        self._room_for(request.length)
         return BlockWrite(self._holdings, request, base)
+
+    def _forget(self, request: WriteBlock) -> None:
+        """Drop what the writer has stored of the block and will not publish."""
+        base = request.base_generation, request.base_sequence
+        for sequence in request.forget:
+            identity = request.inode, request.index, request.generation, sequence
+            found = self._index.find(*identity)
+            if found is not None and found.age != base and found.writer == request.writer != 0:
+                self._holdings.drop(request.inode, request.index, found)
 
     def begin_many(self, request: WriteBlocks, payload_length: int) -> BatchWrite:
         """Reserve room for many small whole versions. Raises as :meth:`begin`."""
@@ -116,6 +195,7 @@ class BlockStore:
         for block in request.blocks:
             self._holdings.fence(block.inode, block.generation)
         self._holdings.placement.sweep()
+        self._room_for(payload_length + len(request.blocks) * VERSION_BYTES)
         return BatchWrite(self._holdings, request)
 
     def begin_copy(self, request: WriteBlock) -> BlockWrite:
@@ -125,7 +205,16 @@ class BlockStore:
         """
         _check_request(request)
         self._holdings.placement.sweep()
+        self._room_for(request.length)
         return BlockWrite(self._holdings, request, None, fenced=False)
+
+    def _room_for(self, count: int) -> None:
+        """Have room made before anything is reserved, for one version more than it is for."""
+        lacking = self.used + count + 2 * VERSION_BYTES - self.limit
+        if lacking > 0:
+            for make_room in self._make_room:
+                make_room(lacking)
+            self._holdings.placement.sweep()
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -136,6 +225,8 @@ class BlockStore:
         part, the chunks that hold it are checked. Raises BlockNotFoundError, CorruptBlockError,
         InvalidArgumentError (outside the version).
         """
+        if offset == 0 and (whole := self._index.whole(version, length)) is not None:
+            return whole
         found = self._find(version)
         stop = offset + length
         if offset < 0 or length < 0 or stop > found.length:
@@ -202,16 +293,45 @@ class BlockStore:
         elif self._holdings.watcher is not None:
             self._holdings.watcher.forgotten(version)
 
+    def generation(self, inode: int) -> int:
+        """The lease generation whose predecessors are refused; -1: there is none."""
+        return self._index.generation(inode)
+
+    def claims(self, inode: int) -> builtins.list[BlockVersion]:
+        """All versions held of an inode."""
+        return [
+            BlockVersion(inode, index, *version.age)
+            for index, _ in self._index.blocks(inode, 0, limits.BLOCKS_PER_FILE)
+            for version in self._index.versions(inode, index)
+        ]
+
+    def disown(self, inode: int, forged: Iterable[BlockVersion], generation: int) -> None:
+        """Forget versions that no writer can have made, and what they said of the generation.
+
+        Up to ``generation`` writers are known; of later ones the versions that stay tell.
+        """
+        for version in forged:
+            self.discard(version)
+        held = [version.generation for version in self.claims(inode)]
+        self._index.set_generation(inode, max([generation, *held]))
+
     def clear(self) -> None:
         """Forget everything; writes under way end by themselves."""
         for identity, version in list(self._index.after(None)):
             self._holdings.drop(identity.inode, identity.index, version)
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> BlockStatistics:
         """What is held now."""
         holdings = self._holdings
-        return Statistics(
-            self.used, self.limit, self.count, len(holdings.arriving), holdings.placement.memfds
+        return BlockStatistics(
+            self.used,
+            self.limit,
+            self.count,
+            len(holdings.arriving),
+            holdings.placement.memfds,
+            len(holdings.segments.used),
+            holdings.segments.dead,
+            holdings.placement.unmappable,
         )
 
     def check_invariants(self) -> None:
@@ -228,13 +348,15 @@ class BlockStore:
 def _check_request(request: WriteBlock) -> None:
     _require(0 < request.inode < 1 << 64, "an inode id out of range")
     _require(0 <= request.index < limits.BLOCKS_PER_FILE, "a block index out of range")
-    _require(request.generation >= 0 and request.sequence >= 0, "a negative version")
+    _require(0 <= request.generation <= limits.GENERATION_MAX, "a generation out of range")
+    _require(request.sequence >= 0, "a negative version")
     _require(0 < request.block_size <= limits.BLOCK_BYTES_MAX, "a block size out of range")
     _require(
         0 < request.group_blocks <= limits.GROUP_BYTES_MAX // request.block_size,
         "a group size out of range",
     )
     _require(0 <= request.length <= request.block_size, "a length outside the block")
+    _require(request.sequence not in request.forget, "itself to be forgotten")
     if request.base_generation < 0:
         _require(not request.extents, "extents of a block that is not derived")
         return
@@ -254,9 +376,10 @@ def _check_batch(blocks: Sequence[SmallBlock], payload_length: int) -> None:
     for block in blocks:
         _require(0 < block.inode < 1 << 64, "an inode id out of range")
         _require(0 <= block.index < limits.BLOCKS_PER_FILE, "a block index out of range")
-        _require(block.generation >= 0 and block.sequence >= 0, "a negative version")
+        _require(0 <= block.generation <= limits.GENERATION_MAX, "a generation out of range")
+        _require(block.sequence >= 0, "a negative version")
         _require(block.length >= 0, "a negative length")
-    _require(len({block[:4] for block in blocks}) == len(blocks), "a version twice in a batch")
+    _require(len({block.version for block in blocks}) == len(blocks), "a version twice in a batch")
     total = sum(block.length for block in blocks)
     _require(total == payload_length, f"{total} bytes of blocks in {payload_length} of payload")
 

@@ -12,7 +12,7 @@ from memfs.limits import CHUNK_BYTES, SEGMENT_BYTES_MIN
 from memfs.node.blocks import chunks
 from memfs.node.blocks.chunks import Checks, Piece
 from memfs.node.blocks.holdings import Holdings
-from memfs.node.blocks.region import HeapRegion, Region, SlotRegion, Version
+from memfs.node.blocks.region import HeapRegion, Region, SegmentRegion, SlotRegion, Version
 from memfs.protocol.messages import BlockVersion, Extent, WriteBlock
 
 
@@ -119,6 +119,7 @@ class Extension(Target):
         if self._contiguous:
             self.continues = BlockVersion(request.inode, request.index, *base.age)
         self._memory: bytearray | None = None
+        self._place: SegmentRegion | None = None
         self._touched = 0
         try:
             self._reserve()
@@ -133,6 +134,9 @@ class Extension(Target):
             self._holdings.account.release(self.region.charge)
             self.region.memory = self._memory
             self.charged = 0
+        if isinstance(self.region, SegmentRegion) and self._place is not None:
+            self.region.take_over(self._place, self._base_length)
+            self._place = None
         if not self._contiguous:
             self.region.store(self._base_length, bytes(self.length - self._base_length))
 
@@ -158,6 +162,8 @@ class Extension(Target):
         region.busy = False
         if isinstance(region, SlotRegion):
             region.slot.restore(self._touched, account)
+        if self._place is not None:
+            self._place.free()
         account.release(self.charged)
         self.charged = 0
         super().withdraw()
@@ -177,9 +183,12 @@ class Extension(Target):
         if isinstance(region, SlotRegion):
             self._touched = region.slot.touched
             region.slot.touch(self.length, account)
+            return
+        most = self._request.block_size
+        if isinstance(region, SegmentRegion):
+            self._place = region.grown(self.length, most, account)
         else:
             assert isinstance(region, HeapRegion)
-            most = self._request.block_size
             self._memory = region.grown(self._base_length, self.length, most, account)
             self.charged = 0 if self._memory is None else len(self._memory)
 

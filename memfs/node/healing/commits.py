@@ -1,4 +1,5 @@
-"""No file may come to name only members that have left: its blocks would be lost from the start.
+"""No file may be published that names only members that have left: its blocks would be lost from
+the start.
 
 Owns the check of what a writer publishes against the primary's view, before it is applied. A writer
 that has not heard of a change of the view stores on members of the old one; when none of them is
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from typing import Any
 
 from memfs import errors
-from memfs.node.membership import Membership
+from memfs.node.membership.members import Membership
 from memfs.node.namespace import Namespace
 from memfs.protocol import messages as m
 from memfs.types import BlockRef, View
@@ -26,8 +27,8 @@ class CommitCheck:
         departing: Set[int],
         endangered: Callable[[m.BlockVersion], None],
     ) -> None:
-        """``membership`` tells who is a member, ``departing`` who is about to be none;
-        ``endangered`` is told what is about to be published with too few copies."""
+        """``membership`` tells the members, ``departing`` those about to leave; ``endangered`` is
+        told what is about to be published with too few copies."""
         self._membership = membership
         self._departing = departing
         self._endangered = endangered
@@ -42,7 +43,7 @@ class CommitCheck:
         homeless = False
         for ref in _published(request):
             if ref.replicas and not self._stay().issuperset(ref.replicas):
-                self._endangered(m.BlockVersion(*ref[:4]))
+                self._endangered(ref.version)
                 homeless = homeless or self._stay().isdisjoint(ref.replicas)
         if homeless and not namespace.has_answered(client, request_id):
             raise errors.StaleEpochError(
@@ -52,7 +53,7 @@ class CommitCheck:
     def _stay(self) -> frozenset[int]:
         """The members on which copies count."""
         view = self._membership.view
-        if view is not self._view and view is not None:
+        if view is not self._view:
             self._view = view
             self._members = frozenset(member.number for member in view.members)
         return self._members.difference(self._departing) if self._departing else self._members

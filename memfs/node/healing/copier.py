@@ -12,15 +12,15 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from memfs import errors, limits
-from memfs.cluster import view as rules
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.arrival import BlockWrite
-from memfs.node.membership import Membership
+from memfs.node.membership.members import Membership
+from memfs.node.membership.receiver_fence import check_from_primary
 from memfs.protocol import messages as m
 from memfs.transport.connection import Connection
 from memfs.transport.pool import Pool
 from memfs.transport.server import Call
-from memfs.types import Buffer, View
+from memfs.types import Buffer
 
 STAMPS = 100_000
 """Copies whose order is remembered, 200 B each; an older one is past every request in flight."""
@@ -54,38 +54,33 @@ class Copier:
 
     def discard(self, call: Call) -> m.Empty:
         """Forget versions, on the word of the primary."""
-        reign = self.check_primary(call)
-        self.forget(call.request.versions, reign, call.request.order)
+        term = self.check_primary(call)
+        self.forget(call.request.versions, term, call.request.order)
         return m.Empty()
 
-    def forget(self, versions: Iterable[m.BlockVersion], reign: int, order: int) -> None:
-        """Forget versions, but not copies that were asked for after ``order`` of ``reign``."""
+    def forget(self, versions: Iterable[m.BlockVersion], term: int, order: int) -> None:
+        """Forget versions, but not copies that were asked for after ``order`` of ``term``."""
         for version in versions:
             stamp = self._stamps.get(version)
-            if stamp is None or stamp < (reign, order):
+            if stamp is None or stamp < (term, order):
                 self._stamps.pop(version, None)
                 self._store.discard(version)
 
     def check_primary(self, call: Call) -> int:
-        """ReceiverFence for decisions about blocks: their reign. Raises StaleEpochError.
+        """The term of a decision about blocks, behind ReceiverFence. Raises StaleEpochError.
 
-        The epoch will not do for their order: it is that of the sending, which may come late.
+        The epoch does not tell their order: it is that of the sending, which may come late.
         """
-        view, peer = self._membership.view, call.connection.peer
-        if view is None or not is_from_primary(view, peer.incarnation, call.header.epoch):
-            raise errors.StaleEpochError(
-                f"member {peer.member} is not the primary of epoch {view.epoch if view else 0}"
-            )
-        return view.primary_since
+        return check_from_primary(self._membership.latest, call).primary_since
 
     # --- copying -----------------------------------------------------------------------------
 
     async def copy(self, call: Call) -> m.CopyBlocksReply:
         """Copy versions from one member; a code for each."""
-        reign = self.check_primary(call)
+        term = self.check_primary(call)
         request: m.CopyBlocks = call.request
         for block in request.blocks:
-            self._stamp(m.BlockVersion(*block[:4]), (reign, request.order))
+            self._stamp(block.version, (term, request.order))
         codes: dict[m.CopyBlock, int] = {}
         wanted = []
         for block in request.blocks:
@@ -114,7 +109,7 @@ class Copier:
 
     def _holds(self, block: m.CopyBlock) -> bool:
         """Is it here, and intact? A corrupt copy is forgotten."""
-        version = m.BlockVersion(*block[:4])
+        version = block.version
         code = self._store.verify(version)
         if code == errors.CorruptBlockError.code:
             self._store.discard(version)
@@ -157,7 +152,7 @@ class Copier:
             return error.code
         try:
             await source.call(
-                m.ReadBlock(*block[:4], 0, block.length),
+                m.ReadBlock(*block.version, 0, block.length),
                 request_id=self._pool.next_request_id(),
                 timeout=deadline - asyncio.get_running_loop().time(),
                 epoch=self._membership.epoch,
@@ -183,7 +178,7 @@ class Copier:
         """Fetch as many as one answer holds; returns the rest."""
         batch = blocks[: limits.BLOCKS_PER_BATCH]
         answer = await source.call(
-            m.ReadBlocks(tuple([m.BlockRange(*block[:4], 0, block.length) for block in batch])),
+            m.ReadBlocks(tuple([m.BlockRange(*block.version, 0, block.length) for block in batch])),
             request_id=self._pool.next_request_id(),
             timeout=deadline - asyncio.get_running_loop().time(),
             epoch=self._membership.epoch,
@@ -223,13 +218,3 @@ class Copier:
         return self._store.begin_copy(
             m.WriteBlock(*block[:6], (), block.block_size, block.group_blocks)
         )
-
-
-def is_from_primary(view: View, incarnation: int, epoch: int) -> bool:
-    """Does a decision under ``epoch`` come from the primary of this view's reign?
-
-    By its incarnation: a connection may be older than the member number of who opened it.
-    """
-    primary = rules.member(view, view.primary)
-    assert primary is not None, "the primary is a member"
-    return incarnation == primary.incarnation and epoch >= view.primary_since

@@ -12,16 +12,16 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from memfs import errors, limits
 from memfs.logs import fields
-from memfs.node.healing.agenda import MOVES, Agenda, Batch, Queue
 from memfs.node.healing.bandwidth import Bandwidth
-from memfs.node.healing.judge import Judge
 from memfs.node.healing.peers import Peers
+from memfs.node.healing.placement_check import PlacementCheck
+from memfs.node.healing.repair_queue import BALANCING, MOVES, CopyBatch, Queue, RepairQueue
 from memfs.node.namespace.state import PlacedBlock
-from memfs.node.namespace_role import NamespaceRole
+from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 
@@ -32,8 +32,9 @@ WINDOW = 128
 BATCH_BYTES = 64 * limits.MIB
 COPIES_PER_NODE = 2
 """Batches in flight that a node sends or receives: one is read while another is checked."""
-NAMED_AT_ONCE = 32
-"""Copies named by their files between two turns of the event loop."""
+NAMED_AT_ONCE = 128
+"""Copies named by their files in one command, and between two turns of the event loop."""
+assert NAMED_AT_ONCE <= limits.REPLICAS_PER_COMMAND
 POLL_SECONDS = 0.1
 AVOID_SECONDS = 2.0
 """A pair of nodes between which a copy failed is left alone for so long."""
@@ -42,11 +43,11 @@ SLOWEST_BLOCKS_PER_SECOND = 100
 
 
 class Copies:
-    """Carries out what the agenda wants copied while this node is the primary."""
+    """Carries out what the repair queue wants copied while this node is the primary."""
 
     def __init__(
         self,
-        agenda: Agenda,
+        repairs: RepairQueue,
         role: NamespaceRole,
         peers: Peers,
         *,
@@ -58,7 +59,7 @@ class Copies:
         self.blocks = 0
         """Blocks copied so far."""
         self.bytes = 0
-        self._agenda = agenda
+        self._repairs = repairs
         self._role = role
         self._membership = role.membership
         self._peers = peers
@@ -75,20 +76,20 @@ class Copies:
 
     def is_copying(self, version: m.BlockVersion, number: int) -> bool:
         """Is a copy on its way to a member, to be named by the file afterwards?"""
-        batch = self._agenda.in_flight.get(version)
+        batch = self._repairs.in_flight.get(version)
         return batch is not None and batch.target == number
 
     @property
     def state(self) -> str:
         """What goes on: ``healing``, ``rebalancing`` or ``idle``."""
-        queues, batches = self._agenda.queues, self._agenda.in_flight.values()
+        queues, batches = self._repairs.queues, self._repairs.in_flight.values()
         if any(queues[:MOVES]) or not all(batch.moving for batch in batches):
             return "healing"
-        return "rebalancing" if queues[MOVES] or batches else "idle"
+        return "rebalancing" if any(queues[MOVES:]) or batches else "idle"
 
     async def run(self) -> None:
         """Copy what is queued, forever."""
-        wake = self._agenda.wake
+        wake = self._repairs.wake
         try:
             while True:
                 wake.clear()
@@ -113,11 +114,11 @@ class Copies:
             log.info("nothing is copied now", extra=fields(reason=error))
 
     def _report(self) -> None:
-        """Tell the log what begins and what is done; scan again for what found no room to wait."""
+        """Log what begins and what is done; scan again for what the full queues could not take."""
         state = self.state
-        if state == "idle" and self._agenda.overflowed:
-            self._agenda.overflowed = False
-            self._agenda.look_again()
+        if state == "idle" and self._repairs.overflowed:
+            self._repairs.overflowed = False
+            self._repairs.look_again()
         if state == self._reported:
             return
         totals = fields(blocks=self.blocks, bytes=self.bytes)
@@ -129,33 +130,38 @@ class Copies:
 
     # --- choosing ---------------------------------------------------------------------------
 
-    def _next_batch(self) -> Batch | None:
-        """Take from the queues, the most urgent first, what one free pair of nodes can do."""
-        queues = self._agenda.queues
+    def _next_batch(self) -> CopyBatch | None:
+        """Take from the queues, the most urgent first, what one free pair of nodes can do.
+
+        The room that is left belongs to what departing members hold: balancing waits for them.
+        """
+        queues, departures = self._repairs.queues, self._repairs.placement().departures
         self._room = self._rooms()
         for urgency, queue in enumerate(queues):
-            moving = urgency == MOVES
+            moving = urgency >= MOVES
             if moving and any(queues[:MOVES]):
+                return None
+            if urgency == BALANCING and departures:
                 return None
             if queue and (batch := self._fill(queue, moving)) is not None:
                 return batch
         return None
 
-    def _fill(self, queue: Queue, moving: bool) -> Batch | None:
+    def _fill(self, queue: Queue, moving: bool) -> CopyBatch | None:
         """A batch from the first blocks of a queue; those of other pairs go back to its front."""
-        batch: Batch | None = None
+        batch: CopyBatch | None = None
         kept: list[m.BlockVersion] = []
         room = BATCH_BYTES
         for _ in range(min(WINDOW, len(queue))):
             version, _none = queue.popitem(last=False)
-            block = self._agenda.namespace.placed_block(version)
+            block = self._repairs.namespace.placed_block(version)
             way = self._way(block, moving) if block is not None else None
-            if block is None or way is None or version in self._agenda.in_flight:
+            if block is None or way is None or version in self._repairs.in_flight:
                 continue
             if block.ref.length > room or any(self._busy[n] >= COPIES_PER_NODE for n in way):
                 kept.append(version)
             elif batch is None:
-                batch = Batch(*way, [block], moving)
+                batch = CopyBatch(*way, [block], moving)
                 room -= block.ref.length
             elif (batch.source, batch.target) == way:
                 batch.blocks.append(block)
@@ -170,48 +176,58 @@ class Copies:
     def _rooms(self) -> dict[int, int]:
         """Free bytes of the members that live and take copies."""
         rooms = {}
-        for number in self._agenda.judge().ring.takers:
+        for number in self._repairs.placement().ring.takers:
             if self._membership.is_alive(number):
                 usage = self._membership.life(number).usage
                 rooms[number] = usage.limit - usage.used - self._promised[number]
         return rooms
 
     def _way(self, block: PlacedBlock, moving: bool) -> tuple[int, int] | None:
-        """From whom to whom a block is copied next, None: it needs nothing, or nobody can."""
-        judge, alive = self._agenda.judge(), self._membership.is_alive
-        length, room = block.ref.length, self._room
-        shunned = frozenset([n for n in judge.ring.takers if room.get(n, -1) < length])
-        if judge.missing(block):
-            targets = judge.targets(block, shunned)
-        elif moving and (wanted := judge.moves(block)):
-            targets = tuple([number for number in wanted if number not in shunned])
+        """The source and the target of the next copy of a block; None: it needs none, or no node
+        can."""
+        placement, room, length = self._repairs.placement(), self._room, block.ref.length
+        full = frozenset([n for n in placement.ring.takers if room.get(n, -1) < length])
+        if placement.missing(block):
+            targets = placement.targets(block, full)
+        elif moving and (wanted := placement.moves(block)):
+            targets = tuple([number for number in wanted if number not in full])
         else:
             return None
-        now = self._now()
-        pairs = [
-            (source, target)
-            for target in targets
-            for source in judge.live(block.ref)
-            if alive(source) and now >= self._avoided.get((source, target), 0.0)
-        ]
+        pairs = self._pairs(block, targets, placement)
+        if not pairs and moving:
+            pairs = self._pairs(block, placement.refuges(block, full.union(targets)), placement)
         if not pairs:
-            self._agenda.stuck += 1
+            self._repairs.stuck += 1
+            if not targets and not moving:
+                self._repairs.no_room.met()
             return None
-        return min(pairs, key=lambda pair: (targets.index(pair[1]), self._busy[pair[0]]))
+        return min(pairs, key=lambda pair: self._busy[pair[0]])
+
+    def _pairs(
+        self, block: PlacedBlock, targets: tuple[int, ...], placement: PlacementCheck
+    ) -> list[tuple[int, int]]:
+        """Sources, with the first of the targets to which any of them can copy now."""
+        now, alive = self._now(), self._membership.is_alive
+        sources = [number for number in placement.live(block.ref) if alive(number)]
+        for target in targets:
+            ways = [(source, target) for source in sources]
+            if free := [way for way in ways if now >= self._avoided.get(way, 0.0)]:
+                return free
+        return []
 
     # --- carrying out -----------------------------------------------------------------------
 
-    async def _carry_out(self, batch: Batch) -> None:
-        versions, size, in_flight = batch.versions, batch.bytes, self._agenda.in_flight
+    async def _carry_out(self, batch: CopyBatch) -> None:
+        versions, size, in_flight = batch.versions, batch.bytes, self._repairs.in_flight
         self._busy.update((batch.source, batch.target))
         self._promised[batch.target] += size
         in_flight.update(dict.fromkeys(versions, batch))
         try:
             codes = await self._copy(batch)
-            for number, (version, code) in enumerate(zip(versions, codes, strict=True), start=1):
-                self._conclude(batch, version, code)
-                if number % NAMED_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            for start in range(0, len(versions), NAMED_AT_ONCE):
+                stop = start + NAMED_AT_ONCE
+                self._conclude(batch, versions[start:stop], codes[start:stop])
+                await asyncio.sleep(0)
         except errors.MemfsError as error:
             self._avoid(batch)
             log.info(
@@ -223,10 +239,10 @@ class Copies:
             self._promised[batch.target] -= size
             for version in versions:
                 in_flight.pop(version, None)
-            self._agenda.wake.set()
+            self._repairs.wake.set()
         await self._look_after(versions)
 
-    async def _copy(self, batch: Batch) -> tuple[int, ...]:
+    async def _copy(self, batch: CopyBatch) -> tuple[int, ...]:
         bandwidth = self._rebalancing if batch.moving else self._healing
         await bandwidth.take(batch.bytes)
         blocks = tuple(
@@ -234,43 +250,56 @@ class Copies:
             for block in batch.blocks
         )
         seconds = AVOID_SECONDS + batch.bytes / SLOWEST_BYTES_PER_SECOND
-        reply: m.CopyBlocksReply = await self._peers.ask(
+        reply = await self._peers.ask(
             batch.target,
             m.CopyBlocks(batch.source, blocks, self._order()),
             seconds + len(blocks) / SLOWEST_BLOCKS_PER_SECOND,
         )
         return reply.codes
 
-    def _conclude(self, batch: Batch, version: m.BlockVersion, code: int) -> None:
-        """A copy was made, or was not."""
-        if code == 0:
-            self._name_copy(batch, version)
-        elif code in (errors.BlockNotFoundError.code, errors.CorruptBlockError.code):
-            self._agenda.corrupt.suspect(version, batch.source)
-        else:
-            self._avoid(batch)
+    def _conclude(
+        self, batch: CopyBatch, versions: Sequence[m.BlockVersion], codes: Sequence[int]
+    ) -> None:
+        """Copies were made, or were not; one command names those that were."""
+        named: dict[m.BlockVersion, tuple[int, ...]] = {}
+        for version, code in zip(versions, codes, strict=True):
+            if code == 0:
+                replicas = self._name_copy(batch, version)
+                if replicas is not None:
+                    named[version] = replicas
+            elif code in (errors.BlockNotFoundError.code, errors.CorruptBlockError.code):
+                self._repairs.corrupt.suspect(version, batch.source)
+            else:
+                self._avoid(batch)
+        if named:
+            command = m.SetManyReplicas(tuple(named), tuple(named.values()))
+            set_aside(self._role.primary.submit_own(command))
 
-    def _avoid(self, batch: Batch) -> None:
+    def _avoid(self, batch: CopyBatch) -> None:
         now = self._now()
         self._avoided = {pair: until for pair, until in self._avoided.items() if until > now}
         self._avoided[batch.source, batch.target] = now + AVOID_SECONDS
-        self._agenda.stuck += 1
+        self._repairs.stuck += 1
 
-    def _name_copy(self, batch: Batch, version: m.BlockVersion) -> None:
-        """Let the file name the new copy, if it still refers to the version."""
-        judge, block = self._agenda.judge(), self._agenda.namespace.placed_block(version)
-        if block is None or batch.target not in judge.members:
-            return
-        self._agenda.corrupt.replaced(version, batch.target)
-        live = tuple([n for n in judge.live(block.ref) if n != batch.target])
+    def _name_copy(self, batch: CopyBatch, version: m.BlockVersion) -> tuple[int, ...] | None:
+        """The members that the file is to name, if it still refers to the version."""
+        placement, block = self._repairs.placement(), self._repairs.namespace.placed_block(version)
+        if block is None or batch.target not in placement.members:
+            return None
+        self._repairs.corrupt.replaced(version, batch.target)
+        live = tuple([n for n in placement.live(block.ref) if n != batch.target])
         named = block._replace(ref=block.ref._replace(replicas=(*live, batch.target)))
         if len(named.ref.replicas) > limits.REPLICAS_MAX:
-            named = named._replace(ref=named.ref._replace(replicas=judge.kept(named)))
-        set_aside(self._role.primary.submit_own(m.SetReplicas(*version, named.ref.replicas)))
-        self._count(batch, block, len(live), judge)
+            named = named._replace(ref=named.ref._replace(replicas=placement.kept(named)))
+        self._count(batch, block, len(live), placement)
+        if placement.moves(block) and not placement.moves(named):
+            self._repairs.findings.moved(block, placement.leaving(block.ref))
+        return named.ref.replicas
 
-    def _count(self, batch: Batch, block: PlacedBlock, left: int, judge: Judge) -> None:
-        length, found = block.ref.length, self._agenda.findings
+    def _count(
+        self, batch: CopyBatch, block: PlacedBlock, left: int, placement: PlacementCheck
+    ) -> None:
+        length, found = block.ref.length, self._repairs.findings
         self.blocks += 1
         self.bytes += length
         if batch.moving:
@@ -281,16 +310,17 @@ class Copies:
         self._healing.moved(length)
         found.bytes = max(0, found.bytes - length)
         found.endangered[left] = max(0, found.endangered[left] - 1)
-        if left + 1 < judge.wanted(block.replication):
+        if left + 1 < placement.wanted(block.replication):
             found.endangered[left + 1] += 1
         else:
             found.blocks = max(0, found.blocks - 1)
+            found.under_replicated += left + 1 < block.replication
 
     async def _look_after(self, versions: list[m.BlockVersion]) -> None:
-        """What still lacks something is queued again, what has too much is trimmed later."""
+        """Blocks that still lack copies are queued again; excess replicas are removed later."""
         try:
             for number, version in enumerate(versions, start=1):
-                self._agenda.consider(version)
+                self._repairs.consider(version)
                 if number % NAMED_AT_ONCE == 0:
                     await asyncio.sleep(0)
         except errors.MemfsError as error:

@@ -1,9 +1,9 @@
 """Copies that are not what the namespace says: corrupt, or not there.
 
-Owns which ones are known, as the primary has verified them. A bad copy counts as none from then
-on; it is dropped once another one is named in its stead. The only copies of a block are never
-given up, however bad: the block is reported as lost and stays listed, and they are verified anew,
-since one may have been mended meanwhile without a word of it.
+Owns which ones are known, as the primary has verified them. A bad copy does not count from then on;
+it is dropped once another one is named instead. The only copies of a block are never given up,
+however bad: the block is reported as lost and stays listed, and they are verified anew, since one
+may have been mended meanwhile without a word of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from memfs import errors
 from memfs.logs import fields
 from memfs.node.healing.peers import Peers
 from memfs.node.namespace import Namespace
-from memfs.node.namespace_role import NamespaceRole
+from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
 from memfs.transport.server import Call
@@ -38,7 +38,7 @@ class CorruptCopies:
         """Members whose copy of a version is bad."""
         self.confirmed = 0
         """Corrupt copies met so far."""
-        self.notice: Callable[[m.BlockVersion], None] = lambda version: None
+        self.followers: list[Callable[[m.BlockVersion], None]] = []
         """Called with each version of which a copy turned out bad, or good again."""
         self._role = role
         self._peers = peers
@@ -86,7 +86,8 @@ class CorruptCopies:
             self.replaced(version, number)
         else:
             self._note(version, number, reply.codes[0], ref)
-        self.notice(version)
+        for follow in self.followers:
+            follow(version)
 
     def _note(self, version: m.BlockVersion, number: int, code: int, ref: BlockRef) -> None:
         corrupt = code == errors.CorruptBlockError.code

@@ -16,9 +16,9 @@ from memfs import errors
 from memfs.cluster import view as rules
 from memfs.cluster.ring import takes
 from memfs.logs import fields
-from memfs.node.healing.agenda import Agenda
 from memfs.node.healing.peers import Peers
-from memfs.node.namespace_role import NamespaceRole
+from memfs.node.healing.repair_queue import RepairQueue
+from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
 from memfs.quantities import show_size
 from memfs.transport.server import Call
@@ -33,14 +33,14 @@ WEIGHT_MAX = 10_000
 class Decommission:
     """Weights and departures, on the primary."""
 
-    def __init__(self, role: NamespaceRole, peers: Peers, agenda: Agenda) -> None:
-        """The blocks are moved by those who work off ``agenda``."""
+    def __init__(self, role: NamespaceRole, peers: Peers, repairs: RepairQueue) -> None:
+        """The blocks are moved by the parts that work off ``repairs``."""
         self.departing: set[int] = set()
         """Members that no file may come to name alone any more."""
         self._role = role
         self._membership = role.membership
         self._peers = peers
-        self._agenda = agenda
+        self._repairs = repairs
         self._waiting: dict[int, str] = {}
 
     # --- requests ----------------------------------------------------------------------------
@@ -59,7 +59,10 @@ class Decommission:
         number, leaving = call.request.member, not call.request.cancel
         member = self._find(number)
         if leaving and not member.leaving:
-            self._check_room(member)
+            others = self._others(member)
+            if not call.request.fewer_copies:
+                self._check_copies(member, len(others))
+                self._check_room(member, others)
         view = await self._change_member(number, lambda v: rules.retire(v, number, leaving))
         event = "decommission begun" if leaving else "decommission called off"
         log.info(event, extra=fields(member=number, name=member.name))
@@ -69,53 +72,71 @@ class Decommission:
         assert self._role.primary is not None
         self._find(number)
         view = await self._role.in_sync.change(step)
-        self._agenda.look_again()
+        self._repairs.look_again()
         return view
 
     def _find(self, number: int) -> Member:
-        view = self._membership.view
-        found = rules.member(view, number) if view is not None else None
+        found = rules.member(self._membership.view, number)
         if found is None:
             raise errors.InvalidArgumentError(f"there is no member {number}")
         return found
 
-    def _check_room(self, member: Member) -> None:
+    def _others(self, member: Member) -> list[int]:
+        """The other members that take blocks. Raises NoSpaceError when there are none."""
         view = self._membership.view
-        assert view is not None, "a member of no view"
         others = [m.number for m in view.members if takes(m) and m.number != member.number]
         if not others:
             raise errors.NoSpaceError(f"no other node takes the blocks of {member.name}")
+        return others
+
+    def _check_copies(self, member: Member, left: int) -> None:
+        """Would the nodes that are left suffice for the copies that files ask for?"""
+        wanted = self._repairs.copies_asked_for
+        if takes(member) and left < wanted:
+            nodes = "1 node" if left == 1 else f"{left} nodes"
+            raise errors.NoSpaceError(
+                f"without {member.name} there would be {nodes} for the {wanted} copies that files "
+                "ask for: add a node first, or say --fewer-copies"
+            )
+
+    def _check_room(self, member: Member, others: list[int]) -> None:
         usages = [self._membership.life(n).usage for n in others if self._membership.is_alive(n)]
         room = sum(max(0, usage.limit - usage.used) for usage in usages)
         held = self._membership.life(member.number).usage.used
         if len(others) >= self._role.primary.namespace.settings.replication and held > room:
             raise errors.NoSpaceError(
                 f"{member.name} holds {show_size(held)}, the other nodes have {show_size(room)} "
-                "free: add nodes or delete files first"
+                "free: add nodes or delete files first, or say --fewer-copies"
             )
 
     # --- departures --------------------------------------------------------------------------
 
     def progress(self) -> tuple[m.LeavingStatus, ...]:
         """How far each decommission is."""
-        view, found = self._membership.view, self._agenda.findings
-        leaving = [member.number for member in view.members if member.leaving] if view else []
+        view, found = self._membership.view, self._repairs.findings
+        leaving = [member.number for member in view.members if member.leaving]
         return tuple(
             m.LeavingStatus(
                 number,
                 found.leaving_blocks[number],
                 found.leaving[number],
-                self._waiting.get(number, ""),
+                self._waits_for(number),
             )
             for number in leaving
         )
 
+    def _waits_for(self, number: int) -> str:
+        found = self._repairs.findings
+        if found.named[number] and not found.leaving_blocks[number]:
+            return f"readers of {found.named[number]} blocks that were moved"
+        return self._waiting.get(number, "")
+
     async def run(self) -> None:
-        """Let go whoever is empty, forever."""
+        """Remove leaving members that hold nothing any more, forever."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             view = self._membership.view
-            if not self._role.leads or view is None:
+            if not self._role.leads:
                 self.departing.clear()
                 self._waiting.clear()
                 continue
@@ -139,8 +160,7 @@ class Decommission:
     async def _obstacle(self, member: Member) -> str:
         """What a member still holds that counts; empty: nothing."""
         view = self._membership.view
-        assert view is not None, "the primary has a view"
-        if self._agenda.findings.leaving_blocks[member.number]:
+        if self._repairs.findings.named[member.number]:
             return "blocks"
         await self._peers.ask(member.number, m.NewView(view))
         after: m.BlockVersion | None = None
@@ -148,22 +168,21 @@ class Decommission:
             page = await self._peers.ask(member.number, m.ListBlocks(after))
             namespace = self._role.primary.namespace
             for block in page.blocks:
-                version = m.BlockVersion(*block[:4])
+                version = block.version
                 ref = namespace.block(version)
                 if ref is not None and member.number in ref.replicas:
-                    self._agenda.look_for_moves()
+                    self._repairs.look_for_moves()
                     return "blocks"
                 if ref is None and namespace.is_live(version):
                     return "files that are being written"
             if not page.more:
                 break
-            after = m.BlockVersion(*page.blocks[-1][:4])
+            after = page.blocks[-1].version
         await self._role.primary.confirm()
         return ""
 
     async def _let_go(self, member: Member) -> None:
         view = self._membership.view
-        assert view is not None, "the primary has a view"
         if member.number == view.primary:
             await self._role.hand_over(_successor(view))
             return  # who goes on from here
@@ -171,12 +190,13 @@ class Decommission:
         if len(after.in_sync) < after.min_in_sync:
             raise errors.UnavailableError("another node that holds the namespace")
         await self._peers.ask(member.number, m.Retire())
+        self._membership.departures.because(member.number, "decommissioned")
         await self._role.in_sync.remove(member.number)
         log.info("decommission done", extra=fields(member=member.number, name=member.name))
 
 
 def _successor(view: View) -> int:
-    """Who takes over from a primary that leaves. Raises UnavailableError."""
+    """The member that takes over from a primary that leaves. Raises UnavailableError."""
     staying = [member.number for member in view.members if not member.leaving]
     ready = [number for number in view.in_sync if number in staying and number != view.primary]
     if not ready:

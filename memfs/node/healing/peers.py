@@ -1,29 +1,14 @@
-"""One request to a member, this node included: one path, wherever it is."""
+"""What the parts of healing need of the other members: answers."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
-from memfs.node.membership import Membership
-from memfs.transport.pool import Pool
+from memfs.protocol import messages as m
 
 
-class Peers:
-    """Asks members over their control connections."""
+class Peers(Protocol):
+    """:class:`~memfs.node.membership.members.Membership`, as healing sees it."""
 
-    def __init__(self, membership: Membership, pool: Pool, call_seconds: float) -> None:
-        """``call_seconds`` bounds a request that says nothing else."""
-        self._membership = membership
-        self._pool = pool
-        self._call_seconds = call_seconds
-
-    async def ask(self, number: int, request: Any, seconds: float | None = None) -> Any:
+    async def ask(self, to: int, request: m.Request[m.R], seconds: float | None = None) -> m.R:
         """The reply's record. Raises what the member answers, UnavailableError, DeadlineError."""
-        connection = await self._pool.control(self._membership.find(number))
-        answer = await connection.call(
-            request,
-            request_id=self._pool.next_request_id(),
-            timeout=self._call_seconds if seconds is None else seconds,
-            epoch=self._membership.epoch,
-        )
-        return answer.record

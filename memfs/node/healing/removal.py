@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from memfs import errors
 from memfs.logs import fields
 from memfs.node.healing.peers import Peers
-from memfs.node.membership import Membership
+from memfs.node.membership.members import Membership
 from memfs.protocol import messages as m
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ class Removal:
 
     async def _look(self) -> None:
         view = self._membership.view
-        assert view is not None, "the primary has a view"
         silent = [m.number for m in view.members if self._silence(m.number) >= self._seconds]
+        silent.sort(key=view.in_sync.__contains__)  # one of these may have to wait for another
         self._doubt(2 * len(silent) > len(view.members), len(silent), len(view.members))
         for number in silent:
             if self._may_remove() and not await self._answers(number):
@@ -73,7 +73,6 @@ class Removal:
 
     def _may_remove(self) -> bool:
         view = self._membership.view
-        assert view is not None, "the primary has a view"
         now = self._membership.environment.clock.monotonic()
         while self._recently and self._recently[0] <= now - self._seconds:
             self._recently.popleft()
@@ -91,7 +90,9 @@ class Removal:
     async def _take_out(self, number: int) -> None:
         silent = self._silence(number)
         if silent < self._seconds or not self._membership.is_primary:
-            return  # it was heard meanwhile
+            return  # it showed life meanwhile
+        departures = self._membership.departures
+        departures.because(number, f"silent for {min(silent, 1e9):.0f} s")
         try:
             await self._remove(number)
         except errors.MemfsError as error:

@@ -6,7 +6,7 @@ Owns the primary's word that it will be removed on purpose. It serves until the 
 from __future__ import annotations
 
 from memfs.node.healing.copier import Copier
-from memfs.node.membership import Membership
+from memfs.node.membership.members import Membership
 from memfs.protocol import messages as m
 from memfs.transport.server import Call
 

@@ -1,4 +1,5 @@
-"""The walk over all blocks, in steps of a millisecond: what needs something is put on the agenda.
+"""The scan of all blocks, in steps of a millisecond: blocks that need something are queued for
+repair.
 
 Owns when it happens: after a change of the ring, after a report, and now and then.
 """
@@ -11,8 +12,8 @@ from collections.abc import Callable
 
 from memfs import errors
 from memfs.logs import fields
-from memfs.node.healing.agenda import Agenda, Findings
-from memfs.node.healing.judge import Judge
+from memfs.node.healing.placement_check import PlacementCheck
+from memfs.node.healing.repair_queue import Findings, RepairQueue
 
 log = logging.getLogger(__name__)
 
@@ -22,81 +23,97 @@ STEP_PAGES = 64
 PAUSE_SECONDS = 0.002
 POLL_SECONDS = 0.1
 SHARE = 20
-"""The whole of the blocks is walked no more often than every 20 times what that takes."""
+"""Pause between two scans, as a multiple of what one takes: scanning takes a twentieth of the time
+at most."""
 SECONDS = 60.0
-"""... and at least so often: to find what nobody told, as a new number of copies of a file."""
+"""... and at least so often: to find changes that are not reported, such as another replication of
+a file."""
 RETRY_SECONDS = 3.0
-"""What cannot be done now, for lack of room or a live source, is looked at again after this."""
+"""Blocks that cannot be repaired now, for lack of room or of a live source, are scanned again after
+this."""
 
 
 class Scan:
     """Walks while this node is the primary."""
 
-    def __init__(self, agenda: Agenda, now: Callable[[], float]) -> None:
-        """What is found goes to ``agenda``; ``now``: monotonic seconds."""
+    def __init__(self, repairs: RepairQueue, now: Callable[[], float]) -> None:
+        """What is found goes to ``repairs``; ``now``: monotonic seconds."""
         self.running = False
-        self.walked: Judge | None = None
+        self.walked: PlacementCheck | None = None
         """Whose demands the last complete walk compared all blocks with."""
-        self._agenda = agenda
+        self._repairs = repairs
         self._now = now
+        self._walked_to = -1
+        """Log index at which the last walk began."""
+        self._rested = 0.0
+        """When the next one may begin, for its share of the time."""
 
     async def run(self) -> None:
         """Look at all blocks, again and again."""
-        agenda = self._agenda
+        repairs = self._repairs
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            if not agenda.leads:
-                agenda.forget_all()
+            if not repairs.leads:
+                repairs.forget_all()
                 continue
             try:
-                agenda.consider_doubtful(PAGE)
-                agenda.judge()  # a change of the ring makes the next scan due
-                if self._now() >= agenda.scan_at:
+                repairs.consider_doubtful(PAGE)
+                repairs.look_at_members()  # a change of the ring makes the next scan due, too
+                if self._now() >= repairs.scan_at or self._has_new_ones_to_count():
                     await self._scan()
             except errors.MemfsError as error:
                 log.info("the scan of the blocks ends early", extra=fields(reason=error))
 
+    def _has_new_ones_to_count(self) -> bool:
+        """Too few nodes for the copies that files ask for: what is written now lacks them, too."""
+        repairs = self._repairs
+        changed = repairs.namespace.applied != self._walked_to
+        return changed and repairs.is_scarce and self._now() >= self._rested
+
     async def _scan(self) -> None:
-        agenda, started = self._agenda, self._now()
-        agenda.scan_at = float("inf")
-        agenda.stuck = 0
+        repairs, started = self._repairs, self._now()
+        self._walked_to = repairs.namespace.applied
+        repairs.scan_at = float("inf")
+        repairs.stuck = 0
+        repairs.no_room.next_round()
         self.running = True
         try:
             await self._walk()
         finally:
             self.running = False
-            busy = agenda.stuck or agenda.unbalanced or agenda.findings.leaving_blocks
+            busy = repairs.stuck or repairs.unbalanced or repairs.findings.named
             soon = RETRY_SECONDS if busy else SECONDS
             took = self._now() - started
-            agenda.scan_at = min(agenda.scan_at, self._now() + max(soon, SHARE * took))
-            agenda.wake.set()
+            self._rested = self._now() + SHARE * took
+            repairs.scan_at = min(repairs.scan_at, self._now() + max(soon, SHARE * took))
+            repairs.wake.set()
 
     async def _walk(self) -> None:
-        agenda, found = self._agenda, Findings()
-        judge = agenda.judge()
+        repairs, found = self._repairs, Findings()
+        placement = repairs.placement()
         # Writers may have stored on members that take nothing more, before they knew of it.
-        balance = agenda.unbalanced or judge.ring.takers != judge.members
+        balance = repairs.unbalanced or placement.ring.takers != placement.members
         after: tuple[int, int] | None = (0, 0)
         while after is not None:
-            after = self.step(after, judge, balance, found)
+            after = self.step(after, placement, balance, found)
             if after is not None:
                 await asyncio.sleep(PAUSE_SECONDS)
-        agenda.corrupt.prune(agenda.namespace)
-        agenda.findings = found
-        self.walked = judge
-        if balance and not found.moves and not found.blocks and judge is agenda.judge():
-            agenda.unbalanced = False
+        repairs.corrupt.prune(repairs.namespace)
+        repairs.findings = found
+        self.walked = placement
+        if balance and not found.moves and not found.blocks and placement is repairs.placement():
+            repairs.unbalanced = False
 
     def step(
-        self, after: tuple[int, int], judge: Judge, balance: bool, found: Findings
+        self, after: tuple[int, int], placement: PlacementCheck, balance: bool, found: Findings
     ) -> tuple[int, int] | None:
-        """Look at what a millisecond is enough for; where to go on, None: this was the end."""
+        """Scan for a millisecond; returns where to go on, None: at the end."""
         until = self._now() + STEP_SECONDS
         following: tuple[int, int] | None = None
         for _ in range(STEP_PAGES):
-            page, following = self._agenda.namespace.blocks(after, PAGE)
+            page, following = self._repairs.namespace.blocks(after, PAGE)
             for block in page:
-                self._agenda.examine(block, judge, balance, found)
+                self._repairs.examine(block, placement, balance, found)
             if following is None or self._now() > until:
                 break
             after = following

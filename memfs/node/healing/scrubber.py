@@ -13,7 +13,7 @@ from memfs import errors
 from memfs.logs import fields
 from memfs.node.blocks import BlockStore
 from memfs.node.healing.peers import Peers
-from memfs.node.membership import Membership
+from memfs.node.membership.members import Membership
 from memfs.protocol import messages as m
 
 log = logging.getLogger(__name__)
@@ -53,11 +53,12 @@ class Scrubber:
             while page := self._store.list(after, at_once):
                 await asyncio.sleep(pause)
                 for block in page:
-                    await self._check(m.BlockVersion(*block[:4]))
-                after = m.BlockVersion(*page[-1][:4])
+                    await self.check(block.version)
+                after = page[-1].version
             self.passes += 1
 
-    async def _check(self, version: m.BlockVersion) -> None:
+    async def check(self, version: m.BlockVersion) -> None:
+        """Re-read a version; report it to the primary if it is corrupt."""
         code = self._store.verify(version)
         self.scrubbed += 1
         await asyncio.sleep(0)

@@ -11,28 +11,28 @@ from memfs import limits
 from memfs.config import NodeConfig
 from memfs.node.blocks import BlockStore
 from memfs.node.discards import Discards
-from memfs.node.healing.agenda import Agenda
 from memfs.node.healing.bandwidth import Bandwidth
 from memfs.node.healing.commits import CommitCheck
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.copies import Copies
 from memfs.node.healing.corrupt import CorruptCopies
 from memfs.node.healing.decommission import Decommission
+from memfs.node.healing.excess_replicas import ExcessReplicas
 from memfs.node.healing.peers import Peers
 from memfs.node.healing.removal import Removal
+from memfs.node.healing.repair_queue import RepairQueue
 from memfs.node.healing.retirement import Retirement
 from memfs.node.healing.scan import Scan
 from memfs.node.healing.scrubber import Scrubber
 from memfs.node.healing.sweep import OrphanSweep
-from memfs.node.healing.trims import Trims
-from memfs.node.namespace_role import NamespaceRole
+from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
-from memfs.transport.pool import Pool
 from memfs.transport.server import Call
 
 GRACE_TIMEOUTS = 2
-"""What was moved stays where it was for two member timeouts: readers look again within one."""
+"""A moved copy stays at its old place for two member timeouts: readers look for the new one within
+one."""
 
 
 class Healing:
@@ -44,30 +44,28 @@ class Healing:
         store: BlockStore,
         role: NamespaceRole,
         discards: Discards,
-        pool: Pool,
         tasks: Tasks,
         copier: Copier,
     ) -> None:
         """``copier`` is this node's receiving end."""
         membership = role.membership
         now = membership.environment.clock.monotonic
-        peers = Peers(membership, pool, config.member_timeout_seconds)
+        peers: Peers = membership
         self.corrupt = CorruptCopies(role, peers, tasks)
         self._healing = Bandwidth(config.healing_bandwidth, now)
         self._rebalancing = Bandwidth(config.rebalancing_bandwidth, now)
         grace = GRACE_TIMEOUTS * config.member_timeout_seconds
-        self.agenda = Agenda(role, self.corrupt, grace)
-        self.corrupt.notice = self.agenda.consider
-        self.scan = Scan(self.agenda, now)
+        self.repairs = RepairQueue(role, self.corrupt, grace)
+        self.scan = Scan(self.repairs, now)
         self.copies = Copies(
-            self.agenda,
+            self.repairs,
             role,
             peers,
             order=discards.next_order,
             healing=self._healing,
             rebalancing=self._rebalancing,
         )
-        self.trims = Trims(self.agenda, role, peers)
+        self.excess_replicas = ExcessReplicas(self.repairs, role, peers)
         self.sweep = OrphanSweep(
             role,
             peers,
@@ -76,6 +74,7 @@ class Healing:
             self.corrupt.suspect,
             config.orphan_sweep_seconds,
         )
+        role.observers.on_ended(self.sweep.suspect)
         self.scrubber = Scrubber(store, membership, peers, config.scrub_seconds)
         self.removal = Removal(
             membership,
@@ -83,10 +82,10 @@ class Healing:
             lambda number: role.in_sync.remove(number),
             config.removal_seconds,
         )
-        self.decommission = Decommission(role, peers, self.agenda)
+        self.decommission = Decommission(role, peers, self.repairs)
         self.retirement = Retirement(membership, copier)
         self.commits = CommitCheck(
-            membership, self.decommission.departing, self.agenda.doubtful.append
+            membership, self.decommission.departing, self.repairs.doubtful.append
         )
         self._role = role
         self._tasks = tasks
@@ -97,8 +96,9 @@ class Healing:
         loops = {
             "block scan": self.scan.run(),
             "block copies": self.copies.run(),
-            "block trims": self.trims.run(),
+            "block excess_replicas": self.excess_replicas.run(),
             "orphan sweep": self.sweep.run(),
+            "what writers left": self.sweep.run_suspects(),
             "scrubber": self.scrubber.run(),
             "removal of silent members": self.removal.run(),
             "decommission": self.decommission.run(),
@@ -113,7 +113,7 @@ class Healing:
     def rebalance(self, call: Call) -> m.Empty:
         """Look for misplaced blocks now (Rebalance)."""
         assert self._role.primary is not None
-        self.agenda.look_for_moves()
+        self.repairs.look_for_moves()
         return m.Empty()
 
     @property
@@ -125,12 +125,12 @@ class Healing:
     @property
     def settled(self) -> bool:
         """Was every block looked at since the members last changed, and has enough copies now?"""
-        done = self.scan.walked is not None and self.agenda.is_present(self.scan.walked)
-        return done and not self.agenda.findings.blocks and self.copies.state != "healing"
+        done = self.scan.walked is not None and self.repairs.is_present(self.scan.walked)
+        return done and not self.repairs.findings.blocks and self.copies.state != "healing"
 
     def status(self) -> m.HealingStatus:
         """What the primary does now."""
-        found = self.agenda.findings
+        found = self.repairs.findings
         healing, moving = self._healing.rate(), self._rebalancing.rate()
         left, rate = found.bytes, healing
         if not found.blocks:
@@ -147,4 +147,7 @@ class Healing:
             self.corrupt.count,
             self.decommission.progress(),
             self.settled,
+            found.under_replicated,
+            tuple([found.exposed[copies] for copies in range(limits.REPLICAS_MAX)]),
+            self.repairs.no_room.blocks if found.blocks else 0,
         )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from memfs.node.journal.block_records import Shape
 from memfs.node.journal.framing import FRAME_BYTES
-from memfs.node.journal.series import Segment
+from memfs.node.journal.series import LogSegment
 from memfs.protocol.messages import BlockVersion
 
 OVERHEAD = FRAME_BYTES + 44
@@ -23,14 +23,14 @@ class Part:
 
     __slots__ = ("at", "holders", "length", "segment")
 
-    def __init__(self, segment: Segment, at: int, length: int) -> None:
+    def __init__(self, segment: LogSegment, at: int, length: int) -> None:
         self.segment = segment
         self.at = at
         self.length = length
         self.holders = 0
 
 
-class Copy:
+class JournaledCopy:
     """One version as the journal knows it."""
 
     __slots__ = ("alive", "parts", "shape", "version")
@@ -44,21 +44,21 @@ class Copy:
         """The node holds it."""
 
 
-class BlockIndex:
+class JournaledBlocks:
     """All copies, and how much of each segment they need."""
 
     def __init__(self) -> None:
-        self.copies: dict[BlockVersion, Copy] = {}
+        self.copies: dict[BlockVersion, JournaledCopy] = {}
         self.live_bytes = 0
         """Of all segments."""
-        self._users: dict[Segment, dict[Copy, None]] = {}
-        self._live: dict[Segment, int] = {}
+        self._users: dict[LogSegment, dict[JournaledCopy, None]] = {}
+        self._live: dict[LogSegment, int] = {}
 
-    def add(self, copy: Copy) -> None:
+    def add(self, copy: JournaledCopy) -> None:
         """Know a version that is to be written."""
         self.copies[copy.version] = copy
 
-    def place(self, copy: Copy, parts: tuple[Part, ...]) -> None:
+    def place(self, copy: JournaledCopy, parts: tuple[Part, ...]) -> None:
         """The version is on the disk, there; it was nowhere, or elsewhere, before."""
         self.hold(parts)
         before, copy.parts = copy.parts, parts
@@ -68,7 +68,7 @@ class BlockIndex:
             self._users[part.segment][copy] = None
         self.release(before)
 
-    def drop(self, version: BlockVersion) -> Copy | None:
+    def drop(self, version: BlockVersion) -> JournaledCopy | None:
         """The node holds the version no longer."""
         copy = self.copies.pop(version, None)
         if copy is not None:
@@ -95,15 +95,15 @@ class BlockIndex:
             if part.holders == 0:
                 self._count(part, -1)
 
-    def live(self, segment: Segment) -> int:
+    def live(self, segment: LogSegment) -> int:
         """Bytes of a segment that are needed."""
         return self._live.get(segment, 0)
 
-    def users(self, segment: Segment) -> list[Copy]:
+    def users(self, segment: LogSegment) -> list[JournaledCopy]:
         """Copies that have parts in a segment."""
         return list(self._users.get(segment, ()))
 
-    def forget(self, segment: Segment) -> None:
+    def forget(self, segment: LogSegment) -> None:
         """The segment is gone."""
         assert not self.live(segment), "a segment that is needed"
         self._users.pop(segment, None)
@@ -121,7 +121,7 @@ class BlockIndex:
         assert self.live_bytes == sum(self._live.values())
         assert self.live_bytes >= sum(part.length + OVERHEAD for part in parts)
 
-    def __iter__(self) -> Iterator[Copy]:
+    def __iter__(self) -> Iterator[JournaledCopy]:
         return iter(self.copies.values())
 
     def _count(self, part: Part, sign: int) -> None:

@@ -19,10 +19,10 @@ from memfs.limits import MIB
 from memfs.logs import fields
 from memfs.node.blocks.holdings import Stored
 from memfs.node.journal import block_records as records
-from memfs.node.journal.block_index import BlockIndex, Copy, Part
+from memfs.node.journal.block_index import JournaledBlocks, JournaledCopy, Part
 from memfs.node.journal.block_records import Shape
-from memfs.node.journal.commits import Commits, log
-from memfs.node.journal.series import Found, Record, Segment, Series
+from memfs.node.journal.commits import BATCH_BYTES, Commits, log
+from memfs.node.journal.series import FoundRecord, LogRecord, LogSegment, Series
 from memfs.protocol.messages import BlockVersion
 from memfs.transport.disk import DiskFile
 from memfs.transport.environment import Environment
@@ -39,8 +39,8 @@ ReadBlock = Callable[[BlockVersion], memoryview]
 
 
 class _Store(NamedTuple):
-    copy: Copy
-    record: Record
+    copy: JournaledCopy
+    record: LogRecord
     base: tuple[Part, ...]
     """Held for it."""
 
@@ -52,7 +52,7 @@ class _Forget(NamedTuple):
 class _Drop(NamedTuple):
     """Remove the oldest segment."""
 
-    segment: Segment
+    segment: LogSegment
 
 
 _Item: TypeAlias = _Store | _Forget | _Drop
@@ -69,9 +69,11 @@ class BlockLog:
         *,
         segment_bytes: int,
         ratio: float,
+        no_room: Callable[[int], None] = lambda missed: None,
     ) -> None:
-        """``ratio``: bytes on the disk per byte needed before room is made."""
-        self.index = BlockIndex()
+        """``ratio``: bytes on the disk per byte needed before room is made; ``no_room`` is told
+        of bytes that found none."""
+        self.index = JournaledBlocks()
         self.compacted = 0
         """Bytes that compactions wrote anew."""
         self.commits: Commits[_Item] = Commits(
@@ -81,7 +83,8 @@ class BlockLog:
         self._directory = directory
         self._ratio = ratio
         self._segment_bytes = segment_bytes
-        self._placed: list[tuple[_Store, Segment, int]] = []
+        self._no_room = no_room
+        self._placed: list[tuple[_Store, LogSegment, int]] = []
         self._series = Series(
             environment.disk,
             directory,
@@ -110,7 +113,7 @@ class BlockLog:
         if version in self.index.copies:
             return  # it was loaded from here
         shape = Shape(len(data), stored.crc, stored.block_size, stored.group_blocks)
-        copy = Copy(version, shape)
+        copy = JournaledCopy(version, shape)
         self.index.add(copy)
         self.commits.add(self._store_item(copy, data, stored.base), len(data))
 
@@ -123,7 +126,9 @@ class BlockLog:
         """Wait until all that was stored so far is on the disk. Raises NoSpaceError."""
         await self.commits.drain()
 
-    def _store_item(self, copy: Copy, data: memoryview, base: BlockVersion | None) -> _Store:
+    def _store_item(
+        self, copy: JournaledCopy, data: memoryview, base: BlockVersion | None
+    ) -> _Store:
         known = self.index.copies.get(base) if base is not None else None
         if known is None or not 0 < len(known.parts) < PARTS_MAX:
             return _Store(copy, records.block(copy.version, copy.shape, data), ())
@@ -136,7 +141,7 @@ class BlockLog:
 
     def _write(self, items: list[_Item]) -> None:
         """In a worker: make a batch durable."""
-        batch: list[Record] = []
+        batch: list[LogRecord] = []
         stores: list[_Store] = []
         gone: list[BlockVersion] = []
         drops: list[_Drop] = []
@@ -157,8 +162,8 @@ class BlockLog:
                 self._series.drop_oldest(1)
 
     def _commit(
-        self, batch: list[Record], stores: list[_Store]
-    ) -> list[tuple[_Store, Segment, int]]:
+        self, batch: list[LogRecord], stores: list[_Store]
+    ) -> list[tuple[_Store, LogSegment, int]]:
         if not batch and self.commits.failure is not None:
             batch = [records.probe()]
         if not batch:
@@ -230,9 +235,12 @@ class BlockLog:
                 self._series.drop_oldest(1)
         except OSError as error:
             log.warning("no room could be made", extra=fields(reason=error))
-        return len(segments) < before
+        relieved = len(segments) < before
+        if not relieved:
+            self._no_room(min(self.commits.waiting_bytes, BATCH_BYTES))
+        return relieved
 
-    async def _write_anew(self, copy: Copy, read: ReadBlock) -> int:
+    async def _write_anew(self, copy: JournaledCopy, read: ReadBlock) -> int:
         try:
             data = read(copy.version)
         except BlockNotFoundError:  # it did not fit into memory when the node started
@@ -246,7 +254,7 @@ class BlockLog:
 
     # --- recovery ----------------------------------------------------------------------------
 
-    async def fetch(self, copies: Sequence[Copy], buffers: Sequence[memoryview]) -> bool:
+    async def fetch(self, copies: Sequence[JournaledCopy], buffers: Sequence[memoryview]) -> bool:
         """Read versions, one after the other, into buffers; whether all was there, unchecked."""
         parts = [part for copy in copies for part in copy.parts]
         return await self._environment.disk.run(lambda: self._read_parts(parts, buffers))
@@ -284,24 +292,24 @@ class BlockLog:
                     "torn tail cut off", extra=fields(path=each.segment.path, bytes=each.torn)
                 )
 
-    def _survey(self) -> list[Found]:
+    def _survey(self) -> list[FoundRecord]:
         self._environment.disk.make_directory(self._directory)
         return self._series.recover()
 
     async def begin(self) -> None:
         """Forget everything: the node begins anew. Raises OSError."""
         self.commits.clear()
-        self.index = BlockIndex()
+        self.index = JournaledBlocks()
         await self.commits.settled()
         await self._environment.disk.run(self._series.clear)
         self.commits.resume()
 
 
-_Latest: TypeAlias = dict[BlockVersion, tuple[Copy, Part, BlockVersion | None]]
+_Latest: TypeAlias = dict[BlockVersion, tuple[JournaledCopy, Part, BlockVersion | None]]
 _Parts: TypeAlias = dict[BlockVersion, tuple[Part, BlockVersion | None]]
 
 
-def _latest(found: list[Found]) -> tuple[_Latest, _Parts]:
+def _latest(found: list[FoundRecord]) -> tuple[_Latest, _Parts]:
     """What was stored and not forgotten since; and every part, of what was forgotten too."""
     copies: _Latest = {}
     parts: _Parts = {}
@@ -310,7 +318,11 @@ def _latest(found: list[Found]) -> tuple[_Latest, _Parts]:
             if frame.kind in (records.BLOCK, records.EXTENSION):
                 stored = records.stored(frame)
                 part = Part(each.segment, frame.body_at, frame.length)
-                copies[stored.version] = (Copy(stored.version, stored.shape), part, stored.base)
+                copies[stored.version] = (
+                    JournaledCopy(stored.version, stored.shape),
+                    part,
+                    stored.base,
+                )
                 parts[stored.version] = (part, stored.base)
             elif frame.kind == records.FORGET:
                 for version in records.forgotten(frame):
@@ -330,7 +342,7 @@ def _resolve(own: Part, base: BlockVersion | None, parts: _Parts) -> tuple[Part,
     return tuple(reversed(chain))
 
 
-def _forgets(versions: list[BlockVersion]) -> list[Record]:
+def _forgets(versions: list[BlockVersion]) -> list[LogRecord]:
     step = records.FORGOTTEN_PER_RECORD
     return [records.forget(versions[at : at + step]) for at in range(0, len(versions), step)]
 

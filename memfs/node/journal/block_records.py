@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from memfs.checksum import crc32c
 from memfs.node.journal.framing import META_BYTES, Frame
-from memfs.node.journal.series import Record
+from memfs.node.journal.series import LogRecord
 from memfs.protocol.messages import BlockVersion
 from memfs.types import Buffer
 
@@ -41,7 +41,7 @@ class Shape(NamedTuple):
     group_blocks: int
 
 
-class Stored(NamedTuple):
+class StoredRecord(NamedTuple):
     """The metadata of a block or an extension."""
 
     version: BlockVersion
@@ -49,29 +49,29 @@ class Stored(NamedTuple):
     base: BlockVersion | None
 
 
-def block(version: BlockVersion, shape: Shape, data: Buffer) -> Record:
+def block(version: BlockVersion, shape: Shape, data: Buffer) -> LogRecord:
     """The record of a whole version."""
     meta = _IDENTITY.pack(*version) + _SHAPE.pack(*shape)
-    return Record(BLOCK, meta, (data,), shape.length, shape.crc)
+    return LogRecord(BLOCK, meta, (data,), shape.length, shape.crc)
 
 
-def extension(version: BlockVersion, shape: Shape, base: BlockVersion, more: Buffer) -> Record:
+def extension(version: BlockVersion, shape: Shape, base: BlockVersion, more: Buffer) -> LogRecord:
     """The record of a version that continues ``base`` with ``more``."""
     meta = _IDENTITY.pack(*version) + _SHAPE.pack(*shape) + _IDENTITY.pack(*base)
-    return Record(EXTENSION, meta, (more,), len(more), crc32c(more))
+    return LogRecord(EXTENSION, meta, (more,), len(more), crc32c(more))
 
 
-def forget(versions: Sequence[BlockVersion]) -> Record:
+def forget(versions: Sequence[BlockVersion]) -> LogRecord:
     """The record of at most ``FORGOTTEN_PER_RECORD`` versions that are gone."""
-    return Record(FORGET, b"".join(_IDENTITY.pack(*version) for version in versions), (), 0, 0)
+    return LogRecord(FORGET, b"".join(_IDENTITY.pack(*version) for version in versions), (), 0, 0)
 
 
-def probe() -> Record:
+def probe() -> LogRecord:
     """A record without meaning."""
-    return Record(PROBE, b"", (), 0, 0)
+    return LogRecord(PROBE, b"", (), 0, 0)
 
 
-def stored(frame: Frame) -> Stored:
+def stored(frame: Frame) -> StoredRecord:
     """What the frame of a block or an extension says."""
     version = BlockVersion(*_IDENTITY.unpack_from(frame.meta))
     shape = Shape(*_SHAPE.unpack_from(frame.meta, _IDENTITY.size))
@@ -79,7 +79,7 @@ def stored(frame: Frame) -> Stored:
     if frame.kind == EXTENSION:
         at = _IDENTITY.size + _SHAPE.size
         base = BlockVersion(*_IDENTITY.unpack_from(frame.meta, at))
-    return Stored(version, shape, base)
+    return StoredRecord(version, shape, base)
 
 
 def forgotten(frame: Frame) -> Iterable[BlockVersion]:

@@ -43,7 +43,7 @@ META_BYTES: Final = 4096
 assert _HEADER.size + _CRC.size == HEADER_BYTES
 
 
-class Header(NamedTuple):
+class RecordHeader(NamedTuple):
     """What a segment says of itself."""
 
     kind: int
@@ -83,7 +83,7 @@ class Frame(NamedTuple):
         return self.body_at + self.length
 
 
-class Survey(NamedTuple):
+class LogSurvey(NamedTuple):
     """The frames of a segment."""
 
     frames: list[Frame]
@@ -93,7 +93,7 @@ class Survey(NamedTuple):
     """Bytes behind that, of a write that never ended."""
 
 
-def pack_header(header: Header) -> bytes:
+def pack_header(header: RecordHeader) -> bytes:
     """The first bytes of a segment."""
     raw = _HEADER.pack(
         MAGIC, header.kind, VERSION, header.cluster.encode().ljust(16, b"\0"), *header[2:]
@@ -101,7 +101,7 @@ def pack_header(header: Header) -> bytes:
     return raw + _CRC.pack(crc32c(raw))
 
 
-def unpack_header(raw: bytes, path: str) -> Header | None:
+def unpack_header(raw: bytes, path: str) -> RecordHeader | None:
     """The header of a segment, None when it is torn. Raises DataLossError for another version."""
     if len(raw) < HEADER_BYTES or _CRC.unpack_from(raw, _HEADER.size)[0] != crc32c(
         raw[: _HEADER.size]
@@ -112,7 +112,7 @@ def unpack_header(raw: bytes, path: str) -> Header | None:
         raise DataLossError(
             f"a journal of format version {version}; this memfs reads version {VERSION}", path=path
         )
-    return Header(kind, cluster.rstrip(b"\0").decode(), *numbers)
+    return RecordHeader(kind, cluster.rstrip(b"\0").decode(), *numbers)
 
 
 def pack_frame(
@@ -155,8 +155,8 @@ def intact(read: Read, frame: Frame) -> bool:
 
 
 def survey(
-    read: Read, size: int, header: Header, path: str, *, end: int | None, bodies: bool
-) -> Survey:
+    read: Read, size: int, header: RecordHeader, path: str, *, end: int | None, bodies: bool
+) -> LogSurvey:
     """All frames of a segment, in order.
 
     ``end`` is where the next segment says that this one ends; None: it is the last one, and its
@@ -168,12 +168,12 @@ def survey(
     if end is not None:
         if broken < end:
             raise _damaged(path, broken)
-        return Survey(frames, end, 0)
+        return LogSurvey(frames, end, 0)
     if not bodies:
         frames = _check_last_batch(read, frames)
     if broken < size and _continues(read, header.salt, broken, size):
         raise _damaged(path, broken)
-    return Survey(frames, broken, size - broken)
+    return LogSurvey(frames, broken, size - broken)
 
 
 def _chain(read: Read, salt: int, stop: int, bodies: bool) -> tuple[list[Frame], int]:

@@ -1,4 +1,4 @@
-"""The journal of a node: what its parts have in common, and their upkeep.
+"""The journal of a node: what its parts have in common, and their housekeeping.
 
 Owns the directory, the namespace's log, the blocks' log, and the tasks that write them, take
 snapshots and make room. Knows neither the view nor requests: the node tells it which member it is
@@ -10,26 +10,38 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from memfs.errors import ConfigError, MemfsError, NoSpaceError
 from memfs.limits import MIB
 from memfs.logs import fields
 from memfs.node.blocks import BlockStore
 from memfs.node.journal.block_log import BlockLog
-from memfs.node.journal.loading import Loader
+from memfs.node.journal.loading import JournalLoader
 from memfs.node.journal.namespace_log import NamespaceLog, Recovered
-from memfs.node.journal.ownership import Directory, Owner
+from memfs.node.journal.ownership import JournalDirectory, Owner
 from memfs.node.namespace import Namespace
 from memfs.transport.environment import Environment
 
 log = logging.getLogger(__name__)
 
-UPKEEP_SECONDS: Final = 1.0
+HOUSEKEEPING_SECONDS: Final = 1.0
 BEGIN_SECONDS: Final = 10.0
 """Between attempts to begin anew: each costs a copy of the namespace."""
 LAG_BYTES: Final = 256 * MIB
 """What a log that is written behind may lag; beyond, a snapshot is cheaper than catching up."""
+
+
+class NamespaceHolder(Protocol):
+    """Whose namespace is journaled."""
+
+    @property
+    def namespace(self) -> Namespace | None:
+        """The one that the node holds now."""
+
+    @property
+    def is_journaled(self) -> bool:
+        """Do acknowledgements wait for the journal? Else it may fall behind and begin anew."""
 
 
 class Journal:
@@ -47,21 +59,17 @@ class Journal:
         keep_blocks: bool,
     ) -> None:
         """``store`` holds the blocks that are journaled if ``keep_blocks``."""
-        self.directory = Directory(environment.disk, directory)
+        self.directory = JournalDirectory(environment.disk, directory)
         self.log: NamespaceLog | None = None
         """None before the cluster is known."""
         self.blocks: BlockLog | None = None
         self.keeps_blocks = keep_blocks
-        self.loader: Loader | None = None
+        self.loader: JournalLoader | None = None
         self.loading = False
         """Blocks are still on their way into memory."""
         self.recovered: Recovered | None = None
         """What was found at the start, until somebody takes it or another namespace begins."""
-        self.namespace: Callable[[], Namespace | None] = lambda: None
-        """The namespace that the node holds now."""
-        self.awaited: Callable[[], bool] = lambda: False
-        """Do acknowledgements wait for the journal? Else it may fall behind and begin anew."""
-        self.advanced: Callable[[], None] = lambda: None
+        self.followers: list[Callable[[], None]] = []
         """Called when more of the namespace's log is durable."""
         self._environment = environment
         self._name = name
@@ -140,12 +148,13 @@ class Journal:
                 cluster,
                 segment_bytes=self._segment_bytes,
                 ratio=self._ratio,
+                no_room=self.directory.refuse,
             )
 
-    def start(self) -> None:
+    def start(self, holder: NamespaceHolder) -> None:
         """Write, and keep things in order, until :meth:`close`."""
         assert self.log is not None, "the journal belongs to nobody"
-        work = [self.log.commits.run(), self._run_upkeep()]
+        work = [self.log.commits.run(), self._run_housekeeping(holder)]
         if self.blocks is not None:
             work.append(self.blocks.commits.run())
             self._store.watch(self.blocks)
@@ -163,7 +172,7 @@ class Journal:
         """Bring the blocks back into memory."""
         if self.blocks is None:
             return
-        self.loader = Loader(self.blocks, self._store)
+        self.loader = JournalLoader(self.blocks, self._store)
         await self.loader.run()
         self.loading = False
 
@@ -226,33 +235,43 @@ class Journal:
         return any(each.commits.failure is not None for each in self.parts())
 
     @property
+    def trouble(self) -> str:
+        """What keeps it from being written, in words; empty: nothing."""
+        try:
+            self.check_block_room()
+        except NoSpaceError as error:
+            return error.message
+        return ""
+
+    @property
     def unusable_blocks(self) -> int:
         """Blocks that were damaged, or do not fit into memory."""
         return self.loader.corrupt + len(self.loader.waiting) if self.loader is not None else 0
 
-    # --- upkeep ------------------------------------------------------------------------------
+    # --- housekeeping -------------------------------------------------------------------------
 
     def _advanced(self) -> None:
-        self.advanced()
+        for follow in self.followers:
+            follow()
 
-    async def _run_upkeep(self) -> None:
+    async def _run_housekeeping(self, holder: NamespaceHolder) -> None:
         while not self._closing.is_set():
             try:
-                await self.look_after()
+                await self.look_after(holder)
             except (MemfsError, OSError) as error:
-                log.warning("journal upkeep failed", extra=fields(reason=error))
+                log.warning("journal housekeeping failed", extra=fields(reason=error))
             try:
-                await asyncio.wait_for(self._closing.wait(), UPKEEP_SECONDS)
+                await asyncio.wait_for(self._closing.wait(), HOUSEKEEPING_SECONDS)
             except TimeoutError:
                 continue
 
-    async def look_after(self) -> None:
+    async def look_after(self, holder: NamespaceHolder) -> None:
         """One round: the reserve, a snapshot, a new beginning, room."""
         disk = self._environment.disk
-        if self.directory.full:
+        if self.directory.full and not self.failing:  # else what waits comes before the reserve
             await disk.run(self.directory.restore)
         if self.log is not None:
-            await self._look_after_log(self.log)
+            await self._look_after_log(self.log, holder)
         if self.blocks is not None and not self.loading:
             while self.blocks.wants_room and not self._closing.is_set():
                 if not await self.blocks.make_room(self._store.whole):
@@ -260,12 +279,12 @@ class Journal:
             if self.loader is not None and self.loader.waiting:
                 await self.loader.retry()
 
-    async def _look_after_log(self, own: NamespaceLog) -> None:
-        namespace = self.namespace()
+    async def _look_after_log(self, own: NamespaceLog, holder: NamespaceHolder) -> None:
+        namespace = holder.namespace
         if namespace is None:
             return
         late = own.commits.waiting_bytes > LAG_BYTES
-        if own.complete and late and not self.awaited():
+        if own.complete and late and not holder.is_journaled:
             own.abandon("the disk is too slow")
         now = self._environment.clock.monotonic()
         if own.follows is not namespace and now >= self._begin_at:

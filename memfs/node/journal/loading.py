@@ -16,7 +16,7 @@ from memfs import limits
 from memfs.errors import CorruptBlockError, MemfsError, NoSpaceError
 from memfs.logs import fields
 from memfs.node.blocks import BlockStore
-from memfs.node.journal.block_index import Copy
+from memfs.node.journal.block_index import JournaledCopy
 from memfs.node.journal.block_log import BlockLog
 from memfs.protocol.messages import SmallBlock, WriteBlock, WriteBlocks
 
@@ -27,7 +27,7 @@ PROGRESS_BYTES: Final = 1 * limits.GIB
 """A line in the log for each."""
 
 
-class Loader:
+class JournalLoader:
     """Loads what a journal holds into a store."""
 
     def __init__(self, journal: BlockLog, store: BlockStore) -> None:
@@ -36,7 +36,7 @@ class Loader:
         self.bytes = 0
         self.corrupt = 0
         """Copies that failed their checksum."""
-        self.waiting: list[Copy] = []
+        self.waiting: list[JournaledCopy] = []
         """Copies that did not fit into memory."""
         self._journal = journal
         self._store = store
@@ -70,14 +70,14 @@ class Loader:
             if copy.alive:
                 await self._load([copy])
 
-    async def _lane(self, copies: Sequence[Copy]) -> None:
+    async def _lane(self, copies: Sequence[JournaledCopy]) -> None:
         try:
             for group in _groups(copies):
                 await self._load(group)
         finally:
             self._slots.release()
 
-    async def _load(self, copies: Sequence[Copy]) -> None:
+    async def _load(self, copies: Sequence[JournaledCopy]) -> None:
         try:
             if copies[0].shape.block_size:
                 await self._load_block(copies[0])
@@ -92,7 +92,7 @@ class Loader:
         else:
             self._progress(copies)
 
-    async def _refused(self, copies: Sequence[Copy], error: OSError) -> None:
+    async def _refused(self, copies: Sequence[JournaledCopy], error: OSError) -> None:
         """One bad copy of a batch must not keep the others out.
 
         A crash leaves some that never counted: forgotten while they were being written, from memory
@@ -107,7 +107,7 @@ class Loader:
         log.warning("copy on the disk is not usable", extra=fields(block=version, reason=error))
         self._journal.forgotten(version)
 
-    async def _load_block(self, copy: Copy) -> None:
+    async def _load_block(self, copy: JournaledCopy) -> None:
         shape = copy.shape
         write = self._store.begin(
             WriteBlock(
@@ -127,7 +127,7 @@ class Loader:
             raise
         write.finish()
 
-    async def _load_small(self, copies: Sequence[Copy]) -> None:
+    async def _load_small(self, copies: Sequence[JournaledCopy]) -> None:
         blocks = tuple(SmallBlock(*c.version, c.shape.length, c.shape.crc) for c in copies)
         total = sum(block.length for block in blocks)
         write = self._store.begin_many(WriteBlocks(blocks, ()), total)
@@ -138,11 +138,11 @@ class Loader:
             raise
         write.finish()
 
-    async def _fill(self, copies: Sequence[Copy], buffers: Sequence[memoryview]) -> None:
+    async def _fill(self, copies: Sequence[JournaledCopy], buffers: Sequence[memoryview]) -> None:
         if not await self._journal.fetch(copies, buffers):
             raise CorruptBlockError("the file is cut short")
 
-    def _progress(self, copies: Sequence[Copy]) -> None:
+    def _progress(self, copies: Sequence[JournaledCopy]) -> None:
         self.blocks += len(copies)
         self.bytes += sum(copy.shape.length for copy in copies)
         if self.bytes - self._told >= PROGRESS_BYTES:
@@ -150,13 +150,13 @@ class Loader:
             log.info("loading blocks", extra=fields(bytes=self.bytes, of=self._total))
 
 
-def _lanes(copies: Iterable[Copy]) -> list[list[Copy]]:
+def _lanes(copies: Iterable[JournaledCopy]) -> list[list[JournaledCopy]]:
     """Copies that may be loaded side by side; several generations of one inode may not."""
-    inodes: dict[int, list[Copy]] = {}
+    inodes: dict[int, list[JournaledCopy]] = {}
     for copy in copies:
         inodes.setdefault(copy.version.inode, []).append(copy)
-    lanes: list[list[Copy]] = []
-    small: list[Copy] = []
+    lanes: list[list[JournaledCopy]] = []
+    small: list[JournaledCopy] = []
     for own in inodes.values():
         if len({copy.version.generation for copy in own}) == 1:
             small += [copy for copy in own if copy.shape.block_size == 0]
@@ -169,9 +169,9 @@ def _lanes(copies: Iterable[Copy]) -> list[list[Copy]]:
     return lanes
 
 
-def _groups(copies: Sequence[Copy]) -> list[list[Copy]]:
+def _groups(copies: Sequence[JournaledCopy]) -> list[list[JournaledCopy]]:
     """What is loaded by one write: a block, or many small ones."""
-    groups: list[list[Copy]] = []
+    groups: list[list[JournaledCopy]] = []
     room = 0
     for copy in copies:
         small = copy.shape.block_size == 0

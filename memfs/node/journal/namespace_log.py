@@ -21,10 +21,10 @@ from memfs.checksum import crc32c
 from memfs.errors import DataLossError, NoSpaceError, ProtocolError
 from memfs.logs import fields
 from memfs.node.journal.commits import Commits, log
-from memfs.node.journal.series import Found, Record, Series
-from memfs.node.log import unpack_entries
+from memfs.node.journal.series import FoundRecord, LogRecord, Series
 from memfs.node.namespace import Namespace
-from memfs.node.recent_log import RecentLog
+from memfs.node.replication.log import unpack_entries
+from memfs.node.replication.recent_log import RecentLog
 from memfs.transport.disk import Disk
 from memfs.transport.environment import Environment
 
@@ -39,7 +39,7 @@ _READ_BYTES: Final = 1 * limits.MIB
 class _Append(NamedTuple):
     last: int
     """Index of the last entry."""
-    record: Record
+    record: LogRecord
 
 
 class _Drop(NamedTuple):
@@ -122,7 +122,7 @@ class NamespaceLog:
             return
         assert first == self.appended + 1, f"entry {first} after {self.appended}"
         meta = _META.pack(first, last, digest)
-        record = Record(_ENTRIES, meta, (entries,), len(entries), crc32c(entries))
+        record = LogRecord(_ENTRIES, meta, (entries,), len(entries), crc32c(entries))
         self.appended = last
         self.commits.add(_Append(last, record), len(entries))
 
@@ -192,14 +192,14 @@ class NamespaceLog:
             await self.commits.settled()
             await self._store_base(pieces, index, mine)
         except BaseException as error:
-            refusal = NoSpaceError(f"the journal cannot begin: {error}")
+            failure = NoSpaceError(f"the journal cannot begin: {error}")
             if not base.done():
-                base.set_exception(refusal)
+                base.set_exception(failure)
                 base.exception()  # nobody may be waiting
             if mine == self._beginnings:
-                self.abandon(refusal.message)
+                self.abandon(failure.message)
             if isinstance(error, OSError):
-                raise refusal from error
+                raise failure from error
             raise
         self.durable = index
         base.set_result(None)
@@ -344,7 +344,7 @@ class NamespaceLog:
         finally:
             file.close()
 
-    def _replay(self, recovered: Recovered, found: Found) -> None:
+    def _replay(self, recovered: Recovered, found: FoundRecord) -> None:
         namespace, path = recovered.namespace, found.segment.path
         if found.torn:
             log.warning("torn tail cut off", extra=fields(path=path, bytes=found.torn))

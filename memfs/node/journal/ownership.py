@@ -39,7 +39,7 @@ class Owner(NamedTuple):
     name: str
 
 
-class Directory:
+class JournalDirectory:
     """A journal directory, locked while it is open."""
 
     def __init__(self, disk: Disk, path: str) -> None:
@@ -47,7 +47,10 @@ class Directory:
         self.path = path
         self.owner: Owner | None = None
         self.full = False
-        """The reserve is used up, or could not be made: only what frees room is accepted."""
+        """Something found no room, or the reserve could not be made: only what frees room is
+        accepted, until there is room for all of that."""
+        self._missed = 0
+        self._reserved = False
         self._disk = disk
         self._lock: DiskLock | None = None
 
@@ -95,17 +98,29 @@ class Directory:
 
     def release(self) -> bool:
         """Give the reserve up for what has to be written; whether there was one."""
-        if self.full:
+        if not self._reserved:
             return False
-        self.full = True
-        log.error("the disk of the journal is full: writes are refused", extra=fields(at=self.path))
+        self.refuse(0)
+        self._reserved = False
         self._disk.remove(self.path + "/reserve")
         return True
 
+    def refuse(self, missed: int) -> None:
+        """So many bytes found no room, and may do without the reserve: accept no more for now."""
+        self._missed = max(self._missed, missed)
+        if not self.full:
+            self.full = True
+            log.error(
+                "the disk of the journal is full: writes are refused", extra=fields(at=self.path)
+            )
+
     def restore(self) -> bool:
-        """Set the reserve aside (again); whether there is one now."""
+        """Set the reserve aside (again); whether there is one, and room for what found none."""
         try:
-            self._disk.reserve(self.path + "/reserve", RESERVE_BYTES)
+            if not self._reserved:
+                self._disk.reserve(self.path + "/reserve", RESERVE_BYTES)
+            self._reserved = True
+            self._probe(self._missed)
         except OSError as error:
             if not self.full:
                 log.error("no reserve on the disk of the journal", extra=fields(reason=error))
@@ -113,5 +128,14 @@ class Directory:
             return False
         if self.full:
             log.warning("the disk of the journal has room again", extra=fields(at=self.path))
-        self.full = False
+        self.full, self._missed = False, 0
         return True
+
+    def _probe(self, length: int) -> None:
+        """Is there room for so many bytes? Raises OSError."""
+        if not length:
+            return
+        try:
+            self._disk.reserve(self.path + "/probe", length)
+        finally:
+            self._disk.remove(self.path + "/probe")

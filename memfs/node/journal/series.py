@@ -15,14 +15,14 @@ from typing import Final, NamedTuple
 
 from memfs.errors import ConfigError, DataLossError
 from memfs.node.journal import framing
-from memfs.node.journal.framing import Frame, Header
+from memfs.node.journal.framing import Frame, RecordHeader
 from memfs.transport.disk import Disk, DiskFile
 from memfs.types import Buffer
 
 _NAME: Final = re.compile(r"\d{10}-[0-9a-f]{16}\.segment")
 
 
-class Record(NamedTuple):
+class LogRecord(NamedTuple):
     """What becomes one frame."""
 
     kind: int
@@ -34,10 +34,10 @@ class Record(NamedTuple):
     """CRC32C of ``body``."""
 
 
-class Segment:
+class LogSegment:
     """One file of a series."""
 
-    def __init__(self, path: str, header: Header, end: int) -> None:
+    def __init__(self, path: str, header: RecordHeader, end: int) -> None:
         """``end`` 0: the file has yet to be written."""
         self.path = path
         self.header = header
@@ -49,10 +49,10 @@ class Segment:
         return self.header.sequence
 
 
-class Found(NamedTuple):
+class FoundRecord(NamedTuple):
     """A segment with its frames, at recovery."""
 
-    segment: Segment
+    segment: LogSegment
     frames: list[Frame]
     torn: int
     """Bytes that were cut off its end."""
@@ -77,7 +77,7 @@ class Series:
 
         ``check_bodies``: when recovering, of all frames, not only of those that may be torn.
         """
-        self.segments: list[Segment] = []
+        self.segments: list[LogSegment] = []
         """Oldest first, the current one last."""
         self.written = 0
         """Bytes written since the start."""
@@ -104,7 +104,7 @@ class Series:
 
     # --- writing -----------------------------------------------------------------------------
 
-    def commit(self, records: Sequence[Record], first: int = 0) -> list[tuple[Segment, int]]:
+    def commit(self, records: Sequence[LogRecord], first: int = 0) -> list[tuple[LogSegment, int]]:
         """Write records as one batch and sync it; the segment and position of each body.
 
         ``first`` names what a new segment begins with. Raises OSError, and then nothing of the
@@ -145,27 +145,29 @@ class Series:
             self._file.close()
             self._file = None
 
-    def _current(self, first: int) -> tuple[Segment, DiskFile]:
+    def _current(self, first: int) -> tuple[LogSegment, DiskFile]:
         if self._file is None:
             self._sequence += 1
             salt = self._dice.getrandbits(64)
             previous, end = 0, 0
             if self.segments:
                 previous, end = self.segments[-1].sequence, self.segments[-1].end
-            header = Header(self._kind, self._cluster, self._sequence, first, salt, previous, end)
+            header = RecordHeader(
+                self._kind, self._cluster, self._sequence, first, salt, previous, end
+            )
             path = self._path(f"{self._sequence:010d}-{salt:016x}.segment")
             self._file = self._disk.open(path, create=True)
-            self.segments.append(Segment(path, header, 0))
+            self.segments.append(LogSegment(path, header, 0))
         return self.segments[-1], self._file
 
-    def _take_back(self, segment: Segment, file: DiskFile) -> None:
+    def _take_back(self, segment: LogSegment, file: DiskFile) -> None:
         """A write failed half-way: forget what it left."""
         try:
             file.truncate(segment.end)
         except OSError:
             self._give_up(segment)
 
-    def _give_up(self, segment: Segment) -> None:
+    def _give_up(self, segment: LogSegment) -> None:
         """Never write to the segment again: after a failed sync nothing is known of its end."""
         self._close()
         if segment.end == 0:
@@ -208,13 +210,13 @@ class Series:
 
     # --- recovery ----------------------------------------------------------------------------
 
-    def recover(self) -> list[Found]:
+    def recover(self) -> list[FoundRecord]:
         """Find the segments that there are; writing goes on in a new one.
 
         What is found is durable then. Raises DataLossError for damage, ConfigError for another
         cluster's files, OSError.
         """
-        found: list[Found] = []
+        found: list[FoundRecord] = []
         for name in reversed(self._names()):
             sequence = int(name[:10])
             self._sequence = max(self._sequence, sequence)
@@ -234,7 +236,7 @@ class Series:
             self._write_anew(found[-1])
         return found
 
-    def _write_anew(self, last: Found) -> None:
+    def _write_anew(self, last: FoundRecord) -> None:
         """Make durable what was found: after a failed sync it may have been read from a cache.
 
         Only of the last batch is that possible: the ones before were synced first.
@@ -250,7 +252,7 @@ class Series:
             file.close()
         self._disk.sync_directory(self._directory)
 
-    def _examine(self, path: str, after: Header | None) -> Found | None:
+    def _examine(self, path: str, after: RecordHeader | None) -> FoundRecord | None:
         file = self._disk.open(path)
         try:
             size, read = file.size(), buffered(file.read)
@@ -267,7 +269,7 @@ class Series:
             survey = framing.survey(read, size, header, path, end=end, bodies=self._check_bodies)
         finally:
             file.close()
-        return Found(Segment(path, header, survey.end), survey.frames, survey.torn)
+        return FoundRecord(LogSegment(path, header, survey.end), survey.frames, survey.torn)
 
 
 def _was_synced(read: framing.Read, salt: int, size: int) -> bool:
@@ -279,11 +281,11 @@ def _was_synced(read: framing.Read, salt: int, size: int) -> bool:
 
 
 def _lay_out(
-    records: Sequence[Record], segment: Segment, start: int
-) -> tuple[list[Buffer], list[tuple[Segment, int]], int]:
+    records: Sequence[LogRecord], segment: LogSegment, start: int
+) -> tuple[list[Buffer], list[tuple[LogSegment, int]], int]:
     """Buffers of a batch that begins at ``start``, the places of its bodies, its end."""
     buffers: list[Buffer] = []
-    places: list[tuple[Segment, int]] = []
+    places: list[tuple[LogSegment, int]] = []
     at = start
     for record in records:
         head = framing.pack_frame(

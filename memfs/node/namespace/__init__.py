@@ -1,7 +1,7 @@
 """The namespace state machine: pure, deterministic, in RAM. See :class:`Namespace`."""
 
 from memfs.node.namespace.snapshot import Loading
-from memfs.node.namespace.state import Namespace, Outcome, PlacedBlock, Statistics
-from memfs.node.namespace.volume import Settings
+from memfs.node.namespace.state import Namespace, NamespaceStatistics, Outcome, PlacedBlock
+from memfs.node.namespace.tables.volume import Settings
 
-__all__ = ["Loading", "Namespace", "Outcome", "PlacedBlock", "Settings", "Statistics"]
+__all__ = ["Loading", "Namespace", "NamespaceStatistics", "Outcome", "PlacedBlock", "Settings"]

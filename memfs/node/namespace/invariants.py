@@ -6,11 +6,13 @@ it counts, a link and its back link) and asserts that they agree.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import Any
 
-from memfs.node.namespace.acl_rules import modified, whole
-from memfs.node.namespace.inodes import (
+from memfs.node.namespace.rules.acls import modified, whole
+from memfs.node.namespace.rules.permissions import HAS_ACL
+from memfs.node.namespace.tables.inodes import (
     ABSORBED,
     DIRECTORY,
     FILE,
@@ -18,11 +20,13 @@ from memfs.node.namespace.inodes import (
     RESERVED,
     ROOT,
     SYMLINK,
+    is_named,
 )
-from memfs.node.namespace.interning import Arena, Interned
-from memfs.node.namespace.permissions import HAS_ACL
-from memfs.node.namespace.tree import Tree
-from memfs.node.namespace.volume import Volume
+from memfs.node.namespace.tables.interning import Arena, Interned
+from memfs.node.namespace.tables.locks import Table
+from memfs.node.namespace.tables.tree import Tree
+from memfs.node.namespace.tables.volume import Volume
+from memfs.protocol.messages import LOCK_END
 
 
 def check_volume(volume: Volume) -> None:
@@ -30,11 +34,34 @@ def check_volume(volume: Volume) -> None:
     _check_slots(volume)
     _check_names(volume)
     _check_totals(volume)
+    _check_guards(volume)
     _check_holdings(volume)
+    _check_locks(volume)
     _check_absorbed(volume)
     _check_shared(volume)
     _check_reclaim(volume)
+    _check_mounts(volume)
     volume.tokens.check_invariants()
+
+
+def _check_mounts(volume: Volume) -> None:
+    """What is known of external stores belongs to inodes that exist."""
+    mounts, inodes = volume.mounts, volume.tree.inodes
+    numbers = {mount.number for mount in mounts.by_slot.values()}
+    assert len(numbers) == len(mounts.by_slot) and max(numbers, default=0) < mounts.next_number
+    for slot, mount in mounts.by_slot.items():
+        assert slot == mount.slot and inodes.kind[slot] == DIRECTORY, "a mount is a directory"
+        assert volume.tree.is_attached(slot), "a mount can be reached"
+    tags = dict(mounts.tags.items())
+    assert len(tags) == mounts.tags.count, "tags are miscounted"
+    for slot in (*tags, *mounts.changes, *mounts.pins):
+        assert inodes.kind[slot] in (FILE, DIRECTORY), f"a store's slot {slot} is in use"
+    assert not mounts.resident & mounts.changes.keys(), "a changed file is as the store has it"
+    assert mounts.resident <= tags.keys(), "what the cluster has as well has a tag"
+    for slot in tags.keys() - mounts.resident - mounts.changes.keys():
+        held = inodes.kind[slot] == FILE and any(volume.blocks.positions(slot))
+        assert not held, "the blocks of what the store alone has are no file's own"
+    assert all(number in numbers for number, _ in mounts.tombstones), "a tombstone of no mount"
 
 
 def _check_slots(volume: Volume) -> None:
@@ -74,7 +101,9 @@ def _check_names(volume: Volume) -> None:
             parent = inodes.parent[slot]
             assert sum(held.values()) == (slot != ROOT and parent != NOWHERE)
             assert slot == ROOT or parent == NOWHERE or held[parent] == 1
-        elif inodes.kind[slot] in (FILE, SYMLINK):
+        elif slot in tree.nameless or slot in tree.unlinked:
+            assert not held and not inodes.links[slot] and inodes.parent[slot] == NOWHERE
+        elif is_named(inodes.kind[slot]):
             assert inodes.links[slot] == sum(held.values()) >= 1, "links are miscounted"
             assert held[inodes.parent[slot]] >= 1, "a home holds no link"
             links = tree.parents.get(slot)
@@ -91,7 +120,7 @@ def _check_totals(volume: Volume) -> None:
     inodes = tree.inodes
     sums = {slot: [0, 0, 0, 0, 0] for slot in _directories(tree)}
     for slot in inodes.slots():
-        if inodes.kind[slot] > SYMLINK:
+        if not is_named(inodes.kind[slot]):
             continue
         is_directory = inodes.kind[slot] == DIRECTORY
         length, space = (0, 0) if is_directory else tree.weight(slot)
@@ -104,6 +133,20 @@ def _check_totals(volume: Volume) -> None:
     for slot, expected in sums.items():
         if tree.is_attached(slot):
             assert list(tree.directory(slot).totals) == expected, f"totals of slot {slot}"
+
+
+def _check_guards(volume: Volume) -> None:
+    """Attached directories know how many below spoil the usual answers about them."""
+    tree = volume.tree
+    sums = {slot: [0, 0] for slot in _directories(tree)}
+    for slot in sums:
+        if slot != ROOT:
+            parent = tree.inodes.parent[slot]
+            _add(tree, sums, parent, tree.guard(slot, parent))
+    for slot, expected in sums.items():
+        if tree.is_attached(slot):
+            directory = tree.directory(slot)
+            assert [directory.mixed, directory.closed] == expected, f"guards of slot {slot}"
 
 
 def _add(tree: Tree, sums: dict[int, list[int]], at: int, parts: tuple[int, ...]) -> None:
@@ -119,12 +162,45 @@ def _check_holdings(volume: Volume) -> None:
     writers: dict[int, int] = {}
     reserved: list[int] = []
     for client, session in sessions.by_client.items():
-        assert session.leases or session.reserved, "an empty session"
+        held = session.leases or session.reserved or session.number or session.opens
+        assert held, "an empty session"
         writers |= dict.fromkeys(session.leases, client)
         reserved += session.reserved
+    assert volume.tree.nameless <= set(writers), "a draft without a writer"
+    assert not volume.tree.nameless & volume.tree.unlinked, "a draft that had a name"
+    assert all(inodes.kind[slot] == FILE for slot in volume.tree.unlinked)
+    assert sessions.holders.keys() <= writers.keys(), "a holder of nothing"
     assert writers == sessions.writers and sessions.reserved == len(reserved)
     assert all(inodes.kind[slot] == FILE for slot in writers)
     assert sorted(reserved) == [s for s in inodes.slots() if inodes.kind[s] == RESERVED]
+
+
+def _check_locks(volume: Volume) -> None:
+    """No two locks exclude one another, who waits must, and sessions know what they have."""
+    locks, inodes = volume.locks, volume.tree.inodes
+    held: dict[int, Counter[Table]] = {}
+    for table, ranges in locks.held.items():
+        assert ranges and is_named(inodes.kind[table[0]]), "locks of nothing"
+        assert [lock.start for lock in ranges] == sorted(lock.start for lock in ranges)
+        for lock in ranges:
+            assert 0 <= lock.start <= lock.end <= LOCK_END
+            held.setdefault(lock.client, Counter())[table] += 1
+        for one, other in itertools.combinations(ranges, 2):
+            assert not one.meets(other), f"{one} and {other} exclude one another"
+            apart = one.end + (one.exclusive == other.exclusive) < other.start
+            assert one.by != other.by or apart, f"{one} and {other} should be one"
+    assert locks.count == sum(counts.total() for counts in held.values())
+    waits: dict[int, dict[int, Table]] = {}
+    for table, queue in locks.waiting.items():
+        assert queue and list(queue) == sorted(queue)
+        for ticket, waiter in queue.items():
+            assert (waiter.ticket, waiter.table) == (ticket, table)
+            assert locks.conflict(table, waiter.lock), f"{waiter} waits for nothing"
+            waits.setdefault(waiter.lock.client, {})[ticket] = table
+    for client, session in volume.sessions.by_client.items():
+        assert session.locked == held.pop(client, {}) and session.waits == waits.pop(client, {})
+        assert session.number or not (session.locked or session.waits)
+    assert not held and not waits, "locks of no session"
 
 
 def _check_absorbed(volume: Volume) -> None:
@@ -157,7 +233,7 @@ def _check_shared(volume: Volume) -> None:
     """Users of shared values are counted exactly; arenas hold nothing that nobody has."""
     tree, blocks = volume.tree, volume.blocks
     inodes = tree.inodes
-    real = [slot for slot in inodes.slots() if inodes.kind[slot] <= SYMLINK]
+    real = [slot for slot in inodes.slots() if is_named(inodes.kind[slot])]
     files = [slot for slot in real if inodes.kind[slot] == FILE]
     _check_counts(tree.owners, Counter(inodes.owner[slot] for slot in real))
     _check_counts(tree.layouts, Counter(inodes.layout[slot] for slot in files))
@@ -178,7 +254,8 @@ def _check_shared(volume: Volume) -> None:
     for arena, kind in arenas:
         used = sorted(inodes.extra[s] for s in real if inodes.kind[s] == kind and inodes.extra[s])
         assert sorted([*used, *arena.free]) == list(range(1, len(arena.items)))
-    assert set(tree.xattrs) <= set(real) and all(tree.xattrs.values())
+    assert {slot for slot, _ in tree.xattrs.items()} <= set(real)
+    tree.xattrs.check_invariants()
     _check_acls(tree, real)
     assert all(inodes.kind[slot] == DIRECTORY for slot in tree.quotas)
     assert all(min(quota) >= -1 and quota != (-1, -1) for quota in tree.quotas.values())

@@ -30,25 +30,33 @@ import msgpack
 from memfs import limits
 from memfs.checksum import crc32c
 from memfs.errors import ProtocolError
-from memfs.node.namespace.acl_rules import StoredAcl
-from memfs.node.namespace.blocks import Table
-from memfs.node.namespace.directory import Directory
-from memfs.node.namespace.inodes import COLUMNS
-from memfs.node.namespace.interning import Interned
-from memfs.node.namespace.results import Results
-from memfs.node.namespace.tokens import Held, MasterKey, Tokens
-from memfs.node.namespace.tree import Tree
-from memfs.node.namespace.volume import Settings, Volume
+from memfs.node.namespace.rules.acls import StoredAcl
+from memfs.node.namespace.tables.block_maps import Table
+from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.inodes import COLUMNS
+from memfs.node.namespace.tables.interning import Interned
+from memfs.node.namespace.tables.locks import Lock, Waiter
+from memfs.node.namespace.tables.mounts import Change, MountPoint, Mounts, Tombstone
+from memfs.node.namespace.tables.results import NO_MARK, Results
+from memfs.node.namespace.tables.sessions import Holder
+from memfs.node.namespace.tables.tokens import Held, MasterKey, Tokens
+from memfs.node.namespace.tables.tree import Tree
+from memfs.node.namespace.tables.volume import Settings, Volume
+from memfs.protocol.messages import StoreOption
 from memfs.types import AclEntry
 
 PIECE_BYTES: Final = 1 * limits.MIB
-_VERSION: Final = 2
-_OLDEST: Final = 1  # without access control lists, quotas, tokens and totals of further names
+_VERSION: Final = 7
+_OLDEST: Final = 1
+"""1: without access control lists, quotas, tokens and totals of further names; 2: without the
+times at which clients were last heard; 3: without marks beside results; 4: without file locks;
+5: without files that are open and have no name; 6: without mounts."""
 _HEAD: Final = struct.Struct("<IBI")
 _BODY_BYTES: Final = 512 * limits.KIB
 _COLUMN_BYTES: Final = 256 * limits.KIB
 _NUMBERS: Final = 10_000  # per section, 90 KB at most
 _VALUES: Final = 250  # owners per section, two names of 255 bytes each at most
+_TAGS: Final = 500  # per section; a tag has 1 KiB at most
 _TOTAL_BYTES: Final = 16  # of a directory's totals: sparse files add up to more than 64 bits
 assert _HEAD.size + _BODY_BYTES <= PIECE_BYTES
 assert sys.byteorder == "little", "columns travel as they lie in memory"
@@ -79,6 +87,19 @@ class _Kind(enum.IntEnum):
     TOKENS = 22
     TOKEN_KEY = 23
     TOKEN = 24
+    HOLDER = 25
+    LOCK = 26
+    LOCK_WAIT = 27
+    NUMBER = 28
+    UNLINKED = 29
+    OPENS = 30
+    MOUNTS = 31
+    MOUNT = 32
+    OBJECTS = 33
+    RESIDENT = 34
+    CHANGE = 35
+    TOMBSTONE = 36
+    PINS = 37
 
 
 class Image(NamedTuple):
@@ -140,12 +161,22 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         _numbers(_Kind.ABSORBED, [((slot,), held[:]) for slot, held in blocks.absorbed.items()]),
         [_section(_Kind.DROPPED, bytes(chunk)) for chunk in blocks.dropped],
         _numbers(_Kind.LEASES, [((client,), list(s.leases)) for client, s in sessions.items()]),
+        [_packed(_Kind.HOLDER, slot, *h) for slot, h in volume.sessions.holders.items()],
         _numbers(_Kind.RESERVED, [((client,), list(s.reserved)) for client, s in sessions.items()]),
+        [_packed(_Kind.NUMBER, client, s.number) for client, s in sessions.items() if s.number],
+        _numbers(_Kind.UNLINKED, [((), sorted(tree.unlinked))]),
+        _numbers(_Kind.OPENS, [((), [client for client, s in sessions.items() if s.opens])]),
+        _locks(volume.locks.rows()),
+        [_packed(_Kind.LOCK_WAIT, w.ticket, *w.table, *w.lock) for w in volume.locks.waiters()],
         _numbers(_Kind.RECLAIM, [((), volume.reclaim[:])]),
         _tokens(volume.tokens),
+        *_mounts(volume.mounts),
         _results(
             [
-                (client, held.floor, list(held.by_request.items()))
+                (
+                    (client, held.floor, image.results.clock_ns - held.heard_ns),
+                    list(held.by_request.items()),
+                )
                 for client, held in image.results.by_client.items()
             ]
         ),
@@ -219,6 +250,10 @@ def _acls(values: list[StoredAcl], counts: list[int]) -> Iterator[bytes]:
         yield _packed(_Kind.ACL, count, value.access, value.default)
 
 
+def _locks(tables: list[tuple[tuple[int, int], list[Lock]]]) -> Iterator[bytes]:
+    return (_packed(_Kind.LOCK, *table, *lock) for table, held in tables for lock in held)
+
+
 def _tokens(tokens: Tokens) -> list[bytes]:
     """At once: they are few, and each is replaced rather than changed."""
     return [
@@ -228,11 +263,32 @@ def _tokens(tokens: Tokens) -> list[bytes]:
     ]
 
 
-def _results(clients: list[tuple[int, int, list[tuple[int, bytes]]]]) -> Iterator[bytes]:
-    for client, floor, results in clients:
-        yield _packed(_Kind.CLIENT, client, floor)
+def _mounts(mounts: Mounts) -> list[Iterable[bytes]]:
+    """Nothing where nothing was ever mounted."""
+    if mounts.next_number == 1:
+        return []
+    tags = list(mounts.tags.items())
+    return [
+        [_packed(_Kind.MOUNTS, mounts.next_number)],
+        [_packed(_Kind.MOUNT, *each) for each in mounts.by_slot.values()],
+        (
+            _packed(_Kind.OBJECTS, [s for s, _ in part], [tag for _, tag in part])
+            for part in [tags[at : at + _TAGS] for at in range(0, len(tags), _TAGS)]
+        ),
+        _numbers(_Kind.RESIDENT, [((), sorted(mounts.resident))]),
+        _numbers(_Kind.PINS, [((), _flat(mounts.pins.items()))]),
+        [_packed(_Kind.CHANGE, slot, *change) for slot, change in mounts.changes.items()],
+        [_packed(_Kind.TOMBSTONE, *key, *each) for key, each in mounts.tombstones.items()],
+    ]
+
+
+def _results(
+    clients: list[tuple[tuple[int, int, int], list[tuple[int, bytes]]]],
+) -> Iterator[bytes]:
+    for held, results in clients:
+        yield _packed(_Kind.CLIENT, *held)
         for request_id, result in results:
-            yield _packed(_Kind.RESULT, client, request_id, result)
+            yield _packed(_Kind.RESULT, held[0], request_id, result)
 
 
 def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -317,10 +373,23 @@ class _Loader:
             _Kind.PARENTS: self._take_parents,
             _Kind.ABSORBED: self._take_absorbed,
             _Kind.LEASES: self._take_leases,
+            _Kind.HOLDER: self._take_holder,
             _Kind.RESERVED: self._take_reserved,
+            _Kind.NUMBER: self._take_number,
+            _Kind.UNLINKED: lambda slots: self._tree.unlinked.update(slots),
+            _Kind.OPENS: self._take_opens,
+            _Kind.MOUNTS: self._take_mounts,
+            _Kind.MOUNT: self._take_mount,
+            _Kind.OBJECTS: self._take_objects,
+            _Kind.RESIDENT: lambda slots: self._volume.mounts.resident.update(slots),
+            _Kind.PINS: self._take_pins,
+            _Kind.CHANGE: self._take_change,
+            _Kind.TOMBSTONE: self._take_tombstone,
+            _Kind.LOCK: lambda *row: self._volume.locks.restore(*row),
+            _Kind.LOCK_WAIT: self._take_lock_wait,
             _Kind.RECLAIM: lambda slots: self._volume.reclaim.extend(slots),
             _Kind.CLIENT: lambda *row: self._results.restore(*row),
-            _Kind.RESULT: lambda *row: self._results.record(*row),
+            _Kind.RESULT: self._take_result,
         }
 
     def take(self, kind: int, body: memoryview) -> None:
@@ -343,6 +412,11 @@ class _Loader:
         ):
             raise ProtocolError("the snapshot's columns differ in length")
         inodes.used = self._used
+        self._tree.count_guards()
+        writers = image.volume.sessions.writers
+        tree = image.volume.tree
+        nameless = {slot for slot in writers if not inodes.links[slot]}
+        tree.nameless.update(nameless - tree.unlinked)
         if self._version == 1:
             self._count_links()
         return image
@@ -414,7 +488,7 @@ class _Loader:
             tables.items[number].append(bytearray(chunk))
 
     def _take_xattr(self, slot: int, name: str, value: bytes) -> None:
-        self._tree.xattrs.setdefault(slot, {})[name] = value
+        self._tree.xattrs.set(slot, name, value)
 
     def _take_acl(self, count: int, *scopes: list[list[Any]]) -> None:
         access, default = [tuple([AclEntry(*entry) for entry in scope]) for scope in scopes]
@@ -435,7 +509,7 @@ class _Loader:
         self._volume.tokens.keys[key.number] = key
 
     def _take_token(self, number: int, *held: Any) -> None:
-        self._volume.tokens.by_sequence[number] = Held(*held)
+        self._volume.tokens.hold(number, Held(*held))
 
     def _take_parents(self, slot: int, flat: Sequence[int]) -> None:
         links = self._tree.parents.setdefault(slot, {})
@@ -444,11 +518,51 @@ class _Loader:
     def _take_absorbed(self, slot: int, sources: list[int]) -> None:
         self._volume.blocks.absorbed.setdefault(slot, []).extend(sources)
 
+    def _take_result(self, client: int, request_id: int, marked: bytes) -> None:
+        if self._version <= 3:
+            marked = NO_MARK + marked
+        self._results.restore_result(client, request_id, marked)
+
     def _take_leases(self, client: int, slots: list[int]) -> None:
         sessions = self._volume.sessions
         sessions.restore(client)
         for slot in slots:
-            sessions.grant(client, slot)
+            sessions.grant(client, slot, None)
+
+    def _take_holder(self, slot: int, *holder: Any) -> None:
+        self._volume.sessions.holders[slot] = Holder(*holder)
+
+    def _take_opens(self, clients: list[int]) -> None:
+        for client in clients:
+            self._volume.sessions.expect_opens(client)
+
+    def _take_number(self, client: int, number: int) -> None:
+        self._volume.sessions.number(client, number)
+
+    def _take_mounts(self, next_number: int) -> None:
+        self._volume.mounts.next_number = next_number
+
+    def _take_mount(self, *row: Any) -> None:
+        mount = MountPoint(*row)
+        options = tuple([StoreOption(*option) for option in mount.options])
+        self._volume.mounts.by_slot[mount.slot] = mount._replace(options=options)
+
+    def _take_objects(self, slots: list[int], tags: list[bytes]) -> None:
+        for slot, tag in zip(slots, tags, strict=True):
+            self._volume.mounts.tags.set(slot, tag)
+
+    def _take_pins(self, flat: Sequence[int]) -> None:
+        self._volume.mounts.pins.update(zip(flat[::2], flat[1::2], strict=True))
+
+    def _take_change(self, slot: int, version: int, since: int, attempts: list[list[int]]) -> None:
+        sent = tuple([(size, crc) for size, crc in attempts])
+        self._volume.mounts.changes[slot] = Change(version, since, sent)
+
+    def _take_tombstone(self, number: int, key: bytes, *row: Any) -> None:
+        self._volume.mounts.tombstones[number, key] = Tombstone(*row)
+
+    def _take_lock_wait(self, ticket: int, slot: int, kind: int, *lock: Any) -> None:
+        self._volume.locks.enqueue(Waiter(ticket, (slot, kind), Lock(*lock)))
 
     def _take_reserved(self, client: int, slots: list[int]) -> None:
         for slot in slots:

@@ -15,43 +15,52 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from memfs import limits
 from memfs.errors import (
+    InvalidArgumentError,
     MemfsError,
     OutcomeUnknownError,
     RetryableError,
     UnsupportedError,
 )
-from memfs.node.log import Entry
-from memfs.node.namespace import (
+from memfs.node.namespace import objects, snapshot
+from memfs.node.namespace import queries as reads
+from memfs.node.namespace.commands import (
     acls,
     attributes,
     background,
     concat,
     directories,
+    drafts,
     files,
     links,
+    locks,
+    mounts,
+    nodes,
+    persisting,
     put,
-    quotas,
-    reads,
     rename,
-    snapshot,
-    token_commands,
     xattrs,
 )
-from memfs.node.namespace.inodes import ABSORBED, FILE, RESERVED, ROOT
+from memfs.node.namespace.commands import tokens as token_commands
 from memfs.node.namespace.invariants import check_volume
-from memfs.node.namespace.permissions import Caller, caller_of
-from memfs.node.namespace.results import FORGOTTEN, Results
+from memfs.node.namespace.rules import growth, quotas
+from memfs.node.namespace.rules.permissions import Caller, caller_of
 from memfs.node.namespace.snapshot import Loading
-from memfs.node.namespace.tree import reported
-from memfs.node.namespace.volume import Command, Settings, Volume
+from memfs.node.namespace.tables.inodes import FILE, ROOT
+from memfs.node.namespace.tables.results import FORGOTTEN, MARK_BYTES, NO_MARK, Results, mark_of
+from memfs.node.namespace.tables.tree import reported
+from memfs.node.namespace.tables.volume import Command, Opens, Settings, Volume
+from memfs.node.replication.log import Entry
 from memfs.protocol import messages as m
 from memfs.protocol import records
-from memfs.types import BlockRef, Identity
+from memfs.types import ROOT_INODE, BlockRef, Identity
 
 _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = {
     m.Create: files.create,
     m.AcquireLease: files.acquire_lease,
+    m.CreateDraft: drafts.create_draft,
+    m.PublishDraft: drafts.publish_draft,
     m.ReleaseLease: files.release_lease,
     m.Commit: files.commit,
     m.PutFiles: put.put_files,
@@ -63,6 +72,7 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = {
     m.Unlink: links.unlink,
     m.MakeSymlink: links.make_symlink,
     m.MakeLink: links.make_link,
+    m.MakeNode: nodes.make_node,
     m.SetAttributes: attributes.set_attributes,
     m.ChangeAcl: acls.change_acl,
     m.SetQuota: quotas.set_quota,
@@ -73,9 +83,24 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = {
     m.SetXattr: xattrs.set_xattr,
     m.RemoveXattr: xattrs.remove_xattr,
     m.Concat: concat.concat,
+    m.SetLock: locks.set_lock,
+    m.CancelLock: locks.cancel_lock,
+    m.Mount: mounts.mount,
+    m.Unmount: mounts.unmount,
+    m.Pin: mounts.pin,
+    m.LearnObjects: mounts.learn_objects,
+    m.ForgetObjects: mounts.forget_objects,
+    m.BeginPersist: persisting.begin_persist,
+    m.EndPersist: persisting.end_persist,
+    m.SetAside: persisting.set_aside,
+    m.BuryObject: persisting.bury_object,
+    m.EvictFiles: persisting.evict_files,
     m.ExpireSession: background.expire_session,
+    m.ExpectOpens: background.expect_opens,
+    m.FreeUnlinked: background.free_unlinked,
     m.Reclaim: background.reclaim,
     m.SetReplicas: background.set_replicas,
+    m.SetManyReplicas: background.set_many_replicas,
 }
 
 _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
@@ -83,15 +108,22 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.LookupMany: reads.lookup_many,
     m.GetBlocks: reads.get_blocks,
     m.ReadFiles: reads.read_files,
+    m.OpenFile: reads.open_file,
     m.List: reads.list_directory,
     m.ReadLink: reads.read_link,
     m.GetXattrs: xattrs.get_xattrs,
     m.GetAcl: acls.get_acl,
     m.GetQuota: quotas.get_quota,
     m.VerifyToken: token_commands.verify_token,
+    m.GetLock: locks.get_lock,
+    m.AwaitLock: locks.await_lock,
     m.Summarise: reads.summarise,
+    m.CheckRemoval: reads.check_removal,
     m.Access: reads.access,
+    m.CheckGrowth: growth.check_size,
     m.StatFileSystem: reads.stat_file_system,
+    m.ListMounts: objects.list_mounts,
+    m.DescribeObjects: objects.describe_objects,
 }
 
 _DIGESTED: Final = struct.Struct("<QQQQQH")  # the numbers of an entry
@@ -107,9 +139,17 @@ class Outcome(NamedTuple):
     """The reply, or an ``ErrorReply``."""
     discards: tuple[BlockRef, ...]
     """Block versions without a file, and the nodes that hold them. Empty for a repeated command."""
+    ended: tuple[int, ...] = ()
+    """Inodes whose writer may have left versions on nodes that no command has named."""
+    woken: tuple[int, ...] = ()
+    """Tickets of requests for locks that wait no more."""
+    held: tuple[int, ...] = ()
+    """What the log has to say of it beside the entry: see ``Entry.held``."""
+    touched: tuple[int, ...] = ()
+    """Inodes whose attributes, entries or content are not what they were."""
 
 
-class Statistics(NamedTuple):
+class NamespaceStatistics(NamedTuple):
     """Counts for status and metrics."""
 
     files: int
@@ -125,6 +165,10 @@ class Statistics(NamedTuple):
     reclaiming: int
     results: int
     """Bytes of recorded results."""
+    locks: int
+    """Held by clients on files."""
+    unlinked: int
+    """Files without a name that somebody has open still."""
 
 
 class PlacedBlock(NamedTuple):
@@ -153,62 +197,109 @@ class Namespace:
         self.digest = image.digest
         """Rolling CRC over entries and outcomes."""
         self.now_ns = image.now_ns
-        """Largest time met so far: what commands take for now never goes back."""
+        """Time of the last entry. The next one's may be earlier: order is the log's index."""
         self.settings = image.volume.settings
 
     # --- commands and reads ------------------------------------------------------------------
 
-    def apply(self, entry: Entry, request: Any = None) -> Outcome:
+    def apply(self, entry: Entry, request: Any = None, opens: Opens | None = None) -> Outcome:
         """Carry out one entry. ``request`` spares decoding ``entry.record``.
 
-        A refused or malformed command is an outcome like any other: nothing is raised.
+        ``opens`` is what the primary knows of open files; whoever applies the entry later learns
+        of it what ``Outcome.held`` says. A refused or malformed command is an outcome like any
+        other: nothing is raised.
         """
-        recorded = None
-        counted = entry.client and entry.request_id
-        if counted:
-            recorded = self.results.get(entry.client, entry.request_id)
-        self.now_ns = max(self.now_ns, entry.now_ns)
-        if recorded is None:
-            outcome, result, final = self._run(entry, request)
-            if counted and final:
-                self.results.record(entry.client, entry.request_id, result)
-        else:
-            outcome, result = _repeat(entry.opcode, recorded)
+        outcome, result = self._run_once(entry, request, opens)
         self.applied = entry.index
         numbers = _DIGESTED.pack(*entry[:5], entry.opcode)
-        self.digest = zlib.crc32(numbers + entry.record + result, self.digest)
+        digest = zlib.crc32(numbers + entry.record + result, self.digest)
+        if outcome.held:
+            digest = zlib.crc32(struct.pack(f"<{len(outcome.held)}Q", *outcome.held), digest)
+        self.digest = digest
         return outcome
+
+    def _run_once(self, entry: Entry, request: Any, opens: Opens | None) -> tuple[Outcome, bytes]:
+        """The outcome of the entry, or of the same one before; and its encoded form."""
+        found, mark = None, b""
+        counted = entry.client and entry.request_id
+        if counted:
+            mark = mark_of(entry.opcode, entry.record, entry.identity)
+            found = self.results.get(entry.client, entry.request_id)
+        self.results.advance(max(0, entry.now_ns - self.now_ns))
+        self.now_ns = entry.now_ns
+        if found is None:
+            outcome, result, final = self._run(entry, request, opens)
+            if counted and final:
+                self.results.record(entry.client, entry.request_id, mark + result)
+            return outcome, result
+        if found and found[:MARK_BYTES] not in (mark, NO_MARK):
+            reason = f"request id {entry.request_id} was another request's: use each id once"
+            return _refused(InvalidArgumentError(reason))
+        return _repeat(entry.opcode, found[MARK_BYTES:])
 
     def has_answered(self, client: int, request_id: int) -> bool:
         """Whether a command is a repeated one, which gets the result that is recorded."""
         return bool(request_id) and self.results.get(client, request_id) is not None
 
-    def query(self, identity: Identity, request: Any) -> Any:
-        """Answer a read. Raises the error of it."""
+    def query(
+        self, identity: Identity, request: Any, client: int = 0, opens: Opens | None = None
+    ) -> Any:
+        """Answer a read of ``client``, who may have files open. Raises the error of it."""
         answer = _QUERIES.get(type(request))
         if answer is None:
             raise UnsupportedError(f"{type(request).__name__} is no question to the namespace")
         caller = caller_of(identity, self.settings.superuser, self.settings.supergroup)
+        if client and _names_inode(request):
+            caller = caller.with_open_files(
+                lambda inode: (
+                    self._writes(client, inode)
+                    or (opens is not None and opens.has_open(client, inode))
+                )
+            )
         return answer(self.volume, caller, request)
 
-    def _run(self, entry: Entry, request: Any) -> tuple[Outcome, bytes, bool]:
+    def _writes(self, client: int, inode: int) -> bool:
+        slot = self.volume.tree.inodes.slot_of(inode)
+        return self.volume.sessions.writers.get(slot) == client
+
+    def _run(self, entry: Entry, request: Any, opens: Opens | None) -> tuple[Outcome, bytes, bool]:
         """The outcome, its encoded form, and whether a retry must get the same."""
+        try:
+            caller = caller_of(entry.identity, self.settings.superuser, self.settings.supergroup)
+        except MemfsError as error:
+            return *_refused(error), True
+        client = entry.client
+        command = Command(caller, client, self.now_ns, entry.index, opens, entry.held)
+        self.volume.tree.touched.clear()
+        self.volume.mounts.recent.clear()
         try:
             if request is None:
                 request = _decode(entry)
             handler = _COMMANDS.get(type(request))
             if handler is None:
                 raise UnsupportedError(f"opcode {entry.opcode} is no command of the namespace")
-            caller = caller_of(entry.identity, self.settings.superuser, self.settings.supergroup)
-            command = Command(caller, entry.client, self.now_ns, entry.index)
+            if client and _names_inode(request):
+                command.caller = caller.with_open_files(
+                    lambda inode: self._writes(client, inode) or command.has_open(inode)
+                )
             reply = handler(self.volume, command, request)
         except MemfsError as error:
-            refusal = m.ErrorReply(
-                error.code, error.message[:_MESSAGE_CHARACTERS], error.filename or ""
+            outcome, recorded = _refused(error)
+            outcome = outcome._replace(
+                discards=tuple(command.discards),
+                woken=tuple(command.woken),
+                held=tuple(command.held),
             )
-            final = not isinstance(error, RetryableError)
-            return Outcome(refusal, ()), _ERROR + records.encode(refusal), final
-        return Outcome(reply, tuple(command.discards)), _REPLY + records.encode(reply), True
+            return outcome, recorded, not isinstance(error, RetryableError)
+        outcome = Outcome(
+            reply,
+            tuple(command.discards),
+            tuple(command.ended),
+            tuple(command.woken),
+            tuple(command.held),
+            tuple(dict.fromkeys(self.volume.tree.touched)),
+        )
+        return outcome, _REPLY + records.encode(reply), True
 
     # --- snapshots ---------------------------------------------------------------------------
 
@@ -254,33 +345,31 @@ class Namespace:
 
     def token_key_is_due(self, now_ns: int, roll_ms: int, renew_ms: int, lifetime_ms: int) -> bool:
         """Should the primary add a master key before the next delegation token is issued?"""
-        now_ms = max(now_ns, self.now_ns) // 1_000_000
-        return self.volume.tokens.key_is_due(now_ms, roll_ms, renew_ms, lifetime_ms)
+        tokens = self.volume.tokens
+        return tokens.key_is_due(now_ns // 1_000_000, roll_ms, renew_ms, lifetime_ms)
 
     @property
     def reclaiming(self) -> int:
         """Inodes of deleted trees still to be freed; 0 exactly when Reclaim would do nothing."""
         return self.volume.reclaiming
 
-    def is_live(self, version: m.BlockVersion) -> bool:
-        """Does a file refer to this block version, or can it still come to (NoEarlyGC)?
+    def unlinked(self) -> list[int]:
+        """Inodes of files without a name that were open when they lost it."""
+        return list(map(self.volume.tree.inodes.id_of, self.volume.tree.unlinked))
 
-        It can while its inode is reserved, or leased under the generation it names.
-        """
-        inodes = self.volume.tree.inodes
-        slot = inodes.slot_of(version.inode)
-        if not slot:
-            return False
-        kind = inodes.kind[slot]
-        if kind == RESERVED:
-            return True
-        if (
-            kind == FILE
-            and slot in self.volume.sessions.writers
-            and inodes.generation[slot] == version.generation
-        ):
-            return True
-        return kind in (FILE, ABSORBED) and self.block(version) is not None
+    def is_unlinked(self, inode: int) -> bool:
+        """Is that a file without a name that somebody has, or had, open?"""
+        tree = self.volume.tree
+        return bool(tree.unlinked) and tree.inodes.slot_of(inode) in tree.unlinked
+
+    def expects_opens(self, client: int) -> bool:
+        """Does the log say that a client has files open?"""
+        session = self.volume.sessions.by_client.get(client)
+        return session is not None and session.opens
+
+    def is_live(self, version: m.BlockVersion) -> bool:
+        """Does a file refer to this block version, or can it still come to (NoEarlyGC)?"""
+        return self.volume.is_live(version)
 
     def block(self, version: m.BlockVersion) -> BlockRef | None:
         """The reference to a version that a file has, else None."""
@@ -309,7 +398,7 @@ class Namespace:
         first, position = after
         end = max(first, ROOT) + 16 * limit
         for slot in range(max(first, ROOT), min(end, tree.inodes.used)):
-            if tree.inodes.kind[slot] == FILE and tree.is_attached(slot):
+            if tree.inodes.kind[slot] == FILE and tree.is_alive(slot):
                 layout = tree.layouts.values[tree.inodes.layout[slot]]
                 for at in maps.positions(slot, position):
                     if len(found) >= limit:
@@ -321,11 +410,11 @@ class Namespace:
             position = 0
         return found, None if end >= tree.inodes.used else (end, 0)
 
-    def statistics(self) -> Statistics:
+    def statistics(self) -> NamespaceStatistics:
         """Counts, in constant time."""
         totals = self.volume.tree.directories.items[self.volume.tree.inodes.extra[ROOT]]
         sessions = self.volume.sessions
-        return Statistics(
+        return NamespaceStatistics(
             totals.files,
             totals.directories,
             reported(totals.length),
@@ -335,14 +424,28 @@ class Namespace:
             len(self.volume.tree.inodes),
             self.volume.reclaiming,
             self.results.bytes,
+            self.volume.locks.count,
+            len(self.volume.tree.unlinked),
         )
+
+
+def _names_inode(request: Any) -> bool:
+    """Does a request begin at a handle, and not at the root?"""
+    named = getattr(request, "base", ROOT_INODE) != ROOT_INODE
+    return named or getattr(request, "source_base", ROOT_INODE) != ROOT_INODE
 
 
 def _decode(entry: Entry) -> Any:
     spec = m.BY_OPCODE.get(entry.opcode)
     if spec is None or not spec.command:
         raise UnsupportedError(f"opcode {entry.opcode} is no command of the namespace")
-    return records.decode(spec.request, entry.record)
+    return records.decode(spec.request, entry.record, limits.LOGGED_BYTES)
+
+
+def _refused(error: MemfsError) -> tuple[Outcome, bytes]:
+    """The outcome of a refusal, and its encoded form."""
+    refusal = m.ErrorReply(error.code, error.message[:_MESSAGE_CHARACTERS], error.filename or "")
+    return Outcome(refusal, ()), _ERROR + records.encode(refusal)
 
 
 def _repeat(opcode: int, recorded: bytes) -> tuple[Outcome, bytes]:

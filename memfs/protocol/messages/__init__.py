@@ -7,13 +7,18 @@ that is never reused. The decorator says how it is carried: over the ``bulk`` co
 nodes (``peer``). Types are those of ``memfs.types``.
 
 Opcodes: 1-31 session, 32-63 cluster, 64-127 namespace reads, 128-191 namespace commands,
-192-223 blocks, 224-255 coordinator: a module each.
+192-223 blocks, 224-255 coordinator: a module each; questions and commands about locks share one,
+and so do those about open files.
 """
 
 from memfs.protocol.messages.blocks import *
 from memfs.protocol.messages.cluster import *
 from memfs.protocol.messages.commands import *
 from memfs.protocol.messages.coordinator import *
+from memfs.protocol.messages.locks import *
+from memfs.protocol.messages.mounts import *
+from memfs.protocol.messages.opens import *
 from memfs.protocol.messages.reads import *
 from memfs.protocol.messages.registry import *
 from memfs.protocol.messages.session import *
+from memfs.protocol.messages.watch import *

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from memfs.protocol.messages.registry import Empty, Lane, message
+from memfs.types import BlockVersion as BlockVersion
 
 
 class Extent(NamedTuple):
@@ -21,7 +22,7 @@ class WriteBlockReply(NamedTuple):
     crc: int
 
 
-@message(192, WriteBlockReply, lane=Lane.BULK)
+@message(192, lane=Lane.BULK)
 class WriteBlock(NamedTuple):
     """Store a block version on each node of ``chain``; forwarded while it still arrives.
 
@@ -44,6 +45,20 @@ class WriteBlock(NamedTuple):
     base_generation: int = -1
     base_sequence: int = -1
     extents: tuple[Extent, ...] = ()
+    forget: tuple[int, ...] = ()
+    """Sequences of the same block and generation that the writer will not publish; they make room
+    first. A node heeds it for what the same client has stored."""
+    writer: int = 0
+    """The client that it comes from; of what clients send the node fills it in."""
+
+    @staticmethod
+    def reply() -> type[WriteBlockReply]:
+        return WriteBlockReply
+
+    @property
+    def version(self) -> BlockVersion:
+        """Which version it is."""
+        return BlockVersion(*self[:4])
 
 
 class SmallBlock(NamedTuple):
@@ -56,13 +71,22 @@ class SmallBlock(NamedTuple):
     length: int
     crc: int
 
+    @property
+    def version(self) -> BlockVersion:
+        """Which version it is."""
+        return BlockVersion(*self[:4])
 
-@message(193, Empty, lane=Lane.BULK)
+
+@message(193, lane=Lane.BULK)
 class WriteBlocks(NamedTuple):
     """Store many small whole blocks, all or none; their bytes follow one another in the payload."""
 
     blocks: tuple[SmallBlock, ...]
     chain: tuple[int, ...]
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
 
 class ReadBlockReply(NamedTuple):
@@ -72,7 +96,7 @@ class ReadBlockReply(NamedTuple):
     """CRC32C of the payload, computed from chunks that were checked."""
 
 
-@message(194, ReadBlockReply, lane=Lane.BULK)
+@message(194, lane=Lane.BULK)
 class ReadBlock(NamedTuple):
     """A range of a block version. A whole block is sent unchecked: the reader knows its CRC."""
 
@@ -82,6 +106,15 @@ class ReadBlock(NamedTuple):
     sequence: int
     offset: int
     length: int
+
+    @staticmethod
+    def reply() -> type[ReadBlockReply]:
+        return ReadBlockReply
+
+    @property
+    def version(self) -> BlockVersion:
+        """Which version it is."""
+        return BlockVersion(*self[:4])
 
 
 class BlockRange(NamedTuple):
@@ -93,6 +126,11 @@ class BlockRange(NamedTuple):
     sequence: int
     offset: int
     length: int
+
+    @property
+    def version(self) -> BlockVersion:
+        """Which version it is."""
+        return BlockVersion(*self[:4])
 
 
 class RangeResult(NamedTuple):
@@ -109,29 +147,28 @@ class ReadBlocksReply(NamedTuple):
     results: tuple[RangeResult, ...]
 
 
-@message(195, ReadBlocksReply, lane=Lane.BULK)
+@message(195, lane=Lane.BULK)
 class ReadBlocks(NamedTuple):
     """Many small ranges in one request."""
 
     ranges: tuple[BlockRange, ...]
 
-
-class BlockVersion(NamedTuple):
-    """The identity of a block version."""
-
-    inode: int
-    index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
-    generation: int
-    sequence: int
+    @staticmethod
+    def reply() -> type[ReadBlocksReply]:
+        return ReadBlocksReply
 
 
-@message(196, Empty, peer=True)
+@message(196, peer=True)
 class DiscardBlocks(NamedTuple):
     """Forget block versions; unknown ones are no error. Only the primary of the receiver's view."""
 
     versions: tuple[BlockVersion, ...]
     order: int = 0
     """Grows with every decision of a primary: a copy asked for later is not meant, and stays."""
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
 
 class StoredBlock(NamedTuple):
@@ -144,6 +181,11 @@ class StoredBlock(NamedTuple):
     length: int
     crc: int
 
+    @property
+    def version(self) -> BlockVersion:
+        """Which version it is."""
+        return BlockVersion(*self[:4])
+
 
 class ListBlocksReply(NamedTuple):
     """A page, ordered by (inode, index, generation, sequence)."""
@@ -152,20 +194,28 @@ class ListBlocksReply(NamedTuple):
     more: bool
 
 
-@message(197, ListBlocksReply)
+@message(197, privileged=True)
 class ListBlocks(NamedTuple):
     """What a node holds after ``after`` (fsck, orphan sweep); superuser or nodes."""
 
     after: BlockVersion | None = None
     limit: int = 1000
 
+    @staticmethod
+    def reply() -> type[ListBlocksReply]:
+        return ListBlocksReply
 
-@message(198, Empty)
+
+@message(198)
 class ReportCorrupt(NamedTuple):
     """Tell the primary that a member's copy failed its checksum; it verifies and drops it."""
 
     block: BlockVersion
     member: int
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
 
 class VerifyBlocksReply(NamedTuple):
@@ -174,11 +224,15 @@ class VerifyBlocksReply(NamedTuple):
     codes: tuple[int, ...]
 
 
-@message(199, VerifyBlocksReply)
+@message(199, privileged=True)
 class VerifyBlocks(NamedTuple):
     """Re-read copies against their CRCs; the reply ends early when they are too many."""
 
     versions: tuple[BlockVersion, ...]
+
+    @staticmethod
+    def reply() -> type[VerifyBlocksReply]:
+        return VerifyBlocksReply
 
 
 class Segment(NamedTuple):
@@ -196,11 +250,15 @@ class DescriptorsReply(NamedTuple):
     segments: tuple[Segment, ...]
 
 
-@message(200, DescriptorsReply)
+@message(200)
 class GetDescriptors(NamedTuple):
     """Descriptors of block versions, over the node's unix socket only (SCM_RIGHTS)."""
 
     versions: tuple[BlockVersion, ...]
+
+    @staticmethod
+    def reply() -> type[DescriptorsReply]:
+        return DescriptorsReply
 
 
 class CopyBlock(NamedTuple):
@@ -215,6 +273,11 @@ class CopyBlock(NamedTuple):
     block_size: int
     group_blocks: int
 
+    @property
+    def version(self) -> BlockVersion:
+        """Which version it is."""
+        return BlockVersion(*self[:4])
+
 
 class CopyBlocksReply(NamedTuple):
     """Per version: 0 when it is held now, else an error code."""
@@ -222,7 +285,7 @@ class CopyBlocksReply(NamedTuple):
     codes: tuple[int, ...]
 
 
-@message(201, CopyBlocksReply, peer=True)
+@message(201, peer=True)
 class CopyBlocks(NamedTuple):
     """Copy block versions from another member, checked; only the primary of the receiver's view.
 
@@ -234,3 +297,23 @@ class CopyBlocks(NamedTuple):
     blocks: tuple[CopyBlock, ...]
     order: int
     """As of :class:`DiscardBlocks`."""
+
+    @staticmethod
+    def reply() -> type[CopyBlocksReply]:
+        return CopyBlocksReply
+
+
+@message(202, lane=Lane.BULK)
+class CopyRange(NamedTuple):
+    """Store a block version made of bytes that the receiver holds: they do not pass the client.
+
+    ``target`` is as if it were sent with the bytes of ``source`` as its payload, but for the CRC of
+    that, which the receiver fills in. Its chain need not begin with the receiver.
+    """
+
+    source: BlockRange
+    target: WriteBlock
+
+    @staticmethod
+    def reply() -> type[WriteBlockReply]:
+        return WriteBlockReply

@@ -14,9 +14,13 @@ class ViewReply(NamedTuple):
     view: View
 
 
-@message(32, ViewReply)
+@message(32)
 class GetView(NamedTuple):
     """Ask any node for its view."""
+
+    @staticmethod
+    def reply() -> type[ViewReply]:
+        return ViewReply
 
 
 class LeavingStatus(NamedTuple):
@@ -63,6 +67,25 @@ class HealingStatus(NamedTuple):
     leaving: tuple[LeavingStatus, ...] = ()
     settled: bool = False
     """Since the members last changed every block was looked at, and none has too few copies now."""
+    under_replicated: int = 0
+    """Blocks with fewer copies than their files ask for, because there are too few nodes."""
+    exposed: tuple[int, ...] = ()
+    """Blocks with copies on members that are silent now, by copies elsewhere: 0, 1, 2, ..."""
+    no_room: int = 0
+    """Of ``blocks``, those that no living node had room for at the last attempt."""
+
+
+class DepartedMember(NamedTuple):
+    """A member that is one no more, and whose name nobody took up again."""
+
+    number: int
+    name: str
+    host: str
+    port: int
+    ago_ms: int
+    """Milliseconds since it went."""
+    reason: str = ""
+    """In words, as far as the primary knows it."""
 
 
 class StatusReply(NamedTuple):
@@ -81,16 +104,31 @@ class StatusReply(NamedTuple):
     healing: HealingStatus = HealingStatus()
     coordinator_reachable: bool = True
     """From the primary: without it nobody can take over, join or leave."""
-    obstacle: str = ""
+    unavailable_reason: str = ""
     """Why the primary serves nothing now; empty: it serves."""
+    departed: tuple[DepartedMember, ...] = ()
+    """The last to go, the latest first."""
+    log_entries: int = 0
+    """Log entries that the primary keeps in memory for members that fell behind."""
+    log_bytes: int = 0
+    """... and their records; both are bounded."""
+    security: str = ""
+    """Of the primary: ``tls``, ``insecure`` (it believes everybody who reaches it), or ``loopback``
+    (so it does, and listens for this host only)."""
+    certificate_expires: int = 0
+    """When its certificate ends, seconds since the epoch; 0: it has none."""
 
 
-@message(33, StatusReply)
+@message(33)
 class GetStatus(NamedTuple):
     """Ask the primary for the cluster's state."""
 
+    @staticmethod
+    def reply() -> type[StatusReply]:
+        return StatusReply
 
-@message(34, ViewReply, peer=True)
+
+@message(34, peer=True)
 class Join(NamedTuple):
     """A node asks the primary to become a member.
 
@@ -99,19 +137,31 @@ class Join(NamedTuple):
 
     member: Member
 
+    @staticmethod
+    def reply() -> type[ViewReply]:
+        return ViewReply
 
-@message(35, ViewReply, peer=True)
+
+@message(35, peer=True)
 class Heartbeat(NamedTuple):
     """A member tells the primary that it lives and how full it is."""
 
     usage: NodeUsage
 
+    @staticmethod
+    def reply() -> type[ViewReply]:
+        return ViewReply
 
-@message(36, Empty, peer=True)
+
+@message(36, peer=True)
 class Leave(NamedTuple):
     """A member asks the primary to be taken out of the view."""
 
     member: int
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
 
 class ReplicateReply(NamedTuple):
@@ -121,17 +171,21 @@ class ReplicateReply(NamedTuple):
     digest: int
 
 
-@message(37, ReplicateReply, peer=True)
+@message(37, peer=True)
 class Replicate(NamedTuple):
-    """Log entries for a backup, packed in the payload (``memfs.node.log``)."""
+    """Log entries for a backup, packed in the payload (``memfs.node.replication.log``)."""
 
     first: int
     """Index of the first entry."""
     count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
     committed: int
 
+    @staticmethod
+    def reply() -> type[ReplicateReply]:
+        return ReplicateReply
 
-@message(38, ReplicateReply, lane=Lane.BULK, peer=True)
+
+@message(38, lane=Lane.BULK, peer=True)
 class InstallSnapshot(NamedTuple):
     """One piece of a namespace snapshot; the payload holds its bytes."""
 
@@ -140,48 +194,79 @@ class InstallSnapshot(NamedTuple):
     offset: int
     last: bool
 
+    @staticmethod
+    def reply() -> type[ReplicateReply]:
+        return ReplicateReply
 
-@message(39, Empty, peer=True)
+
+@message(39, peer=True)
 class NewView(NamedTuple):
     """The primary tells a member of a new view."""
 
     view: View
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(48, ViewReply)
+
+@message(48, privileged=True)
 class SetWeight(NamedTuple):
     """Give a member another share of the ring; superuser. Blocks follow in the background."""
 
     member: int
     weight: int
 
+    @staticmethod
+    def reply() -> type[ViewReply]:
+        return ViewReply
 
-@message(49, ViewReply)
+
+@message(49, privileged=True)
 class Decommission(NamedTuple):
     """Move all blocks off a member, then let it go; superuser.
 
-    NoSpaceError when the others have no room for what it holds.
+    NoSpaceError when the others have no room for what it holds, or are too few.
     """
 
     member: int
     cancel: bool = False
     """Keep the member after all."""
+    fewer_copies: bool = False
+    """Begin although fewer nodes are left than files ask for copies, or have too little room now:
+    it waits for room."""
+
+    @staticmethod
+    def reply() -> type[ViewReply]:
+        return ViewReply
 
 
-@message(50, Empty)
+@message(50, privileged=True)
 class Rebalance(NamedTuple):
     """Look for blocks that do not lie where the ring wants them, and move them; superuser."""
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(51, Empty, peer=True)
+
+@message(51, peer=True)
 class Retire(NamedTuple):
     """The primary tells a member that its decommission is done: it holds nothing, and ends."""
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(40, Empty, peer=True)
+
+@message(40, peer=True)
 class RenewLease(NamedTuple):
     """The primary asks an in-sync backup for its read lease: the backup promises not to take over
     before the lease time has passed since it answered."""
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
 
 class ReconcileReply(NamedTuple):
@@ -193,28 +278,36 @@ class ReconcileReply(NamedTuple):
     """Rolling digest of the namespace there."""
 
 
-@message(41, ReconcileReply, peer=True)
+@message(41, peer=True)
 class Reconcile(NamedTuple):
     """A new primary begins: adopt its view, refuse the former one, say where the log ends."""
 
     view: View
 
+    @staticmethod
+    def reply() -> type[ReconcileReply]:
+        return ReconcileReply
+
 
 class FetchLogReply(NamedTuple):
-    """The payload holds the entries, packed (``memfs.node.log``)."""
+    """The payload holds the entries, packed (``memfs.node.replication.log``)."""
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
     """How many; fewer than wanted when the payload is full, 0 when they are not kept any more."""
 
 
-@message(42, FetchLogReply, peer=True)
+@message(42, peer=True)
 class FetchLog(NamedTuple):
     """A new primary fetches entries that another in-sync member has and it lacks."""
 
     first: int
 
+    @staticmethod
+    def reply() -> type[FetchLogReply]:
+        return FetchLogReply
 
-@message(43, ViewReply)
+
+@message(43, privileged=True)
 class ForceRecover(NamedTuple):
     """Make this node the primary of what it holds, though in-sync members are lost; superuser.
 
@@ -222,6 +315,10 @@ class ForceRecover(NamedTuple):
     """
 
     accept_data_loss: bool
+
+    @staticmethod
+    def reply() -> type[ViewReply]:
+        return ViewReply
 
 
 class NodeStateReply(NamedTuple):
@@ -236,20 +333,28 @@ class NodeStateReply(NamedTuple):
     applied: int
     """Index of the last log entry it holds; 0: it holds no namespace."""
     coordinator_reachable: bool
-    primary_heard_ms: int
+    primary_heartbeat_ms: int
     """Milliseconds since the primary was last heard of; 0 on the primary itself."""
-    obstacle: str
+    unavailable_reason: str
     """Why there is no service, as far as this node knows; empty: nothing known."""
 
 
-@message(44, NodeStateReply)
+@message(44)
 class GetNodeState(NamedTuple):
     """Ask any node what it knows."""
 
+    @staticmethod
+    def reply() -> type[NodeStateReply]:
+        return NodeStateReply
 
-@message(45, ViewReply)
+
+@message(45, privileged=True)
 class HandOver(NamedTuple):
     """Ask the primary to pass its role to an in-sync backup; nodes and the superuser."""
 
     member: int = 0
     """To whom; 0: whom the primary chooses."""
+
+    @staticmethod
+    def reply() -> type[ViewReply]:
+        return ViewReply

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from memfs.protocol.messages.reads import LookupReply
 from memfs.protocol.messages.registry import Empty, message
-from memfs.types import ROOT_INODE, AclEntry, Attributes, BlockRef
+from memfs.types import ROOT_INODE, AclEntry, Attributes, BlockRef, BlockVersion
 
 
 class LeaseReply(NamedTuple):
@@ -19,9 +19,11 @@ class LeaseReply(NamedTuple):
     attributes: Attributes
     """Its ``generation`` is the lease's."""
     last: BlockRef | None = None
+    most: int = -1
+    """Bytes up to which the quotas above let the file grow, as they are now; -1: there is none."""
 
 
-@message(128, LeaseReply, command=True)
+@message(128, command=True)
 class Create(NamedTuple):
     """Create a file, or open an existing one emptied, under a lease of the caller."""
 
@@ -38,26 +40,47 @@ class Create(NamedTuple):
     base: int = ROOT_INODE
     unmasked: int | None = None
     """Mode before any umask, which counts where the directory has a default ACL; None: mode."""
+    holder: str = ""
+    """What runs where, for whoever finds the file held."""
+    owner: str = ""
+    """Whose it will be, where the superuser makes it for somebody else; likewise ``group``."""
+    group: str = ""
+
+    @staticmethod
+    def reply() -> type[LeaseReply]:
+        return LeaseReply
 
 
-@message(129, LeaseReply, command=True)
+@message(129, command=True)
 class AcquireLease(NamedTuple):
     """Open an existing file for writing. ``steal`` first ends another writer's lease."""
 
     path: bytes
     steal: bool = False
     base: int = ROOT_INODE
+    holder: str = ""
+    """What runs where, for whoever finds the file held."""
+
+    @staticmethod
+    def reply() -> type[LeaseReply]:
+        return LeaseReply
 
 
-@message(130, LookupReply, command=True)
+@message(130, command=True)
 class ReleaseLease(NamedTuple):
     """Give a lease back; what was not committed is forgotten."""
 
     inode: int
     generation: int
+    withdrawn: tuple[BlockRef, ...] = ()
+    """As of :class:`Commit`."""
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
 
 
-@message(131, LookupReply, command=True)
+@message(131, command=True)
 class Commit(NamedTuple):
     """Publish blocks and length of a leased file: flush, close, truncate, append in one.
 
@@ -72,6 +95,77 @@ class Commit(NamedTuple):
     release: bool = False
     modified_ns: int | None = None
     """None: now."""
+    withdrawn: tuple[BlockRef, ...] = ()
+    """Versions of the lease that were stored and will not be published: nodes forget them."""
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
+
+
+@message(148, command=True)
+class CreateDraft(NamedTuple):
+    """Begin a file without a name, leased to the caller: it goes with its lease.
+
+    Refused where :class:`PublishDraft` of the same path would be; nothing is made there yet.
+    """
+
+    path: bytes
+    exclusive: bool = False
+    """Refused when it exists."""
+    parents: bool = False
+    replication: int = 0
+    """0: that of the file at ``path``, else the cluster's default, as for the next two."""
+    block_size: int = 0
+    group_blocks: int = 0
+    base: int = ROOT_INODE
+    recover: bool = False
+    """As of :class:`PublishDraft`."""
+
+    @staticmethod
+    def reply() -> type[LeaseReply]:
+        return LeaseReply
+
+
+class FileVersion(NamedTuple):
+    """A file as it was seen."""
+
+    inode: int
+    change: int
+
+
+@message(149, command=True)
+class PublishDraft(NamedTuple):
+    """Commit a draft's last blocks and length, give it the name ``path``, end its lease: one step.
+
+    A file of that name is replaced and hands on owner, group, mode, access list and extended
+    attributes. Where the caller may not remove it, and where it has further names, it stays and its
+    content changes.
+    """
+
+    inode: int
+    generation: int
+    path: bytes
+    size: int
+    blocks: tuple[BlockRef, ...] = ()
+    mode: int = 0o644
+    exclusive: bool = False
+    parents: bool = False
+    unmasked: int | None = None
+    """As of :class:`Create`."""
+    base: int = ROOT_INODE
+    recover: bool = False
+    """Replace the file even if somebody else has it open for writing: their lease ends."""
+    modified_ns: int | None = None
+    """None: now."""
+    unchanged: tuple[FileVersion, ...] = ()
+    """Files that it was made from: StaleHandleError when one of them is not what it was."""
+    withdrawn: tuple[BlockRef, ...] = ()
+    """As of :class:`Commit`."""
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
 
 
 class NewFile(NamedTuple):
@@ -105,7 +199,7 @@ class PutFilesReply(NamedTuple):
     results: tuple[PutResult, ...]
 
 
-@message(132, PutFilesReply, command=True)
+@message(132, command=True)
 class PutFiles(NamedTuple):
     """Publish whole files; each atomically replaces what its name held (as rename would).
 
@@ -114,6 +208,10 @@ class PutFiles(NamedTuple):
 
     files: tuple[NewFile, ...]
 
+    @staticmethod
+    def reply() -> type[PutFilesReply]:
+        return PutFilesReply
+
 
 class ReserveReply(NamedTuple):
     """Inode ids for :class:`PutFiles`, the session's until used or expired."""
@@ -121,14 +219,18 @@ class ReserveReply(NamedTuple):
     inodes: tuple[int, ...]
 
 
-@message(133, ReserveReply, command=True)
+@message(133, command=True)
 class ReserveInodes(NamedTuple):
     """Reserve up to ``limits.INODES_PER_RESERVATION`` inode ids."""
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
 
+    @staticmethod
+    def reply() -> type[ReserveReply]:
+        return ReserveReply
 
-@message(134, LookupReply, command=True)
+
+@message(134, command=True)
 class MakeDirectory(NamedTuple):
     """mkdir; with ``parents`` mkdir -p (an existing directory is then no error)."""
 
@@ -138,6 +240,13 @@ class MakeDirectory(NamedTuple):
     base: int = ROOT_INODE
     unmasked: int | None = None
     """As of :class:`Create`."""
+    owner: str = ""
+    """As of :class:`Create`, likewise the next."""
+    group: str = ""
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
 
 
 class RenameMode(enum.IntEnum):
@@ -151,7 +260,7 @@ class RenameMode(enum.IntEnum):
     """Swaps the two atomically (RENAME_EXCHANGE)."""
 
 
-@message(135, Empty, command=True)
+@message(135, command=True)
 class Rename(NamedTuple):
     """rename; one atomic step whatever the size of the tree."""
 
@@ -161,8 +270,12 @@ class Rename(NamedTuple):
     source_base: int = ROOT_INODE
     target_base: int = ROOT_INODE
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(136, Empty, command=True)
+
+@message(136, command=True)
 class Unlink(NamedTuple):
     """Remove a name of a file or symlink."""
 
@@ -173,8 +286,12 @@ class Unlink(NamedTuple):
     generation: int = 0
     """... and nobody was granted a later lease (0: whoever was)."""
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(137, Empty, command=True)
+
+@message(137, command=True)
 class RemoveDirectory(NamedTuple):
     """rmdir; with ``recursive`` the whole tree, O(1) for the caller."""
 
@@ -182,8 +299,12 @@ class RemoveDirectory(NamedTuple):
     recursive: bool = False
     base: int = ROOT_INODE
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(138, LookupReply, command=True)
+
+@message(138, command=True)
 class SetAttributes(NamedTuple):
     """chmod, chown, utimens, setrep; None leaves a field alone."""
 
@@ -198,9 +319,18 @@ class SetAttributes(NamedTuple):
     """Set both times to the primary's time (``touch``): needs write permission only."""
     follow: bool = True
     base: int = ROOT_INODE
+    by_writers: bool = False
+    """Times may be set by whoever may write the file, as in HDFS, and not by its owner only."""
+    modified_now: bool = False
+    """Set this time to the primary's (UTIME_NOW of one time only), likewise the next."""
+    accessed_now: bool = False
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
 
 
-@message(139, LookupReply, command=True)
+@message(139, command=True)
 class MakeSymlink(NamedTuple):
     """symlink: ``target`` is stored as it is."""
 
@@ -208,9 +338,37 @@ class MakeSymlink(NamedTuple):
     target: bytes
     parents: bool = False
     base: int = ROOT_INODE
+    owner: str = ""
+    """As of :class:`Create`, likewise the next."""
+    group: str = ""
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
 
 
-@message(140, LookupReply, command=True)
+@message(166, command=True)
+class MakeNode(NamedTuple):
+    """mknod of a FIFO or socket, or for superusers of a device: a name that only mounts can use."""
+
+    path: bytes
+    kind: int
+    """A :class:`FileKind` that is special."""
+    mode: int = 0o644
+    device: int = 0
+    """As of :class:`Attributes`; 0 for what is no device."""
+    base: int = ROOT_INODE
+    unmasked: int | None = None
+    """As of :class:`Create`, likewise the next two."""
+    owner: str = ""
+    group: str = ""
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
+
+
+@message(140, command=True)
 class MakeLink(NamedTuple):
     """link: a further name for a file."""
 
@@ -218,6 +376,10 @@ class MakeLink(NamedTuple):
     path: bytes
     source_base: int = ROOT_INODE
     base: int = ROOT_INODE
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
 
 
 class XattrMode(enum.IntEnum):
@@ -228,9 +390,12 @@ class XattrMode(enum.IntEnum):
     REPLACE = 2
 
 
-@message(141, Empty, command=True)
+@message(141, command=True)
 class SetXattr(NamedTuple):
-    """setxattr. Names start with ``user.``, or with ``trusted.`` for the superuser."""
+    """setxattr. Names start with ``user.``, or with ``trusted.`` for the superuser.
+
+    A value that is too long for the record is the payload.
+    """
 
     path: bytes
     name: str
@@ -239,8 +404,12 @@ class SetXattr(NamedTuple):
     follow: bool = True
     base: int = ROOT_INODE
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(142, Empty, command=True)
+
+@message(142, command=True)
 class RemoveXattr(NamedTuple):
     """removexattr."""
 
@@ -249,8 +418,12 @@ class RemoveXattr(NamedTuple):
     follow: bool = True
     base: int = ROOT_INODE
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(143, LookupReply, command=True)
+
+@message(143, command=True)
 class Concat(NamedTuple):
     """Move the blocks of ``sources`` to the end of ``path`` and remove them (HDFS concat).
 
@@ -259,25 +432,43 @@ class Concat(NamedTuple):
 
     path: bytes
     sources: tuple[bytes, ...]
+    copied: tuple[FileVersion, ...] = ()
+    """The caller, who has ``path`` leased, has copied these versions of the sources: only
+    remove them, all or none. StaleHandleError when one of them is not what it was."""
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
 
 
-@message(144, Empty, command=True, peer=True)
+@message(144, command=True, peer=True)
 class ExpireSession(NamedTuple):
     """A client is gone: release its leases at the last flushed length, free its reservations."""
 
     client: int
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(145, Empty, command=True, peer=True)
+
+@message(145, command=True, peer=True)
 class Reclaim(NamedTuple):
     """Free up to ``count`` inodes of deleted trees."""
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(146, Empty, command=True, peer=True)
+
+@message(146, command=True, peer=True)
 class SetReplicas(NamedTuple):
-    """Replace the replica list of one block version, if it is still the current one."""
+    """Replace the replica list of one block version, if it is still the current one.
+
+    What :class:`SetManyReplicas` does for many; journals may hold it.
+    """
 
     inode: int
     index: int  # type: ignore[assignment]  # hides tuple.index, which no record needs
@@ -285,8 +476,25 @@ class SetReplicas(NamedTuple):
     sequence: int
     replicas: tuple[int, ...]
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(147, Empty, command=True)
+
+@message(177, command=True, peer=True)
+class SetManyReplicas(NamedTuple):
+    """Replace the replica lists of block versions, of those that are current."""
+
+    versions: tuple[BlockVersion, ...]
+    replicas: tuple[tuple[int, ...], ...]
+    """Of each version its own."""
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
+
+
+@message(147, command=True)
 class ReleaseInodes(NamedTuple):
     """Give reserved inode ids back: what was written under them can never become a file.
 
@@ -294,6 +502,12 @@ class ReleaseInodes(NamedTuple):
     """
 
     inodes: tuple[int, ...]
+    withdrawn: tuple[BlockRef, ...] = ()
+    """What was written under them, as far as the caller knows: nodes forget it."""
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
 
 class AclChange(enum.IntEnum):
@@ -311,7 +525,7 @@ class AclChange(enum.IntEnum):
     """All but what the mode bits say is removed."""
 
 
-@message(152, LookupReply, command=True)
+@message(152, command=True)
 class ChangeAcl(NamedTuple):
     """setfacl, as HDFS: a mask that is not given is computed anew when entries change."""
 
@@ -321,8 +535,12 @@ class ChangeAcl(NamedTuple):
     entries: tuple[AclEntry, ...] = ()
     base: int = ROOT_INODE
 
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
 
-@message(153, Empty, command=True)
+
+@message(153, command=True)
 class SetQuota(NamedTuple):
     """Limit what may lie below a directory; superuser. None leaves a quota alone, -1 clears it."""
 
@@ -332,6 +550,10 @@ class SetQuota(NamedTuple):
     space: int | None = None
     """Bytes times wanted replicas."""
     base: int = ROOT_INODE
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
 
 class TokenReply(NamedTuple):
@@ -346,7 +568,7 @@ class TokenReply(NamedTuple):
         return f"TokenReply({self.identifier!r}, expires_ms={self.expires_ms})"
 
 
-@message(154, TokenReply, command=True)
+@message(154, command=True)
 class IssueToken(NamedTuple):
     """Get a delegation token that speaks for the caller; the superuser may get one for others."""
 
@@ -357,6 +579,10 @@ class IssueToken(NamedTuple):
     real_user: str = ""
     """Who asked for it on the owner's behalf, as far as the superuser knows."""
 
+    @staticmethod
+    def reply() -> type[TokenReply]:
+        return TokenReply
+
 
 class RenewTokenReply(NamedTuple):
     """The token's new end."""
@@ -364,7 +590,7 @@ class RenewTokenReply(NamedTuple):
     expires_ms: int
 
 
-@message(155, RenewTokenReply, command=True)
+@message(155, command=True)
 class RenewToken(NamedTuple):
     """Prolong a delegation token: its renewer."""
 
@@ -374,8 +600,12 @@ class RenewToken(NamedTuple):
     def __repr__(self) -> str:
         return f"RenewToken({self.identifier!r})"
 
+    @staticmethod
+    def reply() -> type[RenewTokenReply]:
+        return RenewTokenReply
 
-@message(156, Empty, command=True)
+
+@message(156, command=True)
 class CancelToken(NamedTuple):
     """End a delegation token: its owner, its renewer or the superuser."""
 
@@ -385,8 +615,12 @@ class CancelToken(NamedTuple):
     def __repr__(self) -> str:
         return f"CancelToken({self.identifier!r})"
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(157, Empty, command=True, peer=True)
+
+@message(157, command=True, peer=True)
 class AddTokenKey(NamedTuple):
     """Make delegation tokens with a new master key from now on, under these terms."""
 
@@ -397,3 +631,7 @@ class AddTokenKey(NamedTuple):
 
     def __repr__(self) -> str:
         return f"AddTokenKey(renew_ms={self.renew_ms}, lifetime_ms={self.lifetime_ms})"
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty

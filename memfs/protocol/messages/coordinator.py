@@ -9,17 +9,21 @@ from memfs.types import Member, View
 
 
 class RegisterReply(NamedTuple):
-    """The time to live granted, milliseconds."""
+    """The time to live that was asked for, milliseconds."""
 
     ttl_ms: int
 
 
-@message(224, RegisterReply, peer=True)
+@message(224, peer=True)
 class CoordinatorRegister(NamedTuple):
-    """Put or refresh the leased record of a node."""
+    """Sign of life of a node of release 0.1; answered, and kept nowhere."""
 
     member: Member
     ttl_ms: int
+
+    @staticmethod
+    def reply() -> type[RegisterReply]:
+        return RegisterReply
 
 
 class CoordinatorViewReply(NamedTuple):
@@ -29,9 +33,13 @@ class CoordinatorViewReply(NamedTuple):
     view: View | None
 
 
-@message(225, CoordinatorViewReply, peer=True)
+@message(225, peer=True)
 class CoordinatorReadView(NamedTuple):
     """Linearizable read of the view record."""
+
+    @staticmethod
+    def reply() -> type[CoordinatorViewReply]:
+        return CoordinatorViewReply
 
 
 class CoordinatorSwapReply(NamedTuple):
@@ -42,28 +50,40 @@ class CoordinatorSwapReply(NamedTuple):
     view: View | None
 
 
-@message(226, CoordinatorSwapReply, peer=True)
+@message(226, peer=True)
 class CoordinatorSwapView(NamedTuple):
     """Replace the view if its revision is still ``expected``."""
 
     expected: int
     view: View
 
+    @staticmethod
+    def reply() -> type[CoordinatorSwapReply]:
+        return CoordinatorSwapReply
+
 
 class CoordinatorMembersReply(NamedTuple):
-    """Nodes whose lease has not run out."""
+    """Reply of release 0.1."""
 
     members: tuple[Member, ...]
 
 
-@message(227, CoordinatorMembersReply, peer=True)
+@message(227, peer=True)
 class CoordinatorMembers(NamedTuple):
-    """List the live nodes."""
+    """Of release 0.1, and never sent; refused as unsupported."""
+
+    @staticmethod
+    def reply() -> type[CoordinatorMembersReply]:
+        return CoordinatorMembersReply
 
 
-@message(228, CoordinatorViewReply, peer=True)
+@message(228, peer=True)
 class CoordinatorWaitForChange(NamedTuple):
     """Answer when the view's revision is another one, or the time is over."""
 
     revision: int
     timeout_ms: int
+
+    @staticmethod
+    def reply() -> type[CoordinatorViewReply]:
+        return CoordinatorViewReply

@@ -25,7 +25,7 @@ class LookupReply(NamedTuple):
     attributes: Attributes
 
 
-@message(64, LookupReply)
+@message(64)
 class Lookup(NamedTuple):
     """stat (``follow``) or lstat."""
 
@@ -33,16 +33,23 @@ class Lookup(NamedTuple):
     follow: bool = True
     base: int = ROOT_INODE
 
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
+
 
 class BlocksReply(NamedTuple):
-    """A page of a file's block map: refs of blocks ``first``, ``first + 1``, ..."""
+    """A page of a file's block map: refs of blocks ``first``, ``first + 1``, ...
+
+    What was skipped before ``first`` are holes.
+    """
 
     attributes: Attributes
     first: int
     blocks: tuple[BlockRef, ...]
 
 
-@message(65, BlocksReply)
+@message(65)
 class GetBlocks(NamedTuple):
     """Open for reading: needs read permission. At most ``limits.BLOCKS_PER_RECORD`` come back."""
 
@@ -50,6 +57,12 @@ class GetBlocks(NamedTuple):
     first: int = 0
     count: int = 700  # type: ignore[assignment]
     base: int = ROOT_INODE
+    skip_holes: bool = False
+    """Begin with the first block from ``first`` on that is no hole."""
+
+    @staticmethod
+    def reply() -> type[BlocksReply]:
+        return BlocksReply
 
 
 class FileReply(NamedTuple):
@@ -71,13 +84,17 @@ class ReadFilesReply(NamedTuple):
     files: tuple[FileReply, ...]
 
 
-@message(66, ReadFilesReply, lane=Lane.BULK)
+@message(66, lane=Lane.BULK)
 class ReadFiles(NamedTuple):
     """Many small files at once; what the primary holds itself comes in the payload."""
 
     paths: tuple[bytes, ...]
     inline: int
     """Largest file to send inline, bytes."""
+
+    @staticmethod
+    def reply() -> type[ReadFilesReply]:
+        return ReadFilesReply
 
 
 class ListReply(NamedTuple):
@@ -88,7 +105,7 @@ class ListReply(NamedTuple):
     """Entries after this page."""
 
 
-@message(67, ListReply)
+@message(67)
 class List(NamedTuple):
     """List a directory (or a file: one entry with an empty name) after a name."""
 
@@ -97,6 +114,10 @@ class List(NamedTuple):
     limit: int = 1000
     base: int = ROOT_INODE
 
+    @staticmethod
+    def reply() -> type[ListReply]:
+        return ListReply
+
 
 class ReadLinkReply(NamedTuple):
     """The text of a symlink."""
@@ -104,12 +125,16 @@ class ReadLinkReply(NamedTuple):
     target: bytes
 
 
-@message(68, ReadLinkReply)
+@message(68)
 class ReadLink(NamedTuple):
     """readlink."""
 
     path: bytes
     base: int = ROOT_INODE
+
+    @staticmethod
+    def reply() -> type[ReadLinkReply]:
+        return ReadLinkReply
 
 
 class Xattr(NamedTuple):
@@ -123,9 +148,11 @@ class XattrsReply(NamedTuple):
     """Extended attributes, ordered by name."""
 
     xattrs: tuple[Xattr, ...]
+    lengths: tuple[int, ...] = ()
+    """Of the values, in order, where these are too long for the record: they are the payload."""
 
 
-@message(69, XattrsReply)
+@message(69)
 class GetXattrs(NamedTuple):
     """All extended attributes, or those named (a missing one is an error)."""
 
@@ -133,6 +160,12 @@ class GetXattrs(NamedTuple):
     names: tuple[str, ...] = ()
     follow: bool = True
     base: int = ROOT_INODE
+    values: bool = True
+    """False: names only, which takes no permission of the file itself."""
+
+    @staticmethod
+    def reply() -> type[XattrsReply]:
+        return XattrsReply
 
 
 class SummaryReply(NamedTuple):
@@ -144,15 +177,36 @@ class SummaryReply(NamedTuple):
     space_quota: int = -1
 
 
-@message(70, SummaryReply)
+@message(70)
 class Summarise(NamedTuple):
     """du: O(1) whatever the size of the tree."""
 
     path: bytes
     base: int = ROOT_INODE
 
+    @staticmethod
+    def reply() -> type[SummaryReply]:
+        return SummaryReply
 
-@message(71, Empty)
+
+@message(77)
+class CheckRemoval(NamedTuple):
+    """May the caller empty a directory: of the whole tree (``deep``), or of its own names?
+
+    TreeTooLargeError says that the whole tree is too much to look at, so that a client asks for
+    its directories one by one, and removes them so.
+    """
+
+    path: bytes
+    deep: bool = True
+    base: int = ROOT_INODE
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
+
+
+@message(71)
 class Access(NamedTuple):
     """access(2): may the caller read (4), write (2), execute (1)? And is there room?"""
 
@@ -163,6 +217,32 @@ class Access(NamedTuple):
     """So many more would lie in this directory: would its quotas, and those above, allow it?"""
     space: int = 0
     """The same of bytes times copies; of a file, those that it would grow by."""
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
+
+
+class GrowthReply(NamedTuple):
+    """There is room."""
+
+    most: int = -1
+    """As of LeaseReply."""
+
+
+@message(74)
+class CheckGrowth(NamedTuple):
+    """May a file that is leased to this user get so long? Raises SpaceQuotaError."""
+
+    inode: int
+    size: int
+    path: bytes = b""
+    """Of a file without a name: the one that it is to get."""
+    base: int = ROOT_INODE
+
+    @staticmethod
+    def reply() -> type[GrowthReply]:
+        return GrowthReply
 
 
 class FileSystemReply(NamedTuple):
@@ -178,9 +258,13 @@ class FileSystemReply(NamedTuple):
     group_blocks: int
 
 
-@message(72, FileSystemReply)
+@message(72)
 class StatFileSystem(NamedTuple):
     """statfs."""
+
+    @staticmethod
+    def reply() -> type[FileSystemReply]:
+        return FileSystemReply
 
 
 class LookupManyReply(NamedTuple):
@@ -189,12 +273,16 @@ class LookupManyReply(NamedTuple):
     attributes: tuple[Attributes | None, ...]
 
 
-@message(73, LookupManyReply)
+@message(73)
 class LookupMany(NamedTuple):
     """stat of up to ``limits.FILES_PER_BATCH`` paths."""
 
     paths: tuple[bytes, ...]
     follow: bool = True
+
+    @staticmethod
+    def reply() -> type[LookupManyReply]:
+        return LookupManyReply
 
 
 class AclReply(NamedTuple):
@@ -204,12 +292,16 @@ class AclReply(NamedTuple):
     entries: tuple[AclEntry, ...]
 
 
-@message(80, AclReply)
+@message(80)
 class GetAcl(NamedTuple):
     """getfacl: needs search permission on the way only."""
 
     path: bytes
     base: int = ROOT_INODE
+
+    @staticmethod
+    def reply() -> type[AclReply]:
+        return AclReply
 
 
 class QuotaReply(NamedTuple):
@@ -223,12 +315,16 @@ class QuotaReply(NamedTuple):
     """Bytes times wanted replicas of the files below it."""
 
 
-@message(81, QuotaReply)
+@message(81)
 class GetQuota(NamedTuple):
     """Quotas and usage of a directory: O(1) whatever the size of the tree."""
 
     path: bytes
     base: int = ROOT_INODE
+
+    @staticmethod
+    def reply() -> type[QuotaReply]:
+        return QuotaReply
 
 
 class VerifyTokenReply(NamedTuple):
@@ -237,11 +333,11 @@ class VerifyTokenReply(NamedTuple):
     owner: str
     renewer: str
     real_user: str
-    """Who asked for it on the owner's behalf; empty: the owner himself."""
+    """Who asked for it on the owner's behalf; empty: the owner."""
     expires_ms: int
 
 
-@message(82, VerifyTokenReply)
+@message(82)
 class VerifyToken(NamedTuple):
     """Is this delegation token good? InvalidTokenError when it is not (any more)."""
 
@@ -250,3 +346,7 @@ class VerifyToken(NamedTuple):
 
     def __repr__(self) -> str:
         return f"VerifyToken({self.identifier!r})"
+
+    @staticmethod
+    def reply() -> type[VerifyTokenReply]:
+        return VerifyTokenReply

@@ -8,9 +8,21 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-C = TypeVar("C", bound=type)
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Request(Protocol[R_co]):
+    """A request record: what is answered to it is part of its declaration."""
+
+    @staticmethod
+    def reply() -> type[R_co]:
+        """The class of its reply."""
+
+
+C = TypeVar("C", bound=type[Request[Any]])
 
 
 class Lane(enum.Enum):
@@ -25,11 +37,15 @@ class Spec:
     """How one request is carried and answered."""
 
     opcode: int
-    request: type[Any]
+    request: type[Request[Any]]
     reply: type[Any]
     lane: Lane
     command: bool
+    """Goes through the log: carried out once, however often it is sent."""
     peer: bool
+    """Only members of the cluster may ask."""
+    privileged: bool
+    """Only members and the superuser may ask."""
 
 
 BY_OPCODE: dict[int, Spec] = {}
@@ -38,17 +54,17 @@ BY_REQUEST: dict[type, Spec] = {}
 
 def message(
     opcode: int,
-    reply: type[Any],
     *,
     lane: Lane = Lane.CONTROL,
     command: bool = False,
     peer: bool = False,
+    privileged: bool = False,
 ) -> Callable[[C], C]:
-    """Register a request class under ``opcode`` with the class of its reply."""
+    """Register a request class under ``opcode`` ."""
 
     def register(cls: C) -> C:
         assert opcode not in BY_OPCODE, f"opcode {opcode} is used twice"
-        spec = Spec(opcode, cls, reply, lane, command, peer)
+        spec = Spec(opcode, cls, cls.reply(), lane, command, peer, privileged)
         BY_OPCODE[opcode] = BY_REQUEST[cls] = spec
         return cls
 

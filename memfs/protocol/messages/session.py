@@ -29,7 +29,7 @@ class Welcome(NamedTuple):
     machine: str = ""
 
 
-@message(1, Welcome)
+@message(1)
 class Hello(NamedTuple):
     """The first frame of every connection."""
 
@@ -47,19 +47,35 @@ class Hello(NamedTuple):
     incarnation: int = 0
     authentication: bytes = b""
 
+    @staticmethod
+    def reply() -> type[Welcome]:
+        return Welcome
 
-@message(2, Empty)
+
+@message(2)
 class Ping(NamedTuple):
     """Proof of life; also keeps the client's session and its leases."""
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(3, Empty)
+
+@message(3)
 class Cancel(NamedTuple):
     """Stop working on a request of this connection. It is not answered; the request may be."""
 
     request_id: int
 
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
 
-@message(4, Empty)
+
+@message(4)
 class Goodbye(NamedTuple):
     """The client ends its session: its leases are released at once."""
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty

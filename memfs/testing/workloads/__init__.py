@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from memfs.testing.workloads.append import AppendLog, LeaseSteal
 from memfs.testing.workloads.base import Connect, Sizes, Workload
 from memfs.testing.workloads.contents import DeleteCreate, LargeFiles, WholeFileRegister
+from memfs.testing.workloads.held_open import HeldOpen
+from memfs.testing.workloads.locks import FileLocks
 from memfs.testing.workloads.names import DirectorySet, RenameDance, Transfer
 from memfs.testing.workloads.space import FillAndFree
 
@@ -27,6 +29,8 @@ WORKLOADS: Mapping[str, type[Workload]] = {
         LargeFiles,
         DeleteCreate,
         FillAndFree,
+        FileLocks,
+        HeldOpen,
     )
 }
 """Every workload by its name."""
@@ -37,7 +41,9 @@ __all__ = [
     "Connect",
     "DeleteCreate",
     "DirectorySet",
+    "FileLocks",
     "FillAndFree",
+    "HeldOpen",
     "LargeFiles",
     "LeaseSteal",
     "RenameDance",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from memfs.client.filesystem import FileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import (
     LeaseHeldError,
     MemfsError,
@@ -56,7 +56,7 @@ class AppendLog(Workload):
         self._refused: dict[str, int] = {}
         self._logs: dict[str, None] = {}
 
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self._log(dice)
         number = self._numbers[process] = self._numbers.get(process, 0) + 1
         record = record_of(f"{process}:{number}")
@@ -64,13 +64,13 @@ class AppendLog(Workload):
         if call.outcome is Outcome.FAIL and LeaseHeldError.__name__ in call.error:
             await self._refuse(fs, key)
 
-    async def read(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self._log(dice)
         call = await self.record(process, key, "read", None, self._look(fs, key))
         if call.ok and isinstance(call.result, LogRead) and call.result.count > RECORDS_MAX:
             self._round += 1
 
-    async def judge(self, fs: FileSystem) -> list[Violation]:
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in self._logs:
             final = await self.surely(lambda key=key: self._records(fs, key))  # type: ignore[misc]
@@ -90,7 +90,7 @@ class AppendLog(Workload):
         self._logs[key] = None
         return key
 
-    async def _append(self, fs: FileSystem, key: str, record: str) -> None:
+    async def _append(self, fs: AsyncFileSystem, key: str, record: str) -> None:
         """Open, append, close: one commit publishes the record."""
         timeout = self.sizes.timeout_seconds
         file = await fs.open(key, "ab", timeout=timeout)
@@ -104,17 +104,17 @@ class AppendLog(Workload):
             raise
         await file.close()
 
-    async def _refuse(self, fs: FileSystem, key: str) -> None:
+    async def _refuse(self, fs: AsyncFileSystem, key: str) -> None:
         """After some refusals the holder is taken for dead: its lease is ended."""
         self._refused[key] = self._refused.get(key, 0) + 1
         if self._refused[key] % 5 == 0:
             await _recover(fs, key, self.sizes.timeout_seconds)
 
-    async def _look(self, fs: FileSystem, key: str) -> LogRead | Torn:
+    async def _look(self, fs: AsyncFileSystem, key: str) -> LogRead | Torn:
         records = await self._records(fs, key)
         return records if isinstance(records, Torn) else log_read(records)
 
-    async def _records(self, fs: FileSystem, key: str) -> list[str] | Torn:
+    async def _records(self, fs: AsyncFileSystem, key: str) -> list[str] | Torn:
         try:
             return records_of(await fs.read_bytes(key, timeout=self.sizes.timeout_seconds))
         except PathNotFoundError:
@@ -124,7 +124,7 @@ class AppendLog(Workload):
 class LeaseSteal(AppendLog):
     """Writers that keep a file open and flush, while others end their lease and take it over."""
 
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self._log(dice)
         timeout = self.sizes.timeout_seconds
         try:
@@ -200,7 +200,7 @@ async def _close_anyway(file: object) -> MemfsError | None:
     return None
 
 
-async def _recover(fs: FileSystem, key: str, timeout: float) -> None:
+async def _recover(fs: AsyncFileSystem, key: str, timeout: float) -> None:
     """End whoever holds the lease; a refusal means that somebody else was faster."""
     try:
         await fs.recover_lease(key, timeout=timeout)

@@ -16,13 +16,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from memfs.client.filesystem import FileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import ClusterError, LeaseHeldError, MemfsError, PathExistsError
 from memfs.testing.checkers.violation import Kind, Violation
 from memfs.testing.history import FINAL, Call, History, Outcome
 
 T = TypeVar("T")
-Connect = Callable[[], Awaitable[FileSystem]]
+Connect = Callable[[], Awaitable[AsyncFileSystem]]
 RETRY_SECONDS = 0.2
 
 
@@ -77,9 +77,9 @@ class Workload(abc.ABC):
         self._connect = connect
         self._clock = clock
         self._seed = seed
-        self._writers: list[FileSystem] = []
-        self._readers: list[FileSystem] = []
-        self._verifier: FileSystem | None = None
+        self._writers: list[AsyncFileSystem] = []
+        self._readers: list[AsyncFileSystem] = []
+        self._verifier: AsyncFileSystem | None = None
         self._stopped = False
         self._tokens = itertools.count()
 
@@ -128,20 +128,20 @@ class Workload(abc.ABC):
 
     # --- what a subclass says ----------------------------------------------------------------
 
-    async def set_up(self, fs: FileSystem) -> None:
+    async def set_up(self, fs: AsyncFileSystem) -> None:
         """Make what the work begins with."""
         return
 
     @abc.abstractmethod
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         """One or a few changing calls of one client."""
 
     @abc.abstractmethod
-    async def read(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         """One or a few looks of one sticky reader."""
 
     @abc.abstractmethod
-    async def judge(self, fs: FileSystem) -> list[Violation]:
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         """Read what is there at the end, as process ``FINAL``, and run the checker."""
 
     # --- for subclasses ----------------------------------------------------------------------
@@ -194,15 +194,15 @@ class Workload(abc.ABC):
                     raise
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def make_directory(self, fs: FileSystem, path: str) -> None:
+    async def make_directory(self, fs: AsyncFileSystem, path: str) -> None:
         """A directory that may exist already, because an answer was lost."""
         with contextlib.suppress(PathExistsError):
             await self.surely(lambda: fs.mkdir(path))
 
     async def _loop(
         self,
-        step: Callable[[FileSystem, str, random.Random], Awaitable[None]],
-        fs: FileSystem,
+        step: Callable[[AsyncFileSystem, str, random.Random], Awaitable[None]],
+        fs: AsyncFileSystem,
         process: str,
         until: float,
     ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from memfs.client.filesystem import FileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import OutcomeUnknownError, PathExistsError, PathNotFoundError
 from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.search import Verdict, file_step, search
@@ -19,7 +19,7 @@ PIECE_BYTES = 64 * 1024
 class WholeFileRegister(Workload):
     """Few files, overwritten whole by all writers, each time with a token of its own."""
 
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self._key(dice)
         token = self.token(process)
         data = content(token, self._size(dice))
@@ -27,11 +27,11 @@ class WholeFileRegister(Workload):
         if dice.random() < 0.3:
             await self.read(fs, process, dice)
 
-    async def read(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self._key(dice)
         await self.record(process, key, "read", None, self._get(fs, key, dice.random() < 0.3))
 
-    async def judge(self, fs: FileSystem) -> list[Violation]:
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in map(self.path, range(self.sizes.keys)):
             await self.look(key, "read", lambda key=key: self._get(fs, key, False))  # type: ignore[misc]
@@ -44,10 +44,10 @@ class WholeFileRegister(Workload):
     def _size(self, dice: random.Random) -> int:
         return dice.choice((0, 1, 2, 3)) * self.sizes.file_bytes // 3 + dice.randrange(200)
 
-    async def _put(self, fs: FileSystem, key: str, data: bytes, dice: random.Random) -> None:
+    async def _put(self, fs: AsyncFileSystem, key: str, data: bytes, dice: random.Random) -> None:
         await fs.write_bytes(key, data, timeout=self.sizes.timeout_seconds)
 
-    async def _get(self, fs: FileSystem, key: str, opened: bool) -> str | Torn | None:
+    async def _get(self, fs: AsyncFileSystem, key: str, opened: bool) -> str | Torn | None:
         """The token of a file, None when there is none; ``opened``: through a file object."""
         timeout = self.sizes.timeout_seconds
         try:
@@ -67,21 +67,36 @@ class WholeFileRegister(Workload):
 
 
 class LargeFiles(WholeFileRegister):
-    """Files of many blocks: put whole, or streamed beside and renamed; reads check every byte."""
+    """Files of many blocks: put whole, streamed beside and renamed, or copied by the nodes from
+    beside; reads check every byte.
+
+    Now and then a hole is punched into what was streamed, and filled again.
+    """
 
     def _size(self, dice: random.Random) -> int:
         return dice.randrange(self.sizes.large_bytes // 4, self.sizes.large_bytes)
 
-    async def _put(self, fs: FileSystem, key: str, data: bytes, dice: random.Random) -> None:
+    async def _put(self, fs: AsyncFileSystem, key: str, data: bytes, dice: random.Random) -> None:
         timeout = self.sizes.timeout_seconds
-        if dice.random() < 0.5:
+        chance = dice.random()
+        if chance < 0.4:
             await fs.write_bytes(key, data, timeout=timeout)
             return
         beside = f"{key}.{dice.getrandbits(40):010x}"
+        if chance < 0.6:
+            await fs.write_bytes(beside, data, timeout=timeout)
+            await fs.copy(beside, key, timeout=timeout)
+            await fs.remove(beside, timeout=timeout)
+            return
         try:
             async with fs.open(beside, "wb", timeout=timeout) as file:
                 for at in range(0, len(data), PIECE_BYTES):
                     await file.write(data[at : at + PIECE_BYTES], timeout=timeout)
+                if dice.random() < 0.4:
+                    start = dice.randrange(len(data))
+                    hole = dice.randrange(1, len(data))
+                    await file.punch_hole(start, hole, timeout=timeout)
+                    await file.pwrite(data[start : start + hole], start, timeout=timeout)
             await fs.replace(beside, key, timeout=timeout)
         except PathNotFoundError as error:
             text = f"{beside} vanished before it was renamed"
@@ -106,7 +121,7 @@ class DeleteCreate(Workload):
         self.undecided = 0
         """Paths whose search ended without a verdict."""
 
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self._next_key()
         kind = dice.choice(("create", "write", "remove", "remove"))
         timeout = self.sizes.timeout_seconds
@@ -126,11 +141,11 @@ class DeleteCreate(Workload):
 
         await self.record(process, key, kind, token, put())
 
-    async def read(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self._next_key()
         await self.record(process, key, "read", None, self._get(fs, key))
 
-    async def judge(self, fs: FileSystem) -> list[Violation]:
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in self._keys:
             await self.look(key, "read", lambda key=key: self._get(fs, key))  # type: ignore[misc]
@@ -151,14 +166,14 @@ class DeleteCreate(Workload):
             self._keys.append(self._key)
         return self._key
 
-    async def _remove(self, fs: FileSystem, key: str) -> bool:
+    async def _remove(self, fs: AsyncFileSystem, key: str) -> bool:
         try:
             await fs.remove(key, timeout=self.sizes.timeout_seconds)
         except PathNotFoundError:
             return False
         return True
 
-    async def _get(self, fs: FileSystem, key: str) -> str | Torn | None:
+    async def _get(self, fs: AsyncFileSystem, key: str) -> str | Torn | None:
         try:
             return token_of(await fs.read_bytes(key, timeout=self.sizes.timeout_seconds))
         except PathNotFoundError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import random
 
-from memfs.client.filesystem import FileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import (
     MemfsError,
     PathExistsError,
@@ -34,11 +34,11 @@ class DirectorySet(Workload):
         self._kinds: dict[str, str] = {}
         self._count = 0
 
-    async def set_up(self, fs: FileSystem) -> None:
+    async def set_up(self, fs: AsyncFileSystem) -> None:
         for number in range(self.sizes.keys):
             await self.make_directory(fs, self.path(number))
 
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self.path(dice.randrange(self.sizes.keys))
         held = self._held.setdefault((process, key), [])
         if held and dice.random() < len(held) / (2 * self._HELD):
@@ -51,18 +51,18 @@ class DirectorySet(Workload):
         held.append(name)
         await self.record(process, key, "create", name, self._create(fs, key, name))
 
-    async def read(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key = self.path(dice.randrange(self.sizes.keys))
         await self.record(process, key, "list", None, self._list(fs, key))
 
-    async def judge(self, fs: FileSystem) -> list[Violation]:
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in map(self.path, range(self.sizes.keys)):
             await self.look(key, "list", lambda key=key: self._list(fs, key))  # type: ignore[misc]
             found += check_names(key, self.calls(key))
         return found
 
-    async def _create(self, fs: FileSystem, key: str, name: str) -> str | None:
+    async def _create(self, fs: AsyncFileSystem, key: str, name: str) -> str | None:
         path, timeout = f"{key}/{name}", self.sizes.timeout_seconds
         try:
             if self._kinds[name] == "directory":
@@ -74,7 +74,7 @@ class DirectorySet(Workload):
             return EXISTS
         return None
 
-    async def _remove(self, fs: FileSystem, key: str, name: str) -> str | None:
+    async def _remove(self, fs: AsyncFileSystem, key: str, name: str) -> str | None:
         path, timeout = f"{key}/{name}", self.sizes.timeout_seconds
         try:
             if self._kinds[name] == "directory":
@@ -85,7 +85,7 @@ class DirectorySet(Workload):
             return ABSENT
         return None
 
-    async def _list(self, fs: FileSystem, key: str) -> frozenset[str]:
+    async def _list(self, fs: AsyncFileSystem, key: str) -> frozenset[str]:
         return frozenset(await fs.listdir(key, timeout=self.sizes.timeout_seconds))
 
 
@@ -108,7 +108,7 @@ class RenameDance(Workload):
         self._at: dict[str, str | None] = {}
         self._moves = 0
 
-    async def set_up(self, fs: FileSystem) -> None:
+    async def set_up(self, fs: AsyncFileSystem) -> None:
         for number in range(self._PLACES):
             await self.make_directory(fs, self.path(f"place-{number}"))
         await self.make_directory(fs, self.path("loops"))
@@ -120,7 +120,7 @@ class RenameDance(Workload):
             for number in range(self._TOKENS):
                 await self._place_token(fs, f"{self.name}-w{writer}", number)
 
-    async def _place_token(self, fs: FileSystem, owner: str, number: int) -> None:
+    async def _place_token(self, fs: AsyncFileSystem, owner: str, number: int) -> None:
         token = f"{owner}={number}"
         place = f"place-{number % self._PLACES}/{token}.0"
         call = self.history.begin(owner, self.path(token), "write", place)
@@ -131,7 +131,7 @@ class RenameDance(Workload):
         self.history.end(call)
         self._at[token] = place
 
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         if dice.random() < 0.3:
             await self._tangle(fs, dice)
             return
@@ -158,11 +158,11 @@ class RenameDance(Workload):
         elif not call.pending:
             self._at[token] = place
 
-    async def read(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         place = f"place-{dice.randrange(self._PLACES)}"
         await self._look(fs, process, place)
 
-    async def _look(self, fs: FileSystem, process: str, place: str) -> list[str]:
+    async def _look(self, fs: AsyncFileSystem, process: str, place: str) -> list[str]:
         """List one place: each token found there has been read."""
         began = self.history.now()
         try:
@@ -178,7 +178,7 @@ class RenameDance(Workload):
                 self._at[token] = f"{place}/{name}"
         return names
 
-    async def _tangle(self, fs: FileSystem, dice: random.Random) -> None:
+    async def _tangle(self, fs: AsyncFileSystem, dice: random.Random) -> None:
         """Move a directory below another one, or swap two: what is refused is refused."""
         try:
             found = await self._walk(fs, self.path("loops"))
@@ -198,7 +198,7 @@ class RenameDance(Workload):
         except (RequestError, MemfsError):
             return
 
-    async def _walk(self, fs: FileSystem, top: str, depth: int = 0) -> list[Entry]:
+    async def _walk(self, fs: AsyncFileSystem, top: str, depth: int = 0) -> list[Entry]:
         """All entries below ``top``; one moment only when nothing moves."""
         found = []
         for each in await fs.scandir(top, timeout=self.sizes.timeout_seconds):
@@ -208,7 +208,7 @@ class RenameDance(Workload):
                 found += await self._walk(fs, path, depth + 1)
         return found
 
-    async def judge(self, fs: FileSystem) -> list[Violation]:
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         entries = await self.surely(lambda: self._walk(fs, self.path("loops")))
         names = [f"{kind}{number}" for kind in "nf" for number in range(self._LOOPS)]
         found = check_tree(self.path("loops"), entries, names)
@@ -240,7 +240,7 @@ class Transfer(Workload):
         self._length = 0
         self._moves = 0
 
-    async def set_up(self, fs: FileSystem) -> None:
+    async def set_up(self, fs: AsyncFileSystem) -> None:
         for number in range(self._ACCOUNTS):
             await self.make_directory(fs, self.path(f"account-{number}"))
         for number in range(self._COINS):
@@ -249,11 +249,13 @@ class Transfer(Workload):
             await self.surely(lambda p=path, d=data: fs.write_bytes(p, d))  # type: ignore[misc]
             self._length += len(data)
 
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         source, target = (f"account-{n}" for n in dice.sample(range(self._ACCOUNTS), 2))
         await self.record(process, self.top, "move", None, self._move(fs, source, target, dice))
 
-    async def _move(self, fs: FileSystem, source: str, target: str, dice: random.Random) -> None:
+    async def _move(
+        self, fs: AsyncFileSystem, source: str, target: str, dice: random.Random
+    ) -> None:
         """Move any coin, or swap two; somebody else may be faster."""
         timeout = self.sizes.timeout_seconds
         coins = await fs.listdir(self.path(source), timeout=timeout)
@@ -267,14 +269,14 @@ class Transfer(Workload):
         except PathNotFoundError:
             return
 
-    async def read(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         await self.record(process, self.top, "total", None, self._total(fs))
 
-    async def _total(self, fs: FileSystem) -> tuple[int, int]:
+    async def _total(self, fs: AsyncFileSystem) -> tuple[int, int]:
         usage = await fs.du(self.top, timeout=self.sizes.timeout_seconds)
         return usage.files, usage.length
 
-    async def judge(self, fs: FileSystem) -> list[Violation]:
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         await self.look(self.top, "total", lambda: self._total(fs))
         found = check_totals(self.top, self.calls(self.top), (self._COINS, self._length))
         coins: list[str] = []

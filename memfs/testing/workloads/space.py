@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from memfs.client.filesystem import FileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import NoSpaceError, PathNotFoundError
 from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.violation import Kind, Torn, Violation
@@ -35,7 +35,7 @@ class FillAndFree(Workload):
     def _size(self) -> int:
         return self.sizes.large_bytes
 
-    async def write(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         held = self._held.setdefault(process, [])
         if process in self._freeing:
             await self._free(fs, process, held)
@@ -53,7 +53,7 @@ class FillAndFree(Workload):
         if full or len(held) * self._size >= share:
             self._freeing.add(process)
 
-    async def _free(self, fs: FileSystem, process: str, held: list[str]) -> None:
+    async def _free(self, fs: AsyncFileSystem, process: str, held: list[str]) -> None:
         """Remove one file of one's own; a removal whose outcome is unknown is done again."""
         if not held:
             self._freeing.discard(process)
@@ -64,13 +64,13 @@ class FillAndFree(Workload):
         if call.ok:
             held.pop()
 
-    async def _remove(self, fs: FileSystem, key: str) -> None:
+    async def _remove(self, fs: AsyncFileSystem, key: str) -> None:
         try:
             await fs.remove(key, timeout=self.sizes.timeout_seconds)
         except PathNotFoundError:
             return
 
-    async def read(self, fs: FileSystem, process: str, dice: random.Random) -> None:
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         held = [key for keys in self._held.values() for key in keys if key in self._written]
         if held:
             key = dice.choice(held)
@@ -78,7 +78,7 @@ class FillAndFree(Workload):
             if call.ok and call.result is None and key in self._removed:
                 call.outcome = Outcome.FAIL  # absent: it may have been removed meanwhile
 
-    async def judge(self, fs: FileSystem) -> list[Violation]:
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in sorted(self._written):
             if key not in self._removed:
@@ -98,7 +98,7 @@ class FillAndFree(Workload):
             if removal.before(read)
         ]
 
-    async def _get(self, fs: FileSystem, key: str) -> str | Torn | None:
+    async def _get(self, fs: AsyncFileSystem, key: str) -> str | Torn | None:
         try:
             return token_of(await fs.read_bytes(key, timeout=self.sizes.timeout_seconds))
         except PathNotFoundError:

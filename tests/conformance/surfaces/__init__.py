@@ -6,7 +6,16 @@ from .cli import CliSurface
 from .client import AioSurface, BlockingSurface
 from .model import ModelSurface
 from .posix import PosixSurface
+from .secure import SecureSurface
 from .webhdfs import WebHdfsSurface
 
-_ALL = (ModelSurface, PosixSurface, AioSurface, BlockingSurface, CliSurface, WebHdfsSurface)
+_ALL = (
+    ModelSurface,
+    PosixSurface,
+    AioSurface,
+    BlockingSurface,
+    SecureSurface,
+    CliSurface,
+    WebHdfsSurface,
+)
 SURFACES = {cls.name: cls for cls in _ALL}

@@ -43,6 +43,7 @@ class CliSurface:
             Feature.QUOTA,
             Feature.ERRORS,
             Feature.BINARY_NAMES,
+            Feature.COLONS,
         }
     )
     block_size = BLOCK_SIZE
@@ -91,6 +92,8 @@ class CliSurface:
     def write_bytes(self, path: str, data: bytes) -> None:
         if self.exists(path) and self.stat(path).kind == 1:
             raise IsADirectoryError(errno.EISDIR, "is a directory", path)
+        if self._inode(path) is not None and not self.exists(path):
+            self.memfs("touch", path)  # cp(1) does not write through a link that leads nowhere
         local = self._local / "put"
         local.write_bytes(data)
         self.memfs("put", "-q", str(local), path)
@@ -134,7 +137,16 @@ class CliSurface:
         self.memfs("mkdir", "-p", path)
 
     def rename(self, source: str, target: str) -> None:
+        first, second = self._inode(source), self._inode(target)
+        if first is not None and first == second:
+            return  # rename(2) leaves two names of one inode alone; mv(1) refuses or removes one
         self.memfs("mv", "-T", source, target)
+
+    def _inode(self, path: str) -> int | None:
+        try:
+            return int(self.lstat(path).inode)
+        except OSError:
+            return None
 
     def remove(self, path: str) -> None:
         self.memfs("rm", path)

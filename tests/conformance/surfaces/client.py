@@ -6,8 +6,8 @@ import inspect
 from typing import Any
 
 from memfs.acls import format_entry
-from memfs.client.filesystem import FileSystem as AsyncFileSystem
-from memfs.client.sync import FileSystem as BlockingFileSystem
+from memfs.client.blocking.filesystem import FileSystem as BlockingFileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.config import ClientConfig
 
 from ..surface import Feature

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from memfs.testing.model import Model
-from memfs.testing.tree import Tree
+from memfs.testing.model.filesystem import Model
+from memfs.testing.model.tree import Tree
 
 from ..surface import Feature
 from .served import BLOCK_SIZE, Served
@@ -13,7 +13,12 @@ class ModelSurface(Model):
     """The oracle itself."""
 
     name = "model"
-    features = frozenset(Feature) - {Feature.LEASES, Feature.MEMFS, Feature.QUOTA}
+    features = frozenset(Feature) - {
+        Feature.LEASES,
+        Feature.MEMFS,
+        Feature.QUOTA,
+        Feature.SPECIAL,
+    }
     block_size = BLOCK_SIZE
 
     def __init__(self, served: Served | None = None, model: Model | None = None) -> None:

@@ -11,6 +11,8 @@ import tempfile
 from types import SimpleNamespace
 from typing import Any
 
+from memfs.types import KIND_OF_TYPE
+
 from ..surface import Feature
 from .served import Served
 
@@ -123,6 +125,10 @@ class PosixSurface:
     def readlink(self, path: str) -> str:
         return os.readlink(self._real(path)).removeprefix(self._root)
 
+    def mknod(self, path: str, mode: int) -> None:
+        os.mknod(self._real(path), mode)
+        os.chmod(self._real(path), stat.S_IMODE(mode))
+
     def link(self, source: str, path: str) -> None:
         os.link(self._real(source), self._real(path), follow_symlinks=False)
 
@@ -134,7 +140,7 @@ class PosixSurface:
 
 
 def _facts(result: os.stat_result) -> Any:
-    kind = {stat.S_IFREG: 0, stat.S_IFDIR: 1, stat.S_IFLNK: 2}[stat.S_IFMT(result.st_mode)]
+    kind = int(KIND_OF_TYPE[stat.S_IFMT(result.st_mode)])
     return SimpleNamespace(
         kind=kind,
         mode=stat.S_IMODE(result.st_mode),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from memfs.testing.cluster import Cluster
+from memfs.testing.in_process import Cluster
 
 BLOCK_SIZE = 4096
 GROUP_BLOCKS = 4
@@ -18,7 +18,9 @@ CALL_SECONDS = 60.0
 class Served:
     """Started when it is first asked for something."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: Any) -> None:
+        """``settings``: further ones of the nodes."""
+        self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._cluster: Cluster | None = None
@@ -28,7 +30,11 @@ class Served:
         """Three nodes, two replicas, tiny blocks."""
         if self._cluster is None:
             self._cluster = Cluster(
-                nodes=3, replication=2, block_size=BLOCK_SIZE, group_blocks=GROUP_BLOCKS
+                nodes=3,
+                replication=2,
+                block_size=BLOCK_SIZE,
+                group_blocks=GROUP_BLOCKS,
+                **self._settings,
             )
             self.run(self._cluster.__aenter__())
         return self._cluster

@@ -68,7 +68,7 @@ def test_the_table_has_the_help_of_the_commands() -> None:
         (["head", "-n", "x", "/a"], "x"),
         (["chmod", "u+q", "/a"], "invalid mode"),
         (["ls", "http://a/b"], "the scheme is not memfs://"),
-        (["ls", "memfs://a:1/x", "memfs://b:2/y"], "another cluster"),
+        (["ls", "memfs://a:1/x", "memfs://b:2/y"], "other nodes"),
         (["ls", ""], "empty path"),
         (["dev", "--nodes", "0"], "0"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memfs.client.filesystem import FileSystem
+from memfs.client.filesystem import AsyncFileSystem
 from tests.unit.client.fake_cluster import FakeCluster
 
 
@@ -15,6 +15,6 @@ def cluster() -> FakeCluster:
 
 
 @pytest.fixture
-async def fs(cluster: FakeCluster) -> FileSystem:
+async def fs(cluster: FakeCluster) -> AsyncFileSystem:
     """A client."""
     return cluster.connect()

@@ -12,13 +12,16 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from memfs import errors
+from memfs import errors, limits
 from memfs.checksum import crc32c
-from memfs.client.filesystem import FileSystem
-from memfs.client.session import Session
+from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.session.attempts import Attempts
+from memfs.client.session.session import Session
 from memfs.config import ClientConfig
-from memfs.node.log import Entry
 from memfs.node.namespace import Namespace, Settings
+from memfs.node.namespace.commands.xattrs import parted
+from memfs.node.replication.log import Entry
+from memfs.node.replication.open_files import OpenFiles
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.transport.connection import Answer
@@ -48,13 +51,23 @@ class FakeCluster:
     def __init__(self, nodes: int = 3, replication: int = 2, block_size: int = 4096) -> None:
         settings = Settings("root", "supergroup", replication, block_size, 4)
         self.namespace = Namespace(settings, 0)
+        self.opens = OpenFiles(self.namespace, lambda: 0.0)
+        self.opens.begin()
         self.blocks: dict[int, dict[Version, bytes]] = {n: {} for n in range(1, nodes + 1)}
         self.crcs: dict[Version, int] = {}
+        self.answer_seconds = 0.0
+        self.unanswered: set[type] = set()
+        """Requests that the primary carries out without a word."""
+        """How long the primary's answers are under way."""
         self.headless = False
         """Whether there is no primary."""
         self.down: set[int] = set()
         self.full: set[int] = set()
         self.slow: dict[int, float] = {}
+        self.refuse: dict[type, errors.MemfsError] = {}
+        """What members answer to requests of a class."""
+        self.reluctant = 0.0
+        """Seconds that a cancelled request takes to end."""
         self.waiting = 0
         self.most_waiting = 0
         """Requests to members under way at once."""
@@ -75,15 +88,23 @@ class FakeCluster:
 
     def session(self, **options: Any) -> FakeSession:
         """A client's session."""
-        return FakeSession(self, ClientConfig(user="root", groups=("supergroup",), **options))
+        chosen = {"user": "root", "groups": ("supergroup",)} | options
+        return FakeSession(self, ClientConfig(**chosen))
 
-    def connect(self, **options: Any) -> FileSystem:
+    def connect(self, **options: Any) -> AsyncFileSystem:
         """A client."""
-        return FileSystem(self.session(**options))
+        return AsyncFileSystem(self.session(**options))
 
     # --- namespace --------------------------------------------------------------------------
 
-    def primary(self, client: int, number: int, identity: Identity, request: Any) -> Answer:
+    def primary(
+        self,
+        client: int,
+        number: int,
+        identity: Identity,
+        request: Any,
+        sent: Sequence[Any] = (),
+    ) -> Answer:
         """The primary's answer."""
         self.asked[type(request).__name__] += 1
         if self.headless:
@@ -93,28 +114,44 @@ class FakeCluster:
             return Answer(m.Empty(), EMPTY, self.view.epoch)
         if isinstance(request, (m.Ping, m.Goodbye)):
             return Answer(m.Empty(), EMPTY, self.view.epoch)
+        if isinstance(request, m.ReportOpens):
+            request = records.decode(m.ReportOpens, records.encode(request))
+            reply = m.ReportOpensReply(self.opens.report(client, request))
+            self.free_unlinked()
+            return Answer(reply, EMPTY, self.view.epoch)
         if isinstance(request, m.StatFileSystem):
             settings = self.namespace.settings
             layout = (settings.replication, settings.block_size, settings.group_blocks)
             return Answer(m.FileSystemReply(1 << 30, 0, 1, 1, *layout), EMPTY, self.view.epoch)
         spec = m.BY_REQUEST[type(request)]
         request = records.decode(spec.request, records.encode(request))
+        if sent:
+            request = request._replace(value=b"".join(sent))
         if spec.command:
             record = self._apply(client, number, identity, request, spec)
         else:
-            record = self.namespace.query(identity, request)
+            record = self.namespace.query(identity, request, client, self.opens)
         payload = EMPTY
+        if isinstance(request, m.OpenFile):
+            if request.number:
+                self._expect_opens(client)
+                self.opens.opened(client, record.attributes.inode, request.number)
+            several, payload = self._inline(m.ReadFilesReply((record,)), request.inline)
+            record = several.files[0]
         if isinstance(request, m.ReadFiles):
             record, payload = self._inline(record, request.inline)
+        if isinstance(request, m.GetXattrs):
+            record, values = parted(record)
+            payload = memoryview(b"".join(values))
         return Answer(records.decode(spec.reply, records.encode(record)), payload, self.view.epoch)
 
     def _apply(
         self, client: int, number: int, identity: Identity, request: Any, spec: m.Spec
     ) -> Any:
         index = self.namespace.applied + 1
-        raw = records.encode(request)
+        raw = records.encode(request, limits.LOGGED_BYTES)
         entry = Entry(index, 1, index * 1000, client, number, identity, spec.opcode, raw)
-        outcome = self.namespace.apply(entry, request)
+        outcome = self.namespace.apply(entry, request, self.opens)
         for ref in outcome.discards:
             for number in ref.replicas:
                 self.blocks[number].pop(ref[:4], None)
@@ -122,6 +159,23 @@ class FakeCluster:
             reply = outcome.record
             raise errors.from_wire(reply.code, reply.message, reply.path or None)
         return outcome.record
+
+    def _expect_opens(self, client: int) -> None:
+        if not self.namespace.expects_opens(client):
+            spec = m.BY_REQUEST[m.ExpectOpens]
+            self._apply(0, 0, Identity("root"), m.ExpectOpens(client), spec)
+
+    def free_unlinked(self) -> None:
+        """What the primary does by and by: free deleted files that nobody has open any more."""
+        inodes = self.opens.due()
+        spec = m.BY_REQUEST[m.FreeUnlinked]
+        self._apply(0, 0, Identity("root"), m.FreeUnlinked(inodes), spec)
+        self.opens.done(inodes)
+
+    def new_primary(self) -> None:
+        """Another reign, which knows of no open file."""
+        self.opens = OpenFiles(self.namespace, lambda: 0.0)
+        self.opens.begin()
 
     def _inline(self, reply: m.ReadFilesReply, limit: int) -> tuple[m.ReadFilesReply, memoryview]:
         files, payload = [], b""
@@ -140,8 +194,12 @@ class FakeCluster:
         """Member ``number``'s answer to a block request."""
         self.asked[type(request).__name__] += 1
         self._check_up(number)
+        if type(request) in self.refuse:
+            raise self.refuse[type(request)]
         if isinstance(request, m.WriteBlock):
             return Answer(self._write(request, b"".join(payload)), EMPTY, self.view.epoch)
+        if isinstance(request, m.CopyRange):
+            return Answer(self._copy(number, request), EMPTY, self.view.epoch)
         if isinstance(request, m.WriteBlocks):
             self._write_many(request, b"".join(payload))
             return Answer(m.Empty(), EMPTY, self.view.epoch)
@@ -173,12 +231,22 @@ class FakeCluster:
             self._check_up(number)
         content = b""
         for number in request.chain:
+            for sequence in request.forget:
+                self.blocks[number].pop((*request[:3], sequence), None)
             content = self._content(number, request, payload)
             version = (request.inode, request.index, request.generation, request.sequence)
             assert version not in self.blocks[number], "versions are immutable"
             self.blocks[number][version] = content
             self.crcs[version] = crc32c(content)
         return m.WriteBlockReply(len(content), crc32c(content))
+
+    def _copy(self, number: int, request: m.CopyRange) -> m.WriteBlockReply:
+        source, counted = request.source, self.payload_bytes
+        data = self._stored(number, source[:4])[source.offset :][: source.length]
+        assert len(data) == source.length, "bytes that the source does not have"
+        reply = self._write(request.target._replace(crc=crc32c(data)), data)
+        self.payload_bytes = counted
+        return reply
 
     def _content(self, number: int, request: m.WriteBlock, payload: bytes) -> bytes:
         if request.base_generation < 0:
@@ -212,11 +280,13 @@ class FakeCluster:
         results, payload = [], b""
         for wanted in request.ranges:
             try:
-                data = self._stored(number, wanted[:4])[wanted.offset :][: wanted.length]
+                stored = self._stored(number, wanted[:4])
+                data = stored[wanted.offset :][: wanted.length]
             except errors.MemfsError as error:
                 results.append(m.RangeResult(error.code, 0, 0))
                 continue
-            results.append(m.RangeResult(0, len(data), self.crcs[wanted[:4]]))
+            intact = crc32c(stored) == self.crcs[wanted[:4]]
+            results.append(m.RangeResult(0, len(data), crc32c(data) ^ (not intact)))
             payload += data
         return Answer(m.ReadBlocksReply(tuple(results)), memoryview(payload), self.view.epoch)
 
@@ -240,12 +310,42 @@ class FakeSession(Session):
     def __init__(self, cluster: FakeCluster, config: ClientConfig) -> None:
         cluster.clients += 1
         dice = random.Random(cluster.clients)
-        super().__init__(config, Environment(Clock(), dice, SocketNetwork(), FileDisk()))
+        environment = Environment(Clock(), dice, SocketNetwork(), FileDisk())
+        super().__init__(config, environment, cluster.view, dice.getrandbits(63))
         self.cluster = cluster
-        self._adopt(cluster.view)
+        self.views.refresh = self._refresh  # type: ignore[method-assign]
 
-    async def _persist(self, request: Any, number: int, deadline: float, into: Any) -> Answer:
-        return self.cluster.primary(self.client, number, self.identity, request)
+    async def _persist(
+        self,
+        request: Any,
+        number: int,
+        deadline: float,
+        into: Any = None,
+        payload: Sequence[Any] = (),
+    ) -> Answer:
+        answer = self.cluster.primary(self.client, number, self.identity, request, payload)
+        if isinstance(request, m.AwaitLock):
+            answer = await self._park(request, answer)
+        if type(request) in self.cluster.unanswered:
+            raise errors.OutcomeUnknownError("no answer")
+        if seconds := self.cluster.answer_seconds:
+            left = self.remaining(deadline)
+            await asyncio.sleep(min(seconds, left))
+            if left < seconds and m.BY_REQUEST[type(request)].command:
+                raise errors.OutcomeUnknownError("no answer in time")
+            if left < seconds:
+                raise errors.DeadlineError("no answer in time")
+        return answer
+
+    async def _park(self, request: m.AwaitLock, answer: Answer) -> Answer:
+        """As a primary does with who waits for a lock."""
+        until = asyncio.get_running_loop().time() + request.wait_ms / 1000
+        while answer.record.state == m.LockState.WAITING:
+            if asyncio.get_running_loop().time() >= until:
+                break
+            await asyncio.sleep(0.001)
+            answer = self.cluster.primary(self.client, 0, self.identity, request)
+        return answer
 
     async def ask_member(
         self,
@@ -257,18 +357,24 @@ class FakeSession(Session):
         into: Any = None,
     ) -> Answer:
         cluster = self.cluster
-        self.member(number)
+        self.known.member(number)
         cluster.waiting += 1
         cluster.most_waiting = max(cluster.most_waiting, cluster.waiting)
         try:
-            await asyncio.sleep(cluster.slow.get(number, 0))
+            seconds, left = cluster.slow.get(number, 0), self.remaining(deadline)
+            await asyncio.sleep(min(seconds, left))
+            if left < seconds:
+                raise errors.DeadlineError(f"member {number} did not answer in time")
             return cluster.member(number, request, payload, into)
+        except asyncio.CancelledError:
+            await asyncio.sleep(cluster.reluctant)
+            raise
         finally:
             cluster.waiting -= 1
 
-    async def refresh_view(self, deadline: float) -> None:
-        if self.cluster.view.epoch > self.epoch:
-            self._adopt(self.cluster.view)
+    async def _refresh(self, deadline: float) -> None:
+        self.routing.adopt(self.cluster.view)
 
-    def backoff(self, attempt: int) -> float:
-        return 0.001
+    def attempts(self, deadline: float) -> Attempts:
+        refresh = self.views.try_refresh
+        return Attempts(self.environment.random, self.silence, refresh, deadline, longest=0.001)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import os
 import random
@@ -10,7 +11,9 @@ import random
 import pytest
 
 from memfs import errors
-from memfs.client.filesystem import FileSystem
+from memfs.client.aiofiles import AsyncFile
+from memfs.client.blocking.files import RawFile
+from memfs.client.filesystem import AsyncFileSystem
 from tests.unit.client.fake_cluster import FakeCluster
 
 BLOCK = 4096
@@ -21,7 +24,7 @@ def pattern(size: int, seed: int = 1) -> bytes:
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 5 * BLOCK + 7, 40 * BLOCK])
-async def test_a_written_file_reads_back(fs: FileSystem, size: int) -> None:
+async def test_a_written_file_reads_back(fs: AsyncFileSystem, size: int) -> None:
     data = pattern(size)
     async with fs.open("/f", "wb") as f:
         assert await f.write(data) == size
@@ -32,7 +35,7 @@ async def test_a_written_file_reads_back(fs: FileSystem, size: int) -> None:
         assert await f.read() == b""
 
 
-async def test_every_block_has_two_copies(fs: FileSystem, cluster: FakeCluster) -> None:
+async def test_every_block_has_two_copies(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     await fs.write_bytes("/f", pattern(10 * BLOCK))
     locations = await fs.block_locations("/f")
     assert len(locations) == 10
@@ -42,7 +45,7 @@ async def test_every_block_has_two_copies(fs: FileSystem, cluster: FakeCluster) 
     assert sum(map(len, cluster.blocks.values())) == 20
 
 
-async def test_writes_of_any_size_and_place(fs: FileSystem) -> None:
+async def test_writes_of_any_size_and_place(fs: AsyncFileSystem) -> None:
     dice = random.Random(3)
     expected = bytearray()
     async with fs.open("/f", "w+b") as f:
@@ -68,7 +71,7 @@ async def test_writes_of_any_size_and_place(fs: FileSystem) -> None:
     assert await fs.read_bytes("/f") == bytes(expected)
 
 
-async def test_an_append_sends_only_what_is_new(fs: FileSystem, cluster: FakeCluster) -> None:
+async def test_an_append_sends_only_what_is_new(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     await fs.write_bytes("/log", pattern(3 * BLOCK + 100))
     cluster.payload_bytes = 0
     async with fs.open("/log", "ab") as f:
@@ -81,7 +84,7 @@ async def test_an_append_sends_only_what_is_new(fs: FileSystem, cluster: FakeClu
 
 
 async def test_a_random_write_sends_only_the_changed_bytes(
-    fs: FileSystem, cluster: FakeCluster
+    fs: AsyncFileSystem, cluster: FakeCluster
 ) -> None:
     data = bytearray(pattern(4 * BLOCK))
     await fs.write_bytes("/f", data)
@@ -91,12 +94,12 @@ async def test_a_random_write_sends_only_the_changed_bytes(
             await f.seek(at)
             await f.write(b"abc")
             data[at : at + 3] = b"abc"
-        assert await f.pread(0, 2 * BLOCK) == data[: 2 * BLOCK]
+        assert await f.pread(2 * BLOCK, 0) == data[: 2 * BLOCK]
     assert cluster.payload_bytes == 9
     assert await fs.read_bytes("/f") == data
 
 
-async def test_a_hole_reads_as_zeros(fs: FileSystem, cluster: FakeCluster) -> None:
+async def test_a_hole_reads_as_zeros(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     async with fs.open("/f", "wb") as f:
         await f.seek(10 * BLOCK + 5)
         await f.write(b"end")
@@ -104,7 +107,7 @@ async def test_a_hole_reads_as_zeros(fs: FileSystem, cluster: FakeCluster) -> No
     assert await fs.read_bytes("/f") == bytes(10 * BLOCK + 5) + b"end"
 
 
-async def test_nothing_is_visible_before_a_flush(fs: FileSystem) -> None:
+async def test_nothing_is_visible_before_a_flush(fs: AsyncFileSystem) -> None:
     async with fs.open("/f", "wb") as f:
         await f.write(pattern(3 * BLOCK))
         assert (await fs.stat("/f")).st_size == 0
@@ -112,13 +115,13 @@ async def test_nothing_is_visible_before_a_flush(fs: FileSystem) -> None:
         assert await fs.read_bytes("/f") == pattern(3 * BLOCK)
 
 
-async def test_closing_takes_one_command(fs: FileSystem, cluster: FakeCluster) -> None:
+async def test_closing_takes_one_command(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     async with fs.open("/f", "wb") as f:
         await f.write(b"small")
     assert cluster.asked == {"Create": 1, "WriteBlock": 1, "Commit": 1}
 
 
-async def test_the_caller_may_reuse_its_buffer(fs: FileSystem) -> None:
+async def test_the_caller_may_reuse_its_buffer(fs: AsyncFileSystem) -> None:
     buffer = bytearray(8 * BLOCK)
     async with fs.open("/f", "wb") as f:
         for value in range(5):
@@ -130,7 +133,7 @@ async def test_the_caller_may_reuse_its_buffer(fs: FileSystem) -> None:
     assert b"\xff" not in data and len(data) == 5 * (100 + 9 * BLOCK)
 
 
-async def test_one_writer_at_a_time(fs: FileSystem, cluster: FakeCluster) -> None:
+async def test_one_writer_at_a_time(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     async with fs.open("/f", "wb") as f:
         await f.write(b"1")
         with pytest.raises(errors.LeaseHeldError) as caught:
@@ -145,7 +148,9 @@ async def test_one_writer_at_a_time(fs: FileSystem, cluster: FakeCluster) -> Non
     assert await fs.read_bytes("/f") == b""
 
 
-async def test_a_failed_close_gives_the_lease_back(fs: FileSystem, cluster: FakeCluster) -> None:
+async def test_a_failed_close_gives_the_lease_back(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
     f = await fs.open("/f", "wb", timeout=0.1)
     cluster.full.update(cluster.blocks)
     await f.write(b"lost")
@@ -156,15 +161,15 @@ async def test_a_failed_close_gives_the_lease_back(fs: FileSystem, cluster: Fake
     assert f.closed
 
 
-async def test_deleted_while_open(fs: FileSystem) -> None:
+async def test_deleted_while_open(fs: AsyncFileSystem) -> None:
     f = await fs.open("/f", "wb")
     await fs.remove("/f")
     await f.close()
     f = await fs.open("/f", "wb")
     await f.write(b"x")
     await fs.remove("/f")
-    with pytest.raises(errors.StaleHandleError):
-        await f.close()
+    await f.close()
+    assert not await fs.exists("/f")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +182,7 @@ async def test_deleted_while_open(fs: FileSystem) -> None:
     ],
 )
 async def test_open_refuses_as_the_builtin_does(
-    fs: FileSystem, mode: str, error: type[Exception]
+    fs: AsyncFileSystem, mode: str, error: type[Exception]
 ) -> None:
     with pytest.raises(error) as caught:
         await fs.open("/none", mode)
@@ -185,7 +190,7 @@ async def test_open_refuses_as_the_builtin_does(
         assert caught.value.filename == "/none"
 
 
-async def test_modes(fs: FileSystem) -> None:
+async def test_modes(fs: AsyncFileSystem) -> None:
     async with fs.open("/f", "xb") as f:
         assert f.writable() and not f.readable()
         with pytest.raises(io.UnsupportedOperation):
@@ -211,7 +216,7 @@ async def test_modes(fs: FileSystem) -> None:
         await fs.open("/", "rb")
 
 
-async def test_lines_and_text(fs: FileSystem) -> None:
+async def test_lines_and_text(fs: AsyncFileSystem) -> None:
     text = "first\nsecond äöü\r\nthird"
     async with fs.open("/t", "w", newline="") as f:
         await f.write(text)
@@ -232,7 +237,7 @@ async def test_lines_and_text(fs: FileSystem) -> None:
     assert await fs.write_text("/v", "x\ny") == 3
 
 
-async def test_a_reader_sees_what_this_client_appends(fs: FileSystem) -> None:
+async def test_a_reader_sees_what_this_client_appends(fs: AsyncFileSystem) -> None:
     await fs.write_bytes("/f", b"one")
     reader = await fs.open("/f", "rb")
     assert await reader.read() == b"one"
@@ -245,7 +250,7 @@ async def test_a_reader_sees_what_this_client_appends(fs: FileSystem) -> None:
     await reader.close()
 
 
-async def test_a_reader_goes_on_when_the_file_is_overwritten(fs: FileSystem) -> None:
+async def test_a_reader_goes_on_when_the_file_is_overwritten(fs: AsyncFileSystem) -> None:
     old, new = pattern(6 * BLOCK, 1), pattern(6 * BLOCK, 2)
     async with fs.open("/f", "wb") as f:
         await f.write(old)
@@ -257,7 +262,7 @@ async def test_a_reader_goes_on_when_the_file_is_overwritten(fs: FileSystem) -> 
 
 
 async def test_what_was_written_before_a_cancelled_write_is_kept(
-    fs: FileSystem, cluster: FakeCluster
+    fs: AsyncFileSystem, cluster: FakeCluster
 ) -> None:
     data = pattern(10 * BLOCK)
     f = await fs.open("/f", "wb")
@@ -277,7 +282,7 @@ async def test_what_was_written_before_a_cancelled_write_is_kept(
 
 
 async def test_cancelling_a_write_leaves_a_usable_lease(
-    fs: FileSystem, cluster: FakeCluster
+    fs: AsyncFileSystem, cluster: FakeCluster
 ) -> None:
     cluster.slow = dict.fromkeys(cluster.blocks, 0.05)
     f = await fs.open("/f", "wb")
@@ -289,3 +294,48 @@ async def test_cancelling_a_write_leaves_a_usable_lease(
     cluster.slow.clear()
     await f.close()
     assert await fs.write_bytes("/f", b"x") == 1
+
+
+async def test_closing_the_file_system_publishes_what_is_open(cluster: FakeCluster) -> None:
+    other = cluster.connect()
+    fs = cluster.connect()
+    f = await fs.open("/f", "wb")
+    await f.write(b"buffered")
+    t = await fs.open("/t", "w")
+    await t.write("text")
+    await fs.close()
+    assert await other.read_bytes("/f") == b"buffered"
+    assert await other.read_text("/t") == "text"
+    await f.close()
+    assert not cluster.namespace.sessions
+
+
+async def test_closing_the_file_system_says_what_could_not_be_published(
+    cluster: FakeCluster,
+) -> None:
+    fs = cluster.connect()
+    f = await fs.open("/f", "wb")
+    await f.write(b"x" * 100)
+    cluster.full = set(cluster.blocks)
+    with pytest.raises(errors.NoSpaceError):
+        await fs.close()
+    with pytest.raises((errors.MemfsError, ValueError)):
+        await f.write(bytearray(5 * BLOCK))
+
+
+async def test_a_draft_is_given_up_when_the_file_system_is_closed(cluster: FakeCluster) -> None:
+    fs = cluster.connect()
+    with pytest.raises(errors.MemfsError):
+        async with fs.replacing("/f") as draft:
+            await draft.write(None, memoryview(b"x"))
+            await fs.close()
+    assert not await cluster.connect().exists("/f")
+
+
+@pytest.mark.parametrize("name", ["pread", "pread_into"])
+def test_positional_reads_take_their_arguments_in_the_order_of_os(name: str) -> None:
+    """``os.pread(descriptor, length, offset)``: on asynchronous and on blocking files."""
+    for kind in (AsyncFile, RawFile):
+        names = list(inspect.signature(getattr(kind, name)).parameters)
+        assert names[2] == "offset", kind
+    assert list(inspect.signature(AsyncFile.pwrite).parameters)[1:3] == ["data", "offset"]

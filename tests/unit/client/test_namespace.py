@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import stat
@@ -9,22 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from memfs import errors
-from memfs.client.filesystem import FileSystem
+from memfs import errors, limits
+from memfs.client.filesystem import AsyncFileSystem
 from tests.unit.client.fake_cluster import FakeCluster
 
 TREE = ["a/one.txt", "a/two.log", "a/b/three.txt", "a/b/c/four.txt", "d/.hidden", "d/five.txt"]
 
 
 @pytest.fixture
-async def tree(fs: FileSystem) -> FileSystem:
+async def tree(fs: AsyncFileSystem) -> AsyncFileSystem:
     """``fs`` with TREE in it."""
     for path in TREE:
         await fs.write_bytes("/" + path, path.encode(), parents=True)
     return fs
 
 
-async def test_stat(fs: FileSystem, cluster: FakeCluster) -> None:
+async def test_stat(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     await fs.write_bytes("/f", b"12345", permissions=0o640)
     await fs.symlink("f", "/link")
     cluster.asked.clear()
@@ -44,7 +45,7 @@ async def test_stat(fs: FileSystem, cluster: FakeCluster) -> None:
     assert await fs.stat_many(["/f", "/none"]) == [found, None]
 
 
-async def test_questions(tree: FileSystem) -> None:
+async def test_questions(tree: AsyncFileSystem) -> None:
     assert await tree.exists("/a") and not await tree.exists("/x")
     assert not await tree.exists("/a/one.txt/x")
     assert await tree.isdir("/a") and not await tree.isdir("/a/one.txt")
@@ -53,7 +54,7 @@ async def test_questions(tree: FileSystem) -> None:
     assert not await tree.access("/x")
 
 
-async def test_listing(tree: FileSystem, cluster: FakeCluster) -> None:
+async def test_listing(tree: AsyncFileSystem, cluster: FakeCluster) -> None:
     assert await tree.listdir("/") == ["a", "d"]
     cluster.asked.clear()
     entries = await tree.scandir("/a")
@@ -65,7 +66,7 @@ async def test_listing(tree: FileSystem, cluster: FakeCluster) -> None:
         await tree.listdir("/a/one.txt")
 
 
-async def test_a_directory_of_many_pages(fs: FileSystem, cluster: FakeCluster) -> None:
+async def test_a_directory_of_many_pages(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     names = [f"{number:05}" for number in range(2500)]
     await fs.mkdir("/many")
     await fs.write_many((f"/many/{name}", b"") for name in names)
@@ -76,7 +77,7 @@ async def test_a_directory_of_many_pages(fs: FileSystem, cluster: FakeCluster) -
     assert [entry.name for page in pages for entry in page] == names[2000:]
 
 
-async def test_walk_is_that_of_os(tree: FileSystem, tmp_path: Path) -> None:
+async def test_walk_is_that_of_os(tree: AsyncFileSystem, tmp_path: Path) -> None:
     for path in TREE:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
@@ -102,7 +103,9 @@ async def test_walk_is_that_of_os(tree: FileSystem, tmp_path: Path) -> None:
     ["/a/*.txt", "/*/*.txt", "/**/*.txt", "/a/**", "/a/**/four.txt", "/?/[o-t]*", "/d/.h*",
      "/a/one.txt", "/none*", "/a/b/c/../*", "/**/c/*", "/[!a]/*"],
 )  # fmt: skip
-async def test_glob_is_that_of_the_library(tree: FileSystem, tmp_path: Path, pattern: str) -> None:
+async def test_glob_is_that_of_the_library(
+    tree: AsyncFileSystem, tmp_path: Path, pattern: str
+) -> None:
     for path in TREE:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
@@ -113,7 +116,7 @@ async def test_glob_is_that_of_the_library(tree: FileSystem, tmp_path: Path, pat
     assert len(found) == len(set(found))
 
 
-async def test_changing_the_tree(tree: FileSystem) -> None:
+async def test_changing_the_tree(tree: AsyncFileSystem) -> None:
     await tree.makedirs("/n/e/w")
     with pytest.raises(FileExistsError):
         await tree.makedirs("/n/e/w")
@@ -142,7 +145,7 @@ async def test_changing_the_tree(tree: FileSystem) -> None:
     assert await tree.readlink("/d/sym") == "five.txt" and await tree.islink("/d/sym")
 
 
-async def test_changing_attributes(fs: FileSystem) -> None:
+async def test_changing_attributes(fs: AsyncFileSystem) -> None:
     await fs.touch("/f")
     with pytest.raises(FileExistsError):
         await fs.touch("/f", exist_ok=False)
@@ -162,7 +165,7 @@ async def test_changing_attributes(fs: FileSystem) -> None:
     assert (await fs.stat("/f")).replication == 1
 
 
-async def test_extended_attributes(fs: FileSystem) -> None:
+async def test_extended_attributes(fs: AsyncFileSystem) -> None:
     await fs.touch("/f")
     await fs.setxattr("/f", "user.a", b"1")
     with pytest.raises(OSError, match="/f"):
@@ -174,7 +177,7 @@ async def test_extended_attributes(fs: FileSystem) -> None:
         await fs.getxattr("/f", "user.a")
 
 
-async def test_totals(tree: FileSystem) -> None:
+async def test_totals(tree: AsyncFileSystem) -> None:
     usage = await tree.du("/a")
     assert (usage.files, usage.directories) == (4, 3)
     assert usage.length == sum(len(path) for path in TREE[:4])
@@ -182,7 +185,7 @@ async def test_totals(tree: FileSystem) -> None:
     assert volume.f_blocks * volume.f_frsize == volume.capacity == 1 << 30
 
 
-async def test_copy_and_truncate(fs: FileSystem) -> None:
+async def test_copy_and_truncate(fs: AsyncFileSystem) -> None:
     data = os.urandom(50_000)
     await fs.write_bytes("/f", data, permissions=0o600)
     copied = await fs.copy("/f", "/g")
@@ -199,3 +202,82 @@ async def test_copy_and_truncate(fs: FileSystem) -> None:
         await fs.truncate("/none", 0)
     with pytest.raises(ValueError, match="negative"):
         await fs.truncate("/g", -1)
+
+
+async def test_trees_deeper_than_the_stack_of_python(fs: AsyncFileSystem) -> None:
+    deep = "/d" * 1500
+    await fs.makedirs(deep)
+    for topdown in (True, False):
+        walked = [step async for step in fs.walk("/", topdown)]
+        assert len(walked) == 1501 and walked[-1 if topdown else 0][0] == deep
+    assert len(await fs.glob("/**/d")) == 1500
+    assert (await fs.glob("/**"))[-1] == deep
+
+
+async def test_times_out_of_range_become_the_nearest(fs: AsyncFileSystem) -> None:
+    await fs.write_bytes("/file", b"")
+    for seconds in (253_402_300_799.0, -1e12):
+        await fs.utime("/file", (seconds, seconds))
+        assert abs((await fs.stat("/file")).st_mtime_ns) >= limits.TIME_NS_MAX
+
+
+async def test_an_attribute_too_large_is_refused_at_once(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_bytes("/file", b"")
+    for size in (limits.XATTR_VALUE_BYTES + 1, 65_537, 1 << 20):
+        with pytest.raises(OSError, match="bytes at most") as caught:
+            await fs.setxattr("/file", "user.large", bytes(size))
+        assert caught.value.errno == errno.E2BIG
+    assert cluster.asked["SetXattr"] == 0
+
+
+async def test_attributes_of_any_size_that_linux_allows(fs: AsyncFileSystem) -> None:
+    await fs.write_bytes("/file", b"")
+    values = {f"user.{size}": bytes([size % 251]) * size for size in (0, 1, 8192, 8193, 65_536)}
+    for name, value in values.items():
+        await fs.setxattr("/file", name, bytearray(value))
+    assert await fs.getxattrs("/file") == values
+    assert await fs.getxattrs("/file", "user.1", "user.65536") == {
+        name: values[name] for name in ("user.1", "user.65536")
+    }
+    assert await fs.listxattr("/file") == sorted(values)
+    for name, value in values.items():
+        assert await fs.getxattr("/file", name) == value
+
+
+async def test_special_files(fs: AsyncFileSystem) -> None:
+    await fs.mknod("/fifo", stat.S_IFIFO | 0o620)
+    await fs.mknod("/null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    found = await fs.stat("/null")
+    assert stat.S_ISCHR(found.st_mode) and found.st_rdev == os.makedev(1, 3)
+    assert (os.major(found.st_rdev), os.minor(found.st_rdev)) == (1, 3)
+    assert stat.S_ISFIFO((await fs.stat("/fifo")).st_mode)
+    assert (await fs.stat("/fifo")).st_mode & 0o777 == 0o620
+    entries = await fs.scandir("/")
+    assert [(entry.name, entry.is_file(), entry.is_dir()) for entry in entries] == [
+        ("fifo", False, False),
+        ("null", False, False),
+    ]
+    for mode in ("rb", "r+b", "wb", "ab"):
+        with pytest.raises(errors.InvalidArgumentError):
+            await fs.open("/fifo", mode)
+    for wrong in (0o600, stat.S_IFREG | 0o600, stat.S_IFDIR | 0o700):
+        with pytest.raises(errors.InvalidArgumentError, match="special file"):
+            await fs.mknod("/x", wrong)
+    assert await fs.exists("/fifo") and not await fs.isfile("/fifo")
+
+
+async def test_special_files_are_not_copied(fs: AsyncFileSystem, tmp_path: Path) -> None:
+    await fs.mkdir("/d")
+    await fs.mknod("/d/fifo", stat.S_IFIFO | 0o600)
+    await fs.write_bytes("/d/f", b"x")
+    done = await fs.get("/d", tmp_path / "d", return_errors=True)
+    assert [failure.path for failure in done.failures] == ["/d/fifo"]
+    assert (tmp_path / "d" / "f").read_bytes() == b"x"
+    os.mkfifo(tmp_path / "d" / "p")
+    done = await fs.put(tmp_path / "d", "/e", return_errors=True)
+    assert [Path(failure.path).name for failure in done.failures] == ["p"]
+    assert await fs.listdir("/e") == ["f"]
+    with pytest.raises(OSError, match="not a file"):
+        await fs.get("/d/fifo", tmp_path / "alone")

@@ -17,7 +17,7 @@ from memfs import errors
 from memfs.cluster.etcd_gateway import bytes_of, text_of
 from memfs.cluster.etcd_http import HttpReply
 
-INVALID, NOT_FOUND, EXHAUSTED, UNAVAILABLE, UNAUTHENTICATED = 3, 5, 8, 14, 16
+INVALID, EXHAUSTED, UNAVAILABLE, UNAUTHENTICATED = 3, 8, 14, 16
 
 
 class Refused(Exception):
@@ -32,7 +32,6 @@ class Refused(Exception):
 class Pair:
     value: bytes
     revision: int
-    lease: str = ""
 
 
 class FakeEtcd:
@@ -42,7 +41,6 @@ class FakeEtcd:
         self.revision = 1
         self.compacted = 0
         self.pairs: dict[bytes, Pair] = {}
-        self.leases: dict[str, tuple[float, int]] = {}
         self.user: tuple[str, str] | None = None
         self.tokens: set[str] = set()
         self.watches: list[tuple[bytes, asyncio.Queue[dict[str, Any] | None]]] = []
@@ -57,12 +55,9 @@ class FakeEtcd:
             "/v3/auth/authenticate": self._authenticate,
             "/v3/kv/range": self._range,
             "/v3/kv/txn": self._txn,
-            "/v3/lease/grant": self._grant,
-            "/v3/lease/keepalive": self._keepalive,
         }
         if self.user and path != "/v3/auth/authenticate" and token not in self.tokens:
             raise Refused(UNAUTHENTICATED, "etcdserver: invalid auth token")
-        self._expire()
         return handlers[path](body)
 
     def compact(self) -> None:
@@ -72,20 +67,8 @@ class FakeEtcd:
         for _, queue in self.watches:
             queue.put_nowait(None)
 
-    def expire(self) -> None:
-        """Every lease is over."""
-        self.leases = {held: (0.0, ttl) for held, (_, ttl) in self.leases.items()}
-
     def _header(self) -> dict[str, Any]:
         return {"header": {"cluster_id": "1", "revision": str(self.revision)}}
-
-    def _expire(self) -> None:
-        gone = {held for held, (until, _) in self.leases.items() if until <= self.now()}
-        for held in gone:
-            del self.leases[held]
-        for key in [k for k, pair in self.pairs.items() if pair.lease in gone]:
-            del self.pairs[key]
-            self.revision += 1
 
     def _authenticate(self, body: dict[str, Any]) -> dict[str, Any]:
         if not self.user:
@@ -112,28 +95,12 @@ class FakeEtcd:
             if (pair.revision if pair else 0) != int(condition["mod_revision"]):
                 return self._header()
         puts = [operation["request_put"] for operation in body.get("success", ())]
-        for put in puts:
-            if put.get("lease") and put["lease"] not in self.leases:
-                raise Refused(NOT_FOUND, "etcdserver: requested lease not found")
         self.revision += 1
         for put in puts:
-            key, lease = bytes_of(put["key"]), put.get("lease", "")
-            self.pairs[key] = Pair(bytes_of(put["value"]), self.revision, lease)
+            key = bytes_of(put["key"])
+            self.pairs[key] = Pair(bytes_of(put["value"]), self.revision)
             self._tell(key)
         return {**self._header(), "succeeded": True}
-
-    def _grant(self, body: dict[str, Any]) -> dict[str, Any]:
-        self._issued += 1
-        ttl = int(body["TTL"])
-        self.leases[str(7 << 40 | self._issued)] = (self.now() + ttl, ttl)
-        return {**self._header(), "ID": str(7 << 40 | self._issued), "TTL": str(ttl)}
-
-    def _keepalive(self, body: dict[str, Any]) -> dict[str, Any]:
-        result = {**self._header(), "ID": body["ID"]}
-        if held := self.leases.get(body["ID"]):
-            self.leases[body["ID"]] = (self.now() + held[1], held[1])
-            result["TTL"] = str(held[1])
-        return {"result": result}
 
     # --- watches -----------------------------------------------------------------------------
 

@@ -6,13 +6,14 @@ import asyncio
 import random
 from typing import Any
 
+from memfs import errors
 from memfs.cluster.embedded import EmbeddedCoordinator
 from memfs.cluster.remote import RemoteCoordinator
-from memfs.node.coordinator_service import coordinator_handlers
+from memfs.node.membership.coordinator_service import coordinator_handlers
 from memfs.paths import Endpoint
 from memfs.protocol import frames
 from memfs.protocol import messages as m
-from memfs.testing.network import Fabric
+from memfs.testing.simulation.network import Fabric
 from memfs.transport.connection import Connection
 from memfs.transport.environment import Environment
 from memfs.transport.server import Call, Server, Sink
@@ -44,9 +45,13 @@ class CoordinatorOnly:
     """A node that serves its coordinator and nothing else."""
 
     def __init__(self, coordinator: EmbeddedCoordinator) -> None:
+        self.cluster = ""
+        """Nodes that name another one are refused, when it is known."""
         self._handlers = coordinator_handlers(coordinator)
 
     def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
+        if self.cluster and hello.cluster not in ("", self.cluster):
+            raise errors.OtherClusterError(f"this is {self.cluster}")
         return m.Welcome(frames.VERSION_MAX, "", "host", 1, 0, None)
 
     def sink(self, call: Call) -> Sink | None:
@@ -66,18 +71,24 @@ class RemoteBench:
         self.fabric = Fabric(1)
         here = environment(self.fabric, "host")
         self.coordinator = EmbeddedCoordinator(here, "log")
-        self._server = Server(here, CoordinatorOnly(self.coordinator))
+        self.service = CoordinatorOnly(self.coordinator)
+        self._server = Server(here, self.service)
         self._count = 0
 
-    async def client(self) -> RemoteCoordinator:
+    async def client(self, cluster: str = "") -> RemoteCoordinator:
         if not self._count:
             await self._server.listen(HOST)
         self._count += 1
         hello = m.Hello(
-            frames.VERSION_MIN, frames.VERSION_MAX, "", m.Role.NODE, self._count, Identity("root")
+            frames.VERSION_MIN,
+            frames.VERSION_MAX,
+            cluster,
+            m.Role.NODE,
+            self._count,
+            Identity("root"),
         )
         there = environment(self.fabric, f"h{self._count}")
-        return RemoteCoordinator(there, HOST, hello, 5.0)
+        return RemoteCoordinator(there, HOST, lambda: hello, 5.0)
 
     async def stop(self) -> None:
         await self._server.close()

@@ -12,9 +12,9 @@ from memfs.cluster.embedded import EmbeddedCoordinator
 from memfs.cluster.etcd import EtcdCoordinator
 from memfs.cluster.etcd_gateway import EtcdGateway
 from memfs.paths import Endpoint
-from memfs.testing.coordinator import FakeCoordinator
-from memfs.testing.network import Fabric
-from memfs.testing.virtual import run
+from memfs.testing.simulation.coordinator import FakeCoordinator
+from memfs.testing.simulation.network import Fabric
+from memfs.testing.simulation.virtual import run
 from tests.conformance.coordinators import CHECKS, Bench, Check, closing_is_for_oneself
 from tests.unit.cluster.fake_etcd import FakeEtcd, FakeHttp
 from tests.unit.cluster.remote_bench import RemoteBench, environment

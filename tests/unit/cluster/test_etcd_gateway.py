@@ -14,7 +14,7 @@ from memfs.cluster.coordinator import StoredView
 from memfs.cluster.etcd import EtcdCoordinator
 from memfs.cluster.etcd_gateway import Credentials, EtcdGateway, text_of
 from memfs.paths import Endpoint
-from memfs.testing.virtual import run
+from memfs.testing.simulation.virtual import run
 from memfs.types import Member
 from tests.unit.cluster.fake_etcd import FakeEtcd, FakeHttp
 from tests.unit.transport.loopback import LoopClock
@@ -68,8 +68,7 @@ def test_a_member_that_answers_is_asked_again() -> None:
         bench.modes("refused", "", "")
         await bench.coordinator.read_view()
         await bench.coordinator.swap_view(0, FIRST)
-        await bench.coordinator.members()
-        assert bench.asked == [ADDRESSES[0], *[ADDRESSES[1]] * 3]
+        assert bench.asked == [ADDRESSES[0], *[ADDRESSES[1]] * 2]
 
     simulate(scenario)
 
@@ -107,8 +106,6 @@ def test_when_nobody_answers_every_call_ends_in_time(mode: str) -> None:
         bench.modes(mode, mode, mode)
         calls: list[Callable[[], Awaitable[Any]]] = [
             bench.coordinator.read_view,
-            bench.coordinator.members,
-            lambda: bench.coordinator.register(A, 5.0),
         ]
         for call in calls:
             began = now()
@@ -180,35 +177,26 @@ def test_the_identical_swap_again_ends_the_doubt() -> None:
 def test_the_layout_of_the_keys() -> None:
     async def scenario(bench: Bench) -> None:
         await bench.coordinator.swap_view(0, FIRST)
-        await bench.coordinator.register(A, 5.0)
-        assert sorted(bench.etcd.pairs) == [b"memfs/nodes/a", b"memfs/view"]
-        assert bench.etcd.pairs[b"memfs/nodes/a"].lease in bench.etcd.leases
-        assert not bench.etcd.pairs[b"memfs/view"].lease
+        assert sorted(bench.etcd.pairs) == [b"memfs/view"]
 
     simulate(scenario)
 
 
 def test_prefixes_are_worlds_apart() -> None:
     async def scenario(bench: Bench) -> None:
-        other = EtcdCoordinator(LoopClock(), bench.gateway, "memfs/nodes2")
+        other = EtcdCoordinator(LoopClock(), bench.gateway, "memfs2")
         await bench.coordinator.swap_view(0, FIRST)
-        await bench.coordinator.register(A, 5.0)
         assert await other.read_view() == (0, None)
-        assert await other.members() == ()
-        await other.register(A._replace(name="z"), 5.0)
-        assert await bench.coordinator.members() == (A,)
 
     simulate(scenario)
 
 
-def test_a_foreign_record_is_refused_and_a_foreign_node_ignored() -> None:
+def test_a_foreign_record_is_refused() -> None:
     async def scenario(bench: Bench) -> None:
-        for key in ("memfs/view", "memfs/nodes/x"):
-            put = {"key": text_of(key.encode()), "value": text_of(b"not ours")}
-            bench.etcd.handle("/v3/kv/txn", {"success": [{"request_put": put}]}, "")
+        put = {"key": text_of(b"memfs/view"), "value": text_of(b"not ours")}
+        bench.etcd.handle("/v3/kv/txn", {"success": [{"request_put": put}]}, "")
         with pytest.raises(errors.DataLossError, match="memfs/view holds no view"):
             await bench.coordinator.read_view()
-        assert await bench.coordinator.members() == ()
 
     simulate(scenario)
 
@@ -222,43 +210,6 @@ def test_what_was_deleted_and_made_again_has_another_revision() -> None:
         again = await bench.coordinator.swap_view(0, FIRST)
         assert again is not None
         assert again.revision > stored.revision
-
-    simulate(scenario)
-
-
-# --- leases ---------------------------------------------------------------------------------------
-
-
-def test_a_lease_that_is_gone_is_taken_anew() -> None:
-    async def scenario(bench: Bench) -> None:
-        await bench.coordinator.register(A, 5.0)
-        bench.etcd.expire()
-        assert await bench.coordinator.members() == ()
-        await bench.coordinator.register(A, 5.0)
-        assert await bench.coordinator.members() == (A,)
-
-    simulate(scenario)
-
-
-def test_a_refresh_is_one_request() -> None:
-    async def scenario(bench: Bench) -> None:
-        await bench.coordinator.register(A, 5.0)
-        bench.http.asked.clear()
-        await bench.coordinator.register(A, 5.0)
-        assert [path for _, path in bench.http.asked] == ["/v3/lease/keepalive"]
-        await bench.coordinator.register(A, 9.5)
-        assert {ttl for _, ttl in bench.etcd.leases.values()} >= {10}
-
-    simulate(scenario)
-
-
-def test_a_lease_that_goes_between_grant_and_put_is_no_harm() -> None:
-    async def scenario(bench: Bench) -> None:
-        await bench.coordinator.register(A, 5.0)
-        renamed = A._replace(weight=3)
-        bench.etcd.expire()
-        await bench.coordinator.register(renamed, 5.0)
-        assert await bench.coordinator.members() == (renamed,)
 
     simulate(scenario)
 

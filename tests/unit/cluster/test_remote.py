@@ -10,7 +10,7 @@ import pytest
 
 from memfs import errors
 from memfs.cluster import view as rules
-from memfs.testing.virtual import run
+from memfs.testing.simulation.virtual import run
 from memfs.types import Member
 from tests.unit.cluster.remote_bench import RemoteBench
 
@@ -96,5 +96,18 @@ def test_a_wait_without_a_coordinator_takes_its_time() -> None:
         await bench.stop()
         await client.wait_for_change(0, 7.0)
         assert now() == pytest.approx(7.0, abs=0.1)
+
+    simulate(scenario)
+
+
+def test_the_host_of_another_cluster_is_no_coordinator() -> None:
+    async def scenario(bench: RemoteBench) -> None:
+        client = await bench.client("c")
+        bench.service.cluster = "d"
+        with pytest.raises(errors.UnavailableError, match="this is d"):
+            await client.read_view()
+        with pytest.raises(errors.UnavailableError, match="this is d"):
+            await client.swap_view(0, FIRST)
+        assert (await bench.coordinator.read_view()).view is None
 
     simulate(scenario)

@@ -22,6 +22,13 @@ def test_defaults_are_valid() -> None:
     assert client.user == machine.login_name() and client.groups == machine.login_groups()
 
 
+def test_groups_are_those_of_the_user_that_is_named() -> None:
+    assert ClientConfig(user="daemon").groups == machine.account_groups("daemon")
+    assert ClientConfig(user="a stranger").groups == ()
+    assert ClientConfig(user="daemon", groups=()).groups == ()
+    assert load(ClientConfig, environ={"MEMFS_CLIENT_USER": "daemon"}).groups == ("daemon",)
+
+
 def test_every_field_says_how_it_is_read() -> None:
     for kind in (NodeConfig, ClientConfig):
         for field in dataclasses.fields(kind):

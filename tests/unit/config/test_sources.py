@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from memfs.config import ClientConfig, NodeConfig, load, resolve, setting, shown
@@ -69,10 +70,10 @@ def test_url_variable() -> None:
     ]
 
 
-def test_the_other_table_does_not_matter(tmp_path: Path) -> None:
+def test_values_of_the_other_tables_do_not_matter(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("[node]\nport = 'x'\n[client]\nuser = 'me'\n")
-    environ = {"MEMFS_NODE_PROT": "1"}
+    environ = {"MEMFS_NODE_PORT": "x"}
     assert load(ClientConfig, path=str(file), environ=environ).user == "me"
 
 
@@ -92,7 +93,8 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         "write bytes, or a number with K, M, G, KiB, GiB",
         "MEMFS_NODE_WEIGHT: 'heavy' is no whole number",
         "--replication: 99 is out of range: 1 to 8",
-        "host: '1.2.3.4' is open to the network, which needs insecure = true",
+        "host: '1.2.3.4' is open to the network, which needs certificates = DIRECTORY "
+        "(memfs certs makes them), or insecure = true",
     ]
 
 
@@ -126,3 +128,36 @@ def test_shown_is_plain_and_hides_secrets() -> None:
 
     assert shown(WithSecret("hunter2")) == {"token": "********"}  # type: ignore[arg-type]
     assert shown(WithSecret()) == {"token": ""}  # type: ignore[arg-type]
+
+
+def test_what_no_process_reads_is_a_mistake_everywhere(tmp_path: Path) -> None:
+    file = tmp_path / "memfs.toml"
+    file.write_text("[node]\nprot = 1\nport = 5\n[gateway]\nqqqq = 2\n")
+    environ = {"MEMFS_URI": "x", "MEMFS_NODE_PROT": "1", "MEMFS_CLIENTS_USER": "a"}
+    found = mistakes(ClientConfig, path=str(file), environ=environ)
+    assert sorted(found) == [
+        f"{file}: [gateway] qqqq: unknown",
+        f"{file}: [node] prot: unknown: did you mean 'port'?",
+        "MEMFS_CLIENTS_USER: unknown: did you mean 'MEMFS_CLIENT_USER'?",
+        "MEMFS_NODE_PROT: unknown: did you mean 'MEMFS_NODE_PORT'?",
+        "MEMFS_URI: unknown: did you mean 'MEMFS_URL'?",
+    ]
+
+
+def test_variables_of_others_are_none_of_ours() -> None:
+    environ = {
+        "MEMFS_SERVICE_HOST": "10.0.0.1",
+        "MEMFS_SERVICE_PORT_WEB": "10500",
+        "MEMFS_PORT": "tcp://10.0.0.1:10500",
+        "MEMFS_PORT_10500_TCP_ADDR": "10.0.0.1",
+        "MEMFS_NODE_SERVICE_HOST": "10.0.0.2",
+        "MEMFS_BIND": "127.0.0.1",
+        "MEMFS_TEST_CACHE": "/x",
+    }
+    assert load(ClientConfig, environ=environ) == load(ClientConfig, environ={})
+
+
+def test_the_variables_of_the_compose_files_are_known() -> None:
+    for file in (Path(__file__).parents[3] / "deploy").glob("compose*.yaml"):
+        for name in re.findall(r"\$\{(MEMFS_\w+)", file.read_text()):
+            load(ClientConfig, environ={name: "x"} if name != "MEMFS_URL" else {})

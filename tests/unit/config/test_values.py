@@ -27,6 +27,17 @@ def test_memory_takes_a_share() -> None:
     assert found == round(machine.usable_memory() * 0.25)
 
 
+@pytest.mark.parametrize(
+    ("mib", "wanted"), [(10_000, 7_000), (1_024, 716.8), (384, 192), (448, 256), (100, 50)]
+)
+def test_a_share_of_little_memory_leaves_enough_for_the_process(
+    monkeypatch: pytest.MonkeyPatch, mib: int, wanted: float
+) -> None:
+    """A container that was full of blocks was killed by the kernel, with all that it held."""
+    monkeypatch.setattr(machine, "usable_memory", lambda: mib << 20)
+    assert load(NodeConfig, environ={}, flags={"memory": "70%"}).memory == round(wanted * 2**20)
+
+
 @pytest.mark.parametrize("given", ["0%", "101%", "x%", "-5%", "%"])
 def test_memory_refuses_other_shares(given: str) -> None:
     assert mistakes(NodeConfig, flags={"memory": given}) == [

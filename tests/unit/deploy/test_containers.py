@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from memfs import limits
-from memfs.cli.node import STOP_SECONDS
+from memfs.cli.serve.node import STOP_SECONDS
 from memfs.config import ClientConfig, GatewayConfig, NodeConfig, load
 from memfs.quantities import parse_duration, parse_size
 
@@ -77,7 +77,7 @@ def test_every_setting_is_one(services, durable, tmp_path):
 
 
 def test_no_variable_of_compose_is_taken_for_a_setting():
-    for name in ("compose.yaml", "compose.durable.yaml"):
+    for name in ("compose.yaml", "compose.durable.yaml", "compose.mount.yaml"):
         used = set(re.findall(r"\$\{(\w+)", (DEPLOY / name).read_text()))
         assert not [
             each for each in used if re.match(r"MEMFS_(NODE|CLIENT|GATEWAY)_|MEMFS_URL", each)

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from memfs.cli.gateway import STOP_SECONDS as GATEWAY_STOP_SECONDS
-from memfs.cli.gateway import gateway
-from memfs.cli.node import STOP_SECONDS, node
+from memfs.cli.serve.gateway import STOP_SECONDS as GATEWAY_STOP_SECONDS
+from memfs.cli.serve.gateway import gateway
+from memfs.cli.serve.node import STOP_SECONDS, node
 from memfs.config import ClientConfig, GatewayConfig, NodeConfig, load
 from memfs.quantities import parse_duration
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from memfs.cluster import view as rules
 from memfs.node.discards import Discards
 from memfs.protocol import messages as m
-from memfs.testing.virtual import run
+from memfs.testing.simulation.virtual import run
 from memfs.types import BlockRef, Member
 
 VIEW = rules.form("c", Member(0, "a", 7, "127.0.0.1", 10500))
@@ -23,7 +23,7 @@ class FakeCopier:
         self.forgotten: list[tuple[int, int]] = []
         """Inode and order."""
 
-    def forget(self, versions: tuple[m.BlockVersion, ...], reign: int, order: int) -> None:
+    def forget(self, versions: tuple[m.BlockVersion, ...], term: int, order: int) -> None:
         self.forgotten += [(version.inode, order) for version in versions]
 
 
@@ -41,7 +41,7 @@ async def deliver(discards: Discards) -> None:
 def make() -> tuple[Discards, FakeCopier]:
     copier = FakeCopier()
     membership = SimpleNamespace(view=VIEW, number=SELF)
-    return Discards(cast(Any, copier), cast(Any, membership), cast(Any, None), 1.0), copier
+    return Discards(cast(Any, copier), cast(Any, membership)), copier
 
 
 def test_a_decision_is_as_old_as_its_command_not_as_its_commit() -> None:

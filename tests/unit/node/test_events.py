@@ -21,7 +21,8 @@ def logged() -> list[tuple[str, str]]:
 
 def find_logged() -> Iterator[tuple[str, str]]:
     """Level and a pattern of the message of every log call of the node."""
-    for path in (ROOT / "memfs" / "node").rglob("*.py"):
+    rooms = (ROOT / "memfs" / "node", ROOT / "memfs" / "cli" / "serve")
+    for path in (path for room in rooms for path in room.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text())):
             if (
                 isinstance(call, ast.Call)

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 import pytest
 
 from memfs.limits import MIB
-from memfs.node.space import IDLE_SECONDS, SpaceWatch, give_back_spare_memory
-from memfs.testing.virtual import run
+from memfs.node.space import (
+    IDLE_SECONDS,
+    POLL_SECONDS,
+    SpaceWatch,
+    clean_segments,
+    give_back_spare_memory,
+)
+from memfs.protocol.messages import BlockVersion
+from memfs.testing.simulation.virtual import run
 
 
 @dataclass
@@ -77,5 +84,46 @@ def test_nobody_waits_for_what_is_needed_again() -> None:
         await asyncio.sleep(1.5 * IDLE_SECONDS)
         assert spare.asked == [16 * MIB, 15 * MIB]
         loop.cancel()
+
+    run(body())
+
+
+class SparseStore:
+    def __init__(self, steps: int) -> None:
+        self.used, self.spare, self.limit = 0, 0, 100
+        self.steps = steps
+        self.damaged = [BlockVersion(1, 0, 1, 1)]
+
+    @property
+    def sparse(self) -> bool:
+        return self.steps > 0
+
+    def clean(self, records: int, count: int) -> int:
+        self.steps -= 1
+        return records
+
+    def take_damaged(self) -> list[BlockVersion]:
+        damaged, self.damaged = self.damaged, []
+        return damaged
+
+
+def test_the_cleaner_hurries_when_room_gets_scarce() -> None:
+    async def body() -> None:
+        reported: list[BlockVersion] = []
+
+        async def report(version: BlockVersion) -> None:
+            reported.append(version)
+
+        calm, scarce = SparseStore(10_000), SparseStore(10_000)
+        scarce.used, scarce.spare = 80, 15
+        loops = [asyncio.ensure_future(clean_segments(each, report)) for each in (calm, scarce)]
+        await asyncio.sleep(0.9)
+        assert 5 * (10_000 - calm.steps) < 10_000 - scarce.steps
+        assert reported == [BlockVersion(1, 0, 1, 1)] * 2
+        calm.steps = 0
+        await asyncio.sleep(2 * POLL_SECONDS)
+        assert calm.steps == 0, "nothing is to gain"
+        for loop in loops:
+            loop.cancel()
 
     run(body())

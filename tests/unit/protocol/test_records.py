@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs import limits
-from memfs.errors import ProtocolError
+from memfs.errors import InvalidArgumentError, ProtocolError
 from memfs.protocol import messages as m
-from memfs.protocol.records import decode, encode
+from memfs.protocol.records import check, decode, encode
 from memfs.types import Identity
 
 from .strategies import RECORD_CLASSES, records
@@ -81,7 +81,7 @@ def test_a_whole_number_is_a_number():
         (m.Lookup, [[1, 2]], "path: a tuple of 2 is no bytes"),
         (m.Lookup, [], "0 fields, 1 are required"),
         (m.LookupReply, [[]], "0 fields, 15 are required"),
-        (m.SetAttributes, [b"/a", 1.5], "mode: 1.5 is no int or NoneType"),
+        (m.SetAttributes, [b"/a", 1.5], "mode: 1.5 is no int or None"),
         (m.ReadFiles, [["x"], 1], "'x' in an array of bytes"),
         (m.ReadFiles, [["x" * 30], 1], r"'xxxxxxxxxxxxxxxxxxxx'\.\.\. in an array"),
         (m.Join, [7], "member: 7 is no tuple"),
@@ -122,7 +122,32 @@ def test_too_long_a_record_is_not_decoded():
         decode(m.ReadLinkReply, msgpack.packb([bytes(limits.RECORD_BYTES)]))
 
 
-@pytest.mark.parametrize("value", [1 << 64, object(), "\ud800"])
+def test_a_number_beyond_64_bits_is_the_callers_mistake():
+    with pytest.raises(InvalidArgumentError, match="out of range"):
+        encode(m.SetAttributes(b"/", modified_ns=1 << 64))
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [
+        (m.SetAttributes(b"/x", owner=0), "owner must be str or None, not int"),
+        (m.MakeDirectory(b"/x", "755"), "mode must be int, not str"),
+        (m.Lookup(b"/x", 1), "follow must be bool, not int"),
+        (m.Lookup("/x"), "path must be bytes, not str"),
+        (m.ReadFiles("ab", 1), "paths must be tuple, not str"),
+    ],
+)
+def test_a_field_of_another_type_is_found_before_it_is_sent(record, complaint):
+    with pytest.raises(TypeError, match=complaint):
+        check(record)
+
+
+def test_numbers_with_names_and_records_in_records_are_fine():
+    check(m.ReportCorrupt(m.BlockVersion(1, 2, 3, 4), 3))
+    check(m.ChangeAcl(b"/", m.AclChange.SET, ()))
+
+
+@pytest.mark.parametrize("value", [object(), "\ud800"])
 def test_what_cannot_be_encoded_is_refused(value):
     with pytest.raises(ProtocolError, match="cannot be encoded"):
         encode(m.ReadLinkReply(value))

@@ -11,8 +11,8 @@ from memfs import errors, limits
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
-from memfs.testing.network import Conditions
-from memfs.testing.virtual import run
+from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.virtual import run
 from memfs.transport.server import Reply
 from memfs.types import Attributes
 
@@ -98,7 +98,7 @@ def test_errors_travel():
     async def main():
         async with connected() as (world, connection):
 
-            def refuse(call):
+            def refuse(_call):
                 raise errors.PathNotFoundError("no such file", path="/a")
 
             async def refuse_later(call):
@@ -269,7 +269,7 @@ def test_a_refused_stream_can_be_finished():
     async def main():
         async with connected() as (world, connection):
 
-            def refuse(call):
+            def refuse(_call):
                 raise errors.NoSpaceError("full")
 
             world.service.sinks = refuse
@@ -381,3 +381,64 @@ async def ask_with(connection, request, payload, number, **options):
     return await connection.call(
         request, payload, request_id=number, timeout=60, epoch=4, **options
     )
+
+
+def block_of(payload: bytearray) -> m.WriteBlock:
+    return BLOCK._replace(length=len(payload))
+
+
+@pytest.mark.parametrize("way", ["cancelled", "expired", "closed"])
+def test_a_payload_is_not_read_any_more_once_its_call_is_over(way):
+    async def main():
+        async with connected(SLOW) as (world, connection):
+            payload = bytearray(300_000)
+            sink = MemorySink(len(payload))
+            world.service.sinks = lambda call: sink
+            call = connection.call(block_of(payload), (payload,), request_id=1, timeout=1, epoch=1)
+            await asyncio.sleep(0.5)
+            assert call.unfinished
+            if way == "cancelled":
+                call.cancel()
+            elif way == "closed":
+                connection.close("not needed any more")
+            with pytest.raises((errors.MemfsError, asyncio.CancelledError)):
+                await call
+            assert not call.unfinished and connection.closed
+            payload[:] = b"x" * len(payload)
+            await asyncio.sleep(60)
+            assert b"x" not in sink.data and sink.lost
+
+    run(main())
+
+
+def test_a_payload_that_is_refused_early_leaves_before_its_memory_is_given_back():
+    async def main():
+        async with connected(SLOW) as (world, connection):
+            payload = bytearray(300_000)
+
+            def refuse(_call):
+                raise errors.NoSpaceError("full")
+
+            world.service.sinks = refuse
+            call = connection.call(block_of(payload), (payload,), request_id=1, timeout=60, epoch=1)
+            with pytest.raises(errors.NoSpaceError):
+                await call
+            assert call.unfinished, "the refusal was early"
+            await call.until_sent(60)
+            assert not call.unfinished and not connection.closed
+            assert await ask(connection, m.Ping(), 2) == m.Empty()
+
+    run(main())
+
+
+def test_what_does_not_leave_in_time_takes_the_connection_with_it():
+    async def main():
+        async with connected(SLOW) as (_, connection):
+            payload = bytearray(300_000)
+            call = connection.call(block_of(payload), (payload,), request_id=1, timeout=60, epoch=1)
+            await call.until_sent(0.1)
+            assert connection.closed and not call.unfinished
+            with pytest.raises(errors.UnavailableError):
+                await call
+
+    run(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
-from memfs.testing.virtual import run
+from memfs.testing.simulation.virtual import run
 from memfs.transport.deadlines import Deadlines
 
 

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from memfs.testing.disk import HostDisk
-from memfs.testing.virtual import run
+from memfs.testing.simulation.disk import HostDisk
+from memfs.testing.simulation.virtual import run
 from memfs.transport.disk import FileDisk
 
 

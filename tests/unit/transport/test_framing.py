@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from memfs import limits
 from memfs.limits import INBOX_BYTES, INBOX_BYTES_BUSY, OUTBOX_BYTES
 from memfs.protocol import frames
-from memfs.testing.virtual import run
+from memfs.testing.simulation.virtual import run
 from memfs.transport.framing import FrameProtocol
+from tests.support.examples import examples
 
 
 class RecordingTransport:
@@ -24,7 +25,7 @@ class RecordingTransport:
         self.closed = False
 
     def get_extra_info(self, name):
-        return ("there", 1)
+        return ("there", 1) if name == "peername" else None
 
     def set_write_buffer_limits(self, high, low):
         pass
@@ -109,7 +110,7 @@ contents = st.tuples(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(contents, max_size=8), st.lists(st.integers(1, 6000), min_size=1, max_size=20))
 def test_frames_survive_any_cutting(wanted, cuts):
     async def main():

@@ -8,7 +8,7 @@ import pytest
 
 from memfs import errors
 from memfs.protocol import messages as m
-from memfs.testing.virtual import run
+from memfs.testing.simulation.virtual import run
 from memfs.transport.pool import SPARE_CONNECTIONS, Pool
 from memfs.transport.server import Reply
 from memfs.types import Member
@@ -109,12 +109,14 @@ def test_after_a_failure_it_fails_fast_for_a_while():
         with pytest.raises(errors.UnavailableError, match="cannot connect"):
             await pool.control(MEMBER)
         started = asyncio.get_running_loop().time()
-        with pytest.raises(errors.UnavailableError, match="not reachable just now"):
+        with pytest.raises(errors.UnavailableError, match="node is not reachable: cannot connect"):
             await pool.bulk(MEMBER)
         assert asyncio.get_running_loop().time() == started
+        assert pool.trouble(MEMBER).startswith("node has not been reachable for 0.0 s: cannot")
         world.fabric.host("node").listeners.update(listeners)
         await asyncio.sleep(0.1)
         assert not (await pool.control(MEMBER)).closed
+        assert pool.trouble(MEMBER) == ""
 
     run(main())
 
@@ -128,6 +130,7 @@ def test_backoff_is_bounded():
             with pytest.raises(errors.UnavailableError):
                 await pool.control(MEMBER)
             await asyncio.sleep(1)
+        assert "has not been reachable for 20 s: " in pool.trouble(MEMBER)
         world.fabric.host("node").listeners.update(listeners)
         await asyncio.sleep(2)
         assert not (await pool.control(MEMBER)).closed
@@ -206,5 +209,54 @@ def test_a_stream_that_is_being_dialled_when_the_pool_closes():
         await pool.close()
         with pytest.raises(errors.UnavailableError, match="pool"):
             await waiting
+
+    run(main())
+
+
+def test_what_a_view_does_not_name_any_more_is_dropped():
+    async def main():
+        world, pool = await pooled()
+        other = MEMBER._replace(number=4, name="gone", host="gone")
+        world.fabric.host("gone")
+        control, bulk = await pool.control(MEMBER), await pool.bulk(MEMBER)
+        async with pool.exclusive(MEMBER) as stream:
+            with pytest.raises(errors.UnavailableError):
+                await pool.control(other)
+            pool.retain([MEMBER])
+            assert not control.closed and not bulk.closed and not stream.closed
+            assert list(pool._failures) == []
+            answer = asyncio.ensure_future(ask(bulk, m.Ping()))
+            await asyncio.sleep(0)
+            pool.retain([])
+            assert control.closed and not bulk.closed, "what is under way goes on"
+            assert await answer == m.Empty()
+        pool.retain([])
+        assert bulk.closed and stream.closed
+        assert not (pool._shared or pool._spare or pool._former)
+
+    run(main())
+
+
+def test_a_closed_connection_keeps_no_memory():
+    async def main():
+        _, pool = await pooled()
+        connection = await pool.control(MEMBER)
+        connection.close()
+        await connection.wait_closed()
+        assert len(connection._inbox) == 0
+        pool.retain([MEMBER])
+        assert not pool._shared
+
+    run(main())
+
+
+def test_a_failed_dial_keeps_words_and_no_traceback():
+    async def main():
+        world, pool = await pooled()
+        world.fabric.host("node").listeners.clear()
+        with pytest.raises(errors.UnavailableError):
+            await pool.control(MEMBER)
+        (failure,) = pool._failures.values()
+        assert "cannot connect" in failure.reason
 
     run(main())

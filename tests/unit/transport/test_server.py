@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 
+import msgpack
 import pytest
 
 from memfs import errors, limits
 from memfs.protocol import frames
 from memfs.protocol import messages as m
-from memfs.protocol.records import encode
-from memfs.testing.network import Conditions
-from memfs.testing.virtual import run
+from memfs.protocol.records import decode, encode
+from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.virtual import run
 from memfs.transport.server import Reply, ServerLimits
+from memfs.types import Identity
 
 from .loopback import BLOCK, NODE, READ, MemorySink, World, ask, connected, hello, settle
 
@@ -100,16 +102,81 @@ def test_the_handshake_is_due():
 def test_one_connection_too_many_is_told_so():
     async def main():
         world = World()
-        await world.listen(ServerLimits(connections=2))
-        first = await world.dial()
-        await world.dial()
-        with pytest.raises(errors.BusyError, match="as many connections"):
-            await world.dial()
+        await world.listen(ServerLimits(connections=1, turned_away=3))
+        first = await world.dial(role=m.Role.NODE)
+        await world.dial(role=m.Role.NODE)
+        with pytest.raises(errors.BusyError, match="2 connections of nodes, as many"):
+            await world.dial(role=m.Role.NODE)
         first.close()
         await settle()
-        await world.dial()
+        await world.dial(role=m.Role.NODE)
         crowd = [await raw_client(world) for _ in range(5)]
         assert [client.lost for client in crowd] == [False, False, True, True, True]
+        assert world.server.statistics().turned_away == 4
+
+    run(main())
+
+
+def test_members_come_in_when_clients_have_taken_what_is_theirs():
+    async def main():
+        world = World()
+        await world.listen(ServerLimits(connections=64, turned_away=4))
+        users = [Identity(name) for name in ("ann", "bob")]
+        for identity in (users[0],) * 30 + (users[1],) * 12:
+            last = await world.dial(identity=identity)
+        with pytest.raises(errors.BusyError, match="client has 42 connections, 42 are allowed"):
+            await world.dial(identity=users[1])  # all are at one address
+        last.close()
+        await settle()
+        await world.dial(identity=users[1])
+        for _ in range(64 - 42 + 2):
+            await world.dial(role=m.Role.NODE)
+        with pytest.raises(errors.BusyError, match="24 connections of nodes, as many as it takes"):
+            await world.dial(role=m.Role.NODE)
+
+    run(main())
+
+
+def test_answers_that_are_not_read_are_bounded_for_all_connections_of_a_user():
+    """Each connection alone stays below the mark at which it is read no further."""
+    bounds = ServerLimits(unread_per_principal=4 * limits.MIB, unread_seconds=5)
+
+    async def main():
+        world = World()
+        await world.listen(bounds)
+        world.service.answers[m.ReadBlock] = lambda call: Reply(
+            m.ReadBlockReply(0), (bytes(500_000),)
+        )
+        wanted = m.ReadBlock(1, 0, 1, 1, 0, 500_000)
+        opcode = m.BY_REQUEST[m.ReadBlock].opcode
+        asked = b"".join(
+            frames.pack_frame(frames.REQUEST, opcode, number, 0, 0, encode(wanted))
+            for number in range(3, 15)
+        )
+        lazy = []
+        for _ in range(8):
+            client = await raw_client(world, HELLO)
+            client.transport.pause_reading()
+            lazy.append(client)
+        polite = await world.dial(identity=Identity("bob"))
+        for client in lazy:
+            client.transport.write(asked)
+        await settle(0.5)
+        served = world.service.calls
+        unread = world.server.unread.ledger
+        assert unread.total <= bounds.unread_per_principal + 8 * 500_000
+        assert len(served) < 8 * 12
+        assert await ask(polite, m.Ping()) == m.Empty()
+        await settle(30)
+        assert world.server.statistics().dropped > 0
+        assert unread.total <= bounds.unread_per_principal
+        for client in lazy:
+            client.transport.resume_reading()
+        await settle(5)
+        assert unread.total == 0
+        kept = [client for client in lazy if not client.lost]
+        assert len(kept) == 8 - world.server.statistics().dropped
+        assert all(len(client.received) > 12 * 500_000 for client in kept)
 
     run(main())
 
@@ -179,6 +246,26 @@ def test_an_unknown_message_is_skipped():
         assert b"does not know opcode 60000" in replies[1][1]
 
     run(main())
+
+
+@pytest.mark.parametrize("payload", [b"", b"abc"])
+def test_a_malformed_request_is_answered_and_the_others_go_on(caplog, payload):
+    async def main():
+        world = World()
+        await world.listen()
+        opcode = m.BY_REQUEST[m.ReadBlock].opcode
+        record = msgpack.packb(["no number"])
+        bad = frames.pack_frame(frames.REQUEST, opcode, 5, 0, 0, record, len(payload)) + payload
+        client = await raw_client(world, HELLO, bad, PING)
+        replies = replies_in(client.received)
+        assert [(header.flags, header.request_id) for header, _ in replies[1:]] == [(3, 5), (1, 2)]
+        error = decode(m.ErrorReply, replies[1][1])
+        assert error.code == errors.InvalidArgumentError.code
+        assert "malformed: ReadBlock: " in error.message
+        assert not client.lost
+
+    run(main())
+    assert not caplog.records
 
 
 def test_messages_of_nodes_are_refused_from_clients():

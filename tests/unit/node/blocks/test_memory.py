@@ -9,6 +9,8 @@ import os
 import pytest
 
 from memfs.errors import NoSpaceError
+from memfs.limits import MIB
+from memfs.node.blocks import BlockStore
 from memfs.node.blocks.account import Account
 from memfs.node.blocks.memory import F_SEAL_FUTURE_WRITE, Memfd, ScratchPool
 
@@ -78,3 +80,10 @@ def test_scratch_is_reused_when_nobody_views_it_and_bounded() -> None:
     del part
     assert pool.take(1) is not None
     assert pool.take(1001) is None
+
+
+@pytest.mark.parametrize(("limit", "buffers"), [(64 * MIB, 1), (256 * MIB, 4), (4096 * MIB, 16)])
+def test_scratch_is_a_small_part_of_a_small_limit(limit: int, buffers: int) -> None:
+    scratch = BlockStore(limit)._holdings.scratch
+    taken = [scratch.take(1) for _ in range(20)]
+    assert sum(view is not None for view in taken) == buffers

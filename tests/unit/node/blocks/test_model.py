@@ -21,8 +21,10 @@ from hypothesis.stateful import (
 
 from memfs import errors
 from memfs.checksum import crc32c
+from memfs.limits import MIB
 from memfs.node.blocks import BlockStore
 from memfs.protocol.messages import BlockVersion, SmallBlock, WriteBlock, WriteBlocks
+from tests.support.examples import examples
 
 from .writing import BLOCK, GROUP, derived, overlaid, receive, whole
 
@@ -47,6 +49,7 @@ class Pending:
         self.payload = payload
         self.result = result
         self.base_length = base_length
+        self.base = request.base_generation, request.base_sequence
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -127,8 +130,8 @@ class StoreMachine(RuleBasedStateMachine):
     def finish(self, pending: Pending | None, step: int) -> None:
         if pending is None:
             return
-        version = BlockVersion(*pending.request[:4])
-        if BlockVersion(*version[:2], *pending.request[-3:-1]) in self.leftovers:
+        version = pending.request.version
+        if BlockVersion(*version[:2], *pending.base) in self.leftovers:
             pending.write.abort()
             return
         receive(pending.write, pending.payload, step)
@@ -243,9 +246,16 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(count=st.integers(0, 4 << 20))
     def give_back(self, count: int) -> None:
         spare = self.store.spare
+        segments = self.store._holdings.segments
+        used = sum(each.resident - each.live for each in segments.used.values())
         given = self.store.give_back(count)
         assert self.store.spare == spare - given
-        assert given >= min(count, spare)
+        assert given >= min(count, spare - used)
+
+    @rule(records=st.integers(1, 5))
+    def clean(self, records: int) -> None:
+        self.store._holdings.segments.close_heads()
+        self.store.clean(records, MIB)
 
     @precondition(lambda self: self.model)
     @rule(data=st.data(), low=st.floats(0, 1), high=st.floats(0, 1))
@@ -279,8 +289,8 @@ class StoreMachine(RuleBasedStateMachine):
         listed, after = [], None
         while page := self.store.list(after, limit):
             listed += page
-            after = BlockVersion(*page[-1][:4])
-        assert [(BlockVersion(*block[:4]), *block[4:]) for block in listed] == [
+            after = page[-1].version
+        assert [(block.version, *block[4:]) for block in listed] == [
             (version, len(data), crc32c(data)) for version, data in sorted(self.model.items())
         ]
 
@@ -356,16 +366,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     def _forget_leftovers(self, pending: Pending) -> None:
         """Versions that a fenced writer left behind the base may be gone, and no others."""
-        held = {BlockVersion(*block[:4]) for block in self.store.list(None, 1 << 20)}
+        held = {block.version for block in self.store.list(None, 1 << 20)}
         for version in [version for version in self.model if version not in held]:
             assert version[:2] == pending.request[:2]
             assert version.generation < pending.request.generation
-            assert version[2:] > pending.request[-3:-1], "what came before the base may be in use"
+            assert version[2:] > pending.base, "what came before the base may be in use"
             assert len(self.model[version]) > pending.base_length >= 0
             del self.model[version]
             self.leftovers.add(version)
             self.views = [held for held in self.views if held[0] != version]
 
 
-StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=30)
 TestStore = StoreMachine.TestCase

@@ -10,6 +10,7 @@ from memfs import errors
 from memfs.checksum import crc32c
 from memfs.limits import CHUNK_BYTES, MIB
 from memfs.node.blocks import BlockStore
+from memfs.node.blocks.records import extent_for, record_charge
 from memfs.node.blocks.region import VERSION_BYTES
 from memfs.protocol.messages import BlockVersion, Extent, SmallBlock, WriteBlock, WriteBlocks
 
@@ -64,7 +65,7 @@ def test_room_is_reserved_before_anything_arrives() -> None:
 
 
 def test_a_full_store_still_truncates_and_discards() -> None:
-    store = BlockStore(BLOCK + 2 * VERSION_BYTES)
+    store = BlockStore(extent_for(BLOCK) + 2 * VERSION_BYTES)
     store_whole(store, V1, some_bytes(BLOCK))
     store_derived(store, V2, V1, 10, [])
     with pytest.raises(errors.NoSpaceError):
@@ -209,7 +210,7 @@ def test_leftovers_of_a_fenced_writer_make_way(store: BlockStore) -> None:
     store_whole(store, V1, b"abc")
     store_derived(store, V2, V1, CHUNK_BYTES + 9, [(3, some_bytes(CHUNK_BYTES + 6))])
     store_derived(store, SUCCESSOR, V1, 5, [(3, b"de")])
-    assert [BlockVersion(*block[:4]) for block in store.list(None, 9)] == [V1, SUCCESSOR]
+    assert [block.version for block in store.list(None, 9)] == [V1, SUCCESSOR]
     assert content(store, SUCCESSOR) == b"abcde"
     end = BlockVersion(1, 0, 2, 2)
     tail = some_bytes(CHUNK_BYTES, 3)
@@ -346,7 +347,7 @@ def test_a_batch_reserves_first() -> None:
     with pytest.raises(errors.NoSpaceError):
         store.begin_many(request, len(payload))
     assert store.used == 0
-    store = BlockStore(len(payload) + len(FILES) * VERSION_BYTES)
+    store = BlockStore(sum(record_charge(len(data)) for data in FILES.values()))
     write = store.begin_many(request, len(payload))
     assert store.used == store.limit
     write.abort()

@@ -7,7 +7,8 @@ import random
 from memfs.checksum import crc32c
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.arrival import BlockWrite, RepeatedWrite
-from memfs.node.blocks.region import VERSION_BYTES
+from memfs.node.blocks.records import INDEX_BYTES
+from memfs.node.blocks.region import VERSION_BYTES, SegmentRegion
 from memfs.protocol.messages import BlockVersion, Extent, WriteBlock, WriteBlockReply
 
 BLOCK = 256 * 1024
@@ -102,9 +103,23 @@ def content(store: BlockStore, version: BlockVersion) -> bytes:
 
 
 def used(store: BlockStore) -> int:
-    """Bytes charged for data alone; every account is checked."""
+    """Bytes of memory for data alone, without headers; every account is checked."""
     store.check_invariants()
-    return store.used - store.count * VERSION_BYTES
+    regions = {version.region for _, version in store._index.after(None)}
+    records = [region for region in regions if isinstance(region, SegmentRegion)]
+    packed = store._index.packed
+    objects = (store.count - packed) * VERSION_BYTES + packed * INDEX_BYTES
+    return store.used - objects - sum(region.extent - _room(region) for region in records)
+
+
+def kept(store: BlockStore) -> int:
+    """Spare bytes of memfds of groups."""
+    return store._holdings.placement.spare
+
+
+def _room(region: SegmentRegion) -> int:
+    """A record is a multiple of 8 bytes long: what that leaves empty does not count."""
+    return region.written if region.capacity - region.written < 8 else region.capacity
 
 
 def fill_group(store: BlockStore, inode: int = 1) -> None:

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from memfs import errors
-from memfs.node.membership import Life, Membership
+from memfs.node.membership.departures import Departures
+from memfs.node.membership.members import Life, Membership
 from memfs.types import Member, NodeUsage, View
 
 
@@ -18,12 +19,18 @@ class FakeMembership:
 
     def __init__(self, *numbers: int, primary: int = 1, number: int = 1) -> None:
         members = tuple(Member(n, f"n{n}", n, "h", n, domain=f"r/{n}") for n in numbers)
-        self.view = View("c", 5, primary, (primary,), members, max(numbers) + 1, 3)
+        self.latest: View | None = View("c", 5, primary, (primary,), members, max(numbers) + 1, 3)
         self.number = number
         self.now = 0.0
         self.lives = dict.fromkeys(numbers, 0.0)
         clock = SimpleNamespace(monotonic=lambda: self.now)
         self.environment = SimpleNamespace(clock=clock, random=random.Random(1))
+        self.departures = Departures(clock.monotonic)
+
+    @property
+    def view(self) -> View:
+        assert self.latest is not None
+        return self.latest
 
     @property
     def is_primary(self) -> bool:
@@ -51,7 +58,7 @@ class FakeMembership:
 
     def remove(self, number: int) -> None:
         members = tuple(m for m in self.view.members if m.number != number)
-        self.view = self.view._replace(members=members, epoch=self.view.epoch + 1)
+        self.latest = self.view._replace(members=members, epoch=self.view.epoch + 1)
 
     @property
     def real(self) -> Membership:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from memfs.node.healing.bandwidth import WINDOW_SECONDS, Bandwidth
-from memfs.testing.virtual import run
+from memfs.testing.simulation.virtual import run
 
 
 def test_transfers_take_the_time_that_they_cost() -> None:

@@ -38,14 +38,14 @@ class World:
 
     async def serve(self, request: Any, into: Any) -> Answer:
         if isinstance(request, m.ReadBlock):
-            data = self.content.get(m.BlockVersion(*request[:4]))
+            data = self.content.get(request.version)
             if data is None:
                 raise errors.BlockNotFoundError("gone")
             into[0][:] = data
             return Answer(m.ReadBlockReply(crc32c(data)), memoryview(b""), 0)
         results, payload = [], b""
         for wanted in request.ranges:
-            data = self.content.get(m.BlockVersion(*wanted[:4]))
+            data = self.content.get(wanted.version)
             code = errors.BlockNotFoundError.code if data is None else 0
             results.append(m.RangeResult(code, len(data or b""), crc32c(data or b"")))
             payload += data or b""
@@ -72,11 +72,11 @@ class World:
         return reply.codes
 
     def discard(self, block: m.CopyBlock, order: int, **who: int) -> None:
-        version = m.BlockVersion(*block[:4])
+        version = block.version
         self.copier.discard(self.call(m.DiscardBlocks((version,), order), **who))
 
     def holds(self, block: m.CopyBlock) -> bool:
-        return self.store.verify(m.BlockVersion(*block[:4])) == 0
+        return self.store.verify(block.version) == 0
 
 
 async def test_small_and_large_blocks_are_copied_and_checked() -> None:
@@ -101,8 +101,8 @@ async def test_what_is_held_is_not_fetched_again() -> None:
 async def test_damaged_and_missing_sources_are_told(length: int) -> None:
     world = World()
     good, damaged, missing = (world.block(n, bytes(length)) for n in range(3))
-    world.content[m.BlockVersion(*damaged[:4])] = b"?" * length
-    del world.content[m.BlockVersion(*missing[:4])]
+    world.content[damaged.version] = b"?" * length
+    del world.content[missing.version]
     codes = await world.copy(good, damaged, missing)
     assert codes == (0, errors.CorruptBlockError.code, errors.BlockNotFoundError.code)
     assert world.store.count == 1
@@ -145,7 +145,7 @@ async def test_a_new_reign_begins_to_count_anew() -> None:
     world = World()
     block = world.block(0, b"abc")
     await world.copy(block, order=100)
-    world.membership.view = world.membership.view._replace(epoch=6, primary_since=6)
+    world.membership.latest = world.membership.view._replace(epoch=6, primary_since=6)
     world.discard(block, order=1, epoch=6)
     assert not world.holds(block)
 
@@ -164,6 +164,6 @@ async def test_only_the_primary_of_this_reign_is_obeyed(who: dict[str, int]) -> 
 
 async def test_without_a_view_nobody_is() -> None:
     world = World()
-    cast(Any, world.membership).view = None
+    cast(Any, world.membership).latest = None
     with pytest.raises(errors.StaleEpochError):
         await world.copy(world.block(0, b"abc"))

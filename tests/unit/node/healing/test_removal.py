@@ -66,7 +66,7 @@ async def test_the_primary_that_slept_itself_removes_nobody() -> None:
 
 async def test_another_primary_removes_nobody() -> None:
     world = World(3)
-    world.membership.view = world.membership.view._replace(primary=2)
+    world.membership.latest = world.membership.view._replace(primary=2)
     world.membership.now = 100
     await world.removal._take_out(3)
     assert world.gone == []

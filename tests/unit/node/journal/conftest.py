@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import Any, cast
 
-from memfs.testing.disk import HostDisk
+from memfs.testing.simulation.disk import HostDisk
 from memfs.transport.environment import Environment
 
 

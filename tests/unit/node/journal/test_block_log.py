@@ -12,10 +12,10 @@ from memfs.errors import BlockNotFoundError, DataLossError, NoSpaceError
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.holdings import Stored
 from memfs.node.journal.block_log import BlockLog
-from memfs.node.journal.loading import Loader
+from memfs.node.journal.loading import JournalLoader
 from memfs.protocol.messages import BlockVersion
-from memfs.testing.disk import HostDisk
-from memfs.testing.virtual import run
+from memfs.testing.simulation.disk import HostDisk
+from memfs.testing.simulation.virtual import run
 
 from .conftest import environment
 
@@ -71,14 +71,13 @@ class Machine:
     async def content(self):
         """What is on the disk, loaded into a store and read there."""
         store = BlockStore(64 << 20)
-        loader = Loader(self.journal, store)
+        loader = JournalLoader(self.journal, store)
         await loader.run()
         assert loader.corrupt == 0 and loader.waiting == []
         store.check_invariants()
         versions = store.list(None, 1 << 20)
         return {
-            BlockVersion(*each[:4]): bytes(store.read(BlockVersion(*each[:4]), 0, each.length)[0])
-            for each in versions
+            each.version: bytes(store.read(each.version, 0, each.length)[0]) for each in versions
         }
 
 
@@ -222,7 +221,7 @@ def test_a_damaged_block_is_left_out_and_a_damaged_frame_is_refused():
         (path,) = machine.disk.files
         machine.disk.damage(path, 300, b"\xff")
         again = await machine.reborn()
-        loader = Loader(again.journal, BlockStore(1 << 20))
+        loader = JournalLoader(again.journal, BlockStore(1 << 20))
         await loader.run()
         assert (loader.blocks, loader.corrupt) == (2, 1)
         await again.durable()
@@ -241,10 +240,10 @@ def test_what_does_not_fit_into_memory_waits():
         await machine.durable()
         again = await machine.reborn()
         store = BlockStore(1 << 20)
-        loader = Loader(again.journal, store)
+        loader = JournalLoader(again.journal, store)
         await loader.run()
         assert loader.blocks + len(loader.waiting) == 39 and 10 < loader.blocks < 39
-        held = [BlockVersion(*each[:4]) for each in store.list(None, 100)]
+        held = [each.version for each in store.list(None, 100)]
         for each in held:
             store.discard(each)
             again.journal.forgotten(each)

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from memfs.checksum import crc32c
 from memfs.errors import DataLossError
 from memfs.node.journal import framing
-from memfs.node.journal.series import Record, Series
-from memfs.testing.disk import HostDisk
+from memfs.node.journal.series import LogRecord, Series
+from memfs.testing.simulation.disk import HostDisk
+from tests.support.examples import examples
 
 CLUSTER = "0123456789abcdef"
 batches = st.lists(st.lists(st.binary(max_size=60), min_size=1, max_size=4), min_size=1, max_size=5)
 
 
 def record(body, kind=1):
-    return Record(kind, b"meta", (body,), len(body), crc32c(body))
+    return LogRecord(kind, b"meta", (body,), len(body), crc32c(body))
 
 
 def series(disk, **settings):
@@ -59,7 +60,7 @@ def test_what_is_written_is_found(content):
 
 
 @given(batches, st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(25))
 def test_cut_at_every_byte_a_prefix_remains(content, data):
     disk, ends = written(content)
     (path,) = disk.files
@@ -76,7 +77,7 @@ def test_cut_at_every_byte_a_prefix_remains(content, data):
 
 
 @given(batches, st.data())
-@settings(max_examples=150)
+@settings(max_examples=examples(100))
 def test_a_flipped_bit_is_noticed_unless_it_can_be_a_torn_tail(content, data):
     disk, ends = written(content)
     (path,) = disk.files
@@ -96,7 +97,7 @@ def test_a_flipped_bit_is_noticed_unless_it_can_be_a_torn_tail(content, data):
 
 
 @given(batches, st.data())
-@settings(max_examples=100)
+@settings(max_examples=examples(60))
 def test_without_checking_bodies_the_last_batch_is_checked_all_the_same(content, data):
     disk, ends = written(content)
     (path,) = disk.files
@@ -130,7 +131,7 @@ def test_a_frame_of_another_place_is_none():
 def test_another_version_is_refused():
     import struct
 
-    raw = bytearray(framing.pack_header(framing.Header(1, CLUSTER, 1, 0, 7, 0, 0)))
+    raw = bytearray(framing.pack_header(framing.RecordHeader(1, CLUSTER, 1, 0, 7, 0, 0)))
     raw[10:12] = struct.pack(">H", 9)
     raw[-4:] = struct.pack(">I", crc32c(bytes(raw[:-4])))
     with pytest.raises(DataLossError, match="version 9"):

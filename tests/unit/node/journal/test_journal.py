@@ -1,4 +1,4 @@
-"""A node's journal as a whole: ownership, the reserve, blocks through the store, upkeep."""
+"""A node's journal as a whole: ownership, the reserve, blocks through the store, housekeeping."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from memfs.checksum import crc32c
 from memfs.errors import ConfigError, DataLossError, NoSpaceError
 from memfs.node.blocks import BlockStore
 from memfs.node.journal.journal import Journal
-from memfs.node.log import Entry, pack_entries
 from memfs.node.namespace import Namespace, Settings
+from memfs.node.replication.log import Entry, pack_entries
 from memfs.protocol import messages as m
 from memfs.protocol import records
-from memfs.testing.disk import HostDisk
-from memfs.testing.virtual import run
+from memfs.testing.simulation.disk import HostDisk
+from memfs.testing.simulation.virtual import run
 from memfs.transport.disk import FileDisk
 from memfs.types import Identity
 
@@ -34,6 +34,7 @@ class Machine:
         self.disk = disk or HostDisk(random.Random(1))
         self.store = BlockStore(16 << 20)
         self.namespace = None
+        self.is_journaled = False
         self.journal = Journal(
             environment(self.disk),
             directory,
@@ -43,20 +44,19 @@ class Machine:
             ratio=2.0,
             keep_blocks=blocks,
         )
-        self.journal.namespace = lambda: self.namespace
 
     async def form(self, member=1):
         await self.journal.open()
         await self.journal.belong(CLUSTER, member)
         self.namespace = Namespace(SETTINGS, 1)
-        self.journal.start()
+        self.journal.start(self)
         await self.journal.log.begin(self.namespace)
         return self
 
     async def revive(self):
         await self.journal.open()
         self.namespace = self.journal.recovered.namespace
-        self.journal.start()
+        self.journal.start(self)
         await self.journal.load_blocks()
         return self
 
@@ -144,7 +144,7 @@ def test_under_another_number_the_blocks_are_gone_and_the_namespace_is_kept_unti
         await again.journal.open()
         assert again.journal.recovered.namespace.applied == 5
         await again.journal.belong(CLUSTER, 9)
-        again.journal.start()
+        again.journal.start(again)
         await again.journal.load_blocks()
         assert again.store.count == 0 and again.journal.owner.member == 9
         await again.journal.log.begin(Namespace(SETTINGS, 7))
@@ -193,6 +193,36 @@ def test_a_full_disk_stops_commands_but_not_what_was_applied():
         machine.disk.capacity = None
         await asyncio.sleep(2)
         machine.journal.check_room(frees=False)
+        await machine.journal.close()
+
+    run(main())
+
+
+def test_a_disk_that_stays_full_is_told_of_once(caplog):
+    """Also when what found no room was given up meanwhile, and less of it would fit."""
+
+    async def main():
+        machine = await Machine().form()
+        machine.disk.capacity = machine.disk.used + 200_000
+        for attempt in range(1, 5):
+            inodes = range(10 * attempt, 10 * attempt + 5)
+            for inode in inodes:
+                machine.write(inode, bytes(16 * BLOCK))
+            await asyncio.sleep(1)
+            for inode in inodes:
+                machine.store.discard(m.BlockVersion(inode, 0, 1, 1))
+            await asyncio.sleep(1)
+            with pytest.raises(NoSpaceError):
+                machine.journal.check_block_room()
+            assert "is full" in machine.journal.trouble
+        machine.disk.capacity = None
+        await asyncio.sleep(3)
+        assert machine.journal.trouble == ""
+        told = [record.message for record in caplog.records if "disk" in record.message]
+        assert [("is full" in text, "room again" in text) for text in told] == [
+            (True, False),
+            (False, True),
+        ]
         await machine.journal.close()
 
     run(main())

@@ -9,12 +9,12 @@ import pytest
 
 from memfs.errors import DataLossError, NoSpaceError
 from memfs.node.journal.namespace_log import NamespaceLog
-from memfs.node.log import Entry, pack_entries
 from memfs.node.namespace import Namespace, Settings
+from memfs.node.replication.log import Entry, pack_entries
 from memfs.protocol import messages as m
 from memfs.protocol import records
-from memfs.testing.disk import HostDisk
-from memfs.testing.virtual import run
+from memfs.testing.simulation.disk import HostDisk
+from memfs.testing.simulation.virtual import run
 from memfs.types import Identity
 
 from .conftest import environment

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from memfs.errors import ConfigError, DataLossError
-from memfs.testing.disk import HostDisk
-from memfs.testing.virtual import run
+from memfs.testing.simulation.disk import HostDisk
+from memfs.testing.simulation.virtual import run
 
 from .test_framing import bodies, record, series
 

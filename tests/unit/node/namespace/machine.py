@@ -8,9 +8,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from memfs import limits
 from memfs.errors import from_wire
-from memfs.node.log import Entry
 from memfs.node.namespace import Namespace, Outcome, Settings
+from memfs.node.namespace.tables.volume import Opens
+from memfs.node.replication.log import Entry
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.types import Attributes, BlockRef, Identity
@@ -34,6 +36,10 @@ class Machine:
         self.namespace = namespace or Namespace(SETTINGS, 1_000)
         self.discards: list[BlockRef] = []
         """Of all commands so far."""
+        self.opens: Opens | None = None
+        """What the primary knows of open files."""
+        self.log: list[Entry] = []
+        """Entries as they would be shipped."""
         self._request_ids = itertools.count(1)
         if open_to_all and namespace is None:
             self.run(m.SetAttributes(b"/", mode=0o777))
@@ -46,12 +52,13 @@ class Machine:
         if request_id is None:
             request_id = next(self._request_ids)
         opcode = m.BY_REQUEST[type(request)].opcode
-        raw = records.encode(request)
+        raw = records.encode(request, limits.LOGGED_BYTES)
         return Entry(index, 1, index * 1_000_000_000, client, request_id, USERS[user], opcode, raw)
 
     def apply(self, entry: Entry, request: Any = None) -> Outcome:
         """Apply and check."""
-        outcome = self.namespace.apply(entry, request)
+        outcome = self.namespace.apply(entry, request, self.opens)
+        self.log.append(entry._replace(held=outcome.held))
         self.namespace.check_invariants()
         self.discards += outcome.discards
         return outcome
@@ -64,9 +71,13 @@ class Machine:
         assert isinstance(record, m.BY_REQUEST[type(request)].reply)
         return record
 
-    def ask(self, request: Any, user: str = "root") -> Any:
+    def query(self, request: Any, user: str = "root", client: int = 1) -> Any:
+        """Answer a read; what of its reply the node sends apart is still in it."""
+        return self.namespace.query(USERS[user], request, client, self.opens)
+
+    def ask(self, request: Any, user: str = "root", client: int = 1) -> Any:
         """Answer a read; its reply must fit a record."""
-        reply = self.namespace.query(USERS[user], request)
+        reply = self.query(request, user, client)
         records.encode(reply)
         return reply
 
@@ -115,7 +126,9 @@ class Machine:
 
     def copy(self) -> Machine:
         """A machine that was restored from this one's snapshot."""
-        return Machine(Namespace.restore(self.namespace.snapshot()))
+        copied = Machine(Namespace.restore(self.namespace.snapshot()))
+        copied._request_ids = itertools.count(next(self._request_ids))  # each is used once
+        return copied
 
 
 def blocks_of(

@@ -23,6 +23,7 @@ class Node:
         self.entries: dict[bytes, Node] = {}
         self.parent: Node = self
         self.target = b""
+        self.device = 0
         self.size = 0
         self.blocks: dict[int, tuple[int, int]] = {}
         self.replication = 2

@@ -51,8 +51,7 @@ def create(oracle: Oracle, who: Identity, client: int, request: m.Create) -> Non
     else:
         if request.exclusive:
             raise errors.PathExistsError
-        if node.kind == 1:
-            raise errors.IsDirectoryError
+        _check_file(node)
         oracle.need(who, node, 2)
         if node.writer:
             raise errors.LeaseHeldError
@@ -64,10 +63,14 @@ def create(oracle: Oracle, who: Identity, client: int, request: m.Create) -> Non
     node.writer = client
 
 
+def _check_file(node: Node) -> None:
+    if node.kind:
+        raise errors.IsDirectoryError if node.kind == 1 else errors.InvalidArgumentError
+
+
 def acquire(oracle: Oracle, who: Identity, client: int, request: m.AcquireLease) -> None:
     node = oracle.find(who, request.path)
-    if node.kind == 1:
-        raise errors.IsDirectoryError
+    _check_file(node)
     oracle.need(who, node, 2)
     if node.writer and not request.steal:
         raise errors.LeaseHeldError
@@ -109,11 +112,34 @@ def rmdir(oracle: Oracle, who: Identity, client: int, request: m.RemoveDirectory
     if node.entries:
         if not request.recursive:
             raise errors.DirectoryNotEmptyError
-        oracle.need(who, node, 7)
-        if node.mode & 0o1000 and not oracle.owns(who, node):
-            raise errors.NotPermittedError
+        _check_emptied(oracle, who, node)
     oracle.detach(parent, name)
     oracle.forget_tree(node)
+
+
+def _check_emptied(oracle: Oracle, who: Identity, top: Node) -> None:
+    """Could all directories below be emptied, one by one? Any of the refusals may be told."""
+    refusals: set[type[Exception]] = set()
+    waiting = [top]
+    while waiting:
+        node = waiting.pop()
+        children = node.entries.values()
+        waiting += [child for child in children if child.kind == 1]
+        if children and not oracle.may(who, node, 7):
+            refusals.add(errors.AccessDeniedError)
+        guarded = node.mode & 0o1000 and not oracle.owns(who, node)
+        if guarded and not all(oracle.owns(who, child) for child in children):
+            refusals.add(errors.NotPermittedError)
+    if refusals:
+        raise Refusals(refusals)
+
+
+class Refusals(errors.AccessDeniedError):
+    """Several are right."""
+
+    def __init__(self, classes: set[type[Exception]]) -> None:
+        super().__init__()
+        self.classes = classes
 
 
 def unlink(oracle: Oracle, who: Identity, client: int, request: m.Unlink) -> None:
@@ -134,6 +160,18 @@ def symlink(oracle: Oracle, who: Identity, client: int, request: m.MakeSymlink) 
         raise errors.PathNotFoundError
     made = oracle.new(who, parent, name, 2, 0o777)
     made.target, made.size = request.target, len(request.target)
+
+
+def make_node(oracle: Oracle, who: Identity, client: int, request: m.MakeNode) -> None:
+    if request.kind in (6, 7) and not oracle.superuser(who):
+        raise errors.NotPermittedError
+    parent, name, node = oracle.walk(who, request.path, False)
+    if node is not None:
+        raise errors.PathExistsError
+    if request.path.endswith(b"/"):
+        raise errors.PathNotFoundError
+    made = oracle.new(who, parent, name, request.kind, request.mode, request.unmasked)
+    made.device = request.device
 
 
 def link(oracle: Oracle, who: Identity, client: int, request: m.MakeLink) -> None:
@@ -233,14 +271,14 @@ def set_attributes(oracle: Oracle, who: Identity, client: int, request: m.SetAtt
     if request.replication is not None:
         if node.kind == 1:
             raise errors.IsDirectoryError
-        if node.kind == 2:
+        if node.kind >= 2:
             raise errors.InvalidArgumentError
         oracle.need(who, node, 2)
         node.replication = request.replication
     if request.owner is not None or request.group is not None:
         node.owner = request.owner or node.owner
         node.group = request.group or node.group
-        if node.kind == 0:
+        if node.kind != 1:
             node.mode = _without_set_id(node.mode, None)
     if request.mode is not None:
         node.mode = request.mode
@@ -303,6 +341,7 @@ _COMMANDS = {
     m.Unlink: unlink,
     m.MakeSymlink: symlink,
     m.MakeLink: link,
+    m.MakeNode: make_node,
     m.Rename: rename,
     m.SetAttributes: set_attributes,
     m.ChangeAcl: change_acl,

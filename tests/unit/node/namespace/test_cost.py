@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 from benchmarks import namespace_memory
-from memfs.node.namespace.blocks import BlockMaps
-from memfs.node.namespace.inodes import FILE, Inodes
+from memfs.node.namespace.tables.block_maps import BlockMaps
+from memfs.node.namespace.tables.inodes import FILE, Inodes
 from memfs.protocol import messages as m
 
 from .machine import BLOCK, Machine, block
@@ -48,3 +49,29 @@ def test_large_files_are_concatenated_by_chunks() -> None:
     for first in range(0, 1513, 500):
         found += machine.ask(m.GetBlocks(b"/a", first, 500)).blocks
     assert found == refs
+
+
+def test_a_known_object_takes_250_bytes_at_most() -> None:
+    """With a name of 17 bytes and an ETag of S3; nothing at all where nothing was listed."""
+    count, page = 20_000, 200
+    machine = Machine()
+    machine.run(m.Mount(b"/x", "s3://bucket"))
+    inode, namespace = machine.stat("/x").inode, machine.namespace
+
+    def learn(numbers: range) -> None:
+        objects = tuple(
+            m.KnownObject(b"object-%010d" % number, 5, 7, b'"%032x"' % (number << 64))
+            for number in numbers
+        )
+        namespace.apply(machine.entry(m.LearnObjects(1, 1, inode, objects)))
+
+    learn(range(page))
+    tracemalloc.start()
+    try:
+        for first in range(page, page + count, page):
+            learn(range(first, first + page))
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert len(machine.names("/x")) and namespace.volume.mounts.tags.count == count + page
+    assert grown / count <= 250, f"{grown / count:.0f} bytes"

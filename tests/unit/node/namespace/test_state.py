@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs import errors, limits
-from memfs.node.log import Entry
 from memfs.node.namespace import Namespace
+from memfs.node.replication.log import Entry
 from memfs.protocol import messages as m
 from memfs.types import Identity
 
@@ -27,6 +27,46 @@ def raw(namespace: Namespace, opcode: int, record: bytes, request_id: int = 0) -
 # --- ExactlyOnce -------------------------------------------------------------------------------
 
 
+def at(machine: Machine, request: Any, seconds: float, client: int, request_id: int) -> Any:
+    """The outcome of a command at that time of the log."""
+    entry = machine.entry(request, client=client, request_id=request_id)
+    return machine.apply(entry._replace(now_ns=round(seconds * 1e9)), request)
+
+
+def test_the_results_of_a_client_that_is_gone_are_forgotten() -> None:
+    machine = Machine()
+    at(machine, m.MakeDirectory(b"/old"), 0, 8, 900)
+    for second in range(0, limits.RESULT_SECONDS + 60, 5):
+        at(machine, m.Create(b"/f"), second, 9, 2 * second + 1)
+        at(machine, m.Unlink(b"/f"), second, 9, 2 * second + 2)
+        if second == limits.RETRY_SECONDS:
+            repeated = at(machine, m.MakeDirectory(b"/old"), second, 8, 900)
+            assert type(repeated.record) is m.LookupReply
+    assert list(machine.namespace.results.by_client) == [9]
+    copy = machine.copy().namespace
+    assert copy.results.by_client.keys() == {9} and copy.results.bytes > 0
+
+
+def test_a_clock_that_is_set_forward_forgets_nobody() -> None:
+    machine = Machine()
+    at(machine, m.MakeDirectory(b"/d"), 0, 8, 900)
+    at(machine, m.MakeDirectory(b"/e"), 10 * limits.RESULT_SECONDS, 9, 900)
+    assert {8, 9} <= set(machine.namespace.results.by_client)
+
+
+def test_a_member_that_came_by_a_snapshot_forgets_at_the_same_entry() -> None:
+    machine = Machine()
+    at(machine, m.MakeDirectory(b"/d"), 0, 8, 900)
+    at(machine, m.MakeDirectory(b"/e"), 7, 9, 900)
+    copy, second = machine.copy().namespace, 7
+    while machine.namespace.results.by_client:
+        second += 5
+        entry = machine.entry(m.Ping(), client=0, request_id=0)._replace(now_ns=second * 10**9)
+        machine.namespace.apply(entry)
+        copy.apply(entry)
+        assert list(copy.results.by_client) == list(machine.namespace.results.by_client)
+
+
 @pytest.mark.parametrize("decoded", [True, False])
 def test_a_repeated_command_gets_the_recorded_result(decoded: bool) -> None:
     machine = Machine()
@@ -36,8 +76,28 @@ def test_a_repeated_command_gets_the_recorded_result(decoded: bool) -> None:
     assert len(first.discards) == 1 and isinstance(first.record, m.LeaseReply)
     before = machine.stat("/f")
     repeated = machine.apply(machine.entry(request, request_id=900), request if decoded else None)
-    assert repeated == (first.record, ()) and type(repeated.record) is m.LeaseReply
+    assert repeated[:2] == (first.record, ()) and type(repeated.record) is m.LeaseReply
     assert machine.stat("/f") == before
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_an_id_that_was_another_requests_is_refused(restored: bool) -> None:
+    """Another kind of command, another content, another user: none gets what is recorded."""
+    machine = Machine()
+    machine.run(m.AddTokenKey(bytes(32), 1 << 40, 1 << 41))
+    token = m.IssueToken("yarn")
+    first = machine.apply(machine.entry(token, "alice", request_id=900), token)
+    machine = machine.copy() if restored else machine
+    for request, user in (
+        (token, "bob"),
+        (m.IssueToken("bob"), "alice"),
+        (m.MakeDirectory(b"/d"), "alice"),
+    ):
+        outcome = machine.apply(machine.entry(request, user, request_id=900), request)
+        assert outcome.record.code == errors.InvalidArgumentError.code
+        assert "request id 900" in outcome.record.message
+    assert machine.names("/") == []
+    assert machine.apply(machine.entry(token, "alice", request_id=900)) == first
 
 
 def test_a_refusal_is_repeated_too() -> None:
@@ -112,14 +172,29 @@ def test_recorded_results_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- time and digest ---------------------------------------------------------------------------
 
 
-def test_time_never_goes_back() -> None:
+@pytest.mark.parametrize("restored", [True, False])
+def test_times_follow_the_clock_of_the_primary(restored: bool) -> None:
+    """A clock that was ahead once and came back leaves nothing behind but what it stamped."""
     machine = Machine()
-    request = m.MakeDirectory(b"/d")
-    late = machine.entry(request)._replace(now_ns=10**18)
-    machine.apply(late, request)
-    request = m.MakeDirectory(b"/e")
-    early = machine.entry(request)._replace(now_ns=5)
-    assert machine.apply(early, request).record.attributes.modified_ns == 10**18
+    ahead = at(machine, m.MakeDirectory(b"/ahead"), 86_400, 1, 900).record.attributes
+    machine = machine.copy() if restored else machine
+    for seconds in (5, 6, 4):
+        made = at(machine, m.MakeDirectory(b"/%d" % seconds), seconds, 1, 900 + seconds).record
+        times = made.attributes.modified_ns, made.attributes.changed_ns, made.attributes.accessed_ns
+        assert times == (seconds * 10**9,) * 3
+    request = m.SetAttributes(b"/ahead", now=True)
+    touched = at(machine, request, 7, 1, 990).record.attributes
+    assert touched.modified_ns == 7 * 10**9 and touched.change > ahead.change
+
+
+@pytest.mark.parametrize("restored", [True, False])
+def test_results_age_while_a_clock_is_back_from_the_future(restored: bool) -> None:
+    machine = Machine()
+    at(machine, m.MakeDirectory(b"/d"), 86_400, 8, 900)
+    machine = machine.copy() if restored else machine
+    for second in range(0, limits.RESULT_SECONDS + 20, 5):
+        at(machine, m.Unlink(b"/x"), second, 9, second + 1)
+    assert list(machine.namespace.results.by_client) == [9]
 
 
 def test_digests_tell_entries_and_outcomes_apart() -> None:
@@ -147,7 +222,7 @@ def test_digests_tell_entries_and_outcomes_apart() -> None:
 # --- what comes in -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("opcode", [0, 1, 64, 73, 127, 148, 192, 65535])
+@pytest.mark.parametrize("opcode", [0, 1, 64, 73, 127, 151, 192, 65535])
 def test_what_is_no_command_is_refused(opcode: int) -> None:
     machine = Machine()
     outcome = machine.apply(raw(machine.namespace, opcode, b"\x90"))
@@ -207,6 +282,11 @@ def test_any_numbers_are_an_outcome(data: st.DataObject) -> None:
             _record(m.SetAttributes, paths, optional, st.none(), st.none(), *[optional] * 3),
             _record(m.SetXattr, paths, st.text(max_size=9), st.binary(), _NUMBERS),
             _record(m.SetReplicas, inodes, *[_NUMBERS] * 3, st.just((1,))),
+            _record(
+                m.SetManyReplicas,
+                st.just((m.BlockVersion(2, 0, 1, 0), m.BlockVersion(-1, 1 << 40, -1, 0))),
+                st.tuples(st.just((1,)), st.sampled_from([(1, 2), (), (1, 1)])),
+            ),
             _record(m.Reclaim, _NUMBERS),
             _record(m.ExpireSession, _NUMBERS),
         )

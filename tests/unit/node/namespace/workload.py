@@ -61,6 +61,7 @@ class Workload:
                 lambda: m.Unlink(self.path()),
                 lambda: m.MakeSymlink(self.path(), dice.choice(TARGETS), chance() < 0.2),
                 lambda: m.MakeLink(self.path(), self.path()),
+                self.special,
                 lambda: m.Rename(self.path(), self.path(), dice.choice([0, 0, 1, 2])),
                 lambda: m.Rename(self.path(), self.path()),
                 lambda: m.SetAttributes(
@@ -76,6 +77,12 @@ class Workload:
             ]
         )
         return draw()
+
+    def special(self) -> m.MakeNode:
+        """A FIFO, a device or a socket."""
+        kind = self.dice.choice([5, 5, 6, 7, 8])
+        device = self.dice.randrange(1 << 32) if kind in (6, 7) else 0
+        return m.MakeNode(self.path(), kind, self.dice.choice(MODES), device)
 
     def list_change(self) -> m.ChangeAcl:
         """Named entries, or the end of a list."""
@@ -103,22 +110,43 @@ class Workload:
         return client, dice.choice(
             [
                 m.ReserveInodes(dice.randrange(1, 5)),
+                m.CreateDraft(self.path(), dice.random() < 0.2, dice.random() < 0.3),
+                m.CreateDraft(self.path(), recover=True),
                 m.ReleaseInodes(tuple(dice.choices(range(1, 40), k=3))),
                 m.Concat(self.path(), (self.path(), self.path())),
                 m.Concat(self.path(), (self.path(),)),
                 m.SetXattr(self.path(), dice.choice(["user.a", "user.b"]), dice.randbytes(9)),
                 m.RemoveXattr(self.path(), "user.a"),
                 m.Reclaim(dice.randrange(8)),
+                self.lock(machine),
+                self.lock(machine),
+                m.CancelLock(dice.randrange(machine.namespace.applied + 1)),
             ]
         )
 
-    def commit(self, machine: Machine, inode: int) -> m.Commit:
+    def lock(self, machine: Machine) -> m.SetLock:
+        """Lock or unlock some inode, often waiting for it."""
+        dice, inodes = self.dice, machine.namespace.volume.tree.inodes
+        slot = dice.choice([1, *inodes.slots()])
+        start = dice.randrange(9)
+        owner, kind, end = dice.randrange(3), dice.choice((0, 1)), start + dice.randrange(9)
+        mode = dice.choice((0, 1, 1, 2))
+        wait = dice.random() < 0.6
+        return m.SetLock(inodes.id_of(slot), mode, owner, kind, start, end, wait=wait)
+
+    def commit(self, machine: Machine, inode: int) -> Any:
         volume = machine.namespace.volume  # asked directly: the file's tree may be deleted
         attributes = volume.attributes(volume.tree.inodes.slot_of(inode))
         size = self.dice.choice([0, 1, BLOCK, 2 * BLOCK, 2 * BLOCK + 7, attributes.size])
         refs = blocks_of(inode, attributes.generation, size, sequence=machine.namespace.applied)
         chosen = [ref for ref in refs if self.dice.random() < 0.7 or ref is refs[-1]]
-        return m.Commit(inode, attributes.generation, size, tuple(chosen), self.dice.random() < 0.5)
+        held = inode, attributes.generation
+        if attributes.links:
+            return m.Commit(*held, size, tuple(chosen), self.dice.random() < 0.5)
+        if self.dice.random() < 0.2:
+            return m.ReleaseLease(*held)
+        recover = self.dice.random() < 0.5
+        return m.PublishDraft(*held, self.path(), size, tuple(chosen), recover=recover)
 
     def new_file(self, inode: int) -> m.NewFile:
         size = self.dice.choice([0, 5, BLOCK, 2 * BLOCK])

@@ -1,0 +1,319 @@
+"""``memfs fsck``: what the namespace says, against what the nodes hold.
+
+The cluster goes on working meanwhile, so the order matters: first the nodes are listed, then the
+namespace is read, and what seems to be missing is asked for once more at the end. A block that
+the namespace names and that two looks do not find is missing; one that a node held before the
+namespace was read and that no file names is an orphan (or belongs to a file being written). Names
+that are removed or replaced while it walks are passed over; a hole has no copies and needs none.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from memfs import errors, limits
+from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.shell import VANISHED, Shell, file_command, printable, write_json
+from memfs.protocol import messages as m
+from memfs.types import BlockRef
+
+if TYPE_CHECKING:
+    from memfs.client.session.session import Session
+
+VERIFY_SECONDS = 300.0
+_MISSING = errors.BlockNotFoundError.code
+_UNREACHABLE = errors.UnavailableError.code
+_BATCH = 500
+
+
+class FileProblem(NamedTuple):
+    """One block that is not as it should be."""
+
+    path: str
+    block: int
+    kind: str
+    """lost (no copy left), corrupt, or under-replicated."""
+    good: int
+    """Copies that are there."""
+    wanted: int
+    nodes: tuple[str, ...]
+    """Where copies are missing or corrupt."""
+
+
+class _Reference(NamedTuple):
+    """A block as the namespace has it."""
+
+    path: str
+    ref: BlockRef
+    wanted: int
+
+    @property
+    def version(self) -> m.BlockVersion:
+        return self.ref.version
+
+
+@file_command("fsck", example="memfs fsck --verify /data")
+@click.argument("path", type=PATH, default="/")
+@click.option("--verify", is_flag=True, help="Re-read every copy against its checksum.")
+@click.option("-v", "--verbose", is_flag=True, help="Name the orphan blocks too.")
+@json_option
+async def fsck(shell: Shell, path: Operand, verify: bool, verbose: bool, as_json: bool) -> None:
+    """Check files against the blocks of the nodes; exits with 1 if something is wrong.
+
+    Needs the superuser. Orphans, blocks of no file, are swept by the nodes and are no error.
+    """
+    check = _Check(shell.session, verify)
+    await check.list_nodes()
+    files = blocks = 0
+    suspects: list[_Reference] = []
+    async for _, references in _references(shell, path):
+        files += 1
+        for reference in references:
+            blocks += 1
+            if check.is_suspect(reference):
+                suspects.append(reference)
+            check.named.add(reference.version)
+    problems = await check.examine(suspects)
+    for problem in problems:
+        if as_json:
+            write_json(problem._asdict())
+        else:
+            print(_line(problem))
+    orphans = check.orphans() if path == "/" else []
+    _conclude(files, blocks, problems, orphans, check.advice(problems), verbose, as_json)
+    if problems:
+        shell.status = 1
+
+
+async def _references(shell: Shell, top: str) -> AsyncIterator[tuple[str, list[_Reference]]]:
+    """Every file at or below ``top`` with its blocks, asked for in batches."""
+    found = await shell.fs.lstat(top)
+    if found.is_file():
+        yield top, await _blocks_of(shell.session, top, 0, [])
+        return
+    batch: list[str] = []
+    async for path, each in shell.below(top, expected=VANISHED):
+        if each.is_file() and each.st_size:
+            batch.append(path)
+        elif each.is_file():
+            yield path, []
+        if len(batch) >= limits.FILES_PER_BATCH // 2:
+            for pair in await _ask_batch(shell, batch):
+                yield pair
+            batch = []
+    for pair in await _ask_batch(shell, batch):
+        yield pair
+
+
+async def _ask_batch(shell: Shell, batch: list[str]) -> list[tuple[str, list[_Reference]]]:
+    session, answers = shell.session, []
+    left = batch
+    while left:
+        paths = _fitting(left)
+        reply = await session.ask(m.ReadFiles(paths, 0), deadline=session.deadline())
+        for name, file in zip(left, reply.files, strict=False):
+            with shell.attempt("cannot check", name, expected=VANISHED):
+                if file.code:
+                    raise errors.from_wire(file.code, file.message, name)
+                if file.attributes is not None:
+                    answers.append((name, await _all_blocks(session, name, file)))
+        left = left[max(1, len(reply.files)) :]
+    return answers
+
+
+def _fitting(names: Sequence[str]) -> tuple[bytes, ...]:
+    """As many paths as fit one record."""
+    taken: list[bytes] = []
+    room = limits.RECORD_BYTES // 2
+    for name in names:
+        raw = name.encode()
+        room -= len(raw) + 5
+        if room < 0 and taken:
+            break
+        taken.append(raw)
+    return tuple(taken)
+
+
+def _references_of(path: str, refs: Iterable[BlockRef], attributes: Any) -> list[_Reference]:
+    """Those of blocks that have bytes: a hole has none, nor copies."""
+    return [_Reference(path, ref, attributes.replication) for ref in refs if ref.length]
+
+
+async def _all_blocks(session: Session, path: str, file: m.FileReply) -> list[_Reference]:
+    """The blocks of a file, those that did not fit the batch's reply included."""
+    attributes, first = file.attributes, len(file.blocks)
+    assert attributes is not None, "a file that was answered for"
+    found = _references_of(path, file.blocks, attributes)
+    count = -(-attributes.size // attributes.block_size) if attributes.block_size else 0
+    return found if first >= count else await _blocks_of(session, path, first, found)
+
+
+async def _blocks_of(
+    session: Session, path: str, start: int, known: list[_Reference]
+) -> list[_Reference]:
+    found = list(known)
+    while True:
+        request = m.GetBlocks(path.encode(), start, limits.BLOCKS_PER_RECORD)
+        reply = await session.ask(request, path)
+        found += _references_of(path, reply.blocks, reply.attributes)
+        start += len(reply.blocks)
+        size, block_size = reply.attributes.size, reply.attributes.block_size
+        if not reply.blocks or not block_size or start * block_size >= size:
+            return found
+
+
+class _Check:
+    """What the nodes hold, and what the namespace names."""
+
+    def __init__(self, session: Session, verify: bool = False) -> None:
+        """``verify``: every copy is re-read, not only looked up."""
+        self._session = session
+        self._verify_all = verify
+        self._held: dict[int, set[m.BlockVersion]] = {}
+        self.named: set[m.BlockVersion] = set()
+
+    async def list_nodes(self) -> None:
+        """Ask every member what it holds; one that does not answer holds nothing."""
+        for number in self._session.known.members:
+            try:
+                self._held[number] = await self._list(number)
+            except errors.RetryableError as error:
+                click.echo(f"memfs: {self._name(number)} does not answer: {error}", err=True)
+
+    async def _list(self, number: int) -> set[m.BlockVersion]:
+        held: set[m.BlockVersion] = set()
+        after: m.BlockVersion | None = None
+        while True:
+            answer = await self._session.ask_member(
+                number, m.ListBlocks(after), deadline=self._session.deadline()
+            )
+            page = [block.version for block in answer.record.blocks]
+            held.update(page)
+            if not answer.record.more or not page:
+                return held
+            after = page[-1]
+
+    def is_suspect(self, reference: _Reference) -> bool:
+        """Whether a copy may be bad, or there are fewer than the file asks for."""
+        return self._may_lack(reference) or len(reference.ref.replicas) < reference.wanted
+
+    def _may_lack(self, reference: _Reference) -> bool:
+        """Whether its holders have to be asked for their copies."""
+        holders = [self._held.get(number, ()) for number in reference.ref.replicas]
+        return self._verify_all or not all(reference.version in held for held in holders)
+
+    async def examine(self, suspects: Sequence[_Reference]) -> list[FileProblem]:
+        """Ask the nodes for copies that may be bad, then drop what has changed meanwhile."""
+        by_member: dict[int, list[m.BlockVersion]] = defaultdict(list)
+        for reference in filter(self._may_lack, suspects):
+            for number in reference.ref.replicas:
+                by_member[number].append(reference.version)
+        codes: dict[tuple[int, m.BlockVersion], int] = {}
+        for number, versions in by_member.items():
+            for version, code in zip(versions, await self._verify(number, versions), strict=True):
+                codes[number, version] = code
+        problems = [self._judge(reference, codes) for reference in suspects]
+        return [
+            problem
+            for reference, problem in zip(suspects, problems, strict=True)
+            if problem is not None and await self._is_current(reference)
+        ]
+
+    async def _verify(self, number: int, versions: Sequence[m.BlockVersion]) -> list[int]:
+        """A code per version: 0, not found, corrupt, or that the node cannot be asked."""
+        codes: list[int] = []
+        try:
+            for at in range(0, len(versions), _BATCH):
+                answer = await self._session.ask_member(
+                    number,
+                    m.VerifyBlocks(tuple(versions[at : at + _BATCH])),
+                    deadline=self._session.deadline(VERIFY_SECONDS),
+                )
+                codes += answer.record.codes
+        except errors.RetryableError:
+            codes += [_UNREACHABLE] * (len(versions) - len(codes))
+        return codes
+
+    def _judge(
+        self, reference: _Reference, codes: dict[tuple[int, m.BlockVersion], int]
+    ) -> FileProblem | None:
+        replicas = reference.ref.replicas
+        bad = {n: code for n in replicas if (code := codes.get((n, reference.version), 0))}
+        good = len(replicas) - len(bad)
+        if good >= reference.wanted and not bad.keys() & self._session.known.members.keys():
+            return None  # what names members that left is about to be tidied up
+        corrupt = errors.CorruptBlockError.code in bad.values()
+        kind = "lost" if not good else "corrupt" if corrupt else "under-replicated"
+        names = tuple(self._name(number) for number in bad)
+        return FileProblem(reference.path, reference.ref.index, kind, good, reference.wanted, names)
+
+    async def _is_current(self, reference: _Reference) -> bool:
+        """Whether the file still has that version of the block on those nodes."""
+        request = m.GetBlocks(reference.path.encode(), reference.ref.index, 1)
+        try:
+            reply = await self._session.ask(request, reference.path)
+        except errors.RequestError:
+            return False
+        return reply.blocks[:1] == (reference.ref,)
+
+    def advice(self, problems: Sequence[FileProblem]) -> str:
+        """What to do when nodes are too few for the copies that files ask for."""
+        wanted = max((problem.wanted for problem in problems), default=0)
+        nodes = len(self._session.known.members)
+        have = "1 node" if nodes == 1 else f"{nodes} nodes"
+        return f"add a node: {have} cannot hold {wanted} copies" if nodes < wanted else ""
+
+    def orphans(self) -> list[tuple[str, m.BlockVersion]]:
+        """Blocks that a node held and that no file names."""
+        return [
+            (self._name(number), version)
+            for number, held in self._held.items()
+            for version in sorted(held - self.named)
+        ]
+
+    def _name(self, number: int) -> str:
+        member = self._session.known.members.get(number)
+        return member.name if member is not None else f"member {number} (gone)"
+
+
+def _line(problem: FileProblem) -> str:
+    where = f" ({', '.join(problem.nodes)})" if problem.nodes else ""
+    return (
+        f"{printable(problem.path)}: block {problem.block}: {problem.kind}, "
+        f"{problem.good} of {problem.wanted} copies{where}"
+    )
+
+
+def _conclude(
+    files: int,
+    blocks: int,
+    problems: Sequence[FileProblem],
+    orphans: Iterable[tuple[str, m.BlockVersion]],
+    advice: str,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    orphans = list(orphans)
+    if verbose and not as_json:
+        for node, version in orphans:
+            print(f"orphan on {node}: inode {version.inode:#x} block {version.index}")
+    counts = {
+        kind: sum(problem.kind == kind for problem in problems)
+        for kind in ("lost", "corrupt", "under-replicated")
+    }
+    if as_json:
+        write_json({"files": files, "blocks": blocks, "orphans": len(orphans)} | counts)
+        return
+    damaged = counts["lost"] or counts["corrupt"]
+    verdict = "damaged" if damaged else "under-replicated" if problems else "healthy"
+    sys.stdout.write(
+        f"{files} file{'s' * (files != 1)}, {blocks} block{'s' * (blocks != 1)}: "
+        f"{counts['lost']} lost, {counts['corrupt']} corrupt, "
+        f"{counts['under-replicated']} under-replicated; {len(orphans)} orphans: {verdict}"
+        f"{'; ' * bool(advice)}{advice}\n"
+    )

@@ -1,0 +1,125 @@
+"""Looking at a cluster, whole or not: the primary's status, else what the nodes say.
+
+Owns the connection that several looks share, and how commands are made that work without a
+primary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
+
+import click
+
+from memfs import errors
+from memfs.cli.cluster.health import Problem, store_problems
+from memfs.cli.cluster.survey import ClusterSurvey, ask_node, survey
+from memfs.cli.connection import run_loop
+from memfs.cli.options import client_config, cluster_options, remember
+from memfs.cli.shell import Failed, example_text
+from memfs.client.opening import client_environment, open_session
+from memfs.client.session.session import Session
+from memfs.config import ClientConfig
+from memfs.paths import Endpoint
+from memfs.protocol import messages as m
+
+STATUS_SECONDS = 5.0
+"""Time for the primary to answer: longer than a failover takes with the usual lease."""
+
+
+class Picture(NamedTuple):
+    """One look: one of the two is there."""
+
+    status: m.StatusReply | None
+    survey: ClusterSurvey | None
+    stores: tuple[Problem, ...] = ()
+    """What is wrong with mounted stores."""
+
+
+class Observer:
+    """Looks at one cluster, again and again."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        """Connects with the first look."""
+        seconds = min(config.timeout_seconds, STATUS_SECONDS)
+        self.config = dataclasses.replace(config, timeout_seconds=seconds)
+        self.status = 0
+        """The command's exit status."""
+        self._environment = client_environment(config)
+        self._session: Session | None = None
+
+    async def look(self) -> Picture:
+        """The cluster as it is now. Raises what is no matter of reachability."""
+        try:
+            if self._session is None:
+                self._session = await open_session(self.config)
+            status = await self._session.ask(m.GetStatus())
+            return Picture(status, None, await self._stores(self._session))
+        except (errors.RetryableError, errors.OutcomeUnknownError):
+            return Picture(None, await self.survey())
+
+    async def _stores(self, session: Session) -> tuple[Problem, ...]:
+        """What is wrong with the stores of the first page of mounts."""
+        try:
+            mounts = (await session.ask(m.ListMounts())).mounts
+        except errors.RequestError:  # of a primary that knows none, or not for this user
+            return ()
+        return tuple(store_problems(mounts, self._environment.clock.wall_ns()))
+
+    async def survey(self) -> ClusterSurvey:
+        """What every node says."""
+        return await survey(self._environment, self.config)
+
+    async def ask(self, endpoint: Endpoint, request: m.Request[m.R], seconds: float) -> m.R:
+        """One request to one node. Raises what it answers."""
+        return await ask_node(self._environment, self.config, endpoint, request, seconds)
+
+    def complain(self, text: str) -> None:
+        """Say one line on stderr; the command will exit with 1."""
+        click.echo(f"memfs: {text}", err=True)
+        self.status = 1
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._session is not None:
+            await self._session.close()
+
+
+@contextlib.asynccontextmanager
+async def observing(config: ClientConfig) -> AsyncIterator[Observer]:
+    """An observer, closed at the end."""
+    observer = Observer(config)
+    try:
+        yield observer
+    finally:
+        await observer.close()
+
+
+def observer_command(
+    name: str, *, example: str
+) -> Callable[[Callable[..., Awaitable[None]]], click.Command]:
+    """Make a click command of ``async def body(observer, **parameters)``."""
+
+    def wrap(body: Callable[..., Awaitable[None]]) -> click.Command:
+        @functools.wraps(body)
+        def invoke(**parameters: Any) -> int:
+            ctx = click.get_current_context()
+            remember(ctx, {key: parameters.pop(key) for key in ("url", "user", "config")})
+            return run_loop(_run(client_config(ctx), body, parameters))
+
+        epilog = example_text(example)
+        return click.command(name, epilog=epilog)(cluster_options(invoke))
+
+    return wrap
+
+
+async def _run(
+    config: ClientConfig, body: Callable[..., Awaitable[None]], parameters: dict[str, Any]
+) -> int:
+    async with observing(config) as observer:
+        with contextlib.suppress(Failed):
+            await body(observer, **parameters)
+        return observer.status

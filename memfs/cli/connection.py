@@ -1,0 +1,53 @@
+"""The cluster that a command works with, and the event loop that it works on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from memfs.client.filesystem import AsyncFileSystem
+    from memfs.client.session.session import Session
+    from memfs.config import ClientConfig
+
+T = TypeVar("T")
+
+
+@contextlib.asynccontextmanager
+async def connected(config: ClientConfig) -> AsyncIterator[tuple[AsyncFileSystem, Session]]:
+    """The file system of the cluster that ``config`` names. Raises UnavailableError."""
+    from memfs.client.opening import encryption_keys, file_system, open_session
+
+    keys = encryption_keys(config)
+    session = await open_session(config)
+    async with file_system(session, keys) as fs:
+        yield fs, session
+
+
+LOOP_DESCRIPTORS = 12
+"""What an event loop and the first connections take. One that lacks them half-way cannot end."""
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run ``main`` on a loop of its own; Ctrl-C cancels it and surfaces as KeyboardInterrupt."""
+    with contextlib.closing(main):  # where it was never begun
+        import uvloop
+
+        _check_descriptors()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(main)
+
+
+def _check_descriptors() -> None:
+    with contextlib.ExitStack() as probe:
+        try:
+            for _ in range(LOOP_DESCRIPTORS):
+                probe.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            text = f"{error.strerror}: raise the limit on them (ulimit -n)"
+            raise click.ClickException(text) from None

@@ -1,0 +1,255 @@
+"""How listings look: columns, long lines, times, permissions. Pure.
+
+Follows GNU ``ls``: the widths of a long listing fit its widest value, times older than half a
+year show the year instead of the hour.
+"""
+
+from __future__ import annotations
+
+import stat as _stat
+import time
+import unicodedata
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from memfs.quantities import show_short
+from memfs.types import Attributes, FileKind
+
+_HALF_YEAR_SECONDS = 31_556_952 // 2
+_KIND_NAMES = {
+    FileKind.FILE: "file",
+    FileKind.DIRECTORY: "directory",
+    FileKind.SYMLINK: "symlink",
+    FileKind.FIFO: "fifo",
+    FileKind.CHARACTER_DEVICE: "character device",
+    FileKind.BLOCK_DEVICE: "block device",
+    FileKind.SOCKET: "socket",
+}
+_INDICATORS = {
+    FileKind.DIRECTORY: "/",
+    FileKind.SYMLINK: "@",
+    FileKind.FIFO: "|",
+    FileKind.SOCKET: "=",
+}
+_COLOURED = {
+    FileKind.DIRECTORY: "di",
+    FileKind.SYMLINK: "ln",
+    FileKind.FIFO: "pi",
+    FileKind.CHARACTER_DEVICE: "cd",
+    FileKind.BLOCK_DEVICE: "bd",
+    FileKind.SOCKET: "so",
+}
+
+
+_CODES = {
+    "di": "01;34",
+    "ln": "01;36",
+    "ex": "01;32",
+    "fi": "",
+    "pi": "33",
+    "so": "01;35",
+    "bd": "01;33",
+    "cd": "01;33",
+}
+"""Colours by default, as GNU ls has them."""
+
+
+class Row(NamedTuple):
+    """One entry of a listing."""
+
+    name: str
+    attributes: Attributes
+    target: str = ""
+    """Where a symlink points."""
+    path: str = ""
+
+
+Decorate = Callable[[Row], str]
+"""The name of a row with what marks its kind."""
+
+
+def plain(row: Row) -> str:
+    """The name alone."""
+    return row.name
+
+
+def indicator(attributes: Attributes) -> str:
+    """What ``ls -F`` puts behind a name."""
+    kind = FileKind(attributes.kind)
+    if kind == FileKind.FILE:
+        return "*" if attributes.mode & 0o111 else ""
+    return _INDICATORS.get(kind, "")
+
+
+class Colours:
+    """The colours of names, as ``LS_COLORS`` has them."""
+
+    def __init__(self, setting: str) -> None:
+        self._codes = dict(_CODES)
+        pairs = (pair.partition("=") for pair in setting.split(":"))
+        self._codes.update({name: code for name, mark, code in pairs if mark})
+
+    def __call__(self, name: str, attributes: Attributes) -> str:
+        """``name`` between the sequences that switch its colour on and off."""
+        kind = FileKind(attributes.kind)
+        if kind == FileKind.FILE:
+            extension = self._codes.get(f"*.{name.rpartition('.')[2]}", self._codes["fi"])
+            code = self._codes["ex"] if attributes.mode & 0o111 else extension
+        else:
+            code = self._codes[_COLOURED[kind]]
+        return f"\x1b[{code}m{name}\x1b[0m" if code else name
+
+
+def permissions(attributes: Attributes) -> str:
+    """``drwxr-xr-x``; ``+`` behind it where there is an access control list."""
+    shown = _stat.filemode(attributes.mode | FileKind(attributes.kind).type_bits)
+    return shown + "+" * attributes.acl
+
+
+def kind_name(attributes: Attributes) -> str:
+    """file, directory, symlink, or what special file it is."""
+    return _KIND_NAMES[FileKind(attributes.kind)]
+
+
+def long_lines(
+    rows: Sequence[Row],
+    now: float,
+    human: bool = False,
+    *,
+    inodes: bool = False,
+    decorate: Decorate = plain,
+    least: list[int] | None = None,
+) -> list[str]:
+    """``ls -l``: permissions, links, owner, group, size, time, name; ``inodes`` before them.
+
+    ``least`` is a list of the widths so far: the later pages of a listing get no narrower.
+    """
+    least = [] if least is None else least
+    cells = []
+    for row in rows:
+        attributes = row.attributes
+        size = show_short(attributes.size) if human else str(attributes.size)
+        number = [str(attributes.inode)] if inodes else []
+        if attributes.is_bare:
+            cells.append([*number, permissions(attributes)[0] + "?????????", *"????"])
+            continue
+        owners = (str(attributes.links), attributes.owner, attributes.group, size)
+        cells.append([*number, permissions(attributes), *owners])
+    columns = list(zip(*cells, strict=True))
+    least[:] = [
+        max(before, *map(text_width, column))
+        for before, column in zip(least or [0] * len(columns), columns, strict=True)
+    ]
+    numeric = {0, 2, 5} if inodes else {1, 4}
+    return [
+        " ".join(
+            [
+                *_aligned(row_cells, least, numeric),
+                _time_cell(row.attributes, now),
+                decorate(row) + (f" -> {row.target}" if row.target else ""),
+            ]
+        )
+        for row, row_cells in zip(rows, cells, strict=True)
+    ]
+
+
+def _time_cell(attributes: Attributes, now: float) -> str:
+    return f"{'?':>12}" if attributes.is_bare else show_time(attributes.modified_ns, now)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], numeric: set[int]) -> list[str]:
+    return [
+        _right(cell, width) if at in numeric else _left(cell, width)
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+
+
+def show_time(nanoseconds: int, now: float) -> str:
+    """``Jan 31 12:00``, or ``Jan 31  2024`` when that is over half a year away; local time."""
+    seconds = nanoseconds / 1e9
+    local = time.localtime(seconds)
+    recent = now - _HALF_YEAR_SECONDS < seconds <= now + 60
+    return time.strftime("%b %e %H:%M" if recent else "%b %e  %Y", local)
+
+
+def iso_time(nanoseconds: int) -> str:
+    """``2026-01-31 12:00:00.000000000 +0000``, as ``stat`` prints it; local time."""
+    local = time.localtime(nanoseconds // 1_000_000_000)
+    fraction = nanoseconds % 1_000_000_000
+    return time.strftime(f"%Y-%m-%d %H:%M:%S.{fraction:09d} %z", local)
+
+
+def columns(names: Sequence[str], width: int, shown: Sequence[str] | None = None) -> list[str]:
+    """Names in as many columns as fit ``width``, filled downwards.
+
+    ``shown``: what is printed instead, of the same widths on a terminal.
+    """
+    shown = shown or names
+    widths = [text_width(name) + 2 for name in names]
+    lines = len(names)
+    for count in range(min(len(names), (width + 2) // 3), 1, -1):
+        fewer = -(-len(names) // count)
+        if sum(max(widths[at : at + fewer]) for at in range(0, len(names), fewer)) - 2 <= width:
+            lines = fewer
+            break
+    spans = [max(widths[at : at + lines]) for at in range(0, len(names), lines or 1)]
+    return [
+        "".join(
+            shown[at] + " " * (spans[at // lines] - widths[at] + 2)
+            for at in range(line, len(names), lines)
+        ).rstrip()
+        for line in range(lines)
+    ]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[int]) -> list[str]:
+    """Lines of a table; the columns in ``numeric`` are aligned to the right."""
+    every = [header, *rows]
+    widths = [max(text_width(row[at]) for row in every) for at in range(len(header))]
+    return ["  ".join(_aligned(row, widths, numeric)).rstrip() for row in every]
+
+
+def text_width(text: str) -> int:
+    """Cells of a terminal that ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
+        for each in text
+    )
+
+
+def _left(text: str, width: int) -> str:
+    return text + " " * (width - text_width(text))
+
+
+def _right(text: str, width: int) -> str:
+    return " " * (width - text_width(text)) + text
+
+
+def described(path: str, attributes: Attributes, target: str = "") -> dict[str, object]:
+    """A file as the ``--json`` outputs show it; times in nanoseconds, sizes in bytes.
+
+    Of one that its directory told the kind of and no more, what is not known is None.
+    """
+    extra = {"target": target} if target else {}
+    if attributes.is_bare:
+        told = {"path": path, "kind": kind_name(attributes), "inode": attributes.inode}
+        return dict.fromkeys(described("", attributes._replace(links=1))) | told
+    return extra | {
+        "path": path,
+        "kind": kind_name(attributes),
+        "size": attributes.size,
+        "mode": f"{attributes.mode:04o}",
+        "owner": attributes.owner,
+        "group": attributes.group,
+        "links": attributes.links,
+        "modified_ns": attributes.modified_ns,
+        "changed_ns": attributes.changed_ns,
+        "accessed_ns": attributes.accessed_ns,
+        "inode": attributes.inode,
+        "replication": attributes.replication,
+        "block_size": attributes.block_size,
+        "group_blocks": attributes.group_blocks,
+        "open": attributes.leased,
+    }

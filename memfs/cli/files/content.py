@@ -1,0 +1,356 @@
+"""``memfs cat``, ``head``, ``tail``, ``touch`` and ``truncate``: what is inside of files.
+
+Bytes go to the output as they are, in constant memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from memfs.cli.options import PATH, Operand, Quantity
+from memfs.cli.pipes import PIECE_BYTES, Pipe
+from memfs.cli.shell import Shell, file_command, printable, quoted, reason
+from memfs.cli.streams import OUTPUT
+from memfs.errors import NotDirectoryError, PathNotFoundError, StaleHandleError
+from memfs.quantities import parse_size
+
+if TYPE_CHECKING:
+    from memfs.client.aiofiles import AsyncFile
+    from memfs.client.stat import Stat
+
+FOLLOW_SECONDS = 0.5
+_SCAN_BYTES = 64 * 1024
+
+
+@file_command("cat", example="memfs cat /logs/*.txt | grep error")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+async def cat(shell: Shell, paths: tuple[Operand, ...]) -> None:
+    """Write files to the output, one after the other."""
+    output = Pipe(OUTPUT)
+    for path in await shell.expand(paths, "cannot open"):
+        with shell.attempt("cannot open", path):
+            async with shell.fs.open(path, "rb", buffering=0) as file:
+                await _copy_range(file, 0, None, output)
+
+
+async def _copy_range(file: AsyncFile, start: int, count: int | None, output: Pipe) -> int:
+    """Bytes from ``start`` to the output, ``count`` of them or all; the position reached."""
+    buffer = memoryview(bytearray(PIECE_BYTES))
+    await file.seek(start)
+    position = start
+    while count is None or position < start + count:
+        left = PIECE_BYTES if count is None else min(PIECE_BYTES, start + count - position)
+        got = await file.readinto(buffer[:left])
+        if not got:
+            break
+        await output.write(buffer[:got])
+        position += got
+    return position
+
+
+class _Count(click.ParamType[tuple[str, int]]):
+    """``10``, or with a sign: what it means is up to the command."""
+
+    name = "count"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"([-+]?)(.+)", str(value))
+        try:
+            assert found is not None
+            return found[1], parse_size(found[2])
+        except (ValueError, AssertionError):
+            self.fail(f"invalid number: {value!r}", param, ctx)
+
+
+class _ShortCount(click.Command):
+    """``head -5`` means ``head -n 5``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        for at, word in enumerate(args[:end]):
+            after_option = at and args[at - 1] in ("-n", "--lines", "-c", "--bytes")
+            if re.fullmatch(r"-\d+", word) and not after_option:
+                args = [*args[:at], f"--lines={word[1:]}", *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+@file_command("head", cls=_ShortCount, example="memfs head -n 20 /logs/today")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-n", "--lines", type=click.IntRange(0), default=10, show_default=True)
+@click.option("-c", "--bytes", "count", type=Quantity("size", parse_size), help="Bytes instead.")
+@click.option("-q", "--quiet", is_flag=True, help="No names above the files.")
+async def head(
+    shell: Shell, paths: tuple[Operand, ...], lines: int, count: int | None, quiet: bool
+) -> None:
+    """Show the beginning of files."""
+    output = Pipe(OUTPUT)
+    operands = await shell.expand(paths, "cannot open")
+    for at, path in enumerate(operands):
+        with shell.attempt("cannot open", path):
+            async with shell.fs.open(path, "rb", buffering=0) as file:
+                if len(operands) > 1 and not quiet:
+                    await _title(output, path, at)
+                size = await _after_lines(file, lines) if count is None else count
+                await _copy_range(file, 0, size, output)
+
+
+async def _title(output: Pipe, path: str, at: int) -> None:
+    text = f"{chr(10) if at else ''}==> {printable(path)} <==\n"
+    await output.write(memoryview(text.encode("utf-8", "backslashreplace")))
+
+
+async def _after_lines(file: AsyncFile, lines: int) -> int:
+    """The offset behind the first ``lines`` lines."""
+    offset = await file.seek(0)
+    buffer = memoryview(bytearray(_SCAN_BYTES))
+    while lines and (got := await file.readinto(buffer)):
+        piece = bytes(buffer[:got])
+        at = -1
+        while lines and (at := piece.find(b"\n", at + 1)) >= 0:
+            lines -= 1
+        offset += got if lines else at + 1
+    return offset
+
+
+@file_command("tail", cls=_ShortCount, example="memfs tail -f /logs/today")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-n", "--lines", type=_Count(), default="10", help="Lines; +N: from line N on.")
+@click.option("-c", "--bytes", "count", type=_Count(), help="Bytes; +N: from byte N on.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as the file grows, also when renamed.")
+@click.option("-F", "by_name", is_flag=True, help="Go on with whatever has that name.")
+@click.option("-q", "--quiet", is_flag=True, help="No names above the files.")
+async def tail(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    lines: tuple[str, int],
+    count: tuple[str, int] | None,
+    follow: bool,
+    by_name: bool,
+    quiet: bool,
+) -> None:
+    """Show the end of files."""
+    output = Pipe(OUTPUT)
+    operands = await shell.expand(paths, "cannot open")
+    if (follow or by_name) and len(operands) > 1:
+        raise click.UsageError("one file only can be followed")
+    for at, path in enumerate(operands):
+        end = known = 0
+        with shell.attempt("cannot open", path):
+            known = (await shell.fs.stat(path)).st_ino if by_name else 0
+            async with shell.fs.open(path, "rb", buffering=0) as file:
+                if len(operands) > 1 and not quiet:
+                    await _title(output, path, at)
+                size = await file.seek(0, os.SEEK_END)
+                start = await _tail_start(file, size, lines, count)
+                end = await _copy_range(file, start, size - start, output)
+                if follow and not by_name:
+                    await _follow(shell, path, file, end, output)
+        if by_name:
+            await _follow_name(shell, path, known, end, output)
+
+
+async def _tail_start(
+    file: AsyncFile, size: int, lines: tuple[str, int], count: tuple[str, int] | None
+) -> int:
+    """Where the part to show begins."""
+    sign, number = count or lines
+    if count is not None:
+        return min(size, max(0, number - 1)) if sign == "+" else max(0, size - number)
+    if sign == "+":
+        return await _after_lines(file, max(0, number - 1))
+    return await _before_lines(file, size, number)
+
+
+async def _before_lines(file: AsyncFile, size: int, lines: int) -> int:
+    """The offset of the last ``lines`` lines, searched backwards."""
+    end = size
+    wanted = lines
+    buffer = memoryview(bytearray(_SCAN_BYTES))
+    while end and lines:
+        start = max(0, end - _SCAN_BYTES)
+        await file.seek(start)
+        got = await file.readinto(buffer[: end - start])
+        piece = bytes(buffer[:got])
+        # The line end that closes the file does not begin a line.
+        at = len(piece) - (end == size and piece.endswith(b"\n"))
+        while (at := piece.rfind(b"\n", 0, at)) >= 0:
+            wanted -= 1
+            if not wanted:
+                return start + at + 1
+        end = start
+    return size if not lines else 0
+
+
+async def _follow(shell: Shell, path: str, file: AsyncFile, end: int, output: Pipe) -> None:
+    """Show what is appended to an open file, whatever it is called; one that shrinks begins anew.
+
+    Returns when the file is gone.
+    """
+    while True:
+        try:
+            end = await _copy_range(file, end, None, output)
+        except StaleHandleError:
+            shell.complain(f"{path}: file was removed")
+            return
+        if await file.seek(0, os.SEEK_END) < end:
+            shell.warn(f"{path}: file truncated")
+            end = 0
+            continue
+        await asyncio.sleep(FOLLOW_SECONDS)
+
+
+async def _follow_name(shell: Shell, path: str, known: int, end: int, output: Pipe) -> None:
+    """Show what is appended to the file of that name, for ever, also when another one takes it.
+
+    ``known``: the inode of which the bytes before ``end`` were shown.
+    """
+    async for found in _looks(shell, path):
+        if known and found.st_ino != known:
+            shell.warn(f"{quoted(path)} has been replaced; following new file")
+            end = 0
+        elif found.st_size < end:
+            shell.warn(f"{path}: file truncated")
+            end = 0
+        known = found.st_ino
+        if found.st_size > end:
+            with contextlib.suppress(PathNotFoundError, StaleHandleError):
+                async with shell.fs.open(path, "rb", buffering=0) as file:
+                    end = await _copy_range(file, end, None, output)
+
+
+async def _looks(shell: Shell, path: str) -> AsyncIterator[Stat]:
+    """The attributes of a file again and again, while it is there."""
+    gone = False
+    while True:
+        try:
+            found = await shell.fs.stat(path)
+        except (PathNotFoundError, NotDirectoryError) as error:
+            if not gone:
+                shell.warn(f"{quoted(path)} has become inaccessible: {reason(error)}")
+            gone = True
+        else:
+            if gone:
+                shell.warn(f"{quoted(path)} has appeared; following new file")
+            gone = False
+            yield found
+        await asyncio.sleep(FOLLOW_SECONDS)
+
+
+class _Moment(click.ParamType[int]):
+    """A time, as nanoseconds since the epoch."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value)
+        try:
+            if text.startswith("@"):
+                return round(float(text[1:]) * 1e9)
+            return round(datetime.fromisoformat(text).timestamp() * 1e9)
+        except ValueError:
+            self.fail(f"invalid time {text!r}: write 2026-01-31T12:00 or @SECONDS", param, ctx)
+
+
+class _Stamp(click.ParamType[int]):
+    """``[[CC]YY]MMDDhhmm[.ss]`` as touch -t takes it, as nanoseconds since the epoch."""
+
+    name = "stamp"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value)
+        digits, dot, seconds = text.partition(".")
+        form = {8: "%m%d%H%M", 10: "%y%m%d%H%M", 12: "%Y%m%d%H%M"}.get(len(digits), "")
+        try:
+            if not text.isascii() or (dot and len(seconds) != 2):
+                raise ValueError
+            if len(digits) == 8:
+                form, digits = "%Y%m%d%H%M", f"{datetime.now().year}{digits}"
+            found = datetime.strptime(digits + (seconds or "00"), f"{form}%S")
+        except ValueError:
+            self.fail(f"invalid time {text!r}: write [[CC]YY]MMDDhhmm[.ss]", param, ctx)
+        return int(found.timestamp()) * 10**9
+
+
+@file_command("touch", example="memfs touch -d 2026-01-31T12:00 /data/file")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-c", "--no-create", is_flag=True, help="Only what exists.")
+@click.option("-d", "--date", "moment", type=_Moment(), help="This time instead of now.")
+@click.option("-t", "stamp", type=_Stamp(), help="The same, as [[CC]YY]MMDDhhmm[.ss].")
+@click.option("-r", "--reference", type=PATH, help="The times of that file.")
+@click.option("-a", "only_accessed", is_flag=True, help="Only the time of access.")
+@click.option("-m", "only_modified", is_flag=True, help="Only that of the content.")
+async def touch(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    no_create: bool,
+    moment: int | None,
+    stamp: int | None,
+    reference: Operand | None,
+    only_accessed: bool,
+    only_modified: bool,
+) -> None:
+    """Create empty files, or set the times of those that exist."""
+    given = stamp if moment is None else moment
+    times = None if given is None else (given, given)
+    if reference is not None:
+        found = await shell.fs.stat(reference)
+        times = (found.st_atime_ns, found.st_mtime_ns)
+    for path in await shell.expand(paths, "cannot touch"):
+        with shell.attempt("cannot touch", path):
+            try:
+                wanted = times
+                if only_accessed != only_modified:
+                    found = await shell.fs.stat(path)
+                    accessed, modified = times or (time.time_ns(), time.time_ns())
+                    accessed = accessed if only_accessed else found.st_atime_ns
+                    modified = modified if only_modified else found.st_mtime_ns
+                    wanted = accessed, modified
+                await shell.fs.utime(path, ns=wanted)
+                continue
+            except PathNotFoundError:
+                if no_create:
+                    continue
+            async with shell.fs.open(path, "ab"):
+                pass
+            if times is not None:
+                await shell.fs.utime(path, ns=times)
+
+
+@file_command("truncate", example="memfs truncate -s 1M /data/file")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-s", "--size", type=_Count(), required=True, help="Bytes; +N adds, -N takes away.")
+@click.option("-c", "--no-create", is_flag=True, help="Only what exists.")
+async def truncate(
+    shell: Shell, paths: tuple[Operand, ...], size: tuple[str, int], no_create: bool
+) -> None:
+    """Set the length of files; what is added reads as zeros."""
+    sign, number = size
+    for path in await shell.expand(paths, "cannot truncate"):
+        with shell.attempt("cannot truncate", path):
+            try:
+                old = (await shell.fs.stat(path)).st_size
+            except PathNotFoundError:
+                if no_create:
+                    continue
+                old = 0
+                async with shell.fs.open(path, "ab"):
+                    pass
+            new = old + number if sign == "+" else old - number if sign == "-" else number
+            await shell.fs.truncate(path, max(0, new))

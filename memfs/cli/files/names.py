@@ -1,0 +1,221 @@
+"""``memfs mkdir``, ``rmdir``, ``rm``, ``mv`` and ``ln``: changes of the tree."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from memfs.cli.files.columns import kind_name
+from memfs.cli.files.symbolic_modes import parse_mode
+from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.shell import Failed, Shell, file_command, quoted, write_json
+from memfs.client.stat import Stat
+from memfs.errors import PathExistsError, PathNotFoundError
+from memfs.machine import current_umask
+from memfs.paths import join
+
+
+@file_command("mkdir", example="memfs mkdir -p /data/2026/01")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-p", "--parents", is_flag=True, help="Parents too; no error if it exists.")
+@click.option("-m", "--mode", "mode_text", help="Permissions, as chmod takes them.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
+@json_option
+async def mkdir(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    parents: bool,
+    mode_text: str | None,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Make directories."""
+    umask = current_umask()
+    mode, unmasked = 0o777 & ~umask, 0o777 if mode_text is None else None
+    if mode_text is not None:
+        try:
+            mode = parse_mode(mode_text, umask)(0o777, True)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+    for path in paths:
+        with shell.attempt("cannot create directory", path):
+            if parents:
+                await shell.fs.makedirs(path, mode, exist_ok=True, unmasked=unmasked)
+            else:
+                await shell.fs.mkdir(path, mode, unmasked=unmasked)
+            if as_json:
+                write_json({"created": path})
+            elif verbose:
+                print(f"created directory {quoted(path)}")
+
+
+@file_command("rmdir", example="memfs rmdir /data/empty")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-p", "--parents", is_flag=True, help="And the ones above, while they are empty.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
+async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose: bool) -> None:
+    """Remove empty directories."""
+    for path in await shell.expand(paths, "failed to remove"):
+        each: str = path
+        while each not in ("", "/"):
+            failed = shell.status
+            shell.status = 0
+            with shell.attempt("failed to remove", each):
+                await shell.fs.rmdir(each)
+                if verbose:
+                    print(f"removed directory {quoted(each)}")
+            done, shell.status = not shell.status, shell.status or failed
+            each = each.rpartition("/")[0] if parents and done else ""
+
+
+@file_command("rm", example="memfs rm -r /data/old '/data/*.part'")
+@click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
+@click.option("-r", "-R", "--recursive", is_flag=True, help="Directories and all in them.")
+@click.option("-f", "--force", is_flag=True, help="No error for what does not exist.")
+@click.option("-i", "--interactive", is_flag=True, help="Ask before each operand.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
+@json_option
+async def rm(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    recursive: bool,
+    force: bool,
+    interactive: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Remove files, and trees with -r: at once, whatever their size."""
+    if not paths and not force:
+        raise click.UsageError("nothing to remove is named")
+    for path in await _expand_present(shell, paths, force):
+        with shell.attempt("cannot remove", path):
+            try:
+                found = await shell.fs.lstat(path)
+            except PathNotFoundError:
+                if force:
+                    continue
+                raise
+            if interactive and not _confirmed(f"remove {_kind(found)} {quoted(path)}?"):
+                continue
+            if not await _remove(shell, path, found, recursive):
+                continue
+            if as_json:
+                write_json({"removed": path, "kind": _kind(found)})
+            elif verbose:
+                print(f"removed {quoted(path)}")
+
+
+async def _expand_present(shell: Shell, paths: Sequence[Operand], force: bool) -> Sequence[Operand]:
+    """Patterns replaced by what they match; with ``force``, none is no error."""
+    if not force:
+        return await shell.expand(paths, "cannot remove")
+    found: list[Operand] = []
+    for path in paths:
+        quiet = Shell(shell.fs, shell.session)
+        quiet.complain = lambda text: None  # type: ignore[method-assign]
+        found += await quiet.expand([path], "cannot remove")
+    return found
+
+
+def _kind(found: Stat) -> str:
+    return "symbolic link" if found.is_symlink() else kind_name(found.attributes)
+
+
+def _confirmed(question: str) -> bool:
+    """Ask on stderr; only a line that begins with y means yes."""
+    click.echo(f"memfs: {question} ", err=True, nl=False)
+    return sys.stdin.readline().strip().lower().startswith("y")
+
+
+async def _remove(shell: Shell, path: str, found: Stat, recursive: bool) -> bool:
+    """Whether it is gone; a complaint where that may not be."""
+    if path == "/":
+        shell.complain("it is dangerous to remove '/': name what is in it")
+        return False
+    if not found.is_dir():
+        await shell.fs.remove(path)
+    elif recursive:
+        await shell.fs.rmtree(path)
+    else:
+        shell.complain(f"cannot remove {quoted(path)}: Is a directory")
+        return False
+    return True
+
+
+@file_command("mv", example="memfs mv /data/part-* /data/done")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="SOURCE... TARGET")
+@click.option("-n", "--no-clobber", is_flag=True, help="Do not replace what exists.")
+@click.option("-T", "--no-target-directory", "plain", is_flag=True, help="TARGET is the new name.")
+@click.option("-f", "--force", is_flag=True, help="Replace what exists (as always).")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
+async def mv(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    no_clobber: bool,
+    plain: bool,
+    force: bool,
+    verbose: bool,
+) -> None:
+    """Rename files and trees, or move them into a directory: atomically, whatever their size."""
+    for source, target in await _pairs(shell, paths, "cannot move", plain):
+        with shell.attempt("cannot move", source):
+            try:
+                if await _are_same(shell, source, target):
+                    continue
+                if no_clobber:
+                    await shell.fs.rename(source, target, overwrite=False)
+                else:
+                    await shell.fs.replace(source, target)
+            except PathExistsError:
+                continue
+            if verbose:
+                print(f"renamed {quoted(source)} -> {quoted(target)}")
+
+
+async def _are_same(shell: Shell, source: str, target: str) -> bool:
+    """Whether both are names of one inode, which rename leaves alone: then the source goes."""
+    first, second = await shell.fs.stat_many([source, target], follow_symlinks=False)
+    if first is None or second is None or first.st_ino != second.st_ino:
+        return False
+    if first.st_nlink > 1 and not first.is_dir() and source != target:
+        await shell.fs.remove(source)
+    else:
+        shell.complain(f"{quoted(source)} and {quoted(target)} are the same file")
+    return True
+
+
+async def _pairs(
+    shell: Shell, paths: tuple[Operand, ...], act: str, plain: bool = False
+) -> list[tuple[Operand, str]]:
+    """Sources with where each goes: into the last operand if that is a directory."""
+    if len(paths) < 2:
+        raise click.UsageError("a source and a target are needed")
+    *given, target = paths
+    sources = await shell.expand(given, act)
+    into = False if plain else await shell.fs.isdir(target)
+    if not into and (len(given) > 1 or len(sources) > 1 or target.folder):
+        shell.complain(f"target {quoted(target)} is not a directory")
+        raise Failed
+    if not into:
+        return [(source, target) for source in sources]
+    return [(source, join(target, source.rpartition("/")[2])) for source in sources]
+
+
+@file_command("ln", example="memfs ln -s ../releases/7 /srv/current")
+@click.argument("target", metavar="TARGET")
+@click.argument("link", type=PATH, metavar="LINK")
+@click.option("-s", "--symbolic", is_flag=True, help="A symbolic link; TARGET is kept as written.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing LINK.")
+async def ln(shell: Shell, target: str, link: Operand, symbolic: bool, force: bool) -> None:
+    """Make LINK another name of TARGET, or with -s a link to it."""
+    if await shell.fs.isdir(link):
+        link = Operand(join(link, target.rstrip("/").rpartition("/")[2]))
+    with shell.attempt("cannot create link", link):
+        if force and await shell.lexists(link):
+            await shell.fs.remove(link)
+        if symbolic:
+            await shell.fs.symlink(target, link)
+        else:
+            await shell.fs.link(target, link)

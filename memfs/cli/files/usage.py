@@ -1,0 +1,282 @@
+"""``memfs du``, ``memfs df`` and ``memfs stat``: what there is, and how large."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import click
+
+from memfs.cli.files import columns as layout
+from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.shell import Shell, file_command, printable, quoted, write_json
+from memfs.client.stat import BlockLocation, Stat, Usage
+from memfs.quantities import show_short, show_size
+from memfs.types import Attributes, FileKind
+
+_UNIT = 512
+"""Bytes of the blocks that stat(1) counts."""
+
+
+@file_command("du", example="memfs du -sh /data/*")
+@click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
+@click.option("-s", "--summarize", is_flag=True, help="Only the operands.")
+@click.option("-h", "--human-readable", "human", is_flag=True, help="Sizes as 1.5K, 64M.")
+@click.option("-a", "--all", "everything", is_flag=True, help="Files too.")
+@click.option("-c", "--total", is_flag=True, help="A last line with the sum.")
+@click.option("-d", "--max-depth", "depth", type=click.IntRange(0), help="Levels to show.")
+@click.option("--replicated", is_flag=True, help="Count every copy.")
+@json_option
+async def du(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    summarize: bool,
+    human: bool,
+    everything: bool,
+    total: bool,
+    depth: int | None,
+    replicated: bool,
+    as_json: bool,
+) -> None:
+    """Show the bytes that trees hold (one copy counted), the root by default.
+
+    The totals are kept by the namespace: -s costs the same for one file as for a million.
+    """
+    levels = 0 if summarize else 1 << 30 if depth is None else depth
+    sum_all = 0
+
+    def show(path: str, usage: Usage) -> None:
+        size = usage.space if replicated else usage.length
+        if as_json:
+            write_json({"path": path} | usage._asdict())
+        else:
+            print(f"{show_short(size) if human else size}\t{printable(path)}")
+
+    for path in await shell.expand(paths or (Operand("/"),), "cannot access"):
+        with shell.attempt("cannot access", path):
+            usage = await shell.fs.du(path)
+            if levels:
+                await _du_below(shell, path, levels, everything, show)
+            show(path, usage)
+            sum_all += usage.space if replicated else usage.length
+    if total and not as_json:
+        print(f"{show_short(sum_all) if human else sum_all}\ttotal")
+
+
+async def _du_below(
+    shell: Shell, top: str, high: int, everything: bool, show: Callable[[str, Usage], None]
+) -> None:
+    """What is below a directory, deepest first; nothing for a file."""
+    if not (await shell.fs.stat(top)).is_dir():
+        return
+    levels = [(top, shell.entries(top))]
+    while levels:
+        path, listing = levels[-1]
+        entry = None
+        with shell.attempt("cannot access", path):
+            entry = await anext(listing, None)
+        if entry is None:
+            levels.pop()
+            if levels:
+                await _show_usage(shell, path, show)
+        elif entry.is_dir() and len(levels) < high:
+            levels.append((entry.path, shell.entries(entry.path)))
+        elif entry.is_dir() or everything:
+            await _show_usage(shell, entry.path, show)
+
+
+async def _show_usage(shell: Shell, path: str, show: Callable[[str, Usage], None]) -> None:
+    with shell.attempt("cannot access", path):
+        show(path, await shell.fs.du(path))
+
+
+@file_command("df", example="memfs df -h")
+@click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
+@click.option("-T", "--print-type", "kind", is_flag=True, help="The type of the file system.")
+@click.option("-h", "--human-readable", "human", is_flag=True, help="Sizes as 1.5K, 64M.")
+@click.option("-n", "--nodes", "by_node", is_flag=True, help="A line a node, and what is in it.")
+@json_option
+async def df(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    kind: bool,
+    human: bool,
+    by_node: bool,
+    as_json: bool,
+) -> None:
+    """Show the memory of the cluster, of which all paths are part: every copy counts.
+
+    With -n: of each node the bytes of blocks (Data), of records, index, namespace and buffers
+    (Overhead), of what was deleted and is kept for what comes (Spare); and what the kernel says
+    that its process (Resident) and its container (Container) take.
+    """
+    for path in await shell.expand(paths, "cannot access"):
+        with shell.attempt("cannot access", path):
+            await shell.fs.stat(path)
+    if paths and shell.status:
+        return
+    show: Callable[[int], str] = show_short if human else str
+    if by_node:
+        await _df_nodes(shell, show, as_json)
+        return
+    found = await shell.fs.statvfs()
+    free = max(0, found.capacity - found.used)
+    if as_json:
+        write_json(
+            {
+                "capacity": found.capacity,
+                "used": found.used,
+                "available": free,
+                "files": found.files,
+                "directories": found.directories,
+                "replication": found.replication,
+            }
+        )
+        return
+    share = f"{-(-100 * found.used // found.capacity)}%" if found.capacity else "-"
+    url = "memfs://" + ",".join(map(str, shell.fs.config.endpoints))
+    header = ["Filesystem", "Size", "Used", "Avail", "Use%", "Files", "Copies"]
+    row = [
+        *(url, show(found.capacity), show(found.used), show(free), share),
+        *(str(found.files), str(found.replication)),
+    ]
+    numeric = {1, 2, 3, 4, 5, 6}
+    if kind:
+        header.insert(1, "Type")
+        row.insert(1, "memfs")
+        numeric = {2, 3, 4, 5, 6, 7}
+    print("\n".join(layout.table(header, [row], numeric)))
+
+
+async def _df_nodes(shell: Shell, show: Callable[[int], str], as_json: bool) -> None:
+    rows = []
+    for node in (await shell.fs.cluster_status()).nodes:
+        usage = node.usage
+        numbers = {
+            "size": usage.limit,
+            "data": usage.used - usage.overhead,
+            "overhead": usage.overhead,
+            "spare": usage.spare,
+            "available": max(0, usage.limit - usage.used),
+            "resident": usage.resident,
+            "container": usage.container,
+        }
+        if as_json:
+            write_json({"node": node.member.name} | numbers)
+        known = [show(each) if each else "-" for each in list(numbers.values())[-2:]]
+        rows.append([node.member.name, *map(show, list(numbers.values())[:-2]), *known])
+    header = ["Node", "Size", "Data", "Overhead", "Spare", "Avail", "Resident", "Container"]
+    if not as_json:
+        print("\n".join(layout.table(header, rows, set(range(1, len(header))))))
+
+
+@file_command("stat", example="memfs stat -c '%s %n' /data/*\nmemfs stat --blocks /data/large")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-L", "--dereference", "follow", is_flag=True, help="Follow a symbolic link.")
+@click.option(
+    "-c",
+    "--format",
+    "pattern",
+    help="%n %N %s %b %B %a %A %U %G %F %h %i %x %y %z %X %Y %Z %o %r %%.",
+)
+@click.option("--blocks", is_flag=True, help="Where each block lies.")
+@json_option
+async def stat(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    follow: bool,
+    pattern: str | None,
+    blocks: bool,
+    as_json: bool,
+) -> None:
+    """Show all that is known of files.
+
+    Formats are those of stat(1): %n %N names, %s size, %b of %B bytes, %a %A mode, %U %G owner and
+    group, %F kind, %h links, %i inode, %x %y %z times of access, content and attributes, %X %Y %Z
+    the same in seconds; %o is the size of a block, %r the number of copies.
+    """
+    for path in await shell.expand(paths, "cannot stat"):
+        with shell.attempt("cannot stat", path):
+            found = await (shell.fs.stat if follow else shell.fs.lstat)(path)
+            target = await shell.fs.readlink(path) if found.is_symlink() else ""
+            where = await shell.fs.block_locations(path) if blocks and found.is_file() else []
+            if as_json:
+                extra = {"blocks": [block._asdict() for block in where]} if blocks else {}
+                write_json(layout.described(path, found.attributes) | extra)
+            elif pattern is not None:
+                print(formatted(pattern, path, found, target))
+            else:
+                sys.stdout.write(_described(path, target, found) + _blocks(where))
+
+
+def formatted(pattern: str, path: str, found: Stat, target: str = "") -> str:
+    """``pattern`` with ``%s`` and others replaced; unknown ones become ``?``, as in stat."""
+    attributes = found.attributes
+    values = {
+        "n": printable(path),
+        "N": quoted(path) + (f" -> {quoted(target)}" if target else ""),
+        "s": str(attributes.size),
+        "b": str(-(-attributes.size // _UNIT)),
+        "B": str(_UNIT),
+        "a": f"{attributes.mode:o}",
+        "A": layout.permissions(attributes),
+        "U": attributes.owner,
+        "G": attributes.group,
+        "F": _kind(attributes),
+        "h": str(attributes.links),
+        "i": str(attributes.inode),
+        "o": str(attributes.block_size),
+        "r": str(attributes.replication),
+        "%": "%",
+    }
+    times = {"x": found.st_atime_ns, "y": found.st_mtime_ns, "z": found.st_ctime_ns}
+    values |= {letter: layout.iso_time(when) for letter, when in times.items()}
+    values |= {letter.upper(): str(when // 10**9) for letter, when in times.items()}
+    head, *parts = pattern.replace("%%", "%\0").split("%")
+    values["\0"] = "%"
+    return head + "".join(values.get(part[:1], "?") + part[1:] for part in parts)
+
+
+def _kind(attributes: Attributes) -> str:
+    """As stat(1) names it."""
+    if attributes.kind == FileKind.FILE:
+        return "regular file" if attributes.size else "regular empty file"
+    return "symbolic link" if attributes.kind == FileKind.SYMLINK else layout.kind_name(attributes)
+
+
+def _described(path: str, target: str, found: Stat) -> str:
+    attributes = found.attributes
+    shown = printable(f"{path} -> {target}" if target else path)
+    lines = [
+        f"  File: {shown}",
+        f"  Size: {attributes.size:<15} Inode: {attributes.inode:#x}   Links: {attributes.links}",
+        f"Access: ({attributes.mode:04o}/{layout.permissions(attributes)})  "
+        f"Owner: {attributes.owner}   Group: {attributes.group}",
+        f"Modify: {layout.iso_time(attributes.modified_ns)}",
+        f"Change: {layout.iso_time(attributes.changed_ns)}",
+    ]
+    if attributes.kind == FileKind.FILE:
+        lines.append(
+            f"Copies: {attributes.replication}   Block: {show_size(attributes.block_size)}   "
+            f"Group: {attributes.group_blocks} blocks{'   open' if attributes.leased else ''}"
+        )
+    if attributes.kind == FileKind.DIRECTORY:
+        lines.append(f"Entries: {attributes.children}")
+    return "\n".join(lines) + "\n"
+
+
+def _blocks(blocks: Sequence[BlockLocation]) -> str:
+    rows = [
+        (
+            str(each.block),
+            str(each.offset),
+            str(each.length),
+            f"{each.crc:08x}" if each.members else "",
+            " ".join(each.nodes) if each.members else "(hole)",
+        )
+        for each in blocks
+    ]
+    if not rows:
+        return ""
+    header = ("Block", "Offset", "Length", "CRC32C", "Nodes")
+    return "\n".join(layout.table(header, rows, {0, 1, 2})) + "\n"

@@ -1,0 +1,1 @@
+"""``memfs fuse``: the cluster as a directory."""

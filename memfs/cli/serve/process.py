@@ -1,0 +1,76 @@
+"""A process that serves until it is told to stop: its signals, its parent's end, its memory.
+
+Shared by ``memfs node`` and ``memfs gateway``; knows neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+
+from memfs import limits
+from memfs.logs import fields
+from memfs.paths import Endpoint
+
+KEPT_BYTES = 64 * limits.MIB
+"""Most freed memory at the end of the heap: the buffers of a few busy streams."""
+HEAP_BYTES_MAX = 32 * limits.MIB
+"""What is larger is mapped by itself: the most that glibc allows."""
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def stop_signals(noticed: Callable[[int], None] = lambda number: None) -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT, which ``noticed`` is told at once.
+
+    The next one has its usual, immediate effect.
+    """
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+
+    def stop(number: int) -> None:
+        noticed(number)
+        stopping.set()
+        for each in SIGNALS:
+            loop.remove_signal_handler(each)
+
+    for number in SIGNALS:
+        loop.add_signal_handler(number, stop, number)
+    return stopping
+
+
+def die_with_parent(number: int = signal.SIGTERM) -> None:
+    """Ask the kernel for a signal when the process that started this one is gone."""
+    import ctypes
+
+    set_parent_death_signal = 1
+    with contextlib.suppress(AttributeError):  # a C library without prctl
+        ctypes.CDLL(None).prctl(set_parent_death_signal, number)
+
+
+def warn_insecure(where: Endpoint) -> None:
+    """Put on record what the setting ``insecure`` means at this address."""
+    log.warning(
+        "insecure: whoever reaches this address reads and changes all files, under any user's name",
+        extra=fields(address=where),
+    )
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed buffers instead of unmapping each of them.
+
+    By default whatever exceeds 128 KiB is mapped anew: the page faults of an upload's buffers then
+    cost more than receiving it.
+    """
+    import ctypes
+
+    trim_threshold, mmap_threshold = -1, -3
+    with contextlib.suppress(AttributeError):  # a C library without mallopt
+        library = ctypes.CDLL(None)
+        library.mallopt(trim_threshold, KEPT_BYTES)
+        library.mallopt(mmap_threshold, HEAP_BYTES_MAX)

@@ -1,0 +1,145 @@
+"""The asynchronous file system's operations on attributes: modes, owners, times, xattrs.
+
+Owns the calls that change what stands in an inode beside its content. What they mean, and who may
+make them, is the namespace's business.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from memfs import limits
+from memfs.client.access import AccessOperations
+from memfs.client.arguments import octets, text, whole
+from memfs.client.stat import Stat, nanoseconds
+from memfs.client.wire import PathLike
+from memfs.errors import InvalidArgumentError
+from memfs.limits import TIME_NS_MAX, TIME_NS_MIN
+from memfs.protocol import messages as m
+
+
+class AttributeOperations(AccessOperations):
+    """Setting attributes; extended ones are read here too."""
+
+    async def _set(self, path: PathLike, timeout: float | None, **fields: Any) -> Stat:
+        where = self._wire(path)
+        reply = await self._ask(m.SetAttributes(where.raw, **fields), where.given, timeout)
+        return Stat(reply.attributes)
+
+    async def chmod(
+        self,
+        path: PathLike,
+        mode: int,
+        *,
+        follow_symlinks: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Set the permission bits."""
+        await self._set(path, timeout, mode=whole("mode", mode) & 0o7777, follow=follow_symlinks)
+
+    async def chown(
+        self,
+        path: PathLike,
+        owner: str | None = None,
+        group: str | None = None,
+        *,
+        follow_symlinks: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Set owner and group by name; None leaves one alone."""
+        await self._set(path, timeout, owner=owner, group=group, follow=follow_symlinks)
+
+    async def utime(
+        self,
+        path: PathLike,
+        times: tuple[float, float] | None = None,
+        *,
+        ns: tuple[int, int] | None = None,
+        follow_symlinks: bool = True,
+        timeout: float | None = None,
+    ) -> None:
+        """Set (accessed, modified), in seconds or ``ns``; neither: to the cluster's present.
+
+        What 64 bits of nanoseconds do not hold becomes the nearest that they do (the year 1677 or
+        2262), as Linux does it for file systems with a narrow range.
+        """
+        if times is not None and ns is not None:
+            raise InvalidArgumentError("give times or ns, not both", path=self._wire(path).given)
+        if times is not None:
+            ns = (nanoseconds(times[0]), nanoseconds(times[1]))
+        if ns is None:
+            await self._set(path, timeout, now=True, follow=follow_symlinks)
+        else:
+            accessed, modified = (max(TIME_NS_MIN, min(each, TIME_NS_MAX)) for each in ns)
+            await self._set(
+                path, timeout, accessed_ns=accessed, modified_ns=modified, follow=follow_symlinks
+            )
+
+    async def set_replication(
+        self, path: PathLike, replication: int, *, timeout: float | None = None
+    ) -> None:
+        """Set how many copies of each block the file wants."""
+        await self._set(path, timeout, replication=replication)
+
+    async def getxattr(self, path: PathLike, name: str, *, timeout: float | None = None) -> bytes:
+        """One extended attribute. Raises NoAttributeError (ENODATA)."""
+        found = await self.getxattrs(path, name, timeout=timeout)
+        return found[name]
+
+    async def getxattrs(
+        self, path: PathLike, *names: str, timeout: float | None = None
+    ) -> dict[str, bytes]:
+        """All extended attributes, or those named. Raises NoAttributeError (ENODATA)."""
+        where = self._wire(path)
+        request = m.GetXattrs(where.raw, tuple([text("name", each) for each in names]))
+        deadline = self._session.deadline(timeout)
+        answer = await self._session.ask_primary(request, where.given, deadline)
+        reply: m.XattrsReply = answer.record
+        if not reply.lengths:
+            return {each.name: each.value for each in reply.xattrs}
+        found, at = {}, 0
+        for each, length in zip(reply.xattrs, reply.lengths, strict=True):
+            found[each.name] = bytes(answer.payload[at : at + length])
+            at += length
+        return found
+
+    async def listxattr(self, path: PathLike, *, timeout: float | None = None) -> list[str]:
+        """Names of the extended attributes. Needs no permission of the file itself."""
+        where = self._wire(path)
+        reply = await self._ask(m.GetXattrs(where.raw, values=False), where.given, timeout)
+        return [each.name for each in reply.xattrs]
+
+    async def setxattr(
+        self,
+        path: PathLike,
+        name: str,
+        value: bytes,
+        flags: int = 0,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Set an extended attribute; ``flags``: ``os.XATTR_CREATE``, ``os.XATTR_REPLACE``.
+
+        A value of more than 64 KiB is refused with ``errno.E2BIG``.
+        """
+        where = self._wire(path)
+        value = bytes(octets(value))
+        if len(value) > limits.XATTR_VALUE_BYTES:
+            reason = f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most"
+            error = InvalidArgumentError(reason, path=where.given)
+            error.errno = errno.E2BIG
+            raise error
+        apart = len(value) > limits.XATTRS_IN_RECORD_BYTES
+        request = m.SetXattr(where.raw, name, b"" if apart else value, m.XattrMode(flags))
+        await self._session.ask_primary(
+            request,
+            where.given,
+            self._session.deadline(timeout),
+            payload=(value,) if apart else (),
+        )
+
+    async def removexattr(self, path: PathLike, name: str, *, timeout: float | None = None) -> None:
+        """Remove an extended attribute."""
+        where = self._wire(path)
+        await self._ask(m.RemoveXattr(where.raw, name), where.given, timeout)

@@ -1,0 +1,1 @@
+"""The blocking face of the asynchronous client: file system, files, paths; one loop thread."""

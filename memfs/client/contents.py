@@ -1,0 +1,508 @@
+"""Files by their content: opening, and reading and writing whole ones.
+
+Must not know how requests travel (session), how bytes move (handle, batch) or threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import weakref
+from collections.abc import AsyncIterator, Iterable, Mapping
+from types import TracebackType
+from typing import Any, ClassVar, NamedTuple, Self
+
+from memfs.client import modes
+from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
+from memfs.client.arguments import several, whole
+from memfs.client.io.batch_read import BatchReader
+from memfs.client.io.batch_write import BatchWriter
+from memfs.client.io.block_map import BlockMap
+from memfs.client.io.context import ClientContext
+from memfs.client.io.drafts import Draft, open_draft, publishing
+from memfs.client.io.handle import CreateOptions, Handle
+from memfs.client.io.local_blocks import LocalFile
+from memfs.client.io.opening import open_handle, reopen_handle
+from memfs.client.io.places import BatchPaths
+from memfs.client.io.range_read import FileRange, RangeReader
+from memfs.client.io.versions import BUFFER_BYTES, Advance, CopySink, Source
+from memfs.client.locking import FileLock, lock_file
+from memfs.client.modes import Mode
+from memfs.client.namespace import NamespaceOperations
+from memfs.client.session.session import Session
+from memfs.client.stat import Stat
+from memfs.client.wire import PathLike, WirePath, text_of
+from memfs.config import ClientConfig
+from memfs.errors import (
+    InvalidArgumentError,
+    MemfsError,
+    PathExistsError,
+)
+from memfs.types import Attributes, Buffer, View
+
+
+class MappedFile(NamedTuple):
+    """A file about to be mapped."""
+
+    path: WirePath
+    local: LocalFile
+    content: bytes | None
+    """All of a small file, which no node lends."""
+
+
+class ContentOperations(NamespaceOperations):
+    """What is in files: opening them, reading and writing whole ones, copies within the cluster."""
+
+    _handles: ClassVar[type[Handle]] = Handle
+    """What is opened."""
+    _drafts: ClassVar[type[Draft]] = Draft
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._context = ClientContext(session)
+        self._reading = BatchReader(self._context)
+        self._ranges = RangeReader(self._context, self._reading)
+        self._writing = BatchWriter(self._context)
+        self._open_for_writing: weakref.WeakSet[Handle] = weakref.WeakSet()
+
+    @property
+    def config(self) -> ClientConfig:
+        """The configuration it was made with."""
+        return self._session.config
+
+    @property
+    def view(self) -> View:
+        """The newest cluster view known: members, primary, epoch."""
+        return self._session.known.view
+
+    async def close(self) -> None:
+        """Publish what is open for writing and end the session: connections are closed.
+
+        Raises the error of a file that could not be published, once everything is closed. A whole
+        file that is being written out of sight is given up.
+        """
+        try:
+            await self._close_files()
+        finally:
+            try:
+                await self._writing.close()
+                await self._context.close()
+            finally:
+                await self._session.close()
+
+    async def _close_files(self) -> None:
+        """All at once, within one budget."""
+        deadline = self._session.deadline()
+        ends = [
+            handle.discard(deadline) if isinstance(handle, Draft) else handle.close(deadline)
+            for handle in list(self._open_for_writing)
+        ]
+        outcomes = await asyncio.gather(*ends, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # --- files ------------------------------------------------------------------------------
+
+    def open(
+        self,
+        file: PathLike,
+        mode: str = "r",
+        buffering: int = -1,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        **options: Any,
+    ) -> Opening:
+        """Open a file: ``await fs.open(...)`` or ``async with fs.open(...) as f``.
+
+        Arguments are those of the builtin ``open``; text is UTF-8 unless ``encoding`` says
+        otherwise. Keyword options: ``permissions`` (exactly; None: 0o666 less the process's
+        umask, or what a default ACL grants), ``unmasked`` (as of ``mkdir``), ``parents`` (create
+        missing directories), ``replication``, ``block_size``, ``group_blocks`` for a file that is
+        created; ``timeout``. A file has one writer: LeaseHeldError tells of another, unless
+        ``recover`` is given: then his lease ends, at what he flushed last.
+        """
+        parsed = modes.parse(mode)
+        modes.check_text_arguments(parsed, buffering, encoding, errors, newline)
+
+        async def start() -> AsyncFile | AsyncTextFile:
+            handle = await self.open_handle(file, parsed, **options)
+            opened = AsyncFile(handle, text_of(file), parsed, buffering != 0)
+            if parsed.binary:
+                return opened
+            return AsyncTextFile(opened, encoding, errors, newline)
+
+        return Opening(start)
+
+    async def open_handle(
+        self,
+        path: PathLike,
+        mode: Mode,
+        *,
+        permissions: int | None = None,
+        parents: bool = False,
+        replication: int | None = None,
+        block_size: int | None = None,
+        group_blocks: int | None = None,
+        unmasked: int | None = None,
+        recover: bool = False,
+        timeout: float | None = None,
+    ) -> Handle:
+        """Open a positional handle, on which file objects are built.
+
+        Options are those of :meth:`open`; ``unmasked`` is the mode before the caller's umask, which
+        counts where the directory has a default access list.
+        """
+        where = self._wire(path)
+        options = CreateOptions(
+            self.config,
+            permissions,
+            parents,
+            replication,
+            block_size,
+            group_blocks,
+            unmasked,
+            recover=recover,
+        )
+        handle = await open_handle(
+            self._context, where.given, where.raw, mode, options, timeout, self._handles
+        )
+        if mode.writing:
+            self._open_for_writing.add(handle)
+        return handle
+
+    @contextlib.asynccontextmanager
+    async def replacing(
+        self,
+        path: PathLike,
+        *,
+        exclusive: bool = False,
+        recover: bool = False,
+        permissions: int | None = None,
+        parents: bool = False,
+        replication: int | None = None,
+        block_size: int | None = None,
+        group_blocks: int | None = None,
+        unmasked: int | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Draft]:
+        """A handle of a new file, which takes the name ``path`` when the block ends well.
+
+        Until then nobody sees it, and what was there stays; when the block fails, or this client
+        goes, nothing of it is left. The other options are those of :meth:`open`.
+        """
+        timeout = self._session.budget(timeout)
+        options = CreateOptions(
+            self.config,
+            permissions,
+            parents,
+            replication,
+            block_size,
+            group_blocks,
+            unmasked,
+            recover=recover,
+        )
+        draft = await open_draft(
+            self._context,
+            self._wire(path),
+            options,
+            exclusive=exclusive,
+            timeout=timeout,
+            kind=self._drafts,
+        )
+        self._open_for_writing.add(draft)
+        async with publishing(draft, timeout):
+            yield draft
+
+    async def reopen_handle(self, handle: Handle) -> Handle:
+        """A handle of the same inode over this session: for a forked child that goes on reading."""
+        return await reopen_handle(self._context, handle, self._handles)
+
+    async def read_bytes(self, path: PathLike, *, timeout: float | None = None) -> bytes:
+        """The whole content, as of one moment. A small file takes one round trip."""
+        return await self._reading.read(self._wire(path), self._session.budget(timeout))
+
+    async def write_bytes(
+        self,
+        path: PathLike,
+        data: Buffer,
+        *,
+        exclusive: bool = False,
+        parents: bool = False,
+        permissions: int | None = None,
+        replication: int | None = None,
+        recover: bool = False,
+        timeout: float | None = None,
+    ) -> int:
+        """Replace the content (or create the file); returns the bytes written.
+
+        Every reader sees the old content or the new one; a write that breaks off changes nothing.
+        ``recover``: even if somebody else has the file open for writing, whose lease then ends.
+        """
+        options = CreateOptions(self.config, permissions, parents, replication, recover=recover)
+        timeout = self._session.budget(timeout)
+        return await self._writing.write(self._wire(path), data, options, exclusive, timeout)
+
+    async def map(self, path: PathLike, *, timeout: float | None = None) -> memoryview:
+        """The whole content as a read-only view, which stays valid when the file is deleted.
+
+        Nothing is copied when a node of this host holds the file and it is no larger than a group
+        (64 MiB by default): the view is the node's memory. ``numpy.frombuffer`` takes it.
+        """
+        timeout = self._session.budget(timeout)
+        file = await self.open_map(path, timeout=timeout)
+        if file.content is not None:
+            return memoryview(file.content)
+        mapped = await file.local.view()
+        return (
+            memoryview(await self._reading.read(file.path, timeout)) if mapped is None else mapped
+        )
+
+    async def open_map(self, path: PathLike, *, timeout: float | None = None) -> MappedFile:
+        """What :meth:`map` needs to know of a file, in one round trip."""
+        where = self._wire(path)
+        deadline = self._session.deadline(timeout)
+        file = await BlockMap.open(self._session, where.given, where.raw, deadline)
+        self._context.local.keep_young()
+        return MappedFile(where, LocalFile(self._context.local, file), file.content)
+
+    async def read_text(
+        self,
+        path: PathLike,
+        encoding: str = "utf-8",
+        errors: str = "strict",
+        *,
+        timeout: float | None = None,
+    ) -> str:
+        """The whole content, decoded; line ends become ``\\n``."""
+        text = (await self.read_bytes(path, timeout=timeout)).decode(encoding, errors)
+        return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+    async def write_text(
+        self,
+        path: PathLike,
+        text: str,
+        encoding: str = "utf-8",
+        errors: str = "strict",
+        **options: Any,
+    ) -> int:
+        """Encode and write the whole content; returns the characters. Options: ``write_bytes``."""
+        await self.write_bytes(path, text.encode(encoding, errors), **options)
+        return len(text)
+
+    async def read_many(
+        self,
+        paths: Iterable[PathLike],
+        *,
+        return_errors: bool = False,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Contents of many small files, in order: a request per batch and node.
+
+        With ``return_errors`` a file's error takes the place of its content; otherwise the first
+        one is raised.
+        """
+        timeout = self._session.budget(timeout)
+        places = BatchPaths(paths, self._wire)
+        if not return_errors:
+            places.check()
+        results = await self._reading.read_many(list(places.wanted.values()), timeout)
+        return checked(places.results(results), return_errors)
+
+    async def read_ranges(
+        self,
+        ranges: Iterable[tuple[PathLike, int | None, int | None]],
+        *,
+        return_errors: bool = False,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """``content[start:stop]`` of files, in order: small ranges by a request per batch and node.
+
+        ``ranges``: path, start, stop; None and negative numbers as in Python. Ranges of one file
+        are of one version of it. Errors: as in ``read_many``.
+        """
+        timeout = self._session.budget(timeout)
+        wanted = [(path, _bound(start), _bound(stop)) for path, start, stop in several(ranges)]
+        places = BatchPaths((path for path, _, _ in wanted), self._wire)
+        if not return_errors:
+            places.check()
+        work = [FileRange(path, *wanted[place][1:]) for place, path in places.wanted.items()]
+        results = await self._ranges.read(work, timeout)
+        return checked(places.results(results), return_errors)
+
+    async def write_many(
+        self,
+        files: Mapping[Any, Buffer] | Iterable[tuple[Any, Buffer]],
+        *,
+        exclusive: bool = False,
+        parents: bool = False,
+        permissions: int | None = None,
+        replication: int | None = None,
+        recover: bool = False,
+        return_errors: bool = False,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Write many small files, each atomically: two round trips a batch.
+
+        ``files``: path to content. Returns bytes written, in order; errors as in ``read_many``. Of
+        several contents for one path the last one wins (with ``exclusive`` the others fail).
+        ``recover``: as of ``write_bytes``.
+        """
+        pairs = list(files.items() if isinstance(files, Mapping) else files)
+        options = CreateOptions(self.config, permissions, parents, replication, recover=recover)
+        timeout = self._session.budget(timeout)
+        places = BatchPaths((path for path, _ in pairs), self._wire)
+        if not return_errors:
+            places.check()
+        if exclusive:
+            places.only_first()
+        else:
+            places.only_last()
+        contents = [memoryview(data).cast("B") for _, data in pairs]
+        work = [(path, contents[number]) for number, path in places.wanted.items()]
+        results = await self._writing.write_many(work, options, exclusive, timeout)
+        return checked(places.results(results, [len(each) for each in contents]), return_errors)
+
+    async def copy(
+        self,
+        source: PathLike,
+        target: PathLike,
+        *,
+        recover: bool = False,
+        timeout: float | None = None,
+    ) -> Stat:
+        """Copy one file's content and permissions; an existing target is replaced.
+
+        ``recover``: even if somebody else has the target open for writing.
+        """
+        timeout = self._session.budget(timeout)
+        deadline = self._session.deadline(timeout)
+        self._wire(target)  # no path, no request
+        reading = Source(self._context, self._wire(source))
+        kept = (await reading.open(deadline)).attributes
+        await self._check_not_same(kept, source, target, timeout)
+        async with self.replacing(
+            target,
+            recover=recover,
+            permissions=kept.mode,
+            block_size=kept.block_size,
+            timeout=timeout,
+        ) as draft:
+            await reading.pour(draft, deadline=deadline)
+        return Stat(draft.file.attributes)
+
+    async def _check_not_same(
+        self, source: Attributes, given: PathLike, target: PathLike, timeout: float | None
+    ) -> None:
+        """A copy onto itself is a mistake."""
+        found = await self._stat_or_none(target, timeout)
+        if found is not None and found.st_ino == source.inode:
+            text = f"{self._wire(target).given} is the same file"
+            raise InvalidArgumentError(text, path=self._wire(given).given)
+
+    async def pour(
+        self,
+        source: PathLike,
+        sink: CopySink,
+        advance: Advance = lambda count: None,
+        *,
+        piece: int = BUFFER_BYTES,
+    ) -> Attributes:
+        """Copy a file's data, but not its holes, into ``sink``; see :meth:`Source.pour`."""
+        return await Source(self._context, self._wire(source)).pour(sink, advance, None, piece)
+
+    async def truncate(
+        self, path: PathLike, size: int, *, recover: bool = False, timeout: float | None = None
+    ) -> None:
+        """Set a file's length: cut it, or add zeros. ``recover``: as of :meth:`open`."""
+        size = whole("size", size)
+        modes.absolute(0, size, os.SEEK_SET, 0)
+        writing = modes.parse("r+b")._replace(reading=False)  # only write permission is needed
+        timeout = self._session.deadline(timeout)
+        handle = await self.open_handle(path, writing, recover=recover, timeout=timeout)
+        try:
+            await handle.truncate(size, timeout)
+        finally:
+            await handle.close(timeout)
+
+    def lock(
+        self,
+        path: PathLike,
+        *,
+        exclusive: bool = True,
+        blocking: bool = True,
+        timeout: float | None = None,
+    ) -> Opening:
+        """Lock a file as a whole: ``async with fs.lock(path)``, or ``await`` it and ``close`` it.
+
+        An empty file is made where there is none, and stays. Advisory, as flock(2)'s: it excludes
+        other such locks, on every host, and no reads and writes. Once this process or host is gone,
+        others get it after a quarter of a minute or the session timeout. A client that is cut off
+        for so long loses it, too, and is not stopped: leaving the block raises LocksLostError.
+        Waits unless not ``blocking`` (BlockingIOError); DeadlineError after ``timeout``.
+        """
+        where = self._wire(path)
+
+        async def make() -> None:
+            await self.touch(path, timeout=timeout)
+
+        async def start() -> FileLock:
+            return await lock_file(
+                self._session,
+                where,
+                make,
+                exclusive=exclusive,
+                blocking=blocking,
+                timeout=timeout,
+            )
+
+        return Opening(start)
+
+    async def recover_lease(self, path: PathLike, *, timeout: float | None = None) -> Stat:
+        """End another writer's lease at its last flush: what a crashed writer left behind."""
+        where = self._wire(path)
+        deadline = self._session.deadline(timeout)
+        return Stat(await self._session.grants.recover(where.raw, where.given, deadline))
+
+    async def touch(
+        self,
+        path: PathLike,
+        mode: int | None = None,
+        exist_ok: bool = True,
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Create an empty file, or set the times of an existing one to now."""
+        timeout = self._session.deadline(timeout)
+        try:
+            await self.write_bytes(path, b"", exclusive=True, permissions=mode, timeout=timeout)
+        except PathExistsError:
+            if not exist_ok:
+                raise
+            await self._set(path, timeout, now=True)
+
+
+def _bound(value: int | None) -> int | None:
+    return None if value is None else whole("a bound of a range", value)
+
+
+def checked(results: list[Any], return_errors: bool) -> list[Any]:
+    """Raise the first error among ``results`` unless errors are results."""
+    if not return_errors:
+        for result in results:
+            if isinstance(result, MemfsError):
+                raise result
+    return results

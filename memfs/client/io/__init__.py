@@ -1,0 +1,1 @@
+"""The bytes of files: open files, readers, writers, block maps, batches, local blocks."""

@@ -1,0 +1,291 @@
+"""Reading whole files, one or many at a time: a request per batch instead of several per file.
+
+Owns the packing of batches and what is asked of whom. Must not know open files; what does not come
+with a batch is read like any file. Invariant: bytes that are returned have passed their CRC.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeVar
+
+from memfs import limits
+from memfs.checksum import crc32c
+from memfs.client.flow import run_all
+from memfs.client.io.block_map import BlockMap
+from memfs.client.io.context import ClientContext
+from memfs.client.io.reader import FileReader
+from memfs.client.session.session import Session
+from memfs.client.wire import WirePath
+from memfs.errors import (
+    MemfsError,
+    RetryableError,
+    StaleHandleError,
+    UnavailableError,
+    from_wire,
+)
+from memfs.protocol import messages as m
+from memfs.types import BlockRef
+
+log = logging.getLogger(__name__)
+
+PATHS_BYTES = limits.RECORD_BYTES - 4 * limits.KIB
+PARALLEL = 8
+"""Batches, or files too large for one, that travel at once."""
+
+R = TypeVar("R")
+
+
+class BatchReader:
+    """Reads whole files for one session."""
+
+    def __init__(self, context: ClientContext) -> None:
+        self._context = context
+        self._session = context.session
+
+    async def read(self, path: WirePath, timeout: float | None) -> bytes:
+        """One whole file: one round trip when the primary holds it and it is small.
+
+        When another file has taken the path and the old one's bytes are gone, that one is read.
+        """
+        deadline = self._session.deadline(timeout)
+        while True:
+            file = await BlockMap.open(self._session, path.given, path.raw, deadline)
+            if file.content is not None:
+                return file.content
+            try:
+                return await self._read_map(file, timeout)
+            except StaleHandleError:
+                if not self._session.remaining(deadline):
+                    raise
+
+    async def _read_blocks(
+        self, path: WirePath, reply: m.BlocksReply, timeout: float | None
+    ) -> bytes:
+        seen = self._session.commits
+        file = BlockMap.from_reply(self._session, path.given, reply, seen)
+        return await self._read_map(file, timeout)
+
+    async def _read_map(self, file: BlockMap, timeout: float | None) -> bytes:
+        reader = FileReader(self._context, file)
+        try:
+            return await reader.read_all(0, timeout)
+        finally:
+            await reader.close()
+
+    async def read_many(
+        self, files: Sequence[WirePath], timeout: float | None
+    ) -> list[bytes | MemfsError]:
+        """Contents or errors, in order."""
+        results: list[bytes | MemfsError] = [b""] * len(files)
+        batches = list(path_batches([path.raw for path in files]))
+        await run_all(
+            (self._read_batch(files, batch, results, timeout) for batch in batches), PARALLEL
+        )
+        return results
+
+    async def _read_batch(
+        self,
+        files: Sequence[WirePath],
+        batch: range,
+        results: list[bytes | MemfsError],
+        timeout: float | None,
+    ) -> None:
+        """Fill ``results`` for the files numbered ``batch``."""
+        deadline = self._session.deadline(timeout)
+        elsewhere: dict[int, m.BlocksReply] = {}
+        left = list(batch)
+        while left:
+            answers = await self._ask_files([files[number].raw for number in left], deadline)
+            for number, answer in zip(left, answers, strict=False):
+                if isinstance(answer.content, m.BlocksReply):
+                    elsewhere[number] = answer.content
+                else:
+                    results[number] = named(answer.content, files[number])
+            left = left[len(answers) :]
+        await self._fetch_small(elsewhere, results, deadline)
+        await run_all(
+            (
+                self._read_single(files[number], reply, number, results, timeout)
+                for number, reply in elsewhere.items()
+            ),
+            PARALLEL,
+        )
+
+    async def _read_single(
+        self,
+        path: WirePath,
+        reply: m.BlocksReply,
+        number: int,
+        results: list[bytes | MemfsError],
+        timeout: float | None,
+    ) -> None:
+        try:
+            results[number] = await self._read_blocks(path, reply, timeout)
+        except StaleHandleError:  # replaced meanwhile
+            results[number] = await self._read_again(path, timeout)
+        except MemfsError as error:
+            results[number] = named(error, path)
+
+    async def _read_again(self, path: WirePath, timeout: float | None) -> bytes | MemfsError:
+        try:
+            return await self.read(path, timeout)
+        except MemfsError as error:
+            return error
+
+    async def _ask_files(self, raws: Sequence[bytes], deadline: float) -> list[_Content]:
+        """One ReadFiles; answers at least one file, perhaps fewer than asked."""
+        request = m.ReadFiles(tuple(raws), limits.SMALL_FILE_BYTES)
+        answer = await self._session.ask_primary(request, None, deadline)
+        reply: m.ReadFilesReply = answer.record
+        contents: list[_Content] = []
+        at = 0
+        for raw, file in zip(raws, reply.files, strict=False):
+            length = max(0, file.length)
+            content = _content(file, answer.payload[at : at + length])
+            contents.append(content or await self._ask_blocks(raw, deadline))
+            at += length
+        if not contents:
+            raise UnavailableError("the primary answered for no file")
+        return contents
+
+    async def _ask_blocks(self, raw: bytes, deadline: float) -> _Content:
+        """Where a file's blocks are: what came instead of them was damaged."""
+        log.warning("a file arrived damaged from the primary: reading it from its replicas")
+        try:
+            return _Content(await self._session.ask(m.GetBlocks(raw), None, deadline))
+        except MemfsError as error:
+            return _Content(error)
+
+    async def _fetch_small(
+        self,
+        elsewhere: dict[int, m.BlocksReply],
+        results: list[bytes | MemfsError],
+        deadline: float,
+    ) -> None:
+        """Fetch one-block files from the nodes that hold them, a request per node.
+
+        What succeeds is taken out of ``elsewhere``; the rest is left for :meth:`_read_single`,
+        which knows about replicas and changes.
+        """
+        by_node: dict[int, list[tuple[int, BlockRef]]] = {}
+        for number, reply in elsewhere.items():
+            size = reply.attributes.size
+            if len(reply.blocks) == 1 and reply.blocks[0].length == size <= limits.SMALL_FILE_BYTES:
+                ref = reply.blocks[0]
+                node = next((n for n in ref.replicas if n in self._session.known.members), None)
+                if node is not None:
+                    by_node.setdefault(node, []).append((number, ref))
+        await run_all(
+            (
+                self._fetch_from(node, wanted, elsewhere, results, deadline)
+                for node, wanted in by_node.items()
+            ),
+            PARALLEL,
+        )
+
+    async def _fetch_from(
+        self,
+        node: int,
+        wanted: list[tuple[int, BlockRef]],
+        elsewhere: dict[int, m.BlocksReply],
+        results: list[bytes | MemfsError],
+        deadline: float,
+    ) -> None:
+        pieces = [Piece(ref, 0, ref.length) for _, ref in wanted]
+        found = await read_pieces(self._session, node, pieces, deadline)
+        for (number, _), data in zip(wanted, found, strict=True):
+            if data is not None:
+                results[number] = data
+                del elsewhere[number]
+
+    async def open_many(
+        self, files: Sequence[WirePath], deadline: float
+    ) -> list[bytes | BlockMap | MemfsError]:
+        """All of small files, the block maps of others, or errors, in order."""
+        found: list[bytes | BlockMap | MemfsError] = []
+        for batch in path_batches([path.raw for path in files]):
+            while len(found) < batch.stop:
+                left = files[len(found) : batch.stop]
+                seen = self._session.commits
+                answers = await self._ask_files([path.raw for path in left], deadline)
+                for path, (content,) in zip(left, answers, strict=False):
+                    if isinstance(content, m.BlocksReply):
+                        found.append(BlockMap.from_reply(self._session, path.given, content, seen))
+                    else:
+                        found.append(named(content, path))
+        return found
+
+
+class Piece(NamedTuple):
+    """A range of a block that travels in a batch."""
+
+    ref: BlockRef
+    start: int
+    length: int
+
+
+async def read_pieces(
+    session: Session, member: int, pieces: Sequence[Piece], deadline: float
+) -> list[bytes | None]:
+    """Ask one member for many pieces, in as few requests as hold them.
+
+    None stands for what did not arrive, or arrived damaged: the caller tries elsewhere.
+    """
+    found: list[bytes | None] = []
+    while len(found) < len(pieces):
+        part = pieces[len(found) :][: limits.BLOCKS_PER_BATCH]
+        request = m.ReadBlocks(tuple(m.BlockRange(*ref.version, at, n) for ref, at, n in part))
+        try:
+            answer = await session.ask_member(member, request, deadline=deadline)
+        except RetryableError:
+            break
+        outcomes: tuple[m.RangeResult, ...] = answer.record.results
+        if not outcomes:
+            break
+        at = 0
+        for piece, outcome in zip(part, outcomes, strict=False):
+            data = answer.payload[at : at + outcome.length]
+            at += outcome.length
+            whole = piece.length == piece.ref.length and piece.ref.generation
+            crc = piece.ref.crc if whole else outcome.crc
+            good = not outcome.code and len(data) == piece.length and crc32c(data) == crc
+            found.append(bytes(data) if good else None)
+    return found + [None] * (len(pieces) - len(found))
+
+
+class _Content(NamedTuple):
+    """What a ReadFiles said of one file."""
+
+    content: bytes | MemfsError | m.BlocksReply
+
+
+def _content(file: m.FileReply, data: memoryview) -> _Content | None:
+    """None: the bytes are damaged, and the reply does not tell where others are."""
+    if file.code or file.attributes is None:
+        return _Content(from_wire(file.code, file.message))
+    if file.length < 0:
+        return _Content(m.BlocksReply(file.attributes, 0, file.blocks))
+    if file.length and crc32c(data) != file.crc:
+        return None
+    return _Content(bytes(data))
+
+
+def named(result: R, path: WirePath) -> R:
+    """``result``, which names ``path`` if it is an error."""
+    if isinstance(result, MemfsError):
+        result.filename = path.given
+    return result
+
+
+def path_batches(raws: Sequence[bytes]) -> Iterator[range]:
+    """Cut wire paths into batches: ranges of indexes whose paths fit one record."""
+    start, size = 0, 0
+    for number, raw in enumerate(raws):
+        if number - start == limits.FILES_PER_BATCH or size + len(raw) + 3 > PATHS_BYTES:
+            yield range(start, number)
+            start, size = number, 0
+        size += len(raw) + 3
+    if start < len(raws):
+        yield range(start, len(raws))

@@ -1,0 +1,318 @@
+"""Writing whole files, one or many at a time: first the blocks, then the names.
+
+Owns reserved inodes and the packing of batches; files that are too large for one, or whose inode
+must stay, go alone, as drafts. Must not know open files. Invariant: a file appears under its name
+only when all of its bytes are stored (NoPartialVisible), and replaces what was there in one step: a
+reader sees the old content or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from memfs import limits
+from memfs.checksum import crc32c
+from memfs.client.flow import run_all
+from memfs.client.io.batch_read import PARALLEL, PATHS_BYTES, named
+from memfs.client.io.block_storer import FULL_CHAINS
+from memfs.client.io.context import ClientContext
+from memfs.client.io.drafts import open_draft, publishing
+from memfs.client.io.handle import CreateOptions
+from memfs.client.session.reservations import Reservations, Share
+from memfs.client.wire import WirePath
+from memfs.errors import (
+    DeadlineError,
+    LeaseHeldError,
+    MemfsError,
+    NoSpaceError,
+    RetryableError,
+    UnavailableError,
+    UnsupportedError,
+    from_wire,
+)
+from memfs.protocol import messages as m
+from memfs.types import BlockRef, Buffer
+
+PUT_GENERATION = 1
+"""Lease generation under which the blocks of a file that is put are written."""
+_FILE_BYTES = 160
+"""Bytes of a NewFile's record besides its path, its one block reference included."""
+
+
+class Given(NamedTuple):
+    """One file to be written."""
+
+    number: int
+    """Its place in the call."""
+    path: WirePath
+    data: memoryview
+
+
+class Order(NamedTuple):
+    """How the files of a call are written."""
+
+    options: CreateOptions
+    exclusive: bool
+    timeout: float | None
+    copies: int
+    block_size: int
+    group_blocks: int
+
+    def new_file(
+        self, path: WirePath, inode: int, size: int, refs: Sequence[BlockRef]
+    ) -> m.NewFile:
+        """The record that publishes a file."""
+        options = self.options
+        mode, unmasked = options.permissions()
+        return m.NewFile(
+            path.raw,
+            inode,
+            size,
+            tuple(refs),
+            mode,
+            self.exclusive,
+            options.parents,
+            options.replication,
+            options.block_size,
+            options.group_blocks,
+            unmasked,
+        )
+
+
+Results = list[int | MemfsError]
+"""Bytes written or the error, per file of a call."""
+
+
+class BatchWriter:
+    """Writes whole files for one session."""
+
+    def __init__(self, context: ClientContext) -> None:
+        self._context = context
+        self._session = context.session
+        self._reservations = Reservations(self._session)
+
+    async def close(self) -> None:
+        """End what runs on the side."""
+        await self._reservations.close()
+
+    async def write(
+        self,
+        path: WirePath,
+        data: Buffer,
+        options: CreateOptions,
+        exclusive: bool,
+        timeout: float | None,
+    ) -> int:
+        """One whole file. Raises what creating it raises."""
+        outcome = (await self.write_many([(path, data)], options, exclusive, timeout))[0]
+        if isinstance(outcome, MemfsError):
+            raise outcome
+        return outcome
+
+    async def write_many(
+        self,
+        files: Sequence[tuple[WirePath, Buffer]],
+        options: CreateOptions,
+        exclusive: bool,
+        timeout: float | None,
+    ) -> Results:
+        """Bytes written or errors, in order."""
+        order = await self._order(options, exclusive, timeout)
+        results: Results = [0] * len(files)
+        small: list[Given] = []
+        alone: list[Given] = []
+        limit = min(limits.SMALL_FILE_BYTES, order.block_size)
+        for number, (path, data) in enumerate(files):
+            file = Given(number, path, memoryview(data).cast("B"))
+            (small if len(file.data) <= limit else alone).append(file)
+        batches = _file_batches(small)
+        await run_all((self._put_batch(each, order, results, alone) for each in batches), PARALLEL)
+        await run_all((self._put_alone(each, order, results) for each in alone), PARALLEL // 2)
+        return results
+
+    async def _order(self, options: CreateOptions, exclusive: bool, timeout: float | None) -> Order:
+        defaults = await self._session.defaults(self._session.deadline(timeout))
+        return Order(
+            options,
+            exclusive,
+            timeout,
+            options.replication or defaults.replication,
+            options.block_size or defaults.block_size,
+            options.group_blocks or defaults.group_blocks,
+        )
+
+    async def _put_alone(self, file: Given, order: Order, results: Results) -> None:
+        """Write one file out of sight, block by block, and give it its name."""
+        path, timeout = file.path, order.timeout
+        try:
+            draft = await open_draft(
+                self._context, path, order.options, exclusive=order.exclusive, timeout=timeout
+            )
+            async with publishing(draft, timeout):
+                await draft.write(0, file.data, timeout)
+            results[file.number] = len(file.data)
+        except MemfsError as error:
+            results[file.number] = named(error, path)
+
+    # --- batches ----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _unless_done(self, inodes: Sequence[int]) -> Iterator[None]:
+        """Give reserved ids back when what they were taken for fails or is cancelled."""
+        try:
+            yield
+        except BaseException:
+            self._reservations.give_back(inodes)
+            raise
+
+    async def _put_batch(
+        self, batch: list[Given], order: Order, results: Results, alone: list[Given]
+    ) -> None:
+        """Store the blocks of a batch, then publish its files."""
+        deadline = self._session.deadline(order.timeout)
+        taken: list[int] = []
+        try:
+            with self._unless_done(taken):
+                placed = await self._store_batch(batch, order.copies, taken, deadline)
+                new = [
+                    order.new_file(file.path, ref.inode, ref.length, (ref,) if ref.length else ())
+                    for file in batch
+                    for ref in (placed[file.number],)
+                ]
+                await self._publish(batch, new, order, results, alone)
+        except MemfsError as error:
+            error.filename = error.filename or batch[0].path.given
+            raise
+
+    async def _publish(
+        self,
+        files: list[Given],
+        new: list[m.NewFile],
+        order: Order,
+        results: Results,
+        alone: list[Given],
+    ) -> None:
+        """Give stored files their names.
+
+        Files whose inode must stay are added to ``alone``, as are those that
+        replace a file that another client writes.
+        """
+        deadline = self._session.deadline(order.timeout)
+        request = m.PutFiles(tuple(new))
+        reply = await self._session.ask(request, files[0].path.given, deadline)
+        self._session.commits += 1
+        refused: list[m.NewFile] = []
+        for file, record, outcome in zip(files, new, reply.results, strict=True):
+            if not outcome.code:
+                results[file.number] = len(file.data)
+                continue
+            refused.append(record)
+            if outcome.code == UnsupportedError.code or (
+                outcome.code == LeaseHeldError.code and order.options.recover
+            ):
+                alone.append(file)
+            else:
+                results[file.number] = from_wire(outcome.code, outcome.message, file.path.given)
+        if refused:
+            stored = [ref for record in refused for ref in record.blocks]
+            self._reservations.give_back([record.inode for record in refused], stored)
+
+    async def _store_batch(
+        self, batch: list[Given], copies: int, taken: list[int], deadline: float
+    ) -> dict[int, BlockRef]:
+        """Write the blocks of a batch; file number to what was stored (length 0: nothing).
+
+        ``taken`` collects the reserved ids.
+        """
+        placed: dict[int, BlockRef] = {}
+        shares = await self._reservations.take(len(batch), copies, deadline)
+        taken += [inode for share in shares for inode in share.inodes]
+        files = iter(batch)
+        await run_all(
+            (
+                self._store_share(
+                    list(itertools.islice(files, len(share.inodes))),
+                    share,
+                    copies,
+                    taken,
+                    placed,
+                    deadline,
+                )
+                for share in shares
+            ),
+            PARALLEL,
+        )
+        return placed
+
+    async def _store_share(
+        self,
+        files: list[Given],
+        share: Share,
+        copies: int,
+        taken: list[int],
+        placed: dict[int, BlockRef],
+        deadline: float,
+    ) -> None:
+        """Store files on one chain; when that fails on another, under new ids."""
+        session = self._session
+        suspects = session.suspects()
+        attempts = session.attempts(deadline)
+        full = 0
+        while True:
+            try:
+                placed.update(await self._send_share(files, share, deadline))
+                session.silent.trust(share.chain)
+                return
+            except (RetryableError, NoSpaceError) as error:
+                full += isinstance(error, NoSpaceError)
+                if isinstance(error, DeadlineError | UnavailableError):
+                    session.silent.blame(share.chain)
+                if full >= min(FULL_CHAINS, len(session.known.members)):
+                    raise
+                await attempts.retry(error)
+            self._reservations.give_back(share.inodes)
+            suspects.blame(share.chain)
+            share = await self._reservations.take_elsewhere(len(files), copies, suspects, deadline)
+            taken += share.inodes
+
+    async def _send_share(
+        self, files: list[Given], share: Share, deadline: float
+    ) -> dict[int, BlockRef]:
+        refs = {
+            file.number: BlockRef(
+                inode, 0, PUT_GENERATION, 1, len(file.data), crc32c(file.data), share.chain
+            )
+            for file, inode in zip(files, share.inodes, strict=True)
+        }
+        stored = tuple(m.SmallBlock(*ref[:6]) for ref in refs.values() if ref.length)
+        if stored:
+            await self._session.ask_member(
+                share.chain[0],
+                m.WriteBlocks(stored, share.chain),
+                [file.data for file in files if file.data],
+                deadline=deadline,
+            )
+        return refs
+
+
+def _file_batches(files: Iterable[Given]) -> Iterator[list[Given]]:
+    """Batches whose payload and record fit the limits."""
+    batch: list[Given] = []
+    record = payload = 0
+    for file in files:
+        size = len(file.path.raw) + _FILE_BYTES
+        if batch and (
+            len(batch) == limits.FILES_PER_BATCH
+            or record + size > PATHS_BYTES
+            or payload + len(file.data) > limits.BATCH_PAYLOAD_BYTES
+        ):
+            yield batch
+            batch, record, payload = [], 0, 0
+        batch.append(file)
+        record += size
+        payload += len(file.data)
+    if batch:
+        yield batch

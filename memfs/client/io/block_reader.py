@@ -1,0 +1,182 @@
+"""Reading one range of one block version from whichever copy answers well.
+
+Owns the choice among replicas: this host first, then random; another one after an error, and a
+second request beside a slow first one. Must not know files. Invariants: what is handed out has
+passed its CRC, and two answers are never received into the same memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+from memfs.checksum import crc32c
+from memfs.client.session.session import Session
+from memfs.errors import (
+    BlockNotFoundError,
+    CorruptBlockError,
+    MemfsError,
+    RetryableError,
+    UnavailableError,
+)
+from memfs.protocol import messages as m
+from memfs.types import BlockRef
+
+log = logging.getLogger(__name__)
+
+HEDGES = 2
+"""Second requests at a time: when everything is slow, doubling the load would not help."""
+
+
+class BlockReader:
+    """Fetches ranges of blocks; one for all files of a session."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._hedges = 0
+        self._reports: set[asyncio.Task[None]] = set()
+
+    async def read(self, ref: BlockRef, start: int, into: memoryview, deadline: float) -> None:
+        """Fill ``into`` with the bytes of block ``ref`` from ``start`` on, zeros past its length.
+
+        One round over the replicas. Raises BlockNotFoundError when every copy is gone for good
+        (the version may have been replaced), another RetryableError when one may come back.
+        """
+        length = max(0, min(len(into), ref.length - start))
+        if length < len(into):
+            into[length:] = bytes(len(into) - length)
+        if length:
+            await self._read_replicas(ref, start, into[:length], deadline)
+
+    async def _read_replicas(
+        self, ref: BlockRef, start: int, into: memoryview, deadline: float
+    ) -> None:
+        failures: list[str] = []
+        hope: RetryableError | None = None
+        candidates = self._order(ref)
+        for number in candidates:
+            try:
+                await self._read_hedged(ref, start, into, number, candidates, deadline)
+                return
+            except RetryableError as error:
+                failures.append(self._told_of(number, error))
+                if not isinstance(error, (BlockNotFoundError, CorruptBlockError)):
+                    hope = error
+        reason = "; ".join(failures) or "no live node holds a copy"
+        text = f"block {ref.index} of inode {ref.inode:#x} cannot be read: {reason}"
+        if hope is not None or self._names_newcomer(ref):
+            raise UnavailableError(text)
+        raise BlockNotFoundError(text)
+
+    def _told_of(self, number: int, error: MemfsError) -> str:
+        member = self.session.known.members.get(number)
+        name = f"member {number}" if member is None else member.name
+        return error.message if name in error.message else f"{name}: {error.message}"
+
+    def _names_newcomer(self, ref: BlockRef) -> bool:
+        """Is a copy on a member that joined after the view known here?"""
+        view = self.session.known.view
+        return any(number >= view.next_number for number in ref.replicas)
+
+    def _order(self, ref: BlockRef) -> Iterator[int]:
+        """Replicas that are members: this host's first, the others in random order."""
+        session = self.session
+        numbers = [number for number in ref.replicas if number in session.known.members]
+        if len(numbers) > 1:
+            session.environment.random.shuffle(numbers)
+            numbers.sort(key=lambda number: not session.known.is_local(number))
+        return iter(numbers)
+
+    async def _read_hedged(
+        self,
+        ref: BlockRef,
+        start: int,
+        into: memoryview,
+        number: int,
+        others: Iterator[int],
+        deadline: float,
+    ) -> None:
+        """Read from ``number``; when it is slow, from the next of ``others`` as well."""
+        patience = self.session.config.hedge_seconds
+        if not patience or len(ref.replicas) < 2 or self._hedges >= HEDGES:
+            await self._read_from(ref, start, into, number, deadline)
+            return
+        first = asyncio.create_task(self._read_from(ref, start, into, number, deadline))
+        try:
+            await asyncio.wait((first,), timeout=patience)
+            second = None if first.done() else next(others, None)
+            if second is None:
+                await first
+                return
+            await self._race(first, ref, start, into, second, deadline)
+        finally:
+            await _end(first)
+
+    async def _race(
+        self,
+        first: asyncio.Task[None],
+        ref: BlockRef,
+        start: int,
+        into: memoryview,
+        number: int,
+        deadline: float,
+    ) -> None:
+        """Ask ``number`` beside the pending ``first``; the first to succeed wins."""
+        scratch = memoryview(bytearray(len(into)))
+        second = asyncio.create_task(self._read_from(ref, start, scratch, number, deadline))
+        self._hedges += 1
+        try:
+            pending: set[asyncio.Task[None]] = {first, second}
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                if any(task.exception() is None for task in done) or not pending:
+                    break
+            if first.done() and first.exception() is None:
+                return
+            second.result()
+            await _end(first)  # before the copy: it may still receive into the same memory
+            into[:] = scratch
+        finally:
+            self._hedges -= 1
+            await _end(second)
+
+    async def _read_from(
+        self, ref: BlockRef, start: int, into: memoryview, number: int, deadline: float
+    ) -> None:
+        """One attempt at one member, checked."""
+        request = m.ReadBlock(ref.inode, ref.index, ref.generation, ref.sequence, start, len(into))
+        answer = await self.session.ask_member(number, request, deadline=deadline, into=into)
+        whole = start == 0 and len(into) == ref.length and ref.generation  # 0: a store's, no CRC
+        expected = ref.crc if whole else answer.record.crc
+        if len(answer.payload) != len(into) or crc32c(into) != expected:
+            self.report_corrupt(ref, number)
+            raise CorruptBlockError(f"block {ref.index} arrived damaged")
+
+    def report_corrupt(self, ref: BlockRef, number: int) -> None:
+        """Tell the primary, on the side, that a member's copy fails its checksum."""
+        log.warning("member %d: block %d of inode %x is corrupt", number, ref.index, ref.inode)
+        task = asyncio.create_task(self._report(ref, number))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _report(self, ref: BlockRef, number: int) -> None:
+        version = m.BlockVersion(ref.inode, ref.index, ref.generation, ref.sequence)
+        try:
+            await self.session.ask(m.ReportCorrupt(version, number))
+        except MemfsError as error:
+            log.warning("the corrupt block could not be reported: %s", error)
+
+    async def close(self) -> None:
+        """End what runs on the side."""
+        for task in list(self._reports):
+            await _end(task)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it is over, whatever it says."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,23 @@
+"""What all files of one client share: the session, how blocks are read, buffers, local memory."""
+
+from __future__ import annotations
+
+from memfs.client.io.block_reader import BlockReader
+from memfs.client.io.buffers import BufferStock
+from memfs.client.io.local_blocks import LocalNodes
+from memfs.client.session.session import Session
+
+
+class ClientContext:
+    """Handed to everything that reads or writes; lives as long as its client."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.blocks = BlockReader(session)
+        self.buffers = BufferStock()
+        self.local = LocalNodes(session)
+
+    async def close(self) -> None:
+        """End what runs on the side; the session stays."""
+        self.local.close()
+        await self.blocks.close()

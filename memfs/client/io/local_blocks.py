@@ -1,0 +1,365 @@
+"""Blocks of nodes on the same host, read from the node's own memory.
+
+Owns the descriptors that nodes have lent, and what is read or mapped through them. Must not know
+readers or positions in files beyond block numbers. A copying read is one ``preadv`` from the
+node's memory (as fast as a read from tmpfs, and it lets other threads run); a view is a mapping,
+without any copy. A copying read checks a version against its CRC when this client first touches
+it, then no more: nothing lies between this process and the node's memory. A view is not checked: it
+costs microseconds, at any size, because nobody looks at the bytes.
+
+Invariant: what a descriptor shows of a version never changes and outlives the version, because the
+node seals the memory before it lends it; so a view stays valid after the file is gone. The memory
+stays in use as long, which is why descriptors that nobody uses are given back within seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mmap
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from memfs import limits
+from memfs.checksum import crc32c
+from memfs.client.io import layout
+from memfs.client.io.block_map import BlockMap
+from memfs.client.session.session import Session
+from memfs.cluster import view as rules
+from memfs.errors import MemfsError
+from memfs.machine import descriptor_limit
+from memfs.protocol.messages import BlockVersion, DescriptorsReply, Segment
+from memfs.transport.descriptors import DESCRIPTORS_PER_REPLY, DescriptorClient
+from memfs.types import BlockRef, View
+
+log = logging.getLogger(__name__)
+
+FETCH_SECONDS = 2.0
+"""For microseconds of work: a node that takes longer is read through its connection."""
+RETRY_SECONDS = 10.0
+"""How long a node whose socket does not work is left alone."""
+IDLE_SECONDS = 5.0
+"""A descriptor not used for this long, at most twice as long, is given back."""
+DESCRIPTORS = 96
+"""Taken per generation, of which two are kept; with their mappings 400 of the usual 1024."""
+PLACES = 16_384
+"""Block versions remembered per generation."""
+
+
+class Descriptor:
+    """One borrowed descriptor, closed when nothing refers to it any more."""
+
+    __slots__ = ("_mapping", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self._mapping: memoryview | None = None
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+    def read_into(self, offset: int, into: memoryview) -> None:
+        """Copy ``len(into)`` bytes from ``offset``."""
+        done = 0
+        while done < len(into):
+            got = os.preadv(self.number, [into[done:]], offset + done)
+            assert got, "a lent segment is longer than what it tells"
+            done += got
+
+    def map(self, offset: int, length: int) -> memoryview:
+        """A read-only view of a range, valid as long as somebody holds it."""
+        if self._mapping is None:
+            self._mapping = memoryview(mmap.mmap(self.number, 0, prot=mmap.PROT_READ))
+        return self._mapping[offset : offset + length]
+
+
+class MemoryPlace(NamedTuple):
+    """Where a block version lies."""
+
+    descriptor: Descriptor
+    offset: int
+    checked: bool = False
+    """Its bytes matched the CRC once."""
+
+
+class MemoryPlaces:
+    """Where versions lie (None: not in memory that can be lent), for as long as they are used.
+
+    Two generations: what is used moves into the young one, and the old one is forgotten when the
+    young one is full or has had its time. Each step is one operation on a dictionary, so that
+    any thread may look up while the event loop enters.
+    """
+
+    def __init__(self) -> None:
+        self._young: dict[BlockVersion, MemoryPlace | None] = {}
+        self._old: dict[BlockVersion, MemoryPlace | None] = {}
+        self._descriptors = 0
+
+    def __contains__(self, version: BlockVersion) -> bool:
+        return version in self._young or version in self._old
+
+    def __bool__(self) -> bool:
+        return bool(self._young or self._old)
+
+    def get(self, version: BlockVersion) -> MemoryPlace | None:
+        """The place of ``version`` if it is known to have one."""
+        found = self._young.get(version)
+        if found is None:
+            found = self._old.get(version)
+            if found is not None:
+                self._young[version] = found
+        return found
+
+    def enter(
+        self, versions: Sequence[BlockVersion], reply: DescriptorsReply, numbers: list[int]
+    ) -> None:
+        """Take over what a node answered, and the descriptors."""
+        descriptors = [Descriptor(number) for number in numbers]
+        self._descriptors += len(descriptors)
+        if self._descriptors > DESCRIPTORS or len(self._young) > PLACES:
+            self.age()
+        for version, segment in zip(versions, reply.segments, strict=True):
+            self._young[version] = (
+                MemoryPlace(descriptors[segment.descriptor], segment.offset)
+                if segment.descriptor >= 0
+                else None
+            )
+
+    def settle(self, version: BlockVersion, place: MemoryPlace | None) -> None:
+        """Note that a version was checked, or that its copy is corrupt: read it otherwise."""
+        self._young[version] = place
+
+    def age(self) -> None:
+        """Forget the old generation; the young one is old now."""
+        self._old, self._young = self._young, {}
+        self._descriptors = 0
+
+
+class LocalNodes:
+    """The nodes on this host: their descriptor sockets and what they have lent to this session."""
+
+    def __init__(self, session: Session) -> None:
+        self.places = MemoryPlaces()
+        self._session = session
+        self._clients: dict[tuple[int, int], DescriptorClient] = {}
+        """By member and incarnation."""
+        self._broken: dict[int, float] = {}
+        self._aging: asyncio.TimerHandle | None = None
+        session.routing.followers.append(self._drop_former)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether this client looks for nodes on its host at all."""
+        return bool(self._session.known.machine) and self._session.config.local_descriptors
+
+    def holder(self, ref: BlockRef) -> int:
+        """A member on this host that holds ``ref`` and can be asked, 0: none."""
+        if self.enabled:
+            for number in ref.replicas:
+                if self._session.known.is_local(number) and self._usable(number):
+                    return number
+        return 0
+
+    def _usable(self, number: int) -> bool:
+        if not self._session.known.members[number].socket:
+            return False
+        until = self._broken.get(number)
+        return until is None or self._session.environment.clock.monotonic() >= until
+
+    def fetch(self, member: int, versions: Sequence[BlockVersion]) -> None:
+        """Ask a member where ``versions`` lie, blocking for the microseconds that it takes."""
+        try:
+            self._enter(versions, *self._client(member).fetch(versions, FETCH_SECONDS))
+        except MemfsError as error:
+            self._failed(member, error)
+
+    async def fetch_async(self, member: int, versions: Sequence[BlockVersion]) -> None:
+        """As :meth:`fetch`, without blocking."""
+        client = self._client(member)
+        try:
+            self._enter(versions, *await client.fetch_async(versions, FETCH_SECONDS))
+        except MemfsError as error:
+            self._failed(member, error)
+
+    def _enter(
+        self, versions: Sequence[BlockVersion], reply: DescriptorsReply, numbers: list[int]
+    ) -> None:
+        """Take descriptors only from the lower half of those that the process may have.
+
+        The kernel gives out the lowest: the upper half is left to the rest of the program, however
+        many sessions it has. What is not taken is read through the connection.
+        """
+        if numbers and max(numbers) >= descriptor_limit() // 2:
+            for number in numbers:
+                os.close(number)
+            nowhere = tuple(Segment(-1, 0, 0) for _ in versions)
+            reply, numbers = DescriptorsReply(nowhere), []
+        self.places.enter(versions, reply, numbers)
+
+    def _client(self, number: int) -> DescriptorClient:
+        member = self._session.known.members[number]
+        life = number, member.incarnation
+        found = self._clients.get(life)
+        if found is None:
+            found = self._clients[life] = DescriptorClient(member.socket + ".fd")
+        return found
+
+    def _drop_former(self, former: View, view: View) -> None:
+        """Disconnect from nodes that the newest view does not name."""
+        lives = {(member.number, member.incarnation) for member in view.members}
+        for life in self._clients.keys() - lives:
+            self._clients.pop(life).close()
+        self._broken = {n: until for n, until in self._broken.items() if rules.member(view, n)}
+
+    def _failed(self, number: int, error: MemfsError) -> None:
+        """Leave a member alone for a while: another container's socket, or a node that is gone."""
+        log.debug("no descriptors of member %d: %s", number, error)
+        now = self._session.environment.clock.monotonic()
+        self._broken[number] = now + RETRY_SECONDS
+
+    def keep_young(self) -> None:
+        """Have unused descriptors given back from now on; called in the event loop."""
+        if self._aging is None:
+            loop = asyncio.get_running_loop()
+            self._aging = loop.call_later(IDLE_SECONDS, self._age)
+
+    def _age(self) -> None:
+        self._aging = None
+        self.places.age()
+        if self.places:
+            self.keep_young()
+
+    def close(self) -> None:
+        """Disconnect and give back."""
+        if self._aging is not None:
+            self._aging.cancel()
+        self.places.age()
+        self.places.age()
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+
+class LocalFile:
+    """One open file's blocks on this host. Lookups may come from any thread."""
+
+    def __init__(self, nodes: LocalNodes, file: BlockMap) -> None:
+        self._nodes = nodes
+        self._places = nodes.places
+        self._file = file
+
+    async def find(self, block: int, ref: BlockRef) -> MemoryPlace | None:
+        """Where ``ref``, block number ``block``, lies on this host; None when it does not."""
+        version = ref.version
+        place = self._places.get(version)
+        if place is None and (member := self._whom_to_ask(ref, version)):
+            self._nodes.keep_young()
+            await self._nodes.fetch_async(member, self._wanted(block, version, member))
+            place = self._places.get(version)
+        return place
+
+    def find_now(self, block: int, ref: BlockRef) -> MemoryPlace | None:
+        """As :meth:`find`, blocking for the microseconds that it takes."""
+        version = ref.version
+        place = self._places.get(version)
+        if place is None and (member := self._whom_to_ask(ref, version)):
+            self._nodes.fetch(member, self._wanted(block, version, member))
+            place = self._places.get(version)
+        return place
+
+    def _whom_to_ask(self, ref: BlockRef, version: BlockVersion) -> int:
+        """A node that may lend ``ref``, 0: none, or it said no before."""
+        if self._file.size < limits.SEGMENT_BYTES_MIN or version in self._places:
+            return 0
+        return self._nodes.holder(ref)
+
+    def copy_known(self, offset: int, into: memoryview) -> bool:
+        """Fill ``into`` from byte ``offset`` if all of it is known to lie on this host.
+
+        Waits for nothing and may be called from any thread.
+        """
+        if not self._places:
+            return False
+        found: list[tuple[layout.BlockRange, BlockRef, MemoryPlace]] = []
+        for piece in layout.split(offset, len(into), self._file.attributes.block_size):
+            ref = self._file.known(piece.block)
+            place = self._places.get(ref.version) if ref is not None else None
+            if ref is None or place is None or not self.intact(ref, place):
+                return False
+            found.append((piece, ref, place))
+        for piece, ref, place in found:
+            copy(ref, place, piece.start, into[piece.at : piece.at + piece.length])
+        return True
+
+    def intact(self, ref: BlockRef, place: MemoryPlace) -> bool:
+        """Whether a copy matches its CRC; looked at once. A corrupt one is not used again.
+
+        The reader then asks the node for it, finds it corrupt there too, and reports it.
+        """
+        if place.checked:
+            return True
+        good = not ref.generation or (  # a store's: its CRC is its node's alone
+            crc32c(place.descriptor.map(place.offset, ref.length)) == ref.crc
+        )
+        self._places.settle(ref.version, place._replace(checked=True) if good else None)
+        return good
+
+    async def view(self) -> memoryview | None:
+        """The whole file as one mapping; None when its blocks do not lie one after the other."""
+        first = self._first()
+        if first is None or await self.find(0, first) is None:
+            return None
+        return self._map()
+
+    def view_now(self) -> memoryview | None:
+        """As :meth:`view`, blocking for the microseconds that it takes."""
+        first = self._first()
+        if first is None or self.find_now(0, first) is None:
+            return None
+        return self._map()
+
+    def _first(self) -> BlockRef | None:
+        """The first block of a file that is no larger than a group: only those lie together."""
+        attributes = self._file.attributes
+        if 0 < self._file.size <= attributes.block_size * attributes.group_blocks:
+            return self._file.known(0)
+        return None
+
+    def _map(self) -> memoryview | None:
+        """One mapping of all blocks, whose places were fetched together."""
+        size, block_size = self._file.size, self._file.attributes.block_size
+        known, places = self._file.known, self._places.get
+        descriptor, start = None, 0
+        for number in range(layout.block_count(size, block_size)):
+            ref = known(number)
+            place = places(ref.version) if ref is not None else None
+            if ref is None or place is None:
+                return None
+            if ref.length != block_size and number * block_size + ref.length != size:
+                return None  # zeros belong after it that are not in memory
+            if descriptor is None:
+                descriptor, start = place.descriptor, place.offset
+            elif place[:2] != (descriptor, start + number * block_size):
+                return None
+        return descriptor.map(start, size) if descriptor is not None else None
+
+    def _wanted(self, block: int, version: BlockVersion, member: int) -> list[BlockVersion]:
+        """The block and what is known of its group: one request for all."""
+        group = max(1, self._file.attributes.group_blocks)
+        first = block - block % group
+        versions = [version]
+        for number in range(first, first + min(group, DESCRIPTORS_PER_REPLY)):
+            other = self._file.known(number)
+            if other is not None and number != block and member in other.replicas:
+                versions.append(other.version)
+        return versions[:DESCRIPTORS_PER_REPLY]
+
+
+def copy(ref: BlockRef, place: MemoryPlace, start: int, into: memoryview) -> None:
+    """Fill ``into`` from byte ``start`` of a block, zeros past its length."""
+    length = max(0, min(len(into), ref.length - start))
+    if length:
+        place.descriptor.read_into(place.offset + start, into[:length])
+    if length < len(into):
+        into[length:] = bytes(len(into) - length)

@@ -1,0 +1,95 @@
+"""A file as a lock: what ``fs.lock`` gives.
+
+Owns the file that stands for the lock, made where it is missing, and the check that it is still
+that file once the lock is held. Must not know how locks are kept (``memfs.client.session.locks``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from memfs.client.session.session import Session
+from memfs.client.wire import WirePath
+from memfs.errors import PathNotFoundError, StaleHandleError
+from memfs.protocol import messages as m
+from memfs.protocol.messages import LockKind
+
+
+class FileLock:
+    """A lock on a whole file, as flock(2)'s; held from the beginning until :meth:`close`."""
+
+    def __init__(self, session: Session, path: str, inode: int, owner: int) -> None:
+        self.path = path
+        self.closed = False
+        self._session = session
+        self._inode = inode
+        self._owner = owner
+
+    @property
+    def lost(self) -> bool:
+        """Is it known that the cluster ended it, having heard nothing of this client?"""
+        return self._session.locks.is_lost(self._inode, self._owner, LockKind.WHOLE)
+
+    async def close(self, timeout: float | None = None) -> None:
+        """Unlock. Raises LocksLostError when others may have had the lock meanwhile."""
+        if not self.closed:
+            self.closed = True
+            await self._session.locks.release(
+                self._inode, self._owner, kind=LockKind.WHOLE, timeout=timeout
+            )
+
+    async def __aenter__(self) -> FileLock:
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self.close()
+
+
+async def lock_file(
+    session: Session,
+    where: WirePath,
+    make: Callable[[], Awaitable[Any]],
+    *,
+    exclusive: bool,
+    blocking: bool,
+    timeout: float | None,
+) -> FileLock:
+    """Lock the file at a path; ``make`` makes it. Raises what :meth:`Locks.acquire` does."""
+    deadline = None if timeout is None else session.deadline(timeout)
+    owner = session.locks.new_owner()
+    while True:
+        inode = await _inode(session, where, make, deadline)
+        try:
+            await session.locks.acquire(
+                inode,
+                owner,
+                exclusive=exclusive,
+                kind=LockKind.WHOLE,
+                pid=session.process,
+                wait=blocking,
+                timeout=deadline,
+            )
+        except StaleHandleError:  # somebody has removed it meanwhile
+            continue
+        lock = FileLock(session, where.given, inode, owner)
+        try:
+            if await _inode(session, where, make, deadline) == inode:
+                return lock
+        except BaseException:
+            await lock.close()
+            raise
+        await lock.close()
+
+
+async def _inode(
+    session: Session, where: WirePath, make: Callable[[], Awaitable[Any]], deadline: float | None
+) -> int:
+    """What the path means, once there is something."""
+    until = session.deadline() if deadline is None else deadline
+    while True:
+        try:
+            reply: m.LookupReply = await session.ask(m.Lookup(where.raw), where.given, until)
+            return reply.attributes.inode
+        except PathNotFoundError:
+            await make()

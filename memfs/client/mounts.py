@@ -1,0 +1,308 @@
+"""The asynchronous file system's operations on mounts of external stores.
+
+Owns the calls that mount and unmount, and those on what is in memory of what a store holds. The
+nodes speak with the stores; a client never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from memfs import paths
+from memfs.client.attributes import AttributeOperations
+from memfs.client.io import layout
+from memfs.client.io.block_map import BlockMap
+from memfs.client.transfer.copying import Progress, ProgressEvent
+from memfs.client.wire import PathLike
+from memfs.errors import InvalidArgumentError, MemfsError
+from memfs.protocol import messages as m
+from memfs.types import FileKind
+
+MODES: Final = {
+    "dual-async": m.MountMode.DUAL_ASYNC,
+    "dual-sync": m.MountMode.DUAL_SYNC,
+    "proxy": m.MountMode.PROXY,
+}
+LOADS_AT_ONCE: Final = 16
+"""Blocks that a load has nodes fetch at the same time: 64 MiB of default ones."""
+
+
+class MountInfo(NamedTuple):
+    """One mount, as ``mounts`` lists it; times in seconds."""
+
+    path: str
+    url: str
+    mode: str
+    """``dual-async``, ``dual-sync`` or ``proxy``."""
+    options: dict[str, str]
+    read_only: bool
+    shared: bool
+    policy: str
+    ttl: float
+    sync_interval: float
+    copies: int
+    dirty_files: int
+    """Changes that the store does not have yet, deletions included."""
+    oldest_dirty: float
+    """Time of the oldest of them, since the epoch; 0: there is none."""
+    trouble: str
+    """Why the store could not be asked last; empty: it could."""
+
+
+class LoadReport(NamedTuple):
+    """What came of a load, a free or a persist."""
+
+    files: int
+    bytes: int = 0
+
+
+class Pace:
+    """Lets ``rate`` bytes a second pass on average, 0: all at once."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+
+    async def take(self, count: int) -> None:
+        """Return when ``count`` more bytes may pass."""
+        if self._rate <= 0:
+            return
+        now = asyncio.get_running_loop().time()
+        begin = max(now, self._free_at)
+        self._free_at = begin + count / self._rate
+        if begin > now:
+            await asyncio.sleep(begin - now)
+
+
+class Loading:
+    """Counts what a load has found and done, and tells ``progress`` of each step."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
+        self.files = self.bytes = 0
+        """Found so far."""
+        self._files_done = self._bytes_done = 0
+
+    def found(self, sizes: list[int]) -> None:
+        """A directory was listed, and has files of these sizes."""
+        self.files += len(sizes)
+        self.bytes += sum(sizes)
+
+    def advanced(self, path: str, count: int, complete: bool = False) -> None:
+        """``count`` more bytes of a file are in memory, or all of it."""
+        self._bytes_done += count
+        self._files_done += complete
+        if self._progress is not None:
+            self._progress(
+                ProgressEvent(path, self._bytes_done, self._files_done, self.bytes, self.files)
+            )
+
+
+class MountOperations(AttributeOperations):
+    """Mounts of external stores."""
+
+    async def mount(
+        self,
+        path: PathLike,
+        url: str,
+        *,
+        mode: str = "dual-async",
+        options: Mapping[str, str] | None = None,
+        read_only: bool = False,
+        shared: bool = False,
+        policy: str = "aged",
+        ttl: float = 0.0,
+        sync_interval: float = 60.0,
+        copies: int = 1,
+        update: bool = False,
+        timeout: float | None = None,
+    ) -> MountInfo:
+        """Show what an external store holds below a directory, which is made or empty (superuser).
+
+        ``url``: ``s3://bucket/prefix``, ``file:///directory`` of every node, ...; ``options`` are
+        the store's, never a secret: name a file on the nodes instead. ``mode`` says when the store
+        has what is written. What was asked of the store counts for ``sync_interval`` seconds (0:
+        for one request, -1: until ``sync_metadata``); blocks in memory that nobody read for
+        ``ttl`` seconds go (0: when room is needed); ``copies`` nodes keep each. ``update``: change
+        how a mount is mounted. The store is asked at once: what is wrong is raised.
+        """
+        where = self._wire(path)
+        if mode not in MODES:
+            raise InvalidArgumentError(f"{mode!r} is no mode of a mount: {', '.join(MODES)} are")
+        given = tuple(m.StoreOption(*item) for item in (options or {}).items())
+        request = m.Mount(
+            where.raw,
+            url,
+            MODES[mode],
+            given,
+            read_only,
+            shared,
+            policy,
+            round(ttl * 1000),
+            round(sync_interval * 1000) if sync_interval >= 0 else -1,
+            copies,
+            update,
+        )
+        return _info(await self._ask(request, where.given, timeout))
+
+    async def unmount(
+        self, path: PathLike, *, discard: bool = False, timeout: float | None = None
+    ) -> None:
+        """Take a mount away; the store keeps what it has (superuser).
+
+        Refused while it lacks changes, unless they are to be given up (``discard``).
+        """
+        where = self._wire(path)
+        await self._ask(m.Unmount(where.raw, discard), where.given, timeout)
+
+    async def mounts(self, *, timeout: float | None = None) -> list[MountInfo]:
+        """All mounts, in the order in which they were made; no secret is among what is told."""
+        deadline = self._session.deadline(timeout)
+        found: list[MountInfo] = []
+        after = 0
+        while True:
+            reply = await self._session.ask(m.ListMounts(after), None, deadline)
+            found += map(_info, reply.mounts)
+            if not reply.more or not reply.mounts:
+                return found
+            after = reply.mounts[-1].number
+
+    async def sync_metadata(self, path: PathLike = "/", *, timeout: float | None = None) -> int:
+        """Ask the stores anew about all that is known below a path; how many questions it took."""
+        where = self._wire(path)
+        reply = await self._ask(m.SyncMetadata(where.raw), where.given, timeout)
+        return reply.files
+
+    async def persist(self, path: PathLike, *, timeout: float | None = None) -> int:
+        """Return when the store has all that was changed below a path; how many changes.
+
+        Raises what keeps the store from having it.
+        """
+        where = self._wire(path)
+        reply = await self._ask(m.PersistFiles(where.raw), where.given, timeout)
+        return reply.files
+
+    async def free(self, path: PathLike, *, timeout: float | None = None) -> LoadReport:
+        """Give up the memory of what the store has too, below a path; changes stay."""
+        where = self._wire(path)
+        reply = await self._ask(m.FreeFiles(where.raw), where.given, timeout)
+        return LoadReport(reply.files, reply.size)
+
+    async def pin(
+        self,
+        path: PathLike,
+        *,
+        ttl: float = 0.0,
+        unpin: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Keep what is in memory of a file, or of all below a directory, for ``ttl`` seconds.
+
+        0: until it is unpinned. Pinned blocks are not evicted, whatever else needs room; what is
+        not in memory yet is fetched by :meth:`load`, or when it is read.
+        """
+        where = self._wire(path)
+        await self._ask(m.Pin(where.raw, round(ttl * 1000), unpin), where.given, timeout)
+
+    async def load(
+        self,
+        path: PathLike,
+        *,
+        bandwidth: float = 0.0,
+        progress: Progress | None = None,
+        timeout: float | None = None,
+    ) -> LoadReport:
+        """Have the nodes fetch all that the store holds below a path, spread over them.
+
+        ``bandwidth``: bytes a second at most, of all nodes together; 0: as fast as it goes.
+        ``progress`` is called with a :class:`ProgressEvent` as blocks arrive, on the event loop's
+        thread.
+
+        Blocks that are in memory already cost a question each, so that a load that was interrupted
+        goes on where it was. Raises the error of the first file that could not be fetched.
+        """
+        deadline = self._session.deadline(timeout)
+        turns, pace = asyncio.Semaphore(LOADS_AT_ONCE), Pace(bandwidth)
+        loading = Loading(progress)
+        pending = [self._wire(path).text]
+        while pending:
+            top = pending.pop()
+            wanted: list[tuple[str, int]] = []
+            for name, kind, length in await self._entries(top, deadline):
+                if kind == FileKind.DIRECTORY:
+                    pending.append(name)
+                elif kind == FileKind.FILE:
+                    wanted.append((name, length))
+            loading.found([length for _, length in wanted])
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for name, length in wanted:
+                        async with turns:  # not a task for each of a million names
+                            pass
+                        group.create_task(
+                            self._load_file(name, length, turns, pace, loading, deadline)
+                        )
+            except* MemfsError as failed:
+                raise failed.exceptions[0] from None
+        return LoadReport(loading.files, loading.bytes)
+
+    async def _entries(self, top: str, deadline: float) -> list[tuple[str, int, int]]:
+        """(path, kind, size) of what is in a directory, or of a file itself."""
+        where = self._wire(top)
+        found: list[tuple[str, int, int]] = []
+        after = b""
+        while True:
+            reply = await self._session.ask(m.List(where.raw, after), where.given, deadline)
+            for entry in reply.entries:
+                name = f"{top.rstrip('/')}/{paths.decode(entry.name)}" if entry.name else top
+                found.append((name, entry.attributes.kind, entry.attributes.size))
+            if not reply.remaining or not reply.entries:
+                return found
+            after = reply.entries[-1].name
+
+    async def _load_file(
+        self,
+        path: str,
+        size: int,
+        turns: asyncio.Semaphore,
+        pace: Pace,
+        loading: Loading,
+        deadline: float,
+    ) -> None:
+        where = self._wire(path)
+        file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
+        left = size
+        for index in range(layout.block_count(file.attributes.size, file.attributes.block_size)):
+            ref = await file.ref(index, deadline)
+            if ref.generation or not ref.length:
+                break  # its blocks are the cluster's own
+            for number in ref.replicas:
+                async with turns:
+                    await pace.take(ref.length)
+                    await self._session.ask_member(
+                        number, m.ReadBlock(*ref.version, 0, 0), deadline=deadline
+                    )
+            count = min(left, ref.length)  # another program may have replaced it by a longer one
+            left -= count
+            loading.advanced(path, count)
+        loading.advanced(path, left, complete=True)
+
+
+def _info(record: m.MountRecord) -> MountInfo:
+    return MountInfo(
+        paths.decode(record.path),
+        record.url,
+        next((name for name, mode in MODES.items() if mode == record.mode), str(record.mode)),
+        {option.name: option.value for option in record.options},
+        record.read_only,
+        record.shared,
+        record.policy,
+        record.ttl_ms / 1000,
+        record.sync_ms / 1000 if record.sync_ms >= 0 else -1.0,
+        record.copies,
+        record.dirty_files,
+        record.oldest_dirty_ns / 1e9,
+        record.trouble,
+    )

@@ -1,0 +1,54 @@
+"""Work of a client that no caller waits for: giving back what nobody got, and the like.
+
+Owns the tasks of it, which end with the session. Must not know what the work is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from memfs.errors import ClusterError, NoSpaceError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+INSIST_SECONDS = 0.5
+"""Between two attempts at what nobody waits for."""
+
+
+class WorkAside:
+    """The tasks on the side of one session."""
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[None]] = set()
+        """What is being done."""
+
+    async def insist(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Try again, for as long as the session lasts, while the cluster cannot do it."""
+        while True:
+            try:
+                return await work()
+            except (ClusterError, NoSpaceError) as error:
+                log.debug("once more on the side: %s", error)
+            await asyncio.sleep(INSIST_SECONDS)
+
+    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something that no caller waits for; it ends with the session."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that no caller waits for is being done."""
+        return bool(self.tasks)
+
+
+def consume(task: asyncio.Task[None]) -> None:
+    """Look at a background search's failure, so that it is not reported as forgotten."""
+    if not task.cancelled() and task.exception() is not None:
+        log.debug("no newer view: %s", task.exception())

@@ -1,0 +1,42 @@
+"""What a forked child does with the connections it inherits.
+
+A child must not use them (the parent does), must not shut them down, and must not keep them open,
+or the node would not notice when the parent is gone. So their descriptors are pointed at
+``/dev/null``: the sockets are released, the numbers stay taken, and the objects that hold them
+are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+
+from memfs.client.blocking import bridge
+from memfs.transport.connection import Connection
+from memfs.transport.environment import SocketNetwork
+
+_descriptors: weakref.WeakKeyDictionary[Connection, int] = weakref.WeakKeyDictionary()
+
+
+class TrackedNetwork(SocketNetwork):
+    """Sockets of the running loop, remembered for the case of a fork."""
+
+    def connected(self, transport: asyncio.BaseTransport, protocol: object) -> None:
+        """Remember the descriptor."""
+        if isinstance(protocol, Connection):
+            _descriptors[protocol] = transport.get_extra_info("socket").fileno()
+
+
+def _release_inherited() -> None:
+    """In the child: let go of the parent's sockets."""
+    inherited = [number for connection, number in _descriptors.items() if not connection.closed]
+    _descriptors.clear()
+    if inherited:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for number in inherited:
+            os.dup2(nowhere, number, inheritable=False)
+        os.close(nowhere)
+
+
+bridge.in_child(_release_inherited)

@@ -1,0 +1,398 @@
+"""File locks of one client: fcntl's ranges and flock's whole files, against clients everywhere.
+
+Owns which owners hold something, whether the cluster still knows of it, and the return of locks
+that no caller got: a call that is cancelled, interrupted or never answered holds nothing once it
+has ended and the work on the side is done. Must not know paths or file objects.
+
+What a mount calls, for the kernel's requests (an owner is any number of 64 bits, so the kernel's
+``lock_owner`` is one; ``inode`` is the node id):
+
+========================== ====================================================================
+GETLK                      :meth:`Locks.test`
+SETLK, SETLKW              :meth:`Locks.acquire` with ``kind=LockKind.RANGE``; ``wait=False`` for
+                           SETLK, which raises WouldBlockError (EAGAIN)
+the same with FUSE_LK_FLOCK ... with ``kind=LockKind.WHOLE``
+F_UNLCK in either          :meth:`Locks.release`
+INTERRUPT of a SETLKW      set the event given as ``interrupted``: exactly one of "granted" and
+                           InterruptedError (EINTR) is the answer
+FLUSH                      :meth:`Locks.release` of the owner's ranges, all bytes
+RELEASE with FLOCK_UNLOCK  :meth:`Locks.release` with ``kind=LockKind.WHOLE``
+========================== ====================================================================
+
+A release of what is not held costs no request, so that each FLUSH may call it. LocksLostError tells
+that the session ended meanwhile, for the cluster heard nothing of this client for too long: others
+may have had the lock.
+
+Invariant: while anything is held or waited for, the session is kept alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from memfs import limits
+from memfs.client.arguments import whole
+from memfs.client.deadline import ended, seconds_left
+from memfs.client.session.aside import WorkAside
+from memfs.client.session.asking import Asking
+from memfs.client.session.keepalive import Keepalive
+from memfs.errors import (
+    ClusterError,
+    DeadlineError,
+    InvalidArgumentError,
+    LocksLostError,
+    MemfsError,
+    StaleHandleError,
+)
+from memfs.protocol import messages as m
+from memfs.protocol.messages import LOCK_END, LockKind, LockMode, LockState
+from memfs.types import ROOT_INODE
+
+log = logging.getLogger(__name__)
+
+OWNERS_FROM = 1 << 62
+"""Owners that :meth:`Locks.new_owner` makes begin here."""
+
+
+class Holding(NamedTuple):
+    """Where an owner holds something."""
+
+    inode: int
+    kind: int
+    owner: int
+
+
+class LockHolder(NamedTuple):
+    """Who is in the way, as F_GETLK tells it."""
+
+    exclusive: bool
+    start: int
+    end: int
+    """The last byte, ``LOCK_END``: whatever may follow."""
+    pid: int
+    """A process of the host of ``client``."""
+    client: int
+    own: bool
+    """Whether that is this client."""
+
+
+class Locks:
+    """Locks of one session."""
+
+    def __init__(self, asking: Asking, aside: WorkAside, keepalive: Keepalive) -> None:
+        self._primary = asking
+        self._aside = aside
+        self._keepalive = keepalive
+        keepalive.followers.append(self.verify)
+        self._number = 0
+        """Of the session at the primary, 0: it has none yet."""
+        self._held: dict[Holding, int] = {}
+        """The session's number when it was locked; 0: that session is known to have ended."""
+        self._asking: Counter[Holding] = Counter()
+        """Calls that wait for an answer."""
+        self._returning: dict[Holding, dict[asyncio.Task[None], None]] = {}
+        """What is given back on the side."""
+        self._keeping = 0
+        self._owners = OWNERS_FROM
+
+    def new_owner(self) -> int:
+        """A number that no other owner of this client has."""
+        self._owners += 1
+        return self._owners
+
+    def holds(self, inode: int, owner: int, kind: int = LockKind.RANGE) -> bool:
+        """Does the owner hold anything there, as far as this client knows?"""
+        return Holding(inode, int(kind), owner) in self._held
+
+    # --- locking ----------------------------------------------------------------------------
+
+    async def acquire(
+        self,
+        inode: int,
+        owner: int,
+        *,
+        exclusive: bool = True,
+        kind: int = LockKind.RANGE,
+        start: int = 0,
+        end: int = LOCK_END,
+        pid: int = 0,
+        wait: bool = True,
+        interrupted: asyncio.Event | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Lock bytes ``start`` to ``end`` (the last one), or the whole file.
+
+        Without a ``timeout`` it waits for as long as it takes; the configured budget is for the
+        cluster's silence. Raises WouldBlockError, LockDeadlockError, NoLocksError, InterruptedError
+        once ``interrupted`` is set, DeadlineError.
+        """
+        mode = LockMode.EXCLUSIVE if exclusive else LockMode.SHARED
+        request = m.SetLock(inode, int(mode), owner, int(kind), start, end, pid, wait)
+        deadline = None if timeout is None else self._primary.deadline(timeout)
+        where = Holding(inode, int(kind), owner)
+        await self._returned(where, deadline)
+        self._keep()
+        self._asking[where] += 1
+        try:
+            number = await self._acquire(request, where, interrupted, deadline)
+            if where not in self._held:
+                self._keep()
+                self._held[where] = number
+        finally:
+            self._asking[where] -= 1
+            if not self._asking[where]:
+                del self._asking[where]
+            self._unkeep()
+
+    async def _acquire(
+        self,
+        request: m.SetLock,
+        where: Holding,
+        interrupted: asyncio.Event | None,
+        deadline: float | None,
+    ) -> int:
+        """The number of the session under which it is granted."""
+        while True:
+            reply = await self._primary.ask_or_undo(
+                request,
+                None,
+                self._primary.deadline() if deadline is None else deadline,
+                lambda reply: self._undo(request, where, reply),
+                lambda task: self._leave(where, task),
+            )
+            self._notice(reply.session)
+            if not reply.ticket or await self._wait(request, where, reply, interrupted, deadline):
+                return reply.session
+            # The session ended, and the wait with it: once more under a new one.
+
+    async def _wait(
+        self,
+        request: m.SetLock,
+        where: Holding,
+        reply: m.LockReply,
+        interrupted: asyncio.Event | None,
+        deadline: float | None,
+    ) -> bool:
+        """Until it is granted (True) or lost. Raises InterruptedError, DeadlineError."""
+        granted = asyncio.ensure_future(self._granted(request.inode, reply))
+        signal = None if interrupted is None else asyncio.ensure_future(interrupted.wait())
+        waiting = {granted} if signal is None else {granted, signal}
+        try:
+            await asyncio.wait(
+                waiting,
+                timeout=seconds_left(deadline),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if granted.done():
+                return granted.result()
+            if signal is None or not signal.done():
+                raise DeadlineError("somebody else has locked it, and the time given is over")
+            withdrawn = await self._withdraw(request.inode, reply)
+        except (asyncio.CancelledError, MemfsError):
+            self._give_back(where, lambda: self._undo(request, where, reply))
+            raise
+        finally:
+            granted.add_done_callback(_look)
+            granted.cancel()
+            if signal is not None:
+                signal.cancel()
+        if withdrawn:
+            raise InterruptedError("the wait for a lock was interrupted")
+        return True
+
+    async def _granted(self, inode: int, reply: m.LockReply) -> bool:
+        """Wait for a ticket; False when its session ended."""
+        while True:
+            state = await self._state(inode, reply, limits.LOCK_WAIT_MS)
+            if state != LockState.WAITING:
+                return state == LockState.GRANTED
+
+    async def _withdraw(self, inode: int, reply: m.LockReply) -> bool:
+        """Wait no more; False when it was granted before."""
+        cancelled = await self._primary.ask(m.CancelLock(reply.ticket))
+        if cancelled.cancelled:
+            return True
+        return await self._state(inode, reply, 0) != LockState.GRANTED
+
+    async def _state(self, inode: int, reply: m.LockReply, wait_ms: int) -> int:
+        request = m.AwaitLock(self._primary.client, inode, reply.session, reply.ticket, wait_ms)
+        found = await self._primary.ask(request)
+        return found.state
+
+    # --- unlocking --------------------------------------------------------------------------
+
+    async def release(
+        self,
+        inode: int,
+        owner: int,
+        *,
+        kind: int = LockKind.RANGE,
+        start: int = 0,
+        end: int = LOCK_END,
+        timeout: float | None = None,
+    ) -> None:
+        """Unlock. Whatever becomes of the call, it is done as soon as the cluster can do it.
+
+        Raises LocksLostError when it was not held all the time.
+        """
+        where = Holding(inode, int(kind), owner)
+        await self._returned(where, None if timeout is None else self._primary.deadline(timeout))
+        number = self._held.get(where)
+        if number is None:
+            return
+        request = m.SetLock(inode, int(LockMode.UNLOCK), owner, int(kind), start, end)
+        if kind == LockKind.WHOLE or (start, end) == (0, LOCK_END):
+            self._forget(where)
+        now = number
+        try:
+            now = (await self._primary.ask(request, None, self._primary.deadline(timeout))).session
+        except StaleHandleError:  # its locks went with it
+            self._forget(where)
+        except (ClusterError, asyncio.CancelledError):
+            self._give_back(where, lambda: self._unlock(request))
+            raise
+        if now:
+            self._notice(now)
+        if not number or now != number:
+            self._forget(where)
+            raise LocksLostError("the session ended meanwhile: others may have had the lock")
+
+    def _forget(self, where: Holding) -> None:
+        if self._held.pop(where, None) is not None:
+            self._unkeep()
+
+    # --- looking ----------------------------------------------------------------------------
+
+    async def test(
+        self,
+        inode: int,
+        owner: int,
+        *,
+        exclusive: bool = True,
+        kind: int = LockKind.RANGE,
+        start: int = 0,
+        end: int = LOCK_END,
+        timeout: float | None = None,
+    ) -> LockHolder | None:
+        """Who would be in the way of that lock, None: nobody."""
+        mode = LockMode.EXCLUSIVE if exclusive else LockMode.SHARED
+        client = self._primary.client
+        request = m.GetLock(inode, int(mode), owner, client, int(kind), start, end)
+        found = await self._primary.ask(request, None, self._primary.deadline(timeout))
+        if found.mode == LockMode.UNLOCK:
+            return None
+        held = found.mode == LockMode.EXCLUSIVE
+        own = found.client == client
+        return LockHolder(held, found.start, found.end, found.pid, found.client, own)
+
+    # --- the session ------------------------------------------------------------------------
+
+    @property
+    def count(self) -> int:
+        """Owners that hold something, by inode and kind."""
+        return len(self._held)
+
+    def is_leaked(self, inode: int, owner: int, kind: int) -> bool:
+        """Is this, which the primary says the client holds, held by no owner and about to be
+        returned by none?"""
+        where = Holding(inode, kind, owner)
+        known = where in self._held or where in self._asking or where in self._returning
+        return not known and not self._aside.busy
+
+    def is_lost(self, inode: int, owner: int, kind: int = LockKind.RANGE) -> bool:
+        """Is it known that the owner's locks there went with a session that ended?"""
+        number = self._held.get(Holding(inode, int(kind), owner))
+        return number is not None and number != self._number
+
+    async def verify(self) -> None:
+        """Ask whether the session is still the one that holds the locks. Raises what asking does.
+
+        What is lost is told by :meth:`is_lost` and by a release.
+        """
+        if not self._held:
+            return
+        number = self._number
+        request = m.AwaitLock(self._primary.client, ROOT_INODE, number, 0)
+        reply = await self._primary.ask(request)
+        if reply.state == LockState.LOST:
+            lost = [where for where, held in self._held.items() if held == number]
+            self._held.update(dict.fromkeys(lost, 0))
+            if lost:
+                log.warning("the cluster ended this client's session: its file locks are lost")
+
+    def _notice(self, number: int) -> None:
+        """The primary told the session's number; answers may overtake one another."""
+        self._number = max(number, self._number)
+
+    def _keep(self) -> None:
+        self._keeping += 1
+        if self._keeping == 1:
+            self._keepalive.hold()
+
+    def _unkeep(self) -> None:
+        self._keeping -= 1
+        if not self._keeping:
+            self._keepalive.unhold()
+
+    # --- the way back -----------------------------------------------------------------------
+
+    async def _undo(self, request: m.SetLock, where: Holding, reply: m.LockReply) -> None:
+        """No caller got the result of a request: wait no more, or unlock the range."""
+        if reply.ticket and await self._withdraw(request.inode, reply):
+            return
+        if where in self._held:
+            self._held[where] = 0  # what the owner had of the range before is gone as well
+        await self._unlock(request._replace(mode=int(LockMode.UNLOCK), wait=False))
+
+    async def _unlock(self, request: m.SetLock) -> None:
+        try:
+            await self._primary.ask(request)
+        except StaleHandleError:  # its locks went with it
+            return
+
+    def _give_back(self, where: Holding, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do it on the side, for as long as the session lasts."""
+        self._leave(where, self._aside.run(self._insist(work)))
+
+    async def _insist(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await self._aside.insist(work)
+        except MemfsError as error:  # the end of the session gives it back
+            log.debug("no lock is given back: %s", error)
+
+    def _leave(self, where: Holding, task: asyncio.Task[None]) -> None:
+        """Remember what is done on the side: the owner's next call must not meet it."""
+        tasks = self._returning.setdefault(where, {})
+        tasks[task] = None
+        task.add_done_callback(lambda task: self._left(where, task))
+
+    def _left(self, where: Holding, task: asyncio.Task[None]) -> None:
+        tasks = self._returning[where]
+        tasks.pop(task, None)
+        if not tasks:
+            del self._returning[where]
+
+    async def _returned(self, where: Holding, deadline: float | None) -> None:
+        """Wait until nothing of the owner's is given back there. Raises DeadlineError."""
+        await ended(self._returning.get(where, ()), deadline)
+
+
+def last_byte(start: int, length: int) -> int:
+    """The last byte of a range as lockf(3) gives it: of length 0 it has no end.
+
+    Raises InvalidArgumentError.
+    """
+    start, length = whole("start", start), whole("length", length)
+    if start < 0 or length < 0:
+        raise InvalidArgumentError("start and length of a lock are not negative")
+    return min(start + length - 1, LOCK_END) if length else LOCK_END
+
+
+def _look(task: asyncio.Future[Any]) -> None:
+    """Retrieve its error, if any, which no caller needs any more."""
+    if not task.cancelled():
+        task.exception()

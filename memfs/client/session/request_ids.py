@@ -1,0 +1,74 @@
+"""Request ids of one client: what makes a retried command apply once (ExactlyOnce).
+
+The primary remembers the results of a client's newest ``limits.RESULTS_PER_SESSION`` commands
+under their request ids. So ids of commands are consecutive, a retry reuses its id, and no new id is
+given out while it would push an unanswered one off that list. Ids of other requests, which need
+no memory, come from a range of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+
+from memfs import limits
+from memfs.client.deadline import seconds_left
+from memfs.errors import DeadlineError
+
+WINDOW = limits.RESULTS_PER_SESSION // 2
+"""Half of what the primary keeps: commands may also overtake one another on their way."""
+_QUERIES = 1 << 62
+
+
+class RequestIds:
+    """Gives out request ids; ``begin``/``end`` bracket a command, retries included."""
+
+    def __init__(self) -> None:
+        self._next_command = 1
+        self._next_query = _QUERIES
+        self._open: dict[int, None] = {}  # insertion order is id order
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def query(self) -> int:
+        """An id for a request that changes nothing."""
+        self._next_query += 1
+        return self._next_query
+
+    async def begin(self, deadline: float | None = None) -> int:
+        """The next command's id; waits while the oldest open one is a window behind.
+
+        Raises DeadlineError.
+        """
+        while self._room() <= 0:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            try:
+                async with asyncio.timeout(seconds_left(deadline)):
+                    await turn
+            except TimeoutError:
+                raise DeadlineError("too many earlier commands are not answered yet") from None
+            finally:
+                self._waiting.remove(turn)
+        number = self._next_command
+        self._next_command += 1
+        self._open[number] = None
+        return number
+
+    def end(self, number: int) -> None:
+        """The command is answered, or given up: its id is not used again."""
+        self._open.pop(number, None)
+        if self._waiting:
+            for turn in itertools.islice(self._waiting, max(0, self._room())):
+                if not turn.done():
+                    turn.set_result(None)
+
+    def _room(self) -> int:
+        """Commands that may begin now."""
+        oldest = next(iter(self._open), self._next_command)
+        return WINDOW - (self._next_command - oldest)
+
+    @property
+    def open(self) -> int:
+        """Commands begun and not ended."""
+        return len(self._open)

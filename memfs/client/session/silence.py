@@ -1,0 +1,49 @@
+"""A cluster that does not answer: since when, what was tried, and the one sentence that says so.
+
+Owns what a session remembers of answers and vain searches. Must not know requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from memfs.client.session.discovery import nobody
+from memfs.errors import MemfsError, RetryableError
+
+
+class Silence:
+    """Begins with every answer."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """``clock``: seconds."""
+        self.felt = False
+        """The budget of a call ended without an answer, and there was none to another since."""
+        self._clock = clock
+        self._since = clock()
+        self._tried: tuple[str, ...] = ()
+
+    def broken(self) -> None:
+        """Some node has answered."""
+        self._since = self._clock()
+        self._tried, self.felt = (), False
+
+    def searched(self, tried: Sequence[str], of: int) -> str:
+        """Of so many nodes these did not answer, for these reasons; what to say if it were all."""
+        self._tried = tuple(tried) if len(tried) >= of else ()
+        return self.sentence
+
+    @property
+    def sentence(self) -> str:
+        """Who was out of reach at the last search, and since when; empty: somebody answered."""
+        return nobody(self._tried, self._clock() - self._since) if self._tried else ""
+
+    def end(self, error: MemfsError) -> MemfsError:
+        """What a call whose budget is over raises instead of ``error``, its last failure.
+
+        Where no node answers, which one was asked last says nothing.
+        """
+        said = self.sentence
+        self.felt |= bool(said)
+        if said and isinstance(error, RetryableError):
+            return type(error)(said, path=error.filename)
+        return error

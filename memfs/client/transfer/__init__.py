@@ -1,0 +1,1 @@
+"""Copies of files and trees to, from and within the cluster."""

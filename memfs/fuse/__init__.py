@@ -1,0 +1,1 @@
+"""The cluster as a directory: a server of the kernel's FUSE protocol over the client's API."""

@@ -1,0 +1,259 @@
+"""The cluster as a mount needs it: every operation by inode, and the file system's root moved.
+
+Owns how node ids of the kernel become inode ids (they are the same, but for the mount's root) and
+which request an operation is. Must not know the kernel's protocol. Errors are those of
+``memfs.errors``. The kernel has checked permissions when it asks: what is made is made in the name
+of the process that asked, where this client's user may do so.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeVar
+
+from memfs import limits
+from memfs.client.io.block_map import BlockMap
+from memfs.client.io.context import ClientContext
+from memfs.client.io.handle import CreateOptions, Handle
+from memfs.client.io.opening import open_inode
+from memfs.client.modes import parse
+from memfs.client.session.session import Session
+from memfs.errors import AccessDeniedError
+from memfs.fuse.kernel.protocol import ROOT_ID
+from memfs.protocol import messages as m
+from memfs.types import Attributes, DirectoryEntry, FileKind
+
+R = TypeVar("R")
+
+READING = parse("rb")
+UPDATING = parse("r+b")
+
+
+class Owner(NamedTuple):
+    """In whose name something is made."""
+
+    user: str
+    group: str
+
+
+class Cluster:
+    """A session, seen by inode."""
+
+    def __init__(self, session: Session, root: int) -> None:
+        self.session = session
+        self.root = root
+        """Inode id of the directory that is mounted."""
+        self._context = ClientContext(session)
+        self.locks = session.locks
+
+    async def close(self) -> None:
+        """Close what was opened here, the session too."""
+        try:
+            await self._context.close()
+        finally:
+            await self.session.close()
+
+    def inode(self, node: int) -> int:
+        """The inode behind a node id."""
+        return self.root if node == ROOT_ID else node
+
+    def node(self, inode: int) -> int:
+        """The node id of an inode."""
+        return ROOT_ID if inode == self.root else inode
+
+    # --- looking ----------------------------------------------------------------------------
+
+    async def lookup(self, parent: int, name: bytes) -> Attributes:
+        """What a name in a directory means."""
+        if name == b".." and parent == self.root:
+            name = b""
+        reply = await self.session.ask(m.Lookup(name, False, parent))
+        return reply.attributes
+
+    async def attributes(self, inode: int) -> Attributes:
+        """What an inode is."""
+        return (await self._ask_of(m.Lookup(b"", False, inode))).attributes
+
+    async def _ask_of(self, request: m.Request[R]) -> R:
+        """Ask for an inode itself, which may be open and have no name any more."""
+        session = self.session
+        return await session.opens.by_handle(lambda: session.ask(request))
+
+    async def list(
+        self, inode: int, after: bytes, limit: int = limits.ENTRIES_PER_PAGE
+    ) -> tuple[tuple[DirectoryEntry, ...], bool]:
+        """Entries after a name, ordered by the bytes of the names, and whether there are more."""
+        request = m.List(b"", after, limit, inode)
+        reply = await self.session.ask(request)
+        return reply.entries, bool(reply.remaining)
+
+    async def read_link(self, inode: int) -> bytes:
+        """The text of a symbolic link."""
+        reply = await self.session.ask(m.ReadLink(b"", inode))
+        return reply.target
+
+    async def capacity(self) -> m.FileSystemReply:
+        """Bytes, files, and what a new file is made of."""
+        reply = await self.session.ask(m.StatFileSystem())
+        return reply
+
+    # --- changing ---------------------------------------------------------------------------
+
+    async def set_attributes(
+        self,
+        inode: int,
+        *,
+        mode: int | None = None,
+        owner: str | None = None,
+        group: str | None = None,
+        modified_ns: int | None = None,
+        accessed_ns: int | None = None,
+        now: bool = False,
+        modified_now: bool = False,
+        accessed_now: bool = False,
+    ) -> Attributes:
+        """chmod, chown, utimens."""
+        request = m.SetAttributes(
+            b"",
+            mode,
+            owner,
+            group,
+            modified_ns,
+            accessed_ns,
+            now=now,
+            modified_now=modified_now,
+            accessed_now=accessed_now,
+            follow=False,
+            base=inode,
+        )
+        return (await self._ask_of(request)).attributes
+
+    async def make_directory(
+        self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
+    ) -> Attributes:
+        """mkdir."""
+        request = m.MakeDirectory(
+            name, mode, base=parent, unmasked=unmasked, owner=owner.user, group=owner.group
+        )
+        reply = await self.session.ask(request)
+        return reply.attributes
+
+    async def make_symlink(
+        self, parent: int, name: bytes, target: bytes, owner: Owner
+    ) -> Attributes:
+        """symlink."""
+        request = m.MakeSymlink(name, target, base=parent, owner=owner.user, group=owner.group)
+        reply = await self.session.ask(request)
+        return reply.attributes
+
+    async def make_node(
+        self,
+        parent: int,
+        name: bytes,
+        kind: FileKind,
+        mode: int,
+        unmasked: int,
+        device: int,
+        owner: Owner,
+    ) -> Attributes:
+        """mknod of what is no file."""
+        request = m.MakeNode(
+            name, int(kind), mode, device, parent, unmasked, owner.user, owner.group
+        )
+        reply = await self.session.ask(request)
+        return reply.attributes
+
+    async def make_link(self, inode: int, parent: int, name: bytes) -> Attributes:
+        """link."""
+        request = m.MakeLink(b"", name, inode, parent)
+        reply = await self.session.ask(request)
+        return reply.attributes
+
+    async def unlink(self, parent: int, name: bytes) -> None:
+        """unlink."""
+        await self.session.ask(m.Unlink(name, parent))
+
+    async def remove_directory(self, parent: int, name: bytes) -> None:
+        """rmdir."""
+        await self.session.ask(m.RemoveDirectory(name, False, parent))
+
+    async def rename(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: m.RenameMode
+    ) -> None:
+        """rename, all its modes."""
+        await self.session.ask(m.Rename(name, new_name, mode, parent, new_parent))
+
+    # --- extended attributes ----------------------------------------------------------------
+
+    async def xattrs(self, inode: int, *names: str) -> dict[str, bytes]:
+        """Those named (NoAttributeError when one is missing), or all."""
+        reply = await self._ask_of(m.GetXattrs(b"", names, False, inode))
+        return {each.name: each.value for each in reply.xattrs}
+
+    async def set_xattr(self, inode: int, name: str, value: bytes, mode: m.XattrMode) -> None:
+        """setxattr."""
+        await self._ask_of(m.SetXattr(b"", name, value, mode, False, inode))
+
+    async def remove_xattr(self, inode: int, name: str) -> None:
+        """removexattr."""
+        await self._ask_of(m.RemoveXattr(b"", name, False, inode))
+
+    async def acl(self, inode: int) -> m.AclReply:
+        """The access control list, the entries that the mode bits stand for included."""
+        reply: m.AclReply = await self.session.ask(m.GetAcl(b"", inode))
+        return reply
+
+    # --- files ------------------------------------------------------------------------------
+
+    async def open_for_reading(self, inode: int) -> Handle:
+        """A handle of a file, as it is now."""
+        return await open_inode(self._context, _shown(inode), inode, READING)
+
+    async def keep(self, inode: int, *, kept: bool) -> bool:
+        """Have a file stay until ``session.opens.close``; ``kept``: a handle keeps it for now.
+
+        False for what this client's user may not read: that goes with its last name.
+        """
+        opens = self.session.opens
+        if kept:
+            opens.keep(inode)
+            return True
+        try:
+            await opens.open(b"", _shown(inode), self.session.deadline(), base=inode)
+        except AccessDeniedError:
+            return False
+        return True
+
+    async def open_for_writing(self, inode: int) -> Handle:
+        """A handle of a file under a lease. Raises LeaseHeldError."""
+        return await self._leased(m.AcquireLease(b"", base=inode, holder=self.session.holder))
+
+    async def empty(self, inode: int) -> Handle:
+        """As :meth:`open_for_writing`, and empties the file in the same step."""
+        options = CreateOptions(self.session.config, 0)
+        request = options.create(b"", exclusive=False, holder=self.session.holder)
+        return await self._leased(request._replace(base=inode))
+
+    async def create(
+        self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
+    ) -> Handle:
+        """Make a file, under a lease. Raises PathExistsError."""
+        options = CreateOptions(self.session.config, mode, unmasked=unmasked)
+        request = options.create(name, exclusive=True, holder=self.session.holder)
+        return await self._leased(
+            request._replace(base=parent, owner=owner.user, group=owner.group)
+        )
+
+    async def _leased(self, request: m.Create | m.AcquireLease) -> Handle:
+        session = self.session
+        reply = await session.opens.by_handle(
+            lambda: session.grants.lease(request, "", session.deadline())
+        )
+        if isinstance(request, m.Create):
+            session.commits += 1
+        file = BlockMap.leased(session, _shown(reply.attributes.inode), reply)
+        return Handle(self._context, file, UPDATING)
+
+
+def _shown(inode: int) -> str:
+    """What an error calls a file whose path nobody knows."""
+    return f"inode {inode}"

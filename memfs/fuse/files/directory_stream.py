@@ -1,0 +1,67 @@
+"""An open directory: its entries by position, fetched a page at a time.
+
+A position is what ``telldir`` shows: the number of entries before it, of those that this descriptor
+has been given. Names are ordered, so that what is made or removed meanwhile neither hides nor
+repeats others. Must not know the kernel's protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from memfs.fuse.cluster import Cluster
+from memfs.fuse.known import Known
+from memfs.types import DirectoryEntry
+
+
+class DirectoryStream:
+    """Entries of one directory for one descriptor."""
+
+    def __init__(self, cluster: Cluster, known: Known, inode: int) -> None:
+        """``known``: learns what is listed."""
+        self.inode = inode
+        self._cluster = cluster
+        self._known = known
+        self._names: list[bytes] = []
+        """Of all entries given so far, in order."""
+        self._page: tuple[DirectoryEntry, ...] = ()
+        self._page_start = 0
+        self._more = True
+        self._loading = asyncio.Lock()
+
+    def known(self, position: int) -> tuple[DirectoryEntry, ...] | None:
+        """Entries from a position on, when they are here: empty at the end, else None."""
+        start = position - self._page_start
+        if 0 <= start < len(self._page):
+            return self._page[start:]
+        if position >= len(self._names) and not self._more:
+            return ()
+        return None
+
+    async def entries(self, position: int) -> tuple[DirectoryEntry, ...]:
+        """Some entries from a position on, none at the end."""
+        async with self._loading:
+            if position == 0:
+                self._rewind()
+            found = self.known(position)
+            while found is None:
+                await self._load(position)
+                found = self.known(position)
+        return found
+
+    def _rewind(self) -> None:
+        self._names.clear()
+        self._page = ()
+        self._page_start = 0
+        self._more = True
+
+    async def _load(self, position: int) -> None:
+        """The page that begins at a position, or the next one when nobody has been there."""
+        start = min(position, len(self._names))
+        after = self._names[start - 1] if start else b""
+        with self._known.reading() as reading:
+            entries, self._more = await self._cluster.list(self.inode, after)
+            self._known.learn_page(reading, self.inode, after, entries, self._more)
+        self._page, self._page_start = entries, start
+        del self._names[start:]
+        self._names += [entry.name for entry in entries]

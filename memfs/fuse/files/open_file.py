@@ -1,0 +1,368 @@
+"""A file that is open through a mount, however often: one reader, one lease.
+
+Owns when the lease of a file is taken (at the first change, not when it is opened, for programs on
+several hosts open a file for writing and take turns by locks) and when it goes back: when a
+descriptor is closed, a while after the last change, when the file is unlocked. Invariants: all
+descriptors of one mount share the lease; what is shown of the file's attributes is published, so
+that nobody sees a time or size that others never will.
+
+Must not know the kernel's protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Final, Protocol, TypeAlias, TypeVar
+
+from memfs.client.io.handle import Handle
+from memfs.errors import LeaseHeldError, LeaseLostError, MemfsError, StaleHandleError
+from memfs.fuse.cluster import Cluster
+from memfs.types import Attributes
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+IDLE_SECONDS: Final = 1.0
+"""After so long without a change a lease goes back: somebody else may wait for it."""
+PASS_ON_SECONDS: Final = 0.05
+"""The same when the file was unlocked: programs on several hosts may take turns."""
+RETRY_SECONDS: Final = 0.02
+RETRY_SECONDS_MAX: Final = 0.25
+
+
+class Change(Protocol):
+    """What the answer to a command says."""
+
+    found: Attributes | None
+    """What the file is now, None: that was not said."""
+
+
+Observed: TypeAlias = Callable[[int], AbstractContextManager[Change]]
+
+
+class OpenFile:
+    """One inode, while it is open somewhere or has a lease."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        inode: int,
+        patience: float | None,
+        observed: Observed,
+    ) -> None:
+        """``patience``: seconds to wait for another writer, None: for as long as it takes.
+
+        ``observed`` goes around whatever may change the file in the cluster.
+        """
+        self.inode = inode
+        self._observed = observed
+        self.opens = 0
+        """Descriptors; the kernel says when one is gone."""
+        self.writers = 0
+        """Those of them that are open for writing."""
+        self._cluster = cluster
+        self._stays = False
+        self._patience = patience
+        self._reading: Handle | None = None
+        self._writing: Handle | None = None
+        self._changing = asyncio.Lock()
+        self._changed_at = 0.0
+        self._small = True
+        self._lost: MemfsError | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    # --- looking ----------------------------------------------------------------------------
+
+    @property
+    def dirty(self) -> bool:
+        """Whether something was written that nobody else can see."""
+        writing = self._writing
+        return writing is not None and writing.writer is not None and writing.writer.dirty
+
+    @property
+    def leased(self) -> bool:
+        """Whether this mount has the file's lease."""
+        return self._writing is not None
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file, None: the cluster knows better."""
+        return None if self._writing is None else self._writing.size
+
+    def notice(self, attributes: Attributes) -> None:
+        """The file has these attributes now: forget what was known of an older state."""
+        reading = self._reading
+        if reading is not None and reading.file.attributes.change != attributes.change:
+            self._drop_reading()
+
+    async def refresh(self) -> int:
+        """Look at the file anew; its state, as ``Attributes.change`` numbers it."""
+        handle = await self._cluster.open_for_reading(self.inode)
+        change = handle.file.attributes.change
+        reading = self._reading
+        if self._writing is None and (reading is None or reading.file.attributes.change != change):
+            self._drop_reading()
+            self._reading = handle
+        return change
+
+    async def stay(self) -> None:
+        """Have the cluster keep the file while it is open here, whatever becomes of its name."""
+        if self._stays:
+            return
+        self._stays = True
+        try:
+            kept = self._writing is not None or self._reading is not None
+            self._stays = await self._cluster.keep(self.inode, kept=kept)
+        except BaseException:
+            self._stays = False
+            raise
+
+    def _leave(self) -> None:
+        if self._stays:
+            self._stays = False
+            self._cluster.session.opens.close(self.inode)
+
+    def begin_writing(self, handle: Handle) -> None:
+        """Take a handle that came with a lease."""
+        assert self._writing is None, "a file has one lease"
+        self._take(handle)
+
+    # --- bytes ------------------------------------------------------------------------------
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """At most ``length`` bytes from ``offset``, fewer only at the end."""
+        while True:
+            handle = self._writing or self._reading
+            if handle is None:
+                handle = self._reading = await self._cluster.open_for_reading(self.inode)
+            try:
+                return await handle.read(offset, length)
+            except MemfsError:
+                if handle in (self._writing, self._reading):
+                    raise  # otherwise it was given up meanwhile: there is a newer one
+
+    async def seek(self, offset: int, whence: int) -> int | None:
+        """Where data, or a hole, begins from ``offset`` on; None: behind the end."""
+        handle = self._writing
+        if handle is None:
+            await self.refresh()
+            handle = self._reading or self._writing
+        assert handle is not None, "a file that was just looked at is open"
+        if offset >= handle.size:
+            return None
+        if whence == os.SEEK_DATA:
+            return await handle.data_from(offset)
+        return await handle.hole_from(offset)
+
+    async def write(self, offset: int | None, data: memoryview) -> int:
+        """Write at ``offset``, None: at the end; the position after it."""
+        async with self._changing:
+            handle = await self._lease()
+            end = await self._keeping(handle.write(offset, data))
+            self._small &= end <= handle.file.attributes.block_size
+        return end
+
+    async def truncate(self, size: int) -> Attributes:
+        """Set the length, visibly for all."""
+        async with self._changing:
+            handle = await self._lease()
+            await self._keeping(handle.truncate(size))
+            return handle.file.attributes
+
+    async def zero(self, offset: int, length: int, *, grow: bool) -> None:
+        """Let a range read as zeros; with ``grow`` the file ends behind it at least."""
+        async with self._changing:
+            handle = await self._lease()
+            await self._keeping(handle.zero(offset, length, grow=grow))
+
+    async def copy_from(self, source: OpenFile, start: int, offset: int, length: int) -> int:
+        """Copy a range of another file, or of this one, by the nodes; how many bytes."""
+        if source is self:
+            return await self._copy(None, start, offset, length)
+        await source.publish()
+        reading = await self._cluster.open_for_reading(source.inode)
+        try:
+            return await self._copy(reading, start, offset, length)
+        finally:
+            await reading.close()
+
+    async def _copy(self, reading: Handle | None, start: int, offset: int, length: int) -> int:
+        async with self._changing:
+            handle = await self._lease()
+            copying = handle.copy_range(reading or handle, start, offset, length)
+            done = await self._keeping(copying)
+            self._small &= handle.size <= handle.file.attributes.block_size
+        return done
+
+    # --- publishing -------------------------------------------------------------------------
+
+    async def publish(self) -> None:
+        """Let everybody see what was written; the lease stays."""
+        async with self._changing:
+            self._tell_lost()
+            if self._writing is not None:
+                await self._keeping(self._writing.flush())
+
+    async def settle(self) -> None:
+        """As :meth:`publish`, when attributes are asked for: a small file is probably complete."""
+        async with self._changing:
+            if self._small:
+                await self._end_writing()
+            elif self._writing is not None:
+                await self._keeping(self._writing.flush())
+
+    async def pass_on(self) -> None:
+        """As :meth:`publish`; somebody else may want to write, soon."""
+        await self.publish()
+        if self._idle is not None:
+            self._idle.cancel()
+        self._changed_at -= IDLE_SECONDS
+        self._idle = asyncio.get_running_loop().call_later(PASS_ON_SECONDS, self._look_idle)
+
+    async def release(self) -> None:
+        """Publish, and give the lease back."""
+        async with self._changing:
+            self._tell_lost()
+            await self._end_writing()
+
+    async def close(self) -> None:
+        """Nobody has it open any more."""
+        if self._idle is not None:
+            self._idle.cancel()
+        try:
+            await self.release()
+        finally:
+            self._drop_reading()
+            self._leave()
+            if self._ending is not None and self._ending is not asyncio.current_task():
+                await asyncio.gather(self._ending, return_exceptions=True)
+
+    # --- the lease --------------------------------------------------------------------------
+
+    async def _lease(self) -> Handle:
+        """The handle that may write."""
+        if self._writing is None:
+            self._take(await self._wait_for_lease())
+        assert self._writing is not None
+        return self._writing
+
+    async def empty(self) -> Attributes:
+        """Empty it, as O_TRUNC does."""
+        async with self._changing:
+            if self._writing is not None:
+                await self._keeping(self._writing.truncate(0))
+                return self._writing.file.attributes
+            with self._observed(self.inode):
+                handle = await self._patiently(lambda: self._cluster.empty(self.inode))
+            self._take(handle)
+            return handle.file.attributes
+
+    async def _wait_for_lease(self) -> Handle:
+        return await self._patiently(lambda: self._cluster.open_for_writing(self.inode))
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Handle]]) -> Handle:
+        """Ask for the lease until nobody else has it. Raises LeaseHeldError after a while."""
+        loop = asyncio.get_running_loop()
+        until = None if self._patience is None else loop.time() + self._patience
+        pause = RETRY_SECONDS
+        while True:
+            try:
+                return await ask()
+            except LeaseHeldError:
+                if until is not None and loop.time() + pause > until:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RETRY_SECONDS_MAX)
+
+    def _take(self, handle: Handle) -> None:
+        self._writing = handle
+        self._small = True
+        self._drop_reading()
+        self._stay()
+
+    def _stay(self) -> None:
+        """The lease is in use."""
+        loop = asyncio.get_running_loop()
+        self._changed_at = loop.time()
+        if self._idle is None:
+            self._idle = loop.call_later(IDLE_SECONDS, self._look_idle)
+
+    def _look_idle(self) -> None:
+        """Give the lease back when it was not used for a while."""
+        self._idle = None
+        if self._writing is None:
+            return
+        loop = asyncio.get_running_loop()
+        left = self._changed_at + IDLE_SECONDS - loop.time()
+        if left > 0 or self._changing.locked():
+            self._idle = loop.call_later(max(left, 0.1), self._look_idle)
+        else:
+            self._ending = asyncio.create_task(self._end_idle())
+
+    async def _end_idle(self) -> None:
+        try:
+            await self.release()
+        except MemfsError as error:  # whoever writes or closes next hears it
+            log.warning("%s is not published: %s", self, error)
+
+    async def _keeping(self, work: Awaitable[T]) -> T:
+        """Use the lease. When it is over or the writer has failed, the next use takes another."""
+        self._stay()
+        with self._observed(self.inode) as change:
+            done = await self._trying(work)
+            writing = self._writing
+            if writing is not None and not self.dirty:
+                change.found = writing.file.attributes
+            return done
+
+    async def _trying(self, work: Awaitable[T]) -> T:
+        try:
+            return await work
+        except (LeaseLostError, StaleHandleError) as error:
+            await self._give_up(error)
+            raise
+        except MemfsError as error:
+            writing = self._writing
+            if writing is not None and writing.writer is not None and writing.writer.failed:
+                await self._give_up(error)
+            raise
+
+    async def _give_up(self, error: MemfsError) -> None:
+        """What was written and not published is lost: whoever publishes next hears of it."""
+        lost, writing = self.dirty, self._writing
+        self._writing = None
+        if lost:
+            self._lost = error
+        if writing is not None:
+            with contextlib.suppress(MemfsError):
+                await writing.discard()
+
+    def _tell_lost(self) -> None:
+        error, self._lost = self._lost, None
+        if error is not None:
+            raise error
+
+    async def _end_writing(self) -> None:
+        """Publish and release. What cannot be published is lost, and the caller hears it."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            with self._observed(self.inode) as change:
+                await writing.close()
+                change.found = writing.file.attributes
+
+    def _drop_reading(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None and reading.quiet:
+            reading.drop()
+        elif reading is not None:
+            task = asyncio.create_task(reading.close())
+            task.add_done_callback(lambda _: None)
+
+    def __repr__(self) -> str:
+        return f"<inode {self.inode}, open {self.opens} times>"

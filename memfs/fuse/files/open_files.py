@@ -1,0 +1,99 @@
+"""All files that are open through a mount, by inode.
+
+Owns their number of descriptors. Nothing here is needed to understand a request: a server that
+takes over from one that was killed knows no files, and opens them again as they are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Final
+
+from memfs.errors import MemfsError
+from memfs.fuse.cluster import Cluster
+from memfs.fuse.files.open_file import Observed, OpenFile
+
+log = logging.getLogger(__name__)
+
+CACHED: Final = 65_536
+
+
+def writes(flags: int) -> bool:
+    """Whether ``open`` flags ask for a descriptor that may write."""
+    return flags & os.O_ACCMODE != os.O_RDONLY
+
+
+class OpenFiles:
+    """Open files of one mount."""
+
+    def __init__(self, cluster: Cluster, patience: float | None, observed: Observed) -> None:
+        """``patience``, ``observed``: as of :class:`OpenFile`."""
+        self._cluster = cluster
+        self._observed = observed
+        self._patience = patience
+        self._files: dict[int, OpenFile] = {}
+        self._cached: dict[int, int] = {}
+        """The state (``Attributes.change``) of which the kernel holds bytes, the latest last."""
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def get(self, inode: int) -> OpenFile | None:
+        """The file if it is open."""
+        return self._files.get(inode)
+
+    def use(self, inode: int) -> OpenFile:
+        """The file, open or about to be."""
+        found = self._files.get(inode)
+        if found is None:
+            found = self._files[inode] = OpenFile(
+                self._cluster, inode, self._patience, self._observed
+            )
+        return found
+
+    def opened(self, file: OpenFile, flags: int) -> None:
+        """One descriptor more."""
+        file.opens += 1
+        file.writers += writes(flags)
+
+    async def look(self, file: OpenFile, flags: int) -> bool:
+        """See what an open file is now; whether the kernel's copies of its bytes are still good."""
+        if flags & os.O_ACCMODE == os.O_WRONLY or file.leased:
+            return False
+        change = await file.refresh()
+        kept = self._cached.pop(file.inode, None) == change
+        self._cached[file.inode] = change
+        if len(self._cached) > CACHED:
+            del self._cached[next(iter(self._cached))]
+        return kept
+
+    async def released(self, inode: int, flags: int) -> None:
+        """One descriptor less; with the last one the file is closed."""
+        file = self._files.get(inode)
+        if file is None:
+            return
+        file.opens -= 1
+        file.writers -= writes(flags)
+        await self.put_down(file)
+
+    async def put_down(self, file: OpenFile) -> None:
+        """Close the file unless it is open. Nobody hears of an error any more."""
+        if file.opens > 0:
+            return
+        try:
+            await file.close()
+        except MemfsError as error:
+            log.error("what was written is lost", extra={"file": str(file)}, exc_info=error)
+        if file.opens <= 0 and not file.leased and self._files.get(file.inode) is file:
+            del self._files[file.inode]
+
+    async def close(self) -> None:
+        """Close all, whoever has them open."""
+        files = list(self._files.values())
+        self._files.clear()
+        outcomes = await asyncio.gather(*(file.close() for file in files), return_exceptions=True)
+        for file, outcome in zip(files, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                log.error("what was written is lost: %s: %s", file, outcome)

@@ -1,0 +1,1 @@
+"""The kernel's side of a mount: its protocol, its descriptor, and mount points."""

@@ -1,0 +1,189 @@
+"""What a mount knows of the tree and may believe: attributes by inode, and what names mean.
+
+Owns which reads may be kept: what was forgotten while a read was on its way is not learnt from it.
+Invariant: what is here is what the cluster would answer, as long as the watch over it is trusted.
+Must not know the kernel's protocol or how word of a change comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from memfs.types import Attributes, DirectoryEntry
+
+INODES: Final = 100_000
+"""Of which something is kept: 60 MiB; fewer than the primary remembers of a client."""
+ABSENT: Final = 0
+"""What a name means that is not there."""
+_UNKNOWN: Final = -1
+"""What a name means that is being changed, or was."""
+
+
+class _Directory:
+    """What names in one directory mean."""
+
+    __slots__ = ("complete", "names")
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, int] = {}
+        self.complete = False
+        """Names that are not here are not there."""
+
+
+class Reading:
+    """A question on its way."""
+
+    __slots__ = ("forgotten", "good")
+
+    def __init__(self) -> None:
+        self.good = True
+        """Not everything was forgotten meanwhile."""
+        self.forgotten: set[int] = set()
+
+    def holds(self, inode: int) -> bool:
+        """Whether what was read of an inode is so still."""
+        return self.good and inode not in self.forgotten
+
+
+class Known:
+    """Of one mount."""
+
+    def __init__(self) -> None:
+        self._attributes: dict[int, Attributes] = {}
+        self._directories: dict[int, _Directory] = {}
+        self._aged: set[int] = set()
+        """Directories of which only the times are old: this mount has changed names in them."""
+        self._readings: set[Reading] = set()
+
+    def __len__(self) -> int:
+        return len(self._attributes)
+
+    # --- looking ----------------------------------------------------------------------------
+
+    def attributes(self, inode: int) -> Attributes | None:
+        """What an inode is, None: ask."""
+        return None if inode in self._aged else self._attributes.get(inode)
+
+    def is_aged(self, inode: int) -> bool:
+        """Whether the times of a directory, as :meth:`name` tells them, may be old."""
+        return inode in self._aged
+
+    def name(self, parent: int, name: bytes) -> Attributes | int | None:
+        """What a name means: attributes, ABSENT, or None: ask."""
+        directory = self._directories.get(parent)
+        if directory is None:
+            return None
+        inode = directory.names.get(name, ABSENT if directory.complete else _UNKNOWN)
+        if inode == _UNKNOWN:
+            return None
+        return self._attributes.get(inode) if inode else ABSENT
+
+    def is_complete(self, parent: int) -> bool:
+        """Whether all names of a directory are known, but those that this mount has changed."""
+        directory = self._directories.get(parent)
+        return directory is not None and directory.complete
+
+    # --- learning ---------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Reading]:
+        """Around a question; what is learnt from the answer is learnt inside."""
+        reading = Reading()
+        self._readings.add(reading)
+        try:
+            yield reading
+        finally:
+            self._readings.discard(reading)
+
+    def learn(self, reading: Reading, found: Attributes) -> bool:
+        """Keep what an inode is; False when it may be old already."""
+        if not reading.holds(found.inode):
+            return False
+        self._attributes.pop(found.inode, None)
+        self._aged.discard(found.inode)
+        self._attributes[found.inode] = found
+        if len(self._attributes) > INODES:
+            self._drop(next(iter(self._attributes)))
+        return True
+
+    def learn_name(
+        self, reading: Reading, parent: int, name: bytes, found: Attributes | None
+    ) -> bool:
+        """Keep what a name means, None: it is not there; False when it may be old already."""
+        if not reading.holds(parent):
+            return False
+        if found is not None and not self.learn(reading, found):
+            return False
+        self._directory(parent).names[name] = ABSENT if found is None else found.inode
+        return True
+
+    def learn_page(
+        self,
+        reading: Reading,
+        parent: int,
+        after: bytes,
+        entries: Sequence[DirectoryEntry],
+        more: bool,
+    ) -> None:
+        """Keep a part of a directory: its entries after a name, and whether there are more."""
+        if not reading.holds(parent):
+            return
+        names = self._directory(parent).names
+        for name, found in entries:
+            if not found.links or not self.learn(reading, found):  # not to be looked at, or old
+                names[name] = _UNKNOWN
+            else:
+                names[name] = found.inode
+        directory = self._directories.get(parent)
+        if directory is not None and not after and not more:
+            directory.complete = True
+
+    def _directory(self, parent: int) -> _Directory:
+        found = self._directories.get(parent)
+        if found is None or len(found.names) > INODES:
+            if len(self._directories) >= INODES:
+                del self._directories[next(iter(self._directories))]
+            found = self._directories[parent] = _Directory()
+        return found
+
+    # --- forgetting -------------------------------------------------------------------------
+
+    def forget(self, inodes: Iterable[int], by: Reading | None = None) -> None:
+        """These have changed: their attributes, and what names in them mean.
+
+        ``by``: the command of this mount that has changed them, whose answer is new.
+        """
+        inodes = tuple(inodes)
+        for reading in self._readings:
+            if reading is not by:
+                reading.forgotten.update(inodes)
+        for inode in inodes:
+            self._drop(inode)
+
+    def forget_name(self, parent: int, name: bytes, by: Reading | None = None) -> None:
+        """What a name means is being changed by this mount: other names there stay as they are."""
+        for reading in self._readings:
+            if reading is not by:
+                reading.forgotten.add(parent)
+        if parent in self._attributes:
+            self._aged.add(parent)
+        directory = self._directories.get(parent)
+        if directory is not None:
+            directory.names[name] = _UNKNOWN
+
+    def forget_all(self) -> list[int]:
+        """Everything may have changed. The inodes of which something was believed."""
+        for reading in self._readings:
+            reading.good = False
+        inodes = list(self._attributes)
+        self._attributes.clear()
+        self._aged.clear()
+        self._directories.clear()
+        return inodes
+
+    def _drop(self, inode: int) -> None:
+        self._attributes.pop(inode, None)
+        self._aged.discard(inode)
+        self._directories.pop(inode, None)

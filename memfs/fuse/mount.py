@@ -1,0 +1,274 @@
+"""What the handlers of one mount share: the cluster, what is open, and how things are shown.
+
+Must not know requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import stat
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+from memfs.client.session.watch import Watch
+from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError
+from memfs.fuse.attributes import NEVER, Shapes, Validity
+from memfs.fuse.cluster import Cluster, Owner
+from memfs.fuse.files.directory_stream import DirectoryStream
+from memfs.fuse.files.open_file import OpenFile
+from memfs.fuse.files.open_files import OpenFiles
+from memfs.fuse.kernel.protocol import InHeader
+from memfs.fuse.known import Known, Reading
+from memfs.fuse.lookahead import Lookahead, Window
+from memfs.fuse.numbers import Numbers
+from memfs.fuse.options import Options
+from memfs.types import Attributes
+
+NOBODY_ELSE = Owner("", "")
+
+
+class Change:
+    """A command of this mount on its way, and what its answer says."""
+
+    __slots__ = ("found", "good", "reading")
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.found: Attributes | None = None
+        """What it has made of an inode, as far as that is said."""
+        self.good = False
+        """It may be believed."""
+
+
+class Mount:
+    """Lives as long as its mount."""
+
+    def __init__(self, cluster: Cluster, options: Options) -> None:
+        self.cluster = cluster
+        self.options = options
+        self.numbers = Numbers()
+        self.files = OpenFiles(cluster, 0.0 if options.nowait else None, self.changing_file)
+        self.directories: dict[int, DirectoryStream] = {}
+        self.numbering = itertools.count(1)
+        self.interruptible: dict[int, asyncio.Event] = {}
+        """By ``unique``: requests that end at once when their event is set."""
+        self.invalidate: Callable[[Sequence[int]], Awaitable[None]] | None = None
+        """Has the kernel forget attributes of nodes."""
+        self.shapes = Shapes(
+            self.numbers, Validity(options.attr_timeout), Validity(options.entry_timeout)
+        )
+        self.absent = Validity(options.negative_timeout)
+        self.known = Known()
+        self.lookahead = Lookahead()
+        self.watch = Watch(cluster.session, self._forget, self._forget_all)
+        identity = cluster.session.identity
+        self._own = Owner(identity.user, identity.groups[0] if identity.groups else identity.user)
+
+    async def close(self) -> None:
+        """Publish what is open, and leave the cluster."""
+        try:
+            await self.files.close()
+        finally:
+            await self.watch.close()
+            await self.cluster.close()
+
+    def owner(self, header: InHeader) -> Owner:
+        """In whose name something is made that a process asks for."""
+        found = Owner(self.numbers.user(header.uid), self.numbers.group(header.gid))
+        return NOBODY_ELSE if found == self._own else found
+
+    # --- what is believed -------------------------------------------------------------------
+
+    async def _forget(self, inodes: tuple[int, ...]) -> None:
+        """Others have changed these."""
+        self.known.forget(inodes)
+        await self._tell_kernel(inodes)
+
+    async def _forget_all(self) -> None:
+        await self._tell_kernel(self.known.forget_all())
+
+    async def _tell_kernel(self, inodes: Iterable[int]) -> None:
+        for inode in inodes:
+            self.shapes.has_list.pop(inode, None)
+        if self.invalidate is not None:
+            await self.invalidate([self.cluster.node(inode) for inode in inodes])
+
+    def changed(self, *inodes: int) -> None:
+        """This mount has changed these. The kernel knows: it has asked for it."""
+        self.known.forget(inodes)
+
+    async def make(self, parent: int, name: bytes, work: Awaitable[Attributes]) -> tuple[bytes]:
+        """Make something; the reply."""
+        with self.making(parent, name) as change:
+            change.found = found = await work
+        return self.entry(found, self.validity() if change.good else None)
+
+    @contextlib.contextmanager
+    def making(self, parent: int, name: bytes) -> Iterator[Change]:
+        """Around what this mount makes."""
+        with self.change() as change, self._renaming(parent, name, change.reading):
+            yield change
+        if change.good and change.found is not None:
+            self.known.learn_name(change.reading, parent, name, change.found)
+
+    @contextlib.contextmanager
+    def changing(self, parent: int, name: bytes) -> Iterator[None]:
+        """Around what this mount does with a name that may be there."""
+        before = self.known.name(parent, name)
+        try:
+            with self._renaming(parent, name):
+                yield
+        finally:
+            if isinstance(before, Attributes):
+                self.known.forget((before.inode,))
+            elif before is None:  # nobody knows of what the links are other ones now
+                self.known.forget_all()
+
+    @contextlib.contextmanager
+    def _renaming(self, parent: int, name: bytes, by: Reading | None = None) -> Iterator[None]:
+        """Around whatever changes what a name means."""
+        self.known.forget_name(parent, name, by)
+        try:
+            yield
+        finally:
+            self.known.forget_name(parent, name, by)
+
+    @contextlib.contextmanager
+    def changing_file(self, inode: int) -> Iterator[Change]:
+        """Around what this mount does with the content of a file."""
+        with self.change() as change:
+            try:
+                yield change
+            finally:
+                self.known.forget((inode,), change.reading)
+
+    @contextlib.contextmanager
+    def change(self) -> Iterator[Change]:
+        """Around a command; its answer is believed unless it may be an earlier attempt's, which
+        another connection carried, or others have changed the inode meanwhile."""
+        routing = self.cluster.session.routing
+        way = routing.open_primary
+        with self.known.reading() as reading:
+            change = Change(reading)
+            yield change
+            if change.found is not None and way is not None and routing.open_primary is way:
+                change.good = self.known.learn(reading, change.found)
+
+    async def forget(self, inode: int) -> None:
+        """Whoever looks at a file next asks anew."""
+        await self._forget((inode,))
+
+    def validity(self) -> Validity:
+        """How long the kernel may believe what is known now."""
+        return Validity(max(self.watch.trusted(), self.options.attr_timeout))
+
+    # --- attributes ------------------------------------------------------------------------
+
+    def recall(self, inode: int) -> bytes | None:
+        """The reply to GETATTR when nobody has to be asked."""
+        found = self.known.attributes(inode)
+        if found is None or self._is_dirty(inode):
+            return None
+        trust = self.watch.trusted()
+        if not trust:
+            return None
+        return self.shapes.attr(found, Validity(max(trust, self.options.attr_timeout)))
+
+    def recall_name(self, parent: int, name: bytes) -> bytes | int | None:
+        """The reply to LOOKUP when nobody has to be asked, or ABSENT."""
+        found = self.known.name(parent, name)
+        if found is None:
+            return None
+        self.lookahead.hit(parent)
+        trust = self.watch.trusted()
+        if not trust:
+            return None
+        if not isinstance(found, Attributes):
+            return found
+        if self._is_dirty(found.inode):
+            return None
+        aged = self.known.is_aged(found.inode)
+        validity = NEVER if aged else Validity(max(trust, self.options.attr_timeout))
+        return self.shapes.entry(self.cluster.node(found.inode), found, validity)
+
+    def _is_dirty(self, inode: int) -> bool:
+        file = self.files.get(inode)
+        return file is not None and file.dirty
+
+    async def attributes(self, inode: int) -> tuple[Attributes, Validity]:
+        """What an inode is, what was written through this mount included; and for how long."""
+        file = self.files.get(inode)
+        if file is not None and file.dirty:
+            await file.settle()
+        with self.known.reading() as reading:
+            found = await self.cluster.attributes(inode)
+            kept = self.known.learn(reading, found)
+        if file is not None:
+            file.notice(found)
+        return found, self.validity() if kept else self.shapes.attributes
+
+    async def look_up(self, parent: int, name: bytes) -> tuple[Attributes, Validity]:
+        """What a name means. Raises PathNotFoundError."""
+        with self.known.reading() as reading:
+            window = None
+            if self.watch.trusted() and not self.known.is_complete(parent):
+                window = self.lookahead.miss(parent, name)
+            found = await self._fetch(reading, parent, name, window) if window else None
+            try:
+                found = found or await self.cluster.lookup(parent, name)
+            except PathNotFoundError:
+                self.known.learn_name(reading, parent, name, None)
+                raise
+            kept = self.known.learn_name(reading, parent, name, found)
+        file = self.files.get(found.inode)
+        if file is not None:
+            if file.dirty:
+                return await self.attributes(found.inode)
+            file.notice(found)
+        return found, self.validity() if kept else self.shapes.attributes
+
+    async def _fetch(
+        self, reading: Reading, parent: int, name: bytes, window: Window
+    ) -> Attributes | None:
+        """Learn a part of a directory; the attributes of a name that is in it, None: ask.
+
+        Raises PathNotFoundError.
+        """
+        try:
+            entries, more = await self.cluster.list(parent, window.after, window.entries)
+        except (AccessDeniedError, NotDirectoryError):
+            return None
+        self.known.learn_page(reading, parent, window.after, entries, more)
+        if not window.after:
+            self.lookahead.whole(parent, small=not more)
+        found = next((each.attributes for each in entries if each.name == name), None)
+        if found is not None:
+            return found if found.links else None  # without them: it may not be looked at
+        if window.after < name and (not more or (entries and name < entries[-1].name)):
+            raise PathNotFoundError("it is not in the page that would have it")
+        return None
+
+    def entry(self, found: Attributes, validity: Validity | None = None) -> tuple[bytes]:
+        """The reply to whatever finds or makes a name."""
+        return (self.shapes.entry(self.cluster.node(found.inode), found, validity),)
+
+    def has_directory_open(self, inode: int) -> bool:
+        """Whether somebody reads this directory, or works in it."""
+        return any(stream.inode == inode for stream in self.directories.values())
+
+    # --- privileges ------------------------------------------------------------------------
+
+    async def drop_set_id(self, file: OpenFile, found: Attributes) -> None:
+        """Somebody has changed the content who may not keep set-id bits: take them away."""
+        mode = without_set_id(found.mode)
+        if mode != found.mode:
+            await self.cluster.set_attributes(file.inode, mode=mode)
+            self.changed(file.inode)
+
+
+def without_set_id(mode: int) -> int:
+    """The mode of a file after a change by somebody unprivileged, as Linux has it."""
+    if mode & stat.S_IXGRP:
+        mode &= ~stat.S_ISGID
+    return mode & ~stat.S_ISUID

@@ -1,0 +1,1 @@
+"""What is done for each request of the kernel: a module per family."""

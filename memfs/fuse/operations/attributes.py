@@ -1,0 +1,134 @@
+"""Attributes: stat, chmod, chown, utimens, truncate, statfs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from memfs import limits
+from memfs.errors import StaleHandleError
+from memfs.fuse.kernel.protocol import SETATTR_IN, STATFS_OUT, InHeader, Opcode, SetAttr, SetattrIn
+from memfs.fuse.mount import Mount, without_set_id
+from memfs.fuse.operations.handler import Handler, Parts, Reply
+from memfs.types import Attributes, FileKind
+
+_BILLION: Final = 1_000_000_000
+_MODE_BITS: Final = 0o7777
+_UNSAID: Final = SetAttr.FH | SetAttr.LOCKOWNER | SetAttr.CTIME
+"""Without any other: chown to nobody in particular, which takes set-id bits away like any other."""
+_NOW: Final = SetAttr.ATIME_NOW | SetAttr.MTIME_NOW
+
+
+def get(mount: Mount, header: InHeader, body: bytes) -> Reply:
+    """stat."""
+    inode = mount.cluster.inode(header.nodeid)
+    recalled = mount.recall(inode)
+    return _get(mount, inode) if recalled is None else (recalled,)
+
+
+async def _get(mount: Mount, inode: int) -> Parts:
+    try:
+        found, validity = await mount.attributes(inode)
+    except StaleHandleError:
+        if not mount.has_directory_open(inode):
+            raise
+        found, validity = removed_directory(inode), mount.shapes.attributes
+    return (mount.shapes.attr(found, validity),)
+
+
+def removed_directory(inode: int) -> Attributes:
+    """What is left of a directory that somebody has open, or works in."""
+    return Attributes(inode, FileKind.DIRECTORY, 0o700, 0, "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+async def change(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """chmod, chown, utimens, truncate, in one request or several."""
+    asked = SETATTR_IN.unpack(body)
+    inode = mount.cluster.inode(header.nodeid)
+    found: Attributes | None = None
+    if asked.valid & SetAttr.SIZE:
+        found = await _truncate(mount, inode, asked.size)
+    else:
+        file = mount.files.get(inode)
+        if file is not None and file.dirty:  # or publishing it would change the times again
+            await file.settle()
+    fields = await _fields(mount, inode, asked, found)
+    if fields or found is None:
+        found = await mount.cluster.set_attributes(inode, **fields)
+        mount.changed(inode)
+    return (mount.shapes.attr(found),)
+
+
+async def _truncate(mount: Mount, inode: int, size: int) -> Attributes:
+    file = mount.files.use(inode)
+    try:
+        return await file.truncate(size)
+    finally:
+        if not file.writers:
+            await file.release()
+        await mount.files.put_down(file)
+
+
+async def _fields(
+    mount: Mount, inode: int, asked: SetattrIn, found: Attributes | None
+) -> dict[str, Any]:
+    """What to set, by the names of the cluster."""
+    valid = asked.valid
+    fields: dict[str, Any] = {}
+    if valid & SetAttr.MODE:
+        fields["mode"] = asked.mode & _MODE_BITS
+    elif (not valid & ~_UNSAID or valid & SetAttr.KILL_SUIDGID) and not valid & (
+        SetAttr.UID | SetAttr.GID
+    ):
+        found = found or await mount.cluster.attributes(inode)
+        mode = without_set_id(found.mode)
+        if mode != found.mode and found.kind != FileKind.DIRECTORY:
+            fields["mode"] = mode
+    if valid & SetAttr.UID:
+        fields["owner"] = mount.numbers.user(asked.uid)
+    if valid & SetAttr.GID:
+        fields["group"] = mount.numbers.group(asked.gid)
+    return fields | _times(asked)
+
+
+def _times(asked: SetattrIn) -> dict[str, Any]:
+    valid = asked.valid
+    if valid & _NOW == _NOW:
+        return {"now": True}
+    fields: dict[str, Any] = {}
+    for name, chosen, now, seconds, rest in (
+        ("accessed", SetAttr.ATIME, SetAttr.ATIME_NOW, asked.atime, asked.atimensec),
+        ("modified", SetAttr.MTIME, SetAttr.MTIME_NOW, asked.mtime, asked.mtimensec),
+    ):
+        if valid & now:
+            fields[f"{name}_now"] = True  # the cluster's time, as of all that is written
+        elif valid & chosen:
+            given = seconds * _BILLION + rest
+            fields[f"{name}_ns"] = max(limits.TIME_NS_MIN, min(given, limits.TIME_NS_MAX))
+    return fields
+
+
+async def capacity(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """statfs: bytes of all nodes, copies not counted."""
+    found = await mount.cluster.capacity()
+    unit = limits.BLOCK_BYTES_MIN
+    free = max(0, found.capacity - found.used) // unit
+    used = found.files + found.directories
+    return (
+        STATFS_OUT.pack(
+            found.capacity // unit,
+            free,
+            free,
+            used + free,  # a file takes a block at least
+            free,
+            unit,
+            limits.NAME_BYTES,
+            unit,
+        ),
+    )
+
+
+HANDLERS: Final[dict[int, Handler]] = {
+    Opcode.GETATTR: get,
+    Opcode.SETATTR: change,
+    Opcode.STATFS: capacity,
+}

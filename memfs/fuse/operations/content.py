@@ -1,0 +1,220 @@
+"""Files: opening them, reading, writing and publishing their bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Final
+
+from memfs.errors import PathExistsError
+from memfs.fuse.files.open_files import writes
+from memfs.fuse.kernel.device import Payload
+from memfs.fuse.kernel.protocol import (
+    COPY_FILE_RANGE_IN,
+    CREATE_IN,
+    FALLOCATE_IN,
+    FLUSH_IN,
+    FSYNC_IN,
+    LSEEK_IN,
+    LSEEK_OUT,
+    OPEN_IN,
+    OPEN_KILL_SUIDGID,
+    OPEN_OUT,
+    READ_IN,
+    RELEASE_FLOCK_UNLOCK,
+    RELEASE_IN,
+    WRITE_CACHE,
+    WRITE_IN,
+    WRITE_KILL_SUIDGID,
+    WRITE_OUT,
+    InHeader,
+    Opcode,
+    OpenFlag,
+)
+from memfs.fuse.mount import Mount
+from memfs.fuse.operations.handler import DONE, Handler, Parts, check_utf8, failure, name_at
+from memfs.fuse.operations.locks import unlock
+from memfs.protocol.messages import LOCK_END, LockKind
+from memfs.types import Attributes, FileKind
+
+KEEP_SIZE: Final = 0x01
+PUNCH_HOLE: Final = 0x02
+ZERO_RANGE: Final = 0x10
+"""Of fallocate(2)."""
+COPIED_AT_ONCE: Final = 1 << 30
+"""Bytes of one copy_file_range at most; programs go on where it ends."""
+_FH_MASK: Final = 0xFFFFFFFF
+_MODE_BITS: Final = 0o7777
+
+
+async def open_(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """open of what exists."""
+    asked = OPEN_IN.unpack(body)
+    inode = mount.cluster.inode(header.nodeid)
+    file = mount.files.use(inode)
+    mount.files.opened(file, asked.flags)
+    try:
+        if asked.flags & os.O_TRUNC:  # whatever it may do then, as Linux has it
+            found = await file.empty()
+            if asked.open_flags & OPEN_KILL_SUIDGID:
+                await mount.drop_set_id(file, found)
+            kept = False
+        else:
+            kept = await mount.files.look(file, asked.flags)
+        await file.stay()
+    except BaseException:
+        await mount.files.released(inode, asked.flags)
+        raise
+    return (_opened(asked.flags, kept),)
+
+
+def _opened(flags: int, kept: bool) -> bytes:
+    """The reply; a file needs no number but the flags it was opened with."""
+    return OPEN_OUT.pack(flags & _FH_MASK, OpenFlag.KEEP_CACHE if kept else 0, 0)
+
+
+async def create(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """open of what does not exist."""
+    asked = CREATE_IN.unpack(body)
+    name = check_utf8(name_at(body, CREATE_IN.size))
+    cluster = mount.cluster
+    parent = cluster.inode(header.nodeid)
+    unmasked = asked.mode & _MODE_BITS
+    try:
+        with mount.making(parent, name) as change:
+            handle = await cluster.create(
+                parent, name, unmasked & ~asked.umask, unmasked, mount.owner(header)
+            )
+            change.found = handle.file.attributes
+    except PathExistsError:
+        if asked.flags & os.O_EXCL:
+            raise
+        return await _open_found(mount, await cluster.lookup(parent, name), asked.flags)
+    found = handle.file.attributes
+    file = mount.files.use(found.inode)
+    file.begin_writing(handle)
+    mount.files.opened(file, asked.flags)
+    await file.stay()
+    believed = mount.validity() if change.good else None
+    return (*mount.entry(found, believed), _opened(asked.flags, False))
+
+
+async def _open_found(mount: Mount, found: Attributes, flags: int) -> Parts:
+    """Somebody has made it just before."""
+    if found.kind != FileKind.FILE:
+        raise failure(errno.EEXIST)
+    file = mount.files.use(found.inode)
+    mount.files.opened(file, flags)
+    try:
+        if flags & os.O_TRUNC:
+            found = await file.empty()
+        await file.stay()
+    except BaseException:
+        await mount.files.released(found.inode, flags)
+        raise
+    return (*mount.entry(found), _opened(flags, False))
+
+
+async def read(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """read."""
+    asked = READ_IN.unpack(body)
+    file = mount.files.use(mount.cluster.inode(header.nodeid))
+    return (await file.read(asked.offset, asked.size),)
+
+
+async def write(mount: Mount, header: InHeader, body: bytes, payload: Payload | None) -> Parts:
+    """write."""
+    asked = WRITE_IN.unpack(body)
+    file = mount.files.use(mount.cluster.inode(header.nodeid))
+    if payload is not None:
+        at_end = asked.flags & os.O_APPEND and not asked.write_flags & WRITE_CACHE
+        offset = None if at_end else asked.offset
+        await file.write(offset, payload.data)
+        if asked.write_flags & WRITE_KILL_SUIDGID:
+            await mount.drop_set_id(file, await mount.cluster.attributes(file.inode))
+    return (WRITE_OUT.pack(asked.size),)
+
+
+async def flush(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """close of one descriptor: others see what was written when it returns."""
+    asked = FLUSH_IN.unpack(body)
+    inode = mount.cluster.inode(header.nodeid)
+    file = mount.files.get(inode)
+    try:
+        if file is not None and writes(asked.fh):
+            await (file.release() if file.writers <= 1 else file.publish())
+    finally:
+        await unlock(mount, inode, asked.lock_owner, LockKind.RANGE, 0, LOCK_END)
+    return DONE
+
+
+async def release(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """The last descriptor of an open is gone."""
+    asked = RELEASE_IN.unpack(body)
+    inode = mount.cluster.inode(header.nodeid)
+    await mount.files.released(inode, asked.flags)
+    if asked.release_flags & RELEASE_FLOCK_UNLOCK:
+        await unlock(mount, inode, asked.lock_owner, LockKind.WHOLE, 0, LOCK_END)
+    return DONE
+
+
+async def synchronise(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """fsync and fdatasync: all copies of what was written exist when it returns."""
+    FSYNC_IN.unpack(body)
+    file = mount.files.get(mount.cluster.inode(header.nodeid))
+    if file is not None:
+        await file.publish()
+    return DONE
+
+
+async def allocate(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """fallocate: holes and zeros, and lengths. Space is not set aside, but it has to be there."""
+    asked = FALLOCATE_IN.unpack(body)
+    file = mount.files.use(mount.cluster.inode(header.nodeid))
+    end = asked.offset + asked.length
+    if asked.mode & ~(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE):
+        raise failure(errno.EOPNOTSUPP)
+    if asked.mode & (PUNCH_HOLE | ZERO_RANGE):
+        await file.zero(asked.offset, asked.length, grow=not asked.mode & KEEP_SIZE)
+        return DONE
+    found = await mount.cluster.capacity()
+    if asked.length > found.capacity - found.used:
+        raise failure(errno.ENOSPC)
+    if not asked.mode & KEEP_SIZE and end > (await mount.attributes(file.inode))[0].size:
+        await file.truncate(end)
+    return DONE
+
+
+async def copy(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """copy_file_range: no byte of it comes here."""
+    asked = COPY_FILE_RANGE_IN.unpack(body)
+    source = mount.files.use(mount.cluster.inode(header.nodeid))
+    target = mount.files.use(mount.cluster.inode(asked.nodeid_out))
+    length = min(asked.len, COPIED_AT_ONCE)
+    done = await target.copy_from(source, asked.off_in, asked.off_out, length)
+    return (WRITE_OUT.pack(done),)
+
+
+async def seek(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """lseek to data or to a hole, which are told from one another by blocks."""
+    asked = LSEEK_IN.unpack(body)
+    file = mount.files.use(mount.cluster.inode(header.nodeid))
+    if asked.whence not in (os.SEEK_DATA, os.SEEK_HOLE):
+        raise failure(errno.EINVAL)
+    found = await file.seek(asked.offset, asked.whence)
+    if found is None:
+        raise failure(errno.ENXIO)
+    return (LSEEK_OUT.pack(found),)
+
+
+HANDLERS: Final[dict[int, Handler]] = {
+    Opcode.OPEN: open_,
+    Opcode.CREATE: create,
+    Opcode.READ: read,
+    Opcode.FLUSH: flush,
+    Opcode.RELEASE: release,
+    Opcode.FSYNC: synchronise,
+    Opcode.FALLOCATE: allocate,
+    Opcode.LSEEK: seek,
+    Opcode.COPY_FILE_RANGE: copy,
+}

@@ -1,0 +1,139 @@
+"""Open directories: their entries, with attributes where the kernel wants them."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable
+from typing import Final
+
+from memfs.errors import StaleHandleError
+from memfs.fuse.attributes import TYPE_BITS
+from memfs.fuse.files.directory_stream import DirectoryStream
+from memfs.fuse.kernel.protocol import (
+    DIRENT,
+    ENTRY_OUT_SIZE,
+    OPEN_OUT,
+    READ_IN,
+    RELEASE_IN,
+    InHeader,
+    Opcode,
+)
+from memfs.fuse.mount import Mount
+from memfs.fuse.operations.handler import DONE, Handler, Parts, Reply
+from memfs.types import DirectoryEntry, FileKind
+
+_UNKNOWN_INODE: Final = 0xFFFFFFFF
+_NO_ENTRY: Final = bytes(ENTRY_OUT_SIZE)
+"""Of an entry whose attributes the kernel asks for when it needs them."""
+_DIRECTORY_TYPE: Final = stat.S_IFDIR >> 12
+_DOTS: Final = (b".", b"..")
+
+
+def open_(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """opendir."""
+    number = next(mount.numbering)
+    mount.directories[number] = DirectoryStream(
+        mount.cluster, mount.known, mount.cluster.inode(header.nodeid)
+    )
+    return (OPEN_OUT.pack(number, 0, 0),)
+
+
+def release(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """closedir."""
+    mount.directories.pop(RELEASE_IN.unpack(body).fh, None)
+    return DONE
+
+
+def synchronise(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """fsync of a directory: names are on all nodes that count when a call returns."""
+    return DONE
+
+
+def read(mount: Mount, header: InHeader, body: bytes) -> Reply:
+    """readdir."""
+    return _read(mount, header, body, plus=False)
+
+
+def read_plus(mount: Mount, header: InHeader, body: bytes) -> Reply:
+    """readdir, and stat of what is in it."""
+    return _read(mount, header, body, plus=True)
+
+
+async def _read(mount: Mount, header: InHeader, body: bytes, *, plus: bool) -> Parts:
+    asked = READ_IN.unpack(body)
+    stream = mount.directories.get(asked.fh)
+    if stream is None:  # opened before this server took over
+        stream = DirectoryStream(mount.cluster, mount.known, mount.cluster.inode(header.nodeid))
+        mount.directories[asked.fh] = stream
+    page = _Page(asked.size, plus)
+    position = asked.offset
+    while position < len(_DOTS):
+        inode = stream.inode if position == 0 else _UNKNOWN_INODE
+        if not page.add(_NO_ENTRY, inode, position + 1, _DIRECTORY_TYPE, _DOTS[position]):
+            return page.reply()
+        position += 1
+    try:
+        entries = await stream.entries(position - len(_DOTS))
+    except StaleHandleError:
+        return DONE  # a removed directory has no entries, not even the dots
+    _fill(mount, page, position, entries, plus, stream.inode)
+    return page.reply()
+
+
+def _fill(
+    mount: Mount,
+    page: _Page,
+    position: int,
+    entries: Iterable[DirectoryEntry],
+    plus: bool,
+    directory: int,
+) -> None:
+    """As many entries as there is room for."""
+    cluster, shapes, files, known = mount.cluster, mount.shapes, mount.files, mount.known
+    validity = mount.validity()
+    for name, found in entries:
+        position += 1
+        described = _NO_ENTRY
+        if plus and found.links:
+            file = files.get(found.inode)
+            if file is None or not file.leased:
+                believed = validity if known.name(directory, name) is found else shapes.attributes
+                described = shapes.entry(cluster.node(found.inode), found, believed)
+        kind = TYPE_BITS[FileKind(found.kind)] >> 12
+        if not page.add(described, found.inode, position, kind, name):
+            return
+
+
+class _Page:
+    """The reply being filled."""
+
+    def __init__(self, room: int, plus: bool) -> None:
+        self._parts: list[bytes] = []
+        self._room = room
+        self._plus = plus
+
+    def reply(self) -> Parts:
+        """All of it, as one part: one call writes a thousand at most."""
+        return (b"".join(self._parts),)
+
+    def add(self, entry: bytes, inode: int, after: int, kind: int, name: bytes) -> bool:
+        """Add a name; False when there is no room for it."""
+        length = DIRENT.size + len(name)
+        padding = -length % 8
+        length += padding + (len(entry) if self._plus else 0)
+        if length > self._room:
+            return False
+        self._room -= length
+        if self._plus:
+            self._parts.append(entry)
+        self._parts += (DIRENT.pack(inode, after, len(name), kind), name, bytes(padding))
+        return True
+
+
+HANDLERS: Final[dict[int, Handler]] = {
+    Opcode.OPENDIR: open_,
+    Opcode.READDIR: read,
+    Opcode.READDIRPLUS: read_plus,
+    Opcode.RELEASEDIR: release,
+    Opcode.FSYNCDIR: synchronise,
+}

@@ -1,0 +1,48 @@
+"""What a handler is: a request in, the parts of its reply out. Pure.
+
+A handler that knows the answer returns it; one that must wait returns something to await, for which
+the server makes a task; one of a request that has no reply returns None.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from memfs.fuse.kernel.protocol import InHeader
+from memfs.fuse.mount import Mount
+from memfs.types import Buffer
+
+Parts: TypeAlias = Sequence[Buffer]
+Reply: TypeAlias = "Parts | Awaitable[Parts] | None"
+Handler: TypeAlias = Callable[[Mount, InHeader, bytes], Reply]
+
+DONE: Parts = ()
+"""The reply of what has no answer but that it was done."""
+
+
+def name_at(body: bytes, offset: int = 0) -> bytes:
+    """The name that begins at ``offset``, without the NUL behind it."""
+    return body[offset : body.index(b"\0", offset)]
+
+
+def two_names_at(body: bytes, offset: int) -> tuple[bytes, bytes]:
+    """Two names, one after the other."""
+    first = name_at(body, offset)
+    return first, name_at(body, offset + len(first) + 1)
+
+
+def failure(number: int) -> OSError:
+    """An error for the program that asked."""
+    return OSError(number, os.strerror(number))
+
+
+def check_utf8(raw: bytes) -> bytes:
+    """The same bytes. Raises EILSEQ: names in the cluster are UTF-8."""
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise failure(errno.EILSEQ) from None
+    return raw

@@ -1,0 +1,96 @@
+"""File locks: fcntl's ranges and flock's whole files, kept in the cluster for all hosts.
+
+A lock is also a promise about bytes: what was written under it is published before it is given up,
+and what is read under it is asked for anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+from typing import Final
+
+from memfs.errors import LocksLostError
+from memfs.fuse.kernel.protocol import FILE_LOCK, LK_FLOCK, LK_IN, InHeader, LkIn, Opcode
+from memfs.fuse.mount import Mount
+from memfs.fuse.operations.handler import DONE, Handler, Parts
+from memfs.protocol.messages import LockKind
+
+log = logging.getLogger(__name__)
+
+
+async def test(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """F_GETLK: who is in the way."""
+    asked = LK_IN.unpack(body)
+    found = await mount.cluster.locks.test(
+        mount.cluster.inode(header.nodeid),
+        asked.owner,
+        exclusive=asked.type == fcntl.F_WRLCK,
+        start=asked.start,
+        end=asked.end,
+    )
+    if found is None:
+        return (FILE_LOCK.pack(asked.start, asked.end, fcntl.F_UNLCK, 0),)
+    kind = fcntl.F_WRLCK if found.exclusive else fcntl.F_RDLCK
+    return (FILE_LOCK.pack(found.start, found.end, kind, found.pid if found.own else 0),)
+
+
+async def set_now(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """F_SETLK, and flock with LOCK_NB: lock or unlock, but do not wait."""
+    return await _set(mount, header, LK_IN.unpack(body), None)
+
+
+async def set_waiting(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """F_SETLKW, and flock: wait for a lock, until a signal comes."""
+    interrupted = mount.interruptible[header.unique] = asyncio.Event()
+    try:
+        return await _set(mount, header, LK_IN.unpack(body), interrupted)
+    finally:
+        del mount.interruptible[header.unique]
+
+
+async def _set(
+    mount: Mount, header: InHeader, asked: LkIn, interrupted: asyncio.Event | None
+) -> Parts:
+    inode = mount.cluster.inode(header.nodeid)
+    kind = LockKind.WHOLE if asked.lk_flags & LK_FLOCK else LockKind.RANGE
+    if asked.type == fcntl.F_UNLCK:
+        await unlock(mount, inode, asked.owner, kind, asked.start, asked.end)
+        return DONE
+    await mount.cluster.locks.acquire(
+        inode,
+        asked.owner,
+        exclusive=asked.type == fcntl.F_WRLCK,
+        kind=kind,
+        start=asked.start,
+        end=asked.end,
+        pid=asked.pid,
+        wait=interrupted is not None,
+        interrupted=interrupted,
+    )
+    await mount.forget(inode)
+    return DONE
+
+
+async def unlock(
+    mount: Mount, inode: int, owner: int, kind: LockKind, start: int, end: int
+) -> None:
+    """Publish what was written under a lock, then give it up."""
+    locks = mount.cluster.locks
+    if not locks.holds(inode, owner, kind):
+        return
+    file = mount.files.get(inode)
+    if file is not None:
+        await file.pass_on()
+    try:
+        await locks.release(inode, owner, kind=kind, start=start, end=end)
+    except LocksLostError as error:
+        log.warning("process unlocks inode %d in vain: %s", inode, error)
+
+
+HANDLERS: Final[dict[int, Handler]] = {
+    Opcode.GETLK: test,
+    Opcode.SETLK: set_now,
+    Opcode.SETLKW: set_waiting,
+}

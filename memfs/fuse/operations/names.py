@@ -1,0 +1,191 @@
+"""Names: looking them up, making, moving and removing them."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from typing import Final
+
+from memfs import limits
+from memfs.errors import InvalidPathError, PathNotFoundError, StaleHandleError
+from memfs.fuse.cluster import Owner
+from memfs.fuse.kernel.protocol import (
+    LINK_IN,
+    MKDIR_IN,
+    MKNOD_IN,
+    RENAME2_IN,
+    RENAME_IN,
+    InHeader,
+    Opcode,
+)
+from memfs.fuse.mount import Mount
+from memfs.fuse.operations.handler import (
+    DONE,
+    Handler,
+    Parts,
+    Reply,
+    check_utf8,
+    failure,
+    name_at,
+    two_names_at,
+)
+from memfs.protocol.messages import RenameMode
+from memfs.types import KIND_OF_TYPE, Attributes, FileKind
+
+NOREPLACE: Final = 1
+EXCHANGE: Final = 2
+"""Of renameat2(2)."""
+_RENAME_MODES: Final = {
+    0: RenameMode.REPLACE,
+    NOREPLACE: RenameMode.KEEP,
+    EXCHANGE: RenameMode.EXCHANGE,
+}
+_DEVICES: Final = (FileKind.CHARACTER_DEVICE, FileKind.BLOCK_DEVICE)
+_MODE_BITS: Final = 0o7777
+
+
+def lookup(mount: Mount, header: InHeader, body: bytes) -> Reply:
+    """What a name means."""
+    name = name_at(body)
+    if len(name) > limits.NAME_BYTES:
+        raise failure(errno.ENAMETOOLONG)
+    parent = mount.cluster.inode(header.nodeid)
+    recalled = mount.recall_name(parent, name)
+    if recalled is None:
+        return _look_up(mount, parent, name)
+    if isinstance(recalled, int):
+        return _absent(mount)
+    return (recalled,)
+
+
+async def _look_up(mount: Mount, parent: int, name: bytes) -> Parts:
+    try:
+        found, validity = await mount.look_up(parent, name)
+    except (PathNotFoundError, StaleHandleError, InvalidPathError):
+        return _absent(mount)
+    return mount.entry(found, validity)
+
+
+def _absent(mount: Mount) -> Parts:
+    if not mount.options.negative_timeout:
+        raise failure(errno.ENOENT) from None
+    return (mount.shapes.absent(mount.absent),)
+
+
+def forget(mount: Mount, header: InHeader, body: bytes) -> None:
+    """The kernel has no use for a node any more: nothing was kept for it."""
+
+
+async def make_directory(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """mkdir."""
+    asked = MKDIR_IN.unpack(body)
+    name = check_utf8(name_at(body, MKDIR_IN.size))
+    unmasked = asked.mode & _MODE_BITS
+    parent = mount.cluster.inode(header.nodeid)
+    mode, owner = unmasked & ~asked.umask, mount.owner(header)
+    making = mount.cluster.make_directory(parent, name, mode, unmasked, owner)
+    return await mount.make(parent, name, making)
+
+
+async def make_node(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """mknod."""
+    asked = MKNOD_IN.unpack(body)
+    name = check_utf8(name_at(body, MKNOD_IN.size))
+    unmasked = asked.mode & _MODE_BITS
+    mode = unmasked & ~asked.umask
+    kind = KIND_OF_TYPE.get(stat.S_IFMT(asked.mode), FileKind.FILE)
+    parent, owner = mount.cluster.inode(header.nodeid), mount.owner(header)
+    if kind.special:
+        device = asked.rdev if kind in _DEVICES else 0
+        making = mount.cluster.make_node(parent, name, kind, mode, unmasked, device, owner)
+        return await mount.make(parent, name, making)
+    return await mount.make(parent, name, _make_file(mount, parent, name, mode, unmasked, owner))
+
+
+async def _make_file(
+    mount: Mount, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
+) -> Attributes:
+    handle = await mount.cluster.create(parent, name, mode, unmasked, owner)
+    await handle.close()
+    return handle.file.attributes
+
+
+async def make_symlink(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """symlink."""
+    name, target = map(check_utf8, two_names_at(body, 0))
+    parent = mount.cluster.inode(header.nodeid)
+    making = mount.cluster.make_symlink(parent, name, target, mount.owner(header))
+    return await mount.make(parent, name, making)
+
+
+async def read_link(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """readlink."""
+    return (await mount.cluster.read_link(mount.cluster.inode(header.nodeid)),)
+
+
+async def make_link(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """link."""
+    source = mount.cluster.inode(LINK_IN.unpack(body).oldnodeid)
+    name = check_utf8(name_at(body, LINK_IN.size))
+    parent = mount.cluster.inode(header.nodeid)
+    with mount.making(parent, name):
+        await mount.cluster.make_link(source, parent, name)
+    mount.changed(source)
+    return mount.entry(*await mount.attributes(source))
+
+
+async def unlink(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """unlink."""
+    parent, name = mount.cluster.inode(header.nodeid), name_at(body)
+    with mount.changing(parent, name):
+        await mount.cluster.unlink(parent, name)
+    return DONE
+
+
+async def remove_directory(mount: Mount, header: InHeader, body: bytes) -> Parts:
+    """rmdir."""
+    parent, name = mount.cluster.inode(header.nodeid), name_at(body)
+    with mount.changing(parent, name):
+        await mount.cluster.remove_directory(parent, name)
+    return DONE
+
+
+def rename(mount: Mount, header: InHeader, body: bytes) -> Reply:
+    """rename."""
+    new_parent = RENAME_IN.unpack(body).newdir
+    return _rename(mount, header, body, RENAME_IN.size, new_parent, 0)
+
+
+def rename2(mount: Mount, header: InHeader, body: bytes) -> Reply:
+    """renameat2."""
+    asked = RENAME2_IN.unpack(body)
+    return _rename(mount, header, body, RENAME2_IN.size, asked.newdir, asked.flags)
+
+
+async def _rename(
+    mount: Mount, header: InHeader, body: bytes, offset: int, new_parent: int, flags: int
+) -> Parts:
+    if flags not in _RENAME_MODES:
+        raise failure(errno.EINVAL)
+    name, new_name = two_names_at(body, offset)
+    check_utf8(new_name)
+    parent, target = mount.cluster.inode(header.nodeid), mount.cluster.inode(new_parent)
+    with mount.changing(parent, name), mount.changing(target, new_name):
+        await mount.cluster.rename(parent, name, target, new_name, _RENAME_MODES[flags])
+    return DONE
+
+
+HANDLERS: Final[dict[int, Handler]] = {
+    Opcode.LOOKUP: lookup,
+    Opcode.FORGET: forget,
+    Opcode.BATCH_FORGET: forget,
+    Opcode.MKDIR: make_directory,
+    Opcode.MKNOD: make_node,
+    Opcode.SYMLINK: make_symlink,
+    Opcode.READLINK: read_link,
+    Opcode.LINK: make_link,
+    Opcode.UNLINK: unlink,
+    Opcode.RMDIR: remove_directory,
+    Opcode.RENAME: rename,
+    Opcode.RENAME2: rename2,
+}

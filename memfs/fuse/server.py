@@ -1,0 +1,241 @@
+"""One mount being served: requests find their handlers, and answers their way back.
+
+Owns the tasks of requests that wait, interruption, and the end of the mount. Must not know what a
+request does. Invariants: every request but those without a reply is answered once; the memory of a
+write goes back when its handler is through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from memfs.errors import MemfsError, StaleHandleError
+from memfs.fuse.errors import errno_of
+from memfs.fuse.kernel.device import Device, Payload
+from memfs.fuse.kernel.negotiation import Agreement, agree
+from memfs.fuse.kernel.protocol import (
+    INIT_IN,
+    INIT_OUT,
+    INTERRUPT_IN,
+    NOTIFY_INVAL_INODE_OUT,
+    InHeader,
+    InitFlag,
+    Notify,
+    Opcode,
+)
+from memfs.fuse.mount import Mount
+from memfs.fuse.operations import attributes, content, directories, ioctls, locks, names, xattrs
+from memfs.fuse.operations.handler import Handler, Parts, Reply
+from memfs.metrics import Metrics, OperationMetrics
+
+log = logging.getLogger(__name__)
+
+HANDLERS: Final[dict[int, Handler]] = {
+    **names.HANDLERS,
+    **attributes.HANDLERS,
+    **xattrs.HANDLERS,
+    **directories.HANDLERS,
+    **content.HANDLERS,
+    **locks.HANDLERS,
+    **ioctls.HANDLERS,
+}
+_BY_NAME: Final = frozenset((*names.HANDLERS, Opcode.CREATE))
+PATIENCE_SECONDS: Final = 1.0
+"""How long a request goes on after a signal that does not end its process: no program expects that
+a signal interrupts ``stat``, but one that hangs should be interruptible."""
+_SIGKILL: Final = 1 << 8
+"""Among pending signals: whatever kills a process becomes one of these for its threads."""
+
+
+class Server:
+    """Serves one descriptor until the mount ends."""
+
+    def __init__(self, fd: int, mount: Mount, metrics: Metrics | None = None) -> None:
+        """``metrics``: where requests are counted, None: nowhere."""
+        self.mount = mount
+        self.ended = asyncio.Event()
+        """The kernel has ended the mount."""
+        self.ready = asyncio.Event()
+        """The kernel has said what it is."""
+        self.agreement: Agreement | None = None
+        self.trouble = ""
+        """Why it cannot go on."""
+        self.device = Device(fd, self._serve, self.ended.set)
+        mount.invalidate = self._invalidate
+        self._tasks: dict[int, tuple[asyncio.Task[None], InHeader]] = {}
+        self._counts: dict[int, OperationMetrics] | None = None
+        if metrics is not None:
+            self._counts = {each: metrics.operation(each.name.lower()) for each in Opcode}
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for the cluster."""
+        return len(self._tasks)
+
+    def start(self) -> None:
+        """Serve from now on; in the event loop."""
+        self.device.start()
+
+    def take_over(self, agreement: Agreement) -> None:
+        """Serve a mount that somebody else has served: have the kernel repeat its requests."""
+        self.agreement = agreement
+        self.ready.set()
+        self.device.start()
+        if agreement.has(InitFlag.HAS_RESEND):
+            self.device.notify(Notify.RESEND)
+
+    async def close(self) -> None:
+        """Finish what is under way, publish everything, and give the descriptor up."""
+        self.device.stop()
+        while self._tasks:
+            tasks = [task for task, _ in self._tasks.values()]
+            await asyncio.wait(tasks, timeout=PATIENCE_SECONDS)
+            for task in tasks:
+                task.cancel()
+        try:
+            await self.mount.close()
+        finally:
+            self.device.close()
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def _serve(self, header: InHeader, body: bytes, payload: Payload | None) -> None:
+        opcode = header.opcode
+        began = perf_counter()
+        reply: Reply
+        try:
+            if opcode == Opcode.WRITE:
+                reply = content.write(self.mount, header, body, payload)
+            else:
+                handler = HANDLERS.get(opcode)
+                if handler is None:
+                    self._serve_rest(header, body)
+                    return
+                reply = handler(self.mount, header, body)
+        except Exception as error:
+            self._fail(header, error, began)
+            return
+        if isinstance(reply, Awaitable):
+            work = self._finish(header, reply, payload, began)
+            self._tasks[header.unique] = asyncio.get_running_loop().create_task(work), header
+        elif reply is not None:
+            self.device.reply(header.unique, reply)
+            self._succeeded(opcode, began)
+
+    async def _finish(
+        self, header: InHeader, work: Awaitable[Parts], payload: Payload | None, began: float
+    ) -> None:
+        """Answer a request that waits."""
+        try:
+            self.device.reply(header.unique, await work)
+            self._succeeded(header.opcode, began)
+        except asyncio.CancelledError:
+            self.device.fail(header.unique, errno.EINTR)
+            self._failed(header.opcode, errno.EINTR, began)
+        except Exception as error:
+            self._fail(header, error, began)
+        finally:
+            del self._tasks[header.unique]
+            if payload is not None:
+                payload.give_back()
+
+    def _succeeded(self, opcode: int, began: float) -> None:
+        if self._counts is not None:
+            self._counts[opcode].succeeded(perf_counter() - began)
+
+    def _failed(self, opcode: int, number: int, began: float) -> None:
+        if self._counts is not None and opcode in self._counts:
+            seconds = perf_counter() - began
+            self._counts[opcode].failed(seconds, errno.errorcode.get(number, str(number)))
+
+    def _fail(self, header: InHeader, error: BaseException, began: float) -> None:
+        number = errno_of(error)
+        if isinstance(error, StaleHandleError) and header.opcode in _BY_NAME:
+            number = errno.ENOENT  # the directory was removed
+        if not isinstance(error, OSError):
+            log.error("request %d failed", header.opcode, exc_info=error)
+        elif number == errno.EIO and isinstance(error, MemfsError):
+            log.warning("request %d of process %d failed: %s", header.opcode, header.pid, error)
+        self.device.fail(header.unique, number)
+        self._failed(header.opcode, number, began)
+
+    def _serve_rest(self, header: InHeader, body: bytes) -> None:
+        """What belongs to the connection, and what is not offered."""
+        if header.opcode == Opcode.INIT:
+            self._begin(header, body)
+        elif header.opcode == Opcode.INTERRUPT:
+            self._interrupt(INTERRUPT_IN.unpack(body).unique)
+        elif header.opcode == Opcode.DESTROY:
+            self.device.reply(header.unique)
+        else:
+            self.device.fail(header.unique, errno.ENOSYS)
+
+    def _begin(self, header: InHeader, body: bytes) -> None:
+        said = INIT_IN.unpack(body.ljust(INIT_IN.size, b"\0"))
+        options = self.mount.options
+        agreement = agree(said, writeback=options.writeback, acls=True, locks=True)
+        if agreement is None:
+            self.trouble = (
+                f"FUSE {said.major}.{said.minor} is too old: Linux 5.4 or later is needed"
+            )
+            self.device.fail(header.unique, errno.EPROTO)
+            self.ended.set()
+            return
+        self.agreement = agreement
+        readahead = max(said.max_readahead, options.readahead)
+        self.device.reply(header.unique, (INIT_OUT.pack(*agreement.reply(readahead)),))
+        self.ready.set()
+
+    async def _invalidate(self, nodes: Sequence[int]) -> None:
+        """Have the kernel forget attributes of nodes; it drops what it holds of their bytes when
+        it learns that they are others now."""
+        if nodes:
+            await asyncio.get_running_loop().run_in_executor(None, self._notify, nodes)
+
+    def _notify(self, nodes: Sequence[int]) -> None:
+        for node in nodes:
+            with contextlib.suppress(OSError):  # it does not know the node, or the mount has ended
+                parts = (NOTIFY_INVAL_INODE_OUT.pack(node, -1, 0),)
+                self.device.notify(Notify.INVAL_INODE, parts)
+
+    # --- interruption -----------------------------------------------------------------------
+
+    def _interrupt(self, unique: int) -> None:
+        """A process that waits for a request has a signal pending. INTERRUPT has no reply."""
+        waiting = self._tasks.get(unique)
+        if waiting is None:
+            return
+        task, header = waiting
+        event = self.mount.interruptible.get(unique)
+        if event is not None:
+            event.set()
+        elif is_dying(header.pid):
+            task.cancel()
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(PATIENCE_SECONDS, self._cancel, unique, task)
+
+    def _cancel(self, unique: int, task: asyncio.Task[None]) -> None:
+        waiting = self._tasks.get(unique)
+        if waiting is not None and waiting[0] is task:
+            task.cancel()
+
+
+def is_dying(thread: int, proc: Path = Path("/proc")) -> bool:
+    """Whether a signal that ends the process is pending for one of its threads."""
+    try:
+        text = (proc / str(thread) / "status").read_text()
+    except OSError:
+        return True
+    return any(
+        int(line.partition(":")[2], 16) & _SIGKILL
+        for line in text.splitlines()
+        if line.startswith(("SigPnd:", "ShdPnd:"))
+    )

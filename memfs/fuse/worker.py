@@ -1,0 +1,144 @@
+"""The process that serves a mount: connects first, is given the descriptor, and serves.
+
+Owns its life between a keeper (or nobody) and the kernel. Invariant: it is connected before the
+directory becomes a mount, so that what is wrong is said to who mounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import stat
+from dataclasses import replace
+
+from memfs import paths
+from memfs.client.opening import open_session
+from memfs.client.stat import Stat
+from memfs.config import ClientConfig
+from memfs.errors import MemfsError, NotDirectoryError
+from memfs.fuse.channel import Channel
+from memfs.fuse.cluster import Cluster
+from memfs.fuse.kernel.negotiation import Agreement
+from memfs.fuse.mount import Mount
+from memfs.fuse.options import Options
+from memfs.fuse.server import Server
+from memfs.metrics import Metrics
+from memfs.monitoring import Monitoring
+from memfs.paths import Endpoint
+from memfs.protocol import messages as m
+
+log = logging.getLogger(__name__)
+
+
+async def connect(config: ClientConfig, options: Options, path: str) -> Mount:
+    """The mount of a directory of the cluster. Raises what connecting raises, NotDirectoryError."""
+    session = await open_session(replace(config, timeout_seconds=options.timeout))
+    try:
+        reply = await session.ask(m.Lookup(paths.encode(path)), path)
+        if not stat.S_ISDIR(Stat(reply.attributes).st_mode):
+            raise NotDirectoryError("a mount shows a directory", path=path)
+    except BaseException:
+        await session.close()
+        raise
+    return Mount(Cluster(session, reply.attributes.inode), options)
+
+
+async def serve(
+    config: ClientConfig,
+    options: Options,
+    path: str,
+    channel: Channel,
+    stopping: asyncio.Event,
+    monitoring_port: int = 0,
+) -> int:
+    """Serve the descriptor that comes over ``channel`` until the mount ends or ``stopping``.
+
+    ``monitoring_port``: of ``/metrics`` on loopback, 0: none. Returns the exit status: 0 when the
+    mount has ended, or is to end.
+    """
+    watched = Watched(monitoring_port)
+    try:
+        await watched.start()
+        mount = await connect(config, options, path)
+    except (MemfsError, OSError) as error:
+        await watched.stop()
+        channel.send("failed", text=str(error))
+        return 1
+    try:
+        channel.send("connected")
+        return await _serve(mount, channel, stopping, watched)
+    finally:
+        await watched.stop()
+
+
+class Watched:
+    """What machines that watch are shown of a mount."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._monitoring: Monitoring | None = None
+        self._server: Server | None = None
+        self.metrics = Metrics() if port else None
+
+    async def start(self) -> None:
+        """Listen, if anybody wants it. Raises ConfigError when the port is taken."""
+        if self.metrics is not None:
+            endpoint = Endpoint("127.0.0.1", self._port)
+            self._monitoring = Monitoring(endpoint, self.metrics, self._not_ready)
+            await self._monitoring.start()
+
+    def show(self, server: Server) -> None:
+        """This is what serves."""
+        self._server = server
+        if self.metrics is not None:
+            mount = server.mount
+            self.metrics.bind(
+                mount_open_files=lambda: len(mount.files),
+                mount_waiting_requests=lambda: server.waiting,
+                mount_known_inodes=lambda: len(mount.known),
+            )
+
+    def _not_ready(self) -> str:
+        return "" if self._server is not None and self._server.ready.is_set() else "not mounted yet"
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._monitoring is not None:
+            await self._monitoring.stop()
+
+
+async def _serve(mount: Mount, channel: Channel, stopping: asyncio.Event, watched: Watched) -> int:
+    loop = asyncio.get_running_loop()
+    said, fd = await loop.run_in_executor(None, channel.receive)
+    if fd is None:
+        await mount.close()
+        return 0
+    server = Server(fd, mount, watched.metrics)
+    watched.show(server)
+    if said.get("agreement"):
+        server.take_over(Agreement.of_text(said["agreement"]))
+    else:
+        server.start()
+    reporting = asyncio.create_task(_report(server, channel))
+    await _first(server.ended, stopping)
+    reporting.cancel()
+    await server.close()
+    return 0
+
+
+async def _report(server: Server, channel: Channel) -> None:
+    """Say that it serves, or why not."""
+    await _first(server.ready, server.ended)
+    if server.agreement is not None:
+        channel.send("ready", agreement=server.agreement.text())
+    else:
+        channel.send("failed", text=server.trouble or "the mount ended at once")
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()

@@ -1,0 +1,1 @@
+"""Who asks, with which groups, and which client of the cluster works for them."""

@@ -1,0 +1,79 @@
+"""GETDELEGATIONTOKEN, RENEWDELEGATIONTOKEN, CANCELDELEGATIONTOKEN, and requests that show a token.
+
+Tokens live in the namespace: any gateway issues, renews, cancels and honours them. A request that
+shows one speaks for its owner, whatever else it says of its user. Invariant: each request with a
+token is verified by the primary; nothing is remembered here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from memfs.client.access import issue_token
+from memfs.client.session.session import Session
+from memfs.delegation import KIND, SECURE_KIND, Token
+from memfs.errors import InvalidTokenError
+from memfs.gateway.auth.authentication import Principal
+from memfs.gateway.call import WebCall
+from memfs.gateway.hadoop.exceptions import INVALID_TOKEN, IO, SECURITY, RemoteException
+from memfs.gateway.hadoop.parameters import DELEGATION, USER
+from memfs.gateway.http.replies import HttpReply, json_reply
+from memfs.protocol import messages as m
+
+_REFRESH: Final = "Failed to obtain user group information:"
+"""How a message begins that makes Hadoop's client get a new token."""
+
+
+async def principal_of(text: str, session: Session) -> Principal:
+    """Whom the token in a URL speaks for. Raises RemoteException for one that is not good."""
+    try:
+        token = Token.from_url(text)
+        request = m.VerifyToken(token.identifier, token.password)
+        reply = await session.ask(request)
+    except InvalidTokenError as error:
+        raise RemoteException(
+            SECURITY, f"{_REFRESH} {INVALID_TOKEN.java_class}: {error.message}"
+        ) from None
+    return Principal(reply.owner, None, reply.real_user)
+
+
+async def get_delegation_token(call: WebCall) -> web.StreamResponse:
+    """GETDELEGATIONTOKEN: for the caller, who must have authenticated by other means."""
+    if DELEGATION in call.parameters:
+        text = "Delegation Token can be issued only with kerberos or web authentication"
+        raise RemoteException(IO, text)
+    renewer = call.parameters.matching("renewer", USER)
+    session = call.user_session.session
+    reply = await issue_token(session, m.IssueToken(renewer), session.deadline())
+    secure = call.request.scheme == "https"
+    kind = call.parameters.text("kind") or (SECURE_KIND if secure else KIND)
+    service = call.parameters.text("service")
+    token = Token(reply.identifier, reply.password, kind, service)
+    return json_reply(call.request, {"Token": {"urlString": token.to_url()}})
+
+
+async def renew_delegation_token(call: WebCall) -> web.StreamResponse:
+    """RENEWDELEGATIONTOKEN: by its renewer."""
+    token = _token(call)
+    reply = await call.ask(m.RenewToken(token.identifier, token.password))
+    return json_reply(call.request, {"long": reply.expires_ms})
+
+
+async def cancel_delegation_token(call: WebCall) -> web.StreamResponse:
+    """CANCELDELEGATIONTOKEN: by its owner or its renewer."""
+    token = _token(call)
+    await call.ask(m.CancelToken(token.identifier, token.password))
+    return HttpReply()
+
+
+def _token(call: WebCall) -> Token:
+    return Token.from_url(call.parameters.required("token", call.operation))
+
+
+GET = {"GETDELEGATIONTOKEN": get_delegation_token}
+PUT = {
+    "RENEWDELEGATIONTOKEN": renew_delegation_token,
+    "CANCELDELEGATIONTOKEN": cancel_delegation_token,
+}

@@ -1,0 +1,1 @@
+"""HTTP as WebHDFS needs it: connections, bodies, redirects, conditions, bounds."""

@@ -1,0 +1,1 @@
+"""WebHDFS's operations, a module per family; :mod:`~memfs.gateway.operations.table` lists all."""

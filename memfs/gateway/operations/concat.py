@@ -1,0 +1,124 @@
+"""CONCAT: the sources become the end of the target and vanish.
+
+The namespace moves blocks, which it can where files end on block boundaries. HDFS joins any files,
+and clients write large ones in pieces that way; what cannot be moved is copied here. The sources
+then vanish in one step, all or none, and only if they are what was copied; otherwise the target is
+cut back to what it was. Nobody may be writing any of the files, as for HDFS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from memfs.client.io.handle import Handle
+from memfs.errors import (
+    InvalidArgumentError,
+    LeaseHeldError,
+    MemfsError,
+    OutcomeUnknownError,
+    PathNotFoundError,
+    StaleHandleError,
+)
+from memfs.gateway.call import WebCall, normal, wire_path
+from memfs.gateway.hadoop.exceptions import FILE_NOT_FOUND, HADOOP_ILLEGAL_ARGUMENT, RemoteException
+from memfs.gateway.hadoop.parameters import illegal
+from memfs.gateway.http.budget import LARGEST
+from memfs.gateway.http.replies import HttpReply
+from memfs.gateway.operations.status import look_up
+from memfs.gateway.operations.writing import EXISTING, cut_back
+from memfs.protocol import messages as m
+from memfs.types import FileKind
+
+
+async def concat(call: WebCall) -> web.StreamResponse:
+    """CONCAT."""
+    sources = [normal(each) for each in call.parameters.paths("sources", call.operation)]
+    if len({call.path, *sources}) <= len(sources):
+        raise illegal("concat: the target is one of the sources, or a source is named twice")
+    try:
+        try:
+            await call.fs.concat(call.path, sources)
+        except InvalidArgumentError:
+            await _copy_together(call, sources)
+    except PathNotFoundError as error:
+        raise RemoteException(FILE_NOT_FOUND, f"File does not exist: {error.filename}") from None
+    except (LeaseHeldError, StaleHandleError) as error:
+        if error.filename not in sources:
+            raise
+        raise _under_construction(error.filename) from None
+    return HttpReply()
+
+
+def _under_construction(source: str) -> RemoteException:
+    text = f"concat: source file {source} is invalid or empty or underConstruction"
+    return RemoteException(HADOOP_ILLEGAL_ARGUMENT, text)
+
+
+class _End:
+    """What is written behind the end that an open file had."""
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._end = handle.size
+
+    async def write(self, offset: int, data: memoryview) -> None:
+        """Put ``data`` at ``offset`` after the old end."""
+        await self._handle.write(self._end + offset, data)
+
+    async def truncate(self, size: int) -> None:
+        """Let ``size`` bytes follow the old end."""
+        await self._handle.truncate(self._end + size)
+
+
+async def _copy_together(call: WebCall, sources: list[str]) -> None:
+    for path in (call.path, *sources):
+        if (await look_up(call, path)).kind != FileKind.FILE:
+            raise RemoteException(FILE_NOT_FOUND, f"Path is not a file: {path}")
+    handle = await call.fs.open_handle(call.path, EXISTING)
+    before = handle.size
+    try:
+        versions = [await _append(call, handle, source) for source in sources]
+        await handle.flush()
+    except BaseException:
+        await asyncio.shield(_take_back(call, handle, before))
+        raise
+    raws = tuple(wire_path(source) for source in sources)
+    request = m.Concat(call.raw, raws, tuple(versions))
+    await asyncio.shield(_remove_sources(call, handle, before, request))
+
+
+async def _append(call: WebCall, handle: Handle, source: str) -> m.FileVersion:
+    """Copy one source to the end; which version of it."""
+    found = await look_up(call, source)
+    if found.leased:
+        raise _under_construction(source)
+    await call.fs.pour(source, _End(handle), piece=LARGEST)
+    return m.FileVersion(found.inode, found.change)
+
+
+async def _remove_sources(call: WebCall, handle: Handle, before: int, request: m.Concat) -> None:
+    """The last step, which is not left half way when the client goes."""
+    try:
+        await call.session.ask(request)  # an error names the file that it is about
+    except OutcomeUnknownError:
+        await handle.close()
+        raise
+    except MemfsError:
+        await _take_back(call, handle, before)
+        raise
+    await handle.close()
+
+
+async def _take_back(call: WebCall, handle: Handle, before: int) -> None:
+    try:
+        await cut_back(call, handle, before)
+    finally:
+        try:
+            await handle.close()
+        except MemfsError:
+            pass  # what failed first is what the client hears
+
+
+POST = {"CONCAT": concat}

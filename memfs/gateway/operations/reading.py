@@ -1,0 +1,155 @@
+"""OPEN: a file's content, or a part of it.
+
+Java's first OPEN is redirected, to the gateway beside the data where there is one; everybody else
+is answered at once. Clients that speak HTTP well get Range, ETag and HEAD.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from aiohttp import hdrs, web
+
+from memfs.client import modes
+from memfs.client.io.handle import Handle
+from memfs.errors import MemfsError
+from memfs.gateway.call import WebCall
+from memfs.gateway.hadoop.exceptions import IO, RemoteException
+from memfs.gateway.http.outflow import CutOff, send
+from memfs.gateway.http.redirects import to_second_step, wants_redirect
+from memfs.gateway.http.replies import HttpReply, HttpStream
+from memfs.gateway.operations.status import etag, matches, not_modified
+from memfs.protocol import messages as m
+
+READ: Final = modes.parse("rb")
+_RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
+_DIGITS: Final = 19
+_BEYOND: Final = 1 << 63
+SMALL_BYTES: Final = 128 * 1024
+"""Up to here content travels with its headers."""
+
+
+class ByteRange(NamedTuple):
+    """Which bytes to send, and the status that says so."""
+
+    start: int
+    end: int
+    status: int = 200
+
+
+async def open_file(call: WebCall) -> web.StreamResponse:
+    """OPEN."""
+    if wants_redirect(call):
+        reply = await call.ask(m.GetBlocks(call.raw, 0, 1))
+        _check_offset(call, reply.attributes.size)
+        return to_second_step(call, _beside(call, reply))
+    handle = await call.fs.open_handle(call.path, READ)
+    try:
+        return await _answer(call, handle)
+    finally:
+        await handle.close()
+
+
+def _beside(call: WebCall, reply: m.BlocksReply) -> str:
+    """The base URL of a gateway beside the file's first block, "": this one."""
+    session = call.session
+    holders = [
+        session.known.members[number]
+        for ref in reply.blocks[:1]
+        for number in ref.replicas
+        if number in session.known.members
+    ]
+    if any(session.known.is_local(holder.number) for holder in holders):
+        return ""
+    excluded = call.parameters.text("excludedatanodes").split(",")
+    return call.shared.peers.beside(holders, excluded)
+
+
+async def _answer(call: WebCall, handle: Handle) -> web.StreamResponse:
+    request, tag = call.request, etag(handle.file.attributes)
+    if matches(request.headers.get(hdrs.IF_NONE_MATCH), tag):
+        return not_modified(tag)
+    extent = _extent(call, handle.size, tag)
+    if extent is None:
+        reply = HttpReply(b"", 416)
+        reply.headers[hdrs.CONTENT_RANGE] = f"bytes */{handle.size}"
+        return reply
+    headers = {hdrs.ETAG: tag, hdrs.ACCEPT_RANGES: "bytes"}
+    if extent.status == 206:
+        headers[hdrs.CONTENT_RANGE] = f"bytes {extent.start}-{extent.end - 1}/{handle.size}"
+    if request.method != hdrs.METH_HEAD and extent.end - extent.start <= SMALL_BYTES:
+        small = await handle.read(extent.start, extent.end - extent.start)
+        reply = HttpReply(small, extent.status)
+        reply.headers.update(headers)
+        return reply
+    stream = HttpStream(extent.end - extent.start, extent.status)
+    stream.headers.update(headers)
+    await stream.prepare(request)
+    if request.method != hdrs.METH_HEAD:
+        await _send(call, stream, handle, extent)
+    return stream
+
+
+async def _send(call: WebCall, stream: HttpStream, handle: Handle, extent: ByteRange) -> None:
+    shared = call.shared
+    shared.streams += 1
+    try:
+        await send(
+            stream,
+            call.request,
+            handle,
+            extent.start,
+            extent.end,
+            shared.buffers,
+            shared.config.send_idle_seconds,
+        )
+        await stream.write_eof()
+    except (CutOff, TimeoutError, MemfsError):
+        if call.request.transport is not None:
+            call.request.transport.abort()
+        raise
+    finally:
+        shared.streams -= 1
+
+
+def _check_offset(call: WebCall, size: int) -> int:
+    offset = call.parameters.whole("offset", 0, 0)
+    if offset > size:
+        text = f"Offset={offset} out of the range [0, {size}); {call.operation}, path={call.path}"
+        raise RemoteException(IO, text)
+    return offset
+
+
+def _extent(call: WebCall, size: int, tag: str) -> ByteRange | None:
+    """What ``offset`` and ``length`` ask for, else what Range does; None: it lies beyond."""
+    offset = _check_offset(call, size)
+    length = call.parameters.whole("length", -1, 0)
+    if "offset" in call.parameters or length >= 0:
+        return ByteRange(offset, size if length < 0 else min(size, offset + length))
+    headers = call.request.headers
+    found = _RANGE.fullmatch(headers.get(hdrs.RANGE, "").strip())
+    if found is None or not (found[1] or found[2]):
+        return ByteRange(0, size)
+    if hdrs.IF_RANGE in headers and not matches(headers[hdrs.IF_RANGE], tag):
+        return ByteRange(0, size)
+    return _ranged(found[1], found[2], size)
+
+
+def _ranged(first: str, last: str, size: int) -> ByteRange | None:
+    if not first:
+        start, end = max(0, size - _number(last)), size
+    else:
+        start, end = _number(first), min(size, _number(last) + 1) if last else size
+        if last and _number(last) < start:
+            return ByteRange(0, size)  # no range at all, says RFC 9110
+    return ByteRange(start, end, 206) if start < end else None
+
+
+def _number(digits: str) -> int:
+    """As it is, or beyond every file: of any length, for the grammar has no bound."""
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _DIGITS else _BEYOND
+
+
+GET = {"OPEN": open_file}

@@ -1,0 +1,281 @@
+"""CREATE, APPEND, TRUNCATE: content.
+
+The first step checks all that can be checked and redirects; the second one checks again and
+receives. A body that comes at once is taken at once. ``Expect: 100-continue`` is answered when
+everything is checked, never before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from aiohttp import hdrs, web
+
+from memfs.client import modes
+from memfs.client.io.handle import Handle
+from memfs.errors import (
+    IsDirectoryError,
+    LeaseLostError,
+    MemfsError,
+    PathExistsError,
+    PathNotFoundError,
+    StaleHandleError,
+)
+from memfs.gateway.call import WebCall
+from memfs.gateway.hadoop.exceptions import (
+    EXISTS,
+    FILE_NOT_FOUND,
+    ILLEGAL_ARGUMENT,
+    RemoteException,
+)
+from memfs.gateway.hadoop.parameters import illegal
+from memfs.gateway.http.conditions import check_match, failed
+from memfs.gateway.http.inflow import receive
+from memfs.gateway.http.redirects import hadoop_url, is_second_step, to_second_step
+from memfs.gateway.http.replies import HttpReply
+from memfs.gateway.operations.create_conditions import (
+    WRITE,
+    being_created,
+    check_create,
+    exists,
+    layout,
+    replication,
+)
+from memfs.gateway.operations.names import boolean
+from memfs.gateway.operations.status import etag, look_up
+from memfs.protocol import messages as m
+from memfs.types import Attributes, FileKind
+
+_HINTS = "SYNC_BLOCK LAZY_PERSIST NEW_BLOCK NO_LOCALWRITE SHOULD_REPLICATE NO_LOCAL_RACK"
+_FLAGS: Final = frozenset(
+    {"CREATE", "OVERWRITE", "APPEND", "IGNORE_CLIENT_LOCALITY", *_HINTS.split(" ")}
+)
+_EXCLUSIVE: Final = modes.parse("xb")
+EXISTING: Final = modes.parse("r+b")._replace(reading=False)
+
+
+# --- CREATE --------------------------------------------------------------------------------------
+
+
+async def create(call: WebCall) -> web.StreamResponse:
+    """CREATE, either step."""
+    flags = call.parameters.choices("createflag", _FLAGS)
+    overwrite = call.parameters.flag("overwrite") or "OVERWRITE" in flags
+    conditional = call.request.headers.get(hdrs.IF_NONE_MATCH, "").strip() == "*"
+    if "APPEND" in flags:
+        raise illegal("createflag APPEND: CREATE does not append, op=APPEND does")
+    if conditional:
+        overwrite = False
+    found = await check_create(call, overwrite, conditional)
+    if not _takes_body(call):
+        return to_second_step(call)
+    if found is None:
+        try:
+            return _created(call, await _write_new(call, overwrite))
+        except PathExistsError:  # made by somebody else meanwhile, or a broken symlink
+            if not overwrite:
+                raise exists(call, conditional) from None
+    return _created(call, await _replace(call, found))
+
+
+def _created(call: WebCall, attributes: Attributes) -> HttpReply:
+    reply = HttpReply(b"", 201)
+    reply.headers[hdrs.LOCATION] = hadoop_url(call)
+    reply.headers[hdrs.ETAG] = etag(attributes)
+    return reply
+
+
+async def _write_new(call: WebCall, overwrite: bool) -> Attributes:
+    """A file that is visible while it is written: Spark sets its permission meanwhile.
+
+    With ``overwrite`` it counts as written, too, when a newer upload has taken its name.
+    """
+    handle = await _open_new(call)
+    await _continue(call.request)
+    try:
+        await _fill(call, handle, lambda: _discard(call, handle))
+    except (LeaseLostError, StaleHandleError):
+        newer = await call.fs.stat(call.path) if overwrite else None
+        if newer is None or newer.st_ino == handle.file.attributes.inode:
+            raise
+        return newer.attributes
+    return handle.file.attributes
+
+
+async def _replace(call: WebCall, found: Attributes | None) -> Attributes:
+    """A new content for what is there: old or new, whoever else writes; the newest one wins."""
+    options = _options(call)
+    async with call.fs.replacing(call.path, recover=True, **options) as draft:
+        if found is not None and hdrs.IF_MATCH in call.request.headers:
+            draft.made_from(found)
+        await _continue(call.request)
+        try:
+            await _fill(call, draft, draft.discard)
+        except StaleHandleError:
+            if hdrs.IF_MATCH in call.request.headers:
+                raise failed(call, "it was changed meanwhile") from None
+            raise
+    return await _with_mode(call, draft.file.attributes, found, options["permissions"])
+
+
+async def _with_mode(
+    call: WebCall, written: Attributes, before: Attributes | None, mode: int
+) -> Attributes:
+    """A file that was there before keeps its mode; HDFS gives the new one, and so it is here.
+
+    Unless somebody has set another one meanwhile.
+    """
+    if before is None or written.mode != before.mode or written.mode == mode:
+        return written
+    try:
+        request = m.SetAttributes(b"", mode=mode, base=written.inode)
+        reply = await call.ask(request)
+    except MemfsError:  # it is somebody else's
+        return written
+    return reply.attributes
+
+
+def _takes_body(call: WebCall) -> bool:
+    """Whether the body is here (or, in a second step or in chunks, may be empty).
+
+    Raises RemoteException for a part of a body: to take it for the whole would lose the rest (RFC
+    9110, 14.5).
+    """
+    request = call.request
+    if hdrs.CONTENT_RANGE in request.headers:
+        raise RemoteException(ILLEGAL_ARGUMENT, "Content-Range: a part of a file cannot be written")
+    return (
+        is_second_step(call) or request.can_read_body or hdrs.TRANSFER_ENCODING in request.headers
+    )
+
+
+def _options(call: WebCall) -> dict[str, Any]:
+    """What the file is to be like."""
+    permission = call.parameters.permission(0o644)
+    block_size, group_blocks = layout(call)
+    return {
+        "permissions": permission,
+        "parents": call.parameters.flag("createparent", True),
+        "replication": replication(call),
+        "block_size": block_size,
+        "group_blocks": group_blocks,
+        "unmasked": call.parameters.permission(permission, "unmaskedpermission"),
+    }
+
+
+async def _open_new(call: WebCall) -> Handle:
+    """The file, visible and empty from now on. Raises PathExistsError."""
+    try:
+        return await call.fs.open_handle(call.path, _EXCLUSIVE, **_options(call))
+    except IsDirectoryError:
+        raise RemoteException(EXISTS, f"{call.path} already exists as a directory") from None
+
+
+async def _continue(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send the body."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
+
+
+async def _fill(call: WebCall, handle: Handle, undo: Callable[[], Awaitable[None]]) -> None:
+    shared = call.shared
+    shared.uploads += 1
+    try:
+        await receive(
+            call.request,
+            handle,
+            shared.slots,
+            shared.blocks,
+            shared.config.upload_idle_seconds,
+            undo,
+        )
+    finally:
+        shared.uploads -= 1
+
+
+async def _discard(call: WebCall, handle: Handle) -> None:
+    """Empty what was begun, and remove it if it is still at its path and nobody else's."""
+    with contextlib.suppress(MemfsError):  # a block that failed earlier fails here again
+        await handle.truncate(0)
+    begun = handle.file.attributes
+    with contextlib.suppress(PathNotFoundError, StaleHandleError):
+        await call.ask(m.Unlink(call.raw, inode=begun.inode, generation=begun.generation))
+
+
+async def cut_back(call: WebCall, handle: Handle, before: int) -> None:
+    """Give a file the length that it had, unless somebody else has written to it since."""
+    try:
+        await handle.truncate(before)
+    except MemfsError:
+        with contextlib.suppress(MemfsError):
+            await handle.close()
+        await _cut_again(call, handle.file.attributes, before)
+
+
+async def _cut_again(call: WebCall, begun: Attributes, before: int) -> None:
+    """With a lease of its own, for the first one's writer has failed."""
+    handle = await call.fs.open_handle(call.path, EXISTING)
+    try:
+        found = handle.file.attributes
+        if (found.inode, found.generation) == (begun.inode, begun.generation + 1):
+            await handle.truncate(before)
+    finally:
+        await handle.close()
+
+
+# --- APPEND --------------------------------------------------------------------------------------
+
+
+async def append(call: WebCall) -> web.StreamResponse:
+    """APPEND, either step."""
+    found = await look_up(call)
+    if found.kind == FileKind.DIRECTORY:
+        text = f"Cannot append to directory {call.path}; already exists as a directory."
+        raise RemoteException(EXISTS, text)
+    await call.ask(m.Access(call.raw, WRITE))
+    if found.leased:
+        raise being_created(call)
+    if not _takes_body(call):
+        return to_second_step(call)
+    handle = await call.fs.open_handle(call.path, EXISTING)
+    try:
+        _check_unchanged(call, found, handle.file.attributes)
+        before = handle.size
+        await _continue(call.request)
+    except BaseException:
+        await handle.discard()
+        raise
+    await _fill(call, handle, lambda: cut_back(call, handle, before))
+    return HttpReply()
+
+
+def _check_unchanged(call: WebCall, found: Attributes, leased: Attributes) -> None:
+    """Raises RemoteException when somebody else wrote since the look that If-Match depends on."""
+    check_match(call, found)
+    same = (leased.inode, leased.generation) == (found.inode, found.generation + 1)
+    if hdrs.IF_MATCH in call.request.headers and not same:
+        raise failed(call, "it was changed meanwhile")
+
+
+# --- TRUNCATE ------------------------------------------------------------------------------------
+
+
+async def truncate(call: WebCall) -> web.StreamResponse:
+    """TRUNCATE: to a shorter length; done when it is answered, hence always true."""
+    call.parameters.required("newlength", call.operation)
+    size = call.parameters.whole("newlength", 0, 0)
+    found = await look_up(call)
+    if found.kind != FileKind.FILE:
+        raise RemoteException(FILE_NOT_FOUND, f"Path is not a file: {call.path}")
+    if size > found.size:
+        text = "Cannot truncate to a larger file size. Current size"
+        raise illegal(f"{text}: {found.size}, truncate size: {size}.")
+    await call.fs.truncate(call.path, size)
+    return boolean(call, True)
+
+
+PUT = {"CREATE": create}
+POST = {"APPEND": append, "TRUNCATE": truncate}

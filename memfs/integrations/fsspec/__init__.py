@@ -1,0 +1,1 @@
+"""fsspec's file system interface: the file system, its open files, what it tells of entries."""

@@ -1,0 +1,48 @@
+"""What fsspec is told of a file: the dictionary of ``info`` and ``ls``. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memfs.client.stat import Stat
+
+
+def entry(path: str, own: Stat, leads_to: Stat | None, target: str | None = None) -> dict[str, Any]:
+    """``own``: the attributes of what ``path`` names; ``leads_to``: those behind a symlink.
+
+    A symlink has type and size of what it leads to, as fsspec's local file system has it; a broken
+    one is of type ``other``.
+    """
+    link = own.is_symlink()
+    shown = leads_to if link else own
+    found: dict[str, Any] = {
+        "name": path,
+        "size": shown.st_size if shown else 0,
+        "type": _kind(shown),
+        "islink": link,
+        "mode": (shown or own).st_mode,
+        "uid": (shown or own).st_uid,
+        "gid": (shown or own).st_gid,
+        "owner": (shown or own).owner,
+        "group": (shown or own).group,
+        "mtime": (shown or own).st_mtime,
+        "created": (shown or own).st_ctime,
+        "ino": (shown or own).st_ino,
+        "nlink": (shown or own).st_nlink,
+        "replication": (shown or own).replication,
+        "version": version(shown or own),
+    }
+    if target is not None:
+        found["destination"] = target
+    return found
+
+
+def version(of: Stat) -> str:
+    """Changes with every change of the file, and is never that of another file."""
+    return f"{of.st_ino:x}-{of.change:x}"
+
+
+def _kind(of: Stat | None) -> str:
+    if of is None or of.kind.special:
+        return "other"
+    return "directory" if of.is_dir() else "file"

@@ -1,0 +1,187 @@
+"""An open file as fsspec hands it out: memfs's own, with what fsspec adds to one.
+
+Owns ``commit`` and ``discard`` of files that are written in a transaction: they have a hidden name
+beside their own until then.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import secrets
+from collections.abc import Iterator
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+from memfs.client.blocking.filesystem import FileSystem
+
+
+class FileOwner(Protocol):
+    """The fsspec file system that a file belongs to."""
+
+    @property
+    def blocking(self) -> FileSystem:
+        """The blocking file system underneath."""
+
+    def unstrip_protocol(self, name: str) -> str:
+        """A path with its protocol."""
+
+    def info(self, path: str) -> dict[str, Any]:
+        """What fsspec calls the details of a file."""
+
+
+class MemfsFile(io.IOBase):
+    """A binary file. What is not fsspec's own is that of the file underneath (``f``)."""
+
+    def __init__(
+        self, fs: FileOwner, path: str, mode: str, autocommit: bool, options: dict[str, Any]
+    ) -> None:
+        self.fs = fs
+        self.path = path
+        self.mode = mode
+        self.autocommit = autocommit
+        self.blocksize = io.DEFAULT_BUFFER_SIZE
+        directory, name = posixpath.split(path)
+        self._target = path if autocommit else f"{directory}/.{name}.{secrets.token_hex(6)}"
+        self.f: IO[bytes] = fs.blocking.open(self._target, mode, **options)
+
+    @property
+    def full_name(self) -> str:
+        """The path with its protocol."""
+        return self.fs.unstrip_protocol(self.path)
+
+    @property
+    def size(self) -> int:
+        """Bytes, as published."""
+        return self.fs.blocking.stat(self._target).st_size
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What ``info`` says."""
+        found: dict[str, Any] = self.fs.info(self._target)
+        return {**found, "name": self.path}
+
+    def commit(self) -> None:
+        """Give the file its name, replacing what had it: readers see old or new."""
+        if not self.autocommit:
+            self.close()
+            self.fs.blocking.replace(self._target, self.path)
+            self._settle()
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        if not self.autocommit:
+            self.close()
+            self.fs.blocking.remove(self._target)
+            self._settle()
+
+    def _settle(self) -> None:
+        self.autocommit = True
+        self._target = self.path
+
+    # io.IOBase has these itself, so __getattr__ is not asked for them.
+
+    def readable(self) -> bool:
+        """Whether it was opened for reading."""
+        return self.f.readable()
+
+    def writable(self) -> bool:
+        """Whether it was opened for writing."""
+        return self.f.writable()
+
+    def seekable(self) -> bool:
+        """Always true."""
+        return self.f.seekable()
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        return self.f.tell()
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Move the position; returns it."""
+        return self.f.seek(offset, whence)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes, all that is left when negative."""
+        return self.f.read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into ``buffer``; the bytes read."""
+        return self.f.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """The next line."""
+        return self.f.readline(-1 if size is None else size)
+
+    def readuntil(self, char: bytes = b"\n", blocks: int | None = None) -> bytes:
+        """All up to ``char``, which is included, or to the end."""
+        pieces, step = [], blocks or self.blocksize
+        while piece := self.read(step):
+            at = piece.find(char)
+            if at >= 0:
+                self.seek(at + len(char) - len(piece), 1)
+                pieces.append(piece[: at + len(char)])
+                break
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def write(self, data: Any, /) -> int:
+        """Write all of ``data``; its length."""
+        return self.f.write(data)
+
+    def flush(self) -> None:
+        """Publish: every reader sees what was written."""
+        self.f.flush()
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Set the length."""
+        return self.f.truncate(size)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self.f.closed
+
+    def close(self) -> None:
+        """Publish and close."""
+        self.f.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.f)
+
+    def __next__(self) -> bytes:
+        return next(self.f)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "f":  # a file that could not be opened
+            raise AttributeError(name)
+        return getattr(self.f, name)
+
+    def __enter__(self) -> MemfsFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        """The file underneath says that nobody closed it."""
+
+    def __reduce_ex__(self, protocol: Any, /) -> tuple[Any, ...]:
+        """A file that reads is opened anew elsewhere, at the same position."""
+        if "r" not in self.mode or "+" in self.mode:
+            raise TypeError("a memfs file that writes cannot be pickled")
+        return _reopened, (self.fs, self.path, self.mode, self.tell())
+
+    def __repr__(self) -> str:
+        return f"<MemfsFile {self.path!r} mode={self.mode!r}>"
+
+
+def _reopened(fs: FileOwner, path: str, mode: str, position: int) -> MemfsFile:
+    file = MemfsFile(fs, path, mode, True, {})
+    file.seek(position)
+    return file

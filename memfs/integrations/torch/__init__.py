@@ -1,0 +1,1 @@
+"""PyTorch over the blocking client: datasets and checkpoints."""

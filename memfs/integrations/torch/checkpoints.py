@@ -1,0 +1,111 @@
+"""``torch.save`` and ``torch.load`` of files in memfs, at once or in the background."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import secrets
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+from memfs import errors
+from memfs.checksum import crc32c
+from memfs.client.blocking.filesystem import FileSystem
+from memfs.integrations.library import missing
+
+try:
+    import torch
+except ImportError as error:
+    raise missing("torch", "torch", error) from error
+
+COMPARED_BYTES = 16 << 20
+"""Read back at a time."""
+
+
+def save(fs: FileSystem, value: Any, path: str, **options: Any) -> None:
+    """As ``torch.save``; what was at ``path`` stays until all of the new content is stored."""
+    fs.write_bytes(path, _content(value, options))
+
+
+def load(fs: FileSystem, path: str, **options: Any) -> Any:
+    """As ``torch.load``; a file of at most a group on a node of this host is copied once."""
+    return torch.load(io.BytesIO(fs.map(path)), **options)
+
+
+class AsyncCheckpointer:
+    """Saves in the background, one checkpoint after the other.
+
+    Each is read back from the cluster and compared before it takes its name, so whoever loads
+    finds the one before or a whole one. An error is raised by the future, and by whichever of
+    ``save``, ``wait`` and ``close`` comes next.
+    """
+
+    def __init__(self, fs: FileSystem) -> None:
+        self._fs = fs
+        self._thread = ThreadPoolExecutor(1, "memfs-checkpoint")
+        self._last: Future[int] | None = None
+
+    def save(self, value: Any, path: str, **options: Any) -> Future[int]:
+        """Copy ``value`` as ``torch.save`` writes it, and return while that is stored.
+
+        The tensors may change at once. Waits for the checkpoint before, so that there is one copy
+        in memory at a time. The future's result: the bytes stored.
+        """
+        self.wait()
+        content = _content(value, options)
+        self._last = self._thread.submit(self._store, content, path)
+        return self._last
+
+    def wait(self) -> None:
+        """Until nothing is under way."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
+
+    def close(self) -> None:
+        """Wait, and end the thread."""
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def __enter__(self) -> AsyncCheckpointer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _store(self, content: memoryview, path: str) -> int:
+        directory, name = posixpath.split(path)
+        hidden = posixpath.join(directory, f".{name}.{secrets.token_hex(6)}")
+        self._fs.write_bytes(hidden, content)
+        try:
+            self._compare(content, hidden)
+            self._fs.replace(hidden, path)
+        except BaseException:
+            self._fs.remove(hidden)
+            raise
+        return len(content)
+
+    def _compare(self, content: memoryview, path: str) -> None:
+        at = 0
+        with self._fs.open(path, "rb", buffering=0) as file:
+            while piece := file.read(COMPARED_BYTES):
+                if crc32c(piece) != crc32c(content[at : at + len(piece)]):
+                    break
+                at += len(piece)
+        if at != len(content) or piece:
+            text = f"what was read back differs at byte {at}: it was not given its name"
+            raise errors.DataLossError(text, path=path)
+
+
+def _content(value: Any, options: dict[str, Any]) -> memoryview:
+    content = io.BytesIO()
+    torch.save(value, content, **options)
+    return content.getbuffer()

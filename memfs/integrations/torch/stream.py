@@ -1,0 +1,176 @@
+"""Iterable datasets over small files or parts of files, and over shards; and their loader.
+
+Owns who reads what: ranks take turns at an epoch's items, and the workers of one rank's DataLoader
+at its batches, so that the loader hands out the rank's batches in their order. Must not know
+formats. Invariant: an iteration begins, in every worker, where the loader stood when it began.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from memfs import aio
+from memfs.client.blocking.filesystem import FileSystem
+from memfs.integrations.library import missing
+from memfs.integrations.torch.dataset import Item, contents, decoded
+from memfs.integrations.training.order import EpochOrder
+from memfs.integrations.training.prefetch import fetched_ahead
+
+try:
+    import torch
+    from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+except ImportError as error:
+    raise missing("torch", "torch", error) from error
+
+
+class _Stream(IterableDataset):  # type: ignore[misc]  # torch is not there when types are checked
+    """What the streams share: the order, and the place where an iteration begins."""
+
+    def __init__(self, order: EpochOrder) -> None:
+        self._order = order
+        # In shared memory: workers that live on from epoch to epoch look there.
+        self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
+
+    @property
+    def epoch(self) -> int:
+        """The one that the next iteration is of."""
+        return int(self._place[0])
+
+    def set_epoch(self, epoch: int, position: int = 0) -> None:
+        """Begin the next iteration in ``epoch``, after ``position`` batches of this rank."""
+        self._place[:] = torch.tensor([epoch, position])
+
+    def _batches(self) -> list[list[int]]:
+        """Those that this process, a worker or not, reads of the iteration that begins."""
+        epoch, position = self._place.tolist()
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        return self._order.batches(epoch)[position + worker :: workers]
+
+
+class FileStream(_Stream):
+    """Batches of small files, or of parts of files, in the order of epoch and rank.
+
+    Each batch is one request for each node, ``ahead`` of them under way in every worker. It is a
+    list of ``decode(item, content)``; nothing is decoded by default. Args: ``items`` as of
+    ``FileDataset``; ``seed``, None: their own order; ``rank`` and ``world_size``, by default those
+    of torch.distributed where it is initialised. Give it to a :class:`StreamLoader`.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        items: Sequence[Item],
+        batch_size: int,
+        *,
+        decode: Callable[[Any, bytes], Any] | None = None,
+        seed: int | None = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        drop_last: bool = False,
+        ahead: int = 4,
+    ) -> None:
+        order = EpochOrder(len(items), batch_size, seed, *_ranks(rank, world_size), drop_last)
+        super().__init__(order)
+        self._fs = fs
+        self._items = items
+        self._decode = decode
+        self._ahead = ahead
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return self._order.batch_count
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        wanted = [[self._items[number] for number in batch] for batch in self._batches()]
+        fetched = fetched_ahead(self._fs, wanted, contents, self._ahead)
+        for items, found in zip(wanted, fetched, strict=True):
+            yield decoded(items, found, self._decode)
+
+
+class ShardStream(_Stream):
+    """The samples of shards, large files that are read from beginning to end.
+
+    ``read`` takes a shard's bytes and yields its samples: ``samples`` (TAR, WebDataset) or
+    ``tfrecords`` of :mod:`memfs.integrations.training`, or one of yours. What it yields are views
+    of the shard, without a copy where a node of this host holds it; ``decode`` makes of them what
+    is handed out. Args: as of :class:`FileStream`; ``ahead``, shards fetched before their turn.
+    """
+
+    def __init__(
+        self,
+        fs: FileSystem,
+        shards: Sequence[str],
+        read: Callable[[memoryview], Iterator[Any]],
+        *,
+        decode: Callable[[Any], Any] | None = None,
+        seed: int | None = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+        ahead: int = 1,
+    ) -> None:
+        super().__init__(EpochOrder(len(shards), 1, seed, *_ranks(rank, world_size)))
+        self._fs = fs
+        self._shards = shards
+        self._read = read
+        self._decode = decode or _owned
+        self._ahead = ahead
+
+    def __iter__(self) -> Iterator[Any]:
+        wanted = [self._shards[number] for (number,) in self._batches()]
+        for shard in fetched_ahead(self._fs, wanted, aio.AsyncFileSystem.map, 1 + self._ahead):
+            for sample in self._read(shard):
+                yield self._decode(sample)
+
+
+class StreamLoader(DataLoader):  # type: ignore[misc]
+    """A DataLoader of a :class:`FileStream` that can go on in the middle of an epoch.
+
+    ``state_dict`` counts the batches that were handed out, whatever the workers have fetched. The
+    next iteration begins there, and after the last batch with the next epoch. Options: those of
+    ``DataLoader``, but those about batches and order.
+    """
+
+    def __init__(self, stream: FileStream, **options: Any) -> None:
+        super().__init__(stream, batch_size=None, **options)
+        self._epoch = stream.epoch
+        self._position = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.dataset.set_epoch(self._epoch, self._position)
+        for batch in super().__iter__():
+            self._position += 1
+            yield batch
+        self._epoch, self._position = self._epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where it stands."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there: the stream is of the same items, batches, seed and ranks."""
+        self._epoch, self._position = state["epoch"], state["position"]
+
+
+def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """Those given, or those of torch.distributed, or of one process that trains alone."""
+    spread = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if rank is None:
+        rank = torch.distributed.get_rank() if spread else 0
+    if world_size is None:
+        world_size = torch.distributed.get_world_size() if spread else 1
+    return rank, world_size
+
+
+def _owned(sample: Any) -> Any:
+    """The sample itself; in a worker, which sends it to another process, with bytes for views."""
+    if get_worker_info() is None:
+        return sample
+    if isinstance(sample, memoryview):
+        return bytes(sample)
+    if isinstance(sample, dict):
+        return {name: _owned(part) for name, part in sample.items()}
+    if isinstance(sample, tuple):
+        return tuple(map(_owned, sample))
+    return sample

@@ -1,0 +1,86 @@
+"""Who uses how much of what a node has: the accounts behind every bound on a single client.
+
+An account is a user at an address: what one user's processes on one host do is counted together,
+since whoever may start one process may start a thousand. Pure: counts and bounds, no clock, no
+connection. The bounds of a ledger may be changed while it is in use.
+
+Invariant: a ledger's total is the sum of its accounts, none of which is negative or kept at zero.
+"""
+
+from __future__ import annotations
+
+from typing import Generic, NamedTuple, TypeVar
+
+from memfs.errors import BusyError
+
+K = TypeVar("K")
+LOCAL = "this host"
+"""The address of whoever comes over a unix socket."""
+
+
+class UserAtAddress(NamedTuple):
+    """A user at an address."""
+
+    user: str
+    address: str
+    """The host alone: a port is another one each time."""
+
+    def __str__(self) -> str:
+        return f"{self.user or 'a stranger'} at {self.address}"
+
+
+class Ledger(Generic[K]):
+    """What each of some holders has of one thing, and what all have together."""
+
+    def __init__(self, what: str, each: int, together: int) -> None:
+        """``what`` is bounded, in words; ``each`` holder's bound, and that of all ``together``."""
+        self.what = what
+        self.each = each
+        self.together = together
+        self.total = 0
+        self._held: dict[K, int] = {}
+
+    def take(self, holder: K, count: int) -> None:
+        """Charge ``count``. Raises BusyError that says what was exceeded, and charges nothing."""
+        if refusal := self.refusal(holder, count):
+            raise BusyError(refusal)
+        self.add(holder, count)
+
+    def refusal(self, holder: K, count: int = 1) -> str:
+        """Which bound ``count`` more would exceed; empty: none. Who holds nothing gets one thing.
+
+        So a single large request is served where the bound is small.
+        """
+        held = self._held.get(holder, 0)
+        if held and held + count > self.each:
+            return f"{holder} has {held} {self.what}, {self.each} are allowed: wait, or use fewer"
+        if self.total and self.total + count > self.together:
+            return f"all together have {self.total} {self.what}, {self.together} are allowed"
+        return ""
+
+    def add(self, holder: K, count: int) -> None:
+        """Charge ``count``, whatever the bounds."""
+        held = self._held.get(holder, 0) + count
+        assert held >= 0, f"{holder} gave back more {self.what} than it had"
+        self.total += count
+        if held:
+            self._held[holder] = held
+        else:
+            self._held.pop(holder, None)
+
+    def give_back(self, holder: K, count: int) -> None:
+        """Undo a charge."""
+        self.add(holder, -count)
+
+    def of(self, holder: K) -> int:
+        """What a holder has."""
+        return self._held.get(holder, 0)
+
+    def largest(self) -> list[tuple[K, int]]:
+        """All holders with what they have, the largest first."""
+        return sorted(self._held.items(), key=lambda item: -item[1])
+
+    def check_invariants(self) -> None:
+        """Assert the module's invariant."""
+        assert self.total == sum(self._held.values())
+        assert all(count > 0 for count in self._held.values())

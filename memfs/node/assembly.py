@@ -1,0 +1,293 @@
+"""How a node is put together: every part is made here, once, and is whole when it is made.
+
+Owns the order in which the parts know each other. Nothing happens yet: :meth:`Node.start` listens
+and joins. Two parts that need each other meet in this function only: the later one is named in a
+closure that is called once the node runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from memfs.cluster.coordinator import Coordinator
+from memfs.cluster.embedded import EmbeddedCoordinator
+from memfs.cluster.etcd import open_etcd
+from memfs.cluster.remote import RemoteCoordinator
+from memfs.config import NodeConfig, values
+from memfs.machine import Footprint, descriptors_allowed, mapping_limit, trim_malloc
+from memfs.metrics import Metrics
+from memfs.monitoring import Monitoring
+from memfs.node.authentication import Authentication, Groups
+from memfs.node.block_service import BlockService
+from memfs.node.blocks import BlockStore
+from memfs.node.blocks.memory import DESCRIPTORS_PER_MEMFD
+from memfs.node.control import Control
+from memfs.node.delegation import Delegation
+from memfs.node.discards import Discards
+from memfs.node.fences import Fences
+from memfs.node.footprint import FootprintWatch
+from memfs.node.healing.copier import Copier
+from memfs.node.healing.service import Healing
+from memfs.node.housekeeping import Housekeeping
+from memfs.node.journal.journal import Journal
+from memfs.node.listeners import Listeners
+from memfs.node.membership.admission import Admission
+from memfs.node.membership.bootstrap import Bootstrap
+from memfs.node.membership.leaving import Leaving
+from memfs.node.membership.members import Membership
+from memfs.node.monitoring import bind_metrics
+from memfs.node.namespace import Settings
+from memfs.node.replication.backup_service import BackupService
+from memfs.node.replication.role import NamespaceRole
+from memfs.node.self_report import SelfReport
+from memfs.node.server import Node, Parts
+from memfs.node.service import NodeService
+from memfs.node.shares import Shortages, share_out
+from memfs.node.space import SpaceWatch
+from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.opened import OpenStore, OpenStores
+from memfs.node.stores.service import MountService
+from memfs.node.tasks import Tasks
+from memfs.node.uploads import Uploads
+from memfs.paths import parse_url
+from memfs.protocol import frames
+from memfs.protocol import messages as m
+from memfs.stores.opening import open_store
+from memfs.transport.environment import Environment, production_environment
+from memfs.transport.pool import Pool
+from memfs.transport.server import Server, ServerLimits
+from memfs.types import Identity, Member
+
+
+def build_node(
+    config: NodeConfig,
+    environment: Environment,
+    coordinator: Coordinator | None = None,
+    open_store: OpenStore = open_store,
+    *,
+    footprint: Callable[[], Footprint] = Footprint,
+) -> Node:
+    """A node that has yet to be started. ``coordinator``: instead of the configured one.
+
+    ``open_store`` makes the external stores of mounts; ``footprint`` measures the process, if the
+    node has it for itself.
+
+    Raises ConfigError when the system allows too few open files, when a file of the coordinator's
+    cannot be used; DataLossError when the embedded coordinator's is corrupt.
+    """
+    shares = share_out(descriptors_allowed(), mapping_limit(), DESCRIPTORS_PER_MEMFD)
+    store, metrics, tasks = BlockStore(config.memory, shares.memfds), Metrics(), Tasks()
+    space = SpaceWatch(store)
+    watch = FootprintWatch(store, footprint, trim_malloc)
+    journal = _journal(config, environment, store)
+
+    def hello(lane: str) -> m.Hello:
+        return _hello(config, membership, lane)
+
+    pool = Pool(environment, hello)
+    if coordinator is None:
+        coordinator = _coordinator(config, environment, hello)
+    membership = Membership(
+        environment,
+        coordinator,
+        pool,
+        tasks,
+        Member(0, config.name, environment.random.getrandbits(63), "", 0),
+        heartbeat_seconds=config.heartbeat_seconds,
+        member_timeout_seconds=config.member_timeout_seconds,
+        usage=lambda: report.usage(),
+    )
+    fences = Fences(store, membership.ask_primary, tasks)
+    uploads = Uploads(store, membership.ask_primary, tasks, environment.random, config.memory)
+    stores = OpenStores(environment, membership, open_store)
+    objects = ObjectBlocks(store, membership, stores, environment)
+    blocks = BlockService(store, membership, pool, fences, uploads, objects, journal)
+    copier = Copier(store, membership, pool, blocks.until_durable)
+    discards = Discards(copier, membership)
+    role = NamespaceRole(
+        membership,
+        pool,
+        tasks,
+        settings=_settings(config),
+        discard=discards.decide,
+        lease_seconds=config.lease_seconds,
+        min_in_sync=config.min_in_sync,
+        journal=journal,
+        homes=(config.superuser, *config.homes) if config.standard_directories else None,
+    )
+    bootstrap = Bootstrap(membership, journal, journaled=config.ack == "journal")
+    housekeeping = Housekeeping(
+        role, membership, session_timeout_seconds=config.session_timeout_seconds
+    )
+    healing = Healing(config, store, role, discards, tasks, copier)
+    mounts = MountService(role, stores)
+    control = Control(config.name, membership, role, bootstrap)
+    service = NodeService(
+        membership=membership,
+        role=role,
+        admission=Admission(membership, role),
+        backup=BackupService(membership, role),
+        blocks=blocks,
+        housekeeping=housekeeping,
+        control=control,
+        copier=copier,
+        healing=healing,
+        delegation=Delegation(config, environment),
+        mounts=mounts,
+        objects=objects,
+        coordinator=coordinator if isinstance(coordinator, EmbeddedCoordinator) else None,
+        authentication=_authentication(config, environment, shares.connections),
+        security=lambda: _security(config, environment),
+        settings=_settings(config),
+        metrics=metrics,
+    )
+    bounds = ServerLimits(connections=shares.connections, turned_away=shares.turned_away)
+    server = Server(environment, service, bounds)
+    shortages = Shortages(shares, store, server)
+    report = SelfReport(store, membership, role, control, shortages, watch, journal, objects)
+    bind_metrics(
+        metrics,
+        store=store,
+        server=server,
+        role=role,
+        healing=healing,
+        space=space,
+        shares=shares,
+        footprint=watch,
+        tls=environment.tls,
+        insecure=config.insecure and not values.is_loopback(config.host),
+    )
+    endpoint = config.monitoring()
+    monitoring = None
+    if endpoint is not None:
+        monitoring = Monitoring(endpoint, metrics, report.not_ready)
+    return Node(
+        config,
+        environment,
+        Parts(
+            store=store,
+            metrics=metrics,
+            tasks=tasks,
+            shares=shares,
+            space=space,
+            footprint=watch,
+            shortages=shortages,
+            journal=journal,
+            pool=pool,
+            coordinator=coordinator,
+            membership=membership,
+            bootstrap=bootstrap,
+            leaving=Leaving(
+                membership,
+                role,
+                drain_seconds=config.drain_seconds if config.drain_blocks else 0.0,
+                revives=lambda: journal is not None and membership.is_journaled,
+                retired=healing.retirement.is_over,
+            ),
+            role=role,
+            discards=discards,
+            housekeeping=housekeeping,
+            healing=healing,
+            mounts=mounts,
+            objects=objects,
+            stores=stores,
+            server=server,
+            listeners=Listeners(config, server, store, shares),
+            control=control,
+            report=report,
+            monitoring=monitoring,
+        ),
+    )
+
+
+def node_environment(config: NodeConfig) -> Environment:
+    """The real world, secured by the certificates that ``config`` names. Raises ConfigError."""
+    if not config.certificates:
+        return production_environment()
+    from memfs.security.tls import node_credentials
+
+    return production_environment(node_credentials(config.certificates))
+
+
+def _security(config: NodeConfig, environment: Environment) -> tuple[str, int]:
+    """What the status says of it, and when the certificate ends."""
+    if environment.tls is not None:
+        return "tls", int(environment.tls.expires)
+    return "loopback" if values.is_loopback(config.host) else "insecure", 0
+
+
+USERS_SHARE = 4
+"""A user may have this part of all connections, unless ``connections_per_user`` says otherwise."""
+
+
+def _authentication(
+    config: NodeConfig, environment: Environment, connections: int
+) -> Authentication | None:
+    """None on a trusted network, where everybody is believed. ``connections``: of everybody."""
+    assert not config.certificates or environment.tls, "proof is wanted on a network in clear"
+    if environment.tls is None:
+        return None
+    groups = Groups(environment.clock.monotonic)
+    most = config.connections_per_user or max(1, connections // USERS_SHARE)
+    return Authentication(config.superuser, config.proxy_users, groups, most)
+
+
+def _hello(config: NodeConfig, membership: Membership, lane: str) -> m.Hello:
+    """How this node introduces itself to others."""
+    member, view = membership.member, membership.latest
+    return m.Hello(
+        frames.VERSION_MIN,
+        frames.VERSION_MAX,
+        view.cluster if view else "",
+        m.Role.NODE,
+        member.incarnation,
+        Identity(config.superuser),
+        lane,
+        member.number,
+        member.incarnation,
+    )
+
+
+def _coordinator(
+    config: NodeConfig, environment: Environment, hello: Callable[[str], m.Hello]
+) -> Coordinator:
+    """The one that ``config`` names."""
+    if config.coordinator == "embedded":
+        return EmbeddedCoordinator(
+            environment, str(Path(config.data_directory) / "coordinator.log")
+        )
+    if config.coordinator.startswith("etcd"):
+        return open_etcd(environment.clock, config)
+    endpoint = parse_url(config.coordinator).endpoints[0]
+
+    def introduce() -> m.Hello:
+        """As a node of its cluster, not as the member that it may no longer be: that is asked."""
+        return hello("control")._replace(member=0)
+
+    return RemoteCoordinator(environment, endpoint, introduce, config.member_timeout_seconds)
+
+
+def _journal(config: NodeConfig, environment: Environment, store: BlockStore) -> Journal | None:
+    if not config.journal:
+        return None
+    return Journal(
+        environment,
+        config.journal,
+        name=config.name,
+        store=store,
+        segment_bytes=config.journal_segment_size,
+        ratio=config.journal_ratio,
+        keep_blocks=config.journal_blocks,
+    )
+
+
+def _settings(config: NodeConfig) -> Settings:
+    return Settings(
+        config.superuser,
+        config.supergroup,
+        config.replication,
+        config.block_size,
+        config.group_blocks,
+        config.group_rule == "parent",
+    )

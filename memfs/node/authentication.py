@@ -1,0 +1,169 @@
+"""Who is at the other end of a connection, once the node is told to want proof.
+
+Owns the rules: under TLS a certificate says who it is, on a unix socket the kernel does; groups
+come from this host, never from the client; the superuser and those named as proxies may speak for
+others. Knows no files and no sockets. Invariant: nothing that Hello claims is believed unless it
+agrees with the proof.
+"""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final, Protocol
+
+from memfs import machine
+from memfs.cluster import view as rules
+from memfs.errors import AccessDeniedError, BusyError
+from memfs.protocol import messages as m
+from memfs.security.principals import Principal, principal_of
+from memfs.transport.connection import Peer
+from memfs.types import Identity, View
+
+GROUPS_SECONDS: Final = 60.0
+"""How long the groups of a user are remembered: a change counts for connections after that."""
+GROUPS_USERS: Final = 4096
+"""Users whose groups are remembered, 300 bytes each."""
+
+
+class Proven(Protocol):
+    """A connection, as far as it proves something."""
+
+    @property
+    def certificate(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def local_user(self) -> int | None: ...
+
+    peer: Peer
+
+
+class Groups:
+    """The groups of users as this host has them, remembered for a minute."""
+
+    def __init__(
+        self,
+        now: Callable[[], float],
+        look_up: Callable[[str], tuple[str, ...]] = machine.account_groups,
+    ) -> None:
+        """``now``: monotonic seconds."""
+        self._now = now
+        self._look_up = look_up
+        self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
+
+    def of(self, user: str) -> tuple[str, ...]:
+        """The groups of a user, () of a stranger to this host."""
+        found = self._known.get(user)
+        if found is None or found[0] <= self._now():
+            if len(self._known) >= GROUPS_USERS:
+                self._known.clear()
+            found = self._known[user] = (self._now() + GROUPS_SECONDS, self._look_up(user))
+        return found[1]
+
+
+class Authentication:
+    """Turns what a connection proves and claims into who it is; counts each user's connections.
+
+    Invariant: a user has as many connections here as :meth:`opened` was told of and
+    :meth:`closed` was not.
+    """
+
+    def __init__(
+        self, superuser: str, proxies: Collection[str], groups: Groups, connections: int
+    ) -> None:
+        """``proxies``: users who may speak for others, all but the superuser.
+
+        ``connections``: most of one user at a time. Nodes, proxies and the superuser have no such
+        limit: they are few, and known.
+        """
+        self._superuser = superuser
+        self._proxies = frozenset(proxies)
+        self._groups = groups
+        self._most = connections
+        self._open: dict[str, int] = {}
+
+    def opened(self, peer: Peer) -> None:
+        """Count a connection that is about to be admitted. Raises BusyError when it is too many."""
+        name = self._counted(peer)
+        if name is None:
+            return
+        count = self._open.get(name, 0)
+        if count >= self._most:
+            raise BusyError(
+                f"{name} has {count} connections to this node, as many as one user may "
+                "(connections_per_user): let programs share them"
+            )
+        self._open[name] = count + 1
+
+    def closed(self, peer: Peer) -> None:
+        """One that was counted is gone."""
+        name = self._counted(peer)
+        if name is not None:
+            self._open[name] -= 1
+            if not self._open[name]:
+                del self._open[name]
+
+    def _counted(self, peer: Peer) -> str | None:
+        proven = peer.principal
+        if proven is None or proven.is_node or proven.name in (self._superuser, *self._proxies):
+            return None
+        return proven.name
+
+    def peer(self, hello: m.Hello, connection: Proven, view: View | None) -> Peer:
+        """Who is there. Raises AccessDeniedError, with what to do."""
+        proven = _proven(connection)
+        if hello.role == m.Role.NODE:
+            _check_node(proven, hello, view)
+            identity = Identity(self._superuser)
+        else:
+            identity = self._identity(proven, hello.identity.user)
+        return connection.peer._replace(identity=identity, principal=proven)
+
+    def _identity(self, proven: Principal, claimed: str) -> Identity:
+        own = self._superuser if proven.is_node else proven.name
+        if claimed != own and own != self._superuser:
+            if own not in self._proxies:
+                raise AccessDeniedError(
+                    f"you are {own}, as is proved, and cannot be {claimed}: connect as {own}"
+                )
+            if claimed == self._superuser:
+                raise AccessDeniedError(f"{own} may speak for others, but not for the superuser")
+        return Identity(claimed, self._groups.of(claimed))
+
+
+def _proven(connection: Proven) -> Principal:
+    certificate = connection.certificate
+    if certificate:
+        return principal_of(certificate)
+    number = connection.local_user
+    if number is None:
+        raise AccessDeniedError(
+            "this cluster wants proof of who you are: set certificates to a directory made by "
+            "memfs certs"
+        )
+    try:
+        return Principal(pwd.getpwuid(number).pw_name, local=True)
+    except KeyError:
+        return Principal(str(number), local=True)
+
+
+def _check_node(proven: Principal, hello: m.Hello, view: View | None) -> None:
+    if not proven.is_node:
+        raise AccessDeniedError(
+            f"{proven.name} is a user, not a node: a node needs node.crt of memfs certs create-node"
+        )
+    member = rules.member(view, hello.member) if view is not None else None
+    if member is not None:
+        check_host(proven, member.host)
+
+
+def check_host(proven: Principal | None, host: str) -> None:
+    """Refuse a node whose certificate is not for the address it goes by.
+
+    Raises AccessDeniedError.
+    """
+    if proven is not None and not proven.speaks_for(host):
+        raise AccessDeniedError(
+            f"the certificate is for {', '.join(proven.hosts) or 'no host'}, not for {host}: make "
+            f"one with memfs certs create-node {host}"
+        )

@@ -1,0 +1,110 @@
+"""Versions as records: what a small version is while nothing happens to it.
+
+Between two changes a small version is described by the header of its record alone; objects are
+made of it when it is asked for, and again a record of them when nothing but the version itself
+needs its region. Owns the two directions; knows nothing of indices and charges.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+from memfs.limits import CHUNK_BYTES
+from memfs.node.blocks.chunks import NO_CHUNKS, Checks
+from memfs.node.blocks.records import FIELD_MAX, HEADER, Header, data_offset
+from memfs.node.blocks.region import SegmentRegion, Version
+from memfs.node.blocks.segments import Segment, Segments
+
+
+def read_header(segment: Segment, offset: int) -> Header:
+    """The header of a record that describes a version."""
+    return Header._make(HEADER.unpack_from(segment.mapping, offset))
+
+
+def load(segments: Segments, place: int) -> Version:
+    """The objects of the version at ``place``; its region is not settled there."""
+    segment, offset = segments.at(place)
+    header = read_header(segment, offset)
+    region = SegmentRegion(header.generation, segments, segment, offset, header.extent)
+    region.written, region.holders = header.length, 1
+    if header.length >= CHUNK_BYTES:
+        start = offset + HEADER.size
+        count = 4 * (header.length // CHUNK_BYTES)
+        region.chunks = array("I", segment.mapping[start : start + count])
+    checks = Checks(header.crc, header.tail)
+    version = Version(
+        header.generation, header.sequence, header.length, checks, region, header.writer
+    )
+    version.birth = header.birth
+    return version
+
+
+def write_record(
+    segment: Segment, offset: int, header: Header, crcs: Sequence[int] = NO_CHUNKS
+) -> None:
+    """Describe a version by its record; ``crcs`` of its whole chunks."""
+    HEADER.pack_into(segment.mapping, offset, *header)
+    if crcs:
+        segment.store(offset + HEADER.size, array("I", crcs).tobytes())
+
+
+def is_packable(key: int, version: Version) -> bool:
+    """Whether a record can say all there is to know of a version that is alone with its block."""
+    region = version.region
+    return (
+        isinstance(region, SegmentRegion)
+        and region.holders == 1
+        and not region.busy
+        and version.claims == 1
+        and version.older is None
+        and region.written == version.length
+        and key <= FIELD_MAX
+        and version.sequence <= FIELD_MAX
+        and 0 <= version.writer <= FIELD_MAX
+    )
+
+
+def header_of(key: int, version: Version, extent: int) -> Header:
+    """What the record of a version says."""
+    return Header(
+        key,
+        version.birth,
+        version.generation,
+        version.sequence,
+        version.writer,
+        version.length,
+        version.crc,
+        version.tail,
+        extent,
+    )
+
+
+def move_record(
+    segment: Segment, offset: int, header: Header, crcs: memoryview, data: memoryview
+) -> None:
+    """Write a record with the CRCs and the bytes that it had elsewhere."""
+    HEADER.pack_into(segment.mapping, offset, *header)
+    start = offset + data_offset(header.extent)
+    room = start - offset - HEADER.size
+    if room:
+        segment.store(offset + HEADER.size, crcs[:room])
+    segment.store(start, data)
+
+
+def whole(
+    segment: Segment, offset: int, generation: int, sequence: int, length: int
+) -> tuple[memoryview, int] | None:
+    """The bytes of a record and their CRC32C, if it is of that version and that long."""
+    fields = HEADER.unpack_from(segment.mapping, offset)
+    if (fields[2], fields[3], fields[5]) != (generation, sequence, length):
+        return None
+    start = offset + data_offset(fields[8])
+    return segment.view(start, start + length), fields[6]
+
+
+def whole_record(segment: Segment, offset: int, header: Header) -> tuple[memoryview, memoryview]:
+    """The CRCs of a record's chunks, and its bytes."""
+    start = offset + data_offset(header.extent)
+    crcs = segment.view(offset + HEADER.size, start)
+    return crcs, segment.view(start, start + header.length)

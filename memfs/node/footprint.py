@@ -1,0 +1,100 @@
+"""The process's own memory counts too: what the kernel says it holds, beside what is charged.
+
+Owns the comparison and what follows from it: namespace, results kept for retries, buffers,
+connections and what malloc keeps are measured as a whole instead of being added up, and count
+against the node's limit; near the limit of the container nothing is stored any more, for there the
+kernel would kill the process. Must not know where the figures come from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from memfs.limits import MIB
+from memfs.logs import fields
+from memfs.machine import Footprint
+from memfs.quantities import show_size
+
+log = logging.getLogger(__name__)
+
+FREE_BYTES: Final = 48 * MIB
+"""Of the process itself, which do not count: an empty node takes 40 MiB. With the dead bytes that a
+store may keep beyond its limit they make 64 MiB."""
+POLL_SECONDS: Final = 1.0
+TRIM_SECONDS: Final = 30.0
+TRIM_BYTES: Final = 16 * MIB
+"""Beyond FREE_BYTES: less is not worth the walk through the heap."""
+CONTAINER_SHARE: Final = 32
+CONTAINER_BYTES_MOST: Final = 256 * MIB
+"""Nothing is stored when less than a 32nd part of the container's limit is left, or 256 MiB;
+stored again from twice as much on."""
+
+
+class Measured(Protocol):
+    """A store that is told what its process takes."""
+
+    @property
+    def shared(self) -> int:
+        """Bytes that it holds in memfds."""
+
+    def measured(self, anonymous: int, refusal: str = "") -> None:
+        """The process takes so many of its own; why nothing may be stored, if so."""
+
+
+class FootprintWatch:
+    """Measures, tells the store, and has malloc give back."""
+
+    def __init__(
+        self, store: Measured, measure: Callable[[], Footprint], trim: Callable[[], None]
+    ) -> None:
+        """``trim`` gives free memory of the heap back to the system."""
+        self.last = Footprint()
+        """As measured last."""
+        self.trouble = ""
+        """Why nothing is stored, in words; empty: it is."""
+        self._store = store
+        self._measure = measure
+        self._trim = trim
+
+    @property
+    def resident(self) -> int:
+        """Bytes that the process and its memfds take; 0: not known."""
+        return self.last.anonymous + self._store.shared if self.last.anonymous else 0
+
+    def look(self) -> None:
+        """Measure once."""
+        self.last = self._measure()
+        self._judge_container()
+        self._store.measured(max(0, self.last.anonymous - FREE_BYTES), self.trouble)
+
+    async def run(self) -> None:
+        """Look, forever."""
+        looks = 0
+        while True:
+            self.look()
+            looks += 1
+            if looks * POLL_SECONDS >= TRIM_SECONDS:
+                looks = 0
+                if self.last.anonymous > FREE_BYTES + TRIM_BYTES:
+                    self._trim()
+            await asyncio.sleep(POLL_SECONDS)
+
+    def _judge_container(self) -> None:
+        limit = self.last.container_limit
+        if not limit:
+            self.trouble = ""
+            return
+        left = limit - self.last.container
+        needed = min(limit // CONTAINER_SHARE, CONTAINER_BYTES_MOST)
+        if not self.trouble and left < needed:
+            self.trouble = (
+                f"the node's container has {show_size(max(0, left))} of {show_size(limit)} left: "
+                "raise its memory limit, or lower the node's memory"
+            )
+            log.warning("nothing is stored", extra=fields(reason=self.trouble))
+        elif self.trouble and left >= 2 * needed:
+            self.trouble = ""
+            log.info("the container has memory again", extra=fields(left=left))

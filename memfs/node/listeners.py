@@ -1,0 +1,102 @@
+"""Where a node listens: its port, and the sockets for clients of its own host.
+
+Owns the order of opening and what is said when an address cannot be had.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from memfs import errors
+from memfs.config import NodeConfig
+from memfs.logs import fields
+from memfs.machine import machine_id
+from memfs.node.blocks import BlockStore
+from memfs.node.shares import Shares
+from memfs.paths import Endpoint
+from memfs.protocol import messages as m
+from memfs.transport.descriptors import DescriptorServer, remove_stale_sockets
+from memfs.transport.local_sockets import ACCESS, prepare_directory
+from memfs.transport.server import Server
+from memfs.types import Member
+
+log = logging.getLogger(__name__)
+
+
+class Listeners:
+    """The port and the sockets of one node."""
+
+    def __init__(
+        self, config: NodeConfig, server: Server, store: BlockStore, shares: Shares
+    ) -> None:
+        """``server`` answers at all of them; descriptors of ``store`` go to this host's clients."""
+        self._config = config
+        self._server = server
+        self._store = store
+        self._shares = shares
+        self._descriptors: DescriptorServer | None = None
+
+    async def open(self, incarnation: int) -> Member:
+        """Listen; the node's record for the view, without a number.
+
+        Raises ConfigError when the address cannot be bound.
+        """
+        config = self._config
+        try:
+            listener = await self._server.listen(Endpoint(config.host, config.port))
+        except OSError as error:
+            raise errors.ConfigError(
+                f"cannot listen on {Endpoint(config.host, config.port)}: {error.strerror}"
+            ) from error
+        address = config.advertised(listener.endpoint.port)
+        return Member(
+            0,
+            config.name,
+            incarnation,
+            address.host,
+            address.port,
+            await self._open_socket(incarnation),
+            machine_id(),
+            config.weight,
+            config.domain or address.host,
+            0,
+        )
+
+    async def _open_socket(self, incarnation: int) -> str:
+        """Listen for this host's clients; the socket's path, empty when there is none.
+
+        Beside the socket of the protocol lies ``PATH.fd``, which passes descriptors of blocks.
+        """
+        if not self._config.socket_directory:
+            return ""
+        path = Path(self._config.socket_directory) / f"{incarnation:016x}"
+        try:
+            access = ACCESS[self._config.socket_access]
+            prepare_directory(path.parent, access)
+            remove_stale_sockets(path.parent)
+            await self._server.listen_unix(str(path))
+            path.chmod(access.sockets)
+            self._descriptors = DescriptorServer(
+                f"{path}.fd",
+                self._descriptors_of,
+                access.sockets,
+                self._shares.descriptor_clients,
+            )
+        except OSError as error:
+            log.warning("no unix socket", extra=fields(path=path, reason=error))
+            return ""
+        return str(path)
+
+    def _descriptors_of(self, request: m.GetDescriptors) -> tuple[m.DescriptorsReply, list[int]]:
+        segments, descriptors = self._store.descriptors(request.versions)
+        return m.DescriptorsReply(tuple(segments)), descriptors
+
+    def close_descriptors(self) -> None:
+        """Pass no more descriptors."""
+        if self._descriptors is not None:
+            self._descriptors.close()
+
+    async def close(self) -> None:
+        """Close the port, the sockets and all connections."""
+        await self._server.close()

@@ -1,0 +1,1 @@
+"""Commands of the replicated log, a module per family."""

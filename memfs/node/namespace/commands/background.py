@@ -1,0 +1,136 @@
+"""What the primary commands on its own: freeing deleted trees, ending sessions, moving replicas.
+
+The service lets only nodes send these; nothing here asks who does. Each step is bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memfs import limits
+from memfs.errors import InvalidArgumentError, StaleHandleError
+from memfs.node.namespace.commands.files import end_lease
+from memfs.node.namespace.rules.content import check_replicas
+from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE
+from memfs.node.namespace.tables.volume import Command, Volume
+from memfs.protocol.messages import (
+    BlockVersion,
+    Empty,
+    ExpectOpens,
+    ExpireSession,
+    FreeUnlinked,
+    Reclaim,
+    SetManyReplicas,
+    SetReplicas,
+)
+
+_BLOCKS_PER_STEP: Final = 16
+"""Dropped block references that count as much as one inode."""
+
+
+def reclaim(volume: Volume, command: Command, request: Reclaim) -> Empty:
+    """Free up to ``count`` inodes of deleted trees, or sixteen times as many dropped blocks.
+
+    One command does INODES_PER_RECLAIM at most.
+    """
+    steps = min(max(request.count, 0), limits.INODES_PER_RECLAIM)
+    rows = volume.blocks.release_dropped(steps * _BLOCKS_PER_STEP, command.discards)
+    steps -= -(-rows // _BLOCKS_PER_STEP)
+    while steps > 0 and volume.reclaim:
+        _free_one(volume, command)
+        steps -= 1
+    return Empty()
+
+
+def _free_one(volume: Volume, command: Command) -> None:
+    """Take one name out of the newest detached directory, or free that when it is empty."""
+    tree = volume.tree
+    top = volume.reclaim[-1]
+    directory = tree.directory(top)
+    if not directory.count:
+        volume.reclaim.pop()
+        volume.forget(command, top)
+        return
+    _, slot = directory.pop()
+    if tree.inodes.kind[slot] == DIRECTORY:
+        tree.inodes.parent[slot] = NOWHERE
+        volume.reclaim.append(slot)
+    else:
+        volume.unlink(command, top, slot)
+
+
+def expire_session(volume: Volume, command: Command, request: ExpireSession) -> Empty:
+    """End a client's leases at what it committed last, its locks, and what it had reserved.
+
+    Its recorded results stay: it may not be dead, and a late retry must still be recognised.
+    """
+    held = volume.sessions.expire(request.client)
+    held_slots = (*held.leases, *held.reserved)
+    command.ended += map(volume.tree.inodes.id_of, held_slots)
+    command.woken += [*held.waits, *volume.locks.end_session(request.client, held)]
+    for slot in held.leases:
+        volume.tree.inodes.change[slot] = command.index
+        end_lease(volume, command, slot)
+    for slot in held.reserved:
+        volume.tree.inodes.free(slot)
+    return Empty()
+
+
+def expect_opens(volume: Volume, command: Command, request: ExpectOpens) -> Empty:
+    """Remember that a client has files open. Raises BusyError when there are too many clients."""
+    volume.sessions.check_room(request.client)
+    volume.sessions.expect_opens(request.client)
+    return Empty()
+
+
+def free_unlinked(volume: Volume, command: Command, request: FreeUnlinked) -> Empty:
+    """Free files without a name that nobody has open any more; others are left."""
+    tree = volume.tree
+    for inode in request.inodes[: limits.INODES_PER_RECLAIM]:
+        slot = tree.inodes.slot_of(inode)
+        if slot in tree.unlinked and not volume.is_in_use(command, slot):
+            tree.unlinked.discard(slot)
+            volume.free(command, slot)
+    return Empty()
+
+
+def set_replicas(volume: Volume, command: Command, request: SetReplicas) -> Empty:
+    """Name the holders of a current block version anew.
+
+    Members that are no longer among them get the version as a discard. Raises StaleHandleError
+    when no file refers to the version (any more): whoever copied it must drop the copies.
+    """
+    check_replicas(request.replicas)
+    version = BlockVersion(request.inode, request.index, request.generation, request.sequence)
+    if not _set_replicas(volume, command, version, request.replicas):
+        raise StaleHandleError("the block version is not current")
+    return Empty()
+
+
+def set_many_replicas(volume: Volume, command: Command, request: SetManyReplicas) -> Empty:
+    """Name the holders of many block versions anew; those that are not current are left out.
+
+    Raises InvalidArgumentError, and then changes nothing.
+    """
+    if len(request.versions) != len(request.replicas):
+        raise InvalidArgumentError("as many lists of replicas as versions")
+    if len(request.versions) > limits.REPLICAS_PER_COMMAND:
+        raise InvalidArgumentError(f"at most {limits.REPLICAS_PER_COMMAND} versions a command")
+    for replicas in request.replicas:
+        check_replicas(replicas)
+    for version, replicas in zip(request.versions, request.replicas, strict=True):
+        _set_replicas(volume, command, version, replicas)
+    return Empty()
+
+
+def _set_replicas(
+    volume: Volume, command: Command, version: BlockVersion, replicas: tuple[int, ...]
+) -> bool:
+    """Whether the version is current."""
+    old = volume.blocks.set_replicas(version, replicas)
+    if old is None:
+        return False
+    gone = tuple([member for member in old.replicas if member not in replicas])
+    if gone:
+        command.discards.append(old._replace(replicas=gone))
+    return True

@@ -1,0 +1,76 @@
+"""Making and removing directories.
+
+Recursive removal is one step whatever the size of the tree: it takes the tree's top off its parent,
+and Reclaim frees what hangs below. ``subtrees`` says whether the caller may, as if each directory
+below were emptied by itself; one that refuses keeps the whole tree.
+"""
+
+from __future__ import annotations
+
+from memfs.errors import (
+    DirectoryNotEmptyError,
+    NotDirectoryError,
+    PathExistsError,
+    PathNotFoundError,
+)
+from memfs.node.namespace.rules import mounted
+from memfs.node.namespace.rules.naming import check_new_name, entry_of, existing_entry_of, maker
+from memfs.node.namespace.rules.refusals import text
+from memfs.node.namespace.rules.subtrees import check_removable
+from memfs.node.namespace.tables.inodes import DIRECTORY
+from memfs.node.namespace.tables.tree import Place
+from memfs.node.namespace.tables.volume import Command, Volume, check_mode
+from memfs.protocol.messages import Empty, LookupReply, MakeDirectory, RemoveDirectory
+
+_ENDS_IN_EXISTING = (b"", b".", b"..")
+
+
+def make_directory(volume: Volume, command: Command, request: MakeDirectory) -> LookupReply:
+    """mkdir, or with ``parents`` mkdir -p."""
+    command.make_for(request.owner, request.group)
+    check_mode(request.mode, request.unmasked)
+    place = _new_place(volume, command, request)
+    parent, name, slot = place
+    if slot:
+        if not request.parents or volume.tree.inodes.kind[slot] != DIRECTORY:
+            raise PathExistsError("the name is taken", path=text(request.path))
+    else:
+        check_new_name(volume, command, place, request.path)
+        volume.tree.check_depth(parent, 1)
+        slot = volume.make_directory(command, parent, name, request.mode, request.unmasked)
+        volume.changed(command, slot)
+    return LookupReply(volume.attributes(slot))
+
+
+def _new_place(volume: Volume, command: Command, request: MakeDirectory) -> Place:
+    path = request.path
+    if request.parents:
+        make = maker(volume, command, path)
+        return volume.tree.locate(command.caller, request.base, path.rstrip(b"/"), make=make)
+    if path.rstrip(b"/").rpartition(b"/")[2] in _ENDS_IN_EXISTING:
+        place = volume.tree.locate(command.caller, request.base, path)
+        if not place[2]:
+            raise PathNotFoundError("no such directory", path=text(path))
+        return place
+    return entry_of(volume, command, request.base, path, must_be_directory=False)
+
+
+def remove_directory(volume: Volume, command: Command, request: RemoveDirectory) -> Empty:
+    """rmdir, or the whole tree."""
+    path = request.path
+    parent, name, slot = existing_entry_of(volume, command, request.base, path)
+    volume.check_removal(command.caller, parent, slot, path)
+    tree = volume.tree
+    if tree.inodes.kind[slot] != DIRECTORY:
+        raise NotDirectoryError("not a directory", path=text(path))
+    if tree.directory(slot).count:
+        if not request.recursive:
+            raise DirectoryNotEmptyError("the directory is not empty", path=text(path))
+        check_removable(tree, command.caller, slot, path)
+    if volume.mounts:
+        mounted.check_movable(volume, slot, path)
+        mounted.deleted(volume, command, parent, name, slot)
+    tree.directory(parent).remove(name)
+    volume.remove_directory(command, parent, slot)
+    tree.touch(parent, command.now, command.index)
+    return Empty()

@@ -1,0 +1,124 @@
+"""Names of files and symlinks: unlink, hard links, symbolic links.
+
+As Linux, a hard link to a symlink names the symlink itself, and directories have no hard links.
+"""
+
+from __future__ import annotations
+
+from memfs import limits
+from memfs.errors import (
+    InvalidArgumentError,
+    InvalidPathError,
+    IsDirectoryError,
+    NameTooLongError,
+    NotPermittedError,
+    PathExistsError,
+    PathNotFoundError,
+    StaleHandleError,
+    TooManyLinksError,
+)
+from memfs.node.namespace.rules import mounted
+from memfs.node.namespace.rules.naming import (
+    check_new_name,
+    existing_entry_of,
+    maker_unless_directory,
+)
+from memfs.node.namespace.rules.permissions import CHANGE
+from memfs.node.namespace.rules.quotas import check_growth
+from memfs.node.namespace.rules.refusals import text
+from memfs.node.namespace.tables.inodes import DIRECTORY, SYMLINK
+from memfs.node.namespace.tables.tree import Place, ends_as_directory
+from memfs.node.namespace.tables.volume import Command, Volume
+from memfs.paths import check_name
+from memfs.protocol.messages import Empty, LookupReply, MakeLink, MakeSymlink, Unlink
+
+_SYMLINK_MODE = 0o777
+
+
+def unlink(volume: Volume, command: Command, request: Unlink) -> Empty:
+    """Take a name away; the last one takes the inode with it, unless somebody has it open."""
+    path = request.path
+    parent, name, slot = existing_entry_of(volume, command, request.base, path)
+    volume.check_removal(command.caller, parent, slot, path)
+    inodes = volume.tree.inodes
+    if inodes.kind[slot] == DIRECTORY:
+        raise IsDirectoryError("is a directory", path=text(path))
+    other = request.inode not in (0, inodes.id_of(slot))
+    if other or request.generation not in (0, inodes.generation[slot]):
+        raise StaleHandleError("somebody else's file is there", path=text(path))
+    if volume.mounts:
+        mounted.deleted(volume, command, parent, name, slot)
+    volume.tree.directory(parent).remove(name)
+    volume.unlink(command, parent, slot)
+    volume.tree.touch(parent, command.now, command.index)
+    return Empty()
+
+
+def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> LookupReply:
+    """Make a symbolic link; what it says need not exist."""
+    command.make_for(request.owner, request.group)
+    _check_target(request.target)
+    make = maker_unless_directory(volume, command, request.path, request.parents)
+    place = volume.tree.locate(command.caller, request.base, request.path, False, make)
+    _check_free(place, request.path)
+    check_new_name(volume, command, place, request.path)
+    tree = volume.tree
+    parent, name, _ = place
+    if volume.mounts:
+        mounted.check_kind(volume, parent, "symbolic links", request.path)
+    slot = volume.new_inode(command, parent, SYMLINK, _SYMLINK_MODE)
+    tree.inodes.extra[slot] = tree.targets.add(request.target)
+    tree.inodes.size[slot] = len(request.target)
+    tree.directory(parent).insert(name, slot)
+    tree.charge(parent, 0, 1, 0, 0)
+    tree.touch(parent, command.now, command.index)
+    return LookupReply(volume.attributes(slot))
+
+
+def make_link(volume: Volume, command: Command, request: MakeLink) -> LookupReply:
+    """Give a file a further name."""
+    tree = volume.tree
+    slot = tree.find(command.caller, request.source_base, request.source, follow=False)
+    place = tree.locate(command.caller, request.base, request.path, follow=False)
+    _check_free(place, request.path)
+    check_name(place[1])
+    tree.require(command.caller, place[0], CHANGE, request.path)
+    if tree.inodes.kind[slot] == DIRECTORY:
+        raise NotPermittedError("a directory has one name only", path=text(request.source))
+    if slot in tree.nameless:
+        raise StaleHandleError("the file gets its name when it is complete")
+    if slot in tree.unlinked:
+        raise StaleHandleError("the file was deleted")
+    if tree.inodes.links[slot] >= limits.LINK_COUNT:
+        raise TooManyLinksError(f"the file has {limits.LINK_COUNT} links already")
+    parent, name, _ = place
+    if volume.mounts:
+        mounted.check_kind(volume, parent, "hard links", request.path)
+        mounted.check_kind(volume, slot, "hard links", request.source)
+    check_growth(tree, parent, 1, 0, request.path)
+    tree.directory(parent).insert(name, slot)
+    tree.note_link(parent, slot)
+    tree.inodes.links[slot] += 1
+    tree.mark(slot, command.now, command.index)
+    tree.touch(parent, command.now, command.index)
+    return LookupReply(volume.attributes(slot))
+
+
+def _check_free(place: Place, path: bytes) -> None:
+    if place[2]:
+        raise PathExistsError("the name is taken", path=text(path))
+    if ends_as_directory(path):
+        raise PathNotFoundError("no such directory", path=text(path))
+
+
+def _check_target(target: bytes) -> None:
+    if not target or len(target) > limits.SYMLINK_BYTES:
+        raise (NameTooLongError if target else InvalidArgumentError)(
+            f"a symlink holds 1 to {limits.SYMLINK_BYTES} bytes"
+        )
+    if b"\0" in target:
+        raise InvalidPathError("a symlink cannot hold a NUL byte")
+    try:
+        target.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidArgumentError("a symlink holds valid UTF-8") from None

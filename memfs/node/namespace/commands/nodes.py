@@ -1,0 +1,56 @@
+"""Special files: names for FIFOs, devices and sockets, which kernels give a meaning.
+
+They have attributes, links and permissions as files have, and no content. Devices are for
+superusers, as on Linux.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memfs.errors import InvalidArgumentError, PathExistsError, PathNotFoundError
+from memfs.node.namespace.rules import mounted
+from memfs.node.namespace.rules.naming import check_new_name
+from memfs.node.namespace.rules.refusals import not_superuser, text
+from memfs.node.namespace.tables.tree import ends_as_directory
+from memfs.node.namespace.tables.volume import Command, Volume, check_mode
+from memfs.protocol.messages import LookupReply, MakeNode
+from memfs.types import FileKind
+
+_DEVICES: Final = (FileKind.CHARACTER_DEVICE, FileKind.BLOCK_DEVICE)
+_NUMBERS: Final = range(1 << 32)
+
+
+def make_node(volume: Volume, command: Command, request: MakeNode) -> LookupReply:
+    """mknod, but for files."""
+    _check(command, request)
+    command.make_for(request.owner, request.group)
+    tree, path = volume.tree, request.path
+    place = tree.locate(command.caller, request.base, path, follow=False)
+    if place[2]:
+        raise PathExistsError("the name is taken", path=text(path))
+    if ends_as_directory(path):
+        raise PathNotFoundError("no such directory", path=text(path))
+    check_new_name(volume, command, place, path)
+    parent, name, _ = place
+    if volume.mounts:
+        mounted.check_kind(volume, parent, "special files", path)
+    slot = volume.new_inode(command, parent, request.kind, request.mode, unmasked=request.unmasked)
+    tree.inodes.extra[slot] = request.device
+    tree.directory(parent).insert(name, slot)
+    tree.charge(parent, 0, 1, 0, 0)
+    tree.touch(parent, command.now, command.index)
+    return LookupReply(volume.attributes(slot))
+
+
+def _check(command: Command, request: MakeNode) -> None:
+    check_mode(request.mode, request.unmasked)
+    if request.kind not in FileKind._value2member_map_ or not FileKind(request.kind).special:
+        raise InvalidArgumentError(f"{request.kind} is no kind of special file")
+    if request.kind in _DEVICES:
+        if request.device not in _NUMBERS:
+            raise InvalidArgumentError(f"{request.device} is no device: 32 bits are possible")
+        if not command.caller.superuser:
+            raise not_superuser(command.caller, request.path)
+    elif request.device:
+        raise InvalidArgumentError("only a device has the number of one")

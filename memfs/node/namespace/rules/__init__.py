@@ -1,0 +1,1 @@
+"""What is allowed: permissions, lists, names, quotas, content; and the words of a refusal."""

@@ -1,0 +1,183 @@
+"""Where a request leaves what is known of external stores.
+
+Pure: a request is looked at before it is carried out, and what lacks comes back as a question for
+a store. The answer enters as a command, and the request is looked at again, until nothing lacks.
+So neither a query nor a command ever meets a name that nobody asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple, Protocol
+
+from memfs import limits
+from memfs.errors import MemfsError
+from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, NOWHERE, ROOT, SYMLINK
+from memfs.node.namespace.tables.mounts import MountPoint
+from memfs.node.namespace.tables.volume import Volume
+from memfs.paths import split
+from memfs.protocol import messages as m
+from memfs.types import ROOT_INODE
+
+
+class Knowledge(Protocol):
+    """What was asked of the stores, and when: soft, and the primary's alone."""
+
+    def knows_name(self, mount: MountPoint, directory: int, name: bytes, exists: bool) -> bool:
+        """Does what the namespace says of a name still count?"""
+
+    def knows_listing(self, mount: MountPoint, directory: int, later: bool) -> bool:
+        """Does what it says of all names of a directory? ``later``: not for its first page."""
+
+
+class Question(NamedTuple):
+    """What to ask a store."""
+
+    mount: MountPoint
+    directory: int
+    """Inode of the directory; it is below the mount, or is it."""
+    key: bytes
+    """Of the directory, below the mount."""
+    name: bytes | None
+    """The name asked about, None: all of them."""
+
+
+_LISTING: Final = (m.List, m.Rename, m.RemoveDirectory)
+_DEEP: Final = (m.Summarise, m.RemoveDirectory)
+
+
+def question(volume: Volume, request: Any, knowledge: Knowledge) -> Question | None:
+    """What a store has to be asked before ``request`` is carried out; None: nothing."""
+    for base, path in _paths(request):
+        found = _on_the_way(volume, base, path, request, knowledge)
+        if found is not None:
+            return found
+    return None
+
+
+def _paths(request: Any) -> Iterator[tuple[int, bytes]]:
+    """(base, path) of all that a request names."""
+    kind = type(request)
+    if kind in (m.ReadFiles, m.LookupMany):
+        yield from ((ROOT_INODE, path) for path in request.paths)
+    elif kind is m.PutFiles:
+        yield from ((ROOT_INODE, file.path) for file in request.files)
+    elif kind in (m.Rename, m.MakeLink):
+        yield request.source_base, request.source
+        if kind is m.Rename:
+            yield request.target_base, request.target
+        else:
+            yield request.base, request.path
+    else:
+        path = getattr(request, "path", None)
+        if path is not None:
+            yield getattr(request, "base", ROOT_INODE), path
+        yield from ((ROOT_INODE, each) for each in getattr(request, "sources", ()))
+
+
+def _on_the_way(
+    volume: Volume, base: int, path: bytes, request: Any, knowledge: Knowledge
+) -> Question | None:
+    tree, inodes = volume.tree, volume.tree.inodes
+    try:
+        parts = split(path)
+    except MemfsError:
+        return None  # it will be refused
+    slot = ROOT if base == ROOT_INODE else inodes.slot_of(base)
+    mount = volume.mounts.mount_of(tree, slot)
+    parts.reverse()
+    follows = 0
+    while parts:
+        name = parts.pop()
+        if inodes.kind[slot] != DIRECTORY or slot == NOWHERE:
+            return None
+        if name == b"..":
+            slot = inodes.parent[slot]
+            mount = volume.mounts.mount_of(tree, slot)
+            continue
+        child = tree.directory(slot).get(name)
+        if mount is not None:
+            found = _entry(volume, mount, slot, name, child, bool(parts), knowledge)
+            if found is not None:
+                return found
+        if not child:
+            return None
+        if inodes.kind[child] == SYMLINK and follows < limits.SYMLINK_FOLLOWS:
+            follows += 1
+            target = tree.targets.items[inodes.extra[child]]
+            parts += reversed(split(target))
+            if target.startswith(b"/"):
+                slot = ROOT
+            mount = volume.mounts.mount_of(tree, slot)
+            continue
+        slot = child
+        mount = volume.mounts.by_slot.get(slot, mount)
+    return _below(volume, slot, request, knowledge)
+
+
+def _entry(
+    volume: Volume,
+    mount: MountPoint,
+    slot: int,
+    name: bytes,
+    child: int,
+    on_the_way: bool,
+    knowledge: Knowledge,
+) -> Question | None:
+    """What to ask of one name of a directory below a mount."""
+    mounts, inodes = volume.mounts, volume.tree.inodes
+    if child:
+        settled = child in mounts.changes or child in mounts.by_slot
+        if settled or child in volume.sessions.writers or inodes.kind[child] != FILE:
+            return None
+    elif on_the_way and slot in mounts.changes:
+        return None
+    if knowledge.knows_name(mount, inodes.id_of(slot), name, bool(child)):
+        return None
+    return _ask(volume, mount, slot, name)
+
+
+def _below(volume: Volume, slot: int, request: Any, knowledge: Knowledge) -> Question | None:
+    """What to ask of all names of a directory, and of those below it."""
+    inodes = volume.tree.inodes
+    if inodes.kind[slot] != DIRECTORY or not isinstance(request, (*_LISTING, *_DEEP)):
+        return None
+    mount = volume.mounts.mount_of(volume.tree, slot)
+    if isinstance(request, m.RemoveDirectory) and mount is not None and not request.recursive:
+        return _listing(volume, mount, slot, request, knowledge)
+    if not isinstance(request, _DEEP):
+        return None if mount is None else _listing(volume, mount, slot, request, knowledge)
+    pending = [slot]
+    if mount is None:  # mounts may lie below
+        pending = [s for s in volume.mounts.by_slot if volume.tree.has_ancestor(s, slot)]
+    while pending:
+        slot = pending.pop()
+        mount = volume.mounts.mount_of(volume.tree, slot)
+        if mount is not None:
+            found = _listing(volume, mount, slot, request, knowledge)
+            if found is not None:
+                return found
+        for _, child in volume.tree.directory(slot).items():
+            if inodes.kind[child] == DIRECTORY:
+                pending.append(child)
+    return None
+
+
+def _listing(
+    volume: Volume, mount: MountPoint, slot: int, request: Any, knowledge: Knowledge
+) -> Question | None:
+    later = bool(getattr(request, "after", b""))
+    if knowledge.knows_listing(mount, volume.tree.inodes.id_of(slot), later):
+        return None
+    return _ask(volume, mount, slot, None)
+
+
+def _ask(volume: Volume, mount: MountPoint, slot: int, name: bytes | None) -> Question | None:
+    key = volume.mounts.key_of(volume.tree, mount, slot)
+    if key is None:
+        return None
+    if name is not None:
+        whole = key + b"/" + name if key else name
+        if volume.mounts.is_deleted(mount.number, whole):
+            return None
+    return Question(mount, volume.tree.inodes.id_of(slot), key, name)

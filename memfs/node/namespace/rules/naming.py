@@ -1,0 +1,105 @@
+"""Places of names to be made, moved or removed: the rules for last components and missing parents.
+
+As Linux, the last component of such a path is never followed when it is a symlink, trailing
+slashes insist on a directory, and ``.``, ``..`` and the root cannot be moved or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memfs.errors import InvalidArgumentError, NotDirectoryError, PathNotFoundError
+from memfs.node.namespace.rules.permissions import CHANGE
+from memfs.node.namespace.rules.quotas import check_growth
+from memfs.node.namespace.rules.refusals import text
+from memfs.node.namespace.tables.inodes import DIRECTORY
+from memfs.node.namespace.tables.tree import Make, Place, ends_as_directory
+from memfs.node.namespace.tables.volume import Command, Volume
+from memfs.paths import check_name
+
+PARENT_MODE = 0o755
+"""Mode of directories that are made on the way (``parents``), but for a default list."""
+
+_PARENT_UNMASKED = 0o777
+_OWNER_CHANGES = CHANGE << 6  # whatever a default list says: the way goes on below
+
+
+def entry_of(
+    volume: Volume, command: Command, base: int, path: bytes, *, must_be_directory: bool = True
+) -> Place:
+    """The place of a name to be made, removed or moved; it need not exist.
+
+    With ``must_be_directory`` a slash at the end refuses what exists and is none.
+
+    Raises what ``Tree.locate`` does, InvalidArgumentError for ``.``, ``..`` and the root.
+    """
+    bare = path.rstrip(b"/")
+    if bare.rpartition(b"/")[2] in (b"", b".", b".."):
+        raise InvalidArgumentError("the path does not end in a name", path=text(path))
+    place = volume.tree.locate(command.caller, base, bare, follow=False)
+    slot = place[2]
+    slashes = must_be_directory and len(bare) != len(path)
+    if slot and slashes and volume.tree.inodes.kind[slot] != DIRECTORY:
+        raise NotDirectoryError("not a directory", path=text(path))
+    return place
+
+
+def existing_entry_of(volume: Volume, command: Command, base: int, path: bytes) -> Place:
+    """As :func:`entry_of`; raises PathNotFoundError when there is nothing of that name."""
+    place = entry_of(volume, command, base, path)
+    if not place[2]:
+        raise PathNotFoundError("no such file or directory", path=text(path))
+    return place
+
+
+def check_new_name(
+    volume: Volume, command: Command, place: Place, path: bytes, space: int = 0
+) -> None:
+    """May the caller make this free name? Raises AccessDeniedError, QuotaExceededError..."""
+    check_name(place[1])
+    if volume.mounts:
+        volume.mounts.check_writable(volume.tree, place[0], path)
+    volume.tree.require(command.caller, place[0], CHANGE, path)
+    check_growth(volume.tree, place[0], 1, space, path)
+
+
+def maker(volume: Volume, command: Command, path: bytes, space: int = 0) -> Make:
+    """What makes the missing directories of a path, after checking that it can make all of them.
+
+    ``space``: what the file at the end will take, replicas counted.
+    """
+
+    def make(parent: int, name: bytes, rest: list[bytes]) -> int:
+        check_missing(volume, command, path, parent, (name, *rest), space)
+        slot = volume.make_directory(command, parent, name, PARENT_MODE, _PARENT_UNMASKED)
+        volume.tree.set_mode(slot, volume.tree.inodes.mode[slot] | _OWNER_CHANGES)
+        volume.changed(command, slot)
+        return slot
+
+    return make
+
+
+def check_missing(
+    volume: Volume,
+    command: Command,
+    path: bytes,
+    parent: int,
+    missing: Sequence[bytes],
+    space: int,
+) -> None:
+    """May the components ``missing`` of a path be made below ``parent``?"""
+    for component in missing:
+        check_name(component)
+    volume.tree.check_depth(parent, len(missing))
+    if volume.mounts:
+        volume.mounts.check_writable(volume.tree, parent, path)
+    volume.tree.require(command.caller, parent, CHANGE, path)
+    check_growth(volume.tree, parent, len(missing), space, path)
+
+
+def maker_unless_directory(
+    volume: Volume, command: Command, path: bytes, parents: bool, space: int = 0
+) -> Make | None:
+    """The maker for a path that must not name a directory in the end."""
+    wanted = parents and not ends_as_directory(path)
+    return maker(volume, command, path, space) if wanted else None

@@ -1,0 +1,144 @@
+"""What a refusal says: who asked for what, and what denied it, in HDFS's words.
+
+People and programs know these texts from HDFS (``FSPermissionChecker``): the user, the access
+asked for, and owner, group and mode of the inode that lacks it, which need not be the one that the
+path names. Nothing is told that the user could not find out: they may search all that lies above
+the inode that refuses, unless they came by a handle, whose directory is named by number.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import Final, Protocol
+
+from memfs import limits
+from memfs.errors import AccessDeniedError, NotPermittedError
+from memfs.node.namespace.rules.permissions import CHANGE, HAS_ACL, MODE_BITS, SEARCH, WRITE, Caller
+from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT, SYMLINK, Inodes
+from memfs.node.namespace.tables.interning import Arena, Interned
+from memfs.paths import split
+from memfs.types import FileKind
+
+_ACTIONS: Final = (
+    "NONE",
+    "EXECUTE",
+    "WRITE",
+    "WRITE_EXECUTE",
+    "READ",
+    "READ_EXECUTE",
+    "READ_WRITE",
+    "ALL",
+)
+"""Hadoop's names of rwx bits."""
+_BY_INODE: Final = "/.reserved/.inodes/"
+"""How HDFS writes the path of an inode by number."""
+
+
+class Tree(Protocol):
+    """The tree of names, as far as a refusal looks at it."""
+
+    @property
+    def inodes(self) -> Inodes: ...
+
+    @property
+    def owners(self) -> Interned[tuple[str, str]]: ...
+
+    @property
+    def targets(self) -> Arena[bytes]: ...
+
+    def may(self, caller: Caller, slot: int, wanted: int) -> bool:
+        """Has the caller these rights?"""
+
+    def directory(self, slot: int) -> Directory:
+        """The names in a directory."""
+
+
+def access_denied(
+    tree: Tree, caller: Caller, slot: int, wanted: int, path: bytes
+) -> AccessDeniedError:
+    """``slot`` lacks some of ``wanted`` for the caller, who gave ``path``."""
+    if wanted == CHANGE:  # HDFS asks for each by itself
+        wanted = WRITE if tree.may(caller, slot, SEARCH) else SEARCH
+    return AccessDeniedError(
+        f"Permission denied: user={caller.user}, access={_ACTIONS[wanted]}, "
+        f"inode={_inode(tree, slot, path)}",
+        path=text(path) or None,
+    )
+
+
+def not_owner(tree: Tree, caller: Caller, slot: int, path: bytes) -> NotPermittedError:
+    """Only the owner of ``slot`` and superusers may do this."""
+    return NotPermittedError(
+        f"Permission denied. user={caller.user} is not the owner of "
+        f"inode={_path_to(tree, slot, path)}",
+        path=text(path) or None,
+    )
+
+
+def sticky(tree: Tree, caller: Caller, slot: int, parent: int, path: bytes) -> NotPermittedError:
+    """The sticky bit of ``parent`` keeps ``slot`` for its owner."""
+    return NotPermittedError(
+        f"Permission denied by sticky bit: user={caller.user}, path={_inode(tree, slot, path)}, "
+        f"parent={_inode(tree, parent, path)}",
+        path=text(path) or None,
+    )
+
+
+def not_superuser(caller: Caller, path: bytes = b"") -> NotPermittedError:
+    """Only superusers may do this."""
+    return NotPermittedError(
+        f"Access denied for user {caller.user}. Superuser privilege is required",
+        path=text(path) or None,
+    )
+
+
+def text(path: bytes) -> str:
+    """A path for a message."""
+    return path[: limits.PATH_BYTES].decode("utf-8", "replace")
+
+
+def _inode(tree: Tree, slot: int, path: bytes) -> str:
+    """``"/path":owner:group:drwxr-xr-x``, with ``+`` for an access control list."""
+    owner, group = tree.owners.values[tree.inodes.owner[slot]]
+    mode = tree.inodes.mode[slot]
+    kind = FileKind(tree.inodes.kind[slot]).type_bits
+    letters = stat.filemode(kind | mode & MODE_BITS)
+    return (
+        f'"{_path_to(tree, slot, path)}":{owner}:{group}:{letters}{"+" if mode & HAS_ACL else ""}'
+    )
+
+
+def _path_to(tree: Tree, slot: int, path: bytes) -> str:
+    """How the walk along ``path`` gets to ``slot``; by number where it does not, from a handle.
+
+    A directory cannot be asked for the name of a slot without looking at all its names, so the way
+    that was gone is gone again.
+    """
+    inodes = tree.inodes
+    kinds, extra = inodes.kind, inodes.extra
+    at, names, follows = ROOT, [b""], 0
+    parts = split(path)
+    parts.reverse()
+    while at != slot and parts and kinds[at] == DIRECTORY:
+        name = parts.pop()
+        if name == b"..":
+            at = inodes.parent[at]
+            if len(names) > 1:
+                names.pop()
+            continue
+        child = tree.directory(at).get(name)
+        if kinds[child] == SYMLINK and child != slot:
+            follows += 1
+            if follows > limits.SYMLINK_FOLLOWS:
+                break
+            target = tree.targets.items[extra[child]]
+            parts += reversed(split(target))
+            if target.startswith(b"/"):
+                at, names = ROOT, [b""]
+            continue
+        at = child or NOWHERE
+        names.append(name)
+    if at != slot:
+        return f"{_BY_INODE}{inodes.id_of(slot)}"
+    return text(b"/".join(names) if len(names) > 1 else b"/")

@@ -1,0 +1,102 @@
+"""May a caller do something to everything below a directory? Asked of directories, not of files.
+
+Removing a tree needs, as ``rm -r`` and HDFS have it, read, write and search permission on every
+directory below that is not empty, and under a sticky bit to own each name or the directory.
+Counting a tree needs read and search permission on every directory. The usual answers cost one
+step: each directory counts those below that spoil them (``Directory.mixed`` and ``closed``, kept by
+``memfs.node.namespace.tables.tree``); only where these say nothing the directories are walked, up
+to ``limits.SUBTREE_STEPS``. Nothing is changed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from memfs import limits
+from memfs.errors import TreeTooLargeError
+from memfs.node.namespace.rules.permissions import CHANGE, READ, SEARCH, STICKY, Caller
+from memfs.node.namespace.rules.refusals import access_denied, sticky, text
+from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.inodes import DIRECTORY
+from memfs.node.namespace.tables.tree import Tree
+
+_DIRECTORY_STEPS: Final = 16
+"""What looking at a directory costs, in steps of looking at one of its names."""
+
+
+def check_removable(
+    tree: Tree, caller: Caller, top: int, path: bytes, *, deep: bool = True
+) -> None:
+    """May the caller remove all that lies below directory ``top``? Or, not ``deep``, just in it?
+
+    Raises AccessDeniedError, NotPermittedError, which name the directory that refuses, and
+    TreeTooLargeError where finding that out takes too long.
+    """
+
+    def refuse(slot: int, directory: Directory, where: bytes) -> None:
+        if not directory.count:
+            return
+        if not tree.may(caller, slot, READ | CHANGE):
+            raise access_denied(tree, caller, slot, READ | CHANGE, where)
+        if tree.inodes.mode[slot] & STICKY and not tree.owns(caller, slot):
+            for name, child in directory.items():
+                if not tree.owns(caller, child):
+                    raise sticky(tree, caller, child, slot, _below(where, name))
+
+    def is_settled(slot: int, directory: Directory) -> bool:
+        return not directory.mixed and tree.owns(caller, slot)
+
+    if deep:
+        _check(tree, caller, (top, path), refuse, is_settled)
+    elif not caller.superuser:
+        refuse(top, tree.directory(top), path)
+
+
+def check_countable(tree: Tree, caller: Caller, top: int, path: bytes) -> None:
+    """May the caller know the totals of directory ``top``? Raises as :func:`check_removable`."""
+
+    def refuse(slot: int, directory: Directory, where: bytes) -> None:
+        if not tree.may(caller, slot, READ | SEARCH):
+            raise access_denied(tree, caller, slot, READ | SEARCH, where)
+
+    def is_settled(slot: int, directory: Directory) -> bool:
+        return not directory.closed or (not directory.mixed and tree.owns(caller, slot))
+
+    _check(tree, caller, (top, path), refuse, is_settled)
+
+
+def _check(
+    tree: Tree,
+    caller: Caller,
+    top: tuple[int, bytes],
+    refuse: Callable[[int, Directory, bytes], None],
+    is_settled: Callable[[int, Directory], bool],
+) -> None:
+    """``refuse`` the directories from ``top`` down to where all below ``is_settled``."""
+    if caller.superuser:
+        return
+    kinds, steps = tree.inodes.kind, limits.SUBTREE_STEPS
+    waiting = [top]
+    while waiting:
+        slot, where = waiting.pop()
+        directory = tree.directory(slot)
+        refuse(slot, directory, where)
+        steps -= _DIRECTORY_STEPS
+        if directory.directories > 1 and not is_settled(slot, directory):
+            steps -= directory.count
+            if steps >= 0:
+                waiting += [
+                    (child, _below(where, name))
+                    for name, child in directory.items()
+                    if kinds[child] == DIRECTORY
+                ]
+        if steps < 0:
+            raise TreeTooLargeError(
+                "too many directories of several owners lie below: take its parts one by one",
+                path=text(top[1]),
+            )
+
+
+def _below(directory: bytes, name: bytes) -> bytes:
+    return directory.rstrip(b"/") + b"/" + name

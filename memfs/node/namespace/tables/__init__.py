@@ -1,0 +1,1 @@
+"""The namespace's state: inodes, directories, block maps, sessions, tokens, recorded results."""

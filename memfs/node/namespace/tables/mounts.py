@@ -1,0 +1,296 @@
+"""External stores in the namespace: the mount table, and what is known of the stores' objects.
+
+Owns which directories are mounts, the version tag of every object that was seen, which files the
+store lacks the content of, and what was deleted here and not there yet. Knows nothing of stores:
+what they said arrived in commands.
+
+A file below a mount is in one of these states::
+
+    CLEAN       a tag, no blocks of its own: nodes fetch and cache them
+    PERSISTED   a tag, and the blocks are the cluster's: both have the same content
+    DIRTY       the content is the cluster's and the store lacks it; a tag says what it replaces
+    PERSISTING  as DIRTY, and it is on its way to the store
+
+A name that nobody asked the store for is not here at all (NOT_LISTED).
+
+Invariants: tags, changes and residents belong to live slots; a change's content has blocks of its
+own; a tombstone's key has no entry whose content the store knows.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from memfs.errors import ReadOnlyMountError
+from memfs.node.namespace.rules.refusals import text
+from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT
+from memfs.node.namespace.tables.tree import Tree
+from memfs.protocol.messages import StoreOption
+
+_CHUNK: Final = 1024
+_WIDTH: Final = 17
+"""What a tag is, and the bytes of a digest."""
+_MD5: Final = 34  # of an ETag in its quotes, 32 hexadecimal digits
+ATTEMPTS: Final = 4
+"""Contents on their way to a store that are remembered per file."""
+
+
+class ObjectState(enum.IntEnum):
+    """How a file below a mount stands to its store."""
+
+    CLEAN = 1
+    PERSISTED = 2
+    DIRTY = 3
+    PERSISTING = 4
+
+
+class MountPoint(NamedTuple):
+    """One mount."""
+
+    number: int
+    slot: int
+    url: str
+    mode: int
+    options: tuple[StoreOption, ...]
+    read_only: bool
+    shared: bool
+    policy: str
+    ttl_ms: int
+    sync_ms: int
+    copies: int
+    generation: int
+    made: bool
+    """The directory was made for it, and goes with it."""
+
+
+class Change(NamedTuple):
+    """What the store lacks of a file or directory."""
+
+    version: int
+    """Log index of the last change."""
+    since_ns: int
+    attempts: tuple[tuple[int, int], ...] = ()
+    """(size, CRC32C) of contents that may have reached the store unheard; the last is under way."""
+
+    @property
+    def state(self) -> ObjectState:
+        """DIRTY or PERSISTING."""
+        return ObjectState.PERSISTING if self.attempts else ObjectState.DIRTY
+
+
+class Tombstone(NamedTuple):
+    """What was deleted here and may be in the store."""
+
+    version: int
+    since_ns: int
+    tag: bytes | None
+    """The version that was deleted; None: whichever."""
+    directory: bool
+
+
+class Tags:
+    """Version tags by slot: 17 bytes a slot in the ranges that have some.
+
+    A quoted MD5, as most ETags are, lies there as its 16 bytes; other tags lie beside.
+    """
+
+    __slots__ = ("_chunks", "_others", "count")
+
+    def __init__(self) -> None:
+        self._chunks: dict[int, bytearray] = {}
+        self._others: dict[int, bytes] = {}
+        self.count = 0
+
+    def __contains__(self, slot: int) -> bool:
+        chunk = self._chunks.get(slot // _CHUNK)
+        return chunk is not None and chunk[slot % _CHUNK * _WIDTH] != _NONE
+
+    def get(self, slot: int) -> bytes | None:
+        """The tag, None: the store has nothing under the name, as far as is known."""
+        chunk = self._chunks.get(slot // _CHUNK)
+        return None if chunk is None else self._tag(slot, chunk)
+
+    def _tag(self, slot: int, chunk: bytearray) -> bytes | None:
+        at = slot % _CHUNK * _WIDTH
+        if chunk[at] == _DIGEST:
+            return b'"' + chunk[at + 1 : at + _WIDTH].hex().encode() + b'"'
+        return None if chunk[at] == _NONE else self._others.get(slot, b"")
+
+    def set(self, slot: int, tag: bytes) -> None:
+        """The store has this version of it."""
+        chunk = self._chunks.get(slot // _CHUNK)
+        if chunk is None:
+            chunk = self._chunks[slot // _CHUNK] = bytearray(_CHUNK * _WIDTH)
+        at = slot % _CHUNK * _WIDTH
+        self.count += chunk[at] == _NONE
+        self._others.pop(slot, None)
+        digest = _digest_of(tag)
+        if digest:
+            chunk[at : at + _WIDTH] = bytes([_DIGEST]) + digest
+            return
+        chunk[at] = _OTHER
+        if tag:
+            self._others[slot] = tag
+
+    def pop(self, slot: int) -> None:
+        """Forget it."""
+        chunk = self._chunks.get(slot // _CHUNK)
+        at = slot % _CHUNK * _WIDTH
+        if chunk is not None and chunk[at] != _NONE:
+            chunk[at] = _NONE
+            self._others.pop(slot, None)
+            self.count -= 1
+            if not self.count:
+                self._chunks.clear()
+
+    def items(self) -> Iterator[tuple[int, bytes]]:
+        """All of them, by slot."""
+        for number in sorted(self._chunks):
+            chunk = self._chunks[number]
+            for slot in range(number * _CHUNK, (number + 1) * _CHUNK):
+                tag = self._tag(slot, chunk)
+                if tag is not None:
+                    yield slot, tag
+
+
+_NONE: Final = 0
+_DIGEST: Final = 1
+_OTHER: Final = 2
+
+
+def _digest_of(tag: bytes) -> bytes:
+    """The 16 bytes of a quoted MD5; empty: it is something else."""
+    if len(tag) != _MD5 or tag[:1] != b'"' or tag[-1:] != b'"':
+        return b""
+    try:
+        raw = bytes.fromhex(tag[1:-1].decode("ascii"))
+    except ValueError:
+        return b""
+    return raw if raw.hex().encode() == tag[1:-1] else b""
+
+
+class Mounts:
+    """The mount table and all that is known of objects. False where nothing is mounted."""
+
+    __slots__ = (
+        "by_slot",
+        "changes",
+        "next_number",
+        "pins",
+        "recent",
+        "resident",
+        "tags",
+        "tombstones",
+    )
+
+    def __init__(self) -> None:
+        self.by_slot: dict[int, MountPoint] = {}
+        self.next_number = 1
+        self.tags = Tags()
+        self.resident: set[int] = set()
+        """Files with a tag whose blocks are the cluster's own."""
+        self.changes: dict[int, Change] = {}
+        self.tombstones: dict[tuple[int, bytes], Tombstone] = {}
+        """By mount number and key."""
+        self.pins: dict[int, int] = {}
+        """Until when what is in memory below a slot stays, in nanoseconds; 0: for ever."""
+        self.recent: list[int | tuple[int, bytes]] = []
+        """Slots changed and keys deleted since somebody looked: not a part of the state."""
+
+    def __bool__(self) -> bool:
+        return bool(self.by_slot)
+
+    def mount_of(self, tree: Tree, slot: int) -> MountPoint | None:
+        """The mount that an inode is below, or is. Costs a step per ancestor."""
+        by_slot, parent = self.by_slot, tree.inodes.parent
+        while slot:
+            found = by_slot.get(slot)
+            if found is not None or slot == ROOT:
+                return found
+            slot = parent[slot]
+        return None
+
+    def check_writable(self, tree: Tree, slot: int, path: bytes) -> None:
+        """May what is below a directory, or in a file, be changed? Raises ReadOnlyMountError."""
+        found = self.mount_of(tree, slot)
+        if found is not None and found.read_only:
+            raise ReadOnlyMountError(f"{found.url} is mounted read-only", path=text(path))
+
+    def by_number(self, number: int) -> MountPoint | None:
+        """The mount of a number."""
+        return next((m for m in self.by_slot.values() if m.number == number), None)
+
+    def is_external(self, slot: int) -> bool:
+        """Is the content of a file to be had from the store only (CLEAN)?"""
+        return slot in self.tags and slot not in self.changes and slot not in self.resident
+
+    def state(self, slot: int) -> ObjectState | None:
+        """How a file stands to its store; None: there is none, or it was never told of it."""
+        change = self.changes.get(slot)
+        if change is not None:
+            return change.state
+        if slot not in self.tags:
+            return None
+        return ObjectState.PERSISTED if slot in self.resident else ObjectState.CLEAN
+
+    def forget(self, slot: int) -> None:
+        """An inode is freed."""
+        self.tags.pop(slot)
+        self.resident.discard(slot)
+        self.changes.pop(slot, None)
+        self.pins.pop(slot, None)
+
+    def pinned_until(self, tree: Tree, slot: int) -> int | None:
+        """Until when a file is pinned, itself or with a directory above it; None: it is not."""
+        found: int | None = None
+        parent = tree.inodes.parent
+        while self.pins and slot:
+            until = self.pins.get(slot)
+            if until is not None:
+                found = 0 if not until or found == 0 else max(found or 0, until)
+            if slot in self.by_slot or slot == ROOT:
+                break
+            slot = parent[slot]
+        return found
+
+    def replaced(self, slot: int, old: int) -> None:
+        """``slot`` has the name of ``old`` now: what the store has there is what ``old`` was."""
+        if not self.tags.count and not self.changes:
+            return
+        tag, change = self.tags.get(old), self.changes.get(old)
+        if tag is not None:
+            self.tags.set(slot, tag)
+        else:
+            self.tags.pop(slot)
+        if change is not None:
+            self.changes[slot] = change
+        self.resident.discard(slot)
+
+    def key_of(self, tree: Tree, mount: MountPoint, slot: int) -> bytes | None:
+        """The path of an inode below its mount's directory; None: it is not there (any more)."""
+        names = []
+        while slot != mount.slot:
+            parent = tree.inodes.parent[slot]
+            if parent == NOWHERE or slot <= ROOT or tree.inodes.kind[parent] != DIRECTORY:
+                return None
+            name = tree.directory(parent).name_of(slot)
+            if name is None:
+                return None
+            names.append(name)
+            slot = parent
+        return b"/".join(reversed(names))
+
+    def is_deleted(self, number: int, key: bytes) -> bool:
+        """Was an object, or a directory above it, deleted here while the store may have it?"""
+        return bool(self.tombstones) and (number, key) in self.tombstones
+
+    def pending(self, tree: Tree, mount: MountPoint) -> Iterator[int]:
+        """Times since when the store lacks something of a mount."""
+        for slot, change in self.changes.items():
+            if self.mount_of(tree, slot) is mount:
+                yield change.since_ns
+        for (number, _), tombstone in self.tombstones.items():
+            if number == mount.number:
+                yield tombstone.since_ns

@@ -1,0 +1,142 @@
+"""What clients hold: writer's leases, reserved inodes, file locks.
+
+Owns who may commit to which inode; whether a client still lives is the service's to judge, and it
+says so by a command (NoTimeSafety). Invariant (SingleWriter): a slot has at most one lease, and
+its generation grew when that was granted, so that a former writer's commits are told apart
+(WriterFence).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from memfs import limits
+from memfs.errors import BusyError
+
+RESERVED_PER_SESSION: Final = 16 * limits.INODES_PER_RESERVATION
+
+
+class Holder(NamedTuple):
+    """Who has a lease, for whom it keeps out."""
+
+    user: str
+    where: str
+    """What runs on which host, in the holder's own words; empty: it did not say."""
+    since_ns: int
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since_ns // 10**9, UTC).isoformat()
+        where = f", {self.where}" if self.where else ""
+        return f"{self.user}{where}, since {since.removesuffix('+00:00')}Z"
+
+
+class ClientSession:
+    """Slots that one client holds, each kind in the order in which it got them."""
+
+    __slots__ = ("leases", "locked", "number", "opens", "reserved", "waits")
+
+    def __init__(self) -> None:
+        self.leases: dict[int, None] = {}
+        self.reserved: dict[int, None] = {}
+        self.number = 0
+        """Log index of the first command about locks: tells this session from a later one of the
+        same client. A client that has one keeps its session until it expires, locks or not."""
+        self.opens = False
+        """Has the client opened files for reading, of which the primary alone knows? Until the
+        session expires: whether it has closed them all is not told to the log."""
+        self.locked: dict[tuple[int, int], int] = {}
+        """Locks held in a table of :class:`~memfs.node.namespace.tables.locks.Locks`."""
+        self.waits: dict[int, tuple[int, int]] = {}
+        """Tables in whose queues the client waits, by ticket."""
+
+
+class ClientSessions:
+    """Holdings of all clients; one that holds nothing and never locked has no session."""
+
+    __slots__ = ("by_client", "holders", "reserved", "writers")
+
+    def __init__(self) -> None:
+        self.by_client: dict[int, ClientSession] = {}
+        self.writers: dict[int, int] = {}
+        """Client that has the lease of a slot."""
+        self.holders: dict[int, Holder] = {}
+        """... and who that is, in words; slots leased before this was recorded are missing."""
+        self.reserved = 0
+        """Slots promised to all clients together."""
+
+    def check_room(self, client: int, reserve: int = 0) -> None:
+        """Raise BusyError when the client may hold nothing more."""
+        session = self.by_client.get(client)
+        if session is None:
+            if len(self.by_client) >= limits.SESSIONS:
+                raise BusyError(f"{limits.SESSIONS} clients hold leases or locks already")
+        elif len(session.reserved) + reserve > RESERVED_PER_SESSION:
+            raise BusyError("too many inodes are reserved and unused")
+
+    def grant(self, client: int, slot: int, holder: Holder | None) -> None:
+        """Make the client the writer of a slot that has none."""
+        assert slot not in self.writers, "a file has two writers"
+        self.writers[slot] = client
+        if holder is not None:
+            self.holders[slot] = holder
+        self._session(client).leases[slot] = None
+
+    def drop_lease(self, slot: int) -> None:
+        """End the lease of a slot, if it has one."""
+        client = self.writers.pop(slot, None)
+        self.holders.pop(slot, None)
+        if client is not None:
+            session = self.by_client[client]
+            del session.leases[slot]
+            self._close(client, session)
+
+    def reserve(self, client: int, slot: int) -> None:
+        """Promise a slot to the client."""
+        self._session(client).reserved[slot] = None
+        self.reserved += 1
+
+    def has_reserved(self, client: int, slot: int) -> bool:
+        """Was the slot promised to this client, and not used yet?"""
+        session = self.by_client.get(client)
+        return session is not None and slot in session.reserved
+
+    def drop_reservation(self, client: int, slot: int) -> None:
+        """The client used the slot, or will not."""
+        session = self.by_client[client]
+        del session.reserved[slot]
+        self.reserved -= 1
+        self._close(client, session)
+
+    def number(self, client: int, index: int) -> ClientSession:
+        """The session of a client that locks, numbered ``index`` unless it has a number."""
+        session = self._session(client)
+        session.number = session.number or index
+        return session
+
+    def expect_opens(self, client: int) -> None:
+        """The client has files open for reading."""
+        self._session(client).opens = True
+
+    def restore(self, client: int) -> None:
+        """Begin the session of a client that a snapshot names."""
+        self._session(client)
+
+    def expire(self, client: int) -> ClientSession:
+        """End a session; returns what it held, which no longer counts."""
+        session = self.by_client.pop(client, None) or ClientSession()
+        for slot in session.leases:
+            del self.writers[slot]
+            self.holders.pop(slot, None)
+        self.reserved -= len(session.reserved)
+        return session
+
+    def _session(self, client: int) -> ClientSession:
+        session = self.by_client.get(client)
+        if session is None:
+            session = self.by_client[client] = ClientSession()
+        return session
+
+    def _close(self, client: int, session: ClientSession) -> None:
+        if not (session.leases or session.reserved or session.number or session.opens):
+            del self.by_client[client]

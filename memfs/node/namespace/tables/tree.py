@@ -1,0 +1,485 @@
+"""The tree of names: walking paths, adding and removing names, totals of subtrees.
+
+Owns inodes, directories, symlink targets, extended attributes and what inodes share. Knows nothing
+of blocks, leases or clients. Checks search permission on the way, as POSIX path resolution says;
+what the last component needs is the operation's business.
+
+Invariants: a live inode's chain of parents ends at the root, that of a deleted tree ends NOWHERE
+(TreeAcyclic); the totals of a directory are the sum over the homes below it. A file with several
+links is charged to one of them, its home: the directory that has held a link for longest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from memfs import limits
+from memfs.errors import (
+    NameTooLongError,
+    NotDirectoryError,
+    PathNotFoundError,
+    StaleHandleError,
+    SymlinkLoopError,
+)
+from memfs.node.namespace.rules import acls as acl_rules
+from memfs.node.namespace.rules.acls import NO_ACL, StoredAcl
+from memfs.node.namespace.rules.permissions import HAS_ACL, SEARCH, Caller
+from memfs.node.namespace.rules.refusals import access_denied, text
+from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.inodes import (
+    DIRECTORY,
+    FIFO,
+    FILE,
+    NOWHERE,
+    ROOT,
+    SYMLINK,
+    Inodes,
+    is_named,
+)
+from memfs.node.namespace.tables.interning import Arena, Interned
+from memfs.node.namespace.tables.xattrs import Xattrs
+from memfs.paths import split
+from memfs.types import ROOT_INODE
+
+Place: TypeAlias = tuple[int, bytes, int]
+"""Where a path leads: (directory, name, slot). The slot is NOWHERE when the name is free; the name
+is empty when the path ends in the root, in ``..`` or in the base itself."""
+
+Make: TypeAlias = Callable[[int, bytes, list[bytes]], int]
+"""Makes a missing directory of a path: (parent, name, later components in reverse) -> slot."""
+
+NO_DIRECTORY: Final = Directory()
+NO_DIRECTORY.directories = 0  # a real one counts itself
+_ALL_MAY_SEARCH: Final = 0o111
+_SEARCH_BITS: Final = _ALL_MAY_SEARCH | HAS_ACL
+_OWNER_MAY: Final = 0o700
+_ALL_MAY_LIST: Final = 0o555
+_LIST_BITS: Final = _ALL_MAY_LIST | HAS_ACL
+_REPORTED_MAX: Final = (1 << 63) - 1
+
+
+class Tree:
+    """Names and the inodes they mean."""
+
+    __slots__ = (
+        "acl_values",
+        "acls",
+        "directories",
+        "inodes",
+        "layouts",
+        "nameless",
+        "owners",
+        "parents",
+        "quotas",
+        "targets",
+        "touched",
+        "unlinked",
+        "xattrs",
+    )
+
+    def __init__(self) -> None:
+        self.inodes = Inodes()
+        self.owners: Interned[tuple[str, str]] = Interned(("", ""))
+        """(user, group) pairs."""
+        self.layouts: Interned[tuple[int, int, int]] = Interned((0, 0, 0))
+        """(block size, group blocks, replication) of files."""
+        self.directories: Arena[Directory] = Arena(NO_DIRECTORY)
+        self.targets: Arena[bytes] = Arena(b"")
+        """Texts of symlinks."""
+        self.xattrs = Xattrs()
+        self.acl_values: Interned[StoredAcl] = Interned(NO_ACL)
+        self.acls: dict[int, int] = {}
+        """Number of the access control list by slot, of those whose mode says HAS_ACL."""
+        self.quotas: dict[int, tuple[int, int]] = {}
+        """Most names and most bytes times replicas by slot, of directories limited so; -1: any."""
+        self.touched: list[int] = []
+        """Inodes that changed, or went, since somebody looked: not a part of the state."""
+        self.nameless: set[int] = set()
+        """Files that are written out of sight under a lease, and have no name yet."""
+        self.unlinked: set[int] = set()
+        """Files whose last name is gone, and that somebody has open still."""
+        self.parents: dict[int, dict[int, int]] = {}
+        """Of what has several links: links per directory, the home first."""
+
+    # --- resolution --------------------------------------------------------------------------
+
+    def find(self, caller: Caller, base: int, path: bytes, follow: bool = True) -> int:
+        """The slot of an existing path. Raises what :meth:`locate` does, PathNotFoundError."""
+        slot = self.locate(caller, base, path, follow)[2]
+        if not slot:
+            raise PathNotFoundError("no such file or directory", path=text(path))
+        return slot
+
+    def locate(
+        self,
+        caller: Caller,
+        base: int,
+        path: bytes,
+        follow: bool = True,
+        make: Make | None = None,
+    ) -> Place:
+        """Walk a path; all but its last component must exist, or are made by ``make``.
+
+        Symlinks in the middle are followed, a final one when ``follow``; directories that are
+        missing behind a symlink are not made. Raises PathNotFoundError, NotDirectoryError,
+        AccessDeniedError, SymlinkLoopError, StaleHandleError (base is gone), InvalidPathError,
+        NameTooLongError.
+        """
+        parts = split(path)
+        slot = ROOT if base == ROOT_INODE else self.base_of(caller, base)
+        inodes = self.inodes
+        if not parts:
+            if path and inodes.kind[slot] != DIRECTORY:
+                raise NotDirectoryError("not a directory", path=text(path))
+            return slot, b"", slot
+        parts.reverse()
+        kinds, modes, extra = inodes.kind, inodes.mode, inodes.extra
+        directories = self.directories.items
+        needs_directory = ends_as_directory(path)
+        follows = 0
+        given = len(parts)  # components that are the caller's own: the last so many, at most
+        while True:
+            name = parts.pop()
+            if kinds[slot] != DIRECTORY:
+                raise NotDirectoryError("a component is no directory", path=text(path))
+            if modes[slot] & _SEARCH_BITS != _ALL_MAY_SEARCH and not self.may(caller, slot, SEARCH):
+                raise access_denied(self, caller, slot, SEARCH, path)
+            if name != b"..":
+                child = directories[extra[slot]].get(name)
+            else:
+                child, name = inodes.parent[slot], b""
+            if not child:
+                if not parts:
+                    return slot, name, NOWHERE
+                if make is None or len(parts) >= given:
+                    raise PathNotFoundError("no such file or directory", path=text(path))
+                slot = make(slot, name, parts)
+            elif kinds[child] == SYMLINK and (parts or follow or needs_directory):
+                follows += 1
+                if follows > limits.SYMLINK_FOLLOWS:
+                    raise SymlinkLoopError("too many symbolic links", path=text(path))
+                target = self.targets.items[extra[child]]
+                needs_directory |= not parts and ends_as_directory(target)
+                given = min(given, len(parts))
+                parts += reversed(split(target))
+                if target.startswith(b"/"):
+                    slot = ROOT
+                if not parts:
+                    return slot, b"", slot
+            elif parts:
+                slot = child
+            elif needs_directory and kinds[child] != DIRECTORY:
+                raise NotDirectoryError("not a directory", path=text(path))
+            else:
+                return slot, name, child
+
+    def base_of(self, caller: Caller, inode: int) -> int:
+        """The slot of a handle that is still part of the tree, and in the caller's reach.
+
+        Anybody can name an inode, so a handle proves nothing: it serves who could walk there now.
+        Where no path leads any more, or yet, it serves who has the file open, and the superuser.
+        Raises StaleHandleError, AccessDeniedError.
+        """
+        slot = self.inodes.slot_of(inode)
+        if not slot or not is_named(self.inodes.kind[slot]):
+            raise StaleHandleError("the file or directory behind the handle was deleted")
+        if not self.is_attached(slot):
+            if caller.has_open(inode):
+                return slot
+            if slot not in self.nameless and not (caller.superuser and slot in self.unlinked):
+                raise StaleHandleError("the file or directory behind the handle was deleted")
+        if not caller.superuser and not self.is_reachable(caller, slot):
+            raise access_denied(self, caller, self._refusing(caller, slot), SEARCH, b"")
+        return slot
+
+    def is_alive(self, slot: int) -> bool:
+        """Can it be reached, by a path or by the handle of who has it open without one?"""
+        return slot in self.nameless or slot in self.unlinked or self.is_attached(slot)
+
+    def is_attached(self, slot: int) -> bool:
+        """Does any path lead there from the root? Costs a step per ancestor."""
+        links = self.parents.get(slot)
+        if links is not None:
+            return any(self.is_attached(parent) for parent in links)
+        parent = self.inodes.parent
+        while slot > ROOT:
+            slot = parent[slot]
+        return slot == ROOT
+
+    def is_reachable(self, caller: Caller, slot: int) -> bool:
+        """May the caller search all directories of some path there? Costs a step per ancestor."""
+        links = self.parents.get(slot)
+        if links is not None:
+            return any(self._is_searchable(caller, parent) for parent in links)
+        return slot == ROOT or self._is_searchable(caller, self.inodes.parent[slot])
+
+    def _is_searchable(self, caller: Caller, slot: int) -> bool:
+        """May the caller search the directory and all above it?"""
+        parent, modes = self.inodes.parent, self.inodes.mode
+        while slot:
+            if modes[slot] & _SEARCH_BITS != _ALL_MAY_SEARCH and not self.may(caller, slot, SEARCH):
+                return False
+            if slot == ROOT:
+                return True
+            slot = parent[slot]
+        return False
+
+    def _refusing(self, caller: Caller, slot: int) -> int:
+        """The highest directory above ``slot`` that the caller may not search, or ``slot``."""
+        refusing, parent = slot, self.inodes.parent
+        while slot > ROOT:  # a file without a name has nothing above it
+            slot = parent[slot]
+            if slot and not self.may(caller, slot, SEARCH):
+                refusing = slot
+        return refusing
+
+    def has_ancestor(self, slot: int, ancestor: int) -> bool:
+        """Is ``ancestor`` the directory ``slot`` or one above it?"""
+        parent = self.inodes.parent
+        while slot > ROOT and slot != ancestor:
+            slot = parent[slot]
+        return slot == ancestor
+
+    def check_depth(self, slot: int, more: int) -> None:
+        """Raise NameTooLongError when ``more`` levels below directory ``slot`` are too deep."""
+        parent = self.inodes.parent
+        while slot > ROOT:
+            slot = parent[slot]
+            more += 1
+        if more > limits.DIRECTORY_DEPTH:
+            raise NameTooLongError(f"more than {limits.DIRECTORY_DEPTH} directories deep")
+
+    # --- permission --------------------------------------------------------------------------
+
+    def may(self, caller: Caller, slot: int, wanted: int) -> bool:
+        """Do the inode's mode bits and access list grant the caller all of ``wanted``?"""
+        owner, group = self.owners.values[self.inodes.owner[slot]]
+        mode = self.inodes.mode[slot]
+        if mode & HAS_ACL:
+            return acl_rules.may(caller, mode, owner, group, self.acl(slot), wanted)
+        return caller.may(mode, owner, group, wanted)
+
+    def acl(self, slot: int) -> StoredAcl:
+        """What an inode's access control list says beyond its mode bits."""
+        return self.acl_values.values[self.acls.get(slot, 0)]
+
+    def set_acl(self, slot: int, acl: StoredAcl) -> None:
+        """Give an inode a list, or with NO_ACL none; its mode bits are the caller's business."""
+        old = self.acls.pop(slot, 0)
+        if acl == NO_ACL:
+            self.set_mode(slot, self.inodes.mode[slot] & ~HAS_ACL)
+        else:
+            self.acls[slot] = self.acl_values.acquire(acl)
+            self.set_mode(slot, self.inodes.mode[slot] | HAS_ACL)
+        if old:
+            self.acl_values.release(old)
+
+    def set_mode(self, slot: int, mode: int) -> None:
+        """Give an inode other mode bits, HAS_ACL included."""
+        if self.inodes.kind[slot] != DIRECTORY or not self.inodes.extra[slot]:
+            self.inodes.mode[slot] = mode  # no directory, or not yet
+            return
+        self._count_guard(slot, -1)
+        self.inodes.mode[slot] = mode
+        self._count_guard(slot, 1)
+
+    def set_owner(self, slot: int, owner: str, group: str) -> None:
+        """Give an inode to another user or group."""
+        inodes, old = self.inodes, self.inodes.owner[slot]
+        concerned = []
+        if inodes.kind[slot] == DIRECTORY and self.owners.values[old][0] != owner:
+            concerned.append(slot)
+            if inodes.links[slot] > 2:
+                names = self.directory(slot).items()
+                concerned += [child for _, child in names if inodes.kind[child] == DIRECTORY]
+        for each in concerned:
+            self._count_guard(each, -1)
+        inodes.owner[slot] = self.owners.acquire((owner, group))
+        for each in concerned:
+            self._count_guard(each, 1)
+        self.owners.release(old)
+
+    def require(self, caller: Caller, slot: int, wanted: int, path: bytes = b"") -> None:
+        """Raise AccessDeniedError unless :meth:`may`."""
+        if not caller.superuser and not self.may(caller, slot, wanted):
+            raise access_denied(self, caller, slot, wanted, path)
+
+    def owns(self, caller: Caller, slot: int) -> bool:
+        """May the caller do what only the inode's owner may?"""
+        return caller.superuser or self.owners.values[self.inodes.owner[slot]][0] == caller.user
+
+    # --- names -------------------------------------------------------------------------------
+
+    def directory(self, slot: int) -> Directory:
+        """The entries and totals of a directory's slot."""
+        assert self.inodes.kind[slot] == DIRECTORY
+        return self.directories.items[self.inodes.extra[slot]]
+
+    def touch(self, slot: int, now: int, change: int) -> None:
+        """The entries or the content of ``slot`` changed."""
+        self.inodes.touch(slot, now, change)
+        self.touched.append(self.inodes.id_of(slot))
+
+    def mark(self, slot: int, now: int, change: int) -> None:
+        """Attributes of ``slot`` changed, its content did not."""
+        self.inodes.changed[slot] = now
+        self.inodes.change[slot] = change
+        self.touched.append(self.inodes.id_of(slot))
+
+    def add_link(self, parent: int, name: bytes, slot: int) -> None:
+        """Give an inode that has links already a further name. The link count is the caller's."""
+        self.directory(parent).insert(name, slot)
+        self.note_link(parent, slot)
+
+    def note_link(self, parent: int, slot: int) -> None:
+        """``parent`` holds one more link of an inode that keeps its others."""
+        links = self.parents.get(slot)
+        if links is None:
+            links = self.parents[slot] = {self.inodes.parent[slot]: 1}
+        links[parent] = links.get(parent, 0) + 1
+        self.charge_links(parent, 1)
+
+    def drop_link(self, parent: int, slot: int) -> None:
+        """``parent`` holds one link less of an inode that has others; its charge may move on."""
+        links = self.parents[slot]
+        links[parent] -= 1
+        if not links[parent]:
+            del links[parent]
+        home = next(iter(links))
+        if home != self.inodes.parent[slot]:
+            self.move_charge(slot, home)
+            parent = home  # one of its links was a further one and is none any more
+        self.charge_links(parent, -1)
+        if len(links) == 1 and next(iter(links.values())) == 1:
+            del self.parents[slot]
+
+    def move_charge(self, slot: int, home: int) -> None:
+        """Charge a file or symlink to another directory, its home from now on."""
+        length, space = self.weight(slot)
+        self.charge(self.inodes.parent[slot], -length, -1, 0, -space)
+        self.charge(home, length, 1, 0, space)
+        self.inodes.parent[slot] = home
+
+    # --- totals ------------------------------------------------------------------------------
+
+    def weight(self, slot: int) -> tuple[int, int]:
+        """(bytes, bytes times replicas) of a file; zeros for what has no blocks."""
+        if self.inodes.kind[slot] != FILE:
+            return 0, 0
+        size = self.inodes.size[slot]
+        return size, size * self.layouts.values[self.inodes.layout[slot]][2]
+
+    def charge(self, slot: int, length: int, files: int, directories: int, space: int) -> None:
+        """Add to the totals of directory ``slot`` and of all above it."""
+        parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
+        while slot:
+            totals = items[extra[slot]]
+            totals.length += length
+            totals.files += files
+            totals.directories += directories
+            totals.space += space
+            slot = parent[slot] if slot != ROOT else NOWHERE
+
+    def charge_links(self, slot: int, links: int) -> None:
+        """Add further names to the totals of directory ``slot`` and of all above it."""
+        parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
+        while slot:
+            items[extra[slot]].links += links
+            slot = parent[slot] if slot != ROOT else NOWHERE
+
+    def guard(self, slot: int, parent: int) -> tuple[int, int]:
+        """What directory ``slot`` adds to ``mixed`` and ``closed`` of ``parent`` and above."""
+        inodes, users = self.inodes, self.owners.values
+        mode, owner, above = inodes.mode[slot], inodes.owner[slot], inodes.owner[parent]
+        kin = owner == above or users[owner][0] == users[above][0]
+        return (
+            not (kin and mode & _OWNER_MAY == _OWNER_MAY),
+            mode & _LIST_BITS != _ALL_MAY_LIST,
+        )
+
+    def charge_guards(self, slot: int, mixed: int, closed: int) -> None:
+        """Add to what directory ``slot`` and all above it know of the directories below."""
+        if not mixed and not closed:
+            return
+        parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
+        while slot:
+            items[extra[slot]].mixed += mixed
+            items[extra[slot]].closed += closed
+            slot = parent[slot] if slot != ROOT else NOWHERE
+
+    def count_guards(self) -> None:
+        """Count all guards anew, of a tree that was restored without them."""
+        kinds = self.inodes.kind[: self.inodes.used].tobytes()
+        slot = ROOT
+        while (slot := kinds.find(DIRECTORY, slot + 1)) >= 0:
+            self._count_guard(slot, 1)
+
+    def _count_guard(self, slot: int, sign: int) -> None:
+        if slot != ROOT:
+            parent = self.inodes.parent[slot]
+            mixed, closed = self.guard(slot, parent)
+            self.charge_guards(parent, sign * mixed, sign * closed)
+
+    def resize(self, slot: int, size: int) -> None:
+        """Set a file's size and charge its home with the difference."""
+        difference = size - self.inodes.size[slot]
+        if difference:
+            replication = self.layouts.values[self.inodes.layout[slot]][2]
+            self.charge(self.inodes.parent[slot], difference, 0, 0, difference * replication)
+            self.inodes.size[slot] = size
+
+    def set_replication(self, slot: int, replication: int) -> None:
+        """Set a file's wanted copies and charge its home with the difference."""
+        inodes = self.inodes
+        old = inodes.layout[slot]
+        block_size, group_blocks, before = self.layouts.values[old]
+        inodes.layout[slot] = self.layouts.acquire((block_size, group_blocks, replication))
+        self.layouts.release(old)
+        self.charge(inodes.parent[slot], 0, 0, 0, inodes.size[slot] * (replication - before))
+
+    def charge_subtree(self, slot: int, top: int, sign: int) -> None:
+        """Add (or with ``sign`` -1 take) the totals of directory ``top`` to ``slot`` and above."""
+        totals = self.directory(top)
+        self.charge(
+            slot,
+            sign * totals.length,
+            sign * totals.files,
+            sign * totals.directories,
+            sign * totals.space,
+        )
+        if totals.links:
+            self.charge_links(slot, sign * totals.links)
+        mixed, closed = self.guard(top, slot)
+        self.charge_guards(slot, sign * (totals.mixed + mixed), sign * (totals.closed + closed))
+
+    # --- freeing -----------------------------------------------------------------------------
+
+    def forget(self, slot: int) -> None:
+        """Free an inode that has no name, no entries and no blocks any more."""
+        inodes = self.inodes
+        self.touched.append(inodes.id_of(slot))
+        kind = inodes.kind[slot]
+        self.owners.release(inodes.owner[slot])
+        if kind == DIRECTORY:
+            self.directories.remove(inodes.extra[slot])
+        elif kind == SYMLINK:
+            self.targets.remove(inodes.extra[slot])
+        elif kind < FIFO:
+            self.layouts.release(inodes.layout[slot])
+        self.xattrs.forget(slot)
+        if slot in self.acls:
+            self.set_acl(slot, NO_ACL)
+        if self.quotas:
+            self.quotas.pop(slot, None)
+        inodes.free(slot)
+
+
+def reported(total: int) -> int:
+    """A total as far as 63 bits go: sparse files may add up to more."""
+    return min(total, _REPORTED_MAX)
+
+
+def ends_as_directory(path: bytes) -> bool:
+    """Does the text of a path insist on a directory (``a/``, ``a/.``)?"""
+    return path.endswith((b"/", b"/."))

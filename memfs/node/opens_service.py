@@ -1,0 +1,71 @@
+"""Clients open files for reading and say when they have closed them: the primary's answers.
+
+Owns nothing: who has what open is :mod:`memfs.node.replication.open_files`'s, what that means for
+deleted files the namespace's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+
+from memfs import limits
+from memfs.errors import MemfsError
+from memfs.node.block_service import BlockService
+from memfs.node.housekeeping import Housekeeping
+from memfs.node.replication.primary import Primary
+from memfs.node.replication.role import NamespaceRole
+from memfs.node.tasks import set_aside
+from memfs.protocol import messages as m
+from memfs.transport.server import Call, Reply
+
+log = logging.getLogger(__name__)
+
+
+class OpensService:
+    """Handlers of OpenFile and ReportOpens."""
+
+    def __init__(
+        self, role: NamespaceRole, housekeeping: Housekeeping, blocks: BlockService
+    ) -> None:
+        """``blocks`` has the content of small files."""
+        self._role = role
+        self._housekeeping = housekeeping
+        self._blocks = blocks
+
+    def open(self, call: Call) -> Reply | asyncio.Future[Reply]:
+        """What is in a file, which stays for this client until it says that it has closed it."""
+        peer, primary = call.connection.peer, self._role.primary
+        self._housekeeping.note_heartbeat(peer.client)
+        if call.request.number:
+            self._expect(primary, peer.client)
+        found = primary.query(peer.identity, call.request, peer.client)
+        if isinstance(found, asyncio.Future):
+            return asyncio.ensure_future(self._later(call, found))
+        return self._with_data(call, found)
+
+    async def _later(self, call: Call, pending: Awaitable[m.FileReply]) -> Reply:
+        return self._with_data(call, await pending)
+
+    def _with_data(self, call: Call, reply: m.FileReply) -> Reply:
+        room = min(limits.BATCH_PAYLOAD_BYTES, call.request.inline)
+        answer, data = self._blocks.inline(reply, room)
+        return Reply(answer, [] if data is None else [data])
+
+    def report(self, call: Call) -> m.ReportOpensReply:
+        """What a client has closed, or has open."""
+        peer, primary = call.connection.peer, self._role.primary
+        self._housekeeping.note_heartbeat(peer.client)
+        if call.request.opened:
+            self._expect(primary, peer.client)
+        return m.ReportOpensReply(primary.opens.report(peer.client, call.request))
+
+    def _expect(self, primary: Primary, client: int) -> None:
+        """Let the log say that this client has files open, for the next primary."""
+        if primary.namespace.expects_opens(client):
+            return
+        try:
+            set_aside(primary.submit_own(m.ExpectOpens(client)))
+        except MemfsError as error:  # nothing can be commanded now: again with its next word
+            log.debug("not put on record that client %d has files open: %s", client, error)

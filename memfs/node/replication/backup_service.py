@@ -1,0 +1,96 @@
+"""The messages of the primary to its backups, answered by this node's backup.
+
+Owns the fence around them (ReceiverFence), and that an answer about what is held waits until that
+counts (``ack = journal``). What it holds is the role's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from memfs import errors
+from memfs.node.membership.members import Membership
+from memfs.node.membership.receiver_fence import check_from_primary
+from memfs.node.replication.role import NamespaceRole
+from memfs.protocol import messages as m
+from memfs.transport.server import Call, Reply
+from memfs.types import View
+
+_NOTHING = m.ReconcileReply(-1, 0)
+
+
+class BackupService:
+    """What a primary asks of this node."""
+
+    def __init__(self, membership: Membership, role: NamespaceRole) -> None:
+        """``role`` holds the backup, for as long as it is one."""
+        self._membership = membership
+        self._role = role
+
+    async def new_view(self, call: Call) -> m.Empty:
+        """Adopt what the primary announces."""
+        await self._hear(call.request.view)
+        return m.Empty()
+
+    async def _hear(self, view: View) -> None:
+        """Raises InvalidArgumentError for a view that cannot be, and whoever sent it hears why."""
+        try:
+            await self._membership.hear(view)
+        except errors.ProtocolError as error:
+            raise errors.InvalidArgumentError(
+                f"the view is not followed: {error.message}"
+            ) from None
+
+    def renew_lease(self, call: Call) -> m.Empty:
+        """Promise the primary not to take over before the lease time has passed."""
+        self._fence(call)
+        return m.Empty()
+
+    async def reconcile(self, call: Call) -> m.ReconcileReply:
+        """Follow a primary that takes up its role: say where the log ends."""
+        await self._hear(call.request.view)
+        self._fence(call)
+        namespace = self._role.backup.namespace
+        if namespace is None:
+            return _NOTHING
+        reply = m.ReconcileReply(namespace.applied, namespace.digest)
+        return await self._durable(reply) if self._role.feed.required else reply
+
+    def fetch_log(self, call: Call) -> Reply:
+        """Entries for a new primary that lacks them."""
+        self._fence(call)
+        return self._role.backup.entries(call.request.first)
+
+    def install(self, call: Call) -> Any:
+        """One piece of a snapshot from the primary."""
+        self._fence(call)
+        reply = self._role.backup.install(call.request, call.payload)
+        return self._when_durable(reply) if call.request.last else reply
+
+    def replicate(self, call: Call) -> Any:
+        """Log entries from the primary."""
+        self._fence(call)
+        return self._when_durable(self._role.backup.replicate(call.request, call.payload))
+
+    def _when_durable(self, reply: Any) -> Any:
+        """A reply about what this backup holds, once that counts."""
+        if not self._role.feed.required:
+            return reply
+        return asyncio.ensure_future(self._durable(reply))
+
+    async def _durable(self, reply: Any) -> Any:
+        namespace = self._role.backup.namespace
+        if namespace is None:
+            raise errors.UnavailableError("this node holds no namespace any more")
+        await self._role.feed.settle(namespace)
+        return reply
+
+    def _fence(self, call: Call) -> None:
+        """ReceiverFence; what passes is a sign of the primary's life. Raises StaleEpochError."""
+        view = check_from_primary(self._membership.latest, call)
+        if self._role.term:
+            raise errors.StaleEpochError(f"the sender is not the primary of epoch {view.epoch}")
+        if self._role.candidate.campaigning:
+            raise errors.StaleEpochError("this backup is taking over: the primary was silent")
+        self._role.candidate.note_heartbeat()

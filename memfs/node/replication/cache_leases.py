@@ -1,0 +1,262 @@
+"""Cache leases: clients that use what they have read are told before it changes (NoStaleRead).
+
+Owns which watching client has read which inode, and until when it may believe that. Soft state of
+one term: a client's lease ends within the primary's own read lease, so a new primary that may serve
+knows that nobody believes anything of the time before. Invariant: a command that changes an inode
+is not acknowledged before every other client that had read it has said that it forgot, or may not
+believe it any more. Must not know sockets or the namespace's rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Final
+
+from memfs import limits
+from memfs.protocol import messages as m
+
+LEASE_NS: Final = 2_000_000_000
+"""Longest that a client may believe something after it has asked."""
+INODES_PER_REPLY: Final = 1_000
+_MILLION: Final = 1_000_000
+_NOTHING: Final = m.WatchReply(0, (), 0, True)
+"""To a client that is gone, or has lost its lease."""
+
+
+class Barrier:
+    """A command that waits until some clients have forgotten something."""
+
+    __slots__ = ("future", "left")
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.left = 0
+
+    def one_less(self) -> None:
+        """One of them has."""
+        self.left -= 1
+        if not self.left and not self.future.done():
+            self.future.set_result(None)
+
+
+class Watcher:
+    """One client."""
+
+    def __init__(self, client: int) -> None:
+        self.client = client
+        self.until_ns = 0
+        """When its lease ends, unless it asks again."""
+        self.held: dict[int, None] = {}
+        """Inodes that it has read, the oldest first."""
+        self.changed: dict[int, None] = {}
+        """Inodes that it is to forget, and has not been told of."""
+        self.sequence = 0
+        """Of the last answer."""
+        self.unconfirmed: tuple[int, ...] = ()
+        """What that told, until the next request confirms it."""
+        self.barriers: deque[tuple[int, Barrier]] = deque()
+        """Who waits for it, by the sequence that it has to confirm."""
+        self.parked: asyncio.Future[None] | None = None
+
+
+class CacheLeases:
+    """Watching clients of one primary."""
+
+    def __init__(self, now_ns: Callable[[], int], lease_until: Callable[[], int | None]) -> None:
+        """``lease_until``: when the primary's read lease ends, None: never."""
+        self._now_ns = now_ns
+        self._lease_until = lease_until
+        self._watchers: dict[int, Watcher] = {}
+        self._holders: dict[int, set[int]] = {}
+        self._revoked = False
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    # --- what clients read, and what changes ------------------------------------------------
+
+    def note(self, client: int, request: Any, record: Any = None) -> None:
+        """A client gets this answer; None: the answer that there is no such file."""
+        watcher = self._watchers.get(client)
+        if watcher is None:
+            return
+        for inode in (getattr(request, "base", 0), *_inodes_of(record)):
+            watcher.held.pop(inode, None)
+            watcher.held[inode] = None
+            self._holders.setdefault(inode, set()).add(client)
+        while len(watcher.held) > limits.WATCHED_INODES:
+            oldest = next(iter(watcher.held))
+            self._forget(watcher, oldest)
+            watcher.changed[oldest] = None  # nobody waits for that
+
+    def held(self) -> list[int]:
+        """All inodes that some client believes something of."""
+        return list(self._holders)
+
+    def change(self, client: int, inodes: Iterable[int]) -> asyncio.Future[None] | None:
+        """A command of ``client`` has changed these inodes. Returns what its answer has to wait
+        for.
+
+        The client that sent the command forgets by itself.
+        """
+        if not self._watchers:
+            return None
+        barrier, longest = None, 0
+        told: set[int] = set()
+        for inode in inodes:
+            for holder in list(self._holders.get(inode, ())):
+                watcher = self._watchers[holder]
+                if holder == client:
+                    continue
+                if watcher.until_ns <= self._now_ns():
+                    self._drop(watcher)
+                    continue
+                self._forget(watcher, inode)
+                watcher.changed[inode] = None
+                told.add(holder)
+        for holder in told:
+            watcher = self._watchers[holder]
+            barrier = barrier or Barrier()
+            barrier.left += 1
+            watcher.barriers.append((watcher.sequence + 1, barrier))
+            longest = max(longest, watcher.until_ns)
+            self._wake(watcher)
+        if barrier is None:
+            return None
+        seconds = max(0.0, (longest - self._now_ns()) / 1e9)
+        asyncio.get_running_loop().call_later(seconds, self._over, barrier)
+        return barrier.future
+
+    def _over(self, barrier: Barrier) -> None:
+        """The leases of clients that have not answered in time are over."""
+        if barrier.future.done():
+            return
+        now_ns = self._now_ns()
+        for watcher in list(self._watchers.values()):
+            if watcher.until_ns <= now_ns:
+                self._drop(watcher)
+        if not barrier.future.done():  # somebody has asked again, and not confirmed: once more
+            late = [
+                each.until_ns
+                for each in self._watchers.values()
+                if any(waiting is barrier for _, waiting in each.barriers)
+            ]
+            seconds = max(0.001, (max(late, default=0) - now_ns) / 1e9)
+            asyncio.get_running_loop().call_later(seconds, self._over, barrier)
+
+    # --- what clients ask --------------------------------------------------------------------
+
+    async def watch(self, client: int, request: m.Watch) -> m.WatchReply:
+        """Answer a client that watches."""
+        watcher = self._watchers.get(client)
+        fresh = watcher is None or watcher.until_ns <= self._now_ns()
+        if watcher is not None and fresh:
+            self._drop(watcher)
+        if watcher is None or fresh:
+            watcher = self._watchers[client] = Watcher(client)
+        elif request.sequence == watcher.sequence:
+            self._confirm(watcher)
+        else:
+            self._tell_again(watcher)
+        if not fresh and not watcher.changed and request.wait_ms > 0 and not self._revoked:
+            seconds = min(request.wait_ms, limits.WATCH_WAIT_MS) / 1000
+            if not await self._park(watcher, seconds):
+                return _NOTHING
+        return self._reply(watcher, fresh)
+
+    async def _park(self, watcher: Watcher, seconds: float) -> bool:
+        """Wait until there is something to tell; False when a later request has taken over."""
+        self._wake(watcher)
+        parked = watcher.parked = asyncio.get_running_loop().create_future()
+        await asyncio.wait((parked,), timeout=seconds)
+        parked.cancel()
+        return watcher.parked is parked
+
+    def _reply(self, watcher: Watcher, fresh: bool) -> m.WatchReply:
+        if self._watchers.get(watcher.client) is not watcher:  # its lease ended while it waited
+            return _NOTHING
+        changed = tuple(list(watcher.changed)[:INODES_PER_REPLY])
+        for inode in changed:
+            del watcher.changed[inode]
+        watcher.sequence += 1
+        watcher.unconfirmed = changed
+        if watcher.changed:  # who waits for the rest waits for the next answer
+            watcher.barriers = deque(
+                (max(sequence, watcher.sequence + 1), barrier)
+                for sequence, barrier in watcher.barriers
+            )
+        now_ns, until = self._now_ns(), self._lease_until()
+        lease_ns = LEASE_NS if until is None else min(LEASE_NS, until - now_ns)
+        if self._revoked or lease_ns <= 0:
+            lease_ns = 0
+        watcher.until_ns = max(watcher.until_ns, now_ns + lease_ns)
+        return m.WatchReply(watcher.sequence, changed, lease_ns // _MILLION, fresh)
+
+    async def revoke(self) -> None:
+        """The term ends in good order: wait until all cache leases have ended."""
+        self._revoked = True
+        for watcher in self._watchers.values():
+            self._wake(watcher)
+        now_ns = self._now_ns()
+        last = max((each.until_ns for each in self._watchers.values()), default=now_ns)
+        if last > now_ns:
+            await asyncio.sleep((last - now_ns) / 1e9)
+
+    def renew(self) -> None:
+        """The term goes on after all."""
+        self._revoked = False
+
+    def end(self) -> None:
+        """The term is over: no lease is granted any more, and commands wait for none."""
+        self._revoked = True
+        for watcher in list(self._watchers.values()):
+            self._drop(watcher)
+
+    # --- the books ---------------------------------------------------------------------------
+
+    def _tell_again(self, watcher: Watcher) -> None:
+        """The last answer did not arrive: what it told goes into the next one."""
+        watcher.changed.update(dict.fromkeys(watcher.unconfirmed))
+        watcher.barriers = deque(
+            (max(sequence, watcher.sequence + 1), barrier) for sequence, barrier in watcher.barriers
+        )
+
+    def _confirm(self, watcher: Watcher) -> None:
+        """It has forgotten all that it was told."""
+        watcher.unconfirmed = ()
+        while watcher.barriers and watcher.barriers[0][0] <= watcher.sequence:
+            watcher.barriers.popleft()[1].one_less()
+
+    def _forget(self, watcher: Watcher, inode: int) -> None:
+        watcher.held.pop(inode, None)
+        holders = self._holders.get(inode)
+        if holders is not None:
+            holders.discard(watcher.client)
+            if not holders:
+                del self._holders[inode]
+
+    def _drop(self, watcher: Watcher) -> None:
+        """Its lease is over."""
+        del self._watchers[watcher.client]
+        for inode in list(watcher.held):
+            self._forget(watcher, inode)
+        for _, barrier in watcher.barriers:
+            barrier.one_less()
+        watcher.barriers.clear()
+        self._wake(watcher)
+
+    @staticmethod
+    def _wake(watcher: Watcher) -> None:
+        if watcher.parked is not None and not watcher.parked.done():
+            watcher.parked.set_result(None)
+
+
+def _inodes_of(record: Any) -> Collection[int]:
+    """The inodes that an answer tells of."""
+    if isinstance(record, m.LookupReply | m.LeaseReply | m.BlocksReply | m.AclReply):
+        return (record.attributes.inode,)
+    if isinstance(record, m.ListReply):
+        return [entry.attributes.inode for entry in record.entries]
+    return ()

@@ -1,0 +1,309 @@
+"""Blocks of what stores have, on the node that the ring names for them: fetched once, cached.
+
+Owns the fetches under way, one for each block however many wait for it, and the index of what is
+cached in the block store. A cached block bears generation 0 and the file's own generation as its
+sequence, so that it can never be taken for another content; it has no entry in the namespace or
+the journal, and may go at any time. Invariants: a block is cached whole and with its CRC32C, or not
+at all; what is read of one version comes from one tag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Final, cast
+
+from memfs import errors, limits
+from memfs.checksum import crc32c
+from memfs.node.blocks import BlockStore
+from memfs.node.membership.members import Membership
+from memfs.node.stores.opened import OpenStores
+from memfs.node.stores.policies import BlockCache, Policy
+from memfs.protocol import messages as m
+from memfs.transport.environment import Environment
+from memfs.transport.server import Call
+from memfs.types import Buffer
+
+FETCHES_AT_ONCE: Final = 32
+"""Blocks on their way from stores: 128 MiB of default blocks."""
+PLACES_KEPT: Final = 20_000
+"""Files of which it is remembered where their content is: 10 MB."""
+
+
+CACHE_SHARE: Final = 0.85
+"""Of the node's memory, up to which the cache uses what is free; below where space counts as low
+(``memfs.node.space``), so that writers find room without waiting for evictions."""
+EXPIRY_SECONDS: Final = 5.0
+"""Between two looks for blocks that nobody has read for their mount's time to live."""
+
+
+class ObjectBlocks:
+    """The node's cache of stores' blocks."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        membership: Membership,
+        stores: OpenStores,
+        environment: Environment,
+    ) -> None:
+        """``store`` holds the blocks beside those of the cluster's own files."""
+        self._store = store
+        self._membership = membership
+        self._stores = stores
+        self._cache = BlockCache(self._is_pinned)
+        self._read_at: OrderedDict[m.BlockVersion, tuple[float, float]] = OrderedDict()
+        """When each cached block was read last, longest ago first, and its time to live."""
+        self._pinned: dict[int, int] = {}
+        """Until when, by inode, in nanoseconds since the epoch; 0: for ever."""
+        self._now = environment.clock.monotonic
+        self._wall_ns = environment.clock.wall_ns
+        self._places: OrderedDict[m.ObjectVersion, m.ObjectPlace] = OrderedDict()
+        self._fetches: dict[m.BlockVersion, asyncio.Task[tuple[Buffer, int]]] = {}
+        self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
+        self.hits = self.misses = self.fetched_bytes = self.evicted = 0
+        store.on_shortage(self.make_room)
+
+    # --- reading -----------------------------------------------------------------------------
+
+    def held(self, version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int] | None:
+        """As ``BlockStore.read`` where the block is cached, else None."""
+        if version not in self._cache:
+            return None
+        try:
+            found = self._store.read(version, offset, length)
+        except errors.BlockNotFoundError:  # the sweep found it to be no file's any more
+            self._forget(version)
+            return None
+        except errors.CorruptBlockError:
+            self._drop(version)
+            return None
+        self._note_read(version)
+        self.hits += 1
+        return found
+
+    def _note_read(self, version: m.BlockVersion) -> None:
+        now, mount = self._now(), self._cache.mount_of(version)
+        if mount is not None:
+            self._cache.read(mount, version, now)
+            self._read_at[version] = now, self._read_at[version][1]
+            self._read_at.move_to_end(version)
+
+    async def read(self, version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int]:
+        """Bytes of a block and their CRC32C, fetched if need be.
+
+        Raises ObjectChangedError, ObjectMissingError, StoreUnreachableError, StoreDeniedError.
+        """
+        found = self.held(version, offset, length)
+        if found is not None:
+            return found
+        self.misses += 1
+        place = (await self.places([version]))[0]
+        record, store = await self._stores.of(place.mount, place.generation)
+        if record.mode == m.MountMode.PROXY:
+            start = version.index * place.block_size + offset
+            with self._stores.watching(record):
+                data = await store.read(place.key, start, length, place.tag)
+            return _checked(data, length)
+        data, crc = await self._fetch_once(version, place)
+        part = memoryview(data)[offset : offset + length]
+        if offset < 0 or len(part) != length:
+            raise errors.InvalidArgumentError(
+                f"bytes {offset} to {offset + length} of a block of {len(data)} bytes"
+            )
+        return part, crc if length == len(data) else crc32c(part)
+
+    async def places(self, versions: Sequence[m.BlockVersion]) -> list[m.ObjectPlace]:
+        """Where the content of each is, asked of the primary in one request.
+
+        Raises ObjectChangedError when one is no file's content any more.
+        """
+        wanted = [m.ObjectVersion(version.inode, version.sequence) for version in versions]
+        unknown = list(dict.fromkeys(each for each in wanted if each not in self._places))
+        found: dict[m.ObjectVersion, m.ObjectPlace] = {}
+        while unknown:
+            reply = await self._membership.ask_primary(m.DescribeObjects(tuple(unknown)))
+            if not reply.places:
+                raise errors.UnavailableError("the primary does not say where objects are")
+            for each, place in zip(unknown, reply.places, strict=False):
+                found[each] = place
+                if not place.code:
+                    self._places[each] = place
+            unknown = unknown[len(reply.places) :]
+        places = [found.get(each) or self._places[each] for each in wanted]
+        while len(self._places) > PLACES_KEPT:
+            self._places.popitem(last=False)
+        for place in places:
+            if place.code:
+                raise errors.from_wire(
+                    place.code, "the file was changed or deleted since it was opened: open it again"
+                )
+        return places
+
+    # --- fetching ----------------------------------------------------------------------------
+
+    async def _fetch_once(
+        self, version: m.BlockVersion, place: m.ObjectPlace
+    ) -> tuple[Buffer, int]:
+        task = self._fetches.get(version)
+        if task is None:
+            task = self._fetches[version] = asyncio.ensure_future(self._fetch(version, place))
+            task.add_done_callback(lambda done: self._ended(version, done))
+        return await asyncio.shield(task)
+
+    def _ended(self, version: m.BlockVersion, task: asyncio.Task[tuple[Buffer, int]]) -> None:
+        self._fetches.pop(version, None)
+        if not task.cancelled():
+            task.exception()
+
+    async def _fetch(self, version: m.BlockVersion, place: m.ObjectPlace) -> tuple[Buffer, int]:
+        start = version.index * place.block_size
+        length = min(place.block_size, place.size - start)
+        if length <= 0:
+            raise errors.InvalidArgumentError(f"block {version.index} lies outside the file")
+        record, store = await self._stores.of(place.mount, place.generation)
+        async with self._turns:
+            try:
+                with self._stores.watching(record):
+                    data = await store.read(place.key, start, length, place.tag)
+            except (errors.ObjectChangedError, errors.ObjectMissingError):
+                self._places.pop(m.ObjectVersion(version.inode, version.sequence), None)
+                raise
+        data, crc = _checked(data, length)
+        self.fetched_bytes += length
+        self._keep(version, place, record, data, crc)
+        return data, crc
+
+    def _keep(
+        self,
+        version: m.BlockVersion,
+        place: m.ObjectPlace,
+        record: m.MountRecord,
+        data: Buffer,
+        crc: int,
+    ) -> None:
+        """Cache a block if its mount's policy says so; it is served either way."""
+        now, mount = self._now(), record.number
+        self._cache.set_mount(mount, cast("Policy", record.policy))
+        self._cache.read(mount, version, now)
+        free = int(self._store.limit * CACHE_SHARE) - self._store.used
+        victims = self._cache.admit(mount, len(data), free, now)
+        if victims is None:
+            return
+        for victim in victims:
+            self._evict(cast("m.BlockVersion", victim))
+        request = m.WriteBlock(*version, len(data), crc, (), place.block_size, place.group_blocks)
+        try:
+            write = self._store.begin_copy(request)
+        except errors.NoSpaceError:
+            return
+        try:
+            at, view = 0, memoryview(data)
+            for buffer in write.buffers():
+                buffer[:] = view[at : at + len(buffer)]
+                at += len(buffer)
+            write.received(len(data))
+            write.finish()
+        except errors.MemfsError:
+            write.abort()
+            return
+        except BaseException:
+            write.abort()
+            raise
+        self._cache.add(mount, version, len(data))
+        self._read_at[version] = now, record.ttl_ms / 1000
+        if place.pinned_until_ns is not None:
+            self._pinned[version.inode] = place.pinned_until_ns
+
+    # --- room --------------------------------------------------------------------------------
+
+    def make_room(self, count: int) -> None:
+        """Give way to what is no store's: ``count`` bytes, as far as that is possible."""
+        for version in self._cache.victims(count, self._now()):
+            self._evict(cast("m.BlockVersion", version))
+
+    def _evict(self, version: m.BlockVersion) -> None:
+        self._drop(version)
+        self.evicted += 1
+
+    def _drop(self, version: m.BlockVersion) -> None:
+        self._forget(version)
+        self._store.discard(version)
+
+    def _forget(self, version: m.BlockVersion) -> None:
+        self._cache.drop(version)
+        self._read_at.pop(version, None)
+
+    def _is_pinned(self, key: Hashable) -> bool:
+        until = self._pinned.get(cast("m.BlockVersion", key).inode)
+        return until is not None and (not until or self._wall_ns() < until)
+
+    async def run(self) -> None:
+        """Let blocks go that nobody reads any more, forever."""
+        while True:
+            await asyncio.sleep(EXPIRY_SECONDS)
+            now = self._now()
+            for version, (read_at, ttl) in list(self._read_at.items()):
+                if ttl and now - read_at >= ttl and not self._is_pinned(version):
+                    self._evict(version)
+
+    def tell(self, call: Call) -> m.Empty:
+        """What the primary says of files: drop their blocks, or keep them."""
+        request: m.TellObjects = call.request
+        inodes = set(request.inodes)
+        for place in [each for each in self._places if each.inode in inodes]:
+            del self._places[place]
+        for inode in inodes:
+            if request.pinned_until_ns is None:
+                self._pinned.pop(inode, None)
+            else:
+                self._pinned[inode] = request.pinned_until_ns
+        if request.drop:
+            for version in [each for each in self._read_at if each.inode in inodes]:
+                self._drop(version)
+        return m.Empty()
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of the blocks in the cache."""
+        return self._cache.size()
+
+
+def _checked(data: Buffer, length: int) -> tuple[Buffer, int]:
+    if len(data) != length:
+        raise errors.StoreUnreachableError(
+            f"the store sent {len(data)} bytes of {length}: try again"
+        )
+    return data, crc32c(data)
+
+
+Read = Callable[[m.BlockVersion, int, int], Awaitable[tuple[Buffer, int]]]
+
+
+async def read_ranges(
+    read: Read, ranges: Sequence[m.BlockRange]
+) -> tuple[list[m.RangeResult], list[Buffer]]:
+    """Many ranges at once, as one answer holds them: results and payload."""
+    wanted: list[m.BlockRange] = []
+    room = limits.BATCH_PAYLOAD_BYTES
+    for each in ranges[: limits.BLOCKS_PER_BATCH]:
+        if wanted and each.length > room:
+            break
+        wanted.append(each)
+        room -= each.length
+    outcomes = await asyncio.gather(
+        *[read(each.version, each.offset, each.length) for each in wanted], return_exceptions=True
+    )
+    results: list[m.RangeResult] = []
+    payload: list[Buffer] = []
+    for outcome in outcomes:
+        if isinstance(outcome, errors.MemfsError):
+            results.append(m.RangeResult(outcome.code, 0, 0))
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        else:
+            data, crc = outcome
+            results.append(m.RangeResult(0, len(data), crc))
+            payload.append(data)
+    return results, payload

@@ -1,0 +1,128 @@
+"""The external stores that one node has open: one for each mount and generation of it.
+
+Owns the store objects and the last trouble with each. Knows nothing of names or blocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from memfs.errors import (
+    MemfsError,
+    ObjectChangedError,
+    StoreDeniedError,
+    StoreUnreachableError,
+)
+from memfs.logs import fields
+from memfs.node.membership.members import Membership
+from memfs.protocol import messages as m
+from memfs.stores.interface import Store
+from memfs.transport.environment import Environment
+
+log = logging.getLogger(__name__)
+
+OpenStore: TypeAlias = Callable[[str, Mapping[str, str], Environment], Store]
+"""Makes a store of a URL and options; raises what is wrong with them."""
+
+
+class OpenStores:
+    """Stores by mount."""
+
+    def __init__(
+        self, environment: Environment, membership: Membership, open_store: OpenStore
+    ) -> None:
+        """Nothing is open before it is needed."""
+        self._environment = environment
+        self._membership = membership
+        self._open = open_store
+        self._stores: dict[int, tuple[m.MountRecord, Store]] = {}
+        self._asking: asyncio.Lock = asyncio.Lock()
+        self.trouble: dict[int, str] = {}
+        """What was wrong with a store when it was last asked, by mount; absent: nothing."""
+
+    def make(self, url: str, options: tuple[m.StoreOption, ...]) -> Store:
+        """A store that the caller closes. Raises ConfigError, InvalidArgumentError."""
+        given = {option.name: option.value for option in options}
+        return self._open(url, given, self._environment)
+
+    async def of(self, number: int, generation: int) -> tuple[m.MountRecord, Store]:
+        """The store of a mount, and how it is mounted. Raises ObjectChangedError: it is no more."""
+        held = self._stores.get(number)
+        if held is None or held[0].generation < generation:
+            async with self._asking:
+                held = self._stores.get(number)
+                if held is None or held[0].generation < generation:
+                    await self._look()
+                    held = self._stores.get(number)
+        if held is None or held[0].generation < generation:
+            raise ObjectChangedError("the store is mounted no more")
+        return held
+
+    async def _look(self) -> None:
+        """Learn of all mounts from the primary."""
+        after, more = 0, True
+        seen = set()
+        while more:
+            reply = await self._membership.ask_primary(m.ListMounts(after))
+            for record in reply.mounts:
+                seen.add(record.number)
+                self.adopt(record)
+                after = record.number
+            more = reply.more
+        for gone in self._stores.keys() - seen:
+            self.drop(gone)
+
+    def adopt(self, record: m.MountRecord) -> Store:
+        """Open the store of a mount unless it is open already; an older one is closed."""
+        held = self._stores.get(record.number)
+        if held is not None and held[0].generation >= record.generation:
+            return held[1]
+        store = self.make(record.url, record.options)
+        if held is not None:
+            self._close(held[1])
+        self._stores[record.number] = record, store
+        return store
+
+    def drop(self, number: int) -> None:
+        """A mount is no more."""
+        held = self._stores.pop(number, None)
+        self.trouble.pop(number, None)
+        if held is not None:
+            self._close(held[1])
+
+    def _close(self, store: Store) -> None:
+        task = asyncio.ensure_future(store.close())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    @contextlib.contextmanager
+    def watching(self, record: m.MountRecord) -> Iterator[None]:
+        """Note whether the store of a mount answers; its errors say which mount it is."""
+        number = record.number
+        try:
+            yield
+        except (StoreUnreachableError, StoreDeniedError) as error:
+            if number not in self.trouble:
+                log.warning("store in trouble", extra=fields(url=record.url, reason=error.message))
+            self.trouble[number] = error.message
+            where = record.path.decode(errors="replace")
+            raise type(error)(f"the store mounted at {where}: {error.message}") from error
+        except MemfsError:
+            self._answered(record)
+            raise
+        else:
+            self._answered(record)
+
+    def _answered(self, record: m.MountRecord) -> None:
+        if self.trouble.pop(record.number, None) is not None:
+            log.info("store answers again", extra=fields(url=record.url))
+
+    async def close(self) -> None:
+        """Close all."""
+        for number in list(self._stores):
+            _, store = self._stores.pop(number)
+            with contextlib.suppress(MemfsError):
+                await store.close()

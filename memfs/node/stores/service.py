@@ -1,0 +1,329 @@
+"""What a node does about mounts around the requests it serves.
+
+Owns the primary's side of a term: its questions to stores and its persister. Where nothing is
+mounted a request passes with one look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from memfs import errors
+from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
+from memfs.node.replication.primary import Primary
+from memfs.node.replication.role import NamespaceRole
+from memfs.node.stores.metadata import Metadata, settled
+from memfs.node.stores.opened import OpenStores
+from memfs.node.stores.persister import Persister
+from memfs.node.tasks import set_aside
+from memfs.protocol import messages as m
+from memfs.stores.options import is_secret
+from memfs.transport.server import Call
+from memfs.types import ROOT_INODE
+
+STEP_SECONDS: Final = 0.02
+WATCHERS_SECONDS: Final = 1.0
+"""The shortest time for which clients that cache names believe what a store said."""
+HIGH_SHARE: Final = 0.80
+"""Of all memory, without cached blocks: above it files that stores have too are evicted ..."""
+LOW_SHARE: Final = 0.70
+"""... until it is this."""
+FILES_PER_EVICTION: Final = 1000
+INODES_AT_ONCE: Final = 5000
+_SYNCED: Final = (m.MountMode.DUAL_SYNC, m.MountMode.PROXY)
+
+
+class MountService:
+    """Mounts, as the front desk sees them."""
+
+    def __init__(self, role: NamespaceRole, stores: OpenStores) -> None:
+        """Idle on nodes that are not the primary, and where nothing is mounted."""
+        self._role = role
+        self._stores = stores
+        self._told: dict[int, float] = {}
+        """When clients that cache were told to ask anew, by mount."""
+        self._term: tuple[Primary, Metadata, Persister] | None = None
+
+    # --- the term ----------------------------------------------------------------------------
+
+    def _of(self, primary: Primary) -> tuple[Metadata, Persister]:
+        """What belongs to this term of this node."""
+        if self._term is None or self._term[0] is not primary:
+            if self._term is not None:
+                self._term[2].stop()
+            environment = self._role.membership.environment
+            metadata = Metadata(primary, self._stores, environment)
+            persister = Persister(primary, self._role.membership, self._stores, environment)
+            self._term = primary, metadata, persister
+        return self._term[1:]
+
+    @property
+    def metadata(self) -> Metadata:
+        """The questions of the present term. Raises NotPrimaryError."""
+        return self._of(self._role.primary)[0]
+
+    @property
+    def persister(self) -> Persister:
+        """The persister of the present term. Raises NotPrimaryError."""
+        return self._of(self._role.primary)[1]
+
+    async def run(self) -> None:
+        """Bring changes to the stores while this node is the primary, forever."""
+        while True:
+            if self._role.leads and self._role.primary.namespace.volume.mounts:
+                with contextlib.suppress(errors.ClusterError):
+                    await self.persister.step()
+                    await self._relieve()
+                    self._have_watchers_ask()
+                await asyncio.sleep(STEP_SECONDS)
+            else:
+                if self._term is not None and not self._role.leads:
+                    self._term[2].stop()
+                    self._term = None
+                await asyncio.sleep(0.2)
+
+    def _have_watchers_ask(self) -> None:
+        """Tell clients that cache names to ask anew once a mount's sync interval is over."""
+        primary, now = self._role.primary, self._role.membership.environment.clock.monotonic()
+        volume, due = primary.namespace.volume, set()
+        for mount in volume.mounts.by_slot.values():
+            seconds = max(mount.sync_ms / 1000, WATCHERS_SECONDS)
+            if mount.sync_ms >= 0 and now - self._told.get(mount.number, 0.0) >= seconds:
+                self._told[mount.number] = now
+                due.add(mount.number)
+        if not due or not primary.caches:
+            return
+        stale = []
+        for inode in primary.caches.held():
+            found = volume.mounts.mount_of(volume.tree, volume.tree.inodes.slot_of(inode))
+            if found is not None and found.number in due:
+                stale.append(inode)
+        set_aside(primary.caches.change(0, stale))
+
+    # --- around requests ---------------------------------------------------------------------
+
+    def concerns(self, call: Call) -> bool:
+        """May the request be about what a store has? It is one look where nothing is mounted."""
+        namespace = self._role.namespace
+        return (
+            namespace is not None
+            and bool(namespace.volume.mounts)
+            and 64 <= call.spec.opcode < 192
+            and not call.spec.peer
+            and self._role.leads
+        )
+
+    def around(self, call: Call, handler: Callable[[Call], Any]) -> Any:
+        """Carry a request out once all is known that it needs, and answer as the mount's mode says.
+
+        ``handler`` answers with a record or a future.
+        """
+        metadata = self.metadata
+        if metadata.lacks(call.request) is not None:
+            return asyncio.ensure_future(self._later(metadata, call, handler))
+        answer = handler(call)
+        waits = self._waits() if call.spec.command else []
+        return answer if not waits else asyncio.ensure_future(self._settle(answer, waits))
+
+    async def _later(self, metadata: Metadata, call: Call, handler: Callable[[Call], Any]) -> Any:
+        await metadata.prepare(call.request)
+        answer = handler(call)
+        waits = self._waits() if call.spec.command else []
+        return await self._settle(answer, waits)
+
+    def _waits(self) -> list[Any]:
+        """What the command that was just applied has changed and the store must have first."""
+        volume = self._role.primary.namespace.volume
+        found: list[Any] = []
+        for changed in volume.mounts.recent:
+            if isinstance(changed, tuple):
+                mount = volume.mounts.by_number(changed[0])
+            else:
+                mount = volume.mounts.mount_of(volume.tree, changed)
+            if mount is None or mount.mode not in _SYNCED:
+                continue
+            if not isinstance(changed, tuple):
+                change = volume.mounts.changes.get(changed)
+                if change is None or (changed in volume.sessions.writers and not change.version):
+                    continue
+                empty = volume.tree.inodes.kind[changed] != DIRECTORY and (
+                    changed in volume.sessions.writers and not volume.tree.inodes.size[changed]
+                )
+                if empty:
+                    continue  # it was just created: what is written comes with a commit
+            found.append(changed)
+        return found
+
+    async def _settle(self, answer: Any, waits: list[Any]) -> Any:
+        record = await settled(answer)
+        if waits:
+            await self.persister.until_stored(waits)
+        return record
+
+    # --- requests about mounts ---------------------------------------------------------------
+
+    async def mount(self, call: Call, submit: Callable[[Call], Any]) -> m.MountRecord:
+        """Ask the store one question before it is mounted, so that what is wrong is said now."""
+        request: m.Mount = call.request
+        for option in request.options:
+            if is_secret(option.name):
+                raise errors.InvalidArgumentError(
+                    f"the value of {option.name} is a secret: put it into a file on the nodes and "
+                    "give its path as credentials=FILE, or leave it to the nodes' environment"
+                )
+        url = request.url
+        if request.update:
+            url = (await self._mounted(request.path)).url
+        store = self._stores.make(url, request.options)
+        try:
+            if not request.read_only and not store.capabilities.writable:
+                raise errors.InvalidArgumentError(
+                    f"{url} can only be read: mount it read-only (--read-only)"
+                )
+            await store.probe()
+        finally:
+            await store.close()
+        record: m.MountRecord = await settled(submit(call))
+        self.metadata.known.clear()
+        return record
+
+    async def _mounted(self, path: bytes) -> m.MountRecord:
+        volume = self._role.primary.namespace.volume
+        for mount in volume.mounts.by_slot.values():
+            record = self.metadata.record(mount)
+            if record.path.rstrip(b"/") == path.rstrip(b"/"):
+                return record
+        raise errors.PathNotFoundError("nothing is mounted there")
+
+    def list_mounts(self, call: Call, query: Callable[[Call], Any]) -> Any:
+        """All mounts, with what is wrong with their stores as this node saw it."""
+        answer = query(call)
+        if isinstance(answer, asyncio.Future):
+            return asyncio.ensure_future(self._list_later(answer))
+        return self._with_trouble(answer)
+
+    async def _list_later(self, answer: asyncio.Future[m.MountsReply]) -> m.MountsReply:
+        return self._with_trouble(await answer)
+
+    def _with_trouble(self, reply: m.MountsReply) -> m.MountsReply:
+        trouble = self._stores.trouble
+        return reply._replace(
+            mounts=tuple([r._replace(trouble=trouble.get(r.number, "")) for r in reply.mounts])
+        )
+
+    async def sync_metadata(self, call: Call) -> m.StoreReport:
+        """Ask anew about all that is known below a path. Raises when it is not there (any more)."""
+        request: m.SyncMetadata = call.request
+        metadata, before = self.metadata, self.metadata.asked
+        metadata.known.clear()
+        await metadata.prepare(m.Summarise(request.path, base=request.base))
+        self._slot(call)
+        return m.StoreReport(metadata.asked - before)
+
+    async def persist(self, call: Call) -> m.StoreReport:
+        """Return when the store has what was changed below a path."""
+        waits = self._below(call)
+        await self.persister.until_stored(waits)
+        return m.StoreReport(len(waits))
+
+    def _below(self, call: Call) -> list[Any]:
+        """Changed slots and deleted keys below a path of a request, which its caller may see."""
+        primary = self._role.primary
+        volume = primary.namespace.volume
+        slot = self._slot(call)
+        found: list[Any] = [s for s in volume.mounts.changes if volume.tree.has_ancestor(s, slot)]
+        mount = volume.mounts.mount_of(volume.tree, slot)
+        for number, key in volume.mounts.tombstones:
+            other = volume.mounts.by_number(number)
+            if other is mount or (other and volume.tree.has_ancestor(other.slot, slot)):
+                found.append((number, key))
+        return found
+
+    def _slot(self, call: Call) -> int:
+        request = call.request
+        identity = call.connection.peer.identity
+        reply = self._role.primary.namespace.query(
+            identity, m.Lookup(request.path, base=getattr(request, "base", ROOT_INODE))
+        )
+        inode: int = reply.attributes.inode
+        return self._role.primary.namespace.volume.tree.inodes.slot_of(inode)
+
+    async def free(self, call: Call) -> m.StoreReport:
+        """Drop the cluster's copies of what the store has as well, below a path."""
+        primary = self._role.primary
+        volume, slot = primary.namespace.volume, self._slot(call)
+        inodes = volume.tree.inodes
+        files = [
+            m.ChangeVersion(inodes.id_of(s), inodes.change[s])
+            for s in sorted(volume.mounts.resident)
+            if s == slot or volume.tree.has_ancestor(s, slot)
+        ]
+        cached = [inodes.id_of(s) for s in self._files_below(slot) if volume.mounts.is_external(s)]
+        size = sum(inodes.size[inodes.slot_of(each.inode)] for each in files)
+        for first in range(0, len(files), 1000):
+            await settled(primary.submit_own(m.EvictFiles(tuple(files[first : first + 1000]))))
+        size += sum(inodes.size[inodes.slot_of(inode)] for inode in cached)
+        await self._tell(cached, drop=True)
+        return m.StoreReport(len(files) + len(cached), size=size)
+
+    def _files_below(self, top: int) -> Iterator[int]:
+        """Files that are known below a slot, or are it."""
+        tree = self._role.primary.namespace.volume.tree
+        pending = [top]
+        while pending:
+            slot = pending.pop()
+            if tree.inodes.kind[slot] == DIRECTORY:
+                pending += [child for _, child in tree.directory(slot).items()]
+            elif tree.inodes.kind[slot] == FILE:
+                yield slot
+
+    async def pin(self, call: Call, submit: Callable[[Call], Any]) -> m.Empty:
+        """Put a pin on record, and tell it to the nodes that have blocks already."""
+        slot = self._slot(call)
+        reply: m.Empty = await settled(submit(call))
+        volume = self._role.primary.namespace.volume
+        by_time: dict[int | None, list[int]] = {}
+        for each in self._files_below(slot):
+            until = volume.mounts.pinned_until(volume.tree, each)
+            by_time.setdefault(until, []).append(volume.tree.inodes.id_of(each))
+        for until, inodes in by_time.items():
+            await self._tell(inodes, pinned_until_ns=until)
+        return reply
+
+    async def _tell(self, inodes: list[int], **what: Any) -> None:
+        """Tell all members; one that cannot be reached has lost what it had, or learns it later."""
+        membership = self._role.membership
+        view = membership.view
+        for first in range(0, len(inodes), INODES_AT_ONCE):
+            part = tuple(inodes[first : first + INODES_AT_ONCE])
+            for member in view.members if view is not None else ():
+                with contextlib.suppress(errors.MemfsError):
+                    await membership.ask(member, m.TellObjects(part, **what))
+
+    # --- memory ------------------------------------------------------------------------------
+
+    async def _relieve(self) -> None:
+        """Where memory gets scarce, evict what stores have too: what was changed longest ago."""
+        primary, membership = self._role.primary, self._role.membership
+        volume, view = primary.namespace.volume, membership.view
+        resident = volume.mounts.resident
+        if not resident or view is None:
+            return
+        usages = [membership.life(member.number).usage for member in view.members]
+        own = sum(usage.used - usage.cached for usage in usages)
+        limit = sum(usage.limit for usage in usages)
+        if not limit or own < limit * HIGH_SHARE:
+            return
+        inodes, excess = volume.tree.inodes, own - limit * LOW_SHARE
+        files: list[m.ChangeVersion] = []
+        for slot in sorted(resident, key=lambda slot: inodes.modified[slot]):
+            if excess <= 0 or len(files) >= FILES_PER_EVICTION:
+                break
+            if volume.mounts.pinned_until(volume.tree, slot) is None:
+                files.append(m.ChangeVersion(inodes.id_of(slot), inodes.change[slot]))
+                excess -= volume.tree.weight(slot)[1]
+        if files:
+            await settled(primary.submit_own(m.EvictFiles(tuple(files))))

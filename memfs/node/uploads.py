@@ -1,0 +1,208 @@
+"""What clients may store on a node before the namespace knows of it, counted per account.
+
+Two accounts. *Ahead*: a block write reserves its room before its bytes come, and whoever sends one
+byte and waits holds the rest; so what is reserved and has not come is bounded, and an upload that
+stands still for some seconds loses its connection. *Unknown*: a node stores what it is sent, and
+learns only from the primary whether the file exists; so bytes are counted under the inode that the
+client named until the primary was asked, at the latest when half of what is allowed is reached.
+What it does not know (yet) stays counted, and above the bound the account is told to wait: the
+sweep forgets such blocks, commits make the others known. Writes that other nodes pass on were
+counted by the first one.
+
+Invariant: what somebody has in an account is what its uploads under way, or its inodes in
+question, add up to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from memfs import errors, limits
+from memfs.ledgers import Ledger, UserAtAddress
+from memfs.logs import fields
+from memfs.node.blocks import BlockStore
+from memfs.node.tasks import Tasks
+from memfs.protocol import messages as m
+
+log = logging.getLogger(__name__)
+
+LEAST_COUNTED: Final = 4 * limits.KIB
+"""A smaller block counts as this: a node remembers no more inodes than that allows."""
+ASKED_AT_ONCE: Final = 128
+"""Inodes that the primary is asked about in one go: the largest, and as many by chance."""
+PAUSE_SECONDS: Final = 1.0
+"""Between two questions about somebody who stays above their bound."""
+WATCHED_BYTES: Final = 256 * limits.KIB
+"""Smaller uploads are here as a whole when they begin."""
+
+
+class Uploads:
+    """The two accounts of one node."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        ask: Callable[[m.Lookup], Awaitable[m.LookupReply]],
+        tasks: Tasks,
+        dice: random.Random,
+        memory: int,
+    ) -> None:
+        """``ask`` puts a question to the primary as the superuser; ``memory`` of the node."""
+        each = min(limits.AHEAD_BYTES_PER_PRINCIPAL, memory // limits.AHEAD_SHARE)
+        self.ahead = Ledger[UserAtAddress](
+            "bytes reserved for uploads that have not come", each, memory
+        )
+        each = min(limits.UNKNOWN_BYTES_PER_PRINCIPAL, memory // limits.UNKNOWN_SHARE)
+        self.unknown = Ledger[UserAtAddress]("bytes of files that do not exist (yet)", each, memory)
+        self._inodes: dict[UserAtAddress, dict[int, int]] = {}
+        self._asking: set[UserAtAddress] = set()
+        self._store = store
+        self._ask = ask
+        self._tasks = tasks
+        self._dice = dice
+
+    def begin(self, account: UserAtAddress, blocks: dict[int, int], reserved: int) -> Upload:
+        """Admit a write of ``blocks``, bytes by inode. Raises BusyError that says what is too much.
+
+        ``reserved``: bytes that the store sets aside for it.
+        """
+        counted = {inode: max(count, LEAST_COUNTED) for inode, count in blocks.items()}
+        if refusal := self.unknown.refusal(account, sum(counted.values())):
+            self._find_out(account)
+            raise errors.BusyError(refusal)
+        self.ahead.take(account, reserved)
+        return Upload(self, account, counted, reserved)
+
+    def stored(self, account: UserAtAddress, counted: dict[int, int]) -> None:
+        """The blocks are in the store; whether their files exist is not known yet."""
+        inodes = self._inodes.setdefault(account, {})
+        for inode, count in counted.items():
+            inodes[inode] = inodes.get(inode, 0) + count
+            self.unknown.add(account, count)
+        if 2 * self.unknown.of(account) > self.unknown.each:
+            self._find_out(account)
+
+    def _find_out(self, account: UserAtAddress) -> None:
+        if account not in self._asking:
+            self._asking.add(account)
+            self._tasks.spawn(self._settle(account), "uploads")
+
+    async def _settle(self, account: UserAtAddress) -> None:
+        """Ask until little enough is in question, or all that is left is unknown."""
+        try:
+            inodes = self._inodes.get(account, {})
+            waiting = dict(inodes)
+            while waiting and 2 * self.unknown.of(account) > self.unknown.each:
+                asked = self._chosen(waiting)
+                missing = 0
+                for inode in asked:
+                    del waiting[inode]
+                    missing += await self._is_missing(account, inode)
+                if not missing and len(asked) == 2 * ASKED_AT_ONCE:
+                    self._known(account, waiting)  # files written in turn exist in turn
+                    return
+            if self.unknown.of(account) > self.unknown.each:
+                log.warning(
+                    "blocks of files that do not exist",
+                    extra=fields(who=str(account), bytes=self.unknown.of(account)),
+                )
+            if 2 * self.unknown.of(account) > self.unknown.each:
+                await asyncio.sleep(PAUSE_SECONDS)
+        except errors.MemfsError as error:
+            log.info("whose blocks these are stays open", extra=fields(reason=error))
+            await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            self._asking.discard(account)
+
+    def _chosen(self, waiting: dict[int, int]) -> list[int]:
+        """The inodes with most bytes, and others by chance."""
+        if len(waiting) <= 2 * ASKED_AT_ONCE:
+            return list(waiting)
+        largest = sorted(waiting, key=lambda inode: -waiting[inode])
+        chance = self._dice.sample(largest[ASKED_AT_ONCE:], ASKED_AT_ONCE)
+        return largest[:ASKED_AT_ONCE] + chance
+
+    async def _is_missing(self, account: UserAtAddress, inode: int) -> bool:
+        """Ask about one inode; what exists, or is not held any more, counts no longer."""
+        counted = self._inodes.get(account, {}).get(inode, 0)
+        if self._store.claims(inode):
+            try:
+                await self._ask(m.Lookup(b"", base=inode))
+            except errors.StaleHandleError:
+                return True
+        self._known(account, {inode: counted})
+        return False
+
+    def _known(self, account: UserAtAddress, counted: dict[int, int]) -> None:
+        inodes = self._inodes.get(account, {})
+        for inode, count in counted.items():
+            left = inodes.get(inode, 0) - count
+            self.unknown.give_back(account, count)
+            if left > 0:
+                inodes[inode] = left
+            else:
+                inodes.pop(inode, None)
+        if not inodes:
+            self._inodes.pop(account, None)
+
+    def check_invariants(self) -> None:
+        """Assert the module's invariant."""
+        self.ahead.check_invariants()
+        self.unknown.check_invariants()
+        for account, inodes in self._inodes.items():
+            assert self.unknown.of(account) == sum(inodes.values())
+
+
+class Upload:
+    """One write under way."""
+
+    def __init__(
+        self, uploads: Uploads, account: UserAtAddress, counted: dict[int, int], reserved: int
+    ) -> None:
+        """Made by :meth:`Uploads.begin`."""
+        self._uploads = uploads
+        self._account = account
+        self._counted = counted
+        self._ahead = reserved
+        self._reserved = reserved
+        self._total = 0
+        self._seen = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, stalled: Callable[[str], None]) -> None:
+        """Call ``stalled`` with the reason when nothing comes for too long."""
+        loop = asyncio.get_running_loop()
+        seconds = limits.UPLOAD_STALLED_SECONDS
+
+        def look() -> None:
+            if self._total == self._seen:
+                stalled(f"nothing of an upload came in {seconds:g} s, and memory is kept for it")
+                return
+            self._seen = self._total
+            self._timer = loop.call_later(seconds, look)
+
+        self._seen = -1 if not self._total else self._total
+        self._timer = loop.call_later(seconds, look)
+
+    def received(self, total: int) -> None:
+        """``total`` bytes are there."""
+        self._total = total
+        left = max(0, self._reserved - total)
+        if left < self._ahead:
+            self._uploads.ahead.give_back(self._account, self._ahead - left)
+            self._ahead = left
+
+    def end(self, *, stored: bool) -> None:
+        """It is complete, and stored; or it came to nothing. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._uploads.ahead.give_back(self._account, self._ahead)
+        self._ahead = 0
+        counted, self._counted = self._counted, {}
+        if stored and counted:
+            self._uploads.stored(self._account, counted)

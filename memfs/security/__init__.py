@@ -1,0 +1,1 @@
+"""Who is who: certificates of a cluster, the principals they name, TLS contexts made of them."""

@@ -1,0 +1,55 @@
+"""A user's own keys as they are written down: 32 bytes, in base64 or hex, in a file a line each.
+
+Pure, and without the cryptography that uses them, which takes its time to be loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from memfs.errors import ConfigError
+
+KEY_BYTES: Final = 32
+
+
+def key_id(key: bytes) -> bytes:
+    """Names a key without telling it."""
+    return hashlib.sha256(b"memfs key id\0" + key).digest()[:8]
+
+
+def key_of(given: bytes | str) -> bytes:
+    """A key of 32 bytes, as such or as text in base64 or hex. Raises ConfigError."""
+    raw = given
+    if isinstance(given, str):
+        text = given.strip()
+        try:
+            raw = bytes.fromhex(text) if len(text) == 2 * KEY_BYTES else base64.b64decode(text)
+        except (ValueError, binascii.Error):
+            raw = b""
+    if not isinstance(raw, bytes) or len(raw) != KEY_BYTES:
+        raise ConfigError("a key has 32 bytes, as memfs keygen makes them: base64 or hex as text")
+    return raw
+
+
+def keys_in(text: str) -> tuple[bytes, ...]:
+    """The keys of a key file: one a line, ``#`` begins a comment. Raises ConfigError."""
+    lines = (line.partition("#")[0].strip() for line in text.splitlines())
+    return tuple(key_of(line) for line in lines if line)
+
+
+def key_from(given: bytes | str | os.PathLike[str]) -> bytes:
+    """A key as such, as text, or the first one of a file. Raises ConfigError."""
+    if not isinstance(given, os.PathLike):
+        return key_of(given)
+    try:
+        found = keys_in(Path(given).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read a key from {given}: {error}") from None
+    if not found:
+        raise ConfigError(f"{given} has no key: make one with memfs keygen")
+    return found[0]

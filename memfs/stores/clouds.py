@@ -1,0 +1,255 @@
+"""``gs:`` and ``azblob:``, by the library obstore alone.
+
+A level is listed by leaps: keys in order, and from the first key of a sub-directory on to the first
+one behind it. So a page needs one request for each of its sub-directories, and memory for nothing
+but itself; the library's own call for a level gathers all of it. A key that is no path ends such a
+listing with an error that names the trouble, since the library gives up there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from memfs.errors import (
+    DirectoryNotEmptyError,
+    MemfsError,
+    ObjectChangedError,
+    ObjectMissingError,
+    StoreConflictError,
+    StoreDeniedError,
+    StoreUnsupportedError,
+)
+from memfs.limits import MIB
+from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
+from memfs.stores.names import as_prefix, is_key, is_name
+from memfs.stores.objects import RETRIES, RangeReader, client_options, library, translated
+from memfs.stores.options import Options
+from memfs.stores.replies import is_etag, tag_of
+from memfs.stores.retry import Retry
+from memfs.stores.sending import Sending, fits, settled
+from memfs.types import Buffer
+
+SINGLE_BYTES: Final = 64 * MIB
+"""Up to here one request sends an object and its condition; beyond, it is compared before."""
+PART_BYTES: Final = 8 * MIB
+_CHUNK_KEYS: Final = 1000
+_CAPABILITIES: Final = Capabilities(
+    conditional_put=True, rename=False, real_directories=False, modes=False
+)
+Metas: TypeAlias = list[Any]
+_BEHIND: Final = "\U0010ffff"
+"""Behind every other character: what comes after all keys of a directory."""
+
+
+class CloudStore(Store):
+    """What is below ``prefix``, empty or ending with ``/``, of a store of the library."""
+
+    def __init__(self, make: Callable[[], Any], prefix: str, retry: Retry) -> None:
+        self._make = make
+        self._made: Any = None
+        self._prefix = prefix
+        self._retry = retry
+        self._library = library()
+        self._reader = RangeReader(self._connected, self._head, self._forget, retry)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return _CAPABILITIES
+
+    async def stat(self, key: str) -> ObjectInfo | None:
+        if not is_key(key):
+            return None
+        if key and (found := await self._head(self._prefix + key)) is not None:
+            return found
+        directory = ObjectInfo(key, 0, 0, b"", True)
+        if not key or await self._keys(as_prefix(self._prefix + key), "", 1):
+            return directory
+        return None
+
+    async def list(self, directory: str, after: str | None = None, limit: int = 1000) -> Page:
+        prefix = self._prefix + as_prefix(directory)
+        entries: list[ObjectInfo] = []
+        unreachable, offset = 0, after or ""
+        while len(entries) < limit:
+            wanted = min(limit - len(entries), _CHUNK_KEYS)
+            metas = await self._keys(prefix, offset, wanted)
+            if not metas:
+                return Page(tuple(entries), unreachable, None)
+            for meta in metas:
+                name, slash, _ = meta["path"][len(prefix) :].partition("/")
+                offset = meta["path"]
+                if not is_name(name):
+                    unreachable += 1
+                elif slash:
+                    entries.append(ObjectInfo(self._key(prefix + name), 0, 0, b"", True))
+                else:
+                    entries.append(self._info(meta))
+                if slash:  # leap over what else is below it
+                    offset = f"{prefix}{name}/{_BEHIND}"
+                    break
+        return Page(tuple(entries), unreachable, offset)
+
+    async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:
+        return await self._reader.read(self._whole(key), offset, size, tag)
+
+    async def put(
+        self, key: str, chunks: AsyncIterator[Buffer], size: int, expected: Expected = None
+    ) -> ObjectInfo:
+        whole, sending = self._whole(key), Sending(chunks, size)
+        try:
+            if size <= SINGLE_BYTES:
+                (body,) = [piece async for piece in sending.pieces(SINGLE_BYTES)]
+                mode = _mode(expected)
+                await self._call("put_async", whole, bytes(body), mode=mode, use_multipart=False)
+            else:
+                if not fits(await self._head(whole), expected):
+                    raise StoreConflictError(f"{key}: another version is in the store")
+                pieces = sending.pieces(PART_BYTES)
+                await self._call(
+                    "put_async", whole, (bytes(piece) async for piece in pieces), once=True
+                )
+        except (ObjectChangedError, ObjectMissingError, StoreConflictError):
+            return await settled(self, key, sending)
+        found = await self._head(whole)
+        if found is None or found.size != size:
+            raise StoreConflictError(f"{key}: the object was changed in the store after the put")
+        return found
+
+    async def delete(self, key: str, tag: bytes | None = None) -> None:
+        whole = self._whole(key)
+        found = await self._head(whole)
+        if found is None:
+            return
+        if tag is not None and found.tag != tag:
+            raise StoreConflictError(f"{key}: another version of the object is in the store")
+        try:
+            await self._call("delete_async", whole)
+        except ObjectMissingError:
+            return
+
+    async def make_directory(self, key: str) -> None:
+        """Nothing: a directory is there with its first object, and the library writes no marker."""
+        self._whole(key)
+
+    async def remove_directory(self, key: str) -> None:
+        if await self._keys(as_prefix(self._whole(key)), "", 1):
+            raise DirectoryNotEmptyError(f"{key}: the directory has entries in the store")
+
+    async def rename(self, source: str, target: str) -> None:
+        raise StoreUnsupportedError("this store cannot rename: objects are copied and deleted")
+
+    # --- single calls --------------------------------------------------------------------------
+
+    async def _keys(self, prefix: str, offset: str, count: int) -> Metas:
+        """Up to ``count`` objects below ``prefix`` whose keys come after ``offset``."""
+
+        async def attempt() -> Metas:
+            stream = self._library.list(
+                await self._connected(), prefix or None, offset=offset or None, chunk_size=count
+            )
+            try:
+                async for metas in stream:
+                    if metas:
+                        return list(metas)
+            except Exception as error:
+                raise translated(error, prefix) from None
+            return []
+
+        return await self._retry.run(attempt, prefix)
+
+    async def _head(self, whole: str) -> ObjectInfo | None:
+        try:
+            meta = await self._call("head_async", whole)
+        except ObjectMissingError:
+            return None
+        return self._info(meta)
+
+    async def _call(
+        self, name: str, whole: str, *arguments: Any, once: bool = False, **more: Any
+    ) -> Any:
+        async def attempt() -> Any:
+            try:
+                call = getattr(self._library, name)
+                return await call(await self._connected(), whole, *arguments, **more)
+            except (MemfsError, ValueError):
+                raise
+            except Exception as error:
+                raise translated(error, whole) from None
+
+        return await (attempt() if once else self._retry.run(attempt, whole))
+
+    async def _connected(self) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def _forget(self) -> None:
+        self._made = None
+
+    def _info(self, meta: Any) -> ObjectInfo:
+        modified_ns = int(meta["last_modified"].timestamp()) * 10**9
+        tag = tag_of(meta.get("e_tag") or "", meta["size"], modified_ns)
+        return ObjectInfo(self._key(meta["path"]), meta["size"], modified_ns, tag)
+
+    def _key(self, whole: str) -> str:
+        return whole.removeprefix(self._prefix)
+
+    def _whole(self, key: str) -> str:
+        if not key or not is_key(key):
+            raise StoreUnsupportedError(f"{key!r} is no name of an object")
+        return self._prefix + key
+
+
+def _mode(expected: Expected) -> Any:
+    """The library's word for what is to be replaced."""
+    if expected is None:
+        return "overwrite"
+    if expected is ABSENT:
+        return "create"
+    return {"e_tag": expected.decode() if is_etag(expected) else '"none"'}
+
+
+def maker(scheme: str, container: str, options: Options) -> Callable[[], Any]:
+    """What makes the library's store for a bucket of Google or a container of Azure."""
+    endpoint, path = options.text("endpoint"), options.text("credentials")
+    trust, verify = options.text("ca_file"), options.flag("verify_tls", True)
+    settings: dict[str, Any] = {
+        "client_options": client_options(endpoint or "https://", trust=trust, verify=verify),
+        "retry_config": RETRIES,
+        "skip_signature": options.flag("anonymous"),
+    }
+    stores = library().store
+    if scheme == "gs":
+        if endpoint:  # an emulator: the library takes its address from such a file only
+            emulator = {"gcs_base_url": endpoint, "disable_oauth": True}
+            settings["service_account_key"] = json.dumps(
+                emulator | {"client_email": "", "private_key": "", "private_key_id": ""}
+            )
+        elif path:
+            settings["service_account"] = path
+        return lambda: stores.GCSStore(container, **settings)
+    settings["account_name"] = options.text("account")
+    if endpoint:
+        settings["endpoint"] = endpoint
+    for name, key in (("account_key", "account_key"), ("sas_token", "sas_key")):
+        if given := options.text(name):
+            settings[key] = given
+
+    def azure() -> Any:
+        hidden = {"account_key": _secret(path)} if path else {}
+        return stores.AzureStore(container, **settings, **hidden)
+
+    return azure
+
+
+def _secret(path: str) -> str:
+    """The account's key, of a file of the node. Raises StoreDeniedError."""
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreDeniedError(
+            f"the node cannot read the key in {path}: {type(error).__name__}"
+        ) from None

@@ -1,0 +1,198 @@
+"""HTTP requests to stores: one pool of connections, whose failures are memfs's errors.
+
+Owns the session and the reading of bodies. A body is read whole, into memory of its own, and is at
+most what one ranged read or one page of a listing asks for. Invariant: no message holds a header, a
+query or a body that was sent: those carry signatures and tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from memfs.errors import ConfigError, StoreUnreachableError
+from memfs.limits import KIB, MIB
+from memfs.stores.errors import transient
+from memfs.types import Buffer
+
+CONNECTIONS: Final = 64
+"""To one store: enough for 32 small reads in flight beside writes and listings."""
+CONNECT_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 10.0
+"""Without a byte of a reply: the request is given up and tried again."""
+BODY_BYTES: Final = 128 * MIB
+"""Of one reply."""
+
+
+_SLICE_BYTES: Final = 256 * KIB
+
+
+class Reply(NamedTuple):
+    """One reply, read to its end. ``headers`` have names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: Buffer
+
+
+class HttpClient:
+    """Requests to one store. Made outside of a loop, its session within the first request."""
+
+    def __init__(self, *, trust: str = "", verify: bool = True, idle: float = IDLE_SECONDS) -> None:
+        """Args: ``trust``, a file of CA certificates beside the system's; ``verify`` TLS."""
+        self._tls = _tls(trust, verify)
+        self._idle = idle
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: Buffer | Stream | None = None,
+        *,
+        follow: bool = False,
+        expected_bytes: int = -1,
+    ) -> Reply:
+        """Ask once. ``url`` is sent as it is written, already encoded.
+
+        ``expected_bytes``: a longer body is not read, its reply has a body that is one byte longer
+        than this. Raises StoreUnreachableError when there was no reply, a broken one, or one that
+        says that the store fails for now.
+        """
+        where, sent = place(url), dict(headers or {})
+        data: _Body | Stream | None = None
+        if body is not None and len(body):
+            sent["content-length"] = str(len(body))
+            data = body if isinstance(body, Stream) else _Body(body)
+        try:
+            async with self._sessions().request(
+                method,
+                URL(url, encoded=True),
+                headers=sent,
+                data=data,
+                allow_redirects=follow,
+            ) as response:
+                limit = BODY_BYTES if expected_bytes < 0 else expected_bytes
+                content = b"" if method == "HEAD" else await _body(response, limit)
+                found = {name.lower(): value for name, value in response.headers.items()}
+                reply = Reply(response.status, found, content)
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            if isinstance(body, Stream) and body.failure is not None:
+                raise body.failure from None
+            raise StoreUnreachableError(f"{where} cannot be reached: {_reason(error)}") from None
+        if transient(reply.status):
+            raise StoreUnreachableError(f"{where} fails for now ({reply.status})")
+        return reply
+
+    async def close(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _sessions(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._tls)
+            timeout = aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_SECONDS, sock_read=self._idle
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=timeout,
+                auto_decompress=False,
+                skip_auto_headers=("User-Agent", "Content-Type", "Accept-Encoding"),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+        return self._session
+
+
+class Stream:
+    """A body of known length that comes piece by piece, and only once.
+
+    What its source raises is kept in ``failure``, since the client hides it.
+    """
+
+    def __init__(self, chunks: AsyncIterable[Buffer], length: int) -> None:
+        self.failure: BaseException | None = None
+        self._chunks = chunks
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    async def __aiter__(self) -> AsyncIterator[Buffer]:
+        try:
+            async for chunk in self._chunks:
+                for piece in slices(chunk):
+                    yield piece
+        except Exception as error:
+            self.failure = error
+            raise
+
+
+def slices(data: Buffer) -> Iterator[memoryview]:
+    """Pieces small enough for one turn of the event loop."""
+    view = memoryview(data)
+    for at in range(0, len(view), _SLICE_BYTES):
+        yield view[at : at + _SLICE_BYTES]
+
+
+class _Body:
+    """A body in slices, so that a large one does not hold the event loop up; may be sent twice."""
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+
+    async def __aiter__(self) -> AsyncIterator[memoryview]:
+        for piece in slices(self._data):
+            yield piece
+
+
+async def _body(response: aiohttp.ClientResponse, limit: int) -> Buffer:
+    """The body, checked against its Content-Length; at most one byte more than ``limit``."""
+    announced = response.content_length
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        data += chunk
+        if len(data) > limit:
+            response.close()  # the rest is not wanted, and the connection is not worth keeping
+            return memoryview(data)[: limit + 1]
+    if announced is not None and len(data) != announced:
+        raise StoreUnreachableError(f"{place(str(response.url))} broke a reply off")
+    return memoryview(data)
+
+
+def place(url: str) -> str:
+    """Where a URL leads, as it may be shown: scheme, host and port."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or type(error.os_error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+def _tls(trust: str, verify: bool) -> ssl.SSLContext | bool:
+    if not verify:
+        return False
+    if not trust:
+        return True
+    try:
+        context = ssl.create_default_context()
+        context.load_verify_locations(trust)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"option ca_file: cannot read certificates of {trust}: {error}") from None
+    return context

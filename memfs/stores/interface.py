@@ -1,0 +1,164 @@
+"""What every external store does: keys, versions and bytes.
+
+Owns the records and the abstract :class:`Store`. Must not know mounts, inodes or any library.
+Invariants: a tag names exactly one content of a key; what :meth:`Store.read` returns is of the tag
+it was asked for and has the length it was asked for; what :meth:`Store.put` does not finish is
+never seen by anybody.
+
+Keys are relative to the mount's prefix, have no ``/`` at either end, and are UTF-8. The empty key
+is the mount's own directory. All calls raise the errors of :mod:`memfs.stores.errors`: the store
+retries what may be retried, with growing waits, until its own time budget or the caller's
+``asyncio.timeout`` ends, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from memfs.types import Buffer
+
+
+class Absent(enum.Enum):
+    """The type of :data:`ABSENT`."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+"""What :meth:`Store.put` expects when there must be no object under the key."""
+
+Expected: TypeAlias = bytes | Absent | None
+"""A tag, :data:`ABSENT`, or None: whatever is there is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object, or one directory of a level.
+
+    ``key`` is relative to the mount's prefix; ``size`` bytes; ``modified_ns`` since the epoch, 0
+    when the store does not tell; ``tag`` is the version: an ETag or version id, or, where the store
+    has none, made of size and time (best effort, see :attr:`Capabilities.exact_tags`). A directory
+    has size 0 and an empty tag.
+    """
+
+    key: str
+    size: int
+    modified_ns: int
+    tag: bytes
+    is_directory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A piece of one level, in the store's own order, which is that of UTF-8 bytes at most stores.
+
+    ``entries`` are objects and sub-directories; one name may be both, a key and the prefix of
+    others: two entries then. ``unreachable`` counts keys that cannot be names: empty or dot
+    segments, more than 255 bytes, NUL, not UTF-8. ``after`` continues the listing, None: it ends.
+    """
+
+    entries: tuple[ObjectInfo, ...]
+    unreachable: int = 0
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a kind of store can do; the rest is refused, never pretended."""
+
+    conditional_put: bool
+    """``expected`` of put and ``tag`` of delete are decided by the store in one step; elsewhere
+    they are compared just before, which leaves a short time for others."""
+    rename: bool
+    """A file or a whole directory moves in one step."""
+    real_directories: bool
+    """Directories exist by themselves, also empty ones; else they are prefixes and markers."""
+    modes: bool
+    """Permission bits are the store's own."""
+    writable: bool = True
+    exact_tags: bool = True
+    """A tag changes with every change of the content; else it is made of size and time."""
+
+
+class Store(abc.ABC):
+    """One external store, opened below one prefix. Used by one event loop."""
+
+    @property
+    @abc.abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What it can do; known once it was made."""
+
+    @abc.abstractmethod
+    async def stat(self, key: str) -> ObjectInfo | None:
+        """The object or directory under ``key``; the object, when it is both. None: neither."""
+
+    @abc.abstractmethod
+    async def list(self, directory: str, after: str | None = None, limit: int = 1000) -> Page:
+        """At most ``limit`` entries of one level, those behind ``after``: of the page before.
+
+        A directory that does not exist has no entries where directories are prefixes, and raises
+        ObjectMissingError where they are real. A page may have no entries and go on.
+        """
+
+    @abc.abstractmethod
+    async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:
+        """Exactly ``size`` bytes from ``offset``, of the version ``tag`` (b"": whichever is there).
+
+        Raises ObjectChangedError when there is another version or the range is not in it,
+        ObjectMissingError when there is none.
+        """
+
+    @abc.abstractmethod
+    async def put(
+        self, key: str, chunks: AsyncIterator[Buffer], size: int, expected: Expected = None
+    ) -> ObjectInfo:
+        """Replace the object by ``size`` bytes, as a whole or not at all.
+
+        ``chunks`` is read once, in pieces of any length; an exception in it, a cancellation or a
+        wrong sum of lengths (ValueError) leaves what was there. Raises StoreConflictError unless
+        what is there is ``expected``; when a reply was lost, an object that has become what was
+        sent counts as done.
+        """
+
+    @abc.abstractmethod
+    async def delete(self, key: str, tag: bytes | None = None) -> None:
+        """Remove an object; one that is not there is no error. ``tag``: only this version.
+
+        Raises StoreConflictError when there is another one.
+        """
+
+    @abc.abstractmethod
+    async def make_directory(self, key: str) -> None:
+        """Make a directory; one that exists is no error. A marker where they are prefixes."""
+
+    @abc.abstractmethod
+    async def remove_directory(self, key: str) -> None:
+        """Remove an empty directory; one that is not there is no error.
+
+        Raises DirectoryNotEmptyError when something is below it.
+        """
+
+    @abc.abstractmethod
+    async def rename(self, source: str, target: str) -> None:
+        """Move a file or directory in one step, replacing a file.
+
+        Raises StoreUnsupportedError unless :attr:`Capabilities.rename`.
+        """
+
+    async def close(self) -> None:  # noqa: B027 - a store may have nothing to let go of
+        """Let go of connections and threads; the store is not used any more."""
+
+    async def probe(self) -> None:
+        """Ask the store one cheap question: can it be reached, do the credentials do?
+
+        Raises StoreUnreachableError, StoreDeniedError or ObjectMissingError (no such bucket).
+        """
+        await self.list("", None, 1)
+
+    async def sweep(self, older_than_seconds: float) -> int:
+        """Give up what unfinished puts left behind that are so old; how many there were."""
+        return 0

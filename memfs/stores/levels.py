@@ -1,0 +1,55 @@
+"""Levels that a store only lists whole, cut into pages that continue by name.
+
+Keeps what is left of a few listings, so that the next page does not list again. Soft state of a
+bounded size: a continuation that is not known any more lists again and goes on behind its name.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from memfs.stores.names import PARTS, is_name
+
+KEPT_NAMES: Final = 200_000
+"""Of all listings together: about 20 MB."""
+
+
+class Levels:
+    """The rest of listings that are under way, by directory and the name they continue behind."""
+
+    def __init__(self) -> None:
+        self._rests: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
+
+    async def some(
+        self,
+        directory: str,
+        after: str | None,
+        limit: int,
+        names: Callable[[], Awaitable[list[str]]],
+    ) -> tuple[list[str], int, str | None]:
+        """The next names, how many were no names (told with the first page), how to go on.
+
+        ``names`` lists the whole level.
+        """
+        invalid = 0
+        rest = self._rests.pop((directory, after), None) if after is not None else None
+        if rest is None:
+            listed = await names()
+            rest = sorted(name for name in listed if is_name(name) and name != PARTS)
+            if after is None:
+                invalid = len(listed) - len(rest) - (PARTS in listed)
+            else:
+                rest = rest[bisect_right(rest, after) :]
+        taken, rest = rest[:limit], rest[limit:]
+        if not rest:
+            return taken, invalid, None
+        self._keep(directory, taken[-1], rest)
+        return taken, invalid, taken[-1]
+
+    def _keep(self, directory: str, after: str, rest: list[str]) -> None:
+        self._rests[directory, after] = rest
+        while len(self._rests) > 1 and sum(map(len, self._rests.values())) > KEPT_NAMES:
+            self._rests.popitem(last=False)

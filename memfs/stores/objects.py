@@ -1,0 +1,154 @@
+"""The library obstore: reading ranges of objects, and what its failures mean.
+
+Its threads carry the bytes, so the event loop only sees a finished piece of memory. Must not be
+used by a process that forks: a child hangs in it. Invariant: what is read is of the version that
+was asked for, whatever the server made of the condition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Final
+
+from memfs.errors import (
+    ConfigError,
+    MemfsError,
+    ObjectChangedError,
+    ObjectMissingError,
+    StoreDeniedError,
+    StoreUnreachableError,
+)
+from memfs.stores.http import CONNECT_SECONDS, IDLE_SECONDS
+from memfs.stores.interface import ObjectInfo
+from memfs.stores.replies import tag_of
+from memfs.stores.retry import Retry
+from memfs.stores.sending import checked
+from memfs.types import Buffer
+
+RETRIES: Final = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
+"""The library's own tries; the rest is ours, within the caller's time."""
+
+
+def library() -> Any:
+    """The module. Raises ConfigError that says how to install it."""
+    try:
+        import obstore
+        import obstore.store
+    except ImportError:
+        raise ConfigError(
+            "mounts of s3:, gs: and azblob: need the library obstore on every node: "
+            "pip install 'memfs-cluster[s3]'"
+        ) from None
+    return obstore
+
+
+def client_options(address: str, *, trust: str = "", verify: bool = True) -> dict[str, Any]:
+    """The library's settings of connections to ``address``."""
+    options: dict[str, Any] = {
+        "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+        "timeout": timedelta(seconds=4 * IDLE_SECONDS),
+        "http1_only": True,  # one stream per connection: a large body holds nobody up
+    }
+    if address.startswith("http://"):
+        options["allow_http"] = True
+    if not verify:
+        options["allow_invalid_certificates"] = True
+    if trust:
+        options["root_certificate"] = _certificates(trust)
+    return options
+
+
+def _certificates(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - read once, at a mount
+            return file.read()
+    except OSError as error:
+        raise ConfigError(f"option ca_file: cannot read {path}: {error.strerror}") from None
+
+
+class RangeReader:
+    """Reads ranges of the objects of one store of the library.
+
+    ``connect`` gives that store, with the credentials that hold now; ``look`` asks for an object
+    in another way when the library's failure does not say what it means; ``doubt`` is told that
+    the credentials were refused.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[Any]],
+        look: Callable[[str], Awaitable[ObjectInfo | None]],
+        doubt: Callable[[], None],
+        retry: Retry,
+    ) -> None:
+        self._connect = connect
+        self._look = look
+        self._doubt = doubt
+        self._retry = retry
+        self._library = library()
+
+    async def read(self, path: str, offset: int, size: int, tag: bytes) -> Buffer:
+        """``size`` bytes of the version ``tag`` (b"": any); ``path`` is the whole key."""
+        if not size:
+            return b""
+
+        async def attempt() -> Buffer:
+            try:
+                return await self._once(path, offset, size, tag)
+            except StoreDeniedError:
+                self._doubt()
+                return await self._once(path, offset, size, tag)
+
+        return await self._retry.run(attempt, path)
+
+    async def _once(self, path: str, offset: int, size: int, tag: bytes) -> Buffer:
+        options: dict[str, Any] = {"range": (offset, offset + size)}
+        if tag.startswith(b'"'):
+            options["if_match"] = tag.decode()
+        try:
+            result = await self._library.get_async(await self._connect(), path, options=options)
+            meta = result.meta
+            found = tag_of(
+                meta.get("e_tag") or "", meta["size"], _whole_seconds(meta["last_modified"])
+            )
+            if tag and found != tag:
+                raise ObjectChangedError(f"{path}: the object was changed in the store")
+            data = memoryview(await result.bytes_async())
+        except MemfsError:
+            raise
+        except Exception as error:
+            failure = translated(error, path)
+            if type(error).__name__ != "GenericError":
+                raise failure from None
+        else:
+            return checked(data, size, path)
+        await self._understand(path, offset + size, tag)
+        raise failure
+
+    async def _understand(self, path: str, end: int, tag: bytes) -> None:
+        """Raises what a failure meant that may be a range past the end or a store out of reach."""
+        info = await self._look(path)
+        if info is None or info.is_directory:
+            raise ObjectMissingError(f"{path}: the store has no such object any more")
+        if (tag and info.tag != tag) or info.size < end:
+            raise ObjectChangedError(f"{path}: the object was changed in the store")
+
+
+def _whole_seconds(moment: Any) -> int:
+    return int(moment.timestamp()) * 10**9
+
+
+def translated(error: Exception, path: str) -> MemfsError:
+    """What a failure of the library means. Its own words may hold signed addresses: not kept."""
+    name = type(error).__name__
+    if isinstance(error, FileNotFoundError):
+        return ObjectMissingError(f"{path}: the store has no such object")
+    if name in ("PreconditionError", "NotModifiedError", "AlreadyExistsError"):
+        return ObjectChangedError(f"{path}: the object was changed in the store")
+    if name in ("PermissionDeniedError", "UnauthenticatedError"):
+        return StoreDeniedError(f"{path}: the store refuses these credentials")
+    if isinstance(error, asyncio.CancelledError):
+        raise error
+    return StoreUnreachableError(f"{path}: the store cannot be reached ({name})")

@@ -1,0 +1,107 @@
+"""The options of a mount: text by name, taken one by one, secrets never shown.
+
+Owns which names are secrets and how they are masked. Invariant: the ``repr`` of nothing here, and
+no message, holds the value of a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from memfs.errors import ConfigError
+from memfs.quantities import parse_duration, parse_size
+
+T = TypeVar("T")
+MASK: Final = "***"
+_SECRET_PARTS: Final = ("secret", "password", "passwd", "token", "account_key", "sas", "passphrase")
+_REFERENCES: Final = ("_file", "_path")
+
+
+def is_secret(name: str) -> bool:
+    """Is the value of option ``name`` a secret? A path of a file that holds one is none."""
+    lowered = name.lower()
+    return any(part in lowered for part in _SECRET_PARTS) and not lowered.endswith(_REFERENCES)
+
+
+def masked(options: Mapping[str, str]) -> dict[str, str]:
+    """The options as they may be shown."""
+    return {name: MASK if is_secret(name) else value for name, value in options.items()}
+
+
+def masked_url(url: str) -> str:
+    """The URL as it may be shown: without a password, and without a query, which may sign it."""
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        user, _, host = parts.netloc.rpartition("@")
+        name, colon, _ = user.partition(":")
+        parts = parts._replace(netloc=f"{name}{colon and ':' + MASK}@{host}")
+    return urlunsplit(parts._replace(query=parts.query and MASK, fragment=""))
+
+
+class Options:
+    """What ``--option`` gave, until each was taken."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        self._left = dict(given)
+        self._known: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Options({masked(self._left)})"
+
+    def text(self, name: str, default: str = "") -> str:
+        """Take one as it is."""
+        self._known.add(name)
+        return self._left.pop(name, default)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """Take one that is ``true`` or ``false``. Raises ConfigError."""
+        return self._parsed(name, default, _parse_flag)
+
+    def seconds(self, name: str, default: float) -> float:
+        """Take a duration. Raises ConfigError."""
+        return self._parsed(name, default, parse_duration)
+
+    def size(self, name: str, default: int) -> int:
+        """Take a number of bytes. Raises ConfigError."""
+        return self._parsed(name, default, parse_size)
+
+    def rest(self) -> dict[str, str]:
+        """Take all that is left, for a library that knows its own options."""
+        left, self._left = self._left, {}
+        return left
+
+    def finish(self, kind: str) -> None:
+        """Raises ConfigError when something was given that ``kind`` does not know."""
+        if self._left:
+            unknown, known = ", ".join(sorted(self._left)), ", ".join(sorted(self._known))
+            raise ConfigError(f"{kind} knows no option {unknown}; it knows {known}")
+
+    def _parsed(self, name: str, default: T, parse: Callable[[str], T]) -> T:
+        raw = self.text(name)
+        if not raw:
+            return default
+        try:
+            return parse(raw)
+        except ValueError as error:
+            raise ConfigError(f"option {name}: {error}") from None
+
+
+def _parse_flag(raw: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if raw.lower() not in words:
+        raise ValueError(f"{raw!r} is neither true nor false")
+    return words[raw.lower()]
+
+
+def split(url: str) -> SplitResult:
+    """The parts of a store's URL. Raises ConfigError."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{masked_url(url)} is no URL: {error}") from None
+    if not parts.scheme:
+        raise ConfigError(f"{masked_url(url)} has no scheme; write s3://bucket/prefix, for example")
+    return parts

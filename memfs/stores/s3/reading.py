@@ -1,0 +1,50 @@
+"""Reading a bucket by the library obstore, with the keys of the mount's keyring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memfs.stores.objects import RETRIES, client_options, library
+from memfs.stores.s3.credentials import Credentials, Keyring
+from memfs.stores.s3.requests import Bucket
+
+
+class Connection:
+    """The library's store of a bucket, made anew when the keys change."""
+
+    def __init__(self, bucket: Bucket, keyring: Keyring, *, trust: str, verify: bool) -> None:
+        self._bucket = bucket
+        self._keyring = keyring
+        self._client = client_options(bucket.endpoint, trust=trust, verify=verify)
+        self._known: Any = None
+        self._keys: Credentials | None = None
+
+    async def current(self) -> Any:
+        """The library's store. Raises StoreDeniedError when there are no keys."""
+        keys = await self._keyring.current()
+        if self._known is None or keys != self._keys:
+            self._known, self._keys = self._made(keys), keys
+        return self._known
+
+    def _made(self, keys: Credentials | None) -> Any:
+        bucket = self._bucket
+
+        def provide() -> dict[str, Any]:
+            assert keys is not None
+            return {
+                "access_key_id": keys.access_key_id,
+                "secret_access_key": keys.secret_access_key,
+                "token": keys.session_token or None,
+                "expires_at": None,
+            }
+
+        return library().store.S3Store(
+            bucket.name,
+            endpoint=bucket.address if bucket.virtual_host else bucket.endpoint,
+            region=bucket.region,
+            virtual_hosted_style_request=bucket.virtual_host,
+            skip_signature=keys is None,
+            client_options=self._client,
+            retry_config=RETRIES,
+            credential_provider=None if keys is None else provide,
+        )

@@ -1,0 +1,119 @@
+"""What S3 answers: XML into records, errors into memfs's. Pure."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from memfs.errors import (
+    InvalidArgumentError,
+    MemfsError,
+    ObjectMissingError,
+    StoreDeniedError,
+    StoreUnreachableError,
+)
+from memfs.stores.errors import of_status
+from memfs.stores.interface import ObjectInfo
+from memfs.stores.names import is_name
+from memfs.stores.replies import iso_ns, tag_of
+from memfs.types import Buffer
+
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One page of ListObjectsV2 with a delimiter."""
+
+    entries: tuple[ObjectInfo, ...]
+    unreachable: int
+    token: str | None
+    count: int
+    """Keys and prefixes that it held, the directory's own marker included."""
+
+
+def root(body: Buffer, what: str) -> ElementTree.Element:
+    """The XML of a reply, without namespaces. Raises StoreUnreachableError."""
+    try:
+        tree = ElementTree.fromstring(bytes(body))
+    except ElementTree.ParseError:
+        raise StoreUnreachableError(f"{what}: the store's answer is no XML") from None
+    for element in tree.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return tree
+
+
+def level(body: Buffer, base: str, prefix: str, what: str) -> Level:
+    """The page of the level ``prefix``; keys of entries are relative to ``base``."""
+    tree = root(body, what)
+    plain = tree.findtext("EncodingType") != "url"
+    entries, unreachable, count = [], 0, 0
+    for raw, info in _raw_entries(tree):
+        count += 1
+        key = raw if plain else _decoded(raw)
+        if key == prefix:
+            continue  # the marker of this very directory
+        name = None if key is None else key[len(prefix) :].removesuffix("/")
+        if key is None or name is None or not is_name(name):
+            unreachable += 1
+            continue
+        if info is None:
+            entries.append(ObjectInfo(key[len(base) : -1], 0, 0, b"", True))
+        else:
+            size, modified_ns, etag = info
+            tag = tag_of(etag, size, modified_ns)
+            entries.append(ObjectInfo(key[len(base) :], size, modified_ns, tag))
+    truncated = tree.findtext("IsTruncated", "").lower() == "true"
+    token = tree.findtext("NextContinuationToken") if truncated else None
+    return Level(tuple(entries), unreachable, token, count)
+
+
+def _raw_entries(
+    tree: ElementTree.Element,
+) -> Iterator[tuple[str, tuple[int, int, str] | None]]:
+    """Keys as they came, with size, time and ETag; None for a common prefix."""
+    for element in tree.findall("Contents"):
+        yield (
+            element.findtext("Key", ""),
+            (
+                int(element.findtext("Size", "0")),
+                iso_ns(element.findtext("LastModified", "")),
+                element.findtext("ETag", ""),
+            ),
+        )
+    for element in tree.findall("CommonPrefixes"):
+        yield element.findtext("Prefix", ""), None
+
+
+def _decoded(raw: str) -> str | None:
+    """A key that was encoded for a URL; None when it is not UTF-8."""
+    try:
+        return unquote_to_bytes(raw.replace("+", " ")).decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def error_of(status: int, headers: Mapping[str, str], body: Buffer, what: str) -> MemfsError:
+    """The error that an S3 reply means."""
+    code = ""
+    if len(body):
+        try:
+            code = root(body, what).findtext("Code", "")
+        except StoreUnreachableError:
+            code = ""
+    if code in _EXPIRED:
+        return StoreDeniedError(f"{what}: the credentials have expired ({status} {code})")
+    if code == "NoSuchBucket":
+        return ObjectMissingError(f"{what}: there is no such bucket")
+    region = headers.get("x-amz-bucket-region")
+    if region and status in (301, 307, 400):
+        return InvalidArgumentError(
+            f"{what}: the bucket is in another region; give --option region={region}"
+        )
+    if code in ("SlowDown", "InternalError", "RequestTimeout", "OperationAborted"):
+        return StoreUnreachableError(f"{what}: the store fails for now ({status} {code})")
+    if code == "RequestTimeTooSkewed":
+        return StoreDeniedError(f"{what}: the clock of the node is wrong ({status} {code})")
+    return of_status(status, what, code)

@@ -1,0 +1,144 @@
+"""Signed requests to one bucket.
+
+Owns addresses, signatures and what a refusal means. Invariant: keys that were refused are asked for
+again once, so that temporary ones that ended are no failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from memfs.errors import StoreDeniedError
+from memfs.limits import KIB
+from memfs.stores.http import HttpClient, Reply, place
+from memfs.stores.retry import Retry
+from memfs.stores.s3.credentials import Keyring
+from memfs.stores.s3.replies import error_of
+from memfs.stores.s3.signing import (
+    EMPTY,
+    UNSIGNED,
+    RequestLine,
+    encoded,
+    query_string,
+    signed_headers,
+)
+from memfs.transport.environment import Clock
+from memfs.types import Buffer
+
+_INLINE_BYTES: Final = 64 * KIB
+"""Of a body that is summed up at once; more goes to a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Where a bucket is: ``address`` is its URL without a path, ``path`` what precedes keys."""
+
+    name: str
+    endpoint: str
+    region: str
+    virtual_host: bool
+
+    @property
+    def host(self) -> str:
+        """As requests name it."""
+        host = self.endpoint.partition("://")[2]
+        return f"{self.name}.{host}" if self.virtual_host else host
+
+    @property
+    def address(self) -> str:
+        """URL up to the path."""
+        return f"{self.endpoint.partition('://')[0]}://{self.host}"
+
+    def path(self, key: str) -> str:
+        """The encoded path of a key, of the bucket itself for the empty key."""
+        front = "" if self.virtual_host else f"/{encoded(self.name)}"
+        return f"{front}/{encoded(key, '/')}" if key or not front else front
+
+
+class Requests:
+    """Asks one bucket."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        client: HttpClient,
+        keyring: Keyring,
+        retry: Retry,
+        clock: Clock,
+        *,
+        unsigned_payload: bool,
+    ) -> None:
+        self.bucket = bucket
+        self.keyring = keyring
+        self.retry = retry
+        self._client = client
+        self._clock = clock
+        self._unsigned = unsigned_payload
+
+    async def ask(
+        self,
+        method: str,
+        key: str,
+        parameters: Sequence[tuple[str, str]] = (),
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Buffer = b"",
+        accepted: Sequence[int] = (200,),
+    ) -> Reply:
+        """One request, tried again while that may help; a status of ``accepted``.
+
+        Raises what the reply means otherwise. ``key`` is the whole key, prefix included.
+        """
+        what = f"{place(self.bucket.address)}/{self.bucket.name}/{key}"
+        payload_hash = await self._payload_hash(body)
+
+        async def attempt() -> Reply:
+            reply = await self._signed(method, key, parameters, headers or {}, body, payload_hash)
+            if reply.status not in accepted:
+                raise error_of(reply.status, reply.headers, reply.body, what)
+            return reply
+
+        async def with_fresh_keys() -> Reply:
+            try:
+                return await attempt()
+            except StoreDeniedError:
+                self.keyring.doubt()
+                return await attempt()
+
+        return await self.retry.run(with_fresh_keys, what)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _signed(
+        self,
+        method: str,
+        key: str,
+        parameters: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        body: Buffer,
+        payload_hash: str,
+    ) -> Reply:
+        bucket, path, query = self.bucket, self.bucket.path(key), query_string(parameters)
+        credentials = await self.keyring.current()
+        sent = dict(headers)
+        if credentials is not None:
+            now_ns = self._clock.wall_ns()
+            request = RequestLine(method, bucket.host, path, query)
+            sent = signed_headers(request, sent, payload_hash, credentials, bucket.region, now_ns)
+        url = f"{bucket.address}{path}{'?' + query if query else ''}"
+        return await self._client.request(method, url, sent, body if len(body) else None)
+
+    async def _payload_hash(self, body: Buffer) -> str:
+        if not len(body):
+            return EMPTY
+        if self._unsigned:
+            return UNSIGNED
+        if len(body) <= _INLINE_BYTES:
+            return hashlib.sha256(body).hexdigest()
+        return (await asyncio.to_thread(hashlib.sha256, body)).hexdigest()

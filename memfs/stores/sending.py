@@ -1,0 +1,101 @@
+"""What is sent by a put: counted, summed up, and recognised when it is there already.
+
+A put that was tried twice, by this process or by one before it that was killed, finds its own
+content in the store instead of what it expects. Comparing contents tells that from a stranger's
+change, at any kind of store, for the price of one read in a rare case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from memfs.checksum import crc32c
+from memfs.errors import ObjectChangedError, ObjectMissingError, StoreConflictError
+from memfs.limits import MIB
+from memfs.stores.interface import ABSENT, Expected, ObjectInfo, Store
+from memfs.types import Buffer
+
+_RANGE_BYTES: Final = 8 * MIB
+
+
+class Sending:
+    """The chunks of one put, checked against the size that was announced."""
+
+    def __init__(self, chunks: AsyncIterator[Buffer], size: int) -> None:
+        self.size = size
+        self.crc = 0
+        """CRC32C of what was taken so far."""
+        self._chunks = chunks
+        self._taken = 0
+
+    async def __aiter__(self) -> AsyncIterator[Buffer]:
+        async for chunk in self._chunks:
+            if not len(chunk):
+                continue
+            self._taken += len(chunk)
+            if self._taken > self.size:
+                raise ValueError(f"more came than the {self.size} bytes that were announced")
+            self.crc = crc32c(chunk, self.crc)
+            yield chunk
+        if self._taken < self.size:
+            raise ValueError(f"{self._taken} bytes came where {self.size} were announced")
+
+    async def pieces(self, size: int) -> AsyncIterator[bytearray]:
+        """All of it in pieces of ``size`` bytes, the last one shorter; one when it is empty."""
+        piece = bytearray()
+        async for chunk in self:
+            view = memoryview(chunk)
+            while len(view):
+                taken = min(len(view), size - len(piece))
+                piece += view[:taken]
+                view = view[taken:]
+                if len(piece) == size:
+                    yield piece
+                    piece = bytearray()
+        if piece or not self.size:
+            yield piece
+
+
+def fits(present: ObjectInfo | None, expected: Expected) -> bool:
+    """Is ``present`` what a put expects to replace?"""
+    if expected is None:
+        return True
+    if present is None:
+        return expected is ABSENT
+    return present.tag == expected
+
+
+async def settled(store: Store, key: str, sending: Sending) -> ObjectInfo:
+    """What is under ``key``, when it is what was sent. Raises StoreConflictError otherwise."""
+    present = await store.stat(key)
+    if present is not None and not present.is_directory and present.size == sending.size:
+        try:
+            if await _crc(store, present) == sending.crc:
+                return present
+        except (ObjectChangedError, ObjectMissingError):
+            pass  # it is being changed by somebody else
+    raise StoreConflictError(f"{key}: the object in the store is not the one to be replaced")
+
+
+async def verified(store: Store, key: str, sending: Sending) -> ObjectInfo:
+    """The object just put; its size was compared. Raises StoreConflictError when it is another."""
+    present = await store.stat(key)
+    if present is None or present.is_directory or present.size != sending.size:
+        raise StoreConflictError(f"{key}: the object was changed in the store right after the put")
+    return present
+
+
+async def _crc(store: Store, info: ObjectInfo) -> int:
+    crc = 0
+    for at in range(0, info.size, _RANGE_BYTES):
+        size = min(_RANGE_BYTES, info.size - at)
+        crc = crc32c(await store.read(info.key, at, size, info.tag), crc)
+    return crc
+
+
+def checked(data: Buffer, size: int, what: str) -> Buffer:
+    """``data``, which must have ``size`` bytes: less is another, shorter version."""
+    if len(data) != size:
+        raise ObjectChangedError(f"{what}: {len(data)} bytes came instead of {size}")
+    return data

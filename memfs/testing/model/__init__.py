@@ -1,0 +1,1 @@
+"""The oracle: a POSIX file system in plain Python objects, and random operations."""

@@ -1,0 +1,1 @@
+"""Whole clusters in one thread under virtual time, from one seed."""

@@ -1,0 +1,70 @@
+"""Shares the event loop's turns among the connections of clients, and keeps some for the node.
+
+One turn of the loop serves every connection that has something to say. Requests of clients get a
+part of it: so many frames of each connection, and so much time for all of them; a connection that
+has had its share waits in line for the next turn, with its socket unread. Connections of other
+nodes, timers and tasks never wait here: leases, heartbeats and replication come up in every turn,
+and a turn is short whatever clients send. Must not know what frames mean.
+
+Invariant: who waits is in line once, is not read from, and is served in the order of coming.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Waiting(Protocol):
+    """A connection that may wait for its turn."""
+
+    def take_turn(self) -> None:
+        """Go on with what has come."""
+
+
+class Turns:
+    """The turns of one server."""
+
+    def __init__(self, now: Callable[[], float], frames: int, seconds: float) -> None:
+        """``frames`` of one connection and ``seconds`` of all in a turn; ``now`` in seconds."""
+        self.number = 0
+        """Grows with every turn in which a client was served."""
+        self.frames = frames
+        self.deferred = 0
+        """How often a connection had to wait."""
+        self._now = now
+        self._seconds = seconds
+        self._until = 0.0
+        self._open = False
+        self._line: deque[Waiting] = deque()
+
+    def is_over(self) -> bool:
+        """Has this turn served clients for as long as it may? Begins one if there is none."""
+        if not self._open:
+            self._begin()
+            asyncio.get_running_loop().call_soon(self._next)
+        return self._now() >= self._until
+
+    def wait(self, connection: Waiting) -> None:
+        """Have the connection called in a later turn. It is not waiting yet."""
+        self.deferred += 1
+        self._line.append(connection)
+
+    def _begin(self) -> None:
+        self.number += 1
+        self._open = True
+        self._until = self._now() + self._seconds
+
+    def _next(self) -> None:
+        """The turn is over; those who waited come first in the next one."""
+        self._open = False
+        if not self._line:
+            return
+        self._begin()
+        asyncio.get_running_loop().call_soon(self._next)
+        for _ in range(len(self._line)):
+            self._line.popleft().take_turn()
+            if self._now() >= self._until:
+                return

@@ -1,0 +1,186 @@
+"""Small commands beside those of coreutils: a tree lies under the same path on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pwd
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from cli_cluster import Cluster, Command
+
+import memfs
+from memfs.checksum import crc32c
+
+
+@pytest.fixture
+def top(cluster: Cluster, tmp_path: Path) -> Path:
+    top = tmp_path / "top"
+    (top / "a" / "b" / "c").mkdir(parents=True)
+    (top / "file").write_bytes(bytes(range(256)) * 20)
+    (top / "empty").write_bytes(b"")
+    (top / "link").symlink_to("file")
+    (top / "lines").write_text("".join(f"{number}\n" for number in range(100)))
+    with memfs.connect(cluster.url) as fs:
+        fs.makedirs(str(tmp_path), exist_ok=True)
+        fs.put(top, str(top), preserve=True)
+    return top
+
+
+def wanted(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_stat(cli: Command, top: Path) -> None:
+    for name in ("file", "empty", "link", "a"):
+        path = str(top / name)
+        for form in ("%n %a %A %U %G %F %N %%", "%y|%Y", "%s" if name != "a" else "%n"):
+            if name == "link":
+                form = "%n %F %N %s"  # a link of its own time
+            assert cli("stat", "-c", form, path).out == wanted("stat", "-c", form, path)
+    (line,) = cli.ok("stat", "-c", "%b %B", str(top / "file"))
+    assert line == "10 512"
+
+
+def test_touch(cli: Command, top: Path) -> None:
+    path = str(top / "file")
+    for options in (
+        ["-t", "202601311200.30"],
+        ["-t", "9912312359"],
+        ["-t", "01020304"],
+        ["-m", "-d", "2020-02-03T04:05:06"],
+        ["-a", "-d", "2021-02-03T04:05:06"],
+    ):
+        subprocess.run(["touch", *options, path], check=True)
+        cli.ok("touch", *options, path)
+        assert cli("stat", "-c", "%X %Y", path).out == wanted("stat", "-c", "%X %Y", path)
+    assert cli("touch", "-t", "13", path).status == 2
+
+
+def test_head_and_tail_in_short(cli: Command, top: Path) -> None:
+    for command in ("head", "tail"):
+        for option in ("-3", "-n3", "-0", "-200"):
+            ours = cli(command, option, str(top / "lines")).out
+            assert ours == wanted(command, option, str(top / "lines"))
+
+
+def test_rmdir_of_parents(cli: Command, top: Path) -> None:
+    subprocess.run(["rmdir", "-p", "a/b/c"], cwd=top, check=True)
+    found = cli("rmdir", "-p", str(top / "a" / "b" / "c"))
+    assert found.status == 1 and found.err.endswith(f"'{top}': Directory not empty\n")
+    assert cli.ok("ls", str(top)) == wanted("ls", str(top)).split()
+
+
+def test_df(cli: Command, top: Path) -> None:
+    header, row = cli.ok("df", "-T", str(top))
+    assert header.split()[1] == "Type" and row.split()[1] == "memfs"
+    assert cli.fails("df", "/gone") == ["memfs: cannot access '/gone': No such file or directory"]
+
+
+def test_checksums(cli: Command, top: Path) -> None:
+    path = top / "file"
+    for algorithm in ("md5", "sha1", "sha256", "sha512"):
+        ours = cli("checksum", "-a", algorithm, str(path), str(top / "empty")).out
+        assert ours == wanted(f"{algorithm}sum", str(path), str(top / "empty"))
+    assert cli.ok("checksum", str(path)) == [f"{crc32c(path.read_bytes()):08x}  {path}"]
+    cli.ok("truncate", "-s", "9M", str(path))
+    content = path.read_bytes() + bytes(9 * (1 << 20) - path.stat().st_size)
+    assert cli.ok("checksum", str(path)) == [f"{crc32c(content):08x}  {path}"]
+    (line,) = cli.ok("checksum", "--json", "-a", "sha256", str(path))
+    assert json.loads(line)["checksum"] == hashlib.sha256(content).hexdigest()
+    assert cli.fails("checksum", str(top)) == [f"memfs: cannot read '{top}': Is a directory"]
+
+
+def test_setrep(cli: Command, top: Path) -> None:
+    cli.ok("setrep", "1", str(top / "file"))
+    assert cli.ok("stat", "-c", "%r", str(top / "file")) == ["1"]
+    assert "omitting directory" in cli.fails("setrep", "3", str(top))[0]
+    cli.ok("setrep", "-R", "3", str(top))
+    assert cli.ok("stat", "-c", "%r", str(top / "file"), str(top / "lines")) == ["3", "3"]
+
+
+def test_json(cli: Command, top: Path, tmp_path: Path) -> None:
+    (line,) = cli.ok("mkdir", "--json", f"{top}/new")
+    assert json.loads(line) == {"created": f"{top}/new"}
+    (line,) = cli.ok("rm", "-r", "--json", f"{top}/new")
+    assert json.loads(line) == {"removed": f"{top}/new", "kind": "directory"}
+    for act, source, target in (
+        ("cp", f"{top}/file", f"{top}/copy"),
+        ("put", str(top / "file"), f"{top}/copy"),
+        ("get", f"{top}/file", str(tmp_path / "copy")),
+    ):
+        (line,) = cli.ok(act, "--json", source, target)
+        found = json.loads(line)
+        assert (found["source"], found["target"], found["files"]) == (source, target, 1)
+        assert (found["bytes"], found["failures"]) == (256 * 20, [])
+    assert {"kind": "directory"}.items() <= json.loads(
+        cli.ok("tree", "--json", str(top))[0]
+    ).items()
+    (line,) = cli.ok("cluster", "wait", "--json")
+    assert json.loads(line) == {"healthy": True, "reason": ""}
+
+
+def as_stranger(*command: str) -> tuple[int, str, str]:
+    """What coreutils say to somebody who owns nothing."""
+    nobody = pwd.getpwnam("nobody")
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        user=nobody.pw_uid,
+        group=nobody.pw_gid,
+        extra_groups=[],
+        env=os.environ | {"LC_ALL": "C"},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", ["", "-l", "-R", "-lR", "-F", "-d", "two", "two -R", "two -l", "-S", "-1"]
+)
+def test_ls_of_what_may_not_be_read_or_searched(
+    cli: Command, cluster: Cluster, options: str
+) -> None:
+    """No title without a directory, ``?`` for what is not known, status and messages."""
+    with tempfile.TemporaryDirectory(prefix="memfs-ls-") as name:
+        top = Path(name)
+        for directory in ("closed/in", "names/sub", "open/closed", "open/names"):
+            (top / directory).mkdir(parents=True)
+        for file in ("names/file", "open/file", "open/names/a"):
+            (top / file).write_bytes(b"12345")
+        (top / "names" / "link").symlink_to("file")
+        for path, mode in (("closed", 0o700), ("open/closed", 0o700), ("names", 0o744)):
+            (top / path).chmod(mode)
+        (top / "open" / "names").chmod(0o744)
+        top.chmod(0o755)
+        with memfs.connect(cluster.url) as fs:
+            fs.makedirs(str(top.parent), exist_ok=True)
+            fs.put(top, str(top), preserve=True)
+        words = options.split()
+        operands = [str(top / each) for each in ("closed", "names", "open")]
+        operands = operands if "two" in words else [str(top / "names")]
+        flags = [word for word in words if word != "two"]
+        status, out, err = as_stranger("ls", *flags, *operands)
+        mine = cli("ls", "--user", "nobody", *flags, *operands)
+        assert mine.status == (1 if status else 0)
+        assert shape(mine.out) == shape(out)
+        assert sorted(mine.err.splitlines()) == sorted(err.replace("ls: ", "memfs: ").splitlines())
+
+
+def shape(listing: str) -> list[str]:
+    """A listing without what differs on purpose: totals, times, sizes of directories."""
+    lines = []
+    for line in listing.splitlines():
+        found = re.fullmatch(r"([-dl][-rwxst]{9}) +\d+ (\w+) +(\w+) +(\d+) .{12} (.*)", line)
+        if found:
+            size = "" if found[1].startswith("d") else found[4]
+            line = " ".join((found[1], found[2], found[3], size, found[5]))
+        if not line.startswith("total "):
+            lines.append(" ".join(line.split()))
+    return lines

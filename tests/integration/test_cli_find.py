@@ -1,0 +1,108 @@
+"""find, compared with find(1): the same tree lies under the same path on both sides."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from cli_cluster import Cluster, Command
+
+import memfs
+
+DAY_NS = 86_400 * 10**9
+EXPRESSIONS = """
+-type f
+-type d,l
+-name *.txt -o -name *.LOG
+-iname *.log
+-not -name *.txt
+! -type d -a ! -type l -a -size -2
+( -name a* -o -name b* ) -type f
+-type f -size +1
+-type f -size 1
+-type f -size 1k
+-type f -size +1k
+-type f -size -2k
+-type f -size 700c
+-empty
+-perm 640
+-perm -u+x
+-perm /022
+-mtime +3
+-mtime -3
+-mmin -60
+-newer {top}/old.txt
+-maxdepth 1
+-mindepth 2
+-depth
+-name sub -prune -o -type f -print
+-regex .*/a[0-9]*.txt
+-iregex .*LOG
+-path */sub/*
+-links 2
+-type f -exec echo one {} ;
+-type f -exec echo {} +
+-name old.txt -exec false ; -o -name a1.txt -print
+-type d -exec true ; -print
+-name a1.txt -quit
+"""
+
+
+@pytest.fixture
+def top(cluster: Cluster, tmp_path: Path) -> Path:
+    top = tmp_path / "top"
+    (top / "sub" / "deeper").mkdir(parents=True)
+    for name, size in (("a1.txt", 700), ("b.LOG", 1024), ("sub/a22.txt", 3000), ("sub/none", 0)):
+        (top / name).write_bytes(bytes(size))
+        (top / name).chmod(0o644)
+    (top / "a1.txt").chmod(0o640)
+    (top / "sub" / "none").chmod(0o775)
+    (top / "old.txt").write_bytes(b"old")
+    (top / "link").symlink_to("sub")
+    os.link(top / "a1.txt", top / "sub" / "same")
+    now = (top / "a1.txt").stat().st_mtime_ns
+    os.utime(top / "old.txt", ns=(now, now - 5 * DAY_NS))
+    with memfs.connect(cluster.url) as fs:
+        fs.makedirs(str(tmp_path))
+        fs.put(top, str(top), preserve=True)
+        if fs.stat(f"{top}/a1.txt").st_nlink == 1:
+            fs.remove(f"{top}/sub/same")
+            fs.link(f"{top}/a1.txt", f"{top}/sub/same")
+    return top
+
+
+def test_as_find(cli: Command, top: Path) -> None:
+    wrong = []
+    for line in EXPRESSIONS.strip().splitlines():
+        words = [word.format(top=top) if "{top}" in word else word for word in shlex.split(line)]
+        wanted = subprocess.run(["find", str(top), *words], capture_output=True, text=True)
+        found = cli("find", str(top), *words)
+        ours, theirs = sorted(found.out.split()), sorted(wanted.stdout.split())
+        if line.endswith("-quit"):
+            theirs = ours if not wanted.stdout and not found.out else theirs
+        if (found.status, ours) != (wanted.returncode, theirs):
+            wrong.append((line, found, sorted(theirs)))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_deleting(cli: Command, top: Path) -> None:
+    for words in (["-name", "*.txt", "-delete"], ["-type", "f", "-delete"], ["-delete"]):
+        subprocess.run(["find", str(top), *words], check=True)
+        cli.ok("find", str(top), *words)
+        if top.exists():
+            wanted = subprocess.run(["find", str(top)], capture_output=True, text=True).stdout
+            assert sorted(cli.ok("find", str(top))) == sorted(wanted.split())
+    assert cli.fails("find", str(top))
+
+
+def test_output(cli: Command, top: Path) -> None:
+    (line,) = cli.ok("find", str(top), "-name", "link", "-ls")
+    assert line.split()[-3:] == [f"{top}/link", "->", "sub"] and "lrwxrwxrwx" in line
+    (line,) = cli.ok("find", str(top), "-name", "link", "--json")
+    assert '"kind":"symlink"' in line
+    assert cli("find", str(top), "-name", "sub", "-print0").out == f"{top}/sub\0"
+    assert cli("find", str(top), "-nonsense").status == 2
+    assert cli("find", "--help").out.startswith("Usage: memfs find")

@@ -1,0 +1,60 @@
+"""What lies in memory that nodes lend to clients of their host: never wrong, and it outlives them.
+
+The same without descriptors, under virtual time, is in tests/simulation/test_cluster_faults.py.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from memfs.limits import KIB, MIB
+from memfs.testing.in_process import Cluster
+
+BLOCK = 64 * KIB
+
+
+async def write_files(fs, count=30, size=3 * BLOCK + 7):
+    """Small and large files; their content by path."""
+    content = {f"/file-{number}": os.urandom(size) for number in range(count)}
+    content |= {f"/small-{number}": os.urandom(100 + number) for number in range(count)}
+    for path, data in content.items():
+        await fs.write_bytes(path, data)
+    return content
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+async def test_a_corrupt_copy_read_through_descriptors_is_never_returned(damaged):
+    async with Cluster(nodes=3, replication=2, block_size=BLOCK) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        content = await write_files(fs)
+        assert cluster.corrupt(damaged) > 10
+        for path, data in content.items():
+            assert await fs.read_bytes(path) == data
+        assert await fs.read_many(content) == list(content.values())
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+async def test_a_corrupt_copy_in_lent_memory_is_never_returned(damaged):
+    async with Cluster(nodes=2, replication=2) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        data = os.urandom(9 << 20)
+        await fs.write_bytes("/file", data)
+        assert cluster.corrupt(damaged) == 3
+        for _ in range(10):
+            assert await fs.read_bytes("/file") == data
+
+
+async def test_mapped_bytes_outlive_the_file_and_its_node():
+    async with Cluster(nodes=2, replication=2) as cluster:
+        fs = await cluster.connect()
+        data = os.urandom(5 * MIB)
+        await fs.write_bytes("/file", data)
+        view = await fs.map("/file")
+        await fs.remove("/file")
+        await fs.write_bytes("/other", bytes(20 * MIB))
+        assert bytes(view) == data
+        await cluster.kill(1)
+        await cluster.kill(0)
+        assert bytes(view) == data

@@ -1,0 +1,87 @@
+"""A node's memory is what its status says, while small files of changing sizes come and go.
+
+The bounds are those of docs/memory.md; nothing here measures time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+import memfs
+from memfs.errors import NoSpaceError
+from memfs.limits import KIB, MIB
+from memfs.testing.processes import Processes
+
+LIMIT = 96 * MIB
+PHASES = ((100, 2 * KIB), (60 * KIB, 140 * KIB), (8 * KIB, 24 * KIB), (300 * KIB, 900 * KIB))
+"""Lengths of the files of each phase."""
+SLACK = 64 * MIB
+PATIENCE_SECONDS = 120
+
+
+def resident(pid: int) -> int:
+    """Bytes of the process's own and of all memfds that it holds."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"RssAnon:\s*(\d+) kB", status)
+    assert found
+    total, seen = int(found[1]) * 1024, set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            if os.readlink(link).startswith("/memfd:memfs"):
+                stat = os.stat(link)
+                if stat.st_ino not in seen:
+                    seen.add(stat.st_ino)
+                    total += stat.st_blocks * 512
+        except FileNotFoundError:
+            continue  # closed meanwhile
+    return total
+
+
+@pytest.fixture
+def cluster(tmp_path: Path):
+    with Processes(1, memory=f"{LIMIT // MIB}MiB", replication=1) as cluster:
+        yield cluster
+
+
+def test_resident_memory_follows_the_account(cluster: Processes) -> None:
+    (node,) = cluster.nodes
+    empty = resident(node.pid)
+    dice = random.Random(5)
+    data = dice.randbytes(900 * KIB)
+    with memfs.connect(cluster.url) as fs:
+        held: list[str] = []
+        for number, (least, most) in enumerate(PHASES):
+            refused = False
+            batches = 0
+            while not refused and batches < 200:
+                batches += 1
+                length = dice.randint(least, most)
+                count = max(1, min(150, 2 * MIB // length))
+                files = {f"/p{number}-{batches}-{i}": data[:length] for i in range(count)}
+                try:
+                    fs.write_many(files)
+                except NoSpaceError:
+                    refused = True
+                else:
+                    held += files
+            usage = fs.cluster_status().nodes[0].usage
+            assert resident(node.pid) <= LIMIT + SLACK, f"phase {number}: {usage}"
+            dice.shuffle(held)
+            for path in held[len(held) // 4 :]:
+                fs.remove(path)
+            del held[len(held) // 4 :]
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for path in held:
+            fs.remove(path)
+        while (now := resident(node.pid)) > empty + 100 * MIB:
+            assert time.monotonic() < deadline, f"{now} bytes stay, {empty} when it was empty"
+            time.sleep(0.5)
+        while (usage := fs.cluster_status().nodes[0].usage).used - usage.overhead > 0:
+            assert time.monotonic() < deadline, usage
+            time.sleep(0.5)

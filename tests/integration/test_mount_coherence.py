@@ -1,0 +1,145 @@
+"""What one client has closed, every mount sees at its next look, however often it looked before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cli_cluster import Cluster
+
+import memfs
+from tests.support.mounts import Mounted, mounted, need_mounts
+
+ROUNDS = 40
+
+
+@pytest.fixture
+def two(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Mounted, Mounted]]:
+    need_mounts()
+    places = [tmp_path / "first", tmp_path / "second"]
+    for place in places:
+        place.mkdir()
+    with mounted(cluster.url, places[0]) as one, mounted(cluster.url, places[1]) as other:
+        yield one, other
+
+
+def look(path: Path) -> tuple[int, bytes] | None:
+    """Size and content, by every way that is cached."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        assert path.name not in os.listdir(path.parent)
+        return None
+    assert path.name in os.listdir(path.parent)
+    return size, path.read_bytes()
+
+
+@pytest.mark.timeout(300)
+def test_two_mounts_and_a_client_take_turns(two: tuple[Mounted, Mounted], cluster: Cluster) -> None:
+    one, other = two[0].root / "turns", two[1].root / "turns"
+    with memfs.connect(cluster.url) as fs:
+        fs.mkdir("/turns")
+        for number in range(ROUNDS):
+            assert look(one / "f") == look(other / "f")
+            content = b"%d" % number * (number + 1)
+            if number % 3 == 0:
+                (one / "f").write_bytes(content)
+            elif number % 3 == 1:
+                (other / "f").write_bytes(content)
+            else:
+                fs.write_bytes("/turns/f", content)
+            assert look(one / "f") == look(other / "f") == (len(content), content)
+            assert fs.read_bytes("/turns/f") == content
+            (other / "f").chmod(0o600 + number % 8)
+            assert (one / "f").stat().st_mode & 0o777 == 0o600 + number % 8
+            if number % 5 == 4:
+                fs.rename("/turns/f", "/turns/g")
+                assert look(one / "f") is None and look(other / "f") is None
+                assert look(one / "g") == look(other / "g") == (len(content), content)
+                (one / "g").unlink()
+                assert look(other / "g") is None
+
+
+@pytest.mark.timeout(300)
+def test_a_mount_that_stands_still_holds_nobody_up_for_long(two: tuple[Mounted, Mounted]) -> None:
+    one, other = two
+    (one.root / "still").write_text("1")
+    assert (other.root / "still").read_text() == "1"
+    (worker,) = other.processes("work")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        (one.root / "still").write_text("22")
+        assert (one.root / "still").read_text() == "22"
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert (other.root / "still").read_text() == "22"
+
+
+@pytest.mark.timeout(300)
+def test_locks_are_kept_between_mounts(two: tuple[Mounted, Mounted]) -> None:
+    program = """
+import fcntl, sys
+for _ in range(25):
+    with open(sys.argv[1], "r+") as file:
+        (fcntl.flock if sys.argv[2] == "flock" else fcntl.lockf)(file, fcntl.LOCK_EX)
+        value = int(file.read())
+        file.seek(0)
+        file.write(str(value + 1))
+        file.flush()
+"""
+    for kind in ("flock", "lockf"):
+        (two[0].root / kind).write_text("0")
+        running = [
+            subprocess.Popen([sys.executable, "-c", program, str(each.root / kind), kind])
+            for each in two
+        ]
+        assert [each.wait(120) for each in running] == [0, 0]
+        assert (two[1].root / kind).read_text() == "50"
+
+
+@pytest.mark.timeout(300)
+def test_names_that_others_change_are_seen_below_a_working_directory(
+    two: tuple[Mounted, Mounted],
+) -> None:
+    """However many names a mount has been told of: what it believes goes when others change it."""
+    one, other = two[0].root / "names", two[1].root / "names"
+    (one / "work" / "deep").mkdir(parents=True)
+    for number in range(60):
+        (one / "work" / f"{number:02}").touch()
+    program = """
+import os, sys
+for line in sys.stdin:
+    names = [f"{number:02}" for number in range(70)] + ["../work/deep"]
+    print(os.getcwd() == sys.argv[1], sum(map(os.path.exists, names)), flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(other / "work")],
+        cwd=other / "work",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stdin is not None and watching.stdout is not None
+        expected = 61
+        for number in range(ROUNDS):
+            if number % 4 == 0:
+                (one / "work" / f"{60 + number // 4:02}").touch()
+                expected += 1
+            elif number % 4 == 1:
+                (one / "work" / f"{number:02}").unlink()
+                expected -= 1
+            elif number % 4 == 2:
+                (one / "work" / "deep").rename(one / "away")
+                expected -= 1
+            else:
+                (one / "away").rename(one / "work" / "deep")
+                expected += 1
+            watching.stdin.write("look\n")
+            watching.stdin.flush()
+            assert watching.stdout.readline() == f"True {expected}\n"
+        watching.stdin.close()

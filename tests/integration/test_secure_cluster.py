@@ -1,0 +1,128 @@
+"""``memfs dev --secure``: processes that prove who they are, and openssl's client as a stranger."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memfs import machine
+from tests.integration.cli_cluster import COMMAND, Cluster, clean_environment, dev_cluster
+
+SECONDS = 60
+USER = machine.login_name()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with dev_cluster(tmp_path_factory.mktemp("secure"), "--secure", nodes=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def certificates(cluster: Cluster) -> Path:
+    (found,) = cluster.temporary.glob("memfs-dev-*/certs")
+    return found
+
+
+def run(
+    cluster: Cluster, certificates: Path | str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    environment = clean_environment(
+        MEMFS_URL=cluster.url, MEMFS_CLIENT_CERTIFICATES=str(certificates)
+    )
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def test_files_go_there_and_come_back(cluster: Cluster, certificates: Path, tmp_path: Path) -> None:
+    content = os.urandom(9 << 20)
+    (tmp_path / "file").write_bytes(content)
+    put = run(cluster, certificates, "put", str(tmp_path / "file"), "/file")
+    assert put.returncode == 0, put.stderr
+    got = run(cluster, certificates, "get", "/file", str(tmp_path / "again"))
+    assert got.returncode == 0, got.stderr
+    assert (tmp_path / "again").read_bytes() == content
+    status = run(cluster, certificates, "cluster", "status")
+    assert status.returncode == 0, status.stdout + status.stderr
+    assert "security  TLS 1.3" in status.stdout
+
+
+def test_a_client_without_certificates_is_told_what_to_do(cluster: Cluster) -> None:
+    done = run(cluster, "", "ls", "/")
+    assert done.returncode == 1
+    assert "does it want TLS? set certificates" in done.stderr or "wrong magic" in done.stderr
+
+
+def test_nobody_is_somebody_else(cluster: Cluster, certificates: Path, tmp_path: Path) -> None:
+    key = f"--ca-key={certificates / 'ca.key'}"
+    own = tmp_path / "mallory"
+    own.mkdir()
+    (own / "ca.crt").write_bytes((certificates / "ca.crt").read_bytes())
+    made = run(cluster, "", "certs", "create-client", "mallory", f"--certs-dir={own}", key)
+    assert made.returncode == 0, made.stderr
+    done = run(cluster, own, "ls", "/")
+    assert done.returncode == 1
+    assert f"you are mallory, as is proved, and cannot be {USER}" in done.stderr
+    assert run(cluster, own, "ls", "--user", "mallory", "/").returncode == 0
+    denied = run(cluster, own, "mkdir", "--user", "mallory", "/mine")
+    assert "Permission denied" in denied.stderr or "permission" in denied.stderr.lower()
+    refused = run(cluster, own, "cluster", "weight", "--user", "mallory", "node-2", "1")
+    assert "superuser" in refused.stderr
+
+
+def s_client(cluster: Cluster, *arguments: str) -> bytes:
+    """What openssl's client hears from a node after it has sent something."""
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{cluster.port}", "-quiet", *arguments],
+        input=b"GET / HTTP/1.0\r\n\r\n",
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    return done.stdout
+
+
+def test_openssl_hears_nothing(cluster: Cluster, certificates: Path) -> None:
+    ca = ("-CAfile", str(certificates / "ca.crt"))
+    assert s_client(cluster, *ca) == b""
+    assert s_client(cluster, "-tls1_2", *ca) == b""
+
+
+def test_a_renewed_certificate_is_taken(cluster: Cluster, certificates: Path) -> None:
+    before = _certificate(cluster)
+    directory = f"--certs-dir={certificates}"
+    made = run(cluster, "", "certs", "create-node", "127.0.0.1", "--overwrite", directory)
+    assert made.returncode == 0, made.stderr
+    for pid in cluster.nodes().values():
+        os.kill(pid, signal.SIGHUP)
+    deadline = time.monotonic() + SECONDS
+    while _certificate(cluster) == before:
+        assert time.monotonic() < deadline, "the former certificate is still shown"
+    assert run(cluster, certificates, "ls", "/").returncode == 0
+
+
+def _certificate(cluster: Cluster) -> str:
+    """The certificate that a node shows to anybody."""
+    where = f"127.0.0.1:{cluster.port}"
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", where, "-showcerts"],
+        input=b"",
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    text = done.stdout.decode(errors="replace")
+    assert "-----BEGIN CERTIFICATE-----" in text
+    return text.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]

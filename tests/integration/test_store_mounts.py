@@ -1,0 +1,223 @@
+"""Buckets mounted into clusters of real nodes: modes, stores that are away, nodes that die."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from memfs.client.blocking.entry import connect
+from memfs.client.blocking.filesystem import FileSystem
+from memfs.errors import MemfsError, ObjectChangedError, StoreDeniedError
+from memfs.testing.processes import Processes
+from tests.support.stores.s3_servers import KEY, SECRET, S3Server, moto, s3_client, seaweed
+from tests.support.stores.web_servers import BrokenServer, broken
+
+PATIENCE_SECONDS = 40
+BUCKET = "bucket"
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Processes]:
+    with Processes(nodes=2, replication=2, memory="256MiB") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def fs(cluster: Processes) -> Iterator[FileSystem]:
+    with connect(cluster.url) as fs:
+        yield fs
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with moto(tmp_path_factory.mktemp("s3")) as server:
+        server.client.create_bucket(Bucket=BUCKET)
+        yield server
+
+
+def options(server: S3Server, directory: Path, secret: str = SECRET) -> dict[str, str]:
+    """As a mount is given them: the keys lie in a file on the nodes."""
+    keys = directory / "keys"
+    keys.write_text(f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {secret}\n")
+    return {"endpoint": server.endpoint, "region": "us-east-1", "credentials": str(keys)}
+
+
+def content(server: S3Server, key: str) -> bytes | None:
+    """What the bucket has, asked by boto3."""
+    try:
+        return bytes(server.client.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    except server.client.exceptions.NoSuchKey:
+        return None
+
+
+@pytest.mark.parametrize("mode", ["dual-sync", "dual-async", "proxy"])
+def test_what_is_there_and_what_is_written_in_every_mode(
+    fs: FileSystem, s3: S3Server, tmp_path: Path, mode: str
+) -> None:
+    dice, prefix = random.Random(mode), f"in {mode}"
+    data = {f"d/{number}": dice.randbytes(dice.choice([0, 10, 70_000])) for number in range(20)}
+    data["large"] = dice.randbytes(9_000_001)
+    for key, each in data.items():
+        s3.client.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=each)
+    fs.mount("/m", f"s3://{BUCKET}/{prefix}", mode=mode, options=options(s3, tmp_path))
+    try:
+        for _ in range(2):
+            for key, each in data.items():
+                assert fs.read_bytes(f"/m/{key}") == each
+        assert sorted(fs.listdir("/m/d")) == sorted(key[2:] for key in data if key[1] == "/")
+        if mode == "proxy":
+            return
+        written = dice.randbytes(20_000_000)
+        fs.mkdir("/m/new")
+        fs.write_bytes("/m/new/large", written)
+        fs.write_bytes("/m/d/3", b"replaced")
+        with fs.open("/m/d/4", "ab") as file:
+            file.write(b"and more")
+        fs.remove("/m/d/5")
+        if mode == "dual-sync":
+            assert content(s3, f"{prefix}/new/large") == written
+        fs.persist("/m")
+        assert content(s3, f"{prefix}/new/large") == written
+        assert content(s3, f"{prefix}/d/3") == b"replaced"
+        assert content(s3, f"{prefix}/d/4") == data["d/4"] + b"and more"
+        assert content(s3, f"{prefix}/d/5") is None
+        uploads = s3.client.list_multipart_uploads(Bucket=BUCKET)
+        assert not uploads.get("Uploads")
+    finally:
+        fs.unmount("/m")
+    assert content(s3, f"{prefix}/d/6") == data["d/6"]
+
+
+def test_a_warm_file_is_not_asked_for_again(fs: FileSystem, tmp_path: Path) -> None:
+    with broken(tmp_path) as server:
+        names = [f"{number:03}" for number in range(50)]
+        for name in names:
+            (server.root / name).write_bytes(name.encode() * 1000)
+        fs.mount("/web", server.url, mode="dual-async", read_only=True, sync_interval=600)
+        try:
+            for name in names:
+                assert fs.read_bytes(f"/web/{name}") == name.encode() * 1000
+            server.faults()
+            for _ in range(2):
+                for name in random.sample(names, len(names)):
+                    assert fs.read_bytes(f"/web/{name}") == name.encode() * 1000
+            assert server.asked() == 0
+            refused(fs, server)
+        finally:
+            fs.unmount("/web")
+
+
+def refused(fs: FileSystem, server: BrokenServer) -> None:
+    """Nothing is written below a read-only mount."""
+    with pytest.raises(OSError, match=r"[Rr]ead-only"):
+        fs.write_bytes("/web/new", b"x")
+    assert not (server.root / "new").exists()
+
+
+def test_readers_never_get_bytes_of_two_versions(
+    fs: FileSystem, s3: S3Server, tmp_path: Path
+) -> None:
+    size, rounds = 5_000_000, 12
+    versions = [bytes([number]) * size for number in range(rounds)]
+    s3.client.put_object(Bucket=BUCKET, Key="changing/x", Body=versions[0])
+    given = options(s3, tmp_path)
+    fs.mount("/c", f"s3://{BUCKET}/changing", sync_interval=0, read_only=True, options=given)
+    ended, seen, wrong = threading.Event(), set(), []
+
+    def read() -> None:
+        while not ended.is_set():
+            try:
+                data = fs.read_bytes("/c/x")
+            except ObjectChangedError:
+                continue
+            if data != bytes([data[0]]) * size:
+                wrong.append(len(set(data)))
+            seen.add(data[0])
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    try:
+        for reader in readers:
+            reader.start()
+        for each in versions:
+            s3.client.put_object(Bucket=BUCKET, Key="changing/x", Body=each)
+            time.sleep(0.2)
+        eventually(lambda: rounds - 1 in seen or bool(wrong))
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join()
+        fs.unmount("/c")
+    assert not wrong and len(seen) > 2
+
+
+def test_a_store_that_is_away_for_a_while_gets_everything(fs: FileSystem, tmp_path: Path) -> None:
+    with moto(tmp_path) as server:
+        server.client.create_bucket(Bucket=BUCKET)
+        fs.mount("/away", f"s3://{BUCKET}/p", options=options(server, tmp_path), sync_interval=600)
+        fs.write_bytes("/away/before", b"before")
+        fs.persist("/away")
+        assert fs.listdir("/away") == ["before"]  # so that what is not there is known
+        server.server.stop()
+        written = {f"{number}": b"%d" % number * 1000 for number in range(20)}
+        for name, each in written.items():
+            fs.write_bytes(f"/away/{name}", each)
+        assert fs.read_bytes("/away/7") == written["7"]
+        server.server.start()  # and has forgotten all it had
+        s3_client(server.endpoint).create_bucket(Bucket=BUCKET)
+        eventually(lambda: all(content(server, f"p/{n}") == each for n, each in written.items()))
+        fs.persist("/away")
+        fs.unmount("/away")
+
+
+def test_nodes_that_die_in_the_middle_lose_nothing(tmp_path: Path) -> None:
+    with (
+        Processes(nodes=3, replication=2, memory="256MiB") as cluster,
+        connect(cluster.url) as fs,
+        moto(tmp_path) as server,
+    ):
+        server.client.create_bucket(Bucket=BUCKET)
+        fs.mount("/s", f"s3://{BUCKET}/p", options=options(server, tmp_path))
+        dice, wanted = random.Random(7), {}
+        for number in range(60):
+            name, data = f"{dice.randrange(20)}", dice.randbytes(dice.choice([10, 300_000]))
+            fs.write_bytes(f"/s/{name}", data)
+            wanted[name] = data
+            if number in (20, 40):
+                cluster.nodes[number // 20].kill()
+                cluster.restart(number // 20)
+        fs.persist("/s", timeout=PATIENCE_SECONDS)
+        assert {name: content(server, f"p/{name}") for name in wanted} == wanted
+        found = server.client.list_objects_v2(Bucket=BUCKET, Prefix="p/")["Contents"]
+        assert {each["Key"] for each in found} == {f"p/{name}" for name in wanted}
+
+
+def test_wrong_keys_are_said_at_the_mount_and_no_secret_is_anywhere(
+    cluster: Processes, fs: FileSystem, tmp_path: Path
+) -> None:
+    with seaweed(tmp_path) as server:
+        server.client.create_bucket(Bucket=BUCKET)
+        with pytest.raises(StoreDeniedError) as raised:
+            fs.mount("/k", f"s3://{BUCKET}", options=options(server, tmp_path, f"no-{SECRET}"))
+        assert SECRET not in str(raised.value) and "\n" not in str(raised.value)
+        with pytest.raises(MemfsError) as given:
+            fs.mount("/k", f"s3://{BUCKET}", options={"secret_access_key": SECRET})
+        assert SECRET not in str(given.value) and "credentials=" in str(given.value)
+        fs.mount("/k", f"s3://{BUCKET}", options=options(server, tmp_path))
+        fs.write_bytes("/k/x", b"content")
+        fs.persist("/k")
+        assert content(server, "x") == b"content"
+        assert SECRET not in repr(fs.mounts())
+        fs.unmount("/k")
+    assert all(SECRET not in node.log.read_text() for node in cluster.nodes)

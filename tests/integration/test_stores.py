@@ -1,0 +1,195 @@
+"""A directory of this machine mounted into a real cluster, by the command line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cli_cluster import Cluster, Command
+
+import memfs
+from memfs.client.transfer.copying import ProgressEvent
+
+PATIENCE_SECONDS = 30
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    """Wait for what a cluster does on its own."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+def change(path: Path, content: bytes) -> None:
+    """As another program would, at once."""
+    fresh = path.with_name(".fresh")
+    fresh.write_bytes(content)
+    os.replace(fresh, path)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A directory with some files."""
+    directory = tmp_path / "store"
+    (directory / "sub").mkdir(parents=True)
+    (directory / "small.txt").write_bytes(b"small\n")
+    (directory / "large.bin").write_bytes(os.urandom(9_000_000))
+    (directory / "sub" / "deep file+.txt").write_bytes(b"deep\n")
+    return directory
+
+
+@pytest.fixture
+def mounted(cli: Command, data: Path) -> Iterator[Path]:
+    """``data`` at /stored, asked anew for every request."""
+    cli.ok("mount", "/stored", f"file://{data}", "--sync-interval=0")
+    yield data
+    cli("unmount", "--discard", "/stored")
+
+
+def test_a_read_only_mount_shows_what_is_there(cli: Command, data: Path) -> None:
+    cli.ok("mount", "/stored", f"file://{data}", "--read-only", "--shared")
+    try:
+        assert cli.ok("ls", "/stored") == ["large.bin", "small.txt", "sub"]
+        assert cli.ok("cat", "/stored/sub/deep file+.txt") == ["deep"]
+        cli.ok("chown", "-R", "alice:people", "/stored")
+        assert all("alice" in line for line in cli.ok("ls", "-l", "/stored"))
+        assert "Read-only" in cli.fails("rm", "/stored/small.txt")[0]
+        (line,) = cli.ok("mount")
+        assert f"file://{data}" in line and "read-only" in line
+        local = data.parent / "large"
+        for _ in range(2):  # from the store, then from memory
+            local.unlink(missing_ok=True)
+            cli.ok("get", "/stored/large.bin", str(local))
+            assert local.read_bytes() == (data / "large.bin").read_bytes()
+    finally:
+        cli.ok("unmount", "/stored")
+    cli.fails("ls", "/stored")
+    assert (data / "small.txt").read_bytes() == b"small\n"
+
+
+def test_changes_behind_the_clusters_back_are_seen(cli: Command, mounted: Path) -> None:
+    assert cli.ok("cat", "/stored/small.txt") == ["small"]
+    change(mounted / "small.txt", b"SMALL\n")
+    assert cli.ok("cat", "/stored/small.txt") == ["SMALL"]
+    (mounted / "small.txt").unlink()
+    assert "No such file" in cli.fails("cat", "/stored/small.txt")[0]
+    (mounted / "fresh.txt").write_bytes(b"fresh\n")
+    assert "fresh.txt" in cli.ok("ls", "/stored")
+
+
+def test_what_is_written_reaches_the_store(cli: Command, mounted: Path) -> None:
+    content = os.urandom(5_000_000)
+    local = mounted.parent / "local"
+    local.write_bytes(content)
+    cli.ok("mkdir", "/stored/new")
+    cli.ok("put", str(local), "/stored/new/file")
+    cli.ok("persist", "/stored")
+    assert (mounted / "new" / "file").read_bytes() == content
+    assert "not stored" not in cli.ok("mount")[0]
+    cli.ok("mv", "/stored/new/file", "/stored/new/moved")
+    cli.ok("rm", "/stored/small.txt")
+    cli.ok("persist", "/stored")
+    names = {str(path.relative_to(mounted)) for path in mounted.rglob("*")} - {".memfs-uploads"}
+    assert names == {"large.bin", "new", "new/moved", "sub", "sub/deep file+.txt"}
+    cli.ok("free", "/stored")
+    local.unlink()
+    cli.ok("get", "/stored/new/moved", str(local))
+    assert local.read_bytes() == content
+
+
+def test_a_synchronous_mount_answers_when_the_store_has_it(cli: Command, data: Path) -> None:
+    local = data.parent / "local"
+    local.write_bytes(b"written through")
+    cli.ok("mount", "/stored", f"file://{data}", "--mode=dual-sync")
+    try:
+        cli.ok("put", str(local), "/stored/through")
+        assert (data / "through").read_bytes() == b"written through"
+        cli.ok("rm", "/stored/through")
+        assert not (data / "through").exists()
+    finally:
+        cli.ok("unmount", "/stored")
+
+
+def test_an_object_changed_here_and_there_is_kept_twice(cli: Command, mounted: Path) -> None:
+    local = mounted.parent / "local"
+    local.write_bytes(b"ours")
+    cli.ok("mount", "/stored", "--update", "--sync-interval=-1")
+    cli.ok("ls", "/stored")
+    change(mounted / "small.txt", b"theirs")
+    cli.ok("put", str(local), "/stored/small.txt")
+    eventually(lambda: any(".conflict-" in path.name for path in mounted.iterdir()))
+    assert (mounted / "small.txt").read_bytes() == b"theirs"
+    (ours,) = [path for path in mounted.iterdir() if ".conflict-" in path.name]
+    assert ours.read_bytes() == b"ours"
+    cli.ok("sync-metadata", "/stored")
+    assert cli.ok("cat", "/stored/small.txt") == ["theirs"]
+
+
+def test_what_cannot_be_mounted_is_said_in_a_line(cli: Command, tmp_path: Path) -> None:
+    for url in (f"file://{tmp_path}/missing", "nothing://at/all"):
+        (complaint,) = cli.fails("mount", "/stored", url)
+        assert complaint.startswith("memfs: cannot mount '/stored'")
+    secret = "secret_access_key=canary-of-secrets"
+    (complaint,) = cli.fails("mount", "/stored", "s3://bucket", "-o", secret)
+    assert "file" in complaint and "canary" not in complaint
+    assert cli.ok("mount") == []
+
+
+def test_a_part_of_an_object_is_changed_and_appended_to(
+    cluster: Cluster, cli: Command, mounted: Path
+) -> None:
+    before = (mounted / "large.bin").read_bytes()
+    with memfs.connect(cluster.url) as fs:
+        with fs.open("/stored/large.bin", "r+b") as file:
+            file.seek(5_000_000)
+            file.write(b"CHANGED")
+        with fs.open("/stored/small.txt", "ab") as file:
+            file.write(b"more\n")
+        fs.truncate("/stored/sub/deep file+.txt", 2)
+        fs.persist("/stored")
+        expected = before[:5_000_000] + b"CHANGED" + before[5_000_007:]
+        assert (mounted / "large.bin").read_bytes() == expected
+        assert fs.read_bytes("/stored/large.bin") == expected
+        assert (mounted / "small.txt").read_bytes() == b"small\nmore\n"
+        assert (mounted / "sub" / "deep file+.txt").read_bytes() == b"de"
+
+
+def test_objects_are_copied_and_read_in_batches(
+    cluster: Cluster, cli: Command, mounted: Path
+) -> None:
+    for number in range(300):
+        (mounted / f"part-{number}").write_bytes(b"%d" % number * 100)
+    with memfs.connect(cluster.url) as fs:
+        names = [f"/stored/part-{number}" for number in range(300)]
+        assert fs.read_many(names) == [b"%d" % number * 100 for number in range(300)]
+        fs.copy("/stored/large.bin", "/outside")
+        assert fs.read_bytes("/outside") == (mounted / "large.bin").read_bytes()
+        assert fs.load("/stored").files == 303
+        fs.remove("/outside")
+
+
+def test_attributes_say_how_a_file_stands_to_its_store(cli: Command, mounted: Path) -> None:
+    assert cli.ok("xattr", "get", "user.memfs.state", "/stored/small.txt") == ["PERSISTED"]
+    assert cli.ok("xattr", "get", "user.memfs.mount", "/stored/sub") == [f"file://{mounted}"]
+    (before,) = cli.ok("xattr", "get", "user.memfs.version", "/stored/small.txt")
+    change(mounted / "small.txt", b"another\n")
+    assert cli.ok("xattr", "get", "user.memfs.version", "/stored/small.txt") != [before]
+    assert cli.ok("xattr", "list", "/stored/small.txt") == []
+    (line,) = cli.fails("xattr", "set", "user.memfs.state", "DIRTY", "/stored/small.txt")
+    assert "not permitted" in line
+
+
+def test_a_load_tells_how_far_it_is(cluster: Cluster, cli: Command, mounted: Path) -> None:
+    events: list[ProgressEvent] = []
+    with memfs.connect(cluster.url) as fs:
+        fs.load("/stored", progress=events.append)
+    total = 9_000_000 + len(b"small\n") + len(b"deep\n")
+    assert events[-1][1:] == (total, 3, total, 3)
+    assert [each.bytes for each in events] == sorted(each.bytes for each in events)
+    assert len([each for each in events if each.path.endswith("large.bin")]) > 2  # by its blocks
+    assert cli.ok("load", "--quiet", "/stored")[0].startswith("/stored: 3 files")
+    assert "No such file" in cli.fails("load", "/stored/missing")[0]

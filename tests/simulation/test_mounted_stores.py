@@ -1,0 +1,344 @@
+"""Mounts under virtual time: a store that refuses, is slow and loses replies, and nodes that die.
+
+What was acknowledged is in the store in the end, once, with its last content; what is read is
+always one version; what was deleted stays so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+
+import pytest
+from in_virtual_time import WHOLE
+
+from memfs.client.filesystem import AsyncFileSystem
+from memfs.errors import MemfsError, StoreUnreachableError
+from memfs.protocol import messages as m
+from memfs.stores.interface import Store
+from memfs.testing.simulation.cluster import SimulatedCluster
+from memfs.testing.simulation.store import Bucket, StoreConditions
+from memfs.testing.simulation.virtual import run
+from memfs.transport.environment import Environment
+
+T = TypeVar("T")
+SEEDS = range(6)
+BLOCK = 64 << 10
+FAULTY = StoreConditions(refused_chance=0.15, lost_reply_chance=0.15)
+PATIENCE_SECONDS = 600
+
+
+class Scene:
+    """A cluster of three nodes, its bucket mounted at /x, and a client."""
+
+    def __init__(
+        self, seed: int, conditions: StoreConditions | None = None, **settings: object
+    ) -> None:
+        self.bucket = Bucket(seed, conditions)
+        self.dice = random.Random(f"stores {seed}")
+        self.cluster = SimulatedCluster(
+            seed,
+            open_store=self._open,
+            conditions=WHOLE,
+            **{"min_in_sync": 1, "block_size": BLOCK, "group_blocks": 4} | settings,
+        )
+
+    def _open(self, url: str, options: Mapping[str, str], environment: Environment) -> Store:
+        return self.bucket.connect()
+
+    async def start(self, nodes: int = 3, **how: object) -> AsyncFileSystem:
+        """Mounted, whatever the store thinks of it."""
+        await self.cluster.start(nodes)
+        fs = await self.cluster.connect()
+        await insist(lambda: fs.mount("/x", "fake://bucket", **how))  # type: ignore[arg-type]
+        return fs
+
+    async def settled(self, fs: AsyncFileSystem) -> None:
+        """Until the store lacks nothing."""
+        for _ in range(PATIENCE_SECONDS):
+            with contextlib.suppress(MemfsError):
+                (mount,) = await fs.mounts()
+                if not mount.dirty_files:
+                    return
+            await asyncio.sleep(1)
+        raise AssertionError(f"never stored: {await fs.mounts()}")
+
+
+async def insist(act: Callable[[], Awaitable[T]]) -> T:
+    """Do it again while the store fails."""
+    for _ in range(100):
+        try:
+            return await act()
+        except StoreUnreachableError:
+            await asyncio.sleep(0.1)
+    raise AssertionError("the store never answered")
+
+
+def content(dice: random.Random, size: int) -> bytes:
+    return dice.randbytes(8) * (size // 8 + 1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_was_written_is_in_the_store_in_the_end(seed: int) -> None:
+    async def main() -> None:
+        scene = Scene(seed, FAULTY)
+        fs = await scene.start(sync_interval=-1)
+        wanted: dict[str, bytes] = {}
+        for _ in range(40):
+            name = f"f{scene.dice.randrange(8)}"
+            if scene.dice.random() < 0.25 and name in wanted:
+                await insist(functools.partial(fs.remove, f"/x/{name}"))
+                del wanted[name]
+            else:
+                wanted[name] = data = content(scene.dice, scene.dice.randrange(9000))
+                await insist(functools.partial(fs.write_bytes, f"/x/{name}", data))
+            if scene.dice.random() < 0.3:
+                await asyncio.sleep(scene.dice.random())
+        await scene.settled(fs)
+        assert scene.bucket.contents() == wanted
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_lost_when_nodes_die_on_the_way(seed: int) -> None:
+    async def main() -> None:
+        scene = Scene(seed, FAULTY)
+        fs = await scene.start(sync_interval=-1)
+        wanted: dict[str, bytes] = {}
+
+        async def write() -> None:
+            for _ in range(30):
+                name = f"f{scene.dice.randrange(6)}"
+                data = content(scene.dice, scene.dice.randrange(9000))
+                await insist(functools.partial(fs.write_bytes, f"/x/{name}", data))
+                wanted[name] = data
+                await asyncio.sleep(scene.dice.random() * 2)
+
+        async def kill() -> None:
+            for _ in range(4):
+                await asyncio.sleep(5 + 5 * scene.dice.random())
+                name = scene.dice.choice(sorted(scene.cluster.nodes))
+                scene.cluster.crash(name)
+                await asyncio.sleep(8)
+                scene.cluster.restart(name)
+
+        await asyncio.gather(write(), kill())
+        await scene.settled(fs)
+        assert scene.bucket.contents() == wanted
+        for name, data in wanted.items():
+            versions = [each for each in scene.bucket.versions(name) if each is not None]
+            assert versions[-1] == data
+
+    run(main())
+
+
+def test_a_store_that_is_down_delays_nothing_but_its_own_mount() -> None:
+    async def main() -> None:
+        scene = Scene(1)
+        scene.bucket.replace("old", b"content")
+        fs = await scene.start()
+        assert await fs.read_bytes("/x/old") == b"content"
+        scene.bucket.down = True
+        await fs.write_bytes("/elsewhere", b"quick")
+        await fs.write_bytes("/x/old", b"rewritten")  # known, and acknowledged by the nodes
+        with pytest.raises(StoreUnreachableError, match="/x"):
+            await fs.stat("/x/never seen")
+        await asyncio.sleep(60)
+        (mount,) = await fs.mounts()
+        assert mount.dirty_files == 1 and mount.trouble
+        scene.bucket.down = False
+        await scene.settled(fs)
+        assert scene.bucket.contents() == {"old": b"rewritten"}
+
+    run(main())
+
+
+def test_one_request_however_many_ask() -> None:
+    async def main() -> None:
+        scene = Scene(2)
+        scene.bucket.replace("object", b"x" * 100_000)
+        fs = await scene.start()
+        before = scene.bucket.requests.copy()
+        clients = [await scene.cluster.connect() for _ in range(20)]
+        found = await asyncio.gather(*[each.read_bytes("/x/object") for each in clients])
+        assert set(found) == {b"x" * 100_000}
+        asked = scene.bucket.requests - before
+        assert (asked["stat"], asked["read"]) == (1, 2)  # two blocks
+        for _ in range(3):
+            assert await fs.read_bytes("/x/object") == b"x" * 100_000
+        assert scene.bucket.requests - before == asked
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_readers_never_see_two_versions_in_one(seed: int) -> None:
+    async def main() -> None:
+        scene = Scene(seed)
+        size = 5 * BLOCK + 7
+        scene.bucket.replace("object", b"0" * size)
+        fs = await scene.start(sync_interval=0)
+        reads = 0
+
+        async def replace() -> None:
+            for number in range(1, 8):
+                await asyncio.sleep(scene.dice.random())
+                scene.bucket.replace("object", b"%d" % number * size)
+
+        async def read() -> None:
+            nonlocal reads
+            for _ in range(10):
+                with contextlib.suppress(MemfsError):
+                    data = await fs.read_bytes("/x/object")
+                    assert len(data) == size and len(set(data)) == 1
+                    reads += 1
+                await asyncio.sleep(scene.dice.random() / 2)
+
+        await asyncio.gather(replace(), read(), read())
+        assert reads
+        assert await fs.read_bytes("/x/object") == b"7" * size
+
+    run(main())
+
+
+def test_an_object_that_others_changed_is_kept_beside_ours() -> None:
+    async def main() -> None:
+        scene = Scene(3)
+        scene.bucket.replace("object", b"first")
+        fs = await scene.start(sync_interval=-1)
+        await fs.stat("/x/object")
+        scene.bucket.replace("object", b"theirs")
+        await fs.write_bytes("/x/object", b"ours")
+        await scene.settled(fs)
+        held = scene.bucket.contents()
+        assert held.pop("object") == b"theirs"
+        assert list(held.values()) == [b"ours"]
+
+    run(main())
+
+
+def test_synchronous_mounts_answer_when_the_store_has_it() -> None:
+    async def main() -> None:
+        scene = Scene(4, StoreConditions(delay_min=0.5, delay_max=1.0))
+        fs = await scene.start(mode="dual-sync")
+        await fs.write_bytes("/x/file", b"content")
+        assert scene.bucket.contents() == {"file": b"content"}
+        async with await fs.open("/x/large", "wb") as file:
+            await file.write(b"y" * 500_000)
+        assert scene.bucket.contents()["large"] == b"y" * 500_000
+        await fs.remove("/x/file")
+        assert "file" not in scene.bucket.contents()
+
+    run(main())
+
+
+MIB = 1 << 20
+
+
+def small_node(seed: int) -> Scene:
+    """One node of 48 MiB, and 60 objects of a MiB each in its store."""
+    scene = Scene(seed, memory=48 * MIB, replication=1, block_size=MIB)
+    for number in range(60):
+        scene.bucket.replace(f"o{number}", b"%02d" % number * (MIB // 2))
+    return scene
+
+
+@pytest.mark.parametrize("policy", ["aged", "keep", "lru"])
+def test_a_full_cache_gives_way_to_writers(policy: str) -> None:
+    async def main() -> None:
+        scene = small_node(5)
+        fs = await scene.start(1, policy=policy, sync_interval=-1)
+        node = scene.cluster.nodes["n1"]
+        for number in range(60):
+            assert await fs.read_bytes(f"/x/o{number}") == b"%02d" % number * (MIB // 2)
+        cached = node.parts.objects.cached_bytes
+        assert 0 < cached < 0.86 * node.store.limit
+        await fs.write_bytes("/own", b"w" * (20 * MIB))
+        assert await fs.read_bytes("/own") == b"w" * (20 * MIB)
+        assert node.parts.objects.cached_bytes < cached
+        assert await fs.read_bytes("/x/o7") == b"07" * (MIB // 2)
+        node.store.check_invariants()
+
+    run(main())
+
+
+def test_pinned_blocks_stay_and_freed_ones_go() -> None:
+    async def main() -> None:
+        scene = small_node(6)
+        fs = await scene.start(1, policy="lru", sync_interval=-1)
+        await fs.read_bytes("/x/o1")
+        await fs.pin("/x/o1")
+        for number in range(60):
+            await fs.read_bytes(f"/x/o{number}")
+        before = scene.bucket.requests["read"]
+        await fs.read_bytes("/x/o1")
+        assert scene.bucket.requests["read"] == before
+        await fs.read_bytes("/x/o2")
+        assert scene.bucket.requests["read"] == before + 1
+        assert (await fs.free("/x/o1")).files == 1
+        await fs.read_bytes("/x/o1")
+        assert scene.bucket.requests["read"] == before + 2
+
+    run(main())
+
+
+def test_blocks_that_nobody_reads_go_after_their_time() -> None:
+    async def main() -> None:
+        scene = small_node(7)
+        fs = await scene.start(1, ttl=30.0, sync_interval=-1)
+        await fs.read_bytes("/x/o1")
+        objects = scene.cluster.nodes["n1"].parts.objects
+        await asyncio.sleep(20)
+        await fs.read_bytes("/x/o1")
+        await asyncio.sleep(20)
+        assert objects.cached_bytes == MIB
+        await asyncio.sleep(20)
+        assert objects.cached_bytes == 0
+
+    run(main())
+
+
+def test_stored_files_are_evicted_when_memory_gets_scarce() -> None:
+    async def main() -> None:
+        scene = Scene(8, memory=48 * MIB, replication=1, block_size=MIB)
+        fs = await scene.start(1)
+        for number in range(80):
+            for _ in range(200):
+                try:
+                    await fs.write_bytes(f"/x/f{number}", b"%02d" % number * (MIB // 2))
+                    break
+                except OSError:  # full, until the store has what was written before
+                    await asyncio.sleep(0.5)
+        await scene.settled(fs)
+        assert len(scene.bucket.objects) == 80
+        for number in (0, 40, 79):
+            assert await fs.read_bytes(f"/x/f{number}") == b"%02d" % number * (MIB // 2)
+
+    run(main())
+
+
+@pytest.mark.parametrize(("interval", "told"), [(0.0, True), (2.0, True), (-1.0, False)])
+def test_clients_that_cache_names_ask_anew_after_the_interval(interval: float, told: bool) -> None:
+    async def main() -> None:
+        scene = Scene(9)
+        scene.bucket.replace("object", b"content")
+        fs = await scene.start(sync_interval=interval)
+        await fs.write_bytes("/own", b"content")
+        session = fs._session
+        first = await session.ask(m.Watch(0, 0))
+        inode = (await fs.stat("/x/object")).st_ino
+        own = (await fs.stat("/own")).st_ino
+        changed: set[int] = set()
+        sequence = first.sequence
+        for _ in range(20):
+            reply = await session.ask(m.Watch(sequence, 200))
+            assert not reply.fresh
+            sequence, changed = reply.sequence, changed | set(reply.changed)
+        assert (inode in changed) is told and own not in changed
+
+    run(main())

@@ -1,0 +1,1 @@
+"""The tests' own half of the kit: faults, campaigns, mutants, outside servers and clients."""

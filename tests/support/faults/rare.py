@@ -1,0 +1,63 @@
+"""Forced rare paths: tiny bounds, and commands that arrive twice."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from memfs.client.session.session import Session
+from memfs.errors import MemfsError
+from memfs.limits import KIB
+from memfs.testing.patches import find, replaced
+from tests.support.faults.plan import Plan
+
+CHEAP: Mapping[str, float] = {
+    "memfs.node.blocks.holdings.BLOCK_BYTES_DEFAULT": 64 * KIB,
+    "memfs.node.healing.excess_replicas.PAUSE_SECONDS": 0.25,
+    "memfs.node.healing.copies.POLL_SECONDS": 0.25,
+    "memfs.node.healing.scan.POLL_SECONDS": 0.25,
+    "memfs.node.server.LAG_INTERVAL_SECONDS": 5.0,
+}
+"""What only costs time here: warm buffers of a large block each, polls of idle loops."""
+
+CLEANED: Mapping[str, float] = {
+    "memfs.node.blocks.segments.SEGMENT_BYTES_LEAST": 16 * KIB,
+    "memfs.node.blocks.segments.SEGMENT_BYTES_MOST": 16 * KIB,
+    "memfs.node.blocks.cleaner.DEAD_SEGMENTS": 0,
+    "memfs.node.blocks.cleaner.DEAD_SHARE": 1 / 1000,
+}
+"""Small blocks lie in tiny segments, and are moved whenever a few bytes between them are dead."""
+
+QUERIES_FROM = 1 << 62
+"""Request ids from here up belong to requests that change nothing."""
+
+
+@contextlib.contextmanager
+def forced(plan: Plan) -> Iterator[None]:
+    """Everything rare that a plan asks for, for the length of a run."""
+    with contextlib.ExitStack() as stack:
+        for name, value in {**CHEAP, **CLEANED, **plan.bounds}.items():
+            stack.enter_context(replaced(*find(name), value))
+        if plan.repeat_chance:
+            stack.enter_context(_repeated(plan))
+        yield
+
+
+@contextlib.contextmanager
+def _repeated(plan: Plan) -> Iterator[None]:
+    """A client sends an answered command once more, as if the answer had been lost."""
+    dice = random.Random(f"repeat {plan.seed}")
+    persist = Session._persist
+
+    async def twice(self: Session, request: Any, number: int, *rest: Any) -> Any:
+        answer = await persist(self, request, number, *rest)
+        if number < QUERIES_FROM and dice.random() < plan.repeat_chance:
+            with contextlib.suppress(MemfsError):
+                again = await persist(self, request, number, *rest)
+                assert again.record == answer.record, "ExactlyOnce: a repeated command differs"
+        return answer
+
+    with replaced(Session, "_persist", twice):
+        yield

@@ -1,0 +1,147 @@
+"""Many small files at once: how few requests, and what single failures do."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memfs import errors
+from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.session.reservations import FIRST_RESERVE
+from tests.unit.client.fake_cluster import FakeCluster
+
+FILES = {f"/many/{n:04}": random.Random(n).randbytes(n * 7 % 4000) for n in range(600)}
+
+
+@pytest.fixture
+async def fs(cluster: FakeCluster) -> AsyncFileSystem:
+    """A client, and the directory of FILES."""
+    fs = cluster.connect()
+    await fs.mkdir("/many")
+    return fs
+
+
+async def test_many_files_take_few_requests(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
+    assert await fs.write_many(FILES) == [len(data) for data in FILES.values()]
+    cluster.asked.clear()
+    await fs.write_many(list(FILES.items())[:50])
+    assert cluster.asked == {"WriteBlocks": 1, "PutFiles": 1}
+    cluster.asked.clear()
+    assert await fs.read_many(list(FILES)[:50]) == list(FILES.values())[:50]
+    assert cluster.asked["ReadFiles"] == 1 and cluster.asked["ReadBlocks"] <= 2
+    assert cluster.asked["ReadBlock"] == 0
+    assert await fs.read_many(FILES) == list(FILES.values())
+    assert sum(map(len, cluster.blocks.values())) == 2 * sum(map(bool, FILES.values()))
+
+
+async def test_a_small_file_takes_two_round_trips(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_bytes("/first", b"x")
+    cluster.asked.clear()
+    await fs.write_bytes("/second", b"x")
+    assert cluster.asked == {"WriteBlocks": 1, "PutFiles": 1}
+    cluster.asked.clear()
+    cluster.blocks[1] or cluster.blocks[2]
+    assert await fs.read_bytes("/second") == b"x"
+    assert sum(cluster.asked.values()) <= 2
+
+
+async def test_files_too_large_for_a_batch_go_with_it(fs: AsyncFileSystem) -> None:
+    large = random.Random(1).randbytes(100_000)
+    await fs.write_many({"/a": b"small", "/b": large})
+    assert await fs.read_many(["/a", "/b"]) == [b"small", large]
+
+
+async def test_a_large_file_replaces_the_old_one_in_one_step(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    old, new = random.Random(1).randbytes(50_000), random.Random(2).randbytes(60_000)
+    await fs.write_bytes("/f", old)
+    reader = await fs.open("/f", "rb")
+    cluster.asked.clear()
+    await fs.write_bytes("/f", new)
+    assert cluster.asked == {"CreateDraft": 1, "WriteBlock": 15, "PublishDraft": 1}
+    assert await fs.read_bytes("/f") == new
+    assert await reader.read() == old, "who has it open goes on with it"
+    await reader.close()
+    await fs._session.opens.verify()
+    cluster.free_unlinked()
+    await fs.link("/f", "/g")
+    await fs.write_bytes("/g", old)
+    assert await fs.read_bytes("/f") == old, "a further name shows the same file"
+    await fs.remove("/f")
+    await fs.remove("/g")
+    assert sum(map(len, cluster.blocks.values())) == 0
+
+
+async def test_who_is_refused_hears_it_before_all_is_stored(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_bytes("/f", b"old")
+    for path, error in (("/f", FileExistsError), ("/none/f", FileNotFoundError)):
+        with pytest.raises(error) as caught:
+            await fs.write_bytes(path, bytes(50_000), exclusive=True)
+        assert caught.value.filename == path
+    with pytest.raises(IsADirectoryError):
+        await fs.write_bytes("/many", bytes(50_000))
+    assert cluster.asked["WriteBlock"] == 0
+    await fs.write_bytes("/none/f", bytes(50_000), parents=True)
+
+
+async def test_one_failure_does_not_stop_the_others(fs: AsyncFileSystem) -> None:
+    await fs.write_bytes("/old", b"old")
+    results = await fs.write_many(
+        [("/new", b"1"), ("/old", b"2"), ("/none/x", b"3")], exclusive=True, return_errors=True
+    )
+    assert results[0] == 1
+    assert isinstance(results[1], errors.PathExistsError) and results[1].filename == "/old"
+    assert isinstance(results[2], errors.PathNotFoundError)
+    with pytest.raises(FileExistsError):
+        await fs.write_many({"/old": b"2"}, exclusive=True)
+    read = await fs.read_many(["/new", "/none"], return_errors=True)
+    assert read[0] == b"1" and read[1].filename == "/none"
+    with pytest.raises(FileNotFoundError):
+        await fs.read_many(["/new", "/none"])
+    await fs.write_many({"/p/q/r": b"deep"}, parents=True)
+    assert await fs.read_bytes("/p/q/r") == b"deep"
+
+
+async def test_a_replaced_file_leaves_nothing_behind(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    for text in (b"one", b"two", b""):
+        await fs.write_bytes("/f", text)
+        assert await fs.read_bytes("/f") == text
+    assert sum(map(len, cluster.blocks.values())) == 0
+
+
+async def test_corrupt_copies_in_a_batch_are_replaced(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_many(FILES)
+    for number in (1, 2, 3):
+        cluster.corrupt(number)
+        assert await fs.read_many(FILES) == list(FILES.values())
+        cluster.corrupt(number)
+
+
+async def test_ids_are_reserved_ahead(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
+    cluster.asked.clear()
+    for number in range(FIRST_RESERVE + 5):
+        await fs.write_bytes(f"/f{number}", b"x")
+    assert cluster.asked["ReserveInodes"] == 2
+
+
+async def test_of_files_created_twice_in_a_batch_the_first_one_is(fs: AsyncFileSystem) -> None:
+    results = await fs.write_many(
+        [("/f", b"1"), ("//f", b"22"), ("/g", b"3")], exclusive=True, return_errors=True
+    )
+    assert results[0] == results[2] == 1 and isinstance(results[1], FileExistsError)
+    assert await fs.read_bytes("/f") == b"1"
+
+
+async def test_what_cannot_be_a_path_has_no_attributes(fs: AsyncFileSystem) -> None:
+    found = await fs.stat_many(["/", "/" + "x" * 256, "/\udfff", "/nul\0", "/"])
+    assert [each is None for each in found] == [False, True, True, True, False]

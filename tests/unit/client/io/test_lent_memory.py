@@ -1,0 +1,103 @@
+"""Memory that a writer lends: when a write has ended, however it ended, nothing reads it any more.
+
+The fake cluster reads a payload when a member answers, and compares it with its CRC then: a buffer
+that changes while it is in flight does not go unnoticed, and ``waiting`` says what is in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from memfs import errors
+from memfs.client.filesystem import AsyncFileSystem
+from memfs.protocol import messages as m
+from tests.unit.client.fake_cluster import FakeCluster
+
+BLOCK = 4096
+Break = Callable[[FakeCluster, AsyncFileSystem, "asyncio.Task[object]"], None]
+
+
+def no_space(cluster: FakeCluster, fs: AsyncFileSystem, task: asyncio.Task[object]) -> None:
+    cluster.full = set(cluster.blocks)
+
+
+def no_node(cluster: FakeCluster, fs: AsyncFileSystem, task: asyncio.Task[object]) -> None:
+    cluster.down = set(cluster.blocks)
+
+
+def cancel(cluster: FakeCluster, fs: AsyncFileSystem, task: asyncio.Task[object]) -> None:
+    task.cancel()
+
+
+def lost_lease(cluster: FakeCluster, fs: AsyncFileSystem, task: asyncio.Task[object]) -> None:
+    cluster.refuse[m.WriteBlock] = errors.LeaseLostError("a later writer was seen")
+
+
+def time_over(cluster: FakeCluster, fs: AsyncFileSystem, task: asyncio.Task[object]) -> None:
+    cluster.slow = dict.fromkeys(cluster.blocks, 0.001)
+    cluster.refuse[m.WriteBlock] = errors.DeadlineError("no answer")
+
+
+FAILURES: list[Break] = [no_space, no_node, cancel, lost_lease, time_over]
+
+
+@pytest.mark.parametrize("break_it", FAILURES, ids=lambda each: each.__name__)
+async def test_a_buffer_is_free_when_its_write_has_failed(
+    cluster: FakeCluster, fs: AsyncFileSystem, break_it: Break
+) -> None:
+    f = await fs.open("/f", "wb")
+    await f.write(b"before")
+    buffer = bytearray(20 * BLOCK)
+    cluster.slow = {1: 0.004, 2: 0.02, 3: 0.03}
+    task: asyncio.Task[object] = asyncio.create_task(
+        f.write(buffer, timeout=5 if break_it is cancel else 0.1)
+    )
+    await asyncio.sleep(0.01)
+    break_it(cluster, fs, task)
+    with pytest.raises((OSError, asyncio.CancelledError)):
+        await task
+    assert cluster.waiting <= 1, "more is in flight than the first block, which was copied"
+    buffer[:] = b"x" * len(buffer)  # would be sent under the CRC of what was there
+    cluster.slow, cluster.full, cluster.down = {}, set(), set()
+    cluster.refuse.clear()
+    try:
+        await f.close()
+    except OSError:
+        assert break_it is not cancel
+    assert b"x" not in await fs.read_bytes("/f")
+
+
+async def test_a_write_that_is_cancelled_twice_lets_go_before_it_ends(
+    cluster: FakeCluster, fs: AsyncFileSystem
+) -> None:
+    f = await fs.open("/f", "wb")
+    cluster.slow = dict.fromkeys(cluster.blocks, 0.02)
+    cluster.reluctant = 0.01
+    task = asyncio.create_task(f.write(bytearray(20 * BLOCK)))
+    await asyncio.sleep(0.01)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.002)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cluster.waiting == 0
+    cluster.reluctant = 0
+    await f.close()
+
+
+async def test_a_cancelled_write_adds_nothing_behind_what_was_written(
+    cluster: FakeCluster, fs: AsyncFileSystem
+) -> None:
+    f = await fs.open("/f", "wb")
+    await f.write(b"a" * BLOCK)
+    cluster.slow = {1: 0.001, 2: 0.05, 3: 0.001}
+    task = asyncio.create_task(f.write(bytearray(b"b" * 30 * BLOCK)))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.wait([task])
+    await f.close()
+    content = await fs.read_bytes("/f")
+    assert content == b"a" * BLOCK + b"b" * (len(content) - BLOCK), "a hole in the middle"

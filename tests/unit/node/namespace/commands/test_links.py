@@ -1,0 +1,232 @@
+"""Hard links, symbolic links, unlink."""
+
+from __future__ import annotations
+
+import pytest
+
+from memfs import limits
+from memfs.errors import (
+    InvalidArgumentError,
+    InvalidPathError,
+    IsDirectoryError,
+    MemfsError,
+    NameTooLongError,
+    NotDirectoryError,
+    NotPermittedError,
+    PathExistsError,
+    PathNotFoundError,
+    StaleHandleError,
+    SymlinkLoopError,
+    TooManyLinksError,
+)
+from memfs.protocol import messages as m
+
+from ..machine import BLOCK, Machine
+
+
+@pytest.fixture
+def machine() -> Machine:
+    machine = Machine()
+    machine.file("/f", BLOCK + 1)
+    for name in ("/a", "/b", "/c"):
+        machine.mkdir(name)
+    return machine
+
+
+def link(machine: Machine, source: str, path: str) -> int:
+    reply = machine.run(m.MakeLink(source.encode(), path.encode()))
+    return reply.attributes.links  # type: ignore[no-any-return]
+
+
+def symlink(machine: Machine, path: str, target: str) -> None:
+    machine.run(m.MakeSymlink(path.encode(), target.encode()))
+
+
+def test_a_file_lives_until_its_last_name_goes(machine: Machine) -> None:
+    assert link(machine, "/f", "/a/f") == 2
+    assert link(machine, "/a/f", "/b/f") == 3
+    machine.run(m.Unlink(b"/f"))
+    machine.run(m.Unlink(b"/b/f"))
+    assert machine.stat("/a/f").links == 1 and machine.discards == []
+    machine.run(m.Unlink(b"/a/f"))
+    assert len(machine.discards) == 2 and machine.du("/") == (0, 0, 4, 0)
+
+
+def test_a_file_is_charged_to_the_directory_that_has_it_longest(machine: Machine) -> None:
+    weight = (BLOCK + 1, 1, 1, 2 * (BLOCK + 1))
+    for name in ("/a/1", "/b/1", "/a/2", "/c/1"):
+        link(machine, "/f", name)
+    machine.run(m.Unlink(b"/f"))
+    assert machine.du("/a") == weight and machine.du("/b") == (0, 0, 1, 0)
+    machine.run(m.Unlink(b"/a/1"))
+    assert machine.du("/a") == weight, "/a has another"
+    machine.run(m.Unlink(b"/a/2"))
+    assert machine.du("/a") == (0, 0, 1, 0) and machine.du("/b") == weight
+    machine.run(m.Rename(b"/b/1", b"/a/1"))
+    assert machine.du("/c") == weight, "a moved link is the newest where it arrives"
+    assert machine.du("/") == (BLOCK + 1, 1, 4, 2 * (BLOCK + 1))
+
+
+def test_writing_through_one_name_shows_under_all(machine: Machine) -> None:
+    link(machine, "/f", "/a/f")
+    held = machine.run(m.AcquireLease(b"/a/f")).attributes
+    machine.write(held, 3)
+    assert machine.stat("/f") == machine.stat("/a/f") and machine.stat("/f").size == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "error"),
+    [
+        ("/a", "/x", NotPermittedError),
+        ("/", "/x", NotPermittedError),
+        ("/f", "/f", PathExistsError),
+        ("/f", "/a", PathExistsError),
+        ("/x", "/y", PathNotFoundError),
+        ("/f", "/x/y", PathNotFoundError),
+        ("/f", "/x/", PathNotFoundError),
+        ("/f/", "/x", NotDirectoryError),
+        ("/f", "/f/x", NotDirectoryError),
+    ],
+)
+def test_what_cannot_be_linked(
+    machine: Machine, source: str, path: str, error: type[MemfsError]
+) -> None:
+    with pytest.raises(error):
+        link(machine, source, path)
+
+
+def test_the_number_of_links_is_bounded(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LINK_COUNT", 3)
+    link(machine, "/f", "/1")
+    link(machine, "/f", "/2")
+    with pytest.raises(TooManyLinksError):
+        link(machine, "/f", "/3")
+
+
+def test_a_hard_link_to_a_symlink_is_the_symlink(machine: Machine) -> None:
+    symlink(machine, "/s", "f")
+    link(machine, "/s", "/a/s")
+    assert machine.stat("/a/s", follow=False) == machine.stat("/s", follow=False)
+    assert machine.stat("/a/s", follow=False).links == 2
+    machine.run(m.Unlink(b"/s"))
+    assert machine.ask(m.ReadLink(b"/a/s")).target == b"f"
+
+
+# --- unlink ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        (b"/a", IsDirectoryError),
+        (b"/x", PathNotFoundError),
+        (b"/f/", NotDirectoryError),
+        (b"/s/", NotDirectoryError),
+        (b"/", InvalidArgumentError),
+        (b"/a/..", InvalidArgumentError),
+    ],
+)
+def test_what_cannot_be_unlinked(machine: Machine, path: bytes, error: type[MemfsError]) -> None:
+    symlink(machine, "/s", "a")
+    with pytest.raises(error):
+        machine.run(m.Unlink(path))
+
+
+def test_unlink_of_what_was_meant_only(machine: Machine) -> None:
+    lease = machine.run(m.Create(b"/a/x")).attributes
+    machine.file("/a/y")
+    meant = m.Unlink(b"/a/x", inode=lease.inode, generation=lease.generation)
+    machine.run(m.ReleaseLease(lease.inode, lease.generation))
+    machine.run(m.AcquireLease(b"/a/x"))
+    for path, request in ((b"/a/x", meant), (b"/a/y", meant._replace(generation=0))):
+        with pytest.raises(StaleHandleError):
+            machine.run(request._replace(path=path))
+    assert machine.names("/a") == ["x", "y"]
+    machine.run(meant._replace(generation=lease.generation + 1))
+    assert machine.names("/a") == ["y"]
+
+
+def test_unlink_takes_the_symlink_not_its_target(machine: Machine) -> None:
+    symlink(machine, "/s", "f")
+    machine.run(m.Unlink(b"/s"))
+    assert machine.names("/") == ["a", "b", "c", "f"]
+
+
+# --- symlinks ----------------------------------------------------------------------------------
+
+
+def test_symlinks_are_followed_in_the_middle_and_at_the_end(machine: Machine) -> None:
+    machine.file("/a/x", 3)
+    symlink(machine, "/b/up", "../a")
+    symlink(machine, "/c/absolute", "/b/up/x")
+    symlink(machine, "/again", "c/absolute")
+    for path in ("/b/up/x", "/c/absolute", "/again", "/c/../b/up/../a/x"):
+        assert machine.stat(path).size == 3, path
+    link_itself = machine.stat("/again", follow=False)
+    assert (link_itself.kind, link_itself.size, link_itself.mode) == (2, 10, 0o777)
+    assert machine.ask(m.ReadLink(b"/again")).target == b"c/absolute"
+
+
+def test_dot_dot_leaves_the_directory_a_symlink_led_to(machine: Machine) -> None:
+    machine.mkdir("/a/deep/down")
+    symlink(machine, "/s", "a/deep/down")
+    assert machine.stat("/s/..").inode == machine.stat("/a/deep").inode
+    assert machine.stat("/..").inode == machine.stat("/../../a/..").inode == 1
+
+
+def test_a_slash_follows_even_where_the_link_itself_was_asked_for(machine: Machine) -> None:
+    symlink(machine, "/s", "a")
+    assert machine.stat("/s/", follow=False).kind == 1
+    symlink(machine, "/t", "f")
+    with pytest.raises(NotDirectoryError):
+        machine.stat("/t/")
+    symlink(machine, "/u", "f/")
+    with pytest.raises(NotDirectoryError):
+        machine.stat("/u")
+    symlink(machine, "/root", "/")
+    assert machine.stat("/root").inode == machine.stat("/root/a/..").inode == 1
+
+
+def test_loops_and_long_chains_end(machine: Machine) -> None:
+    symlink(machine, "/x", "y")
+    symlink(machine, "/y", "x")
+    symlink(machine, "/self", "self/self/self")
+    for path in ("/x", "/x/z", "/self"):
+        with pytest.raises(SymlinkLoopError):
+            machine.stat(path)
+    symlink(machine, "/l0", "f")
+    for number in range(1, limits.SYMLINK_FOLLOWS + 1):
+        symlink(machine, f"/l{number}", f"l{number - 1}")
+    machine.stat(f"/l{limits.SYMLINK_FOLLOWS - 1}")
+    with pytest.raises(SymlinkLoopError):
+        machine.stat(f"/l{limits.SYMLINK_FOLLOWS}")
+
+
+@pytest.mark.parametrize(
+    ("path", "target", "error"),
+    [
+        (b"/f", b"x", PathExistsError),
+        (b"/s", b"", InvalidArgumentError),
+        (b"/s", b"x" * 4096, NameTooLongError),
+        (b"/s", b"a\0b", InvalidPathError),
+        (b"/s", b"\xff", InvalidArgumentError),
+        (b"/s/", b"x", PathNotFoundError),
+        (b"/p/s", b"x", PathNotFoundError),
+    ],
+)
+def test_bad_symlinks(
+    machine: Machine, path: bytes, target: bytes, error: type[MemfsError]
+) -> None:
+    with pytest.raises(error):
+        machine.run(m.MakeSymlink(path, target))
+
+
+def test_symlinks_with_parents(machine: Machine) -> None:
+    machine.run(m.MakeSymlink(b"/p/q/s", b"/f", parents=True))
+    assert machine.stat("/p/q/s").size == BLOCK + 1
+
+
+@pytest.mark.parametrize("path", [b"/f", b"/a", b"/"])
+def test_only_symlinks_have_a_text(machine: Machine, path: bytes) -> None:
+    with pytest.raises(InvalidArgumentError):
+        machine.ask(m.ReadLink(path))

@@ -1,0 +1,77 @@
+"""The ordered map of one directory against a sorted dictionary."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memfs.node.namespace.tables.directory import LEAF, Directory
+
+
+def filled(names: list[bytes]) -> Directory:
+    directory = Directory()
+    for number, name in enumerate(names, 1):
+        directory.insert(name, number)
+    return directory
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
+def test_names_come_in_order_whatever_the_order_of_arrival(order: str) -> None:
+    names = [b"%05d" % number for number in range(5 * LEAF)]
+    arrival = sorted(names, reverse=order == "descending")
+    if order == "shuffled":
+        random.Random(1).shuffle(arrival)
+    directory = filled(arrival)
+    directory.check_invariants()
+    assert [name for name, _ in directory.after(b"")] == names
+    assert all(directory.get(name) == number for number, name in enumerate(arrival, 1))
+    assert directory.get(b"00000x") == directory.get(b"zz") == directory.get(b"") == 0
+
+
+def test_after_begins_behind_any_name_there_or_not() -> None:
+    names = [b"%05d" % number for number in range(0, 6 * LEAF, 2)]
+    directory = filled(names)
+    for after in (b"", b"00000", b"00001", b"01364", b"02048x", names[-1], b"z"):
+        expected = [name for name in names if name > after]
+        assert [name for name, _ in directory.after(after)] == expected
+        assert directory.remaining(after) == len(expected)
+
+
+def test_random_changes_agree_with_a_dictionary() -> None:
+    dice = random.Random(2)
+    directory, model = Directory(), dict[bytes, int]()
+    for step in range(20_000):
+        name = b"%04d" % dice.randrange(4000)
+        growing = (step // 5000) % 2 == 0
+        if name in model:
+            if dice.random() < 0.5:
+                directory.replace(name, step + 1)
+                model[name] = step + 1
+            elif not growing or dice.random() < 0.3:
+                directory.remove(name)
+                del model[name]
+        elif growing:
+            directory.insert(name, step + 1)
+            model[name] = step + 1
+        if step % 500 == 0:
+            directory.check_invariants()
+            assert list(directory.after(b"")) == sorted(model.items())
+    assert directory.count == len(model)
+
+
+def test_pop_empties_it() -> None:
+    directory = filled([b"%05d" % number for number in range(3 * LEAF)])
+    found = set()
+    while directory.count:
+        found.add(directory.pop())
+        if directory.count % 200 == 0:
+            directory.check_invariants()
+    assert len(found) == 3 * LEAF
+    directory.insert(b"again", 1)
+    directory.check_invariants()
+
+
+def test_leaves_of_names_in_order_stay_full() -> None:
+    directory = filled([b"%06d" % number for number in range(4 * LEAF)])
+    assert [len(leaf) for leaf in directory.leaves()] == [LEAF] * 4

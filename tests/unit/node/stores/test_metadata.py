@@ -1,0 +1,58 @@
+"""One question at a time for each name, and an answer only for those who waited for it."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from memfs.node.namespace.rules.frontier import Question
+from memfs.node.stores.metadata import Metadata
+
+
+class Counting(Metadata):
+    """Asks nobody, and tells somebody who comes right behind an answer."""
+
+    def __init__(self) -> None:
+        clock = SimpleNamespace(monotonic=lambda: 0.0)
+        super().__init__(cast(Any, None), cast(Any, None), cast(Any, SimpleNamespace(clock=clock)))
+        self.latecomer: Any = None
+
+    async def _ask(self, wanted: Question) -> None:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.latecomer is not None:
+            asyncio.get_running_loop().call_soon(self.latecomer)
+
+
+def wanted() -> Question:
+    mount = cast(Any, SimpleNamespace(number=1))
+    return Question(mount, 2, b"", b"name")
+
+
+async def test_one_question_however_many_ask() -> None:
+    metadata = Counting()
+    await asyncio.gather(*[metadata.ask(wanted()) for _ in range(5)])
+    assert metadata.asked == 1
+    await metadata.ask(wanted())
+    assert metadata.asked == 2
+
+
+async def test_who_comes_right_behind_an_answer_asks_anew() -> None:
+    """While the answered question is still remembered: waiting for it would not wait."""
+    metadata = Counting()
+    late: list[asyncio.Task[None]] = []
+
+    def come() -> None:
+        metadata.latecomer = None
+        work = metadata.ask(wanted())
+        waited = work.send(None)
+        assert waited is not None
+        work.close()
+        late.append(asyncio.ensure_future(metadata.ask(wanted())))
+
+    metadata.latecomer = come
+    await metadata.ask(wanted())
+    await asyncio.sleep(0)
+    await late[0]
+    assert metadata.asked == 2

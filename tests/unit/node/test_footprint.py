@@ -1,0 +1,119 @@
+"""What the process takes counts against the limit; near the container's, nothing is stored."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from memfs import errors
+from memfs.limits import MIB
+from memfs.machine import Footprint
+from memfs.node.blocks import BlockStore
+from memfs.node.footprint import FREE_BYTES, TRIM_SECONDS, FootprintWatch
+from memfs.protocol.messages import BlockVersion
+from memfs.testing.simulation.virtual import run
+from tests.unit.node.blocks.writing import V1, V2, some_bytes, store_whole
+
+OTHER = BlockVersion(2, 0, 1, 1)
+
+
+@pytest.fixture
+def store() -> BlockStore:
+    return BlockStore(64 * MIB)
+
+
+class Kernel:
+    """What it says, and how often malloc was asked to give back."""
+
+    def __init__(self, anonymous: int, container: int = 0, limit: int = 0) -> None:
+        self.says = Footprint(anonymous, container, limit)
+        self.trims = 0
+
+    def measure(self) -> Footprint:
+        return self.says
+
+    def trim(self) -> None:
+        self.trims += 1
+
+
+def watched(store: BlockStore, kernel: Kernel) -> FootprintWatch:
+    watch = FootprintWatch(store, kernel.measure, kernel.trim)
+    watch.look()
+    return watch
+
+
+def test_what_the_process_takes_beside_blocks_counts() -> None:
+    store = BlockStore(10 * MIB)
+    store_whole(store, V1, some_bytes(1000))
+    blocks = store.used
+    kernel = Kernel(FREE_BYTES + 9 * MIB)
+    watch = watched(store, kernel)
+    assert 9 * MIB <= store.used <= blocks + 9 * MIB
+    assert 9 * MIB - 1000 <= store.overhead <= 9 * MIB + 1000
+    assert watch.resident == kernel.says.anonymous + store.shared
+    with pytest.raises(errors.NoSpaceError, match="beside blocks"):
+        store_whole(store, OTHER, some_bytes(3 * MIB), block=4 * MIB)
+    kernel.says = Footprint(FREE_BYTES)
+    watch.look()
+    assert store.used == blocks
+    store_whole(store, OTHER, some_bytes(3 * MIB), block=4 * MIB)
+
+
+def test_what_blocks_charge_on_the_heap_is_not_counted_twice(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> int:
+        raise OSError
+
+    monkeypatch.setattr("os.memfd_create", refuse)
+    store_whole(store, V1, some_bytes(3 * MIB), block=4 * MIB)
+    store_whole(store, V2, some_bytes(1000))
+    blocks = store.used
+    watch = watched(store, Kernel(FREE_BYTES + 3 * MIB))
+    assert (store.used, store.shared) == (blocks, 0)
+    assert watch.resident == FREE_BYTES + 3 * MIB
+
+
+def test_spare_memory_gives_way_to_the_process() -> None:
+    store = BlockStore(10 * MIB)
+    store_whole(store, V1, some_bytes(4 * MIB), block=4 * MIB)
+    store.discard(V1)
+    assert store.spare == 4 * MIB
+    watched(store, Kernel(FREE_BYTES + 8 * MIB))
+    assert store.spare <= 2 * MIB
+
+
+def test_near_the_containers_limit_nothing_is_stored(store: BlockStore) -> None:
+    store_whole(store, V1, some_bytes(4 * MIB), block=4 * MIB)
+    store.discard(V1)
+    kernel = Kernel(0, 990 * MIB, 1000 * MIB)
+    watch = watched(store, kernel)
+    assert store.spare == 0, "what can go goes"
+    with pytest.raises(errors.NoSpaceError, match="container has 10 MiB of 1000 MiB left"):
+        store_whole(store, V1, some_bytes(10))
+    for left, stores in ((40, False), (70, True), (40, True), (30, False)):
+        kernel.says = Footprint(0, (1000 - left) * MIB, 1000 * MIB)
+        watch.look()
+        assert bool(watch.trouble) is not stores, left
+    assert store.used == 0
+
+
+def test_a_kernel_that_says_nothing_changes_nothing(store: BlockStore) -> None:
+    store_whole(store, V1, some_bytes(1000))
+    before = store.used
+    watch = watched(store, Kernel(0))
+    assert (store.used, watch.resident, watch.trouble) == (before, 0, "")
+
+
+def test_malloc_gives_back_when_the_process_is_large(store: BlockStore) -> None:
+    async def body() -> None:
+        small, large = Kernel(FREE_BYTES), Kernel(2 * FREE_BYTES)
+        watches = [FootprintWatch(store, each.measure, each.trim) for each in (small, large)]
+        loops = [asyncio.ensure_future(watch.run()) for watch in watches]
+        await asyncio.sleep(3.5 * TRIM_SECONDS)
+        assert (small.trims, large.trims) == (0, 3)
+        for loop in loops:
+            loop.cancel()
+
+    run(body())

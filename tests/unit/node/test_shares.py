@@ -1,0 +1,75 @@
+"""Shares of descriptors and mappings, and what is said when they run out."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memfs import limits
+from memfs.errors import ConfigError
+from memfs.node import shares as share_rules
+from memfs.node.shares import Shares, Shortage, say_what_does_not_fit, share_out
+
+MANY = 1 << 20
+
+
+@given(st.integers(64, 1 << 31), st.integers(1000, 1 << 24), st.sampled_from([1, 2]))
+def test_everybody_has_a_share_and_nobody_more(limit: int, mappings: int, each: int) -> None:
+    shares = share_out(limit, mappings, each)
+    sockets = shares.connections + shares.turned_away + shares.descriptor_clients
+    assert min(sockets, shares.connections, shares.turned_away) > 0
+    assert sockets + shares.memfds * each <= limit - share_rules.OWN
+    assert shares.memfds < mappings
+
+
+def test_a_usual_limit() -> None:
+    shares = share_out(MANY, 1 << 24, 2)
+    assert shares.connections == limits.CONNECTIONS_PER_NODE
+    assert shares.memfds > 500_000 and not shares.mapped
+
+
+def test_mappings_bound_too() -> None:
+    shares = share_out(MANY, 65_530, 1)
+    assert (shares.memfds, shares.mapped) == (49_147, True)
+    assert "max_map_count" in shares.advice
+
+
+def test_a_small_limit() -> None:
+    shares = share_out(100, 65_530, 2)
+    assert shares.memfds >= 10 and shares.connections >= 16
+    with pytest.raises(ConfigError, match="ulimit -n"):
+        share_out(63, 65_530, 2)
+
+
+def said(caplog: pytest.LogCaptureFixture, shares: Shares, memory: int) -> list[str]:
+    caplog.clear()
+    say_what_does_not_fit(shares, memory, 64 << 20)
+    return [record.message for record in caplog.records]
+
+
+def test_what_does_not_fit_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    enough = share_out(MANY, 65_530, 2)
+    assert said(caplog, enough, 1 << 40) == []
+    assert len(said(caplog, enough, 1 << 42)) == 1, "48 Ki groups of 64 MiB are 3 TiB"
+    assert len(said(caplog, share_out(1024, 65_530, 2), 1 << 40)) == 2
+
+
+def test_a_shortage_begins_and_ends(caplog: pytest.LogCaptureFixture) -> None:
+    refused = 0
+    shortage = Shortage("none are left", "buy some", lambda: refused)
+    with caplog.at_level(logging.INFO):
+        shortage.look(0.0)
+        assert not shortage.now
+        refused = 3
+        shortage.look(1.0)
+        refused = 5
+        shortage.look(40.0)
+        assert shortage.now
+        shortage.look(99.0)
+        assert shortage.now
+        shortage.look(100.0)
+        assert not shortage.now
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
