@@ -127,9 +127,13 @@ def checkpoint(spark: SparkSession, at: str, rows: int) -> list[int]:
     return [row[0], row[1]]
 
 
-def work(spark: SparkSession, at: str, rows: int, readings: int) -> list[list[int]]:
-    """Many tasks that write, then several readings; last what the sums should be."""
+def work(spark: SparkSession, at: str, rows: int, readings: int, written: str) -> list[list[int]]:
+    """Many tasks that write, then several readings; last what the sums should be.
+
+    ``written``: a local file that appears between writing and reading.
+    """
     heavy(spark, rows, 8).write.parquet(at)
+    Path(written).touch()
     found = [sums(spark.read.parquet(at)) for _ in range(readings)]
     return [*found, sums(heavy(spark, rows, 8))]
 

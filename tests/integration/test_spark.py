@@ -135,24 +135,28 @@ def test_tasks_that_end_in_the_middle(served: Site, spark: Spark, tmp_path: Path
     assert not served.native.exists(f"{at}/_temporary")
 
 
-def test_the_primary_is_killed_while_a_job_writes(served: Site, spark: Spark) -> None:
-    job = Job(served, spark, "/primary")
+def test_the_primary_is_killed_while_a_job_writes(
+    served: Site, spark: Spark, tmp_path: Path
+) -> None:
+    job = Job(served, spark, "/primary", tmp_path)
     job.wait_for_tasks()
     served.node(primary=True).kill()
     job.check()
     served.mend()
 
 
-def test_a_node_is_killed_while_a_job_reads(served: Site, spark: Spark) -> None:
-    job = Job(served, spark, "/node")
+def test_a_node_is_killed_while_a_job_reads(served: Site, spark: Spark, tmp_path: Path) -> None:
+    job = Job(served, spark, "/node", tmp_path)
     job.wait_for_success()
     served.node(primary=False).kill()
     job.check()
     served.mend()
 
 
-def test_gateways_are_killed_one_after_the_other(served: Site, spark: Spark) -> None:
-    job = Job(served, spark, "/gateway")
+def test_gateways_are_killed_one_after_the_other(
+    served: Site, spark: Spark, tmp_path: Path
+) -> None:
+    job = Job(served, spark, "/gateway", tmp_path)
     first, second = served.gateways
     job.wait_for_tasks()
     first.end(crash=True)
@@ -164,19 +168,38 @@ def test_gateways_are_killed_one_after_the_other(served: Site, spark: Spark) -> 
 
 
 class Job:
-    """One that writes and then reads what it wrote, some seconds each."""
+    """One that writes and then reads what it wrote, some seconds each.
 
-    def __init__(self, served: Site, spark: Spark, path: str) -> None:
+    WebHDFS has no retry cache: a client that loses the answer to a rename tries again and is told
+    that the source is gone, and Spark gives a job up whose committer has failed. A gateway is
+    therefore killed while data is written and read, not while an answer to a commit is under way.
+    """
+
+    def __init__(self, served: Site, spark: Spark, path: str, directory: Path) -> None:
         self._native, self._spark, self._path = served.native, spark, path
-        spark.start("work", at=TOP + path, rows=WORK_ROWS, readings=READINGS)
+        self._written = directory / "written"
+        spark.start(
+            "work",
+            at=TOP + path,
+            rows=WORK_ROWS,
+            readings=READINGS,
+            written=str(self._written),
+        )
 
     def wait_for_tasks(self) -> None:
-        """Until some have committed what they wrote."""
-        wait_until(lambda: len(self._native.glob(f"{self._path}/_temporary/0/task_*")) > 1)
+        """Until some have committed what they wrote and two others write: as many as may run."""
+        below = f"{self._path}/_temporary/0"
+
+        def writing() -> bool:
+            committed = self._native.glob(f"{below}/task_*")
+            begun = self._native.glob(f"{below}/_temporary/attempt_*/part-*")
+            return len(committed) > 1 and len(begun) == 2
+
+        wait_until(writing)
 
     def wait_for_success(self) -> None:
-        """Until everything is written."""
-        wait_until(lambda: self._native.exists(f"{self._path}/_SUCCESS"))
+        """Until everything is written and Spark knows it."""
+        wait_until(self._written.exists)
 
     def check(self) -> None:
         """Everything that was read is what was made."""
