@@ -15,7 +15,7 @@ from typing import Any
 
 from memfs.client import modes
 from memfs.client.arguments import whole
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.client.modes import Mode
 from memfs.types import Buffer
 

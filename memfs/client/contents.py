@@ -16,20 +16,20 @@ from typing import Any, ClassVar, NamedTuple, Self
 from memfs.client import modes
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
 from memfs.client.arguments import several, whole
-from memfs.client.io.batch_read import BatchReader
-from memfs.client.io.batch_write import BatchWriter
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.context import ClientContext
-from memfs.client.io.drafts import Draft, open_draft, publishing
-from memfs.client.io.handle import CreateOptions, Handle
-from memfs.client.io.local_blocks import LocalFile
-from memfs.client.io.opening import open_handle, reopen_handle
-from memfs.client.io.places import BatchPaths
-from memfs.client.io.range_read import FileRange, RangeReader
-from memfs.client.io.versions import BUFFER_BYTES, Advance, CopySink, Source
+from memfs.client.batches.batch_read import BatchReader
+from memfs.client.batches.batch_write import BatchWriter
+from memfs.client.batches.places import BatchPaths
+from memfs.client.batches.range_read import FileRange, RangeReader
+from memfs.client.context import ClientContext
+from memfs.client.handles.drafts import Draft, open_draft, publishing
+from memfs.client.handles.handle import CreateOptions, Handle
+from memfs.client.handles.opening import open_handle, reopen_handle
+from memfs.client.handles.versions import BUFFER_BYTES, Advance, CopySink, Source
 from memfs.client.locking import FileLock, lock_file
 from memfs.client.modes import Mode
 from memfs.client.namespace import NamespaceOperations
+from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.local_blocks import LocalFile
 from memfs.client.session.session import Session
 from memfs.client.stat import Stat
 from memfs.client.wire import PathLike, WirePath, text_of

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from memfs import paths
 from memfs.client.attributes import AttributeOperations
-from memfs.client.io import layout
-from memfs.client.io.block_map import BlockMap
+from memfs.client.reading import layout
+from memfs.client.reading.block_map import BlockMap
 from memfs.client.transfer.copying import Progress, ProgressEvent
 from memfs.client.wire import PathLike
 from memfs.errors import InvalidArgumentError, MemfsError

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from memfs import limits, paths
 from memfs.client import realpath, tree
 from memfs.client.arguments import several, whole
-from memfs.client.io.batch_read import path_batches
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.places import BatchPaths
+from memfs.client.batches.batch_read import path_batches
+from memfs.client.batches.places import BatchPaths
 from memfs.client.mounts import MountOperations
+from memfs.client.reading.block_map import BlockMap
 from memfs.client.removal import remove_tree
 from memfs.client.stat import BlockLocation, DirEntry, Stat, StatVfs, Usage
 from memfs.client.wire import PathLike, named_nodes, text_of

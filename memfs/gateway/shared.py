@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from memfs.client.io.buffers import BufferStock
+from memfs.client.reading.buffers import BufferStock
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.gateway.auth.clients import IDLE_SESSIONS, UserSessions
 from memfs.gateway.http.addresses import Addresses

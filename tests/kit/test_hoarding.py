@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from memfs.client.io.leftovers import Leftovers
+from memfs.client.writing.leftovers import Leftovers
 from memfs.errors import NoSpaceError
 from memfs.limits import MIB
 from memfs.node.discards import Discards

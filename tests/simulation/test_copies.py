@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from memfs.client.io import range_copy
 from memfs.client.session.session import Session
+from memfs.client.writing import range_copy
 from memfs.limits import KIB
 from memfs.protocol import messages as m
 from memfs.testing.simulation.cluster import SimulatedCluster

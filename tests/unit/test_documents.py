@@ -93,7 +93,7 @@ def resolves(name: str) -> bool:
 
 @EACH
 def test_names_of_the_code_exist(document: Path) -> None:
-    """``client.io.writer.FileWriter``: dotted names that begin with a package of ``memfs``."""
+    """``client.writing.writer.FileWriter``: dotted names that begin with a package of ``memfs``."""
     packages = {
         path.name
         for package in PACKAGES

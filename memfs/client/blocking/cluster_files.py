@@ -24,7 +24,7 @@ from memfs.client.blocking.files import RawFile, compose
 from memfs.client.blocking.generated.transfers import BlockingTransfers
 from memfs.client.blocking.locks import FileLock
 from memfs.client.blocking.scanning import Scandir
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.client.modes import Mode
 from memfs.client.opening import client_tls, open_file_system
 from memfs.client.session.inheritance import TrackedNetwork

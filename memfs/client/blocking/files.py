@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn, SupportsIndex
 from memfs import limits
 from memfs.client import modes
 from memfs.client.blocking import bridge as bridges
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.client.modes import Mode
 from memfs.errors import StaleHandleError
 

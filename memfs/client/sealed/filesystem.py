@@ -17,9 +17,9 @@ from memfs.client.arguments import several
 from memfs.client.contents import MappedFile, checked
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.flow import run_all
-from memfs.client.io.drafts import Draft
-from memfs.client.io.handle import Handle
-from memfs.client.io.versions import BUFFER_BYTES, Advance, CopySink
+from memfs.client.handles.drafts import Draft
+from memfs.client.handles.handle import Handle
+from memfs.client.handles.versions import BUFFER_BYTES, Advance, CopySink
 from memfs.client.modes import Mode
 from memfs.client.sealed.handle import LOOKS, SealedDraft, SealedHandle
 from memfs.client.session.session import Session

@@ -15,12 +15,12 @@ from typing import Any
 
 from memfs.client import modes
 from memfs.client.arguments import whole
+from memfs.client.context import ClientContext
 from memfs.client.deadline import turn
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.context import ClientContext
-from memfs.client.io.drafts import Draft
-from memfs.client.io.handle import Handle
-from memfs.client.io.reader import FileReader
+from memfs.client.handles.drafts import Draft
+from memfs.client.handles.handle import Handle
+from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.reader import FileReader
 from memfs.errors import IntegrityError, InvalidArgumentError, UnsupportedError
 from memfs.security.sealing import (
     END_BYTES,

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from memfs.client.contents import ContentOperations
-from memfs.client.io.versions import CopySink
+from memfs.client.handles.versions import CopySink
 from memfs.client.stat import Stat
 from memfs.client.transfer.copying import Item, Reader, part_of, pump
 from memfs.errors import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from memfs.client.io.versions import CopySink
+from memfs.client.handles.versions import CopySink
 from memfs.client.transfer.cluster_target import ClusterTarget
 from memfs.client.transfer.copying import Item
 

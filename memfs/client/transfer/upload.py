@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from memfs.client.contents import ContentOperations
-from memfs.client.io.versions import CopySink, move
+from memfs.client.handles.versions import CopySink, move
 from memfs.client.transfer.cluster_target import ClusterTarget, pour_stream
 from memfs.client.transfer.copying import LEADS_BACK, SPECIAL, Failure, Follow, Item, Trail
 from memfs.machine import current_umask

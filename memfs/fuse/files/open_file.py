@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.errors import LeaseHeldError, LeaseLostError, MemfsError, StaleHandleError
 from memfs.fuse.cluster import Cluster
 from memfs.types import Attributes

@@ -14,8 +14,8 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from memfs import limits
-from memfs.client.io.buffers import BufferStock
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
+from memfs.client.reading.buffers import BufferStock
 from memfs.errors import MemfsError, StaleHandleError
 from memfs.gateway.http.budget import Slots
 from memfs.gateway.http.bulk import Bulk, take_over

@@ -10,7 +10,7 @@ import asyncio
 
 from aiohttp import web
 
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.errors import BlockNotFoundError, MemfsError
 from memfs.gateway.http.budget import GROWTH, LARGEST, SMALLEST, Buffers
 from memfs.types import BlockRef

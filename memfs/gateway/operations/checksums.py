@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from memfs import limits
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.errors import BlockNotFoundError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.checksum_rules import FileDigest, composite

@@ -12,7 +12,7 @@ import asyncio
 
 from aiohttp import web
 
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.errors import (
     InvalidArgumentError,
     LeaseHeldError,

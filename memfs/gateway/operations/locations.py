@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.layout import block_count
+from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.layout import block_count
 from memfs.errors import UnavailableError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.shapes import hadoop_block

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from aiohttp import hdrs, web
 
 from memfs.client import modes
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.errors import MemfsError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.exceptions import IO, RemoteException

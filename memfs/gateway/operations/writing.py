@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 
 from memfs.client import modes
-from memfs.client.io.handle import Handle
+from memfs.client.handles.handle import Handle
 from memfs.errors import (
     IsDirectoryError,
     LeaseLostError,

@@ -152,12 +152,12 @@ RARE: Mapping[str, float] = {
     "memfs.node.namespace.tables.volume.FREED_AT_ONCE": 1,
     "memfs.client.session.request_ids.WINDOW": 1,
     "memfs.client.session.reservations.RESERVE": 2,
-    "memfs.client.io.writer.PUBLISH_BLOCKS": 2,
-    "memfs.client.io.range_copy.COPIED_FROM_BYTES": 1,
-    "memfs.client.io.block_map.PAGE": 2,
+    "memfs.client.writing.writer.PUBLISH_BLOCKS": 2,
+    "memfs.client.writing.range_copy.COPIED_FROM_BYTES": 1,
+    "memfs.client.reading.block_map.PAGE": 2,
     "memfs.client.session.session.ATTEMPT_SECONDS": 0.4,
     "memfs.client.session.session.MEMBER_SECONDS": 0.4,
-    "memfs.client.io.handle.PUBLISH_SECONDS": 0.1,
+    "memfs.client.handles.handle.PUBLISH_SECONDS": 0.1,
 }
 """Forced rare paths: bounds and, for each, a value so small that a short run reaches it."""
 

@@ -141,7 +141,7 @@ without(
     "NoPartialVisible",
     "a reader does not compare what it got with the checksum",
     "unchecked-reads",
-    "memfs.client.io.block_reader.crc32c",
+    "memfs.client.reading.block_reader.crc32c",
     lambda data, *_rest: _Anything(),
     shown_by="bit_rot",
 )

@@ -12,7 +12,7 @@ import pytest
 
 from memfs import errors, limits
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.io.opening import open_inode
+from memfs.client.handles.opening import open_inode
 from memfs.client.modes import parse
 from memfs.client.session.opens import REPORT_SECONDS
 from memfs.protocol import messages as m

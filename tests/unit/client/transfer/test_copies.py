@@ -12,8 +12,8 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.versions import PASSES
+from memfs.client.handles.versions import PASSES
+from memfs.client.reading.block_map import BlockMap
 from tests.unit.client.fake_cluster import FakeCluster
 
 BLOCK = 4096

@@ -2,7 +2,7 @@
 
 Owns how a range is cut at the blocks of both files, and which pieces nodes copy among themselves;
 small ones, those that do not fit and those that nodes refuse go through this client. Must not know
-leases or how blocks are stored (:mod:`memfs.client.io.writer` is asked for that).
+leases or how blocks are stored (:mod:`memfs.client.writing.writer` is asked for that).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 
 from memfs import limits
 from memfs.client.deadline import ended
-from memfs.client.io.pending import Copied
-from memfs.client.io.reader import FileReader
-from memfs.client.io.writer import PUBLISH_BLOCKS, FileWriter
+from memfs.client.reading.reader import FileReader
+from memfs.client.writing.pending import Copied
+from memfs.client.writing.writer import PUBLISH_BLOCKS, FileWriter
 from memfs.types import BlockRef
 
 COPIED_FROM_BYTES: Final = 64 * limits.KIB

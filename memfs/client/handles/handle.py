@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 
 from memfs import limits
 from memfs.client.arguments import whole
+from memfs.client.context import ClientContext
 from memfs.client.deadline import turn
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.context import ClientContext
-from memfs.client.io.range_copy import RangeCopy
-from memfs.client.io.reader import FileReader
-from memfs.client.io.writer import FileWriter
 from memfs.client.modes import Mode
+from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.reader import FileReader
 from memfs.client.session.locks import last_byte
+from memfs.client.writing.range_copy import RangeCopy
+from memfs.client.writing.writer import FileWriter
 from memfs.config import ClientConfig
 from memfs.errors import (
     ClusterError,

@@ -8,10 +8,10 @@ Invariant: a reference is returned only when every node of its ``replicas`` hold
 from __future__ import annotations
 
 from memfs.checksum import crc32c
-from memfs.client.io.context import ClientContext
-from memfs.client.io.leftovers import Leftovers
-from memfs.client.io.pending import Copied, Sealed, overlay
+from memfs.client.context import ClientContext
 from memfs.client.session.suspects import Suspects
+from memfs.client.writing.leftovers import Leftovers
+from memfs.client.writing.pending import Copied, Sealed, overlay
 from memfs.errors import (
     BlockNotFoundError,
     DeadlineError,

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from memfs import limits
-from memfs.client.io.buffers import BufferStock
+from memfs.client.reading.buffers import BufferStock
 from memfs.types import BlockRef
 
 FIRST_WINDOW = 128 * limits.KIB

@@ -9,8 +9,8 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.io import reader
-from memfs.client.io.reader import PARALLEL_BLOCKS
+from memfs.client.reading import reader
+from memfs.client.reading.reader import PARALLEL_BLOCKS
 from tests.unit.client.fake_cluster import FakeCluster
 
 BLOCK = 4096

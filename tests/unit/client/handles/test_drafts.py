@@ -10,7 +10,7 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.io import writer
+from memfs.client.writing import writer
 from tests.unit.client.fake_cluster import FakeCluster
 
 BLOCK = 4096
@@ -87,7 +87,7 @@ async def test_a_draft_of_many_blocks_is_published_once(
     fs: AsyncFileSystem, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "PUBLISH_BLOCKS", 8)
-    monkeypatch.setattr("memfs.client.io.block_map.PAGE", 16)
+    monkeypatch.setattr("memfs.client.reading.block_map.PAGE", 16)
     content = bytes(range(256)) * 16 * 50 + b"tail"
     async with fs.replacing("/f") as draft:
         for at in range(0, len(content), 1000):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from memfs.client.io.block_reader import BlockReader
-from memfs.client.io.buffers import BufferStock
-from memfs.client.io.local_blocks import LocalNodes
+from memfs.client.reading.block_reader import BlockReader
+from memfs.client.reading.buffers import BufferStock
+from memfs.client.reading.local_blocks import LocalNodes
 from memfs.client.session.session import Session
 
 

@@ -20,13 +20,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from memfs import limits
+from memfs.client.context import ClientContext
 from memfs.client.flow import end_all
-from memfs.client.io import layout
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.context import ClientContext
-from memfs.client.io.leftovers import WITHDRAWN_AT_ONCE
-from memfs.client.io.pending import Copied, Sealed
-from memfs.client.io.unpublished import Unpublished
+from memfs.client.reading import layout
+from memfs.client.reading.block_map import BlockMap
+from memfs.client.writing.leftovers import WITHDRAWN_AT_ONCE
+from memfs.client.writing.pending import Copied, Sealed
+from memfs.client.writing.unpublished import Unpublished
 from memfs.errors import (
     FileTooLargeError,
     LeaseLostError,

@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 from memfs import limits
 from memfs.checksum import crc32c
-from memfs.client.io import layout
-from memfs.client.io.block_map import BlockMap
+from memfs.client.reading import layout
+from memfs.client.reading.block_map import BlockMap
 from memfs.client.session.session import Session
 from memfs.cluster import view as rules
 from memfs.errors import MemfsError

@@ -13,7 +13,7 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.io import unpublished
+from memfs.client.writing import unpublished
 from memfs.protocol import messages as m
 from tests.unit.client.fake_cluster import FakeCluster
 

@@ -11,12 +11,12 @@ import asyncio
 import logging
 
 from memfs import limits
+from memfs.client.context import ClientContext
 from memfs.client.deadline import ended, one_ended
-from memfs.client.io import layout
-from memfs.client.io.block_map import BlockMap, hole
-from memfs.client.io.block_storer import BlockStorer, whole
-from memfs.client.io.context import ClientContext
-from memfs.client.io.pending import Gathering, PendingBlock, Sealed
+from memfs.client.reading import layout
+from memfs.client.reading.block_map import BlockMap, hole
+from memfs.client.writing.block_storer import BlockStorer, whole
+from memfs.client.writing.pending import Gathering, PendingBlock, Sealed
 from memfs.errors import MemfsError
 from memfs.types import BlockRef, Buffer
 

@@ -18,13 +18,13 @@ from collections.abc import Coroutine
 from typing import Any
 
 from memfs import limits
+from memfs.client.context import ClientContext
 from memfs.client.flow import run_all
-from memfs.client.io import layout
-from memfs.client.io import local_blocks as local
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.context import ClientContext
-from memfs.client.io.local_blocks import LocalFile
-from memfs.client.io.readahead import Readahead
+from memfs.client.reading import layout
+from memfs.client.reading import local_blocks as local
+from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.local_blocks import LocalFile
+from memfs.client.reading.readahead import Readahead
 from memfs.client.session.attempts import Attempts
 from memfs.errors import BlockNotFoundError, DataLossError, RetryableError
 from memfs.types import BlockRef

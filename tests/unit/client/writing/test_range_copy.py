@@ -8,7 +8,7 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.io import range_copy, writer
+from memfs.client.writing import range_copy, writer
 from memfs.protocol import messages as m
 from tests.unit.client.fake_cluster import FakeCluster
 

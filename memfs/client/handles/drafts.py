@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator
 from typing import ClassVar
 
 from memfs.client import modes
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.context import ClientContext
-from memfs.client.io.handle import CreateOptions, Handle
+from memfs.client.context import ClientContext
+from memfs.client.handles.handle import CreateOptions, Handle
 from memfs.client.modes import Mode
+from memfs.client.reading.block_map import BlockMap
 from memfs.client.wire import WirePath
 from memfs.errors import StaleHandleError
 from memfs.protocol import messages as m

@@ -12,10 +12,10 @@ from typing import NamedTuple, TypeVar
 
 from memfs import limits
 from memfs.checksum import crc32c
+from memfs.client.context import ClientContext
 from memfs.client.flow import run_all
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.context import ClientContext
-from memfs.client.io.reader import FileReader
+from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.reader import FileReader
 from memfs.client.session.session import Session
 from memfs.client.wire import WirePath
 from memfs.errors import (

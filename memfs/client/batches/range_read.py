@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from memfs import limits
+from memfs.client.batches.batch_read import PARALLEL, BatchReader, Piece, named, read_pieces
+from memfs.client.context import ClientContext
 from memfs.client.flow import run_all
-from memfs.client.io import layout
-from memfs.client.io.batch_read import PARALLEL, BatchReader, Piece, named, read_pieces
-from memfs.client.io.block_map import BlockMap
-from memfs.client.io.context import ClientContext
-from memfs.client.io.reader import FileReader
+from memfs.client.reading import layout
+from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.reader import FileReader
 from memfs.client.wire import WirePath
 from memfs.errors import MemfsError, StaleHandleError
 

@@ -1,0 +1,1 @@
+"""Many files in few requests: whole ones read and written, and ranges of them read."""

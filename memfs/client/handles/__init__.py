@@ -1,0 +1,1 @@
+"""Open files: how they are opened, read and written by position, drafted and copied."""
