@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from memfs.acls import minimal, parse_entries
 from memfs.client.session.session import Session
 from memfs.client.wire import PathLike, WirePath, check_cluster, wire
-from memfs.delegation import KIND, Token
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m
+from memfs.security.acls import minimal, parse_entries
+from memfs.security.delegation import KIND, Token
 from memfs.types import AclEntry
 
 AclEntries: TypeAlias = str | Iterable[AclEntry | str]

@@ -33,7 +33,7 @@ from memfs.fuse.kernel.protocol import (
 from memfs.fuse.mount import Mount
 from memfs.fuse.operations import attributes, content, directories, ioctls, locks, names, xattrs
 from memfs.fuse.operations.handler import Handler, Parts, Reply
-from memfs.metrics import Metrics, OperationMetrics
+from memfs.monitoring.metrics import Metrics, OperationMetrics
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from memfs.fuse.kernel.negotiation import Agreement
 from memfs.fuse.mount import Mount
 from memfs.fuse.options import Options
 from memfs.fuse.server import Server
-from memfs.metrics import Metrics
-from memfs.monitoring import Monitoring
+from memfs.monitoring.http import Monitoring
+from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m
 

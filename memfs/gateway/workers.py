@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from memfs import limits
 from memfs.errors import UnavailableError
-from memfs.metrics import FamilySnapshot, SampleSnapshot, Snapshot
+from memfs.monitoring.metrics import FamilySnapshot, SampleSnapshot, Snapshot
 
 REPORT_SECONDS: Final = 1.0
 """A worker that does not answer within this counts with its last report."""

@@ -16,17 +16,14 @@ from memfs.cluster.etcd import open_etcd
 from memfs.cluster.remote import RemoteCoordinator
 from memfs.config import NodeConfig, values
 from memfs.machine import Footprint, descriptors_allowed, mapping_limit, trim_malloc
-from memfs.metrics import Metrics
-from memfs.monitoring import Monitoring
-from memfs.node.authentication import Authentication, Groups
-from memfs.node.block_service import BlockService
+from memfs.monitoring.http import Monitoring
+from memfs.monitoring.metrics import Metrics
+from memfs.node.block_service.discards import Discards
+from memfs.node.block_service.fences import Fences
+from memfs.node.block_service.service import BlockService
+from memfs.node.block_service.uploads import Uploads
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.memory import DESCRIPTORS_PER_MEMFD
-from memfs.node.control import Control
-from memfs.node.delegation import Delegation
-from memfs.node.discards import Discards
-from memfs.node.fences import Fences
-from memfs.node.footprint import FootprintWatch
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
@@ -40,16 +37,19 @@ from memfs.node.monitoring import bind_metrics
 from memfs.node.namespace import Settings
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.authentication import Authentication, Groups
+from memfs.node.requests.control import Control
+from memfs.node.requests.delegation import Delegation
+from memfs.node.requests.service import NodeService
+from memfs.node.resources.footprint import FootprintWatch
+from memfs.node.resources.shares import Shortages, share_out
+from memfs.node.resources.space import SpaceWatch
 from memfs.node.self_report import SelfReport
 from memfs.node.server import Node, Parts
-from memfs.node.service import NodeService
-from memfs.node.shares import Shortages, share_out
-from memfs.node.space import SpaceWatch
 from memfs.node.stores.objects import ObjectBlocks
 from memfs.node.stores.opened import OpenStore, OpenStores
 from memfs.node.stores.service import MountService
 from memfs.node.tasks import Tasks
-from memfs.node.uploads import Uploads
 from memfs.paths import parse_url
 from memfs.protocol import frames
 from memfs.protocol import messages as m

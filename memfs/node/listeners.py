@@ -13,7 +13,7 @@ from memfs.config import NodeConfig
 from memfs.logs import fields
 from memfs.machine import machine_id
 from memfs.node.blocks import BlockStore
-from memfs.node.shares import Shares
+from memfs.node.resources.shares import Shares
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m
 from memfs.transport.descriptors import DescriptorServer, remove_stale_sockets

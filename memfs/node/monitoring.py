@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from memfs import limits
-from memfs.metrics import Metrics
+from memfs.monitoring.metrics import Metrics
 from memfs.node.blocks import BlockStore
-from memfs.node.footprint import FootprintWatch
 from memfs.node.healing.service import Healing
 from memfs.node.journal.journal import Journal
 from memfs.node.namespace import Namespace
 from memfs.node.replication.role import NamespaceRole
-from memfs.node.shares import Shares
-from memfs.node.space import SpaceWatch
+from memfs.node.resources.footprint import FootprintWatch
+from memfs.node.resources.shares import Shares
+from memfs.node.resources.space import SpaceWatch
 from memfs.transport.environment import Tls
 from memfs.transport.server import Server
 from memfs.types import View

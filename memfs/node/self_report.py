@@ -6,12 +6,12 @@ Owns nothing; looks at the parts when it is asked.
 from __future__ import annotations
 
 from memfs.node.blocks import BlockStore
-from memfs.node.control import Control
-from memfs.node.footprint import FootprintWatch
 from memfs.node.journal.journal import Journal
 from memfs.node.membership.members import Membership
 from memfs.node.replication.role import NamespaceRole
-from memfs.node.shares import Shortages
+from memfs.node.requests.control import Control
+from memfs.node.resources.footprint import FootprintWatch
+from memfs.node.resources.shares import Shortages
 from memfs.node.stores.objects import ObjectBlocks
 from memfs.types import NodeUsage
 

@@ -17,12 +17,10 @@ from memfs.cluster.embedded import EmbeddedCoordinator
 from memfs.config import NodeConfig
 from memfs.logs import fields
 from memfs.machine import raise_descriptor_limit
-from memfs.metrics import Metrics
-from memfs.monitoring import Monitoring
+from memfs.monitoring.http import Monitoring
+from memfs.monitoring.metrics import Metrics
+from memfs.node.block_service.discards import Discards
 from memfs.node.blocks import BlockStore
-from memfs.node.control import Control
-from memfs.node.discards import Discards
-from memfs.node.footprint import FootprintWatch
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
 from memfs.node.journal.journal import Journal
@@ -32,9 +30,11 @@ from memfs.node.membership.leaving import Leaving
 from memfs.node.membership.members import Membership
 from memfs.node.monitoring import bind_journal
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.control import Control
+from memfs.node.resources.footprint import FootprintWatch
+from memfs.node.resources.shares import Shares, Shortages, say_what_does_not_fit
+from memfs.node.resources.space import SpaceWatch, clean_segments, give_back_spare_memory
 from memfs.node.self_report import SelfReport
-from memfs.node.shares import Shares, Shortages, say_what_does_not_fit
-from memfs.node.space import SpaceWatch, clean_segments, give_back_spare_memory
 from memfs.node.stores.objects import ObjectBlocks
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.service import MountService

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
-from memfs.ledgers import LOCAL, UserAtAddress
 from memfs.protocol import frames
 from memfs.protocol.bombs import BombError
 from memfs.protocol.frames import Header, pack_frame
@@ -23,6 +22,7 @@ from memfs.protocol.messages import BY_OPCODE, BY_REQUEST, Cancel, ErrorReply, H
 from memfs.protocol.records import decode, encode
 from memfs.transport.connection import Connection, Peer, request_name
 from memfs.transport.framing import Discard, Incoming
+from memfs.transport.ledgers import LOCAL, UserAtAddress
 from memfs.transport.memory import fresh_memory
 from memfs.transport.service import Call, Reply, Sink
 

@@ -9,7 +9,7 @@ is gone soon.
 from __future__ import annotations
 
 from memfs import limits
-from memfs.ledgers import Ledger, UserAtAddress
+from memfs.transport.ledgers import Ledger, UserAtAddress
 
 
 class Admission:

@@ -18,13 +18,13 @@ from typing import Any, Generic, NamedTuple
 
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
-from memfs.ledgers import LOCAL, UserAtAddress
 from memfs.protocol import frames
 from memfs.protocol.frames import Header, pack_frame
 from memfs.protocol.messages import BY_REQUEST, Cancel, ErrorReply, Ping, R, Request, Spec, Welcome
 from memfs.protocol.records import decode, encode
 from memfs.security.principals import Principal
 from memfs.transport.framing import Discard, FrameProtocol, Incoming
+from memfs.transport.ledgers import LOCAL, UserAtAddress
 from memfs.transport.memory import fresh_memory
 from memfs.types import Buffer, Identity
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from memfs import limits
-from memfs.ledgers import Ledger, UserAtAddress
 from memfs.paths import Endpoint
 from memfs.transport.accepted import Accepted
 from memfs.transport.admission import Admission
 from memfs.transport.environment import Environment, Listener
+from memfs.transport.ledgers import Ledger, UserAtAddress
 from memfs.transport.service import Call, Reply, Service, Sink
 from memfs.transport.turns import Turns
 from memfs.transport.unread import UnreadReplies

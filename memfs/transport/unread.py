@@ -14,8 +14,8 @@ import logging
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from memfs.ledgers import Ledger, UserAtAddress
 from memfs.logs import fields
+from memfs.transport.ledgers import Ledger, UserAtAddress
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from memfs.delegation import SECURE_KIND, Token, TokenIdentifier
 from memfs.errors import InvalidTokenError, NotPermittedError
+from memfs.security.delegation import SECURE_KIND, Token, TokenIdentifier
 from memfs.testing.in_process import Cluster
 
 

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from memfs.acls import format_entry, format_permission, parse_entries
 from memfs.cli.options import PATH, Operand, Quantity, json_option
 from memfs.cli.shell import Shell, example_text, file_command, printable, write_json
 from memfs.client.access import NO_QUOTA, Acl, Quota
 from memfs.client.stat import Stat
 from memfs.errors import InvalidArgumentError
 from memfs.quantities import parse_size, show_short
+from memfs.security.acls import format_entry, format_permission, parse_entries
 from memfs.types import AclEntry, AclKind
 
 

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from memfs.client.access import issue_token
 from memfs.client.session.session import Session
-from memfs.delegation import KIND, SECURE_KIND, Token
 from memfs.errors import InvalidTokenError
 from memfs.gateway.auth.authentication import Principal
 from memfs.gateway.call import WebCall
@@ -21,6 +20,7 @@ from memfs.gateway.hadoop.exceptions import INVALID_TOKEN, IO, SECURITY, RemoteE
 from memfs.gateway.hadoop.parameters import DELEGATION, USER
 from memfs.gateway.http.replies import HttpReply, json_reply
 from memfs.protocol import messages as m
+from memfs.security.delegation import KIND, SECURE_KIND, Token
 
 _REFRESH: Final = "Failed to obtain user group information:"
 """How a message begins that makes Hadoop's client get a new token."""

@@ -18,7 +18,7 @@ from memfs.gateway.http.peers import ADVERTISE_HEADER, CLUSTER_HEADER
 from memfs.gateway.http.replies import HttpReply
 from memfs.gateway.shared import Shared
 from memfs.gateway.workers import WorkerLink
-from memfs.metrics import CONTENT_TYPE, Metrics, OperationMetrics, expose
+from memfs.monitoring.metrics import CONTENT_TYPE, Metrics, OperationMetrics, expose
 from memfs.protocol import messages as m
 from memfs.types import Identity
 

@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from memfs.acls import format_entry, minimal, parse_entries
 from memfs.errors import InvalidArgumentError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.exceptions import ACL, RemoteException
 from memfs.gateway.http.replies import HttpReply, json_reply
 from memfs.protocol import messages as m
+from memfs.security.acls import format_entry, minimal, parse_entries
 from memfs.types import AclEntry, AclKind
 
 _ENTRY: Final = r"(default:)?(user|group|mask|other):[^:,]*:([rwx-]{3})?"

@@ -9,8 +9,8 @@ import asyncio
 
 from memfs import limits
 from memfs.config import NodeConfig
+from memfs.node.block_service.discards import Discards
 from memfs.node.blocks import BlockStore
-from memfs.node.discards import Discards
 from memfs.node.healing.bandwidth import Bandwidth
 from memfs.node.healing.commits import CommitCheck
 from memfs.node.healing.copier import Copier

@@ -16,7 +16,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from memfs.errors import NoSpaceError
 from memfs.logs import fields
-from memfs.metrics import Histogram
+from memfs.monitoring.metrics import Histogram
 from memfs.transport.environment import Environment
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ import logging
 from memfs import errors
 from memfs.cluster import view as rules
 from memfs.logs import fields
-from memfs.node.authentication import check_host
 from memfs.node.membership.members import Membership
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.authentication import check_host
 from memfs.protocol import messages as m
 from memfs.transport.server import Call
 from memfs.types import Member, NodeUsage, View

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 from memfs import errors, limits
 from memfs.logs import fields
-from memfs.node.fresh import Fresh
 from memfs.node.journal.namespace_journal import NamespaceJournal
 from memfs.node.namespace import Namespace
 from memfs.node.replication.backup_link import BackupLink
 from memfs.node.replication.cache_leases import CacheLeases
 from memfs.node.replication.commit_observers import CommitObservers
+from memfs.node.replication.fresh import Fresh
 from memfs.node.replication.log import Entry
 from memfs.node.replication.object_places import ObjectPlaces
 from memfs.node.replication.open_files import OpenFiles

@@ -33,7 +33,7 @@ PLACES_KEPT: Final = 20_000
 
 CACHE_SHARE: Final = 0.85
 """Of the node's memory, up to which the cache uses what is free; below where space counts as low
-(``memfs.node.space``), so that writers find room without waiting for evictions."""
+(``memfs.node.resources.space``), so that writers find room without waiting for evictions."""
 EXPIRY_SECONDS: Final = 5.0
 """Between two looks for blocks that nobody has read for their mount's time to live."""
 

@@ -557,7 +557,7 @@ class SetQuota(NamedTuple):
 
 
 class TokenReply(NamedTuple):
-    """A new delegation token, in Hadoop's encoding (``memfs.delegation``)."""
+    """A new delegation token, in Hadoop's encoding (``memfs.security.delegation``)."""
 
     identifier: bytes
     password: bytes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from memfs import errors, limits
-from memfs.acls import format_entry, parse_entries
+from memfs.security.acls import format_entry, parse_entries
 from memfs.testing.model.tree import GROUP, MASK, OTHER, OWNER, Inode, Listed, Walker, is_named
 from memfs.types import AclEntry
 

@@ -6,9 +6,9 @@ import errno
 from typing import Any
 
 from memfs import paths
-from memfs.acls import format_entry
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import MemfsError, OutcomeUnknownError
+from memfs.security.acls import format_entry
 from memfs.testing.model.operations import Failure, Operation, comparable, failure
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from memfs.acls import format_entry
 from memfs.client.blocking.filesystem import FileSystem as BlockingFileSystem
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.config import ClientConfig
+from memfs.security.acls import format_entry
 
 from ..surface import Feature
 from .served import BLOCK_SIZE, Served

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from memfs.node.block_service import IncomingBlock
+from memfs.node.block_service.service import IncomingBlock
 from memfs.node.blocks.account import Account
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.excess_replicas import ExcessReplicas
@@ -54,7 +54,7 @@ without(
     "NoHoarding",
     "what a commit replaces stays on the nodes until it is swept",
     "replaced-blocks-stay",
-    "memfs.node.discards.Discards.decide",
+    "memfs.node.block_service.discards.Discards.decide",
     lambda self, refs: nothing,
     shown_by="WholeFileRegister FillAndFree wall_clock drift",
 )

@@ -18,8 +18,8 @@ import pytest
 
 from memfs.client.aiofiles import AsyncFile, Opening
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.delegation import Token
 from memfs.errors import MemfsError
+from memfs.security.delegation import Token
 from memfs.security.signing import public_key
 from memfs.testing.simulation import virtual
 from tests.unit.client.fake_cluster import FakeCluster

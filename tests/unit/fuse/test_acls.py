@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from memfs.acls import parse_entries
 from memfs.errors import InvalidArgumentError, UnsupportedError
 from memfs.fuse.acls import ACCESS, DEFAULT, change, decode, encode
 from memfs.protocol import messages as m
+from memfs.security.acls import parse_entries
 from memfs.types import AclEntry
 from tests.unit.node.namespace.machine import Machine
 

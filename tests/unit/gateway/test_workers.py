@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memfs.gateway.workers import Total
-from memfs.metrics import FamilySnapshot, Metrics, SampleSnapshot, Snapshot, expose
+from memfs.monitoring.metrics import FamilySnapshot, Metrics, SampleSnapshot, Snapshot, expose
 
 
 def counted(kind: str, times: int, connections: int = 0) -> Snapshot:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memfs.ledgers import Ledger, UserAtAddress
+from memfs.transport.ledgers import Ledger, UserAtAddress
 from memfs.transport.unread import LOOK_SECONDS, UnreadReplies
 
 ANN, BOB = UserAtAddress("ann", "1.2.3.4"), UserAtAddress("bob", "5.6.7.8")

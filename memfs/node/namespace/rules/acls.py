@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from memfs import limits
-from memfs.acls import check_entry, minimal, order
 from memfs.errors import InvalidArgumentError
 from memfs.node.namespace.rules.permissions import Caller
+from memfs.security.acls import check_entry, minimal, order
 from memfs.types import AclEntry, AclKind
 
 USER: Final = int(AclKind.USER)

@@ -17,8 +17,8 @@ from collections import Counter
 from typing import Final, NamedTuple
 
 from memfs import limits
-from memfs.delegation import TokenIdentifier
 from memfs.errors import BusyError, InvalidTokenError, NotPermittedError
+from memfs.security.delegation import TokenIdentifier
 
 PRUNE_MS: Final = 60_000
 """Time between two searches for tokens that are over."""

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memfs.acls import format_entry, order, parse_entries
 from memfs.errors import (
     AccessDeniedError,
     InvalidArgumentError,
@@ -17,6 +16,7 @@ from memfs.errors import (
 )
 from memfs.node.namespace.rules import acls as rules
 from memfs.protocol import messages as m
+from memfs.security.acls import format_entry, order, parse_entries
 from memfs.types import AclEntry
 
 from ..machine import Machine

@@ -7,7 +7,6 @@ import random
 import pytest
 
 from memfs import limits
-from memfs.delegation import TokenIdentifier
 from memfs.errors import (
     BusyError,
     InvalidArgumentError,
@@ -16,6 +15,7 @@ from memfs.errors import (
 )
 from memfs.node.namespace.tables.tokens import Tokens
 from memfs.protocol import messages as m
+from memfs.security.delegation import TokenIdentifier
 
 from ..machine import Machine
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 
 from memfs import limits
 from memfs.errors import MemfsError
-from memfs.node.block_service import BlockService
+from memfs.node.block_service.service import BlockService
 from memfs.node.housekeeping import Housekeeping
 from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole

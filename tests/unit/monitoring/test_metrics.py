@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from memfs.metrics import BOUNDS, CATALOGUE, Histogram, Metrics, catalogue_table
+from memfs.monitoring.metrics import BOUNDS, CATALOGUE, Histogram, Metrics, catalogue_table
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memfs.acls import format_entry, minimal, parse_entries, parse_entry
 from memfs.errors import InvalidArgumentError
+from memfs.security.acls import format_entry, minimal, parse_entries, parse_entry
 from memfs.types import AclEntry
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters=":, \t\n\r\v\f"), max_size=20)

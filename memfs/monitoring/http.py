@@ -13,7 +13,7 @@ from aiohttp import web
 
 from memfs.errors import ConfigError
 from memfs.logs import fields
-from memfs.metrics import CONTENT_TYPE, Metrics
+from memfs.monitoring.metrics import CONTENT_TYPE, Metrics
 from memfs.paths import Endpoint
 
 log = logging.getLogger(__name__)

@@ -22,11 +22,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from memfs import errors, limits
-from memfs.ledgers import Ledger, UserAtAddress
 from memfs.logs import fields
 from memfs.node.blocks import BlockStore
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
+from memfs.transport.ledgers import Ledger, UserAtAddress
 
 log = logging.getLogger(__name__)
 

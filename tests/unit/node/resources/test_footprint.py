@@ -10,7 +10,7 @@ from memfs import errors
 from memfs.limits import MIB
 from memfs.machine import Footprint
 from memfs.node.blocks import BlockStore
-from memfs.node.footprint import FREE_BYTES, TRIM_SECONDS, FootprintWatch
+from memfs.node.resources.footprint import FREE_BYTES, TRIM_SECONDS, FootprintWatch
 from memfs.protocol.messages import BlockVersion
 from memfs.testing.simulation.virtual import run
 from tests.unit.node.blocks.writing import V1, V2, some_bytes, store_whole

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from memfs import errors, limits
+from memfs.node.block_service.fences import Fences
+from memfs.node.block_service.uploads import WATCHED_BYTES, Upload, Uploads
 from memfs.node.blocks import BlockStore
-from memfs.node.fences import Fences
 from memfs.node.journal.journal import Journal
 from memfs.node.membership.members import Membership
 from memfs.node.stores.objects import ObjectBlocks, read_ranges
-from memfs.node.uploads import WATCHED_BYTES, Upload, Uploads
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.pool import Pool

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from memfs import limits
 from memfs.errors import ConfigError
-from memfs.node import shares as share_rules
-from memfs.node.shares import Shares, Shortage, say_what_does_not_fit, share_out
+from memfs.node.resources import shares as share_rules
+from memfs.node.resources.shares import Shares, Shortage, say_what_does_not_fit, share_out
 
 MANY = 1 << 20
 

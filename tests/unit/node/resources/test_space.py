@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from memfs.limits import MIB
-from memfs.node.space import (
+from memfs.node.resources.space import (
     IDLE_SECONDS,
     POLL_SECONDS,
     SpaceWatch,
@@ -27,7 +27,7 @@ class Account:
 
 
 def test_hysteresis(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "memfs.node.space")
+    caplog.set_level(logging.INFO, "memfs.node.resources.space")
     account = Account()
     watch = SpaceWatch(account)
     low = []

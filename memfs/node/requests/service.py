@@ -15,24 +15,24 @@ from typing import Any
 from memfs import errors, limits
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
-from memfs.metrics import Metrics, OperationMetrics
-from memfs.node.authentication import Authentication
-from memfs.node.block_service import BlockService
-from memfs.node.control import Control
-from memfs.node.delegation import Delegation
+from memfs.monitoring.metrics import Metrics, OperationMetrics
+from memfs.node.block_service.service import BlockService
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
-from memfs.node.lock_waits import LockWaits
 from memfs.node.membership.admission import Admission
 from memfs.node.membership.coordinator_service import coordinator_handlers
 from memfs.node.membership.members import Membership
 from memfs.node.namespace import Settings
 from memfs.node.namespace.commands.xattrs import parted
 from memfs.node.namespace.rules.permissions import caller_of
-from memfs.node.opens_service import OpensService
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.authentication import Authentication
+from memfs.node.requests.control import Control
+from memfs.node.requests.delegation import Delegation
+from memfs.node.requests.lock_waits import LockWaits
+from memfs.node.requests.opens import OpensService
 from memfs.node.stores.objects import ObjectBlocks
 from memfs.node.stores.service import MountService
 from memfs.protocol import frames

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from memfs import errors, limits
+from memfs.node.block_service.fences import Fences
 from memfs.node.blocks import BlockStore
-from memfs.node.fences import Fences
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
 from memfs.types import Attributes

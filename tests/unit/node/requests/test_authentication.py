@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memfs.errors import AccessDeniedError, BusyError
-from memfs.node.authentication import GROUPS_SECONDS, GROUPS_USERS, Authentication, Groups
+from memfs.node.requests.authentication import GROUPS_SECONDS, GROUPS_USERS, Authentication, Groups
 from memfs.protocol import messages as m
 from memfs.transport.connection import Peer
 from memfs.types import Identity

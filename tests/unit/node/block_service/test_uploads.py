@@ -9,12 +9,12 @@ import pytest
 
 from memfs import limits
 from memfs.errors import BusyError, StaleHandleError
-from memfs.ledgers import UserAtAddress
 from memfs.limits import KIB, MIB
+from memfs.node.block_service.uploads import ASKED_AT_ONCE, LEAST_COUNTED, PAUSE_SECONDS, Uploads
 from memfs.node.tasks import Tasks
-from memfs.node.uploads import ASKED_AT_ONCE, LEAST_COUNTED, PAUSE_SECONDS, Uploads
 from memfs.protocol import messages as m
 from memfs.testing.simulation.virtual import run
+from memfs.transport.ledgers import UserAtAddress
 
 ANN, BOB = UserAtAddress("ann", "1.2.3.4"), UserAtAddress("bob", "1.2.3.4")
 MEMORY = 64 * MIB

@@ -1,0 +1,1 @@
+"""Requests to a node: who sends them, and the part that answers each."""
