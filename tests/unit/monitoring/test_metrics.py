@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from memfs.monitoring.metrics import BOUNDS, CATALOGUE, Histogram, Metrics, catalogue_table
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:

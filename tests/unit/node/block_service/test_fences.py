@@ -15,7 +15,7 @@ from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
 from memfs.types import Attributes
 
-from .writing import V1, V2, content, derived, receive, some_bytes, store_whole, whole
+from ..blocks.writing import V1, V2, content, derived, receive, some_bytes, store_whole, whole
 
 FORGED = m.BlockVersion(1, 3, 1 << 31, 1)
 REAL = m.BlockVersion(1, 3, 2, 1)

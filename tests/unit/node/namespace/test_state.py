@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -315,14 +316,14 @@ def test_users_with_impossible_names_are_refused() -> None:
 _PROGRAM = """
 import sys
 sys.path.insert(0, {path!r})
-from namespace.workload import run
+from node.namespace.workload import run
 print(run({seed}).namespace.digest)
 """
 
 
 def test_any_process_gets_the_same_digest() -> None:
-    path = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    program = _PROGRAM.format(path=path, seed=7)
+    path = Path(__file__).parents[2]
+    program = _PROGRAM.format(path=str(path), seed=7)
     digests = {
         subprocess.run(
             [sys.executable, "-c", program],
