@@ -21,6 +21,8 @@ BURST = 10
 """Lines of one kind in that time that others may make a process write."""
 STRANGERS = ("memfs.transport.", "memfs.gateway.")
 """Loggers of what speaks with whoever connects."""
+AUDIT = "memfs.audit"
+"""The logger of ``memfs.audit``: always JSON, whatever the level of the others."""
 _KEY = "memfs_fields"
 _BARE = re.compile(r"[\w.:/@+,%\[\]-]{1,200}", re.ASCII)
 _FIXED = frozenset({"time", "level", "logger", "message", "exception"})
@@ -113,6 +115,7 @@ def configure(
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)  # other libraries
     logging.getLogger("memfs").setLevel(level.upper())
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     logging.raiseExceptions = False  # a closed stderr must not become a second error
 
 
@@ -140,6 +143,8 @@ class TextFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and an indented one per line of a traceback."""
+        if record.name == AUDIT:
+            return JsonFormatter(self._constant).format(record)
         line = (
             f"{_timestamp(record.created)} {record.levelname.lower()} "
             f"{record.name}: {_printable(record.getMessage())}"

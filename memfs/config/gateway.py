@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from memfs import limits
+from memfs.audit import LEVELS, RATE
 from memfs.config import values
 from memfs.config.record import setting, settle
 from memfs.quantities import parse_duration
@@ -77,8 +78,12 @@ class GatewayConfig:
     uploads: int = setting(values.within(values.whole, 1, 100_000), 64)
     """Uploads of a process that hold unpublished bytes at a time, each about three blocks; further
     ones wait. Many, and memory for them; few, and uploads queue."""
-    audit: bool = setting(values.flag, False)
-    """Log a line for every request: who, what, allowed or not."""
+    audit: str = setting(values.choice(*LEVELS), "off")
+    """What the audit log has of requests, a line of JSON each: nothing (``off``), what was refused
+    (``deny``), or all (``on``)."""
+    audit_rate: int = setting(values.within(values.whole, 1, 1_000_000), RATE)
+    """Lines of it in a second for one user at an address; how many more there were is said after
+    that."""
     log_level: str = setting(values.choice("debug", "info", "warning", "error"), "info")
     """The least that is logged."""
     log_format: str = setting(values.choice("text", "json"), "text")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from memfs import limits, machine
+from memfs.audit import LEVELS, RATE
 from memfs.config import values
 from memfs.config.record import setting, settle
 from memfs.paths import DEFAULT_PORT, Endpoint
@@ -177,6 +178,12 @@ class NodeConfig:
     monitoring_port: int = setting(values.within(values.whole, -1, 65535), 0)
     """Its port; 0: ``port`` + 1000 (11500), any free one when ``port`` is 0; -1: no HTTP server,
     and so no probes."""
+    audit: str = setting(values.choice(*LEVELS), "off")
+    """What the audit log has of requests to the namespace and to the cluster, a line of JSON each:
+    nothing (``off``), what was refused (``deny``), or all (``on``: some 20 us a request)."""
+    audit_rate: int = setting(values.within(values.whole, 1, 1_000_000), RATE)
+    """Lines of it in a second for one user at an address; how many more there were is said after
+    that. Few hide what a batch did; many let a user fill the disk."""
     log_level: str = setting(values.choice("debug", "info", "warning", "error"), "info")
     """The least that is logged. ``debug`` writes a line a request: slow."""
     log_format: str = setting(values.choice("text", "json"), "text")

@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 
+from memfs.audit import Audit, Decision
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.errors import ConfigError, MemfsError
 from memfs.gateway.auth import tokens
@@ -30,10 +31,15 @@ from memfs.gateway.auth.authentication import (
 from memfs.gateway.auth.groups import Groups
 from memfs.gateway.call import WebCall, normal
 from memfs.gateway.hadoop.exceptions import (
+    ACCESS_CONTROL,
+    AUTHORIZATION,
     FILE_NOT_FOUND,
     ILLEGAL_ARGUMENT,
     INVALID_PATH,
+    INVALID_TOKEN,
     RUNTIME,
+    SECURITY,
+    UNAUTHENTICATED,
     RemoteException,
     refusal_of,
 )
@@ -54,7 +60,6 @@ from memfs.paths import Endpoint
 from memfs.types import Identity
 
 log = logging.getLogger(__name__)
-audit = logging.getLogger("memfs.audit")
 
 SWEEP_SECONDS = 5.0
 SHUTDOWN_SECONDS = 10.0
@@ -78,6 +83,7 @@ class Gateway:
         """
         self.shared = Shared(config, client)
         self._config = config
+        self._audit = Audit(config.audit, time.monotonic, config.audit_rate)
         self._is_worker = workers is not None
         self._monitoring = GatewayMonitoring(self.shared, lambda: self._server, workers)
         self._tls = _tls_context(config)
@@ -241,8 +247,8 @@ class Gateway:
                 counts.succeeded(seconds)
             else:
                 counts.failed(seconds, result)
-            if self._config.audit:
-                _audit(request, who, name, path, result)
+            if self._audit.denied:
+                self._audit.write(_decision(request, who, name, path, result))
 
     def _check_host(self, request: web.BaseRequest) -> None:
         host = request.headers.get(hdrs.HOST, "")
@@ -264,20 +270,18 @@ class Gateway:
         return Identity(principal.user, groups)
 
 
-def _audit(request: web.BaseRequest, who: Principal, name: str, path: str, result: str) -> None:
-    """One line; ``real_user`` is who asked for another (``doas``, or a token got so)."""
-    audit.info(
-        "request",
-        extra=fields(
-            user=who.user,
-            real_user=who.real,
-            address=request.remote or "",
-            operation=name,
-            path=path,
-            allowed=result == "ok",
-            result=result,
-        ),
-    )
+_REFUSALS = frozenset(
+    kind.name for kind in (ACCESS_CONTROL, AUTHORIZATION, INVALID_TOKEN, SECURITY, UNAUTHENTICATED)
+)
+"""What says that somebody may not."""
+
+
+def _decision(
+    request: web.BaseRequest, who: Principal, name: str, path: str, result: str
+) -> Decision:
+    """``real_user`` is who asked for another (``doas``, or a token got so)."""
+    allowed = result not in _REFUSALS
+    return Decision(who.user, request.remote or "", name, allowed, result, path, real_user=who.real)
 
 
 def _operation_name(request: web.BaseRequest, parameters: Parameters) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from memfs.audit import Audit
 from memfs.cluster.coordinator import Coordinator
 from memfs.cluster.embedded import EmbeddedCoordinator
 from memfs.cluster.etcd import open_etcd
@@ -37,6 +38,7 @@ from memfs.node.monitoring import bind_metrics
 from memfs.node.namespace import Settings
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.audited import RequestAudit
 from memfs.node.requests.authentication import Authentication, Groups
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
@@ -138,6 +140,7 @@ def build_node(
         objects=objects,
         coordinator=coordinator if isinstance(coordinator, EmbeddedCoordinator) else None,
         authentication=_authentication(config, environment, shares.connections),
+        audit=RequestAudit(Audit(config.audit, environment.clock.monotonic, config.audit_rate)),
         security=lambda: _security(config, environment),
         settings=_settings(config),
         metrics=metrics,

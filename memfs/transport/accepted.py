@@ -269,7 +269,9 @@ class Accepted(Connection):
     def _refusal(self, call: Call) -> MemfsError | None:
         """Why a request is not served, if it is not."""
         if call.spec.peer and self.peer.role != Role.NODE:
-            return errors.NotPermittedError(f"{request_name(call.spec)} is for nodes only")
+            error = errors.NotPermittedError(f"{request_name(call.spec)} is for nodes only")
+            self._service.denied(call, error)
+            return error
         bounds, length = self._bounds, call.header.payload_length
         if (
             len(self._served) >= bounds.requests_per_connection

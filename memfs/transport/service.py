@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from memfs.errors import MemfsError
 from memfs.protocol.frames import Header
 from memfs.protocol.messages import Hello, Spec, Welcome
 from memfs.transport.connection import Connection
@@ -89,6 +90,9 @@ class Service(Protocol):
         An awaitable becomes the connection's: it is cancelled when the caller is gone, gives up,
         or has no time left. A shared future must therefore be shielded.
         """
+
+    def denied(self, call: Call, error: MemfsError) -> None:
+        """A client's request was refused without asking the service: it is for nodes only."""
 
     def connection_closed(self, connection: Connection) -> None:
         """A connection that was admitted is gone."""

@@ -27,11 +27,11 @@ async def secure(authority: Authority) -> AsyncIterator[Cluster]:
     settings = {"certificates": str(authority.node()), "proxy_users": ("gateway",)}
     async with Cluster(2, memory=64 << 20, socket_directory="", **settings) as cluster:
         async with asyncio.timeout(30):
-            await _in_sync(cluster)
+            await in_sync(cluster)
         yield cluster
 
 
-async def _in_sync(cluster: Cluster) -> None:
+async def in_sync(cluster: Cluster) -> None:
     """Until the nodes have met: what follows is between them and the attacker."""
     for node in cluster.nodes:
         while len(node.membership.view.in_sync) < len(cluster.nodes):  # noqa: ASYNC110

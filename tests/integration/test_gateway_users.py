@@ -475,7 +475,7 @@ def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: 
 
 
 def test_the_audit_log(served: Served, top: str, caplog: pytest.LogCaptureFixture) -> None:
-    gateway = served.start(audit=True, proxy_users="hue")
+    gateway = served.start(audit="on", proxy_users="hue")
     port = gateway.endpoint.port
     try:
         with caplog.at_level(logging.INFO, "memfs.audit"):
@@ -494,6 +494,6 @@ def test_the_audit_log(served: Served, top: str, caplog: pytest.LogCaptureFixtur
         ("bob", "GETFILESTATUS", "ok"),
         ("eve", "GETFILESTATUS", "AuthorizationException"),
     ]
-    assert [each["allowed"] for each in lines] == [True, False, False, True, False]
+    assert [each["allowed"] for each in lines] == [True, True, False, True, False]
     assert [each["real_user"] for each in lines] == ["", "", "", "hue", ""]
     assert json.dumps(lines[1])

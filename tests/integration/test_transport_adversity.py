@@ -97,6 +97,9 @@ class BlockNode:
             raise
         return Reply(m.Empty())
 
+    def denied(self, call: Any, error: Any) -> None:
+        raise AssertionError("nobody asks for what is for nodes only")
+
     def connection_closed(self, connection: Connection) -> None:
         pass
 

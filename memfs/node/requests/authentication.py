@@ -110,8 +110,9 @@ class Authentication:
         return proven.name
 
     def peer(self, hello: m.Hello, connection: Proven, view: View | None) -> Peer:
-        """Who is there. Raises AccessDeniedError, with what to do."""
+        """Who is there; of whom is refused the principal is known. Raises AccessDeniedError."""
         proven = _proven(connection)
+        connection.peer = connection.peer._replace(principal=proven)
         if hello.role == m.Role.NODE:
             _check_node(proven, hello, view)
             identity = Identity(self._superuser)

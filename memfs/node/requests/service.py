@@ -28,6 +28,7 @@ from memfs.node.namespace.commands.xattrs import parted
 from memfs.node.namespace.rules.permissions import caller_of
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.audited import RequestAudit
 from memfs.node.requests.authentication import Authentication
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
@@ -63,6 +64,7 @@ class NodeService:
         objects: ObjectBlocks,
         coordinator: Coordinator | None,
         authentication: Authentication | None,
+        audit: RequestAudit,
         security: Callable[[], tuple[str, int]],
         settings: Settings,
         metrics: Metrics,
@@ -88,6 +90,7 @@ class NodeService:
         self._lock_waits = LockWaits(role)
         self._opens = OpensService(role, housekeeping, blocks)
         self._authentication = authentication
+        self._audit = audit
         self._security = security
         self._settings = settings
         self._coordinator = coordinator
@@ -104,6 +107,16 @@ class NodeService:
 
         Raises AccessDeniedError, BusyError, ProtocolError, StaleEpochError, OtherClusterError.
         """
+        claimed = hello.identity.user
+        try:
+            welcome = self._admit(hello, connection)
+        except errors.MemfsError as error:
+            self._audit.greeted(connection.peer, claimed, error)
+            raise
+        self._audit.greeted(connection.peer, claimed)
+        return welcome
+
+    def _admit(self, hello: m.Hello, connection: Connection) -> m.Welcome:
         view = self._membership.latest
         if self._authentication is not None:
             connection.peer = self._authentication.peer(hello, connection, view)
@@ -141,25 +154,31 @@ class NodeService:
     def handle(self, call: Call) -> Any:
         """Answer one request, inline if possible."""
         started = self._now()
-        if call.spec.privileged:
-            self._check_privileged(call)
         found = self._handlers.get(call.spec.request)
         if found is None:
             raise errors.UnsupportedError(f"this node offers no {call.spec.request.__name__}")
         handler, operation = found
         try:
+            if call.spec.privileged:
+                self._check_privileged(call)
             if self._mounts.concerns(call):
                 result = self._mounts.around(call, handler)
             else:
                 result = handler(call)
         except errors.MemfsError as error:
             operation.failed(self._now() - started, type(error).__name__)
+            self._audit.failed(call, error)
             raise
         if isinstance(result, asyncio.Future):
-            result.add_done_callback(functools.partial(self._observe, operation, started))
+            result.add_done_callback(functools.partial(self._observe, call, operation, started))
         else:
             operation.succeeded(self._now() - started)
+            self._audit.answered(call, result)
         return result
+
+    def denied(self, call: Call, error: errors.MemfsError) -> None:
+        """A client asked for what is for nodes only."""
+        self._audit.failed(call, error)
 
     def connection_closed(self, connection: Connection) -> None:
         """Sessions outlive connections; a member's may be the first sign of its end."""
@@ -171,16 +190,19 @@ class NodeService:
             self._housekeeping.disconnected(connection.peer.client)
 
     def _observe(
-        self, operation: OperationMetrics, started: float, done: asyncio.Future[Any]
+        self, call: Call, operation: OperationMetrics, started: float, done: asyncio.Future[Any]
     ) -> None:
         """Count a request that had to wait."""
         took = self._now() - started
         if done.cancelled():
             operation.failed(took, "cancelled")
+            self._audit.failed(call, asyncio.CancelledError())
         elif (error := done.exception()) is not None:
             operation.failed(took, type(error).__name__)
+            self._audit.failed(call, error)
         else:
             operation.succeeded(took)
+            self._audit.answered(call, done.result())
 
     # --- the table ---------------------------------------------------------------------------
 

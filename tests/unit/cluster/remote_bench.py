@@ -60,6 +60,9 @@ class CoordinatorOnly:
     def handle(self, call: Call) -> Any:
         return asyncio.ensure_future(self._handlers[call.spec.request](call))
 
+    def denied(self, call: Any, error: Any) -> None:
+        raise AssertionError("nobody asks for what is for nodes only")
+
     def connection_closed(self, connection: Connection) -> None:
         pass
 

@@ -85,6 +85,7 @@ class FakeService:
         self.admitted: list[Connection] = []
         self.gone: list[Connection] = []
         self.calls: list[Call] = []
+        self.denials: list[MemfsError] = []
         self.incarnation = 5
 
     def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
@@ -99,6 +100,9 @@ class FakeService:
     def handle(self, call: Call) -> Reply | Awaitable[Reply]:
         self.calls.append(call)
         return self.answers[type(call.request)](call)
+
+    def denied(self, call: Call, error: MemfsError) -> None:
+        self.denials.append(error)
 
     def connection_closed(self, connection: Connection) -> None:
         self.gone.append(connection)

@@ -7,11 +7,11 @@ So neither a query nor a command ever meets a name that nobody asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 from memfs import limits
 from memfs.errors import MemfsError
+from memfs.node.namespace.rules.named import named_paths
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, NOWHERE, ROOT, SYMLINK
 from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.namespace.tables.volume import Volume
@@ -48,31 +48,11 @@ _DEEP: Final = (m.Summarise, m.RemoveDirectory)
 
 def question(volume: Volume, request: Any, knowledge: Knowledge) -> Question | None:
     """What a store has to be asked before ``request`` is carried out; None: nothing."""
-    for base, path in _paths(request):
+    for base, path in named_paths(request):
         found = _on_the_way(volume, base, path, request, knowledge)
         if found is not None:
             return found
     return None
-
-
-def _paths(request: Any) -> Iterator[tuple[int, bytes]]:
-    """(base, path) of all that a request names."""
-    kind = type(request)
-    if kind in (m.ReadFiles, m.LookupMany):
-        yield from ((ROOT_INODE, path) for path in request.paths)
-    elif kind is m.PutFiles:
-        yield from ((ROOT_INODE, file.path) for file in request.files)
-    elif kind in (m.Rename, m.MakeLink):
-        yield request.source_base, request.source
-        if kind is m.Rename:
-            yield request.target_base, request.target
-        else:
-            yield request.base, request.path
-    else:
-        path = getattr(request, "path", None)
-        if path is not None:
-            yield getattr(request, "base", ROOT_INODE), path
-        yield from ((ROOT_INODE, each) for each in getattr(request, "sources", ()))
 
 
 def _on_the_way(

@@ -31,7 +31,7 @@ _ACTIONS: Final = (
     "ALL",
 )
 """Hadoop's names of rwx bits."""
-_BY_INODE: Final = "/.reserved/.inodes/"
+BY_INODE: Final = "/.reserved/.inodes/"
 """How HDFS writes the path of an inode by number."""
 
 
@@ -140,5 +140,5 @@ def _path_to(tree: Tree, slot: int, path: bytes) -> str:
         at = child or NOWHERE
         names.append(name)
     if at != slot:
-        return f"{_BY_INODE}{inodes.id_of(slot)}"
+        return f"{BY_INODE}{inodes.id_of(slot)}"
     return text(b"/".join(names) if len(names) > 1 else b"/")

@@ -53,6 +53,9 @@ class ScriptedNode:
             found = await found
         return Reply(found, epoch=self.view.epoch if self.view else 0)
 
+    def denied(self, call: Any, error: Any) -> None:
+        raise AssertionError("nobody asks for what is for nodes only")
+
     def connection_closed(self, connection: Any) -> None:
         pass
 

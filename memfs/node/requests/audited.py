@@ -1,0 +1,142 @@
+"""What a node's audit log says: requests and handshakes of clients as decisions.
+
+Owns which requests are worth a line, how many one is (a batch has a line for each of its files),
+and what stands in it. Blocks are not: who may read or write a file is decided at the primary. Nor
+is what was not decided, because the node is busy or not the primary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from memfs.audit import Audit, Decision, verdict
+from memfs.errors import BY_CODE, PathNotFoundError, RetryableError
+from memfs.node.namespace.rules.named import named_paths
+from memfs.node.namespace.rules.refusals import BY_INODE
+from memfs.protocol import messages as m
+from memfs.transport.connection import Peer
+from memfs.transport.service import Call, Reply
+from memfs.types import ROOT_INODE
+
+_POLLS: Final = frozenset(
+    {
+        m.AwaitLock,
+        m.CheckGrowth,
+        m.ReleaseInodes,
+        m.ReportOpens,
+        m.ReserveInodes,
+        m.StatFileSystem,
+        m.Watch,
+    }
+)
+"""What clients ask on their own account: it says nothing of any file, or follows what was said."""
+_NAMESPACE: Final = range(64, 192)
+_PAIRS: Final = (m.Rename, m.MakeLink)
+_AUDITED: Final = frozenset(
+    kind
+    for kind, spec in m.BY_REQUEST.items()
+    if spec.peer or spec.privileged or (spec.opcode in _NAMESPACE and kind not in _POLLS)
+)
+
+
+class RequestAudit:
+    """Tells an :class:`~memfs.audit.Audit` what became of the requests of clients."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+
+    @property
+    def on(self) -> bool:
+        """Is anything written at all?"""
+        return self._audit.denied
+
+    def answered(self, call: Call, result: Any) -> None:
+        """A request was carried out; ``result``: its reply."""
+        if not self._concerns(call):
+            return
+        record = result.record if type(result) is Reply else result
+        codes = _codes(record)
+        if codes is None:
+            if self._audit.allowed:
+                self._write(call, *verdict(None), _paths(call.request))
+            return
+        for (base, path), code in zip(named_paths(call.request), codes, strict=False):
+            self._write(call, *_verdict_of(code), [_shown(base, path)])
+
+    def failed(self, call: Call, error: BaseException) -> None:
+        """A request was refused, or could not be carried out."""
+        if self._concerns(call) and not isinstance(error, RetryableError):
+            self._write(call, *verdict(error), _paths(call.request))
+
+    def greeted(self, peer: Peer, claimed: str, error: BaseException | None = None) -> None:
+        """Somebody, by their word ``claimed``, was admitted or turned away."""
+        if not self.on or isinstance(error, RetryableError):
+            return
+        if error is None and peer.role == m.Role.NODE:
+            return
+        user = peer.identity.user if error is None else claimed
+        account = peer.account
+        self._audit.write(
+            Decision(user, account.address, "Hello", *verdict(error), real_user=_real(peer))
+        )
+
+    def _concerns(self, call: Call) -> bool:
+        return (
+            self.on and type(call.request) in _AUDITED and call.connection.peer.role != m.Role.NODE
+        )
+
+    def _write(self, call: Call, allowed: bool, result: str, paths: list[str]) -> None:
+        peer = call.connection.peer
+        self._audit.write(
+            Decision(
+                peer.identity.user,
+                peer.account.address,
+                type(call.request).__name__,
+                allowed,
+                result,
+                paths[0] if paths else "",
+                paths[1] if type(call.request) in _PAIRS else "",
+                _real(peer),
+            )
+        )
+
+
+def _real(peer: Peer) -> str:
+    """Who proved who they are and speaks for another; empty: for nobody else."""
+    proven = peer.principal
+    return proven.name if proven is not None and proven.name != peer.identity.user else ""
+
+
+def _codes(record: Any) -> Iterator[int] | None:
+    """The error code of each file of a batch, 0: none. None: it is no batch."""
+    if type(record) is m.ReadFilesReply:
+        return (file.code for file in record.files)
+    if type(record) is m.PutFilesReply:
+        return (each.code for each in record.results)
+    if type(record) is m.LookupManyReply:
+        return (0 if each is not None else _ABSENT for each in record.attributes)
+    return None
+
+
+_ABSENT: Final = PathNotFoundError.code
+"""PathNotFoundError: what may not be seen is answered so in a batch."""
+
+
+def _verdict_of(code: int) -> tuple[bool, str]:
+    kind = BY_CODE.get(code)
+    return verdict(kind("") if kind is not None else None)
+
+
+def _paths(request: Any) -> list[str]:
+    """What a request names, as paths; a file that is named by its number is shown so."""
+    named = [_shown(base, path) for base, path in named_paths(request)]
+    inode = getattr(request, "inode", 0)
+    return named or ([f"{BY_INODE}{inode}"] if inode else [])
+
+
+def _shown(base: int, path: bytes) -> str:
+    text = path.decode("utf-8", "backslashreplace")
+    if base == ROOT_INODE:
+        return f"/{text.lstrip('/')}"
+    return f"{BY_INODE}{base}/{text}" if text else f"{BY_INODE}{base}"
