@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
 
 from awscrt import checksums as _checksums
 
-from memfs.limits import CHUNK_BYTES
 from memfs.types import Buffer
 
 
@@ -29,20 +27,4 @@ def crc_of_zeros(length: int) -> int:
         if length & size:
             total = combine(total, run, size)
         run, size = combine(run, run, size), size * 2
-    return total
-
-
-def chunk_crcs(data: memoryview) -> list[int]:
-    """CRC32C of each 64 KiB chunk of ``data`` (the last one may be shorter)."""
-    return [crc32c(data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES)]
-
-
-def combine_chunks(crcs: Iterable[int], length: int) -> int:
-    """CRC32C of ``length`` bytes from the CRCs of their 64 KiB chunks."""
-    total, left = 0, length
-    for crc in crcs:
-        size = min(CHUNK_BYTES, left)
-        total = combine(total, crc, size)
-        left -= size
-    assert left == 0, "the chunk CRCs do not cover the length"
     return total

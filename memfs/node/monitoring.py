@@ -64,7 +64,7 @@ def bind_metrics(
         sent_bytes=lambda: server.statistics().sent,
         connections=lambda: server.statistics().connections,
         connections_limit=lambda: shares.connections,
-        refused_connections=lambda: server.turned_away,
+        refused_connections=lambda: server.load.turned_away,
         insecure=lambda: insecure,
         certificate_expires_seconds=lambda: tls.expires if tls is not None else 0,
         memfds=lambda: store.statistics().memfds,

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
@@ -23,11 +23,9 @@ from memfs.protocol.records import decode, encode
 from memfs.transport.connection import Connection, Peer, request_name
 from memfs.transport.framing import Discard, Incoming
 from memfs.transport.ledgers import LOCAL, UserAtAddress
+from memfs.transport.load import ServerLoad
 from memfs.transport.memory import fresh_memory
-from memfs.transport.service import Call, Reply, Sink
-
-if TYPE_CHECKING:
-    from memfs.transport.server import Server
+from memfs.transport.service import Call, Reply, Service, Sink
 
 log = logging.getLogger(__name__)
 
@@ -42,19 +40,33 @@ _MESSAGE_CHARACTERS = 1000
 class Accepted(Connection):
     """A connection that a client or another node opened."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, server: Server) -> None:
-        """Made by the server's listener."""
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        service: Service,
+        load: ServerLoad,
+        *,
+        admit: Callable[[Accepted], bool],
+        forget: Callable[[Accepted], None],
+    ) -> None:
+        """``load``: what it shares with the server's other connections.
+
+        ``admit`` is asked once it is connected: False, it is dropped without a word; ``forget`` is
+        told when it is gone.
+        """
         super().__init__(loop)
         self.record_limit = limits.HANDSHAKE_RECORD_BYTES
-        self.stalled_seconds = server.bounds.stalled_seconds
-        self._server = server
-        self._service = server.service
-        self._bounds = server.bounds
+        self.stalled_seconds = load.bounds.stalled_seconds
+        self._load = load
+        self._admit = admit
+        self._forget = forget
+        self._service = service
+        self._bounds = load.bounds
         self._greeted = False
         self._served: dict[Call, asyncio.Future[Reply]] = {}
         self._bytes_in_flight = 0
         self._unread = 0
-        self._turns = server.turns
+        self._turns = load.turns
         self._turn = 0
         self._frames = 0
         self._waits = False
@@ -72,7 +84,7 @@ class Accepted(Connection):
     def connection_made(self, transport: Any) -> None:
         """Called by the loop."""
         super().connection_made(transport)
-        if not self._server.admit(self):
+        if not self._admit(self):
             self.abort("too many connections")
             return
         due = self._loop.time() + self._bounds.handshake_seconds
@@ -81,11 +93,11 @@ class Accepted(Connection):
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""
         super().connection_lost(exc)
-        self._server.forget(self)
+        self._forget(self)
         if self._greeted:
-            self._server.admission.leave(self.peer.role == Role.NODE, self.account)
+            self._load.admission.leave(self.peer.role == Role.NODE, self.account)
         if self._reports:
-            self._server.unread.remove(self)
+            self._load.unread.remove(self)
 
     def ended(self) -> None:
         """Nobody waits for the answers any more."""
@@ -276,9 +288,9 @@ class Accepted(Connection):
         if (
             len(self._served) >= bounds.requests_per_connection
             or self._bytes_in_flight + length > bounds.bytes_per_connection
-            or self._server.bytes_in_flight + length > bounds.bytes
+            or self._load.bytes_in_flight + length > bounds.bytes
         ):
-            self._server.refused += 1
+            self._load.refused += 1
             return errors.BusyError("too much is in flight: ask less at a time")
         return None
 
@@ -302,8 +314,8 @@ class Accepted(Connection):
         try:
             version = _common_version(hello)
             self.account = self.peer.account
-            if refusal := self._server.admission.refusal(hello.role == Role.NODE, self.account):
-                self._server.turned_away += 1
+            if refusal := self._load.admission.refusal(hello.role == Role.NODE, self.account):
+                self._load.turned_away += 1
                 raise errors.BusyError(refusal)
             welcome = self._service.welcome(hello, self)
         except Exception as error:
@@ -312,10 +324,10 @@ class Accepted(Connection):
             return
         self._greeted = True
         self.account = self.peer.account  # as the service found it proved
-        self._server.admission.enter(hello.role == Role.NODE, self.account)
+        self._load.admission.enter(hello.role == Role.NODE, self.account)
         if hello.role != Role.NODE:
             self._reports = True
-            self._server.unread.add(self)
+            self._load.unread.add(self)
         self.record_limit = limits.RECORD_BYTES
         self._deadlines.clear(_HANDSHAKE)
         self._watch_silence()
@@ -396,7 +408,7 @@ class Accepted(Connection):
 
     def _hold(self, length: int) -> None:
         self._bytes_in_flight += length
-        self._server.bytes_in_flight += length
+        self._load.bytes_in_flight += length
 
     def _release(self, call: Call) -> None:
         self._hold(-call.header.payload_length)
@@ -420,10 +432,10 @@ class Accepted(Connection):
             self._answer_error(call, error)
             return
         call.answered = True
-        self._server.requests += 1
+        self._load.requests += 1
         self.send(frame, payload, length)
         if self._reports:
-            self._server.unread.sent(self, len(frame) + length)
+            self._load.unread.sent(self, len(frame) + length)
 
     def _answer_error(self, call: Call, error: BaseException) -> None:
         if call.answered:
@@ -441,7 +453,7 @@ class Accepted(Connection):
         message = error.message[:_MESSAGE_CHARACTERS]
         path = error.filename if isinstance(error.filename, str) else ""
         record = encode(ErrorReply(error.code, message, path[: limits.PATH_BYTES]))
-        self._server.requests += 1
+        self._load.requests += 1
         self.send(
             pack_frame(frames.ERROR, header.opcode, header.request_id, header.epoch, 0, record)
         )

@@ -7,47 +7,15 @@ means is the service's business.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from memfs import limits
 from memfs.paths import Endpoint
 from memfs.transport.accepted import Accepted
-from memfs.transport.admission import Admission
 from memfs.transport.environment import Environment, Listener
-from memfs.transport.ledgers import Ledger, UserAtAddress
+from memfs.transport.load import ServerLimits, ServerLoad
 from memfs.transport.service import Call, Reply, Service, Sink
-from memfs.transport.turns import Turns
-from memfs.transport.unread import UnreadReplies
 
-__all__ = ["Call", "Reply", "Server", "ServerLimits", "ServerStatistics", "Service", "Sink"]
-
-
-@dataclass(frozen=True)
-class ServerLimits:
-    """What clients may use of a server."""
-
-    connections: int = limits.CONNECTIONS_PER_NODE
-    turned_away: int = limits.CONNECTIONS_PER_NODE
-    """Further connections at a time, which are told in their handshake that they are too many."""
-    requests_per_connection: int = limits.REQUESTS_IN_FLIGHT_PER_CONNECTION
-    bytes_per_connection: int = limits.BYTES_IN_FLIGHT_PER_CONNECTION
-    bytes: int = limits.BYTES_IN_FLIGHT_PER_NODE
-    """Of payloads received and not yet answered, all connections together."""
-    handshake_seconds: float = limits.HANDSHAKE_SECONDS
-    stalled_seconds: float = limits.STALLED_FRAME_SECONDS
-    """For a frame to arrive, and for a peer to read something of what waits for it."""
-    frames_per_turn: int = limits.FRAMES_PER_TURN
-    """Of one client's connection in one turn of the event loop; then others come first."""
-    turn_seconds: float = limits.CLIENT_TURN_SECONDS
-    """For the requests of all clients in one turn; connections of nodes are not limited so."""
-    unread_per_principal: int = limits.UNREAD_BYTES_PER_PRINCIPAL
-    """Bytes of answers that a user at an address may leave unread."""
-    unread: int = limits.UNREAD_BYTES_PER_NODE
-    unread_seconds: float = limits.UNREAD_SECONDS
-    """Without progress, above that bound, until a connection is closed."""
-    silence_seconds: float = 4 * limits.KEEPALIVE_SECONDS
-    """A connection that nothing comes from is closed; clients ping more often."""
+__all__ = ["Call", "Reply", "Server", "ServerStatistics", "Service", "Sink"]
 
 
 class ServerStatistics(NamedTuple):
@@ -82,24 +50,7 @@ class Server:
     ) -> None:
         """Args: ``bounds``, by default those of ``memfs.limits``."""
         self.service = service
-        self.bounds = bounds or ServerLimits()
-        self.bytes_in_flight = 0
-        self.requests = 0
-        self.refused = 0
-        self.turned_away = 0
-        self.turns = Turns(
-            environment.clock.monotonic, self.bounds.frames_per_turn, self.bounds.turn_seconds
-        )
-        self.admission = Admission(self.bounds.connections, self.bounds.turned_away)
-        unread = Ledger[UserAtAddress](
-            "bytes of unread answers", self.bounds.unread_per_principal, self.bounds.unread
-        )
-        self.unread = UnreadReplies(
-            unread,
-            self.bounds.unread_seconds,
-            environment.clock.monotonic,
-            lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
-        )
+        self.load = ServerLoad(environment.clock, bounds or ServerLimits())
         self._environment = environment
         self._listeners: list[Listener] = []
         self._connections: dict[Accepted, None] = {}
@@ -128,35 +79,36 @@ class Server:
 
     def statistics(self) -> ServerStatistics:
         """What the metrics show."""
-        connections = self._connections
+        connections, load = self._connections, self.load
         return ServerStatistics(
             connections=len(connections),
-            requests=self.requests,
+            requests=load.requests,
             in_flight=sum(connection.in_flight for connection in connections),
-            bytes_in_flight=self.bytes_in_flight,
+            bytes_in_flight=load.bytes_in_flight,
             received=self._received + sum(one.bytes_received for one in connections),
             sent=self._sent + sum(one.bytes_sent for one in connections),
-            refused=self.refused,
-            deferred=self.turns.deferred,
-            turned_away=self.turned_away,
-            unread=self.unread.ledger.total,
-            dropped=self.unread.dropped,
+            refused=load.refused,
+            deferred=load.turns.deferred,
+            turned_away=load.turned_away,
+            unread=load.unread.ledger.total,
+            dropped=load.unread.dropped,
         )
 
     # --- for the connections -----------------------------------------------------------------
 
     def _accept(self) -> Accepted:
-        return Accepted(asyncio.get_running_loop(), self)
+        loop = asyncio.get_running_loop()
+        return Accepted(loop, self.service, self.load, admit=self._admit, forget=self._forget)
 
-    def admit(self, connection: Accepted) -> bool:
+    def _admit(self, connection: Accepted) -> bool:
         """Take up a new connection; False when it is to be dropped without a word."""
         self._connections[connection] = None
-        bounds = self.bounds
+        bounds = self.load.bounds
         welcome = len(self._connections) <= bounds.connections + bounds.turned_away
-        self.turned_away += not welcome
+        self.load.turned_away += not welcome
         return welcome
 
-    def forget(self, connection: Accepted) -> None:
+    def _forget(self, connection: Accepted) -> None:
         """A connection is gone."""
         if connection in self._connections:
             del self._connections[connection]

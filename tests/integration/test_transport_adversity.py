@@ -26,7 +26,8 @@ from memfs.protocol.records import encode
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import production_environment
-from memfs.transport.server import Call, Reply, Server, ServerLimits, Sink
+from memfs.transport.load import ServerLimits
+from memfs.transport.server import Call, Reply, Server, Sink
 from memfs.types import Identity
 
 BLOCK_BYTES = 4 * limits.MIB

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memfs.checksum import chunk_crcs, combine, combine_chunks, crc32c, crc_of_zeros
-from memfs.limits import CHUNK_BYTES
+from memfs.checksum import combine, crc32c, crc_of_zeros
 
 
 @pytest.mark.parametrize(
@@ -36,14 +35,6 @@ def test_pieces(first: bytes, second: bytes) -> None:
     assert combine(crc32c(first), crc32c(second), len(second)) == whole
 
 
-@pytest.mark.parametrize("length", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 200_000])
-def test_chunks(length: int) -> None:
-    data = memoryview(bytes(range(256)) * (length // 256 + 1))[:length]
-    crcs = chunk_crcs(data)
-    assert len(crcs) == -(-length // CHUNK_BYTES)
-    assert combine_chunks(crcs, length) == crc32c(data)
-
-
 @pytest.mark.parametrize("length", [0, 1, 2, 511, 65_535, 65_536, 200_000])
 def test_zeros(length: int) -> None:
     assert crc_of_zeros(length) == crc32c(bytes(length))
@@ -52,8 +43,3 @@ def test_zeros(length: int) -> None:
 def test_zeros_are_not_read() -> None:
     half = crc_of_zeros(1 << 47)
     assert crc_of_zeros(1 << 48) == combine(half, half, 1 << 47)
-
-
-def test_chunks_that_do_not_cover_are_a_bug() -> None:
-    with pytest.raises(AssertionError):
-        combine_chunks([1], CHUNK_BYTES + 1)

@@ -19,7 +19,6 @@ from memfs.errors import NoSpaceError
 from memfs.node.blocks import packing
 from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS, BlockIndex
 from memfs.node.blocks.records import extent_for
-from memfs.node.blocks.region import SegmentRegion
 from memfs.node.blocks.segments import Segment, Segments
 from memfs.protocol.messages import BlockVersion
 
@@ -112,7 +111,7 @@ class Cleaner:
         """Move the record away if it lives. Raises NoSpaceError: the system has no memory."""
         region = segment.regions.get(offset)
         if region is not None:
-            self._move_region(region)
+            self.moved += region.relocate()
             return
         header = self._index.find_record(segment, offset)
         if header is None:
@@ -129,8 +128,3 @@ class Cleaner:
         self.moved += smallest
         del crcs, data  # views, which would keep the segment from being recycled
         self._segments.release(segment, extent)
-
-    def _move_region(self, region: SegmentRegion) -> None:
-        kept = region.capacity if region.busy or not region.written else region.written
-        region.move(kept)
-        self.moved += region.extent

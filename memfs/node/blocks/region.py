@@ -311,6 +311,14 @@ class SegmentRegion(Region):
         segment, offset = self._segments.append(extent, moved=True)
         self.take_over(SegmentRegion(0, self._segments, segment, offset, extent).settle(), length)
 
+    def relocate(self) -> int:
+        """Move to a record of just the bytes that it holds; how many bytes that covers.
+
+        It keeps its room while somebody writes. Raises NoSpaceError as :meth:`move` does.
+        """
+        self.move(self.capacity if self.busy or not self.written else self.written)
+        return self.extent
+
     def grown(self, length: int, most: int, account: Account) -> SegmentRegion | None:
         """A larger place for it, charged; None: ``length`` bytes fit here.
 

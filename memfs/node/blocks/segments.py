@@ -17,7 +17,7 @@ import mmap
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from memfs.errors import NoSpaceError
 from memfs.limits import KIB, MIB
@@ -25,9 +25,6 @@ from memfs.node.blocks.account import Account
 from memfs.node.blocks.memory import UNTRACKED
 from memfs.node.blocks.records import EXTENT, EXTENT_OFFSET
 from memfs.types import Buffer
-
-if TYPE_CHECKING:
-    from memfs.node.blocks.region import SegmentRegion
 
 SEGMENT_BYTES_LEAST: Final = 64 * KIB
 SEGMENT_BYTES_MOST: Final = 8 * MIB
@@ -43,6 +40,19 @@ def segment_bytes(limit: int) -> int:
     """The length of a segment of a store with a limit in bytes: a power of two."""
     least = max(SEGMENT_BYTES_LEAST, min(limit // SEGMENTS_PER_LIMIT, SEGMENT_BYTES_MOST))
     return 1 << least.bit_length() - 1
+
+
+class RecordHolder(Protocol):
+    """What describes a record in memory, and says in its place whether it is needed."""
+
+    segment: Segment
+    offset: int
+    """Of the record in the segment."""
+    pinned: bool
+    """Somebody is writing into it through a view: it cannot move."""
+
+    def relocate(self) -> int:
+        """Move to another record; how many bytes the new one covers. Raises NoSpaceError."""
 
 
 class Segment:
@@ -71,7 +81,7 @@ class Segment:
         """Bytes from its beginning whose pages may be there."""
         self.live = 0
         """Bytes of records that somebody needs."""
-        self.regions: dict[int, SegmentRegion] = {}
+        self.regions: dict[int, RecordHolder] = {}
         """Records that are described by objects, by offset."""
         self._descriptor = -1
         if shared:

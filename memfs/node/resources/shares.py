@@ -154,7 +154,7 @@ class Shortages:
             Shortage(
                 f"{few if least else many} refused",
                 ADVICE if least else FEWER,
-                lambda: server.turned_away,
+                lambda: server.load.turned_away,
             ),
         )
 

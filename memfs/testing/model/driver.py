@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 from memfs import paths
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import MemfsError, OutcomeUnknownError
 from memfs.security.acls import format_entry
-from memfs.testing.model.operations import Failure, Operation, comparable, failure
+from memfs.testing.model.operations import Operation, comparable, failure
 
 
 class Driver:
@@ -77,9 +76,3 @@ class Driver:
             else:
                 found[path] = (facts, await self.fs.read_bytes(path))
         return found
-
-
-def unavailable(result: Any) -> bool:
-    """Whether an outcome says that the cluster could not do it."""
-    codes = (errno.EHOSTUNREACH, errno.ETIMEDOUT, errno.EAGAIN)
-    return isinstance(result, Failure) and result.error in {errno.errorcode[c] for c in codes}

@@ -16,7 +16,8 @@ from memfs.testing.simulation.network import Fabric
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
-from memfs.transport.server import Call, Reply, Server, ServerLimits, Sink
+from memfs.transport.load import ServerLimits
+from memfs.transport.server import Call, Reply, Server, Sink
 from memfs.types import Identity
 
 NODE = Endpoint("node", 10500)

@@ -14,7 +14,8 @@ from memfs.protocol import messages as m
 from memfs.protocol.records import decode, encode
 from memfs.testing.simulation.conditions import Conditions
 from memfs.testing.simulation.virtual import run
-from memfs.transport.server import Reply, ServerLimits
+from memfs.transport.load import ServerLimits
+from memfs.transport.server import Reply
 from memfs.types import Identity
 
 from .loopback import BLOCK, NODE, READ, MemorySink, World, ask, connected, hello, settle
@@ -163,7 +164,7 @@ def test_answers_that_are_not_read_are_bounded_for_all_connections_of_a_user():
             client.transport.write(asked)
         await settle(0.5)
         served = world.service.calls
-        unread = world.server.unread.ledger
+        unread = world.server.load.unread.ledger
         assert unread.total <= bounds.unread_per_principal + 8 * 500_000
         assert len(served) < 8 * 12
         assert await ask(polite, m.Ping()) == m.Empty()

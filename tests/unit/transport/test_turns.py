@@ -8,7 +8,8 @@ from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
 from memfs.testing.simulation.virtual import run
-from memfs.transport.server import Reply, ServerLimits
+from memfs.transport.load import ServerLimits
+from memfs.transport.server import Reply
 from memfs.transport.turns import Turns
 
 from .loopback import World, ask, settle
@@ -24,7 +25,7 @@ class Order:
 
     def __init__(self, world: World) -> None:
         self.served: list[tuple[int, str, int]] = []
-        self._turns = world.server.turns
+        self._turns = world.server.load.turns
         world.service.answers[m.Ping] = self.note
 
     def note(self, call: object) -> Reply:
@@ -89,7 +90,7 @@ def test_nodes_do_not_wait():
         ]
         await asyncio.gather(*answers)
         assert len(order.served) == len(answers)
-        assert world.server.turns.deferred == 0
+        assert world.server.load.turns.deferred == 0
         node.close()
 
     run(main())

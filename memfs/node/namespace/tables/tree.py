@@ -327,11 +327,6 @@ class Tree:
         self.inodes.change[slot] = change
         self.touched.append(self.inodes.id_of(slot))
 
-    def add_link(self, parent: int, name: bytes, slot: int) -> None:
-        """Give an inode that has links already a further name. The link count is the caller's."""
-        self.directory(parent).insert(name, slot)
-        self.note_link(parent, slot)
-
     def note_link(self, parent: int, slot: int) -> None:
         """``parent`` holds one more link of an inode that keeps its others."""
         links = self.parents.get(slot)

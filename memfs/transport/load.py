@@ -1,0 +1,71 @@
+"""What all connections of one server use together, and the bounds on it.
+
+Owns the counts; who may connect and whose turn it is are rules of their own (``admission``,
+``turns``, ``unread``). Knows no connection. Invariant: ``bytes_in_flight`` is the sum of what the
+connections hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from memfs import limits
+from memfs.transport.admission import Admission
+from memfs.transport.environment import Clock
+from memfs.transport.ledgers import Ledger, UserAtAddress
+from memfs.transport.turns import Turns
+from memfs.transport.unread import UnreadReplies
+
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """What clients may use of a server."""
+
+    connections: int = limits.CONNECTIONS_PER_NODE
+    turned_away: int = limits.CONNECTIONS_PER_NODE
+    """Further connections at a time, which are told in their handshake that they are too many."""
+    requests_per_connection: int = limits.REQUESTS_IN_FLIGHT_PER_CONNECTION
+    bytes_per_connection: int = limits.BYTES_IN_FLIGHT_PER_CONNECTION
+    bytes: int = limits.BYTES_IN_FLIGHT_PER_NODE
+    """Of payloads received and not yet answered, all connections together."""
+    handshake_seconds: float = limits.HANDSHAKE_SECONDS
+    stalled_seconds: float = limits.STALLED_FRAME_SECONDS
+    """For a frame to arrive, and for a peer to read something of what waits for it."""
+    frames_per_turn: int = limits.FRAMES_PER_TURN
+    """Of one client's connection in one turn of the event loop; then others come first."""
+    turn_seconds: float = limits.CLIENT_TURN_SECONDS
+    """For the requests of all clients in one turn; connections of nodes are not limited so."""
+    unread_per_principal: int = limits.UNREAD_BYTES_PER_PRINCIPAL
+    """Bytes of answers that a user at an address may leave unread."""
+    unread: int = limits.UNREAD_BYTES_PER_NODE
+    unread_seconds: float = limits.UNREAD_SECONDS
+    """Without progress, above that bound, until a connection is closed."""
+    silence_seconds: float = 4 * limits.KEEPALIVE_SECONDS
+    """A connection that nothing comes from is closed; clients ping more often."""
+
+
+class ServerLoad:
+    """The load of one server, kept by its connections."""
+
+    def __init__(self, clock: Clock, bounds: ServerLimits) -> None:
+        """Nobody is connected yet."""
+        self.bounds = bounds
+        self.bytes_in_flight = 0
+        """Of payloads received and not yet answered."""
+        self.requests = 0
+        """Answered."""
+        self.refused = 0
+        """Requests answered with BusyError."""
+        self.turned_away = 0
+        """Connections that were too many."""
+        self.turns = Turns(clock.monotonic, bounds.frames_per_turn, bounds.turn_seconds)
+        self.admission = Admission(bounds.connections, bounds.turned_away)
+        self.unread = UnreadReplies(
+            Ledger[UserAtAddress](
+                "bytes of unread answers", bounds.unread_per_principal, bounds.unread
+            ),
+            bounds.unread_seconds,
+            clock.monotonic,
+            lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
+        )
