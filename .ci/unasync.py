@@ -21,7 +21,13 @@ TOP = Path(__file__).parents[1]
 TARGET = TOP / "memfs" / "client" / "blocking" / "generated"
 BY_HAND = frozenset({"close", "map", "open", "lock", "scandir"})
 """Other things in the blocking API."""
-INTERNAL = frozenset({"open_handle", "reopen_handle", "open_map", "pour", "replacing"})
+INTERNAL = frozenset(
+    {
+        *("check_access", "first_holders", "list_page", "open_handle", "open_map", "pour"),
+        *("remove_copied", "remove_unchanged", "reopen_handle", "replacing", "set_times"),
+        "summarise",
+    }
+)
 """For who builds upon the asynchronous API."""
 
 

@@ -76,6 +76,18 @@ class AttributeOperations(AccessOperations):
                 path, timeout, accessed_ns=accessed, modified_ns=modified, follow=follow_symlinks
             )
 
+    async def set_times(
+        self,
+        path: PathLike,
+        *,
+        modified_ns: int | None = None,
+        accessed_ns: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """As ``utime`` for one time or both, by HDFS's rule: whoever may write the file may."""
+        times = {"modified_ns": modified_ns, "accessed_ns": accessed_ns}
+        await self._set(path, timeout, **times, by_writers=True)
+
     async def set_replication(
         self, path: PathLike, replication: int, *, timeout: float | None = None
     ) -> None:

@@ -18,8 +18,16 @@ from memfs.client.batches.places import BatchPaths
 from memfs.client.mounts import MountOperations
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.removal import remove_tree
-from memfs.client.stat import BlockLocation, DirEntry, Stat, StatVfs, Usage
-from memfs.client.wire import PathLike, named_nodes, text_of
+from memfs.client.stat import (
+    BlockLocation,
+    DirectoryPage,
+    DirEntry,
+    Stat,
+    StatVfs,
+    TreeSummary,
+    Usage,
+)
+from memfs.client.wire import PathLike, WirePath, named_nodes, text_of
 from memfs.errors import (
     AccessDeniedError,
     InvalidArgumentError,
@@ -31,7 +39,7 @@ from memfs.errors import (
 )
 from memfs.machine import current_umask
 from memfs.protocol import messages as m
-from memfs.types import KIND_OF_TYPE
+from memfs.types import KIND_OF_TYPE, Attributes, Member
 
 
 class NamespaceOperations(MountOperations):
@@ -151,18 +159,27 @@ class NamespaceOperations(MountOperations):
         where = self._wire(path)
         last = after.encode("utf-8")
         while True:
-            request = m.List(where.raw, last, limits.ENTRIES_PER_PAGE)
-            reply = await self._ask(request, where.given, timeout)
-            if len(reply.entries) == 1 and not reply.entries[0].name:
+            page = await self._list(where, last, timeout)
+            if len(page.entries) == 1 and not page.entries[0].name:
                 raise NotDirectoryError("it is no directory", path=where.given)
-            if reply.entries:
-                last = reply.entries[-1].name
+            if page.entries:
+                last = page.entries[-1].name
                 yield [
                     DirEntry(where.text, paths.decode(entry.name), entry.attributes)
-                    for entry in reply.entries
+                    for entry in page.entries
                 ]
-            if not reply.remaining:
+            if not page.remaining:
                 return
+
+    async def list_page(
+        self, path: PathLike, after: bytes = b"", *, timeout: float | None = None
+    ) -> DirectoryPage:
+        """One page of a listing, from the name after ``after`` on, as it travels."""
+        return await self._list(self._wire(path), after, timeout)
+
+    async def _list(self, where: WirePath, after: bytes, timeout: float | None) -> DirectoryPage:
+        request = m.List(where.raw, after, limits.ENTRIES_PER_PAGE)
+        return DirectoryPage(*await self._ask(request, where.given, timeout))
 
     async def scandir(
         self, path: PathLike = "/", *, timeout: float | None = None
@@ -206,12 +223,29 @@ class NamespaceOperations(MountOperations):
         self, path: PathLike, mode: int = os.F_OK, *, timeout: float | None = None
     ) -> bool:
         """As ``os.access``: may this client's user do it? ``mode``: R_OK, W_OK, X_OK, F_OK."""
-        where = self._wire(path)
         try:
-            await self._ask(m.Access(where.raw, mode), where.given, timeout)
+            await self.check_access(path, mode, timeout=timeout)
         except (AccessDeniedError, PathNotFoundError, NotDirectoryError, SymlinkLoopError):
             return False
         return True
+
+    async def check_access(
+        self,
+        path: PathLike,
+        mode: int = os.F_OK,
+        *,
+        names: int = 0,
+        space: int = 0,
+        timeout: float | None = None,
+    ) -> None:
+        """As ``access``, but raises what stands in the way: also whether quotas leave room.
+
+        ``names``: so many more names in this directory; ``space``: so many more bytes, replicas
+        counted. Raises AccessDeniedError, NamesQuotaError, SpaceQuotaError.
+        """
+        where = self._wire(path)
+        request = m.Access(where.raw, mode, names=names, space=space)
+        await self._ask(request, where.given, timeout)
 
     async def readlink(self, path: PathLike, *, timeout: float | None = None) -> str:
         """The text of a symbolic link."""
@@ -221,9 +255,12 @@ class NamespaceOperations(MountOperations):
 
     async def du(self, path: PathLike = "/", *, timeout: float | None = None) -> Usage:
         """Totals of a subtree; costs one request whatever its size."""
+        return Usage(*(await self.summarise(path, timeout=timeout)).totals)
+
+    async def summarise(self, path: PathLike, *, timeout: float | None = None) -> TreeSummary:
+        """Totals of a subtree and the quotas of its top, in one request."""
         where = self._wire(path)
-        reply = await self._ask(m.Summarise(where.raw), where.given, timeout)
-        return Usage(*reply.summary)
+        return TreeSummary(*await self._ask(m.Summarise(where.raw), where.given, timeout))
 
     async def statvfs(self, *, timeout: float | None = None) -> StatVfs:
         """Capacity and use of the whole cluster."""
@@ -270,6 +307,16 @@ class NamespaceOperations(MountOperations):
             await self._location(file, index, deadline)
             for index in range(offset // block_size, -(-end // block_size))
         ]
+
+    async def first_holders(
+        self, path: PathLike, *, timeout: float | None = None
+    ) -> tuple[Stat, tuple[Member, ...]]:
+        """A file's attributes, and the members that hold its first block: one small request."""
+        where = self._wire(path)
+        reply = await self._ask(m.GetBlocks(where.raw, 0, 1), where.given, timeout)
+        known = self._session.known.members
+        numbers = reply.blocks[0].replicas if reply.blocks else ()
+        return Stat(reply.attributes), tuple(known[each] for each in numbers if each in known)
 
     async def _location(self, file: BlockMap, index: int, deadline: float) -> BlockLocation:
         ref = await file.ref(index, deadline)
@@ -367,6 +414,17 @@ class NamespaceOperations(MountOperations):
         where = self._wire(path)
         await self._ask(m.Unlink(where.raw), where.given, timeout)
 
+    async def remove_unchanged(
+        self, path: PathLike, found: Attributes, *, timeout: float | None = None
+    ) -> None:
+        """Remove a name that still leads to ``found``, of which nobody got a later lease.
+
+        Raises PathNotFoundError, StaleHandleError.
+        """
+        where = self._wire(path)
+        request = m.Unlink(where.raw, inode=found.inode, generation=found.generation)
+        await self._ask(request, where.given, timeout)
+
     async def rmdir(self, path: PathLike, *, timeout: float | None = None) -> None:
         """Remove an empty directory."""
         where = self._wire(path)
@@ -428,8 +486,33 @@ class NamespaceOperations(MountOperations):
         Block sizes must be equal, and each file but the last must end on a block boundary. Nobody
         may have one of them open for writing.
         """
+        await self._concat(target, sources, (), timeout)
+
+    async def remove_copied(
+        self,
+        target: PathLike,
+        sources: Iterable[PathLike],
+        copied: Iterable[Attributes],
+        *,
+        timeout: float | None = None,
+    ) -> None:
+        """Remove ``sources``, all or none, which the caller has copied to the end of ``target``.
+
+        The caller has ``target`` open for writing. ``copied``: the attributes of the versions that
+        were copied; StaleHandleError when a source has changed since.
+        """
+        versions = tuple(m.FileVersion(each.inode, each.change) for each in copied)
+        await self._concat(target, sources, versions, timeout)
+
+    async def _concat(
+        self,
+        target: PathLike,
+        sources: Iterable[PathLike],
+        copied: tuple[m.FileVersion, ...],
+        timeout: float | None,
+    ) -> None:
         raws = tuple(self._wire(each).raw for each in several(sources))
-        request = m.Concat(self._wire(target).raw, raws)
+        request = m.Concat(self._wire(target).raw, raws, copied)
         await self._ask(request, None, timeout)  # an error names the file that it is about
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from memfs import paths
 from memfs.client.wire import ClusterPath
 from memfs.errors import AccessDeniedError, InvalidArgumentError
-from memfs.types import Attributes, FileKind
+from memfs.types import Attributes, ContentSummary, DirectoryEntry, FileKind
 
 _SECTOR = 512
 NOBODY = 65534
@@ -324,6 +324,15 @@ class StatVfs(NamedTuple):
     """Copies of a new file unless it says otherwise."""
 
 
+class DirectoryPage(NamedTuple):
+    """Part of a listing, ordered by the bytes of the names."""
+
+    entries: tuple[DirectoryEntry, ...]
+    """A file lists itself, under an empty name."""
+    remaining: int
+    """Entries behind the last one."""
+
+
 class Usage(NamedTuple):
     """Result of ``du``: totals of a subtree, which the namespace keeps up to date."""
 
@@ -333,6 +342,15 @@ class Usage(NamedTuple):
     directories: int
     space: int
     """Bytes times wanted replicas."""
+
+
+class TreeSummary(NamedTuple):
+    """Totals of a subtree, and the quotas of its top; -1: no quota."""
+
+    totals: ContentSummary
+    names_quota: int
+    space_quota: int
+    """Bytes, replicas counted."""
 
 
 class BlockLocation(NamedTuple):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from memfs import paths
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.session import Session
+from memfs.client.wire import wire
 from memfs.errors import InvalidPathError, NameTooLongError
 from memfs.gateway.auth.authentication import Principal
 from memfs.gateway.auth.clients import UserSession
 from memfs.gateway.hadoop.exceptions import INVALID_PATH, NAME_TOO_LONG, RemoteException
 from memfs.gateway.hadoop.parameters import Parameters
 from memfs.gateway.shared import Shared
-from memfs.protocol import messages as m
 
 
 class WebCall:
@@ -24,7 +23,6 @@ class WebCall:
         "parameters",
         "path",
         "principal",
-        "raw",
         "request",
         "shared",
         "user_session",
@@ -43,8 +41,7 @@ class WebCall:
         self.shared = shared
         self.request = request
         self.operation = operation
-        self.path = path
-        self.raw = wire_path(path)
+        self.path = valid(path)
         self.parameters = parameters
         self.principal = principal
         self.user_session = user_session
@@ -56,12 +53,8 @@ class WebCall:
 
     @property
     def session(self) -> Session:
-        """For requests that the file system has no method for."""
+        """What is known of the cluster's members."""
         return self.user_session.session
-
-    async def ask(self, message: m.Request[m.R], path: str = "") -> m.R:
-        """The primary's reply; ``path`` is the one concerned, if it is not the call's own."""
-        return await self.user_session.session.ask(message, path or self.path)
 
     def parameter_path(self, name: str) -> str:
         """A parameter that is a path, normalised."""
@@ -87,14 +80,15 @@ def check_new_name(path: str) -> None:
         raise RemoteException(INVALID_PATH, f"Invalid path name {path}: a name may not hold ':'")
 
 
-def wire_path(path: str) -> bytes:
-    """What travels. Raises RemoteException for what cannot be a path."""
+def valid(path: str) -> str:
+    """``path`` itself. Raises RemoteException for what cannot be one."""
     try:
-        return paths.encode(path)
+        wire(path)
     except NameTooLongError as error:
         raise RemoteException(NAME_TOO_LONG, f"{error.message}: {path[:64]}...") from None
     except InvalidPathError as error:
         raise RemoteException(INVALID_PATH, f"Invalid path name: {error.message}") from None
+    return path
 
 
 def parent(path: str) -> str:

@@ -260,7 +260,7 @@ class Gateway:
             async with self.shared.sessions.user_session(
                 Identity(self._config.default_user)
             ) as user_session:
-                return await tokens.principal_of(parameters.text(DELEGATION), user_session.session)
+                return await tokens.principal_of(parameters.text(DELEGATION), user_session.fs)
         return await self._authenticator.authenticate(request, parameters)
 
     async def _identity(self, principal: Principal) -> Identity:

@@ -31,7 +31,7 @@ from memfs.errors import (
 )
 from memfs.machine import current_umask
 from memfs.protocol import messages as m
-from memfs.types import Buffer
+from memfs.types import Attributes, Buffer
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -147,6 +147,12 @@ class Handle:
             return await self._noting(self.reader.read_all(offset, timeout))
         await self._store_own(timeout, offset, length)
         return await self._noting(self.reader.read(offset, length, timeout))
+
+    async def chmod(self, mode: int, timeout: float | None = None) -> Attributes:
+        """Set the permission bits of this inode, whatever its name is by now (``fchmod``)."""
+        request = m.SetAttributes(b"", mode=mode, base=self.file.attributes.inode)
+        deadline = self._session.deadline(timeout)
+        return (await self._session.ask(request, self.file.path, deadline)).attributes
 
     def read_now(self, offset: int, into: memoryview) -> int:
         """As ``read_into`` when nothing has to be waited for, else -1; from any thread."""

@@ -11,32 +11,28 @@ from typing import Final
 
 from aiohttp import web
 
-from memfs.client.access import issue_token
-from memfs.client.session.session import Session
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import InvalidTokenError
 from memfs.gateway.auth.authentication import Principal
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.exceptions import INVALID_TOKEN, IO, SECURITY, RemoteException
 from memfs.gateway.hadoop.parameters import DELEGATION, USER
 from memfs.gateway.http.replies import HttpReply, json_reply
-from memfs.protocol import messages as m
 from memfs.security.delegation import KIND, SECURE_KIND, Token
 
 _REFRESH: Final = "Failed to obtain user group information:"
 """How a message begins that makes Hadoop's client get a new token."""
 
 
-async def principal_of(text: str, session: Session) -> Principal:
+async def principal_of(text: str, fs: AsyncFileSystem) -> Principal:
     """Whom the token in a URL speaks for. Raises RemoteException for one that is not good."""
     try:
-        token = Token.from_url(text)
-        request = m.VerifyToken(token.identifier, token.password)
-        reply = await session.ask(request)
+        found = await fs.verify_delegation_token(text)
     except InvalidTokenError as error:
         raise RemoteException(
             SECURITY, f"{_REFRESH} {INVALID_TOKEN.java_class}: {error.message}"
         ) from None
-    return Principal(reply.owner, None, reply.real_user)
+    return Principal(found.owner, None, found.real_user)
 
 
 async def get_delegation_token(call: WebCall) -> web.StreamResponse:
@@ -45,26 +41,21 @@ async def get_delegation_token(call: WebCall) -> web.StreamResponse:
         text = "Delegation Token can be issued only with kerberos or web authentication"
         raise RemoteException(IO, text)
     renewer = call.parameters.matching("renewer", USER)
-    session = call.user_session.session
-    reply = await issue_token(session, m.IssueToken(renewer), session.deadline())
     secure = call.request.scheme == "https"
     kind = call.parameters.text("kind") or (SECURE_KIND if secure else KIND)
     service = call.parameters.text("service")
-    token = Token(reply.identifier, reply.password, kind, service)
+    token = await call.fs.get_delegation_token(renewer, kind=kind, service=service)
     return json_reply(call.request, {"Token": {"urlString": token.to_url()}})
 
 
 async def renew_delegation_token(call: WebCall) -> web.StreamResponse:
     """RENEWDELEGATIONTOKEN: by its renewer."""
-    token = _token(call)
-    reply = await call.ask(m.RenewToken(token.identifier, token.password))
-    return json_reply(call.request, {"long": reply.expires_ms})
+    return json_reply(call.request, {"long": await call.fs.renew_delegation_token(_token(call))})
 
 
 async def cancel_delegation_token(call: WebCall) -> web.StreamResponse:
     """CANCELDELEGATIONTOKEN: by its owner or its renewer."""
-    token = _token(call)
-    await call.ask(m.CancelToken(token.identifier, token.password))
+    await call.fs.cancel_delegation_token(_token(call))
     return HttpReply()
 
 

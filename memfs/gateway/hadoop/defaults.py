@@ -14,7 +14,6 @@ from memfs.gateway.hadoop import shapes
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.replies import HttpReply, json_reply
 from memfs.gateway.operations.status import look_up
-from memfs.protocol import messages as m
 
 HOMES = "/user"
 TRASH = ".Trash"
@@ -65,7 +64,7 @@ async def get_status(call: WebCall) -> web.StreamResponse:
 
 async def get_server_defaults(call: WebCall) -> web.StreamResponse:
     """GETSERVERDEFAULTS."""
-    found: m.FileSystemReply = await call.session.defaults(call.session.deadline())
+    found = await call.session.defaults(call.session.deadline())
     block = found.block_size * found.group_blocks
     replication = call.shared.config.replication or found.replication
     return json_reply(call.request, shapes.server_defaults(block, replication))

@@ -19,7 +19,6 @@ from memfs.gateway.http.replies import HttpReply
 from memfs.gateway.shared import Shared
 from memfs.gateway.workers import WorkerLink
 from memfs.monitoring.metrics import CONTENT_TYPE, Metrics, OperationMetrics, expose
-from memfs.protocol import messages as m
 from memfs.types import Identity
 
 READY_SECONDS = 2.0
@@ -108,7 +107,7 @@ class GatewayMonitoring:
         try:
             async with asyncio.timeout(READY_SECONDS):
                 async with shared.sessions.user_session(identity) as user_session:
-                    await user_session.session.ask(m.StatFileSystem())
+                    await user_session.fs.statvfs()
         except MemfsError as error:
             return error.message
         except TimeoutError:

@@ -7,6 +7,7 @@ bits are where there is a list. The group's own entry is told only there.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
@@ -15,8 +16,7 @@ from memfs.errors import InvalidArgumentError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.exceptions import ACL, RemoteException
 from memfs.gateway.http.replies import HttpReply, json_reply
-from memfs.protocol import messages as m
-from memfs.security.acls import format_entry, minimal, parse_entries
+from memfs.security.acls import format_entry, minimal
 from memfs.types import AclEntry, AclKind
 
 _ENTRY: Final = r"(default:)?(user|group|mask|other):[^:,]*:([rwx-]{3})?"
@@ -37,51 +37,51 @@ def _is_told(entry: AclEntry) -> bool:
 
 async def get_acl_status(call: WebCall) -> web.StreamResponse:
     """GETACLSTATUS."""
-    reply = await call.ask(m.GetAcl(call.raw))
-    attributes = reply.attributes
+    found = await call.fs.get_acl(call.path)
     content: dict[str, Any] = {
-        "entries": told(reply.entries),
-        "group": attributes.group,
-        "owner": attributes.owner,
-        "permission": f"{attributes.mode & 0o1777:o}",
-        "stickyBit": bool(attributes.mode & 0o1000),
+        "entries": told(found.entries),
+        "group": found.group,
+        "owner": found.owner,
+        "permission": f"{found.mode & 0o1777:o}",
+        "stickyBit": bool(found.mode & 0o1000),
     }
     return json_reply(call.request, {"AclStatus": content})
 
 
 async def set_acl(call: WebCall) -> web.StreamResponse:
     """SETACL: these entries instead of those of their scope."""
-    return await _change(call, m.AclChange.SET)
+    return await _change(call, call.fs.set_acl)
 
 
 async def modify_acl_entries(call: WebCall) -> web.StreamResponse:
     """MODIFYACLENTRIES: add these, or replace those about the same."""
-    return await _change(call, m.AclChange.MODIFY)
+    return await _change(call, call.fs.modify_acl)
 
 
 async def remove_acl_entries(call: WebCall) -> web.StreamResponse:
     """REMOVEACLENTRIES: permissions are not looked at."""
-    return await _change(call, m.AclChange.REMOVE)
+    return await _change(call, call.fs.remove_acl_entries)
 
 
 async def remove_default_acl(call: WebCall) -> web.StreamResponse:
     """REMOVEDEFAULTACL."""
-    await call.ask(m.ChangeAcl(call.raw, m.AclChange.REMOVE_DEFAULT))
+    await call.fs.remove_default_acl(call.path)
     return HttpReply()
 
 
 async def remove_acl(call: WebCall) -> web.StreamResponse:
     """REMOVEACL: everything but what the mode bits say."""
-    await call.ask(m.ChangeAcl(call.raw, m.AclChange.REMOVE_ALL))
+    await call.fs.remove_acl(call.path)
     return HttpReply()
 
 
-async def _change(call: WebCall, change: m.AclChange) -> web.StreamResponse:
+async def _change(
+    call: WebCall, change: Callable[[str, str], Awaitable[None]]
+) -> web.StreamResponse:
     call.parameters.required("aclspec", call.operation)
     text = call.parameters.matching("aclspec", _SPEC)
     try:
-        entries = parse_entries(text, permissions=change is not m.AclChange.REMOVE)
-        await call.ask(m.ChangeAcl(call.raw, change, entries))
+        await change(call.path, text)
     except InvalidArgumentError as error:
         raise RemoteException(ACL, f"Invalid ACL: {error.message}") from None
     return HttpReply()

@@ -13,7 +13,6 @@ from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.replies import HttpReply, is_java
 from memfs.gateway.operations.names import boolean
 from memfs.gateway.operations.status import look_up
-from memfs.protocol import messages as m
 from memfs.types import FileKind
 
 _UNCHANGED = -1
@@ -54,13 +53,10 @@ async def set_times(call: WebCall) -> web.StreamResponse:
     """SETTIMES, milliseconds; -1 leaves one alone. As in HDFS, whoever may write may do it."""
     modified = call.parameters.whole("modificationtime", _UNCHANGED, _UNCHANGED, _TIME_MAX)
     accessed = call.parameters.whole("accesstime", _UNCHANGED, _UNCHANGED, _TIME_MAX)
-    await call.ask(
-        m.SetAttributes(
-            call.raw,
-            modified_ns=None if modified == _UNCHANGED else modified * _MILLISECOND,
-            accessed_ns=None if accessed == _UNCHANGED else accessed * _MILLISECOND,
-            by_writers=True,
-        )
+    await call.fs.set_times(
+        call.path,
+        modified_ns=None if modified == _UNCHANGED else modified * _MILLISECOND,
+        accessed_ns=None if accessed == _UNCHANGED else accessed * _MILLISECOND,
     )
     return HttpReply()
 

@@ -21,15 +21,14 @@ from memfs.errors import (
     PathNotFoundError,
     StaleHandleError,
 )
-from memfs.gateway.call import WebCall, normal, wire_path
+from memfs.gateway.call import WebCall, normal
 from memfs.gateway.hadoop.exceptions import FILE_NOT_FOUND, HADOOP_ILLEGAL_ARGUMENT, RemoteException
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.budget import LARGEST
 from memfs.gateway.http.replies import HttpReply
 from memfs.gateway.operations.status import look_up
 from memfs.gateway.operations.writing import EXISTING, cut_back
-from memfs.protocol import messages as m
-from memfs.types import FileKind
+from memfs.types import Attributes, FileKind
 
 
 async def concat(call: WebCall) -> web.StreamResponse:
@@ -84,24 +83,24 @@ async def _copy_together(call: WebCall, sources: list[str]) -> None:
     except BaseException:
         await asyncio.shield(_take_back(call, handle, before))
         raise
-    raws = tuple(wire_path(source) for source in sources)
-    request = m.Concat(call.raw, raws, tuple(versions))
-    await asyncio.shield(_remove_sources(call, handle, before, request))
+    await asyncio.shield(_remove_sources(call, handle, before, sources, versions))
 
 
-async def _append(call: WebCall, handle: Handle, source: str) -> m.FileVersion:
+async def _append(call: WebCall, handle: Handle, source: str) -> Attributes:
     """Copy one source to the end; which version of it."""
     found = await look_up(call, source)
     if found.leased:
         raise _under_construction(source)
     await call.fs.pour(source, _End(handle), piece=LARGEST)
-    return m.FileVersion(found.inode, found.change)
+    return found
 
 
-async def _remove_sources(call: WebCall, handle: Handle, before: int, request: m.Concat) -> None:
+async def _remove_sources(
+    call: WebCall, handle: Handle, before: int, sources: list[str], copied: list[Attributes]
+) -> None:
     """The last step, which is not left half way when the client goes."""
     try:
-        await call.session.ask(request)  # an error names the file that it is about
+        await call.fs.remove_copied(call.path, sources, copied)
     except OutcomeUnknownError:
         await handle.close()
         raise

@@ -16,7 +16,6 @@ from memfs.gateway.hadoop.exceptions import (
     RemoteException,
 )
 from memfs.gateway.operations.status import look_up
-from memfs.protocol import messages as m
 from memfs.types import Attributes, FileKind
 
 WRITE, _SEARCH = 2, 1
@@ -41,7 +40,7 @@ async def check_create(call: WebCall, overwrite: bool, conditional: bool) -> Att
     if not overwrite:
         raise exists(call, conditional)
     growth = _least_space(call) - found.size * found.replication
-    await call.ask(m.Access(call.raw, WRITE, space=max(0, growth)))
+    await call.fs.check_access(call.path, WRITE, space=max(0, growth))
     return found
 
 
@@ -64,8 +63,8 @@ async def _check_room_for_new(call: WebCall) -> None:
             raise _parent_is_file(call) from None
     if found.kind != FileKind.DIRECTORY:
         raise _parent_is_file(call)
-    room = m.Access(above.encode(), WRITE | _SEARCH, names=names, space=_least_space(call))
-    await call.ask(room, above)
+    space = _least_space(call)
+    await call.fs.check_access(above, WRITE | _SEARCH, names=names, space=space)
 
 
 def _least_space(call: WebCall) -> int:

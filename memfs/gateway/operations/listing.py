@@ -7,13 +7,12 @@ from typing import NamedTuple, TypeVar
 
 from aiohttp import web
 
-from memfs import limits, paths
+from memfs import paths
 from memfs.errors import AccessDeniedError, PathNotFoundError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop import shapes
 from memfs.gateway.hadoop.exceptions import FILE_NOT_FOUND, RemoteException
 from memfs.gateway.http.replies import is_java, json_reply, json_stream
-from memfs.protocol import messages as m
 from memfs.types import DirectoryEntry, FileKind
 
 log = logging.getLogger(__name__)
@@ -58,25 +57,24 @@ async def list_status_batch(call: WebCall) -> web.StreamResponse:
 async def _page(call: WebCall, after: bytes) -> Page:
     """What comes after a name. Hadoop's client is spared the names that it cannot read."""
     try:
-        request = m.List(call.raw, after, limits.ENTRIES_PER_PAGE)
-        reply = await call.ask(request)
+        listed = await call.fs.list_page(call.path, after)
     except PathNotFoundError:
         raise RemoteException(FILE_NOT_FOUND, f"File {call.path} does not exist.") from None
     except AccessDeniedError:
-        await call.ask(m.Access(call.raw, _READ_AND_SEARCH))  # says what HDFS says
+        await call.fs.check_access(call.path, _READ_AND_SEARCH)  # says what HDFS says
         raise
-    shown = list(reply.entries)
+    shown = list(listed.entries)
     if not shown or not shown[0].attributes.owner:
         # Read permission suffices for the names, or there are none. HDFS wants both.
-        await call.ask(m.Access(call.raw, _READ_AND_SEARCH))
+        await call.fs.check_access(call.path, _READ_AND_SEARCH)
     if is_java(call.request):
         shown = [entry for entry in shown if _UNREADABLE not in entry.name]
-    hidden = len(reply.entries) - len(shown)
+    hidden = len(listed.entries) - len(shown)
     if hidden:
         call.shared.hidden_names += hidden
         log.warning("%s: %d names with ':' are hidden from Hadoop", call.path, hidden)
-    last = reply.entries[-1].name if reply.entries else b""
-    return Page([await _status(call, entry) for entry in shown], last, reply.remaining, hidden)
+    last = listed.entries[-1].name if listed.entries else b""
+    return Page([await _status(call, entry) for entry in shown], last, listed.remaining, hidden)
 
 
 def _tell(reply: T, page: Page) -> T:

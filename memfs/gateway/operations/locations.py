@@ -43,7 +43,7 @@ class Group(NamedTuple):
 
 async def _open(call: WebCall) -> BlockMap:
     session = call.session
-    return await BlockMap.fetch(session, call.path, call.raw, session.deadline())
+    return await BlockMap.fetch(session, call.path, call.path.encode(), session.deadline())
 
 
 async def _groups(call: WebCall, file: BlockMap, offset: int, length: int) -> AsyncIterator[Group]:

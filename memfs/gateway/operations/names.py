@@ -20,7 +20,7 @@ from memfs.errors import (
     PathExistsError,
     PathNotFoundError,
 )
-from memfs.gateway.call import WebCall, check_new_name, parent, wire_path
+from memfs.gateway.call import WebCall, check_new_name, parent, valid
 from memfs.gateway.hadoop.exceptions import (
     EXISTS,
     FILE_NOT_FOUND,
@@ -31,7 +31,6 @@ from memfs.gateway.hadoop.exceptions import (
 )
 from memfs.gateway.http.replies import HttpReply, json_reply
 from memfs.gateway.operations.status import look_up
-from memfs.protocol import messages as m
 from memfs.types import Attributes, FileKind
 
 _OPTIONS = frozenset({"NONE", "OVERWRITE", "TO_TRASH"})
@@ -70,7 +69,7 @@ async def mkdirs(call: WebCall) -> web.StreamResponse:
         return boolean(call, True)
     check_new_name(call.path)
     try:
-        await call.ask(m.MakeDirectory(call.raw, mode, unmasked=unmasked))
+        await call.fs.mkdir(call.path, mode, unmasked=unmasked)
     except PathNotFoundError:
         await _make_all(call, mode, unmasked)
     except (PathExistsError, NotDirectoryError):
@@ -85,9 +84,8 @@ async def _make_all(call: WebCall, mode: int, unmasked: int) -> None:
         missing.append(above)
     for path in reversed(missing):
         extra = 0 if path == call.path else _OWNER_WRITES
-        request = m.MakeDirectory(path.encode(), mode | extra, unmasked=unmasked | extra)
         try:
-            await call.ask(request, path)
+            await call.fs.mkdir(path, mode | extra, unmasked=unmasked | extra)
         except PathExistsError:
             if path == call.path:  # made by somebody else meanwhile
                 await _check_is_directory(call)
@@ -134,7 +132,7 @@ async def delete(call: WebCall) -> web.StreamResponse:
         if found.kind == FileKind.DIRECTORY:
             await _remove_directory(call, recursive)
         else:
-            await call.ask(m.Unlink(call.raw))
+            await call.fs.remove(call.path)
     except PathNotFoundError:
         return boolean(call, False)
     return boolean(call, True)
@@ -180,7 +178,7 @@ async def _moved(call: WebCall, target: str) -> bool:
     if target == "/":
         return False
     try:
-        await call.ask(m.Rename(call.raw, wire_path(target), m.RenameMode.KEEP))
+        await call.fs.rename(call.path, valid(target), overwrite=False)
     except _CANNOT:
         return False
     return True
@@ -189,9 +187,8 @@ async def _moved(call: WebCall, target: str) -> bool:
 async def _rename_or_raise(call: WebCall, target: str, overwrite: bool) -> None:
     source = call.path
     _check_names(source, target)
-    mode = m.RenameMode.REPLACE if overwrite else m.RenameMode.KEEP
     try:
-        await call.ask(m.Rename(call.raw, wire_path(target), mode))
+        await call.fs.rename(source, valid(target), overwrite=overwrite)
     except (*_CANNOT, DirectoryNotEmptyError) as error:
         await _refuse_rename(call, target, error)
 

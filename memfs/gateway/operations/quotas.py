@@ -13,7 +13,6 @@ from memfs.gateway.hadoop.exceptions import NOT_DIRECTORY, RemoteException
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.replies import HttpReply, json_reply
 from memfs.gateway.operations.status import look_up
-from memfs.protocol import messages as m
 from memfs.types import FileKind
 
 _LEAVE: Final = (1 << 63) - 1
@@ -23,16 +22,12 @@ _CLEAR: Final = -1
 
 async def get_content_summary(call: WebCall) -> web.StreamResponse:
     """GETCONTENTSUMMARY."""
-    reply = await call.ask(m.Summarise(call.raw))
-    content = shapes.content_summary(reply.summary, reply.names_quota, reply.space_quota)
-    return json_reply(call.request, content)
+    return json_reply(call.request, shapes.content_summary(*await call.fs.summarise(call.path)))
 
 
 async def get_quota_usage(call: WebCall) -> web.StreamResponse:
     """GETQUOTAUSAGE."""
-    reply = await call.ask(m.Summarise(call.raw))
-    content = shapes.quota_usage(reply.summary, reply.names_quota, reply.space_quota)
-    return json_reply(call.request, content)
+    return json_reply(call.request, shapes.quota_usage(*await call.fs.summarise(call.path)))
 
 
 async def set_quota(call: WebCall) -> web.StreamResponse:
@@ -44,7 +39,7 @@ async def set_quota(call: WebCall) -> web.StreamResponse:
     if (await look_up(call)).kind != FileKind.DIRECTORY:
         raise RemoteException(NOT_DIRECTORY, f"`{call.path}': Is not a directory")
     try:
-        await call.ask(m.SetQuota(call.raw, names, space))
+        await call.fs.set_quota(call.path, names=names, space=space)
     except NotDirectoryError:
         raise RemoteException(NOT_DIRECTORY, f"`{call.path}': Is not a directory") from None
     return HttpReply()

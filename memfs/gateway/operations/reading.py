@@ -20,7 +20,7 @@ from memfs.gateway.http.outflow import CutOff, send
 from memfs.gateway.http.redirects import to_second_step, wants_redirect
 from memfs.gateway.http.replies import HttpReply, HttpStream
 from memfs.gateway.operations.status import etag, matches, not_modified
-from memfs.protocol import messages as m
+from memfs.types import Member
 
 READ: Final = modes.parse("rb")
 _RANGE: Final = re.compile(r"bytes=([0-9]*)-([0-9]*)", re.IGNORECASE)
@@ -41,9 +41,9 @@ class ByteRange(NamedTuple):
 async def open_file(call: WebCall) -> web.StreamResponse:
     """OPEN."""
     if wants_redirect(call):
-        reply = await call.ask(m.GetBlocks(call.raw, 0, 1))
-        _check_offset(call, reply.attributes.size)
-        return to_second_step(call, _beside(call, reply))
+        found, holders = await call.fs.first_holders(call.path)
+        _check_offset(call, found.st_size)
+        return to_second_step(call, _beside(call, holders))
     handle = await call.fs.open_handle(call.path, READ)
     try:
         return await _answer(call, handle)
@@ -51,16 +51,9 @@ async def open_file(call: WebCall) -> web.StreamResponse:
         await handle.close()
 
 
-def _beside(call: WebCall, reply: m.BlocksReply) -> str:
-    """The base URL of a gateway beside the file's first block, "": this one."""
-    session = call.session
-    holders = [
-        session.known.members[number]
-        for ref in reply.blocks[:1]
-        for number in ref.replicas
-        if number in session.known.members
-    ]
-    if any(session.known.is_local(holder.number) for holder in holders):
+def _beside(call: WebCall, holders: tuple[Member, ...]) -> str:
+    """The base URL of a gateway on a host of ``holders``, "": this one."""
+    if any(call.session.known.is_local(holder.number) for holder in holders):
         return ""
     excluded = call.parameters.text("excludedatanodes").split(",")
     return call.shared.peers.beside(holders, excluded)

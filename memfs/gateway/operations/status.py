@@ -9,7 +9,6 @@ from aiohttp import hdrs, web
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop import shapes
 from memfs.gateway.http.replies import HttpReply, json_reply
-from memfs.protocol import messages as m
 from memfs.types import Attributes, FileKind
 
 _ACTION = re.compile("[r-][w-][x-]")
@@ -39,9 +38,7 @@ def not_modified(tag: str) -> HttpReply:
 
 async def look_up(call: WebCall, path: str = "", *, follow: bool = True) -> Attributes:
     """Attributes of a path. Raises PathNotFoundError."""
-    raw = path.encode() if path else call.raw
-    reply = await call.ask(m.Lookup(raw, follow), path)
-    return reply.attributes
+    return (await call.fs.stat(path or call.path, follow_symlinks=follow)).attributes
 
 
 async def get_file_status(call: WebCall) -> web.StreamResponse:
@@ -77,7 +74,7 @@ async def check_access(call: WebCall) -> web.StreamResponse:
     call.parameters.required("fsaction", call.operation)
     action = call.parameters.matching("fsaction", _ACTION)
     mask = sum(bit for letter, bit in zip(action, (4, 2, 1), strict=True) if letter != "-")
-    await call.ask(m.Access(call.raw, mask))
+    await call.fs.check_access(call.path, mask)
     return HttpReply()
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 
 from memfs.client import modes
+from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.errors import (
     IsDirectoryError,
@@ -45,7 +46,6 @@ from memfs.gateway.operations.create_conditions import (
 )
 from memfs.gateway.operations.names import boolean
 from memfs.gateway.operations.status import etag, look_up
-from memfs.protocol import messages as m
 from memfs.types import Attributes, FileKind
 
 _HINTS = "SYNC_BLOCK LAZY_PERSIST NEW_BLOCK NO_LOCALWRITE SHOULD_REPLICATE NO_LOCAL_RACK"
@@ -117,24 +117,21 @@ async def _replace(call: WebCall, found: Attributes | None) -> Attributes:
             if hdrs.IF_MATCH in call.request.headers:
                 raise failed(call, "it was changed meanwhile") from None
             raise
-    return await _with_mode(call, draft.file.attributes, found, options["permissions"])
+    return await _with_mode(draft, found, options["permissions"])
 
 
-async def _with_mode(
-    call: WebCall, written: Attributes, before: Attributes | None, mode: int
-) -> Attributes:
+async def _with_mode(draft: Draft, before: Attributes | None, mode: int) -> Attributes:
     """A file that was there before keeps its mode; HDFS gives the new one, and so it is here.
 
     Unless somebody has set another one meanwhile.
     """
+    written = draft.file.attributes
     if before is None or written.mode != before.mode or written.mode == mode:
         return written
     try:
-        request = m.SetAttributes(b"", mode=mode, base=written.inode)
-        reply = await call.ask(request)
+        return await draft.chmod(mode)
     except MemfsError:  # it is somebody else's
         return written
-    return reply.attributes
 
 
 def _takes_body(call: WebCall) -> bool:
@@ -200,9 +197,8 @@ async def _discard(call: WebCall, handle: Handle) -> None:
     """Empty what was begun, and remove it if it is still at its path and nobody else's."""
     with contextlib.suppress(MemfsError):  # a block that failed earlier fails here again
         await handle.truncate(0)
-    begun = handle.file.attributes
     with contextlib.suppress(PathNotFoundError, StaleHandleError):
-        await call.ask(m.Unlink(call.raw, inode=begun.inode, generation=begun.generation))
+        await call.fs.remove_unchanged(call.path, handle.file.attributes)
 
 
 async def cut_back(call: WebCall, handle: Handle, before: int) -> None:
@@ -235,7 +231,7 @@ async def append(call: WebCall) -> web.StreamResponse:
     if found.kind == FileKind.DIRECTORY:
         text = f"Cannot append to directory {call.path}; already exists as a directory."
         raise RemoteException(EXISTS, text)
-    await call.ask(m.Access(call.raw, WRITE))
+    await call.fs.check_access(call.path, WRITE)
     if found.leased:
         raise being_created(call)
     if not _takes_body(call):

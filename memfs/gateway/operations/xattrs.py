@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from typing import Final
 
 from aiohttp import web
@@ -14,10 +15,9 @@ from memfs.gateway.hadoop import shapes
 from memfs.gateway.hadoop.exceptions import IO, RemoteException
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.replies import HttpReply, json_reply
-from memfs.protocol import messages as m
 
 _NAMESPACES: Final = ("user", "trusted", "security", "system", "raw")
-_FLAGS: Final = frozenset({"CREATE", "REPLACE"})
+_FLAGS: Final = {"CREATE": os.XATTR_CREATE, "REPLACE": os.XATTR_REPLACE}
 _ENCODINGS: Final = frozenset({"TEXT", "HEX", "BASE64"})
 
 
@@ -71,14 +71,12 @@ async def set_xattr(call: WebCall) -> web.StreamResponse:
     """SETXATTR."""
     name = attribute_name(call.parameters.required("xattr.name", call.operation))
     value = decoded(call.parameters.text("xattr.value"))
-    flags = call.parameters.choices("flag", _FLAGS)
+    flags = call.parameters.choices("flag", frozenset(_FLAGS))
     if not flags:
         raise illegal("No flag specified.")
-    mode = m.XattrMode.SET
-    if len(flags) == 1:
-        mode = m.XattrMode.CREATE if "CREATE" in flags else m.XattrMode.REPLACE
+    only = flags if len(flags) == 1 else ()
     try:
-        await call.fs.setxattr(call.path, name, value, mode)
+        await call.fs.setxattr(call.path, name, value, sum(_FLAGS[each] for each in only))
     except errors.PathExistsError:
         text = f"XAttr: {name} already exists. The REPLACE flag must be specified."
         raise RemoteException(IO, text) from None

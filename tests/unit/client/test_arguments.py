@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.types import Attributes, FileKind
 from tests.unit.client.fake_cluster import FakeCluster
 
+FOUND = Attributes(1, FileKind.FILE, 0o644, 1, "ann", "dev", 0, 0, 0, 0, 4096, 1, 1, 1, 1)
 RIGHT: dict[str, dict[str, Any]] = {
     "access": {"path": "/f", "mode": 4},
     "block_locations": {"path": "/f"},

@@ -23,6 +23,7 @@ from memfs.security.delegation import Token
 from memfs.security.signing import public_key
 from memfs.testing.simulation import virtual
 from tests.unit.client.fake_cluster import FakeCluster
+from tests.unit.client.test_arguments import FOUND
 
 BLOCK = 4096
 TIMEOUT = 0.5
@@ -53,6 +54,7 @@ CALLS: dict[str, list[Call]] = {
     "access": [lambda fs, o: fs.access("/f", **o)],
     "block_locations": [lambda fs, o: fs.block_locations("/f", **o)],
     "cancel_delegation_token": [lambda fs, o: fs.cancel_delegation_token(Token(b"", b""), **o)],
+    "check_access": [lambda fs, o: fs.check_access("/f", 4, **o)],
     "chmod": [lambda fs, o: fs.chmod("/f", 0o600, **o)],
     "chown": [lambda fs, o: fs.chown("/f", "ann", **o)],
     "cluster_status": [lambda fs, o: fs.cluster_status(**o)],
@@ -60,6 +62,7 @@ CALLS: dict[str, list[Call]] = {
     "copy": [lambda fs, o: fs.copy("/f", "/copy", **o)],
     "du": [lambda fs, o: fs.du(**o)],
     "exists": [lambda fs, o: fs.exists("/f", **o)],
+    "first_holders": [lambda fs, o: fs.first_holders("/f", **o)],
     "free": [lambda fs, o: fs.free("/d", **o)],
     "load": [lambda fs, o: fs.load("/", **o)],
     "mount": [lambda fs, o: fs.mount("/m", "file:///data", **o)],
@@ -79,6 +82,7 @@ CALLS: dict[str, list[Call]] = {
     "islink": [lambda fs, o: fs.islink("/f", **o)],
     "lexists": [lambda fs, o: fs.lexists("/f", **o)],
     "link": [lambda fs, o: fs.link("/f", "/l", **o)],
+    "list_page": [lambda fs, o: fs.list_page("/d", **o)],
     "listdir": [lambda fs, o: fs.listdir("/d", **o)],
     "listxattr": [lambda fs, o: fs.listxattr("/f", **o)],
     "lock": [lambda fs, o, path=path: started(fs.lock(path, **o)) for path in ("/f", "/new")],
@@ -106,6 +110,8 @@ CALLS: dict[str, list[Call]] = {
     "remove_acl": [lambda fs, o: fs.remove_acl("/f", **o)],
     "remove_acl_entries": [lambda fs, o: fs.remove_acl_entries("/f", "user:ann", **o)],
     "remove_default_acl": [lambda fs, o: fs.remove_default_acl("/d", **o)],
+    "remove_copied": [lambda fs, o: fs.remove_copied("/f", ["/g"], (), **o)],
+    "remove_unchanged": [lambda fs, o: fs.remove_unchanged("/f", FOUND, **o)],
     "removexattr": [lambda fs, o: fs.removexattr("/f", "user.a", **o)],
     "rename": [lambda fs, o: fs.rename("/f", "/h", **o)],
     "renew_delegation_token": [lambda fs, o: fs.renew_delegation_token(Token(b"", b""), **o)],
@@ -118,11 +124,13 @@ CALLS: dict[str, list[Call]] = {
     "set_acl": [lambda fs, o: fs.set_acl("/f", "user::rw-,group::r--,other::r--", **o)],
     "set_quota": [lambda fs, o: fs.set_quota("/d", names=9, **o)],
     "set_replication": [lambda fs, o: fs.set_replication("/f", 3, **o)],
+    "set_times": [lambda fs, o: fs.set_times("/f", modified_ns=1, **o)],
     "setxattr": [lambda fs, o: fs.setxattr("/f", "user.a", b"x", **o)],
     "sign": [lambda fs, o: fs.sign("/f", KEY, **o)],
     "stat": [lambda fs, o: fs.stat("/f", **o)],
     "stat_many": [lambda fs, o: fs.stat_many([f"/{'x' * 250}{n}" for n in range(900)], **o)],
     "statvfs": [lambda fs, o: fs.statvfs(**o)],
+    "summarise": [lambda fs, o: fs.summarise("/d", **o)],
     "symlink": [lambda fs, o: fs.symlink("f", "/t", **o)],
     "touch": [lambda fs, o, path=path: fs.touch(path, **o) for path in ("/f", "/new")],
     "truncate": [lambda fs, o, size=size: fs.truncate("/f", size, **o) for size in (5, 9 * BLOCK)],

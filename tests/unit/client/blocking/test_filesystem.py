@@ -9,7 +9,10 @@ from memfs import aio
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.client.blocking.path import MemfsPath
 
-PRIVATE_TO_ASYNC = {"pour", "replacing", "open_handle", "open_map", "reopen_handle"}
+PRIVATE_TO_ASYNC = {
+    *("check_access", "first_holders", "list_page", "open_handle", "open_map", "pour"),
+    *("remove_copied", "remove_unchanged", "reopen_handle", "replacing", "set_times", "summarise"),
+}
 
 
 def public(cls: type) -> dict[str, inspect.Signature]:

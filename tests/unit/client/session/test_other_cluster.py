@@ -16,13 +16,15 @@ from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import InvalidArgumentError
 from memfs.paths import Endpoint
 from tests.unit.client.fake_cluster import FakeCluster
-from tests.unit.client.test_arguments import RIGHT
+from tests.unit.client.test_arguments import FOUND, RIGHT
 
 OTHER = "memfs://other:1"
 MANY = {"paths", "sources"}
 CALLS: dict[str, dict[str, Any]] = RIGHT | {
+    "check_access": {"path": "/f"},
     "du": {"path": "/d"},
     "exists": {"path": "/f"},
+    "first_holders": {"path": "/f"},
     "free": {"path": "/f"},
     "get": {"source": "/f", "local": "/nowhere/at/all"},
     "get_acl": {"path": "/f"},
@@ -33,6 +35,7 @@ CALLS: dict[str, dict[str, Any]] = RIGHT | {
     "isfile": {"path": "/f"},
     "islink": {"path": "/f"},
     "lexists": {"path": "/f"},
+    "list_page": {"path": "/d"},
     "listdir": {"path": "/d"},
     "listxattr": {"path": "/f"},
     "load": {"path": "/f"},
@@ -55,11 +58,15 @@ CALLS: dict[str, dict[str, Any]] = RIGHT | {
     "remove_acl": {"path": "/f"},
     "remove_acl_entries": {"path": "/f", "entries": "user:ann"},
     "remove_default_acl": {"path": "/d"},
+    "remove_copied": {"target": "/f", "sources": ["/g"], "copied": ()},
+    "remove_unchanged": {"path": "/f", "found": FOUND},
     "replace": {"source": "/f", "target": "/h"},
     "replacing": {"path": "/f"},
     "rmdir": {"path": "/d"},
     "set_acl": {"path": "/f", "entries": "user::rw-,group::r--,other::r--"},
+    "set_times": {"path": "/f", "modified_ns": 1},
     "sign": {"path": "/f", "key": bytes(32)},
+    "summarise": {"path": "/d"},
     "sync_metadata": {"path": "/f"},
     "unmount": {"path": "/m"},
     "touch": {"path": "/f"},
