@@ -7,7 +7,6 @@ expired session is a command like any other. What becomes of blocks is ``memfs.n
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections import Counter
 from typing import Any
@@ -18,6 +17,7 @@ from memfs.node.membership.members import Membership
 from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
+from memfs.protocol.messages.registry import Request
 from memfs.transport.server import Call
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Housekeeping:
         primary = self._role.primary
         primary.opens.forget(client)
         if client in primary.namespace.sessions:
-            await self._submit(m.ExpireSession(client))
+            await self._role.primary.run_own(m.ExpireSession(client))
         return m.Empty()
 
     async def run_sessions(self) -> None:
@@ -126,15 +126,11 @@ class Housekeeping:
         primary.opens.done(inodes)
         return True
 
-    async def _tried(self, command: Any) -> bool:
+    async def _tried(self, command: Request[Any]) -> bool:
         """Submit; False when the cluster cannot take it now: there is always a next time."""
         try:
-            await self._submit(command)
+            await self._role.primary.run_own(command)
         except errors.ClusterError as error:
             log.debug("housekeeping waits: %s", error)
             return False
         return True
-
-    async def _submit(self, command: Any) -> Any:
-        answer = self._role.primary.submit_own(command)
-        return await answer if inspect.isawaitable(answer) else answer

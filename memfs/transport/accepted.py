@@ -25,7 +25,8 @@ from memfs.transport.framing import Discard, Incoming
 from memfs.transport.ledgers import LOCAL, UserAtAddress
 from memfs.transport.load import ServerLoad
 from memfs.transport.memory import fresh_memory
-from memfs.transport.service import Call, Reply, Service, Sink
+from memfs.transport.service import Call, Reply, Service
+from memfs.transport.sink import Sink
 
 log = logging.getLogger(__name__)
 
@@ -396,14 +397,14 @@ class Accepted(Connection):
         if self._arrival is not None:
             self._arrival.divert()
         if call.sink is not None:
-            call.sink.failed()
+            call.sink.abort()
         self._answer_error(call, error)
         self._release(call)
 
     def payload_lost(self, call: Call) -> None:
         """The connection is lost in the midst of a payload."""
         if call.sink is not None:
-            call.sink.failed()
+            call.sink.abort()
         self._release(call)
 
     def _hold(self, length: int) -> None:
@@ -495,7 +496,7 @@ class RequestPayload:
         if not self._call.answered:
             self._connection.payload_complete(self._call)
 
-    def failed(self) -> None:
+    def abort(self) -> None:
         """See :class:`~memfs.transport.framing.Incoming`."""
         self._connection.payload_lost(self._call)
 

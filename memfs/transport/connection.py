@@ -405,7 +405,7 @@ class ReplyPayload:
         """See :class:`~memfs.transport.framing.Incoming`."""
         self.call.connection.complete(self)
 
-    def failed(self) -> None:
+    def abort(self) -> None:
         """The call itself fails with the connection."""
 
 

@@ -31,6 +31,7 @@ from memfs.protocol.frames import HEADER_BYTES, MAGIC, Header, check_record, unp
 from memfs.security.refusals import explain
 from memfs.transport.deadlines import Deadlines
 from memfs.transport.local_sockets import peer_user
+from memfs.transport.sink import Sink
 from memfs.types import Buffer
 
 log = logging.getLogger(__name__)
@@ -41,20 +42,14 @@ _NOTHING = memoryview(b"")
 _CLOSING = "the connection is closing"
 
 
-class Incoming(Protocol):
-    """A payload on its way, as the owner of its destination sees it."""
+class Incoming(Sink, Protocol):
+    """A payload on its way to a :class:`Sink`, and what its end means.
 
-    def buffers(self) -> Sequence[memoryview]:
-        """Where it goes; together exactly as long as the payload."""
-
-    def received(self, total: int) -> None:
-        """``total`` bytes of it are there."""
+    ``abort``: the connection is lost before the end.
+    """
 
     def complete(self) -> None:
         """All of it is there. Raises ProtocolError."""
-
-    def failed(self) -> None:
-        """The connection is lost before the end; nothing follows."""
 
 
 class Discard:
@@ -75,7 +70,7 @@ class Discard:
     def complete(self) -> None:
         """Ignored."""
 
-    def failed(self) -> None:
+    def abort(self) -> None:
         """Ignored."""
 
 
@@ -238,7 +233,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self._filled = 0
         arrival, self._arrival = self._arrival, None
         if arrival is not None:
-            arrival.incoming.failed()
+            arrival.incoming.abort()
         self._unblock()
         self.ended()
 

@@ -11,6 +11,7 @@ from memfs.errors import MemfsError
 from memfs.protocol.frames import Header
 from memfs.protocol.messages import Hello, Spec, Welcome
 from memfs.transport.connection import Connection
+from memfs.transport.sink import Sink
 from memfs.types import Buffer
 
 
@@ -22,19 +23,6 @@ class Reply(NamedTuple):
     """Sent without copying: it must not change before it has left."""
     epoch: int | None = None
     """The epoch to answer under, None: the request's."""
-
-
-class Sink(Protocol):
-    """The destination of an arriving payload."""
-
-    def buffers(self) -> Sequence[memoryview]:
-        """Where it goes; together exactly ``payload_length`` bytes."""
-
-    def received(self, total: int) -> None:
-        """``total`` bytes are there. Must be quick; an exception refuses the rest."""
-
-    def failed(self) -> None:
-        """The payload does not come to its end; the request is never handled."""
 
 
 class Call:

@@ -27,7 +27,8 @@ from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import production_environment
 from memfs.transport.load import ServerLimits
-from memfs.transport.server import Call, Reply, Server, Sink
+from memfs.transport.server import Call, Reply, Server
+from memfs.transport.sink import Sink
 from memfs.types import Identity
 
 BLOCK_BYTES = 4 * limits.MIB
@@ -63,7 +64,7 @@ class Place:
     def received(self, total: int) -> None:
         self.total = total
 
-    def failed(self) -> None:
+    def abort(self) -> None:
         self.lost.set()
 
 

@@ -23,6 +23,7 @@ from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.pool import Pool
 from memfs.transport.server import Call, Reply
+from memfs.transport.sink import Sink
 from memfs.types import Buffer, Member
 
 T = TypeVar("T")
@@ -35,20 +36,11 @@ COPIED_AT_ONCE = 1 * limits.MIB
 """Bytes that are copied within the store in one turn of the loop: 0.3 ms."""
 
 
-class Write(Protocol):
-    """A write under way in the block store."""
-
-    def buffers(self) -> Sequence[memoryview]:
-        """Where the payload goes."""
-
-    def received(self, total: int) -> None:
-        """``total`` bytes of the payload have arrived."""
+class Write(Sink, Protocol):
+    """A write under way in the block store. ``abort`` undoes :meth:`finish`, too."""
 
     def finish(self) -> Any:
         """Check and publish; raises CorruptBlockError."""
-
-    def abort(self) -> None:
-        """Forget it; harmless after :meth:`finish`, which it undoes."""
 
 
 class BlockService:
@@ -207,7 +199,7 @@ class BlockService:
             if at != len(data):
                 raise errors.InvalidArgumentError("the bytes do not fit the extents of the block")
         except BaseException:
-            arrival.failed()
+            arrival.abort()
             raise
         answer = self._finish(arrival, request)
         reply: m.WriteBlockReply = await answer if isinstance(answer, asyncio.Future) else answer
@@ -342,7 +334,7 @@ class IncomingBlock:
         if self._progress is not None:
             self._progress.set()
 
-    def failed(self) -> None:
+    def abort(self) -> None:
         """The sender is gone, or a copy failed: forget everything, here and down the chain."""
         if self._forwarding is not None:
             self._forwarding.cancel()
@@ -372,7 +364,7 @@ class IncomingBlock:
         try:
             reply = self._write.finish()
         except BaseException:
-            self.failed()
+            self.abort()
             raise
         if self._upload is not None:
             self._upload.end(stored=True)
@@ -405,7 +397,7 @@ class IncomingBlock:
     def _confirmed(self, confirming: asyncio.Task[Any]) -> None:
         """Also of a task that was cancelled before it began."""
         if confirming.cancelled() or confirming.exception() is not None:
-            self.failed()
+            self.abort()
 
     async def _send_whole(
         self, pool: Pool, following: Member, request: Any, call: Call

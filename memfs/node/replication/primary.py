@@ -15,7 +15,7 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from memfs import errors, limits
 from memfs.logs import fields
@@ -33,11 +33,13 @@ from memfs.node.replication.recent_log import RecentLog
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.protocol import records
+from memfs.protocol.messages.registry import Request
 from memfs.transport.environment import Environment
 from memfs.transport.pool import Pool
 from memfs.types import BlockRef, Identity, Member, View
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 
 Decide = Callable[[tuple[BlockRef, ...]], Callable[[], None]]
@@ -170,6 +172,12 @@ class Primary:
         """Apply a command of the node itself, as the superuser, without deduplication."""
         opcode = m.BY_REQUEST[type(request)].opcode
         return self.submit(request, opcode, 0, 0, self._superuser)
+
+    async def run_own(self, request: Request[R]) -> R:
+        """Like :meth:`submit_own`; the reply, once it is committed. Raises its error."""
+        answer = self.submit_own(request)
+        reply: R = await answer if isinstance(answer, asyncio.Future) else answer
+        return reply
 
     def query(self, identity: Identity, request: Any, client: int = 0) -> Any:
         """Answer a read of ``client``; a future while the lease or what it saw is in doubt.

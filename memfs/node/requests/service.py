@@ -39,7 +39,8 @@ from memfs.node.stores.service import MountService
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.transport.connection import Connection
-from memfs.transport.server import Call, Reply, Sink
+from memfs.transport.server import Call, Reply
+from memfs.transport.sink import Sink
 
 Handler = Callable[[Call], Any]
 

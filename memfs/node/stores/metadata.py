@@ -199,7 +199,7 @@ class Metadata:
 
     async def _learn(self, wanted: Question, objects: list[m.KnownObject]) -> None:
         mount = wanted.mount
-        await self._submit(
+        await self._primary.run_own(
             m.LearnObjects(mount.number, mount.generation, wanted.directory, tuple(objects))
         )
 
@@ -207,12 +207,9 @@ class Metadata:
         mount = wanted.mount
         for first in range(0, len(names), OBJECTS_PER_COMMAND):
             part = tuple(names[first : first + OBJECTS_PER_COMMAND])
-            await self._submit(
+            await self._primary.run_own(
                 m.ForgetObjects(mount.number, mount.generation, wanted.directory, part)
             )
-
-    async def _submit(self, command: Any) -> Any:
-        return await settled(self._primary.submit_own(command))
 
 
 async def settled(answer: T | Awaitable[T]) -> T:

@@ -14,7 +14,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import AsyncIterator
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from memfs import errors
 from memfs.checksum import combine, crc32c, crc_of_zeros
@@ -25,7 +25,6 @@ from memfs.node.namespace.objects import path_of
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.replication.primary import Primary
-from memfs.node.stores.metadata import settled
 from memfs.node.stores.opened import OpenStores
 from memfs.protocol import messages as m
 from memfs.stores.interface import ABSENT, Expected, ObjectInfo, Store
@@ -217,7 +216,7 @@ class Persister:
                     "deleted here and changed in the store: it stays there",
                     extra=fields(url=mount.url, key=key),
                 )
-        await self._submit(m.BuryObject(number, raw, tombstone.version))
+        await self._primary.run_own(m.BuryObject(number, raw, tombstone.version))
 
     async def _delete_object(self, store: Store, key: str, tag: bytes | None) -> None:
         """Always one version: a request that comes late must not hit what was written since."""
@@ -244,16 +243,16 @@ class Persister:
         if volume.tree.inodes.kind[slot] == DIRECTORY:
             with self._stores.watching(record):
                 await store.make_directory(key)
-            await self._submit(m.EndPersist(inode, change.version, b"", 0))
+            await self._primary.run_own(m.EndPersist(inode, change.version, b"", 0))
             return
         upload = self._upload(slot, key, change.version)
-        await self._submit(m.BeginPersist(inode, change.version, upload.size, upload.crc))
+        await self._primary.run_own(m.BeginPersist(inode, change.version, upload.size, upload.crc))
         tag = volume.mounts.tags.get(slot)
         with self._stores.watching(record):
             info = await self._put(store, upload, ABSENT if tag is None else tag, change.attempts)
         if info is None:
             return
-        await self._submit(m.EndPersist(inode, change.version, info.tag, info.modified_ns))
+        await self._primary.run_own(m.EndPersist(inode, change.version, info.tag, info.modified_ns))
         self.stored_files += 1
         self.stored_bytes += upload.size
         if record.mode == m.MountMode.PROXY:
@@ -274,7 +273,7 @@ class Persister:
         """Nothing is kept of a file that passes through."""
         inodes = self._primary.namespace.volume.tree.inodes
         version = m.ChangeVersion(inode, inodes.change[inodes.slot_of(inode)])
-        await self._submit(m.EvictFiles((version,)))
+        await self._primary.run_own(m.EvictFiles((version,)))
 
     def _upload(self, slot: int, key: str, version: int) -> _Upload:
         volume = self._primary.namespace.volume
@@ -331,7 +330,9 @@ class Persister:
         key = directory + slash + aside
         info = await store.put(key, self._content(upload), upload.size, None)
         try:
-            await self._submit(m.SetAside(upload.inode, upload.version, aside.encode(), info.tag))
+            await self._primary.run_own(
+                m.SetAside(upload.inode, upload.version, aside.encode(), info.tag)
+            )
         except errors.StaleHandleError:
             await store.delete(key, info.tag)
             raise
@@ -382,6 +383,3 @@ class Persister:
         volume = self._primary.namespace.volume
         record = record_of(volume, mount, path_of(volume, mount.slot))
         return record, self._stores.adopt(record)
-
-    async def _submit(self, command: Any) -> Any:
-        return await settled(self._primary.submit_own(command))

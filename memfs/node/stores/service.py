@@ -264,7 +264,7 @@ class MountService:
         cached = [inodes.id_of(s) for s in self._files_below(slot) if volume.mounts.is_external(s)]
         size = sum(inodes.size[inodes.slot_of(each.inode)] for each in files)
         for first in range(0, len(files), 1000):
-            await settled(primary.submit_own(m.EvictFiles(tuple(files[first : first + 1000]))))
+            await primary.run_own(m.EvictFiles(tuple(files[first : first + 1000])))
         size += sum(inodes.size[inodes.slot_of(inode)] for inode in cached)
         await self._tell(cached, drop=True)
         return m.StoreReport(len(files) + len(cached), size=size)
@@ -326,4 +326,4 @@ class MountService:
                 files.append(m.ChangeVersion(inodes.id_of(slot), inodes.change[slot]))
                 excess -= volume.tree.weight(slot)[1]
         if files:
-            await settled(primary.submit_own(m.EvictFiles(tuple(files))))
+            await primary.run_own(m.EvictFiles(tuple(files)))

@@ -16,7 +16,8 @@ from memfs.protocol import messages as m
 from memfs.testing.simulation.network import Fabric
 from memfs.transport.connection import Connection
 from memfs.transport.environment import Environment
-from memfs.transport.server import Call, Server, Sink
+from memfs.transport.server import Call, Server
+from memfs.transport.sink import Sink
 from memfs.types import Identity
 from tests.unit.transport.loopback import LoopClock
 

@@ -17,7 +17,8 @@ from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
 from memfs.transport.load import ServerLimits
-from memfs.transport.server import Call, Reply, Server, Sink
+from memfs.transport.server import Call, Reply, Server
+from memfs.transport.sink import Sink
 from memfs.types import Identity
 
 NODE = Endpoint("node", 10500)
@@ -70,7 +71,7 @@ class MemorySink:
         if self._fails_at is not None and total >= self._fails_at:
             raise MemfsError("the sink is full")
 
-    def failed(self) -> None:
+    def abort(self) -> None:
         self.lost = True
 
 

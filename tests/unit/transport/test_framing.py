@@ -63,7 +63,7 @@ class Payload:
     def complete(self):
         self._done()
 
-    def failed(self):
+    def abort(self):
         pass
 
 
