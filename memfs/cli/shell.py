@@ -6,7 +6,6 @@ command is an ``async def`` over a :class:`Shell`, made one by :func:`file_comma
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import json
@@ -14,7 +13,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -43,6 +42,10 @@ _OWN_WORDS = (
 _FATAL = (errors.UnavailableError, errors.DeadlineError, errors.InternalError)
 VANISHED = (errors.PathNotFoundError, errors.NotDirectoryError, errors.IsDirectoryError)
 """What a name that was just listed meets when others have removed or replaced it."""
+
+
+CHANGES_AT_ONCE = 32
+"""Changes of single files that a recursive command has on their way."""
 
 
 class Failed(Exception):
@@ -116,7 +119,7 @@ class Shell:
 
     async def below(
         self, path: str, *, links: bool = True, expected: tuple[type[OSError], ...] = ()
-    ) -> AsyncIterator[tuple[str, Stat]]:
+    ) -> AsyncGenerator[tuple[str, Stat], None]:
         """Everything below a directory, each directory before what it holds.
 
         Directories that cannot be opened are left out; ``expected``: as in :meth:`attempt`.
@@ -143,23 +146,6 @@ class Shell:
                     yield entry.path, found
             if entry.is_dir():
                 levels.append((entry.path, self.entries(entry.path)))
-
-    async def for_each(
-        self, items: AsyncIterator[T], act: Callable[[T], Awaitable[None]], width: int = 32
-    ) -> None:
-        """Run ``act`` on each item, up to ``width`` at once; the first exception ends all."""
-        free = asyncio.Semaphore(width)
-
-        async def one(item: T) -> None:
-            try:
-                await act(item)
-            finally:
-                free.release()
-
-        async with asyncio.TaskGroup() as group:
-            async for item in items:
-                await free.acquire()
-                group.create_task(one(item))
 
 
 def _is_pattern(path: str) -> bool:

@@ -16,7 +16,8 @@ from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.transfer.copying import Progress, ProgressEvent
 from memfs.client.wire import PathLike
-from memfs.errors import InvalidArgumentError, MemfsError
+from memfs.concurrency import run_all
+from memfs.errors import InvalidArgumentError
 from memfs.protocol import messages as m
 from memfs.types import FileKind
 
@@ -224,7 +225,7 @@ class MountOperations(AttributeOperations):
         goes on where it was. Raises the error of the first file that could not be fetched.
         """
         deadline = self._session.deadline(timeout)
-        turns, pace = asyncio.Semaphore(LOADS_AT_ONCE), Pace(bandwidth)
+        pace = Pace(bandwidth)
         loading = Loading(progress)
         pending = [self._wire(path).text]
         while pending:
@@ -236,16 +237,8 @@ class MountOperations(AttributeOperations):
                 elif kind == FileKind.FILE:
                     wanted.append((name, length))
             loading.found([length for _, length in wanted])
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for name, length in wanted:
-                        async with turns:  # not a task for each of a million names
-                            pass
-                        group.create_task(
-                            self._load_file(name, length, turns, pace, loading, deadline)
-                        )
-            except* MemfsError as failed:
-                raise failed.exceptions[0] from None
+            files = (self._load_file(*each, pace, loading, deadline) for each in wanted)
+            await run_all(files, LOADS_AT_ONCE)
         return LoadReport(loading.files, loading.bytes)
 
     async def _entries(self, top: str, deadline: float) -> list[tuple[str, int, int]]:
@@ -266,7 +259,6 @@ class MountOperations(AttributeOperations):
         self,
         path: str,
         size: int,
-        turns: asyncio.Semaphore,
         pace: Pace,
         loading: Loading,
         deadline: float,
@@ -279,11 +271,10 @@ class MountOperations(AttributeOperations):
             if ref.generation or not ref.length:
                 break  # its blocks are the cluster's own
             for number in ref.replicas:
-                async with turns:
-                    await pace.take(ref.length)
-                    await self._session.ask_member(
-                        number, m.ReadBlock(*ref.version, 0, 0), deadline=deadline
-                    )
+                await pace.take(ref.length)
+                await self._session.ask_member(
+                    number, m.ReadBlock(*ref.version, 0, 0), deadline=deadline
+                )
             count = min(left, ref.length)  # another program may have replaced it by a longer one
             left -= count
             loading.advanced(path, count)

@@ -7,7 +7,7 @@ change, at any kind of store, for the price of one read in a rare case.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 from memfs.checksum import crc32c
@@ -41,7 +41,7 @@ class Sending:
         if self._taken < self.size:
             raise ValueError(f"{self._taken} bytes came where {self.size} were announced")
 
-    async def pieces(self, size: int) -> AsyncIterator[bytearray]:
+    async def pieces(self, size: int) -> AsyncGenerator[bytearray, None]:
         """All of it in pieces of ``size`` bytes, the last one shorter; one when it is empty."""
         piece = bytearray()
         async for chunk in self:

@@ -8,13 +8,13 @@ cannot be read in pieces and is refused.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
+from memfs.concurrency import results
 from memfs.errors import (
     MemfsError,
     NotDirectoryError,
@@ -69,15 +69,8 @@ class WebsiteStore(Store):
             return await self._index(directory)
 
         some, invalid, following = await self._levels.some(directory, after, limit, names)
-        free = asyncio.Semaphore(AT_ONCE)
-
-        async def look(name: str) -> ObjectInfo | None:
-            async with free:
-                return await self._look(joined(directory, name))
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(look(name)) for name in some]
-        found = [info for task in tasks if (info := task.result()) is not None]
+        looks = (self._look(joined(directory, name)) for name in some)
+        found = [info for info in await results(looks, AT_ONCE) if info is not None]
         return Page(tuple(found), invalid + len(some) - len(found), following)
 
     async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:

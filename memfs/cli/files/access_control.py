@@ -8,9 +8,17 @@ from collections.abc import Awaitable, Callable
 import click
 
 from memfs.cli.options import PATH, Operand, Quantity, json_option
-from memfs.cli.shell import Shell, example_text, file_command, printable, write_json
+from memfs.cli.shell import (
+    CHANGES_AT_ONCE,
+    Shell,
+    example_text,
+    file_command,
+    printable,
+    write_json,
+)
 from memfs.client.access import NO_QUOTA, Acl, Quota
 from memfs.client.stat import Stat
+from memfs.concurrency import run_each
 from memfs.errors import InvalidArgumentError
 from memfs.quantities import parse_size, show_short
 from memfs.security.acls import format_entry, format_permission, parse_entries
@@ -143,7 +151,7 @@ async def _each(
             found = await shell.fs.stat(path)
             await change(path, found.is_dir())
             if recursive and found.is_dir():
-                await shell.for_each(shell.below(path, links=False), one)
+                await run_each(one, shell.below(path, links=False), CHANGES_AT_ONCE)
 
 
 @click.group("quota", epilog=example_text("memfs quota set --names 1000000 --space 2TiB /data"))

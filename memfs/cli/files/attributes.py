@@ -10,8 +10,17 @@ import click
 
 from memfs.cli.files.symbolic_modes import Change, parse_mode
 from memfs.cli.options import PATH, Operand, json_option
-from memfs.cli.shell import Shell, example_text, file_command, printable, quoted, write_json
+from memfs.cli.shell import (
+    CHANGES_AT_ONCE,
+    Shell,
+    example_text,
+    file_command,
+    printable,
+    quoted,
+    write_json,
+)
 from memfs.client.stat import Stat
+from memfs.concurrency import run_each
 from memfs.limits import REPLICAS_MAX
 from memfs.machine import current_umask
 
@@ -97,7 +106,7 @@ async def _change_all(
             found = await shell.fs.stat(path)
             await change(path, found)
             if recursive and found.is_dir():
-                await shell.for_each(shell.below(path, links=False), one)
+                await run_each(one, shell.below(path, links=False), CHANGES_AT_ONCE)
 
 
 @file_command("recover-lease", example="memfs recover-lease /data/log")

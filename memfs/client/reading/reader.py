@@ -19,13 +19,13 @@ from typing import Any
 
 from memfs import limits
 from memfs.client.context import ClientContext
-from memfs.client.flow import run_all
 from memfs.client.reading import layout
 from memfs.client.reading import local_blocks as local
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.local_blocks import LocalFile
 from memfs.client.reading.readahead import Readahead
 from memfs.client.session.attempts import Attempts
+from memfs.concurrency import run_all
 from memfs.errors import BlockNotFoundError, DataLossError, RetryableError
 from memfs.types import BlockRef
 

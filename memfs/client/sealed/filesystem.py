@@ -16,7 +16,6 @@ from memfs.client import modes
 from memfs.client.arguments import several
 from memfs.client.contents import MappedFile, checked
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.flow import run_all
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.client.handles.versions import BUFFER_BYTES, Advance, CopySink
@@ -25,6 +24,7 @@ from memfs.client.sealed.handle import LOOKS, SealedDraft, SealedHandle
 from memfs.client.session.session import Session
 from memfs.client.stat import DirEntry, Stat
 from memfs.client.wire import PathLike
+from memfs.concurrency import run_all
 from memfs.errors import BusyError, IntegrityError, MemfsError, UnsupportedError
 from memfs.security.sealing import Keyring, content_size
 from memfs.types import Attributes, Buffer, FileKind

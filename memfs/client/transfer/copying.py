@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hasha
 from typing import Any, NamedTuple, Protocol
 
 from memfs import limits
-from memfs.client.flow import run_all
 from memfs.client.transfer.hard_links import HardLinks, Part
+from memfs.concurrency import run_all
 from memfs.errors import DeadlineError, NoSpaceError, OutcomeUnknownError, UnavailableError
 from memfs.types import FileKind
 

@@ -21,12 +21,12 @@ from typing import Any
 
 from memfs import limits
 from memfs.client.context import ClientContext
-from memfs.client.flow import end_all
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.writing.leftovers import WITHDRAWN_AT_ONCE
 from memfs.client.writing.pending import Copied, Sealed
 from memfs.client.writing.unpublished import Unpublished
+from memfs.concurrency import end_all
 from memfs.errors import (
     FileTooLargeError,
     LeaseLostError,

@@ -23,6 +23,7 @@ from memfs.client.blocking import bridge as bridges
 from memfs.client.blocking.filesystem import FileSystem, reconnect
 from memfs.client.opening import client_config
 from memfs.client.stat import DirEntry, Stat
+from memfs.concurrency import results
 from memfs.config import ClientConfig
 from memfs.errors import NotDirectoryError, PathNotFoundError
 from memfs.integrations import library
@@ -180,7 +181,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         while level and (maxdepth is None or depth < maxdepth):
             depth += 1
             below: list[str] = []
-            for listed in await _all([self._listing(fs, each) for each in level]):
+            for listed in await results([self._listing(fs, each) for each in level], PARALLEL):
                 for each in listed:
                     if each["type"] == "directory":
                         if not each["islink"]:
@@ -493,17 +494,6 @@ class AsyncMemfsFile(AbstractAsyncStreamedFile):  # type: ignore[misc]  # fsspec
     async def close(self) -> None:
         """Publish and close."""
         await self._file.close()
-
-
-async def _all(work: list[Any]) -> list[Any]:
-    """Results in order, a bounded number at a time."""
-    gate = asyncio.Semaphore(PARALLEL)
-
-    async def one(each: Any) -> Any:
-        async with gate:
-            return await each
-
-    return list(await asyncio.gather(*map(one, work)))
 
 
 def _raise_first(found: list[Any]) -> None:

@@ -7,12 +7,12 @@ Invariant (WriterFence): of one inode, versions are loaded in the order of their
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from memfs import limits
+from memfs.concurrency import run_all
 from memfs.errors import CorruptBlockError, MemfsError, NoSpaceError
 from memfs.logs import fields
 from memfs.node.blocks import BlockStore
@@ -42,16 +42,12 @@ class JournalLoader:
         self._store = store
         self._total = 0
         self._told = 0
-        self._slots = asyncio.Semaphore(READS_AT_ONCE)
 
     async def run(self) -> None:
         """Load everything; what cannot be loaded is counted, logged and left out."""
         copies = list(self._journal.index)
         self._total = sum(copy.shape.length for copy in copies)
-        async with asyncio.TaskGroup() as group:
-            for lane in _lanes(copies):
-                await self._slots.acquire()
-                group.create_task(self._lane(lane))
+        await run_all(map(self._lane, _lanes(copies)), READS_AT_ONCE)
         if copies:
             log.info(
                 "blocks loaded",
@@ -71,11 +67,8 @@ class JournalLoader:
                 await self._load([copy])
 
     async def _lane(self, copies: Sequence[JournaledCopy]) -> None:
-        try:
-            for group in _groups(copies):
-                await self._load(group)
-        finally:
-            self._slots.release()
+        for group in _groups(copies):
+            await self._load(group)
 
     async def _load(self, copies: Sequence[JournaledCopy]) -> None:
         try:

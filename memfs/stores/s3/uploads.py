@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from xml.sax.saxutils import escape
 
+from memfs.concurrency import run_each
 from memfs.errors import MemfsError
 from memfs.limits import MIB
 from memfs.stores.replies import iso_ns
@@ -80,24 +81,15 @@ async def sweep(requests: Requests, prefix: str, before_ns: int) -> int:
 async def _parts(requests: Requests, key: str, upload_id: str, sending: Sending) -> list[str]:
     """Send all parts, a few at a time; their ETags in order."""
     etags: list[str] = []
-    free = asyncio.Semaphore(IN_FLIGHT)
 
-    async def send(number: int, piece: bytearray) -> None:
-        try:
-            parameters = [("partNumber", str(number)), ("uploadId", upload_id)]
-            reply = await requests.ask("PUT", key, parameters, body=piece)
-        finally:
-            free.release()
+    async def send(piece: bytearray) -> None:
+        etags.append("")
+        number = len(etags)
+        parameters = [("partNumber", str(number)), ("uploadId", upload_id)]
+        reply = await requests.ask("PUT", key, parameters, body=piece)
         etags[number - 1] = reply.headers.get("etag", "")
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            async for piece in sending.pieces(part_bytes(sending.size)):
-                await free.acquire()
-                etags.append("")
-                group.create_task(send(len(etags), piece))
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+    await run_each(send, sending.pieces(part_bytes(sending.size)), IN_FLIGHT)
     return etags
 
 

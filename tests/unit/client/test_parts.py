@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from memfs import errors, limits
 from memfs.client import modes
-from memfs.client.flow import run_all
 from memfs.client.reading import layout
 from memfs.client.reading.buffers import BufferStock
 from memfs.client.reading.reader import Memory
@@ -50,43 +49,6 @@ def test_ids_of_queries_are_apart_from_those_of_commands():
     ids = RequestIds()
     assert ids.query() > 1 << 62
     assert ids.query() != ids.query()
-
-
-# --- running several at once -----------------------------------------------------------------
-
-
-async def test_run_all_is_bounded_and_complete():
-    running = most = done = 0
-
-    async def one() -> None:
-        nonlocal running, most, done
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0)
-        running -= 1
-        done += 1
-
-    await run_all((one() for _ in range(50)), 4)
-    assert (most, done) == (4, 50)
-    await run_all((), 4)
-
-
-async def test_run_all_stops_at_the_first_failure():
-    ended: list[str] = []
-
-    async def slow() -> None:
-        try:
-            await asyncio.sleep(100)
-        finally:
-            ended.append("slow")
-
-    async def fails() -> None:
-        await asyncio.sleep(0)
-        raise KeyError("first")
-
-    with pytest.raises(KeyError, match="first"):
-        await run_all([slow(), fails(), slow(), slow()], 2)
-    assert ended == ["slow"]
 
 
 # --- blocks being written --------------------------------------------------------------------

@@ -1,0 +1,136 @@
+"""Running several coroutines at once, with a bound, so that nothing outlives the call.
+
+``asyncio.TaskGroup`` wraps failures in groups; callers of a file system expect the error itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Iterator,
+)
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def run_all(work: Iterable[Coroutine[Any, Any, object]], limit: int) -> None:
+    """Run every coroutine, at most ``limit`` at a time, in order of start.
+
+    On the first failure, and on cancellation, what runs is cancelled and awaited and what has not
+    begun is closed; then the failure is raised.
+    """
+    queue = iter(work)
+    first = next(queue, None)
+    second = next(queue, None)
+    if first is None or second is None:
+        if first is not None:
+            await first
+        return
+    queue = itertools.chain((first, second), queue)
+    workers: list[asyncio.Task[None]] = []
+    try:
+        for coroutine in queue:
+            workers.append(asyncio.create_task(_work(coroutine, queue)))
+            if len(workers) >= limit:
+                break
+        await _all_or_first_failure(workers)
+    finally:
+        await _cancel(workers)
+        for coroutine in queue:
+            coroutine.close()
+
+
+async def run_each(
+    act: Callable[[T], Awaitable[object]], items: AsyncGenerator[T, None], limit: int
+) -> None:
+    """As :func:`run_all`, of ``act(item)`` for items that are themselves waited for.
+
+    ``act`` begins in the order of the items; one is asked for when there is room for it, never
+    before. ``items`` is closed.
+    """
+    turn = asyncio.Lock()
+
+    async def work() -> None:
+        while True:
+            async with turn:
+                try:
+                    item = await anext(items)
+                except StopAsyncIteration:
+                    return
+            await act(item)
+
+    workers = [asyncio.create_task(work()) for _ in range(limit)]
+    try:
+        await _all_or_first_failure(workers)
+    finally:
+        await _cancel(workers)
+        await items.aclose()
+
+
+async def results(work: Iterable[Coroutine[Any, Any, R]], limit: int) -> list[R]:
+    """As :func:`run_all`; what the coroutines return, in their order."""
+    found: dict[int, R] = {}
+
+    async def keep(number: int, coroutine: Coroutine[Any, Any, R]) -> None:
+        found[number] = await coroutine
+
+    coroutines = list(work)
+    try:
+        await run_all(itertools.starmap(keep, enumerate(coroutines)), limit)
+    finally:
+        for coroutine in coroutines:
+            coroutine.close()
+    return [found[number] for number in range(len(coroutines))]
+
+
+async def _work(
+    first: Coroutine[Any, Any, object], queue: Iterator[Coroutine[Any, Any, object]]
+) -> None:
+    await first
+    for coroutine in queue:
+        await coroutine
+
+
+async def _all_or_first_failure(workers: Collection[asyncio.Task[None]]) -> None:
+    if not workers:
+        return
+    done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+    for worker in workers:
+        if worker in done:
+            worker.result()
+
+
+async def _cancel(workers: Collection[asyncio.Task[None]]) -> None:
+    for worker in workers:
+        worker.cancel()
+    if any(not worker.done() for worker in workers):
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and return when all of them have ended, even if this is cancelled meanwhile.
+
+    What they work on may be taken away afterwards. Raises CancelledError only then.
+    """
+    for task in tasks:
+        task.cancel()
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()
+    if cancelled is not None:
+        raise cancelled
