@@ -8,7 +8,7 @@ from typing import Final
 
 from memfs import limits, machine
 from memfs.config import values
-from memfs.config.record import setting, settle
+from memfs.config.record import setting, validate
 from memfs.paths import DEFAULT_PORT, Endpoint
 from memfs.quantities import parse_duration, parse_size
 
@@ -69,7 +69,7 @@ class ClientConfig:
     def __post_init__(self) -> None:
         if self.groups is _OF_THE_USER:
             object.__setattr__(self, "groups", machine.groups_of(str(self.user)))
-        settle(self)
+        validate(self)
 
     def conflicts(self) -> Iterator[str]:
         """What no single field shows."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from memfs import limits
 from memfs.audit import LEVELS, RATE
 from memfs.config import values
-from memfs.config.record import setting, settle
+from memfs.config.record import setting, validate
 from memfs.quantities import parse_duration
 
 
@@ -93,7 +93,7 @@ class GatewayConfig:
     read and write everything under any name."""
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate(self)
 
     def conflicts(self) -> Iterator[str]:
         """What no single field shows."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from memfs import limits, machine
 from memfs.audit import LEVELS, RATE
 from memfs.config import values
-from memfs.config.record import setting, settle
+from memfs.config.record import setting, validate
 from memfs.paths import DEFAULT_PORT, Endpoint
 from memfs.quantities import parse_duration, parse_size
 
@@ -204,7 +204,7 @@ class NodeConfig:
     and write everything under any name."""
 
     def __post_init__(self) -> None:
-        settle(self)
+        validate(self)
         name = self.name or f"{socket.gethostname()}-{self.port or os.urandom(4).hex()}"
         object.__setattr__(self, "name", name)
         if not self.data_directory:

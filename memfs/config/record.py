@@ -27,7 +27,7 @@ class Record(Protocol):
     def conflicts(self) -> Iterator[str]: ...
 
 
-def settle(record: Record) -> None:
+def validate(record: Record) -> None:
     """Bring every field into its type; raises one ConfigError with everything that is wrong."""
     mistakes: list[str] = []
     for each in dataclasses.fields(record):

@@ -122,11 +122,11 @@ class Accepted(Connection):
         self._deadlines.set(_SILENCE, due, self._listen_for_silence)
 
     def _listen_for_silence(self, _key: str) -> None:
-        if not self.heard and self._blocked is None:
+        if not self.received_since and self._blocked is None:
             log.info("closed the connection with %s: nothing was heard", self.address)
             self.close("nothing was heard")
             return
-        self.heard = False
+        self.received_since = False
         self.shrink()
         self._watch_silence()
 

@@ -362,8 +362,8 @@ class Connection(FrameProtocol):
         self._deadlines.set(_SILENCE, self._loop.time() + seconds, lambda _: self._tick(seconds))
 
     def _tick(self, seconds: float) -> None:
-        if self.heard:
-            self.heard = self._pinged = False
+        if self.received_since:
+            self.received_since = self._pinged = False
             self.shrink()
         elif self._pinged:
             self.close(f"nothing heard from {self.address} for {2 * seconds:g} s")

@@ -130,7 +130,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         """Why it was closed."""
         self.address = ""
         """The other end, for people."""
-        self.heard = False
+        self.received_since = False
         """Something has come since this was last set to False."""
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -255,7 +255,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         """Called by the loop: ``nbytes`` are there."""
         if self.closed:
             return
-        self.heard = True
+        self.received_since = True
         self.bytes_received += nbytes
         self._corked = True
         try:

@@ -141,7 +141,7 @@ class BlockService:
             raise self._fences.error_for(request, error) from None
         if (journal := self._journaled) is None:
             return answer
-        return arrival.settle(answer, journal.until_blocks_durable)
+        return arrival.when_durable(answer, journal.until_blocks_durable)
 
     async def copy(self, call: Call) -> m.WriteBlockReply:
         """Bytes that are here become (part of) a block version, here or elsewhere."""
@@ -374,13 +374,15 @@ class IncomingBlock:
         confirming.add_done_callback(self._confirmed)
         return confirming
 
-    def settle(self, answer: Any, durable: Callable[[], Awaitable[None]]) -> asyncio.Task[Any]:
+    def when_durable(
+        self, answer: Any, durable: Callable[[], Awaitable[None]]
+    ) -> asyncio.Task[Any]:
         """A task of the reply: this copy is ``durable``, and the rest of the chain has theirs."""
-        settling = _owned(self._settle(answer, durable))
+        settling = _owned(self._when_durable(answer, durable))
         settling.add_done_callback(self._confirmed)
         return settling
 
-    async def _settle(self, answer: Any, durable: Callable[[], Awaitable[None]]) -> Any:
+    async def _when_durable(self, answer: Any, durable: Callable[[], Awaitable[None]]) -> Any:
         await durable()
         return await answer if isinstance(answer, asyncio.Future) else answer
 

@@ -177,7 +177,7 @@ class BlockWrite:
 
     def _publish(self) -> Version:
         request, target = self._request, self._target
-        target.settle()
+        target.prepare()
         if self._staged:
             self._flush(sum(len(buffer) for _, buffer in self._parts))
         checks = target.publish(self._crcs.pieces)
@@ -265,7 +265,7 @@ class BatchWrite:
         except BaseException:
             holdings.account.release(self.charged)
             raise
-        self.region = SegmentRegion(0, holdings.segments, *place, extent).settle()
+        self.region = SegmentRegion(0, holdings.segments, *place, extent).attach()
         """Room for all records, in one."""
         self.region.holders, self.region.pinned = 1, True
         holdings.arriving.add(self)
@@ -302,7 +302,7 @@ class BatchWrite:
         self._open = False
         self._holdings.arriving.discard(self)
         segment, region = self.region.segment, self.region
-        region.leave()
+        region.detach()
         if not self._blocks:
             self._holdings.segments.release(segment, region.extent)
         places = self._holdings.segments.divide(segment, region.offset, self._extents)
@@ -372,7 +372,7 @@ class BatchWrite:
         if not beside:
             holdings.account.move(_OBJECT_BYTES, 0)  # until it is packed, below
         region = SegmentRegion(block.generation, holdings.segments, segment, offset, extent)
-        region.settle()
+        region.attach()
         region.written, region.holders = block.length, 1
         region.chunks, sums = rebuild(lambda _: None, block.length, (), region.view)
         version = Version(block.generation, block.sequence, block.length, sums, region)

@@ -144,7 +144,7 @@ class BlockIndex:
             self._files[inode] = version.generation << _COUNT_BITS | 1
         self._packed.pop(key)
         assert isinstance(version.region, SegmentRegion)
-        version.region.settle()
+        version.region.attach()
         self._newest[key] = version
         self._order.add(key)
         return version
@@ -161,7 +161,7 @@ class BlockIndex:
         packing.write_record(
             region.segment, region.offset, header, region.chunks[: version.length // CHUNK_BYTES]
         )
-        region.leave()
+        region.detach()
         del self._newest[key]
         self._order.remove(key)
         self._packed.set(key, place_of(region.segment, region.offset))

@@ -97,11 +97,11 @@ class Placement:
         if memfd is not None:
             slot = memfd.slot(request.index % request.group_blocks)
             if slot.free:
-                return self._settle(slot, request)
+                return self._slot_region(slot, request)
         if request.length >= SEGMENT_BYTES_MIN:
             apart = self._create(request.block_size, 1, None)
             if apart is not None:
-                return self._settle(apart.slot(0), request)
+                return self._slot_region(apart.slot(0), request)
             region: Region = self._on_heap(request)
         else:
             region = self._in_segment(request)
@@ -111,7 +111,7 @@ class Placement:
     def _in_segment(self, request: WriteBlock) -> SegmentRegion:
         extent = extent_for(request.length)
         place = self._segments.append(extent)
-        return SegmentRegion(request.generation, self._segments, *place, extent).settle()
+        return SegmentRegion(request.generation, self._segments, *place, extent).attach()
 
     def _on_heap(self, request: WriteBlock) -> HeapRegion:
         self._account.reserve(request.length)
@@ -243,7 +243,7 @@ class Placement:
             del self._kept[layout]
         return memfd
 
-    def _settle(self, slot: Slot, request: WriteBlock) -> SlotRegion:
+    def _slot_region(self, slot: Slot, request: WriteBlock) -> SlotRegion:
         try:
             slot.touch(request.length, self._account)
         except NoSpaceError:

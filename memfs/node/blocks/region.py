@@ -253,26 +253,26 @@ class SegmentRegion(Region):
     def __init__(
         self, generation: int, segments: Segments, segment: Segment, offset: int, extent: int
     ) -> None:
-        """Describes the record at ``offset``; see :meth:`settle`."""
+        """Describes the record at ``offset``; see :meth:`attach`."""
         super().__init__(generation)
         self._segments = segments
         self.pinned = False
         """Somebody is writing into it through a view: it cannot move."""
         self._describe(segment, offset, extent)
 
-    def settle(self) -> SegmentRegion:
-        """From now on this object says whether the record is needed."""
+    def attach(self) -> SegmentRegion:
+        """Register as the holder of the record, which is live from now on."""
         assert self.offset not in self.segment.regions, "two regions in one record"
         self.segment.regions[self.offset] = self
         return self
 
-    def leave(self) -> None:
-        """From now on the record itself does."""
+    def detach(self) -> None:
+        """Undo :meth:`attach`: the record describes itself."""
         assert self.segment.regions.pop(self.offset) is self, "another region's record"
 
     def free(self) -> None:
         """The record is needed no more."""
-        self.leave()
+        self.detach()
         self._segments.release(self.segment, self.extent)
 
     def view(self, start: int, stop: int) -> memoryview:
@@ -309,7 +309,7 @@ class SegmentRegion(Region):
         """
         extent = extent_for(length)
         segment, offset = self._segments.append(extent, moved=True)
-        self.take_over(SegmentRegion(0, self._segments, segment, offset, extent).settle(), length)
+        self.take_over(SegmentRegion(0, self._segments, segment, offset, extent).attach(), length)
 
     def relocate(self) -> int:
         """Move to a record of just the bytes that it holds; how many bytes that covers.
@@ -330,15 +330,15 @@ class SegmentRegion(Region):
         ample = extent_for(max(length, min(length + length // 2, most)))
         extent = ample if account.fits(ample) else extent_for(length)
         place = self._segments.append(extent)
-        return SegmentRegion(0, self._segments, *place, extent).settle()
+        return SegmentRegion(0, self._segments, *place, extent).attach()
 
     def take_over(self, place: SegmentRegion, kept: int) -> None:
         """Move to the record of ``place`` with the first ``kept`` bytes; release its own."""
         place.store(0, self.view(0, kept))
         self.free()
-        place.leave()
+        place.detach()
         self._describe(place.segment, place.offset, place.extent)
-        self.settle()
+        self.attach()
 
     def _describe(self, segment: Segment, offset: int, extent: int) -> None:
         self.segment = segment

@@ -56,15 +56,15 @@ class Target:
         self._holdings = holdings
         region.holders += 1
 
-    def settle(self) -> None:
-        """The payload is right: make the place ready for it."""
+    def prepare(self) -> None:
+        """Make the place ready for the payload, which has been verified."""
 
     def publish(self, pieces: Sequence[Piece]) -> Checks:
         """The payload is in place: versions may cover it. Its checksums."""
         raise AssertionError("a target that cannot be published")
 
     def withdraw(self) -> None:
-        """Give everything back, instead of :meth:`settle`."""
+        """Give everything back, instead of :meth:`publish`."""
         self._holdings.let_go(self.region)
 
 
@@ -128,7 +128,7 @@ class Extension(Target):
             raise
         self.region.busy = True
 
-    def settle(self) -> None:
+    def prepare(self) -> None:
         self._drop_leftovers()
         if isinstance(self.region, HeapRegion) and self._memory is not None:
             self._holdings.account.release(self.region.charge)

@@ -1,6 +1,6 @@
-"""Where on the disk the bytes of block versions are, and which segments nobody needs.
+"""Where on disk the bytes of each block version are, and which segments are still needed.
 
-Owns copies, their parts, and the count of live bytes of each segment. Pure: no file is touched.
+Owns the index of copies and their parts, and counts each segment's live bytes. Pure: no I/O.
 Invariant: a part is held by every copy that consists of it and by every extension under way; a
 segment is needed while a part of it is held.
 """
@@ -31,7 +31,7 @@ class Part:
 
 
 class JournaledCopy:
-    """One version as the journal knows it."""
+    """The journal's index entry of one block version."""
 
     __slots__ = ("alive", "parts", "shape", "version")
 
@@ -45,7 +45,7 @@ class JournaledCopy:
 
 
 class JournaledBlocks:
-    """All copies, and how much of each segment they need."""
+    """The index of journaled versions, and the live bytes of each segment."""
 
     def __init__(self) -> None:
         self.copies: dict[BlockVersion, JournaledCopy] = {}
@@ -55,11 +55,11 @@ class JournaledBlocks:
         self._live: dict[LogSegment, int] = {}
 
     def add(self, copy: JournaledCopy) -> None:
-        """Know a version that is to be written."""
+        """Add a version that is queued but not written yet."""
         self.copies[copy.version] = copy
 
     def place(self, copy: JournaledCopy, parts: tuple[Part, ...]) -> None:
-        """The version is on the disk, there; it was nowhere, or elsewhere, before."""
+        """Record where the version is on disk, replacing its former place if it had one."""
         self.hold(parts)
         before, copy.parts = copy.parts, parts
         for part in before:
@@ -69,7 +69,7 @@ class JournaledBlocks:
         self.release(before)
 
     def drop(self, version: BlockVersion) -> JournaledCopy | None:
-        """The node holds the version no longer."""
+        """Remove a version that the node no longer holds."""
         copy = self.copies.pop(version, None)
         if copy is not None:
             copy.alive = False
@@ -80,7 +80,7 @@ class JournaledBlocks:
         return copy
 
     def hold(self, parts: tuple[Part, ...]) -> None:
-        """Keep parts on the disk."""
+        """Add a reference to each part, so that its segment is kept."""
         for part in parts:
             if part.holders == 0:
                 self._users.setdefault(part.segment, {})
@@ -88,7 +88,7 @@ class JournaledBlocks:
             part.holders += 1
 
     def release(self, parts: tuple[Part, ...]) -> None:
-        """Need parts no longer."""
+        """Drop a reference to each part."""
         for part in parts:
             part.holders -= 1
             assert part.holders >= 0, "a part that nobody held"
@@ -96,7 +96,7 @@ class JournaledBlocks:
                 self._count(part, -1)
 
     def live(self, segment: LogSegment) -> int:
-        """Bytes of a segment that are needed."""
+        """Live bytes of a segment."""
         return self._live.get(segment, 0)
 
     def users(self, segment: LogSegment) -> list[JournaledCopy]:
@@ -104,7 +104,7 @@ class JournaledBlocks:
         return list(self._users.get(segment, ()))
 
     def forget(self, segment: LogSegment) -> None:
-        """The segment is gone."""
+        """Remove a segment that was deleted."""
         assert not self.live(segment), "a segment that is needed"
         self._users.pop(segment, None)
         self._live.pop(segment, None)

@@ -1,12 +1,12 @@
 """The block versions of a node on its disk.
 
-Owns the order of stores and forgets on their way there, and the room that they take: once it
-exceeds ``ratio`` times what is needed, the oldest segment is written anew at the end and removed.
-Is told of versions by the block store; knows nothing of requests or acknowledgements.
+Owns the order in which stores and discards are written, and compaction: once the files exceed
+``ratio`` times the live bytes, what is live in the oldest segment is appended again and the segment
+is removed. Observes the block store; knows nothing of requests or acknowledgements.
 
 Invariant: a version that was stored, awaited by :meth:`BlockLog.until_durable` and not forgotten
-is found at recovery. One that was forgotten may be found again: its file is gone, it is an orphan.
-It may be found with other bytes, since its memory was free while it was being written.
+is found at recovery. A version that was forgotten may be found too (an orphan: no file refers to
+it), even with wrong bytes, since its memory may have been reused while it was being written.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class BlockLog:
         ratio: float,
         no_room: Callable[[int], None] = lambda missed: None,
     ) -> None:
-        """``ratio``: bytes on the disk per byte needed before room is made; ``no_room`` is told
-        of bytes that found none."""
+        """``ratio``: bytes on disk per live byte that start compaction; ``no_room`` is called
+        with the number of bytes that a full disk refused."""
         self.index = JournaledBlocks()
         self.compacted = 0
         """Bytes that compactions wrote anew."""
@@ -140,7 +140,7 @@ class BlockLog:
     # --- writing -----------------------------------------------------------------------------
 
     def _write(self, items: list[_Item]) -> None:
-        """In a worker: make a batch durable."""
+        """Write and sync a batch; runs in a worker thread."""
         batch: list[LogRecord] = []
         stores: list[_Store] = []
         gone: list[BlockVersion] = []
@@ -192,7 +192,7 @@ class BlockLog:
 
     @property
     def wants_room(self) -> bool:
-        """Whether more lies on the disk than is worth keeping, or some of it for nothing."""
+        """Whether compaction is due, or a whole segment is dead."""
         segments = self._series.segments
         if len(segments) < 2 or self.commits.failure is not None:
             return False
@@ -203,9 +203,9 @@ class BlockLog:
         )
 
     async def make_room(self, read: ReadBlock) -> bool:
-        """Remove the oldest segment, after what is needed of it was written anew.
+        """Compact: append the live parts of the oldest segment again, then remove it.
 
-        False: something under way still needs it, and another round may succeed.
+        False: a write under way still refers to it, try again later.
         """
         segment = self._series.segments[0]
         if not self.index.users(segment):
@@ -226,7 +226,7 @@ class BlockLog:
         return True
 
     def _relieve(self) -> bool:
-        """The disk is full: remove what lies there for nothing; whether there was any."""
+        """The disk is full: remove dead segments; returns whether there were any."""
         segments = self._series.segments
         before = len(segments)
         try:
@@ -255,7 +255,7 @@ class BlockLog:
     # --- recovery ----------------------------------------------------------------------------
 
     async def fetch(self, copies: Sequence[JournaledCopy], buffers: Sequence[memoryview]) -> bool:
-        """Read versions, one after the other, into buffers; whether all was there, unchecked."""
+        """Read versions into buffers, unverified; returns whether all were found."""
         parts = [part for copy in copies for part in copy.parts]
         return await self._environment.disk.run(lambda: self._read_parts(parts, buffers))
 
@@ -276,7 +276,7 @@ class BlockLog:
         return True
 
     async def recover(self) -> None:
-        """Find what is on the disk. Raises DataLossError for damage of the structure."""
+        """Rebuild the index from the files. Raises DataLossError for damaged frames."""
         found = await self._environment.disk.run(self._survey)
         copies, parts = _latest(found)
         for copy, own, base in copies.values():
@@ -297,10 +297,10 @@ class BlockLog:
         return self._series.recover()
 
     async def begin(self) -> None:
-        """Forget everything: the node begins anew. Raises OSError."""
+        """Delete all journaled blocks. Raises OSError."""
         self.commits.clear()
         self.index = JournaledBlocks()
-        await self.commits.settled()
+        await self.commits.wait_idle()
         await self._environment.disk.run(self._series.clear)
         self.commits.resume()
 
@@ -310,7 +310,7 @@ _Parts: TypeAlias = dict[BlockVersion, tuple[Part, BlockVersion | None]]
 
 
 def _latest(found: list[FoundRecord]) -> tuple[_Latest, _Parts]:
-    """What was stored and not forgotten since; and every part, of what was forgotten too."""
+    """The versions that are held, and the parts of all versions found."""
     copies: _Latest = {}
     parts: _Parts = {}
     for each in found:

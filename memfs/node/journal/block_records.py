@@ -31,7 +31,7 @@ FORGOTTEN_PER_RECORD: Final = META_BYTES // _IDENTITY.size
 
 
 class Shape(NamedTuple):
-    """What a version needs beside its bytes to be stored again."""
+    """The metadata with which a version is stored again at recovery."""
 
     length: int
     crc: int
@@ -62,7 +62,7 @@ def extension(version: BlockVersion, shape: Shape, base: BlockVersion, more: Buf
 
 
 def forget(versions: Sequence[BlockVersion]) -> LogRecord:
-    """The record of at most ``FORGOTTEN_PER_RECORD`` versions that are gone."""
+    """The record of at most ``FORGOTTEN_PER_RECORD`` discarded versions."""
     return LogRecord(FORGET, b"".join(_IDENTITY.pack(*version) for version in versions), (), 0, 0)
 
 

@@ -1,8 +1,8 @@
-"""Group commit: what arrives while a batch is being synced is the next batch.
+"""Group commit: items that arrive during an fsync form the next batch.
 
-Owns the queue between the event loop and the disk, who waits for it, and what happens while the
-disk fails: nothing queued is forgotten, waiters are told, and the batch is tried again. Knows
-nothing of what is written.
+Owns the queue between the event loop and the disk, its waiters, and the behaviour while the disk
+fails: the queue is kept, waiters get the error, and the batch is retried. Does not interpret what
+is written.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Waiter(NamedTuple):
 
 
 class Commits(Generic[T]):
-    """A queue of items on their way to the disk, in order."""
+    """A queue of items to be written in order."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Commits(Generic[T]):
         written: Callable[[list[T]], None],
         relieve: Callable[[], bool] = lambda: False,
     ) -> None:
-        """``write`` blocks and may raise OSError; ``written`` hears of success, on the loop.
+        """``write`` blocks and may raise OSError; ``written`` is called on the loop after success.
 
         ``relieve`` makes room on a full disk, if it can; then the batch is tried again at once.
         """
@@ -83,7 +83,7 @@ class Commits(Generic[T]):
         return self.added
 
     def reached(self, ticket: int) -> asyncio.Future[None] | None:
-        """Done when the ticket is durable; None: it is. Fails with NoSpaceError."""
+        """Done once the ticket is durable; None if it is already. Fails with NoSpaceError."""
         if ticket <= self.durable:
             return None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -93,7 +93,7 @@ class Commits(Generic[T]):
         return future
 
     def refuse(self, reason: str) -> None:
-        """Fail who waits: what is queued will not be durable soon, or ever."""
+        """Fail all waiters: what is queued will not be durable soon, or ever."""
         waiters, self._waiters = self._waiters, deque()
         for _, future in waiters:
             if not future.done():
@@ -101,7 +101,7 @@ class Commits(Generic[T]):
                 future.exception()  # whoever waited may be gone
 
     def clear(self) -> None:
-        """Forget what is queued, and write nothing before :meth:`resume`."""
+        """Drop what is queued and pause until :meth:`resume`."""
         self._paused = True
         self._clearings += 1
         self._items.clear()
@@ -109,12 +109,12 @@ class Commits(Generic[T]):
         self.refuse("the journal begins anew")
         self.durable = self.added
 
-    async def settled(self) -> None:
-        """Until no batch is under way."""
+    async def wait_idle(self) -> None:
+        """Return once no batch is being written."""
         await self._idle.wait()
 
     def resume(self) -> None:
-        """Write again: the disk has taken what the queue now goes on from."""
+        """Go on writing: the state that the queue continues is on disk."""
         self._paused = False
         self._recovered()
         self._wake.set()
@@ -130,7 +130,7 @@ class Commits(Generic[T]):
                 await asyncio.sleep(RETRY_SECONDS)
 
     def close(self) -> None:
-        """Let :meth:`run` end after the batch under way."""
+        """End :meth:`run` after the current batch."""
         self._closing = True
         self._wake.set()
 
@@ -141,7 +141,7 @@ class Commits(Generic[T]):
             await future
 
     async def _commit(self) -> bool:
-        """Write one batch; whether to go on at once."""
+        """Write one batch; returns whether to continue without a pause."""
         batch = self._next_batch()
         items = [item for item, _ in batch]
         clearings, clock = self._clearings, self._environment.clock
@@ -185,7 +185,7 @@ class Commits(Generic[T]):
         return batch
 
     def _failed(self, error: OSError) -> bool:
-        """Tell everybody; whether to try again at once."""
+        """Fail the waiters; returns whether to retry without a pause."""
         self.failures += 1
         if error.errno in _FULL and self._relieve():
             return True

@@ -1,7 +1,7 @@
-"""Segment files: a header, then frames; and what a torn tail is.
+"""The format of segment files, and how a torn tail is told from damage.
 
-Owns the bytes of the files and the rule that tells an interrupted write from damage. Knows nothing
-of what frames mean, and reads through a function only. Integers are big-endian.
+Owns the layout and the rule that tells an interrupted write from damage. Does not interpret the
+content of frames, and reads through a function only. Integers are big-endian.
 
 ::
 
@@ -44,7 +44,7 @@ assert _HEADER.size + _CRC.size == HEADER_BYTES
 
 
 class RecordHeader(NamedTuple):
-    """What a segment says of itself."""
+    """The header of a segment."""
 
     kind: int
     cluster: str
@@ -118,7 +118,7 @@ def unpack_header(raw: bytes, path: str) -> RecordHeader | None:
 def pack_frame(
     salt: int, at: int, batch: int, kind: int, meta: bytes, length: int, crc: int
 ) -> bytes:
-    """What goes before the body of a frame at position ``at``."""
+    """The head of a frame at position ``at``; its body follows."""
     assert len(meta) <= META_BYTES and batch <= at
     fields = _FRAME.pack(salt, batch, kind, len(meta), length, crc)
     return fields + _CRC.pack(_frame_crc(at, fields, meta)) + meta
@@ -144,7 +144,7 @@ def frame_at(read: Read, salt: int, at: int, end: int) -> Frame | None:
 
 
 def intact(read: Read, frame: Frame) -> bool:
-    """Whether the body of a frame is what was written."""
+    """Whether the body of a frame matches its checksum."""
     crc, at = 0, frame.body_at
     while at < frame.end:
         data = read(at, min(MIB, frame.end - at))
@@ -159,9 +159,9 @@ def survey(
 ) -> LogSurvey:
     """All frames of a segment, in order.
 
-    ``end`` is where the next segment says that this one ends; None: it is the last one, and its
-    last batch may be torn. ``bodies``: check every body, and stop at the first that is not whole;
-    else only those of the last batch, and leave those out. Raises DataLossError for damage.
+    ``end``: where this segment ends according to the header of the next one; None for the last
+    segment, whose last batch may be torn. ``bodies``: verify all bodies and stop at the first bad
+    one; otherwise verify those of the last batch only. Raises DataLossError for damage.
     """
     stop = size if end is None else end
     frames, broken = _chain(read, header.salt, stop, bodies)
@@ -177,7 +177,7 @@ def survey(
 
 
 def _chain(read: Read, salt: int, stop: int, bodies: bool) -> tuple[list[Frame], int]:
-    """Frames up to the first that is not whole, and where that is."""
+    """Frames up to the first incomplete one, and its position."""
     frames: list[Frame] = []
     at = HEADER_BYTES
     while at < stop:
@@ -190,17 +190,17 @@ def _chain(read: Read, salt: int, stop: int, bodies: bool) -> tuple[list[Frame],
 
 
 def _check_last_batch(read: Read, frames: list[Frame]) -> list[Frame]:
-    """Leave out what is torn of the last batch, and nothing behind it.
+    """Drop the frames of the last batch whose bodies do not match.
 
-    The batch may have been synced after all, with one body that changed while it was written
-    because nobody needed it any more; the others count.
+    Only those: the batch may have been synced with one body that changed while it was written,
+    since its version had been discarded; the other frames are valid.
     """
     last = frames[-1].batch if frames else 0
     return [frame for frame in frames if frame.batch != last or intact(read, frame)]
 
 
 def _continues(read: Read, salt: int, broken: int, size: int) -> bool:
-    """Whether a whole frame of a later batch follows what is broken: then that was synced once."""
+    """Whether an intact frame of a later batch follows: then what is broken had been synced."""
     return any(
         frame.batch > broken and intact(read, frame)
         for frame in frames_behind(read, salt, broken, size)
@@ -208,7 +208,7 @@ def _continues(read: Read, salt: int, broken: int, size: int) -> bool:
 
 
 def frames_behind(read: Read, salt: int, after: int, size: int) -> Iterator[Frame]:
-    """Whatever looks like a frame of the segment behind a position."""
+    """Everything behind a position that looks like a frame of the segment."""
     mark = _SALT.pack(salt)
     at = after + 1
     while at < size:

@@ -1,8 +1,8 @@
-"""The journal of a node: what its parts have in common, and their housekeeping.
+"""The journal of a node: its two logs, and the tasks that maintain them.
 
 Owns the directory, the namespace's log, the blocks' log, and the tasks that write them, take
-snapshots and make room. Knows neither the view nor requests: the node tells it which member it is
-and asks whether something is durable.
+snapshots and compact. Knows neither the view nor requests: the node says which member it is and
+asks whether something is durable.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class NamespaceHolder(Protocol):
 
     @property
     def is_journaled(self) -> bool:
-        """Do acknowledgements wait for the journal? Else it may fall behind and begin anew."""
+        """Do acknowledgements wait for the journal? If not it may lag, and be begun again."""
 
 
 class Journal:
@@ -83,7 +83,7 @@ class Journal:
 
     @property
     def owner(self) -> Owner | None:
-        """Whose journal it was when it was opened, or is now."""
+        """The member that the journal belongs to."""
         return self.directory.owner
 
     # --- the beginning -----------------------------------------------------------------------
@@ -115,12 +115,12 @@ class Journal:
         log.info("journal opened", extra=fields(at=self.directory.path, index=index))
 
     def take_recovered(self) -> Recovered | None:
-        """What was found at the start, once."""
+        """The recovered namespace; None from the second call on."""
         found, self.recovered = self.recovered, None
         return found
 
     async def belong(self, cluster: str, member: int) -> None:
-        """The node is this member now. Under another number than before, its blocks are gone."""
+        """Set the member that the node is now. Under a new number its old blocks are deleted."""
         owner = Owner(cluster, member, self._name)
         if owner == self.owner:
             return
@@ -152,7 +152,7 @@ class Journal:
             )
 
     def start(self, holder: NamespaceHolder) -> None:
-        """Write, and keep things in order, until :meth:`close`."""
+        """Start the writers and the maintenance task; they run until :meth:`close`."""
         assert self.log is not None, "the journal belongs to nobody"
         work = [self.log.commits.run(), self._run_housekeeping(holder)]
         if self.blocks is not None:
@@ -163,7 +163,7 @@ class Journal:
         self._started.set()
 
     async def ready(self) -> NamespaceLog:
-        """The namespace's log, once it is known whose it is."""
+        """The namespace's log; None before the node is a member."""
         await self._started.wait()
         assert self.log is not None, "the journal belongs to nobody"
         return self.log
@@ -177,7 +177,7 @@ class Journal:
         self.loading = False
 
     async def close(self) -> None:
-        """Write what is queued, if the disk takes it, and let go of the directory."""
+        """Write what is queued, as far as the disk allows, and release the directory."""
         self._closing.set()
         for each in self.parts():
             await self._finish(each)
@@ -195,9 +195,9 @@ class Journal:
     # --- what the node asks ------------------------------------------------------------------
 
     def check_room(self, *, frees: bool) -> None:
-        """Whether a command may be accepted: ``frees`` says that it makes room.
+        """Check that a command may be accepted. Raises NoSpaceError while the disk fails.
 
-        Raises NoSpaceError while the disk is full or fails.
+        One that ``frees`` space is accepted while the disk is full.
         """
         if self.log is not None and self.log.commits.failure is not None:
             raise NoSpaceError(self.log.commits.failure.message)
@@ -205,7 +205,7 @@ class Journal:
             raise NoSpaceError("the disk of the node's journal is full: free space on it")
 
     def check_block_room(self) -> None:
-        """Whether a block may be accepted. Raises NoSpaceError likewise."""
+        """Check that a block may be accepted. Raises NoSpaceError while the disk fails."""
         if self.blocks is not None and self.blocks.commits.failure is not None:
             raise NoSpaceError(self.blocks.commits.failure.message)
         self.check_room(frees=False)
@@ -221,7 +221,7 @@ class Journal:
         return self.log.durable if self.log is not None and self.log.complete else 0
 
     def parts(self) -> list[NamespaceLog | BlockLog]:
-        """What is written, as far as it is known."""
+        """The logs that are open."""
         return [each for each in (self.log, self.blocks) if each is not None]
 
     @property
@@ -236,7 +236,7 @@ class Journal:
 
     @property
     def trouble(self) -> str:
-        """What keeps it from being written, in words; empty: nothing."""
+        """Why the last batch could not be written; empty if it was."""
         try:
             self.check_block_room()
         except NoSpaceError as error:
@@ -266,7 +266,7 @@ class Journal:
                 continue
 
     async def look_after(self, holder: NamespaceHolder) -> None:
-        """One round: the reserve, a snapshot, a new beginning, room."""
+        """One round of maintenance: the reserve, snapshots, compaction."""
         disk = self._environment.disk
         if self.directory.full and not self.failing:  # else what waits comes before the reserve
             await disk.run(self.directory.restore)

@@ -1,7 +1,7 @@
-"""Block versions from the disk back into memory, several at a time, each checked.
+"""Load block versions from disk into memory, several at a time, verifying each.
 
-Owns the order and the pace of loading. A copy that fails its checksum is not taken: another node
-has one, and healing brings it back. One that does not fit into memory waits for room.
+Owns the order and the pace of loading. A copy that fails its checksum is left out: healing replaces
+it from another node. One that does not fit into memory waits for room.
 Invariant (WriterFence): of one inode, versions are loaded in the order of their generations.
 """
 
@@ -44,7 +44,7 @@ class JournalLoader:
         self._told = 0
 
     async def run(self) -> None:
-        """Load everything; what cannot be loaded is counted, logged and left out."""
+        """Load all versions; those that cannot be loaded are counted, logged and left out."""
         copies = list(self._journal.index)
         self._total = sum(copy.shape.length for copy in copies)
         await run_all(map(self._lane, _lanes(copies)), READS_AT_ONCE)
@@ -60,7 +60,7 @@ class JournalLoader:
             )
 
     async def retry(self) -> None:
-        """Load what did not fit, as far as it does now."""
+        """Load what did not fit before, as far as there is room now."""
         copies, self.waiting = self.waiting, []
         for copy in copies:
             if copy.alive:
@@ -144,7 +144,7 @@ class JournalLoader:
 
 
 def _lanes(copies: Iterable[JournaledCopy]) -> list[list[JournaledCopy]]:
-    """Copies that may be loaded side by side; several generations of one inode may not."""
+    """Copies that may be loaded concurrently; several generations of one inode may not."""
     inodes: dict[int, list[JournaledCopy]] = {}
     for copy in copies:
         inodes.setdefault(copy.version.inode, []).append(copy)
@@ -163,7 +163,7 @@ def _lanes(copies: Iterable[JournaledCopy]) -> list[list[JournaledCopy]]:
 
 
 def _groups(copies: Sequence[JournaledCopy]) -> list[list[JournaledCopy]]:
-    """What is loaded by one write: a block, or many small ones."""
+    """The copies loaded by one write: a block, or many small ones."""
     groups: list[list[JournaledCopy]] = []
     room = 0
     for copy in copies:

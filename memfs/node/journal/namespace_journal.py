@@ -1,4 +1,4 @@
-"""What primary and backup tell the journal, and what they wait for.
+"""The journal as primary and backup see it.
 
 Owns the rule of ``ack = journal``: this node's copy of the namespace counts as far as it is on the
 disk. Without a journal, or under ``ack = ram``, it counts as far as it was applied.
@@ -32,10 +32,10 @@ _FREES: Final = frozenset(
 
 
 class NamespaceJournal:
-    """The namespace's way to the journal, if there is one."""
+    """Passes a namespace's entries to the journal, where there is one."""
 
     def __init__(self, journal: Journal | None, required: Callable[[], bool]) -> None:
-        """``required``: does an acknowledgement say that it is on the disk (``ack = journal``)?"""
+        """``required``: do acknowledgements wait for the disk (``ack = journal``)?"""
         self._journal = journal
         self._required = required
 
@@ -46,26 +46,26 @@ class NamespaceJournal:
 
     @property
     def active(self) -> bool:
-        """Whether there is a journal to tell."""
+        """Whether there is a journal."""
         return self._journal is not None
 
     def follow(self, advanced: Callable[[], None]) -> None:
-        """Have ``advanced`` called whenever more is durable."""
+        """Call ``advanced`` whenever more is durable."""
         if self._journal is not None:
             self._journal.followers.append(advanced)
 
     def unfollow(self, advanced: Callable[[], None]) -> None:
-        """Call it no more."""
+        """Stop calling it."""
         if self._journal is not None and advanced in self._journal.followers:
             self._journal.followers.remove(advanced)
 
     def check_room(self, request: object) -> None:
-        """Whether a command may be taken. Raises NoSpaceError."""
+        """Check that a command may be accepted. Raises NoSpaceError."""
         if self._journal is not None and self._required():
             self._journal.check_room(frees=type(request) in _FREES)
 
     def append(self, namespace: Namespace, entries: Sequence[Entry], packed: bytes = b"") -> None:
-        """Entries that were just applied; ``packed`` as they travel, if that is known."""
+        """Append entries that were just applied; ``packed``: their encoded form, if at hand."""
         own = self._journal.log if self._journal is not None else None
         if own is None or own.follows is not namespace or not entries:
             return
@@ -76,14 +76,14 @@ class NamespaceJournal:
             own.append(packed or pack_entries(entries), first, last, namespace.digest)
 
     def durable(self, namespace: Namespace) -> int:
-        """Log index up to which this node's own copy counts."""
+        """Log index up to which this node's own copy counts for acknowledgements."""
         if not self._required():
             return namespace.applied
         own = self._journal.log if self._journal is not None else None
         return own.durable if own is not None and own.follows is namespace else 0
 
-    async def settle(self, namespace: Namespace) -> None:
-        """Return when all that was applied counts. Raises NoSpaceError, NotPermittedError."""
+    async def until_durable(self, namespace: Namespace) -> None:
+        """Return once all that was applied counts. Raises NoSpaceError, NotPermittedError."""
         if not self._required():
             return
         if self._journal is None:

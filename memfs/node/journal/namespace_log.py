@@ -1,8 +1,8 @@
-"""The namespace on disk: snapshots, and the replicated log since the last of them.
+"""The namespace on disk: snapshots, and the replicated log since the newest.
 
 Owns one history of the namespace, called a generation: a snapshot and every entry after it. A node
 whose state is replaced (a backup that gets a snapshot) begins a new generation. Knows nothing of
-acknowledgements: it says how far the log is durable.
+acknowledgements: it reports how far the log is durable.
 
 Invariant: a generation on the disk holds every entry from its snapshot up to ``durable``. The
 newest complete snapshot decides which generation counts; older ones are removed after it.
@@ -43,7 +43,7 @@ class _Append(NamedTuple):
 
 
 class _Drop(NamedTuple):
-    """A snapshot is durable: what it holds need not be kept twice."""
+    """A snapshot is durable: drop the log before it."""
 
     snapshot: int
     """Log index that it includes."""
@@ -54,7 +54,7 @@ class _Rotate(NamedTuple):
 
 
 class Recovered(NamedTuple):
-    """What a journal brought back."""
+    """The state recovered from a journal."""
 
     namespace: Namespace
     recent: RecentLog
@@ -77,7 +77,7 @@ class NamespaceLog:
         relieve: Callable[[], bool] = lambda: False,
         advanced: Callable[[], None] = lambda: None,
     ) -> None:
-        """``advanced`` is called when more is durable; ``relieve`` makes room on a full disk."""
+        """``advanced`` is called when more is durable; ``relieve`` frees space on a full disk."""
         self.appended = 0
         """Index of the last entry given to it."""
         self.durable = 0
@@ -117,7 +117,7 @@ class NamespaceLog:
     # --- the log -----------------------------------------------------------------------------
 
     def append(self, entries: bytes, first: int, last: int, digest: int) -> None:
-        """Queue a run of packed entries; ``digest`` is the namespace's behind ``last``."""
+        """Queue a run of packed entries; ``digest``: of the namespace after ``last``."""
         if not self.complete:
             return
         assert first == self.appended + 1, f"entry {first} after {self.appended}"
@@ -135,14 +135,14 @@ class NamespaceLog:
         await self.commits.drain()
 
     def abandon(self, reason: str) -> None:
-        """Write nothing more of this history; what is on the disk stays, and is old."""
+        """Stop writing this generation; what is on disk stays, out of date."""
         if self.complete:
             log.error("journal is incomplete", extra=fields(reason=reason))
         self.complete, self.follows = False, None
         self.commits.clear()
 
     def _write(self, items: list[_Item]) -> None:
-        """In a worker: what is durable when this returns was not before."""
+        """Write and sync a batch; runs in a worker thread."""
         records: list[_Append] = []
         for item in items:
             if isinstance(item, _Append):
@@ -173,14 +173,15 @@ class NamespaceLog:
 
     @property
     def wants_snapshot(self) -> bool:
-        """Whether replaying the log would cost more than a snapshot does."""
+        """Whether replaying the log would take longer than a snapshot."""
         worth = max(self._segment_bytes, self._snapshot_bytes)
         return self.complete and not self._snapshotting and self._series.size > worth
 
     async def begin(self, namespace: Namespace) -> None:
-        """Begin a new history with the state as it is now; durable at return.
+        """Begin a new generation with the present state; durable when this returns.
 
-        Entries may be appended meanwhile. Raises NoSpaceError; the journal is incomplete then.
+        Entries may be appended meanwhile. Raises NoSpaceError, after which the journal is
+        incomplete.
         """
         self._beginnings += 1
         mine, base = self._beginnings, asyncio.get_running_loop().create_future()
@@ -189,7 +190,7 @@ class NamespaceLog:
         self.appended, self.complete, self.follows = index, True, namespace
         self._base = base
         try:
-            await self.commits.settled()
+            await self.commits.wait_idle()
             await self._store_base(pieces, index, mine)
         except BaseException as error:
             failure = NoSpaceError(f"the journal cannot begin: {error}")
@@ -207,7 +208,7 @@ class NamespaceLog:
         self.advanced()
 
     async def _store_base(self, pieces: Iterator[bytes], index: int, mine: int) -> None:
-        """Store the first snapshot of a generation, unless another beginning was quicker."""
+        """Store the first snapshot of a generation, unless a later generation has begun."""
         run = self._environment.disk.run
         for step in (
             self._open_generation,
@@ -226,7 +227,7 @@ class NamespaceLog:
         self._series = self._make_series()
 
     async def snapshot(self, namespace: Namespace) -> None:
-        """Store the state as it is now, then drop the log before it."""
+        """Store a snapshot of the present state, then drop the log before it."""
         assert namespace.applied == self.appended, "entries that the journal was not given"
         mine, index = self._beginnings, namespace.applied
         pieces = namespace.snapshot()
@@ -303,9 +304,9 @@ class NamespaceLog:
     # --- recovery ----------------------------------------------------------------------------
 
     async def recover(self) -> Recovered | None:
-        """The namespace as it was when the last entry became durable; None: there is none.
+        """The namespace after the last durable entry; None if the journal holds none.
 
-        Raises DataLossError for damage. Writing may go on afterwards.
+        Raises DataLossError for damage. Writing may continue afterwards.
         """
         found = await self._environment.disk.run(self._load)
         if found is not None:

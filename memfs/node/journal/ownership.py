@@ -1,13 +1,13 @@
 """Whose journal a directory is: one process at a time, one member of one cluster.
 
-Owns the lock, the record of ownership, and the reserve: room that is set aside, so that what was
+Owns the lock, the record of ownership, and the reserve: preallocated space, so that what was
 accepted before the disk became full can still be written. Its methods block.
 
 ::
 
     DIR/lock       held by the process that uses the directory
     DIR/owner      JSON: format, cluster, member number, node name
-    DIR/reserve    4 MiB of nothing
+    DIR/reserve    4 MiB, preallocated
     DIR/namespace  snapshots and the log since the last of them
     DIR/blocks     block versions
 """
@@ -67,13 +67,13 @@ class JournalDirectory:
         self.restore()
 
     def close(self) -> None:
-        """Let others have it."""
+        """Unlock the directory."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     def own(self, owner: Owner) -> None:
-        """Put on record whose journal it is from now on."""
+        """Record the owner, durably."""
         record = {"format": FORMAT} | owner._asdict()
         self._disk.replace(self.path + "/owner", json.dumps(record, indent=1).encode() + b"\n")
         self.owner = owner
@@ -97,7 +97,7 @@ class JournalDirectory:
     # --- the reserve -------------------------------------------------------------------------
 
     def release(self) -> bool:
-        """Give the reserve up for what has to be written; whether there was one."""
+        """Free the reserve for what has to be written; returns whether there was one."""
         if not self._reserved:
             return False
         self.refuse(0)
@@ -106,7 +106,7 @@ class JournalDirectory:
         return True
 
     def refuse(self, missed: int) -> None:
-        """So many bytes found no room, and may do without the reserve: accept no more for now."""
+        """Accept no more for now: there was no room for ``missed`` bytes beside the reserve."""
         self._missed = max(self._missed, missed)
         if not self.full:
             self.full = True
@@ -115,7 +115,7 @@ class JournalDirectory:
             )
 
     def restore(self) -> bool:
-        """Set the reserve aside (again); whether there is one, and room for what found none."""
+        """Allocate the reserve; returns whether it exists and refused bytes would fit too."""
         try:
             if not self._reserved:
                 self._disk.reserve(self.path + "/reserve", RESERVE_BYTES)
@@ -132,7 +132,7 @@ class JournalDirectory:
         return True
 
     def _probe(self, length: int) -> None:
-        """Is there room for so many bytes? Raises OSError."""
+        """Check that so many bytes can be allocated. Raises OSError."""
         if not length:
             return
         try:

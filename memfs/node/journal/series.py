@@ -1,9 +1,9 @@
-"""A series of segment files that grows at its end and is dropped from its beginning.
+"""A series of segment files: appended to at its end, removed from its beginning.
 
-Owns which segments there are, where each ends, and what a failed write or sync does to the current
-one. Its methods block: they are run by one worker at a time. Knows frames, not their meaning.
+Owns the list of segments, where each ends, and the handling of failed writes and syncs. Its methods
+block: they are run by one worker at a time. Does not interpret the content of frames.
 Invariant: every segment but the current one has an end that the header of the next one repeats; a
-segment whose sync failed gets no more frames; what recovery found is durable before it counts.
+segment whose sync failed gets no more frames; what recovery finds is made durable first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME: Final = re.compile(r"\d{10}-[0-9a-f]{16}\.segment")
 
 
 class LogRecord(NamedTuple):
-    """What becomes one frame."""
+    """The content of one frame."""
 
     kind: int
     meta: bytes
@@ -73,9 +73,9 @@ class Series:
         check_bodies: bool,
         prefix: str = "",
     ) -> None:
-        """Nothing is written before the first commit. ``prefix`` begins the files' names.
+        """Nothing is written before the first commit. ``prefix``: of the files' names.
 
-        ``check_bodies``: when recovering, of all frames, not only of those that may be torn.
+        ``check_bodies``: recovery verifies all bodies, not only those that may be torn.
         """
         self.segments: list[LogSegment] = []
         """Oldest first, the current one last."""
@@ -107,8 +107,8 @@ class Series:
     def commit(self, records: Sequence[LogRecord], first: int = 0) -> list[tuple[LogSegment, int]]:
         """Write records as one batch and sync it; the segment and position of each body.
 
-        ``first`` names what a new segment begins with. Raises OSError, and then nothing of the
-        batch counts: after a failed sync the segment is given up, and the next commit begins
+        ``first``: what a new segment's header names as its first item. After an OSError nothing
+        of the batch counts: the segment of a failed sync is abandoned, and the next commit begins
         another one.
         """
         segment, file = self._current(first)
@@ -161,14 +161,14 @@ class Series:
         return self.segments[-1], self._file
 
     def _take_back(self, segment: LogSegment, file: DiskFile) -> None:
-        """A write failed half-way: forget what it left."""
+        """Truncate what a failed write left."""
         try:
             file.truncate(segment.end)
         except OSError:
             self._give_up(segment)
 
     def _give_up(self, segment: LogSegment) -> None:
-        """Never write to the segment again: after a failed sync nothing is known of its end."""
+        """Abandon the current segment: after a failed sync the state of its end is unknown."""
         self._close()
         if segment.end == 0:
             self.segments.remove(segment)
@@ -211,10 +211,10 @@ class Series:
     # --- recovery ----------------------------------------------------------------------------
 
     def recover(self) -> list[FoundRecord]:
-        """Find the segments that there are; writing goes on in a new one.
+        """Find the segments; writing continues in a new one.
 
-        What is found is durable then. Raises DataLossError for damage, ConfigError for another
-        cluster's files, OSError.
+        What is found is durable when this returns. Raises DataLossError for damage, ConfigError
+        for another cluster's files, OSError.
         """
         found: list[FoundRecord] = []
         for name in reversed(self._names()):
@@ -237,9 +237,9 @@ class Series:
         return found
 
     def _write_anew(self, last: FoundRecord) -> None:
-        """Make durable what was found: after a failed sync it may have been read from a cache.
+        """Write and sync the last batch again: it may have been read from the page cache only.
 
-        Only of the last batch is that possible: the ones before were synced first.
+        That happens after a failed sync, and to the last batch only: earlier ones were synced.
         """
         start = last.frames[-1].batch if last.frames else 0
         if start == framing.HEADER_BYTES:
@@ -273,7 +273,7 @@ class Series:
 
 
 def _was_synced(read: framing.Read, salt: int, size: int) -> bool:
-    """Whether a second batch was written: then the header was durable once."""
+    """Whether a second batch was written: then the header had been synced."""
     return any(
         frame.batch > framing.HEADER_BYTES
         for frame in framing.frames_behind(read, salt, framing.HEADER_BYTES - 1, size)
@@ -283,7 +283,7 @@ def _was_synced(read: framing.Read, salt: int, size: int) -> bool:
 def _lay_out(
     records: Sequence[LogRecord], segment: LogSegment, start: int
 ) -> tuple[list[Buffer], list[tuple[LogSegment, int]], int]:
-    """Buffers of a batch that begins at ``start``, the places of its bodies, its end."""
+    """Buffers of a batch that begins at ``start``, positions of its bodies, and its end."""
     buffers: list[Buffer] = []
     places: list[tuple[LogSegment, int]] = []
     at = start
@@ -304,7 +304,7 @@ def _lay_out(
 
 
 def buffered(read: Callable[[int, int], bytes], window: int = 1 << 18) -> framing.Read:
-    """``read`` with one window kept: headers that lie close together cost one call."""
+    """``read`` through a one-window cache: nearby headers cost one call."""
     begin, data = 0, b""
 
     def windowed(at: int, length: int) -> bytes:

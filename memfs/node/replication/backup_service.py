@@ -55,7 +55,7 @@ class BackupService:
         if namespace is None:
             return _NOTHING
         reply = m.ReconcileReply(namespace.applied, namespace.digest)
-        return await self._durable(reply) if self._role.feed.required else reply
+        return await self._durable(reply) if self._role.journal.required else reply
 
     def fetch_log(self, call: Call) -> Reply:
         """Entries for a new primary that lacks them."""
@@ -75,7 +75,7 @@ class BackupService:
 
     def _when_durable(self, reply: Any) -> Any:
         """A reply about what this backup holds, once that counts."""
-        if not self._role.feed.required:
+        if not self._role.journal.required:
             return reply
         return asyncio.ensure_future(self._durable(reply))
 
@@ -83,7 +83,7 @@ class BackupService:
         namespace = self._role.backup.namespace
         if namespace is None:
             raise errors.UnavailableError("this node holds no namespace any more")
-        await self._role.feed.settle(namespace)
+        await self._role.journal.until_durable(namespace)
         return reply
 
     def _fence(self, call: Call) -> None:

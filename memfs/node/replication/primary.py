@@ -67,14 +67,14 @@ class Primary:
         discard: Decide,
         lost: Callable[[BackupLink], None],
         lease_seconds: float,
-        feed: NamespaceJournal | None = None,
+        journal: NamespaceJournal | None = None,
         is_named: Callable[[], Awaitable[bool]] | None = None,
         observers: CommitObservers | None = None,
         places: ObjectPlaces | None = None,
     ) -> None:
         """``discard`` decides what to forget; ``lost`` is told of a backup that failed.
 
-        ``recent`` ends where ``namespace`` stands. ``feed`` leads to the journal. ``is_named``
+        ``recent`` ends where ``namespace`` stands. ``journal`` gets what is applied. ``is_named``
         looks whether the view at the coordinator names this primary still. ``observers`` are told
         what committed commands brought about. ``places`` says which nodes to ask for what external
         stores hold.
@@ -110,8 +110,8 @@ class Primary:
         self._flush_scheduled = False
         self._refusal = ""
         self._ended = ""
-        self._feed = feed or NamespaceJournal(None, lambda: False)
-        self._feed.follow(self._advance)
+        self._journal = journal or NamespaceJournal(None, lambda: False)
+        self._journal.follow(self._advance)
         self._superuser = Identity(namespace.settings.superuser)
 
     # --- commands and reads -----------------------------------------------------------------
@@ -126,7 +126,7 @@ class Primary:
         self._check_open()
         self._check_enough()
         if not self.namespace.has_answered(client, request_id):
-            self._feed.check_room(request)
+            self._journal.check_room(request)
         entry = Entry(
             self.namespace.applied + 1,
             self._epoch(),
@@ -149,7 +149,7 @@ class Primary:
         if outcome.woken:
             told = functools.partial(self._observers.woken, outcome.woken)
             self._discards.append((entry.index, told))
-        if self.links or self._feed.active:
+        if self.links or self._journal.active:
             self._unsent.append(entry)
             if not self._flush_scheduled:
                 self._flush_scheduled = True
@@ -323,7 +323,7 @@ class Primary:
         """Ship what this tick collected: one frame per backup."""
         self._flush_scheduled = False
         batch, self._unsent = self._unsent, []
-        self._feed.append(self.namespace, batch)
+        self._journal.append(self.namespace, batch)
         for link in list(self.links.values()):
             link.ship(batch, self._epoch(), self.committed, self.namespace.digest)
         self._advance()
@@ -333,7 +333,7 @@ class Primary:
         if self._ended or self.in_sync < self.min_in_sync:
             return
         acked = [link.acked for link in self.links.values() if link.required]
-        committed = min([*acked, self._feed.durable(self.namespace)])
+        committed = min([*acked, self._journal.durable(self.namespace)])
         if committed <= self.committed:
             return
         self.committed = committed
@@ -352,7 +352,7 @@ class Primary:
             assert entry.index == self.namespace.applied + 1, "a gap in the fetched log"
             self.namespace.apply(entry)
             self.recent.append(entry, self.namespace.digest)
-        self._feed.append(self.namespace, fresh)
+        self._journal.append(self.namespace, fresh)
 
     # --- backups ----------------------------------------------------------------------------
 
@@ -473,8 +473,8 @@ class Primary:
         """End the term. Callers that still wait are told that the outcome is unknown."""
         self._ended = reason
         self.caches.end()
-        self._feed.unfollow(self._advance)
-        self._feed.append(self.namespace, self._unsent)
+        self._journal.unfollow(self._advance)
+        self._journal.append(self.namespace, self._unsent)
         self._unsent.clear()
         self._discards.clear()
         self.links.clear()

@@ -71,7 +71,7 @@ class NamespaceRole:
         self.candidate = Candidate(membership, lease_seconds)
         self.term = 0
         """First epoch of this node's time as the primary, serving or about to; 0: it is none."""
-        self.feed = NamespaceJournal(journal, lambda: membership.is_journaled)
+        self.journal = NamespaceJournal(journal, lambda: membership.is_journaled)
         """Passes what is applied on to the journal."""
         self.backup = self._make_backup()
         """What this node holds while it is not the primary."""
@@ -139,7 +139,7 @@ class NamespaceRole:
     def unavailable_reason(self) -> str:
         """Why commands are refused for the journal's sake; empty: they are not."""
         try:
-            self.feed.check_room(None)
+            self.journal.check_room(None)
         except errors.NoSpaceError as error:
             return error.message
         return ""
@@ -190,7 +190,7 @@ class NamespaceRole:
         recent: RecentLog | None = None,
         committed: int = 0,
     ) -> Backup:
-        return Backup(namespace, recent, committed, self.feed.append)
+        return Backup(namespace, recent, committed, self.journal.append)
 
     # --- a new view -------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class NamespaceRole:
             discard=self._discard,
             lost=lambda link: in_sync.lost(link),
             lease_seconds=self._lease_seconds,
-            feed=self.feed,
+            journal=self.journal,
             is_named=lambda: self._is_named(view.primary_since),
             observers=self.observers,
             places=self._places,
@@ -288,7 +288,7 @@ class NamespaceRole:
         waited for."""
         while True:
             try:
-                return await self.feed.settle(primary.namespace)
+                return await self.journal.until_durable(primary.namespace)
             except errors.NoSpaceError as error:
                 log.error("cannot serve yet", extra=fields(reason=error))
             await asyncio.sleep(self._lease_seconds)

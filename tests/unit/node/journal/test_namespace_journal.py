@@ -37,7 +37,7 @@ def test_without_a_journal_what_was_applied_counts():
         feed, namespace = NamespaceJournal(None, lambda: False), Namespace(SETTINGS, 1)
         feed.append(namespace, entries(namespace, 3))
         feed.check_room(m.MakeDirectory(b"/x"))
-        await feed.settle(namespace)
+        await feed.until_durable(namespace)
         assert feed.durable(namespace) == 3 and not feed.active
 
     run(main())
@@ -49,7 +49,7 @@ def test_without_a_journal_nobody_is_in_sync_where_one_is_asked_for():
         entries(namespace, 3)
         assert feed.durable(namespace) == 0
         with pytest.raises(NotPermittedError, match="keeps no journal"):
-            await feed.settle(namespace)
+            await feed.until_durable(namespace)
 
     run(main())
 
@@ -62,7 +62,7 @@ def test_what_is_on_the_disk_counts():
         feed.follow(lambda: heard.append(feed.durable(namespace)))
         feed.append(namespace, entries(namespace, 3))
         assert feed.durable(namespace) == 0
-        await feed.settle(namespace)
+        await feed.until_durable(namespace)
         assert feed.durable(namespace) == 3 and heard == [3]
         await machine.journal.close()
 
@@ -76,10 +76,10 @@ def test_another_namespace_begins_anew_once():
         first = entries(other, 5)
         feed.append(other, first)
         assert feed.durable(other) == 0, "it is not the one that is followed"
-        await asyncio.gather(*[feed.settle(other) for _ in range(3)])
+        await asyncio.gather(*[feed.until_durable(other) for _ in range(3)])
         assert feed.durable(other) == 5 and machine.journal.log.follows is other
         feed.append(other, first[3:] + entries(other, 2))
-        await feed.settle(other)
+        await feed.until_durable(other)
         assert feed.durable(other) == 7
         assert all(name.startswith("00000002-") for name in machine.disk.names("/j/namespace"))
         await machine.journal.close()
@@ -93,7 +93,7 @@ def test_on_a_full_disk_what_frees_room_is_taken():
         feed, namespace = NamespaceJournal(machine.journal, lambda: True), machine.namespace
         machine.disk.capacity = machine.disk.used
         feed.append(namespace, entries(namespace, 1))
-        await feed.settle(namespace)
+        await feed.until_durable(namespace)
         with pytest.raises(NoSpaceError):
             feed.check_room(m.MakeDirectory(b"/x"))
         feed.check_room(m.Unlink(b"/x"))

@@ -113,7 +113,7 @@ class World:
             discard=lambda refs: functools.partial(self.discarded.extend, refs),
             lost=self.lost.append,
             lease_seconds=2.0,
-            feed=feed,
+            journal=feed,
         )
         self.primary.opens.begin()
         self.requests = 0
