@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from memfs.cli.shell import example_text
+from memfs.cli.command import example_text
 
 
 @click.command(

@@ -33,9 +33,10 @@ def cluster_options(function: F) -> F:
 
 
 def remember(ctx: click.Context, given: dict[str, Any]) -> None:
-    """Note the options of :func:`cluster_options`; the later (inner) ones win."""
+    """Take the options of :func:`cluster_options` out of ``given``; later (inner) ones win."""
     known: dict[str, Any] = ctx.ensure_object(dict)
-    known.update({name: given[name] for name in _NAMES if given.get(name)})
+    taken = {name: given.pop(name, None) for name in _NAMES}
+    known.update({name: value for name, value in taken.items() if value})
 
 
 def client_config(ctx: click.Context) -> ClientConfig:

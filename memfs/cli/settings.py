@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from memfs.cli.command import example_text
 from memfs.cli.fields import Kind, annotated, toml_value
 from memfs.cli.options import cluster_options, json_option, remember
-from memfs.cli.shell import example_text, write_json
+from memfs.cli.shell import write_json
 from memfs.config import ClientConfig, GatewayConfig, NodeConfig, resolve, shown
 
 KINDS: dict[str, Kind] = {"node": NodeConfig, "client": ClientConfig, "gateway": GatewayConfig}

@@ -9,18 +9,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import logging
 import os
 import re
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import click
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 from memfs import errors
-from memfs.cli.connection import connected, run_loop
-from memfs.cli.options import Operand, client_config, cluster_options, remember
+from memfs.cli.command import CommandContext, cluster_command
+from memfs.cli.connection import connected
+from memfs.cli.options import Operand
 
 if TYPE_CHECKING:
     from memfs.client.filesystem import AsyncFileSystem
@@ -48,28 +46,14 @@ CHANGES_AT_ONCE = 32
 """Changes of single files that a recursive command has on their way."""
 
 
-class Failed(Exception):
-    """Ends a command after it has said what is wrong."""
-
-
-class Shell:
+class Shell(CommandContext):
     """One run of a file command."""
 
     def __init__(self, fs: AsyncFileSystem, session: Session) -> None:
         """``session`` is that of ``fs``: for the commands that speak to single nodes."""
+        super().__init__()
         self.fs = fs
         self.session = session
-        self.status = 0
-
-    def complain(self, text: str) -> None:
-        """Say one line on stderr; the command will exit with 1."""
-        self.warn(text)
-        self.status = 1
-
-    def warn(self, text: str) -> None:
-        """Say one line on stderr that does not make the command fail."""
-        sys.stdout.flush()
-        click.echo(f"memfs: {text}", err=True)
 
     @contextlib.contextmanager
     def attempt(
@@ -185,39 +169,11 @@ def write_json(content: object) -> None:
 # --- making commands -----------------------------------------------------------------------------
 
 
-def file_command(
-    name: str, *, example: str, **settings: Any
-) -> Callable[[Callable[..., Awaitable[None]]], click.Command]:
-    """Make a click command of ``async def body(shell, **parameters)``.
-
-    ``example`` ends the help text; an option that takes a value may be given between operands.
-    """
-
-    def wrap(body: Callable[..., Awaitable[None]]) -> click.Command:
-        @functools.wraps(body)
-        def invoke(**parameters: Any) -> int:
-            ctx = click.get_current_context()
-            remember(ctx, {key: parameters.pop(key) for key in ("url", "user", "config")})
-            return run_loop(_run(client_config(ctx), body, parameters))
-
-        settings["epilog"] = example_text(example)
-        kind: type[click.Command] = settings.pop("cls", click.Command)
-        return click.command(name, cls=kind, **settings)(cluster_options(invoke))
-
-    return wrap
-
-
-def example_text(*lines: str) -> str:
-    """The end of a help text."""
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for text in lines for line in text.split("\n"))
-
-
-async def _run(
-    config: ClientConfig, body: Callable[..., Awaitable[None]], parameters: dict[str, Any]
-) -> int:
-    logging.basicConfig(format="memfs: %(message)s")  # warnings of the client
+@contextlib.asynccontextmanager
+async def _connected_shell(config: ClientConfig) -> AsyncIterator[Shell]:
     async with connected(config) as (fs, session):
-        shell = Shell(fs, session)
-        with contextlib.suppress(Failed):
-            await body(shell, **parameters)
-        return shell.status
+        yield Shell(fs, session)
+
+
+file_command = functools.partial(cluster_command, _connected_shell)
+"""Make a click command of ``async def body(shell, **parameters)``."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from memfs.cli.shell import example_text
+from memfs.cli.command import example_text
 from memfs.integrations.tensorflow import hook
 
 NOT_INSTALLED = 1

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from memfs import machine
-from memfs.cli.shell import example_text
+from memfs.cli.command import example_text
 from memfs.security.authority import (
     AUTHORITY_DAYS,
     CERTIFICATE_DAYS,

@@ -7,7 +7,7 @@ import click
 from memfs.cli.cluster.members import decommission, rebalance, weight
 from memfs.cli.cluster.recovery import force_recover, hand_over, wait
 from memfs.cli.cluster.status import nodes, status
-from memfs.cli.shell import example_text
+from memfs.cli.command import example_text
 
 
 @click.group("cluster", epilog=example_text("memfs cluster status"))

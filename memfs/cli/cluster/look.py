@@ -9,17 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NamedTuple
-
-import click
+from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from memfs import errors
 from memfs.cli.cluster.health import Problem, store_problems
 from memfs.cli.cluster.survey import ClusterSurvey, ask_node, survey
-from memfs.cli.connection import run_loop
-from memfs.cli.options import client_config, cluster_options, remember
-from memfs.cli.shell import Failed, example_text
+from memfs.cli.command import CommandContext, cluster_command
 from memfs.client.opening import client_environment, open_session
 from memfs.client.session.session import Session
 from memfs.config import ClientConfig
@@ -39,15 +35,14 @@ class Picture(NamedTuple):
     """What is wrong with mounted stores."""
 
 
-class Observer:
+class Observer(CommandContext):
     """Looks at one cluster, again and again."""
 
     def __init__(self, config: ClientConfig) -> None:
         """Connects with the first look."""
+        super().__init__()
         seconds = min(config.timeout_seconds, STATUS_SECONDS)
         self.config = dataclasses.replace(config, timeout_seconds=seconds)
-        self.status = 0
-        """The command's exit status."""
         self._environment = client_environment(config)
         self._session: Session | None = None
 
@@ -77,11 +72,6 @@ class Observer:
         """One request to one node. Raises what it answers."""
         return await ask_node(self._environment, self.config, endpoint, request, seconds)
 
-    def complain(self, text: str) -> None:
-        """Say one line on stderr; the command will exit with 1."""
-        click.echo(f"memfs: {text}", err=True)
-        self.status = 1
-
     async def close(self) -> None:
         """Close the connection."""
         if self._session is not None:
@@ -98,28 +88,5 @@ async def observing(config: ClientConfig) -> AsyncIterator[Observer]:
         await observer.close()
 
 
-def observer_command(
-    name: str, *, example: str
-) -> Callable[[Callable[..., Awaitable[None]]], click.Command]:
-    """Make a click command of ``async def body(observer, **parameters)``."""
-
-    def wrap(body: Callable[..., Awaitable[None]]) -> click.Command:
-        @functools.wraps(body)
-        def invoke(**parameters: Any) -> int:
-            ctx = click.get_current_context()
-            remember(ctx, {key: parameters.pop(key) for key in ("url", "user", "config")})
-            return run_loop(_run(client_config(ctx), body, parameters))
-
-        epilog = example_text(example)
-        return click.command(name, epilog=epilog)(cluster_options(invoke))
-
-    return wrap
-
-
-async def _run(
-    config: ClientConfig, body: Callable[..., Awaitable[None]], parameters: dict[str, Any]
-) -> int:
-    async with observing(config) as observer:
-        with contextlib.suppress(Failed):
-            await body(observer, **parameters)
-        return observer.status
+observer_command = functools.partial(cluster_command, observing)
+"""Make a click command of ``async def body(observer, **parameters)``."""

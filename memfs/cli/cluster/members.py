@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from memfs import errors
-from memfs.cli.shell import Failed, Shell, file_command
+from memfs.cli.command import Failed
+from memfs.cli.shell import Shell, file_command
 from memfs.quantities import show_size
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from memfs import errors
 from memfs.cli.cluster.health import HEALTHY, diagnosis, in_sync_survivors, problems, unsettled
 from memfs.cli.cluster.look import Observer, Picture, observer_command
 from memfs.cli.cluster.survey import ClusterSurvey, Seen
+from memfs.cli.command import Failed
 from memfs.cli.options import Quantity, json_option
-from memfs.cli.shell import Failed, write_json
+from memfs.cli.shell import write_json
 from memfs.cluster import view as rules
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m

@@ -7,15 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import click
 
+from memfs.cli.command import example_text
 from memfs.cli.options import PATH, Operand, Quantity, json_option
-from memfs.cli.shell import (
-    CHANGES_AT_ONCE,
-    Shell,
-    example_text,
-    file_command,
-    printable,
-    write_json,
-)
+from memfs.cli.shell import CHANGES_AT_ONCE, Shell, file_command, printable, write_json
 from memfs.client.access import NO_QUOTA, Acl, Quota
 from memfs.client.stat import Stat
 from memfs.concurrency import run_each

@@ -8,17 +8,10 @@ from collections.abc import Awaitable, Callable
 
 import click
 
+from memfs.cli.command import example_text
 from memfs.cli.files.symbolic_modes import Change, parse_mode
 from memfs.cli.options import PATH, Operand, json_option
-from memfs.cli.shell import (
-    CHANGES_AT_ONCE,
-    Shell,
-    example_text,
-    file_command,
-    printable,
-    quoted,
-    write_json,
-)
+from memfs.cli.shell import CHANGES_AT_ONCE, Shell, file_command, printable, quoted, write_json
 from memfs.client.stat import Stat
 from memfs.concurrency import run_each
 from memfs.limits import REPLICAS_MAX

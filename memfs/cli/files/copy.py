@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+from memfs.cli.command import Failed
 from memfs.cli.files.progress import Report, shown_progress
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.pipes import PIECE_BYTES, Pipe
-from memfs.cli.shell import Failed, Shell, file_command, quoted, reason, write_json
+from memfs.cli.shell import Shell, file_command, quoted, reason, write_json
 from memfs.cli.streams import INPUT, OUTPUT
 from memfs.client.stat import Stat
 from memfs.client.transfer.calls import copy as copy_tree

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import click
 
+from memfs.cli.command import Failed
 from memfs.cli.files.columns import kind_name
 from memfs.cli.files.symbolic_modes import parse_mode
 from memfs.cli.options import PATH, Operand, json_option
-from memfs.cli.shell import Failed, Shell, file_command, quoted, write_json
+from memfs.cli.shell import Shell, file_command, quoted, write_json
 from memfs.client.stat import Stat
 from memfs.errors import PathExistsError, PathNotFoundError
 from memfs.machine import current_umask

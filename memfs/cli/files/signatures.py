@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
+from memfs.cli.command import example_text
 from memfs.cli.options import PATH, Operand, json_option
-from memfs.cli.shell import Shell, example_text, file_command, printable, write_json
+from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.errors import ConfigError
 from memfs.security.directory import check_private
 from memfs.security.keys import KEY_BYTES

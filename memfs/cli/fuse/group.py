@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from memfs.cli.command import example_text
 from memfs.cli.options import PATH, client_config, cluster_options, json_option, remember
-from memfs.cli.shell import example_text, write_json
+from memfs.cli.shell import write_json
 
 
 @click.group("fuse", epilog=example_text("memfs fuse mount /data /mnt/data -o ro"))

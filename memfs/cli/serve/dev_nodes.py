@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from memfs.cli.shell import Failed
+from memfs.cli.command import Failed
 
 RESTART_SECONDS = 0.5
 RESTARTS = 5

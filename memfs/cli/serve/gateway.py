@@ -15,12 +15,12 @@ import click
 
 from memfs import limits, logs
 from memfs.cli import streams
+from memfs.cli.command import example_text
 from memfs.cli.connection import run_loop
 from memfs.cli.fields import settings_options
 from memfs.cli.options import client_config, cluster_options, remember
 from memfs.cli.serve.process import die_with_parent, keep_freed_memory, stop_signals, warn_insecure
 from memfs.cli.serve.supervisor import Supervisor
-from memfs.cli.shell import example_text
 from memfs.config import ClientConfig, GatewayConfig, load
 from memfs.machine import module_command
 from memfs.paths import Endpoint
@@ -54,7 +54,7 @@ def gateway(ctx: click.Context, /, stop_with_parent: bool, worker: int | None, *
     streams.serve()
     if stop_with_parent:
         die_with_parent()
-    remember(ctx, {key: flags.pop(key) for key in ("url", "user", "config")})
+    remember(ctx, flags)
     settings = load(GatewayConfig, path=ctx.obj.get("config"), flags=flags)
     client = _client(ctx)
     logs.configure(settings.log_level, settings.log_format)

@@ -15,11 +15,11 @@ import click
 
 from memfs import logs, machine
 from memfs.cli import streams
+from memfs.cli.command import example_text
 from memfs.cli.connection import run_loop
 from memfs.cli.fields import settings_options
 from memfs.cli.serve.process import die_with_parent, stop_signals, warn_insecure
 from memfs.cli.serve.supervisor import Supervisor
-from memfs.cli.shell import example_text
 from memfs.config import GatewayConfig, NodeConfig, load
 from memfs.config.values import memory_left
 from memfs.errors import ConfigError

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
+from memfs.cli.command import Failed
 from memfs.cli.serve import dev, dev_nodes
 from memfs.cli.serve.dev_nodes import Nodes
-from memfs.cli.shell import Failed
 from memfs.protocol.messages import NodeStatus, StatusReply
 from memfs.transport.disk import FileLock
 from memfs.types import Member, NodeUsage, View
