@@ -1,11 +1,10 @@
 """The byte budget of a block store.
 
-Owns three numbers: ``used``, what is charged; ``beside``, what the rest of the process was found
-to take; and ``spare``, memory of what was freed that is kept for what comes next. Invariant
-(MemoryBound): together they never exceed ``limit``, because room is reserved before memory is
-touched, and spare memory gives way; only of the dead bytes between small blocks up to ``allowance``
-may stay beyond it, since it takes work to get them back. What a charge stands for is the business
-of its holders.
+Owns three numbers: ``used``, the bytes charged; ``beside``, the measured memory of the rest of the
+process; and ``spare``, freed memory that is kept for reuse. Invariant (MemoryBound): together they
+never exceed ``limit``, because room is reserved before memory is touched and spare memory is given
+back first; only dead bytes between small blocks may exceed it, by up to ``allowance``, since it
+takes work to reclaim them. Does not know what charges stand for.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ class Account:
             self.spare += count
 
     def spend(self, count: int) -> None:
-        """``count`` spare bytes are so no more: used again, or given back to the system."""
+        """Remove ``count`` bytes from the spare ones: reused, or given back to the system."""
         assert 0 <= count <= self.spare, f"{count} spare bytes spent of {self.spare}"
         self.spare -= count
         self._untouched = min(self._untouched, self.spare)

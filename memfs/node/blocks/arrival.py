@@ -1,8 +1,8 @@
-"""Block versions on their way in: buffers first, then checks, then all or nothing.
+"""Writes of block versions: reserve, receive, verify, then publish all or nothing.
 
-A write reserves its room when it is made; gives buffers; checks 64 KiB chunks while they are in
-the cache; and either publishes its versions or leaves no trace. Payloads that go to fresh pages of
-a memfd arrive in a warm scratch buffer and are copied by write(2) as they come: a page fault per
+A write reserves its room when it is made, lends buffers, verifies 64 KiB chunks while they are in
+the CPU cache, and either publishes its versions or leaves no trace. Payloads that go to fresh pages
+of a memfd arrive in a warm scratch buffer and are copied by write(2) as they come: a page fault per
 4 KiB costs more than the copy (3.3 against 2.1 GB/s over loopback).
 """
 
@@ -144,7 +144,7 @@ class BlockWrite:
         return _divide(extents, memoryview(bytearray(size)) if buffer is None else buffer)
 
     def _flush(self, total: int) -> None:
-        """Copy what has come since the last time to its place."""
+        """Copy what has been received since the last call to its place."""
         at = 0
         for offset, buffer in self._parts:
             low, high = max(self._flushed - at, 0), min(total - at, len(buffer))
@@ -167,7 +167,7 @@ class BlockWrite:
             self._holdings.fence(request.inode, request.generation)
 
     def _held(self) -> bool:
-        """Whether a retry of this write was quicker. Raises NoSpaceError."""
+        """Whether a retry of this write has published the version. Raises NoSpaceError."""
         request = self._request
         self._holdings.unpack(request.inode, request.index)
         held = self._holdings.index.find(*request.version)
@@ -210,7 +210,7 @@ class BlockWrite:
 
 
 class RepeatedWrite:
-    """A retry of a write whose version is here already: its payload is checked and forgotten."""
+    """A retry of a write whose version is held: its payload is verified and dropped."""
 
     def __init__(self, holdings: Holdings, request: WriteBlock, version: Version) -> None:
         """``version`` fits the request (:func:`check_repeat`)."""
@@ -251,7 +251,7 @@ class RepeatedWrite:
 
 
 class BatchWrite:
-    """Many small whole versions in one payload (``WriteBlocks``): all or none."""
+    """Many small whole versions in one payload (``WriteBlocks``), published all or none."""
 
     def __init__(self, holdings: Holdings, request: WriteBlocks) -> None:
         """Raises NoSpaceError, and then reserves nothing."""

@@ -1,7 +1,7 @@
 """CRC32C of blocks by 64 KiB chunks: kept, extended and checked.
 
-Owns the arithmetic that keeps an append's cost independent of the block's length, and a small
-read from touching the whole block. Pure: it reads buffers and returns numbers.
+Owns the arithmetic that makes the cost of an append independent of the block's length, and lets a
+small read verify only the chunks it touches. Pure: it reads buffers and returns numbers.
 """
 
 from __future__ import annotations

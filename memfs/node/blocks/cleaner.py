@@ -1,11 +1,11 @@
-"""The cleaner: gets dead bytes between small blocks back by moving what lives.
+"""The cleaner: reclaims dead bytes between small blocks by moving live records.
 
-Owns the choice of segments and the course of one that is being emptied; after RAMCloud's cleaner
-(Rumble et al., FAST '14, section 5, without its second level: here the log is not on a disk). Bytes
-move with their checksums, which are verified on the way; damage is moved as it is and noted, since
-another node has a good copy and only the primary can say so.
+Owns the choice of segments and the progress through the one being emptied; after RAMCloud's cleaner
+(Rumble et al., FAST '14, section 5, without its second level: here the log is not on disk).
+Checksums are verified on the way; a damaged record is moved as it is and reported, since another
+node has a good copy.
 
-Invariant: what it does changes no version, only where it lies.
+Invariant: versions stay unchanged, only their place changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Cleaner:
     """Empties sparse segments of a store."""
 
     def __init__(self, segments: Segments, index: BlockIndex) -> None:
-        """``index`` says what lives, and is told where it goes."""
+        """``index`` knows the live records, and is updated when one moves."""
         self.moved = 0
         """Bytes of records moved so far."""
         self.damaged: deque[BlockVersion] = deque(maxlen=DAMAGED_MOST)
@@ -53,9 +53,9 @@ class Cleaner:
         return segments.dead > few and segments.dead > few + segments.live_bytes * DEAD_SHARE
 
     def step(self, records: int, count: int) -> int:
-        """Look at ``records`` records, or until ``count`` bytes are moved; at how many.
+        """Process up to ``records`` records or ``count`` moved bytes; returns how many records.
 
-        0: nothing is worth it.
+        0: no segment is worth cleaning.
         """
         segment = self._current()
         if segment is None:
@@ -93,8 +93,8 @@ class Cleaner:
     def _choose(self) -> Segment | None:
         """The segment with the best ratio of benefit to cost.
 
-        What is got back, the dead share, stays so for longer the older the data is; the cost is to
-        read the segment and to write the live share (Rosenblum and Ousterhout, LFS, 1991).
+        The dead share that is reclaimed stays stable for longer the older the data is; the cost is
+        to read the segment and to write the live share (Rosenblum and Ousterhout, LFS, 1991).
         """
         best, best_value = None, 0.0
         newest = max(self._segments.used, default=0)
@@ -108,7 +108,7 @@ class Cleaner:
         return best
 
     def _clear(self, segment: Segment, offset: int, extent: int) -> None:
-        """Move the record away if it lives. Raises NoSpaceError: the system has no memory."""
+        """Move the record away if it is live. Raises NoSpaceError: the system has no memory."""
         region = segment.regions.get(offset)
         if region is not None:
             self.moved += region.relocate()

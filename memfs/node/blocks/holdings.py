@@ -1,4 +1,4 @@
-"""What a store holds and what is arriving: the one place where versions come and go.
+"""The versions a store holds and the writes under way: the one place where versions come and go.
 
 Owns the account, the index, the placement and the fence; its callers (the store's surface and
 the writes under way) never touch them in any other way when a version appears or disappears.
@@ -114,7 +114,7 @@ class Holdings:
     ) -> None:
         """Hold a version. ``layout``: its block size and group; ``base``, what it begins with.
 
-        The block is not packed; it is then, if it can be.
+        The block is not packed yet; it is packed if possible.
         """
         version.birth = self._birth()
         self.index.insert(inode, index, version)
@@ -170,7 +170,7 @@ class Holdings:
             self.account.release(VERSION_BYTES - INDEX_BYTES)
 
     def claim(self, version: BlockVersion) -> Version:
-        """One writer more was told that a version is stored that is held. Raises NoSpaceError."""
+        """Count one more writer that was told that it is stored. Raises NoSpaceError."""
         self.unpack(version.inode, version.index)
         held = self.index.find(*version)
         assert held is not None, "a claim to nothing"
@@ -178,7 +178,7 @@ class Holdings:
         return held
 
     def unclaim(self, version: BlockVersion, birth: int) -> None:
-        """A writer takes back what it was told; what nobody else was told of is forgotten."""
+        """Undo :meth:`claim` of one writer; a version that no writer claims is forgotten."""
         held = self.index.find(*version)
         if held is None or held.birth != birth:
             return
@@ -189,7 +189,7 @@ class Holdings:
             self.pack(version.inode, version.index)
 
     def exposes(self, memfd: Memfd) -> bool:
-        """Would lending a memfd now show what was there before a write under way?"""
+        """Would lending a memfd now expose former content that a write under way replaces?"""
         if memfd.sealed or not memfd.stale:
             return False
         regions = [write.region for write in self.arriving]
@@ -207,7 +207,7 @@ class Holdings:
         return self._births
 
     def _make_way(self, count: int) -> None:
-        """Give ``count`` spare bytes back, with dead ones among them if the others do not do."""
+        """Give ``count`` spare bytes back, cleaning segments if the rest is not enough."""
         count -= self.placement.give_back(count)
         if count > 0:
             self.cleaner.reclaim(count)

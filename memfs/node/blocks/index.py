@@ -2,9 +2,9 @@
 
 Owns the chains of versions per block, the order of blocks for listings, and the highest lease
 generation seen per inode while blocks of it are held (WriterFence). A block with one small version
-is packed: a key and the place of its record, in arrays. Of a packed version ``find`` and the
-listings make objects that say how it is now; to change anything, ``unpack`` the block first.
-Knows nothing of charges.
+is packed: a key and the place of its record, in arrays. ``find`` and the listings make objects of
+packed versions on demand, as snapshots; to change one, ``unpack`` the block first. Knows nothing
+of charges.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class BlockIndex:
         return key in self._newest or self._packed.get(key) is not None
 
     def unpack(self, inode: int, index: int) -> Version | None:
-        """The block's version in objects from now on; None: the block is not packed."""
+        """Represent the block's version by objects from now on; None: the block is not packed."""
         key = inode << INDEX_BITS | index
         place = self._packed.get(key)
         if place is None:
@@ -150,7 +150,7 @@ class BlockIndex:
         return version
 
     def pack(self, inode: int, index: int) -> bool:
-        """Leave a block to the record of its only version, if that is possible; says whether."""
+        """Drop a block's objects and keep the record of its only version; False: not possible."""
         key = inode << INDEX_BITS | index
         version = self._newest.get(key)
         if version is None or not packing.is_packable(key, version):
@@ -293,7 +293,7 @@ class BlockIndex:
             del self._files[inode]
 
     def _slim(self, inode: int) -> None:
-        """Forget what the record of an inode's only block says as well."""
+        """Drop what the record of an inode's only block holds as well."""
         file = self._files[inode]
         place = self._packed.get(inode << INDEX_BITS) if file & _COUNT_MASK == 1 else None
         if place is not None:

@@ -3,12 +3,12 @@
 Owns memfds, their mappings and seals; knows nothing of versions. The kernel allocates a page when
 it is first written and takes it back when a hole is punched or the memfd is gone. A slot counts
 for the bytes from its start that its region may have written (``touched``); behind them may lie
-pages of former regions (``resident``), which are spare: to write them again is several times
-faster than to be given new ones.
+pages of former regions (``resident``), which are spare: writing them again is several times faster
+than faulting in new ones.
 
 Invariants: once a descriptor has left (``sealed``) no page is ever taken away or handed to other
-data, since somebody may be reading it; before, a slot whose views are all gone can be emptied. No
-byte of a former region leaves with a descriptor.
+data, since somebody may be reading it; until then a slot without views can be emptied. A descriptor
+that leaves exposes no byte of a former region.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Memfd:
         self.close()
 
     def close(self) -> None:
-        """Let go of the memory: it is freed with the last view of it, here or elsewhere."""
+        """Release the memory: it is freed with the last view of it, here or elsewhere."""
         self._slots.clear()
         if self.descriptor >= 0:
             os.close(self.descriptor)
@@ -88,9 +88,9 @@ class Memfd:
         return slot
 
     def seal(self, account: Account) -> int:
-        """The descriptor, fit to be given away: it can be neither written nor resized.
+        """The descriptor, sealed so that it can be neither written nor resized.
 
-        What a stale memfd's regions have reserved must have been written.
+        What regions of a stale memfd have reserved must have been written.
         """
         if not self.sealed:
             if self.stale:
@@ -189,7 +189,7 @@ class Slot:
             self.shed(account)
 
     def trim(self, length: int, account: Account) -> bool:
-        """Give back the pages behind ``length``, if nobody can be reading there; says whether."""
+        """Give back the pages behind ``length``; False: somebody may be reading there."""
         if self.touched <= length:
             return True
         if self.memfd.sealed or self.viewed:
@@ -201,7 +201,7 @@ class Slot:
         return True
 
     def vacate(self, account: Account) -> bool:
-        """Leave the pages to the next region, if nobody can be reading here; says whether."""
+        """Leave the pages to the next region; False: somebody may be reading here."""
         if self.touched == 0:
             return True
         if self.memfd.sealed or self.viewed:
@@ -227,7 +227,7 @@ class Slot:
             self.store(start, bytes(stop - start))
 
     def cleanse(self, account: Account) -> None:
-        """Leave nothing of former regions behind what the present one has written."""
+        """Clear what former regions left behind the present one's data."""
         self.shed(account)
         self.clear(self.touched, -(-self.touched // _PAGE) * _PAGE)
 

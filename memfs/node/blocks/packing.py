@@ -1,8 +1,8 @@
-"""Versions as records: what a small version is while nothing happens to it.
+"""Conversion of small versions between objects and the records of a segment.
 
-Between two changes a small version is described by the header of its record alone; objects are
-made of it when it is asked for, and again a record of them when nothing but the version itself
-needs its region. Owns the two directions; knows nothing of indices and charges.
+Between two changes a small version is described by the header of its record alone. Objects are made
+when it is looked up, and dropped again when only that version needs its region. Knows nothing of
+indices and charges.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def read_header(segment: Segment, offset: int) -> Header:
 
 
 def load(segments: Segments, place: int) -> Version:
-    """The objects of the version at ``place``; its region is not settled there."""
+    """The objects of the version at ``place``; its region is not attached to the record."""
     segment, offset = segments.at(place)
     header = read_header(segment, offset)
     region = SegmentRegion(header.generation, segments, segment, offset, header.extent)
@@ -50,7 +50,7 @@ def write_record(
 
 
 def is_packable(key: int, version: Version) -> bool:
-    """Whether a record can say all there is to know of a version that is alone with its block."""
+    """Whether a record can represent all of a block's only version."""
     region = version.region
     return (
         isinstance(region, SegmentRegion)

@@ -1,10 +1,10 @@
 """Where the bytes of a new version go: the group's memfd, a memfd of its own, or a segment.
 
-Owns the memfds and the rule of design section 2: data of a group from 1 MiB on lies in one memfd
-at its natural offsets, smaller data in segments; a version that may not overwrite its
-predecessor's place goes apart. The heap serves where no memfd can be had. Every path reserves the
-room first (MemoryBound). A memfd that nobody needs any more, and of which no descriptor ever left,
-is kept for the next group of its kind: the pages are there.
+Owns the memfds and the rule: a group with 1 MiB of data or more lies in one memfd at its natural
+offsets, smaller data in segments; a version that may not overwrite its predecessor's place gets a
+memfd of its own. The heap is used where no memfd is available. Every path reserves the room first
+(MemoryBound). An unused memfd whose descriptor was never lent is kept for the next group of its
+layout, since its pages are allocated.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class Placement:
     def give_back(self, count: int) -> int:
         """Give at least ``count`` spare bytes back to the system, if there are so many.
 
-        Returns how many bytes it were.
+        Returns the number of bytes given back.
         """
         before = self._account.spare
         while self._account.spare > before - count and self._close_unused():

@@ -7,9 +7,8 @@ Owns the layout, native byte order, all of it in memory only:
     the bytes, with room behind them up to ``extent``, the length of the whole record
 
 ``tail`` is the CRC of the last, incomplete chunk. ``key`` says inode and index, ``birth`` is the
-number of the version in its store: it stays when the record moves, and no two versions have the
-same. A record whose version is still described by
-objects (a write is under way, or versions share it) has nothing valid but its extent.
+number of the version in its store, unique and unchanged when the record moves. While objects
+describe the version (a write is under way, or versions share the record) only ``extent`` is valid.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def capacity_of(extent: int) -> int:
 
 
 def record_charge(length: int) -> int:
-    """What a version of ``length`` bytes counts for, once it is a record and nothing else."""
+    """Bytes charged for a version of ``length`` bytes that is packed."""
     return extent_for(length) + INDEX_BYTES
 
 

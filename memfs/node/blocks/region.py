@@ -1,9 +1,9 @@
 """Regions: the bytes of one block, shared by versions of different lengths; and those versions.
 
-A version is the first ``length`` bytes of its region. What a version that was ever readable
-covers is never changed (NoPartialVisible): a region is only written past what it holds, by one
-writer at a time, and what lies past a truncation is not written again while somebody could still
-be reading it. Owns the rule for that; knows nothing of requests.
+A version is the first ``length`` bytes of its region. Bytes of a version that was ever readable are
+never changed (NoPartialVisible): a region is only written behind its versions, by one writer at a
+time, and bytes behind a truncation are not written again while somebody could be reading them.
+Owns that rule; knows nothing of requests.
 
 Charges: a region in a segment counts with its record, one on the heap with its capacity, one in a
 memfd with the bytes its slot touched, a version with ``VERSION_BYTES`` for its objects, unless it
@@ -105,7 +105,7 @@ class Region:
     def extensible(self, base_length: int, generation: int) -> bool:
         """Whether a writer of ``generation`` may write from ``base_length`` on, in place.
 
-        What lies there already must be leftovers of a fenced writer: of a lower generation, and
+        Bytes that lie there must be those of a fenced writer: of a lower generation, and
         never committed, since a successor starts from the committed version (WriterFence).
         """
         if self.busy or base_length < self.fixed:
@@ -271,7 +271,7 @@ class SegmentRegion(Region):
         assert self.segment.regions.pop(self.offset) is self, "another region's record"
 
     def free(self) -> None:
-        """The record is needed no more."""
+        """Release the record."""
         self.detach()
         self._segments.release(self.segment, self.extent)
 

@@ -1,13 +1,13 @@
 """Segments: memory for small blocks, records one behind the other (log-structured memory).
 
-After Rumble, Kejariwal and Ousterhout, "Log-structured Memory for DRAM-based Storage" (FAST '14).
-A record is never changed in a way that a reader could see and never written over: what is
-freed leaves dead bytes, which come back when the whole segment is free, because everything in it
-died or the cleaner moved the rest. Owns the memory and its account; knows nothing of versions.
+After Rumble, Kejariwal and Ousterhout, "Log-structured Memory for DRAM-based Storage" (FAST '14). A
+record is never overwritten while a reader could see it: freeing one leaves dead bytes, which are
+reclaimed with the whole segment, once everything in it is dead or was moved by the cleaner. Owns
+the memory and its account; knows nothing of versions.
 
-Charges: a live record counts with its extent. Dead bytes, and pages that recycled segments still
-have, are spare. Invariant: a segment with a view of it alive somewhere is never written again
-from its beginning; it is closed, and the kernel frees it with the last view.
+Charges: a live record counts with its extent. Dead bytes, and resident pages of recycled segments,
+are spare. Invariant: a segment of which a view exists is never reused; it is closed, and the kernel
+frees it with the last view.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def segment_bytes(limit: int) -> int:
 
 
 class RecordHolder(Protocol):
-    """What describes a record in memory, and says in its place whether it is needed."""
+    """The object that owns a record and describes its content in place of the header."""
 
     segment: Segment
     offset: int
@@ -102,7 +102,7 @@ class Segment:
         self.close()
 
     def close(self) -> None:
-        """Let go of the memory: it is freed with the last view of it."""
+        """Release the memory: it is freed with the last view of it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -132,7 +132,7 @@ class Segment:
             rest, start = rest[count:], start + count
 
     def shed(self) -> int:
-        """Give the pages behind the last record back to the kernel; how many bytes."""
+        """Give the pages behind the last record back to the kernel; returns the number of bytes."""
         spare = self.resident - self.filled
         first = -(-self.filled // mmap.PAGESIZE) * mmap.PAGESIZE
         last = -(-self.resident // mmap.PAGESIZE) * mmap.PAGESIZE

@@ -1,8 +1,8 @@
 """The surface of the block store: begin, read, discard, list, verify, lend.
 
 Pure memory within a hard limit (MemoryBound); no network, no event loop. A block version is
-immutable: what :meth:`BlockStore.read` once gave stays valid and unchanged for as long as the
-reader keeps it, whatever happens to the version. Requests are checked here before anything else.
+immutable: a view from :meth:`BlockStore.read` stays valid and unchanged for as long as the reader
+keeps it, even if the version is discarded. Requests are validated here.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ class BlockStore:
         return objects + holdings.placement.heap + holdings.segments.private
 
     def measured(self, anonymous: int, refusal: str = "") -> None:
-        """The process was found to take ``anonymous`` bytes of its own, blocks' among them.
+        """Set the measured anonymous memory of the process, that of blocks included.
 
-        What is not blocks' counts against the limit; ``refusal`` is why nothing may be stored now.
+        What is not of blocks counts against the limit. ``refusal``: why no writes are accepted.
         """
         account = self._holdings.account
         account.beside = max(0, anonymous - self._private)
@@ -118,7 +118,7 @@ class BlockStore:
         return self._holdings.account.surplus()
 
     def give_back(self, count: int) -> int:
-        """Give spare memory back to the system, ``count`` bytes and a memfd at most; how many."""
+        """Give back up to ``count`` spare bytes and one memfd; returns the number of bytes."""
         return self._holdings.placement.give_back(count)
 
     @property
@@ -127,8 +127,9 @@ class BlockStore:
         return self._holdings.cleaner.due
 
     def clean(self, records: int, count: int) -> int:
-        """Go on moving small blocks closer together: past ``records``, or until ``count`` bytes are
-        moved; past how many. 0: there is nothing to gain."""
+        """Run the cleaner for up to ``records`` records or ``count`` moved bytes.
+
+        Returns how many records were processed, 0: there is nothing to gain."""
         return self._holdings.cleaner.step(records, count)
 
     @property
@@ -137,7 +138,7 @@ class BlockStore:
         return self._holdings.cleaner.moved
 
     def take_damaged(self) -> builtins.list[BlockVersion]:
-        """Versions that failed their checksum when they were moved, each told once."""
+        """Versions that failed their checksum when they were moved, each reported once."""
         damaged = builtins.list(self._holdings.cleaner.damaged)
         self._holdings.cleaner.damaged.clear()
         return damaged
@@ -147,7 +148,7 @@ class BlockStore:
         self._holdings.watcher = watcher
 
     def on_shortage(self, make_room: Callable[[int], object]) -> None:
-        """Tell ``make_room`` how many bytes lack for what is to be stored: it may drop versions."""
+        """Call ``make_room`` with the missing bytes before a write: it may drop versions."""
         self._make_room.append(make_room)
 
     # --- writing -----------------------------------------------------------------------------
@@ -155,8 +156,8 @@ class BlockStore:
     def begin(self, request: WriteBlock) -> BlockWrite | RepeatedWrite:
         """Reserve room for a version, whole or derived.
 
-        What another writer left is verified before it is built upon: damage is not handed down
-        to versions of which nobody knows that they are bad. Raises InvalidArgumentError,
+        The base is verified if another writer wrote it, so that damage is not copied into a new
+        version with a valid checksum. Raises InvalidArgumentError,
         LeaseLostError (a later writer was seen), BlockNotFoundError or CorruptBlockError (the base
         is not here, or not intact) and NoSpaceError; nothing is reserved then.
         """
@@ -209,7 +210,7 @@ class BlockStore:
         return BlockWrite(self._holdings, request, None, fenced=False)
 
     def _room_for(self, count: int) -> None:
-        """Have room made before anything is reserved, for one version more than it is for."""
+        """Ask for room before anything is reserved, with one version to spare."""
         lacking = self.used + count + 2 * VERSION_BYTES - self.limit
         if lacking > 0:
             for make_room in self._make_room:
@@ -306,9 +307,9 @@ class BlockStore:
         ]
 
     def disown(self, inode: int, forged: Iterable[BlockVersion], generation: int) -> None:
-        """Forget versions that no writer can have made, and what they said of the generation.
+        """Forget versions with forged lease generations, and lower the fence accordingly.
 
-        Up to ``generation`` writers are known; of later ones the versions that stay tell.
+        Generations up to ``generation`` were granted; later ones count only while versions remain.
         """
         for version in forged:
             self.discard(version)

@@ -17,7 +17,7 @@ from memfs.protocol.messages import BlockVersion, Extent, WriteBlock
 
 
 def choose(holdings: Holdings, request: WriteBlock, base: Version | None) -> Target:
-    """In place when only bytes behind the base change, else apart. Raises NoSpaceError."""
+    """In place when only bytes behind the base change, else a new region. Raises NoSpaceError."""
     if base is None:
         return Apart(holdings, request, None)
     holdings.placement.group(request)  # may move the base into a memfd, where it can grow
@@ -41,7 +41,7 @@ def _extensible(base: Version, request: WriteBlock) -> bool:
 
 
 class Target:
-    """Where the bytes of a version go; it holds its region until the version does."""
+    """The place of one arriving version; holds the region until the version does."""
 
     private = False
     """Nobody else sees the region: the payload may go there while it arrives."""
@@ -60,7 +60,7 @@ class Target:
         """Make the place ready for the payload, which has been verified."""
 
     def publish(self, pieces: Sequence[Piece]) -> Checks:
-        """The payload is in place: versions may cover it. Its checksums."""
+        """Let versions cover the payload, which is in place; returns its checksums."""
         raise AssertionError("a target that cannot be published")
 
     def withdraw(self) -> None:
@@ -193,7 +193,7 @@ class Extension(Target):
             self.charged = 0 if self._memory is None else len(self._memory)
 
     def _drop_leftovers(self) -> None:
-        """Forget what a fenced writer left behind the base: it was never committed."""
+        """Drop what a fenced writer wrote behind the base: it was never committed."""
         region, request = self.region, self._request
         for version in list(self._holdings.index.versions(request.inode, request.index)):
             if version.region is region and version.length > self._base_length:

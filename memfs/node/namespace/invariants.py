@@ -1,4 +1,4 @@
-"""What must hold between commands, recomputed from scratch and compared: for tests and fsck.
+"""The invariants between commands, recomputed from scratch: for tests and fsck.
 
 Owns no state. Each function takes one family of facts that the state keeps twice (a count and what
 it counts, a link and its back link) and asserts that they agree.
@@ -136,7 +136,7 @@ def _check_totals(volume: Volume) -> None:
 
 
 def _check_guards(volume: Volume) -> None:
-    """Attached directories know how many below spoil the usual answers about them."""
+    """Attached directories count the directories below that need a walk (``rules.subtrees``)."""
     tree = volume.tree
     sums = {slot: [0, 0] for slot in _directories(tree)}
     for slot in sums:
@@ -176,7 +176,7 @@ def _check_holdings(volume: Volume) -> None:
 
 
 def _check_locks(volume: Volume) -> None:
-    """No two locks exclude one another, who waits must, and sessions know what they have."""
+    """Granted locks are compatible, waiting ones are not, and sessions list what they hold."""
     locks, inodes = volume.locks, volume.tree.inodes
     held: dict[int, Counter[Table]] = {}
     for table, ranges in locks.held.items():
@@ -230,7 +230,7 @@ def _check_absorbed(volume: Volume) -> None:
 
 
 def _check_shared(volume: Volume) -> None:
-    """Users of shared values are counted exactly; arenas hold nothing that nobody has."""
+    """Reference counts of shared values are exact; arenas hold nothing unreferenced."""
     tree, blocks = volume.tree, volume.blocks
     inodes = tree.inodes
     real = [slot for slot in inodes.slots() if is_named(inodes.kind[slot])]

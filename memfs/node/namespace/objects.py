@@ -1,4 +1,4 @@
-"""Questions about mounts: what is mounted, and where a node finds the content of a file."""
+"""Queries about mounts: what is mounted, and where a node finds the content of a file."""
 
 from __future__ import annotations
 

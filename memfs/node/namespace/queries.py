@@ -1,4 +1,4 @@
-"""Questions: stat, block maps, listings, links, totals, access. Nothing here changes anything.
+"""Queries: stat, block maps, listings, links, totals, access. None of them changes the state.
 
 Reads record no access times. A reply is cut so that it always fits into one record.
 """
@@ -95,7 +95,7 @@ def get_blocks(volume: Volume, caller: Caller, request: GetBlocks) -> BlocksRepl
 
 
 def read_files(volume: Volume, caller: Caller, request: ReadFiles) -> ReadFilesReply:
-    """The block maps of many files; what the primary holds itself is filled in by the service.
+    """The block maps of many files; the service adds the bytes that the primary holds.
 
     Fewer answers than paths when the record is full. A map longer than a record is cut: the
     size says so, and GetBlocks gives the rest.
@@ -146,7 +146,7 @@ def read_link(volume: Volume, caller: Caller, request: ReadLink) -> ReadLinkRepl
 
 
 def summarise(volume: Volume, caller: Caller, request: Summarise) -> SummaryReply:
-    """Totals of a subtree, or of a file; need read and search permission wherever they count."""
+    """Totals of a subtree or a file; needs read and search permission on all its directories."""
     tree = volume.tree
     slot = tree.find(caller, request.base, request.path)
     if tree.inodes.kind[slot] != DIRECTORY:
@@ -163,7 +163,7 @@ def summarise(volume: Volume, caller: Caller, request: Summarise) -> SummaryRepl
 
 
 def check_removal(volume: Volume, caller: Caller, request: CheckRemoval) -> Empty:
-    """Raises what would refuse to empty a directory."""
+    """Raise the error with which emptying a directory would be refused, if any."""
     tree = volume.tree
     slot = tree.find(caller, request.base, request.path, follow=False)
     if tree.inodes.kind[slot] != DIRECTORY:
@@ -173,7 +173,7 @@ def check_removal(volume: Volume, caller: Caller, request: CheckRemoval) -> Empt
 
 
 def access(volume: Volume, caller: Caller, request: Access) -> Empty:
-    """access(2), and a look at the quotas. The superuser may execute what anybody may."""
+    """access(2), and the quotas. The superuser may execute what anybody may execute."""
     if not 0 <= request.mask <= 7:
         raise InvalidArgumentError(f"{request.mask} is no access mask")
     tree = volume.tree
@@ -191,7 +191,7 @@ def access(volume: Volume, caller: Caller, request: Access) -> Empty:
 
 
 def stat_file_system(volume: Volume, caller: Caller, request: StatFileSystem) -> FileSystemReply:
-    """Counts and defaults; the service knows the bytes."""
+    """Counts and defaults; the service adds the bytes."""
     totals = volume.tree.directory(ROOT)
     settings = volume.settings
     return FileSystemReply(

@@ -255,7 +255,7 @@ def _locks(tables: list[tuple[tuple[int, int], list[Lock]]]) -> Iterator[bytes]:
 
 
 def _tokens(tokens: Tokens) -> list[bytes]:
-    """At once: they are few, and each is replaced rather than changed."""
+    """Encoded at once: they are few, and each is replaced rather than changed."""
     return [
         _packed(_Kind.TOKENS, tokens.newest, tokens.sequence, tokens.pruned_ms),
         *[_packed(_Kind.TOKEN_KEY, *key) for key in tokens.keys.values()],
@@ -264,7 +264,7 @@ def _tokens(tokens: Tokens) -> list[bytes]:
 
 
 def _mounts(mounts: Mounts) -> list[Iterable[bytes]]:
-    """Nothing where nothing was ever mounted."""
+    """No section where nothing was ever mounted."""
     if mounts.next_number == 1:
         return []
     tags = list(mounts.tags.items())
@@ -299,7 +299,7 @@ def _flat(pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 class Loading:
-    """Builds the state behind a snapshot from its pieces, as they come, however they are cut."""
+    """Builds the state of a snapshot from its pieces as they arrive, however they are cut."""
 
     def __init__(self) -> None:
         """Nothing of the state can be had before :meth:`finish`."""
@@ -342,7 +342,7 @@ class Loading:
 
 @contextlib.contextmanager
 def _malformed() -> Iterator[None]:
-    """What well-formed sections in a senseless order or of senseless content lead to."""
+    """The errors that well-formed sections in a wrong order or with wrong content cause."""
     try:
         yield
     except (LookupError, TypeError, ValueError, OverflowError, msgpack.UnpackException) as error:
@@ -422,7 +422,7 @@ class _Loader:
         return image
 
     def _count_links(self) -> None:
-        """What directories did not tell of themselves in version 1."""
+        """Count the links that version 1 did not record for directories."""
         tree = self._tree
         for slot, links in tree.parents.items():
             for directory, count in links.items():

@@ -1,7 +1,7 @@
 """The namespace as one deterministic state machine: commands in, replies and discards out.
 
-Owns the order of things around a command: deduplication, time, dispatch, recording, digest.
-It must not know the clock, randomness, the network or asyncio.
+Owns the steps of applying a command: deduplication, time, dispatch, recording, digest. It must not
+know the clock, randomness, the network or asyncio.
 
 Invariants (DeterministicApply, ExactlyOnce): two machines that apply the same entries have the same
 digest and give the same replies, whatever the process; a repeated (client, request id) gets the
@@ -172,7 +172,7 @@ class NamespaceStatistics(NamedTuple):
 
 
 class PlacedBlock(NamedTuple):
-    """A block with what re-replicating it takes."""
+    """A block with what is needed to re-replicate it."""
 
     ref: BlockRef
     replication: int
@@ -205,9 +205,9 @@ class Namespace:
     def apply(self, entry: Entry, request: Any = None, opens: Opens | None = None) -> Outcome:
         """Carry out one entry. ``request`` spares decoding ``entry.record``.
 
-        ``opens`` is what the primary knows of open files; whoever applies the entry later learns
-        of it what ``Outcome.held`` says. A refused or malformed command is an outcome like any
-        other: nothing is raised.
+        ``opens``: the primary's knowledge of open files; backups get what matters of it with the
+        entry (``Outcome.held``). A refused or malformed command is an outcome like any other:
+        nothing is raised.
         """
         outcome, result = self._run_once(entry, request, opens)
         self.applied = entry.index
@@ -219,7 +219,7 @@ class Namespace:
         return outcome
 
     def _run_once(self, entry: Entry, request: Any, opens: Opens | None) -> tuple[Outcome, bytes]:
-        """The outcome of the entry, or of the same one before; and its encoded form."""
+        """The outcome of the entry, or the recorded one of an earlier attempt; and its encoding."""
         found, mark = None, b""
         counted = entry.client and entry.request_id
         if counted:
@@ -238,13 +238,13 @@ class Namespace:
         return _repeat(entry.opcode, found[MARK_BYTES:])
 
     def has_answered(self, client: int, request_id: int) -> bool:
-        """Whether a command is a repeated one, which gets the result that is recorded."""
+        """Whether a command is a retry, which gets the recorded result."""
         return bool(request_id) and self.results.get(client, request_id) is not None
 
     def query(
         self, identity: Identity, request: Any, client: int = 0, opens: Opens | None = None
     ) -> Any:
-        """Answer a read of ``client``, who may have files open. Raises the error of it."""
+        """Answer a read of ``client``, who may have files open. Raises the query's error."""
         answer = _QUERIES.get(type(request))
         if answer is None:
             raise UnsupportedError(f"{type(request).__name__} is no question to the namespace")
@@ -306,7 +306,7 @@ class Namespace:
     def snapshot(self) -> Iterator[bytes]:
         """Pieces of at most 1 MiB that hold the state as it is now, even if it changes later.
 
-        Copying the state is immediate and takes memory once more until the pieces are drained.
+        The state is copied at once, and takes its memory twice until the pieces are consumed.
         """
         return snapshot.pieces(
             snapshot.Image(self.volume, self.results, self.applied, self.digest, self.now_ns)
@@ -358,7 +358,7 @@ class Namespace:
         return list(map(self.volume.tree.inodes.id_of, self.volume.tree.unlinked))
 
     def is_unlinked(self, inode: int) -> bool:
-        """Is that a file without a name that somebody has, or had, open?"""
+        """Is the inode a file without a name that was open when it lost it?"""
         tree = self.volume.tree
         return bool(tree.unlinked) and tree.inodes.slot_of(inode) in tree.unlinked
 
@@ -376,7 +376,7 @@ class Namespace:
         return self.volume.blocks.current(version)
 
     def placed_block(self, version: m.BlockVersion) -> PlacedBlock | None:
-        """As :meth:`block`, with what re-replicating it takes."""
+        """As :meth:`block`, with what is needed to re-replicate it."""
         slot, ref = self.volume.blocks.find(version)
         if ref is None:
             return None

@@ -1,6 +1,6 @@
-"""What the primary commands on its own: freeing deleted trees, ending sessions, moving replicas.
+"""Commands of the primary itself: freeing deleted trees, ending sessions, moving replicas.
 
-The service lets only nodes send these; nothing here asks who does. Each step is bounded.
+The service accepts them from nodes only; there is no further check here. Each step is bounded.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _free_one(volume: Volume, command: Command) -> None:
 def expire_session(volume: Volume, command: Command, request: ExpireSession) -> Empty:
     """End a client's leases at what it committed last, its locks, and what it had reserved.
 
-    Its recorded results stay: it may not be dead, and a late retry must still be recognised.
+    Its recorded results stay: the client may be alive, and a late retry must be recognised.
     """
     held = volume.sessions.expire(request.client)
     held_slots = (*held.leases, *held.reserved)
@@ -95,10 +95,10 @@ def free_unlinked(volume: Volume, command: Command, request: FreeUnlinked) -> Em
 
 
 def set_replicas(volume: Volume, command: Command, request: SetReplicas) -> Empty:
-    """Name the holders of a current block version anew.
+    """Replace the list of holders of a current block version.
 
-    Members that are no longer among them get the version as a discard. Raises StaleHandleError
-    when no file refers to the version (any more): whoever copied it must drop the copies.
+    Former holders get the version as a discard. Raises StaleHandleError when no file refers to the
+    version (any more): the copies have to be dropped.
     """
     check_replicas(request.replicas)
     version = BlockVersion(request.inode, request.index, request.generation, request.sequence)
@@ -108,7 +108,7 @@ def set_replicas(volume: Volume, command: Command, request: SetReplicas) -> Empt
 
 
 def set_many_replicas(volume: Volume, command: Command, request: SetManyReplicas) -> Empty:
-    """Name the holders of many block versions anew; those that are not current are left out.
+    """Replace the lists of holders of many block versions; those not current are left out.
 
     Raises InvalidArgumentError, and then changes nothing.
     """

@@ -1,9 +1,9 @@
-"""concat: one file takes over the blocks of others, without a byte moved, and they vanish.
+"""concat: one file takes over the blocks of others, which vanish; no bytes are moved.
 
 The blocks keep the versions under which they were written, so the inodes of the sources live on as
 ABSORBED (``memfs.node.namespace.tables.block_maps``) until the last of their versions is gone.
-Files that do not fit together this way are copied by who asks, and the sources then vanish in one
-step, if they still are what was copied.
+Files whose layouts do not allow this are copied by the client; the sources are then removed in one
+step, if they are unchanged since.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _check_source(volume: Volume, command: Command, place: Place, path: bytes) -
 def _remove_copied(
     volume: Volume, command: Command, target: int, places: list[Place], request: Concat
 ) -> LookupReply:
-    """Remove sources whose bytes the caller has written to the target, which they have leased."""
+    """Remove sources that the caller has copied into the target under their lease."""
     tree, inodes = volume.tree, volume.tree.inodes
     if volume.sessions.writers.get(target) != command.client:
         raise LeaseLostError("the lease is over: open the file again", path=text(request.path))

@@ -1,13 +1,13 @@
 """Files without a name: written out of sight, and named, whole, by the command that commits.
 
-A draft is leased from its beginning and goes with its lease: whoever breaks off, is killed or finds
-no room leaves nothing behind, and what its name holds is what it held before. It belongs to no
-directory and counts in no quota until it is published.
+A draft is leased when it is created and freed with its lease: a writer that fails or is killed
+leaves nothing behind, and the target name is unchanged. A draft belongs to no directory and counts
+in no quota until it is published.
 
 Publishing over a file does what rename over it would, where the caller may remove the old one:
-those who read it go on with what they opened. Where they may not, or where the file has further
-names, its content changes in one step and the file itself stays, as under O_TRUNC. Either way
-owner, group, mode, access list and extended attributes are those of the file that was there.
+readers keep the old file open. Where the caller may not, or where the file has further names, the
+content changes in one step and the inode stays, as under O_TRUNC. Either way owner, group, mode,
+access list and extended attributes are those of the replaced file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GENERATION: Final = 1
 
 
 def create_draft(volume: Volume, command: Command, request: CreateDraft) -> LeaseReply:
-    """Make a file without a name and lease it to the caller; refused where its name would be."""
+    """Make a file without a name, leased to the caller. Refused where publishing would be."""
     layout = layout_of(
         volume.settings, request.replication, request.block_size, request.group_blocks
     )
@@ -122,7 +122,7 @@ class _WouldBeMade(Exception):
 
 
 def _prober(volume: Volume, command: Command, path: bytes, space: int) -> Make | None:
-    """In the place of a maker: checks what it checks, and makes nothing."""
+    """A maker that checks and makes nothing."""
     if ends_as_directory(path):
         return None
 
@@ -142,7 +142,7 @@ def _check_unchanged(volume: Volume, version: FileVersion) -> None:
 def _give_name(
     volume: Volume, command: Command, request: PublishDraft, place: Place, slot: int
 ) -> int:
-    """Let the name mean the draft's content; the slot of the file that it means then."""
+    """Give the name the draft's content; returns the slot of the file that has the name."""
     tree, inodes = volume.tree, volume.tree.inodes
     parent, name, old = place
     if old and not _may_replace(volume, command, place, request.path):

@@ -1,7 +1,7 @@
 """Files under a writer's lease: create, open for writing, commit, release.
 
-A lease is what a descriptor open for writing is in POSIX: permission is checked when it is
-granted and never again. Its generation names the writer; commits of former ones are refused
+A lease corresponds to a POSIX descriptor open for writing: permission is checked when it is granted
+and never again. Its generation identifies the writer; commits of former writers are refused
 (WriterFence). A file emptied by Create keeps mode, owner, links, attributes and layout; only its
 replication may be set anew.
 """
@@ -86,7 +86,7 @@ def acquire_lease(volume: Volume, command: Command, request: AcquireLease) -> Le
 
 
 def release_lease(volume: Volume, command: Command, request: ReleaseLease) -> LookupReply:
-    """End the caller's lease; what it did not commit is nobody's. A draft ends with it."""
+    """End the caller's lease; uncommitted blocks are dropped, and so is a draft."""
     withdraw(volume, command, request.inode, request.withdrawn)
     slot = leased(volume, command, request.inode, request.generation)
     volume.tree.inodes.change[slot] = command.index
@@ -96,7 +96,7 @@ def release_lease(volume: Volume, command: Command, request: ReleaseLease) -> Lo
 
 
 def commit(volume: Volume, command: Command, request: Commit) -> LookupReply:
-    """Publish blocks and size of a leased file; of a lease that is over they are given up."""
+    """Publish blocks and size of a leased file; blocks of an ended lease are discarded."""
     slot = writing(volume, command, request)
     tree, inodes = volume.tree, volume.tree.inodes
     size = request.size
@@ -117,7 +117,7 @@ def commit(volume: Volume, command: Command, request: Commit) -> LookupReply:
 
 
 def writing(volume: Volume, command: Command, request: Commit | PublishDraft) -> int:
-    """The slot of what the caller commits to; without a lease, nodes forget what was written.
+    """The slot that the caller commits to; without a lease its blocks are discarded.
 
     Raises StaleHandleError, LeaseLostError.
     """
@@ -129,10 +129,10 @@ def writing(volume: Volume, command: Command, request: Commit | PublishDraft) ->
 
 
 def withdraw(volume: Volume, command: Command, inode: int, refs: tuple[BlockRef, ...]) -> None:
-    """Have nodes forget versions that no file refers to and none will, on its writer's word.
+    """Discard versions that the writer names and no file refers to, now or later.
 
-    What comes from a client whose lease is over, or never was, is only heeded where nobody can
-    publish it any more. It is heeded even if the command is refused.
+    From a client without a valid lease this is done only where nobody can publish the version any
+    more. It takes effect even if the command is refused.
     """
     inodes = volume.tree.inodes
     slot = inodes.slot_of(inode)
@@ -149,7 +149,7 @@ def withdraw(volume: Volume, command: Command, inode: int, refs: tuple[BlockRef,
 def change_content(
     volume: Volume, command: Command, slot: int, puts: dict[int, BlockRef], size: int
 ) -> None:
-    """Let a file consist of these blocks as well and be ``size`` bytes long."""
+    """Merge blocks into a file's map and set its size."""
     tree, inodes = volume.tree, volume.tree.inodes
     before = inodes.size[slot]
     if volume.mounts:
@@ -258,7 +258,7 @@ def leased(volume: Volume, command: Command, inode: int, generation: int) -> int
 
 
 def end_lease(volume: Volume, command: Command, slot: int) -> None:
-    """Nobody writes the file any more; without a name, it stays for its readers only."""
+    """Remove the file's lease; a file without a name stays only while readers have it open."""
     tree = volume.tree
     volume.sessions.drop_lease(slot)
     if slot in tree.nameless:

@@ -96,7 +96,7 @@ def get_lock(volume: Volume, caller: Caller, request: GetLock) -> GetLockReply:
 
 
 def await_lock(volume: Volume, caller: Caller, request: AwaitLock) -> AwaitLockReply:
-    """What has become of a request that waited; the service sees to the waiting."""
+    """The state of a waiting request; the service does the waiting."""
     session = volume.sessions.by_client.get(request.client)
     if session is None or session.number != request.session:
         return AwaitLockReply(int(LockState.LOST))

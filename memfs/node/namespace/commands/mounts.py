@@ -1,9 +1,9 @@
 """Mounts of external stores: mounting, what stores say of objects, and taking a mount away.
 
-The store's answers arrive as data. What they say of a name is believed unless the name was changed
-here: then the store learns of it, and a conflict shows when it is told. An object of another
-version is another file: it gets a new inode, which inherits owner, mode, access list and extended
-attributes, so that nobody who has the old one open ever reads bytes of two versions.
+The store's answers arrive as data. They replace what is known of a name unless the name was changed
+here: then the change is sent to the store, where a conflict shows. A new version of an object is a
+new file: it gets a new inode, which inherits owner, mode, access list and extended attributes, so
+that a reader of the old one never sees bytes of two versions.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ def _clear(volume: Volume, command: Command, slot: int) -> None:
 
 
 def _drop(volume: Volume, command: Command, parent: int, child: int) -> None:
-    """What has lost its name in ``parent`` goes; whoever has it open may find it changed."""
+    """Remove what lost its name in ``parent``; readers that have it open may get an error."""
     if volume.tree.inodes.kind[child] == DIRECTORY:
         volume.remove_directory(command, parent, child)
     else:
@@ -211,7 +211,7 @@ def _drop(volume: Volume, command: Command, parent: int, child: int) -> None:
 
 
 def pin(volume: Volume, command: Command, request: Pin) -> Empty:
-    """Keep what is in memory of a file or tree, or do so no more; for who may write it."""
+    """Pin or unpin a file or tree in memory; needs write permission."""
     tree, mounts = volume.tree, volume.mounts
     slot = tree.find(command.caller, request.base, request.path)
     if mounts.mount_of(tree, slot) is None:
@@ -230,7 +230,7 @@ def pin(volume: Volume, command: Command, request: Pin) -> Empty:
 
 
 def learn_objects(volume: Volume, command: Command, request: LearnObjects) -> Empty:
-    """Names that the store has in a directory appear, or are what the store has now."""
+    """Add or update the names of a directory as the store lists them."""
     found, slot = _directory_of(volume, request.mount, request.generation, request.directory)
     prefix = volume.mounts.key_of(volume.tree, found, slot)
     assert prefix is not None, "a directory below a mount has a key"
@@ -245,7 +245,7 @@ def learn_objects(volume: Volume, command: Command, request: LearnObjects) -> Em
 
 
 def forget_objects(volume: Volume, command: Command, request: ForgetObjects) -> Empty:
-    """Names that the store has no more go, unless they were changed here."""
+    """Remove names that the store no longer has, unless they were changed here."""
     _, slot = _directory_of(volume, request.mount, request.generation, request.directory)
     directory = volume.tree.directory(slot)
     changed = False
@@ -282,9 +282,9 @@ def _is_name(name: bytes) -> bool:
 
 
 def _is_clean(volume: Volume, slot: int) -> bool:
-    """Is all of it as the store last said, so that the store's word may replace it?
+    """Is it unchanged since the store was asked, a directory with all below?
 
-    Of a directory, everything below; costs a step for each.
+    Costs a step for each inode.
     """
     mounts, tree = volume.mounts, volume.tree
     if slot in mounts.by_slot or slot in mounts.changes or slot in volume.sessions.writers:
@@ -297,7 +297,7 @@ def _is_clean(volume: Volume, slot: int) -> bool:
 
 
 def _learn(volume: Volume, command: Command, parent: int, known: KnownObject) -> bool:
-    """Let one name mean what the store has there; whether that changed anything."""
+    """Update one name from the store; returns whether that changed anything."""
     tree, mounts = volume.tree, volume.mounts
     slot = tree.directory(parent).get(known.name)
     if slot:

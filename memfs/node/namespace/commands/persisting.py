@@ -1,8 +1,8 @@
 """Changed files on their way to a store: intent and completion in the log, and eviction.
 
 The primary's own commands. BeginPersist remembers what is about to be sent before it is sent: if
-its completion is never reported, the next primary finds the object in the store and recognises it
-as this cluster's. What changed on the way stays a change, based on what the store has by then.
+its completion is never recorded, the next primary finds the object in the store and recognises it
+as this cluster's. A file changed meanwhile stays changed, based on the version just stored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def begin_persist(volume: Volume, command: Command, request: BeginPersist) -> Em
 
 
 def end_persist(volume: Volume, command: Command, request: EndPersist) -> Empty:
-    """The store has it under this tag; what has changed since is still to be stored."""
+    """The store has this content under a tag; later changes are still to be stored."""
     tree, mounts = volume.tree, volume.mounts
     slot = tree.inodes.slot_of(request.inode)
     change = mounts.changes.get(slot)
@@ -51,7 +51,7 @@ def end_persist(volume: Volume, command: Command, request: EndPersist) -> Empty:
 
 
 def set_aside(volume: Volume, command: Command, request: SetAside) -> Empty:
-    """Let the file have the name under which the store has it; its own is the store's to say."""
+    """Rename a conflicting file to the name it was stored under; the store decides its old name."""
     slot, _ = _changed(volume, request.inode, request.version)
     tree, mounts = volume.tree, volume.mounts
     check_name(request.name)
@@ -74,7 +74,7 @@ def set_aside(volume: Volume, command: Command, request: SetAside) -> Empty:
 
 
 def bury_object(volume: Volume, command: Command, request: BuryObject) -> Empty:
-    """The store has forgotten what was deleted here; a later deletion is another one."""
+    """Remove the tombstone of a deletion that the store has carried out."""
     key = request.mount, request.key
     found = volume.mounts.tombstones.get(key)
     if found is not None and found.version == request.version:
@@ -83,9 +83,9 @@ def bury_object(volume: Volume, command: Command, request: BuryObject) -> Empty:
 
 
 def evict_files(volume: Volume, command: Command, request: EvictFiles) -> Empty:
-    """Drop the blocks of files that the store has too; from now on it is asked for them.
+    """Drop the blocks of files whose content the store has; reads fetch it from there.
 
-    The generation grows: what nodes have cached of an earlier content is never taken for this.
+    The generation grows, so that cached blocks of an earlier content are never used.
     """
     tree, mounts, inodes = volume.tree, volume.mounts, volume.tree.inodes
     for inode, change in request.files:

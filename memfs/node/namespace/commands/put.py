@@ -54,7 +54,7 @@ _RESULT_BYTES = 8  # array, code, empty message, nil
 
 
 def reserve_inodes(volume: Volume, command: Command, request: ReserveInodes) -> ReserveReply:
-    """Promise inode ids to the caller's session."""
+    """Reserve inode ids for the caller's session."""
     if not 1 <= request.count <= limits.INODES_PER_RESERVATION:
         raise InvalidArgumentError(f"1 to {limits.INODES_PER_RESERVATION} inodes can be reserved")
     volume.sessions.check_room(command.client, request.count)
@@ -69,7 +69,7 @@ def reserve_inodes(volume: Volume, command: Command, request: ReserveInodes) -> 
 
 
 def release_inodes(volume: Volume, command: Command, request: ReleaseInodes) -> Empty:
-    """Take back what the caller's session will not use; blocks stored under it are orphans."""
+    """Free reserved ids that the session will not use; blocks stored under them are orphans."""
     command.ended += [inode for inode in request.inodes if _give_up(volume, command, inode)]
     for ref in request.withdrawn:
         withdraw(volume, command, ref.inode, (ref,))
@@ -176,7 +176,7 @@ def _check_replaceable(
 
 
 def inherit(volume: Volume, command: Command, slot: int, old: int) -> None:
-    """Hand owner, group, mode, access list and extended attributes of the replaced file on."""
+    """Copy owner, group, mode, access list and extended attributes of the replaced file."""
     tree, inodes = volume.tree, volume.tree.inodes
     tree.owners.release(inodes.owner[slot])
     inodes.owner[slot] = tree.owners.retain(inodes.owner[old])

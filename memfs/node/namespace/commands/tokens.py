@@ -73,7 +73,7 @@ def cancel_token(volume: Volume, command: Command, request: CancelToken) -> Empt
 
 
 def verify_token(volume: Volume, caller: Caller, request: VerifyToken) -> VerifyTokenReply:
-    """For whom a token speaks. Whether its time has come, the service judges by its clock."""
+    """The owner of a valid token. The service checks its expiry against the clock."""
     identifier, held = volume.tokens.verify(request.identifier, request.password)
     owner, renewer, real_user = identifier[:3]
     return VerifyTokenReply(owner, renewer, real_user, held.expires_ms)

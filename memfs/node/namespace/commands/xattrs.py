@@ -1,7 +1,7 @@
 """Extended attributes: ``user.`` by the file's mode bits, ``trusted.`` for the superuser alone.
 
-Below a mount of an external store there are read-only ones (``user.memfs.state``) for who asks for
-them by name. They are not listed, so that copies of all attributes do not carry them elsewhere.
+Below a mount of an external store there are read-only ones (``user.memfs.state``), returned only by
+name. They are not listed, so that copies of all attributes do not carry them elsewhere.
 As Linux, symlinks have no ``user.`` attributes, those of a sticky directory belong to its owner,
 and ``trusted.`` ones are invisible to everybody else.
 """
@@ -65,7 +65,7 @@ def get_xattrs(volume: Volume, caller: Caller, request: GetXattrs) -> XattrsRepl
 
 
 def parted(reply: XattrsReply) -> tuple[XattrsReply, list[bytes]]:
-    """What travels as the record and as the payload: values that are too much for a record."""
+    """Split a reply into record and payload: values too large for a record."""
     values = [each.value for each in reply.xattrs]
     lengths = tuple(map(len, values))
     if sum(lengths) <= limits.XATTRS_IN_RECORD_BYTES:

@@ -1,1 +1,1 @@
-"""What is allowed: permissions, lists, names, quotas, content; and the words of a refusal."""
+"""What is allowed: permissions, access lists, names, quotas, content; and texts of refusals."""

@@ -1,9 +1,9 @@
 """Access control lists as POSIX.1e and HDFS have them: pure functions on entries and mode bits.
 
-Owns how a list is stored, changed, inherited and asked; knows no tree. Owner, other and, when there
-is an access list, the mask live in the mode bits, so that chmod and ls need not know of lists; a
-:class:`StoredAcl` holds the rest. The transformations and the order of their checks are those of
-Hadoop's ``AclTransformation`` and ``AclStorage``.
+Owns how a list is stored, changed, inherited and evaluated; knows no tree. Owner, other and, when
+there is an access list, the mask live in the mode bits, so that chmod and ls need not know of
+lists; a :class:`StoredAcl` holds the rest. The transformations and the order of their checks are
+those of Hadoop's ``AclTransformation`` and ``AclStorage``.
 
 Invariant: entries are sorted, one for each (scope, kind, name); default ones have owner, group and
 other, and a mask whenever one of them is named.
@@ -32,7 +32,7 @@ _Key = tuple[bool, int, str]
 
 
 class StoredAcl(NamedTuple):
-    """What the mode bits of an inode do not say."""
+    """The part of a list that the mode bits do not hold."""
 
     access: tuple[AclEntry, ...] = ()
     """Named users, the owning group and named groups; empty: the mode bits say all."""
@@ -64,7 +64,7 @@ def may(caller: Caller, mode: int, owner: str, group: str, acl: StoredAcl, wante
 
 
 def whole(acl: StoredAcl, mode: int) -> Entries:
-    """All entries in order, those that the mode bits stand for included."""
+    """All entries in order, including those that the mode bits hold."""
     owner, middle, other = mode >> 6 & _ANY, mode >> 3 & _ANY, mode & _ANY
     entries = [AclEntry(USER, "", owner)]
     if acl.access:
@@ -75,7 +75,7 @@ def whole(acl: StoredAcl, mode: int) -> Entries:
 
 
 def stored(entries: Entries, mode: int) -> tuple[StoredAcl, int]:
-    """What to store for a valid whole list, and the mode with the bits that it stands for."""
+    """Split a valid complete list into the stored part and the mode."""
     access = [entry for entry in entries if not entry.default]
     default = tuple([entry for entry in entries if entry.default])
     extended = not minimal(access)
@@ -160,7 +160,7 @@ def _specification(given: Iterable[AclEntry]) -> dict[_Key, AclEntry]:
 
 
 class _Draft:
-    """A list in the making: entries but for masks, which follow from them unless given."""
+    """A list being built: its entries; masks are computed unless given."""
 
     def __init__(self) -> None:
         self._entries: dict[_Key, AclEntry] = {}
@@ -201,7 +201,7 @@ class _Draft:
         return entries
 
     def _complete_default(self) -> None:
-        """A default list gets what it lacks of owner, group and other from the access list."""
+        """Complete a default list: missing owner, group and other come from the access list."""
         if not any(entry.default for entry in self._entries.values()):
             return
         for kind in (USER, GROUP, OTHER):

@@ -1,8 +1,8 @@
-"""Where a request leaves what is known of external stores.
+"""Which objects of external stores have to be looked up before a request can be carried out.
 
-Pure: a request is looked at before it is carried out, and what lacks comes back as a question for
-a store. The answer enters as a command, and the request is looked at again, until nothing lacks.
-So neither a query nor a command ever meets a name that nobody asked for.
+Pure: a request is examined first, and what is unknown comes back as a question for a store. The
+answer enters the log as a command, and the request is examined again, until nothing is missing. So
+neither a query nor a command ever meets a name whose state in the store is unknown.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from memfs.types import ROOT_INODE
 
 
 class Knowledge(Protocol):
-    """What was asked of the stores, and when: soft, and the primary's alone."""
+    """What was asked of the stores, and when: soft state of the primary."""
 
     def knows_name(self, mount: MountPoint, directory: int, name: bytes, exists: bool) -> bool:
-        """Does what the namespace says of a name still count?"""
+        """Is what the namespace knows of a name recent enough?"""
 
     def knows_listing(self, mount: MountPoint, directory: int, later: bool) -> bool:
-        """Does what it says of all names of a directory? ``later``: not for its first page."""
+        """Is its listing of a directory recent enough? ``later``: for a later page."""
 
 
 class Question(NamedTuple):
@@ -47,7 +47,7 @@ _DEEP: Final = (m.Summarise, m.RemoveDirectory)
 
 
 def question(volume: Volume, request: Any, knowledge: Knowledge) -> Question | None:
-    """What a store has to be asked before ``request`` is carried out; None: nothing."""
+    """The question to a store that ``request`` has to wait for; None: all is known."""
     for base, path in named_paths(request):
         found = _on_the_way(volume, base, path, request, knowledge)
         if found is not None:

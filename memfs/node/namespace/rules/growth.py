@@ -1,7 +1,7 @@
-"""How long a file that is being written may get: what the quotas above leave it, as they are now.
+"""How long a file that is being written may get, given the quotas above it now.
 
-Writers are told with their lease, so that bytes too many are refused before they travel; before a
-writer refuses any, it asks again. The last word is the commit's. Changes nothing.
+Writers learn it with their lease, so that excess bytes are refused before they are sent; a writer
+asks again before it refuses any. The commit decides. Changes nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What may be done below mounts, and what a store will have to be told of it.
+"""What is allowed below mounts, and what has to be sent to the store for it.
 
-Owns the differences between a directory that a store is mounted at and any other. A store holds
-files and directories by name and nothing else: links, special files and moves of what it alone has
-are refused, never forgotten.
+Owns the differences between directories below a mount and others. A store holds files and
+directories by name and nothing else: links, special files and moves of content that only the store
+has are refused.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def check_kind(volume: Volume, slot: int, what: str, path: bytes) -> None:
 
 
 def check_whole(volume: Volume, slot: int, puts: Mapping[int, BlockRef], size: int) -> None:
-    """Raise InvalidArgumentError when a part of what only the store has would be lost."""
+    """Raise InvalidArgumentError if content that only the store has would be lost."""
     if not volume.mounts.is_external(slot):
         return
     block_size = volume.tree.layouts.values[volume.tree.inodes.layout[slot]][0]
@@ -103,7 +103,7 @@ def check_rename(
 
 
 def renamed(volume: Volume, command: Command, source: Place, target: Place) -> None:
-    """Before a file moves within a mount: the store will lose one name and get another."""
+    """Record, before a file moves within a mount, what the store has to delete and to get."""
     parent, name, slot = source
     if volume.mounts.mount_of(volume.tree, parent) is None:
         return
@@ -114,7 +114,7 @@ def renamed(volume: Volume, command: Command, source: Place, target: Place) -> N
 
 
 def check_concat(volume: Volume, target: int, places: list[Place], request: Concat) -> None:
-    """May files become one? Raises CrossMountError for what the store alone has."""
+    """May files be concatenated? Raises CrossMountError for content that only the store has."""
     for slot, path in zip(
         (target, *[place[2] for place in places]), (request.path, *request.sources), strict=True
     ):
@@ -123,7 +123,7 @@ def check_concat(volume: Volume, target: int, places: list[Place], request: Conc
 
 
 def deleted(volume: Volume, command: Command, parent: int, name: bytes, slot: int) -> None:
-    """Before a name goes: the store has to forget what it knows by it, and below it."""
+    """Record, before a name is removed, that the store has to delete it and all below."""
     mounts, tree = volume.mounts, volume.tree
     found = mounts.mount_of(tree, parent)
     if found is None:

@@ -1,9 +1,9 @@
 """Quotas of directories: how many names, and how many bytes times replicas, may lie below.
 
 Owns what a quota is, and the checks that every growing command makes before it changes anything;
-they cost a step per ancestor, and nothing while no directory has a quota. Usage is what the
-directory's totals say, so it is exact with each commit; as in HDFS a directory counts itself, and
-a quota below what is used already only stops further growth.
+they cost a step per ancestor, and nothing while no directory has a quota. Usage is taken
+from the directory's totals, so it is exact with each commit; as in HDFS a directory counts itself,
+and a quota below the present usage only stops further growth.
 
 A hard link is a name where it lies; its file's bytes count at one of its names, the home
 (``memfs.node.namespace.tables.tree``). When that name goes, they move to another, quota or not.
@@ -103,8 +103,8 @@ def check_replication(tree: Tree, slot: int, replication: int, path: bytes) -> N
 def check_rename(tree: Tree, source: Place, target: Place, exchange: bool, path: bytes) -> None:
     """May what ``source`` names move to ``target``, and with ``exchange`` the other way too?
 
-    What it replaces makes room, but for files with further names. Directories above both see
-    no growth.
+    What is replaced frees its space, except files with further names. Directories above both
+    names do not grow.
     """
     if not tree.quotas or source[0] == target[0]:
         return
@@ -151,7 +151,7 @@ def _moving(tree: Tree, slot: int, old: int, new: int) -> tuple[int, int]:
 
 
 def _weight(tree: Tree, slot: int) -> tuple[int, int]:
-    """Names and space that go where a name goes."""
+    """Names and space that move with a name."""
     if tree.inodes.kind[slot] == DIRECTORY:
         totals = tree.directory(slot)
         return totals.names, totals.space

@@ -1,9 +1,9 @@
 """What a refusal says: who asked for what, and what denied it, in HDFS's words.
 
-People and programs know these texts from HDFS (``FSPermissionChecker``): the user, the access
-asked for, and owner, group and mode of the inode that lacks it, which need not be the one that the
-path names. Nothing is told that the user could not find out: they may search all that lies above
-the inode that refuses, unless they came by a handle, whose directory is named by number.
+The texts are those of HDFS (``FSPermissionChecker``): the user, the access requested, and owner,
+group and mode of the inode that denies it, which need not be the one that the path names. They tell
+nothing that the user could not find out: the user may search everything above the inode that
+denies, unless the request used a handle, whose directory is given by number.
 """
 
 from __future__ import annotations
@@ -110,10 +110,9 @@ def _inode(tree: Tree, slot: int, path: bytes) -> str:
 
 
 def _path_to(tree: Tree, slot: int, path: bytes) -> str:
-    """How the walk along ``path`` gets to ``slot``; by number where it does not, from a handle.
+    """The prefix of ``path`` that leads to ``slot``; its number where none does, as from a handle.
 
-    A directory cannot be asked for the name of a slot without looking at all its names, so the way
-    that was gone is gone again.
+    The path is walked again, since finding the name of a slot would scan its whole directory.
     """
     inodes = tree.inodes
     kinds, extra = inodes.kind, inodes.extra

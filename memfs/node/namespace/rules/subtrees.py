@@ -1,11 +1,11 @@
-"""May a caller do something to everything below a directory? Asked of directories, not of files.
+"""May a caller act on everything below a directory? Decided by directories, not by files.
 
 Removing a tree needs, as ``rm -r`` and HDFS have it, read, write and search permission on every
 directory below that is not empty, and under a sticky bit to own each name or the directory.
-Counting a tree needs read and search permission on every directory. The usual answers cost one
-step: each directory counts those below that spoil them (``Directory.mixed`` and ``closed``, kept by
-``memfs.node.namespace.tables.tree``); only where these say nothing the directories are walked, up
-to ``limits.SUBTREE_STEPS``. Nothing is changed here.
+Counting a tree needs read and search permission on every directory. Usually one step
+decides: each directory counts those below with other owners or without access (``Directory.mixed``
+and ``closed``, kept by ``memfs.node.namespace.tables.tree``); where the counts do not decide, the
+directories are walked, up to ``limits.SUBTREE_STEPS``. Nothing is changed here.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class Locks:
         self._store(table, kept, lock.client)
 
     def drop(self, table: Table, lock: Lock) -> None:
-        """Let the owner hold nothing of the range of ``lock`` any more."""
+        """Remove the owner's locks in the range of ``lock``."""
         kept = []
         for each in self.held.get(table, ()):
             kept += [each] if each.by != lock.by else _remainder(each, lock)
@@ -161,7 +161,7 @@ class Locks:
         self._store(table, kept, lock.client)
 
     def _store(self, table: Table, kept: list[Lock], client: int) -> None:
-        """What a table holds now that locks of one client in it have changed."""
+        """Replace one client's locks in a table."""
         self.count += len(kept) - len(self.held.get(table, ()))
         own = sum(lock.client == client for lock in kept)
         session = self._sessions.by_client.get(client)
@@ -193,7 +193,7 @@ class Locks:
         return True
 
     def grant(self, table: Table) -> list[int]:
-        """Grant what nothing is in the way of any more; the tickets."""
+        """Grant the waiting requests that no lock conflicts with; returns their tickets."""
         granted: list[int] = []
         found: Waiter | None = None
         while table in self.waiting:
@@ -227,7 +227,7 @@ class Locks:
     # --- ends --------------------------------------------------------------------------------
 
     def end_session(self, client: int, session: ClientSession) -> list[int]:
-        """A client is gone: nothing of it is held or waits; the tickets of whom that helps."""
+        """Remove all locks and requests of a client; returns the tickets granted by that."""
         tables = sorted({*session.locked, *session.waits.values()})
         for ticket, table in session.waits.items():
             del self.waiting[table][ticket]
@@ -239,7 +239,7 @@ class Locks:
         return [ticket for table in tables for ticket in self.grant(table)]
 
     def end_inode(self, slot: int) -> list[int]:
-        """An inode is gone; the tickets of those who waited, in vain."""
+        """Remove an inode's locks; returns the tickets of the requests that waited for it."""
         ended: list[int] = []
         for kind in LockKind:
             table = slot, int(kind)

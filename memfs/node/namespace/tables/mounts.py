@@ -1,8 +1,8 @@
 """External stores in the namespace: the mount table, and what is known of the stores' objects.
 
-Owns which directories are mounts, the version tag of every object that was seen, which files the
-store lacks the content of, and what was deleted here and not there yet. Knows nothing of stores:
-what they said arrived in commands.
+Owns which directories are mounts, the version tag of every known object, which changes the store
+lacks, and what was deleted here and not in the store yet. Does no I/O: what stores answered arrives
+in commands.
 
 A file below a mount is in one of these states::
 
@@ -38,7 +38,7 @@ ATTEMPTS: Final = 4
 
 
 class ObjectState(enum.IntEnum):
-    """How a file below a mount stands to its store."""
+    """The state of a file below a mount."""
 
     CLEAN = 1
     PERSISTED = 2
@@ -81,7 +81,7 @@ class Change(NamedTuple):
 
 
 class Tombstone(NamedTuple):
-    """What was deleted here and may be in the store."""
+    """A deletion that the store may lack."""
 
     version: int
     since_ns: int
@@ -227,7 +227,7 @@ class Mounts:
         return slot in self.tags and slot not in self.changes and slot not in self.resident
 
     def state(self, slot: int) -> ObjectState | None:
-        """How a file stands to its store; None: there is none, or it was never told of it."""
+        """A file's state; None: it is below no mount, or the store was never asked."""
         change = self.changes.get(slot)
         if change is not None:
             return change.state

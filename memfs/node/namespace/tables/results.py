@@ -1,8 +1,8 @@
 """Recorded results: what makes a retried command harmless (ExactlyOnce).
 
 Owns the encoded outcomes of recent commands by (client, request id); does not know what they mean.
-Beside each lies a mark of the request that led to it, so that nobody gets another one's.
-Part of the replicated state: a new primary answers a retry as the old one did.
+Each is stored with a mark of its request, so that a reused id does not get another request's
+result. Part of the replicated state: a new primary answers a retry as the old one did.
 
 Bounds: RESULTS_PER_SESSION newest per client, SESSIONS clients, RESULT_BYTES_TOTAL in all; the
 clients that were silent for longest are forgotten first, and in any case after RESULT_SECONDS,
@@ -64,7 +64,7 @@ class Results:
         """Time that has passed as the log tells it."""
 
     def advance(self, passed_ns: int) -> None:
-        """Time went on: forget the clients that were silent for too long."""
+        """Advance the clock and forget clients that were silent for too long."""
         self.clock_ns += min(passed_ns, STEP_NS)
         oldest = self.clock_ns - _AGE_NS
         while self.by_client:
@@ -118,7 +118,7 @@ class Results:
 
 
 def mark_of(opcode: int, record: bytes, identity: Identity) -> bytes:
-    """What tells a request from others under the same id: kind, content, and on whose behalf."""
+    """A digest of a request's kind, content and user, to detect a reused id."""
     return _MARK.pack(opcode, zlib.crc32(record), _digest_of(identity.user))
 
 

@@ -1,8 +1,8 @@
 """What clients hold: writer's leases, reserved inodes, file locks.
 
-Owns who may commit to which inode; whether a client still lives is the service's to judge, and it
-says so by a command (NoTimeSafety). Invariant (SingleWriter): a slot has at most one lease, and
-its generation grew when that was granted, so that a former writer's commits are told apart
+Owns who may commit to which inode. Whether a client is alive is decided by the service, which ends
+sessions by a command (NoTimeSafety). Invariant (SingleWriter): a slot has at most one lease, and
+its generation grew when that was granted, so that commits of a former writer are recognised
 (WriterFence).
 """
 
@@ -97,7 +97,7 @@ class ClientSessions:
         self.reserved += 1
 
     def has_reserved(self, client: int, slot: int) -> bool:
-        """Was the slot promised to this client, and not used yet?"""
+        """Is the slot reserved for this client and unused?"""
         session = self.by_client.get(client)
         return session is not None and slot in session.reserved
 

@@ -105,7 +105,7 @@ class Tokens:
         self._of_owner[owner_of(held)] += 1
 
     def verify(self, raw: bytes, password: bytes) -> tuple[TokenIdentifier, Held]:
-        """What a token says, if it is ours and not cancelled; its expiry is the caller's to judge.
+        """The identifier of a token that is ours and not cancelled; the caller checks its expiry.
 
         Raises InvalidTokenError.
         """
@@ -130,7 +130,7 @@ class Tokens:
         self._drop_keys()
 
     def prune(self, now_ms: int, *, force: bool = False) -> None:
-        """Forget tokens that are over, and keys that made none of those left; now and then."""
+        """Remove expired tokens and keys without tokens; called now and then."""
         if not force and abs(now_ms - self.pruned_ms) < PRUNE_MS:
             return
         self.pruned_ms = now_ms

@@ -177,8 +177,8 @@ class Tree:
     def base_of(self, caller: Caller, inode: int) -> int:
         """The slot of a handle that is still part of the tree, and in the caller's reach.
 
-        Anybody can name an inode, so a handle proves nothing: it serves who could walk there now.
-        Where no path leads any more, or yet, it serves who has the file open, and the superuser.
+        A handle proves nothing, since anybody can name an inode: the caller must be able to walk
+        to it now. An inode without a path is available to who has it open, and the superuser.
         Raises StaleHandleError, AccessDeniedError.
         """
         slot = self.inodes.slot_of(inode)
@@ -261,7 +261,7 @@ class Tree:
         return caller.may(mode, owner, group, wanted)
 
     def acl(self, slot: int) -> StoredAcl:
-        """What an inode's access control list says beyond its mode bits."""
+        """The part of an inode's access control list that its mode bits do not hold."""
         return self.acl_values.values[self.acls.get(slot, 0)]
 
     def set_acl(self, slot: int, acl: StoredAcl) -> None:

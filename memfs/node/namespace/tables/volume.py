@@ -1,7 +1,7 @@
-"""The whole of what commands change, and the acts that several of them share.
+"""All state that commands change, and the operations that several of them share.
 
-Bundles tree, block maps, sessions, tokens and the queue of deleted trees; owns how an inode comes
-to be and how it goes. Commands validate first and change afterwards: a refused one leaves no trace.
+Bundles tree, block maps, sessions, tokens and the queue of deleted trees; owns creating and freeing
+inodes. Commands validate first and change afterwards: a refused one leaves no trace.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Command:
         return now
 
     def make_for(self, owner: str, group: str) -> None:
-        """Let what is made belong to somebody else (empty: the caller), or to one of their groups.
+        """Set owner and group of what is created (empty: the caller's).
 
         The superuser makes files for anybody. Raises NotPermittedError, InvalidArgumentError.
         """
@@ -265,7 +265,7 @@ class Volume:
         )
 
     def changed(self, command: Command, slot: int) -> None:
-        """What is in ``slot`` is news to the store that it is mounted from, if it is."""
+        """Record that the store lacks the content of ``slot``, if it is below a mount."""
         mounts = self.mounts
         if mounts and mounts.mount_of(self.tree, slot) is not None:
             former = mounts.changes.get(slot)
