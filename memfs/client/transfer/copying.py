@@ -348,7 +348,7 @@ class Copy:
     async def _batch(self, items: Sequence[Item]) -> None:
         await self._made()
         wanted = [item for item in items if not self._is_refused(item)]
-        outcomes = await self._direction.batch(wanted) if wanted else []
+        outcomes = await self._outcomes(wanted) if wanted else []
         copied = {item.target for item, error in zip(wanted, outcomes, strict=True) if not error}
         for item in items:
             self._ended(item, item.target in copied)
@@ -357,6 +357,15 @@ class Copy:
                 self._advance(item, item.size, done=True)
             else:
                 self._fail(item, error)
+
+    async def _outcomes(self, items: list[Item]) -> Sequence[OSError | None]:
+        """Copy a batch. What is raised concerns all, and names the file as its source does."""
+        try:
+            return await self._direction.batch(items)
+        except OSError as error:
+            sources = {item.target: item.source for item in items}
+            error.filename = sources.get(error.filename, items[0].source)
+            raise
 
     async def _stream(self, item: Item) -> None:
         work = self._direction.stream(item, lambda count: self._advance(item, count))

@@ -178,3 +178,16 @@ async def test_a_read_by_path_looks_again_when_the_file_is_replaced(
 
     monkeypatch.setattr(BlockMap, "open", replaced_after_the_open)
     assert await fs.read_bytes("/f") == bytes([5]) * len(DATA)
+
+
+@pytest.mark.parametrize("size", [100, 3 * BLOCK], ids=["in a batch", "alone"])
+async def test_no_space_names_the_file_as_its_source_does(
+    cluster: FakeCluster, fs: AsyncFileSystem, tmp_path: Path, size: int
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(bytes(size))
+    await fs.mkdir("/t")
+    cluster.full = set(cluster.blocks)
+    with pytest.raises(errors.NoSpaceError) as caught:
+        await fs.put(tmp_path, "/t/new", return_errors=True)
+    assert caught.value.filename in {str(tmp_path / "a"), str(tmp_path / "b")}
