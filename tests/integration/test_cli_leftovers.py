@@ -33,8 +33,8 @@ def fs(cluster: Cluster) -> Iterator[memfs.FileSystem]:
     with memfs.connect(cluster.url) as fs:
         yield fs
         for name in fs.listdir("/"):
-            with contextlib.suppress(memfs.errors.PathNotFoundError):
-                fs.rmtree(f"/{name}")
+            path = f"/{name}"
+            fs.rmtree(path) if fs.isdir(path) else fs.remove(path)
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +114,10 @@ def test_a_stream_without_room(cluster: Cluster, fs: memfs.FileSystem, source: P
     with contextlib.suppress(BrokenPipeError):
         while process.poll() is None:
             process.stdin.write(bytes(MIB))
-    said = process.stderr.read().decode()
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
+    with process.stderr:
+        said = process.stderr.read().decode()
     assert process.wait() == 1
     assert "memory is full" in said and said.count("\n") == 1
     assert fs.read_bytes("/kept") == b"what was there"
