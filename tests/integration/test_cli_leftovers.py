@@ -107,9 +107,7 @@ def test_a_put_without_room(cluster: Cluster, fs: memfs.FileSystem, source: Path
 
 def test_a_stream_without_room(cluster: Cluster, fs: memfs.FileSystem, source: Path) -> None:
     fs.write_bytes("/kept", b"what was there")
-    process = start(
-        cluster.url, "put", "-", "/kept", stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = start(cluster.url, "put", "-", "/kept", stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None and process.stderr is not None
     with contextlib.suppress(BrokenPipeError):
         while process.poll() is None:

@@ -393,3 +393,41 @@ def test_a_forked_child_may_begin_with_open(fs: memfs.FileSystem) -> None:
         with fs.open("/f", "rb") as file:
             os._exit(0 if file.read() == b"abc" else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_handler_s_exception_in_open_leaves_no_lease(cluster: Processes) -> None:
+    """SIGALRM at moments spread over the call, as programs with a time limit of their own do."""
+    script = (
+        "import memfs, random, signal\n"
+        "fs, other = memfs.connect(), memfs.connect()\n"
+        "class Late(Exception): pass\n"
+        "def late(*_): raise Late\n"
+        "signal.signal(signal.SIGALRM, late)\n"
+        "fs.mkdir('/alarm')\n"
+        "chance, interrupted, opened = random.Random(3), 0, 0\n"
+        "for number in range(80):\n"
+        "    path = f'/alarm/{number}'\n"
+        "    fs.write_bytes(path, b'x')\n"
+        "    file = None\n"
+        "    signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.002))\n"
+        "    try:\n"
+        "        file = fs.open(path, 'ab')\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "    except Late:\n"
+        "        interrupted += 1\n"
+        "    if file is not None:\n"
+        "        file.close()\n"
+        "        opened += 1\n"
+        "    for each in (fs, other):\n"
+        "        each.open(path, 'ab').close()\n"
+        "print(interrupted > 0, interrupted + opened >= 80)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "MEMFS_URL": cluster.url},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("True True\n", 0), done.stderr

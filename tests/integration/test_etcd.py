@@ -6,9 +6,11 @@ The members run with an election timeout of 0.5 s, so a lost leader is replaced 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -452,6 +454,58 @@ def test_nodes_serve_while_etcd_is_down_and_use_it_again(members: EtcdCluster) -
             cluster.start_node().wait_ready(time.monotonic() + 30)
             assert fs.read_bytes("/meanwhile") == b"2" * 100_000
         assert members.value(f"{prefix}/view") != before, "the new node is in the view"
+
+
+def test_both_backups_stand_still_and_then_the_primary_dies(members: EtcdCluster) -> None:
+    """What acknowledged is not thrown out of the set: the cluster comes back by itself."""
+    prefix = fresh_prefix()
+    coordinator = f"{members.url}/{prefix}"
+    with (
+        Processes(nodes=4, coordinator=coordinator, flags=["--min-in-sync=2"]) as cluster,
+        memfs.connect(cluster.url) as fs,
+    ):
+        by_name = {node.name: node for node in cluster.nodes}
+        deadline = time.monotonic() + 30
+        while len((view := fs.cluster_status().view).in_sync) < 3:
+            assert time.monotonic() < deadline, view
+            time.sleep(0.1)
+        names = {member.number: member.name for member in view.members}
+        backups = [by_name[names[each]] for each in view.in_sync if each != view.primary]
+        acknowledged: dict[str, bytes] = {}
+        stop = threading.Event()
+
+        def write() -> None:
+            with memfs.connect(cluster.url, timeout_seconds=30) as own:
+                for number in itertools.count():
+                    if stop.is_set():
+                        return
+                    data = str(number).encode() * 1000
+                    with contextlib.suppress(errors.MemfsError):
+                        own.write_bytes(f"/{number}", data)
+                        acknowledged[f"/{number}"] = data
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            while len(acknowledged) < 20:
+                time.sleep(0.01)
+            for backup in backups:
+                backup.pause()
+            time.sleep(1.8)
+            for backup in backups:
+                backup.resume()
+            by_name[names[view.primary]].kill()
+            reached = len(acknowledged)
+            deadline = time.monotonic() + 60
+            while len(acknowledged) < reached + 20:
+                assert time.monotonic() < deadline, "the cluster does not come back by itself"
+                time.sleep(0.05)
+        finally:
+            stop.set()
+            writer.join()
+        with memfs.connect(cluster.url) as fresh:
+            for path, data in acknowledged.items():
+                assert fresh.read_bytes(path) == data, path
 
 
 @pytest.mark.parametrize(

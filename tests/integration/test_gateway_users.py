@@ -497,3 +497,29 @@ def test_the_audit_log(served: Served, top: str, caplog: pytest.LogCaptureFixtur
     assert [each["allowed"] for each in lines] == [True, True, False, True, False]
     assert [each["real_user"] for each in lines] == ["", "", "", "hue", ""]
     assert json.dumps(lines[1])
+
+
+def test_a_tree_with_a_closed_or_sticky_part_of_others_is_not_deleted(
+    served: Served, top: str
+) -> None:
+    """As HDFS: what is below counts too, for whoever may remove the top's name."""
+    served.run(served.fs.chmod(top, 0o777))
+    for name, mode in (("closed", 0o700), ("sticky", 0o1777)):
+        shared = f"{top}/{name}-tree"
+        assert served.put(shared, "MKDIRS", user="alice2").status == 200
+        served.run(served.fs.chmod(shared, 0o777))
+        assert served.put(f"{shared}/{name}", "MKDIRS", user="bob").status == 200
+        assert served.put(f"{shared}/{name}/thesis", "CREATE", b"x" * 100, user="bob").status == 201
+        served.run(served.fs.chmod(f"{shared}/{name}", mode))
+        served.run(served.fs.chmod(f"{shared}/{name}/thesis", 0o600))
+        for user in ("alice2", "eve"):
+            answer = served.delete(shared, user=user, recursive=True)
+            assert (answer.status, answer.exception) == (403, "AccessControlException"), user
+            assert f"{shared}/{name}" in answer.message
+        if name == "closed":
+            for user in ("alice2", "eve"):
+                summary = served.get(shared, "GETCONTENTSUMMARY", user=user)
+                assert (summary.status, summary.exception) == (403, "AccessControlException")
+        assert served.read(f"{shared}/{name}/thesis") == b"x" * 100
+    whole = served.delete(f"{top}/closed-tree", user="alice", recursive=True)
+    assert whole.json == {"boolean": True}, "the superuser may"

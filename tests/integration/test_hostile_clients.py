@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,3 +187,45 @@ def test_blocks_of_no_file(cluster: Processes, fs: memfs.FileSystem) -> None:
     assert said and all("files that do not exist" in each for each in said)
     assert "mallory at 127.0.0.1" in said[0]
     still_serves(fs, "beside orphans")
+
+
+FLOOD = """
+import socket, sys, threading
+raw = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+hello, pings = bytes.fromhex(sys.argv[3]), bytes.fromhex(sys.argv[4])
+raw.sendall(hello)
+def read():
+    while raw.recv(1 << 20):
+        pass
+threading.Thread(target=read, daemon=True).start()
+print("floods", flush=True)
+while True:
+    raw.sendall(pings)
+"""
+"""One connection that asks as fast as it can and reads all answers."""
+
+
+def test_pings_at_full_speed() -> None:
+    """One such connection had backups take over: leases and heartbeats waited behind it."""
+    pings = b"".join(frame(m.Ping(), number) for number in range(2, 1000))
+    flags = ["--lease-seconds=1s", "--min-in-sync=2"]
+    with Processes(nodes=3, replication=2, memory="128MiB", flags=flags) as cluster:
+        with memfs.connect(cluster.url) as fs:
+            before = fs.cluster_status().view
+            where = [str(part) for part in endpoint_of(cluster)]
+            flood = subprocess.Popen(
+                [sys.executable, "-c", FLOOD, *where, frame(hello(), 1).hex(), pings.hex()],
+                stdout=subprocess.PIPE,
+            )
+            try:
+                assert flood.stdout is not None and flood.stdout.readline() == b"floods\n"
+                for number in range(40):
+                    still_serves(fs, f"beside pings {number}")
+                assert flood.poll() is None, "it was served to the end"
+            finally:
+                flood.kill()
+                flood.wait()
+                flood.stdout.close()
+            after = fs.cluster_status().view
+            assert (after.primary, after.primary_since) == (before.primary, before.primary_since)
+            assert after.in_sync == before.in_sync

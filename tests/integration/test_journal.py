@@ -253,6 +253,13 @@ def full(cluster, disk):
                 fs.write_bytes(f"/f{number}", data)
                 written[f"/f{number}"] = data
         assert len(written) > 5
+        before = cluster.nodes[0].log.read_text().count("\n")
+        for number in range(100):
+            with contextlib.suppress(NoSpaceError):
+                fs.write_bytes(f"/more{number}", bytes(300_000))
+                fs.remove(f"/more{number}")
+        lines = cluster.nodes[0].log.read_text().splitlines()[before:]
+        assert len(lines) < 10, "a line for each that is refused"
         for path, data in written.items():
             assert fs.read_bytes(path) == data
     cluster.nodes[0].kill()

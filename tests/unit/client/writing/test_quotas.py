@@ -61,3 +61,23 @@ async def test_room_that_was_made_since_counts(fs: AsyncFileSystem, cluster: Fak
     await f.close()
     assert (await fs.stat("/d/f")).st_size == ROOM + 103 * BLOCK
     assert cluster.asked["CheckGrowth"] == 2
+
+
+@pytest.mark.usefixtures("quota")
+@pytest.mark.parametrize("blocks", [9, 60], ids=["small", "large"])
+async def test_a_copy_over_a_quota_leaves_the_old_target(
+    fs: AsyncFileSystem, cluster: FakeCluster, blocks: int
+) -> None:
+    await fs.write_bytes("/d/f", b"what was there")
+    await fs.write_bytes("/source", bytes(blocks * BLOCK))
+    await fs.write_bytes("/d/rest", bytes(4 * BLOCK))
+    stored = {number: len(held) for number, held in cluster.blocks.items()}
+    with pytest.raises(errors.SpaceQuotaError):
+        await fs.copy("/source", "/d/f")
+    assert await fs.read_bytes("/d/f") == b"what was there"
+    assert await fs.listdir("/d") == ["f", "rest"]
+    with pytest.raises(errors.SpaceQuotaError):
+        await fs.rename("/source", "/d/f")
+    assert await fs.read_bytes("/source") == bytes(blocks * BLOCK)
+    assert await fs.read_bytes("/d/f") == b"what was there"
+    assert {number: len(held) for number, held in cluster.blocks.items()} == stored
