@@ -208,24 +208,26 @@ while True:
 def test_pings_at_full_speed() -> None:
     """One such connection had backups take over: leases and heartbeats waited behind it."""
     pings = b"".join(frame(m.Ping(), number) for number in range(2, 1000))
-    flags = ["--lease-seconds=1s", "--min-in-sync=2"]
-    with Processes(nodes=3, replication=2, memory="128MiB", flags=flags) as cluster:
-        with memfs.connect(cluster.url) as fs:
-            before = fs.cluster_status().view
-            where = [str(part) for part in endpoint_of(cluster)]
-            flood = subprocess.Popen(
-                [sys.executable, "-c", FLOOD, *where, frame(hello(), 1).hex(), pings.hex()],
-                stdout=subprocess.PIPE,
-            )
-            try:
-                assert flood.stdout is not None and flood.stdout.readline() == b"floods\n"
-                for number in range(40):
-                    still_serves(fs, f"beside pings {number}")
-                assert flood.poll() is None, "it was served to the end"
-            finally:
-                flood.kill()
-                flood.wait()
-                flood.stdout.close()
-            after = fs.cluster_status().view
-            assert (after.primary, after.primary_since) == (before.primary, before.primary_since)
-            assert after.in_sync == before.in_sync
+    flags = ["--lease-seconds=2s", "--min-in-sync=2"]
+    with (
+        Processes(nodes=3, replication=2, memory="128MiB", flags=flags) as cluster,
+        memfs.connect(cluster.url) as fs,
+    ):
+        before = fs.cluster_status().view
+        where = [str(part) for part in endpoint_of(cluster)]
+        flood = subprocess.Popen(
+            [sys.executable, "-c", FLOOD, *where, frame(hello(), 1).hex(), pings.hex()],
+            stdout=subprocess.PIPE,
+        )
+        try:
+            assert flood.stdout is not None and flood.stdout.readline() == b"floods\n"
+            for number in range(40):
+                still_serves(fs, f"beside pings {number}")
+            assert flood.poll() is None, "it was served to the end"
+        finally:
+            flood.kill()
+            flood.wait()
+            flood.stdout.close()
+        after = fs.cluster_status().view
+        assert (after.primary, after.primary_since) == (before.primary, before.primary_since)
+        assert after.in_sync == before.in_sync
