@@ -5,7 +5,7 @@ belongs to the event loop in which it was connected.
 """
 
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile
+from memfs.client.connect import connect
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.opening import connect
 
 __all__ = ["AsyncFile", "AsyncFileSystem", "AsyncTextFile", "connect"]

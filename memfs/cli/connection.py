@@ -21,7 +21,7 @@ T = TypeVar("T")
 @contextlib.asynccontextmanager
 async def connected(config: ClientConfig) -> AsyncIterator[tuple[AsyncFileSystem, Session]]:
     """The file system of the cluster that ``config`` names. Raises UnavailableError."""
-    from memfs.client.opening import encryption_keys, file_system, open_session
+    from memfs.client.connect import encryption_keys, file_system, open_session
 
     keys = encryption_keys(config)
     session = await open_session(config)

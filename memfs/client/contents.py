@@ -16,10 +16,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 from memfs.client import modes
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
 from memfs.client.arguments import several, whole
+from memfs.client.batches.batch_paths import BatchPaths
 from memfs.client.batches.batch_read import BatchReader
 from memfs.client.batches.batch_write import BatchWriter
-from memfs.client.batches.places import BatchPaths
-from memfs.client.batches.range_read import FileRange, RangeReader
+from memfs.client.batches.range_read import FileRange, FileRangeReader
 from memfs.client.context import ClientContext
 from memfs.client.handles.drafts import Draft, open_draft, publishing
 from memfs.client.handles.handle import CreateOptions, Handle
@@ -62,7 +62,7 @@ class ContentOperations(NamespaceOperations):
         super().__init__(session)
         self._context = ClientContext(session)
         self._reading = BatchReader(self._context)
-        self._ranges = RangeReader(self._context, self._reading)
+        self._ranges = FileRangeReader(self._context, self._reading)
         self._writing = BatchWriter(self._context)
         self._open_for_writing: weakref.WeakSet[Handle] = weakref.WeakSet()
 

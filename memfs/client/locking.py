@@ -55,7 +55,7 @@ async def lock_file(
     blocking: bool,
     timeout: float | None,
 ) -> FileLock:
-    """Lock the file at a path; ``make`` makes it. Raises what :meth:`Locks.acquire` does."""
+    """Lock the file at a path; ``make`` makes it. Raises what :meth:`SessionLocks.acquire` does."""
     deadline = None if timeout is None else session.deadline(timeout)
     owner = session.locks.new_owner()
     while True:

@@ -77,7 +77,7 @@ class Pace:
             await asyncio.sleep(begin - now)
 
 
-class Loading:
+class LoadCounts:
     """Counts what a load has found and done, and tells ``progress`` of each step."""
 
     def __init__(self, progress: Progress | None = None) -> None:
@@ -226,7 +226,7 @@ class MountOperations(AttributeOperations):
         """
         deadline = self._session.deadline(timeout)
         pace = Pace(bandwidth)
-        loading = Loading(progress)
+        loading = LoadCounts(progress)
         pending = [self._wire(path).text]
         while pending:
             top = pending.pop()
@@ -260,7 +260,7 @@ class MountOperations(AttributeOperations):
         path: str,
         size: int,
         pace: Pace,
-        loading: Loading,
+        loading: LoadCounts,
         deadline: float,
     ) -> None:
         where = self._wire(path)

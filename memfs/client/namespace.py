@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from memfs import limits, paths
 from memfs.client import realpath, tree
 from memfs.client.arguments import several, whole
+from memfs.client.batches.batch_paths import BatchPaths
 from memfs.client.batches.batch_read import path_batches
-from memfs.client.batches.places import BatchPaths
 from memfs.client.mounts import MountOperations
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.removal import remove_tree

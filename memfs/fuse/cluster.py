@@ -35,7 +35,7 @@ class Owner(NamedTuple):
     group: str
 
 
-class Cluster:
+class InodeOperations:
     """A session, seen by inode."""
 
     def __init__(self, session: Session, root: int) -> None:

@@ -24,7 +24,7 @@ from memfs.fuse.kernel import mounting
 from memfs.fuse.kernel.mounting import MountError
 from memfs.fuse.kernel.negotiation import Agreement
 from memfs.fuse.kernel.protocol import InitFlag
-from memfs.fuse.options import Options
+from memfs.fuse.options import MountOptions
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Keeper:
     """Keeps one mount."""
 
     def __init__(
-        self, directory: str, source: str, options: Options, command: Sequence[str]
+        self, directory: str, source: str, options: MountOptions, command: Sequence[str]
     ) -> None:
         """``command``: what starts a worker; the number of its channel is added."""
         self.directory = directory

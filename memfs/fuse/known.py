@@ -32,7 +32,7 @@ class _Directory:
         """Names that are not here are not there."""
 
 
-class Reading:
+class PendingRead:
     """A question on its way."""
 
     __slots__ = ("forgotten", "good")
@@ -47,7 +47,7 @@ class Reading:
         return self.good and inode not in self.forgotten
 
 
-class Known:
+class KnownTree:
     """Of one mount."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Known:
         self._directories: dict[int, _Directory] = {}
         self._aged: set[int] = set()
         """Directories of which only the times are old: this mount has changed names in them."""
-        self._readings: set[Reading] = set()
+        self._readings: set[PendingRead] = set()
 
     def __len__(self) -> int:
         return len(self._attributes)
@@ -88,16 +88,16 @@ class Known:
     # --- learning ---------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[Reading]:
+    def reading(self) -> Iterator[PendingRead]:
         """Around a question; what is learnt from the answer is learnt inside."""
-        reading = Reading()
+        reading = PendingRead()
         self._readings.add(reading)
         try:
             yield reading
         finally:
             self._readings.discard(reading)
 
-    def learn(self, reading: Reading, found: Attributes) -> bool:
+    def learn(self, reading: PendingRead, found: Attributes) -> bool:
         """Keep what an inode is; False when it may be old already."""
         if not reading.holds(found.inode):
             return False
@@ -109,7 +109,7 @@ class Known:
         return True
 
     def learn_name(
-        self, reading: Reading, parent: int, name: bytes, found: Attributes | None
+        self, reading: PendingRead, parent: int, name: bytes, found: Attributes | None
     ) -> bool:
         """Keep what a name means, None: it is not there; False when it may be old already."""
         if not reading.holds(parent):
@@ -121,7 +121,7 @@ class Known:
 
     def learn_page(
         self,
-        reading: Reading,
+        reading: PendingRead,
         parent: int,
         after: bytes,
         entries: Sequence[DirectoryEntry],
@@ -150,7 +150,7 @@ class Known:
 
     # --- forgetting -------------------------------------------------------------------------
 
-    def forget(self, inodes: Iterable[int], by: Reading | None = None) -> None:
+    def forget(self, inodes: Iterable[int], by: PendingRead | None = None) -> None:
         """These have changed: their attributes, and what names in them mean.
 
         ``by``: the command of this mount that has changed them, whose answer is new.
@@ -162,7 +162,7 @@ class Known:
         for inode in inodes:
             self._drop(inode)
 
-    def forget_name(self, parent: int, name: bytes, by: Reading | None = None) -> None:
+    def forget_name(self, parent: int, name: bytes, by: PendingRead | None = None) -> None:
         """What a name means is being changed by this mount: other names there stay as they are."""
         for reading in self._readings:
             if reading is not by:

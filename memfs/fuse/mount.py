@@ -11,29 +11,29 @@ import itertools
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-from memfs.client.session.watch import Watch
+from memfs.client.session.watch import CacheWatch
 from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError
 from memfs.fuse.attributes import NEVER, Shapes, Validity
-from memfs.fuse.cluster import Cluster, Owner
+from memfs.fuse.cluster import InodeOperations, Owner
 from memfs.fuse.files.directory_stream import DirectoryStream
 from memfs.fuse.files.open_file import OpenFile
 from memfs.fuse.files.open_files import OpenFiles
 from memfs.fuse.kernel.protocol import InHeader
-from memfs.fuse.known import Known, Reading
+from memfs.fuse.known import KnownTree, PendingRead
 from memfs.fuse.lookahead import Lookahead, Window
 from memfs.fuse.numbers import Numbers
-from memfs.fuse.options import Options
+from memfs.fuse.options import MountOptions
 from memfs.types import Attributes
 
 NOBODY_ELSE = Owner("", "")
 
 
-class Change:
+class PendingCommand:
     """A command of this mount on its way, and what its answer says."""
 
     __slots__ = ("found", "good", "reading")
 
-    def __init__(self, reading: Reading) -> None:
+    def __init__(self, reading: PendingRead) -> None:
         self.reading = reading
         self.found: Attributes | None = None
         """What it has made of an inode, as far as that is said."""
@@ -44,7 +44,7 @@ class Change:
 class Mount:
     """Lives as long as its mount."""
 
-    def __init__(self, cluster: Cluster, options: Options) -> None:
+    def __init__(self, cluster: InodeOperations, options: MountOptions) -> None:
         self.cluster = cluster
         self.options = options
         self.numbers = Numbers()
@@ -59,9 +59,9 @@ class Mount:
             self.numbers, Validity(options.attr_timeout), Validity(options.entry_timeout)
         )
         self.absent = Validity(options.negative_timeout)
-        self.known = Known()
+        self.known = KnownTree()
         self.lookahead = Lookahead()
-        self.watch = Watch(cluster.session, self._forget, self._forget_all)
+        self.watch = CacheWatch(cluster.session, self._forget, self._forget_all)
         identity = cluster.session.identity
         self._own = Owner(identity.user, identity.groups[0] if identity.groups else identity.user)
 
@@ -105,7 +105,7 @@ class Mount:
         return self.entry(found, self.validity() if change.good else None)
 
     @contextlib.contextmanager
-    def making(self, parent: int, name: bytes) -> Iterator[Change]:
+    def making(self, parent: int, name: bytes) -> Iterator[PendingCommand]:
         """Around what this mount makes."""
         with self.change() as change, self._renaming(parent, name, change.reading):
             yield change
@@ -126,7 +126,7 @@ class Mount:
                 self.known.forget_all()
 
     @contextlib.contextmanager
-    def _renaming(self, parent: int, name: bytes, by: Reading | None = None) -> Iterator[None]:
+    def _renaming(self, parent: int, name: bytes, by: PendingRead | None = None) -> Iterator[None]:
         """Around whatever changes what a name means."""
         self.known.forget_name(parent, name, by)
         try:
@@ -135,7 +135,7 @@ class Mount:
             self.known.forget_name(parent, name, by)
 
     @contextlib.contextmanager
-    def changing_file(self, inode: int) -> Iterator[Change]:
+    def changing_file(self, inode: int) -> Iterator[PendingCommand]:
         """Around what this mount does with the content of a file."""
         with self.change() as change:
             try:
@@ -144,13 +144,13 @@ class Mount:
                 self.known.forget((inode,), change.reading)
 
     @contextlib.contextmanager
-    def change(self) -> Iterator[Change]:
+    def change(self) -> Iterator[PendingCommand]:
         """Around a command; its answer is believed unless it may be an earlier attempt's, which
         another connection carried, or others have changed the inode meanwhile."""
         routing = self.cluster.session.routing
         way = routing.open_primary
         with self.known.reading() as reading:
-            change = Change(reading)
+            change = PendingCommand(reading)
             yield change
             if change.found is not None and way is not None and routing.open_primary is way:
                 change.good = self.known.learn(reading, change.found)
@@ -229,7 +229,7 @@ class Mount:
         return found, self.validity() if kept else self.shapes.attributes
 
     async def _fetch(
-        self, reading: Reading, parent: int, name: bytes, window: Window
+        self, reading: PendingRead, parent: int, name: bytes, window: Window
     ) -> Attributes | None:
         """Learn a part of a directory; the attributes of a name that is in it, None: ask.
 

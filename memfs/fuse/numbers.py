@@ -23,7 +23,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Lookup(Generic[K, V]):
+class LookupCache(Generic[K, V]):
     """One direction: what was looked up, for a while."""
 
     def __init__(self, look_up: Callable[[K], V]) -> None:
@@ -50,12 +50,12 @@ class Numbers:
     """The host's users and groups."""
 
     def __init__(self) -> None:
-        self.user = Lookup(_user)
+        self.user = LookupCache(_user)
         """Name of a uid."""
-        self.group = Lookup(_group)
+        self.group = LookupCache(_group)
         """Name of a gid."""
-        self.uid = Lookup(_uid)
-        self.gid = Lookup(_gid)
+        self.uid = LookupCache(_uid)
+        self.gid = LookupCache(_gid)
 
 
 def _user(number: int) -> str:

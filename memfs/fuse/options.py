@@ -20,12 +20,12 @@ _IGNORED_PREFIXES = ("x-", "comment=", "fsname=", "subtype=")
 
 
 def option(default: Any, text: str, parse: Any = None) -> Any:
-    """A field of :class:`Options` that ``-o`` sets. ``parse``: of its value; None: a switch."""
+    """A field of :class:`MountOptions`, set by ``-o``. ``parse``: its value; None: a switch."""
     return field(default=default, metadata={"text": text, "parse": parse})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class MountOptions:
     """How one mount behaves."""
 
     allow_other: bool = option(
@@ -63,7 +63,7 @@ class Options:
 
 def describe() -> Iterator[tuple[str, Any, str]]:
     """Name, default and text of each option."""
-    for each in fields(Options):
+    for each in fields(MountOptions):
         if "text" in each.metadata:
             yield each.name, each.default, each.metadata["text"]
 
@@ -77,9 +77,9 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse(texts: tuple[str, ...]) -> Options:
+def parse(texts: tuple[str, ...]) -> MountOptions:
     """Options from the arguments of ``-o``. Raises ConfigError, which names what is possible."""
-    known = {each.name: each for each in fields(Options) if "text" in each.metadata}
+    known = {each.name: each for each in fields(MountOptions) if "text" in each.metadata}
     given: dict[str, Any] = {}
     words: list[str] = []
     for word in _words(texts):
@@ -93,7 +93,7 @@ def parse(texts: tuple[str, ...]) -> Options:
             raise ConfigError(f"-o {word}: no such option; there are {possible}, ro, noexec...")
         else:
             given[name] = _value(name, known[name].metadata["parse"], equals, value)
-    return Options(**given, words=(*_SAFE, *words))
+    return MountOptions(**given, words=(*_SAFE, *words))
 
 
 _SAFE = ("nosuid", "nodev")

@@ -54,7 +54,7 @@ _SIGKILL: Final = 1 << 8
 """Among pending signals: whatever kills a process becomes one of these for its threads."""
 
 
-class Server:
+class FuseServer:
     """Serves one descriptor until the mount ends."""
 
     def __init__(self, fd: int, mount: Mount, metrics: Metrics | None = None) -> None:

@@ -12,16 +12,16 @@ import stat
 from dataclasses import replace
 
 from memfs import paths
-from memfs.client.opening import open_session
+from memfs.client.connect import open_session
 from memfs.client.stat import Stat
 from memfs.config import ClientConfig
 from memfs.errors import MemfsError, NotDirectoryError
 from memfs.fuse.channel import Channel
-from memfs.fuse.cluster import Cluster
+from memfs.fuse.cluster import InodeOperations
 from memfs.fuse.kernel.negotiation import Agreement
 from memfs.fuse.mount import Mount
-from memfs.fuse.options import Options
-from memfs.fuse.server import Server
+from memfs.fuse.options import MountOptions
+from memfs.fuse.server import FuseServer
 from memfs.monitoring.http import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint
@@ -30,7 +30,7 @@ from memfs.protocol import messages as m
 log = logging.getLogger(__name__)
 
 
-async def connect(config: ClientConfig, options: Options, path: str) -> Mount:
+async def connect(config: ClientConfig, options: MountOptions, path: str) -> Mount:
     """The mount of a directory of the cluster. Raises what connecting raises, NotDirectoryError."""
     session = await open_session(replace(config, timeout_seconds=options.timeout))
     try:
@@ -40,12 +40,12 @@ async def connect(config: ClientConfig, options: Options, path: str) -> Mount:
     except BaseException:
         await session.close()
         raise
-    return Mount(Cluster(session, reply.attributes.inode), options)
+    return Mount(InodeOperations(session, reply.attributes.inode), options)
 
 
 async def serve(
     config: ClientConfig,
-    options: Options,
+    options: MountOptions,
     path: str,
     channel: Channel,
     stopping: asyncio.Event,
@@ -77,7 +77,7 @@ class Watched:
     def __init__(self, port: int) -> None:
         self._port = port
         self._monitoring: Monitoring | None = None
-        self._server: Server | None = None
+        self._server: FuseServer | None = None
         self.metrics = Metrics() if port else None
 
     async def start(self) -> None:
@@ -87,7 +87,7 @@ class Watched:
             self._monitoring = Monitoring(endpoint, self.metrics, self._not_ready)
             await self._monitoring.start()
 
-    def show(self, server: Server) -> None:
+    def show(self, server: FuseServer) -> None:
         """This is what serves."""
         self._server = server
         if self.metrics is not None:
@@ -113,7 +113,7 @@ async def _serve(mount: Mount, channel: Channel, stopping: asyncio.Event, watche
     if fd is None:
         await mount.close()
         return 0
-    server = Server(fd, mount, watched.metrics)
+    server = FuseServer(fd, mount, watched.metrics)
     watched.show(server)
     if said.get("agreement"):
         server.take_over(Agreement.of_text(said["agreement"]))
@@ -126,7 +126,7 @@ async def _serve(mount: Mount, channel: Channel, stopping: asyncio.Event, watche
     return 0
 
 
-async def _report(server: Server, channel: Channel) -> None:
+async def _report(server: FuseServer, channel: Channel) -> None:
     """Say that it serves, or why not."""
     await _first(server.ready, server.ended)
     if server.agreement is not None:

@@ -8,7 +8,7 @@ from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.session import Session
 from memfs.client.wire import wire
 from memfs.errors import InvalidPathError, NameTooLongError
-from memfs.gateway.auth.authentication import Principal
+from memfs.gateway.auth.authentication import RequestUser
 from memfs.gateway.auth.clients import UserSession
 from memfs.gateway.hadoop.exceptions import INVALID_PATH, NAME_TOO_LONG, RemoteException
 from memfs.gateway.hadoop.parameters import Parameters
@@ -35,7 +35,7 @@ class WebCall:
         operation: str,
         path: str,
         parameters: Parameters,
-        principal: Principal,
+        principal: RequestUser,
         user_session: UserSession,
     ) -> None:
         self.shared = shared

@@ -23,8 +23,8 @@ from memfs.gateway.auth.authentication import (
     NOBODY,
     Authenticator,
     Bearer,
-    Principal,
     Proxies,
+    RequestUser,
     Simple,
     Unauthenticated,
 )
@@ -141,7 +141,7 @@ class Gateway:
 
     async def _warm_up(self) -> None:
         """Reach the cluster as the default user: what cannot work is said at the start."""
-        identity = await self._identity(Principal(self._config.default_user))
+        identity = await self._identity(RequestUser(self._config.default_user))
         async with self.shared.sessions.user_session(identity):
             pass
 
@@ -254,7 +254,7 @@ class Gateway:
         host = request.headers.get(hdrs.HOST, "")
         self.shared.addresses.check(host, local_address(request)[0])
 
-    async def _authenticated(self, request: web.BaseRequest, parameters: Parameters) -> Principal:
+    async def _authenticated(self, request: web.BaseRequest, parameters: Parameters) -> RequestUser:
         """Who the request shows that it is from."""
         if DELEGATION in parameters:
             async with self.shared.sessions.user_session(
@@ -263,7 +263,7 @@ class Gateway:
                 return await tokens.principal_of(parameters.text(DELEGATION), user_session.fs)
         return await self._authenticator.authenticate(request, parameters)
 
-    async def _identity(self, principal: Principal) -> Identity:
+    async def _identity(self, principal: RequestUser) -> Identity:
         groups = principal.groups
         if groups is None:
             groups = await self._groups.of(principal.user)
@@ -277,7 +277,7 @@ _REFUSALS = frozenset(
 
 
 def _decision(
-    request: web.BaseRequest, who: Principal, name: str, path: str, result: str
+    request: web.BaseRequest, who: RequestUser, name: str, path: str, result: str
 ) -> Decision:
     """``real_user`` is who asked for another (``doas``, or a token got so)."""
     allowed = result not in _REFUSALS

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from memfs.client.connect import client_environment, encryption_keys, file_system
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.opening import client_environment, encryption_keys, file_system
 from memfs.client.session.connecting import connect_session
 from memfs.config import ClientConfig, NodeConfig
 from memfs.limits import MIB

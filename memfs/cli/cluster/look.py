@@ -16,7 +16,7 @@ from memfs import errors
 from memfs.cli.cluster.health import Problem, store_problems
 from memfs.cli.cluster.survey import ClusterSurvey, ask_node, survey
 from memfs.cli.command import CommandContext, cluster_command
-from memfs.client.opening import client_environment, open_session
+from memfs.client.connect import client_environment, open_session
 from memfs.client.session.session import Session
 from memfs.config import ClientConfig
 from memfs.paths import Endpoint

@@ -36,7 +36,7 @@ from memfs.types import FileKind
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Options(NamedTuple):
+class CopyOptions(NamedTuple):
     """How to copy."""
 
     recursive: bool
@@ -66,7 +66,7 @@ def _copy_options(function: F) -> F:
         names = ("plain", "no_clobber", "verbose", "as_json")
         rest = {name: given.pop(name) for name in names}
         await function(
-            shell, options=Options(recursive, preserve, archive, hard, follow, **rest), **given
+            shell, options=CopyOptions(recursive, preserve, archive, hard, follow, **rest), **given
         )
 
     for decorate in reversed(_SHARED):
@@ -107,7 +107,7 @@ class _Course(NamedTuple):
 
     shell: Shell
     act: str
-    options: Options
+    options: CopyOptions
     target: str
     into: bool
     """The target is a directory that takes the sources."""
@@ -171,7 +171,7 @@ class _Course(NamedTuple):
 class Choice:
     """What ``-n`` and ``-v`` do to each thing that is about to be copied."""
 
-    def __init__(self, shell: Shell, options: Options, local: bool) -> None:
+    def __init__(self, shell: Shell, options: CopyOptions, local: bool) -> None:
         self._shell, self._options, self._local = shell, options, local
 
     async def choose(self, items: Sequence[Item]) -> Sequence[Item]:
@@ -198,7 +198,7 @@ class Choice:
 def _course(
     shell: Shell,
     act: str,
-    options: Options,
+    options: CopyOptions,
     names: Sequence[str],
     target: str,
     into: bool,
@@ -224,7 +224,7 @@ async def put(
     replication: int | None,
     recover: bool,
     quiet: bool,
-    options: Options,
+    options: CopyOptions,
 ) -> None:
     """Copy local files into the cluster; LOCAL - is the standard input.
 
@@ -285,7 +285,7 @@ def _operand(text: str) -> Operand:
 @file_command("get", example="memfs get -r /data ./copy\nmemfs get /backup.tar - | tar x")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE... [LOCAL]")
 @_copy_options
-async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: Options) -> None:
+async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: CopyOptions) -> None:
     """Copy files of the cluster to this machine; LOCAL - is the standard output.
 
     Into LOCAL (the current directory if not given) when that is a directory, else under that name.
@@ -347,7 +347,7 @@ async def _pour(shell: Shell, name: str, output: Pipe) -> None:
 @_recover_option
 @_copy_options
 async def cp(
-    shell: Shell, paths: tuple[Operand, ...], recover: bool, quiet: bool, options: Options
+    shell: Shell, paths: tuple[Operand, ...], recover: bool, quiet: bool, options: CopyOptions
 ) -> None:
     """Copy inside the cluster (put and get copy from and to this machine)."""
     if len(paths) < 2:

@@ -29,7 +29,7 @@ _KINDS: dict[str, Callable[[Stat], bool]] = {
 }
 
 
-class Candidate(NamedTuple):
+class FoundFile(NamedTuple):
     """One file of a walk."""
 
     path: str
@@ -53,29 +53,29 @@ class Actions(Protocol):
 
     now: float
 
-    async def print(self, found: Candidate, end: str) -> bool:
+    async def print(self, found: FoundFile, end: str) -> bool:
         """Show the path."""
 
-    async def show(self, found: Candidate) -> bool:
+    async def show(self, found: FoundFile) -> bool:
         """Show a long line."""
 
-    async def delete(self, found: Candidate) -> bool:
+    async def delete(self, found: FoundFile) -> bool:
         """Remove it; whether that worked."""
 
-    async def execute(self, found: Candidate, command: Sequence[str], gathered: bool) -> bool:
+    async def execute(self, found: FoundFile, command: Sequence[str], gathered: bool) -> bool:
         """Run a command; ``gathered``: later, with as many paths as fit."""
 
     async def modified_ns(self, path: str) -> int:
         """When a file of the cluster was changed."""
 
-    def prune(self, found: Candidate) -> bool:
+    def prune(self, found: FoundFile) -> bool:
         """Do not go down into it."""
 
     def quit(self) -> bool:
         """End the search."""
 
 
-Test = Callable[[Candidate], Awaitable[bool]]
+Test = Callable[[FoundFile], Awaitable[bool]]
 
 
 class Expression(NamedTuple):
@@ -141,29 +141,29 @@ def permission_test(text: str) -> Callable[[int], bool]:
 
 
 def _constant(value: bool) -> Test:
-    async def test(found: Candidate) -> bool:
+    async def test(found: FoundFile) -> bool:
         return value
 
     return test
 
 
-def _is(check: Callable[[Candidate], bool]) -> Test:
-    async def test(found: Candidate) -> bool:
+def _is(check: Callable[[FoundFile], bool]) -> Test:
+    async def test(found: FoundFile) -> bool:
         return bool(check(found))
 
     return test
 
 
-def _matching(text: str, of: Callable[[Candidate], str], *, fold: bool = False) -> Test:
+def _matching(text: str, of: Callable[[FoundFile], str], *, fold: bool = False) -> Test:
     matches = re.compile(fnmatch.translate(text), re.IGNORECASE * fold).match
     return _is(lambda found: matches(of(found)) is not None)
 
 
-def _name(found: Candidate) -> str:
+def _name(found: FoundFile) -> str:
     return found.name
 
 
-def _path(found: Candidate) -> str:
+def _path(found: FoundFile) -> str:
     return found.path
 
 
@@ -182,7 +182,7 @@ def _kind(text: str) -> Test:
     return _is(lambda found: any(_KINDS[letter](found.listed) for letter in letters))
 
 
-def _is_empty(found: Candidate) -> bool:
+def _is_empty(found: FoundFile) -> bool:
     if found.stat.is_dir():
         return found.stat.children == 0
     return found.stat.is_file() and found.stat.st_size == 0
@@ -242,7 +242,7 @@ class _Parser:
             self._at += 1
             tests.append(self._both())
 
-        async def test(found: Candidate) -> bool:
+        async def test(found: FoundFile) -> bool:
             for each in tests:
                 if await each(found):
                     return True
@@ -256,7 +256,7 @@ class _Parser:
             self._at += self.word() in ("-a", "-and")
             tests.append(self._one())
 
-        async def test(found: Candidate) -> bool:
+        async def test(found: FoundFile) -> bool:
             for each in tests:
                 if not await each(found):
                     return False
@@ -269,7 +269,7 @@ class _Parser:
         if word in ("!", "-not"):
             inner = self._one()
 
-            async def test(found: Candidate) -> bool:
+            async def test(found: FoundFile) -> bool:
                 return not await inner(found)
 
             return test
@@ -351,7 +351,7 @@ class _Parser:
     def _newer(self, path: str) -> Test:
         known: list[int] = []
 
-        async def test(found: Candidate) -> bool:
+        async def test(found: FoundFile) -> bool:
             if not known:
                 known.append(await self._actions.modified_ns(path))
             return found.stat.st_mtime_ns > known[0]

@@ -12,7 +12,7 @@ import click
 
 from memfs.cli.files import columns as layout
 from memfs.cli.files.columns import Row
-from memfs.cli.files.expressions import Candidate, Expression, ExpressionError, parse
+from memfs.cli.files.expressions import Expression, ExpressionError, FoundFile, parse
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.client.stat import DirEntry
@@ -100,12 +100,12 @@ class _Search:
             if paths:
                 await self._run([*command, *paths])
 
-    async def _walk(self, top: str, expression: Expression) -> AsyncIterator[Candidate]:
+    async def _walk(self, top: str, expression: Expression) -> AsyncIterator[FoundFile]:
         """``top`` and what is below it, each directory before, or after, what it holds."""
-        first = Candidate(top, await self._shell.fs.lstat(top), 0)
+        first = FoundFile(top, await self._shell.fs.lstat(top), 0)
         if not expression.deepest_first:
             yield first
-        levels: list[tuple[Candidate, AsyncIterator[DirEntry]]] = []
+        levels: list[tuple[FoundFile, AsyncIterator[DirEntry]]] = []
         if self._goes_down(first, expression):
             levels.append((first, self._shell.entries(top)))
         elif expression.deepest_first:
@@ -120,7 +120,7 @@ class _Search:
                 if expression.deepest_first:
                     yield above
                 continue
-            found = Candidate(entry.path, entry.listed, len(levels))
+            found = FoundFile(entry.path, entry.listed, len(levels))
             self._pruned = False
             if not expression.deepest_first:
                 yield found
@@ -129,19 +129,19 @@ class _Search:
             elif expression.deepest_first:
                 yield found
 
-    def _goes_down(self, found: Candidate, expression: Expression) -> bool:
+    def _goes_down(self, found: FoundFile, expression: Expression) -> bool:
         return found.listed.is_dir() and found.depth < expression.high and not self._pruned
 
     # --- actions ------------------------------------------------------------------------------
 
-    async def print(self, found: Candidate, end: str) -> bool:
+    async def print(self, found: FoundFile, end: str) -> bool:
         if self._as_json:
             write_json(layout.described(found.path, found.listed.attributes))
         else:
             sys.stdout.write(found.path + end if end == "\0" else printable(found.path) + end)
         return True
 
-    async def show(self, found: Candidate) -> bool:
+    async def show(self, found: FoundFile) -> bool:
         attributes = found.stat.attributes
         target = await self._shell.fs.readlink(found.path) if found.stat.is_symlink() else ""
         row = Row(printable(found.path), attributes, printable(target), found.path)
@@ -149,7 +149,7 @@ class _Search:
         print(f"{attributes.inode:9} {-(-attributes.size // 1024):6} {line}")
         return True
 
-    async def delete(self, found: Candidate) -> bool:
+    async def delete(self, found: FoundFile) -> bool:
         with self._shell.attempt("cannot delete", found.path):
             if found.listed.is_dir():
                 await self._shell.fs.rmdir(found.path)
@@ -158,7 +158,7 @@ class _Search:
             return True
         return False
 
-    async def execute(self, found: Candidate, command: Sequence[str], gathered: bool) -> bool:
+    async def execute(self, found: FoundFile, command: Sequence[str], gathered: bool) -> bool:
         if not gathered:
             return await self._run([word.replace("{}", found.path) for word in command]) == 0
         paths = self._gathered.setdefault(tuple(command), [])
@@ -182,7 +182,7 @@ class _Search:
         operand: Operand = PATH.convert(path, None, click.get_current_context())
         return (await self._shell.fs.stat(operand)).st_mtime_ns
 
-    def prune(self, found: Candidate) -> bool:
+    def prune(self, found: FoundFile) -> bool:
         self._pruned = True
         return True
 

@@ -193,7 +193,7 @@ class BatchReader:
         results: list[bytes | MemfsError],
         deadline: float,
     ) -> None:
-        pieces = [Piece(ref, 0, ref.length) for _, ref in wanted]
+        pieces = [BlockPiece(ref, 0, ref.length) for _, ref in wanted]
         found = await read_pieces(self._session, node, pieces, deadline)
         for (number, _), data in zip(wanted, found, strict=True):
             if data is not None:
@@ -218,7 +218,7 @@ class BatchReader:
         return found
 
 
-class Piece(NamedTuple):
+class BlockPiece(NamedTuple):
     """A range of a block that travels in a batch."""
 
     ref: BlockRef
@@ -227,7 +227,7 @@ class Piece(NamedTuple):
 
 
 async def read_pieces(
-    session: Session, member: int, pieces: Sequence[Piece], deadline: float
+    session: Session, member: int, pieces: Sequence[BlockPiece], deadline: float
 ) -> list[bytes | None]:
     """Ask one member for many pieces, in as few requests as hold them.
 

@@ -42,7 +42,7 @@ _FILE_BYTES = 160
 """Bytes of a NewFile's record besides its path, its one block reference included."""
 
 
-class Given(NamedTuple):
+class FileToWrite(NamedTuple):
     """One file to be written."""
 
     number: int
@@ -122,11 +122,11 @@ class BatchWriter:
         """Bytes written or errors, in order."""
         order = await self._order(options, exclusive, timeout)
         results: Results = [0] * len(files)
-        small: list[Given] = []
-        alone: list[Given] = []
+        small: list[FileToWrite] = []
+        alone: list[FileToWrite] = []
         limit = min(limits.SMALL_FILE_BYTES, order.block_size)
         for number, (path, data) in enumerate(files):
-            file = Given(number, path, memoryview(data).cast("B"))
+            file = FileToWrite(number, path, memoryview(data).cast("B"))
             (small if len(file.data) <= limit else alone).append(file)
         batches = _file_batches(small)
         await run_all((self._put_batch(each, order, results, alone) for each in batches), PARALLEL)
@@ -144,7 +144,7 @@ class BatchWriter:
             options.group_blocks or defaults.group_blocks,
         )
 
-    async def _put_alone(self, file: Given, order: Order, results: Results) -> None:
+    async def _put_alone(self, file: FileToWrite, order: Order, results: Results) -> None:
         """Write one file out of sight, block by block, and give it its name."""
         path, timeout = file.path, order.timeout
         try:
@@ -169,7 +169,7 @@ class BatchWriter:
             raise
 
     async def _put_batch(
-        self, batch: list[Given], order: Order, results: Results, alone: list[Given]
+        self, batch: list[FileToWrite], order: Order, results: Results, alone: list[FileToWrite]
     ) -> None:
         """Store the blocks of a batch, then publish its files."""
         deadline = self._session.deadline(order.timeout)
@@ -189,11 +189,11 @@ class BatchWriter:
 
     async def _publish(
         self,
-        files: list[Given],
+        files: list[FileToWrite],
         new: list[m.NewFile],
         order: Order,
         results: Results,
-        alone: list[Given],
+        alone: list[FileToWrite],
     ) -> None:
         """Give stored files their names.
 
@@ -221,7 +221,7 @@ class BatchWriter:
             self._reservations.give_back([record.inode for record in refused], stored)
 
     async def _store_batch(
-        self, batch: list[Given], copies: int, taken: list[int], deadline: float
+        self, batch: list[FileToWrite], copies: int, taken: list[int], deadline: float
     ) -> dict[int, BlockRef]:
         """Write the blocks of a batch; file number to what was stored (length 0: nothing).
 
@@ -249,7 +249,7 @@ class BatchWriter:
 
     async def _store_share(
         self,
-        files: list[Given],
+        files: list[FileToWrite],
         share: Share,
         copies: int,
         taken: list[int],
@@ -279,7 +279,7 @@ class BatchWriter:
             taken += share.inodes
 
     async def _send_share(
-        self, files: list[Given], share: Share, deadline: float
+        self, files: list[FileToWrite], share: Share, deadline: float
     ) -> dict[int, BlockRef]:
         refs = {
             file.number: BlockRef(
@@ -298,9 +298,9 @@ class BatchWriter:
         return refs
 
 
-def _file_batches(files: Iterable[Given]) -> Iterator[list[Given]]:
+def _file_batches(files: Iterable[FileToWrite]) -> Iterator[list[FileToWrite]]:
     """Batches whose payload and record fit the limits."""
-    batch: list[Given] = []
+    batch: list[FileToWrite] = []
     record = payload = 0
     for file in files:
         size = len(file.path.raw) + _FILE_BYTES

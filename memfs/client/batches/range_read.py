@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from memfs import limits
-from memfs.client.batches.batch_read import PARALLEL, BatchReader, Piece, named, read_pieces
+from memfs.client.batches.batch_read import PARALLEL, BatchReader, BlockPiece, named, read_pieces
 from memfs.client.context import ClientContext
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
@@ -34,7 +34,7 @@ class FileRange(NamedTuple):
         return first, max(0, last - first)
 
 
-class RangeReader:
+class FileRangeReader:
     """Reads ranges for one session."""
 
     def __init__(self, context: ClientContext, batches: BatchReader) -> None:
@@ -90,7 +90,7 @@ class RangeReader:
 
     async def _read_files(self, files: Sequence[_File], deadline: float) -> None:
         """In batches what can be, then what is left."""
-        by_member: dict[int, list[tuple[_File, int, Piece]]] = {}
+        by_member: dict[int, list[tuple[_File, int, BlockPiece]]] = {}
         members = self._session.known.members
         for file in files:
             for number in file.results:
@@ -109,7 +109,7 @@ class RangeReader:
         )
 
     async def _read_batch(
-        self, member: int, work: Sequence[tuple[_File, int, Piece]], deadline: float
+        self, member: int, work: Sequence[tuple[_File, int, BlockPiece]], deadline: float
     ) -> None:
         pieces = [piece for _, _, piece in work]
         found = await read_pieces(self._session, member, pieces, deadline)
@@ -137,7 +137,7 @@ class _File:
         """Whether the ranges may be of different versions, or some of none."""
         return self._gone or self.reader.file.attributes.change != self._change
 
-    async def piece(self, number: int, deadline: float) -> Piece | None:
+    async def piece(self, number: int, deadline: float) -> BlockPiece | None:
         """A small range of one block; None: it is read by itself, or nothing is to be read."""
         offset, length = self._wanted[number]
         if not length:
@@ -145,7 +145,7 @@ class _File:
         elif length <= limits.SMALL_FILE_BYTES:
             first, *more = layout.split(offset, length, self.reader.file.attributes.block_size)
             ref = None if more else await self.reader.elsewhere(first.block, deadline)
-            return Piece(ref, first.start, length) if ref else None
+            return BlockPiece(ref, first.start, length) if ref else None
         return None
 
     async def read(self, number: int, deadline: float) -> None:

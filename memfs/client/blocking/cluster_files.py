@@ -24,9 +24,9 @@ from memfs.client.blocking.files import RawFile, compose
 from memfs.client.blocking.generated.transfers import BlockingTransfers
 from memfs.client.blocking.locks import FileLock
 from memfs.client.blocking.scanning import Scandir
+from memfs.client.connect import client_tls, open_file_system
 from memfs.client.handles.handle import Handle
 from memfs.client.modes import Mode
-from memfs.client.opening import client_tls, open_file_system
 from memfs.client.session.inheritance import TrackedNetwork
 from memfs.client.wire import PathLike, text_of
 from memfs.config import ClientConfig

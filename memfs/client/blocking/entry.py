@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from memfs import paths
 from memfs.client.blocking.filesystem import FileSystem, reconnect
-from memfs.client.opening import client_config
+from memfs.client.connect import client_config
 from memfs.client.wire import PathLike, named_nodes, text_of
 from memfs.paths import Endpoint
 

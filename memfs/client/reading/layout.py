@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 
-class BlockRange(NamedTuple):
+class BlockSpan(NamedTuple):
     """The part of a file range that lies in one block."""
 
     block: int
@@ -18,13 +18,13 @@ class BlockRange(NamedTuple):
     """Where it begins within the range."""
 
 
-def split(offset: int, length: int, block_size: int) -> Iterator[BlockRange]:
+def split(offset: int, length: int, block_size: int) -> Iterator[BlockSpan]:
     """Cut ``length`` bytes from ``offset`` of a file into pieces of one block each, in order."""
     at = 0
     while at < length:
         block, start = divmod(offset + at, block_size)
         size = min(block_size - start, length - at)
-        yield BlockRange(block, start, size, at)
+        yield BlockSpan(block, start, size, at)
         at += size
 
 

@@ -281,7 +281,7 @@ class LocalFile:
         """
         if not self._places:
             return False
-        found: list[tuple[layout.BlockRange, BlockRef, MemoryPlace]] = []
+        found: list[tuple[layout.BlockSpan, BlockRef, MemoryPlace]] = []
         for piece in layout.split(offset, len(into), self._file.attributes.block_size):
             ref = self._file.known(piece.block)
             place = self._places.get(ref.version) if ref is not None else None

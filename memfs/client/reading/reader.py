@@ -221,7 +221,7 @@ class FileReader:
         await run_all(work, max(2, min(PARALLEL_BLOCKS, PARALLEL_BYTES // block_size)))
 
     async def _fetch_piece(
-        self, piece: layout.BlockRange, into: memoryview, deadline: float | None
+        self, piece: layout.BlockSpan, into: memoryview, deadline: float | None
     ) -> BlockRef:
         """Read a piece; when its version is gone, look whether the file has a newer one.
 

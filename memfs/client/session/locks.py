@@ -8,15 +8,15 @@ What a mount calls, for the kernel's requests (an owner is any number of 64 bits
 ``lock_owner`` is one; ``inode`` is the node id):
 
 ========================== ====================================================================
-GETLK                      :meth:`Locks.test`
-SETLK, SETLKW              :meth:`Locks.acquire` with ``kind=LockKind.RANGE``; ``wait=False`` for
-                           SETLK, which raises WouldBlockError (EAGAIN)
+GETLK                      :meth:`SessionLocks.test`
+SETLK, SETLKW              :meth:`SessionLocks.acquire` with ``kind=LockKind.RANGE``; SETLK with
+                           ``wait=False``, which raises WouldBlockError (EAGAIN)
 the same with FUSE_LK_FLOCK ... with ``kind=LockKind.WHOLE``
-F_UNLCK in either          :meth:`Locks.release`
+F_UNLCK in either          :meth:`SessionLocks.release`
 INTERRUPT of a SETLKW      set the event given as ``interrupted``: exactly one of "granted" and
                            InterruptedError (EINTR) is the answer
-FLUSH                      :meth:`Locks.release` of the owner's ranges, all bytes
-RELEASE with FLOCK_UNLOCK  :meth:`Locks.release` with ``kind=LockKind.WHOLE``
+FLUSH                      :meth:`SessionLocks.release` of the owner's ranges, all bytes
+RELEASE with FLOCK_UNLOCK  :meth:`SessionLocks.release` with ``kind=LockKind.WHOLE``
 ========================== ====================================================================
 
 A release of what is not held costs no request, so that each FLUSH may call it. LocksLostError tells
@@ -37,8 +37,8 @@ from typing import Any, NamedTuple
 from memfs import limits
 from memfs.client.arguments import whole
 from memfs.client.deadline import ended, seconds_left
-from memfs.client.session.aside import WorkAside
 from memfs.client.session.asking import Asking
+from memfs.client.session.background import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
 from memfs.errors import (
     ClusterError,
@@ -55,7 +55,7 @@ from memfs.types import ROOT_INODE
 log = logging.getLogger(__name__)
 
 OWNERS_FROM = 1 << 62
-"""Owners that :meth:`Locks.new_owner` makes begin here."""
+"""Owners that :meth:`SessionLocks.new_owner` makes begin here."""
 
 
 class Holding(NamedTuple):
@@ -80,12 +80,12 @@ class LockHolder(NamedTuple):
     """Whether that is this client."""
 
 
-class Locks:
+class SessionLocks:
     """Locks of one session."""
 
-    def __init__(self, asking: Asking, aside: WorkAside, keepalive: Keepalive) -> None:
+    def __init__(self, asking: Asking, background: BackgroundWork, keepalive: Keepalive) -> None:
         self._primary = asking
-        self._aside = aside
+        self._aside = background
         self._keepalive = keepalive
         keepalive.followers.append(self.verify)
         self._number = 0

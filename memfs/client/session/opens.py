@@ -3,8 +3,8 @@
 Owns the count of openings by inode and what the primary is still to be told: an opening tells
 itself, closed files are reported in batches on the side, and everything anew to a primary that
 knows nothing. Must not know file objects. A file layer that opens inodes itself, such as a mount,
-calls :meth:`Opens.open` and :meth:`Opens.close`, once for each; a file that it has leased is kept
-by the lease and needs :meth:`Opens.keep` only before that ends.
+calls :meth:`SessionOpens.open` and :meth:`SessionOpens.close`, once for each; a file that it has
+leased is kept by the lease and needs :meth:`SessionOpens.keep` only before that ends.
 
 Openings have even numbers. A report counts below the lowest number of which the answer is still on
 its way, so that what overtakes it on another connection is not undone; one of everything has the
@@ -23,8 +23,8 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from memfs import limits
-from memfs.client.session.aside import WorkAside
 from memfs.client.session.asking import Asking
+from memfs.client.session.background import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
 from memfs.errors import MemfsError, RequestError, StaleHandleError
 from memfs.protocol import messages as m
@@ -41,12 +41,12 @@ ROUNDS: Final = 3
 """Of telling everything, before the next sign of life."""
 
 
-class Opens:
+class SessionOpens:
     """Open files of one session."""
 
-    def __init__(self, asking: Asking, aside: WorkAside, keepalive: Keepalive) -> None:
+    def __init__(self, asking: Asking, background: BackgroundWork, keepalive: Keepalive) -> None:
         self._primary = asking
-        self._aside = aside
+        self._aside = background
         self._keepalive = keepalive
         keepalive.followers.append(self.verify)
         self._counts: dict[int, int] = {}

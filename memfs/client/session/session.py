@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 
 from memfs import limits
 from memfs.client.deadline import Deadline
-from memfs.client.session.aside import WorkAside
 from memfs.client.session.attempts import Attempts
+from memfs.client.session.background import BackgroundWork
 from memfs.client.session.grants import Grants
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.known_view import KnownView
-from memfs.client.session.locks import Locks
-from memfs.client.session.opens import Opens
+from memfs.client.session.locks import SessionLocks
+from memfs.client.session.opens import SessionOpens
 from memfs.client.session.request_ids import RequestIds
 from memfs.client.session.routing import Routing
 from memfs.client.session.silence import Silence
@@ -101,11 +101,11 @@ class Session:
         self.views = ViewSearch(
             environment, config.endpoints, self.routing, self.silence, self.deadline
         )
-        self.aside = WorkAside()
+        self.background = BackgroundWork()
         self.keepalive = Keepalive(self, environment.clock)
-        self.grants = Grants(self, self.aside, holder)
-        self.locks = Locks(self, self.aside, self.keepalive)
-        self.opens = Opens(self, self.aside, self.keepalive)
+        self.grants = Grants(self, self.background, holder)
+        self.locks = SessionLocks(self, self.background, self.keepalive)
+        self.opens = SessionOpens(self, self.background, self.keepalive)
         self._ids = RequestIds()
         self._defaults: m.FileSystemReply | None = None
         self._loop = asyncio.get_running_loop()
@@ -207,7 +207,7 @@ class Session:
             return (await self._persist(request, number, deadline)).record
         except (asyncio.CancelledError, OutcomeUnknownError):
             left = True
-            leave(self.aside.run(self._undo(request, number, undo)))
+            leave(self.background.run(self._undo(request, number, undo)))
             raise
         except MemfsError as error:
             error.filename = path
@@ -219,7 +219,7 @@ class Session:
     async def _undo(
         self, request: m.Request[m.R], number: int, undo: Callable[[m.R], Coroutine[Any, Any, Any]]
     ) -> None:
-        insist = self.aside.insist
+        insist = self.background.insist
         try:
             try:
                 answer = await insist(lambda: self._persist(request, number, self.deadline()))
@@ -363,7 +363,7 @@ class Session:
         finally:
             self.opens.stop()
             pinging = [task for task in (self.keepalive.task,) if task is not None]
-            tasks = [*self.aside.tasks, *pinging, *self.views.tasks]
+            tasks = [*self.background.tasks, *pinging, *self.views.tasks]
             for task in tasks:
                 task.cancel()
             await self.routing.close()

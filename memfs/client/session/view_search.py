@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from memfs.client.deadline import Deadline, seconds_left
-from memfs.client.session.aside import consume
+from memfs.client.session.background import consume
 from memfs.client.session.discovery import find_view
 from memfs.client.session.routing import Routing
 from memfs.client.session.silence import Silence

@@ -1,10 +1,11 @@
 """A client's right to believe what it has read, and word of what has changed.
 
-Owns the conversation with the primary: while :meth:`Watch.trusted` says so, whatever was read since
-the last :attr:`Watch.forget_all` and not named by :attr:`Watch.forget` is what the primary would
-answer. The answer to each question says for how long, counted from when it was asked; of that the
-client takes a share, for its clock may be slower than the primary's. Whoever keeps something asks
-for trust again and again; nobody who does not, costs anything. Must not know what is kept.
+Owns the conversation with the primary: while :meth:`CacheWatch.trusted` says so, whatever was read
+since the last :attr:`CacheWatch.forget_all` and not named by :attr:`CacheWatch.forget` is what the
+primary would answer. The answer to each question says for how long, counted from when it was
+asked; the client takes a share of that, for its clock may be slower than the primary's. Whoever
+keeps something asks for trust again and again; a client that does not costs nothing. Must
+not know what is kept.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ IDLE_SECONDS: Final = 10.0
 RETRY_SECONDS: Final = 0.2
 
 
-class Watch:
+class CacheWatch:
     """Trust of one session."""
 
     def __init__(

@@ -16,10 +16,10 @@ from memfs.client.transfer.copying import (
     LEADS_BACK,
     SPECIAL,
     STOPPING,
+    Ancestors,
     Failure,
     Follow,
     Item,
-    Trail,
 )
 from memfs.paths import join
 from memfs.types import FileKind
@@ -43,7 +43,7 @@ async def cluster_tree(
     first = top_item._replace(named=True)
     yield first
     links = follow.at(False)
-    pending = [(first, Trail(first.inode))] if first.kind == FileKind.DIRECTORY else []
+    pending = [(first, Ancestors(first.inode))] if first.kind == FileKind.DIRECTORY else []
     while pending:
         parents = [pending.pop() for _ in range(min(len(pending), LISTED_AT_ONCE))]
         listings = [fs.scandir_pages(parent.source) for parent, _ in parents]
@@ -56,7 +56,7 @@ async def cluster_tree(
                     yield Failure(item.source, OSError(errno.ELOOP, LEADS_BACK))
                 else:
                     yield item
-                    pending.append((item, Trail(item.inode, trail)))
+                    pending.append((item, Ancestors(item.inode, trail)))
 
 
 Page = list[DirEntry] | OSError | None

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hasha
 from typing import Any, NamedTuple, Protocol
 
 from memfs import limits
-from memfs.client.transfer.hard_links import HardLinks, Part
+from memfs.client.transfer.hard_links import HardLinks, LinkStep
 from memfs.concurrency import run_all
 from memfs.errors import DeadlineError, NoSpaceError, OutcomeUnknownError, UnavailableError
 from memfs.types import FileKind
@@ -163,16 +163,16 @@ class Follow(enum.Enum):
         return self is Follow.ALWAYS or (named and self is Follow.NAMED)
 
 
-class Trail:
+class Ancestors:
     """The directories that lead to one: where links are followed, one may lead back."""
 
-    def __init__(self, identity: Hashable, above: Trail | None = None) -> None:
+    def __init__(self, identity: Hashable, above: Ancestors | None = None) -> None:
         self._identity = identity
         self._above = above
 
     def holds(self, identity: Hashable) -> bool:
         """Whether the directory of that identity is this one or above it."""
-        at: Trail | None = self
+        at: Ancestors | None = self
         while at is not None:
             if at._identity == identity:
                 return True
@@ -269,16 +269,16 @@ class Copy:
             await self._begin_file(group, item)
 
     async def _begin_file(self, group: asyncio.TaskGroup, item: Item) -> None:
-        part = Part.COPY
+        part = LinkStep.COPY
         if self._links is not None and item.identity is not None:
             part = self._links.part(item.identity, item.target)
-        if part is Part.WAIT:
+        if part is LinkStep.WAIT:
             self._later.append(item)
             return
-        if part is Part.LINK:
+        if part is LinkStep.LINK:
             item = item._replace(size=0)
         self._count(item)
-        if part is Part.LINK:
+        if part is LinkStep.LINK:
             await self._start(group, self._medium, self._another_name(item))
         elif item.size > limits.SMALL_FILE_BYTES:
             lane = self._medium if item.size <= MEDIUM_BYTES else self._large

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Hashable
 
 
-class Part(enum.Enum):
+class LinkStep(enum.Enum):
     """What is to be done with one of a file's names."""
 
     COPY = "copy"
@@ -28,12 +28,12 @@ class HardLinks:
         self._copying: dict[Hashable, str] = {}
         self._copies: dict[Hashable, str] = {}
 
-    def part(self, identity: Hashable, target: str) -> Part:
+    def part(self, identity: Hashable, target: str) -> LinkStep:
         """What becomes of the name ``target``; after ``COPY`` it is the file's first."""
         if identity in self._copies:
-            return Part.LINK
+            return LinkStep.LINK
         first = self._copying.setdefault(identity, target)
-        return Part.COPY if first == target else Part.WAIT
+        return LinkStep.COPY if first == target else LinkStep.WAIT
 
     def copy_of(self, identity: Hashable) -> str:
         """The name of the copy."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from memfs.client.contents import ContentOperations
 from memfs.client.handles.versions import CopySink, move
 from memfs.client.transfer.cluster_target import ClusterTarget, pour_stream
-from memfs.client.transfer.copying import LEADS_BACK, SPECIAL, Failure, Follow, Item, Trail
+from memfs.client.transfer.copying import LEADS_BACK, SPECIAL, Ancestors, Failure, Follow, Item
 from memfs.machine import current_umask
 from memfs.paths import join
 from memfs.types import KIND_OF_TYPE, FileKind
@@ -161,7 +161,7 @@ async def local_tree(top: str, target: str, follow: Follow) -> AsyncIterator[Ite
     """What is to put: the tree at ``top``, a directory before what it holds."""
     first, identity = await asyncio.to_thread(_local_top, top, target, follow.at(True))
     yield first
-    pending = [(first, Trail(identity))]
+    pending = [(first, Ancestors(identity))]
     while pending:
         few = [pending.pop() for _ in range(min(len(pending), LISTED_AT_ONCE))]
         parents = [each for each, _ in few]
@@ -173,7 +173,7 @@ async def local_tree(top: str, target: str, follow: Follow) -> AsyncIterator[Ite
                     continue
                 yield each
                 if isinstance(each, Item) and each.kind == FileKind.DIRECTORY:
-                    pending.append((each, Trail(identity, trail)))
+                    pending.append((each, Ancestors(identity, trail)))
 
 
 _Identity = tuple[int, int]

@@ -21,7 +21,7 @@ COPIED_FROM_BYTES: Final = 64 * limits.KIB
 """Below it a message between nodes costs more than the bytes."""
 
 
-class Piece(NamedTuple):
+class CopiedPiece(NamedTuple):
     """Bytes that lie in one block of either file."""
 
     start: int
@@ -43,7 +43,7 @@ class RangeCopy:
         self._source = reader.file
         self._writer = writer
         self._publishing = publishing
-        self._begun: dict[asyncio.Task[None], Piece] = {}
+        self._begun: dict[asyncio.Task[None], CopiedPiece] = {}
 
     async def copy(
         self, start: int, offset: int, length: int, timeout: float | None = None
@@ -54,7 +54,7 @@ class RangeCopy:
         while offset < end:
             source, target = self._source.attributes.block_size, writer.block_size
             room = min(source - start % source, target - offset % target, end - offset)
-            await self._copy(Piece(start, offset, room), timeout)
+            await self._copy(CopiedPiece(start, offset, room), timeout)
             start, offset = start + room, offset + room
             if len(self._begun) >= PUBLISH_BLOCKS:
                 await self._finish(timeout)
@@ -62,7 +62,7 @@ class RangeCopy:
                     await writer.publish_stored(timeout)
         await self._finish(timeout)
 
-    async def _copy(self, piece: Piece, timeout: float | None) -> None:
+    async def _copy(self, piece: CopiedPiece, timeout: float | None) -> None:
         session = self._source.session
         block, within = divmod(piece.start, self._source.attributes.block_size)
         ref = await self._source.ref(block, session.deadline(timeout))
@@ -93,7 +93,7 @@ class RangeCopy:
             else:
                 self._writer.file.grow(piece.offset + piece.length)
 
-    async def _through(self, piece: Piece, timeout: float | None) -> None:
+    async def _through(self, piece: CopiedPiece, timeout: float | None) -> None:
         content = memoryview(bytearray(piece.length))
         await self._reader.fetch(piece.start, content, timeout)
         await self._writer.write(piece.offset, content, timeout)

@@ -60,7 +60,7 @@ class Unpublished:
         return self._launch(whole(block, *pieces), deadline)
 
     async def _collect(
-        self, piece: layout.BlockRange, part: memoryview, deadline: float | None
+        self, piece: layout.BlockSpan, part: memoryview, deadline: float | None
     ) -> None:
         """Copy a part of a block; send the block when it is full, others when they are too many."""
         block = piece.block
@@ -78,7 +78,7 @@ class Unpublished:
         while self._gathering.held > GATHERED_BYTES:
             await self._send_gathered(next(iter(self._gathering)), deadline)
 
-    async def _base(self, piece: layout.BlockRange, deadline: float | None) -> BlockRef:
+    async def _base(self, piece: layout.BlockSpan, deadline: float | None) -> BlockRef:
         """The current version of a block about to be changed."""
         await self._settle([piece.block], deadline)
         limit = self._session.deadline() if deadline is None else deadline
@@ -143,7 +143,7 @@ class Unpublished:
             return
         if stop < base.length:
             zeros = memoryview(bytes(stop - start))
-            await self._collect(layout.BlockRange(block, start, len(zeros), 0), zeros, deadline)
+            await self._collect(layout.BlockSpan(block, start, len(zeros), 0), zeros, deadline)
         elif start:
             await self._make_room(block, deadline)
             self._launch(Sealed(block, base, start, (), ()), deadline)

@@ -273,7 +273,7 @@ class FileWriter(Unpublished):
         assert stop <= self._block_size, "bytes of one block at a time"
         if self._gathering.get(block) is not None:
             await self._send_gathered(block, deadline)
-        base = await self._base(layout.BlockRange(block, start, source.length, 0), deadline)
+        base = await self._base(layout.BlockSpan(block, start, source.length, 0), deadline)
         if start == 0 and stop >= base.length:
             sealed = Sealed(block, None, stop, (), (), source)
         elif base.length:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 
-from memfs.fuse.cluster import Cluster
-from memfs.fuse.known import Known
+from memfs.fuse.cluster import InodeOperations
+from memfs.fuse.known import KnownTree
 from memfs.types import DirectoryEntry
 
 
 class DirectoryStream:
     """Entries of one directory for one descriptor."""
 
-    def __init__(self, cluster: Cluster, known: Known, inode: int) -> None:
+    def __init__(self, cluster: InodeOperations, known: KnownTree, inode: int) -> None:
         """``known``: learns what is listed."""
         self.inode = inode
         self._cluster = cluster

@@ -21,7 +21,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar
 
 from memfs.client.handles.handle import Handle
 from memfs.errors import LeaseHeldError, LeaseLostError, MemfsError, StaleHandleError
-from memfs.fuse.cluster import Cluster
+from memfs.fuse.cluster import InodeOperations
 from memfs.types import Attributes
 
 log = logging.getLogger(__name__)
@@ -35,14 +35,14 @@ RETRY_SECONDS: Final = 0.02
 RETRY_SECONDS_MAX: Final = 0.25
 
 
-class Change(Protocol):
+class CommandOutcome(Protocol):
     """What the answer to a command says."""
 
     found: Attributes | None
     """What the file is now, None: that was not said."""
 
 
-Observed: TypeAlias = Callable[[int], AbstractContextManager[Change]]
+Observed: TypeAlias = Callable[[int], AbstractContextManager[CommandOutcome]]
 
 
 class OpenFile:
@@ -50,7 +50,7 @@ class OpenFile:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: InodeOperations,
         inode: int,
         patience: float | None,
         observed: Observed,

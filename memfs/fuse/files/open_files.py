@@ -12,7 +12,7 @@ import os
 from typing import Final
 
 from memfs.errors import MemfsError
-from memfs.fuse.cluster import Cluster
+from memfs.fuse.cluster import InodeOperations
 from memfs.fuse.files.open_file import Observed, OpenFile
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,9 @@ def writes(flags: int) -> bool:
 class OpenFiles:
     """Open files of one mount."""
 
-    def __init__(self, cluster: Cluster, patience: float | None, observed: Observed) -> None:
+    def __init__(
+        self, cluster: InodeOperations, patience: float | None, observed: Observed
+    ) -> None:
         """``patience``, ``observed``: as of :class:`OpenFile`."""
         self._cluster = cluster
         self._observed = observed

@@ -1,8 +1,8 @@
 """Who asks: the interface, and the ways that come with memfs.
 
 An :class:`Authenticator` looks at a request's headers and parameters and names a
-:class:`Principal`, or raises :class:`Unauthenticated` with the challenge to send (SPNEGO fits: its
-``Negotiate`` round trips are challenges). ``doas`` is judged afterwards, for all of them alike.
+:class:`RequestUser`, or raises :class:`Unauthenticated` with the challenge to send (SPNEGO
+fits: its ``Negotiate`` round trips are challenges). ``doas`` is judged afterwards, for all alike.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FileVersion = tuple[int, int, int]
 """Inode, size, and time of the last change in nanoseconds."""
 
 
-class Principal(NamedTuple):
+class RequestUser(NamedTuple):
     """On whose behalf a request is made."""
 
     user: str
@@ -36,7 +36,7 @@ class Principal(NamedTuple):
     """Who asked, when they asked for another (``doas``)."""
 
 
-NOBODY: Final = Principal("")
+NOBODY: Final = RequestUser("")
 """Who asks until that is known."""
 
 
@@ -52,7 +52,7 @@ class Unauthenticated(RemoteException):
 class Authenticator(Protocol):
     """Names the principal of a request."""
 
-    async def authenticate(self, request: web.BaseRequest, parameters: Parameters) -> Principal:
+    async def authenticate(self, request: web.BaseRequest, parameters: Parameters) -> RequestUser:
         """Raises Unauthenticated, or RemoteException for what makes no sense."""
 
 
@@ -62,9 +62,9 @@ class Simple:
     def __init__(self, default_user: str) -> None:
         self._default = default_user
 
-    async def authenticate(self, request: web.BaseRequest, parameters: Parameters) -> Principal:
+    async def authenticate(self, request: web.BaseRequest, parameters: Parameters) -> RequestUser:
         """The name given, or the default one."""
-        return Principal(parameters.matching("user.name", USER, self._default))
+        return RequestUser(parameters.matching("user.name", USER, self._default))
 
 
 class Bearer:
@@ -102,14 +102,14 @@ class Bearer:
         else:
             log.info("the tokens were read again", extra=fields(tokens=len(self._tokens)))
 
-    def _read(self) -> dict[str, Principal]:
+    def _read(self) -> dict[str, RequestUser]:
         """Principals by the hexadecimal SHA-256 of their tokens. Raises ConfigError."""
         path = self._path
         try:
             lines = Path(path).read_text("utf-8").splitlines()
         except (OSError, UnicodeError) as error:
             raise ConfigError(f"tokens_file: {path}: {error}") from None
-        tokens: dict[str, Principal] = {}
+        tokens: dict[str, RequestUser] = {}
         for number, line in enumerate(lines, 1):
             words = line.split("#")[0].split()
             if not words:
@@ -117,10 +117,10 @@ class Bearer:
             if len(words) not in (2, 3) or len(words[0]) != 64 or not USER.fullmatch(words[1]):
                 raise ConfigError(f"tokens_file: {path}: line {number} is no SHA256 USER [GROUPS]")
             groups = tuple(words[2].split(",")) if len(words) == 3 else None
-            tokens[words[0].lower()] = Principal(words[1], groups)
+            tokens[words[0].lower()] = RequestUser(words[1], groups)
         return tokens
 
-    async def authenticate(self, request: web.BaseRequest, parameters: Parameters) -> Principal:
+    async def authenticate(self, request: web.BaseRequest, parameters: Parameters) -> RequestUser:
         """Raises Unauthenticated without a token that the file has."""
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -130,11 +130,11 @@ class Bearer:
             raise Unauthenticated("Invalid token", 'Bearer realm="memfs", error="invalid_token"')
         return found
 
-    def principal(self, token: str) -> Principal | None:
+    def principal(self, token: str) -> RequestUser | None:
         """Whose token it is, None: nobody's. Compares digests in constant time, and all of them."""
         self._refresh()
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-        found: Principal | None = None
+        found: RequestUser | None = None
         for known, principal in self._tokens.items():
             if hmac.compare_digest(known, digest):
                 found = principal
@@ -154,8 +154,8 @@ class Proxies:
             self._addresses.setdefault(name, set()).add(address or ANYWHERE)
 
     def principal(
-        self, asking: Principal, parameters: Parameters, address: str | None
-    ) -> Principal:
+        self, asking: RequestUser, parameters: Parameters, address: str | None
+    ) -> RequestUser:
         """The principal that ``doas`` names, if any. Raises RemoteException unless ``asking`` may.
 
         A token already says on whose behalf.
@@ -167,4 +167,4 @@ class Proxies:
         if ANYWHERE not in allowed and address not in allowed:
             text = f"User: {asking.user} is not allowed to impersonate {user}"
             raise RemoteException(AUTHORIZATION, text)
-        return Principal(user, None, asking.user)
+        return RequestUser(user, None, asking.user)

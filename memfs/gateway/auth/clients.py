@@ -14,8 +14,8 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from memfs.client.connect import open_session
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.opening import open_session
 from memfs.client.session.session import Session
 from memfs.config import ClientConfig
 from memfs.errors import MemfsError, OtherClusterError

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import InvalidTokenError
-from memfs.gateway.auth.authentication import Principal
+from memfs.gateway.auth.authentication import RequestUser
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.exceptions import INVALID_TOKEN, IO, SECURITY, RemoteException
 from memfs.gateway.hadoop.parameters import DELEGATION, USER
@@ -24,7 +24,7 @@ _REFRESH: Final = "Failed to obtain user group information:"
 """How a message begins that makes Hadoop's client get a new token."""
 
 
-async def principal_of(text: str, fs: AsyncFileSystem) -> Principal:
+async def principal_of(text: str, fs: AsyncFileSystem) -> RequestUser:
     """Whom the token in a URL speaks for. Raises RemoteException for one that is not good."""
     try:
         found = await fs.verify_delegation_token(text)
@@ -32,7 +32,7 @@ async def principal_of(text: str, fs: AsyncFileSystem) -> Principal:
         raise RemoteException(
             SECURITY, f"{_REFRESH} {INVALID_TOKEN.java_class}: {error.message}"
         ) from None
-    return Principal(found.owner, None, found.real_user)
+    return RequestUser(found.owner, None, found.real_user)
 
 
 async def get_delegation_token(call: WebCall) -> web.StreamResponse:

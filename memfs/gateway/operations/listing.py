@@ -26,7 +26,7 @@ _UNREADABLE = b":"
 """Java's Path takes what stands before it for a scheme: one such name spoils the whole listing."""
 
 
-class Page(NamedTuple):
+class ListingPage(NamedTuple):
     """Entries as JSON, in order."""
 
     statuses: list[str]
@@ -54,7 +54,7 @@ async def list_status_batch(call: WebCall) -> web.StreamResponse:
     return _tell(reply, page._replace(hidden=hidden))
 
 
-async def _page(call: WebCall, after: bytes) -> Page:
+async def _page(call: WebCall, after: bytes) -> ListingPage:
     """What comes after a name. Hadoop's client is spared the names that it cannot read."""
     try:
         listed = await call.fs.list_page(call.path, after)
@@ -74,16 +74,18 @@ async def _page(call: WebCall, after: bytes) -> Page:
         call.shared.hidden_names += hidden
         log.warning("%s: %d names with ':' are hidden from Hadoop", call.path, hidden)
     last = listed.entries[-1].name if listed.entries else b""
-    return Page([await _status(call, entry) for entry in shown], last, listed.remaining, hidden)
+    return ListingPage(
+        [await _status(call, entry) for entry in shown], last, listed.remaining, hidden
+    )
 
 
-def _tell(reply: T, page: Page) -> T:
+def _tell(reply: T, page: ListingPage) -> T:
     if page.hidden:
         reply.headers[HIDDEN_HEADER] = str(page.hidden)
     return reply
 
 
-async def _stream(call: WebCall, page: Page) -> web.StreamResponse:
+async def _stream(call: WebCall, page: ListingPage) -> web.StreamResponse:
     """A response in chunks, a page each; cut off when a later page cannot be had."""
     stream = _tell(json_stream(call.request), page)
     await stream.prepare(call.request)

@@ -21,7 +21,7 @@ from typing import Any
 from memfs import aio, paths
 from memfs.client.blocking import bridge as bridges
 from memfs.client.blocking.filesystem import FileSystem, reconnect
-from memfs.client.opening import client_config
+from memfs.client.connect import client_config
 from memfs.client.stat import DirEntry, Stat
 from memfs.concurrency import results
 from memfs.config import ClientConfig

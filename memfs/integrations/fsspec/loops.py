@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 
 from memfs import aio
-from memfs.client.opening import open_file_system
+from memfs.client.connect import open_file_system
 from memfs.config import ClientConfig
 
 

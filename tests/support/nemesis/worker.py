@@ -14,8 +14,8 @@ import sys
 import time
 from typing import Any, NamedTuple
 
+from memfs.client.connect import connect
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.client.opening import connect
 from memfs.testing.history import Call, History
 from memfs.testing.workloads import WORKLOADS, Sizes, Workload
 from memfs.testing.workloads.contents import DeleteCreate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from memfs.client.mounts import Loading, Pace
+from memfs.client.mounts import LoadCounts, Pace
 from memfs.client.transfer.copying import ProgressEvent
 from memfs.testing.simulation.virtual import run
 
@@ -37,7 +37,7 @@ def test_no_rate_is_no_wait() -> None:
 
 def test_a_load_counts_what_was_found_and_what_is_done() -> None:
     events: list[ProgressEvent] = []
-    loading = Loading(events.append)
+    loading = LoadCounts(events.append)
     loading.found([5, 7])
     loading.advanced("/a", 4)
     loading.advanced("/a", 1, complete=True)

@@ -1,6 +1,6 @@
 """What a mount may believe, and what it may not learn."""
 
-from memfs.fuse.known import ABSENT, Known
+from memfs.fuse.known import ABSENT, KnownTree
 from memfs.types import Attributes, DirectoryEntry
 
 
@@ -8,8 +8,8 @@ def file(inode: int, size: int = 0) -> Attributes:
     return Attributes(inode, 0, 0o644, 1, "a", "b", size, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def taught() -> Known:
-    known = Known()
+def taught() -> KnownTree:
+    known = KnownTree()
     with known.reading() as reading:
         assert known.learn_name(reading, 1, b"a", file(5))
         assert known.learn_name(reading, 1, b"none", None)
@@ -29,7 +29,7 @@ def test_what_was_learnt_is_known_until_it_is_forgotten() -> None:
 
 def test_what_was_forgotten_while_it_was_asked_for_is_not_learnt() -> None:
     for forgotten in (1, 5):
-        known = Known()
+        known = KnownTree()
         with known.reading() as reading:
             known.forget((forgotten,))
             assert not known.learn_name(reading, 1, b"a", file(5))
@@ -52,25 +52,25 @@ def test_a_later_question_learns_again() -> None:
     assert known.name(1, b"a") == file(5, 7)
 
 
-def listed(known: Known, *names: bytes, more: bool = False, after: bytes = b"") -> None:
+def listed(known: KnownTree, *names: bytes, more: bool = False, after: bytes = b"") -> None:
     with known.reading() as reading:
         entries = [DirectoryEntry(name, file(10 + name[0])) for name in names]
         known.learn_page(reading, 1, after, entries, more)
 
 
 def test_of_a_directory_that_was_listed_whole_every_name_is_known() -> None:
-    known = Known()
+    known = KnownTree()
     listed(known, b"a", b"b")
     assert known.is_complete(1)
     assert known.name(1, b"a") == file(10 + ord("a")) and known.name(1, b"c") == ABSENT
-    for known, more, after in ((Known(), True, b""), (Known(), False, b"Z")):
+    for known, more, after in ((KnownTree(), True, b""), (KnownTree(), False, b"Z")):
         listed(known, b"a", more=more, after=after)
         assert not known.is_complete(1)
         assert known.name(1, b"a") == file(10 + ord("a")) and known.name(1, b"c") is None
 
 
 def test_a_name_that_is_being_changed_is_not_known_and_others_are() -> None:
-    known = Known()
+    known = KnownTree()
     listed(known, b"a", b"b")
     known.forget_name(1, b"a")
     known.forget_name(1, b"new")
@@ -84,7 +84,7 @@ def test_a_name_that_is_being_changed_is_not_known_and_others_are() -> None:
 
 
 def test_what_may_not_be_looked_at_is_not_known() -> None:
-    known = Known()
+    known = KnownTree()
     with known.reading() as reading:
         hidden = file(5)._replace(links=0)
         known.learn_page(reading, 1, b"", [DirectoryEntry(b"a", hidden)], False)
@@ -92,7 +92,7 @@ def test_what_may_not_be_looked_at_is_not_known() -> None:
 
 
 def test_what_a_command_of_this_mount_answers_is_learnt_unless_something_came_between() -> None:
-    known = Known()
+    known = KnownTree()
     listed(known, b"a")
     with known.reading() as change:
         known.forget_name(1, b"new", change)
@@ -108,7 +108,7 @@ def test_what_a_command_of_this_mount_answers_is_learnt_unless_something_came_be
 
 
 def test_the_times_of_a_directory_are_not_known_once_a_name_in_it_was_changed() -> None:
-    known = Known()
+    known = KnownTree()
     directory = file(1)
     with known.reading() as reading:
         assert known.learn_name(reading, 9, b"d", directory)

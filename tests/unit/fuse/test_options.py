@@ -3,11 +3,11 @@
 import pytest
 
 from memfs.errors import ConfigError
-from memfs.fuse.options import Options, describe, parse
+from memfs.fuse.options import MountOptions, describe, parse
 
 
 def test_nothing_is_needed() -> None:
-    assert parse(()) == Options(words=("nosuid", "nodev"))
+    assert parse(()) == MountOptions(words=("nosuid", "nodev"))
 
 
 def test_options_are_words_and_values_in_one_text_or_several() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memfs.gateway.auth.authentication import Bearer, Principal
+from memfs.gateway.auth.authentication import Bearer, RequestUser
 
 
 def line(token: str, rest: str) -> str:
@@ -21,7 +21,7 @@ def test_a_token_that_is_added_and_one_that_is_withdrawn(tmp_path: Path) -> None
     bearer = Bearer(str(path))
     assert bearer.principal("bb") is None
     path.write_text(line("bb", "bob ops,staff"))
-    assert bearer.principal("bb") == Principal("bob", ("ops", "staff"))
+    assert bearer.principal("bb") == RequestUser("bob", ("ops", "staff"))
     assert bearer.principal("a") is None
 
 
@@ -31,7 +31,7 @@ def test_another_file_in_its_place(tmp_path: Path) -> None:
     bearer = Bearer(str(path))
     other.write_text(line("b", "alice"))
     other.replace(path)
-    assert bearer.principal("b") == Principal("alice")
+    assert bearer.principal("b") == RequestUser("alice")
     assert bearer.principal("a") is None
 
 
@@ -47,10 +47,10 @@ def test_a_file_that_makes_no_sense_is_said_once(
     else:
         path.write_text(content)
     with caplog.at_level(logging.WARNING):
-        assert bearer.principal("a") == bearer.principal("a") == Principal("alice")
+        assert bearer.principal("a") == bearer.principal("a") == RequestUser("alice")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     path.write_text(line("b", "bob"))
-    assert bearer.principal("b") == Principal("bob")
+    assert bearer.principal("b") == RequestUser("bob")
 
 
 def test_bytes_that_are_no_utf_8_are_nobodys_token(tmp_path: Path) -> None:

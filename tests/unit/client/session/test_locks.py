@@ -12,7 +12,7 @@ from memfs.client.aiofiles import Opening
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.locking import FileLock
 from memfs.client.session import request_ids
-from memfs.client.session.locks import Locks
+from memfs.client.session.locks import SessionLocks
 from memfs.protocol import messages as m
 from memfs.protocol.messages import LOCK_END, LockKind
 from tests.unit.client.fake_cluster import FakeCluster, FakeSession
@@ -40,14 +40,14 @@ class World:
     def expire(self, session: FakeSession) -> None:
         self.cluster.primary(0, 0, session.identity, m.ExpireSession(session.client))
 
-    async def waiting(self, locks: Locks, **options: object) -> asyncio.Task[None]:
+    async def waiting(self, locks: SessionLocks, **options: object) -> asyncio.Task[None]:
         """A task that waits for the lock of owner 7."""
         task = asyncio.ensure_future(locks.acquire(self.inode, 7, **options))  # type: ignore[arg-type]
         await until(lambda: any(s.waits for s in self.cluster.namespace.sessions.values()))
         return task
 
     async def settled(self) -> None:
-        await until(lambda: not any(session.aside.busy for session in self.sessions))
+        await until(lambda: not any(session.background.busy for session in self.sessions))
 
 
 async def until(condition: Callable[[], bool]) -> None:

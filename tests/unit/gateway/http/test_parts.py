@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs.gateway.auth import groups
-from memfs.gateway.auth.authentication import Principal, Proxies
+from memfs.gateway.auth.authentication import Proxies, RequestUser
 from memfs.gateway.call import normal, parent
 from memfs.gateway.hadoop.exceptions import RemoteException
 from memfs.gateway.hadoop.parameters import Parameters
@@ -134,10 +134,10 @@ async def test_lookups_are_kept_for_a_while(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_proxies(user: str, address: str, allowed: bool) -> None:
     proxies = Proxies(("hue", "livy@10.0.0.1"))
-    asking = Principal(user)
+    asking = RequestUser(user)
     if allowed:
         found = proxies.principal(asking, Parameters("doas=ann"), address)
-        assert found == Principal("ann", None, user)
+        assert found == RequestUser("ann", None, user)
     else:
         with pytest.raises(RemoteException):
             proxies.principal(asking, Parameters("doas=ann"), address)

@@ -19,7 +19,7 @@ INSIST_SECONDS = 0.5
 """Between two attempts at what nobody waits for."""
 
 
-class WorkAside:
+class BackgroundWork:
     """The tasks on the side of one session."""
 
     def __init__(self) -> None:
