@@ -5,8 +5,8 @@ every swap is on disk before the swap is answered.
 
 The log is a sequence of ``length u32 | CRC32C u32 | record`` frames, each the whole
 :class:`StoredView`. Each is synced before the next is written: a broken one with nothing whole
-behind it was never answered and is cut off, any other is refused. After a write that failed it is
-not known what is on the disk: the log is written anew before anything else is answered.
+behind it was never acknowledged and is cut off, any other is refused. After a failed write the
+state of the file is unknown: the log is rewritten before anything else is answered.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class EmbeddedCoordinator:
         """See :class:`~memfs.cluster.coordinator.Coordinator`."""
 
     def _end_doubt(self) -> None:
-        """Write the record that was answered last to the disk. Raises UnavailableError while that
+        """Rewrite the log with the last acknowledged record. Raises UnavailableError while that
         fails."""
         if not self._in_doubt:
             return

@@ -1,4 +1,4 @@
-"""etcd's JSON gateway: requests to whichever member answers, and what is known when none does.
+"""etcd's JSON gateway: requests to any member that answers, and their outcome if none does.
 
 Owns the rotation of endpoints, the user's token, and the reading of refusals. Knows nothing of
 views. Invariants: a request that may have been read by a member is sent again only if the caller
@@ -60,7 +60,7 @@ class EtcdRefusal(Exception):
 
     @property
     def stale_token(self) -> bool:
-        """A new token helps: it ran out, its member restarted, or users were changed."""
+        """Is a new token needed? It expired, its member restarted, or users were changed."""
         return self.code == _UNAUTHENTICATED or (
             self.code == _INVALID and "auth" in self.message and "revision" in self.message
         )
@@ -147,7 +147,7 @@ class EtcdGateway:
         return self._urls[self._current % len(self._urls)]
 
     def _patience(self, attempt: int, left: float, repeatable: bool) -> float:
-        """Seconds for one attempt: every member gets its turn, however silent the others are.
+        """Timeout of one attempt, so that every member is tried even if others do not answer.
 
         A first round is quick, since a host that is gone answers nothing at all; the second one
         shares the rest, which an etcd that elects a leader needs.

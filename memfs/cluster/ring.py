@@ -1,10 +1,10 @@
 """The consistent-hash ring: which members should hold the copies of a group of blocks.
 
-Pure and immutable: a ring is made from the members of one view and never changes; it only
-chooses where new copies go and is never the answer to "where is it" (design section 2). Members
-own points on a circle of 64-bit numbers, as many as their weight says, drawn from their *name*: a
-restarted node takes the place it had. A key's copies go to the first members clockwise of it that
-lie in different racks, then on different hosts, then anywhere.
+Pure and immutable: a ring is made from the members of one view. It only chooses where new copies
+go; where a copy is stands in the namespace. Members own points on a circle of 64-bit numbers, in
+proportion to their weight, derived from their *name*: a restarted node gets the points it had. A
+key's copies go to the first members clockwise of it that lie in different racks, then on different
+hosts, then anywhere.
 
 Invariants: the members of one placement are distinct, of weight above zero and not excluded;
 when a member joins or leaves, only keys that it gains or held change their place.

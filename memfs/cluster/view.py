@@ -22,7 +22,7 @@ def form(cluster: str, founder: Member, *, journaled: bool = False) -> View:
 
 
 def reform(view: View, founder: Member, *, journaled: bool = False) -> View:
-    """A new beginning after the only member restarted empty: numbers go on, nothing is kept."""
+    """Form the cluster again after its only member restarted empty; numbers are not reused."""
     number = view.next_number
     reborn = founder._replace(number=number)
     epoch = view.epoch + 1
@@ -51,7 +51,7 @@ def join(view: View, member: Member) -> View:
 
 
 def promote(view: View, number: int) -> View:
-    """An in-sync member takes over; the former primary, silent for too long, is in sync no more."""
+    """Make an in-sync member the primary and remove the silent former one from the in-sync set."""
     rest = tuple(n for n in view.in_sync if n not in (number, view.primary))
     return _term(view, number, (number, *rest))
 
@@ -121,9 +121,9 @@ def expand(view: View, number: int, wanted: int = 1) -> View:
 
 
 def can_spare(view: View) -> bool:
-    """May one member less be in sync (MinInSync)?
+    """May the in-sync set lose a member (MinInSync)?
 
-    With fewer than acknowledgements need nothing is gained, and who was left out cannot take over.
+    Below the number that acknowledgements need, removing one only prevents it from taking over.
     """
     return len(view.in_sync) > view.min_in_sync
 
@@ -160,9 +160,9 @@ def check(view: View) -> View:
 
 
 def received(view: View, known: View | None) -> View:
-    """A view that somebody else told, by the rules that every view satisfies; returns it.
+    """Check a view received from somebody else; returns it.
 
-    ``known`` is the newest one before. Raises ProtocolError: nothing may be done by such a view.
+    ``known``: the newest view before. Raises ProtocolError for a view that breaks the rules.
     """
     what = _fault(view)
     if not what and known is not None:

@@ -1,9 +1,9 @@
-"""What a node, a client and a gateway can be told: frozen records, checked as they are built.
+"""Settings of nodes, clients and gateways: frozen records, validated when they are built.
 
 Owns the settings, their defaults and where they come from: TOML files, then ``MEMFS_*``
 variables, then flags, the later winning field by field. Must not know who uses a setting; there
-is no global getter, a configuration is passed in. Invariant: an instance that exists is valid,
-and what is wrong with the input is said all at once, in one ConfigError of a mistake a line.
+is no global getter, a configuration is passed in. Invariant: an instance that exists is valid;
+all mistakes of the input are reported in one ConfigError, one a line.
 """
 
 from memfs.config.client import ClientConfig

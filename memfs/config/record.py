@@ -1,4 +1,4 @@
-"""What all configurations have in common: fields that know how they are read, checked at once."""
+"""The base of all configurations: fields with parsers, validated together."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Record(Protocol):
 
 
 def validate(record: Record) -> None:
-    """Bring every field into its type; raises one ConfigError with everything that is wrong."""
+    """Parse every field into its type. Raises one ConfigError with all mistakes."""
     mistakes: list[str] = []
     for each in dataclasses.fields(record):
         try:

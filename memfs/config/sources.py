@@ -123,7 +123,7 @@ def _from_files(table: str, named: str | None, mistakes: list[str]) -> Iterator[
 
 
 def _expanded(name: str) -> Path:
-    """``~`` stays where nobody knows whose home it is."""
+    """Expand ``~``, unless the home directory is unknown."""
     try:
         return Path(name).expanduser()
     except RuntimeError:
@@ -131,7 +131,7 @@ def _expanded(name: str) -> Path:
 
 
 def _is_there(path: Path) -> bool:
-    """Not where nobody may look: a home of somebody else's."""
+    """Whether the file exists; False where the process may not look."""
     try:
         return path.exists()
     except PermissionError:
@@ -178,7 +178,7 @@ def _variables() -> set[str]:
 
 
 def _is_known(variable: str, value: str) -> bool:
-    """Whether a variable that is none of this process's settings has another use."""
+    """Whether a variable that is no setting of this process has another known use."""
     if _OF_SERVICES.fullmatch(variable) or value.startswith(("tcp://", "udp://")):
         return True
     return variable in _variables() or variable.startswith(_OF_DEPLOYMENT)

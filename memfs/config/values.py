@@ -38,7 +38,7 @@ def memory(raw: Any) -> int:
 
 
 def memory_left(usable: int) -> int:
-    """Bytes for blocks where a process has so many for everything: the rest of it needs some."""
+    """Bytes for blocks out of the memory of a whole process, less what the rest of it needs."""
     return max(usable - PROCESS_BYTES, usable // 2)
 
 

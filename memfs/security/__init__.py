@@ -1,1 +1,1 @@
-"""Who is who: certificates of a cluster, the principals they name, TLS contexts made of them."""
+"""Certificates and principals, TLS, access control lists, tokens, sealed and signed files."""

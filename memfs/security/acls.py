@@ -64,12 +64,12 @@ def _permission(text: str, entry: str) -> int:
 
 
 def order(entry: AclEntry) -> tuple[bool, int, str]:
-    """What entries are sorted by; equal only for entries about the same."""
+    """The sort key of entries; equal only for the same scope, kind and name."""
     return entry.default, entry.kind, entry.name
 
 
 def minimal(entries: Iterable[AclEntry]) -> bool:
-    """Are these (of one scope) no more than what mode bits say?"""
+    """Are these entries of one scope expressible by mode bits?"""
     return all(not entry.name and entry.kind != AclKind.MASK for entry in entries)
 
 

@@ -1,8 +1,9 @@
 """Making certificates: an authority of its own, and what it signs for nodes and users.
 
-Owns what stands in a certificate: P-256 keys, SHA-256, names, purposes and times. Pure but for the
-dice of the library (``cryptography``): no clock, no files. Invariant: a user's certificate cannot
-serve, only authenticate a client, so that no user can pretend to be a node to others.
+Owns the content of certificates: P-256 keys, SHA-256, names, purposes and times. Pure but for the
+random numbers of the library (``cryptography``): no clock, no files. Invariant: a user's
+certificate cannot serve, only authenticate a client, so that no user can pretend to be a node to
+others.
 """
 
 from __future__ import annotations

@@ -52,9 +52,9 @@ class TokenIdentifier(NamedTuple):
 
     @classmethod
     def decode(cls, raw: bytes) -> TokenIdentifier:
-        """What the bytes say, whoever made them. Raises InvalidTokenError."""
+        """Decode without any proof of who made it. Raises InvalidTokenError."""
         reader = _Reader(raw)
-        if reader.take(1) != _VERSION:
+        if reader.read(1) != _VERSION:
             raise InvalidTokenError("the token is of an unknown version")
         names = [reader.text() for _ in range(3)]
         found = cls(names[0], names[1], names[2], *[reader.vint() for _ in range(4)])
@@ -92,8 +92,8 @@ class Token(NamedTuple):
         except (binascii.Error, ValueError):
             raise InvalidTokenError("the token is no base64url") from None
         reader = _Reader(raw)
-        identifier = reader.take(reader.vint())
-        password = reader.take(reader.vint())
+        identifier = reader.read(reader.vint())
+        password = reader.read(reader.vint())
         found = cls(identifier, password, reader.text(), reader.text())
         if not reader.at_end:
             raise InvalidTokenError("the token has surplus bytes")
@@ -127,7 +127,7 @@ class _Reader:
     def at_end(self) -> bool:
         return self._at == len(self._raw)
 
-    def take(self, count: int) -> bytes:
+    def read(self, count: int) -> bytes:
         end = self._at + count
         if count < 0 or end > len(self._raw):
             raise InvalidTokenError("the token is cut short")
@@ -136,11 +136,11 @@ class _Reader:
         return found
 
     def vint(self) -> int:
-        first = int.from_bytes(self.take(1), "big", signed=True)
+        first = int.from_bytes(self.read(1), "big", signed=True)
         if first in _SMALL:
             return first
         negative = first < -120
-        magnitude = int.from_bytes(self.take((-120 if negative else -112) - first), "big")
+        magnitude = int.from_bytes(self.read((-120 if negative else -112) - first), "big")
         number = ~magnitude if negative else magnitude
         if number not in _INT64:
             raise InvalidTokenError("the token holds a number that is too large")
@@ -148,6 +148,6 @@ class _Reader:
 
     def text(self) -> str:
         try:
-            return self.take(self.vint()).decode("utf-8")
+            return self.read(self.vint()).decode("utf-8")
         except UnicodeDecodeError:
             raise InvalidTokenError("the token holds a name that is not UTF-8") from None

@@ -1,7 +1,7 @@
 """One hash that stands for all of a file, made of hashes of its parts.
 
-Pure. The tree is RFC 6962's over leaves of LEAF_BYTES of stored bytes, with SHA-256: the CRC32C
-that nodes keep of blocks finds accidents, and anyone can make bytes that fit one.
+Pure. The tree is RFC 6962's over leaves of LEAF_BYTES of stored bytes, with SHA-256, since the
+CRC32C of blocks detects accidents only, not forgery.
 """
 
 from __future__ import annotations

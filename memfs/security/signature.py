@@ -40,7 +40,7 @@ class Signature(NamedTuple):
 
 
 def decode(raw: bytes) -> Signature:
-    """A signature as it was kept; nothing of it is believed yet. Raises IntegrityError."""
+    """Decode a stored signature, unverified. Raises IntegrityError."""
     try:
         given = json.loads(raw)
         found = Signature(

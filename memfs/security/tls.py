@@ -22,7 +22,7 @@ _Stamp = tuple[tuple[int, int, int], ...]
 
 
 class Credentials:
-    """A certificate, its key, and the authority that others are judged by."""
+    """A certificate, its key, and the authority that peers are verified against."""
 
     def __init__(self, where: Path, stem: str) -> None:
         """``where``: the directory; ``stem``: ``node``, or ``client.USER``. Raises ConfigError."""
@@ -38,7 +38,7 @@ class Credentials:
         self._load()
 
     def refresh(self) -> None:
-        """Look whether the files have changed, and take what is new for further connections."""
+        """Reload changed files for further connections."""
         if self._stamp == self._look():
             return
         try:
@@ -80,7 +80,7 @@ def node_credentials(certificates: str) -> Credentials:
 
 
 def client_credentials(certificates: str, user: str) -> Credentials | None:
-    """What proves ``user``; None where ``certificates`` says that nothing is to be proved.
+    """The credentials of ``user``; None where ``certificates`` selects none.
 
     ``certificates``: a directory, ``auto`` for ``~/.memfs/certs`` if it is there, or nothing.
     Raises ConfigError.

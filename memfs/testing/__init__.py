@@ -1,4 +1,4 @@
-"""The public test kit: clusters to test against, and the means to judge what they do.
+"""The public test kit: clusters to test against, and checkers for what they do.
 
 - :mod:`memfs.testing.in_process`: real nodes in this process, on loopback.
 - :mod:`memfs.testing.processes`: real ``memfs node`` processes.

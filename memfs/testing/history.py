@@ -1,4 +1,4 @@
-"""What clients asked for, when, and what they were told: the evidence that checkers judge.
+"""Histories: the calls of clients, their times and results, as the checkers read them.
 
 Owns the records and the classification of errors into "not done" and "unknown". Must not know
 what the calls mean. Invariant: stamps of one history grow strictly, so that of two calls of which

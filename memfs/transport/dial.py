@@ -48,7 +48,7 @@ async def dial(
 
 
 async def _connect(environment: Environment, where: Endpoint | str, connection: Connection) -> None:
-    """The caller has the connection beforehand: one that is made as he is cancelled is his too."""
+    """The caller holds the protocol from the start: it can close what connects during a cancel."""
     network = environment.network
     if isinstance(where, str):
         await network.connect_unix(lambda: connection, where)

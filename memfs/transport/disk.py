@@ -2,7 +2,7 @@
 
 Owns the interface and its implementation over the local file system. Knows nothing of what the
 files mean. Blocking work reaches the disk through :meth:`Disk.run` only, away from the event loop;
-a simulation hands in another disk and decides when such work happens and what a power cut leaves.
+a simulation passes another disk and decides when such work happens and what a power cut leaves.
 Invariant: what was not synced may be lost, in whole or in part; what was synced stays.
 """
 
@@ -149,7 +149,7 @@ class FileDisk:
             os.close(descriptor)
 
     def lock(self, path: str) -> DiskLock | None:
-        return FileLock.take(path)
+        return FileLock.acquire(path)
 
     def reserve(self, path: str, length: int) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -240,7 +240,7 @@ class FileLock:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, path: str) -> FileLock | None:
+    def acquire(cls, path: str) -> FileLock | None:
         """Lock the file, None when another process has it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -258,7 +258,7 @@ class FileLock:
 
 
 def _behind(buffers: Sequence[Buffer], count: int) -> list[Buffer]:
-    """What is left of scattered buffers behind their first ``count`` bytes."""
+    """Scattered buffers without their first ``count`` bytes."""
     for number, buffer in enumerate(buffers):
         if count < len(buffer):
             return [memoryview(buffer)[count:], *buffers[number + 1 :]]

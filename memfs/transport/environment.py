@@ -1,9 +1,9 @@
-"""The world outside: time, dice, network and disk, as one object that is passed in.
+"""Time, randomness, network and disk as one object that is passed in.
 
 Owns the interfaces and their production implementations (the disk's are in
 ``memfs.transport.disk``). Nothing above this module may read a clock, draw a random number, open a
-socket or touch a file of its own: a simulation hands in another environment and then decides all
-of it from one seed.
+socket or touch a file of its own: a simulation passes another environment and derives all of it
+from one seed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Bytes to frames and back, over one asyncio transport.
+"""Frames over one asyncio transport.
 
-Owns the receive state machine, the outbox and the flow of one connection, and nothing of what the
-frames mean: subclasses are told of each frame. Headers and records are received into a small
-buffer of the connection (the inbox), a payload straight into where it belongs, so the kernel makes
-the only copy of bulk bytes. Frames sent while a received buffer is being worked off leave together.
+Owns the receive state machine, the outbox and the flow control of one connection; subclasses
+interpret the frames. Headers and records are received into a small buffer of the connection (the
+inbox), a payload straight into its destination, so the kernel makes the only copy of bulk bytes.
+Frames sent while a received buffer is being parsed leave together.
 
 Invariant: either the inbox collects the front of the next frame, or ``_arrival`` takes the payload
 of the current one and the inbox is empty.
@@ -53,7 +53,7 @@ class Incoming(Sink, Protocol):
 
 
 class Discard:
-    """Takes a payload that nobody wants, without keeping a byte."""
+    """Receives an unwanted payload and drops it."""
 
     def __init__(self, length: int) -> None:
         """Args: ``length`` bytes will come."""
@@ -103,7 +103,7 @@ class Arrival:
         return taken
 
     def divert(self) -> None:
-        """Throw the rest away: the destination is not touched from now on."""
+        """Drop the rest: the destination is not written any more."""
         if self._total < self._length:
             self._go_to(Discard(self._length - self._total))
 
@@ -131,7 +131,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self.address = ""
         """The other end, for people."""
         self.received_since = False
-        """Something has come since this was last set to False."""
+        """Whether bytes were received since this was last reset."""
         self.bytes_received = 0
         self.bytes_sent = 0
         self.record_limit: int = limits.RECORD_BYTES
@@ -211,13 +211,13 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
 
     @property
     def certificate(self) -> Mapping[str, Any] | None:
-        """What the peer has proved under TLS; None of a connection in clear."""
+        """The certificate of the peer under TLS; None without TLS."""
         found: Mapping[str, Any] | None = self._transport.get_extra_info("peercert")
         return found
 
     @property
     def local_user(self) -> int | None:
-        """Who the kernel says is at the other end of a unix socket; None of any other."""
+        """The user at the other end of a unix socket (SO_PEERCRED); None of other sockets."""
         return peer_user(self._transport)
 
     async def wait_closed(self) -> None:
@@ -273,7 +273,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
                 self._flush()
 
     def _parse(self) -> None:
-        """Work off the frames in the inbox; an unfinished one moves to the front."""
+        """Handle the frames in the inbox; an incomplete one moves to its front."""
         inbox, start, end = self._inbox, 0, self._filled
         need = 0
         while end - start >= HEADER_BYTES and not self._halted and not self.closed:
@@ -299,7 +299,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
                 raise ProtocolError("no memfs frame: wrong magic")  # text may be too short for one
 
     def _begin_payload(self, header: Header, record: memoryview, rest: memoryview) -> int:
-        """Receive the payload from here on; how much of it was in the inbox already."""
+        """Start receiving a payload; returns how much of it was in the inbox already."""
         arrival = Arrival(self.payload_begins(header, record), header.payload_length)
         self._arrival = arrival
         taken = arrival.copy(rest)
@@ -325,7 +325,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self._filled = left
 
     def _watch(self, *, ended: bool) -> None:
-        """A frame that has begun must end in time, unless it is this side that does not read."""
+        """Set the deadline of a frame that has begun, unless this side does not read."""
         if self._watched and (ended or self._halted):
             self._watched = False
             self._deadlines.clear(_FRAME)
@@ -350,7 +350,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
             self._watch(ended=False)
 
     def continue_reading(self) -> None:
-        """Undo :meth:`halt_reading`, from a callback of its own: a frame may be at work now."""
+        """Undo :meth:`halt_reading` in a later callback, since a frame may be being handled."""
         self._loop.call_soon(self._continue)
 
     def _continue(self) -> None:
@@ -386,7 +386,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
 
     @property
     def bytes_left(self) -> int:
-        """Bytes that have left this process: the buffers that held them are not read any more."""
+        """Bytes that have been passed to the kernel: their buffers may be reused."""
         if self._aborted or self._transport is None:
             return self.bytes_sent
         waiting: int = self._transport.get_write_buffer_size()

@@ -1,7 +1,7 @@
-"""Who uses how much of what a node has: the accounts behind every bound on a single client.
+"""Accounting of what clients use of a node, behind every bound on a single client.
 
-An account is a user at an address: what one user's processes on one host do is counted together,
-since whoever may start one process may start a thousand. Pure: counts and bounds, no clock, no
+An account is a user at an address: all processes of one user on one host count together, since who
+may start one process may start a thousand. Pure: counts and bounds, no clock, no
 connection. The bounds of a ledger may be changed while it is in use.
 
 Invariant: a ledger's total is the sum of its accounts, none of which is negative or kept at zero.
@@ -30,26 +30,26 @@ class UserAtAddress(NamedTuple):
 
 
 class Ledger(Generic[K]):
-    """What each of some holders has of one thing, and what all have together."""
+    """Amounts of one resource by holder, and their sum."""
 
     def __init__(self, what: str, each: int, together: int) -> None:
-        """``what`` is bounded, in words; ``each`` holder's bound, and that of all ``together``."""
+        """``what``: the resource, in messages; ``each``, ``together``: bounds of one and all."""
         self.what = what
         self.each = each
         self.together = together
         self.total = 0
         self._held: dict[K, int] = {}
 
-    def take(self, holder: K, count: int) -> None:
+    def charge(self, holder: K, count: int) -> None:
         """Charge ``count``. Raises BusyError that says what was exceeded, and charges nothing."""
         if refusal := self.refusal(holder, count):
             raise BusyError(refusal)
         self.add(holder, count)
 
     def refusal(self, holder: K, count: int = 1) -> str:
-        """Which bound ``count`` more would exceed; empty: none. Who holds nothing gets one thing.
+        """Which bound ``count`` more would exceed; empty: none.
 
-        So a single large request is served where the bound is small.
+        A holder that has nothing is never refused, so a request above a small bound is served.
         """
         held = self._held.get(holder, 0)
         if held and held + count > self.each:

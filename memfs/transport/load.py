@@ -1,7 +1,7 @@
-"""What all connections of one server use together, and the bounds on it.
+"""The load of one server: counters that its connections share, and their bounds.
 
-Owns the counts; who may connect and whose turn it is are rules of their own (``admission``,
-``turns``, ``unread``). Knows no connection. Invariant: ``bytes_in_flight`` is the sum of what the
+Owns the counters; the rules are those of ``admission``, ``turns`` and ``unread``. Knows no
+connection. Invariant: ``bytes_in_flight`` is the sum of what the
 connections hold.
 """
 
@@ -46,7 +46,7 @@ class ServerLimits:
 
 
 class ServerLoad:
-    """The load of one server, kept by its connections."""
+    """The load of one server; its connections update it."""
 
     def __init__(self, clock: Clock, bounds: ServerLimits) -> None:
         """Nobody is connected yet."""

@@ -1,7 +1,7 @@
 """Unix sockets of this host: whose directory they lie in, and who is at the other end.
 
-Owns the rule that a node puts its sockets only where nobody else can replace them, and that whoever
-connects looks at the kernel's word (SO_PEERCRED) on who listens before saying anything.
+Owns two rules: a node creates its sockets only where nobody else can replace them, and a client
+checks who listens (SO_PEERCRED) before it sends anything.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ACCESS: Final = {
 
 
 def prepare_directory(directory: Path, access: SocketAccess) -> None:
-    """Make it, or see that it is ours and no symlink; others may not write there.
+    """Create it, or check that it is ours, no symlink, and not writable by others.
 
     Raises PermissionError, NotADirectoryError, other OSErrors of making it.
     """
@@ -69,7 +69,7 @@ async def connect(path: str) -> socket.socket:
 
 
 def peer_user(transport: asyncio.BaseTransport) -> int | None:
-    """The kernel's word on who is at the other end of a unix socket; None of any other."""
+    """The user at the other end of a unix socket (SO_PEERCRED); None of other sockets."""
     found = transport.get_extra_info("socket")
     if found is None or found.family != socket.AF_UNIX:
         return None
@@ -80,7 +80,7 @@ def peer_user(transport: asyncio.BaseTransport) -> int | None:
 
 
 def check_peer(connection: socket.socket, path: str) -> None:
-    """Refuse to talk to a stranger who listens at ``path``. Raises ConnectionRefusedError.
+    """Check that a trusted user listens at ``path``. Raises ConnectionRefusedError.
 
     Trusted are root, our own user, and whoever owns a directory that only root could have made.
     """

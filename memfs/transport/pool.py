@@ -101,7 +101,7 @@ class Pool:
                 connection.close("not needed any more")
 
     def retain(self, members: Iterable[Member]) -> None:
-        """A newer view names these: what leads elsewhere is closed once nothing is under way."""
+        """Keep connections to these members of a newer view; close the others once idle."""
         places = {_place(member) for member in members}
         shared = self._shared.items()
         gone = [one for way, one in shared if way.place not in places]
@@ -148,10 +148,10 @@ class Pool:
             raise _closed_error() from None
 
     def _introduce(self, lane: str) -> _Self:
-        """The identity of this process now; connections made under another are not used again.
+        """The present handshake; connections made with another identity are not used again.
 
-        A node that joins, or joins anew, gets another number: a peer goes on taking it for the
-        former one on a connection that was opened before.
+        A node that joins gets a new number, and peers identify a connection by the number of its
+        handshake.
         """
         hello = self._hello(lane)
         introduced = (hello.member, hello.incarnation)
@@ -179,7 +179,7 @@ class Pool:
             task.exception()  # those who waited have it; it may be nobody any more
 
     async def _dial(self, member: Member, lane: str) -> Connection:
-        """A new connection to this incarnation of the member; fails fast soon after a failure."""
+        """A new connection to this incarnation of the member; fails fast after a recent failure."""
         self._check_open(member)
         now = self._environment.clock.monotonic
         began = now()
@@ -232,7 +232,7 @@ class Pool:
 
 
 def _take_idle(spare: list[Connection]) -> Connection | None:
-    """The newest connection that still stands; those that do not are dropped."""
+    """The newest open connection; closed ones are dropped."""
     while spare:
         connection = spare.pop()
         if connection.idle:
@@ -242,7 +242,7 @@ def _take_idle(spare: list[Connection]) -> Connection | None:
 
 
 def _over(connection: Connection) -> bool:
-    """Close a connection that is not used again once no request on it waits for an answer."""
+    """Close a connection for good once none of its requests waits for an answer."""
     if connection.idle:
         connection.close("not needed any more")
     return connection.closed

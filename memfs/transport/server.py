@@ -101,7 +101,7 @@ class Server:
         return Accepted(loop, self.service, self.load, admit=self._admit, forget=self._forget)
 
     def _admit(self, connection: Accepted) -> bool:
-        """Take up a new connection; False when it is to be dropped without a word."""
+        """Register a new connection; False: drop it without an answer, there are far too many."""
         self._connections[connection] = None
         bounds = self.load.bounds
         welcome = len(self._connections) <= bounds.connections + bounds.turned_away

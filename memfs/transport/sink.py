@@ -1,7 +1,7 @@
-"""The one way in which bytes are received: a sink lends memory and is told how much of it is full.
+"""How payloads are received: a sink lends memory and is told how much of it is filled.
 
-The connection, the node's block service and the block store receive through it, each adding what
-ends a payload that came whole (``Incoming.complete``, ``Write.finish``).
+The connection, the node's block service and the block store implement it, each adding a call for a
+payload that is complete (``Incoming.complete``, ``Write.finish``).
 """
 
 from __future__ import annotations
@@ -20,4 +20,4 @@ class Sink(Protocol):
         """``total`` bytes are there. Must be quick; an exception refuses the rest."""
 
     def abort(self) -> None:
-        """The payload does not come to its end, or does not count: give back what it holds."""
+        """The payload is incomplete or not wanted: release what it holds."""

@@ -1,12 +1,12 @@
-"""Shares the event loop's turns among the connections of clients, and keeps some for the node.
+"""Fair shares of the event loop for client connections, with the rest kept for the node.
 
-One turn of the loop serves every connection that has something to say. Requests of clients get a
-part of it: so many frames of each connection, and so much time for all of them; a connection that
-has had its share waits in line for the next turn, with its socket unread. Connections of other
-nodes, timers and tasks never wait here: leases, heartbeats and replication come up in every turn,
-and a turn is short whatever clients send. Must not know what frames mean.
+One turn (iteration) of the loop serves every connection with input. Requests of clients get a part
+of it: a number of frames of each connection, and a time for all of them; a connection that has used
+its share waits in a queue for the next turn, with its socket unread. Connections of other nodes,
+timers and tasks never wait here: leases, heartbeats and replication are served in every turn, and a
+turn is short whatever clients send. Must not know what frames mean.
 
-Invariant: who waits is in line once, is not read from, and is served in the order of coming.
+Invariant: a waiting connection is queued once, is not read from, and is served in FIFO order.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Turns:
         self._until = self._now() + self._seconds
 
     def _next(self) -> None:
-        """The turn is over; those who waited come first in the next one."""
+        """End the turn; the waiting connections come first in the next one."""
         self._open = False
         if not self._line:
             return

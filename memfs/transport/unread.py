@@ -1,11 +1,11 @@
-"""Bytes of replies that peers have asked for and do not read.
+"""Bounds on replies that peers have asked for and do not read.
 
-Each connection alone is read no further once some megabytes wait for its peer; sixty of them were
-still hundreds of megabytes. So what waits is counted per account and per node. Who is above a
-bound is *curbed*: requests of those of its connections that have unread answers stay in the
-socket. Who then reads nothing for some seconds loses the connection with most unread bytes, and
-one after the other, until the rest is within the bound. What a transport has not sent yet is asked
-for only when the sum of all that was sent could exceed a bound: the usual reply costs an addition.
+A single connection is not read any further once some megabytes wait for its peer, but many
+connections together could still hold hundreds of megabytes. So unread bytes are counted per account
+and per node. An account above a bound is *curbed*: its connections with unread answers are not
+read. If it then makes no progress for some seconds, its connection with most unread bytes is
+closed, and so on until it is within the bound. Transports are asked for their unsent bytes only
+when the sum of all that was sent could exceed a bound: the usual reply costs an addition.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class UnreadReplies:
                 self._curb(who, count)
             rest -= count
         for who, curbed in list(self._curbed.items()):
-            self._judge(who, curbed)
+            self._enforce(who, curbed)
         if self._curbed and not self._looks:
             self._looks = True
             self._later(LOOK_SECONDS, self._look_again)
@@ -140,8 +140,8 @@ class UnreadReplies:
             if reader.unread > least or count > self.ledger.together:
                 reader.curb()
 
-    def _judge(self, who: UserAtAddress, curbed: _Curbed) -> None:
-        """Release who has read enough; close a connection of who reads nothing."""
+    def _enforce(self, who: UserAtAddress, curbed: _Curbed) -> None:
+        """Release accounts that have read enough; close a connection of those that read nothing."""
         count, now = self.ledger.of(who), self._now()
         if 2 * count <= self.ledger.each and self.ledger.total <= self.ledger.together:
             del self._curbed[who]

@@ -74,7 +74,7 @@ class Uploads:
         if refusal := self.unknown.refusal(account, sum(counted.values())):
             self._find_out(account)
             raise errors.BusyError(refusal)
-        self.ahead.take(account, reserved)
+        self.ahead.charge(account, reserved)
         return Upload(self, account, counted, reserved)
 
     def stored(self, account: UserAtAddress, counted: dict[int, int]) -> None:

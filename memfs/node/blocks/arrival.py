@@ -133,7 +133,7 @@ class BlockWrite:
         if target.private and isinstance(target.region, HeapRegion):
             self._staged = False
         elif size >= STAGED_BYTES:
-            buffer = self._holdings.scratch.take(size)
+            buffer = self._holdings.scratch.lend(size)
             self._staged = buffer is not None or not target.private
         elif target.private and isinstance(target.region, SegmentRegion):
             self._staged = False
@@ -219,7 +219,7 @@ class RepeatedWrite:
         self._finished = False
         whole = request.base_generation < 0
         size = request.length if whole else sum(extent.length for extent in request.extents)
-        self._buffer = holdings.scratch.take(size) or memoryview(bytearray(size))
+        self._buffer = holdings.scratch.lend(size) or memoryview(bytearray(size))
         self._birth = version.birth
 
     def buffers(self) -> Sequence[memoryview]:
@@ -272,7 +272,7 @@ class BatchWrite:
         self._holdings = holdings
         self._blocks = request.blocks
         size = sum(block.length for block in request.blocks)
-        self._buffer = holdings.scratch.take(size) or memoryview(bytearray(size))
+        self._buffer = holdings.scratch.lend(size) or memoryview(bytearray(size))
         self._births: list[int] = []
         self._beside: set[BlockVersion] = set()
         """Versions of blocks that have others."""

@@ -254,7 +254,7 @@ class ScratchPool:
         self._most = buffers
         self._buffers: list[bytearray] = []
 
-    def take(self, length: int) -> memoryview | None:
+    def lend(self, length: int) -> memoryview | None:
         """``length`` bytes until the last view of them is gone; None: all taken, or too long."""
         if length > self._bytes:
             return None

@@ -23,7 +23,7 @@ class Bandwidth:
         self._free_at = 0.0
         self._done: deque[tuple[float, int]] = deque()
 
-    async def take(self, count: int) -> None:
+    async def acquire(self, count: int) -> None:
         """Wait for the turn of ``count`` bytes."""
         if not self._rate:
             return

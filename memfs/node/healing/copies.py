@@ -244,7 +244,7 @@ class Copies:
 
     async def _copy(self, batch: CopyBatch) -> tuple[int, ...]:
         bandwidth = self._rebalancing if batch.moving else self._healing
-        await bandwidth.take(batch.bytes)
+        await bandwidth.acquire(batch.bytes)
         blocks = tuple(
             m.CopyBlock(*block.ref[:6], block.block_size, block.group_blocks)
             for block in batch.blocks

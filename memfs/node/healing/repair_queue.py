@@ -144,7 +144,7 @@ class RepairQueue:
         self._grace = grace_seconds
         self._now = self._membership.environment.clock.monotonic
         self._placement: PlacementCheck | None = None
-        self._judged: object = None
+        self._placed_for: object = None
 
     @property
     def leads(self) -> bool:
@@ -160,8 +160,8 @@ class RepairQueue:
         """The demands of the present view; the same object while nothing about blocks changes."""
         view = self._membership.view
         key = ring_key(view)
-        if self._placement is None or key != self._judged:
-            self._judged = key
+        if self._placement is None or key != self._placed_for:
+            self._placed_for = key
             self._placement = PlacementCheck(view, self.corrupt.copies)
             self.unbalanced = True
             self.look_again()
@@ -179,7 +179,7 @@ class RepairQueue:
 
     def is_present(self, placement: PlacementCheck) -> bool:
         """Does this placement speak for the present view?"""
-        return placement is self._placement and ring_key(self._membership.view) == self._judged
+        return placement is self._placement and ring_key(self._membership.view) == self._placed_for
 
     def look_at_members(self) -> None:
         """Count what silent members hold anew as soon as one falls silent, or is back."""

@@ -307,12 +307,12 @@ class Loading:
         self._buffer = bytearray()
         self._ended = False
 
-    def take(self, piece: bytes | memoryview) -> None:
+    def add(self, piece: bytes | memoryview) -> None:
         """The next piece. Raises ProtocolError when it is damaged."""
         self._buffer += piece
         with _malformed():
             for kind, body in self._sections():
-                self._loader.take(kind, body)
+                self._loader.add(kind, body)
 
     def finish(self) -> Image:
         """The state, once all pieces were taken. Raises ProtocolError when some are missing."""
@@ -392,7 +392,7 @@ class _Loader:
             _Kind.RESULT: self._take_result,
         }
 
-    def take(self, kind: int, body: memoryview) -> None:
+    def add(self, kind: int, body: memoryview) -> None:
         """One section."""
         if kind == _Kind.COLUMN:
             self._take_column(body)

@@ -317,7 +317,7 @@ class Namespace:
         """The namespace of a snapshot. Raises ProtocolError when it is damaged or cut short."""
         loading = Loading()
         for piece in pieces:
-            loading.take(piece)
+            loading.add(piece)
         return cls.loaded(loading)
 
     @classmethod

@@ -53,7 +53,7 @@ class Backup:
             raise errors.InvalidArgumentError(
                 f"snapshot piece at {request.offset}, {self._received} bytes were received"
             )
-        self._loading.take(payload)
+        self._loading.add(payload)
         self._received += len(payload)
         if request.last:
             loading, self._loading, self._received = self._loading, Loading(), 0

@@ -1,4 +1,4 @@
-"""The node's front desk: every request of the protocol to the part that answers it.
+"""Dispatch of requests: every message of the protocol to the part that answers it.
 
 Owns the handshake, the dispatch table and the timing of requests. Answers are given inline
 wherever nothing has to be waited for.

@@ -1,8 +1,7 @@
-"""Mounts of external stores on a node: names that are asked for, blocks that are fetched, changes
-that are stored.
+"""Mounts of external stores on a node: metadata look-ups, cached blocks, persisting of changes.
 
-``metadata`` lets the primary ask before a request needs to know; ``objects`` fetches and caches
-blocks on whichever node the ring names; ``persister`` brings the primary's changes to the stores.
-They share ``opened``, the stores of one node. What is certain is in the namespace, by commands;
-everything here may be lost at any time.
+``metadata`` looks up objects for the primary before a request needs them; ``objects`` fetches and
+caches blocks on the nodes that the ring names; ``persister`` writes the primary's changes to the
+stores. They share ``opened``, the stores that one node has open. All of it is soft state: what has
+to survive is in the namespace, by commands.
 """

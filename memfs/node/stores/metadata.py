@@ -1,8 +1,8 @@
-"""The primary's questions to stores: before a request is carried out, what it needs is known.
+"""Look-ups of objects in stores, made by the primary before a request that needs them is applied.
 
-Owns when what was last asked, and what is being asked now: one question at a time for each name or
-listing, however many requests wait for it, and no lock of the namespace is held meanwhile. The
-answers become commands. All of it is forgotten with the primary's term.
+Owns the times of the last look-ups and those under way: one at a time for each name or listing,
+shared by all requests that wait for it, without a lock on the namespace. The answers become
+commands. All of it is soft state of one term.
 """
 
 from __future__ import annotations
@@ -109,12 +109,12 @@ class Metadata:
         """Questions to stores so far."""
 
     def lacks(self, request: Any) -> Question | None:
-        """What a store has to be asked first, None: the request can be carried out now."""
+        """The look-up that a request has to wait for; None: it can be carried out now."""
         now = self._now()
         return question(self._primary.namespace.volume, request, Moment(self.known, now, now))
 
     async def prepare(self, request: Any) -> None:
-        """Ask until nothing lacks. Raises StoreUnreachableError, StoreDeniedError."""
+        """Look up until all is known. Raises StoreUnreachableError, StoreDeniedError."""
         since = self._now()
         volume = self._primary.namespace.volume
         while True:
@@ -171,7 +171,7 @@ class Metadata:
             await self._learn(wanted, [_known(name, info)])
 
     async def _list(self, wanted: Question, store: Store) -> None:
-        """All pages of a listing, a command each; then what was not among them is forgotten."""
+        """Apply all pages of a listing, a command each; then remove names that were not listed."""
         after: str | None = None
         seen: set[bytes] = set()
         while True:

@@ -1,9 +1,9 @@
-"""Blocks of what stores have, on the node that the ring names for them: fetched once, cached.
+"""Cached blocks of stores' objects, on the nodes that the ring names for them.
 
-Owns the fetches under way, one for each block however many wait for it, and the index of what is
-cached in the block store. A cached block bears generation 0 and the file's own generation as its
-sequence, so that it can never be taken for another content; it has no entry in the namespace or
-the journal, and may go at any time. Invariants: a block is cached whole and with its CRC32C, or not
+Owns the fetches under way, one for each block and shared by its readers, and the index of cached
+blocks. A cached block has generation 0 and the file's own generation as its sequence, so that it
+is never used for another content; it has no entry in the namespace or the journal, and may be
+evicted at any time. Invariants: a block is cached whole and with its CRC32C, or not
 at all; what is read of one version comes from one tag.
 """
 
@@ -219,7 +219,7 @@ class ObjectBlocks:
     # --- room --------------------------------------------------------------------------------
 
     def make_room(self, count: int) -> None:
-        """Give way to what is no store's: ``count`` bytes, as far as that is possible."""
+        """Evict up to ``count`` bytes for blocks of the cluster's own files."""
         for version in self._cache.victims(count, self._now()):
             self._evict(cast("m.BlockVersion", version))
 

@@ -1,10 +1,10 @@
-"""Bringing changes to the stores: several files at a time, each name in order, until it is done.
+"""Writes changes to the stores: several files at a time, the changes of a name in order.
 
-The primary's, for one term. Owns what is on its way now and when what failed is tried again. The
-intent is in the log before anything is sent, and the completion after it, so that whoever becomes
-the primary next goes on: what reached the store unheard is recognised by its size and CRC32C.
-Invariants: what is sent for a name is sent after the deletion that came before it; an object that
-others have changed is never replaced: both are kept.
+Runs on the primary, for one term. Owns the uploads under way and the times of retries. The intent
+is in the log before anything is sent, and the completion after it, so that the next primary can
+continue: an upload whose completion was lost is recognised by its size and CRC32C. Invariants: an
+upload follows earlier deletions of the same name; an object that others have changed is never
+replaced: both are kept.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ class Persister:
         await self._primary.run_own(m.BuryObject(number, raw, tombstone.version))
 
     async def _delete_object(self, store: Store, key: str, tag: bytes | None) -> None:
-        """Always one version: a request that comes late must not hit what was written since."""
+        """Delete one version: a late request must not delete what was written since."""
         if tag is None:
             found = await store.stat(key)
             if found is None or found.is_directory:
@@ -323,7 +323,7 @@ class Persister:
         return crc == attempt[1]
 
     async def _keep_both(self, store: Store, upload: _Upload) -> None:
-        """Others have changed the object: ours goes beside it, under a name that says so."""
+        """Others have changed the object: store ours beside it, under a name that says so."""
         self._check_current(upload)
         directory, slash, name = upload.key.rpartition("/")
         aside = f"{name[:200]}.conflict-{upload.inode:x}-{upload.version}"

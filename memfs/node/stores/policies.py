@@ -1,4 +1,4 @@
-"""Which blocks of external stores a node keeps, and which go when there is no room. Pure.
+"""Cache policies: which blocks of external stores a node keeps and which it evicts. Pure.
 
 Owns the index of what is cached, in the order it was read, by mount. Must not know blocks' memory
 or stores: keys are any hashable, times are given. Invariants: a key is cached for one mount; what
@@ -43,7 +43,7 @@ _FULL: Final = 0.99
 
 
 class DistinctCounter:
-    """How many different keys it was given, roughly: linear counting (Whang et al., 1990)."""
+    """Estimates the number of distinct keys: linear counting (Whang et al., 1990)."""
 
     def __init__(self) -> None:
         self._bits = bytearray(_BITS // 8)

@@ -1,7 +1,7 @@
-"""What a node does about mounts around the requests it serves.
+"""Requests that concern mounts: look-ups before them, persisting after them.
 
-Owns the primary's side of a term: its questions to stores and its persister. Where nothing is
-mounted a request passes with one look.
+Owns the look-ups and the persister of the primary's term. Where nothing is mounted a request costs
+one check.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SYNCED: Final = (m.MountMode.DUAL_SYNC, m.MountMode.PROXY)
 
 
 class MountService:
-    """Mounts, as the front desk sees them."""
+    """Handles requests about mounts, and wraps those that touch files below them."""
 
     def __init__(self, role: NamespaceRole, stores: OpenStores) -> None:
         """Idle on nodes that are not the primary, and where nothing is mounted."""
@@ -117,7 +117,7 @@ class MountService:
         )
 
     def around(self, call: Call, handler: Callable[[Call], Any]) -> Any:
-        """Carry a request out once all is known that it needs, and answer as the mount's mode says.
+        """Carry out a request after its look-ups, and answer as the mount's write mode requires.
 
         ``handler`` answers with a record or a future.
         """
@@ -135,7 +135,7 @@ class MountService:
         return await self._settle(answer, waits)
 
     def _waits(self) -> list[Any]:
-        """What the command that was just applied has changed and the store must have first."""
+        """The changes of the command just applied that must be stored before the answer."""
         volume = self._role.primary.namespace.volume
         found: list[Any] = []
         for changed in volume.mounts.recent:
@@ -306,7 +306,7 @@ class MountService:
     # --- memory ------------------------------------------------------------------------------
 
     async def _relieve(self) -> None:
-        """Where memory gets scarce, evict what stores have too: what was changed longest ago."""
+        """When memory runs short, evict content that stores have, least recently changed first."""
         primary, membership = self._role.primary, self._role.membership
         volume, view = primary.namespace.volume, membership.view
         resident = volume.mounts.resident

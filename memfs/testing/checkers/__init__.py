@@ -1,4 +1,4 @@
-"""Judges of histories: pure functions from calls to violations.
+"""Checkers of histories: pure functions from calls to violations.
 
 Each is exact for its kind of object: it reports a violation if and only if no order of the calls
 that respects real time explains what the clients were told. What was never answered may have

@@ -70,7 +70,7 @@ class AppendLog(Workload):
         if call.ok and isinstance(call.result, LogRead) and call.result.count > RECORDS_MAX:
             self._round += 1
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in self._logs:
             final = await self.surely(lambda key=key: self._records(fs, key))  # type: ignore[misc]

@@ -110,10 +110,10 @@ class Workload(abc.ABC):
         self._stopped = True
 
     async def verify(self) -> list[Violation]:
-        """Look at everything once the cluster is healed, and judge the history."""
+        """Look at everything once the cluster is healed, and check the history."""
         self._verifier = fs = await self.surely(self._connect)
         try:
-            return self.found + await self.judge(fs)
+            return self.found + await self.check_history(fs)
         except MemfsError as error:
             text = f"{type(error).__name__}: {error}"
             return [*self.found, Violation(Kind.UNREADABLE, self.top, text)]
@@ -141,7 +141,7 @@ class Workload(abc.ABC):
         """One or a few looks of one sticky reader."""
 
     @abc.abstractmethod
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         """Read what is there at the end, as process ``FINAL``, and run the checker."""
 
     # --- for subclasses ----------------------------------------------------------------------

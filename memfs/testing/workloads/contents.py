@@ -31,7 +31,7 @@ class WholeFileRegister(Workload):
         key = self._key(dice)
         await self.record(process, key, "read", None, self._get(fs, key, dice.random() < 0.3))
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in map(self.path, range(self.sizes.keys)):
             await self.look(key, "read", lambda key=key: self._get(fs, key, False))  # type: ignore[misc]
@@ -145,7 +145,7 @@ class DeleteCreate(Workload):
         key = self._next_key()
         await self.record(process, key, "read", None, self._get(fs, key))
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in self._keys:
             await self.look(key, "read", lambda key=key: self._get(fs, key))  # type: ignore[misc]

@@ -67,7 +67,7 @@ class HeldOpen(Workload):
             size = dice.randrange(1, self.sizes.large_bytes // 2)
             await self.record(process, reading.key, "read", size, self._read(held, reading, size))
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         for held in self._held.values():
             while held:
                 reading = held[-1]

@@ -66,7 +66,7 @@ class FileLocks(Workload):
         finally:
             await _close(file)
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in self._keys():
             found += check_locks(key, self.calls(key))

@@ -55,7 +55,7 @@ class DirectorySet(Workload):
         key = self.path(dice.randrange(self.sizes.keys))
         await self.record(process, key, "list", None, self._list(fs, key))
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in map(self.path, range(self.sizes.keys)):
             await self.look(key, "list", lambda key=key: self._list(fs, key))  # type: ignore[misc]
@@ -208,7 +208,7 @@ class RenameDance(Workload):
                 found += await self._walk(fs, path, depth + 1)
         return found
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         entries = await self.surely(lambda: self._walk(fs, self.path("loops")))
         names = [f"{kind}{number}" for kind in "nf" for number in range(self._LOOPS)]
         found = check_tree(self.path("loops"), entries, names)
@@ -276,7 +276,7 @@ class Transfer(Workload):
         usage = await fs.du(self.top, timeout=self.sizes.timeout_seconds)
         return usage.files, usage.length
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         await self.look(self.top, "total", lambda: self._total(fs))
         found = check_totals(self.top, self.calls(self.top), (self._COINS, self._length))
         coins: list[str] = []

@@ -78,7 +78,7 @@ class FillAndFree(Workload):
             if call.ok and call.result is None and key in self._removed:
                 call.outcome = Outcome.FAIL  # absent: it may have been removed meanwhile
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         found = []
         for key in sorted(self._written):
             if key not in self._removed:

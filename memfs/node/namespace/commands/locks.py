@@ -71,7 +71,7 @@ def _lock(
     if waits:
         locks.enqueue(waiter)
         return LockReply(number, waiter.ticket)
-    locks.take(table, lock)
+    locks.set(table, lock)
     return LockReply(number)
 
 

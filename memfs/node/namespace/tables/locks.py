@@ -138,7 +138,7 @@ class Locks:
 
     # --- changing ----------------------------------------------------------------------------
 
-    def take(self, table: Table, lock: Lock) -> None:
+    def set(self, table: Table, lock: Lock) -> None:
         """Let the owner hold ``lock``, in place of what they held of the range; it fits."""
         kept, start, end = [], lock.start, lock.end
         for each in self.held.get(table, ()):
@@ -202,7 +202,7 @@ class Locks:
             if found is None:
                 break
             self.leave(found.lock.client, found.ticket)
-            self.take(table, found.lock)
+            self.set(table, found.lock)
             granted.append(found.ticket)
         return granted
 

@@ -64,7 +64,7 @@ def test_journals_that_are_held_are_waited_for(
 ) -> None:
     journal = tmp_path / "data" / "node-2" / "journal"
     journal.mkdir(parents=True)
-    orphan = FileLock.take(str(journal / "lock"))
+    orphan = FileLock.acquire(str(journal / "lock"))
     assert orphan is not None
     monkeypatch.setattr(dev, "ORPHAN_SECONDS", 0.0)
     with (

@@ -70,20 +70,20 @@ def test_a_view_outlives_its_memfd() -> None:
 
 def test_scratch_is_reused_when_nobody_views_it_and_bounded() -> None:
     pool = ScratchPool(1000, 2)
-    first, second = pool.take(1000), pool.take(10)
+    first, second = pool.lend(1000), pool.lend(10)
     assert first is not None and second is not None
     assert (len(first), len(second)) == (1000, 10)
-    assert pool.take(1) is None
+    assert pool.lend(1) is None
     part = first[5:6]
     del first
-    assert pool.take(1) is None
+    assert pool.lend(1) is None
     del part
-    assert pool.take(1) is not None
-    assert pool.take(1001) is None
+    assert pool.lend(1) is not None
+    assert pool.lend(1001) is None
 
 
 @pytest.mark.parametrize(("limit", "buffers"), [(64 * MIB, 1), (256 * MIB, 4), (4096 * MIB, 16)])
 def test_scratch_is_a_small_part_of_a_small_limit(limit: int, buffers: int) -> None:
     scratch = BlockStore(limit)._holdings.scratch
-    taken = [scratch.take(1) for _ in range(20)]
+    taken = [scratch.lend(1) for _ in range(20)]
     assert sum(view is not None for view in taken) == buffers

@@ -13,11 +13,11 @@ def test_transfers_take_the_time_that_they_cost() -> None:
         loop = asyncio.get_running_loop()
         bandwidth, began = Bandwidth(1000, loop.time), loop.time()
         for _ in range(5):
-            await bandwidth.take(500)
+            await bandwidth.acquire(500)
         assert abs(loop.time() - began - 2.0) < 0.01  # the first one goes at once
         await asyncio.sleep(10)
         before = loop.time()
-        await bandwidth.take(10)  # what was not used is not saved up
+        await bandwidth.acquire(10)  # what was not used is not saved up
         assert loop.time() == before
 
     run(body())
@@ -27,7 +27,7 @@ def test_no_limit() -> None:
     async def body() -> None:
         loop = asyncio.get_running_loop()
         bandwidth, began = Bandwidth(0, loop.time), loop.time()
-        await bandwidth.take(1 << 50)
+        await bandwidth.acquire(1 << 50)
         assert loop.time() == began
 
     run(body())
