@@ -14,7 +14,7 @@ from memfs.testing.patches import find, replaced
 from tests.support.campaign import play_seed
 from tests.support.mutants import MUTANTS
 
-GUARDED = ("memfs.node", "memfs.cluster", "memfs.client", "memfs.transport")
+GUARDED = ("memfs.node", "memfs.cluster", "memfs.client", "memfs.fuse", "memfs.transport")
 QUICK = ["ack-before-backups", "sweeps-uncommitted-blocks", "local-state-in-apply"]
 
 

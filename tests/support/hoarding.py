@@ -8,25 +8,38 @@ NoHoarding: what the nodes hold is at most
       or is queued at the primary to be forgotten.
 
 The last line is the bound on what is under way: whoever knows that nothing will come of bytes says
-so at once, in one message to the node, which takes no longer. It holds while nothing is wrong. A
-message that a fault takes leaves bytes to the sweep, so after a fault nothing is asked for until
-each member was swept twice; nor while blocks are copied for healing or balance.
+so at once, in one message to the node, which takes no longer.
+
+A fault may take that message, and then only the primary's sweep finds the bytes. So of a copy that
+was found to be one too many while messages could be lost, or blocks were moved, or too short a time
+after, another bound is asked for: it is gone once :data:`SWEEPS` sweeps of its node have been
+completed, however much goes wrong meanwhile. A sweep that fails is no sweep; more than a few that
+succeed, and whose word is lost each time, are no accident. Two things a sweep leaves alone, and
+nothing is asked for while they last: what a living writer may still publish (only it knows that it
+will not), and what healing brings to where no file names it yet.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from memfs.node.healing.sweep import OrphanSweep
 from memfs.node.namespace import Namespace
 from memfs.node.server import Node
 from memfs.protocol import messages as m
+from memfs.testing.patches import replaced
 from memfs.types import View
 from tests.support.faults.scene import Scene
 
 GRACE_SECONDS = 3.0
 """A command's round, the pause of the discards, one message: with room for slow networks."""
+LINGERING_LEASES = 4
+"""After the last fault: who was cut off notices, gives up, and says what it has to say."""
+SWEEPS = 3
+"""Of a node, completed since a copy there was seen to be one too many: it is gone then."""
 OPEN_VERSIONS = 2
 """Of a block that an open writer has changed: the newest, and the one that is replacing it."""
 HARMLESS = frozenset(
@@ -51,33 +64,86 @@ class Copy(NamedTuple):
     version: m.BlockVersion
 
 
+class Surplus(NamedTuple):
+    """A copy that is one too many."""
+
+    length: int
+    swept: bool
+    """A sweep takes it: no writer may publish it, and nobody is moving it."""
+
+
+class Seen:
+    """When a copy was first seen to be one too many, and what is asked for."""
+
+    __slots__ = ("quiet", "since")
+
+    def __init__(self, since: float, quiet: bool) -> None:
+        self.since = since
+        self.quiet = quiet
+        """No word of it can have been lost until now."""
+
+
 class Hoarding:
     """Weighs, at every look, what a cluster holds against what it may."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
-        self._since: dict[Copy, float] = {}
-        """When a copy was first seen to be one too many."""
+        self._seen: dict[Copy, Seen] = {}
+        self._sweeps: dict[int, list[float]] = defaultdict(list)
+        """When completed sweeps of each member began."""
         self._troubled = 0.0
-        """Until when nothing is asked for."""
+        """Until when words may be lost, and the consequences last."""
         self._begun = 0
         self._members: tuple[int, tuple[int, ...]] | None = None
         """The primary, and all members, as of the last look."""
 
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Count sweeps meanwhile."""
+        discard_orphans = OrphanSweep._discard_orphans
+
+        async def observed(sweep: OrphanSweep, number: int, held: set[int] | None) -> int:
+            began = self._scene.cluster.fabric.now()
+            found = await discard_orphans(sweep, number, held)
+            view = self._scene.view
+            if view is not None and sweep._role.membership.number == view.primary:
+                self._sweeps[number] = [*self._sweeps[number][1 - SWEEPS :], began]
+            return found
+
+        with replaced(OrphanSweep, "_discard_orphans", observed):
+            yield
+
     def look(self) -> str | None:
-        """What is wrong, "" if nothing is; None: there is nothing to be asked for now."""
+        """What is wrong, "" if nothing is; None: nobody can tell, for there is no primary."""
         scene, now = self._scene, self._scene.cluster.fabric.now()
         namespace, view = scene.namespace(), scene.view
-        if namespace is None or view is None or self._is_troubled(now, view):
-            self._since.clear()
+        if namespace is None or view is None:
+            self._note_trouble(now, view)
             return None
+        quiet = not self._is_troubled(now, view)
         surplus = dict(self._surplus(namespace))
-        self._since = {copy: self._since.get(copy, now) for copy in surplus}
-        late = [copy for copy, since in self._since.items() if now - since > GRACE_SECONDS]
+        self._seen = {copy: self._seen.get(copy) or Seen(now, quiet) for copy in surplus}
+        for seen in self._seen.values():
+            seen.quiet = seen.quiet and quiet
+        late = [copy for copy, seen in self._seen.items() if self._is_late(copy, seen, surplus, now)]
         if not late:
             return ""
-        held = sum(surplus[copy] for copy in late)
-        return f"{held} bytes that no file holds for {GRACE_SECONDS} s, the first: {late[0]}"
+        held, first = sum(surplus[copy].length for copy in late), late[0]
+        seconds = now - self._seen[first].since
+        return f"{held} bytes that no file holds, the first for {seconds:.1f} s: {first}"
+
+    def _is_late(self, copy: Copy, seen: Seen, surplus: dict[Copy, Surplus], now: float) -> bool:
+        if seen.quiet:
+            return now - seen.since > GRACE_SECONDS
+        sweeps = self._sweeps[copy.member]
+        swept = len(sweeps) >= SWEEPS and sweeps[-SWEEPS] > seen.since
+        return surplus[copy].swept and swept and now - sweeps[-1] > GRACE_SECONDS
+
+    def _note_trouble(self, now: float, view: View | None) -> None:
+        """The consequences of what goes wrong last for a while."""
+        self._troubled = now + LINGERING_LEASES * self._scene.plan.lease_seconds
+        numbers = tuple(member.number for member in view.members) if view else ()
+        self._members = (view.primary, numbers) if view else None
 
     def _is_troubled(self, now: float, view: View) -> bool:
         """Has something taken words, or moved blocks, too short a time ago?"""
@@ -89,30 +155,37 @@ class Hoarding:
         node = scene.member(view.primary)
         moving = node is None or node.healing.copies.state != "idle"
         members = view.primary, tuple(member.number for member in view.members)
-        changed = self._members not in (None, members)
-        if begun != self._begun or lasting or moving or changed:
-            sweep: float = plan.settings["orphan_sweep_seconds"]
-            self._troubled = now + 2 * sweep + plan.lease_seconds
+        if begun != self._begun or lasting or moving or self._members not in (None, members):
+            self._note_trouble(now, view)
         self._begun, self._members = begun, members
         return now < self._troubled
 
-    def _surplus(self, namespace: Namespace) -> Iterator[tuple[Copy, int]]:
-        """Copies beyond those that files name and open writers may have, with their lengths."""
-        queued = self._queued()
+    def _surplus(self, namespace: Namespace) -> Iterator[tuple[Copy, Surplus]]:
+        """Copies beyond those that files name and open writers may have."""
+        queued, primary = self._queued(), self._primary()
+        assert primary is not None, "it has the namespace"
         unpublished: dict[tuple[int, int, int], list[tuple[int, Copy]]] = defaultdict(list)
         for member, node in self._nodes():
             for block in node.store.list(None, node.store.count):
-                copy, ref = Copy(member, block.version), namespace.block(block.version)
-                if copy in queued or (ref is not None and member in ref.replicas):
+                ref = namespace.block(block.version)
+                if ref is not None and member in ref.replicas:
+                    continue
+                copy = Copy(member, block.version)
+                if copy in queued:
                     continue
                 if ref is None and namespace.is_live(block.version):
                     place = (member, block.version.inode, block.version.index)
                     unpublished[place].append((block.length, copy))
                 else:
-                    yield copy, block.length
+                    moved = primary.healing.copies.is_copying(block.version, member)
+                    yield copy, Surplus(block.length, not moved)
         for versions in unpublished.values():
             for length, copy in sorted(versions)[:-OPEN_VERSIONS]:
-                yield copy, length
+                yield copy, Surplus(length, False)
+
+    def _primary(self) -> Node | None:
+        assert self._scene.view is not None
+        return self._scene.member(self._scene.view.primary)
 
     def _nodes(self) -> Iterator[tuple[int, Node]]:
         assert self._scene.view is not None
@@ -123,7 +196,6 @@ class Hoarding:
 
     def _queued(self) -> set[Copy]:
         """What the primary is about to have forgotten."""
-        assert self._scene.view is not None
-        node = self._scene.member(self._scene.view.primary)
+        node = self._primary()
         queues = node.parts.discards._queues if node is not None else {}
         return {Copy(member, version) for member, queue in queues.items() for version, _ in queue}

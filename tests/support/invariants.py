@@ -88,6 +88,7 @@ class Observer:
             stack.enter_context(_around_free(self))
             stack.enter_context(followed(Copier, "forget", self._forgot))
             stack.enter_context(_around_apply(self))
+            stack.enter_context(self._hoarding.watching())
             stack.enter_context(_around_adopt(self))
             yield
 
@@ -400,7 +401,7 @@ class Observer:
             self.check_visible(namespace)
 
     def weigh(self) -> None:
-        """What no file holds, in bytes (NoHoarding): to be looked at every second."""
+        """What no file holds, in bytes (NoHoarding): to be looked at all the time."""
         found = self._hoarding.look()
         if found is not None:
             self.checks["NoHoarding"] += 1

@@ -25,18 +25,19 @@ from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.trace import Trace
 from memfs.testing.simulation.virtual import DeadlockError, StepLimitError, current_process, run
 from memfs.testing.workloads import WORKLOADS, Sizes, Workload
-from tests.support.faults.plan import Plan
+from tests.support.faults.plan import MOUNTS, Plan
 from tests.support.faults.rare import forced
 from tests.support.faults.scene import Scene
 from tests.support.faults.schedule import Schedule
 from tests.support.faults.verify import Audit
 from tests.support.invariants import Observer
+from tests.support.mounted import WatchingMounts
 
 CALLS_WANTED = 180
 """Calls of all clients together: what a run costs."""
 FORM_SECONDS = 60.0
 INSPECTION_SECONDS = 4.0
-WEIGHING_SECONDS = 1.0
+WEIGHING_SECONDS = 0.25
 SETTLE_SECONDS = 120.0
 STEPS = 3_000_000
 ALWAYS_TOLD = ("FAULT", "BREACH", "coordinator view", "crash", "restart")
@@ -192,7 +193,8 @@ class _Episode:
         async def connect() -> SimulatedClient:
             return self._cluster.client(timeout_seconds=sizes.timeout_seconds)
 
-        return WORKLOADS[name](
+        kind = WatchingMounts if name == MOUNTS else WORKLOADS[name]
+        return kind(
             connect,  # type: ignore[arg-type]  # it has the methods of a FileSystem
             seed=plan.seed,
             history=self._history,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from memfs.config import NodeConfig
@@ -17,6 +17,9 @@ from memfs.testing.simulation.conditions import Conditions
 
 JOURNALED_SHARE = 1 / 7
 DEAFENED_SHARE = 1 / 4
+MOUNTED_SHARE = 1 / 4
+MOUNTS = "WatchingMounts"
+"""The workload in which clients believe what they have read."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def choose(
     journal = _journal(dice)
     nodes = dice.choices((3, 4, 5, 6, 7), (40, 20, 25, 8, 7))[0]
     lease_seconds = dice.choice((1.0, 2.0, 3.0))
-    return Plan(
+    plan = Plan(
         seed=seed,
         nodes=nodes,
         clients=dice.randint(2, 4),
@@ -92,6 +95,8 @@ def choose(
         repeat_chance=dice.choice((0.0, 0.0, 0.2)),
         deafened=dice.random() < DEAFENED_SHARE,
     )
+    mounted = dice.random() < MOUNTED_SHARE
+    return replace(plan, workloads=(*plan.workloads, MOUNTS)) if mounted else plan
 
 
 def _some(dice: random.Random, names: Sequence[str], count: int) -> tuple[str, ...]:

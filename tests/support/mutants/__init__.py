@@ -7,7 +7,7 @@ seeds with each mutant until one fails (``tests.support.mutants.hunt``).
 
 from __future__ import annotations
 
-from tests.support.mutants import blocks, files, log, views
+from tests.support.mutants import blocks, caches, files, log, views
 from tests.support.mutants.registry import MUTANTS, Mutant
 
-__all__ = ["MUTANTS", "Mutant", "blocks", "files", "log", "views"]
+__all__ = ["MUTANTS", "Mutant", "blocks", "caches", "files", "log", "views"]

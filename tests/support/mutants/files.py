@@ -96,6 +96,15 @@ without(
     shown_by="FileLocks",
 )
 
+without(
+    "LockHandOver",
+    "locks outlive the session of their client",
+    "locks-outlive-sessions",
+    "memfs.node.namespace.tables.locks.Locks.end_session",
+    lambda *_arguments: [],
+    shown_by="FileLocks client_crash",
+)
+
 
 async def _not_unlocked(*_arguments: Any) -> None:
     """What a cancelled call was granted stays with the client."""

@@ -1,0 +1,219 @@
+"""Mounts in the simulation: what programs see through the kernel's cache and the mount's.
+
+Owns the kernel's half, as far as it believes things: attributes of a node for as long as the reply
+said, unless the mount has had it forget them. The other half is the code of the real mount: its
+handlers, what it knows, its watch over that. Must not know the nodes.
+"""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from memfs.client.filesystem import AsyncFileSystem
+from memfs.errors import PathNotFoundError
+from memfs.fuse.cluster import Cluster
+from memfs.fuse.kernel.protocol import (
+    ATTR,
+    ATTR_OUT,
+    ENTRY_OUT,
+    ROOT_ID,
+    SETATTR_IN,
+    InHeader,
+    SetAttr,
+    SetattrIn,
+)
+from memfs.fuse.mount import Mount
+from memfs.fuse.operations import attributes, names
+from memfs.fuse.operations.handler import Parts, Reply
+from memfs.fuse.options import Options
+from memfs.protocol import messages as m
+from memfs.testing.checkers.registers import check_register
+from memfs.testing.checkers.violation import Violation
+from memfs.testing.history import half_done
+from memfs.testing.simulation.clients import SimulatedClient, perform
+from memfs.testing.simulation.virtual import Process
+from memfs.testing.workloads.base import Workload
+
+_BILLION: Final = 1_000_000_000
+LOOKS: Final = 4
+"""In a row by one program: the first may ask the cluster, the rest is what caches are for."""
+
+
+class Kernel:
+    """One mount, as programs see it; lives as long as the process that serves it."""
+
+    def __init__(self, fs: AsyncFileSystem, root: int) -> None:
+        """``root``: inode of the directory that is mounted; made by the serving process."""
+        session = fs._session
+        self.mount = Mount(Cluster(session, root), Options())
+        self.mount.invalidate = self._invalidate
+        self._now_ns = session.environment.clock.boottime_ns
+        self._believed: dict[int, tuple[int, int]] = {}
+        """Sizes of nodes, and until when."""
+
+    async def _invalidate(self, nodes: Sequence[int]) -> None:
+        for node in nodes:
+            self._believed.pop(node, None)
+
+    async def stat(self, name: bytes) -> int | None:
+        """The size of what a name means, None: it is not there. The kernel believes no name."""
+        try:
+            reply = await _parts(names.lookup(self.mount, _header(ROOT_ID), name + b"\0"))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return None
+        entry = ENTRY_OUT.unpack(reply)
+        return self._learn(entry.nodeid, entry.attr_valid, entry.attr_valid_nsec, reply)
+
+    async def fstat(self, node: int) -> int:
+        """The size of a file that is open."""
+        size, until = self._believed.get(node, (0, 0))
+        if self._now_ns() < until:
+            return size
+        reply = await _parts(attributes.get(self.mount, _header(node), b""))
+        valid = ATTR_OUT.unpack(reply)
+        return self._learn(node, valid.attr_valid, valid.attr_valid_nsec, reply)
+
+    async def truncate(self, node: int, size: int) -> None:
+        """Change a file through the mount."""
+        asked = SetattrIn(**dict.fromkeys(SetattrIn._fields, 0))._replace(
+            valid=int(SetAttr.SIZE), size=size
+        )
+        self._believed.pop(node, None)
+        await _parts(attributes.change(self.mount, _header(node), SETATTR_IN.pack(*asked)))
+
+    def _learn(self, node: int, seconds: int, nanoseconds: int, reply: bytes) -> int:
+        size = ATTR.unpack(reply, len(reply) - ATTR.size).size
+        self._believed[node] = size, self._now_ns() + seconds * _BILLION + nanoseconds
+        return size
+
+
+def _header(node: int) -> InHeader:
+    return InHeader(0, 0, 0, node, 0, 0, 0, 0)
+
+
+async def _parts(reply: Reply) -> bytes:
+    parts: Parts | None = await reply if inspect.isawaitable(reply) else reply
+    assert parts is not None
+    return b"".join(parts)
+
+
+class WatchingMounts(Workload):
+    """Files whose sizes are unique values, looked at through mounts while others change them.
+
+    Two kinds: files that are changed in place, by clients and through mounts, and looked at by name
+    or open; and names whose file is replaced by another one, or is not there yet. A look at a size
+    that somebody had replaced, and been told so, before it began is a violation, whatever caches
+    answered: linearizability of a register.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """As Workload."""
+        super().__init__(*args, **options)
+        self._kernels: dict[str, tuple[Process, Kernel]] = {}
+        self._nodes: dict[str, int] = {}
+        self._root = 0
+
+    async def set_up(self, fs: AsyncFileSystem) -> None:
+        """The files that are changed in place, empty."""
+        for key in self._in_place():
+            await self.surely(lambda key=key: fs.write_bytes(key, b""))  # type: ignore[misc]
+            self._nodes[key] = (await self.surely(lambda key=key: fs.stat(key))).st_ino  # type: ignore[misc]
+        self._root = (await self.surely(lambda: fs.stat(self.top))).st_ino
+
+    async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
+        """Give a file a size that it never had."""
+        size = 1 + next(self._tokens)
+        key = dice.choice(self._in_place() + self._named())
+        if key in self._nodes:
+            work = dice.choice((self._truncate, self._truncate_open, self._truncate_mounted))
+        else:
+            work = dice.choice((self._put, self._replace))
+        await self.record(process, key, "write", size, work(fs, key, size))
+
+    async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
+        """Look a few times."""
+        for _ in range(LOOKS):
+            key = dice.choice(self._in_place() + self._named())
+            work: Callable[[Kernel], Awaitable[Any]]
+            if key in self._nodes and dice.random() < 0.5:
+                node = self._nodes[key]
+                work = lambda kernel, node=node: kernel.fstat(node)  # noqa: E731
+            else:
+                name = key.rpartition("/")[2].encode()
+                work = lambda kernel, name=name: kernel.stat(name)  # noqa: E731
+            await self.record(process, key, "read", None, self._through(fs, work))
+
+    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+        """Every file's sizes, in an order that explains all looks."""
+        found = []
+        for key in self._in_place() + self._named():
+            await self.look(key, "read", lambda key=key: self._size(fs, key))  # type: ignore[misc]
+            initial = 0 if key in self._nodes else None
+            found += check_register(key, self.calls(key), initial)
+        return found
+
+    async def close(self) -> None:
+        """End the watches, too."""
+        for process, kernel in self._kernels.values():
+            if process.alive:
+                await perform(process, kernel.mount.watch.close())
+        await super().close()
+
+    # --- files ------------------------------------------------------------------------------
+
+    def _in_place(self) -> list[str]:
+        return [self.path(number) for number in range(self.sizes.keys)]
+
+    def _named(self) -> list[str]:
+        return [f"{self.path(number)}.named" for number in range(self.sizes.keys)]
+
+    async def _size(self, fs: AsyncFileSystem, key: str) -> int | None:
+        try:
+            return (await fs.stat(key, timeout=self.sizes.timeout_seconds)).st_size
+        except PathNotFoundError:
+            return None
+
+    async def _truncate(self, fs: AsyncFileSystem, key: str, size: int) -> None:
+        await fs.truncate(key, size, timeout=self.sizes.timeout_seconds)
+
+    async def _truncate_open(self, fs: AsyncFileSystem, key: str, size: int) -> None:
+        timeout = self.sizes.timeout_seconds
+        file = await fs.open(key, "r+b", timeout=timeout)
+        with half_done():
+            async with file:
+                await file.truncate(size, timeout=timeout)
+
+    async def _truncate_mounted(self, fs: AsyncFileSystem, key: str, size: int) -> None:
+        with half_done():
+            await self._through(fs, lambda kernel: kernel.truncate(self._nodes[key], size))
+
+    async def _put(self, fs: AsyncFileSystem, key: str, size: int) -> None:
+        await fs.write_bytes(key, bytes(size), timeout=self.sizes.timeout_seconds)
+
+    async def _replace(self, fs: AsyncFileSystem, key: str, size: int) -> None:
+        timeout = self.sizes.timeout_seconds
+        beside = f"{key}.{size}"
+        await fs.write_bytes(beside, bytes(size), timeout=timeout)
+        await fs.replace(beside, key, timeout=timeout)
+
+    # --- mounts -----------------------------------------------------------------------------
+
+    async def _through(self, fs: AsyncFileSystem, work: Callable[[Kernel], Awaitable[Any]]) -> Any:
+        """Do something through the mount of a client, which is mounted anew when it has died."""
+        assert isinstance(fs, SimulatedClient)
+        process, connected = await fs.connected()
+
+        async def look() -> Any:
+            served, kernel = self._kernels.get(fs.name, (None, None))
+            if served is not process or kernel is None:
+                kernel = Kernel(connected, self._root)
+                self._kernels[fs.name] = process, kernel
+            return await work(kernel)
+
+        return await perform(process, look())

@@ -1,0 +1,80 @@
+"""Guards of what clients believe: word of changes, the wait for it, and the end of trust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from memfs import limits
+from memfs.client.session.watch import Watch
+from memfs.fuse.known import Reading
+from memfs.node.replication.cache_leases import CacheLeases
+from memfs.node.replication.primary import Primary
+from memfs.testing.patches import replaced
+from tests.support.mutants.registry import mutant, without
+
+without(
+    "NoStaleCache",
+    "who has read what a command changes is not told of it",
+    "forgets-who-watches",
+    "memfs.node.replication.cache_leases.CacheLeases.change",
+    shown_by="WatchingMounts",
+)
+
+without(
+    "NoStaleCache",
+    "a change is acknowledged before those who watch have forgotten what it changed",
+    "acks-before-word",
+    "memfs.node.replication.primary.Primary._after",
+    lambda self, barrier, answer: answer,
+    shown_by="WatchingMounts partition flapping one_way",
+)
+
+without(
+    "NoStaleCache",
+    "word of a change whose answer was lost is not given again",
+    "word-is-given-once",
+    "memfs.node.replication.cache_leases.CacheLeases._tell_again",
+    CacheLeases._confirm,
+    shown_by="WatchingMounts lost_replies resets flapping",
+)
+
+
+@mutant(
+    "NoStaleCache",
+    "a client believes what it has read for as long as it likes",
+    shown_by="WatchingMounts client_pause one_way isolate partition",
+)
+def trust_without_end() -> Iterator[None]:
+    trusted = Watch.trusted
+
+    def always(self: Any) -> float:
+        return max(trusted(self), limits.WATCH_WAIT_MS / 1000 if self._sequence else 0.0)
+
+    with replaced(Watch, "trusted", always):
+        yield
+
+
+@mutant(
+    "NoStaleCache",
+    "cache leases outlive the primary's own lease",
+    shown_by="WatchingMounts lonely_primary isolate one_way",
+)
+def leases_beyond_the_term() -> Iterator[None]:
+    begin = CacheLeases.__init__
+
+    def endless(self: Any, now_ns: Any, _lease_until: Any) -> None:
+        begin(self, now_ns, lambda: None)
+
+    with replaced(CacheLeases, "__init__", endless):
+        yield
+
+
+without(
+    "NoStaleCache",
+    "what was forgotten while a look was on its way is learnt from it",
+    "learns-what-was-forgotten",
+    "memfs.fuse.known.Reading.holds",
+    lambda self, inode: True,
+    shown_by="WatchingMounts slow_host",
+)
