@@ -125,7 +125,9 @@ class Hoarding:
         self._seen = {copy: self._seen.get(copy) or Seen(now, quiet) for copy in surplus}
         for seen in self._seen.values():
             seen.quiet = seen.quiet and quiet
-        late = [copy for copy, seen in self._seen.items() if self._is_late(copy, seen, surplus, now)]
+        late = [
+            copy for copy, seen in self._seen.items() if self._is_late(copy, seen, surplus, now)
+        ]
         if not late:
             return ""
         held, first = sum(surplus[copy].length for copy in late), late[0]

@@ -30,7 +30,6 @@ from memfs.fuse.mount import Mount
 from memfs.fuse.operations import attributes, names
 from memfs.fuse.operations.handler import Parts, Reply
 from memfs.fuse.options import Options
-from memfs.protocol import messages as m
 from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.violation import Violation
 from memfs.testing.history import half_done
@@ -140,14 +139,9 @@ class WatchingMounts(Workload):
         """Look a few times."""
         for _ in range(LOOKS):
             key = dice.choice(self._in_place() + self._named())
-            work: Callable[[Kernel], Awaitable[Any]]
-            if key in self._nodes and dice.random() < 0.5:
-                node = self._nodes[key]
-                work = lambda kernel, node=node: kernel.fstat(node)  # noqa: E731
-            else:
-                name = key.rpartition("/")[2].encode()
-                work = lambda kernel, name=name: kernel.stat(name)  # noqa: E731
-            await self.record(process, key, "read", None, self._through(fs, work))
+            opened = key in self._nodes and dice.random() < 0.5
+            look = self._fstat(fs, key) if opened else self._stat(fs, key)
+            await self.record(process, key, "read", None, look)
 
     async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
         """Every file's sizes, in an order that explains all looks."""
@@ -178,6 +172,15 @@ class WatchingMounts(Workload):
             return (await fs.stat(key, timeout=self.sizes.timeout_seconds)).st_size
         except PathNotFoundError:
             return None
+
+    async def _stat(self, fs: AsyncFileSystem, key: str) -> int | None:
+        name = key.rpartition("/")[2].encode()
+        found: int | None = await self._through(fs, lambda kernel: kernel.stat(name))
+        return found
+
+    async def _fstat(self, fs: AsyncFileSystem, key: str) -> int:
+        found: int = await self._through(fs, lambda kernel: kernel.fstat(self._nodes[key]))
+        return found
 
     async def _truncate(self, fs: AsyncFileSystem, key: str, size: int) -> None:
         await fs.truncate(key, size, timeout=self.sizes.timeout_seconds)

@@ -7,9 +7,7 @@ from typing import Any
 
 from memfs import limits
 from memfs.client.session.watch import Watch
-from memfs.fuse.known import Reading
 from memfs.node.replication.cache_leases import CacheLeases
-from memfs.node.replication.primary import Primary
 from memfs.testing.patches import replaced
 from tests.support.mutants.registry import mutant, without
 
