@@ -37,6 +37,7 @@ from memfs.config import ClientConfig
 from memfs.errors import (
     InvalidArgumentError,
     MemfsError,
+    OutcomeUnknownError,
     PathExistsError,
 )
 from memfs.types import Attributes, Buffer, View
@@ -435,8 +436,14 @@ class ContentOperations(NamespaceOperations):
         handle = await self.open_handle(path, writing, recover=recover, timeout=timeout)
         try:
             await handle.truncate(size, timeout)
-        finally:
+        except BaseException:
+            with contextlib.suppress(MemfsError):  # the first error knows what was done
+                await handle.discard(timeout)
+            raise
+        try:
             await handle.close(timeout)
+        except MemfsError as error:
+            raise OutcomeUnknownError(f"the length is set, then: {error.message}") from error
 
     def lock(
         self,

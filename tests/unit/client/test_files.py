@@ -14,6 +14,7 @@ from memfs import errors
 from memfs.client.aiofiles import AsyncFile
 from memfs.client.blocking.files import RawFile
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.protocol import messages as m
 from tests.unit.client.fake_cluster import FakeCluster
 
 BLOCK = 4096
@@ -339,3 +340,22 @@ def test_positional_reads_take_their_arguments_in_the_order_of_os(name: str) -> 
         names = list(inspect.signature(getattr(kind, name)).parameters)
         assert names[2] == "offset", kind
     assert list(inspect.signature(AsyncFile.pwrite).parameters)[1:3] == ["data", "offset"]
+
+
+async def test_a_truncation_that_was_not_answered_may_have_happened(
+    fs: AsyncFileSystem, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fs.write_bytes("/f", b"12345")
+    answers = iter([errors.OutcomeUnknownError("no answer"), errors.DeadlineError("no time left")])
+    persist = fs._session._persist
+
+    async def unanswered(request: object, *rest: object, **options: object) -> object:
+        found = await persist(request, *rest, **options)  # type: ignore[arg-type]
+        if isinstance(request, m.Commit) and (error := next(answers, None)):
+            raise error
+        return found
+
+    monkeypatch.setattr(fs._session, "_persist", unanswered)
+    with pytest.raises(errors.OutcomeUnknownError):
+        await fs.truncate("/f", 2)
+    assert (await fs.stat("/f")).st_size == 2
