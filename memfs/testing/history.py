@@ -8,10 +8,11 @@ one ended before the other began the order is never lost, however coarse the clo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import math
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 from memfs.errors import InternalError, MemfsError, OutcomeUnknownError
@@ -169,3 +170,12 @@ def classify(error: BaseException) -> Outcome:
     if isinstance(error, MemfsError) and not isinstance(error, OutcomeUnknownError | InternalError):
         return Outcome.FAIL
     return Outcome.UNKNOWN
+
+
+@contextlib.contextmanager
+def half_done() -> Iterator[None]:
+    """A failure inside leaves an earlier step behind: its outcome is unknown, not "not done"."""
+    try:
+        yield
+    except MemfsError as error:
+        raise OutcomeUnknownError(f"partly done, then {type(error).__name__}: {error}") from error

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import PathNotFoundError
-from memfs.fuse.cluster import Cluster
+from memfs.fuse.cluster import InodeOperations
 from memfs.fuse.kernel.protocol import (
     ATTR,
     ATTR_OUT,
@@ -29,7 +29,7 @@ from memfs.fuse.kernel.protocol import (
 from memfs.fuse.mount import Mount
 from memfs.fuse.operations import attributes, names
 from memfs.fuse.operations.handler import Parts, Reply
-from memfs.fuse.options import Options
+from memfs.fuse.options import MountOptions
 from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.violation import Violation
 from memfs.testing.history import half_done
@@ -48,7 +48,7 @@ class Kernel:
     def __init__(self, fs: AsyncFileSystem, root: int) -> None:
         """``root``: inode of the directory that is mounted; made by the serving process."""
         session = fs._session
-        self.mount = Mount(Cluster(session, root), Options())
+        self.mount = Mount(InodeOperations(session, root), MountOptions())
         self.mount.invalidate = self._invalidate
         self._now_ns = session.environment.clock.boottime_ns
         self._believed: dict[int, tuple[int, int]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from memfs import limits
-from memfs.client.session.watch import Watch
+from memfs.client.session.watch import CacheWatch
 from memfs.node.replication.cache_leases import CacheLeases
 from memfs.testing.patches import replaced
 from tests.support.mutants.registry import mutant, without
@@ -44,12 +44,12 @@ without(
     shown_by="WatchingMounts client_pause one_way isolate partition",
 )
 def trust_without_end() -> Iterator[None]:
-    trusted = Watch.trusted
+    trusted = CacheWatch.trusted
 
     def always(self: Any) -> float:
         return max(trusted(self), limits.WATCH_WAIT_MS / 1000 if self._sequence else 0.0)
 
-    with replaced(Watch, "trusted", always):
+    with replaced(CacheWatch, "trusted", always):
         yield
 
 
@@ -72,7 +72,7 @@ without(
     "NoStaleCache",
     "what was forgotten while a look was on its way is learnt from it",
     "learns-what-was-forgotten",
-    "memfs.fuse.known.Reading.holds",
+    "memfs.fuse.known.PendingRead.holds",
     lambda self, inode: True,
     shown_by="WatchingMounts slow_host",
 )
