@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from memfs import limits
 from memfs.audit import LEVELS, RATE
 from memfs.config import values
 from memfs.config.record import setting, validate
 from memfs.quantities import parse_duration
+
+METHODS: Final = {
+    "simple": (),
+    "bearer": ("tokens_file",),
+    "jwt": ("jwt_issuer", "jwt_audience"),
+    "kerberos": ("kerberos_keytab", "kerberos_realms"),
+    "certificate": ("tls_client_ca",),
+}
+"""Ways to authenticate, and the settings that each needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +41,28 @@ class GatewayConfig:
     machine reaches."""
     workers: int = setting(values.within(values.whole, 1, 256), 1)
     """Processes that share the port. One fills a core; more than there are cores wins nothing."""
-    authentication: str = setting(values.choice("simple", "bearer"), "simple")
-    """``simple``: users are whom they say they are (``user.name``); ``bearer``: a token of
-    ``tokens_file`` says it."""
+    authentication: tuple[str, ...] = setting(values.choices(*METHODS), ("simple",))
+    """How users prove who they are. ``simple``: not at all, they say it (``user.name``). Or one or
+    more of ``bearer``: a token of ``tokens_file``; ``jwt``: a token that ``jwt_issuer`` has signed;
+    ``kerberos``: SPNEGO, with ``kerberos_keytab``; ``certificate``: one of ``tls_client_ca``."""
     tokens_file: str = setting(values.text, "")
     """Lines of ``SHA256 USER [GROUP,...]``: the hexadecimal digest of a token, and whose it is.
     Read again when it changes."""
+    jwt_issuer: str = setting(values.text, "")
+    """Address of the OpenID provider that signs tokens, ``https://...``: their claim ``iss``. Its
+    keys are found by its ``/.well-known/openid-configuration``."""
+    jwt_audience: str = setting(values.text, "")
+    """What tokens must be for: their claim ``aud``. Tokens of other services of the issuer would be
+    good here otherwise."""
+    jwt_user_claim: str = setting(values.text, "sub")
+    """The claim that is the user's name. One that users can choose lets them be anybody."""
+    jwt_groups_claim: str = setting(values.text, "")
+    """The claim that lists the user's groups; empty: they are looked up as for other users."""
+    kerberos_keytab: str = setting(values.text, "")
+    """Keytab of the service ``HTTP/HOST``. All gateways behind one name need the same."""
+    kerberos_realms: tuple[str, ...] = setting(values.words, ())
+    """Realms whose principals are users here, by the name before ``/`` and ``@``. Two realms: both
+    their alices are one user."""
     default_user: str = setting(values.text, "dr.who")
     """The user of requests that name none. A superuser's name here opens everything to all."""
     proxy_users: tuple[str, ...] = setting(values.words, ())
@@ -49,7 +75,11 @@ class GatewayConfig:
     tls_certificate: str = setting(values.text, "")
     """PEM file of the certificate chain; empty: plain HTTP. Clients then say ``swebhdfs://``."""
     tls_key: str = setting(values.text, "")
-    """PEM file of its key; empty: in the same file. Keep it readable to this user alone."""
+    """PEM file of its key; empty: in the same file. Keep it readable to this user alone. Both are
+    read again when they change."""
+    tls_client_ca: str = setting(values.text, "")
+    """PEM file of the authority that signs users' certificates (``authentication = certificate``);
+    the common name is the user's. Connections without one are asked for another proof."""
     csrf_protection: bool = setting(values.flag, True)
     """Demand the header ``X-XSRF-HEADER`` of browsers that change something (their ``User-Agent``,
     or an ``Origin``). Off: any page that a user opens can write under any name."""
@@ -97,18 +127,23 @@ class GatewayConfig:
 
     def conflicts(self) -> Iterator[str]:
         """What no single field shows."""
-        secure = self.tls_certificate and self.authentication != "simple"
+        secure = self.tls_certificate and "simple" not in self.authentication
         if not (self.insecure or secure or values.is_loopback(self.host)):
             yield (
                 f"host: {self.host!r} is open to the network, which needs tls_certificate and "
-                "authentication = bearer, or insecure = true"
+                "authentication other than simple, or insecure = true"
             )
         if not (self.advertise or values.is_loopback(self.host)):
             yield (
                 f"advertise: {self.host!r} is open to the network: name the address that clients "
                 "use, host:port"
             )
-        if self.authentication == "bearer" and not self.tokens_file:
-            yield "tokens_file: authentication = bearer needs one"
-        if self.tls_key and not self.tls_certificate:
-            yield "tls_key: set without tls_certificate"
+        if "simple" in self.authentication and len(self.authentication) > 1:
+            yield "authentication: beside simple no other proof is worth anything"
+        for method in self.authentication:
+            for needed in METHODS[method]:
+                if not getattr(self, needed):
+                    yield f"{needed}: authentication = {method} needs it"
+        for name in ("tls_key", "tls_client_ca"):
+            if getattr(self, name) and not self.tls_certificate:
+                yield f"{name}: set without tls_certificate"

@@ -129,6 +129,19 @@ def choice(*names: str) -> Parser:
     return parse
 
 
+def choices(*names: str) -> Parser:
+    """One or more of ``names``, comma separated or a list, in any case."""
+    one = choice(*names)
+
+    def parse(raw: Any) -> tuple[str, ...]:
+        given = tuple(dict.fromkeys(one(word) for word in words(raw)))
+        if not given:
+            raise ValueError(f"name one or more of {', '.join(names)}")
+        return given
+
+    return parse
+
+
 def endpoints(raw: Any) -> tuple[Endpoint, ...]:
     """``memfs://a:1,b:2``, ``a:1,b:2`` or a list of such."""
     if isinstance(raw, str) and "://" in raw:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 import time
 from urllib.parse import unquote
 
@@ -17,18 +16,12 @@ from aiohttp import hdrs, web
 
 from memfs.audit import Audit, Decision
 from memfs.config import ClientConfig, GatewayConfig
-from memfs.errors import ConfigError, MemfsError
+from memfs.errors import MemfsError
 from memfs.gateway.auth import tokens
-from memfs.gateway.auth.authentication import (
-    NOBODY,
-    Authenticator,
-    Bearer,
-    Proxies,
-    RequestUser,
-    Simple,
-    Unauthenticated,
-)
+from memfs.gateway.auth.authentication import NOBODY, RequestUser, Unauthenticated
 from memfs.gateway.auth.groups import Groups
+from memfs.gateway.auth.methods import authentication
+from memfs.gateway.auth.proxies import Proxies
 from memfs.gateway.call import WebCall, normal
 from memfs.gateway.hadoop.exceptions import (
     ACCESS_CONTROL,
@@ -51,6 +44,7 @@ from memfs.gateway.http.inflow import BrokenUpload
 from memfs.gateway.http.monitoring import METRICS, PROBES, GatewayMonitoring
 from memfs.gateway.http.redirects import PREFIX
 from memfs.gateway.http.replies import HttpReply, json_reply, local_address
+from memfs.gateway.http.tls import GatewayTls
 from memfs.gateway.operations import table as operations
 from memfs.gateway.shared import Shared
 from memfs.gateway.workers import WorkerLink
@@ -74,20 +68,16 @@ class Gateway:
         self,
         config: GatewayConfig,
         client: ClientConfig,
-        authenticator: Authenticator | None = None,
         workers: WorkerLink | None = None,
     ) -> None:
-        """``authenticator``: instead of what ``config`` names; ``workers``: who counts with it.
-
-        Raises ConfigError.
-        """
+        """``workers``: who counts with it. Raises ConfigError."""
         self.shared = Shared(config, client)
         self._config = config
         self._audit = Audit(config.audit, time.monotonic, config.audit_rate)
         self._is_worker = workers is not None
         self._monitoring = GatewayMonitoring(self.shared, lambda: self._server, workers)
-        self._tls = _tls_context(config)
-        self._authenticator = authenticator or _authenticator(config)
+        self._tls = GatewayTls(config) if config.tls_certificate else None
+        self._authentication = authentication(config)
         self._proxies = Proxies(config.proxy_users)
         self._groups = Groups(config.user_groups, config.system_groups)
         self._server: HttpServer | None = None
@@ -111,7 +101,7 @@ class Gateway:
             self._server,
             config.host,
             config.port,
-            ssl=self._tls,
+            ssl=self._tls.context if self._tls is not None else None,
             backlog=BACKLOG,
             reuse_port=self._is_worker or None,
             family=socket.AF_UNSPEC,
@@ -173,6 +163,8 @@ class Gateway:
         refused = 0
         while True:
             await asyncio.sleep(min(SWEEP_SECONDS, self._config.head_seconds / 2))
+            if self._tls is not None:
+                self._tls.refresh()
             late = self._server.sweep()
             if late:
                 log.info("connections ended: no request came", extra=fields(count=late))
@@ -193,8 +185,8 @@ class Gateway:
         try:
             if target not in PROBES:  # a balancer may say anything, and hears nothing that matters
                 self._check_host(request)
-            if target == METRICS and self._config.authentication == "bearer":
-                await self._authenticator.authenticate(request, Parameters(""))
+            if target == METRICS and "simple" not in self._config.authentication:
+                await self._authentication.authenticate(request, Parameters(""))
         except RemoteException as refusal:
             return _refused(request, refusal)
         reply = await self._monitoring.answer(request, target)
@@ -212,6 +204,9 @@ class Gateway:
         try:
             self._check_host(request)
             parameters = Parameters(query)
+            if request.method == hdrs.METH_OPTIONS:
+                name = hdrs.METH_OPTIONS
+                return await self._greeted(request, parameters)
             name = _operation_name(request, parameters)
             operation = operations.find(request.method, name)
             parameters.check_unused()
@@ -250,6 +245,17 @@ class Gateway:
             if self._audit.denied:
                 self._audit.write(_decision(request, who, name, path, result))
 
+    async def _greeted(
+        self, request: web.BaseRequest, parameters: Parameters
+    ) -> web.StreamResponse:
+        """OPTIONS: what Hadoop's client proves itself with before its first operation."""
+        who = await self._authenticated(request, parameters)
+        reply = HttpReply(b"", 200)
+        reply.headers[hdrs.ALLOW] = ", ".join(operations.METHODS)
+        for header, value in who.headers:
+            reply.headers.add(header, value)
+        return reply
+
     def _check_host(self, request: web.BaseRequest) -> None:
         host = request.headers.get(hdrs.HOST, "")
         self.shared.addresses.check(host, local_address(request)[0])
@@ -261,7 +267,7 @@ class Gateway:
                 Identity(self._config.default_user)
             ) as user_session:
                 return await tokens.principal_of(parameters.text(DELEGATION), user_session.fs)
-        return await self._authenticator.authenticate(request, parameters)
+        return await self._authentication.authenticate(request, parameters)
 
     async def _identity(self, principal: RequestUser) -> Identity:
         groups = principal.groups
@@ -307,8 +313,8 @@ def _refused(request: web.BaseRequest, refusal: RemoteException) -> web.StreamRe
         raise ConnectionError(f"an answer was cut off: {refusal.message}")
     if isinstance(refusal, Unauthenticated):
         reply = json_reply(request, refusal.text, refusal.status, reason=refusal.message)
-        if refusal.challenge:
-            reply.headers[hdrs.WWW_AUTHENTICATE] = refusal.challenge
+        for challenge in refusal.challenges:
+            reply.headers.add(hdrs.WWW_AUTHENTICATE, challenge)
         return reply
     if request.method == hdrs.METH_HEAD:
         return HttpReply(b"", refusal.status)
@@ -316,22 +322,3 @@ def _refused(request: web.BaseRequest, refusal: RemoteException) -> web.StreamRe
     if refusal.status == 405:
         reply.headers[hdrs.ALLOW] = ", ".join(operations.METHODS)
     return reply
-
-
-def _authenticator(config: GatewayConfig) -> Authenticator:
-    if config.authentication == "bearer":
-        return Bearer(config.tokens_file)
-    return Simple(config.default_user)
-
-
-def _tls_context(config: GatewayConfig) -> ssl.SSLContext | None:
-    """TLS 1.2 and later, since that is what Java 8 has."""
-    if not config.tls_certificate:
-        return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.tls_certificate, config.tls_key or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"tls_certificate: {config.tls_certificate}: {error}") from None
-    return context

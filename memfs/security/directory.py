@@ -103,6 +103,15 @@ def check_private(key: Path) -> None:
         raise ConfigError(f"others may use the private key {key}: chmod 600 it")
 
 
+def file_version(path: Path) -> tuple[int, int, int]:
+    """What differs after a change of the file: inode, size, time of change in ns; 0: no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

@@ -71,7 +71,7 @@ class Credentials:
             raise ConfigError(f"cannot read {missing}: {error.strerror}") from None
 
     def _look(self) -> _Stamp:
-        return tuple(_stamp(each) for each in self._files)
+        return tuple(directory.file_version(each) for each in self._files)
 
 
 def node_credentials(certificates: str) -> Credentials:
@@ -94,11 +94,3 @@ def _context(protocol: ssl._SSLMethod) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_ino, found.st_size, found.st_mtime_ns)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import itertools
 import json
 import logging
+import os
 import re
 import ssl
 import time
@@ -20,7 +20,6 @@ from gateway_served import JAVA, Served
 
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.errors import ConfigError, UnavailableError
-from memfs.gateway.auth.authentication import Bearer
 from memfs.gateway.auth.clients import UserSessions
 from memfs.gateway.server import Gateway
 from memfs.paths import Endpoint
@@ -205,89 +204,6 @@ def test_a_gateway_without_a_cluster_says_so(served: Served) -> None:
     served.run(gateway.stop())
 
 
-# --- bearer tokens -------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file in which ``secret`` is bob's token."""
-    path = tmp_path_factory.mktemp("tokens") / "tokens"
-    digest = hashlib.sha256(b"secret").hexdigest()
-    path.write_text(f"# token of bob\n\n{digest.upper()} bob ops,staff\n")
-    return path
-
-
-def test_bearer_tokens(served: Served, top: str, tokens: Path) -> None:
-    gateway = served.start(authentication="bearer", tokens_file=str(tokens))
-    port = gateway.endpoint.port
-    try:
-        known = {"Authorization": "Bearer secret"}
-        answer = served.put(f"{top}/a", "CREATE", b"x", known, user="root", port=port)
-        assert answer.status == 201
-        assert owner(served, f"{top}/a") == ("bob", "ops")
-        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic c2Vj"}):
-            refused = served.get("/", "GETFILESTATUS", headers=headers, port=port)
-            assert (refused.status, refused.exception) == (401, "AuthenticationException")
-            assert refused.headers["WWW-Authenticate"].startswith("Bearer")
-    finally:
-        served.stop(gateway)
-
-
-def test_metrics_want_a_token_too(served: Served, tokens: Path) -> None:
-    gateway = served.start(authentication="bearer", tokens_file=str(tokens))
-    port = gateway.endpoint.port
-    try:
-        for headers in ({}, {"Authorization": "Bearer wrong"}):
-            refused = served.request("GET", "/metrics", headers=headers, port=port)
-            assert refused.status == 401
-            assert b"memfs_" not in refused.body
-        known = {"Authorization": "Bearer secret"}
-        shown = served.request("GET", "/metrics", headers=known, port=port)
-        assert (shown.status, b"memfs_gateway_connections" in shown.body) == (200, True)
-        for probe in ("/healthz", "/readyz"):
-            assert served.request("GET", probe, port=port).status == 200
-    finally:
-        served.stop(gateway)
-
-
-def test_tokens_change_while_the_gateway_serves(served: Served, tmp_path: Path) -> None:
-    def line(token: str, user: str) -> str:
-        return f"{hashlib.sha256(token.encode()).hexdigest()} {user}\n"
-
-    def status(token: str) -> int:
-        headers = {"Authorization": f"Bearer {token}"}
-        return served.get("/", "GETFILESTATUS", headers=headers, port=port).status
-
-    path = tmp_path / "tokens"
-    path.write_text(line("first", "bob"))
-    gateway = served.start(authentication="bearer", tokens_file=str(path))
-    port = gateway.endpoint.port
-    try:
-        assert (status("first"), status("second")) == (200, 401)
-        path.write_text(line("first", "bob") + line("second", "alice"))
-        assert (status("first"), status("second")) == (200, 200)
-        path.write_text("no line of a tokens file\n")
-        assert (status("first"), status("second")) == (200, 200)
-        path.write_text(line("second", "alice"))
-        assert (status("first"), status("second")) == (401, 200)
-        path.unlink()
-        assert (status("first"), status("second")) == (401, 200)
-        path.write_text("")
-        assert (status("first"), status("second")) == (401, 401)
-    finally:
-        served.stop(gateway)
-
-
-@pytest.mark.parametrize("line", ["short bob", "x" * 64 + " a/b", "x" * 64])
-def test_token_files_that_are_wrong(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "tokens"
-    path.write_text(line)
-    with pytest.raises(ConfigError, match="line 1"):
-        Bearer(str(path))
-    with pytest.raises(ConfigError, match="tokens_file"):
-        Bearer(str(tmp_path / "none"))
-
-
 # --- delegation tokens ---------------------------------------------------------------------------
 
 
@@ -373,7 +289,7 @@ def test_tls(served: Served, tmp_path: Path) -> None:
     try:
         context = ssl.create_default_context(cafile=str(made.authority))
         connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=20)
-        data = bytes(300_000)
+        data = os.urandom(3_000_000)  # more than a transport takes at once
         connection.request("PUT", "/webhdfs/v1/tls?op=CREATE&user.name=root&overwrite=true")
         response = connection.getresponse()
         response.read()

@@ -119,10 +119,17 @@ class Shell(Started):
     """``hadoop fs``: every command in the same JVM. Use it with ``with``."""
 
     def __init__(
-        self, directory: Path, settings: Mapping[str, str], *, version: str = NEWEST, user: str = ""
+        self,
+        directory: Path,
+        settings: Mapping[str, str],
+        *,
+        version: str = NEWEST,
+        user: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         """Args: ``directory``, its own, for configuration, log and classes; ``settings``, its
-        ``core-site.xml``; ``version``, of PySpark; ``user``, as whom, "": who runs this."""
+        ``core-site.xml``; ``version``, of PySpark; ``user``, as whom, "": who runs this;
+        ``variables``, further ones of its environment."""
         directory.mkdir(parents=True, exist_ok=True)
         home = java_home()
         jars = pyspark(version) / "pyspark" / "jars"
@@ -132,7 +139,7 @@ class Shell(Started):
         run([f"{home}/bin/javac", "-cp", classes, "-d", str(directory), str(_DRIVER)])
         self.log = directory / "shell.log"
         name = {"HADOOP_USER_NAME": user} if user else {}
-        self._environment = os.environ | {"LC_ALL": "C.UTF-8"} | name
+        self._environment = os.environ | {"LC_ALL": "C.UTF-8"} | name | dict(variables or {})
         self._command = [f"{home}/bin/java", "-Xmx256m", "-cp", classes, _DRIVER.stem]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -37,7 +37,7 @@ async def send(
     transport = request.transport
     if transport is None:
         raise ConnectionResetError("the client is gone")
-    transport.set_write_buffer_limits(0)  # a pause ends when everything is sent
+    _pause_until_all_is_sent(transport)
     reading = _Reading(handle, start, end, buffers)
     try:
         view = await reading.next()
@@ -56,6 +56,12 @@ async def send(
             view = await following if following is not None else None
     finally:
         reading.close()
+
+
+def _pause_until_all_is_sent(transport: asyncio.Transport) -> None:
+    """TLS pauses at its high-water mark, others beyond it: 0 would be a pause without an end."""
+    encrypted = transport.get_extra_info("sslcontext") is not None
+    transport.set_write_buffer_limits(high=1 if encrypted else 0, low=0)
 
 
 async def _sent(request: web.BaseRequest) -> None:

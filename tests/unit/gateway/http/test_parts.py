@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs.gateway.auth import groups
-from memfs.gateway.auth.authentication import Proxies, RequestUser
+from memfs.gateway.auth.authentication import RequestUser
+from memfs.gateway.auth.proxies import Proxies
 from memfs.gateway.call import normal, parent
 from memfs.gateway.hadoop.exceptions import RemoteException
 from memfs.gateway.hadoop.parameters import Parameters

@@ -1,4 +1,4 @@
-"""The file of bearer tokens: what a request shows is looked up in what the file says now."""
+"""The file of tokens tokens: what a request shows is looked up in what the file says now."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from memfs.gateway.auth.authentication import Bearer, RequestUser
+from memfs.gateway.auth.authentication import RequestUser
+from memfs.gateway.auth.token_file import TokenFile
 
 
 def line(token: str, rest: str) -> str:
@@ -18,21 +19,21 @@ def line(token: str, rest: str) -> str:
 def test_a_token_that_is_added_and_one_that_is_withdrawn(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     path.write_text(line("a", "alice"))
-    bearer = Bearer(str(path))
-    assert bearer.principal("bb") is None
+    tokens = TokenFile(str(path))
+    assert tokens.principal("bb") is None
     path.write_text(line("bb", "bob ops,staff"))
-    assert bearer.principal("bb") == RequestUser("bob", ("ops", "staff"))
-    assert bearer.principal("a") is None
+    assert tokens.principal("bb") == RequestUser("bob", ("ops", "staff"))
+    assert tokens.principal("a") is None
 
 
 def test_another_file_in_its_place(tmp_path: Path) -> None:
     path, other = tmp_path / "tokens", tmp_path / "other"
     path.write_text(line("a", "alice"))
-    bearer = Bearer(str(path))
+    tokens = TokenFile(str(path))
     other.write_text(line("b", "alice"))
     other.replace(path)
-    assert bearer.principal("b") == RequestUser("alice")
-    assert bearer.principal("a") is None
+    assert tokens.principal("b") == RequestUser("alice")
+    assert tokens.principal("a") is None
 
 
 @pytest.mark.parametrize("content", ["nonsense\n", None])
@@ -41,19 +42,19 @@ def test_a_file_that_makes_no_sense_is_said_once(
 ) -> None:
     path = tmp_path / "tokens"
     path.write_text(line("a", "alice"))
-    bearer = Bearer(str(path))
+    tokens = TokenFile(str(path))
     if content is None:
         path.unlink()
     else:
         path.write_text(content)
     with caplog.at_level(logging.WARNING):
-        assert bearer.principal("a") == bearer.principal("a") == RequestUser("alice")
+        assert tokens.principal("a") == tokens.principal("a") == RequestUser("alice")
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     path.write_text(line("b", "bob"))
-    assert bearer.principal("b") == RequestUser("bob")
+    assert tokens.principal("b") == RequestUser("bob")
 
 
 def test_bytes_that_are_no_utf_8_are_nobodys_token(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     path.write_text(line("a", "alice"))
-    assert Bearer(str(path)).principal(b"a\xff".decode("utf-8", "surrogateescape")) is None
+    assert TokenFile(str(path)).principal(b"a\xff".decode("utf-8", "surrogateescape")) is None
