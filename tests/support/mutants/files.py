@@ -114,7 +114,7 @@ without(
     "NoLostLock",
     "the lock of a call that was cancelled is not given back",
     "keeps-locks-of-cancelled-calls",
-    "memfs.client.session.locks.Locks._undo",
+    "memfs.client.session.locks.SessionLocks._undo",
     _not_unlocked,
     shown_by="cancel FileLocks",
 )
