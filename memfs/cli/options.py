@@ -5,7 +5,6 @@ Must not know the client: parsing needs no network.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -130,5 +129,4 @@ class Quantity(click.ParamType[Any]):
 
 
 PATH = PathType()
-paths_argument = functools.partial(click.argument, "paths", nargs=-1, type=PATH, metavar="PATH...")
 json_option = click.option("--json", "as_json", is_flag=True, help="A JSON object a line.")

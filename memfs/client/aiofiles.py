@@ -323,7 +323,6 @@ class AsyncTextFile:
         self.errors = errors or "strict"
         self.newline = newline
         self._text = ""
-        self._at_end = False
         self._encoder = codecs.getincrementalencoder(self.encoding)(self.errors)
         self._decoder = self._new_decoder()
         if file.tell():

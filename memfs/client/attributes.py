@@ -107,7 +107,7 @@ class AttributeOperations(AccessOperations):
         request = m.GetXattrs(where.raw, tuple([text("name", each) for each in names]))
         deadline = self._session.deadline(timeout)
         answer = await self._session.ask_primary(request, where.given, deadline)
-        reply: m.XattrsReply = answer.record
+        reply = answer.record
         if not reply.lengths:
             return {each.name: each.value for each in reply.xattrs}
         found, at = {}, 0

@@ -89,7 +89,7 @@ async def _inode(
     until = session.deadline() if deadline is None else deadline
     while True:
         try:
-            reply: m.LookupReply = await session.ask(m.Lookup(where.raw), where.given, until)
+            reply = await session.ask(m.Lookup(where.raw), where.given, until)
             return reply.attributes.inode
         except PathNotFoundError:
             await make()

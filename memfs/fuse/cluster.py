@@ -199,7 +199,7 @@ class InodeOperations:
 
     async def acl(self, inode: int) -> m.AclReply:
         """The access control list, the entries that the mode bits stand for included."""
-        reply: m.AclReply = await self.session.ask(m.GetAcl(b"", inode))
+        reply = await self.session.ask(m.GetAcl(b"", inode))
         return reply
 
     # --- files ------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
-"""What a worker gets to publish what is open; then it is killed."""
+"""Time for a worker to publish its open files; then it is killed."""
 RESTART_SECONDS: Final = 0.5
 RESTART_SECONDS_MAX: Final = 10.0
 STABLE_SECONDS: Final = 60.0
@@ -116,13 +116,13 @@ class Keeper:
         return not any(event & select.POLLERR for _, event in poller.poll(0))
 
     def _adjust(self) -> None:
-        """What can only be said of a mount that is there."""
+        """Settings that need an existing mount."""
         for each in mounting.mounts():
             if each.directory == self.directory:
                 mounting.set_readahead(each.device, self._options.readahead)
 
     def _unmount(self) -> None:
-        """In good order; when somebody is in it, detached, with everything published."""
+        """Unmount; detached when it is in use, after all files were published."""
         try:
             mounting.unmount(self.directory)
         except MountError as error:
@@ -153,7 +153,7 @@ class Keeper:
         self._channel.send("serve", self._fd, agreement=self._agreement)
 
     def _expect(self, kind: str) -> None:
-        """The worker's next word. Raises MemfsError with its reason when it is another one."""
+        """Wait for the worker's message. Raises MemfsError with its reason if it is another one."""
         assert self._channel is not None, "a worker is started with its channel"
         ready, _, _ = select.select([self._channel], [], [], START_SECONDS)
         if not ready:
@@ -177,7 +177,7 @@ class Keeper:
             self._end_worker()
 
     def _wait(self) -> int:
-        """Until the worker has ended; its status."""
+        """Wait until the worker has ended; returns its exit status."""
         assert self._worker is not None, "there is a worker while a mount is kept"
         while True:
             try:

@@ -16,39 +16,39 @@ from memfs.types import Attributes, DirectoryEntry
 INODES: Final = 100_000
 """Of which something is kept: 60 MiB; fewer than the primary remembers of a client."""
 ABSENT: Final = 0
-"""What a name means that is not there."""
+"""Inode number of a name that is known not to exist."""
 _UNKNOWN: Final = -1
-"""What a name means that is being changed, or was."""
+"""Inode number of a name that is being changed, or was: the cluster has to be asked."""
 
 
 class _Directory:
-    """What names in one directory mean."""
+    """Inodes by name of one directory."""
 
     __slots__ = ("complete", "names")
 
     def __init__(self) -> None:
         self.names: dict[bytes, int] = {}
         self.complete = False
-        """Names that are not here are not there."""
+        """Whether a name that is not here does not exist."""
 
 
 class PendingRead:
-    """A question on its way."""
+    """A lookup or listing whose reply has not come yet."""
 
     __slots__ = ("forgotten", "good")
 
     def __init__(self) -> None:
         self.good = True
-        """Not everything was forgotten meanwhile."""
+        """Whether the cache was not cleared since the request was sent."""
         self.forgotten: set[int] = set()
 
     def holds(self, inode: int) -> bool:
-        """Whether what was read of an inode is so still."""
+        """Whether an inode was not invalidated since the request was sent."""
         return self.good and inode not in self.forgotten
 
 
 class KnownTree:
-    """Of one mount."""
+    """The cached inodes and directories of one mount."""
 
     def __init__(self) -> None:
         self._attributes: dict[int, Attributes] = {}
@@ -63,7 +63,7 @@ class KnownTree:
     # --- looking ----------------------------------------------------------------------------
 
     def attributes(self, inode: int) -> Attributes | None:
-        """What an inode is, None: ask."""
+        """Cached attributes of an inode, None: the cluster has to be asked."""
         return None if inode in self._aged else self._attributes.get(inode)
 
     def is_aged(self, inode: int) -> bool:
@@ -71,7 +71,7 @@ class KnownTree:
         return inode in self._aged
 
     def name(self, parent: int, name: bytes) -> Attributes | int | None:
-        """What a name means: attributes, ABSENT, or None: ask."""
+        """Cached attributes of a name, ABSENT, or None: the cluster has to be asked."""
         directory = self._directories.get(parent)
         if directory is None:
             return None
@@ -89,7 +89,7 @@ class KnownTree:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[PendingRead]:
-        """Around a question; what is learnt from the answer is learnt inside."""
+        """Encloses a request; its reply is cached inside, unless it was invalidated meanwhile."""
         reading = PendingRead()
         self._readings.add(reading)
         try:
@@ -98,7 +98,7 @@ class KnownTree:
             self._readings.discard(reading)
 
     def learn(self, reading: PendingRead, found: Attributes) -> bool:
-        """Keep what an inode is; False when it may be old already."""
+        """Cache an inode's attributes; False when they may be stale already."""
         if not reading.holds(found.inode):
             return False
         self._attributes.pop(found.inode, None)
@@ -111,7 +111,7 @@ class KnownTree:
     def learn_name(
         self, reading: PendingRead, parent: int, name: bytes, found: Attributes | None
     ) -> bool:
-        """Keep what a name means, None: it is not there; False when it may be old already."""
+        """Cache a name (None: it does not exist); False when it may be stale already."""
         if not reading.holds(parent):
             return False
         if found is not None and not self.learn(reading, found):
@@ -127,7 +127,7 @@ class KnownTree:
         entries: Sequence[DirectoryEntry],
         more: bool,
     ) -> None:
-        """Keep a part of a directory: its entries after a name, and whether there are more."""
+        """Cache a page of a directory: its entries after a name, and whether there are more."""
         if not reading.holds(parent):
             return
         names = self._directory(parent).names
@@ -174,7 +174,7 @@ class KnownTree:
             directory.names[name] = _UNKNOWN
 
     def forget_all(self) -> list[int]:
-        """Everything may have changed. The inodes of which something was believed."""
+        """Clear the cache; returns the inodes that it held."""
         for reading in self._readings:
             reading.good = False
         inodes = list(self._attributes)

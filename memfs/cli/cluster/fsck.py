@@ -140,7 +140,7 @@ def _fitting(names: Sequence[str]) -> tuple[bytes, ...]:
 
 
 def _references_of(path: str, refs: Iterable[BlockRef], attributes: Any) -> list[_Reference]:
-    """Those of blocks that have bytes: a hole has none, nor copies."""
+    """References of stored blocks: a hole has no copies to check."""
     return [_Reference(path, ref, attributes.replication) for ref in refs if ref.length]
 
 

@@ -178,7 +178,7 @@ def summary(found: StatusReply) -> list[str]:
 
 
 def _security(found: StatusReply) -> str:
-    """How the primary knows who asks."""
+    """How clients are authenticated."""
     if found.security == "tls":
         ends = datetime.datetime.fromtimestamp(found.certificate_expires, datetime.UTC)
         return f"TLS 1.3, the primary's certificate ends on {ends:%Y-%m-%d}"
@@ -188,7 +188,7 @@ def _security(found: StatusReply) -> str:
 
 
 def _memory_parts(found: StatusReply) -> str:
-    """What is in the bytes used, and what the kernel says of them."""
+    """The parts of the used memory, and how much of it the kernel has resident."""
     usages = [node.usage for node in found.nodes]
     overhead = sum(usage.overhead for usage in usages)
     spare = sum(usage.spare for usage in usages)

@@ -66,7 +66,7 @@ async def survey(environment: Environment, config: ClientConfig) -> ClusterSurve
 
 
 def _without_doubles(nodes: Iterable[Seen]) -> tuple[Seen, ...]:
-    """One line a node, also when it was asked under two addresses."""
+    """One entry per node, also when it was asked at two addresses."""
     kept: dict[object, Seen] = {}
     for seen in nodes:
         state = seen.state

@@ -95,7 +95,7 @@ class _Screen:
         return coloured + self._mark(row)
 
     def _mark(self, row: Row) -> str:
-        """With ``-l`` it is seen anyway what is a link."""
+        """The suffix of ``-F``; a link has none with ``-l``, which shows it anyway."""
         mark = layout.indicator(row.attributes) if self._form.classify else ""
         return "" if row.target and self._form.long else mark
 

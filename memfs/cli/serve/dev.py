@@ -167,7 +167,7 @@ def _directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _data_of_its_own(plan: DevPlan) -> Iterator[None]:
-    """Keep others from the data, and wait until those who had it are gone."""
+    """Lock the data directory, once the processes of an earlier run have ended."""
     if not plan.keep:
         yield
         return
@@ -312,7 +312,7 @@ async def _wait_ready(plan: DevPlan, client: ClientConfig) -> None:
 
 
 def _missing(plan: DevPlan, found: StatusReply) -> str:
-    """What the cluster lacks to be this run's; empty: nothing.
+    """What keeps the cluster from being complete; empty: nothing.
 
     A member of an earlier run has its socket elsewhere than in this run's own directory.
     """

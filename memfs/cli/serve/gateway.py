@@ -66,7 +66,7 @@ def gateway(ctx: click.Context, /, stop_with_parent: bool, worker: int | None, *
 
 
 def _client(ctx: click.Context) -> ClientConfig:
-    """How a gateway reads and writes: it pipelines by itself, and for many files at once."""
+    """The client settings of a gateway: it pipelines itself, for many files at once."""
     return dataclasses.replace(
         client_config(ctx), readahead_bytes=0, write_window_blocks=WINDOW_BLOCKS
     )
@@ -136,7 +136,7 @@ async def keep_running(settings: GatewayConfig, cluster: tuple[Endpoint, ...]) -
 
 
 def _command(settings: GatewayConfig, cluster: tuple[Endpoint, ...], workers: int) -> Iterator[str]:
-    """A command line with these settings, each one said."""
+    """A command line with every one of these settings."""
     yield from module_command("memfs.cli", "gateway", "--stop-with-parent")
     yield f"--url=memfs://{','.join(map(str, cluster))}"
     for field in dataclasses.fields(settings):

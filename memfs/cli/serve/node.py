@@ -89,7 +89,7 @@ def node(
 
 
 def _warn_of_memory(limit: int) -> None:
-    """When blocks may take what the process itself needs, the kernel kills it one day."""
+    """Warn when blocks may use memory that the process needs: it could be killed for it."""
     usable = machine.usable_memory()
     if limit > memory_left(usable):
         log.warning(

@@ -138,7 +138,7 @@ class BatchReader:
         """One ReadFiles; answers at least one file, perhaps fewer than asked."""
         request = m.ReadFiles(tuple(raws), limits.SMALL_FILE_BYTES)
         answer = await self._session.ask_primary(request, None, deadline)
-        reply: m.ReadFilesReply = answer.record
+        reply = answer.record
         contents: list[_Content] = []
         at = 0
         for raw, file in zip(raws, reply.files, strict=False):
@@ -151,7 +151,7 @@ class BatchReader:
         return contents
 
     async def _ask_blocks(self, raw: bytes, deadline: float) -> _Content:
-        """Where a file's blocks are: what came instead of them was damaged."""
+        """A file's block map, after its inline content arrived damaged."""
         log.warning("a file arrived damaged from the primary: reading it from its replicas")
         try:
             return _Content(await self._session.ask(m.GetBlocks(raw), None, deadline))
@@ -256,13 +256,13 @@ async def read_pieces(
 
 
 class _Content(NamedTuple):
-    """What a ReadFiles said of one file."""
+    """One file of a ReadFiles reply."""
 
     content: bytes | MemfsError | m.BlocksReply
 
 
 def _content(file: m.FileReply, data: memoryview) -> _Content | None:
-    """None: the bytes are damaged, and the reply does not tell where others are."""
+    """A file of a reply; None when its inline bytes are damaged and it has no block map."""
     if file.code or file.attributes is None:
         return _Content(from_wire(file.code, file.message))
     if file.length < 0:
@@ -273,7 +273,7 @@ def _content(file: m.FileReply, data: memoryview) -> _Content | None:
 
 
 def named(result: R, path: WirePath) -> R:
-    """``result``, which names ``path`` if it is an error."""
+    """``result``; if it is an error, ``path`` becomes its ``filename``."""
     if isinstance(result, MemfsError):
         result.filename = path.given
     return result

@@ -95,7 +95,7 @@ class BatchWriter:
         self._reservations = Reservations(self._session)
 
     async def close(self) -> None:
-        """End what runs on the side."""
+        """Stop the background work."""
         await self._reservations.close()
 
     async def write(
@@ -145,7 +145,7 @@ class BatchWriter:
         )
 
     async def _put_alone(self, file: FileToWrite, order: Order, results: Results) -> None:
-        """Write one file out of sight, block by block, and give it its name."""
+        """Write one file as a draft, block by block, and publish it under its name."""
         path, timeout = file.path, order.timeout
         try:
             draft = await open_draft(
@@ -161,7 +161,7 @@ class BatchWriter:
 
     @contextlib.contextmanager
     def _unless_done(self, inodes: Sequence[int]) -> Iterator[None]:
-        """Give reserved ids back when what they were taken for fails or is cancelled."""
+        """Return reserved ids when the work inside fails or is cancelled."""
         try:
             yield
         except BaseException:

@@ -74,7 +74,7 @@ class FileRangeReader:
         results: list[bytes | MemfsError],
         deadline: float,
     ) -> list[_File]:
-        """The files that are not small; what is known of the others is entered."""
+        """Open the files that are not small; results of small ones are entered at once."""
         paths = [ranges[numbers[0]].path for numbers in left.values()]
         maps = await self._batches.open_many(paths, deadline)
         files: list[_File] = []
@@ -89,7 +89,7 @@ class FileRangeReader:
         return files
 
     async def _read_files(self, files: Sequence[_File], deadline: float) -> None:
-        """In batches what can be, then what is left."""
+        """Read in batches where possible, then the remaining ranges one by one."""
         by_member: dict[int, list[tuple[_File, int, BlockPiece]]] = {}
         members = self._session.known.members
         for file in files:
@@ -119,7 +119,7 @@ class FileRangeReader:
 
 
 class _File:
-    """The ranges of one file, with what came of them."""
+    """The ranges of one file and their results."""
 
     def __init__(self, raw: bytes, reader: FileReader, ranges: dict[int, FileRange]) -> None:
         self.raw = raw
@@ -134,7 +134,7 @@ class _File:
 
     @property
     def changed(self) -> bool:
-        """Whether the ranges may be of different versions, or some of none."""
+        """Whether the results may come from different versions of the file."""
         return self._gone or self.reader.file.attributes.change != self._change
 
     async def piece(self, number: int, deadline: float) -> BlockPiece | None:
@@ -158,6 +158,6 @@ class _File:
             self.enter(number, named(error, self._paths[number]))
 
     def enter(self, number: int, result: bytes | MemfsError) -> None:
-        """What came of a range."""
+        """Enter the result of a range."""
         self.results[number] = result
         self.missing.discard(number)

@@ -20,11 +20,11 @@ INSIST_SECONDS = 0.5
 
 
 class BackgroundWork:
-    """The tasks on the side of one session."""
+    """The background tasks of one session."""
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
-        """What is being done."""
+        """Tasks that have not ended."""
 
     async def insist(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Try again, for as long as the session lasts, while the cluster cannot do it."""
@@ -32,7 +32,7 @@ class BackgroundWork:
             try:
                 return await work()
             except (ClusterError, NoSpaceError) as error:
-                log.debug("once more on the side: %s", error)
+                log.debug("retried in the background: %s", error)
             await asyncio.sleep(INSIST_SECONDS)
 
     def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -44,7 +44,7 @@ class BackgroundWork:
 
     @property
     def busy(self) -> bool:
-        """Whether something that no caller waits for is being done."""
+        """Whether any background task is running."""
         return bool(self.tasks)
 
 

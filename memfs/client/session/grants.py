@@ -94,7 +94,7 @@ class Grants:
 
     @property
     def asking(self) -> bool:
-        """Whether somebody waits for a lease."""
+        """Whether a request for a lease is on its way."""
         return bool(self._asking)
 
     def is_lost(self, lease: Lease) -> bool:
@@ -117,7 +117,7 @@ class Grants:
         return Lease(inode, generation) in self.held
 
     def ended(self, inode: int, generation: int) -> None:
-        """The caller has given a lease back."""
+        """Note that the caller has given a lease back."""
         self.held.discard(Lease(inode, generation))
 
     async def give_back(

@@ -22,7 +22,7 @@ PING_SECONDS: Final = limits.KEEPALIVE_SECONDS / 3
 
 
 class Keepalive:
-    """That of one session."""
+    """Keeps one session alive: heartbeats while it holds leases, locks or reservations."""
 
     def __init__(self, asking: Asking, clock: Clock) -> None:
         self.task: asyncio.Task[None] | None = None
@@ -43,7 +43,7 @@ class Keepalive:
             self.task = asyncio.create_task(self._ping())
 
     def unhold(self) -> None:
-        """One hold less."""
+        """Undo one :meth:`hold`."""
         assert self._holds > 0, "more holds given up than taken"
         self._holds -= 1
 

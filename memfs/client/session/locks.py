@@ -105,7 +105,7 @@ class SessionLocks:
         return self._owners
 
     def holds(self, inode: int, owner: int, kind: int = LockKind.RANGE) -> bool:
-        """Does the owner hold anything there, as far as this client knows?"""
+        """Whether the owner holds a lock there, as far as this client knows."""
         return Holding(inode, int(kind), owner) in self._held
 
     # --- locking ----------------------------------------------------------------------------
@@ -177,7 +177,7 @@ class SessionLocks:
         interrupted: asyncio.Event | None,
         deadline: float | None,
     ) -> bool:
-        """Until it is granted (True) or lost. Raises InterruptedError, DeadlineError."""
+        """Wait until it is granted (True) or lost. Raises InterruptedError, DeadlineError."""
         granted = asyncio.ensure_future(self._granted(request.inode, reply))
         signal = None if interrupted is None else asyncio.ensure_future(interrupted.wait())
         waiting = {granted} if signal is None else {granted, signal}
@@ -212,7 +212,7 @@ class SessionLocks:
                 return state == LockState.GRANTED
 
     async def _withdraw(self, inode: int, reply: m.LockReply) -> bool:
-        """Wait no more; False when it was granted before."""
+        """Cancel the wait; False when the lock was granted before that."""
         cancelled = await self._primary.ask(m.CancelLock(reply.ticket))
         if cancelled.cancelled:
             return True
@@ -278,7 +278,7 @@ class SessionLocks:
         end: int = LOCK_END,
         timeout: float | None = None,
     ) -> LockHolder | None:
-        """Who would be in the way of that lock, None: nobody."""
+        """Who holds a lock that conflicts with this one, None: nobody (F_GETLK)."""
         mode = LockMode.EXCLUSIVE if exclusive else LockMode.SHARED
         client = self._primary.client
         request = m.GetLock(inode, int(mode), owner, client, int(kind), start, end)
@@ -293,7 +293,7 @@ class SessionLocks:
 
     @property
     def count(self) -> int:
-        """Owners that hold something, by inode and kind."""
+        """How many owners hold a lock, by inode and kind."""
         return len(self._held)
 
     def is_leaked(self, inode: int, owner: int, kind: int) -> bool:
@@ -355,7 +355,7 @@ class SessionLocks:
             return
 
     def _give_back(self, where: Holding, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Do it on the side, for as long as the session lasts."""
+        """Release it in the background; retried for as long as the session lasts."""
         self._leave(where, self._aside.run(self._insist(work)))
 
     async def _insist(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -365,7 +365,7 @@ class SessionLocks:
             log.debug("no lock is given back: %s", error)
 
     def _leave(self, where: Holding, task: asyncio.Task[None]) -> None:
-        """Remember what is done on the side: the owner's next call must not meet it."""
+        """Note a release in the background: the owner's next call waits for it."""
         tasks = self._returning.setdefault(where, {})
         tasks[task] = None
         task.add_done_callback(lambda task: self._left(where, task))
@@ -377,7 +377,7 @@ class SessionLocks:
             del self._returning[where]
 
     async def _returned(self, where: Holding, deadline: float | None) -> None:
-        """Wait until nothing of the owner's is given back there. Raises DeadlineError."""
+        """Wait for the owner's releases in the background there. Raises DeadlineError."""
         await ended(self._returning.get(where, ()), deadline)
 
 

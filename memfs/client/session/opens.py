@@ -57,15 +57,15 @@ class SessionOpens:
         """Numbers of openings without an answer yet, in order."""
         self._last = 0
         self._closed: dict[int, None] = {}
-        """Inodes whose end is still to be told."""
+        """Inodes whose closing is not reported yet."""
         self._kept: dict[int, None] = {}
-        """Inodes whose opening is still to be told."""
+        """Inodes whose opening is not reported yet."""
         self._dropped: deque[int] = deque()
         """Closed from other threads, or by finalisers: one item each time."""
         self._whole = True
-        """Everything that is open has to be told."""
+        """Whether all open files have to be reported."""
         self._rounds = 0
-        """How often everything was told."""
+        """How many full reports were sent."""
         self._due: asyncio.TimerHandle | None = None
         self._reporting: asyncio.Task[None] | None = None
         self._held = False
@@ -105,7 +105,7 @@ class SessionOpens:
         return answer
 
     def keep(self, inode: int) -> None:
-        """One more opening, of a file that a lease keeps for now; to be closed once."""
+        """Count an opening of a file that a lease keeps for now; to be closed once."""
         if inode not in self._counts:
             self._kept[inode] = None
             self._schedule()
@@ -121,7 +121,7 @@ class SessionOpens:
             self._schedule()
 
     def close(self, inode: int) -> None:
-        """One opening less."""
+        """Count one opening less; with the last one the primary is told."""
         left = self._counts[inode] - 1
         if left:
             self._counts[inode] = left
@@ -150,7 +150,7 @@ class SessionOpens:
         return len(self._counts)
 
     def has(self, inode: int) -> bool:
-        """Is that one open?"""
+        """Whether an inode is open here."""
         return inode in self._counts
 
     async def by_handle(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -168,7 +168,7 @@ class SessionOpens:
     # --- telling the primary -----------------------------------------------------------------
 
     def forget_primary(self) -> None:
-        """Another term: the primary has to be told everything."""
+        """Report all open files again, since a new primary knows of none."""
         if self._held:
             self._whole = True
             self._schedule(0.0)
@@ -180,12 +180,12 @@ class SessionOpens:
             await asyncio.shield(self._begin())
 
     def stop(self) -> None:
-        """The session ends."""
+        """Stop reporting: the session ends."""
         if self._due is not None:
             self._due.cancel()
 
     def _schedule(self, seconds: float = REPORT_SECONDS) -> None:
-        """Report soon, unless that is about to happen."""
+        """Schedule a report, unless one is scheduled already."""
         if self._due is None:
             self._due = asyncio.get_running_loop().call_later(seconds, self._begin)
 

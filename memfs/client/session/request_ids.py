@@ -56,7 +56,7 @@ class RequestIds:
         return number
 
     def end(self, number: int) -> None:
-        """The command is answered, or given up: its id is not used again."""
+        """Retire the id of a command that was answered or given up."""
         self._open.pop(number, None)
         if self._waiting:
             for turn in itertools.islice(self._waiting, max(0, self._room())):

@@ -81,7 +81,7 @@ class Reservations:
         return Share(chain, inodes)
 
     def give_back(self, inodes: Iterable[int], stored: Iterable[BlockRef] = ()) -> None:
-        """Tell the primary, on the side, that nothing will come of these ids and blocks."""
+        """Return ids and blocks that will not be used; the primary is told in the background."""
         request = m.ReleaseInodes(tuple(inodes), tuple(stored))
         task = asyncio.create_task(self._release(request))
         self._releasing.add(task)
@@ -94,7 +94,7 @@ class Reservations:
             log.warning("unused inodes stay reserved for now: %s", error)
 
     async def close(self) -> None:
-        """Stop telling: the end of the session gives everything back."""
+        """Stop returning ids: the end of the session returns all of them."""
         for task in list(self._releasing):
             task.cancel()
         await asyncio.gather(*self._releasing, return_exceptions=True)
@@ -118,7 +118,7 @@ class Reservations:
                 self._sorted_for = (0, 0, 0)
 
     async def _release_reply(self, reply: m.ReserveReply) -> None:
-        """Give back what nobody got."""
+        """Return ids whose requester was cancelled."""
         await self._session.ask(m.ReleaseInodes(reply.inodes))
 
     def _sort(self, copies: int) -> None:

@@ -12,7 +12,7 @@ from memfs.errors import MemfsError, RetryableError
 
 
 class Silence:
-    """Begins with every answer."""
+    """How long no node has answered; any answer resets it."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """``clock``: seconds."""
@@ -23,12 +23,12 @@ class Silence:
         self._tried: tuple[str, ...] = ()
 
     def broken(self) -> None:
-        """Some node has answered."""
+        """Note that a node has answered."""
         self._since = self._clock()
         self._tried, self.felt = (), False
 
     def searched(self, tried: Sequence[str], of: int) -> str:
-        """Of so many nodes these did not answer, for these reasons; what to say if it were all."""
+        """Note a search: how many nodes were asked, and which did not answer, with the reasons."""
         self._tried = tuple(tried) if len(tried) >= of else ()
         return self.sentence
 

@@ -18,7 +18,7 @@ REMEMBERED_SECONDS: Final = 30.0
 
 
 class Silent:
-    """Nodes whose chains were not answered lately, as one client knows them."""
+    """Nodes in replica chains that lately did not answer this client's writes."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._now = monotonic
@@ -28,7 +28,7 @@ class Silent:
         """Another one whenever the counts may be others."""
 
     def blame(self, chain: Iterable[int]) -> None:
-        """No answer came from these nodes, or from one of them."""
+        """Note that a write to these nodes was not answered; any of them may be the cause."""
         now = self._now()
         self.version += 1
         for number in chain:
@@ -42,7 +42,7 @@ class Silent:
                 self._forget(number)
 
     def counts(self) -> Mapping[int, int]:
-        """How often each node was blamed, none of them longer ago than is remembered."""
+        """How often each node was blamed within the time that blame is remembered."""
         if self._counts:
             latest = self._now() - REMEMBERED_SECONDS
             for number in [each for each, since in self._since.items() if since < latest]:

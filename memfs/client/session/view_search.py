@@ -68,7 +68,7 @@ class ViewSearch:
                 await self.refresh(deadline)
 
     def notice(self, epoch: int) -> None:
-        """A reply came from ``epoch``: learn its view on the side, if it is newer."""
+        """Note the epoch of a reply; a newer view is fetched in the background."""
         if epoch > self._routing.known.epoch and not self._routing.closed:
             self._begin(self._deadline(None))
 
@@ -101,7 +101,7 @@ class ViewSearch:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[None]:
-        """While a request waits: when nothing is answered, look for another primary."""
+        """For the time a request waits: look for another primary when none answers."""
         self._unanswered += 1
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
@@ -123,7 +123,7 @@ class ViewSearch:
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """What runs, to be ended with the session."""
+        """Background tasks, to be ended with the session."""
         return [task for task in (self._searching, self._watching) if task is not None]
 
 

@@ -133,7 +133,7 @@ async def chosen(
 
 
 async def _keep(few: list[Item], choose: Choose, dropped: set[str]) -> Sequence[Item]:
-    """Asks; notes the sources of directories that are left out."""
+    """Ask for a batch of items; note the directories that are left out."""
     if not few:
         return []
     wanted = {item.source for item in await choose(few)}
@@ -159,12 +159,12 @@ class Follow(enum.Enum):
     ALWAYS = "always"
 
     def at(self, named: bool) -> bool:
-        """Whether a link is followed that was named, or found in a tree."""
+        """Whether to follow a link that the caller named (``named``), or one found in a tree."""
         return self is Follow.ALWAYS or (named and self is Follow.NAMED)
 
 
 class Ancestors:
-    """The directories that lead to one: where links are followed, one may lead back."""
+    """A directory and those above it, to detect loops where symbolic links are followed."""
 
     def __init__(self, identity: Hashable, above: Ancestors | None = None) -> None:
         self._identity = identity
@@ -190,7 +190,7 @@ class Direction(Protocol):
         """Make a symlink, replacing an old one."""
 
     async def link(self, first: str, item: Item) -> None:
-        """Make another name of the copy ``first``, replacing an old file or symlink."""
+        """Make a hard link to the copy ``first``, replacing an old file or symlink."""
 
     async def batch(self, items: Sequence[Item]) -> list[OSError | None]:
         """Copy small files; an outcome for each."""
@@ -326,7 +326,7 @@ class Copy:
             self._refused.add(item.target)
 
     def _is_refused(self, item: Item) -> bool:
-        """Whether the directory that would hold it could not be made: that was said already."""
+        """Whether its parent directory could not be made, which was reported already."""
         return item.target.rpartition("/")[0] in self._refused
 
     async def _made(self) -> None:
@@ -395,7 +395,7 @@ class Copy:
         return done
 
     async def _guarded(self, item: Item, work: Awaitable[None]) -> bool:
-        """Whether ``work`` succeeded; its failure is noted, or raised when it concerns all."""
+        """Whether ``work`` succeeded; a failure is recorded, or raised if it ends the copy."""
         try:
             await work
         except OSError as error:

@@ -13,7 +13,7 @@ class Duplicate(ClusterTarget):
     """From the cluster into the same cluster."""
 
     async def xattrs_of(self, item: Item) -> Mapping[str, bytes]:
-        """Those of the source."""
+        """Extended attributes of the source."""
         return await self._fs.getxattrs(item.source)
 
     async def batch(self, items: Sequence[Item]) -> list[OSError | None]:

@@ -29,7 +29,7 @@ class HardLinks:
         self._copies: dict[Hashable, str] = {}
 
     def part(self, identity: Hashable, target: str) -> LinkStep:
-        """What becomes of the name ``target``; after ``COPY`` it is the file's first."""
+        """How to make the name ``target``: the first one is copied, further ones are linked."""
         if identity in self._copies:
             return LinkStep.LINK
         first = self._copying.setdefault(identity, target)

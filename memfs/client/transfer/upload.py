@@ -41,7 +41,7 @@ class Upload(ClusterTarget):
         super().__init__(fs, preserve, replication, kept_bits, recover, xattrs)
 
     async def xattrs_of(self, item: Item) -> Mapping[str, bytes]:
-        """Those of the source that are no matter of the local file system."""
+        """Extended attributes of the source, without those that belong to its file system."""
         return await asyncio.to_thread(xattrs_of_file, item.source)
 
     async def batch(self, items: Sequence[Item]) -> list[OSError | None]:
@@ -50,7 +50,7 @@ class Upload(ClusterTarget):
         return await self.store(items, contents)
 
     async def stream(self, item: Item, advance: Callable[[int], None]) -> None:
-        """Copy one file of any size, or what comes out of a pipe or device."""
+        """Copy one file of any size, or the output of a pipe or device."""
         descriptor = await asyncio.to_thread(os.open, item.source, os.O_RDONLY | os.O_CLOEXEC)
 
         async def fill(sink: CopySink) -> int:

@@ -151,7 +151,7 @@ class BlockStorer:
         return await self._apart(sealed, deadline)
 
     async def _apart_in_time(self, sealed: Sealed, deadline: float) -> Sealed:
-        """As :meth:`_apart`; copies that are out of reach are waited for."""
+        """As :meth:`_apart`, but retried until the deadline while no replica can be reached."""
         attempts = self._session.attempts(deadline)
         while True:
             try:
@@ -181,7 +181,7 @@ class BlockStorer:
         return Sealed(sealed.block, None, sealed.length, (), (overlay(sealed, content),))
 
     async def _moved(self, block: int, base: BlockRef, deadline: float) -> BlockRef | None:
-        """The same version where it is now, None: it is nowhere else.
+        """The same version with its present replicas, None: it has no others.
 
         Raises StaleHandleError and LeaseLostError when the file, or the lease, is what went.
         """
@@ -208,5 +208,5 @@ def _crc_of(payload: tuple[Buffer, ...]) -> int:
 
 
 def whole(block: int, *pieces: Buffer) -> Sealed:
-    """A block whose bytes are all given."""
+    """A block made of the given bytes only, with no base version."""
     return Sealed(block, None, sum(map(len, pieces)), (), pieces)

@@ -23,7 +23,7 @@ FORGOTTEN_AT_ONCE = 100
 
 
 class Leftovers:
-    """Versions of one writer that nothing will come of."""
+    """Block versions that one writer has stored and will not publish."""
 
     def __init__(self) -> None:
         self._named: set[int] = set()
@@ -31,15 +31,15 @@ class Leftovers:
         """By sequence."""
 
     def named(self, refs: Iterable[BlockRef]) -> None:
-        """These are in a commit that is about to be sent."""
+        """Note versions named in a commit that is about to be sent: only the primary drops them."""
         self._named.update(ref.sequence for ref in refs)
 
     def add(self, ref: BlockRef) -> None:
-        """This one will not be published; it need not be anywhere."""
+        """Note a version that will not be published; no node needs to have stored it."""
         self._left[ref.sequence] = ref
 
     def forgettable(self, block: int, chain: tuple[int, ...]) -> tuple[BlockRef, ...]:
-        """What nodes of ``chain`` can forget of a block as its next version comes."""
+        """Versions of a block that the nodes of ``chain`` can drop with its next version."""
         nodes = set(chain)
         found = [
             ref
@@ -51,24 +51,24 @@ class Leftovers:
         return tuple(found[-FORGOTTEN_AT_ONCE:])
 
     def forgotten(self, refs: Iterable[BlockRef], chain: tuple[int, ...]) -> None:
-        """The nodes of ``chain`` have forgotten these; others may hold them yet."""
+        """Note versions that the nodes of ``chain`` have dropped; others may still hold them."""
         self.gone(ref for ref in refs if set(ref.replicas) <= set(chain))
 
     @property
     def are_many(self) -> bool:
-        """Whether one commit does not take all of them."""
+        """Whether there are more than one commit can withdraw."""
         return len(self._left) > WITHDRAWN_AT_ONCE
 
     def some(self) -> tuple[BlockRef, ...]:
-        """What the next commit withdraws."""
+        """The versions that the next commit withdraws."""
         return tuple(self._left.values())[:WITHDRAWN_AT_ONCE]
 
     def rest(self) -> tuple[BlockRef, ...]:
-        """What the end of the lease withdraws."""
+        """The versions that are withdrawn when the lease ends."""
         return tuple(self._left.values())[: limits.BLOCKS_PER_RECORD]
 
     def gone(self, refs: Iterable[BlockRef]) -> None:
-        """These have been forgotten, or will be."""
+        """Note versions that have been dropped, or will be."""
         for ref in refs:
             self._left.pop(ref.sequence, None)
 

@@ -27,7 +27,7 @@ GATHERED_BYTES = 16 * limits.MIB
 
 
 class Unpublished:
-    """Of one writer. One call at a time (callers lock)."""
+    """The unpublished changes of one writer. One call at a time (callers lock)."""
 
     def __init__(self, context: ClientContext, file: BlockMap) -> None:
         self.file = file
@@ -45,7 +45,7 @@ class Unpublished:
 
     @property
     def failed(self) -> bool:
-        """Whether a block could not be stored: what was written and not published is lost."""
+        """Whether a block could not be stored: unpublished writes are lost."""
         return self._error is not None
 
     # --- sending ------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Unpublished:
             self._flying.pop(sealed.block, None)
 
     def _keep_in_mind(self, block: int) -> None:
-        """The version of this lease that the next commit will replace, if there is one."""
+        """Note the version of this lease that the next commit will replace, if there is one."""
         known = self.file.known(block)
         if known is not None and known.generation == self.file.attributes.generation:
             self._replaced[block] = known

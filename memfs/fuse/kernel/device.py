@@ -58,7 +58,6 @@ class Device:
         self._ended = ended
         self._head = bytearray(HEAD_BYTES)
         self._memory: list[memoryview] = []
-        self._lent = 0
         self._reading = False
 
     def start(self) -> None:
@@ -117,13 +116,11 @@ class Device:
         if header.opcode != Opcode.WRITE:
             self._serve(header, body + memory[:rest], None)
             return True
-        self._lent += 1
         self._serve(header, body, Payload(self, memory, rest))
         return False
 
     def take_back(self, memory: memoryview) -> None:
         """Memory of a payload is free again."""
-        self._lent -= 1
         if len(self._memory) < BUFFERS_KEPT:
             self._memory.append(memory)
 
