@@ -310,7 +310,7 @@ class MountService:
         primary, membership = self._role.primary, self._role.membership
         volume, view = primary.namespace.volume, membership.view
         resident = volume.mounts.resident
-        if not resident or view is None:
+        if not resident:
             return
         usages = [membership.life(member.number).usage for member in view.members]
         own = sum(usage.used - usage.cached for usage in usages)
