@@ -9,7 +9,7 @@ the scrape. Every node has a registry of its own, so that several can live in on
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
@@ -66,6 +66,23 @@ CATALOGUE = (
     Family(
         "memfs_refused_connections_total", "counter", "Connections refused because of that limit."
     ),
+    Family(
+        "memfs_client_share_used",
+        "gauge",
+        "What all clients together have of a thing of which each gets a share: `bound` is "
+        "`connections` (by user), `address_connections`, `unread_bytes` (answers that are not "
+        "read), `ahead_bytes` (reserved for uploads that have not come) or `unknown_bytes` "
+        "(blocks of files that do not exist yet); the last three by user and address.",
+        ("bound",),
+    ),
+    Family("memfs_client_share_largest", "gauge", "What the one has who has most.", ("bound",)),
+    Family(
+        "memfs_client_share_limit",
+        "gauge",
+        "Most for one; beyond it they are told to wait.",
+        ("bound",),
+    ),
+    Family("memfs_client_share_total_limit", "gauge", "Most for all together.", ("bound",)),
     Family(
         "memfs_insecure",
         "gauge",
@@ -344,6 +361,7 @@ class Metrics:
         self._histograms = {"memfs_loop_lag_seconds": self.loop_lag}
         self._operations: dict[str, OperationMetrics] = {}
         self._readers: dict[str, Callable[[], float]] = {}
+        self._labelled: dict[str, Callable[[], Mapping[str, float]]] = {}
         self.registry.register(_NodeCollector(self))
         if process:
             ProcessCollector(registry=self.registry)
@@ -366,6 +384,13 @@ class Metrics:
             name = name if name in _BY_NAME else f"{name}_total"
             assert name in _BY_NAME and not _BY_NAME[name].labels, f"{name} is not in the catalogue"
             self._readers[name] = read
+
+    def bind_labelled(self, **readers: Callable[[], Mapping[str, float]]) -> None:
+        """As :meth:`bind`, for gauges with one label: values by that label's."""
+        for short, read in readers.items():
+            name = f"memfs_{short}"
+            assert len(_BY_NAME[name].labels) == 1, f"{name} has not one label"
+            self._labelled[name] = read
 
     def bind_histogram(self, short: str, histogram: Histogram) -> None:
         """Show a histogram of the catalogue that somebody else keeps."""
@@ -400,6 +425,11 @@ class Metrics:
                 metric = HistogramMetricFamily(family.name, family.help)
                 metric.add_metric((), histogram.buckets(), histogram.total)
                 yield metric
+            elif family.name in self._labelled:
+                gauge = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+                for label, value in self._labelled[family.name]().items():
+                    gauge.add_metric((label,), value)
+                yield gauge
             elif family.name in self._readers:
                 yield _single(family, float(self._readers[family.name]()))
 

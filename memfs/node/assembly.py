@@ -34,7 +34,7 @@ from memfs.node.membership.admission import Admission
 from memfs.node.membership.bootstrap import Bootstrap
 from memfs.node.membership.leaving import Leaving
 from memfs.node.membership.members import Membership
-from memfs.node.monitoring import bind_metrics
+from memfs.node.monitoring import bind_metrics, bind_shares
 from memfs.node.namespace import Settings
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
@@ -162,6 +162,7 @@ def build_node(
         tls=environment.tls,
         insecure=config.insecure and not values.is_loopback(config.host),
     )
+    bind_shares(metrics, server.load.ledgers() | uploads.ledgers())
     endpoint = config.monitoring()
     monitoring = None
     if endpoint is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from memfs import limits
 from memfs.monitoring.metrics import Metrics
@@ -15,6 +16,7 @@ from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shares
 from memfs.node.resources.space import SpaceWatch
 from memfs.transport.environment import Tls
+from memfs.transport.ledgers import Ledger
 from memfs.transport.server import Server
 from memfs.types import View
 
@@ -35,6 +37,20 @@ def bind_journal(metrics: Metrics, journal: Journal) -> None:
     metrics.bind_histogram("journal_namespace_seconds", log.commits.seconds)
     if blocks is not None:
         metrics.bind_histogram("journal_blocks_seconds", blocks.commits.seconds)
+
+
+def bind_shares(metrics: Metrics, ledgers: Mapping[str, Ledger[Any]]) -> None:
+    """Show what clients have of what each gets a share of, and the bounds."""
+
+    def read(of: Callable[[Ledger[Any]], float]) -> Callable[[], dict[str, float]]:
+        return lambda: {name: of(ledger) for name, ledger in ledgers.items()}
+
+    metrics.bind_labelled(
+        client_share_used=read(lambda ledger: ledger.total),
+        client_share_largest=read(lambda ledger: ledger.most),
+        client_share_limit=read(lambda ledger: ledger.each),
+        client_share_total_limit=read(lambda ledger: ledger.together),
+    )
 
 
 def bind_metrics(

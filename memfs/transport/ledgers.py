@@ -76,6 +76,11 @@ class Ledger(Generic[K]):
         """What a holder has."""
         return self._held.get(holder, 0)
 
+    @property
+    def most(self) -> int:
+        """What the holder with most has."""
+        return max(self._held.values(), default=0)
+
     def largest(self) -> list[tuple[K, int]]:
         """All holders with what they have, the largest first."""
         return sorted(self._held.items(), key=lambda item: -item[1])

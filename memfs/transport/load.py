@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from memfs import limits
 from memfs.transport.admission import Admission
@@ -69,3 +70,11 @@ class ServerLoad:
             clock.monotonic,
             lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
         )
+
+    def ledgers(self) -> dict[str, Ledger[Any]]:
+        """What each client gets a share of, by the name that metrics show."""
+        return {
+            "connections": self.admission.users,
+            "address_connections": self.admission.addresses,
+            "unread_bytes": self.unread.ledger,
+        }

@@ -19,7 +19,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from memfs import errors, limits
 from memfs.logs import fields
@@ -64,6 +64,10 @@ class Uploads:
         self._ask = ask
         self._tasks = tasks
         self._dice = dice
+
+    def ledgers(self) -> dict[str, Ledger[Any]]:
+        """The accounts, by the name that metrics show."""
+        return {"ahead_bytes": self.ahead, "unknown_bytes": self.unknown}
 
     def begin(self, account: UserAtAddress, blocks: dict[int, int], reserved: int) -> Upload:
         """Admit a write of ``blocks``, bytes by inode. Raises BusyError that says what is too much.

@@ -9,6 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from memfs.monitoring.metrics import BOUNDS, CATALOGUE, Histogram, Metrics, catalogue_table
+from memfs.node.monitoring import bind_shares
+from memfs.transport.ledgers import Ledger
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
@@ -83,6 +85,7 @@ def test_all_that_is_exposed_is_in_the_catalogue() -> None:
     metrics.bind(**{family.name.removeprefix("memfs_"): lambda: 1 for family in plain})
     for name in ("journal_namespace_seconds", "journal_blocks_seconds"):
         metrics.bind_histogram(name, Histogram())
+    bind_shares(metrics, {"connections": Ledger[str]("connections", 1, 1)})
     text = metrics.expose().decode()
     exposed = {
         line.split()[2]: line.split()[3] for line in text.splitlines() if line.startswith("# TYPE")
@@ -113,3 +116,17 @@ def test_names_follow_the_conventions() -> None:
 
 def test_document_holds_the_catalogue() -> None:
     assert catalogue_table() in DOCUMENT.read_text(), "paste what catalogue_table() returns"
+
+
+def test_shares_of_clients_are_shown_with_their_bounds() -> None:
+    metrics = Metrics(process=False)
+    ledger = Ledger[str]("connections", 5, 8)
+    bind_shares(metrics, {"connections": ledger})
+    ledger.add("ann", 3)
+    ledger.add("bob", 4)
+    found = samples(metrics)
+    shown = {
+        short: found[f"memfs_client_share_{short}", (("bound", "connections"),)]
+        for short in ("used", "largest", "limit", "total_limit")
+    }
+    assert shown == {"used": 7, "largest": 4, "limit": 5, "total_limit": 8}
