@@ -143,7 +143,7 @@ class WatchingMounts(Workload):
             look = self._fstat(fs, key) if opened else self._stat(fs, key)
             await self.record(process, key, "read", None, look)
 
-    async def judge(self, fs: AsyncFileSystem) -> list[Violation]:
+    async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
         """Every file's sizes, in an order that explains all looks."""
         found = []
         for key in self._in_place() + self._named():
