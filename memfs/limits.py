@@ -97,6 +97,7 @@ FILES_PER_BATCH: Final = 256
 BLOCKS_PER_BATCH: Final = 256
 BATCH_PAYLOAD_BYTES: Final = 4 * MIB
 SMALL_FILE_BYTES: Final = 128 * KIB  # up to here files travel in batches
+OBJECTS_PER_QUESTION: Final = 1_000  # files below mounts, 20 B each in a record
 VERSIONS_PER_DISCARD: Final = 1_000
 INODES_PER_RESERVATION: Final = 1_024
 SUBTREE_STEPS: Final = 1 << 20  # names looked at to check a tree's permissions: ~60 ms

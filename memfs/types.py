@@ -53,6 +53,45 @@ KIND_OF_TYPE = {bits: kind for kind, bits in _TYPE_BITS.items()}
 """What an inode is, by the type bits of its ``st_mode`` (``stat.S_IFMT``)."""
 
 
+class ObjectState(enum.IntEnum):
+    """How a file or directory below a mount stands to its external store."""
+
+    CLEAN = 1
+    """The content is the store's: nodes fetch and cache it."""
+    PERSISTED = 2
+    """The store and the cluster have the same content."""
+    DIRTY = 3
+    """The store lacks the last change."""
+    PERSISTING = 4
+    """As DIRTY, and it is on its way to the store."""
+
+
+class Residence(NamedTuple):
+    """How a file below a mount stands to its store, and how much of it is in memory."""
+
+    state: int
+    """An :class:`ObjectState`; 0: it is below no mount, or is no more."""
+    size: int = 0
+    """Bytes of the file; 0 for a directory."""
+    in_memory: int = 0
+    """Of these, how many the nodes have."""
+
+    @property
+    def name(self) -> str:
+        """``PERSISTED``, ``NOT_LOADED``, ``DIRTY``, ``PERSISTING``; empty: below no mount.
+
+        ``NOT_LOADED``: the store has it, and no node has any of its bytes.
+        """
+        if self.state == ObjectState.CLEAN:
+            return "PERSISTED" if self.in_memory or not self.size else "NOT_LOADED"
+        return ObjectState(self.state).name if self.state else ""
+
+    @property
+    def percent(self) -> int:
+        """Of its bytes in memory, rounded down; 100 of an empty one."""
+        return self.in_memory * 100 // self.size if self.size else 100
+
+
 class Identity(NamedTuple):
     """On whose behalf a request is made."""
 
@@ -96,6 +135,8 @@ class Attributes(NamedTuple):
     """It has an access control list: the group bits of ``mode`` are its mask."""
     device: int = 0
     """Of a device, its number as Linux has it in 32 bits (``st_rdev`` of its first 4096 minors)."""
+    object_state: int = 0
+    """An :class:`ObjectState`; 0: it is below no mount, or its store was never told of it."""
 
     @property
     def is_bare(self) -> bool:

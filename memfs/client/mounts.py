@@ -7,19 +7,20 @@ nodes speak with the stores; a client never does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from memfs import paths
+from memfs import limits, paths
 from memfs.client.attributes import AttributeOperations
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
+from memfs.client.stat import Stat
 from memfs.client.transfer.copying import Progress, ProgressEvent
 from memfs.client.wire import PathLike
 from memfs.concurrency import run_all
 from memfs.errors import InvalidArgumentError
 from memfs.protocol import messages as m
-from memfs.types import FileKind
+from memfs.types import FileKind, ObjectState, Residence
 
 MODES: Final = {
     "dual-async": m.MountMode.DUAL_ASYNC,
@@ -169,6 +170,30 @@ class MountOperations(AttributeOperations):
             if not reply.more or not reply.mounts:
                 return found
             after = reply.mounts[-1].number
+
+    async def residence(
+        self, files: Sequence[Stat], *, timeout: float | None = None
+    ) -> list[Residence | None]:
+        """How files stand to the stores that they are of, and how much of each is in memory.
+
+        ``files`` are results of ``stat`` or of a listing; the answers are in their order, None for
+        what is below no mount. Only what a store alone has is asked about, a thousand at a time.
+        """
+        deadline = self._session.deadline(timeout)
+        found: list[Residence | None] = []
+        clean: list[int] = []
+        for at, each in enumerate(files):
+            state, size = each.attributes.object_state, each.attributes.size
+            found.append(Residence(state, size, size) if state else None)
+            if state == ObjectState.CLEAN and size:
+                clean.append(at)
+        for first in range(0, len(clean), limits.OBJECTS_PER_QUESTION):
+            part = clean[first : first + limits.OBJECTS_PER_QUESTION]
+            request = m.GetResidence(tuple([files[at].attributes.inode for at in part]))
+            reply = await self._session.ask(request, None, deadline)
+            for at, residence in zip(part, reply.files, strict=True):
+                found[at] = residence
+        return found
 
     async def sync_metadata(self, path: PathLike = "/", *, timeout: float | None = None) -> int:
         """Ask the stores anew about all that is known below a path; how many questions it took."""

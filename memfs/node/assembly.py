@@ -50,6 +50,7 @@ from memfs.node.self_report import SelfReport
 from memfs.node.server import Node, Parts
 from memfs.node.stores.objects import ObjectBlocks
 from memfs.node.stores.opened import OpenStore, OpenStores
+from memfs.node.stores.residence import ResidenceService
 from memfs.node.stores.service import MountService
 from memfs.node.tasks import Tasks
 from memfs.paths import parse_url
@@ -139,6 +140,7 @@ def build_node(
         delegation=Delegation(config, environment),
         mounts=mounts,
         objects=objects,
+        residence=ResidenceService(role),
         coordinator=coordinator if isinstance(coordinator, EmbeddedCoordinator) else None,
         authentication=_authentication(config, environment, shares.connections),
         audit=RequestAudit(Audit(config.audit, environment.clock.monotonic, config.audit_rate)),

@@ -287,6 +287,46 @@ def test_pinned_blocks_stay_and_freed_ones_go() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("copies", [1, 2])
+def test_what_is_in_memory_is_told(copies: int) -> None:
+    async def main() -> None:
+        scene = Scene(32)
+        scene.bucket.replace("a", content(scene.dice, 8 * BLOCK)[: 8 * BLOCK - 5])
+        scene.bucket.replace("b", b"never read")
+        scene.bucket.replace("d/e", b"")
+        fs = await scene.start(sync_interval=-1, copies=copies)
+        await fs.write_bytes("/outside", b"x")
+
+        async def told() -> list[tuple[str, int]]:
+            stats = [await fs.stat(path) for path in ("/x/a", "/x/b", "/x/d", "/x/d/e")]
+            found = await fs.residence(stats)
+            assert None not in found
+            return [(each.name, each.percent) for each in found if each is not None]
+
+        empty = ("PERSISTED", 100)
+        assert await told() == [("NOT_LOADED", 0), ("NOT_LOADED", 0), empty, empty]
+        assert await fs.residence([await fs.stat("/outside"), await fs.stat("/x")]) == [None, None]
+        if copies == 1:
+            async with await fs.open("/x/a", "rb") as file:
+                await file.read(4 * BLOCK)
+            part = await fs.getxattr("/x/a", "user.memfs.in_memory")
+            assert 49 <= int(part[:-1]) < 100
+        await fs.load("/x/a")
+        assert (await told())[:2] == [("PERSISTED", 100), ("NOT_LOADED", 0)]
+        wanted = {"user.memfs.in_memory": b"100%", "user.memfs.state": b"PERSISTED"}
+        assert await fs.getxattrs("/x/a", *wanted) == wanted
+        await fs.free("/x/a")
+        assert (await told())[0] == ("NOT_LOADED", 0)
+        assert await fs.getxattr("/x/a", "user.memfs.state") == b"NOT_LOADED"
+        scene.bucket.down = True
+        await fs.write_bytes("/x/b", b"ours now")
+        (ours,) = await fs.residence([await fs.stat("/x/b")])
+        assert ours is not None and ours.percent == 100
+        assert ours.name in ("DIRTY", "PERSISTING")
+
+    run(main())
+
+
 def test_blocks_that_nobody_reads_go_after_their_time() -> None:
     async def main() -> None:
         scene = small_node(7)

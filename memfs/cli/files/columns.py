@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from memfs.quantities import show_short
-from memfs.types import Attributes, FileKind
+from memfs.types import Attributes, FileKind, Residence
 
 _HALF_YEAR_SECONDS = 31_556_952 // 2
 _KIND_NAMES = {
@@ -62,6 +62,8 @@ class Row(NamedTuple):
     target: str = ""
     """Where a symlink points."""
     path: str = ""
+    residence: Residence | None = None
+    """How it stands to its store; None: it is below no mount."""
 
 
 Decorate = Callable[[Row], str]
@@ -122,25 +124,27 @@ def long_lines(
 ) -> list[str]:
     """``ls -l``: permissions, links, owner, group, size, time, name; ``inodes`` before them.
 
-    ``least`` is a list of the widths so far: the later pages of a listing get no narrower.
+    Below a mount the state and the share in memory stand before the time. ``least`` is a list of
+    the widths so far: the later pages of a listing get no narrower.
     """
     least = [] if least is None else least
+    stored = any(row.residence is not None for row in rows)
     cells = []
     for row in rows:
         attributes = row.attributes
         size = show_short(attributes.size) if human else str(attributes.size)
         number = [str(attributes.inode)] if inodes else []
         if attributes.is_bare:
-            cells.append([*number, permissions(attributes)[0] + "?????????", *"????"])
+            bare = permissions(attributes)[0] + "?????????"
+            cells.append([*number, bare, *"????", *("??" if stored else "")])
             continue
         owners = (str(attributes.links), attributes.owner, attributes.group, size)
-        cells.append([*number, permissions(attributes), *owners])
+        kept = residence_cells(row.residence, attributes) if stored else ()
+        cells.append([*number, permissions(attributes), *owners, *kept])
     columns = list(zip(*cells, strict=True))
-    least[:] = [
-        max(before, *map(text_width, column))
-        for before, column in zip(least or [0] * len(columns), columns, strict=True)
-    ]
-    numeric = {0, 2, 5} if inodes else {1, 4}
+    before = [*least, *[0] * len(columns)]
+    least[:] = [max(before[at], *map(text_width, column)) for at, column in enumerate(columns)]
+    numeric = {0, 2, 5, 7} if inodes else {1, 4, 6}
     return [
         " ".join(
             [
@@ -151,6 +155,14 @@ def long_lines(
         )
         for row, row_cells in zip(rows, cells, strict=True)
     ]
+
+
+def residence_cells(residence: Residence | None, attributes: Attributes) -> tuple[str, str]:
+    """``PERSISTED``, ``100%``; of a directory ``DIR``, of what is below no mount ``-``."""
+    if residence is None:
+        return "-", "-"
+    is_directory = attributes.kind == FileKind.DIRECTORY
+    return residence.name, "DIR" if is_directory else f"{residence.percent}%"
 
 
 def _time_cell(attributes: Attributes, now: float) -> str:
@@ -227,12 +239,18 @@ def _right(text: str, width: int) -> str:
     return " " * (width - text_width(text)) + text
 
 
-def described(path: str, attributes: Attributes, target: str = "") -> dict[str, object]:
+def described(
+    path: str, attributes: Attributes, target: str = "", residence: Residence | None = None
+) -> dict[str, object]:
     """A file as the ``--json`` outputs show it; times in nanoseconds, sizes in bytes.
 
     Of one that its directory told the kind of and no more, what is not known is None.
     """
-    extra = {"target": target} if target else {}
+    extra: dict[str, object] = {"target": target} if target else {}
+    if residence is not None:
+        extra["state"] = residence.name
+        if attributes.kind == FileKind.FILE:
+            extra["in_memory_percent"] = residence.percent
     if attributes.is_bare:
         told = {"path": path, "kind": kind_name(attributes), "inode": attributes.inode}
         return dict.fromkeys(described("", attributes._replace(links=1))) | told

@@ -61,7 +61,7 @@ class _Screen:
     def show(self, rows: list[Row]) -> None:
         if self._form.as_json:
             for row in rows:
-                write_json(layout.described(row.path, row.attributes, row.target))
+                write_json(layout.described(row.path, row.attributes, row.target, row.residence))
         elif rows:
             sys.stdout.write("\n".join(self._lines(rows)) + "\n")
 
@@ -135,7 +135,8 @@ async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
             if attributes.kind == FileKind.DIRECTORY and not form.directory:
                 directories.append(path)
             else:
-                files.append(await _row(shell, path, path, attributes, form))
+                row = await _row(shell, path, path, attributes, form)
+                files += await _with_residence(shell, [row], form)
     _Screen(form).show(_ordered(files, form))
     titled = len(operands) > 1 or form.recursive
     apart = bool(files)
@@ -171,6 +172,14 @@ async def _entry_row(shell: Shell, entry: DirEntry, form: _Format) -> Row:
     return await _row(shell, entry.path, entry.name, attributes, form)
 
 
+async def _with_residence(shell: Shell, rows: list[Row], form: _Format) -> list[Row]:
+    """Where it is shown, how the files of a page stand to their stores; no question elsewhere."""
+    if not (form.long or form.as_json) or not any(row.attributes.object_state for row in rows):
+        return rows
+    found = await shell.fs.residence([Stat(row.attributes) for row in rows])
+    return [row._replace(residence=each) for row, each in zip(rows, found, strict=True)]
+
+
 async def _list(shell: Shell, top: str, form: _Format, titled: bool, apart: bool) -> bool:
     """Show one directory, and with ``-R`` those below it.
 
@@ -202,11 +211,12 @@ async def _shown(
     screen = _Screen(form)
     rows: list[Row] = []
     while page is not None:
-        rows += [
+        fresh = [
             await _entry_row(shell, entry, form)
             for entry in page
             if form.all or not entry.name.startswith(".")
         ]
+        rows += await _with_residence(shell, fresh, form)
         if form.streams:
             screen.show(rows)
             for directory in _directories(rows):

@@ -12,7 +12,7 @@ from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, printable, quoted, write_json
 from memfs.client.stat import BlockLocation, Stat, Usage
 from memfs.quantities import show_short, show_size
-from memfs.types import Attributes, FileKind
+from memfs.types import Attributes, FileKind, Residence
 
 _UNIT = 512
 """Bytes of the blocks that stat(1) counts."""
@@ -202,11 +202,14 @@ async def stat(
             where = await shell.fs.block_locations(path) if blocks and found.is_file() else []
             if as_json:
                 extra = {"blocks": [block._asdict() for block in where]} if blocks else {}
-                write_json(layout.described(path, found.attributes) | extra)
+                (residence,) = await shell.fs.residence([found])
+                described = layout.described(path, found.attributes, residence=residence)
+                write_json(described | extra)
             elif pattern is not None:
                 print(formatted(pattern, path, found, target))
             else:
-                sys.stdout.write(_described(path, target, found) + _blocks(where))
+                (residence,) = await shell.fs.residence([found])
+                sys.stdout.write(_described(path, target, found, residence) + _blocks(where))
 
 
 def formatted(pattern: str, path: str, found: Stat, target: str = "") -> str:
@@ -244,7 +247,7 @@ def _kind(attributes: Attributes) -> str:
     return "symbolic link" if attributes.kind == FileKind.SYMLINK else layout.kind_name(attributes)
 
 
-def _described(path: str, target: str, found: Stat) -> str:
+def _described(path: str, target: str, found: Stat, residence: Residence | None) -> str:
     attributes = found.attributes
     shown = printable(f"{path} -> {target}" if target else path)
     lines = [
@@ -262,6 +265,10 @@ def _described(path: str, target: str, found: Stat) -> str:
         )
     if attributes.kind == FileKind.DIRECTORY:
         lines.append(f"Entries: {attributes.children}")
+    if residence is not None:
+        state, share = layout.residence_cells(residence, attributes)
+        shown = "" if attributes.kind == FileKind.DIRECTORY else f"   In memory: {share}"
+        lines.append(f" State: {state}{shown}")
     return "\n".join(lines) + "\n"
 
 

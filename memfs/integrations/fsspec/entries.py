@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from memfs.client.stat import Stat
+from memfs.types import Residence
 
 
 def entry(path: str, own: Stat, leads_to: Stat | None, target: str | None = None) -> dict[str, Any]:
@@ -35,6 +36,13 @@ def entry(path: str, own: Stat, leads_to: Stat | None, target: str | None = None
     if target is not None:
         found["destination"] = target
     return found
+
+
+def in_memory(residence: Residence | None) -> dict[str, Any]:
+    """What ``info`` tells besides of what is below a mount of an external store."""
+    if residence is None:
+        return {}
+    return {"state": residence.name, "in_memory_percent": residence.percent}
 
 
 def version(of: Stat) -> str:

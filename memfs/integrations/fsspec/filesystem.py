@@ -27,7 +27,7 @@ from memfs.concurrency import results
 from memfs.config import ClientConfig
 from memfs.errors import NotDirectoryError, PathNotFoundError
 from memfs.integrations import library
-from memfs.integrations.fsspec.entries import entry, version
+from memfs.integrations.fsspec.entries import entry, in_memory, version
 from memfs.integrations.fsspec.file import MemfsFile
 from memfs.integrations.fsspec.loops import LoopConnections
 
@@ -127,7 +127,8 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         fs, path = await self._fs(), self._strip_protocol(path)
         own = await fs.lstat(path)
         if not own.is_symlink():
-            return entry(path, own, None)
+            (residence,) = await fs.residence([own])
+            return entry(path, own, None) | in_memory(residence)
         return entry(path, own, await fs.stat(path), await fs.readlink(path))
 
     async def _ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:

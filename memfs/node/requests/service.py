@@ -35,6 +35,7 @@ from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.lock_waits import LockWaits
 from memfs.node.requests.opens import OpensService
 from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.residence import ResidenceService, asks_for_memory
 from memfs.node.stores.service import MountService
 from memfs.protocol import frames
 from memfs.protocol import messages as m
@@ -63,6 +64,7 @@ class NodeService:
         delegation: Delegation,
         mounts: MountService,
         objects: ObjectBlocks,
+        residence: ResidenceService,
         coordinator: Coordinator | None,
         authentication: Authentication | None,
         audit: RequestAudit,
@@ -88,6 +90,7 @@ class NodeService:
         self._delegation = delegation
         self._mounts = mounts
         self._objects = objects
+        self._residence = residence
         self._lock_waits = LockWaits(role)
         self._opens = OpensService(role, housekeeping, blocks)
         self._authentication = authentication
@@ -236,7 +239,9 @@ class NodeService:
             m.SyncMetadata: self._mounts.sync_metadata,
             m.PersistFiles: self._mounts.persist,
             m.FreeFiles: self._mounts.free,
+            m.GetResidence: self._residence.get,
             m.TellObjects: self._objects.tell,
+            m.CountCached: self._objects.count,
             m.Watch: self._watch,
             m.WriteBlock: self._blocks.write,
             m.WriteBlocks: self._blocks.write,
@@ -331,6 +336,8 @@ class NodeService:
 
     def _get_xattrs(self, call: Call) -> Any:
         found = self._query(call)
+        if asks_for_memory(call.request):
+            found = asyncio.ensure_future(self._residence.complete(call, found))
         if isinstance(found, asyncio.Future):
             return asyncio.ensure_future(_parted_later(found))
         return Reply(*parted(found))

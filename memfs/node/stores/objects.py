@@ -55,6 +55,8 @@ class ObjectBlocks:
         self._cache = BlockCache(self._is_pinned)
         self._read_at: OrderedDict[m.BlockVersion, tuple[float, float]] = OrderedDict()
         """When each cached block was read last, longest ago first, and its time to live."""
+        self._sizes: dict[m.ObjectVersion, int] = {}
+        """Bytes in the cache of each file that has some there."""
         self._pinned: dict[int, int] = {}
         """Until when, by inode, in nanoseconds since the epoch; 0: for ever."""
         self._now = environment.clock.monotonic
@@ -212,6 +214,8 @@ class ObjectBlocks:
             write.abort()
             raise
         self._cache.add(mount, version, len(data))
+        file = m.ObjectVersion(version.inode, version.sequence)
+        self._sizes[file] = self._sizes.get(file, 0) + len(data)
         self._read_at[version] = now, record.ttl_ms / 1000
         if place.pinned_until_ns is not None:
             self._pinned[version.inode] = place.pinned_until_ns
@@ -232,8 +236,12 @@ class ObjectBlocks:
         self._store.discard(version)
 
     def _forget(self, version: m.BlockVersion) -> None:
-        self._cache.drop(version)
         self._read_at.pop(version, None)
+        size = self._cache.drop(version)
+        file = m.ObjectVersion(version.inode, version.sequence)
+        left = self._sizes.pop(file, 0) - size
+        if left > 0:
+            self._sizes[file] = left
 
     def _is_pinned(self, key: Hashable) -> bool:
         until = self._pinned.get(cast("m.BlockVersion", key).inode)
@@ -263,6 +271,10 @@ class ObjectBlocks:
             for version in [each for each in self._read_at if each.inode in inodes]:
                 self._drop(version)
         return m.Empty()
+
+    def count(self, call: Call) -> m.CachedReply:
+        """How many bytes are in the cache of each file that is asked about."""
+        return m.CachedReply(tuple([self._sizes.get(each, 0) for each in call.request.objects]))
 
     @property
     def cached_bytes(self) -> int:

@@ -177,11 +177,14 @@ class BlockCache:
         known.size += size
         self._owners[key] = mount
 
-    def drop(self, key: Key) -> None:
-        """A block is cached no more, if it was."""
+    def drop(self, key: Key) -> int:
+        """A block is cached no more, if it was; its bytes."""
         mount = self._owners.pop(key, None)
-        if mount is not None:
-            self._mounts[mount].size -= self._mounts[mount].blocks.pop(key)[0]
+        if mount is None:
+            return 0
+        size = self._mounts[mount].blocks.pop(key)[0]
+        self._mounts[mount].size -= size
+        return size
 
     def victims(self, needed: int, now: float) -> list[Key]:
         """What may go so that others than the cache get ``needed`` bytes; as far as it suffices.

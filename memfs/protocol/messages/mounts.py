@@ -1,6 +1,7 @@
 """Mounts of external stores: what is asked and commanded of them, by clients and between nodes.
 
-Opcodes 75-76 and 83-87 are questions, 168-176 and 178 commands, 203 is for nodes among themselves.
+Opcodes 75-76 and 83-87 are questions, 168-176 and 178 commands; 203-204 are for nodes among
+themselves.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import enum
 from typing import NamedTuple
 
 from memfs.protocol.messages.registry import Empty, message
-from memfs.types import ROOT_INODE
+from memfs.types import ROOT_INODE, Residence
 
 
 class MountMode(enum.IntEnum):
@@ -288,6 +289,40 @@ class TellObjects(NamedTuple):
     @staticmethod
     def reply() -> type[Empty]:
         return Empty
+
+
+class CachedReply(NamedTuple):
+    """Bytes that a node has of each, in the order of the request."""
+
+    sizes: tuple[int, ...]
+
+
+@message(204, peer=True)
+class CountCached(NamedTuple):
+    """How much of what stores have the receiver holds in its cache."""
+
+    objects: tuple[ObjectVersion, ...]
+
+    @staticmethod
+    def reply() -> type[CachedReply]:
+        return CachedReply
+
+
+class ResidenceReply(NamedTuple):
+    """In the order of the request."""
+
+    files: tuple[Residence, ...]
+
+
+@message(86)
+class GetResidence(NamedTuple):
+    """How much of files below mounts is in memory. At most ``limits.OBJECTS_PER_QUESTION``."""
+
+    inodes: tuple[int, ...]
+
+    @staticmethod
+    def reply() -> type[ResidenceReply]:
+        return ResidenceReply
 
 
 class StoreReport(NamedTuple):

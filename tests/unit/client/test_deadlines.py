@@ -18,10 +18,12 @@ import pytest
 
 from memfs.client.aiofiles import AsyncFile, Opening
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.stat import Stat
 from memfs.errors import MemfsError
 from memfs.security.delegation import Token
 from memfs.security.signing import public_key
 from memfs.testing.simulation import virtual
+from memfs.types import Attributes, ObjectState
 from tests.unit.client.fake_cluster import FakeCluster
 from tests.unit.client.test_arguments import FOUND
 
@@ -32,6 +34,11 @@ NODE_SECONDS = 0.2
 BIG = bytes(20 * BLOCK)
 LOCAL = Path(__file__)
 KEY = bytes(32)
+CLEAN = Stat(
+    Attributes(7, 0, 0o644, 1, "ann", "dev", 9, 0, 0, 0, BLOCK, 16, 2, 1, 1)._replace(
+        object_state=ObjectState.CLEAN
+    )
+)
 
 Call = Callable[[AsyncFileSystem, dict[str, Any]], Awaitable[Any]]
 
@@ -68,6 +75,7 @@ CALLS: dict[str, list[Call]] = {
     "mount": [lambda fs, o: fs.mount("/m", "file:///data", **o)],
     "mounts": [lambda fs, o: fs.mounts(**o)],
     "persist": [lambda fs, o: fs.persist("/d", **o)],
+    "residence": [lambda fs, o: fs.residence([CLEAN], **o)],
     "pin": [lambda fs, o: fs.pin("/d", **o)],
     "sync_metadata": [lambda fs, o: fs.sync_metadata("/", **o)],
     "unmount": [lambda fs, o: fs.unmount("/m", **o)],

@@ -5,12 +5,14 @@ Made from it by `make blocking`: not to be edited.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from memfs.client.blocking.generated.attributes import BlockingAttributes
 from memfs.client.mounts import LoadReport, MountInfo
+from memfs.client.stat import Stat
 from memfs.client.transfer.copying import Progress
 from memfs.client.wire import PathLike
+from memfs.types import Residence
 
 
 class BlockingMounts(BlockingAttributes):
@@ -69,6 +71,16 @@ class BlockingMounts(BlockingAttributes):
     def mounts(self, *, timeout: float | None = None) -> list[MountInfo]:
         """All mounts, in the order in which they were made; no secret is among what is told."""
         return self._run(self._core.mounts, timeout=timeout)
+
+    def residence(
+        self, files: Sequence[Stat], *, timeout: float | None = None
+    ) -> list[Residence | None]:
+        """How files stand to the stores that they are of, and how much of each is in memory.
+
+        ``files`` are results of ``stat`` or of a listing; the answers are in their order, None for
+        what is below no mount. Only what a store alone has is asked about, a thousand at a time.
+        """
+        return self._run(self._core.residence, files, timeout=timeout)
 
     def sync_metadata(self, path: PathLike = "/", *, timeout: float | None = None) -> int:
         """Ask the stores anew about all that is known below a path; how many questions it took."""

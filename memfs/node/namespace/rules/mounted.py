@@ -17,29 +17,26 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.node.namespace.rules.refusals import text
-from memfs.node.namespace.tables.inodes import DIRECTORY
-from memfs.node.namespace.tables.mounts import MountPoint, ObjectState, Tombstone
+from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
+from memfs.node.namespace.tables.mounts import MountPoint, Tombstone
 from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.protocol.messages import Concat, Rename
-from memfs.types import BlockRef
+from memfs.types import BlockRef, ObjectState, Residence
 
 STATE: Final = "user.memfs.state"
+IN_MEMORY: Final = "user.memfs.in_memory"
 URL: Final = "user.memfs.mount"
 VERSION: Final = "user.memfs.version"
-SHOWN: Final = frozenset({STATE, URL, VERSION})
+SHOWN: Final = frozenset({STATE, IN_MEMORY, URL, VERSION})
 """Extended attributes that say how a file stands to its store; nobody sets them."""
-_STATES: Final = {
-    ObjectState.CLEAN: b"PERSISTED",
-    ObjectState.PERSISTED: b"PERSISTED",
-    ObjectState.DIRTY: b"DIRTY",
-    ObjectState.PERSISTING: b"PERSISTING",
-}
-"""CLEAN is told as PERSISTED: whose the blocks are makes no difference to who asks."""
 
 
 def shown(volume: Volume, slot: int) -> dict[str, bytes]:
-    """The attributes of :data:`SHOWN` that an inode has; empty: it is below no mount."""
+    """The attributes of :data:`SHOWN` that an inode has; empty: it is below no mount.
+
+    Of what nodes have cached nothing is known here: it counts as nothing (see ``told``).
+    """
     mounts = volume.mounts
     found = mounts.mount_of(volume.tree, slot) if mounts else None
     if found is None:
@@ -47,9 +44,20 @@ def shown(volume: Volume, slot: int) -> dict[str, bytes]:
     values = {URL: found.url.encode()}
     state, tag = mounts.state(slot), mounts.tags.get(slot)
     if state is not None:
-        values[STATE] = _STATES[state]
+        is_file = volume.tree.inodes.kind[slot] == FILE
+        size = volume.tree.inodes.size[slot] if is_file else 0
+        in_memory = 0 if state == ObjectState.CLEAN else size
+        values |= told(Residence(state, size, in_memory), is_file)
     if tag:
         values[VERSION] = tag
+    return values
+
+
+def told(residence: Residence, is_file: bool = True) -> dict[str, bytes]:
+    """The attributes that say how much of something is in memory."""
+    values = {STATE: residence.name.encode()}
+    if is_file:
+        values[IN_MEMORY] = b"%d%%" % residence.percent
     return values
 
 

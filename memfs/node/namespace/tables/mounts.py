@@ -19,7 +19,6 @@ own; a tombstone's key has no entry whose content the store knows.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -28,6 +27,7 @@ from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT
 from memfs.node.namespace.tables.tree import Tree
 from memfs.protocol.messages import StoreOption
+from memfs.types import ObjectState
 
 _CHUNK: Final = 1024
 _WIDTH: Final = 17
@@ -35,15 +35,6 @@ _WIDTH: Final = 17
 _MD5: Final = 34  # of an ETag in its quotes, 32 hexadecimal digits
 ATTEMPTS: Final = 4
 """Contents on their way to a store that are remembered per file."""
-
-
-class ObjectState(enum.IntEnum):
-    """The state of a file below a mount."""
-
-    CLEAN = 1
-    PERSISTED = 2
-    DIRTY = 3
-    PERSISTING = 4
 
 
 class MountPoint(NamedTuple):

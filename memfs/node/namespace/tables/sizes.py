@@ -15,8 +15,9 @@ RECORD_ROOM: Final = limits.RECORD_BYTES - 64
 """For the contents of a reply; the rest is for its own array headers and counters."""
 
 # Array 3, inode 9, kind 1, mode 3, links 5, size 9, three times 27, block size 5, group 5,
-# replication 1, generation 5, change 9, children 5, leased 1, acl 1, device 5, two texts 2 each.
-_ATTRIBUTES: Final = 3 + 9 + 1 + 3 + 5 + 9 + 27 + 5 + 5 + 1 + 5 + 9 + 5 + 1 + 1 + 5 + 2 * 2
+# replication 1, generation 5, change 9, children 5, leased 1, acl 1, device 5, object state 1,
+# two texts 2 each.
+_ATTRIBUTES: Final = 3 + 9 + 1 + 3 + 5 + 9 + 27 + 5 + 5 + 1 + 5 + 9 + 5 + 1 + 1 + 5 + 1 + 2 * 2
 ENTRY: Final = 1 + 2  # of a directory entry: array, name's header
 _BLOCK: Final = 1 + 9 + 5 + 5 + 5 + 5 + 5 + 1
 

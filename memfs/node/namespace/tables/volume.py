@@ -208,6 +208,7 @@ class Volume:
                 slot in self.sessions.writers,
                 mode >= HAS_ACL,
                 inodes.extra[slot] if kind >= FIFO else 0,
+                int(self.mounts.state(slot) or 0) if self.mounts else 0,
             ),
         )
 

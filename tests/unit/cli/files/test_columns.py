@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memfs.cli.files import columns as layout
 from memfs.cli.files.columns import Row
-from memfs.types import Attributes, FileKind
+from memfs.types import Attributes, FileKind, ObjectState, Residence
 
 NOW = 1_800_000_000.0
 
@@ -54,6 +54,39 @@ def test_long_lines_are_aligned() -> None:
         "drwxr-xr-x 12 root users     0 Jan 15 08:00 dir",
         "lrwxrwxrwx  1 ada  users 12345 Jan 15 08:00 l -> /target",
     ]
+
+
+def test_long_lines_show_states_below_mounts_alone() -> None:
+    rows = [
+        Row("a", attributes(size=50), residence=Residence(ObjectState.CLEAN, 50)),
+        Row("b", attributes(size=50), residence=Residence(ObjectState.CLEAN, 50, 26)),
+        Row("c", attributes(size=7), residence=Residence(ObjectState.DIRTY, 7, 7)),
+        Row("d", attributes(FileKind.DIRECTORY), residence=Residence(ObjectState.CLEAN)),
+        Row("e", attributes()),
+    ]
+    least: list[int] = []
+    assert layout.long_lines(rows, NOW, least=least) == [
+        "-rw-r--r-- 1 ada users 50 NOT_LOADED   0% Jan 15 08:00 a",
+        "-rw-r--r-- 1 ada users 50 PERSISTED   52% Jan 15 08:00 b",
+        "-rw-r--r-- 1 ada users  7 DIRTY      100% Jan 15 08:00 c",
+        "drw-r--r-- 1 ada users  0 PERSISTED   DIR Jan 15 08:00 d",
+        "-rw-r--r-- 1 ada users  0 -             - Jan 15 08:00 e",
+    ]
+    (line,) = layout.long_lines(rows[-1:], NOW, least=least)
+    assert line == "-rw-r--r-- 1 ada users  0 Jan 15 08:00 e"
+    (line,) = layout.long_lines(rows[:1], NOW, inodes=True)
+    assert line == "5 -rw-r--r-- 1 ada users 50 NOT_LOADED 0% Jan 15 08:00 a"
+
+
+def test_json_has_states_below_mounts_alone() -> None:
+    residence = Residence(ObjectState.CLEAN, 50, 26)
+    found = layout.described("/x/a", attributes(size=50), residence=residence)
+    assert (found["state"], found["in_memory_percent"]) == ("PERSISTED", 52)
+    of_directory = layout.described(
+        "/x", attributes(FileKind.DIRECTORY), residence=Residence(ObjectState.DIRTY)
+    )
+    assert of_directory["state"] == "DIRTY" and "in_memory_percent" not in of_directory
+    assert "state" not in layout.described("/a", attributes())
 
 
 def test_human_sizes() -> None:

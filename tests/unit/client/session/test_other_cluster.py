@@ -82,6 +82,7 @@ WITHOUT_PATH = {
     "iglob",  # glob
     "renew_delegation_token",
     "reopen_handle",
+    "residence",  # of what stat gave
     "scandir_pages",  # scandir
     "statvfs",
     "verify_delegation_token",

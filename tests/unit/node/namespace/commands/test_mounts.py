@@ -16,9 +16,9 @@ from memfs.errors import (
     StaleHandleError,
     StoreUnsupportedError,
 )
-from memfs.node.namespace.tables.mounts import ObjectState, Tags
+from memfs.node.namespace.tables.mounts import Tags
 from memfs.protocol import messages as m
-from memfs.types import ROOT_INODE
+from memfs.types import ROOT_INODE, ObjectState
 
 from ..machine import BLOCK, Machine, blocks_of
 
@@ -470,10 +470,11 @@ def shown(machine: Machine, path: str, *names: str) -> dict[str, bytes]:
 
 def test_attributes_say_how_a_file_stands_to_its_store(machine: Machine) -> None:
     learn(machine, "/x", known("a"), folder("d"))
-    names = ("user.memfs.mount", "user.memfs.state", "user.memfs.version")
+    names = ("user.memfs.mount", "user.memfs.state", "user.memfs.in_memory", "user.memfs.version")
     assert shown(machine, "/x/a", *names) == {
         "user.memfs.mount": b"s3://bucket/data",
-        "user.memfs.state": b"PERSISTED",
+        "user.memfs.state": b"NOT_LOADED",  # as far as the namespace knows
+        "user.memfs.in_memory": b"0%",
         "user.memfs.version": b'"t1"',
     }
     version = written(machine, "/x/new")
@@ -483,9 +484,23 @@ def test_attributes_say_how_a_file_stands_to_its_store(machine: Machine) -> None
     stored(machine, "/x/new", version)
     assert shown(machine, "/x/new", *names[1:]) == {
         "user.memfs.state": b"PERSISTED",
+        "user.memfs.in_memory": b"100%",
         "user.memfs.version": b'"t9"',
     }
     assert shown(machine, "/x/d", "user.memfs.mount") == {"user.memfs.mount": b"s3://bucket/data"}
+    assert shown(machine, "/x/d", "user.memfs.state") == {"user.memfs.state": b"PERSISTED"}
+    with pytest.raises(NoAttributeError):
+        shown(machine, "/x/d", "user.memfs.in_memory")
+
+
+def test_attributes_and_listings_carry_the_state(machine: Machine) -> None:
+    learn(machine, "/x", known("a"), folder("d"))
+    written(machine, "/x/new")
+    machine.file("/outside", 5)
+    assert machine.stat("/x/a").object_state == ObjectState.CLEAN
+    assert machine.stat("/x/d").object_state == ObjectState.CLEAN
+    assert machine.stat("/x/new").object_state == ObjectState.DIRTY
+    assert machine.stat("/x").object_state == machine.stat("/outside").object_state == 0
 
 
 def test_those_attributes_are_not_listed_and_exist_below_mounts_only(machine: Machine) -> None:
@@ -493,7 +508,7 @@ def test_those_attributes_are_not_listed_and_exist_below_mounts_only(machine: Ma
     machine.run(m.SetXattr(b"/x/a", "user.own", b"1"))
     assert shown(machine, "/x/a") == {"user.own": b"1"}
     both = shown(machine, "/x/a", "user.own", "user.memfs.state")
-    assert both == {"user.own": b"1", "user.memfs.state": b"PERSISTED"}
+    assert both == {"user.own": b"1", "user.memfs.state": b"NOT_LOADED"}
     machine.file("/outside", 5)
     with pytest.raises(NoAttributeError):
         shown(machine, "/outside", "user.memfs.state")
