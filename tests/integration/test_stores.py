@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from cli_cluster import Cluster, Command
 
@@ -172,8 +173,19 @@ def test_objects_are_copied_and_read_in_batches(
         fs.remove("/outside")
 
 
-def test_attributes_say_how_a_file_stands_to_its_store(cli: Command, mounted: Path) -> None:
+def test_attributes_say_how_a_file_stands_to_its_store(
+    cluster: Cluster, cli: Command, mounted: Path
+) -> None:
+    assert cli.ok("xattr", "get", "user.memfs.state", "/stored/small.txt") == ["NOT_LOADED"]
+    cli.ok("load", "/stored/small.txt")
     assert cli.ok("xattr", "get", "user.memfs.state", "/stored/small.txt") == ["PERSISTED"]
+    assert cli.ok("xattr", "get", "user.memfs.in_memory", "/stored/small.txt") == ["100%"]
+    (shown,) = cli.ok("stat", "--json", "/stored/small.txt")
+    assert '"state":"PERSISTED","in_memory_percent":100,' in shown
+    assert " State: PERSISTED   In memory: 100%" in cli.ok("stat", "/stored/small.txt")
+    assert " State: PERSISTED" in cli.ok("stat", "/stored/sub")
+    found = fsspec.filesystem("memfs", url=cluster.url).info("/stored/small.txt")
+    assert (found["state"], found["in_memory_percent"]) == ("PERSISTED", 100)
     assert cli.ok("xattr", "get", "user.memfs.mount", "/stored/sub") == [f"file://{mounted}"]
     (before,) = cli.ok("xattr", "get", "user.memfs.version", "/stored/small.txt")
     change(mounted / "small.txt", b"another\n")
