@@ -262,7 +262,7 @@ def test_readable_directories_that_may_not_be_searched_tell_names_only() -> None
     machine.file("/d/f", 10)
     (entry,) = machine.ask(m.List(b"/d"), "alice").entries
     assert entry.name == b"f" and entry.attributes.inode == machine.stat("/d/f").inode
-    assert entry.attributes[2:] == (0, 0, "", "", *[0] * 10, False, False, 0)
+    assert entry.attributes[2:] == (0, 0, "", "", *[0] * 10, False, False, 0, 0)
 
 
 def test_overlong_names_of_users_are_refused() -> None:
