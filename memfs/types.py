@@ -97,6 +97,8 @@ class Identity(NamedTuple):
 
     user: str
     groups: tuple[str, ...] = ()
+    parents_group: bool = False
+    """What they make gets its directory's group (HDFS); else as the cluster's rule is."""
 
 
 class Attributes(NamedTuple):

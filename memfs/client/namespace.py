@@ -39,7 +39,7 @@ from memfs.errors import (
 )
 from memfs.machine import current_umask
 from memfs.protocol import messages as m
-from memfs.types import KIND_OF_TYPE, Attributes, Member
+from memfs.types import KIND_OF_TYPE, Attributes, BlockRef, Member
 
 
 class NamespaceOperations(MountOperations):
@@ -295,7 +295,10 @@ class NamespaceOperations(MountOperations):
         *,
         timeout: float | None = None,
     ) -> list[BlockLocation]:
-        """Which nodes hold which blocks of the range (default: of the whole file)."""
+        """Which nodes hold which blocks of the range (default: of the whole file).
+
+        A hole is one entry, however many blocks it spans.
+        """
         where = self._wire(path)
         deadline = self._session.deadline(timeout)
         file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
@@ -303,10 +306,15 @@ class NamespaceOperations(MountOperations):
         end = size if length is None else min(size, offset + length)
         if end <= offset or not block_size:
             return []
-        return [
-            await self._location(file, index, deadline)
-            for index in range(offset // block_size, -(-end // block_size))
-        ]
+        index, last = offset // block_size, -(-end // block_size)
+        found: list[BlockLocation] = []
+        while index < last:
+            stored = await file.stored(index, deadline)
+            after = index + 1 if stored == index else min(last, stored or last)
+            ref = await file.ref(index, deadline)
+            found.append(self._location(file.attributes, index, after, ref))
+            index = after
+        return found
 
     async def first_holders(
         self, path: PathLike, *, timeout: float | None = None
@@ -318,20 +326,22 @@ class NamespaceOperations(MountOperations):
         numbers = reply.blocks[0].replicas if reply.blocks else ()
         return Stat(reply.attributes), tuple(known[each] for each in numbers if each in known)
 
-    async def _location(self, file: BlockMap, index: int, deadline: float) -> BlockLocation:
-        ref = await file.ref(index, deadline)
-        block_size = file.attributes.block_size
-        members = [
-            self._session.known.members[n] for n in ref.replicas if n in self._session.known.members
-        ]
+    def _location(
+        self, attributes: Attributes, index: int, after: int, ref: BlockRef
+    ) -> BlockLocation:
+        """Of the block ``index``, or of the hole from there to the block ``after``."""
+        offset = index * attributes.block_size
+        known = self._session.known.members
+        members = [known[number] for number in ref.replicas if number in known]
         return BlockLocation(
             index,
-            index * block_size,
-            min(block_size, file.attributes.size - index * block_size),
+            offset,
+            min(after * attributes.block_size, attributes.size) - offset,
             tuple(member.name for member in members),
             tuple(member.host for member in members),
             tuple(member.number for member in members),
             ref.crc,
+            not ref.length,
         )
 
     # --- changing the tree ------------------------------------------------------------------

@@ -12,8 +12,8 @@ import functools
 import grp
 import math
 import pwd
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, overload
 
 from memfs import paths
 from memfs.client.wire import ClusterPath
@@ -55,7 +55,7 @@ def group_number(name: str) -> int:
         return int(name) if name.isascii() and name.isdigit() else NOBODY
 
 
-class Stat:
+class Stat(Sequence[int]):
     """Result of ``stat``: the ``st_*`` fields of the standard library, and what memfs adds.
 
     ``attributes`` holds the record as it travelled; two results are equal when those are. It is a
@@ -214,9 +214,13 @@ class Stat:
         )
 
     def __len__(self) -> int:
-        return len(self._numbers())
+        return 10
 
-    def __getitem__(self, index: int) -> int:
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[int, ...]: ...
+    def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
         return self._numbers()[index]
 
     def __iter__(self) -> Iterator[int]:
@@ -354,13 +358,14 @@ class TreeSummary(NamedTuple):
 
 
 class BlockLocation(NamedTuple):
-    """One block of a file and the nodes that hold a copy."""
+    """One block of a file and the nodes that hold a copy; or a hole, however long."""
 
     block: int
-    """Its number in the file."""
+    """Its number in the file; a hole's first."""
     offset: int
     """First byte of the file in it."""
     length: int
+    """Bytes of the file in it."""
     nodes: tuple[str, ...]
     """Names of the nodes."""
     hosts: tuple[str, ...]
@@ -369,3 +374,5 @@ class BlockLocation(NamedTuple):
     """Their member numbers, in the same order."""
     crc: int
     """CRC32C of the block's stored bytes."""
+    hole: bool = False
+    """Nothing is stored: it reads as zeros."""

@@ -34,6 +34,9 @@ class ClientConfig:
     groups: tuple[str, ...] = setting(values.words, _groups_of_the_user)
     """The user's groups; the first one becomes the group of what is created at the top. Of a user
     without any the only group is one of the same name."""
+    group_rule: str = setting(values.choice("cluster", "parent"), "cluster")
+    """The group of what this client creates: as the cluster's own ``group_rule`` says, or always
+    its directory's (HDFS)."""
     certificates: str = setting(values.text, "auto")
     """Directory with ``ca.crt``, ``client.USER.crt`` and ``client.USER.key`` of ``memfs certs``,
     for a cluster that wants proof; ``auto``: ``~/.memfs/certs`` if it is there; empty: none, and

@@ -70,6 +70,9 @@ class GatewayConfig:
     can become anybody."""
     user_groups: tuple[str, ...] = setting(values.pairs, ())
     """Groups of users: ``user=group+group``. They win over those of this machine."""
+    group_rule: str = setting(values.choice("parent", "cluster"), "parent")
+    """The group of what is created here: its directory's, as in HDFS, or as the cluster's own
+    ``group_rule`` says, which is what native clients get."""
     system_groups: bool = setting(values.flag, True)
     """Look up the groups of other users on this machine. Off: they have none."""
     tls_certificate: str = setting(values.text, "")

@@ -5,6 +5,7 @@ Must not know requests or operations.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Final
 
 from memfs.client.reading.buffers import BufferStock
@@ -27,6 +28,7 @@ class Shared:
     def __init__(self, config: GatewayConfig, client: ClientConfig) -> None:
         """``client``: the cluster, and how to read and write it."""
         self.config = config
+        client = dataclasses.replace(client, group_rule=config.group_rule)
         self.sessions = UserSessions(client, limit=_idle_sessions())
         self.buffers = Buffers(config.stream_memory)
         self.slots = Slots(config.uploads)

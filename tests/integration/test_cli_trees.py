@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_cluster import Cluster, Command, start
+from cli_cluster import Cluster, Command, execute, start
 
 import memfs
+from memfs.limits import ENTRIES_PER_PAGE as PAGE
 
 LEVELS = 300
 FRAMES = 300
@@ -75,3 +78,40 @@ def test_a_listing_begins_before_it_is_complete(
     lines = cli.ok("ls", "-li", "/wide")
     assert len({len(line) for line in lines[-1000:]}) == 1
     cli.ok("rm", "-r", "/wide")
+
+
+def listed(cluster: Cluster) -> int:
+    """Pages of listings that the nodes have answered so far."""
+    found = 0
+    for node in range(len(cluster.nodes())):
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{cluster.port + node + 1000}/metrics"
+        ) as page:
+            text = page.read().decode()
+        found += sum(
+            map(int, map(float, re.findall(r'operations_total\{.*"List".*\} (\S+)', text)))
+        )
+    return found
+
+
+def test_who_wants_the_first_line_asks_for_no_more(cluster: Cluster, fs: memfs.FileSystem) -> None:
+    """Two pages of these names are more than a pipe holds: no more is asked for ahead."""
+    fs.mkdir("/long")
+    fs.write_many([(f"/long/{number:04}{'x' * 240}", b"") for number in range(4 * PAGE)])
+    for command in (
+        *("ls", "ls -l", "ls -U", "ls --json", "ls -iF", "ls -R"),
+        *("find", "find -ls", "tree -a", "du -a"),
+    ):
+        name, *options = command.split()
+        operands = ["/long", *options] if name == "find" else [*options, "/long"]
+        before = listed(cluster)
+        process = start(cluster.url, name, *operands, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait() == 141, command
+        assert listed(cluster) - before <= 3, command
+    before = listed(cluster)
+    assert execute(cluster.url, ["ls", "/long"]).returncode == 0
+    assert listed(cluster) - before > 10
+    fs.rmtree("/long")

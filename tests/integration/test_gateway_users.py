@@ -35,6 +35,7 @@ def served() -> Iterator[Served]:
         proxy_users="hue,livy@10.0.0.1,knox@127.0.0.1",
         user_groups="alice=staff+supergroup,bob=staff",
         system_groups=False,
+        group_rule="cluster",  # so that it shows which groups a user is taken to have
     )
     yield served
     served.close()
@@ -114,6 +115,28 @@ def test_files_belong_to_whom_the_request_names(served: Served, top: str) -> Non
     assert owner(served, f"{top}/a") == ("bob", "staff")
     assert served.put(f"{top}/b", "CREATE", b"x", user="").status == 201
     assert owner(served, f"{top}/b") == ("dr.who", "dr.who")
+
+
+def test_the_group_is_the_directorys_or_as_the_cluster_says(served: Served, top: str) -> None:
+    """As HDFS for whatever a request makes; native clients and others get the cluster's rule."""
+    served.run(served.fs.chown(top, group="project"))
+    as_hadoop = served.start(user_groups="bob=staff")
+    for port, name, group in (
+        (as_hadoop.endpoint.port, "hadoop", "project"),
+        (served.port, "posix", "staff"),
+    ):
+        for path, operation in ((name, "MKDIRS"), (f"{name}/in/between/f", "CREATE")):
+            made = served.put(f"{top}/{path}", operation, b"x", user="bob", port=port)
+            assert made.status in (200, 201)
+        linked = served.put(
+            f"{top}/{name}/l", "CREATESYMLINK", user="bob", destination=top, port=port
+        )
+        assert linked.status == 200
+        for path in (name, f"{name}/in", f"{name}/in/between", f"{name}/in/between/f"):
+            assert owner(served, f"{top}/{path}") == ("bob", group), path
+        link = served.get(f"{top}/{name}/l", "GETFILELINKSTATUS").json["FileStatus"]
+        assert link["group"] == group
+    served.stop(as_hadoop)
 
 
 def test_groups_count(served: Served, top: str) -> None:

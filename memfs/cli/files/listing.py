@@ -28,6 +28,7 @@ class _Format(NamedTuple):
     recursive: bool
     by_time: bool
     by_size: bool
+    unsorted: bool
     reverse: bool
     all: bool
     directory: bool
@@ -37,6 +38,11 @@ class _Format(NamedTuple):
     colour: str
     as_json: bool
 
+    @property
+    def ordered(self) -> bool:
+        """Whether another order is wanted than the namespace's, by name."""
+        return not self.unsorted and (self.by_time or self.by_size or self.reverse)
+
     def needs_attributes(self, listed: Stat) -> bool:
         """Whether more is shown than name, kind and inode."""
         marked = self.classify and listed.is_file()
@@ -45,8 +51,9 @@ class _Format(NamedTuple):
     @property
     def streams(self) -> bool:
         """Whether names can be shown as they arrive: in the namespace's order, not in columns."""
-        ordered = not (self.by_time or self.by_size or self.reverse)
-        return ordered and (self.as_json or self.long or self.single or not sys.stdout.isatty())
+        return not self.ordered and (
+            self.as_json or self.long or self.single or not sys.stdout.isatty()
+        )
 
 
 class _Screen:
@@ -107,6 +114,7 @@ class _Screen:
 @click.option("-R", "--recursive", is_flag=True, help="Subdirectories too.")
 @click.option("-t", "by_time", is_flag=True, help="Newest first.")
 @click.option("-S", "by_size", is_flag=True, help="Largest first.")
+@click.option("-U", "unsorted", is_flag=True, help="As the namespace has them: by name.")
 @click.option("-r", "--reverse", is_flag=True, help="The other way round.")
 @click.option("-a", "--all", is_flag=True, help="Names that begin with a dot too.")
 @click.option("-d", "--directory", is_flag=True, help="Directories themselves, not their content.")
@@ -234,6 +242,8 @@ def _directories(rows: list[Row]) -> list[str]:
 
 
 def _ordered(rows: list[Row], form: _Format) -> list[Row]:
+    if not form.ordered:
+        return rows
     keys: dict[bool, Callable[[Row], int]] = {
         form.by_time: lambda row: -row.attributes.modified_ns,
         form.by_size: lambda row: -row.attributes.size,
@@ -291,27 +301,32 @@ async def _branches(
 ) -> AsyncIterator[tuple[DirEntry, str, str]]:
     """Entries below ``top``, depth first, with the text before each and where a link leads."""
 
-    async def listed(path: str) -> list[DirEntry]:
+    async def listed(path: str) -> AsyncIterator[tuple[DirEntry, bool]]:
+        """The entries that are shown, and of each whether it is the last."""
+        before = None
         with shell.attempt("cannot open", path):
-            return [
-                entry
-                async for entry in shell.entries(path)
-                if (everything or not entry.name.startswith("."))
-                and (entry.is_dir() or not only_directories)
-            ]
-        return []
+            async for entry in shell.entries(path):
+                if entry.name.startswith(".") and not everything:
+                    continue
+                if entry.is_dir() or not only_directories:
+                    if before is not None:
+                        yield before, False
+                    before = entry
+        if before is not None:
+            yield before, True
 
-    levels = [("", (await listed(top))[::-1])]
+    levels = [("", listed(top))]
     while levels:
-        indent, left = levels[-1]
-        if not left:
+        indent, entries = levels[-1]
+        found = await anext(entries, None)
+        if found is None:
             levels.pop()
             continue
-        entry = left.pop()
+        entry, last = found
         link = ""
         if entry.is_symlink() and not entry.listed.attributes.is_bare:
             link = await shell.fs.readlink(entry.path)
-        yield entry, indent + ("├── " if left else "└── "), link
+        yield entry, indent + ("└── " if last else "├── "), link
         if entry.is_dir() and len(levels) < depth:
-            deeper = indent + ("│   " if left else "    ")
-            levels.append((deeper, (await listed(entry.path))[::-1]))
+            deeper = indent + ("    " if last else "│   ")
+            levels.append((deeper, listed(entry.path)))

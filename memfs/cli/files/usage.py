@@ -25,6 +25,7 @@ _UNIT = 512
 @click.option("-a", "--all", "everything", is_flag=True, help="Files too.")
 @click.option("-c", "--total", is_flag=True, help="A last line with the sum.")
 @click.option("-d", "--max-depth", "depth", type=click.IntRange(0), help="Levels to show.")
+@click.option("-D", "--dereference-args", "follow", is_flag=True, help="Follow links as operands.")
 @click.option("--replicated", is_flag=True, help="Count every copy.")
 @json_option
 async def du(
@@ -35,6 +36,7 @@ async def du(
     everything: bool,
     total: bool,
     depth: int | None,
+    follow: bool,
     replicated: bool,
     as_json: bool,
 ) -> None:
@@ -54,8 +56,9 @@ async def du(
 
     for path in await shell.expand(paths or (Operand("/"),), "cannot access"):
         with shell.attempt("cannot access", path):
-            usage = await shell.fs.du(path)
-            if levels:
+            top = await (shell.fs.stat if follow else shell.fs.lstat)(path)
+            usage = await _usage(shell, path, top)
+            if levels and top.is_dir():
                 await _du_below(shell, path, levels, everything, show)
             show(path, usage)
             sum_all += usage.space if replicated else usage.length
@@ -66,9 +69,7 @@ async def du(
 async def _du_below(
     shell: Shell, top: str, high: int, everything: bool, show: Callable[[str, Usage], None]
 ) -> None:
-    """What is below a directory, deepest first; nothing for a file."""
-    if not (await shell.fs.stat(top)).is_dir():
-        return
+    """What is below a directory, deepest first."""
     levels = [(top, shell.entries(top))]
     while levels:
         path, listing = levels[-1]
@@ -78,16 +79,21 @@ async def _du_below(
         if entry is None:
             levels.pop()
             if levels:
-                await _show_usage(shell, path, show)
+                with shell.attempt("cannot access", path):
+                    show(path, await shell.fs.du(path))
         elif entry.is_dir() and len(levels) < high:
             levels.append((entry.path, shell.entries(entry.path)))
         elif entry.is_dir() or everything:
-            await _show_usage(shell, entry.path, show)
+            with shell.attempt("cannot access", entry.path):
+                show(entry.path, await _usage(shell, entry.path, entry.stat()))
 
 
-async def _show_usage(shell: Shell, path: str, show: Callable[[str, Usage], None]) -> None:
-    with shell.attempt("cannot access", path):
-        show(path, await shell.fs.du(path))
+async def _usage(shell: Shell, path: str, found: Stat) -> Usage:
+    """What counts of one inode: only of a directory it must be asked for. A link holds nothing."""
+    if found.is_dir():
+        return await shell.fs.du(path)
+    length = found.st_size if found.is_file() else 0
+    return Usage(length, 1, 0, length * found.replication)
 
 
 @file_command("df", example="memfs df -h")
@@ -278,8 +284,8 @@ def _blocks(blocks: Sequence[BlockLocation]) -> str:
             str(each.block),
             str(each.offset),
             str(each.length),
-            f"{each.crc:08x}" if each.members else "",
-            " ".join(each.nodes) if each.members else "(hole)",
+            "" if each.hole else f"{each.crc:08x}",
+            "(hole)" if each.hole else " ".join(each.nodes) or "(none)",
         )
         for each in blocks
     ]

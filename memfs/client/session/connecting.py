@@ -42,7 +42,7 @@ async def _first_view(config: ClientConfig, environment: Environment, client: in
     """
     now = environment.clock.monotonic
     deadline = now() + config.timeout_seconds
-    identity = Identity(config.user, config.groups)
+    identity = Identity(config.user, config.groups, config.group_rule == "parent")
     hello = introduce(client, identity, m.Lane.CONTROL.value, None)
     attempt = 0
     while True:

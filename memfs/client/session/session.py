@@ -89,7 +89,7 @@ class Session:
         self.client = client
         self.holder = holder
         self.process = process
-        self.identity = Identity(config.user, config.groups)
+        self.identity = Identity(config.user, config.groups, config.group_rule == "parent")
         self.commits = 0
         """Grows with every publication by this client: an open reader then looks again."""
         sockets_of = machine if config.local_descriptors else ""

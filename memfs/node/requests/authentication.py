@@ -117,10 +117,11 @@ class Authentication:
             _check_node(proven, hello, view)
             identity = Identity(self._superuser)
         else:
-            identity = self._identity(proven, hello.identity.user)
+            identity = self._identity(proven, hello.identity)
         return connection.peer._replace(identity=identity, principal=proven)
 
-    def _identity(self, proven: Principal, claimed: str) -> Identity:
+    def _identity(self, proven: Principal, said: Identity) -> Identity:
+        claimed = said.user
         own = self._superuser if proven.is_node else proven.name
         if claimed != own and own != self._superuser:
             if own not in self._proxies:
@@ -129,7 +130,7 @@ class Authentication:
                 )
             if claimed == self._superuser:
                 raise AccessDeniedError(f"{own} may speak for others, but not for the superuser")
-        return Identity(claimed, self._groups.of(claimed))
+        return Identity(claimed, self._groups.of(claimed), said.parents_group)
 
 
 def _proven(connection: Proven) -> Principal:

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from memfs import errors
+from memfs import errors, limits
 from memfs.client.aiofiles import AsyncFile
 from memfs.client.blocking.files import RawFile
 from memfs.client.filesystem import AsyncFileSystem
@@ -359,3 +359,28 @@ async def test_a_truncation_that_was_not_answered_may_have_happened(
     with pytest.raises(errors.OutcomeUnknownError):
         await fs.truncate("/f", 2)
     assert (await fs.stat("/f")).st_size == 2
+
+
+async def test_a_hole_is_one_location(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
+    """The largest file there is: as few requests and entries as there are pieces."""
+    blocks = limits.BLOCKS_PER_FILE
+    async with fs.open("/f", "wb") as f:
+        await f.write(pattern(2 * BLOCK))
+        await f.seek(blocks // 2 * BLOCK)
+        await f.write(b"middle")
+        await f.truncate(blocks * BLOCK - 1)
+    cluster.asked.clear()
+    found = await fs.block_locations("/f")
+    middle = blocks // 2
+    assert [(each.block, each.offset // BLOCK, each.hole) for each in found] == [
+        *((0, 0, False), (1, 1, False), (2, 2, True)),
+        *((middle, middle, False), (middle + 1, middle + 1, True)),
+    ]
+    assert [each.length for each in found[2:]] == [
+        *((middle - 2) * BLOCK, BLOCK),
+        (blocks - middle - 1) * BLOCK - 1,
+    ]
+    assert all(bool(each.nodes) != each.hole for each in found)
+    assert cluster.asked.total() < 10
+    part = await fs.block_locations("/f", 10 * BLOCK + 1, 3 * BLOCK)
+    assert [(each.block, each.length // BLOCK, each.hole) for each in part] == [(10, 4, True)]

@@ -35,7 +35,7 @@ _CALLERS_CACHED: Final = 4096
 class Caller:
     """An identity seen against the cluster's superuser and supergroup."""
 
-    __slots__ = ("group", "groups", "opened", "superuser", "user")
+    __slots__ = ("group", "groups", "opened", "parents_group", "superuser", "user")
 
     def __init__(self, identity: Identity, superuser: str, supergroup: str) -> None:
         groups = identity.groups or (identity.user,)
@@ -43,6 +43,8 @@ class Caller:
         self.groups = frozenset(groups)
         self.group = groups[0]
         """Group of what they create, unless the directory hands on its own."""
+        self.parents_group = identity.parents_group
+        """Whether every directory does."""
         self.superuser = identity.user == superuser or supergroup in self.groups
         self.opened: Callable[[int], bool] | None = None
         """Whether they have an inode open; asked for inodes that no path leads to any more."""
@@ -51,6 +53,7 @@ class Caller:
         """The same caller, with what they have open."""
         same = Caller.__new__(Caller)
         same.user, same.groups, same.group = self.user, self.groups, self.group
+        same.parents_group = self.parents_group
         same.superuser, same.opened = self.superuser, opened
         return same
 

@@ -19,6 +19,7 @@ from memfs.node.namespace.rules.permissions import (
     SET_GID,
     STICKY,
     Caller,
+    mode_without_foreign_gid,
 )
 from memfs.node.namespace.rules.refusals import not_superuser, sticky
 from memfs.node.namespace.tables.block_maps import BlockMaps
@@ -334,14 +335,13 @@ class Volume:
             if unmasked is not None:
                 mode = mode & ~_PERMISSIONS | unmasked & _PERMISSIONS
             acl, mode = inherited(default, mode, kind == DIRECTORY)
-        if self.settings.parents_group:
+        hands_on = bool(parent_mode & SET_GID)
+        if hands_on or caller.parents_group or self.settings.parents_group:
             group = tree.owners.values[inodes.owner[parent]][1]
-        if parent_mode & SET_GID:
-            group = tree.owners.values[inodes.owner[parent]][1]
-            if kind == DIRECTORY:
-                mode |= SET_GID
-            elif mode & EXECUTE << 3 and not caller.superuser and group not in caller.groups:
-                mode &= ~SET_GID
+            if kind != DIRECTORY and mode & EXECUTE << 3:
+                mode = mode_without_foreign_gid(mode, group, caller)
+        if hands_on and kind == DIRECTORY:
+            mode |= SET_GID
         return mode, group, acl
 
     def make_root(self, now: int) -> None:

@@ -26,6 +26,7 @@ USERS = {
     "bob": Identity("bob", ("people",)),
     "carol": Identity("carol", ("others",)),
     "hermit": Identity("hermit"),
+    "hadoop": Identity("hadoop", ("others",), True),
 }
 
 

@@ -45,6 +45,12 @@ def test_groups_come_from_this_side() -> None:
     assert peer.principal is not None and peer.principal.name == "alice"
 
 
+def test_the_rule_for_the_group_of_what_is_new_is_the_clients() -> None:
+    said = hello("alice")._replace(identity=Identity("alice", (), True))
+    peer = authentication().peer(said, Wire("alice"), None)
+    assert peer.identity == Identity("alice", ("staff", "users"), True)
+
+
 @pytest.mark.parametrize(
     ("proven", "claimed", "allowed"),
     [

@@ -231,3 +231,22 @@ def test_the_group_of_the_directory_where_the_settings_say_so() -> None:
         copied.run(m.Create(b"/d/" + name + b"/f"), "alice")
         assert copied.stat(f"/d/{name.decode()}").group == "project"
         assert copied.stat(f"/d/{name.decode()}/f").group == "project"
+
+
+def test_the_group_of_the_directory_for_whoever_asks_so() -> None:
+    """Whatever is made, and in a directory that hands on its group beside it."""
+    machine = Machine()
+    machine.run(m.MakeDirectory(b"/d", 0o777))
+    machine.run(m.SetAttributes(b"/d", group="project"))
+    for user, group in (("hadoop", "project"), ("carol", "others")):
+        at = b"/d/" + user.encode()
+        machine.run(m.MakeDirectory(at, 0o2755), user)
+        machine.run(m.Create(at + b"/in/between", 0o2755, parents=True), user)
+        machine.run(m.MakeSymlink(at + b"/s", b"anywhere"), user)
+        draft = machine.run(m.CreateDraft(at + b"/draft"), user).attributes
+        published = m.PublishDraft(draft.inode, draft.generation, at + b"/draft", 0)
+        machine.run(published, user)
+        for name in ("", "/in", "/in/between", "/s", "/draft"):
+            assert machine.stat(f"/d/{user}{name}", follow=False).group == group, name
+    assert machine.stat("/d/hadoop/in/between").mode == 0o755, "no set-gid for another's group"
+    assert machine.stat("/d/carol/in/between").mode == 0o2755
