@@ -75,7 +75,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_bearer_tokens(served: Served, top: str, tokens: Path) -> None:
-    gateway = served.start(authentication="bearer", tokens_file=str(tokens))
+    gateway = served.start(authentication="bearer", tokens_file=str(tokens), group_rule="cluster")
     port = gateway.endpoint.port
     try:
         known = {"Authorization": "Bearer secret"}
