@@ -62,7 +62,11 @@ class WebHdfsSurface:
     ) -> None:
         self.served = served
         self._user = user
-        config = GatewayConfig(port=0, user_groups=f"{user}={'+'.join(groups or (user,))}")
+        config = GatewayConfig(
+            port=0,
+            user_groups=f"{user}={'+'.join(groups or (user,))}",
+            group_rule="cluster",  # as the other surfaces have it
+        )
         client = ClientConfig(endpoints=served.cluster.endpoints)
         self._gateway = served.run(_start(config, client))
         self._connection = http.client.HTTPConnection(

@@ -14,7 +14,7 @@ from memfs.protocol.records import encode
 from memfs.testing.simulation.conditions import Conditions
 from memfs.testing.simulation.virtual import run
 from memfs.transport.server import Reply
-from memfs.types import Attributes
+from memfs.types import Attributes, Identity
 
 from .loopback import BLOCK, NODE, READ, MemorySink, ask, connected, settle
 
@@ -370,9 +370,9 @@ def test_both_sides_know_each_other():
     async def main():
         async with connected() as (world, connection):
             assert connection.welcome == m.Welcome(1, "cluster", "node", 5, 3, None)
-            assert connection.peer[:6] == ("node", m.Role.NODE, 0, ("", ()), 3, 5)
+            assert connection.peer[:6] == ("node", m.Role.NODE, 0, Identity(""), 3, 5)
             peer = world.service.admitted[0].peer
-            assert peer[:7] == ("", m.Role.NODE, 77, ("ann", ()), 0, 0, "control")
+            assert peer[:7] == ("", m.Role.NODE, 77, Identity("ann"), 0, 0, "control")
 
     run(main())
 

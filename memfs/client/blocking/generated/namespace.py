@@ -135,7 +135,10 @@ class BlockingNamespace(BlockingMounts):
         *,
         timeout: float | None = None,
     ) -> list[BlockLocation]:
-        """Which nodes hold which blocks of the range (default: of the whole file)."""
+        """Which nodes hold which blocks of the range (default: of the whole file).
+
+        A hole is one entry, however many blocks it spans.
+        """
         return self._run(self._core.block_locations, path, offset, length, timeout=timeout)
 
     def mkdir(

@@ -177,7 +177,8 @@ class Oracle:
             mode = mode & ~0o777 | asked & bits
             if len(default) > 3:
                 named = {key: bits for key, bits in default.items() if _is_named(key)}
-        group = parent.group if parent.mode & 0o2000 else self.groups(who)[0]
+        inherits = parent.mode & 0o2000 or who.parents_group
+        group = parent.group if inherits else self.groups(who)[0]
         if parent.mode & 0o2000 and kind == 1:
             mode |= 0o2000
         foreign = group not in self.groups(who) and not self.superuser(who)
