@@ -19,24 +19,6 @@ without(
     shown_by="WatchingMounts",
 )
 
-without(
-    "NoStaleCache",
-    "a change is acknowledged before those who watch have forgotten what it changed",
-    "acks-before-word",
-    "memfs.node.replication.primary.Primary._after",
-    lambda self, barrier, answer: answer,
-    shown_by="WatchingMounts partition flapping one_way",
-)
-
-without(
-    "NoStaleCache",
-    "word of a change whose answer was lost is not given again",
-    "word-is-given-once",
-    "memfs.node.replication.cache_leases.CacheLeases._tell_again",
-    CacheLeases._confirm,
-    shown_by="WatchingMounts lost_replies resets flapping",
-)
-
 
 @mutant(
     "NoStaleCache",
