@@ -196,6 +196,24 @@ def test_usage(cli: Command, home: str, tmp_path: Path) -> None:
     assert found["capacity"] == 3 * 512 * MIB and found["replication"] == 2
 
 
+def test_du_of_a_tree_with_closed_parts(cli, home):
+    """As du(1): what is closed is named once, and all else counts."""
+    for path, size in (("open/a", 10), ("open/shut/b", 100), ("open/shut/deep/c", 200), ("d", 1)):
+        cli.ok("mkdir", "-p", f"{home}/{path}".rpartition("/")[0])
+        cli.ok("truncate", "-s", str(size), f"{home}/{path}")
+    cli.ok("chmod", "700", f"{home}/open/shut")
+    closed = f"memfs: cannot read directory '{home}/open/shut': Permission denied"
+    for flags, shown in (
+        (("-s",), [f"11\t{home}"]),
+        ((), [f"0\t{home}/open/shut", f"10\t{home}/open", f"11\t{home}"]),
+    ):
+        found = cli("du", "--user", "eve", *flags, home)
+        assert (found.status, found.lines, found.err.splitlines()) == (1, shown, [closed])
+    told = json.loads(cli("du", "--user", "eve", "-s", "--json", home).lines[0])
+    assert told == {"path": home, "length": 11, "files": 2, "directories": 3, "space": 22}
+    assert cli.ok("du", "-s", home) == [f"311\t{home}"]
+
+
 def test_stat(cli: Command, home: str, tmp_path: Path) -> None:
     store(cli, tmp_path, f"{home}/a", "12345")
     cli.ok("ln", "-s", "a", f"{home}/l")

@@ -82,6 +82,17 @@ def test_a_location_can_be_used_again(served: Served, path: str) -> None:
     assert served.read(path) == b"abcbcbc"
 
 
+def test_an_append_to_what_was_removed_meanwhile(served: Served, path: str) -> None:
+    """The first step was answered; the second finds nothing, and makes nothing."""
+    assert served.put(path, "CREATE", b"a").status == 201
+    first = served.post(path, "APPEND")
+    assert served.delete(path).json == {"boolean": True}
+    late = follow(served, "POST", first, b"bc")
+    assert late.status == 404  # type: ignore[attr-defined]
+    assert late.exception == "FileNotFoundException"  # type: ignore[attr-defined]
+    assert not served.exists(path)
+
+
 def test_what_create_sets(served: Served, path: str) -> None:
     size = 8 << 20
     answer = served.put(

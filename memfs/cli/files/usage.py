@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import click
 
 from memfs.cli.files import columns as layout
 from memfs.cli.options import PATH, Operand, json_option
-from memfs.cli.shell import Shell, file_command, printable, quoted, write_json
-from memfs.client.stat import BlockLocation, Stat, Usage
+from memfs.cli.shell import (
+    VANISHED,
+    Shell,
+    file_command,
+    printable,
+    quoted,
+    reason,
+    write_json,
+)
+from memfs.client.stat import BlockLocation, DirEntry, Stat, Usage
+from memfs.errors import AccessDeniedError
 from memfs.quantities import show_short, show_size
 from memfs.types import Attributes, FileKind, Residence
 
@@ -54,46 +63,94 @@ async def du(
         else:
             print(f"{show_short(size) if human else size}\t{printable(path)}")
 
+    totals = _Totals(shell)
     for path in await shell.expand(paths or (Operand("/"),), "cannot access"):
         with shell.attempt("cannot access", path):
             top = await (shell.fs.stat if follow else shell.fs.lstat)(path)
-            usage = await _usage(shell, path, top)
+            usage = await totals.of(path, top)
             if levels and top.is_dir():
-                await _du_below(shell, path, levels, everything, show)
+                await _du_below(totals, path, levels, everything, show)
             show(path, usage)
             sum_all += usage.space if replicated else usage.length
     if total and not as_json:
         print(f"{show_short(sum_all) if human else sum_all}\ttotal")
 
 
+class _Totals:
+    """What trees hold, as far as the caller may know; each directory that refuses is said once."""
+
+    def __init__(self, shell: Shell) -> None:
+        self.shell = shell
+        self._refused: set[str] = set()
+
+    async def of(self, path: str, found: Stat) -> Usage:
+        """What counts of one inode: only of a directory it must be asked for. A link is empty."""
+        if not found.is_dir():
+            length = found.st_size if found.is_file() else 0
+            return Usage(length, 1, 0, length * found.replication)
+        try:
+            return await self.shell.fs.du(path)
+        except AccessDeniedError:
+            return await self._open_parts(path)
+
+    async def _open_parts(self, top: str) -> Usage:
+        """The sum of what is not closed: the namespace tells of a tree only to who may read all."""
+        sums, waiting = Usage(0, 0, 0, 0), [top]
+        while waiting:
+            path = waiting.pop()
+            sums = _sum(sums, Usage(0, 0, 1, 0))
+            async for entry in self.entries(path):
+                if not entry.is_dir():
+                    sums = _sum(sums, await self.of(entry.path, entry.stat()))
+                    continue
+                try:
+                    sums = _sum(sums, await self.shell.fs.du(entry.path))
+                except AccessDeniedError:
+                    waiting.append(entry.path)
+                except VANISHED:
+                    continue
+        return sums
+
+    async def entries(self, path: str) -> AsyncIterator[DirEntry]:
+        """Of a directory; none of one that refuses, which is said."""
+        try:
+            async for entry in self.shell.entries(path):
+                yield entry
+        except VANISHED:
+            return
+        except AccessDeniedError as error:
+            if path not in self._refused:
+                self._refused.add(path)
+                said = f"cannot read directory {quoted(path)}: {reason(error)}"
+                self.shell.complain(said)
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(*(left + right for left, right in zip(one, other, strict=True)))
+
+
 async def _du_below(
-    shell: Shell, top: str, high: int, everything: bool, show: Callable[[str, Usage], None]
+    totals: _Totals, top: str, high: int, everything: bool, show: Callable[[str, Usage], None]
 ) -> None:
     """What is below a directory, deepest first."""
-    levels = [(top, shell.entries(top))]
+    shell = totals.shell
+    levels: list[tuple[str, Stat | None, AsyncIterator[DirEntry]]]
+    levels = [(top, None, totals.entries(top))]
     while levels:
-        path, listing = levels[-1]
+        path, found, listing = levels[-1]
         entry = None
         with shell.attempt("cannot access", path):
             entry = await anext(listing, None)
         if entry is None:
             levels.pop()
-            if levels:
+            if found is not None:
                 with shell.attempt("cannot access", path):
-                    show(path, await shell.fs.du(path))
+                    show(path, await totals.of(path, found))
         elif entry.is_dir() and len(levels) < high:
-            levels.append((entry.path, shell.entries(entry.path)))
+            levels.append((entry.path, entry.stat(), totals.entries(entry.path)))
         elif entry.is_dir() or everything:
             with shell.attempt("cannot access", entry.path):
-                show(entry.path, await _usage(shell, entry.path, entry.stat()))
-
-
-async def _usage(shell: Shell, path: str, found: Stat) -> Usage:
-    """What counts of one inode: only of a directory it must be asked for. A link holds nothing."""
-    if found.is_dir():
-        return await shell.fs.du(path)
-    length = found.st_size if found.is_file() else 0
-    return Usage(length, 1, 0, length * found.replication)
+                show(entry.path, await totals.of(entry.path, entry.stat()))
 
 
 @file_command("df", example="memfs df -h")
