@@ -15,10 +15,10 @@ from memfs.client.attributes import AttributeOperations
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.stat import Stat
-from memfs.client.transfer.copying import Progress, ProgressEvent
+from memfs.client.transfer.copying import Failure, Progress, ProgressEvent
 from memfs.client.wire import PathLike
 from memfs.concurrency import run_all
-from memfs.errors import InvalidArgumentError
+from memfs.errors import InvalidArgumentError, RequestError
 from memfs.protocol import messages as m
 from memfs.types import FileKind, ObjectState, Residence
 
@@ -58,6 +58,8 @@ class LoadReport(NamedTuple):
 
     files: int
     bytes: int = 0
+    failures: tuple[Failure, ...] = ()
+    """What could not be loaded, and why."""
 
 
 class Pace:
@@ -86,11 +88,18 @@ class LoadCounts:
         self.files = self.bytes = 0
         """Found so far."""
         self._files_done = self._bytes_done = 0
+        self.failures: list[Failure] = []
 
     def found(self, sizes: list[int]) -> None:
         """A directory was listed, and has files of these sizes."""
         self.files += len(sizes)
         self.bytes += sum(sizes)
+
+    def failed(self, path: str, size: int, error: OSError) -> None:
+        """A file that was found is not to be had."""
+        self.files -= 1
+        self.bytes -= size
+        self.failures.append(Failure(path, error))
 
     def advanced(self, path: str, count: int, complete: bool = False) -> None:
         """``count`` more bytes of a file are in memory, or all of it."""
@@ -238,6 +247,7 @@ class MountOperations(AttributeOperations):
         *,
         bandwidth: float = 0.0,
         progress: Progress | None = None,
+        return_errors: bool = False,
         timeout: float | None = None,
     ) -> LoadReport:
         """Have the nodes fetch all that the store holds below a path, spread over them.
@@ -247,7 +257,9 @@ class MountOperations(AttributeOperations):
         thread.
 
         Blocks that are in memory already cost a question each, so that a load that was interrupted
-        goes on where it was. Raises the error of the first file that could not be fetched.
+        goes on where it was. A file that cannot be fetched does not stop the others: its error is
+        raised at the end, the first one, or with ``return_errors`` all are in ``failures``. What
+        concerns all files, as a store out of reach does, is raised at once.
         """
         deadline = self._session.deadline(timeout)
         pace = Pace(bandwidth)
@@ -264,7 +276,9 @@ class MountOperations(AttributeOperations):
             loading.found([length for _, length in wanted])
             files = (self._load_file(*each, pace, loading, deadline) for each in wanted)
             await run_all(files, LOADS_AT_ONCE)
-        return LoadReport(loading.files, loading.bytes)
+        if loading.failures and not return_errors:
+            raise loading.failures[0].error
+        return LoadReport(loading.files, loading.bytes, tuple(loading.failures))
 
     async def _entries(self, top: str, deadline: float) -> list[tuple[str, int, int]]:
         """(path, kind, size) of what is in a directory, or of a file itself."""
@@ -281,12 +295,15 @@ class MountOperations(AttributeOperations):
             after = reply.entries[-1].name
 
     async def _load_file(
-        self,
-        path: str,
-        size: int,
-        pace: Pace,
-        loading: LoadCounts,
-        deadline: float,
+        self, path: str, size: int, pace: Pace, loading: LoadCounts, deadline: float
+    ) -> None:
+        try:
+            await self._load_blocks(path, size, pace, loading, deadline)
+        except RequestError as error:
+            loading.failed(path, size, error)
+
+    async def _load_blocks(
+        self, path: str, size: int, pace: Pace, loading: LoadCounts, deadline: float
     ) -> None:
         where = self._wire(path)
         file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)

@@ -195,6 +195,29 @@ def test_attributes_say_how_a_file_stands_to_its_store(
     assert "not permitted" in line
 
 
+def test_a_load_goes_on_after_what_it_cannot_have(
+    cluster: Cluster, cli: Command, data: Path
+) -> None:
+    """Objects that are gone from the store since they were listed."""
+    for number in range(5):
+        (data / f"old-{number}").write_bytes(b"x" * 1000)
+    cli.ok("mount", "/kept", f"file://{data}", "--read-only", "--sync-interval=1h")
+    try:
+        assert len([name for name in cli.ok("ls", "/kept") if name.startswith("old")]) == 5
+        (data / "old-1").unlink()
+        (data / "old-3").unlink()
+        found = cli("load", "--quiet", "/kept")
+        assert found.status == 1
+        assert [line.partition("': ")[0] for line in sorted(found.err.splitlines())] == [
+            "memfs: cannot load '/kept/old-1",
+            "memfs: cannot load '/kept/old-3",
+        ]
+        assert found.lines[0].startswith("/kept: 6 files, ")
+        assert cli.ok("xattr", "get", "user.memfs.in_memory", "/kept/old-4") == ["100%"]
+    finally:
+        cli.ok("unmount", "/kept")
+
+
 def test_a_load_tells_how_far_it_is(cluster: Cluster, cli: Command, mounted: Path) -> None:
     events: list[ProgressEvent] = []
     with memfs.connect(cluster.url) as fs:

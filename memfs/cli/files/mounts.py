@@ -8,7 +8,7 @@ import click
 
 from memfs.cli.files.progress import shown_progress
 from memfs.cli.options import PATH, Operand, Quantity, json_option
-from memfs.cli.shell import Shell, file_command, printable, write_json
+from memfs.cli.shell import Shell, file_command, printable, quoted, reason, write_json
 from memfs.client.mounts import MODES, MountInfo
 from memfs.quantities import parse_duration, parse_size, show_duration, show_size
 
@@ -124,7 +124,8 @@ async def load(
 ) -> None:
     """Fetch what stores hold below PATH into memory, spread over the nodes.
 
-    On a terminal a bar shows how far it is. The status is 1 when something could not be fetched.
+    On a terminal a bar shows how far it is. What cannot be fetched is named and does not stop the
+    rest; the status is 1 then.
     """
     for path in await shell.expand(paths, "cannot load"):
         with shell.attempt("cannot load", path):
@@ -133,7 +134,11 @@ async def load(
                 print(f"{printable(path)}: {usage.files} files, {show_size(usage.length)}, listed")
             else:
                 with shown_progress(quiet) as report:
-                    done = await shell.fs.load(path, bandwidth=bandwidth, progress=report.progress)
+                    done = await shell.fs.load(
+                        path, bandwidth=bandwidth, progress=report.progress, return_errors=True
+                    )
+                for failure in done.failures:
+                    shell.complain(f"cannot load {quoted(failure.path)}: {reason(failure.error)}")
                 print(f"{printable(path)}: {done.files} files, {show_size(done.bytes)}, in memory")
 
 

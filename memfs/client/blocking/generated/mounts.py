@@ -113,6 +113,7 @@ class BlockingMounts(BlockingAttributes):
         *,
         bandwidth: float = 0.0,
         progress: Progress | None = None,
+        return_errors: bool = False,
         timeout: float | None = None,
     ) -> LoadReport:
         """Have the nodes fetch all that the store holds below a path, spread over them.
@@ -122,8 +123,15 @@ class BlockingMounts(BlockingAttributes):
         thread.
 
         Blocks that are in memory already cost a question each, so that a load that was interrupted
-        goes on where it was. Raises the error of the first file that could not be fetched.
+        goes on where it was. A file that cannot be fetched does not stop the others: its error is
+        raised at the end, the first one, or with ``return_errors`` all are in ``failures``. What
+        concerns all files, as a store out of reach does, is raised at once.
         """
         return self._run(
-            self._core.load, path, bandwidth=bandwidth, progress=progress, timeout=timeout
+            self._core.load,
+            path,
+            bandwidth=bandwidth,
+            progress=progress,
+            return_errors=return_errors,
+            timeout=timeout,
         )
