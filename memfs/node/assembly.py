@@ -52,6 +52,7 @@ from memfs.node.stores.objects import ObjectBlocks
 from memfs.node.stores.opened import OpenStore, OpenStores
 from memfs.node.stores.residence import ResidenceService
 from memfs.node.stores.service import MountService
+from memfs.node.stores.sweeping import Sweeper
 from memfs.node.tasks import Tasks
 from memfs.paths import parse_url
 from memfs.protocol import frames
@@ -197,6 +198,7 @@ def build_node(
             housekeeping=housekeeping,
             healing=healing,
             mounts=mounts,
+            sweeper=Sweeper(role, stores),
             objects=objects,
             stores=stores,
             server=server,

@@ -38,6 +38,7 @@ from memfs.node.self_report import SelfReport
 from memfs.node.stores.objects import ObjectBlocks
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.service import MountService
+from memfs.node.stores.sweeping import Sweeper
 from memfs.node.tasks import Tasks
 from memfs.paths import Endpoint
 from memfs.transport.environment import Environment, Tls
@@ -79,6 +80,7 @@ class Parts:
     housekeeping: Housekeeping
     healing: Healing
     mounts: MountService
+    sweeper: Sweeper
     objects: ObjectBlocks
     stores: OpenStores
     server: Server
@@ -224,6 +226,7 @@ class Node:
         tasks.spawn(parts.housekeeping.run_sessions(), "sessions")
         tasks.spawn(parts.housekeeping.run_reclaim(), "reclaim")
         tasks.spawn(parts.mounts.run(), "mounts")
+        tasks.spawn(parts.sweeper.run(), "unfinished uploads")
         tasks.spawn(parts.objects.run(), "cached blocks")
         self.healing.start()
         tasks.spawn(parts.space.run(), "space")

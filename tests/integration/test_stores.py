@@ -195,6 +195,24 @@ def test_attributes_say_how_a_file_stands_to_its_store(
     assert "not permitted" in line
 
 
+def test_what_broken_uploads_left_is_given_up(cli: Command, data: Path) -> None:
+    parts = data / ".memfs-uploads"
+    parts.mkdir(exist_ok=True)
+    for name, days in (("old", 8), ("new", 1)):
+        (parts / name).write_bytes(b"half")
+        then = time.time() - days * 86_400
+        os.utime(parts / name, (then, then))
+    cli.ok("mount", "/swept", f"file://{data}")
+    try:
+        deadline = time.monotonic() + 60
+        while (parts / "old").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert (parts / "new").exists()
+    finally:
+        cli.ok("unmount", "/swept")
+
+
 def test_a_load_goes_on_after_what_it_cannot_have(
     cluster: Cluster, cli: Command, data: Path
 ) -> None:
