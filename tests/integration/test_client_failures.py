@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -90,3 +93,52 @@ async def test_discovery_outlives_the_node_that_was_named(cluster: Processes) ->
         assert await fs.read_bytes("/f") == DATA
         await fs.write_bytes("/g", DATA[: 3 * MIB])
         assert await fs.read_bytes("/g") == DATA[: 3 * MIB]
+
+
+CLOSING = """
+import memfs, os, sys
+fs = memfs.connect(timeout_seconds=2)
+files = [fs.open(f"/open-{os.getpid()}-{number}", "wb") for number in range(int(sys.argv[1]))]
+for file in files:
+    file.write(b"not flushed")
+print("open", flush=True)
+sys.stdin.readline()
+if sys.argv[2] == "close":
+    try:
+        fs.close()
+        print("closed", flush=True)
+    except memfs.errors.MemfsError as error:
+        print(error.filename, flush=True)
+"""
+
+
+@pytest.mark.parametrize("way", ["close", "exit"])
+@pytest.mark.parametrize("end", [NodeProcess.kill, NodeProcess.pause], ids=["killed", "paused"])
+def test_many_open_files_end_with_a_dead_cluster_as_fast_as_one(
+    cluster: Processes, end: Callable[[NodeProcess], None], way: str
+) -> None:
+    """A file that is lost is told of; all together have one budget."""
+    url = cluster.url
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", CLOSING, str(count), way],
+            env={**os.environ, "MEMFS_URL": url},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for count in (1, 12)
+    ]
+    for program in programs:
+        assert program.stdout is not None and program.stdout.readline() == "open\n"
+    for node in cluster.nodes:
+        end(node)
+    took = []
+    for program in programs:  # one after the other
+        began = time.monotonic()
+        said, _ = program.communicate("go\n", timeout=100)
+        took.append(time.monotonic() - began)
+        assert program.returncode == 0
+        assert said.startswith("/open-") if way == "close" else said == ""
+    one, many = took
+    assert many < 3 * one

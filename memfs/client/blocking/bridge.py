@@ -107,6 +107,8 @@ class Bridge:
 
     def stop(self) -> None:
         """Close what is still open, files first, end what still goes on, and stop the thread."""
+        for session in list(self._sessions):
+            session._begin_closing()
         for owner in [*self._files, *self._sessions]:
             with contextlib.suppress(Exception):
                 owner.close()

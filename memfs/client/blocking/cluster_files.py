@@ -96,14 +96,21 @@ class ClusterFiles(BlockingTransfers):
         """Whether it was closed."""
         return self._closed
 
+    def _begin_closing(self) -> None:
+        """Have what is called from now on end within one budget, files closed in turn included."""
+        if not self._closed and bridges.serves(self._generation):
+            self._run(self._opened._begin_closing)
+
     def close(self) -> None:
         """Close the files that are open for writing, as at exit, and end the session.
 
-        Raises the error of the first file that could not be published, once all is closed.
+        Raises the error of the first file that could not be published, once all is closed. All
+        together have the budget of one call.
         """
         if self._closed:
             return
         failed: BaseException | None = None
+        self._begin_closing()
         if bridges.serves(self._generation):
             for file in list(self._open_for_writing):
                 try:

@@ -40,6 +40,8 @@ class Grants:
         """``holder``: what others are told who find a file held by this client."""
         self.held: set[Lease] = set()
         """What callers have and will give back."""
+        self.closing = False
+        """Nobody waits until a lease is back any more."""
         self._primary = asking
         self._aside = background
         self._holder = holder
@@ -138,6 +140,8 @@ class Grants:
         """Do it, and wait for it a moment: a caller that learns of the failure may open the file
         again."""
         task = self._aside.run(self._insist(work))
+        if self.closing:  # the goodbye gives back all there is
+            return
         left = seconds_left(deadline)
         patience = RETURN_SECONDS if left is None else min(RETURN_SECONDS, left)
         await asyncio.wait((task,), timeout=patience)

@@ -106,6 +106,8 @@ class Session:
         self.grants = Grants(self, self.background, holder)
         self.locks = SessionLocks(self, self.background, self.keepalive)
         self.opens = SessionOpens(self, self.background, self.keepalive)
+        self._closing: Deadline | None = None
+        """When everything that closing consists of has to be over, once it has begun."""
         self._ids = RequestIds()
         self._defaults: m.FileSystemReply | None = None
         self._loop = asyncio.get_running_loop()
@@ -130,7 +132,15 @@ class Session:
         if type(timeout) is Deadline:
             return timeout
         seconds = self.config.timeout_seconds if timeout is None else timeout
-        return Deadline(self.environment.clock.monotonic() + seconds)
+        deadline = Deadline(self.environment.clock.monotonic() + seconds)
+        return deadline if self._closing is None else min(deadline, self._closing)
+
+    def begin_closing(self) -> None:
+        """From now on all calls share one budget: files that are closed in turn, one after the
+        other, take no longer than one of them."""
+        if self._closing is None:
+            self._closing = self.deadline()
+            self.grants.closing = True
 
     def budget(self, timeout: float | None) -> Deadline | None:
         """As :meth:`deadline` for calls that may move any amount of data: None stays None.
@@ -356,6 +366,7 @@ class Session:
         """
         if self.routing.closed:
             return
+        self._closing = None  # the goodbye has a time of its own
         try:
             if self.routing.open_primary is not None:
                 with contextlib.suppress(MemfsError):
