@@ -343,6 +343,28 @@ def test_blocks_that_nobody_reads_go_after_their_time() -> None:
     run(main())
 
 
+def test_blocks_of_what_is_mounted_no_more_are_not_counted() -> None:
+    async def main() -> None:
+        scene = Scene(6)
+        for number in range(8):
+            scene.bucket.replace(f"f{number}", bytes(BLOCK))
+        fs = await scene.start(sync_interval=-1)
+
+        def cached() -> int:
+            return sum(node.parts.objects.cached_bytes for node in scene.cluster.nodes.values())
+
+        await fs.load("/x")
+        assert cached() == 8 * BLOCK
+        await fs.unmount("/x")
+        for _ in range(PATIENCE_SECONDS):
+            if not cached():
+                return
+            await asyncio.sleep(1)
+        raise AssertionError(f"{cached()} bytes are counted for ever")
+
+    run(main())
+
+
 def test_stored_files_are_evicted_when_memory_gets_scarce() -> None:
     async def main() -> None:
         scene = Scene(8, memory=48 * MIB, replication=1, block_size=MIB)

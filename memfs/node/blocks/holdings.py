@@ -7,6 +7,7 @@ the writes under way) never touch them in any other way when a version appears o
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from memfs.errors import LeaseLostError
@@ -94,6 +95,8 @@ class Holdings:
         self.arriving: set[Arriving] = set()
         """Writes under way."""
         self.watcher: Watcher | None = None
+        self.uncached: Callable[[BlockVersion], object] | None = None
+        """Is told of cached versions that go, whoever drops them."""
 
     def fence(self, inode: int, generation: int) -> None:
         """Refuse a writer whose successor was seen (WriterFence). Raises LeaseLostError."""
@@ -154,8 +157,11 @@ class Holdings:
             if region.holders:
                 self._trim(inode, index, region)
             self.pack(inode, index)
-        if self.watcher is not None and version.generation:
-            self.watcher.forgotten(identity)
+        if version.generation:
+            if self.watcher is not None:
+                self.watcher.forgotten(identity)
+        elif self.uncached is not None:
+            self.uncached(identity)
 
     def unpack(self, inode: int, index: int) -> None:
         """Describe a block by objects, so that it can be changed. Raises NoSpaceError."""

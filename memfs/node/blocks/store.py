@@ -147,6 +147,10 @@ class BlockStore:
         """Tell ``watcher`` which versions come and go from now on."""
         self._holdings.watcher = watcher
 
+    def on_uncached(self, tell: Callable[[BlockVersion], object]) -> None:
+        """Call ``tell`` with each cached version (of generation 0) that goes."""
+        self._holdings.uncached = tell
+
     def on_shortage(self, make_room: Callable[[int], object]) -> None:
         """Call ``make_room`` with the missing bytes before a write: it may drop versions."""
         self._make_room.append(make_room)

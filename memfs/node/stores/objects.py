@@ -66,6 +66,7 @@ class ObjectBlocks:
         self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
         self.hits = self.misses = self.fetched_bytes = self.evicted = 0
         store.on_shortage(self.make_room)
+        store.on_uncached(self._forget)
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -75,11 +76,8 @@ class ObjectBlocks:
             return None
         try:
             found = self._store.read(version, offset, length)
-        except errors.BlockNotFoundError:  # the sweep found it to be no file's any more
-            self._forget(version)
-            return None
         except errors.CorruptBlockError:
-            self._drop(version)
+            self._store.discard(version)
             return None
         self._note_read(version)
         self.hits += 1
@@ -228,14 +226,11 @@ class ObjectBlocks:
             self._evict(cast("m.BlockVersion", version))
 
     def _evict(self, version: m.BlockVersion) -> None:
-        self._drop(version)
+        self._store.discard(version)
         self.evicted += 1
 
-    def _drop(self, version: m.BlockVersion) -> None:
-        self._forget(version)
-        self._store.discard(version)
-
     def _forget(self, version: m.BlockVersion) -> None:
+        """It is gone, for whatever reason: evicted, or no file's any more."""
         self._read_at.pop(version, None)
         size = self._cache.drop(version)
         file = m.ObjectVersion(version.inode, version.sequence)
@@ -269,7 +264,7 @@ class ObjectBlocks:
                 self._pinned[inode] = request.pinned_until_ns
         if request.drop:
             for version in [each for each in self._read_at if each.inode in inodes]:
-                self._drop(version)
+                self._store.discard(version)
         return m.Empty()
 
     def count(self, call: Call) -> m.CachedReply:

@@ -109,14 +109,6 @@ class BlockCache:
         else:
             known.policy, known.quota = policy, quota
 
-    def forget_mount(self, mount: int) -> list[Key]:
-        """Forget a mount; the keys it had, to be dropped."""
-        known = self._mounts.pop(mount, None)
-        keys = list(known.blocks) if known is not None else []
-        for key in keys:
-            del self._owners[key]
-        return keys
-
     def size(self, mount: int | None = None) -> int:
         """Bytes cached, of one mount or of all."""
         if mount is not None:

@@ -138,7 +138,7 @@ def test_the_index_never_contradicts_itself(
                 cache.add(mount, key, size)
         cache.check_invariants()
         assert cache.size() <= capacity and cache.size(3) <= 20
-    for mount in (1, 2, 3):
-        cache.forget_mount(mount)
+    for mount, number, *_ in steps:
+        cache.drop((mount, number))
         cache.check_invariants()
     assert len(cache) == 0 and cache.size() == 0
