@@ -213,7 +213,10 @@ def test_pings_at_full_speed() -> None:
         Processes(nodes=3, replication=2, memory="128MiB", flags=flags) as cluster,
         memfs.connect(cluster.url) as fs,
     ):
-        before = fs.cluster_status().view
+        deadline = time.monotonic() + 30
+        while len((before := fs.cluster_status().view).in_sync) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         where = [str(part) for part in endpoint_of(cluster)]
         flood = subprocess.Popen(
             [sys.executable, "-c", FLOOD, *where, frame(hello(), 1).hex(), pings.hex()],
