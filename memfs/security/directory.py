@@ -112,6 +112,23 @@ def file_version(path: Path) -> tuple[int, int, int]:
     return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
+class WatchedFiles:
+    """Files that may be replaced while a process uses what they say."""
+
+    def __init__(self, *files: Path) -> None:
+        """They are looked at now: read them after this, so that no change is missed."""
+        self._files = files
+        self._versions = self._look()
+
+    def changed(self) -> bool:
+        """Whether one of them is another than at the last look."""
+        before, self._versions = self._versions, self._look()
+        return self._versions != before
+
+    def _look(self) -> list[tuple[int, int, int]]:
+        return [file_version(each) for each in self._files]
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

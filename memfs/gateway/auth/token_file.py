@@ -15,7 +15,7 @@ from memfs.errors import ConfigError
 from memfs.gateway.auth.authentication import BEARER, RequestUser, bearer_token
 from memfs.gateway.hadoop.parameters import USER, Parameters
 from memfs.logs import fields
-from memfs.security.directory import file_version
+from memfs.security.directory import WatchedFiles
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class TokenFile:
     def __init__(self, path: str) -> None:
         """Raises ConfigError for a file that cannot be read."""
         self._path = Path(path)
-        self._version = file_version(self._path)
+        self._watched = WatchedFiles(self._path)
         self._tokens = self._read()
 
     async def authenticate(
@@ -56,11 +56,8 @@ class TokenFile:
         return found
 
     def _refresh(self) -> None:
-        """Before the file is read it is looked at: a change meanwhile is seen the next time."""
-        version = file_version(self._path)
-        if version == self._version:
+        if not self._watched.changed():
             return
-        self._version = version
         try:
             self._tokens = self._read()
         except ConfigError as error:

@@ -13,7 +13,7 @@ from pathlib import Path
 from memfs.config import GatewayConfig
 from memfs.errors import ConfigError
 from memfs.logs import fields
-from memfs.security.directory import file_version
+from memfs.security.directory import WatchedFiles
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +26,14 @@ class GatewayTls:
         self._certificate = config.tls_certificate
         self._key = config.tls_key or config.tls_certificate
         self._client_ca = config.tls_client_ca
+        files = (self._certificate, self._key, self._client_ca)
+        self._watched = WatchedFiles(*(Path(each) for each in files if each))
         self.context = self._loaded()
-        self._versions = self._look()
 
     def refresh(self) -> None:
         """Look whether the files have changed, and take what is new for further connections."""
-        versions = self._look()
-        if versions == self._versions:
+        if not self._watched.changed():
             return
-        self._versions = versions
         try:
             self._loaded()  # before the good one is touched
             self._load(self.context)
@@ -61,7 +60,3 @@ class GatewayTls:
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"tls_client_ca: {self._client_ca}: {error}") from None
         context.verify_mode = ssl.CERT_OPTIONAL
-
-    def _look(self) -> tuple[tuple[int, int, int], ...]:
-        files = (self._certificate, self._key, self._client_ca)
-        return tuple(file_version(Path(each)) for each in files if each)
