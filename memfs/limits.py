@@ -27,6 +27,8 @@ XATTR_NAMES_BYTES: Final = 48 * KIB  # of an inode, overhead included: its names
 XATTRS_TOTAL_BYTES: Final = 1 * MIB  # of an inode, the payload of one reply
 XATTRS_IN_RECORD_BYTES: Final = 8 * KIB  # values up to here travel beside their names, not apart
 XATTRS_CLUSTER_BYTES: Final = 1 * GIB  # of all inodes: they lie in the memory of the namespace
+XATTRS_BYTES_PER_OWNER: Final = 256 * MIB  # one byte in four: who loops keeps nobody else out
+assert XATTRS_TOTAL_BYTES <= XATTRS_BYTES_PER_OWNER <= XATTRS_CLUSTER_BYTES // 4
 OWNER_BYTES: Final = 255
 TIME_NS_MAX: Final = (1 << 63) - 1  # 2262-04-11: times are 64 bits of nanoseconds since 1970
 TIME_NS_MIN: Final = -(1 << 63)

@@ -71,15 +71,17 @@ CATALOGUE = (
         "gauge",
         "What all clients together have of a thing of which each gets a share: `bound` is "
         "`connections` (by user), `address_connections`, `unread_bytes` (answers that are not "
-        "read), `ahead_bytes` (reserved for uploads that have not come) or `unknown_bytes` "
-        "(blocks of files that do not exist yet); the last three by user and address.",
+        "read), `ahead_bytes` (reserved for uploads that have not come), `unknown_bytes` "
+        "(blocks of files that do not exist yet), these three by user and address; where the "
+        "namespace is, `result_bytes` (kept for retries, by client), `xattr_bytes` (extended "
+        "attributes, by the owner of the file), `tokens` (by owner) or `locks` (by client).",
         ("bound",),
     ),
     Family("memfs_client_share_largest", "gauge", "What the one has who has most.", ("bound",)),
     Family(
         "memfs_client_share_limit",
         "gauge",
-        "Most for one; beyond it they are told to wait.",
+        "Most for one; beyond it they are refused.",
         ("bound",),
     ),
     Family("memfs_client_share_total_limit", "gauge", "Most for all together.", ("bound",)),

@@ -25,6 +25,7 @@ from memfs.node.block_service.service import BlockService
 from memfs.node.block_service.uploads import Uploads
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.memory import DESCRIPTORS_PER_MEMFD
+from memfs.node.bounds import Bounds
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
@@ -146,6 +147,7 @@ def build_node(
         authentication=_authentication(config, environment, shares.connections),
         audit=RequestAudit(Audit(config.audit, environment.clock.monotonic, config.audit_rate)),
         security=lambda: _security(config, environment),
+        bounds=lambda: client_bounds.all(),
         settings=_settings(config),
         metrics=metrics,
     )
@@ -165,7 +167,8 @@ def build_node(
         tls=environment.tls,
         insecure=config.insecure and not values.is_loopback(config.host),
     )
-    bind_shares(metrics, server.load.ledgers() | uploads.ledgers())
+    client_bounds = Bounds(server.load.ledgers() | uploads.ledgers(), role)
+    bind_shares(metrics, client_bounds.all)
     endpoint = config.monitoring()
     monitoring = None
     if endpoint is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from memfs import limits
 from memfs.monitoring.metrics import Metrics
@@ -15,8 +14,8 @@ from memfs.node.replication.role import NamespaceRole
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shares
 from memfs.node.resources.space import SpaceWatch
+from memfs.protocol.messages import BoundStatus
 from memfs.transport.environment import Tls
-from memfs.transport.ledgers import Ledger
 from memfs.transport.server import Server
 from memfs.types import View
 
@@ -39,17 +38,17 @@ def bind_journal(metrics: Metrics, journal: Journal) -> None:
         metrics.bind_histogram("journal_blocks_seconds", blocks.commits.seconds)
 
 
-def bind_shares(metrics: Metrics, ledgers: Mapping[str, Ledger[Any]]) -> None:
+def bind_shares(metrics: Metrics, bounds: Callable[[], Iterable[BoundStatus]]) -> None:
     """Show what clients have of what each gets a share of, and the bounds."""
 
-    def read(of: Callable[[Ledger[Any]], float]) -> Callable[[], dict[str, float]]:
-        return lambda: {name: of(ledger) for name, ledger in ledgers.items()}
+    def read(of: Callable[[BoundStatus], float]) -> Callable[[], dict[str, float]]:
+        return lambda: {each.name: of(each) for each in bounds()}
 
     metrics.bind_labelled(
-        client_share_used=read(lambda ledger: ledger.total),
-        client_share_largest=read(lambda ledger: ledger.most),
-        client_share_limit=read(lambda ledger: ledger.each),
-        client_share_total_limit=read(lambda ledger: ledger.together),
+        client_share_used=read(lambda each: each.used),
+        client_share_largest=read(lambda each: each.largest),
+        client_share_limit=read(lambda each: each.limit),
+        client_share_total_limit=read(lambda each: each.total_limit),
     )
 
 

@@ -33,6 +33,8 @@ class Picture(NamedTuple):
     survey: ClusterSurvey | None
     stores: tuple[Problem, ...] = ()
     """What is wrong with mounted stores."""
+    bounds: tuple[m.BoundStatus, ...] = ()
+    """What clients have of what the primary bounds for each of them."""
 
 
 class Observer(CommandContext):
@@ -52,7 +54,8 @@ class Observer(CommandContext):
             if self._session is None:
                 self._session = await open_session(self.config)
             status = await self._session.ask(m.GetStatus())
-            return Picture(status, None, await self._stores(self._session))
+            stores, bounds = await self._stores(self._session), await self._bounds(self._session)
+            return Picture(status, None, stores, bounds)
         except (errors.RetryableError, errors.OutcomeUnknownError):
             return Picture(None, await self.survey())
 
@@ -63,6 +66,12 @@ class Observer(CommandContext):
         except errors.RequestError:  # of a primary that knows none, or not for this user
             return ()
         return tuple(store_problems(mounts, self._environment.clock.wall_ns()))
+
+    async def _bounds(self, session: Session) -> tuple[m.BoundStatus, ...]:
+        try:
+            return (await session.ask(m.GetBounds())).bounds
+        except errors.RequestError:  # of a primary that does not tell
+            return ()
 
     async def survey(self) -> ClusterSurvey:
         """What every node says."""

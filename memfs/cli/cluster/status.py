@@ -6,6 +6,7 @@ import asyncio
 import datetime
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -27,7 +28,13 @@ from memfs.cluster import view as rules
 from memfs.cluster.ring import takes
 from memfs.limits import LOG_BYTES_KEPT, LOG_ENTRIES_KEPT
 from memfs.paths import Endpoint
-from memfs.protocol.messages import DepartedMember, HealingStatus, NodeStatus, StatusReply
+from memfs.protocol.messages import (
+    BoundStatus,
+    DepartedMember,
+    HealingStatus,
+    NodeStatus,
+    StatusReply,
+)
 from memfs.quantities import show_duration, show_size
 
 WATCH_SECONDS = 2.0
@@ -105,7 +112,7 @@ def lines_of(picture: Picture) -> list[str]:
     found = picture.status
     if found is not None:
         stores = _complaints(list(picture.stores))
-        return [*summary(found), *stores, "", *node_table(found)]
+        return [*summary(found), *bound_lines(picture.bounds), *stores, "", *node_table(found)]
     assert picture.survey is not None, "a look has one of the two"
     return survey_lines(picture.survey)
 
@@ -134,9 +141,28 @@ def described_picture(picture: Picture) -> dict[str, Any]:
     if picture.status is not None:
         shown = described(picture.status)
         shown["problems"] += [problem._asdict() for problem in picture.stores]
+        shown["bounds"] = {each.name: described_bound(each) for each in picture.bounds}
         return shown
     assert picture.survey is not None, "a look has one of the two"
     return described_survey(picture.survey)
+
+
+def bound_lines(bounds: Sequence[BoundStatus]) -> list[str]:
+    """Of what is used and bounded: what the one has who has most, and so all together."""
+    return [f"bounds    {_bound(each)}" for each in bounds if each.used]
+
+
+def _bound(bound: BoundStatus) -> str:
+    show: Callable[[int], str] = show_size if bound.name.endswith("_bytes") else str
+    return (
+        f"{bound.name.replace('_', ' ')}: at most {show(bound.largest)} of {show(bound.limit)} "
+        f"for one, {show(bound.used)} of {show(bound.total_limit)} for all"
+    )
+
+
+def described_bound(bound: BoundStatus) -> dict[str, int]:
+    """A bound as a JSON object; its name is the key."""
+    return {key: value for key, value in bound._asdict().items() if key != "name"}
 
 
 def _complaints(found: list[Problem]) -> list[str]:

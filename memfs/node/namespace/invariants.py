@@ -255,7 +255,7 @@ def _check_shared(volume: Volume) -> None:
         used = sorted(inodes.extra[s] for s in real if inodes.kind[s] == kind and inodes.extra[s])
         assert sorted([*used, *arena.free]) == list(range(1, len(arena.items)))
     assert {slot for slot, _ in tree.xattrs.items()} <= set(real)
-    tree.xattrs.check_invariants()
+    tree.xattrs.check_invariants(tree.owner_of)
     _check_acls(tree, real)
     assert all(inodes.kind[slot] == DIRECTORY for slot in tree.quotas)
     assert all(min(quota) >= -1 and quota != (-1, -1) for quota in tree.quotas.values())

@@ -488,7 +488,7 @@ class _Loader:
             tables.items[number].append(bytearray(chunk))
 
     def _take_xattr(self, slot: int, name: str, value: bytes) -> None:
-        self._tree.xattrs.set(slot, name, value)
+        self._tree.xattrs.set(slot, self._tree.owner_of(slot), name, value)
 
     def _take_acl(self, count: int, *scopes: list[list[Any]]) -> None:
         access, default = [tuple([AclEntry(*entry) for entry in scope]) for scope in scopes]

@@ -69,14 +69,16 @@ class NodeService:
         authentication: Authentication | None,
         audit: RequestAudit,
         security: Callable[[], tuple[str, int]],
+        bounds: Callable[[], tuple[m.BoundStatus, ...]],
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         """``coordinator`` is the embedded one if this node hosts it.
 
         ``authentication``: None on a trusted network, where everybody is believed. ``security``:
-        the fields of that name of ``StatusReply``. ``settings`` name the superuser on a node that
-        holds no namespace; elsewhere the namespace does.
+        the fields of that name of ``StatusReply``. ``bounds`` are what clients have a share of.
+        ``settings`` name the superuser on a node that holds no namespace; elsewhere the namespace
+        does.
         """
         self._membership = membership
         self._role = role
@@ -96,6 +98,7 @@ class NodeService:
         self._authentication = authentication
         self._audit = audit
         self._security = security
+        self._bounds = bounds
         self._settings = settings
         self._coordinator = coordinator
         self._now = membership.environment.clock.monotonic
@@ -226,6 +229,7 @@ class NodeService:
             m.Reconcile: self._backup.reconcile,
             m.FetchLog: self._backup.fetch_log,
             m.GetNodeState: self._control.state,
+            m.GetBounds: lambda call: m.BoundsReply(self._bounds()),
             m.HandOver: self._control.hand_over,
             m.ForceRecover: self._control.force_recover,
             m.ReadFiles: self._read_files,

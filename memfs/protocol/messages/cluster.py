@@ -348,6 +348,35 @@ class GetNodeState(NamedTuple):
         return NodeStateReply
 
 
+class BoundStatus(NamedTuple):
+    """What is used of something of which there is only so much."""
+
+    name: str
+    used: int
+    """By all together."""
+    largest: int
+    """By the one who has most."""
+    limit: int
+    """Most for one."""
+    total_limit: int
+    """Most for all together."""
+
+
+class BoundsReply(NamedTuple):
+    """The bounds of the node that answers, and those of the namespace if it holds that."""
+
+    bounds: tuple[BoundStatus, ...]
+
+
+@message(46)
+class GetBounds(NamedTuple):
+    """Ask any node how much its clients have of what is bounded for each of them."""
+
+    @staticmethod
+    def reply() -> type[BoundsReply]:
+        return BoundsReply
+
+
 @message(45, privileged=True)
 class HandOver(NamedTuple):
     """Ask the primary to pass its role to an in-sync backup; nodes and the superuser."""

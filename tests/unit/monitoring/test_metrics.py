@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from memfs.monitoring.metrics import BOUNDS, CATALOGUE, Histogram, Metrics, catalogue_table
 from memfs.node.monitoring import bind_shares
-from memfs.transport.ledgers import Ledger
+from memfs.protocol.messages import BoundStatus
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
@@ -85,7 +85,7 @@ def test_all_that_is_exposed_is_in_the_catalogue() -> None:
     metrics.bind(**{family.name.removeprefix("memfs_"): lambda: 1 for family in plain})
     for name in ("journal_namespace_seconds", "journal_blocks_seconds"):
         metrics.bind_histogram(name, Histogram())
-    bind_shares(metrics, {"connections": Ledger[str]("connections", 1, 1)})
+    bind_shares(metrics, lambda: (BoundStatus("connections", 0, 0, 1, 1),))
     text = metrics.expose().decode()
     exposed = {
         line.split()[2]: line.split()[3] for line in text.splitlines() if line.startswith("# TYPE")
@@ -120,10 +120,7 @@ def test_document_holds_the_catalogue() -> None:
 
 def test_shares_of_clients_are_shown_with_their_bounds() -> None:
     metrics = Metrics(process=False)
-    ledger = Ledger[str]("connections", 5, 8)
-    bind_shares(metrics, {"connections": ledger})
-    ledger.add("ann", 3)
-    ledger.add("bob", 4)
+    bind_shares(metrics, lambda: (BoundStatus("connections", 7, 4, 5, 8),))
     found = samples(metrics)
     shown = {
         short: found[f"memfs_client_share_{short}", (("bound", "connections"),)]

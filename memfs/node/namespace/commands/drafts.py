@@ -20,7 +20,7 @@ from memfs.errors import (
     StaleHandleError,
 )
 from memfs.node.namespace.commands import files
-from memfs.node.namespace.commands.put import inherit
+from memfs.node.namespace.commands.put import check_inheritance, inherit
 from memfs.node.namespace.rules.acls import NO_ACL
 from memfs.node.namespace.rules.content import check_blocks, check_time, layout_of
 from memfs.node.namespace.rules.growth import longest_draft
@@ -112,6 +112,7 @@ def _check_target(
     files.check_writable(volume, command, old, path)
     if not request.recover:
         files.check_unleased(volume, old, path)
+    check_inheritance(volume, command, old, path)
     growth = space - tree.weight(old)[1]
     check_growth(tree, tree.inodes.parent[old], 0, growth, path)
     return old

@@ -17,6 +17,7 @@ from memfs.errors import (
     InvalidArgumentError,
     IsDirectoryError,
     MemfsError,
+    NoSpaceError,
     PathExistsError,
     UnsupportedError,
 )
@@ -173,6 +174,16 @@ def _check_replaceable(
         raise UnsupportedError("only its content may be changed", path=text(file.path)) from None
     if volume.tree.inodes.links[old] > 1:
         raise UnsupportedError("the file has further names", path=text(file.path))
+    check_inheritance(volume, command, old, file.path)
+
+
+def check_inheritance(volume: Volume, command: Command, old: int, path: bytes) -> None:
+    """Raise NoSpaceError where a replaced file stays for who has it open, and its extended
+    attributes would be too many twice."""
+    xattrs = volume.tree.xattrs
+    refusal = xattrs.refusal(volume.tree.owner_of(old), xattrs.bytes_of(old))
+    if refusal and volume.is_in_use(command, old):
+        raise NoSpaceError(refusal, path=text(path))
 
 
 def inherit(volume: Volume, command: Command, slot: int, old: int) -> None:
@@ -182,4 +193,5 @@ def inherit(volume: Volume, command: Command, slot: int, old: int) -> None:
     inodes.owner[slot] = tree.owners.retain(inodes.owner[old])
     inodes.mode[slot] = mode_after_write(inodes.mode[old], command.caller)
     tree.set_acl(slot, tree.acl(old))
-    tree.xattrs.copy(old, slot)
+    tree.xattrs.give(slot, tree.owner_of(slot))
+    tree.xattrs.copy(old, slot, tree.owner_of(slot))

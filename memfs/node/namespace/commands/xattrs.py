@@ -86,8 +86,8 @@ def set_xattr(volume: Volume, command: Command, request: SetXattr) -> Empty:
         raise PathExistsError(f"attribute {request.name} exists", path=text(request.path))
     if request.mode == XattrMode.REPLACE and request.name not in held:
         raise NoAttributeError(f"no attribute {request.name}", path=text(request.path))
-    _check_room(tree, held, request)
-    tree.xattrs.set(slot, request.name, request.value)
+    _check_room(tree, slot, held, request)
+    tree.xattrs.set(slot, tree.owner_of(slot), request.name, request.value)
     tree.mark(slot, command.now, command.index)
     return Empty()
 
@@ -111,16 +111,16 @@ def _check_size(request: SetXattr) -> None:
         raise NoSpaceError(f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most")
 
 
-def _check_room(tree: Tree, held: Mapping[str, bytes], request: SetXattr) -> None:
-    """Raise NoSpaceError when the inode or the cluster cannot hold the attribute."""
+def _check_room(tree: Tree, slot: int, held: Mapping[str, bytes], request: SetXattr) -> None:
+    """Raise NoSpaceError when the inode, its owner or the cluster cannot hold the attribute."""
     others = [item for item in held.items() if item[0] != request.name]
     names = sum(name_cost(name) for name, _ in others) + name_cost(request.name)
     total = sum(cost(*item) for item in others) + cost(request.name, request.value)
     if names > limits.XATTR_NAMES_BYTES or total > limits.XATTRS_TOTAL_BYTES:
         raise NoSpaceError("the file's attributes are full", path=text(request.path))
     growth = total - sum(cost(*item) for item in held.items())
-    if growth > 0 and tree.xattrs.bytes + growth > limits.XATTRS_CLUSTER_BYTES:
-        raise NoSpaceError("all attributes of the cluster are full", path=text(request.path))
+    if refusal := tree.xattrs.refusal(tree.owner_of(slot), growth):
+        raise NoSpaceError(refusal, path=text(request.path))
 
 
 def _check_change(volume: Volume, command: Command, slot: int, name: str, path: bytes) -> None:

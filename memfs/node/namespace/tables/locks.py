@@ -84,6 +84,12 @@ class Locks:
         self.count = 0
         """Locks held, in all tables."""
 
+    @property
+    def most(self) -> int:
+        """How many the client holds that holds most."""
+        sessions = self._sessions.by_client.values()
+        return max((sum(session.locked.values()) for session in sessions), default=0)
+
     # --- looking -----------------------------------------------------------------------------
 
     def conflict(self, table: Table, wanted: Lock) -> Lock | None:

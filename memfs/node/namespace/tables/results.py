@@ -73,6 +73,11 @@ class Results:
                 return
             self.bytes -= self.by_client.pop(first).bytes
 
+    @property
+    def most(self) -> int:
+        """Bytes of the client that has most."""
+        return max((each.bytes for each in self.by_client.values()), default=0)
+
     def get(self, client: int, request_id: int) -> bytes | None:
         """What is recorded: a mark and the result behind it.
 

@@ -99,6 +99,11 @@ class Tokens:
         self.hold(self.sequence, Held(identifier, key.number, expires_ms))
         return identifier, password_of(key, identifier), expires_ms
 
+    @property
+    def most(self) -> int:
+        """How many the owner has who has most."""
+        return max(self._of_owner.values(), default=0)
+
     def hold(self, number: int, held: Held) -> None:
         """Add a token, a new one or one of a snapshot."""
         self.by_sequence[number] = held

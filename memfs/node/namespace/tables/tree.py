@@ -299,6 +299,11 @@ class Tree:
         for each in concerned:
             self._count_guard(each, 1)
         self.owners.release(old)
+        self.xattrs.give(slot, owner)
+
+    def owner_of(self, slot: int) -> str:
+        """Whose an inode is."""
+        return self.owners.values[self.inodes.owner[slot]][0]
 
     def require(self, caller: Caller, slot: int, wanted: int, path: bytes = b"") -> None:
         """Raise AccessDeniedError unless :meth:`may`."""
@@ -307,7 +312,7 @@ class Tree:
 
     def owns(self, caller: Caller, slot: int) -> bool:
         """May the caller do what only the inode's owner may?"""
-        return caller.superuser or self.owners.values[self.inodes.owner[slot]][0] == caller.user
+        return caller.superuser or self.owner_of(slot) == caller.user
 
     # --- names -------------------------------------------------------------------------------
 

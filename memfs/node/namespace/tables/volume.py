@@ -319,6 +319,7 @@ class Volume:
         mode, group, acl = self._birthright(command, parent, FILE, mode, unmasked)
         tree.owners.release(tree.inodes.owner[slot])
         tree.inodes.owner[slot] = tree.owners.acquire((command.caller.user, group))
+        tree.xattrs.give(slot, command.caller.user)
         tree.inodes.mode[slot] = mode
         tree.set_acl(slot, acl)
 

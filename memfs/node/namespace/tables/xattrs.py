@@ -1,11 +1,15 @@
 """Extended attributes by slot, of the few inodes that have some, and what they take of memory.
 
-Invariant: ``bytes`` is the sum of :func:`cost` over all attributes; no slot is listed without any.
+Attributes count as their inode's owner's, whoever set them, as blocks do under a disk quota.
+
+Invariant: ``bytes`` is the sum of :func:`cost` over all attributes, and of what the owners have; no
+slot is listed without any, no owner without bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Mapping
+from collections import Counter
+from collections.abc import Callable, ItemsView, Mapping
 from typing import Final
 
 from memfs import limits
@@ -26,10 +30,13 @@ def cost(name: str, value: bytes) -> int:
 class Xattrs:
     """Names and values of every inode that has some."""
 
-    __slots__ = ("_rows", "bytes")
+    __slots__ = ("_of_owner", "_owners", "_rows", "bytes")
 
     def __init__(self) -> None:
         self._rows: dict[int, dict[str, bytes]] = {}
+        self._owners: dict[int, str] = {}
+        """Of every slot that has some."""
+        self._of_owner: dict[str, int] = {}
         self.bytes = 0
         """All of them together, as :func:`cost` counts."""
 
@@ -40,36 +47,82 @@ class Xattrs:
         """Those of an inode. Not to be kept over a change."""
         return self._rows.get(slot, _NONE)
 
+    def bytes_of(self, slot: int) -> int:
+        """What those of an inode count."""
+        return sum(cost(*item) for item in self.of(slot).items())
+
+    @property
+    def most(self) -> int:
+        """What the owner has who has most."""
+        return max(self._of_owner.values(), default=0)
+
+    def refusal(self, owner: str, growth: int) -> str:
+        """Which bound ``growth`` more bytes of an owner would exceed; empty: none."""
+        held, each = self._of_owner.get(owner, 0), limits.XATTRS_BYTES_PER_OWNER
+        if growth > 0 and held + growth > each:
+            return f"files of {owner} have {held} bytes of extended attributes, {each} are allowed"
+        together = limits.XATTRS_CLUSTER_BYTES
+        if growth > 0 and self.bytes + growth > together:
+            return (
+                f"all files together have {self.bytes} bytes of extended attributes, {together} "
+                "are allowed"
+            )
+        return ""
+
     def items(self) -> ItemsView[int, dict[str, bytes]]:
         """Slots and what they have."""
         return self._rows.items()
 
-    def set(self, slot: int, name: str, value: bytes) -> None:
-        """Set one, in place of one of that name."""
+    def set(self, slot: int, owner: str, name: str, value: bytes) -> None:
+        """Set one of an inode that ``owner`` has, in place of one of that name."""
         row = self._rows.setdefault(slot, {})
+        self._owners.setdefault(slot, owner)
+        growth = cost(name, value)
         if name in row:
-            self.bytes -= cost(name, row[name])
+            growth -= cost(name, row[name])
         row[name] = value
-        self.bytes += cost(name, value)
+        self._count(slot, growth)
 
     def remove(self, slot: int, name: str) -> None:
         """Remove one that is there."""
         row = self._rows[slot]
-        self.bytes -= cost(name, row.pop(name))
+        self._count(slot, -cost(name, row.pop(name)))
         if not row:
-            del self._rows[slot]
+            del self._rows[slot], self._owners[slot]
 
-    def copy(self, source: int, target: int) -> None:
-        """Give ``target``, which has none, what ``source`` has."""
+    def copy(self, source: int, target: int, owner: str) -> None:
+        """Give ``target``, which ``owner`` has, what ``source`` has."""
         for name, value in self.of(source).items():
-            self.set(target, name, value)
+            self.set(target, owner, name, value)
+
+    def give(self, slot: int, owner: str) -> None:
+        """The inode has another owner."""
+        if slot in self._rows:
+            held = self.bytes_of(slot)
+            self._count(slot, -held)
+            self._owners[slot] = owner
+            self._count(slot, held)
 
     def forget(self, slot: int) -> None:
         """Remove all of an inode."""
         if slot in self._rows:
-            self.bytes -= sum(cost(*item) for item in self._rows.pop(slot).items())
+            self._count(slot, -self.bytes_of(slot))
+            del self._rows[slot], self._owners[slot]
 
-    def check_invariants(self) -> None:
-        """Assert the module's invariant."""
+    def _count(self, slot: int, growth: int) -> None:
+        owner = self._owners[slot]
+        held = self._of_owner.get(owner, 0) + growth
+        self.bytes += growth
+        if held:
+            self._of_owner[owner] = held
+        else:
+            self._of_owner.pop(owner, None)
+
+    def check_invariants(self, owner_of: Callable[[int], str]) -> None:
+        """Assert the module's invariant; ``owner_of`` says who has an inode."""
         assert all(self._rows.values())
-        assert self.bytes == sum(cost(*item) for row in self._rows.values() for item in row.items())
+        counted: Counter[str] = Counter()
+        for slot in self._rows:
+            counted[owner_of(slot)] += self.bytes_of(slot)
+        assert counted == self._of_owner
+        assert self.bytes == counted.total()

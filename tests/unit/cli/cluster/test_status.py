@@ -28,6 +28,7 @@ from memfs.cli.cluster.status import (
 from memfs.cli.cluster.survey import ClusterSurvey, Seen
 from memfs.paths import Endpoint
 from memfs.protocol.messages import (
+    BoundStatus,
     DepartedMember,
     HealingStatus,
     LeavingStatus,
@@ -171,6 +172,23 @@ def test_the_bounds_of_the_log_in_memory_are_shown() -> None:
         if each.startswith("log ")
     ]
     assert line.endswith("9 kept in memory (2 KiB; at most 100000, 64 MiB)")
+
+
+def test_what_is_bounded_for_each_client_is_shown() -> None:
+    connections, xattrs = (
+        BoundStatus("connections", 7, 3, 10, 12),
+        BoundStatus("xattr_bytes", 2048, 1, 9, 4096),
+    )
+    picture = Picture(reply(), None, bounds=(connections, xattrs, BoundStatus("x", 0, 0, 1, 1)))
+    assert [line for line in lines_of(picture) if line.startswith("bounds")] == [
+        "bounds    connections: at most 3 of 10 for one, 7 of 12 for all",
+        "bounds    xattr bytes: at most 1 B of 9 B for one, 2 KiB of 4 KiB for all",
+    ]
+    assert described_picture(picture)["bounds"] == {
+        "connections": {"used": 7, "largest": 3, "limit": 10, "total_limit": 12},
+        "xattr_bytes": {"used": 2048, "largest": 1, "limit": 9, "total_limit": 4096},
+        "x": {"used": 0, "largest": 0, "limit": 1, "total_limit": 1},
+    }
 
 
 def test_addresses_of_version_6_have_brackets() -> None:

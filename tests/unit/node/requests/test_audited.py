@@ -135,6 +135,7 @@ def test_every_request_of_a_client_is_judged_or_a_poll() -> None:
         assert not (spec.peer or spec.privileged) or kind.__name__ not in silent
     assert silent == {
         *("Hello", "Ping", "Cancel", "Goodbye", "GetView", "GetStatus", "GetNodeState"),
+        "GetBounds",
         *("AwaitLock", "CheckGrowth", "ReleaseInodes", "ReportOpens", "ReserveInodes"),
         *("StatFileSystem", "Watch"),
         *("WriteBlock", "WriteBlocks", "ReadBlock", "ReadBlocks", "CopyRange"),

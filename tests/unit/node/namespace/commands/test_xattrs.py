@@ -23,6 +23,8 @@ from memfs.protocol import messages as m
 from memfs.protocol.records import decode, encode
 
 from ..machine import Machine
+from ..test_unlinked import Opened, publish
+from ..test_unlinked import put as put_file
 
 
 @pytest.fixture
@@ -181,7 +183,7 @@ def test_what_all_of_them_take_is_bounded(
     assert one == limits.XATTR_OVERHEAD_BYTES + 6 + 100
     monkeypatch.setattr(limits, "XATTRS_CLUSTER_BYTES", 2 * one)
     put(machine, "user.a", b"x" * 100, path=b"/d")
-    with pytest.raises(NoSpaceError):
+    with pytest.raises(NoSpaceError, match=f"all files together have {2 * one} bytes of extended"):
         put(machine, "user.b")
     with pytest.raises(NoSpaceError):
         put(machine, "user.a", b"x" * 101)
@@ -190,3 +192,63 @@ def test_what_all_of_them_take_is_bounded(
     assert held.bytes == one
     machine.file("/f", user="alice")
     put(machine, "user.a", b"x" * 100)
+
+
+def test_what_one_owner_has_of_them_is_bounded(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = machine.namespace.volume.tree.xattrs
+    machine.file("/bobs", user="bob", mode=0o666)
+    put(machine, "user.a", b"x" * 100)
+    one = held.bytes
+    monkeypatch.setattr(limits, "XATTRS_BYTES_PER_OWNER", 2 * one)
+    put(machine, "user.a", b"x" * 100, path=b"/d")
+    with pytest.raises(
+        NoSpaceError, match=rf"files of alice have {2 * one} bytes .* {2 * one} are"
+    ):
+        put(machine, "user.b")
+    with pytest.raises(NoSpaceError, match="files of alice"):
+        put(machine, "user.a", b"x" * 101)
+    put(machine, "user.a", b"x" * 100, user="bob", path=b"/bobs")
+    put(machine, "user.b", b"x" * 100, path=b"/bobs")  # it counts as bob's, whose file it is
+    with pytest.raises(NoSpaceError, match="files of bob"):
+        put(machine, "user.c", path=b"/bobs")
+    assert held.most == 2 * one
+    machine.run(m.RemoveXattr(b"/d", "user.a"), "alice")
+    put(machine, "user.b", b"x" * 100)
+
+
+def test_they_go_to_the_new_owner_with_their_file(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(machine, "user.a", b"x" * 100)
+    one = machine.namespace.volume.tree.xattrs.bytes
+    monkeypatch.setattr(limits, "XATTRS_BYTES_PER_OWNER", one)
+    machine.run(m.SetAttributes(b"/f", owner="bob"))
+    put(machine, "user.a", b"x" * 100, path=b"/d")
+    with pytest.raises(NoSpaceError, match="files of bob"):
+        put(machine, "user.b", user="bob")
+    copy = machine.copy().namespace
+    copy.check_invariants()
+    assert copy.volume.tree.xattrs.most == one
+
+
+def test_replaced_files_that_are_open_do_not_multiply_them(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.opens = Opened()
+    put(machine, "user.a", b"x" * 100)
+    one = machine.namespace.volume.tree.xattrs.bytes
+    monkeypatch.setattr(limits, "XATTRS_BYTES_PER_OWNER", one)
+    put_file(machine, b"/f")
+    publish(machine, b"/f")
+    machine.opens.open(machine.stat("/f").inode)
+    with pytest.raises(NoSpaceError, match="files of alice"):
+        publish(machine, b"/f")
+    (inode,) = machine.run(m.ReserveInodes(1)).inodes
+    (result,) = machine.run(m.PutFiles((m.NewFile(b"/f", inode, 0, ()),))).results
+    assert "files of alice" in result.message
+    monkeypatch.setattr(limits, "XATTRS_BYTES_PER_OWNER", 2 * one)
+    publish(machine, b"/f")
+    assert machine.namespace.volume.tree.xattrs.bytes == 2 * one
+    machine.namespace.check_invariants()
