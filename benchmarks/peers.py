@@ -28,18 +28,6 @@ class PeerDiedError(Exception):
     """A process of a benchmark ended, or did not answer, before it was ready."""
 
 
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody listens on (until somebody else takes them)."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
 @contextmanager
 def process(command: Sequence[str], **environment: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` while the body runs; its output goes to a file shown when it fails."""

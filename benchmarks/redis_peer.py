@@ -13,13 +13,14 @@ import redis
 from redis.utils import HIREDIS_AVAILABLE
 
 from benchmarks import peers
+from memfs.testing.ports import free_port
 
 
 @contextmanager
 def redis_client() -> Iterator[Any]:
     """Start a server and yield a ``redis.Redis`` with one connection to it."""
     assert HIREDIS_AVAILABLE, "the comparison is with redis-py and hiredis"
-    (port,) = peers.free_ports(1)
+    port = free_port()
     command = [peers.install("redis-server", "redis-server"), "--port", str(port)]
     command += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]
     with peers.process(command) as child:

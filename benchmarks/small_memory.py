@@ -23,6 +23,7 @@ from benchmarks.node_memory import taken
 from benchmarks.redis_peer import redis_client
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.limits import FILES_PER_BATCH, KIB, MIB
+from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
 
 PHASES = ((KIB, 4 * KIB), (60 * KIB, 140 * KIB), (8 * KIB, 24 * KIB), (150 * KIB, 500 * KIB))
@@ -163,7 +164,7 @@ class _Memcached:
 
 @contextmanager
 def _memcached() -> Iterator[Peer]:
-    (port,) = peers.free_ports(1)
+    port = free_port()
     command = [peers.install("memcached", "memcached"), "-p", str(port), "-l", "127.0.0.1"]
     with peers.process([*command, "-m", "4096", "-I", "2m", "-u", "nobody"]) as child:
         peers.wait_until(lambda: peers.listening(port), child)

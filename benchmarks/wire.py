@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from benchmarks import harness, peers
+from memfs.testing.ports import free_port
 
 BLOCK = 4 * 1024 * 1024
 _ORDER = struct.Struct("!cQ")
@@ -50,7 +51,7 @@ class Wire:
 @contextmanager
 def wire(span: int) -> Iterator[Wire]:
     """Start the other process with ``span`` bytes of blocks and connect to it."""
-    (port,) = peers.free_ports(1)
+    port = free_port()
     command = [sys.executable, "-m", "benchmarks.wire", str(port), str(span)]
     with peers.process(command) as child:
         peers.wait_until(lambda: peers.listening(port), child)

@@ -11,7 +11,6 @@ import hashlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import sysconfig
@@ -22,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import memfs
+from memfs.testing.ports import free_port
 
 NODES = 3
 MIB = 1024 * 1024
@@ -54,7 +54,7 @@ def main() -> None:
 @contextmanager
 def cluster() -> Iterator[str]:
     """Run ``memfs dev`` while the body runs; yield the cluster's URL."""
-    port = free_port()
+    port = free_port(NODES)
     command = [*MEMFS, "dev", "--nodes", str(NODES), "--port", str(port), "--memory", "2GiB"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -68,20 +68,6 @@ def cluster() -> Iterator[str]:
             process.send_signal(signal.SIGINT)
     if process.returncode != 0:
         sys.exit(f"the cluster ended with exit code {process.returncode}")
-
-
-def free_port() -> int:
-    """Return the first of ``NODES`` ports in a row that are free, for metrics (+1000) as well."""
-    while True:
-        first = random.randrange(20_000, 30_000)
-        if all(map(is_free, (first + i + extra for i in range(NODES) for extra in (0, 1000)))):
-            return first
-
-
-def is_free(port: int) -> bool:
-    """Tell whether nobody listens on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 # --- (a) thousands of small files ----------------------------------------------------------------

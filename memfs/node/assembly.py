@@ -35,7 +35,7 @@ from memfs.node.membership.admission import Admission
 from memfs.node.membership.bootstrap import Bootstrap
 from memfs.node.membership.leaving import Leaving
 from memfs.node.membership.members import Membership
-from memfs.node.monitoring import bind_metrics, bind_shares
+from memfs.node.monitoring import bind_metrics, bind_shares, bind_stores
 from memfs.node.namespace import Settings
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
@@ -169,6 +169,7 @@ def build_node(
     )
     client_bounds = Bounds(server.load.ledgers() | uploads.ledgers(), role)
     bind_shares(metrics, client_bounds.all)
+    bind_stores(metrics, stores, objects, mounts, environment.clock.wall_ns)
     endpoint = config.monitoring()
     monitoring = None
     if endpoint is not None:

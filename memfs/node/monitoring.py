@@ -10,11 +10,16 @@ from memfs.node.blocks import BlockStore
 from memfs.node.healing.service import Healing
 from memfs.node.journal.journal import Journal
 from memfs.node.namespace import Namespace
+from memfs.node.namespace.tables.mounts import Unsaved
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shares
 from memfs.node.resources.space import SpaceWatch
-from memfs.protocol.messages import BoundStatus
+from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.opened import OpenStores
+from memfs.node.stores.service import MountService
+from memfs.node.stores.traffic import Traffic
+from memfs.protocol.messages import BoundStatus, MountRecord
 from memfs.transport.environment import Tls
 from memfs.transport.server import Server
 from memfs.types import View
@@ -49,6 +54,43 @@ def bind_shares(metrics: Metrics, bounds: Callable[[], Iterable[BoundStatus]]) -
         client_share_largest=read(lambda each: each.largest),
         client_share_limit=read(lambda each: each.limit),
         client_share_total_limit=read(lambda each: each.total_limit),
+    )
+
+
+def bind_stores(
+    metrics: Metrics,
+    stores: OpenStores,
+    objects: ObjectBlocks,
+    mounts: MountService,
+    wall_ns: Callable[[], int],
+) -> None:
+    """Show what is counted of each mounted store; a mount is named by its path."""
+
+    def read(of: Callable[[MountRecord, Traffic], float]) -> Callable[[], dict[str, float]]:
+        return lambda: {
+            record.path.decode(errors="replace"): of(record, traffic)
+            for record, traffic in stores.open_mounts()
+        }
+
+    def lacking(of: Callable[[Unsaved], float]) -> Callable[[], dict[str, float]]:
+        return lambda: {path: of(unsaved) for path, unsaved in mounts.unsaved().items()}
+
+    metrics.bind_labelled(
+        store_hits=read(lambda _, traffic: traffic.hits),
+        store_misses=read(lambda _, traffic: traffic.misses),
+        store_fetched_bytes=read(lambda _, traffic: traffic.fetched_bytes),
+        store_evicted_blocks=read(lambda _, traffic: traffic.evicted_blocks),
+        store_cached_bytes=read(lambda record, _: objects.cached_bytes(record.number)),
+        store_requests=read(lambda _, traffic: traffic.requests),
+        store_errors=read(lambda _, traffic: traffic.errors),
+        store_in_trouble=read(lambda record, _: record.number in stores.trouble),
+        store_persisted_bytes=read(lambda _, traffic: traffic.persisted_bytes),
+        store_conflicts=read(lambda _, traffic: traffic.conflicts),
+        store_unsaved_changes=lacking(lambda unsaved: unsaved.changes),
+        store_unsaved_bytes=lacking(lambda unsaved: unsaved.size),
+        store_unsaved_seconds=lacking(
+            lambda unsaved: max(0, wall_ns() - unsaved.since_ns) / 1e9 if unsaved.changes else 0
+        ),
     )
 
 

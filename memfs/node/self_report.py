@@ -56,7 +56,7 @@ class SelfReport:
             self._footprint.resident,
             self._footprint.last.container,
             self._footprint.last.container_limit,
-            self._objects.cached_bytes,
+            self._objects.cached_bytes(),
         )
 
     def _trouble(self) -> str:

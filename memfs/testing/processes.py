@@ -11,7 +11,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,7 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from memfs.config import MONITORING_OFFSET
 from memfs.machine import module_command
+from memfs.testing.ports import free_port
 from memfs.testing.started import Started
 
 READY_SECONDS = 30.0
@@ -162,15 +163,17 @@ class Processes(Started):
         directory: Path | None = None,
         flags: Sequence[str] = (),
         coordinator: str = "",
+        monitoring: bool = False,
     ) -> None:
         """Args: ``directory`` for logs and sockets, by default a temporary one that is removed;
         ``flags``, further flags of every node; ``coordinator``, by default kept by the first
-        node."""
+        node; ``monitoring``, whether they serve metrics (:meth:`monitoring_url`)."""
         self.nodes: list[NodeProcess] = []
         self.directory = directory or Path(tempfile.mkdtemp(prefix="memfs-test-"))
         self._temporary = directory is None
         self._count = nodes
         self._coordinator = coordinator
+        self._monitoring = monitoring
         self._places: dict[str, Place] = {}
         self._flags = [f"--replication={replication}", f"--memory={memory}", *flags]
 
@@ -206,8 +209,7 @@ class Processes(Started):
 
     def place(self, name: str) -> Place:
         """Where a new node will run: here, at a port that is free now."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            return Place(port=free.getsockname()[1])
+        return Place(port=free_port())
 
     def flags_of(self, name: str) -> list[str]:
         """What only this node is told."""
@@ -221,7 +223,7 @@ class Processes(Started):
         settings = [
             f"--host={place.address}",
             f"--port={place.port}",
-            "--monitoring-port=-1",
+            f"--monitoring-port={0 if self._monitoring else -1}",
             keeper,
             f"--data-directory={self.directory / name}",
             f"--socket-directory={self.directory / 'sockets'}",
@@ -231,6 +233,10 @@ class Processes(Started):
         arguments = [*settings, *self._flags, *self.flags_of(name)]
         log = self.directory / f"{name}.log"
         return NodeProcess(name, log, arguments, command=place.command)
+
+    def monitoring_url(self, name: str) -> str:
+        """Of the node's ``/metrics`` and ``/readyz``."""
+        return f"http://{self._places[name].address}:{self._places[name].port + MONITORING_OFFSET}"
 
     def story(self) -> str:
         """The ends of all logs."""

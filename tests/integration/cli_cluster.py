@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import select
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -20,6 +18,7 @@ import pytest
 
 from memfs.cli.main import run
 from memfs.machine import module_command
+from memfs.testing.ports import free_port
 
 COMMAND = module_command("memfs.cli")
 READY_SECONDS = 30
@@ -63,26 +62,6 @@ def clean_environment(**more: str) -> dict[str, str]:
     return kept | own | more
 
 
-def free_ports(count: int) -> int:
-    """The first of ``count`` free ports in a row whose monitoring ports are free too.
-
-    Each worker of pytest-xdist takes them from a range of its own.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    lowest = 20_000 + 3_000 * (worker % 4)
-    while True:
-        base = random.randrange(lowest, lowest + 2_000 - count)
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(base, base + count):
-                    for each in (port, port + 1000):
-                        held = stack.enter_context(socket.socket())
-                        held.bind(("127.0.0.1", each))
-            except OSError:
-                continue
-            return base
-
-
 @contextlib.contextmanager
 def dev_cluster(
     directory: Path,
@@ -92,7 +71,7 @@ def dev_cluster(
     **environment: str,
 ) -> Iterator[Cluster]:
     """``memfs dev``, ready; stopped at the end. ``command`` runs ``memfs``."""
-    port = free_ports(nodes)
+    port = free_port(nodes)
     said = directory / "dev.stderr"
     temporary = Path(tempfile.mkdtemp(prefix="memfs-test-"))
     with said.open("w") as stderr:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cli_cluster import COMMAND, clean_environment, execute, free_ports, wait_for_output
+from cli_cluster import COMMAND, clean_environment, execute, wait_for_output
 
 import memfs
 from memfs.client.blocking.filesystem import FileSystem
+from memfs.testing.ports import free_port
 from memfs.testing.processes import NodeProcess, Processes
 from tests.support.etcd import EtcdCluster
 from tests.support.hadoop import failover_settings
@@ -30,7 +31,7 @@ class Gateway:
 
     def __init__(self, url: str, port: int = 0) -> None:
         self._url = url
-        self.port = port or free_ports(1)
+        self.port = port or free_port(1)
         self.start()
 
     def start(self) -> None:

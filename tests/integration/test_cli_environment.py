@@ -15,11 +15,11 @@ from cli_cluster import (
     Cluster,
     clean_environment,
     dev_cluster,
-    free_ports,
     wait_for_output,
 )
 
 import memfs
+from memfs.testing.ports import free_port
 
 NOBODY = ["unshare", "--user", "--map-user=54321"]
 """A number that passwd does not know, for whom files are still this user's."""
@@ -60,7 +60,7 @@ def test_descriptors_that_are_closed(cluster: Cluster, ours: str, theirs: str) -
 @pytest.mark.parametrize("streams", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_what_serves_without_them(cluster: Cluster, tmp_path: Path, streams: str) -> None:
     """It goes on, and stops as it should."""
-    port = free_ports(1)
+    port = free_port(1)
     gateway = f"{' '.join(COMMAND)} gateway --port {port} --url {cluster.url}"
     environment = clean_environment()
     process = subprocess.Popen(
@@ -77,7 +77,7 @@ def test_what_serves_without_them(cluster: Cluster, tmp_path: Path, streams: str
 
 
 def test_a_node_without_them(tmp_path: Path) -> None:
-    port = free_ports(1)
+    port = free_port(1)
     node = f"{' '.join(COMMAND)} node --port {port} --host 127.0.0.1 --memory 64MiB"
     places = f"--data-directory {tmp_path}/data --socket-directory {tmp_path}/s"
     process = subprocess.Popen(
@@ -149,7 +149,7 @@ def test_a_user_without_passwd_and_home(homeless: dict[str, str], tmp_path: Path
         assert "54321" in run(*COMMAND, "ls", "-l", "/", **url).stdout
         script = "import memfs, sys; print(memfs.connect(sys.argv[1]).read_bytes('/file'))"
         assert run(sys.executable, "-c", script, own.url).stdout == "b'content'\n"
-        port = free_ports(1)
+        port = free_port(1)
         gateway = subprocess.Popen(
             [*NOBODY, *COMMAND, "gateway", "--port", str(port), "--url", own.url],
             env=homeless,
@@ -168,7 +168,7 @@ def test_a_home_that_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "home").write_bytes(b"no directory")
     environment = clean_environment(HOME=str(tmp_path / "home"))
     done = subprocess.run(
-        [*NOBODY, *COMMAND, "node", "--port", str(free_ports(1)), "--host", "127.0.0.1"],
+        [*NOBODY, *COMMAND, "node", "--port", str(free_port(1)), "--host", "127.0.0.1"],
         env=environment,
         capture_output=True,
         text=True,

@@ -18,9 +18,10 @@ from cli_cluster import (
     clean_environment,
     dev_cluster,
     execute,
-    free_ports,
     wait_for_output,
 )
+
+from memfs.testing.ports import free_port
 
 
 def runs(pid: int) -> bool:
@@ -98,7 +99,7 @@ def test_nodes_do_not_outlive_a_killed_dev(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("beyond", "flag"), [(1, "--port"), (1001, "--monitoring-port")])
 def test_a_port_that_is_taken(beyond: int, flag: str) -> None:
-    port = free_ports(2)
+    port = free_port(2)
     with socket.create_server(("127.0.0.1", port + beyond)):
         done = execute("memfs://127.0.0.1:9", ["dev", "--nodes=2", f"--port={port}"])
     assert done.returncode == 1
@@ -183,7 +184,7 @@ def test_data_directory_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_node_alone(tmp_path: Path) -> None:
-    port = free_ports(1)
+    port = free_port(1)
     log = tmp_path / "log"
     with log.open("w") as stderr:
         process = subprocess.Popen(

@@ -19,12 +19,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli_cluster import free_ports
 from gateway_served import Served
 
 from memfs.errors import ConfigError
 from memfs.gateway.auth.token_file import TokenFile
 from memfs.gateway.server import Gateway
+from memfs.testing.ports import free_port
 from tests.attack.certificates import Authority
 from tests.support.certificates import Certificates
 
@@ -151,7 +151,7 @@ def test_token_files_that_are_wrong(tmp_path: Path, line: str) -> None:
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
     """The address of a provider of tokens."""
-    port = free_ports(1)
+    port = free_port(1)
     command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", f"--port={port}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         address = f"http://localhost:{port}"

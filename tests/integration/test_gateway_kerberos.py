@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cli_cluster import free_ports, wait_for_output
+from cli_cluster import wait_for_output
 
+from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
 from tests.support.certificates import Certificates
 from tests.support.debian import program
@@ -40,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterator[
     made = Certificates(top / "tls")
     flags = ["--standard-directories", "--homes=alice,bob"]
     with (
-        Realm(top / "realm", free_ports(1)) as realm,
+        Realm(top / "realm", free_port(1)) as realm,
         Processes(1, memory="256MiB", replication=1, flags=flags) as nodes,
         (top / "gateway.log").open("w") as log,
     ):

@@ -24,10 +24,10 @@ from cli_cluster import (
     clean_environment,
     dev_cluster,
     execute,
-    free_ports,
     wait_for_output,
 )
 
+from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
 
 
@@ -40,7 +40,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @contextlib.contextmanager
 def gateway(url: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A running ``memfs gateway`` and its port."""
-    port = free_ports(1)
+    port = free_port(1)
     process = subprocess.Popen(
         [*COMMAND, "gateway", f"--port={port}", *arguments],
         stdout=subprocess.PIPE,
@@ -256,13 +256,13 @@ def test_what_is_wrong_is_said_at_once() -> None:
         done = execute("memfs://127.0.0.1:1", ["gateway", *arguments])
         assert done.returncode == 2
         assert text in done.stderr.decode()
-    done = execute("memfs://127.0.0.1:1", ["gateway", f"--port={free_ports(1)}"])
+    done = execute("memfs://127.0.0.1:1", ["gateway", f"--port={free_port(1)}"])
     assert done.returncode == 1
     assert b"127.0.0.1:1" in done.stderr
 
 
 def test_a_node_runs_a_gateway_beside_it(tmp_path: Path) -> None:
-    port, http_port = free_ports(1), free_ports(1)
+    port, http_port = free_port(1), free_port(1)
     sizes = ("--memory=64MiB", "--replication=1", "--socket-directory=")
     process = subprocess.Popen(
         [*COMMAND, "node", "--gateway", f"--port={port}", f"--data-directory={tmp_path}", *sizes],

@@ -18,6 +18,7 @@ import pytest
 from gateway_served import JAVA, Answer, Served
 
 from memfs.gateway.server import Gateway
+from memfs.testing.ports import free_port
 from tests.support.certificates import Certificates
 from tests.support.debian import program
 
@@ -39,12 +40,6 @@ http {{
     include {directory}/memfs.conf;
 }}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

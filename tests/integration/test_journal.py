@@ -7,7 +7,6 @@ import hashlib
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ import pytest
 
 import memfs
 from memfs.errors import MemfsError, NoSpaceError
+from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
 
 JOURNAL = ("--journal-blocks", "--ack=journal", "--journal-segment-size=1MiB")
@@ -300,18 +300,8 @@ def dev(port, data):
         process.communicate(timeout=60)
 
 
-def free_ports_in_a_row(count):
-    """The first of them, below those that the kernel gives to outgoing connections."""
-    while True:
-        first = random.randrange(20_000, 32_000)
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
-            for port in range(first, first + count):
-                stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
-
-
 def test_a_whole_dev_cluster_restarts_on_its_data(tmp_path):
-    port = free_ports_in_a_row(3)
+    port = free_port(3)
     content = {f"/f{number}": random.Random(number).randbytes(300_000) for number in range(20)}
     with dev(port, tmp_path) as url, memfs.connect(url, timeout_seconds=30) as fs:
         for path, data in content.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -39,6 +38,7 @@ from memfs.monitoring.http import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint, parse_etcd_url, parse_url
 from memfs.quantities import parse_duration
+from memfs.testing.ports import free_port
 from tests.support.debian import cache_directory
 from tests.support.etcd_package import etcd_binaries
 
@@ -415,12 +415,6 @@ def test_etcd_takes_its_flags_and_answers_its_probes(rendered: Rendered, tmp_pat
         process.terminate()
         process.wait(30)
         shutil.rmtree(data, ignore_errors=True)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def answers(url: str) -> bool:

@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_cluster import Cluster, Command, clean_environment, free_ports
+from cli_cluster import Cluster, Command, clean_environment
 
 from memfs.fuse.kernel.mounting import mounts
 from memfs.machine import module_command
+from memfs.testing.ports import free_port
 from tests.support.debian import program
 from tests.support.mounts import Mounted, end, fuse, mounted, need_mounts
 
@@ -135,7 +136,7 @@ def test_a_killed_worker_is_replaced_and_nobody_notices(here: Mounted) -> None:
 
 
 def test_a_mount_is_watched(cluster: Cluster, tmp_path: Path) -> None:
-    port = free_ports(1)
+    port = free_port(1)
     with mounted(cluster.url, tmp_path, monitoring_port=port) as here:
         (here.root / "seen").write_text("x")
         with pytest.raises(FileNotFoundError):

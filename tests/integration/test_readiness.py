@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -19,18 +17,9 @@ SECONDS = 40
 class Watched(Processes):
     """Nodes with a port for machines that watch."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._ports: dict[str, int] = {}
-
-    def flags_of(self, name: str) -> list[str]:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self._ports[name] = free.getsockname()[1]
-        return [f"--monitoring-port={self._ports[name]}"]
-
     def readiness(self, name: str) -> tuple[int, str]:
         """Status and text of ``/readyz``."""
-        url = f"http://127.0.0.1:{self._ports[name]}/readyz"
+        url = f"{self.monitoring_url(name)}/readyz"
         try:
             with urllib.request.urlopen(url, timeout=10) as answer:
                 return answer.status, answer.read().decode()
@@ -51,7 +40,9 @@ class Watched(Processes):
 
 @pytest.mark.parametrize("ends", [NodeProcess.kill, NodeProcess.pause], ids=["dead", "paused"])
 def test_no_node_is_ready_without_a_primary(ends: Callable[[NodeProcess], None]) -> None:
-    with Watched(nodes=3, replication=2, memory="64MiB", flags=["--min-in-sync=2"]) as cluster:
+    with Watched(
+        nodes=3, replication=2, memory="64MiB", flags=["--min-in-sync=2"], monitoring=True
+    ) as cluster:
         names = [node.name for node in cluster.nodes]
         assert cluster.wait_for(names, 200) == ["ready\n"] * 3
         first = cluster.nodes[0]  # the primary, and the coordinator with it

@@ -21,9 +21,9 @@ from memfs.errors import (
 )
 from memfs.stores.interface import Store
 from memfs.stores.opening import open_store
+from memfs.testing.ports import free_port
 from memfs.transport.environment import production_environment
 from tests.support.stores.model import level, put
-from tests.support.stores.processes import free_port
 from tests.support.stores.s3_servers import KEY, SECRET, S3Server, moto, s3_client, seaweed
 from tests.support.stores.web_servers import BrokenServer, broken, nginx
 

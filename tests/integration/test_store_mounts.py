@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Processes]:
-    with Processes(nodes=2, replication=2, memory="256MiB") as cluster:
+    with Processes(nodes=2, replication=2, memory="256MiB", monitoring=True) as cluster:
         yield cluster
 
 
@@ -100,7 +102,20 @@ def test_what_is_there_and_what_is_written_in_every_mode(
     assert content(s3, f"{prefix}/d/6") == data["d/6"]
 
 
-def test_a_warm_file_is_not_asked_for_again(fs: FileSystem, tmp_path: Path) -> None:
+def counted(cluster: Processes, name: str, mount: str) -> float:
+    """A metric of a mount, over all nodes."""
+    pattern = rf'^memfs_store_{name}{{mount="{mount}"}} (\S+)$'
+    shown = []
+    for node in cluster.nodes:
+        with urllib.request.urlopen(f"{cluster.monitoring_url(node.name)}/metrics") as page:
+            shown += re.findall(pattern, page.read().decode(), re.MULTILINE)
+    assert shown, f"no node shows {name}"
+    return sum(map(float, shown))
+
+
+def test_a_warm_file_is_not_asked_for_again(
+    cluster: Processes, fs: FileSystem, tmp_path: Path
+) -> None:
     with broken(tmp_path) as server:
         names = [f"{number:03}" for number in range(50)]
         for name in names:
@@ -114,6 +129,11 @@ def test_a_warm_file_is_not_asked_for_again(fs: FileSystem, tmp_path: Path) -> N
                 for name in random.sample(names, len(names)):
                     assert fs.read_bytes(f"/web/{name}") == name.encode() * 1000
             assert server.asked() == 0
+            assert counted(cluster, "misses_total", "/web") == len(names)
+            assert counted(cluster, "hits_total", "/web") > 0  # not what is read out of its memory
+            size = sum(len(name) * 1000 for name in names)
+            assert counted(cluster, "fetched_bytes_total", "/web") == size
+            assert counted(cluster, "cached_bytes", "/web") == size
             refused(fs, server)
         finally:
             fs.unmount("/web")
@@ -162,7 +182,9 @@ def test_readers_never_get_bytes_of_two_versions(
     assert not wrong and len(seen) > 2
 
 
-def test_a_store_that_is_away_for_a_while_gets_everything(fs: FileSystem, tmp_path: Path) -> None:
+def test_a_store_that_is_away_for_a_while_gets_everything(
+    cluster: Processes, fs: FileSystem, tmp_path: Path
+) -> None:
     with moto(tmp_path) as server:
         server.client.create_bucket(Bucket=BUCKET)
         fs.mount("/away", f"s3://{BUCKET}/p", options=options(server, tmp_path), sync_interval=600)
@@ -174,10 +196,16 @@ def test_a_store_that_is_away_for_a_while_gets_everything(fs: FileSystem, tmp_pa
         for name, each in written.items():
             fs.write_bytes(f"/away/{name}", each)
         assert fs.read_bytes("/away/7") == written["7"]
+        eventually(lambda: counted(cluster, "in_trouble", "/away") == 1)
+        assert counted(cluster, "unsaved_changes", "/away") == 20
+        assert counted(cluster, "unsaved_bytes", "/away") == sum(map(len, written.values()))
         server.server.start()  # and has forgotten all it had
         s3_client(server.endpoint).create_bucket(Bucket=BUCKET)
         eventually(lambda: all(content(server, f"p/{n}") == each for n, each in written.items()))
         fs.persist("/away")
+        assert counted(cluster, "unsaved_changes", "/away") == 0
+        assert counted(cluster, "in_trouble", "/away") == 0
+        assert counted(cluster, "persisted_bytes_total", "/away") >= sum(map(len, written.values()))
         fs.unmount("/away")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from memfs.testing.ports import free_port
 from tests.support.debian import program
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
@@ -120,12 +121,6 @@ def start(name: str, directory: Path, settings: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def stop(process: subprocess.Popen[bytes], supervisor: socket.socket) -> None:

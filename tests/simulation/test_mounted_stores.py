@@ -256,11 +256,11 @@ def test_a_full_cache_gives_way_to_writers(policy: str) -> None:
         node = scene.cluster.nodes["n1"]
         for number in range(60):
             assert await fs.read_bytes(f"/x/o{number}") == b"%02d" % number * (MIB // 2)
-        cached = node.parts.objects.cached_bytes
+        cached = node.parts.objects.cached_bytes()
         assert 0 < cached < 0.86 * node.store.limit
         await fs.write_bytes("/own", b"w" * (20 * MIB))
         assert await fs.read_bytes("/own") == b"w" * (20 * MIB)
-        assert node.parts.objects.cached_bytes < cached
+        assert node.parts.objects.cached_bytes() < cached
         assert await fs.read_bytes("/x/o7") == b"07" * (MIB // 2)
         node.store.check_invariants()
 
@@ -336,9 +336,9 @@ def test_blocks_that_nobody_reads_go_after_their_time() -> None:
         await asyncio.sleep(20)
         await fs.read_bytes("/x/o1")
         await asyncio.sleep(20)
-        assert objects.cached_bytes == MIB
+        assert objects.cached_bytes() == MIB
         await asyncio.sleep(20)
-        assert objects.cached_bytes == 0
+        assert objects.cached_bytes() == 0
 
     run(main())
 
@@ -351,7 +351,7 @@ def test_blocks_of_what_is_mounted_no_more_are_not_counted() -> None:
         fs = await scene.start(sync_interval=-1)
 
         def cached() -> int:
-            return sum(node.parts.objects.cached_bytes for node in scene.cluster.nodes.values())
+            return sum(node.parts.objects.cached_bytes() for node in scene.cluster.nodes.values())
 
         await fs.load("/x")
         assert cached() == 8 * BLOCK

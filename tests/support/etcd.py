@@ -12,7 +12,6 @@ import contextlib
 import json
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from memfs.paths import Endpoint
+from memfs.testing.ports import free_port
 from memfs.testing.started import Started
 from tests.support.certificates import Certificates
 from tests.support.debian import cache_directory
@@ -127,7 +127,7 @@ class EtcdCluster(Started):
         self.directory = directory or Path(tempfile.mkdtemp(prefix="etcd-", dir=cache_directory()))
         self.directory.mkdir(parents=True, exist_ok=True)
         _assert_on_disk(self.directory)
-        ports = _free_ports(2 * members)
+        ports = [free_port() for _ in range(2 * members)]
         peers = {f"etcd-{n + 1}": f"http://127.0.0.1:{port}" for n, port in enumerate(ports[::2])}
         self.members = [
             self._member(name, peers, Endpoint("127.0.0.1", port), flags)
@@ -301,12 +301,3 @@ def _assert_on_disk(directory: Path) -> None:
     kind = max(holding, key=lambda mount: len(mount[1]))[2]
     if kind in ("tmpfs", "ramfs"):
         raise RuntimeError(f"{directory} lies in RAM ({kind}); etcd needs a disk")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

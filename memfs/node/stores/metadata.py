@@ -11,10 +11,10 @@ import asyncio
 import inspect
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Container
 from typing import Any, Final, TypeVar
 
-from memfs.errors import ObjectMissingError, StaleHandleError
+from memfs.errors import ObjectMissingError, StaleHandleError, StoreUnreachableError
 from memfs.node.namespace.commands.mounts import record_of
 from memfs.node.namespace.objects import path_of
 from memfs.node.namespace.rules.frontier import Question, question
@@ -34,7 +34,8 @@ LISTINGS_MAX: Final = 100_000
 OBJECTS_PER_COMMAND: Final = 200
 """With names of 255 bytes and tags of 34 they take 60 KB of a record."""
 NEGATIVE_SECONDS: Final = 1.0
-"""That a name is not there is believed for so long at most."""
+"""That a name is not there is believed for so long at most, while the store answers: who waits for
+a file to appear sees it soon. Otherwise as long as that one is."""
 
 _Key = tuple[int, int, bytes | None]
 
@@ -42,9 +43,9 @@ _Key = tuple[int, int, bytes | None]
 class Moment:
     """What was asked when, as one request may rely on it (see ``frontier.Knowledge``)."""
 
-    def __init__(self, known: Known, since: float, now: float) -> None:
-        """``since``: what was asked after it counts in any case."""
-        self._known, self._since, self._now = known, since, now
+    def __init__(self, known: Known, since: float, now: float, away: Container[int]) -> None:
+        """``since``: what was asked after it counts in any case. ``away``: mounts in trouble."""
+        self._known, self._since, self._now, self._away = known, since, now, away
 
     def knows_name(self, mount: MountPoint, directory: int, name: bytes, exists: bool) -> bool:
         """Of the name by itself, or by a listing of its directory."""
@@ -65,7 +66,9 @@ class Moment:
         if at >= self._since or mount.sync_ms < 0:
             return True
         seconds = mount.sync_ms / 1000
-        return self._now - at < (seconds if exists else min(seconds, NEGATIVE_SECONDS))
+        if not exists and mount.number not in self._away:
+            seconds = min(seconds, NEGATIVE_SECONDS)
+        return self._now - at < seconds
 
 
 class Known:
@@ -110,18 +113,21 @@ class Metadata:
 
     def lacks(self, request: Any) -> Question | None:
         """The look-up that a request has to wait for; None: it can be carried out now."""
-        now = self._now()
-        return question(self._primary.namespace.volume, request, Moment(self.known, now, now))
+        return self._question(request, self._now())
+
+    def _question(self, request: Any, since: float) -> Question | None:
+        moment = Moment(self.known, since, self._now(), self._stores.trouble)
+        return question(self._primary.namespace.volume, request, moment)
 
     async def prepare(self, request: Any) -> None:
         """Look up until all is known. Raises StoreUnreachableError, StoreDeniedError."""
         since = self._now()
-        volume = self._primary.namespace.volume
-        while True:
-            found = question(volume, request, Moment(self.known, since, self._now()))
-            if found is None:
-                return
-            await self.ask(found)
+        while (found := self._question(request, since)) is not None:
+            try:
+                await self.ask(found)
+            except StoreUnreachableError:
+                if self._question(request, since) is not None:
+                    raise
 
     async def ask(self, wanted: Question) -> None:
         """Ask one thing, once however many want to know it."""
@@ -157,7 +163,7 @@ class Metadata:
     def record(self, mount: MountPoint) -> m.MountRecord:
         """A mount as the stores' side knows it."""
         volume = self._primary.namespace.volume
-        return record_of(volume, mount, path_of(volume, mount.slot))
+        return record_of(mount, path_of(volume, mount.slot))
 
     async def _look(self, wanted: Question, store: Store, name: bytes) -> None:
         key = wanted.key + b"/" + name if wanted.key else name

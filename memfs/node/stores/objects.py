@@ -64,7 +64,6 @@ class ObjectBlocks:
         self._places: OrderedDict[m.ObjectVersion, m.ObjectPlace] = OrderedDict()
         self._fetches: dict[m.BlockVersion, asyncio.Task[tuple[Buffer, int]]] = {}
         self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
-        self.hits = self.misses = self.fetched_bytes = self.evicted = 0
         store.on_shortage(self.make_room)
         store.on_uncached(self._forget)
 
@@ -80,12 +79,12 @@ class ObjectBlocks:
             self._store.discard(version)
             return None
         self._note_read(version)
-        self.hits += 1
         return found
 
     def _note_read(self, version: m.BlockVersion) -> None:
         now, mount = self._now(), self._cache.mount_of(version)
         if mount is not None:
+            self._stores.traffic(mount).hits += 1
             self._cache.read(mount, version, now)
             self._read_at[version] = now, self._read_at[version][1]
             self._read_at.move_to_end(version)
@@ -98,9 +97,9 @@ class ObjectBlocks:
         found = self.held(version, offset, length)
         if found is not None:
             return found
-        self.misses += 1
         place = (await self.places([version]))[0]
         record, store = await self._stores.of(place.mount, place.generation)
+        self._stores.traffic(record.number).misses += 1
         if record.mode == m.MountMode.PROXY:
             start = version.index * place.block_size + offset
             with self._stores.watching(record):
@@ -171,7 +170,7 @@ class ObjectBlocks:
                 self._places.pop(m.ObjectVersion(version.inode, version.sequence), None)
                 raise
         data, crc = _checked(data, length)
-        self.fetched_bytes += length
+        self._stores.traffic(record.number).fetched_bytes += length
         self._keep(version, place, record, data, crc)
         return data, crc
 
@@ -226,8 +225,10 @@ class ObjectBlocks:
             self._evict(cast("m.BlockVersion", version))
 
     def _evict(self, version: m.BlockVersion) -> None:
+        mount = self._cache.mount_of(version)
+        if mount is not None:
+            self._stores.traffic(mount).evicted_blocks += 1
         self._store.discard(version)
-        self.evicted += 1
 
     def _forget(self, version: m.BlockVersion) -> None:
         """It is gone, for whatever reason: evicted, or no file's any more."""
@@ -271,10 +272,9 @@ class ObjectBlocks:
         """How many bytes are in the cache of each file that is asked about."""
         return m.CachedReply(tuple([self._sizes.get(each, 0) for each in call.request.objects]))
 
-    @property
-    def cached_bytes(self) -> int:
-        """Bytes of the blocks in the cache."""
-        return self._cache.size()
+    def cached_bytes(self, mount: int | None = None) -> int:
+        """Bytes of the blocks in the cache, of one mount or of all."""
+        return self._cache.size(mount)
 
 
 def _checked(data: Buffer, length: int) -> tuple[Buffer, int]:

@@ -1,6 +1,7 @@
 """The external stores that one node has open: one for each mount and generation of it.
 
-Owns the store objects and the last trouble with each. Knows nothing of names or blocks.
+Owns the store objects, the last trouble with each and the counts of what was asked of it. Knows
+nothing of names or blocks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from memfs.errors import (
 )
 from memfs.logs import fields
 from memfs.node.membership.members import Membership
+from memfs.node.stores.traffic import Traffic
 from memfs.protocol import messages as m
 from memfs.stores.interface import Store
 from memfs.transport.environment import Environment
@@ -43,6 +45,19 @@ class OpenStores:
         self._asking: asyncio.Lock = asyncio.Lock()
         self.trouble: dict[int, str] = {}
         """What was wrong with a store when it was last asked, by mount; absent: nothing."""
+        self._traffic: dict[int, Traffic] = {}
+
+    def traffic(self, number: int) -> Traffic:
+        """The counters of a mount."""
+        found = self._traffic.get(number)
+        if found is None:
+            found = self._traffic[number] = Traffic()
+        return found
+
+    def open_mounts(self) -> Iterator[tuple[m.MountRecord, Traffic]]:
+        """The mounts whose store is open, as far as this node knows, and their counters."""
+        for number, (record, _) in self._stores.items():
+            yield record, self.traffic(number)
 
     def make(self, url: str, options: tuple[m.StoreOption, ...]) -> Store:
         """A store that the caller closes. Raises ConfigError, InvalidArgumentError."""
@@ -91,6 +106,7 @@ class OpenStores:
         """A mount is no more."""
         held = self._stores.pop(number, None)
         self.trouble.pop(number, None)
+        self._traffic.pop(number, None)
         if held is not None:
             self._close(held[1])
 
@@ -102,9 +118,12 @@ class OpenStores:
     def watching(self, record: m.MountRecord) -> Iterator[None]:
         """Note whether the store of a mount answers; its errors say which mount it is."""
         number = record.number
+        traffic = self.traffic(number)
+        traffic.requests += 1
         try:
             yield
         except (StoreUnreachableError, StoreDeniedError) as error:
+            traffic.errors += 1
             if number not in self.trouble:
                 log.warning("store in trouble", extra=fields(url=record.url, reason=error.message))
             self.trouble[number] = error.message

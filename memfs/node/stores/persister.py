@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import itertools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final, NamedTuple, TypeAlias
 
 from memfs import errors
@@ -83,7 +84,6 @@ class Persister:
         self._failures: dict[Job, _Failure] = {}
         self._urgent: set[Job] = set()
         self._done = asyncio.Event()
-        self.stored_files = self.stored_bytes = self.conflicts = 0
 
     # --- what is due -------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class Persister:
         except errors.MemfsError:
             return
         now = self._environment.clock.monotonic()
-        jobs: list[Job] = [*mounts.tombstones, *mounts.changes]
+        jobs: Iterator[Job] = itertools.chain(mounts.tombstones, mounts.changes)
         for job in jobs:
             if len(self._running) >= FILES_AT_ONCE:
                 return
@@ -211,7 +211,7 @@ class Persister:
             except (errors.ObjectMissingError, errors.DirectoryNotEmptyError):
                 pass
             except errors.StoreConflictError:
-                self.conflicts += 1
+                self._stores.traffic(number).conflicts += 1
                 log.warning(
                     "deleted here and changed in the store: it stays there",
                     extra=fields(url=mount.url, key=key),
@@ -251,10 +251,10 @@ class Persister:
         with self._stores.watching(record):
             info = await self._put(store, upload, ABSENT if tag is None else tag, change.attempts)
         if info is None:
+            self._stores.traffic(record.number).conflicts += 1
             return
         await self._primary.run_own(m.EndPersist(inode, change.version, info.tag, info.modified_ns))
-        self.stored_files += 1
-        self.stored_bytes += upload.size
+        self._stores.traffic(record.number).persisted_bytes += upload.size
         if record.mode == m.MountMode.PROXY:
             await self._give_up(inode)
 
@@ -336,7 +336,6 @@ class Persister:
         except errors.StaleHandleError:
             await store.delete(key, info.tag)
             raise
-        self.conflicts += 1
         log.error(
             "changed here and in the store: both are kept",
             extra=fields(key=upload.key, kept_as=aside),
@@ -381,5 +380,5 @@ class Persister:
 
     def _store_of(self, mount: MountPoint) -> tuple[m.MountRecord, Store]:
         volume = self._primary.namespace.volume
-        record = record_of(volume, mount, path_of(volume, mount.slot))
+        record = record_of(mount, path_of(volume, mount.slot))
         return record, self._stores.adopt(record)

@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from memfs import errors
+from memfs.node.namespace.objects import path_of
+from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
+from memfs.node.namespace.tables.mounts import NOTHING, Unsaved
 from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.stores.metadata import Metadata, settled
@@ -84,6 +87,17 @@ class MountService:
                     self._term[2].stop()
                     self._term = None
                 await asyncio.sleep(0.2)
+
+    def unsaved(self) -> dict[str, Unsaved]:
+        """What the stores lack, by the path of the mount; nothing on nodes that do not lead."""
+        if not self._role.leads:
+            return {}
+        volume = self._role.primary.namespace.volume
+        unsaved = volume.mounts.unsaved(volume.tree)
+        return {
+            text(path_of(volume, mount.slot)): unsaved.get(mount.number, NOTHING)
+            for mount in volume.mounts.by_slot.values()
+        }
 
     def _have_watchers_ask(self) -> None:
         """Tell clients that cache names to ask anew once a mount's sync interval is over."""

@@ -53,7 +53,7 @@ class Sweeper:
             return []
         volume, now = self._role.primary.namespace.volume, self._clock.monotonic()
         return [
-            record_of(volume, mount, path_of(volume, mount.slot))
+            record_of(mount, path_of(volume, mount.slot))
             for mount in volume.mounts.by_slot.values()
             if not mount.read_only
             and now - self._swept.get(mount.number, -EVERY_SECONDS) >= EVERY_SECONDS

@@ -22,9 +22,10 @@ from memfs.stores.interface import Store
 from memfs.stores.objects import client_options, library
 from memfs.stores.opening import open_store
 from memfs.stores.retry import Retry
+from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
 from memfs.transport.environment import production_environment
-from tests.support.stores.processes import Server, free_port, listens
+from tests.support.stores.processes import Server, listens
 from tests.support.stores.s3_servers import KEY, REGION, SECRET, S3Server, moto, seaweed
 from tests.support.stores.sftp import sftp
 

@@ -15,16 +15,6 @@ _STOP_SECONDS = 3.0
 _LOG_TAIL = 3_000
 
 
-def free_port(below: int = 65_536) -> int:
-    """A port of loopback that nobody listens at now, and smaller than ``below``."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < below:
-            return port
-
-
 class Server:
     """``with Server(command, log) as server``; ``ready`` says whether it serves."""
 

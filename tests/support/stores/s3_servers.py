@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.stores.processes import Server, free_port, listens
+from memfs.testing.ports import free_port
+from tests.support.stores.processes import Server, listens
 
 KEY, SECRET = "test-key", "test-secret-Xq7canary"
 """The secret is one that is found again wherever it leaks."""
@@ -50,7 +51,7 @@ def seaweed(directory: Path) -> Iterator[S3Server]:
 
     Its sockets have fixed names in /tmp by port number, which two servers would share.
     """
-    ports = {name: free_port(55_000) for name in ("master", "volume", "filer", "s3")}
+    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
     identities = [
         {
             "name": "test",
@@ -70,7 +71,7 @@ def seaweed(directory: Path) -> Iterator[S3Server]:
         "-s3",
         f"-s3.config={seen / 's3.json'}",
         f"-s3.port={ports['s3']}",
-        f"-s3.port.grpc={free_port(55_000)}",
+        f"-s3.port.grpc={free_port()}",
         f"-master.port={ports['master']}",
         f"-volume.port={ports['volume']}",
         f"-filer.port={ports['filer']}",

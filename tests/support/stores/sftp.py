@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from memfs.testing.ports import free_port
 from tests.support.debian import program
-from tests.support.stores.processes import Server, free_port, listens
+from tests.support.stores.processes import Server, listens
 
 
 @dataclass(frozen=True)

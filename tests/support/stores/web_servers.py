@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memfs.testing.ports import free_port
 from tests.support.debian import program
 from tests.support.environments import TOP
-from tests.support.stores.processes import Server, free_port, listens
+from tests.support.stores.processes import Server, listens
 
 _NGINX = """
 user {user};

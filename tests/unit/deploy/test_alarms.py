@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from memfs.monitoring.metrics import CATALOGUE
+from memfs.monitoring.catalogue import CATALOGUE
 from tests.support.debian import unpacked
 
 TOP = Path(__file__).parents[3]

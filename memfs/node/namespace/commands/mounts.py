@@ -25,7 +25,7 @@ from memfs.node.namespace.rules.naming import check_new_name, maker
 from memfs.node.namespace.rules.permissions import WRITE
 from memfs.node.namespace.rules.refusals import not_superuser, text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, ROOT
-from memfs.node.namespace.tables.mounts import MountPoint
+from memfs.node.namespace.tables.mounts import NOTHING, MountPoint, Unsaved
 from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
@@ -69,7 +69,7 @@ def mount(volume: Volume, command: Command, request: Mount) -> MountRecord:
         mounts.next_number += 1
     fresh = mounts.by_slot[slot] = _with(former, request)
     volume.tree.mark(slot, command.now, command.index)
-    return record_of(volume, fresh, request.path)
+    return record_of(fresh, request.path)
 
 
 def _place(volume: Volume, command: Command, request: Mount) -> Place:
@@ -132,9 +132,8 @@ def _with(mount: MountPoint, request: Mount) -> MountPoint:
     )
 
 
-def record_of(volume: Volume, mount: MountPoint, path: bytes) -> MountRecord:
-    """What is told of a mount."""
-    since = sorted(volume.mounts.pending(volume.tree, mount))
+def record_of(mount: MountPoint, path: bytes, unsaved: Unsaved = NOTHING) -> MountRecord:
+    """What is told of a mount. ``unsaved``: as :meth:`MountTable.unsaved` counted it."""
     return MountRecord(
         mount.number,
         path,
@@ -148,8 +147,8 @@ def record_of(volume: Volume, mount: MountPoint, path: bytes) -> MountRecord:
         mount.sync_ms,
         mount.copies,
         mount.generation,
-        len(since),
-        since[0] if since else 0,
+        unsaved.changes,
+        unsaved.since_ns,
     )
 
 
@@ -163,7 +162,7 @@ def unmount(volume: Volume, command: Command, request: Unmount) -> Empty:
         raise MountBusyError(
             "another mount lies below: unmount that first", path=text(request.path)
         )
-    lacking = sum(1 for _ in mounts.pending(tree, found))
+    lacking = mounts.unsaved(tree).get(found.number, NOTHING).changes
     if lacking and not request.discard:
         raise MountBusyError(
             f"{lacking} changes below {text(request.path)} are not in the store yet: persist them "

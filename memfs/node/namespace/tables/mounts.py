@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from memfs.errors import ReadOnlyMountError
 from memfs.node.namespace.rules.refusals import text
-from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT
+from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, NOWHERE, ROOT
 from memfs.node.namespace.tables.tree import Tree
 from memfs.protocol.messages import StoreOption
 from memfs.types import ObjectState
@@ -69,6 +69,20 @@ class Change(NamedTuple):
     def state(self) -> ObjectState:
         """DIRTY or PERSISTING."""
         return ObjectState.PERSISTING if self.attempts else ObjectState.DIRTY
+
+
+class Unsaved(NamedTuple):
+    """What the store of one mount lacks."""
+
+    changes: int = 0
+    """Files and directories changed or deleted."""
+    size: int = 0
+    """Bytes of the files among them."""
+    since_ns: int = 0
+    """Time of the oldest change; 0: there is none."""
+
+
+NOTHING: Final = Unsaved()
 
 
 class Tombstone(NamedTuple):
@@ -277,11 +291,21 @@ class Mounts:
         """Was an object, or a directory above it, deleted here while the store may have it?"""
         return bool(self.tombstones) and (number, key) in self.tombstones
 
-    def pending(self, tree: Tree, mount: MountPoint) -> Iterator[int]:
-        """Times since when the store lacks something of a mount."""
+    def unsaved(self, tree: Tree) -> dict[int, Unsaved]:
+        """What the stores lack, by the mount's number; absent: nothing. A step for each change."""
+        found: dict[int, Unsaved] = {}
+
+        def count(number: int, size: int, since_ns: int) -> None:
+            known = found.get(number)
+            oldest = since_ns if known is None else min(known.since_ns, since_ns)
+            changes, total = (0, 0) if known is None else known[:2]
+            found[number] = Unsaved(changes + 1, total + size, oldest)
+
         for slot, change in self.changes.items():
-            if self.mount_of(tree, slot) is mount:
-                yield change.since_ns
+            mount = self.mount_of(tree, slot)
+            if mount is not None:
+                is_file = tree.inodes.kind[slot] == FILE
+                count(mount.number, tree.inodes.size[slot] if is_file else 0, change.since_ns)
         for (number, _), tombstone in self.tombstones.items():
-            if number == mount.number:
-                yield tombstone.since_ns
+            count(number, 0, tombstone.since_ns)
+        return found

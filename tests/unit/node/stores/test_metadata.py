@@ -6,8 +6,10 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from memfs.node.namespace.rules.frontier import Question
-from memfs.node.stores.metadata import Metadata
+from memfs.node.stores.metadata import Known, Metadata, Moment
 
 
 class Counting(Metadata):
@@ -56,3 +58,16 @@ async def test_who_comes_right_behind_an_answer_asks_anew() -> None:
     await asyncio.sleep(0)
     await late[0]
     assert metadata.asked == 2
+
+
+@pytest.mark.parametrize("away", [(), (1,)])
+@pytest.mark.parametrize("exists", [False, True])
+def test_an_absent_name_is_asked_for_soon_unless_the_store_is_away(
+    away: tuple[int, ...], exists: bool
+) -> None:
+    known = Known()
+    known.note(2, None, 0.0)
+    mount = cast(Any, SimpleNamespace(number=1, sync_ms=60_000))
+    for now, believed in ((0.5, True), (2.0, exists or bool(away)), (61.0, False)):
+        moment = Moment(known, now, now, away)
+        assert moment.knows_name(mount, 2, b"name", exists) is believed, now
