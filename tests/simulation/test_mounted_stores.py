@@ -24,6 +24,7 @@ from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.store import Bucket, StoreConditions
 from memfs.testing.simulation.virtual import run
 from memfs.transport.environment import Environment
+from memfs.types import ObjectState, Residence
 
 T = TypeVar("T")
 SEEDS = range(6)
@@ -323,6 +324,22 @@ def test_what_is_in_memory_is_told(copies: int) -> None:
         (ours,) = await fs.residence([await fs.stat("/x/b")])
         assert ours is not None and ours.percent == 100
         assert ours.name in ("DIRTY", "PERSISTING")
+
+    run(main())
+
+
+def test_what_is_in_memory_is_told_to_those_who_can_reach_the_file() -> None:
+    async def main() -> None:
+        scene = Scene(33)
+        scene.bucket.replace("d/e", b"content")
+        fs = await scene.start(sync_interval=-1)
+        await fs.load("/x")
+        file = await fs.stat("/x/d/e")
+        other = await scene.cluster.connect(user="ann", groups=())
+        assert await other.residence([file]) == [Residence(ObjectState.CLEAN, 7, 7)]
+        await fs.chmod("/x/d", 0o700)
+        assert await other.residence([file]) == [Residence(0, 0, 0)]
+        assert await fs.residence([file]) == [Residence(ObjectState.CLEAN, 7, 7)]
 
     run(main())
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from memfs import errors, limits
 from memfs.node.namespace.rules.mounted import IN_MEMORY, STATE, told
+from memfs.node.namespace.rules.permissions import caller_of
 from memfs.node.namespace.tables.inodes import FILE
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.stores.metadata import settled
@@ -32,13 +33,19 @@ class ResidenceService:
         self._role = role
 
     async def get(self, call: Call) -> m.ResidenceReply:
-        """Of the files asked about; the others' state is 0."""
+        """Of the files asked about that the caller can reach; the others' state is 0."""
         inodes = call.request.inodes
         if len(inodes) > limits.OBJECTS_PER_QUESTION:
             raise errors.InvalidArgumentError(
                 f"{limits.OBJECTS_PER_QUESTION} files can be asked about at once"
             )
-        return m.ResidenceReply(tuple(await self._of(inodes)))
+        namespace = self._role.primary.namespace
+        settings, tree = namespace.settings, namespace.volume.tree
+        identity = call.connection.peer.identity
+        caller = caller_of(identity, settings.superuser, settings.supergroup)
+        slots = [tree.inodes.slot_of(inode) for inode in inodes]
+        slots = [slot if slot and tree.is_reachable(caller, slot) else 0 for slot in slots]
+        return m.ResidenceReply(tuple(await self._of(slots)))
 
     async def complete(
         self, call: Call, answer: m.XattrsReply | Awaitable[m.XattrsReply]
@@ -50,7 +57,8 @@ class ResidenceService:
             call.connection.peer.identity,
             m.Lookup(request.path, follow=request.follow, base=request.base),
         )
-        (residence,) = await self._of([found.attributes.inode])
+        slot = self._role.primary.namespace.volume.tree.inodes.slot_of(found.attributes.inode)
+        (residence,) = await self._of([slot])
         values = told(residence, found.attributes.kind == FileKind.FILE)
         return reply._replace(
             xattrs=tuple(
@@ -58,20 +66,19 @@ class ResidenceService:
             )
         )
 
-    async def _of(self, inodes: Sequence[int]) -> list[Residence]:
+    async def _of(self, slots: Sequence[int]) -> list[Residence]:
         volume = self._role.primary.namespace.volume
         table, mounts = volume.tree.inodes, volume.mounts
         found: list[Residence] = []
         shared: dict[int, tuple[m.ObjectVersion, int]] = {}
         """What is to be asked of the nodes, by place in ``found``, and how many may have each."""
         members = len(self._role.membership.view.members)
-        for inode in inodes:
-            slot = table.slot_of(inode)
+        for slot in slots:
             mount = mounts.mount_of(volume.tree, slot)
             state = int(mounts.state(slot) or 0) if mount is not None else 0
             size = table.size[slot] if state and table.kind[slot] == FILE else 0
             if mount is not None and size and state == ObjectState.CLEAN:
-                version = m.ObjectVersion(inode, table.generation[slot])
+                version = m.ObjectVersion(table.id_of(slot), table.generation[slot])
                 shared[len(found)] = version, max(1, min(mount.copies, members))
             found.append(Residence(state, size, size))
         if shared:

@@ -316,7 +316,10 @@ class ResidenceReply(NamedTuple):
 
 @message(86)
 class GetResidence(NamedTuple):
-    """How much of files below mounts is in memory. At most ``limits.OBJECTS_PER_QUESTION``."""
+    """How much of files below mounts is in memory, of those that the caller can reach.
+
+    At most ``limits.OBJECTS_PER_QUESTION``.
+    """
 
     inodes: tuple[int, ...]
 
