@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from memfs.errors import (
+    MemfsError,
     ObjectChangedError,
     PathExistsError,
     StoreConflictError,
@@ -150,8 +151,10 @@ class LocalStore(StagedStore):
         def begin() -> int:
             if not Path(self._root).is_dir():  # unmounted, say: nothing is made in its place
                 raise FileNotFoundError(self._root)
-            path.parent.mkdir(exist_ok=True)
-            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            while True:
+                path.parent.mkdir(exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # another put found it empty
+                    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
         descriptor = await self._run(begin, part)
         try:
@@ -160,6 +163,15 @@ class LocalStore(StagedStore):
             await self._run(lambda: os.fsync(descriptor), part)
         finally:
             os.close(descriptor)
+
+    async def _let_go(self, part: str) -> None:
+        def work() -> None:
+            with contextlib.suppress(OSError):  # others write, or there is none
+                Path(self._path(PARTS)).rmdir()
+
+        await super()._let_go(part)
+        with contextlib.suppress(MemfsError):
+            await self._run(work, PARTS)
 
     async def _publish(self, part: str, key: str, *, fresh: bool) -> None:
         source, target = Path(self._path(part)), Path(self._path(key))
