@@ -171,6 +171,38 @@ class AclEntry(NamedTuple):
     """For what is made in the directory, not for the directory itself."""
 
 
+class RenameMode(enum.IntEnum):
+    """What rename does when the target exists."""
+
+    REPLACE = 0
+    """POSIX: replaces a file, or an empty directory by a directory."""
+    KEEP = 1
+    """Fails with PathExistsError (RENAME_NOREPLACE)."""
+    EXCHANGE = 2
+    """Swaps the two atomically (RENAME_EXCHANGE)."""
+
+
+class XattrMode(enum.IntEnum):
+    """setxattr flags."""
+
+    SET = 0
+    CREATE = 1
+    REPLACE = 2
+
+
+LOCK_END = (1 << 63) - 1
+"""As the last byte of a locked range: whatever may follow (``OFFSET_MAX`` of Linux)."""
+
+
+class LockKind(enum.IntEnum):
+    """Locks of one kind do not meet those of the other."""
+
+    RANGE = 0
+    """Of bytes, owned by a process or what it calls so (fcntl); they are split and merged."""
+    WHOLE = 1
+    """Of the whole file, owned by an open file (flock)."""
+
+
 class BlockVersion(NamedTuple):
     """The identity of a block version."""
 

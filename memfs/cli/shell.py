@@ -21,6 +21,7 @@ from memfs.cli.connection import connected
 from memfs.cli.options import Operand
 
 if TYPE_CHECKING:
+    from memfs.client.admin import AdminClient
     from memfs.client.filesystem import AsyncFileSystem
     from memfs.client.session.session import Session
     from memfs.client.stat import DirEntry, Stat
@@ -54,6 +55,13 @@ class Shell(CommandContext):
         super().__init__()
         self.fs = fs
         self.session = session
+
+    @functools.cached_property
+    def admin(self) -> AdminClient:
+        """The same session, for what only operators ask."""
+        from memfs.client.admin import AdminClient
+
+        return AdminClient(self.session)
 
     @contextlib.contextmanager
     def attempt(

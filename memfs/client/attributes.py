@@ -17,6 +17,7 @@ from memfs.client.wire import PathLike
 from memfs.errors import InvalidArgumentError
 from memfs.limits import TIME_NS_MAX, TIME_NS_MIN
 from memfs.protocol import messages as m
+from memfs.types import XattrMode
 
 
 class AttributeOperations(AccessOperations):
@@ -143,7 +144,7 @@ class AttributeOperations(AccessOperations):
             error.errno = errno.E2BIG
             raise error
         apart = len(value) > limits.XATTRS_IN_RECORD_BYTES
-        request = m.SetXattr(where.raw, name, b"" if apart else value, m.XattrMode(flags))
+        request = m.SetXattr(where.raw, name, b"" if apart else value, XattrMode(flags))
         await self._session.ask_primary(
             request,
             where.given,

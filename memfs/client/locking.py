@@ -13,7 +13,7 @@ from memfs.client.session.session import Session
 from memfs.client.wire import WirePath
 from memfs.errors import PathNotFoundError, StaleHandleError
 from memfs.protocol import messages as m
-from memfs.protocol.messages import LockKind
+from memfs.types import LockKind
 
 
 class FileLock:

@@ -39,7 +39,7 @@ from memfs.errors import (
 )
 from memfs.machine import current_umask
 from memfs.protocol import messages as m
-from memfs.types import KIND_OF_TYPE, Attributes, BlockRef, Member
+from memfs.types import KIND_OF_TYPE, Attributes, BlockRef, Member, RenameMode
 
 
 class NamespaceOperations(MountOperations):
@@ -396,9 +396,9 @@ class NamespaceOperations(MountOperations):
 
         ``overwrite=False`` fails when the target exists; ``exchange`` swaps the two.
         """
-        mode = m.RenameMode.REPLACE if overwrite else m.RenameMode.KEEP
+        mode = RenameMode.REPLACE if overwrite else RenameMode.KEEP
         if exchange:
-            mode = m.RenameMode.EXCHANGE
+            mode = RenameMode.EXCHANGE
         first, second = self._wire(source), self._wire(target)
         request = m.Rename(first.raw, second.raw, mode)
         await self._ask_two(request, first.given, second.given, timeout)

@@ -14,7 +14,7 @@ Integers are little-endian. Entries come in the order of their tags, those of on
 What a mount does (FUSE_POSIX_ACL negotiated, so that the kernel decides by the list, too):
 
 * getxattr: :func:`encode` of what ``GetAcl`` answers; None becomes ENODATA.
-* setxattr, removexattr: :func:`change` makes the ``ChangeAcl`` to send.
+* setxattr, removexattr: :func:`replacement` says which entries are set instead.
 * listxattr: both names where ``Attributes.acl`` says that there is a list, as far as
   :func:`encode` is not None.
 """
@@ -27,7 +27,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from memfs.errors import InvalidArgumentError, UnsupportedError
-from memfs.protocol.messages import AclChange, ChangeAcl
 from memfs.types import AclEntry, AclKind
 
 ACCESS: Final = "system.posix_acl_access"
@@ -110,21 +109,19 @@ def decode(blob: bytes, name: str, user: Name, group: Name) -> tuple[AclEntry, .
     return tuple(found)
 
 
-def change(
-    inode: int, name: str, blob: bytes | None, mode: int, user: Name, group: Name
-) -> ChangeAcl:
-    """What to ask of the cluster to set an attribute, or to remove it (None).
+def replacement(
+    name: str, blob: bytes | None, mode: int, user: Name, group: Name
+) -> tuple[AclEntry, ...]:
+    """The entries to set when attribute ``name`` is set, or removed (None).
 
-    ``mode``: the inode's mode bits now, which stay as they are when its access list goes. A default
-    list without entries is none. Raises as :func:`decode`.
+    None at all: the default list goes. ``mode``: the inode's mode bits now, which stay as they are
+    when its access list goes. Raises as :func:`decode`.
     """
     entries = decode(blob, name, user, group) if blob is not None else ()
-    if name == DEFAULT and not entries:
-        return ChangeAcl(b"", int(AclChange.REMOVE_DEFAULT), base=inode)
-    if not entries:
+    if not entries and name == ACCESS:
         kinds = ((AclKind.USER, 6), (AclKind.GROUP, 3), (AclKind.OTHER, 0))
         entries = tuple(AclEntry(int(kind), "", mode >> shift & _BITS) for kind, shift in kinds)
-    return ChangeAcl(b"", int(AclChange.SET), entries, base=inode)
+    return entries
 
 
 def _is_extended(entries: list[AclEntry]) -> bool:

@@ -11,16 +11,17 @@ import itertools
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
+from memfs.client.inodes import Owner
 from memfs.client.session.watch import CacheWatch
 from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError
 from memfs.fuse.attributes import NEVER, Shapes, Validity
-from memfs.fuse.cluster import InodeOperations, Owner
 from memfs.fuse.files.directory_stream import DirectoryStream
 from memfs.fuse.files.open_file import OpenFile
 from memfs.fuse.files.open_files import OpenFiles
 from memfs.fuse.kernel.protocol import InHeader
 from memfs.fuse.known import KnownTree, PendingRead
 from memfs.fuse.lookahead import Lookahead, Window
+from memfs.fuse.mounted import MountedTree
 from memfs.fuse.numbers import Numbers
 from memfs.fuse.options import MountOptions
 from memfs.types import Attributes
@@ -44,7 +45,7 @@ class PendingCommand:
 class Mount:
     """Lives as long as its mount."""
 
-    def __init__(self, cluster: InodeOperations, options: MountOptions) -> None:
+    def __init__(self, cluster: MountedTree, options: MountOptions) -> None:
         self.cluster = cluster
         self.options = options
         self.numbers = Numbers()

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import stat
 from dataclasses import replace
 
-from memfs import paths
 from memfs.client.connect import open_session
-from memfs.client.stat import Stat
+from memfs.client.inodes import InodeOperations
 from memfs.config import ClientConfig
 from memfs.errors import MemfsError, NotDirectoryError
 from memfs.fuse.channel import Channel
-from memfs.fuse.cluster import InodeOperations
 from memfs.fuse.kernel.negotiation import Agreement
 from memfs.fuse.mount import Mount
+from memfs.fuse.mounted import MountedTree
 from memfs.fuse.options import MountOptions
 from memfs.fuse.server import FuseServer
 from memfs.monitoring.http import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint
-from memfs.protocol import messages as m
+from memfs.types import FileKind
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +32,13 @@ async def connect(config: ClientConfig, options: MountOptions, path: str) -> Mou
     """The mount of a directory of the cluster. Raises what connecting raises, NotDirectoryError."""
     session = await open_session(replace(config, timeout_seconds=options.timeout))
     try:
-        reply = await session.ask(m.Lookup(paths.encode(path)), path)
-        if not stat.S_ISDIR(Stat(reply.attributes).st_mode):
+        found = await InodeOperations(session).find(path)
+        if found.kind != FileKind.DIRECTORY:
             raise NotDirectoryError("a mount shows a directory", path=path)
     except BaseException:
         await session.close()
         raise
-    return Mount(InodeOperations(session, reply.attributes.inode), options)
+    return Mount(MountedTree(session, found.inode), options)
 
 
 async def serve(

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import PathNotFoundError
-from memfs.fuse.cluster import InodeOperations
 from memfs.fuse.kernel.protocol import (
     ATTR,
     ATTR_OUT,
@@ -27,6 +26,7 @@ from memfs.fuse.kernel.protocol import (
     SetattrIn,
 )
 from memfs.fuse.mount import Mount
+from memfs.fuse.mounted import MountedTree
 from memfs.fuse.operations import attributes, names
 from memfs.fuse.operations.handler import Parts, Reply
 from memfs.fuse.options import MountOptions
@@ -48,7 +48,7 @@ class Kernel:
     def __init__(self, fs: AsyncFileSystem, root: int) -> None:
         """``root``: inode of the directory that is mounted; made by the serving process."""
         session = fs._session
-        self.mount = Mount(InodeOperations(session, root), MountOptions())
+        self.mount = Mount(MountedTree(session, root), MountOptions())
         self.mount.invalidate = self._invalidate
         self._now_ns = session.environment.clock.boottime_ns
         self._believed: dict[int, tuple[int, int]] = {}

@@ -12,23 +12,21 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from memfs import errors, limits
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import VANISHED, Shell, file_command, printable, write_json
-from memfs.protocol import messages as m
-from memfs.types import BlockRef
+from memfs.client.admin import AdminClient, FileReply
+from memfs.types import Attributes, BlockRef, BlockVersion
 
 if TYPE_CHECKING:
     from memfs.client.session.session import Session
 
-VERIFY_SECONDS = 300.0
 _MISSING = errors.BlockNotFoundError.code
 _UNREACHABLE = errors.UnavailableError.code
-_BATCH = 500
 
 
 class FileProblem(NamedTuple):
@@ -53,7 +51,7 @@ class _Reference(NamedTuple):
     wanted: int
 
     @property
-    def version(self) -> m.BlockVersion:
+    def version(self) -> BlockVersion:
         return self.ref.version
 
 
@@ -94,7 +92,7 @@ async def _references(shell: Shell, top: str) -> AsyncIterator[tuple[str, list[_
     """Every file at or below ``top`` with its blocks, asked for in batches."""
     found = await shell.fs.lstat(top)
     if found.is_file():
-        yield top, await _blocks_of(shell.session, top, 0, [])
+        yield top, await _blocks_of(shell.admin, top, 0, [])
         return
     batch: list[str] = []
     async for path, each in shell.below(top, expected=VANISHED):
@@ -111,55 +109,36 @@ async def _references(shell: Shell, top: str) -> AsyncIterator[tuple[str, list[_
 
 
 async def _ask_batch(shell: Shell, batch: list[str]) -> list[tuple[str, list[_Reference]]]:
-    session, answers = shell.session, []
-    left = batch
-    while left:
-        paths = _fitting(left)
-        reply = await session.ask(m.ReadFiles(paths, 0), deadline=session.deadline())
-        for name, file in zip(left, reply.files, strict=False):
-            with shell.attempt("cannot check", name, expected=VANISHED):
-                if file.code:
-                    raise errors.from_wire(file.code, file.message, name)
-                if file.attributes is not None:
-                    answers.append((name, await _all_blocks(session, name, file)))
-        left = left[max(1, len(reply.files)) :]
+    answers = []
+    for name, file in zip(batch, await shell.admin.files(batch), strict=True):
+        with shell.attempt("cannot check", name, expected=VANISHED):
+            if file.code:
+                raise errors.from_wire(file.code, file.message, name)
+            if file.attributes is not None:
+                answers.append((name, await _all_blocks(shell.admin, name, file)))
     return answers
 
 
-def _fitting(names: Sequence[str]) -> tuple[bytes, ...]:
-    """As many paths as fit one record."""
-    taken: list[bytes] = []
-    room = limits.RECORD_BYTES // 2
-    for name in names:
-        raw = name.encode()
-        room -= len(raw) + 5
-        if room < 0 and taken:
-            break
-        taken.append(raw)
-    return tuple(taken)
-
-
-def _references_of(path: str, refs: Iterable[BlockRef], attributes: Any) -> list[_Reference]:
+def _references_of(path: str, refs: Iterable[BlockRef], attributes: Attributes) -> list[_Reference]:
     """References of stored blocks: a hole has no copies to check."""
     return [_Reference(path, ref, attributes.replication) for ref in refs if ref.length]
 
 
-async def _all_blocks(session: Session, path: str, file: m.FileReply) -> list[_Reference]:
+async def _all_blocks(admin: AdminClient, path: str, file: FileReply) -> list[_Reference]:
     """The blocks of a file, those that did not fit the batch's reply included."""
     attributes, first = file.attributes, len(file.blocks)
     assert attributes is not None, "a file that was answered for"
     found = _references_of(path, file.blocks, attributes)
     count = -(-attributes.size // attributes.block_size) if attributes.block_size else 0
-    return found if first >= count else await _blocks_of(session, path, first, found)
+    return found if first >= count else await _blocks_of(admin, path, first, found)
 
 
 async def _blocks_of(
-    session: Session, path: str, start: int, known: list[_Reference]
+    admin: AdminClient, path: str, start: int, known: list[_Reference]
 ) -> list[_Reference]:
     found = list(known)
     while True:
-        request = m.GetBlocks(path.encode(), start, limits.BLOCKS_PER_RECORD)
-        reply = await session.ask(request, path)
+        reply = await admin.file_blocks(path, start, limits.BLOCKS_PER_RECORD)
         found += _references_of(path, reply.blocks, reply.attributes)
         start += len(reply.blocks)
         size, block_size = reply.attributes.size, reply.attributes.block_size
@@ -173,30 +152,18 @@ class _Check:
     def __init__(self, session: Session, verify: bool = False) -> None:
         """``verify``: every copy is re-read, not only looked up."""
         self._session = session
+        self._admin = AdminClient(session)
         self._verify_all = verify
-        self._held: dict[int, set[m.BlockVersion]] = {}
-        self.named: set[m.BlockVersion] = set()
+        self._held: dict[int, set[BlockVersion]] = {}
+        self.named: set[BlockVersion] = set()
 
     async def list_nodes(self) -> None:
         """Ask every member what it holds; one that does not answer holds nothing."""
         for number in self._session.known.members:
             try:
-                self._held[number] = await self._list(number)
+                self._held[number] = await self._admin.held_blocks(number)
             except errors.RetryableError as error:
                 click.echo(f"memfs: {self._name(number)} does not answer: {error}", err=True)
-
-    async def _list(self, number: int) -> set[m.BlockVersion]:
-        held: set[m.BlockVersion] = set()
-        after: m.BlockVersion | None = None
-        while True:
-            answer = await self._session.ask_member(
-                number, m.ListBlocks(after), deadline=self._session.deadline()
-            )
-            page = [block.version for block in answer.record.blocks]
-            held.update(page)
-            if not answer.record.more or not page:
-                return held
-            after = page[-1]
 
     def is_suspect(self, reference: _Reference) -> bool:
         """Whether a copy may be bad, or there are fewer than the file asks for."""
@@ -209,11 +176,11 @@ class _Check:
 
     async def examine(self, suspects: Sequence[_Reference]) -> list[FileProblem]:
         """Ask the nodes for copies that may be bad, then drop what has changed meanwhile."""
-        by_member: dict[int, list[m.BlockVersion]] = defaultdict(list)
+        by_member: dict[int, list[BlockVersion]] = defaultdict(list)
         for reference in filter(self._may_lack, suspects):
             for number in reference.ref.replicas:
                 by_member[number].append(reference.version)
-        codes: dict[tuple[int, m.BlockVersion], int] = {}
+        codes: dict[tuple[int, BlockVersion], int] = {}
         for number, versions in by_member.items():
             for version, code in zip(versions, await self._verify(number, versions), strict=True):
                 codes[number, version] = code
@@ -224,23 +191,18 @@ class _Check:
             if problem is not None and await self._is_current(reference)
         ]
 
-    async def _verify(self, number: int, versions: Sequence[m.BlockVersion]) -> list[int]:
+    async def _verify(self, number: int, versions: Sequence[BlockVersion]) -> list[int]:
         """A code per version: 0, not found, corrupt, or that the node cannot be asked."""
         codes: list[int] = []
         try:
-            for at in range(0, len(versions), _BATCH):
-                answer = await self._session.ask_member(
-                    number,
-                    m.VerifyBlocks(tuple(versions[at : at + _BATCH])),
-                    deadline=self._session.deadline(VERIFY_SECONDS),
-                )
-                codes += answer.record.codes
+            while len(codes) < len(versions):
+                codes += await self._admin.verify_blocks(number, versions[len(codes) :])
         except errors.RetryableError:
             codes += [_UNREACHABLE] * (len(versions) - len(codes))
         return codes
 
     def _judge(
-        self, reference: _Reference, codes: dict[tuple[int, m.BlockVersion], int]
+        self, reference: _Reference, codes: dict[tuple[int, BlockVersion], int]
     ) -> FileProblem | None:
         replicas = reference.ref.replicas
         bad = {n: code for n in replicas if (code := codes.get((n, reference.version), 0))}
@@ -254,9 +216,8 @@ class _Check:
 
     async def _is_current(self, reference: _Reference) -> bool:
         """Whether the file still has that version of the block on those nodes."""
-        request = m.GetBlocks(reference.path.encode(), reference.ref.index, 1)
         try:
-            reply = await self._session.ask(request, reference.path)
+            reply = await self._admin.file_blocks(reference.path, reference.ref.index, 1)
         except errors.RequestError:
             return False
         return reply.blocks[:1] == (reference.ref,)
@@ -268,7 +229,7 @@ class _Check:
         have = "1 node" if nodes == 1 else f"{nodes} nodes"
         return f"add a node: {have} cannot hold {wanted} copies" if nodes < wanted else ""
 
-    def orphans(self) -> list[tuple[str, m.BlockVersion]]:
+    def orphans(self) -> list[tuple[str, BlockVersion]]:
         """Blocks that a node held and that no file names."""
         return [
             (self._name(number), version)
@@ -293,7 +254,7 @@ def _conclude(
     files: int,
     blocks: int,
     problems: Sequence[FileProblem],
-    orphans: Iterable[tuple[str, m.BlockVersion]],
+    orphans: Iterable[tuple[str, BlockVersion]],
     advice: str,
     verbose: bool,
     as_json: bool,

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from memfs.cli.cluster.survey import ClusterSurvey
-from memfs.cluster import view as rules
-from memfs.limits import MIB, NAMESPACE_COPIES
-from memfs.paths import Endpoint
-from memfs.protocol.messages import (
+from memfs.client.admin import (
     HealingStatus,
     MountRecord,
     NodeStateReply,
     NodeStatus,
     StatusReply,
 )
+from memfs.cluster import view as rules
+from memfs.limits import MIB, NAMESPACE_COPIES
+from memfs.paths import Endpoint
 from memfs.quantities import show_duration, show_size
 from memfs.types import View
 

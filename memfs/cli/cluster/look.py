@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from memfs import errors
 from memfs.cli.cluster.health import Problem, store_problems
-from memfs.cli.cluster.survey import ClusterSurvey, ask_node, survey
+from memfs.cli.cluster.survey import ClusterSurvey, survey
 from memfs.cli.command import CommandContext, cluster_command
+from memfs.client.admin import AdminClient, BoundStatus, NodeClient, StatusReply
 from memfs.client.connect import client_environment, open_session
 from memfs.client.session.session import Session
 from memfs.config import ClientConfig
 from memfs.paths import Endpoint
-from memfs.protocol import messages as m
 
 STATUS_SECONDS = 5.0
 """Time for the primary to answer: longer than a failover takes with the usual lease."""
@@ -29,11 +29,11 @@ STATUS_SECONDS = 5.0
 class Picture(NamedTuple):
     """One look: one of the two is there."""
 
-    status: m.StatusReply | None
+    status: StatusReply | None
     survey: ClusterSurvey | None
     stores: tuple[Problem, ...] = ()
     """What is wrong with mounted stores."""
-    bounds: tuple[m.BoundStatus, ...] = ()
+    bounds: tuple[BoundStatus, ...] = ()
     """What clients have of what the primary bounds for each of them."""
 
 
@@ -53,23 +53,23 @@ class Observer(CommandContext):
         try:
             if self._session is None:
                 self._session = await open_session(self.config)
-            status = await self._session.ask(m.GetStatus())
-            stores, bounds = await self._stores(self._session), await self._bounds(self._session)
-            return Picture(status, None, stores, bounds)
+            admin = AdminClient(self._session)
+            status = await admin.status()
+            return Picture(status, None, await self._stores(admin), await self._bounds(admin))
         except (errors.RetryableError, errors.OutcomeUnknownError):
             return Picture(None, await self.survey())
 
-    async def _stores(self, session: Session) -> tuple[Problem, ...]:
+    async def _stores(self, admin: AdminClient) -> tuple[Problem, ...]:
         """What is wrong with the stores of the first page of mounts."""
         try:
-            mounts = (await session.ask(m.ListMounts())).mounts
+            mounts = await admin.mounts()
         except errors.RequestError:  # of a primary that knows none, or not for this user
             return ()
         return tuple(store_problems(mounts, self._environment.clock.wall_ns()))
 
-    async def _bounds(self, session: Session) -> tuple[m.BoundStatus, ...]:
+    async def _bounds(self, admin: AdminClient) -> tuple[BoundStatus, ...]:
         try:
-            return (await session.ask(m.GetBounds())).bounds
+            return await admin.bounds()
         except errors.RequestError:  # of a primary that does not tell
             return ()
 
@@ -77,9 +77,9 @@ class Observer(CommandContext):
         """What every node says."""
         return await survey(self._environment, self.config)
 
-    async def ask(self, endpoint: Endpoint, request: m.Request[m.R], seconds: float) -> m.R:
-        """One request to one node. Raises what it answers."""
-        return await ask_node(self._environment, self.config, endpoint, request, seconds)
+    def node(self, endpoint: Endpoint) -> NodeClient:
+        """One node, to be asked alone."""
+        return NodeClient(self._environment, self.config, endpoint)
 
     async def close(self) -> None:
         """Close the connection."""

@@ -17,7 +17,7 @@ from memfs.cli.shell import Shell, file_command
 from memfs.quantities import show_size
 
 if TYPE_CHECKING:
-    from memfs.protocol.messages import StatusReply
+    from memfs.client.admin import StatusReply
     from memfs.types import Member
 
 POLL_SECONDS = 0.5
@@ -43,10 +43,8 @@ async def decommission(
     refused when the others have no room, or files would have fewer copies than they ask for; with
     --fewer-copies it begins all the same, and ends when every block has found a place.
     """
-    from memfs.protocol.messages import Decommission
-
     member = await _find(shell, node)
-    await shell.session.ask(Decommission(member.number, cancel, fewer_copies))
+    await shell.admin.decommission(member.number, cancel=cancel, fewer_copies=fewer_copies)
     if cancel:
         click.echo(f"{member.name} stays")
     elif wait:
@@ -63,10 +61,8 @@ async def weight(shell: Shell, node: str, weight: int) -> None:
 
     Blocks follow in the background. The node says its configured weight again when it restarts.
     """
-    from memfs.protocol.messages import SetWeight
-
     member = await _find(shell, node)
-    await shell.session.ask(SetWeight(member.number, weight))
+    await shell.admin.set_weight(member.number, weight)
     click.echo(f"{member.name} has weight {weight} now, {member.weight} before")
 
 
@@ -76,15 +72,13 @@ async def rebalance(shell: Shell) -> None:
 
     Happens by itself when nodes come, go, or get another weight.
     """
-    from memfs.protocol.messages import Rebalance
-
-    await shell.session.ask(Rebalance())
+    await shell.admin.rebalance()
     click.echo("looking for blocks to move; memfs cluster status shows how far it is")
 
 
 async def _find(shell: Shell, node: str) -> Member:
     """The member of that name or number, as the primary knows them."""
-    found: StatusReply = await shell.fs.cluster_status()
+    found = await shell.fs.cluster_status()
     for status in found.nodes:
         if node in (status.member.name, str(status.member.number)):
             return status.member
@@ -98,7 +92,7 @@ async def _wait(shell: Shell, member: Member) -> None:
     shown = ""
     while True:
         try:
-            found: StatusReply = await shell.fs.cluster_status()
+            found = await shell.fs.cluster_status()
         except errors.RetryableError:  # the role of the primary may be moving
             await asyncio.sleep(POLL_SECONDS)
             continue

@@ -17,12 +17,10 @@ from memfs.cli.options import Quantity, json_option
 from memfs.cli.shell import write_json
 from memfs.cluster import view as rules
 from memfs.paths import Endpoint
-from memfs.protocol import messages as m
 from memfs.quantities import parse_duration
 from memfs.types import View
 
 POLL_SECONDS = 0.5
-RECOVER_SECONDS = 15.0
 
 
 # --- wait ----------------------------------------------------------------------------------------
@@ -112,8 +110,8 @@ async def hand_over(observer: Observer, node: str) -> None:
     primary = rules.member(view, view.primary)
     assert primary is not None, "a view names its primary"
     endpoint = Endpoint(primary.host, primary.port)
-    reply = await observer.ask(endpoint, m.HandOver(number), RECOVER_SECONDS)
-    successor = rules.member(reply.view, reply.view.primary)
+    formed = await observer.node(endpoint).hand_over(number)
+    successor = rules.member(formed, formed.primary)
     assert successor is not None, "a view names its primary"
     click.echo(f"{successor.name} is the primary now, {primary.name} before")
 
@@ -159,14 +157,13 @@ async def force_recover(observer: Observer, accept_data_loss: bool) -> None:
     if not accept_data_loss:
         observer.complain("nothing is done: say --accept-data-loss")
         return
-    request = m.ForceRecover(True)
     try:
-        reply = await observer.ask(plan.chosen.endpoint, request, RECOVER_SECONDS)
+        view = await observer.node(plan.chosen.endpoint).force_recover()
     except errors.UnavailableError as error:
         raise errors.UnavailableError(
             f"{error.message}: the coordinator must be there; see `memfs cluster status`"
         ) from error
-    click.echo(f"{state.name} is the primary now, epoch {reply.view.epoch}")
+    click.echo(f"{state.name} is the primary now, epoch {view.epoch}")
     click.echo("next: `memfs cluster wait`, then `memfs fsck` names files with lost blocks")
 
 

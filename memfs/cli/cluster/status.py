@@ -24,17 +24,11 @@ from memfs.cli.cluster.survey import ClusterSurvey, Seen
 from memfs.cli.files import columns as layout
 from memfs.cli.options import json_option
 from memfs.cli.shell import Shell, file_command, write_json
+from memfs.client.admin import BoundStatus, DepartedMember, HealingStatus, NodeStatus, StatusReply
 from memfs.cluster import view as rules
 from memfs.cluster.ring import takes
 from memfs.limits import LOG_BYTES_KEPT, LOG_ENTRIES_KEPT
 from memfs.paths import Endpoint
-from memfs.protocol.messages import (
-    BoundStatus,
-    DepartedMember,
-    HealingStatus,
-    NodeStatus,
-    StatusReply,
-)
 from memfs.quantities import show_duration, show_size
 
 WATCH_SECONDS = 2.0

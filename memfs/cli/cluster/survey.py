@@ -11,15 +11,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from memfs import errors
+from memfs.client.admin import NodeClient, NodeStateReply
 from memfs.config import ClientConfig
 from memfs.paths import Endpoint
-from memfs.protocol import frames
-from memfs.protocol import messages as m
-from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
-from memfs.types import Identity, View
+from memfs.types import View
 
-ASK_SECONDS = 2.0
 ROUNDS = 3
 """Each round asks the members that the one before named."""
 
@@ -28,7 +25,7 @@ class Seen(NamedTuple):
     """One node as it answered."""
 
     endpoint: Endpoint
-    state: m.NodeStateReply | None
+    state: NodeStateReply | None
     reason: str = ""
     """Why there is no answer."""
 
@@ -39,7 +36,7 @@ class ClusterSurvey(NamedTuple):
     nodes: tuple[Seen, ...]
 
     @property
-    def states(self) -> list[m.NodeStateReply]:
+    def states(self) -> list[NodeStateReply]:
         """Those of the nodes that answered."""
         return [seen.state for seen in self.nodes if seen.state is not None]
 
@@ -76,30 +73,6 @@ def _without_doubles(nodes: Iterable[Seen]) -> tuple[Seen, ...]:
 
 async def _ask(environment: Environment, config: ClientConfig, endpoint: Endpoint) -> Seen:
     try:
-        return Seen(endpoint, await ask_node(environment, config, endpoint, m.GetNodeState()))
+        return Seen(endpoint, await NodeClient(environment, config, endpoint).state())
     except errors.MemfsError as error:
         return Seen(endpoint, None, error.message)
-
-
-async def ask_node(
-    environment: Environment,
-    config: ClientConfig,
-    endpoint: Endpoint,
-    request: m.Request[m.R],
-    seconds: float = ASK_SECONDS,
-) -> m.R:
-    """One request to one node over a connection of its own. Raises what it answers."""
-    hello = m.Hello(
-        frames.VERSION_MIN,
-        frames.VERSION_MAX,
-        "",
-        m.Role.CLIENT,
-        environment.random.getrandbits(63),
-        Identity(config.user, config.groups),
-    )
-    connection = await dial(environment, endpoint, hello, timeout=seconds)
-    try:
-        answer = await connection.call(request, request_id=1, timeout=seconds, epoch=0)
-        return answer.record
-    finally:
-        connection.close("asked")

@@ -32,7 +32,7 @@ from memfs.security.directory import usual_certificates
 from memfs.transport.disk import FileLock
 
 if TYPE_CHECKING:
-    from memfs.protocol.messages import StatusReply
+    from memfs.client.admin import StatusReply
 
 START_SECONDS = 30.0
 ORPHAN_SECONDS = 30.0

@@ -49,8 +49,8 @@ from memfs.errors import (
     StaleHandleError,
 )
 from memfs.protocol import messages as m
-from memfs.protocol.messages import LOCK_END, LockKind, LockMode, LockState
-from memfs.types import ROOT_INODE
+from memfs.protocol.messages import LockMode, LockState
+from memfs.types import LOCK_END, ROOT_INODE, LockKind
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
-from memfs.fuse.cluster import InodeOperations
+from memfs.client.inodes import InodeOperations
 from memfs.fuse.known import KnownTree
 from memfs.types import DirectoryEntry
 

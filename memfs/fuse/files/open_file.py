@@ -20,8 +20,8 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from memfs.client.handles.handle import Handle
+from memfs.client.inodes import InodeOperations
 from memfs.errors import LeaseHeldError, LeaseLostError, MemfsError, StaleHandleError
-from memfs.fuse.cluster import InodeOperations
 from memfs.types import Attributes
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import logging
 import os
 from typing import Final
 
+from memfs.client.inodes import InodeOperations
 from memfs.errors import MemfsError
-from memfs.fuse.cluster import InodeOperations
 from memfs.fuse.files.open_file import Observed, OpenFile
 
 log = logging.getLogger(__name__)

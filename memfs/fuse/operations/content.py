@@ -34,8 +34,7 @@ from memfs.fuse.kernel.protocol import (
 from memfs.fuse.mount import Mount
 from memfs.fuse.operations.handler import DONE, Handler, Parts, check_utf8, failure, name_at
 from memfs.fuse.operations.locks import unlock
-from memfs.protocol.messages import LOCK_END, LockKind
-from memfs.types import Attributes, FileKind
+from memfs.types import LOCK_END, Attributes, FileKind, LockKind
 
 KEEP_SIZE: Final = 0x01
 PUNCH_HOLE: Final = 0x02

@@ -15,7 +15,7 @@ from memfs.errors import LocksLostError
 from memfs.fuse.kernel.protocol import FILE_LOCK, LK_FLOCK, LK_IN, InHeader, LkIn, Opcode
 from memfs.fuse.mount import Mount
 from memfs.fuse.operations.handler import DONE, Handler, Parts
-from memfs.protocol.messages import LockKind
+from memfs.types import LockKind
 
 log = logging.getLogger(__name__)
 

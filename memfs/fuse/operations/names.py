@@ -7,8 +7,8 @@ import stat
 from typing import Final
 
 from memfs import limits
+from memfs.client.inodes import Owner
 from memfs.errors import InvalidPathError, PathNotFoundError, StaleHandleError
-from memfs.fuse.cluster import Owner
 from memfs.fuse.kernel.protocol import (
     LINK_IN,
     MKDIR_IN,
@@ -29,8 +29,7 @@ from memfs.fuse.operations.handler import (
     name_at,
     two_names_at,
 )
-from memfs.protocol.messages import RenameMode
-from memfs.types import KIND_OF_TYPE, Attributes, FileKind
+from memfs.types import KIND_OF_TYPE, Attributes, FileKind, RenameMode
 
 NOREPLACE: Final = 1
 EXCHANGE: Final = 2

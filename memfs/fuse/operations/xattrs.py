@@ -20,7 +20,7 @@ from memfs.fuse.kernel.protocol import (
 )
 from memfs.fuse.mount import Mount
 from memfs.fuse.operations.handler import DONE, Handler, Parts, Reply, failure, name_at
-from memfs.protocol.messages import XattrMode
+from memfs.types import XattrMode
 
 _MODES: Final = {
     0: XattrMode.SET,
@@ -61,8 +61,8 @@ async def _value_of(mount: Mount, inode: int, name: str) -> bytes:
 
 async def _list_of(mount: Mount, inode: int, name: str) -> bytes:
     """An access control list, as the kernel writes it."""
-    found = await mount.cluster.acl(inode)
-    value = acls.encode(found.entries, name, mount.numbers.uid, mount.numbers.gid)
+    entries = await mount.cluster.acl(inode)
+    value = acls.encode(entries, name, mount.numbers.uid, mount.numbers.gid)
     if value is None:
         raise failure(errno.ENODATA)
     return value
@@ -77,7 +77,7 @@ async def names(mount: Mount, header: InHeader, body: bytes) -> Parts:
     inode = mount.cluster.inode(header.nodeid)
     found = list(await mount.cluster.xattrs(inode))
     if mount.shapes.has_list.get(inode) is not False:
-        entries = (await mount.cluster.acl(inode)).entries
+        entries = await mount.cluster.acl(inode)
         uid, gid = mount.numbers.uid, mount.numbers.gid
         found += [name for name in acls.NAMES if acls.encode(entries, name, uid, gid) is not None]
     text = b"".join(name.encode() + b"\0" for name in found)
@@ -132,10 +132,13 @@ async def _change_list(
     mode = (await mount.cluster.attributes(inode)).mode
     user, group = mount.numbers.user, mount.numbers.group
     mount.shapes.has_list.pop(inode, None)
-    found = await mount.cluster.session.ask(acls.change(inode, name, value, mode, user, group))
-    mode = found.attributes.mode
-    if drop_set_gid and mode & stat.S_ISGID:
-        await mount.cluster.set_attributes(inode, mode=mode & ~stat.S_ISGID)
+    entries = acls.replacement(name, value, mode, user, group)
+    if entries:
+        found = await mount.cluster.set_acl(inode, entries)
+    else:
+        found = await mount.cluster.remove_default_acl(inode)
+    if drop_set_gid and found.mode & stat.S_ISGID:
+        await mount.cluster.set_attributes(inode, mode=found.mode & ~stat.S_ISGID)
     mount.changed(inode)
 
 

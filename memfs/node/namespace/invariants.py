@@ -26,7 +26,7 @@ from memfs.node.namespace.tables.interning import Arena, Interned
 from memfs.node.namespace.tables.locks import Table
 from memfs.node.namespace.tables.tree import Tree
 from memfs.node.namespace.tables.volume import Volume
-from memfs.protocol.messages import LOCK_END
+from memfs.types import LOCK_END
 
 
 def check_volume(volume: Volume) -> None:

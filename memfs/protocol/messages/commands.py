@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from memfs.protocol.messages.reads import LookupReply
 from memfs.protocol.messages.registry import Empty, message
-from memfs.types import ROOT_INODE, AclEntry, Attributes, BlockRef, BlockVersion
+from memfs.types import (
+    ROOT_INODE,
+    AclEntry,
+    Attributes,
+    BlockRef,
+    BlockVersion,
+    RenameMode,
+    XattrMode,
+)
 
 
 class LeaseReply(NamedTuple):
@@ -249,17 +257,6 @@ class MakeDirectory(NamedTuple):
         return LookupReply
 
 
-class RenameMode(enum.IntEnum):
-    """What rename does when the target exists."""
-
-    REPLACE = 0
-    """POSIX: replaces a file, or an empty directory by a directory."""
-    KEEP = 1
-    """Fails with PathExistsError (RENAME_NOREPLACE)."""
-    EXCHANGE = 2
-    """Swaps the two atomically (RENAME_EXCHANGE)."""
-
-
 @message(135, command=True)
 class Rename(NamedTuple):
     """rename; one atomic step whatever the size of the tree."""
@@ -380,14 +377,6 @@ class MakeLink(NamedTuple):
     @staticmethod
     def reply() -> type[LookupReply]:
         return LookupReply
-
-
-class XattrMode(enum.IntEnum):
-    """setxattr flags."""
-
-    SET = 0
-    CREATE = 1
-    REPLACE = 2
 
 
 @message(141, command=True)

@@ -13,18 +13,7 @@ import enum
 from typing import NamedTuple
 
 from memfs.protocol.messages.registry import message
-
-LOCK_END = (1 << 63) - 1
-"""As the last byte of a range: whatever may follow (``OFFSET_MAX`` of Linux)."""
-
-
-class LockKind(enum.IntEnum):
-    """Locks of one kind do not meet those of the other."""
-
-    RANGE = 0
-    """Of bytes, owned by a process or what it calls so (fcntl); they are split and merged."""
-    WHOLE = 1
-    """Of the whole file, owned by an open file (flock)."""
+from memfs.types import LOCK_END, LockKind
 
 
 class LockMode(enum.IntEnum):

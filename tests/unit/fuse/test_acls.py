@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memfs.errors import InvalidArgumentError, UnsupportedError
-from memfs.fuse.acls import ACCESS, DEFAULT, change, decode, encode
+from memfs.fuse.acls import ACCESS, DEFAULT, decode, encode, replacement
 from memfs.protocol import messages as m
 from memfs.security.acls import parse_entries
 from memfs.types import AclEntry
@@ -114,7 +114,9 @@ class Listed:
 
     def set(self, name: str, blob: bytes | None) -> None:
         inode = self.machine.stat(self.path).inode
-        self.machine.run(change(inode, name, blob, self.mode, user, group))
+        entries = replacement(name, blob, self.mode, user, group)
+        change = m.AclChange.SET if entries else m.AclChange.REMOVE_DEFAULT
+        self.machine.run(m.ChangeAcl(b"", change, entries, base=inode))
 
     def get(self, name: str) -> bytes | None:
         return written(name, self.machine.ask(m.GetAcl(self.path.encode())).entries)

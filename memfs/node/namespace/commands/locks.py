@@ -15,19 +15,18 @@ from memfs.node.namespace.tables.inodes import SYMLINK, is_named
 from memfs.node.namespace.tables.locks import Lock, Table, Waiter
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.protocol.messages import (
-    LOCK_END,
     AwaitLock,
     AwaitLockReply,
     CancelLock,
     CancelLockReply,
     GetLock,
     GetLockReply,
-    LockKind,
     LockMode,
     LockReply,
     LockState,
     SetLock,
 )
+from memfs.types import LOCK_END, LockKind
 
 _OWNERS: Final = range(1 << 64)
 _EXCLUSIVE: Final = int(LockMode.EXCLUSIVE)

@@ -22,7 +22,8 @@ from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
-from memfs.protocol.messages import Empty, Rename, RenameMode
+from memfs.protocol.messages import Empty, Rename
+from memfs.types import RenameMode
 
 
 def rename(volume: Volume, command: Command, request: Rename) -> Empty:

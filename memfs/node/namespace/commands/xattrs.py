@@ -28,15 +28,8 @@ from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
 from memfs.node.namespace.tables.tree import Tree
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.node.namespace.tables.xattrs import cost, name_cost
-from memfs.protocol.messages import (
-    Empty,
-    GetXattrs,
-    RemoveXattr,
-    SetXattr,
-    Xattr,
-    XattrMode,
-    XattrsReply,
-)
+from memfs.protocol.messages import Empty, GetXattrs, RemoveXattr, SetXattr, Xattr, XattrsReply
+from memfs.types import XattrMode
 
 _USER: Final = "user."
 _TRUSTED: Final = "trusted."

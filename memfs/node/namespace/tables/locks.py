@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from memfs import limits
 from memfs.errors import LockDeadlockError, NoLocksError
 from memfs.node.namespace.tables.sessions import ClientSession, ClientSessions
-from memfs.protocol.messages import LockKind
+from memfs.types import LockKind
 
 Owner: TypeAlias = tuple[int, int]
 """(client, what it calls the owner)"""

@@ -11,7 +11,6 @@ import pytest
 from memfs.cli.cluster.fsck import (
     FileProblem,
     _Check,
-    _fitting,
     _Reference,
     _references,
     _references_of,
@@ -29,7 +28,6 @@ from memfs.errors import (
     PathNotFoundError,
     UnavailableError,
 )
-from memfs.limits import RECORD_BYTES
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.types import Attributes, BlockRef, FileKind, Member, View
@@ -171,14 +169,6 @@ async def test_orphans(session: FakeSession) -> None:
     await check.list_nodes()
     check.named.add(file.version)
     assert check.orphans() == [("node-3", stray)]
-
-
-def test_requests_fit_a_record() -> None:
-    names = ["/" + "x" * 4000] * 100
-    fitting = _fitting(names)
-    assert 1 <= len(fitting) < 100
-    assert sum(map(len, fitting)) < RECORD_BYTES
-    assert len(_fitting(["/a"] * 5)) == 5
 
 
 class FakeTree:

@@ -6,9 +6,12 @@ import random
 
 import pytest
 
-from memfs import errors
+from memfs import errors, limits
+from memfs.client.batches.batch_read import path_batches
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.reservations import FIRST_RESERVE
+from memfs.protocol import messages as m
+from memfs.protocol import records
 from tests.unit.client.fake_cluster import FakeCluster
 
 FILES = {f"/many/{n:04}": random.Random(n).randbytes(n * 7 % 4000) for n in range(600)}
@@ -145,3 +148,14 @@ async def test_of_files_created_twice_in_a_batch_the_first_one_is(fs: AsyncFileS
 async def test_what_cannot_be_a_path_has_no_attributes(fs: AsyncFileSystem) -> None:
     found = await fs.stat_many(["/", "/" + "x" * 256, "/\udfff", "/nul\0", "/"])
     assert [each is None for each in found] == [False, True, True, True, False]
+
+
+def test_paths_of_a_batch_fit_a_record() -> None:
+    raws = [b"/" + b"x" * 4000] * 1000
+    batches = list(path_batches(raws))
+    assert [number for batch in batches for number in batch] == list(range(1000))
+    for batch in batches:
+        request = m.ReadFiles(tuple(raws[batch.start : batch.stop]), 0)
+        assert 1 < len(records.encode(request)) < limits.RECORD_BYTES
+    assert list(path_batches([b"/a"] * 5)) == [range(5)]
+    assert list(path_batches([])) == []

@@ -14,7 +14,7 @@ from memfs.client.locking import FileLock
 from memfs.client.session import request_ids
 from memfs.client.session.locks import SessionLocks
 from memfs.protocol import messages as m
-from memfs.protocol.messages import LOCK_END, LockKind
+from memfs.types import LOCK_END, LockKind
 from tests.unit.client.fake_cluster import FakeCluster, FakeSession
 
 

@@ -17,7 +17,8 @@ from memfs.errors import (
     WouldBlockError,
 )
 from memfs.protocol import messages as m
-from memfs.protocol.messages import LOCK_END, LockKind, LockMode, LockState
+from memfs.protocol.messages import LockMode, LockState
+from memfs.types import LOCK_END, LockKind
 
 from ..machine import Machine
 

@@ -15,7 +15,7 @@ from memfs.errors import (
     StaleHandleError,
 )
 from memfs.protocol import messages as m
-from memfs.protocol.messages import RenameMode
+from memfs.types import RenameMode
 
 from ..machine import BLOCK, Machine
 

@@ -21,6 +21,7 @@ from memfs.errors import (
 from memfs.node.namespace.commands.xattrs import parted
 from memfs.protocol import messages as m
 from memfs.protocol.records import decode, encode
+from memfs.types import XattrMode
 
 from ..machine import Machine
 from ..test_unlinked import Opened, publish
@@ -61,11 +62,11 @@ def test_they_are_set_read_replaced_and_removed(machine: Machine) -> None:
 
 def test_modes(machine: Machine) -> None:
     with pytest.raises(NoAttributeError):
-        put(machine, "user.a", b"1", mode=m.XattrMode.REPLACE)
-    put(machine, "user.a", b"1", mode=m.XattrMode.CREATE)
+        put(machine, "user.a", b"1", mode=XattrMode.REPLACE)
+    put(machine, "user.a", b"1", mode=XattrMode.CREATE)
     with pytest.raises(PathExistsError):
-        put(machine, "user.a", b"2", mode=m.XattrMode.CREATE)
-    put(machine, "user.a", b"3", mode=m.XattrMode.REPLACE)
+        put(machine, "user.a", b"2", mode=XattrMode.CREATE)
+    put(machine, "user.a", b"3", mode=XattrMode.REPLACE)
     with pytest.raises(InvalidArgumentError):
         put(machine, "user.a", mode=3)
 

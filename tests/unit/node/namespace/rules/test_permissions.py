@@ -12,6 +12,7 @@ import pytest
 
 from memfs.errors import AccessDeniedError, MemfsError, NotPermittedError
 from memfs.protocol import messages as m
+from memfs.types import RenameMode
 
 from ..machine import Machine
 
@@ -38,7 +39,7 @@ OPERATIONS: dict[str, tuple[Any, int, int]] = {
     "rename out": (m.Rename(b"/d/f", b"/open/f"), 3, 0),
     "rename in": (m.Rename(b"/open/g", b"/d/g"), 3, 0),
     "rename over": (m.Rename(b"/open/g", b"/d/f"), 3, 0),
-    "exchange": (m.Rename(b"/open/g", b"/d/f", m.RenameMode.EXCHANGE), 3, 0),
+    "exchange": (m.Rename(b"/open/g", b"/d/f", RenameMode.EXCHANGE), 3, 0),
     "list": (m.List(b"/d"), 4, 0),
     "du": (m.Summarise(b"/d"), 5, 0),
     "du of a file": (m.Summarise(b"/d/f"), 1, 0),
@@ -188,7 +189,7 @@ REMOVALS = [
     m.Rename(b"/tmp/f", b"/tmp/g"),
     m.Rename(b"/tmp/f", b"/open/g"),
     m.Rename(b"/open/o", b"/tmp/f"),
-    m.Rename(b"/open/o", b"/tmp/f", m.RenameMode.EXCHANGE),
+    m.Rename(b"/open/o", b"/tmp/f", RenameMode.EXCHANGE),
     m.RemoveDirectory(b"/tmp/d"),
     m.RemoveDirectory(b"/tmp/d", recursive=True),
     m.Concat(b"/open/o", (b"/tmp/f",)),
@@ -252,8 +253,8 @@ def test_renaming_a_directory_needs_to_write_it_when_its_parent_changes() -> Non
     machine.run(m.Rename(b"/a/e", b"/b/e"), "alice")
     machine.mkdir("/a/x", 0o755, "bob")
     with pytest.raises(AccessDeniedError):
-        machine.run(m.Rename(b"/b/e", b"/a/x", m.RenameMode.EXCHANGE), "alice")
-    machine.run(m.Rename(b"/b/e", b"/a/x", m.RenameMode.EXCHANGE), "root")
+        machine.run(m.Rename(b"/b/e", b"/a/x", RenameMode.EXCHANGE), "alice")
+    machine.run(m.Rename(b"/b/e", b"/a/x", RenameMode.EXCHANGE), "root")
 
 
 def test_readable_directories_that_may_not_be_searched_tell_names_only() -> None:

@@ -20,6 +20,7 @@ from memfs.node.namespace import Namespace
 from memfs.node.namespace.tables.inodes import ROOT
 from memfs.node.namespace.tables.results import MARK_BYTES
 from memfs.protocol import messages as m
+from memfs.types import RenameMode
 
 from ..machine import BLOCK, Machine, blocks_of
 from ..workload import Workload, step
@@ -146,11 +147,11 @@ class TestNames:
         machine.file("/q/x")
         limit(machine, "/q", 3)
         with pytest.raises(NameQuotaError):
-            machine.run(m.Rename(b"/q/x", b"/out/t", m.RenameMode.EXCHANGE))
+            machine.run(m.Rename(b"/q/x", b"/out/t", RenameMode.EXCHANGE))
         with pytest.raises(NameQuotaError):
-            machine.run(m.Rename(b"/out/t", b"/q/x", m.RenameMode.EXCHANGE))
+            machine.run(m.Rename(b"/out/t", b"/q/x", RenameMode.EXCHANGE))
         limit(machine, "/q", 4)
-        machine.run(m.Rename(b"/out/t", b"/q/x", m.RenameMode.EXCHANGE))
+        machine.run(m.Rename(b"/out/t", b"/q/x", RenameMode.EXCHANGE))
 
 
 class TestSpace:

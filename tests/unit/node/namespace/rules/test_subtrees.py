@@ -14,7 +14,7 @@ import pytest
 from memfs import limits
 from memfs.errors import AccessDeniedError, InvalidArgumentError, MemfsError
 from memfs.protocol import messages as m
-from memfs.types import AclEntry
+from memfs.types import AclEntry, RenameMode
 
 from ..machine import USERS, Machine
 
@@ -131,7 +131,7 @@ def test_guards_follow_moves_new_owners_modes_and_lists() -> None:
     machine = built(TREES["home of another"])
     machine.mkdir("/d/b/c", 0o700)
     machine.mkdir("/other", 0o711)
-    moved = m.RenameMode.EXCHANGE
+    moved = RenameMode.EXCHANGE
     for request in (
         m.SetAttributes(b"/d/b", owner="alice"),
         m.SetAttributes(b"/d/b/c", mode=0o500),

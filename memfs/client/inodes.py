@@ -1,16 +1,15 @@
-"""The cluster as a mount needs it: every operation by inode, and the file system's root moved.
+"""The operations of a file system by inode instead of by path: what a mount asks of a cluster.
 
-Owns how node ids of the kernel become inode ids (they are the same, but for the mount's root) and
-which request an operation is. Must not know the kernel's protocol. Errors are those of
-``memfs.errors``. The kernel has checked permissions when it asks: what is made is made in the name
-of the process that asked, where this client's user may do so.
+Owns which request an operation is. Must not know the kernel's protocol. Errors are those of
+``memfs.errors``. Whoever calls has checked permissions: what is made is made in the name of the
+:class:`Owner` given, where this client's user may do so.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple, TypeVar
 
-from memfs import limits
+from memfs import limits, paths
 from memfs.client.context import ClientContext
 from memfs.client.handles.handle import CreateOptions, Handle
 from memfs.client.handles.opening import open_inode
@@ -18,9 +17,15 @@ from memfs.client.modes import parse
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.session.session import Session
 from memfs.errors import AccessDeniedError
-from memfs.fuse.kernel.protocol import ROOT_ID
 from memfs.protocol import messages as m
-from memfs.types import Attributes, DirectoryEntry, FileKind
+from memfs.types import (
+    AclEntry,
+    Attributes,
+    DirectoryEntry,
+    FileKind,
+    RenameMode,
+    XattrMode,
+)
 
 R = TypeVar("R")
 
@@ -38,10 +43,8 @@ class Owner(NamedTuple):
 class InodeOperations:
     """A session, seen by inode."""
 
-    def __init__(self, session: Session, root: int) -> None:
+    def __init__(self, session: Session) -> None:
         self.session = session
-        self.root = root
-        """Inode id of the directory that is mounted."""
         self._context = ClientContext(session)
         self.locks = session.locks
 
@@ -52,20 +55,14 @@ class InodeOperations:
         finally:
             await self.session.close()
 
-    def inode(self, node: int) -> int:
-        """The inode behind a node id."""
-        return self.root if node == ROOT_ID else node
-
-    def node(self, inode: int) -> int:
-        """The node id of an inode."""
-        return ROOT_ID if inode == self.root else inode
-
     # --- looking ----------------------------------------------------------------------------
+
+    async def find(self, path: str) -> Attributes:
+        """What a path from the cluster's root leads to."""
+        return (await self.session.ask(m.Lookup(paths.encode(path)), path)).attributes
 
     async def lookup(self, parent: int, name: bytes) -> Attributes:
         """What a name in a directory means."""
-        if name == b".." and parent == self.root:
-            name = b""
         reply = await self.session.ask(m.Lookup(name, False, parent))
         return reply.attributes
 
@@ -177,7 +174,7 @@ class InodeOperations:
         await self.session.ask(m.RemoveDirectory(name, False, parent))
 
     async def rename(
-        self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: m.RenameMode
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode
     ) -> None:
         """rename, all its modes."""
         await self.session.ask(m.Rename(name, new_name, mode, parent, new_parent))
@@ -189,7 +186,7 @@ class InodeOperations:
         reply = await self._ask_of(m.GetXattrs(b"", names, False, inode))
         return {each.name: each.value for each in reply.xattrs}
 
-    async def set_xattr(self, inode: int, name: str, value: bytes, mode: m.XattrMode) -> None:
+    async def set_xattr(self, inode: int, name: str, value: bytes, mode: XattrMode) -> None:
         """setxattr."""
         await self._ask_of(m.SetXattr(b"", name, value, mode, False, inode))
 
@@ -197,10 +194,23 @@ class InodeOperations:
         """removexattr."""
         await self._ask_of(m.RemoveXattr(b"", name, False, inode))
 
-    async def acl(self, inode: int) -> m.AclReply:
+    async def acl(self, inode: int) -> tuple[AclEntry, ...]:
         """The access control list, the entries that the mode bits stand for included."""
-        reply = await self.session.ask(m.GetAcl(b"", inode))
-        return reply
+        return (await self.session.ask(m.GetAcl(b"", inode))).entries
+
+    async def set_acl(self, inode: int, entries: tuple[AclEntry, ...]) -> Attributes:
+        """Replace the access list, the default list, or both: those of which entries are given."""
+        return await self._change_acl(inode, m.AclChange.SET, entries)
+
+    async def remove_default_acl(self, inode: int) -> Attributes:
+        """Remove what is inherited by new files."""
+        return await self._change_acl(inode, m.AclChange.REMOVE_DEFAULT, ())
+
+    async def _change_acl(
+        self, inode: int, change: m.AclChange, entries: tuple[AclEntry, ...]
+    ) -> Attributes:
+        request = m.ChangeAcl(b"", int(change), entries, base=inode)
+        return (await self.session.ask(request)).attributes
 
     # --- files ------------------------------------------------------------------------------
 
