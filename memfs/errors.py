@@ -40,6 +40,7 @@
     │   ├── UnsupportedError         a known request that this node does not offer (OSError ENOTSUP)
     │   │   └── StoreUnsupportedError ... that an external store of this kind cannot do
     │   ├── StoreDeniedError         an external store refuses the credentials (EACCES)
+    │   ├── StoreMissingError        the bucket that is mounted does not exist (OSError ENXIO)
     │   ├── ObjectChangedError       an object was replaced while it was read (OSError ESTALE)
     │   ├── StoreConflictError       an object was changed behind the cluster's back (ESTALE)
     │   ├── QuotaExceededError       (OSError EDQUOT)
@@ -428,6 +429,13 @@ class StoreDeniedError(RequestError, PermissionError):
 
     code = 128
     posix = _errno.EACCES
+
+
+class StoreMissingError(RequestError):
+    """The bucket or container that is mounted does not exist in the external store, or no more."""
+
+    code = 136
+    posix = _errno.ENXIO  # not ENOENT: its objects are not known to be gone
 
 
 class ObjectMissingError(PathNotFoundError):

@@ -20,6 +20,7 @@ from memfs.errors import (
     ObjectMissingError,
     StoreConflictError,
     StoreDeniedError,
+    StoreMissingError,
     StoreUnsupportedError,
 )
 from memfs.limits import MIB
@@ -40,6 +41,8 @@ _CAPABILITIES: Final = Capabilities(
     conditional_put=True, rename=False, real_directories=False, modes=False
 )
 Metas: TypeAlias = list[Any]
+_NOTHING_THERE: Final = "status code: 404"
+"""In the library's words for a listing that failed: its bucket is missing."""
 _BEHIND: Final = "\U0010ffff"
 """Behind every other character: what comes after all keys of a directory."""
 
@@ -53,7 +56,7 @@ class CloudStore(Store):
         self._prefix = prefix
         self._retry = retry
         self._library = library()
-        self._reader = RangeReader(self._connected, self._head, self._forget, retry)
+        self._reader = RangeReader(self._connected, self._look, self._forget, retry)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -62,12 +65,7 @@ class CloudStore(Store):
     async def stat(self, key: str) -> ObjectInfo | None:
         if not is_key(key):
             return None
-        if key and (found := await self._head(self._prefix + key)) is not None:
-            return found
-        directory = ObjectInfo(key, 0, 0, b"", True)
-        if not key or await self._keys(as_prefix(self._prefix + key), "", 1):
-            return directory
-        return None
+        return await self._look(self._prefix + key) if key else ObjectInfo(key, 0, 0, b"", True)
 
     async def list(self, directory: str, after: str | None = None, limit: int = 1000) -> Page:
         prefix = self._prefix + as_prefix(directory)
@@ -122,6 +120,7 @@ class CloudStore(Store):
         whole = self._whole(key)
         found = await self._head(whole)
         if found is None:
+            await self._keys(whole, "", 1)  # raises when it is the bucket that is missing
             return
         if tag is not None and found.tag != tag:
             raise StoreConflictError(f"{key}: another version of the object is in the store")
@@ -144,7 +143,10 @@ class CloudStore(Store):
     # --- single calls --------------------------------------------------------------------------
 
     async def _keys(self, prefix: str, offset: str, count: int) -> Metas:
-        """Up to ``count`` objects below ``prefix`` whose keys come after ``offset``."""
+        """Up to ``count`` objects below ``prefix`` whose keys come after ``offset``.
+
+        Raises StoreMissingError: nothing but the bucket can be missing here.
+        """
 
         async def attempt() -> Metas:
             stream = self._library.list(
@@ -155,12 +157,22 @@ class CloudStore(Store):
                     if metas:
                         return list(metas)
             except Exception as error:
+                if _NOTHING_THERE in str(error):  # the library's class for it says nothing
+                    raise StoreMissingError("the store has no such bucket or container") from None
                 raise translated(error, prefix) from None
             return []
 
         return await self._retry.run(attempt, prefix)
 
+    async def _look(self, whole: str) -> ObjectInfo | None:
+        """The object or directory. Raises StoreMissingError, which a listing tells."""
+        found = await self._head(whole)
+        if found is None and await self._keys(as_prefix(whole), "", 1):
+            return ObjectInfo(self._key(whole), 0, 0, b"", True)
+        return found
+
     async def _head(self, whole: str) -> ObjectInfo | None:
+        """The object; None says nothing of the bucket."""
         try:
             meta = await self._call("head_async", whole)
         except ObjectMissingError:

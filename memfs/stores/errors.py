@@ -19,6 +19,7 @@ from memfs.errors import (
     ObjectMissingError,
     StoreConflictError,
     StoreDeniedError,
+    StoreMissingError,
     StoreUnreachableError,
     StoreUnsupportedError,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "ObjectMissingError",
     "StoreConflictError",
     "StoreDeniedError",
+    "StoreMissingError",
     "StoreUnreachableError",
     "StoreUnsupportedError",
     "of_os_error",

@@ -155,7 +155,7 @@ class Store(abc.ABC):
     async def probe(self) -> None:
         """Ask the store one cheap question: can it be reached, do the credentials do?
 
-        Raises StoreUnreachableError, StoreDeniedError or ObjectMissingError (no such bucket).
+        Raises StoreUnreachableError, StoreDeniedError or StoreMissingError (no such bucket).
         """
         await self.list("", None, 1)
 

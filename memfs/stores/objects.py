@@ -72,8 +72,8 @@ class RangeReader:
     """Reads ranges of the objects of one store of the library.
 
     ``connect`` gives that store, with the credentials that hold now; ``look`` asks for an object
-    in another way when the library's failure does not say what it means; ``doubt`` is told that
-    the credentials were refused.
+    in another way when the library's failure does not say what it means, and raises
+    StoreMissingError when there is no bucket; ``doubt`` is told that the credentials were refused.
     """
 
     def __init__(
@@ -120,7 +120,9 @@ class RangeReader:
             raise
         except Exception as error:
             failure = translated(error, path)
-            if type(error).__name__ != "GenericError":
+            # The library has one word for an object that is missing and for a missing bucket.
+            unclear = isinstance(failure, ObjectMissingError)
+            if not unclear and type(error).__name__ != "GenericError":
                 raise failure from None
         else:
             return checked(data, size, path)
@@ -128,7 +130,7 @@ class RangeReader:
         raise failure
 
     async def _understand(self, path: str, end: int, tag: bytes) -> None:
-        """Raises what a failure meant that may be a range past the end or a store out of reach."""
+        """Raises what a failure meant: a range past the end, an object or a bucket that is gone."""
         info = await self._look(path)
         if info is None or info.is_directory:
             raise ObjectMissingError(f"{path}: the store has no such object any more")

@@ -47,6 +47,21 @@ def proxy(echo):
         yield started
 
 
+def test_it_refuses_as_if_nobody_served(proxy):
+    with dial(proxy) as connection:
+        assert ask(connection, b"before") == b"before"
+        proxy.link.refusing = True
+        with dial(proxy) as refused, pytest.raises(OSError):
+            while refused.recv(1):
+                pass
+            raise ConnectionResetError  # an end, if it was read before the reset came
+        assert ask(connection, b"still there") == b"still there"
+    assert proxy.refused == 1
+    proxy.heal()
+    with dial(proxy) as connection:
+        assert ask(connection, b"after") == b"after"
+
+
 def dial(proxy):
     connection = socket.create_connection(tuple(proxy.endpoint), timeout=5)
     connection.settimeout(5)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,21 @@ from memfs.errors import (
     ObjectChangedError,
     ObjectMissingError,
     StoreDeniedError,
+    StoreMissingError,
     StoreUnreachableError,
     StoreUnsupportedError,
 )
-from memfs.stores.interface import Store
+from memfs.paths import parse_endpoint
+from memfs.stores.clouds import CloudStore
+from memfs.stores.interface import ABSENT, Store
+from memfs.stores.objects import client_options, library
 from memfs.stores.opening import open_store
+from memfs.stores.retry import Retry
 from memfs.testing.ports import free_port
 from memfs.transport.environment import production_environment
+from tests.support.proxy import Proxy
 from tests.support.stores.model import level, put
-from tests.support.stores.s3_servers import KEY, SECRET, S3Server, moto, s3_client, seaweed
+from tests.support.stores.s3_servers import KEY, REGION, SECRET, S3Server, moto, seaweed
 from tests.support.stores.web_servers import BrokenServer, broken, nginx
 
 DATA = bytes(range(256)) * 400
@@ -209,16 +216,95 @@ async def test_wrong_keys_are_denied_and_no_secret_is_told(
 async def test_a_store_that_is_down_for_a_while_is_waited_for(tmp_path: Path) -> None:
     with moto(tmp_path) as s3:
         s3.client.create_bucket(Bucket="keys")
-        async with store_at("s3://keys", **s3.options(timeout="20s")) as store:
-            await put(store, "before", b"x")
-            s3.server.stop()
-            pending = asyncio.create_task(put(store, "after", b"y"))
-            await asyncio.sleep(1)
-            assert not pending.done()
-            await asyncio.to_thread(s3.server.start)
-            await asyncio.to_thread(s3_client(s3.endpoint).create_bucket, Bucket="keys")
-            with contextlib.suppress(
-                ObjectMissingError
-            ):  # it was asked before the bucket was there
-                await pending
-            assert (await put(store, "after", b"y")).size == 1
+        with Proxy(parse_endpoint(s3.endpoint.removeprefix("http://"))) as front:
+            options = s3.options() | {"endpoint": f"http://{front.endpoint}", "timeout": "60s"}
+            async with store_at("s3://keys", **options) as store:
+                await put(store, "before", b"x")
+                front.link.refusing = True
+                front.cut()
+                pending = asyncio.create_task(put(store, "after", b"y"))
+                while front.refused < 3:
+                    assert not pending.done()
+                    await asyncio.sleep(0.01)
+                front.heal()
+                assert (await pending).size == 1
+                assert bytes(await store.read("before", 0, 1)) == b"x"
+
+
+# --- a bucket that does not exist --------------------------------------------------------------
+
+
+def cloud(server: S3Server, bucket: str) -> Store:
+    """What gs: and azblob: share, over an S3 server."""
+    opened = library().store.S3Store(
+        bucket,
+        endpoint=server.endpoint,
+        client_options=client_options(server.endpoint),
+        access_key_id=KEY,
+        secret_access_key=SECRET,
+        region=REGION,
+    )
+    return CloudStore(lambda: opened, "p/", Retry(random.Random(1), 10.0))
+
+
+OPERATIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
+    "probe": lambda store: store.probe(),
+    "stat": lambda store: store.stat("x"),
+    "list": lambda store: store.list("d"),
+    "read": lambda store: store.read("x", 0, 1),
+    "read of a version": lambda store: store.read("x", 0, 1, b'"e"'),
+    "put": lambda store: put(store, "x", b"y"),
+    "put of what is new": lambda store: put(store, "x", b"y", ABSENT),
+    "put of a version": lambda store: put(store, "x", b"y", b'"e"'),
+    "put in parts": lambda store: put(store, "x", bytes(17 << 20), ABSENT),
+    "delete": lambda store: store.delete("x"),
+    "delete of a version": lambda store: store.delete("x", b'"e"'),
+    "make_directory": lambda store: store.make_directory("d"),
+    "remove_directory": lambda store: store.remove_directory("d"),
+    "sweep": lambda store: store.sweep(0),
+}
+ASK_NO_CLOUD = ("make_directory", "sweep")
+"""Which have nothing to do there."""
+
+
+@pytest.fixture(scope="module")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server that makes no bucket by itself, as SeaweedFS does."""
+    with moto(tmp_path_factory.mktemp("strict")) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked"),
+    [
+        *[("s3", asked) for asked in OPERATIONS],
+        *[("cloud", asked) for asked in OPERATIONS if asked not in ASK_NO_CLOUD],
+    ],
+)
+async def test_a_bucket_that_does_not_exist_is_said_whatever_is_asked(
+    strict: S3Server, kind: str, asked: str
+) -> None:
+    options = strict.options()
+    store = opened("s3://none/p", **options) if kind == "s3" else cloud(strict, "none")
+    try:
+        with pytest.raises(StoreMissingError, match="no such bucket"):
+            await OPERATIONS[asked](store)
+    finally:
+        await store.close()
+
+
+async def test_a_bucket_that_goes_and_comes_again(strict: S3Server) -> None:
+    strict.client.create_bucket(Bucket="going")
+    async with store_at("s3://going", **strict.options()) as store:
+        info = await put(store, "x", b"content")
+        strict.client.delete_object(Bucket="going", Key="x")
+        with pytest.raises(ObjectMissingError):
+            await store.read("x", 0, 7, info.tag)
+        strict.client.delete_bucket(Bucket="going")
+        with pytest.raises(StoreMissingError):
+            await store.read("x", 0, 7, info.tag)
+        with pytest.raises(StoreMissingError):
+            await put(store, "x", b"content", info.tag)
+        strict.client.create_bucket(Bucket="going")
+        assert await store.stat("x") is None
+        await put(store, "x", b"again", ABSENT)

@@ -14,7 +14,7 @@ import pytest
 
 from memfs.client.blocking.entry import connect
 from memfs.client.blocking.filesystem import FileSystem
-from memfs.errors import MemfsError, ObjectChangedError, StoreDeniedError
+from memfs.errors import MemfsError, ObjectChangedError, StoreDeniedError, StoreMissingError
 from memfs.testing.processes import Processes
 from tests.support.stores.s3_servers import KEY, SECRET, S3Server, moto, s3_client, seaweed
 from tests.support.stores.web_servers import BrokenServer, broken
@@ -207,6 +207,32 @@ def test_a_store_that_is_away_for_a_while_gets_everything(
         assert counted(cluster, "in_trouble", "/away") == 0
         assert counted(cluster, "persisted_bytes_total", "/away") >= sum(map(len, written.values()))
         fs.unmount("/away")
+
+
+def test_a_bucket_that_is_gone_is_said_and_nothing_is_taken_for_deleted(
+    fs: FileSystem, tmp_path: Path
+) -> None:
+    with moto(tmp_path) as server:
+        url, given = f"s3://{BUCKET}", options(server, tmp_path)
+        with pytest.raises(StoreMissingError, match="no such bucket"):
+            fs.mount("/gone", url, options=given)
+        server.client.create_bucket(Bucket=BUCKET)
+        fs.mount("/gone", url, options=given, sync_interval=0)
+        fs.write_bytes("/gone/x", b"content")
+        fs.persist("/gone")
+        server.client.delete_object(Bucket=BUCKET, Key="x")
+        server.client.delete_bucket(Bucket=BUCKET)
+        for ask in (fs.stat, fs.exists, fs.read_bytes):
+            with pytest.raises(StoreMissingError, match="no such bucket"):
+                ask("/gone/x")
+        with pytest.raises(StoreMissingError, match="/gone"):
+            fs.listdir("/gone")
+        (mount,) = [each for each in fs.mounts() if each.path == "/gone"]
+        assert "no such bucket" in mount.trouble
+        server.client.create_bucket(Bucket=BUCKET)
+        server.client.put_object(Bucket=BUCKET, Key="x", Body=b"content")
+        assert fs.read_bytes("/gone/x") == b"content"
+        fs.unmount("/gone")
 
 
 def test_nodes_that_die_in_the_middle_lose_nothing(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ class Link:
     """What others send does not reach the node; nor does a new connection."""
     blocked_out: bool = False
     """What the node answers reaches nobody."""
+    refusing: bool = False
+    """New connections are reset at once, as at a host where nobody serves; :meth:`Proxy.cut` ends
+    those that are."""
 
 
 class Proxy(Started):
@@ -48,6 +51,8 @@ class Proxy(Started):
         self.link = Link()
         self.carried = 0
         """Bytes that went through, both directions."""
+        self.refused = 0
+        """Connections that were reset at once."""
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
@@ -96,6 +101,10 @@ class Proxy(Started):
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _until_open(lambda: self.link.blocked_in)
+        if self.link.refusing:
+            self.refused += 1
+            writer.transport.abort()
+            return
         try:
             near, far = await asyncio.open_connection(*self.target)
         except OSError:

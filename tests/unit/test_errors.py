@@ -70,6 +70,7 @@ def test_codes_are_stable() -> None:
         133: "MountBusyError",
         134: "ReadOnlyMountError",
         135: "CrossMountError",
+        136: "StoreMissingError",
         200: "InternalError",
         201: "ProtocolError",
     }

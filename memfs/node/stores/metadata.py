@@ -120,7 +120,10 @@ class Metadata:
         return question(self._primary.namespace.volume, request, moment)
 
     async def prepare(self, request: Any) -> None:
-        """Look up until all is known. Raises StoreUnreachableError, StoreDeniedError."""
+        """Look up until all is known.
+
+        Raises StoreUnreachableError, StoreDeniedError, StoreMissingError.
+        """
         since = self._now()
         while (found := self._question(request, since)) is not None:
             try:

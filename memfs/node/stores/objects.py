@@ -92,7 +92,8 @@ class ObjectBlocks:
     async def read(self, version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int]:
         """Bytes of a block and their CRC32C, fetched if need be.
 
-        Raises ObjectChangedError, ObjectMissingError, StoreUnreachableError, StoreDeniedError.
+        Raises ObjectChangedError, ObjectMissingError, StoreUnreachableError, StoreDeniedError,
+        StoreMissingError.
         """
         found = self.held(version, offset, length)
         if found is not None:

@@ -16,6 +16,7 @@ from memfs.errors import (
     MemfsError,
     ObjectChangedError,
     StoreDeniedError,
+    StoreMissingError,
     StoreUnreachableError,
 )
 from memfs.logs import fields
@@ -122,7 +123,7 @@ class OpenStores:
         traffic.requests += 1
         try:
             yield
-        except (StoreUnreachableError, StoreDeniedError) as error:
+        except (StoreUnreachableError, StoreDeniedError, StoreMissingError) as error:
             traffic.errors += 1
             if number not in self.trouble:
                 log.warning("store in trouble", extra=fields(url=record.url, reason=error.message))

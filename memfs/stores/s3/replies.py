@@ -5,13 +5,14 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from memfs.errors import (
     InvalidArgumentError,
     MemfsError,
-    ObjectMissingError,
     StoreDeniedError,
+    StoreMissingError,
     StoreUnreachableError,
 )
 from memfs.stores.errors import of_status
@@ -20,7 +21,8 @@ from memfs.stores.names import is_name
 from memfs.stores.replies import iso_ns, tag_of
 from memfs.types import Buffer
 
-_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
+NO_BUCKET: Final = "NoSuchBucket"
+_EXPIRED: Final = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +97,23 @@ def _decoded(raw: str) -> str | None:
         return None
 
 
+def code_of(body: Buffer) -> str:
+    """The store's own word for what went wrong; empty where the reply tells none."""
+    if not len(body):
+        return ""
+    try:
+        return root(body, "").findtext("Code", "")
+    except StoreUnreachableError:
+        return ""
+
+
 def error_of(status: int, headers: Mapping[str, str], body: Buffer, what: str) -> MemfsError:
     """The error that an S3 reply means."""
-    code = ""
-    if len(body):
-        try:
-            code = root(body, what).findtext("Code", "")
-        except StoreUnreachableError:
-            code = ""
+    code = code_of(body)
     if code in _EXPIRED:
         return StoreDeniedError(f"{what}: the credentials have expired ({status} {code})")
-    if code == "NoSuchBucket":
-        return ObjectMissingError(f"{what}: there is no such bucket")
+    if code == NO_BUCKET:
+        return StoreMissingError(f"{what}: the store has no such bucket")
     region = headers.get("x-amz-bucket-region")
     if region and status in (301, 307, 400):
         return InvalidArgumentError(

@@ -17,7 +17,7 @@ from memfs.limits import KIB
 from memfs.stores.http import HttpClient, Reply, place
 from memfs.stores.retry import Retry
 from memfs.stores.s3.credentials import Keyring
-from memfs.stores.s3.replies import error_of
+from memfs.stores.s3.replies import NO_BUCKET, code_of, error_of
 from memfs.stores.s3.signing import (
     EMPTY,
     UNSIGNED,
@@ -98,7 +98,10 @@ class Requests:
 
         async def attempt() -> Reply:
             reply = await self._signed(method, key, parameters, headers or {}, body, payload_hash)
-            if reply.status not in accepted:
+            # 404 may be an answer about the object, or say that there is no bucket to ask about.
+            if reply.status not in accepted or (
+                reply.status == 404 and code_of(reply.body) == NO_BUCKET
+            ):
                 raise error_of(reply.status, reply.headers, reply.body, what)
             return reply
 

@@ -54,7 +54,7 @@ class S3Store(Store):
         self._prefix = prefix
         self._clock = clock
         self._reader = RangeReader(
-            connection.current, self._head, requests.keyring.doubt, requests.retry
+            connection.current, self._look, requests.keyring.doubt, requests.retry
         )
         self._capabilities = Capabilities(
             conditional_put=conditional, rename=False, real_directories=False, modes=False
@@ -67,14 +67,7 @@ class S3Store(Store):
     async def stat(self, key: str) -> ObjectInfo | None:
         if not is_key(key):
             return None
-        if key:
-            found = await self._head(self._prefix + key)
-            if found is not None:
-                return found
-            below = await self._level(as_prefix(self._prefix + key), None, 1)
-            if not below.count:
-                return None
-        return ObjectInfo(key, 0, 0, b"", True)
+        return await self._look(self._prefix + key) if key else ObjectInfo(key, 0, 0, b"", True)
 
     async def list(self, directory: str, after: str | None = None, limit: int = 1000) -> Page:
         level = await self._level(self._prefix + as_prefix(directory), after, min(limit, PAGE_KEYS))
@@ -136,7 +129,17 @@ class S3Store(Store):
 
     # --- single requests -----------------------------------------------------------------------
 
+    async def _look(self, whole: str) -> ObjectInfo | None:
+        """The object or directory. Raises StoreMissingError, which a listing tells."""
+        found = await self._head(whole)
+        if found is not None:
+            return found
+        if (await self._level(as_prefix(whole), None, 1)).count:
+            return ObjectInfo(whole.removeprefix(self._prefix), 0, 0, b"", True)
+        return None
+
     async def _head(self, whole: str) -> ObjectInfo | None:
+        """The object; None says nothing of the bucket."""
         reply = await self._requests.ask("HEAD", whole, accepted=(200, 404))
         if reply.status == 404:
             return None

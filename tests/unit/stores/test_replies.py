@@ -10,6 +10,7 @@ from memfs.errors import (
     ObjectChangedError,
     ObjectMissingError,
     StoreDeniedError,
+    StoreMissingError,
     StoreUnreachableError,
     StoreUnsupportedError,
 )
@@ -52,7 +53,8 @@ def test_versions_are_strong_etags(etag: str, tag: bytes) -> None:
     [
         (403, "SignatureDoesNotMatch", StoreDeniedError),
         (400, "ExpiredToken", StoreDeniedError),
-        (404, "NoSuchBucket", ObjectMissingError),
+        (404, "NoSuchBucket", StoreMissingError),
+        (404, "NoSuchKey", ObjectMissingError),
         (404, "", ObjectMissingError),
         (412, "PreconditionFailed", ObjectChangedError),
         (416, "InvalidRange", ObjectChangedError),
