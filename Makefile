@@ -40,7 +40,7 @@ test-nightly: $(VENV)/.dev  ## what takes too long for each change: more of ever
 	@$(MAKE) mutants
 
 test-fast: $(VENV)/.dev  ## unit and conformance tests, under a minute
-	@$(PYTEST) --numprocesses $(WORKERS) --dist loadgroup tests/unit tests/conformance
+	@$(PYTEST) --numprocesses $(WORKERS) --dist loadfile tests/unit tests/conformance
 
 test-integrations: $(VENV)/.dev  ## other people's libraries in several releases; ARGS="-k zarr"
 	@$(PYTEST) tests/libraries tests/integration/test_store_kinds.py $(ARGS)

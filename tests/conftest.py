@@ -37,10 +37,3 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path) -> Path:
     """A directory with what the wheel installs: for environments of heavy libraries."""
     return unpacked_wheel(wheel)
-
-
-def pytest_collection_modifyitems(items):
-    """The tests of a file share what it sets up: with several workers they stay in one."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))

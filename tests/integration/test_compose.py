@@ -29,7 +29,7 @@ from tests.support.nemesis.worker import Order
 SERVED_SECONDS = 90
 USER = {"user.name": login_name()}
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("docker")]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
