@@ -51,7 +51,8 @@ def seaweed(directory: Path) -> Iterator[S3Server]:
 
     Its sockets have fixed names in /tmp by port number, which two servers would share.
     """
-    ports = {name: free_port() for name in ("master", "volume", "filer", "s3")}
+    servers = ("master", "volume", "filer", "s3")
+    ports = {name: free_port() for name in servers}
     identities = [
         {
             "name": "test",
@@ -70,11 +71,8 @@ def seaweed(directory: Path) -> Iterator[S3Server]:
         f"-dir={seen / 'data'}",
         "-s3",
         f"-s3.config={seen / 's3.json'}",
-        f"-s3.port={ports['s3']}",
-        f"-s3.port.grpc={free_port()}",
-        f"-master.port={ports['master']}",
-        f"-volume.port={ports['volume']}",
-        f"-filer.port={ports['filer']}",
+        *(f"-{name}.port={port}" for name, port in ports.items()),
+        *(f"-{name}.port.grpc={free_port()}" for name in servers),  # else 10,000 higher
         "-volume.max=20",
         "-master.volumeSizeLimitMB=256",
         "-s3.allowDeleteBucketNotEmpty=true",

@@ -30,6 +30,8 @@ from memfs.types import Identity, Member, View
 
 Version = tuple[int, int, int, int]
 EMPTY = memoryview(b"")
+BY_THEMSELVES = frozenset({"Ping", "ReportOpens"})
+"""What sessions ask now and then, however long a test takes."""
 
 
 class Clock:
@@ -96,6 +98,11 @@ class FakeCluster:
         return AsyncFileSystem(self.session(**options))
 
     # --- namespace --------------------------------------------------------------------------
+
+    @property
+    def asked_for(self) -> dict[str, int]:
+        """What was asked because somebody called the client: sessions also ask by themselves."""
+        return {name: count for name, count in self.asked.items() if name not in BY_THEMSELVES}
 
     def primary(
         self,

@@ -119,7 +119,7 @@ async def test_nothing_is_visible_before_a_flush(fs: AsyncFileSystem) -> None:
 async def test_closing_takes_one_command(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     async with fs.open("/f", "wb") as f:
         await f.write(b"small")
-    assert cluster.asked == {"Create": 1, "WriteBlock": 1, "Commit": 1}
+    assert cluster.asked_for == {"Create": 1, "WriteBlock": 1, "Commit": 1}
 
 
 async def test_the_caller_may_reuse_its_buffer(fs: AsyncFileSystem) -> None:

@@ -30,7 +30,7 @@ async def test_stat(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
     await fs.symlink("f", "/link")
     cluster.asked.clear()
     found = await fs.stat("/link")
-    assert cluster.asked == {"Lookup": 1}
+    assert cluster.asked_for == {"Lookup": 1}
     assert stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == 0o640
     assert (found.st_size, found.st_nlink, found.owner, found.group) == (
         5, 1, "root", "supergroup"
@@ -61,7 +61,7 @@ async def test_listing(tree: AsyncFileSystem, cluster: FakeCluster) -> None:
     assert [(entry.name, entry.path, entry.is_dir()) for entry in entries] == [
         ("b", "/a/b", True), ("one.txt", "/a/one.txt", False), ("two.log", "/a/two.log", False)
     ]  # fmt: skip
-    assert entries[1].stat().st_size == 9 and cluster.asked == {"List": 1}
+    assert entries[1].stat().st_size == 9 and cluster.asked_for == {"List": 1}
     with pytest.raises(NotADirectoryError):
         await tree.listdir("/a/one.txt")
 

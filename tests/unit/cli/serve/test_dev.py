@@ -13,6 +13,7 @@ from memfs.cli.command import Failed
 from memfs.cli.serve import dev, dev_nodes
 from memfs.cli.serve.dev_nodes import Nodes
 from memfs.protocol.messages import NodeStatus, StatusReply
+from memfs.testing.ports import free_port
 from memfs.transport.disk import FileLock
 from memfs.types import Member, NodeUsage, View
 
@@ -49,10 +50,13 @@ def test_only_nodes_of_this_run_count() -> None:
 
 
 def test_ports_are_checked_before_anything_is_started(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(click.ClickException, match=f":{port}: .* with --monitoring-port"):
-            dev._check_ports(plan(tmp_path, nodes=1, port=port - 1, monitoring=port))
+    port = free_port(2) + 1
+    said = f":{port}: .* with --monitoring-port"
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(click.ClickException, match=said),
+    ):
+        dev._check_ports(plan(tmp_path, nodes=1, port=port - 1, monitoring=port))
     with pytest.raises(click.UsageError, match="wanted twice: choose others with --monitoring"):
         dev._check_ports(plan(tmp_path, monitoring=40_001))
     with pytest.raises(click.UsageError, match="exceeds 65535: choose others with --monitoring"):
