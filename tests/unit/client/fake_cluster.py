@@ -47,6 +47,19 @@ class Clock:
         return 1_700_000_000_000_000_000
 
 
+class Gate:
+    """Holds requests back."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        """One is held back."""
+        self.opened = asyncio.Event()
+
+    async def passed(self) -> None:
+        self.reached.set()
+        await self.opened.wait()
+
+
 class FakeCluster:
     """Members 1 to ``nodes``, the first one primary."""
 
@@ -66,6 +79,8 @@ class FakeCluster:
         self.down: set[int] = set()
         self.full: set[int] = set()
         self.slow: dict[int, float] = {}
+        self.gate: Gate | None = None
+        """What is asked of members now is answered once it is opened."""
         self.refuse: dict[type, errors.MemfsError] = {}
         """What members answer to requests of a class."""
         self.reluctant = 0.0
@@ -368,6 +383,8 @@ class FakeSession(Session):
         cluster.waiting += 1
         cluster.most_waiting = max(cluster.most_waiting, cluster.waiting)
         try:
+            if cluster.gate is not None:
+                await cluster.gate.passed()
             seconds, left = cluster.slow.get(number, 0), self.remaining(deadline)
             await asyncio.sleep(min(seconds, left))
             if left < seconds:

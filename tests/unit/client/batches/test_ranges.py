@@ -9,7 +9,7 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import AsyncFileSystem
-from tests.unit.client.fake_cluster import FakeCluster
+from tests.unit.client.fake_cluster import FakeCluster, Gate
 
 CONTENTS = {f"/f{size}": random.Random(size).randbytes(size) for size in (0, 1, 4096, 50_000)}
 
@@ -83,12 +83,12 @@ async def test_of_one_file_they_are_of_one_version(
     ranges = [("/f50000", at, at + 50) for at in range(0, 49_000, 1000)]
     other = cluster.connect()
     for number, change in enumerate((replace, rewrite), 1):
-        cluster.slow = dict.fromkeys((1, 2, 3), 0.05)
+        gate = cluster.gate = Gate()
         reading = asyncio.create_task(fs.read_ranges(ranges))
-        await asyncio.sleep(0.01)
-        assert cluster.waiting
-        cluster.slow = {}
+        await gate.reached.wait()
+        cluster.gate = None  # for the change
         await change(other, bytes([number]) * 50_000)
+        gate.opened.set()
         assert set(await reading) == {bytes([number]) * 50}
 
 
