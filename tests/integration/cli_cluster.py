@@ -19,9 +19,9 @@ import pytest
 from memfs.cli.main import run
 from memfs.machine import module_command
 from memfs.testing.ports import free_port
+from tests.support.patience import PATIENCE_SECONDS
 
 COMMAND = module_command("memfs.cli")
-READY_SECONDS = 30
 
 
 class Cluster(NamedTuple):
@@ -52,7 +52,7 @@ class Cluster(NamedTuple):
         """Ctrl-C; the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_SECONDS)
 
 
 def clean_environment(**more: str) -> dict[str, str]:
@@ -97,7 +97,7 @@ def dev_cluster(
 def wait_for_output(process: subprocess.Popen[str], text: str) -> str:
     """What the process printed until ``text`` appeared."""
     assert process.stdout is not None
-    seen, deadline = "", time.monotonic() + READY_SECONDS
+    seen, deadline = "", time.monotonic() + PATIENCE_SECONDS
     while text not in seen:
         ready, _, _ = select.select([process.stdout], [], [], deadline - time.monotonic())
         piece = os.read(process.stdout.fileno(), 4096).decode() if ready else ""
@@ -121,7 +121,7 @@ def execute(
         input=given,
         capture_output=True,
         env=clean_environment(MEMFS_URL=url),
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
 
 

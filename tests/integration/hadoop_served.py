@@ -18,10 +18,10 @@ from memfs.testing.ports import free_port
 from memfs.testing.processes import NodeProcess, Processes
 from tests.support.etcd import EtcdCluster
 from tests.support.hadoop import failover_settings
+from tests.support.patience import PATIENCE_SECONDS
 
 USER = getpass.getuser()
 SERVICE = "memfs"
-READY_SECONDS = 30.0
 MEND_SECONDS = 50.0
 SETTINGS = {"io.file.buffer.size": "65536", "dfs.replication": "2"}
 
@@ -43,7 +43,7 @@ class Gateway:
         )
         try:
             wait_for_output(self.process, "gateway")
-            self._wait_ready(time.monotonic() + READY_SECONDS)
+            self._wait_ready(time.monotonic() + PATIENCE_SECONDS)
         except BaseException:
             self.end(crash=True)
             raise
@@ -67,7 +67,7 @@ class Gateway:
             self.process.kill()
         else:
             self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(PATIENCE_SECONDS)
         self.process.stdout.close()
 
 

@@ -17,6 +17,7 @@ from cli_cluster import COMMAND, Cluster, Command, execute, start
 
 import memfs
 from memfs.client.transfer.copying import ProgressEvent
+from tests.support.patience import PATIENCE_SECONDS
 
 MIB = 1 << 20
 
@@ -264,7 +265,7 @@ def test_tail_follows(cluster: Cluster, cli: Command, home: str) -> None:
             assert process.stdout.readline() == b"two\n"
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 130
+            assert process.wait(PATIENCE_SECONDS) == 130
             assert process.stdout is not None
             process.stdout.close()
 
@@ -287,7 +288,7 @@ def test_tail_and_a_renamed_log(cluster: Cluster, home: str, option: str, wanted
             assert follow.stdout.readline() == wanted
         finally:
             follow.send_signal(signal.SIGINT)
-            assert follow.wait(10) == 130
+            assert follow.wait(PATIENCE_SECONDS) == 130
             follow.communicate()
 
 
@@ -599,14 +600,14 @@ def test_pipes_in_constant_memory(cluster: Cluster, cli: Command, home: str) -> 
         sent.update(piece)
     assert _private_memory(writer.pid) < 150 * MIB
     writer.stdin.close()
-    assert writer.wait(30) == 0
+    assert writer.wait(PATIENCE_SECONDS) == 0
     reader = start(cluster.url, "get", f"{home}/big", "-", stdout=subprocess.PIPE)
     assert reader.stdout is not None
     for _ in range(pieces - 1):
         got.update(reader.stdout.read(MIB))
     assert _private_memory(reader.pid) < 150 * MIB
     got.update(reader.stdout.read())
-    assert reader.wait(30) == 0 and got.digest() == sent.digest()
+    assert reader.wait(PATIENCE_SECONDS) == 0 and got.digest() == sent.digest()
     reader.stdout.close()
 
 
@@ -622,7 +623,7 @@ def test_output_that_nobody_reads(cluster: Cluster, cli: Command, home: str) -> 
     assert process.stdout is not None
     process.stdout.read(1)
     process.stdout.close()
-    assert process.wait(10) == 141
+    assert process.wait(PATIENCE_SECONDS) == 141
 
 
 def test_an_interrupted_put_leaves_nothing(cluster: Cluster, cli: Command, home: str) -> None:
@@ -633,7 +634,7 @@ def test_an_interrupted_put_leaves_nothing(cluster: Cluster, cli: Command, home:
     process.stdin.write(bytes(40 * MIB))
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(PATIENCE_SECONDS) == 130
     assert process.stderr.read().strip() == b""
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
@@ -679,5 +680,7 @@ def test_completion_of_paths(cluster: Cluster, cli: Command, home: str) -> None:
         "COMP_WORDS": f"memfs ls {home}/dir",
         "COMP_CWORD": "2",
     }
-    done = subprocess.run(COMMAND, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        COMMAND, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     assert done.stdout.splitlines() == [f"plain,{home}/dir-file", f"plain,{home}/directory/"]

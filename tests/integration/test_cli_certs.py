@@ -8,11 +8,14 @@ from pathlib import Path
 
 from memfs.machine import module_command
 from tests.support.debian import program
+from tests.support.patience import PATIENCE_SECONDS
 
 
 def certs(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = module_command("memfs.cli", "certs", *arguments, f"--certs-dir={directory}")
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
 
 
 def test_an_authority_a_node_and_a_user(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from cli_cluster import (
 
 import memfs
 from memfs.testing.ports import free_port
+from tests.support.patience import PATIENCE_SECONDS
 
 NOBODY = ["unshare", "--user", "--map-user=54321"]
 """A number that passwd does not know, for whom files are still this user's."""
@@ -29,7 +30,9 @@ def shell(cluster: Cluster, script: str) -> subprocess.CompletedProcess[str]:
     """A shell's script in which ``$memfs`` runs the command."""
     environment = clean_environment(MEMFS_URL=cluster.url, memfs=" ".join(COMMAND))
     command = ["sh", "-c", script]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +76,7 @@ def test_what_serves_without_them(cluster: Cluster, tmp_path: Path, streams: str
         _wait_for_port(port)
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_node_without_them(tmp_path: Path) -> None:
@@ -89,14 +92,14 @@ def test_a_node_without_them(tmp_path: Path) -> None:
             fs.write_bytes("/file", b"content")
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def _wait_for_port(port: int) -> None:
     import socket
     import time
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
@@ -124,7 +127,7 @@ def test_a_user_without_passwd_and_home(homeless: dict[str, str], tmp_path: Path
             env=homeless | more,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
         )
 
     said = run(sys.executable, "-c", "import os, pathlib; print(os.geteuid()); pathlib.Path.home()")
@@ -158,7 +161,7 @@ def test_a_user_without_passwd_and_home(homeless: dict[str, str], tmp_path: Path
         )
         wait_for_output(gateway, "ready")
         gateway.send_signal(signal.SIGTERM)
-        assert gateway.wait(30) == 0
+        assert gateway.wait(PATIENCE_SECONDS) == 0
         assert gateway.stdout is not None
         gateway.stdout.close()
 
@@ -172,7 +175,7 @@ def test_a_home_that_takes_nothing(tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "cannot make" in done.stderr and "--data-directory" in done.stderr

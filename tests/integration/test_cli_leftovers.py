@@ -16,6 +16,7 @@ from cli_cluster import Cluster, dev_cluster, execute, start
 
 import memfs
 from memfs.limits import KIB, MIB
+from tests.support.patience import PATIENCE_SECONDS
 
 SMALL, LARGE = 64 * KIB, 12 * MIB
 RECORD_BYTES = 1 * KIB
@@ -64,7 +65,7 @@ def wait_nothing_left(cluster: Cluster, fs: memfs.FileSystem, source: Path) -> l
     for name in names:
         relative = name.removeprefix("/").partition("/")[2]
         assert fs.read_bytes(name) == (source / relative).read_bytes(), name
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (left := held(cluster) - fs.du("/").space) > len(names) * 2 * RECORD_BYTES:
         assert time.monotonic() < deadline, f"{left} bytes of no file"
         time.sleep(0.1)
@@ -119,7 +120,7 @@ def test_a_stream_without_room(cluster: Cluster, fs: memfs.FileSystem, source: P
     assert process.wait() == 1
     assert "memory is full" in said and said.count("\n") == 1
     assert fs.read_bytes("/kept") == b"what was there"
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while held(cluster) > fs.du("/").space + 2 * RECORD_BYTES:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -22,6 +22,7 @@ from cli_cluster import (
 )
 
 from memfs.testing.ports import free_port
+from tests.support.patience import PATIENCE_SECONDS
 
 
 def runs(pid: int) -> bool:
@@ -33,14 +34,14 @@ def runs(pid: int) -> bool:
 
 
 def wait_gone(pids: list[int]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(map(runs, pids)):
         assert time.monotonic() < deadline, "a node outlives its cluster"
         time.sleep(0.05)
 
 
 def wait_for_status(cluster: Cluster, text: bytes) -> subprocess.CompletedProcess[bytes]:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         done = execute(cluster.url, ["cluster", "status"])
         if text in done.stdout:
@@ -67,7 +68,7 @@ def test_a_node_dies(tmp_path: Path) -> None:
         for name in ("a", "b", "c", "d"):
             done = execute(cluster.url, ["cat", f"/{name}"])
             assert (done.returncode, done.stdout) == (0, b"precious"), done.stderr
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while "started again" not in (said := cluster.said.read_text()):
             assert time.monotonic() < deadline, said
             time.sleep(0.1)
@@ -205,7 +206,7 @@ def test_a_node_alone(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (0, b"")
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
         assert process.stdout is not None
         process.stdout.close()
     records = [json.loads(line) for line in log.read_text().splitlines()]

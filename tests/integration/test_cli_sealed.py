@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from memfs.testing.in_process import Cluster
+from tests.support.patience import PATIENCE_SECONDS
 
 
 async def test_commands_with_keys(tmp_path: Path) -> None:
@@ -24,7 +25,12 @@ async def test_commands_with_keys(tmp_path: Path) -> None:
                 environ["MEMFS_CLIENT_ENCRYPTION_KEY_FILE"] = str(key)
             command = [sys.executable, "-m", "memfs.cli", *map(str, arguments)]
             return await asyncio.to_thread(
-                subprocess.run, command, env=environ, capture_output=True, text=True, timeout=60
+                subprocess.run,
+                command,
+                env=environ,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_SECONDS,
             )
 
         assert (await run("keygen", key)).returncode == 0

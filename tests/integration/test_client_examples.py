@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 DIRECTORY = Path(__file__).parents[2] / "examples"
 EXPECTED = {
@@ -36,7 +37,7 @@ def test_an_example(name: str, url: str) -> None:
             env={**os.environ, "MEMFS_URL": url},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr

@@ -15,6 +15,7 @@ import pytest
 import memfs
 from memfs import aio, errors
 from memfs.testing.processes import NodeProcess, Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 MIB = 1 << 20
 DATA = random.Random(2).randbytes(20 * MIB + 99)
@@ -136,7 +137,7 @@ def test_many_open_files_end_with_a_dead_cluster_as_fast_as_one(
     took = []
     for program in programs:  # one after the other
         began = time.monotonic()
-        said, _ = program.communicate("go\n", timeout=100)
+        said, _ = program.communicate("go\n", timeout=PATIENCE_SECONDS)
         took.append(time.monotonic() - began)
         assert program.returncode == 0
         assert said.startswith("/open-") if way == "close" else said == ""

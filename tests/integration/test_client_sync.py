@@ -22,6 +22,7 @@ import pytest
 import memfs
 from memfs import errors
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 MIB = 1 << 20
 
@@ -262,7 +263,7 @@ def test_files_left_open_are_written_at_exit(cluster: Processes, fs: memfs.FileS
         [sys.executable, "-X", "dev", "-W", "error", "-c", script],
         env={**os.environ, "MEMFS_URL": cluster.url},
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert done.returncode == 0
@@ -288,7 +289,7 @@ def test_an_interrupt_ends_a_blocked_call(cluster: Processes) -> None:
         env={**os.environ, "MEMFS_URL": cluster.url},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
@@ -365,7 +366,7 @@ def test_what_is_dropped_unclosed_says_so(cluster: Processes, fs: memfs.FileSyst
     with pytest.warns(ResourceWarning, match="unclosed file system"):
         for _ in range(50):
             memfs.connect(cluster.url)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(os.listdir("/proc/self/fd")) > before:
         assert time.monotonic() < deadline, "connections of dropped file systems stay open"
         time.sleep(0.02)
@@ -427,7 +428,7 @@ def test_a_handler_s_exception_in_open_leaves_no_lease(cluster: Processes) -> No
         env={**os.environ, "MEMFS_URL": cluster.url},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert (done.stdout, done.returncode) == ("True True\n", 0), done.stderr

@@ -15,6 +15,7 @@ import memfs
 from memfs.client.session import session
 from memfs.errors import ClusterError
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 FAST = ["--heartbeat-seconds=0.2", "--member-timeout-seconds=2"]
 
@@ -30,7 +31,12 @@ def command(cluster, *arguments, **options):
     environment = {**os.environ, "MEMFS_URL": cluster.url}
     arguments = [sys.executable, "-m", "memfs.cli", *arguments]
     return subprocess.run(
-        arguments, env=environment, capture_output=True, check=True, timeout=60, **options
+        arguments,
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+        **options,
     )
 
 
@@ -112,7 +118,7 @@ def test_a_node_stops_in_good_order(cluster):
     with memfs.connect(cluster.url) as fs:
         fs.write_bytes("/file", b"content")
         assert cluster.nodes[2].stop() == 0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len(fs.cluster_status().view.members) > 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -29,8 +29,6 @@ from tests.support.nemesis.worker import Order
 SERVED_SECONDS = 90
 USER = {"user.name": login_name()}
 
-pytestmark = pytest.mark.timeout(600)
-
 
 @pytest.fixture(scope="module")
 def cluster(containers):

@@ -19,6 +19,7 @@ from cli_cluster import execute
 import memfs
 from memfs.machine import module_command
 from memfs.testing.processes import Place, Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 LIMITED = ("sh", "-c", 'ulimit -n "$0" && exec "$@"')
 FILES = {f"/file-{number}": os.urandom(1000) * 5000 for number in range(60)}
@@ -57,7 +58,7 @@ def test_connections_keep_their_share(cluster: Limited) -> None:
 def test_too_few_are_refused_at_the_start(tmp_path: Path) -> None:
     command = [*LIMITED, "60", *module_command("memfs.cli", "node", "--port=0")]
     command += [f"--data-directory={tmp_path}", "--socket-directory="]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
     assert ended.returncode != 0
     assert "60 open files are allowed" in ended.stderr and "ulimit -n" in ended.stderr
 
@@ -99,7 +100,7 @@ def test_a_gateway_reaches_the_cluster_whatever_connects_to_it(
         first.request("GET", "/metrics")
         shown = first.getresponse().read().decode()
         assert "memfs_gateway_connections_limit 50.0" in shown
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while "connections are refused" not in log.read_text():
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)

@@ -14,6 +14,7 @@ import pytest
 
 from memfs.machine import module_command
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 GATEWAY = "gateway:9870"
@@ -53,7 +54,7 @@ def run(script: str, cluster: tuple[str, str], directory: Path) -> subprocess.Co
         },
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from memfs.testing.processes import Processes
 from tests.support.environments import TOP
+from tests.support.patience import PATIENCE_SECONDS
 
 CASES = [
     "pandas_csv",
@@ -33,7 +34,7 @@ def test_cases(tmp_path: Path) -> None:
             env=os.environ | {"MEMFS_URL": cluster.url},
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=PATIENCE_SECONDS,
         )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.count("ok ") == len(CASES)

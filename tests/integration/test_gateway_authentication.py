@@ -27,6 +27,7 @@ from memfs.gateway.server import Gateway
 from memfs.testing.ports import free_port
 from tests.attack.certificates import Authority
 from tests.support.certificates import Certificates
+from tests.support.patience import PATIENCE_SECONDS
 
 _numbers = itertools.count()
 
@@ -155,7 +156,7 @@ def issuer() -> Iterator[str]:
     command = [sys.executable, "-W", "ignore", "-m", "oidc_provider_mock", f"--port={port}"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         address = f"http://localhost:{port}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 urllib.request.urlopen(f"{address}/jwks", timeout=5).close()
@@ -280,7 +281,7 @@ def test_a_certificate_is_renewed_while_the_gateway_serves(served: Served, tmp_p
         new = tmp_path / "new.pem"
         new.write_bytes(second.server_certificate.read_bytes() + second.server_key.read_bytes())
         shutil.move(new, both)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not good(second):
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -19,8 +19,7 @@ from tests.support.debian import program
 from tests.support.environments import environment
 from tests.support.hadoop import Shell, java_home
 from tests.support.kerberos import REALM, Realm, install_headers
-
-pytestmark = pytest.mark.timeout(600)
+from tests.support.patience import PATIENCE_SECONDS
 
 
 class Site(NamedTuple):
@@ -95,7 +94,7 @@ def curl(site: Site, variables: dict[str, str], target: str, *arguments: str) ->
         env=os.environ | variables,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         check=True,
     )
     body, _, status = done.stdout.rpartition("\n")

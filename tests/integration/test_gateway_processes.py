@@ -29,6 +29,7 @@ from cli_cluster import (
 
 from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def gateway(url: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], 
     finally:
         if process.poll() is None:
             process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -99,7 +100,7 @@ def test_a_gateway_serves_and_ends_in_good_order(cluster: Cluster) -> None:
         call(port, f"/webhdfs/v1/file{CREATE}", "PUT", b"content")
         assert execute(cluster.url, ["cat", "/file"]).stdout == b"content"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_two_gateways_serve_the_same_files(cluster: Cluster) -> None:
@@ -130,7 +131,7 @@ def test_memory_is_flat_whatever_the_size(cluster: Cluster, tmp_path: Path, chun
 
 def test_workers_share_a_port_and_are_replaced(cluster: Cluster) -> None:
     with gateway(cluster.url, "--workers=2") as (process, port):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len(children(process)) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -143,7 +144,7 @@ def test_workers_share_a_port_and_are_replaced(cluster: Cluster) -> None:
         wait_ready(port)
         assert call(port, "/webhdfs/v1/w?op=OPEN&user.name=root") == b"x"
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
         for pid in now:
             assert not Path(f"/proc/{pid}").exists()
 
@@ -160,7 +161,7 @@ def test_workers_count_together(cluster: Cluster) -> None:
         return float(found[1]) if found else 0.0
 
     with gateway(cluster.url, "--workers=3") as (process, port):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len(before := children(process)) < 3 or listings() < 20:
             assert time.monotonic() < deadline
             if len(before) == 3 and not listings():
@@ -182,7 +183,7 @@ def test_workers_count_together(cluster: Cluster) -> None:
 
 def test_a_worker_that_stands_still_counts_with_what_it_last_said(cluster: Cluster) -> None:
     with gateway(cluster.url, "--workers=2") as (process, port):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len(workers := children(process)) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -213,13 +214,13 @@ def test_a_gateway_that_is_killed_publishes_no_half(cluster: Cluster) -> None:
         assert upload.stdin is not None
         upload.stdin.write(bytes(100_000))
         upload.stdin.flush()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while execute(cluster.url, ["stat", "/half"]).returncode:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.kill()
         upload.stdin.close()
-        assert upload.wait(20) != 0
+        assert upload.wait(PATIENCE_SECONDS) != 0
     with gateway(cluster.url) as (_, port):
         status = json.loads(call(port, "/webhdfs/v1/half?op=GETFILESTATUS"))["FileStatus"]
         assert status["length"] in (0, 100_000)  # what was published in a pause, never a part of it
@@ -232,7 +233,7 @@ def test_a_cluster_that_was_begun_anew_is_served() -> None:
         assert json.loads(call(port, target))["FileStatus"]["length"] == 14
         nodes.nodes[0].kill()
         shutil.rmtree(nodes.directory / "node-1")
-        nodes.restart(0).wait_ready(time.monotonic() + 20)
+        nodes.restart(0).wait_ready(time.monotonic() + PATIENCE_SECONDS)
         with pytest.raises(urllib.error.HTTPError) as refused:
             call(port, target)
         told = json.loads(refused.value.read())["RemoteException"]
@@ -278,7 +279,7 @@ def test_a_node_runs_a_gateway_beside_it(tmp_path: Path) -> None:
         assert b"gateway" in Path(f"/proc/{beside}/cmdline").read_bytes()
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
         assert process.stdout is not None
         process.stdout.close()
     assert not Path(f"/proc/{beside}").exists()

@@ -21,6 +21,7 @@ from memfs.gateway.server import Gateway
 from memfs.testing.ports import free_port
 from tests.support.certificates import Certificates
 from tests.support.debian import program
+from tests.support.patience import PATIENCE_SECONDS
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "proxy" / "nginx.conf"
 SIZE = 3_000_001
@@ -62,7 +63,7 @@ def nginx(directory: Path, port: int, gateway: Gateway, tls: Certificates) -> It
     command = [tool, "-p", str(directory), "-c", str(directory / "nginx.conf")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as server:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", port)).close()
@@ -92,7 +93,9 @@ class Proxied:
     def curl(self, url: str, *flags: str, data: bytes = b"") -> Answer:
         """The last answer, redirects followed where ``flags`` say so."""
         command = ["curl", "-sS", "-i", "--cacert", str(self.tls.authority), *flags, url]
-        done = subprocess.run(command, input=data, capture_output=True, timeout=60, check=True)
+        done = subprocess.run(
+            command, input=data, capture_output=True, timeout=PATIENCE_SECONDS, check=True
+        )
         head, body = b"", done.stdout
         while body.startswith(b"HTTP/"):
             head, _, body = body.partition(b"\r\n\r\n")
@@ -112,7 +115,7 @@ class Proxied:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

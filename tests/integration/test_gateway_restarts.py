@@ -16,6 +16,7 @@ from memfs.node.replication.log import Entry
 from memfs.node.replication.recent_log import RecentLog
 from memfs.transport.connection import Connection
 from tests.support.held import grown, held_by
+from tests.support.patience import PATIENCE_SECONDS
 
 RESTARTS = 16
 BEFORE = 6
@@ -75,7 +76,7 @@ def test_nothing_of_former_incarnations_is_kept() -> None:
             use(served, data)
             if number == BEFORE:
                 first = counted(served)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         last = counted(served)
         while kept(first, last):  # copies may be under way
             assert time.monotonic() < deadline, kept(first, last)

@@ -25,6 +25,7 @@ from memfs.gateway.server import Gateway
 from memfs.paths import Endpoint
 from memfs.types import Identity
 from tests.support.certificates import Certificates
+from tests.support.patience import PATIENCE_SECONDS
 
 _numbers = itertools.count()
 
@@ -388,7 +389,7 @@ def test_readers_are_sent_to_the_gateway_beside_their_data(served: Served, top: 
 
     served.run(move_away())
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             answer = served.get(f"{top}/a", "OPEN", headers=JAVA, port=asked.endpoint.port)
             if urllib.parse.urlsplit(answer.headers["Location"]).netloc == address:

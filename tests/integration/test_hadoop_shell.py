@@ -13,8 +13,6 @@ from hadoop_served import SERVICE, USER, Site, site
 
 from tests.support.hadoop import OLDER, Ran, Shell
 
-pytestmark = pytest.mark.timeout(600)
-
 NAMES = [
     "plain",
     "a b",

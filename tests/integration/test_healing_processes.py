@@ -10,6 +10,7 @@ import time
 
 import memfs
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 QUICK = (
     "--heartbeat-seconds=0.2",
@@ -17,7 +18,6 @@ QUICK = (
     "--removal-seconds=1.5",
     "--orphan-sweep-seconds=1",
 )
-SECONDS = 60.0
 
 
 def command(cluster, *arguments):
@@ -26,7 +26,7 @@ def command(cluster, *arguments):
         env=os.environ | {"MEMFS_URL": cluster.url, "MEMFS_CONFIG": os.devnull},
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE_SECONDS,
     )
 
 
@@ -36,7 +36,7 @@ def status(cluster):
 
 def wait_until_whole(cluster, nodes):
     """Until so many nodes are left and every block has its copies where it should."""
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         found = status(cluster)
         healing = found["healing"]
@@ -74,12 +74,12 @@ def test_a_killed_node_is_made_up_for():
 def test_nodes_join_and_leave_by_the_command():
     with Processes(2, replication=1, flags=QUICK) as cluster:
         content = write(cluster, 40)
-        cluster.start_node().wait_ready(time.monotonic() + SECONDS)
+        cluster.start_node().wait_ready(time.monotonic() + PATIENCE_SECONDS)
         wait_until_whole(cluster, 3)
         assert all(node["blocks"] for node in status(cluster)["nodes"])
         done = command(cluster, "cluster", "decommission", "node-2")
         assert (done.returncode, done.stdout) == (0, "node-2 has left\n"), done.stderr
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while cluster.nodes[1].running:
             assert time.monotonic() < deadline, "a decommissioned node does not stop"
             time.sleep(0.05)

@@ -29,6 +29,7 @@ from memfs.testing.processes import Place, Processes
 from memfs.transport.dial import dial
 from memfs.transport.environment import production_environment
 from memfs.types import Identity
+from tests.support.patience import PATIENCE_SECONDS
 
 NAMES = 3_000
 """Of a directory whose listing takes 300 KB."""
@@ -213,7 +214,7 @@ def test_pings_at_full_speed() -> None:
         Processes(nodes=3, replication=2, memory="128MiB", flags=flags) as cluster,
         memfs.connect(cluster.url) as fs,
     ):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while len((before := fs.cluster_status().view).in_sync) < 3:
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -18,6 +18,7 @@ import memfs
 from memfs.errors import MemfsError, NoSpaceError
 from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 JOURNAL = ("--journal-blocks", "--ack=journal", "--journal-segment-size=1MiB")
 
@@ -41,7 +42,7 @@ class Journaled(Processes):
 
     def restart_all(self):
         """Start all again; the first one, which keeps the coordinator, first."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         self.restart(0).wait_ready(deadline)
         others = [self.restart(index) for index in range(1, len(self.nodes))]
         for node in others:
@@ -118,7 +119,7 @@ def test_each_node_restarts_under_its_number():
         fs.write_bytes("/file", data)
         for index in (1, 2):
             cluster.nodes[index].kill()
-            cluster.restart(index).wait_ready(time.monotonic() + 60)
+            cluster.restart(index).wait_ready(time.monotonic() + PATIENCE_SECONDS)
             until(lambda: in_sync(fs))
             assert fs.read_bytes("/file") == data
         assert [member.number for member in fs.cluster_status().view.members] == [1, 2, 3]
@@ -141,7 +142,9 @@ def test_a_planned_stop_keeps_the_membership():
 def run_node(*flags):
     """A node that is expected to end by itself: its exit status and what it says."""
     command = [sys.executable, "-m", "memfs.cli", "node", "--port=0", "--monitoring-port=-1"]
-    done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [*command, *flags], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    )
     return done.returncode, done.stderr
 
 
@@ -203,11 +206,11 @@ def test_under_ram_an_operator_brings_the_names_back():
         url = "memfs://" + ",".join(url.removeprefix("memfs://") for url in urls)
         command = [sys.executable, "-m", "memfs.cli", f"--url={url}", "cluster"]
         command += ["force-recover", "--accept-data-loss"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
         assert done.returncode == 0, done.stderr
         assert "log index 50" in done.stdout
         for node in cluster.nodes:
-            node.wait_ready(time.monotonic() + 60)
+            node.wait_ready(time.monotonic() + PATIENCE_SECONDS)
         with memfs.connect(cluster.url, timeout_seconds=60) as fs:
             until(lambda: in_sync(fs))
             assert len(fs.listdir("/")) == 50
@@ -263,12 +266,12 @@ def full(cluster, disk):
         for path, data in written.items():
             assert fs.read_bytes(path) == data
     cluster.nodes[0].kill()
-    cluster.restart(0).wait_ready(time.monotonic() + 30)
+    cluster.restart(0).wait_ready(time.monotonic() + PATIENCE_SECONDS)
     with memfs.connect(cluster.url, timeout_seconds=30) as fs:
         for path, data in written.items():
             assert fs.read_bytes(path) == data
         subprocess.run(["mount", "-o", "remount,size=96m", str(disk)], check=True)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 fs.write_bytes("/after", b"there is room" * 100_000)
@@ -277,7 +280,7 @@ def full(cluster, disk):
                 assert time.monotonic() < deadline
                 time.sleep(0.3)
     cluster.nodes[0].kill()
-    cluster.restart(0).wait_ready(time.monotonic() + 30)
+    cluster.restart(0).wait_ready(time.monotonic() + PATIENCE_SECONDS)
     with memfs.connect(cluster.url, timeout_seconds=30) as fs:
         assert fs.read_bytes("/after") == b"there is room" * 100_000
 
@@ -297,7 +300,7 @@ def dev(port, data):
         yield f"memfs://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE_SECONDS)
 
 
 def test_a_whole_dev_cluster_restarts_on_its_data(tmp_path):

@@ -41,6 +41,7 @@ from memfs.quantities import parse_duration
 from memfs.testing.ports import free_port
 from tests.support.debian import cache_directory
 from tests.support.etcd_package import etcd_binaries
+from tests.support.patience import PATIENCE_SECONDS
 
 VERSIONS = ("1.31", "1.37")
 """The oldest that the manifests are for, and the newest whose schemas are checked."""
@@ -413,13 +414,13 @@ def test_etcd_takes_its_flags_and_answers_its_probes(rendered: Rendered, tmp_pat
         assert process.poll() is None
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_SECONDS)
         shutil.rmtree(data, ignore_errors=True)
 
 
 def answers(url: str) -> bool:
     """Whether it says 200 within a while."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(url, timeout=5) as reply:

@@ -21,7 +21,7 @@ STATUS = (
     "'http://webhdfs:9870/webhdfs/v1/shared/file?op=GETFILESTATUS').read().decode())"
 )
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.nightly
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import memfs
 from memfs.errors import ClusterError
 from memfs.testing.processes import Processes
 from tests.support.etcd import EtcdCluster
+from tests.support.patience import PATIENCE_SECONDS
 
 FAST = (
     "--lease-seconds=1",
@@ -36,14 +37,14 @@ def command(cluster, *arguments):
         [sys.executable, "-m", "memfs.cli", "--url", cluster.url, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         stdin=subprocess.DEVNULL,
     )
 
 
 def wait_in_sync(fs, count):
     """Until so many members are in sync; the primary's name."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         found = fs.cluster_status()
         if sum(node.in_sync for node in found.nodes) == count:
@@ -61,7 +62,6 @@ def assert_unavailable(fs, seconds):
             fs.listdir("/", timeout=1)
 
 
-@pytest.mark.timeout(180)
 def test_who_fell_behind_does_not_serve_until_an_operator_says_so(cluster):
     with memfs.connect(cluster.url, local_descriptors=False) as fs:
         fs.mkdir("/before")
@@ -86,7 +86,6 @@ def test_who_fell_behind_does_not_serve_until_an_operator_says_so(cluster):
         fs.mkdir("/begun anew")
 
 
-@pytest.mark.timeout(180)
 def test_empty_nodes_under_the_old_names_are_nobody(cluster):
     with memfs.connect(cluster.url, local_descriptors=False) as fs:
         fs.mkdir("/before")
@@ -98,7 +97,6 @@ def test_empty_nodes_under_the_old_names_are_nobody(cluster):
         assert_unavailable(fs, LEASES)
 
 
-@pytest.mark.timeout(180)
 def test_the_last_in_sync_member_does_not_acknowledge_alone(cluster):
     """With two copies promised one is not enough; when another has joined, work goes on."""
     with memfs.connect(cluster.url, local_descriptors=False) as fs:
@@ -114,7 +112,6 @@ def test_the_last_in_sync_member_does_not_acknowledge_alone(cluster):
         assert set(fs.listdir("/")) >= {"before", "together"}
 
 
-@pytest.mark.timeout(180)
 def test_backups_that_stood_still_may_take_over_afterwards(cluster):
     """Two are needed to acknowledge: both keep the right to serve, however long they are silent."""
     with memfs.connect(cluster.url, local_descriptors=False) as fs:

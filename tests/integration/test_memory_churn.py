@@ -17,12 +17,12 @@ import memfs
 from memfs.errors import NoSpaceError
 from memfs.limits import KIB, MIB
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 LIMIT = 96 * MIB
 PHASES = ((100, 2 * KIB), (60 * KIB, 140 * KIB), (8 * KIB, 24 * KIB), (300 * KIB, 900 * KIB))
 """Lengths of the files of each phase."""
 SLACK = 64 * MIB
-PATIENCE_SECONDS = 120
 
 
 def resident(pid: int) -> int:

@@ -24,6 +24,7 @@ from memfs.machine import module_command
 from memfs.testing.ports import free_port
 from tests.support.debian import program
 from tests.support.mounts import Mounted, end, fuse, mounted, need_mounts
+from tests.support.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +113,7 @@ def test_sigterm_publishes_and_unmounts(here: Mounted, cli: Command) -> None:
     try:
         os.write(descriptor, b"written")
         os.kill(keeper, signal.SIGTERM)
-        until = time.monotonic() + 30
+        until = time.monotonic() + PATIENCE_SECONDS
         while here.processes("work") and time.monotonic() < until:
             time.sleep(0.05)
         with pytest.raises(OSError):
@@ -219,7 +220,7 @@ def test_others_than_root_mount_through_fusermount3(cli: Command, cluster: Clust
                 env=environment,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=PATIENCE_SECONDS,
                 check=False,
             )
             assert done.returncode == 0, done.stderr + here.story()

@@ -14,6 +14,7 @@ from cli_cluster import Cluster
 
 import memfs
 from tests.support.mounts import Mounted, mounted, need_mounts
+from tests.support.patience import PATIENCE_SECONDS
 
 ROUNDS = 40
 
@@ -39,7 +40,6 @@ def look(path: Path) -> tuple[int, bytes] | None:
     return size, path.read_bytes()
 
 
-@pytest.mark.timeout(300)
 def test_two_mounts_and_a_client_take_turns(two: tuple[Mounted, Mounted], cluster: Cluster) -> None:
     one, other = two[0].root / "turns", two[1].root / "turns"
     with memfs.connect(cluster.url) as fs:
@@ -65,7 +65,6 @@ def test_two_mounts_and_a_client_take_turns(two: tuple[Mounted, Mounted], cluste
                 assert look(other / "g") is None
 
 
-@pytest.mark.timeout(300)
 def test_a_mount_that_stands_still_holds_nobody_up_for_long(two: tuple[Mounted, Mounted]) -> None:
     one, other = two
     (one.root / "still").write_text("1")
@@ -80,7 +79,6 @@ def test_a_mount_that_stands_still_holds_nobody_up_for_long(two: tuple[Mounted, 
     assert (other.root / "still").read_text() == "22"
 
 
-@pytest.mark.timeout(300)
 def test_locks_are_kept_between_mounts(two: tuple[Mounted, Mounted]) -> None:
     program = """
 import fcntl, sys
@@ -98,11 +96,10 @@ for _ in range(25):
             subprocess.Popen([sys.executable, "-c", program, str(each.root / kind), kind])
             for each in two
         ]
-        assert [each.wait(120) for each in running] == [0, 0]
+        assert [each.wait(PATIENCE_SECONDS) for each in running] == [0, 0]
         assert (two[1].root / kind).read_text() == "50"
 
 
-@pytest.mark.timeout(300)
 def test_names_that_others_change_are_seen_below_a_working_directory(
     two: tuple[Mounted, Mounted],
 ) -> None:

@@ -51,7 +51,6 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield found
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_programs_do_what_they_do_on_tmpfs(name: str, here: Mounted, oracle: Path) -> None:
     expected, left = run(SCRIPTS[name], oracle / name)

@@ -14,7 +14,6 @@ STEPS = 700
 STEPS_OF_TWO = 400
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_mount(seed: int, cluster: Cluster, tmp_path: Path) -> None:
     need_mounts()
@@ -25,7 +24,6 @@ def test_one_mount(seed: int, cluster: Cluster, tmp_path: Path) -> None:
         assert here.story() == ""
 
 
-@pytest.mark.timeout(600)
 def test_two_mounts_see_what_the_other_did(cluster: Cluster, tmp_path: Path) -> None:
     need_mounts()
     first, second = tmp_path / "first", tmp_path / "second"

@@ -5,8 +5,6 @@ In network namespaces where root allows it, else on loopback behind proxies.
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.hosts import Hosts
 from tests.support.nemesis.run import Nemesis, Plan
 
@@ -21,7 +19,6 @@ PARTITIONS = ("mute-primary", "isolate-primary")
 PROXIED = ("silent-node", "unreachable-node")
 
 
-@pytest.mark.timeout(400)
 def test_two_minutes_of_faults(capsys):
     obstacle = Hosts.obstacle()
     faults = (*(PROXIED if obstacle else PARTITIONS), *ALWAYS)

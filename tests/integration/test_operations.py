@@ -18,6 +18,7 @@ import pytest
 import memfs
 from memfs.testing.processes import Processes
 from tests.support.etcd import EtcdCluster
+from tests.support.patience import PATIENCE_SECONDS
 
 QUICK = (
     "--heartbeat-seconds=0.2",
@@ -26,7 +27,6 @@ QUICK = (
     "--removal-seconds=5",
     "--orphan-sweep-seconds=1",
 )
-SECONDS = 90.0
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def start(url: str, *arguments: str) -> subprocess.Popen[str]:
 
 def memfs_command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     process = start(url, *arguments)
-    out, err = process.communicate(timeout=SECONDS)
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
@@ -99,7 +99,7 @@ def test_looking_and_handing_over(etcd):
         watching = start(cluster.url, "status", "--watch", "0.1")
         lines = [watching.stdout.readline() for _ in range(3)]
         watching.send_signal(signal.SIGINT)
-        watching.communicate(timeout=SECONDS)
+        watching.communicate(timeout=PATIENCE_SECONDS)
         assert watching.returncode == 130
         assert all(f"primary {backup}; 3 in sync; 4 of 4 nodes alive" in x for x in lines), lines
         taker = next(node for node in cluster.nodes if node.name == backup)
@@ -118,7 +118,7 @@ def test_a_forced_recovery_begins_with_what_is_left(etcd):
         with memfs.connect(cluster.url) as fs:
             fs.write_bytes("/before", b"kept")
             backup.pause()
-            deadline = time.monotonic() + SECONDS
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while len(status(primary.url)["in_sync"]) > 1:
                 assert time.monotonic() < deadline, "a silent backup stays in sync"
             fs.mkdir("/after")
@@ -190,14 +190,13 @@ def restart_in_turn(cluster: Processes, load: Load) -> None:
         before = load.operations
         assert cluster.nodes[index].stop() == 0
         assert memfs_command(cluster.url, "wait").returncode == 0
-        cluster.restart(index).wait_ready(time.monotonic() + SECONDS)
+        cluster.restart(index).wait_ready(time.monotonic() + PATIENCE_SECONDS)
         waited = memfs_command(cluster.url, "wait", "--nodes", str(len(cluster.nodes)))
         assert waited.returncode == 0, waited.stderr
         assert load.failure is None, load.failure
         assert load.operations > before, "the load stands still"
 
 
-@pytest.mark.timeout(300)  # a loaded machine
 def test_a_rolling_restart_is_invisible(etcd):
     with cluster_of(etcd, 4, "rolling", replication=2) as cluster:
         content = {f"/kept-{number}": os.urandom(200_000) for number in range(20)}
@@ -212,7 +211,6 @@ def test_a_rolling_restart_is_invisible(etcd):
                 assert fs.read_bytes(path) == data
 
 
-@pytest.mark.timeout(300)  # a loaded machine
 def test_drained_nodes_lose_nothing_of_single_copies(etcd):
     with cluster_of(etcd, 3, "drain", "--drain-blocks", replication=1) as cluster:
         content = {f"/single-{number}": os.urandom(300_000) for number in range(30)}
@@ -224,7 +222,7 @@ def test_drained_nodes_lose_nothing_of_single_copies(etcd):
                 assert "drain done" in cluster.nodes[index].log.read_text()
                 for path, data in content.items():
                     assert fs.read_bytes(path) == data
-                cluster.restart(index).wait_ready(time.monotonic() + SECONDS)
+                cluster.restart(index).wait_ready(time.monotonic() + PATIENCE_SECONDS)
                 assert memfs_command(cluster.url, "wait", "--nodes", "3").returncode == 0
 
 

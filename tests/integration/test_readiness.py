@@ -10,8 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from memfs.testing.processes import NodeProcess, Processes
-
-SECONDS = 40
+from tests.support.patience import PATIENCE_SECONDS
 
 
 class Watched(Processes):
@@ -29,7 +28,7 @@ class Watched(Processes):
 
     def wait_for(self, names: list[str], status: int) -> list[str]:
         """Until all of them answer so; what they say."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             found = [self.readiness(name) for name in names]
             if all(each == status for each, _ in found):

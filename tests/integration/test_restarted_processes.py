@@ -16,6 +16,7 @@ import pytest
 import memfs
 from memfs.machine import module_command
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
 
@@ -81,7 +82,7 @@ def test_nobody_grows_by_the_restarts_of_a_node() -> None:
                 node.stop()
             else:
                 node.kill()
-            cluster.restart(2).wait_ready(time.monotonic() + 60)
+            cluster.restart(2).wait_ready(time.monotonic() + PATIENCE_SECONDS)
             use(fs, port, data)
             pids = {"client": os.getpid(), "gateway": pid}
             pids |= {node.name: node.pid for node in cluster.nodes[:2]}

@@ -13,8 +13,8 @@ import pytest
 
 from memfs import machine
 from tests.integration.cli_cluster import COMMAND, Cluster, clean_environment, dev_cluster
+from tests.support.patience import PATIENCE_SECONDS
 
-SECONDS = 60
 USER = machine.login_name()
 
 
@@ -41,7 +41,7 @@ def run(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -88,7 +88,7 @@ def s_client(cluster: Cluster, *arguments: str) -> bytes:
         ["openssl", "s_client", "-connect", f"127.0.0.1:{cluster.port}", "-quiet", *arguments],
         input=b"GET / HTTP/1.0\r\n\r\n",
         capture_output=True,
-        timeout=SECONDS,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     return done.stdout
@@ -107,7 +107,7 @@ def test_a_renewed_certificate_is_taken(cluster: Cluster, certificates: Path) ->
     assert made.returncode == 0, made.stderr
     for pid in cluster.nodes().values():
         os.kill(pid, signal.SIGHUP)
-    deadline = time.monotonic() + SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while _certificate(cluster) == before:
         assert time.monotonic() < deadline, "the former certificate is still shown"
     assert run(cluster, certificates, "ls", "/").returncode == 0
@@ -120,7 +120,7 @@ def _certificate(cluster: Cluster) -> str:
         ["openssl", "s_client", "-connect", where, "-showcerts"],
         input=b"",
         capture_output=True,
-        timeout=SECONDS,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     text = done.stdout.decode(errors="replace")

@@ -16,6 +16,7 @@ from memfs.machine import login_name
 from memfs.testing.processes import Processes
 from tests.attack.certificates import Authority
 from tests.integration.cli_cluster import COMMAND, clean_environment, wait_for_output
+from tests.support.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def where(
         yield said.split("webhdfs://")[1].split("/")[0]
     finally:
         running.terminate()
-        running.wait(30)
+        running.wait(PATIENCE_SECONDS)
         assert running.stdout is not None
         running.stdout.close()
 
@@ -91,7 +92,7 @@ def test_a_gateway_that_is_no_proxy_does_not_start(
     nodes: tuple[Processes, Authority], tmp_path: Path
 ) -> None:
     running = gateway(nodes, "mallory", tmp_path)
-    assert running.wait(60) == 1
+    assert running.wait(PATIENCE_SECONDS) == 1
     assert running.stdout is not None
     running.stdout.close()
     assert "you are mallory, as is proved" in (tmp_path / "mallory.log").read_text()

@@ -16,10 +16,10 @@ from memfs.client.blocking.entry import connect
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.errors import MemfsError, ObjectChangedError, StoreDeniedError, StoreMissingError
 from memfs.testing.processes import Processes
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.stores.s3_servers import KEY, SECRET, S3Server, moto, s3_client, seaweed
 from tests.support.stores.web_servers import BrokenServer, broken
 
-PATIENCE_SECONDS = 40
 BUCKET = "bucket"
 
 

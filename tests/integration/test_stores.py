@@ -13,8 +13,7 @@ from cli_cluster import Cluster, Command
 
 import memfs
 from memfs.client.transfer.copying import ProgressEvent
-
-PATIENCE_SECONDS = 30
+from tests.support.patience import PATIENCE_SECONDS
 
 
 def eventually(holds: Callable[[], bool]) -> None:
@@ -204,7 +203,7 @@ def test_what_broken_uploads_left_is_given_up(cli: Command, data: Path) -> None:
         os.utime(parts / name, (then, then))
     cli.ok("mount", "/swept", f"file://{data}")
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while (parts / "old").exists():
             assert time.monotonic() < deadline
             time.sleep(0.1)

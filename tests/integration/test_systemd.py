@@ -15,12 +15,12 @@ import pytest
 
 from memfs.testing.ports import free_port
 from tests.support.debian import program
+from tests.support.patience import PATIENCE_SECONDS
 
 UNITS = Path(__file__).parents[2] / "deploy" / "systemd"
 SERVICES = ("memfs-node.service", "memfs-gateway.service")
 EXPOSURE = 15
 """Of 100: 1.5 in what ``systemd-analyze security`` prints."""
-SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=SECONDS,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -98,7 +98,7 @@ def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
     """Where systemd would listen."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(str(tmp_path / "notify"))
-        heard.settimeout(SECONDS)
+        heard.settimeout(PATIENCE_SECONDS)
         yield heard
 
 
@@ -126,7 +126,7 @@ def start(name: str, directory: Path, settings: str) -> subprocess.Popen[bytes]:
 def stop(process: subprocess.Popen[bytes], supervisor: socket.socket) -> None:
     process.send_signal(signal.SIGTERM)
     assert supervisor.recv(100) == b"STOPPING=1"
-    assert process.wait(SECONDS) == 0
+    assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_services_say_when_they_serve_and_stop(tmp_path: Path, supervisor: socket.socket) -> None:

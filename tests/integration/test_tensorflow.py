@@ -20,6 +20,7 @@ from memfs.machine import module_command
 from memfs.testing.processes import Processes
 from tests.support.environments import TOP, LibraryEnvironment, environment
 from tests.support.etcd import EtcdCluster
+from tests.support.patience import PATIENCE_SECONDS
 from tests.support.spark_training import QUIET, TENSORFLOW
 
 pytestmark = pytest.mark.timeout(900)  # the first run makes the environment
@@ -104,7 +105,7 @@ def test_the_import_hook(
     assert own.run([*command, "status"], tmp_path).startswith("installed")
     assert own.run([*command, "remove"], tmp_path) == f"not installed in {site}\n"
     with ended(own.start([*command, "status"], tmp_path)) as status:
-        assert (status.wait(60), list(site.glob("*hook*"))) == (1, [])
+        assert (status.wait(PATIENCE_SECONDS), list(site.glob("*hook*"))) == (1, [])
 
 
 # --- nodes are killed ---------------------------------------------------------------------------
@@ -112,7 +113,7 @@ def test_the_import_hook(
 
 def until(condition: Callable[[], Any], *running: subprocess.Popen[str]) -> Any:
     """What the condition says once it says something; the processes must run meanwhile."""
-    limit = time.monotonic() + 90
+    limit = time.monotonic() + PATIENCE_SECONDS
     while not (result := condition()):
         for process in running:
             if process.poll() is not None:
@@ -156,8 +157,8 @@ def test_primaries_are_killed_amid_reads_writes_and_checkpoints(
                 victim = [node.name for node in cluster.nodes].index(primary(fs, cluster.url))
                 cluster.nodes[victim].kill()
                 (tmp_path / f"killed-{stage}").touch()
-                cluster.restart(victim).wait_ready(time.monotonic() + 30)
-            said, _ = run.communicate(timeout=90)
+                cluster.restart(victim).wait_ready(time.monotonic() + PATIENCE_SECONDS)
+            said, _ = run.communicate(timeout=PATIENCE_SECONDS)
         assert run.returncode == 0 and said.rstrip().endswith("all as it was written"), said
 
 
@@ -208,7 +209,7 @@ def test_tensorboards_follow_a_training(
         last = until(lambda: boards[0].steps("one")[-1:], *running)[0]
         for board in boards:
             until(lambda board=board: board.steps("one")[-1:] > [last + 20], *running)
-        cluster.restart(2).wait_ready(time.monotonic() + 30)
+        cluster.restart(2).wait_ready(time.monotonic() + PATIENCE_SECONDS)
         (tmp_path / "end").touch()
-        said, _ = training.communicate(timeout=60)
+        said, _ = training.communicate(timeout=PATIENCE_SECONDS)
         assert training.returncode == 0, said

@@ -30,13 +30,11 @@ def assert_clean(seed, result):
     assert not result.failures, f"{replay_command(seed)}\n" + "\n".join(result.failures[:3])
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("seed", "bug"), REGRESSIONS)
 def test_a_bug_does_not_come_back(played, seed, bug):
     assert_clean(seed, played[seed].get())
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_nothing_acknowledged_is_lost(played, shard):
     for seed in range(shard * SEEDS // SHARDS, (shard + 1) * SEEDS // SHARDS):

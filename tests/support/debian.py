@@ -12,8 +12,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+from tests.support.patience import PATIENCE_SECONDS
 
 CACHE_VARIABLE = "MEMFS_TEST_CACHE"
 """Names the directory for what tests download; the default is under the user's cache."""
@@ -138,13 +141,26 @@ def program(name: str, package: str) -> str:
     return found
 
 
+def _update(command: Sequence[str]) -> None:
+    """Fetch the machine's lists, when others have: apt's patience is for dpkg's lock alone."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            run(command)
+            return
+        except RuntimeError as error:
+            if "Could not get lock" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
+
+
 def install(*packages: str) -> None:
     """Install the first of these packages that can be had, on this machine.
 
     Raises RuntimeError with what went wrong.
     """
     apt = ["apt-get", "-q", "-y", "-oAcquire::Retries=3", "-oDPkg::Lock::Timeout=300"]
-    run([*apt, "update"])
+    _update([*apt, "update"])
     failures = []
     for package in packages:
         try:

@@ -27,8 +27,8 @@ from memfs.testing.started import Started
 from tests.support.certificates import Certificates
 from tests.support.debian import cache_directory
 from tests.support.etcd_package import etcd_binaries
+from tests.support.patience import PATIENCE_SECONDS
 
-READY_SECONDS = 30.0
 _REQUEST_SECONDS = 1.0
 _STOP_SECONDS = 5.0
 _LOG_TAIL = 4_000
@@ -170,7 +170,7 @@ class EtcdCluster(Started):
             member.start()
         self.wait_healthy()
 
-    def wait_healthy(self, seconds: float = READY_SECONDS) -> None:
+    def wait_healthy(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Until every member that runs serves. Raises RuntimeError with the logs."""
         deadline = time.monotonic() + seconds
         for member in [m for m in self.members if m.running and not m.paused]:
@@ -227,7 +227,7 @@ class EtcdCluster(Started):
 
     def leader(self) -> int:
         """Index of the leader. Raises RuntimeError while none is known."""
-        deadline = time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             for index, member in enumerate(self.members):
                 status = self._ask(member, "/v3/maintenance/status", {})
@@ -247,7 +247,9 @@ class EtcdCluster(Started):
                 f"--cert={self._certificates.client_certificate}",
                 f"--key={self._certificates.client_key}",
             ]
-        done = subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, timeout=PATIENCE_SECONDS
+        )
         if done.returncode:
             raise RuntimeError(f"etcdctl {' '.join(arguments)}: {done.stderr or done.stdout}")
         return done.stdout

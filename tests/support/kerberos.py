@@ -13,9 +13,9 @@ from pathlib import Path
 
 from memfs.testing.started import Started
 from tests.support.debian import install, program, run
+from tests.support.patience import PATIENCE_SECONDS
 
 REALM = "MEMFS.TEST"
-_PATIENCE_SECONDS = 20.0
 
 
 class Realm(Started):
@@ -61,7 +61,7 @@ class Realm(Started):
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not self._listens():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("the key distribution centre does not listen")
@@ -99,7 +99,7 @@ class Realm(Started):
         """End the centre."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(20)
+            self._process.wait(PATIENCE_SECONDS)
 
 
 def install_headers() -> None:

@@ -19,9 +19,9 @@ import pytest
 
 from memfs.fuse.kernel.mounting import mounts
 from memfs.machine import module_command
+from tests.support.patience import PATIENCE_SECONDS
 
 MNT_DETACH = 2
-READY_SECONDS = 60.0
 
 
 def need_mounts() -> None:
@@ -43,7 +43,7 @@ def fuse(*arguments: str, url: str = "") -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=READY_SECONDS,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 
@@ -97,7 +97,7 @@ def end(here: Mounted) -> None:
     there = any(each.directory == str(here.root) for each in mounts())
     if there and fuse("umount", str(here.root)).returncode:
         ctypes.CDLL(None).umount2(os.fsencode(here.root), MNT_DETACH)
-    until = time.monotonic() + 15
+    until = time.monotonic() + PATIENCE_SECONDS
     while (left := here.processes("work") + here.processes("keep")) and time.monotonic() < until:
         time.sleep(0.05)
     for process in left:

@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from memfs.monitoring.catalogue import CATALOGUE
@@ -26,7 +25,6 @@ def rules() -> list[dict[str, Any]]:
     return list(group["rules"])
 
 
-@pytest.mark.timeout(600)  # the package may have to be fetched
 def test_prometheus_takes_the_rules_and_they_fire_when_they_should(tmp_path: Path) -> None:
     promtool = unpacked("prometheus", ["prometheus"], SUITE) / "usr" / "bin" / "promtool"
     for path in (RULES, CASES):
