@@ -11,6 +11,7 @@
     │   │   ├── BusyError            a queue or a byte budget is full
     │   │   ├── BlockNotFoundError   this node does not hold that block version
     │   │   ├── CorruptBlockError    a copy fails its checksum
+    │   │   ├── UploadLostError      what was stored to be published is gone: store it anew
     │   │   └── DeadlineError        the time budget ended before the request was carried out
     │   ├── OutcomeUnknownError      sent, never answered: it may or may not have happened
     │   ├── NoSpaceError             no node has room (ENOSPC)
@@ -150,6 +151,12 @@ class CorruptBlockError(RetryableError):
 
     code = 6
     posix = _errno.EIO
+
+
+class UploadLostError(RetryableError):
+    """What was stored for a file is gone before the file was published: store it anew."""
+
+    code = 8
 
 
 class DeadlineError(RetryableError, TimeoutError):

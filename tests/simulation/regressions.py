@@ -31,5 +31,6 @@ REGRESSIONS = (
     (3000114, "a deposed primary that could spare nobody did not look at the coordinator"),
     (500697, "the checker took the repeated answer to a stolen lease for a second theft"),
     (1012614, "a client that was started twice at once lost its connections without a word"),
+    (8000070, "a new primary published what only the lost one had held"),
 )
 """Seed, and the bug that it found."""

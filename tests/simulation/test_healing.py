@@ -8,7 +8,8 @@ import random
 
 import pytest
 
-from memfs.errors import InvalidArgumentError, NoSpaceError, StaleEpochError
+from memfs.checksum import crc32c
+from memfs.errors import InvalidArgumentError, NoSpaceError, UploadLostError
 from memfs.limits import KIB
 from memfs.protocol.messages import (
     Decommission,
@@ -18,6 +19,8 @@ from memfs.protocol.messages import (
     Rebalance,
     ReserveInodes,
     SetWeight,
+    SmallBlock,
+    WriteBlocks,
 )
 from memfs.types import BlockRef
 from tests.simulation.in_virtual_time import Cluster, simulated
@@ -347,9 +350,28 @@ async def test_commits_to_nodes_that_left_are_refused():
         await eventually(lambda: len(stores(cluster)) == 2)
         inode = reserved.inodes[0]
         ref = BlockRef(inode, 0, 0, 1, 3, 0, (gone,))
-        with pytest.raises(StaleEpochError):
+        with pytest.raises(UploadLostError):
             await fs._session.ask(PutFiles((NewFile(b"/x", inode, 3, (ref,)),)))
         assert not await fs.exists("/x")
+
+
+@simulated
+async def test_what_a_lost_primary_alone_held_is_not_published_by_the_next():
+    quick = QUICK | {"removal_seconds": 60.0}  # it stays a member for the whole test
+    async with Cluster(nodes=3, replication=1, block_size=BLOCK, **quick) as cluster:
+        fs = await cluster.connect(timeout_seconds=20)
+        session = fs._session
+        (inode, *_) = (await session.ask(ReserveInodes(2))).inodes
+        ref = BlockRef(inode, 0, 1, 1, 3, crc32c(b"new"), (member_of(cluster, 0),))
+        stored = WriteBlocks((SmallBlock(*ref[:6]),), ref.replicas)
+        await session.ask_member(ref.replicas[0], stored, [b"new"], deadline=session.deadline())
+        await cluster.kill(0)
+        with pytest.raises(UploadLostError):
+            await session.ask(PutFiles((NewFile(b"/x", inode, 3, (ref,)),)))
+        assert not await fs.exists("/x")
+        for number in range(8):  # some of them would lie on the lost node
+            await fs.write_bytes(f"/{number}", b"new")
+            assert await fs.read_bytes(f"/{number}") == b"new"
 
 
 @simulated

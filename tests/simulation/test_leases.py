@@ -124,6 +124,35 @@ def test_a_process_that_stood_still_for_longer_than_its_lease_hears_so(act, take
     run(main())
 
 
+@pytest.mark.parametrize("delay", (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008))
+def test_a_process_that_stood_still_for_too_long_writes_whole_files_all_the_same(delay):
+    async def main():
+        cluster = SimulatedCluster(5, block_size=65536, session_timeout_seconds=20)
+        await cluster.start(3)
+        writer, other = cluster.client(timeout_seconds=90), await cluster.connect()
+        await writer.write_bytes("/source", b"s" * 200_000)  # it has more inodes reserved
+        calls = [
+            asyncio.ensure_future(call)
+            for call in (
+                writer.write_bytes("/small", b"small"),
+                writer.write_bytes("/exclusive", b"small", exclusive=True),
+                writer.write_bytes("/large", b"l" * 200_000),
+                writer.write_many({"/a": b"a", "/b": b"b"}),
+                writer.copy("/source", "/copy"),
+            )
+        ]
+        await asyncio.sleep(delay)
+        writer.process().pause()
+        await asyncio.sleep(30)
+        writer.process().resume()
+        await asyncio.gather(*calls)
+        paths = ("/small", "/exclusive", "/large", "/a", "/b", "/copy")
+        content = (b"small", b"small", b"l" * 200_000, b"a", b"b", b"s" * 200_000)
+        assert tuple(await other.read_many(paths)) == content
+
+    run(main())
+
+
 def test_a_process_that_stood_still_for_a_moment_has_its_lease():
     async def main():
         cluster = SimulatedCluster(6)

@@ -462,7 +462,9 @@ def _around_apply(observer: Observer) -> Iterator[None]:
         writers = dict(self.volume.sessions.writers) if stealing else {}
         outcome = apply(self, entry, request, opens)
         observer.applied(before, (self.applied, self.digest), entry)
-        if isinstance(request, m.Commit) and not isinstance(outcome.record, m.ErrorReply):
+        if isinstance(request, m.Commit | m.PublishDraft) and not isinstance(
+            outcome.record, m.ErrorReply
+        ):
             observer.published(self, request.blocks)
         elif isinstance(request, m.PutFiles):
             for file in request.files:

@@ -26,11 +26,14 @@ from memfs.concurrency import run_all
 from memfs.errors import (
     DeadlineError,
     LeaseHeldError,
+    LeaseLostError,
     MemfsError,
     NoSpaceError,
     RetryableError,
+    StaleHandleError,
     UnavailableError,
     UnsupportedError,
+    UploadLostError,
     from_wire,
 )
 from memfs.protocol import messages as m
@@ -147,12 +150,19 @@ class BatchWriter:
     async def _put_alone(self, file: FileToWrite, order: Order, results: Results) -> None:
         """Write one file as a draft, block by block, and publish it under its name."""
         path, timeout = file.path, order.timeout
+        attempts = self._session.attempts(self._session.deadline(timeout))
         try:
-            draft = await open_draft(
-                self._context, path, order.options, exclusive=order.exclusive, timeout=timeout
-            )
-            async with publishing(draft, timeout):
-                await draft.write(0, file.data, timeout)
+            while True:
+                draft = await open_draft(
+                    self._context, path, order.options, exclusive=order.exclusive, timeout=timeout
+                )
+                try:
+                    async with publishing(draft, timeout):
+                        await draft.write(0, file.data, timeout)
+                    break
+                except (LeaseLostError, StaleHandleError) as error:
+                    # The session was ended, and the draft with it.
+                    await attempts.retry(error)
             results[file.number] = len(file.data)
         except MemfsError as error:
             results[file.number] = named(error, path)
@@ -171,21 +181,52 @@ class BatchWriter:
     async def _put_batch(
         self, batch: list[FileToWrite], order: Order, results: Results, alone: list[FileToWrite]
     ) -> None:
-        """Store the blocks of a batch, then publish its files."""
+        """Store the blocks of a batch, then publish its files; what is lost between is stored anew.
+
+        Nothing of a file that is refused for this has happened (NoPartialVisible).
+        """
         deadline = self._session.deadline(order.timeout)
-        taken: list[int] = []
+        attempts = self._session.attempts(deadline)
+        left = batch
         try:
-            with self._unless_done(taken):
-                placed = await self._store_batch(batch, order.copies, taken, deadline)
-                new = [
-                    order.new_file(file.path, ref.inode, ref.length, (ref,) if ref.length else ())
-                    for file in batch
-                    for ref in (placed[file.number],)
-                ]
-                await self._publish(batch, new, order, results, alone)
+            while True:
+                try:
+                    left = await self._put(left, order, results, alone, deadline)
+                    if not left:
+                        return
+                    error = UploadLostError("the session was ended: what it had reserved is gone")
+                except UploadLostError as lost:
+                    error = lost
+                await attempts.retry(error)
         except MemfsError as error:
-            error.filename = error.filename or batch[0].path.given
+            error.filename = error.filename or left[0].path.given
             raise
+
+    async def _put(
+        self,
+        files: list[FileToWrite],
+        order: Order,
+        results: Results,
+        alone: list[FileToWrite],
+        deadline: float,
+    ) -> list[FileToWrite]:
+        """Store files and publish them, once; returns those whose inode is reserved no more.
+
+        Raises UploadLostError when the nodes that stored a block are gone.
+        """
+        taken: list[int] = []
+        with self._unless_done(taken):
+            placed = await self._store_batch(files, order.copies, taken, deadline)
+            new = [
+                order.new_file(file.path, ref.inode, ref.length, (ref,) if ref.length else ())
+                for file in files
+                for ref in (placed[file.number],)
+            ]
+            try:
+                return await self._publish(files, new, order, results, alone)
+            except UploadLostError:
+                self._session.silent.blame({n for ref in placed.values() for n in ref.replicas})
+                raise
 
     async def _publish(
         self,
@@ -194,8 +235,8 @@ class BatchWriter:
         order: Order,
         results: Results,
         alone: list[FileToWrite],
-    ) -> None:
-        """Give stored files their names.
+    ) -> list[FileToWrite]:
+        """Give stored files their names; returns those that are to be stored anew.
 
         Files whose inode must stay are added to ``alone``, as are those that
         replace a file that another client writes.
@@ -205,6 +246,7 @@ class BatchWriter:
         reply = await self._session.ask(request, files[0].path.given, deadline)
         self._session.commits += 1
         refused: list[m.NewFile] = []
+        lost: list[FileToWrite] = []
         for file, record, outcome in zip(files, new, reply.results, strict=True):
             if not outcome.code:
                 results[file.number] = len(file.data)
@@ -214,11 +256,16 @@ class BatchWriter:
                 outcome.code == LeaseHeldError.code and order.options.recover
             ):
                 alone.append(file)
+            elif outcome.code == UploadLostError.code:
+                lost.append(file)
             else:
                 results[file.number] = from_wire(outcome.code, outcome.message, file.path.given)
         if refused:
             stored = [ref for record in refused for ref in record.blocks]
             self._reservations.give_back([record.inode for record in refused], stored)
+        if lost:
+            self._reservations.forget_stock()
+        return lost
 
     async def _store_batch(
         self, batch: list[FileToWrite], copies: int, taken: list[int], deadline: float

@@ -80,6 +80,14 @@ class Reservations:
         self._sorted_for = (0, 0, 0)
         return Share(chain, inodes)
 
+    def forget_stock(self) -> None:
+        """The session was ended: what is in stock is not this client's any more, or may not be."""
+        stock = list(self._stock)
+        for start in range(0, len(stock), RESERVE):
+            self.give_back(stock[start : start + RESERVE])
+        self._stock.clear()
+        self._sorted_for = (0, 0, 0)
+
     def give_back(self, inodes: Iterable[int], stored: Iterable[BlockRef] = ()) -> None:
         """Return ids and blocks that will not be used; the primary is told in the background."""
         request = m.ReleaseInodes(tuple(inodes), tuple(stored))
@@ -103,8 +111,7 @@ class Reservations:
         """Reserve until ``count`` ids are in stock; those of a lost session are forgotten."""
         async with turn(self._reserving, deadline):
             if self._held and self._session.keepalive.silence() > SILENCE_SECONDS:
-                self._stock.clear()
-                self._sorted_for = (0, 0, 0)
+                self.forget_stock()
             if not self._held:
                 self._held = True
                 self._session.keepalive.hold()

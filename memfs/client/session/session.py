@@ -38,6 +38,7 @@ from memfs.errors import (
     NoSpaceError,
     OutcomeUnknownError,
     RetryableError,
+    UploadLostError,
 )
 from memfs.protocol import messages as m
 from memfs.protocol.records import check
@@ -250,13 +251,18 @@ class Session:
         """Attempt after attempt under one request id until an answer, an error or the deadline."""
         routing, attempts = self.routing, self.attempts(deadline)
         unknown = False
+        unknown_to = 0  # the last term whose primary may have carried it out unheard
         while True:
-            asked = routing.known.primary_number
+            asked, term = routing.known.primary_number, routing.known.view.primary_since
             try:
                 return await self._attempt(request, number, deadline, into, payload)
             except NoSpaceError as error:  # not from the log: an attempt may have got in
                 _give_up(error, unknown)
             except (RetryableError, OutcomeUnknownError) as error:
+                if isinstance(error, UploadLostError) and unknown_to != term:
+                    raise  # to send the same again is of no use; no earlier attempt got in
+                if isinstance(error, OutcomeUnknownError):
+                    unknown_to = term
                 if isinstance(error, OutcomeUnknownError) and not unknown:
                     unknown = True  # its result is kept for so long
                     deadline = min(deadline, self.deadline(limits.RETRY_SECONDS))

@@ -1,9 +1,10 @@
-"""No file may be published that names only members that have left: its blocks would be lost from
-the start.
+"""No file may be published that names only members that have left or are silent: its blocks would
+be lost from the start.
 
-Owns the check of what a writer publishes against the primary's view, before it is applied. A writer
-that has not heard of a change of the view stores on members of the old one; when none of them is
-left, nothing may be acknowledged (AckedR).
+Owns the check of what a writer publishes against what the primary knows of the members, before it
+is applied. A writer that has not heard of a change stores on members of the old view, and one whose
+primary dies publishes at the next one what the dead one alone may have held; when none of the
+holders is left, nothing may be acknowledged (AckedR).
 """
 
 from __future__ import annotations
@@ -36,19 +37,31 @@ class CommitCheck:
         self._members: frozenset[int] = frozenset()
 
     def check(self, request: Any, namespace: Namespace, client: int, request_id: int) -> None:
-        """Raise StaleEpochError for new blocks without a copy on a member.
+        """Raise UploadLostError, StaleEpochError for new blocks without a copy on a living member.
 
+        Whole files are stored anew; what an open file has written may come back with its node.
         A repeated command passes: it gets the result that is recorded.
         """
         homeless = False
+        living: set[tuple[int, ...]] = set()
+        """Chains that were looked at: most blocks of a command have the same."""
         for ref in _published(request):
-            if ref.replicas and not self._stay().issuperset(ref.replicas):
+            if not ref.replicas:
+                continue
+            if not self._stay().issuperset(ref.replicas):
                 self._endangered(ref.version)
-                homeless = homeless or self._stay().isdisjoint(ref.replicas)
+            if ref.replicas not in living:
+                homeless = homeless or not self._is_held(ref.replicas)
+                living.add(ref.replicas)
         if homeless and not namespace.has_answered(client, request_id):
-            raise errors.StaleEpochError(
-                "every node that was to hold a block has left the cluster: store it anew"
-            )
+            whole = type(request) is m.PutFiles
+            refusal = errors.UploadLostError if whole else errors.StaleEpochError
+            raise refusal("every node that was to hold a block is gone or silent: store it anew")
+
+    def _is_held(self, replicas: Iterable[int]) -> bool:
+        """Does one live that stays?"""
+        membership, stay = self._membership, self._stay()
+        return any(number in stay and membership.is_alive(number) for number in replicas)
 
     def _stay(self) -> frozenset[int]:
         """The members on which copies count."""
@@ -61,7 +74,7 @@ class CommitCheck:
 
 def _published(request: Any) -> Iterable[BlockRef]:
     """References to versions that a command publishes; those that a file has already are not."""
-    if type(request) is m.Commit:
+    if type(request) is m.Commit or type(request) is m.PublishDraft:
         return [ref for ref in request.blocks if ref.generation == request.generation]
     if type(request) is m.PutFiles:
         return _of_files(request)

@@ -347,13 +347,19 @@ class Membership:
                 self._broken.add(number)
                 log.warning("a member is out of reach", extra=fields(member=number, reason=error))
 
-    def expect_all(self) -> None:
-        """Give every member the time of a heartbeat: a new primary has had no heartbeats yet."""
+    def expect_all(self, silent: int = 0) -> None:
+        """Give every member the time of a heartbeat: a new primary has had no heartbeats yet.
+
+        Not to the ``silent`` predecessor that it took over from: that one counts as dead until it
+        is heard.
+        """
         now = self.environment.clock.monotonic()
         self._broken.clear()
         for member in self.latest.members if self.latest else ():
             usage = self.life(member.number).usage
             self.lives[member.number] = Life(usage, now)
+        if silent in self.lives:
+            self._broken.add(silent)
 
     def life(self, number: int) -> Life:
         """The last sign of life of a member; this node's own is always now."""

@@ -263,7 +263,7 @@ class NamespaceRole:
         )
         in_sync = InSyncSet(primary, self.membership, self._tasks, self.term, self._wanted)
         self._primary, self._in_sync = primary, in_sync
-        self.membership.expect_all()
+        self.membership.expect_all(0 if self._handed else self._predecessor)
         if len(view.in_sync) > 1:
             primary.committed = min(held.committed, namespace.applied)
             primary.in_sync = 0  # nothing more is committed before all in sync were asked

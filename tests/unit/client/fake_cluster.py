@@ -83,6 +83,8 @@ class FakeCluster:
         """What is asked of members now is answered once it is opened."""
         self.refuse: dict[type, errors.MemfsError] = {}
         """What members answer to requests of a class."""
+        self.refuse_once: dict[type, list[errors.MemfsError]] = {}
+        """What the primary answers instead of carrying a request of a class out, one at a time."""
         self.reluctant = 0.0
         """Seconds that a cancelled request takes to end."""
         self.waiting = 0
@@ -131,6 +133,8 @@ class FakeCluster:
         self.asked[type(request).__name__] += 1
         if self.headless:
             raise errors.UnavailableError("there is no primary")
+        if refusals := self.refuse_once.get(type(request)):
+            raise refusals.pop()
         if isinstance(request, m.ReportCorrupt):
             self.reports.append(request)
             return Answer(m.Empty(), EMPTY, self.view.epoch)
@@ -193,6 +197,11 @@ class FakeCluster:
         spec = m.BY_REQUEST[m.FreeUnlinked]
         self._apply(0, 0, Identity("root"), m.FreeUnlinked(inodes), spec)
         self.opens.done(inodes)
+
+    def expire(self, client: int) -> None:
+        """The primary ends the session of a client that was silent for too long."""
+        spec = m.BY_REQUEST[m.ExpireSession]
+        self._apply(0, 0, Identity("root"), m.ExpireSession(client), spec)
 
     def new_primary(self) -> None:
         """Another reign, which knows of no open file."""

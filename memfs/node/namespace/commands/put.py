@@ -20,6 +20,7 @@ from memfs.errors import (
     NoSpaceError,
     PathExistsError,
     UnsupportedError,
+    UploadLostError,
 )
 from memfs.node.namespace.commands.files import (
     check_new_file,
@@ -120,7 +121,9 @@ def _publish(volume: Volume, command: Command, file: NewFile) -> int:
     layout = layout_of(volume.settings, file.replication, file.block_size, file.group_blocks)
     slot = volume.tree.inodes.slot_of(file.inode)
     if not slot or not volume.sessions.has_reserved(command.client, slot):
-        raise InvalidArgumentError(f"inode {file.inode} is not reserved for this session")
+        raise UploadLostError(
+            f"inode {file.inode} is not reserved for this session, or no more: store the file anew"
+        )
     puts = check_blocks(volume, slot, layout[0], file.size, file.blocks, GENERATION)
     space = file.size * layout[2]
     make = maker_unless_directory(volume, command, file.path, file.parents, space)

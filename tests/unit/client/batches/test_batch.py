@@ -137,6 +137,59 @@ async def test_ids_are_reserved_ahead(fs: AsyncFileSystem, cluster: FakeCluster)
     assert cluster.asked["ReserveInodes"] == 2
 
 
+async def test_a_session_that_was_ended_reserves_anew(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_bytes("/old", b"old")
+    reserved = cluster.asked["ReserveInodes"]
+    for write in (
+        lambda: fs.write_bytes("/f", b"new"),
+        lambda: fs.write_bytes("/old", b"new"),
+        lambda: fs.write_bytes("/exclusive", b"new", exclusive=True),
+        lambda: fs.write_many({"/f": b"new", "/old": b"new", "/g": b""}),
+        lambda: fs.copy("/old", "/copy"),
+    ):
+        cluster.expire(fs._session.client)
+        await write()
+    assert cluster.asked["ReserveInodes"] > reserved
+    paths = ["/f", "/old", "/exclusive", "/copy"]
+    assert await fs.read_many([*paths, "/g"]) == [b"new"] * len(paths) + [b""]
+
+
+class EndsSession(FakeCluster):
+    """Ends a client's session once, in the middle of what it writes."""
+
+    client = 0
+
+    def _write(self, request: m.WriteBlock, payload: bytes) -> m.WriteBlockReply:
+        if self.asked["WriteBlock"] == 3:
+            self.expire(self.client)
+        return super()._write(request, payload)
+
+
+async def test_a_draft_that_went_with_its_session_is_written_anew() -> None:
+    cluster = EndsSession()
+    fs = cluster.connect()
+    cluster.client, content = fs._session.client, bytes(50_000)
+    assert await fs.write_bytes("/large", content) == len(content)
+    assert await fs.read_bytes("/large") == content
+    assert cluster.asked["PublishDraft"] == 2
+
+
+async def test_what_the_primary_finds_held_by_nobody_is_stored_anew(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    refusals = [errors.UploadLostError("gone"), errors.UploadLostError("gone")]
+    cluster.refuse_once[m.PutFiles] = refusals
+    assert await fs.write_many({"/f": b"1", "/g": b"2"}, exclusive=True) == [1, 1]
+    assert not refusals and cluster.asked["WriteBlocks"] >= 3
+    assert await fs.read_many(["/f", "/g"]) == [b"1", b"2"]
+    cluster.refuse_once[m.PutFiles] = [errors.UploadLostError("gone")] * 10_000
+    with pytest.raises(errors.RetryableError) as caught:
+        await fs.write_bytes("/h", b"3", timeout=0.1)
+    assert caught.value.filename == "/h"
+
+
 async def test_of_files_created_twice_in_a_batch_the_first_one_is(fs: AsyncFileSystem) -> None:
     results = await fs.write_many(
         [("/f", b"1"), ("//f", b"22"), ("/g", b"3")], exclusive=True, return_errors=True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memfs.errors import StaleEpochError
+from memfs.errors import StaleEpochError, UploadLostError
 from memfs.node.healing.commits import CommitCheck
 from memfs.node.namespace import Namespace, Settings
 from memfs.protocol import messages as m
@@ -18,14 +18,22 @@ def commit(*replicas: int, generation: int = 1) -> m.Commit:
     return m.Commit(2, 1, 5, (ref,))
 
 
+def put(*replicas: int) -> m.PutFiles:
+    return m.PutFiles((m.NewFile(b"/f", 2, 5, (BlockRef(2, 0, 1, 1, 5, 0, replicas),)),))
+
+
 def check(
-    request: object, departing: frozenset[int] = frozenset(), result: bool = False
+    request: object,
+    departing: frozenset[int] = frozenset(),
+    result: bool = False,
+    silent: tuple[int, ...] = (),
 ) -> list[m.BlockVersion]:
     """What is published with too few copies."""
     namespace = Namespace(Settings("root", "g", 2, 4096, 4), 1)
     if result:
         namespace.results.record(9, 7, b"\0")
     membership = FakeMembership(1, 2, 3)
+    membership.lives |= dict.fromkeys(silent, float("-inf"))
     endangered: list[m.BlockVersion] = []
     checked = CommitCheck(membership.real, departing, endangered.append)
     checked.check(request, namespace, 9, 7)
@@ -43,9 +51,22 @@ def test_one_member_is_enough() -> None:
 def test_none_is_not() -> None:
     with pytest.raises(StaleEpochError):
         check(commit(8, 9))
-    file = m.NewFile(b"/f", 2, 5, (BlockRef(2, 0, 1, 1, 5, 0, (8,)),))
+    with pytest.raises(UploadLostError):
+        check(put(8))
+    named = m.PublishDraft(2, 1, b"/f", 5, commit(8).blocks)
     with pytest.raises(StaleEpochError):
-        check(m.PutFiles((file,)))
+        check(named)
+
+
+def test_nor_is_a_member_that_is_not_heard() -> None:
+    check(commit(2, 3), silent=(3,))
+    check(commit(1), silent=(2, 3))
+    for request in (commit(2, 3), m.PublishDraft(2, 1, b"/f", 5, commit(3).blocks)):
+        with pytest.raises(StaleEpochError):  # its node may show life yet
+            check(request, silent=(2, 3))
+    with pytest.raises(UploadLostError):
+        check(put(3), silent=(3,))
+    check(put(3), silent=(3,), result=True)
 
 
 def test_who_is_about_to_go_does_not_count() -> None:
