@@ -112,7 +112,7 @@ def test_what_is_refused_leaves_nothing_and_may_be_tried_again(
 
 def test_a_reservation_is_one_sessions_and_for_one_file(machine: Machine) -> None:
     file = new(machine, "/f")
-    refused = [InvalidArgumentError.code]
+    refused = [errors.UploadLostError.code]
     assert put(machine, file, client=2) == refused
     assert put(machine, file, file._replace(path=b"/g")) == [0, *refused]
     assert put(machine, file) == refused
@@ -201,7 +201,7 @@ def test_reservations_may_be_given_back(machine: Machine) -> None:
     assert machine.namespace.statistics().reserved == 2
     assert machine.namespace.is_live(m.BlockVersion(inodes[0], 0, 1, 0))
     assert not machine.namespace.is_live(m.BlockVersion(inodes[1], 0, 1, 0))
-    assert put(machine, m.NewFile(b"/g", inodes[1], 0, ())) == [InvalidArgumentError.code]
+    assert put(machine, m.NewFile(b"/g", inodes[1], 0, ())) == [errors.UploadLostError.code]
     assert put(machine, m.NewFile(b"/g", inodes[3], 0, ())) == [0]
 
 
