@@ -47,7 +47,7 @@ CATALOGUE = (
         "What all clients together have of a thing of which each gets a share: `bound` is "
         "`connections` (by user), `address_connections`, `unread_bytes` (answers that are not "
         "read), `ahead_bytes` (reserved for uploads that have not come), `unknown_bytes` "
-        "(blocks of files that do not exist yet), these three by user and address; where the "
+        "(blocks that no file has yet), these three by user and address; where the "
         "namespace is, `result_bytes` (kept for retries, by client), `xattr_bytes` (extended "
         "attributes, by the owner of the file), `tokens` (by owner) or `locks` (by client).",
         ("bound",),

@@ -185,7 +185,7 @@ def test_blocks_of_no_file(cluster: Processes, fs: memfs.FileSystem) -> None:
         return said
 
     said = asyncio.run(fill())
-    assert said and all("files that do not exist" in each for each in said)
+    assert said and all("bytes that no file has" in each for each in said)
     assert "mallory at 127.0.0.1" in said[0]
     still_serves(fs, "beside orphans")
 

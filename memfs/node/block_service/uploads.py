@@ -3,11 +3,12 @@
 Two accounts. *Ahead*: a block write reserves its room before its bytes come, and whoever sends one
 byte and waits holds the rest; so what is reserved and has not come is bounded, and an upload that
 stands still for some seconds loses its connection. *Unknown*: a node stores what it is sent, and
-learns only from the primary whether the file exists; so bytes are counted under the inode that the
+learns only from the primary what a file has of it; so bytes are counted under the inode that the
 client named until the primary was asked, at the latest when half of what is allowed is reached.
-What it does not know (yet) stays counted, and above the bound the account is told to wait: the
-sweep forgets such blocks, commits make the others known. Writes that other nodes pass on were
-counted by the first one.
+What no file has stays counted, and of what a writer who has the lease may publish all but the two
+newest versions of each block; above the bound the account is told to wait: the sweep forgets such
+blocks, commits make the others known. Writes that other nodes pass on were counted by the first
+one.
 
 Invariant: what somebody has in an account is what its uploads under way, or its inodes in
 question, add up to.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -34,6 +36,8 @@ LEAST_COUNTED: Final = 4 * limits.KIB
 """A smaller block counts as this: a node remembers no more inodes than that allows."""
 ASKED_AT_ONCE: Final = 128
 """Inodes that the primary is asked about in one go: the largest, and as many by chance."""
+PENDING_VERSIONS: Final = 2
+"""Of a block, which its writer may have stored and not published: one, and one to replace it."""
 PAUSE_SECONDS: Final = 1.0
 """Between two questions about somebody who stays above their bound."""
 WATCHED_BYTES: Final = 256 * limits.KIB
@@ -46,7 +50,7 @@ class Uploads:
     def __init__(
         self,
         store: BlockStore,
-        ask: Callable[[m.Lookup], Awaitable[m.LookupReply]],
+        ask: Callable[[m.CheckVersions], Awaitable[m.CheckVersionsReply]],
         tasks: Tasks,
         dice: random.Random,
         memory: int,
@@ -57,7 +61,7 @@ class Uploads:
             "bytes reserved for uploads that have not come", each, memory
         )
         each = min(limits.UNKNOWN_BYTES_PER_PRINCIPAL, memory // limits.UNKNOWN_SHARE)
-        self.unknown = Ledger[UserAtAddress]("bytes of files that do not exist (yet)", each, memory)
+        self.unknown = Ledger[UserAtAddress]("bytes that no file has (yet)", each, memory)
         self._inodes: dict[UserAtAddress, dict[int, int]] = {}
         self._asking: set[UserAtAddress] = set()
         self._store = store
@@ -82,7 +86,7 @@ class Uploads:
         return Upload(self, account, counted, reserved)
 
     def stored(self, account: UserAtAddress, counted: dict[int, int]) -> None:
-        """The blocks are in the store; whether their files exist is not known yet."""
+        """The blocks are in the store; whether a file has them is not known yet."""
         inodes = self._inodes.setdefault(account, {})
         for inode, count in counted.items():
             inodes[inode] = inodes.get(inode, 0) + count
@@ -102,16 +106,16 @@ class Uploads:
             waiting = dict(inodes)
             while waiting and 2 * self.unknown.of(account) > self.unknown.each:
                 asked = self._chosen(waiting)
-                missing = 0
+                kept = 0
                 for inode in asked:
                     del waiting[inode]
-                    missing += await self._is_missing(account, inode)
-                if not missing and len(asked) == 2 * ASKED_AT_ONCE:
+                    kept += await self._keep_counted(account, inode)
+                if not kept and len(asked) == 2 * ASKED_AT_ONCE:
                     self._known(account, waiting)  # files written in turn exist in turn
                     return
             if self.unknown.of(account) > self.unknown.each:
                 log.warning(
-                    "blocks of files that do not exist",
+                    "blocks that no file has",
                     extra=fields(who=str(account), bytes=self.unknown.of(account)),
                 )
             if 2 * self.unknown.of(account) > self.unknown.each:
@@ -130,16 +134,28 @@ class Uploads:
         chance = self._dice.sample(largest[ASKED_AT_ONCE:], ASKED_AT_ONCE)
         return largest[:ASKED_AT_ONCE] + chance
 
-    async def _is_missing(self, account: UserAtAddress, inode: int) -> bool:
-        """Ask about one inode; what exists, or is not held any more, counts no longer."""
+    async def _keep_counted(self, account: UserAtAddress, inode: int) -> int:
+        """Ask about one inode; what a file has, or is not held any more, counts no longer.
+
+        Returns the bytes that still count.
+        """
         counted = self._inodes.get(account, {}).get(inode, 0)
-        if self._store.claims(inode):
-            try:
-                await self._ask(m.Lookup(b"", base=inode))
-            except errors.StaleHandleError:
-                return True
-        self._known(account, {inode: counted})
-        return False
+        kept, pending = 0, Counter[int]()
+        held = self._store.sizes(inode)
+        for start in range(0, len(held), limits.VERSIONS_PER_DISCARD):
+            batch = held[start : start + limits.VERSIONS_PER_DISCARD]
+            versions = tuple([version for version, _ in batch])
+            states = (await self._ask(m.CheckVersions(versions, account.user))).states
+            for (version, size), state in zip(batch, states, strict=True):
+                if state == m.VersionState.PENDING:
+                    pending[version.index] += 1
+                    if pending[version.index] <= PENDING_VERSIONS:
+                        continue
+                if state != m.VersionState.NAMED:
+                    kept += max(size, LEAST_COUNTED)
+        kept = min(kept, counted)
+        self._known(account, {inode: counted - kept})
+        return kept
 
     def _known(self, account: UserAtAddress, counted: dict[int, int]) -> None:
         inodes = self._inodes.get(account, {})

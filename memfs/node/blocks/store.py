@@ -304,8 +304,12 @@ class BlockStore:
 
     def claims(self, inode: int) -> builtins.list[BlockVersion]:
         """All versions held of an inode."""
+        return [version for version, _ in self.sizes(inode)]
+
+    def sizes(self, inode: int) -> builtins.list[tuple[BlockVersion, int]]:
+        """All versions held of an inode with their lengths, the newest of a block first."""
         return [
-            BlockVersion(inode, index, *version.age)
+            (BlockVersion(inode, index, *version.age), version.length)
             for index, _ in self._index.blocks(inode, 0, limits.BLOCKS_PER_FILE)
             for version in self._index.versions(inode, index)
         ]

@@ -32,6 +32,8 @@ from memfs.protocol.messages import (
     Access,
     BlocksReply,
     CheckRemoval,
+    CheckVersions,
+    CheckVersionsReply,
     Empty,
     FileReply,
     FileSystemReply,
@@ -50,8 +52,9 @@ from memfs.protocol.messages import (
     StatFileSystem,
     Summarise,
     SummaryReply,
+    VersionState,
 )
-from memfs.types import ROOT_INODE, Attributes, ContentSummary, DirectoryEntry
+from memfs.types import ROOT_INODE, Attributes, BlockVersion, ContentSummary, DirectoryEntry
 
 
 def lookup(volume: Volume, caller: Caller, request: Lookup) -> LookupReply:
@@ -250,3 +253,20 @@ def _file_bytes(file: FileReply) -> int:
 def _check_batch(paths: tuple[bytes, ...]) -> None:
     if len(paths) > limits.FILES_PER_BATCH:
         raise InvalidArgumentError(f"at most {limits.FILES_PER_BATCH} paths at once")
+
+
+def check_versions(volume: Volume, caller: Caller, request: CheckVersions) -> CheckVersionsReply:
+    """What files, or writers who have leases, have to do with block versions."""
+    user = request.user
+    return CheckVersionsReply(bytes([_state(volume, each, user) for each in request.versions]))
+
+
+def _state(volume: Volume, version: BlockVersion, user: str) -> VersionState:
+    if volume.blocks.current(version) is not None:
+        return VersionState.NAMED
+    inodes, sessions = volume.tree.inodes, volume.sessions
+    slot = inodes.slot_of(version.inode)
+    if slot not in sessions.writers or inodes.generation[slot] != version.generation:
+        return VersionState.UNKNOWN
+    holder = sessions.holders.get(slot)
+    return VersionState.PENDING if holder is None or holder.user == user else VersionState.UNKNOWN

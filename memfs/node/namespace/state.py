@@ -122,6 +122,7 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.Access: reads.access,
     m.CheckGrowth: growth.check_size,
     m.StatFileSystem: reads.stat_file_system,
+    m.CheckVersions: reads.check_versions,
     m.ListMounts: objects.list_mounts,
     m.DescribeObjects: objects.describe_objects,
 }

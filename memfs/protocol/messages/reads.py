@@ -6,6 +6,7 @@ paths), and empty for ``base`` itself.
 
 from __future__ import annotations
 
+import enum
 from typing import NamedTuple
 
 from memfs.protocol.messages.registry import Empty, Lane, message
@@ -14,6 +15,7 @@ from memfs.types import (
     AclEntry,
     Attributes,
     BlockRef,
+    BlockVersion,
     ContentSummary,
     DirectoryEntry,
 )
@@ -243,6 +245,35 @@ class CheckGrowth(NamedTuple):
     @staticmethod
     def reply() -> type[GrowthReply]:
         return GrowthReply
+
+
+class VersionState(enum.IntEnum):
+    """What the namespace says of a block version."""
+
+    UNKNOWN = 0
+    """No file has it, and nobody who has a lease could publish it now."""
+    NAMED = 1
+    """A file has it."""
+    PENDING = 2
+    """The writer who has the lease may publish it."""
+
+
+class CheckVersionsReply(NamedTuple):
+    """A :class:`VersionState` for each, in order."""
+
+    states: bytes
+
+
+@message(78, peer=True)
+class CheckVersions(NamedTuple):
+    """A node asks what becomes of versions of one inode that ``user`` has stored on it."""
+
+    versions: tuple[BlockVersion, ...]
+    user: str
+
+    @staticmethod
+    def reply() -> type[CheckVersionsReply]:
+        return CheckVersionsReply
 
 
 class FileSystemReply(NamedTuple):

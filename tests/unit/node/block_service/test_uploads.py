@@ -1,16 +1,23 @@
-"""What clients reserve and what they store under inodes that nobody knows."""
+"""What clients reserve and what they store that no file has."""
 
 from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
 from memfs import limits
-from memfs.errors import BusyError, StaleHandleError
+from memfs.errors import BusyError
 from memfs.limits import KIB, MIB
-from memfs.node.block_service.uploads import ASKED_AT_ONCE, LEAST_COUNTED, PAUSE_SECONDS, Uploads
+from memfs.node.block_service.uploads import (
+    ASKED_AT_ONCE,
+    LEAST_COUNTED,
+    PAUSE_SECONDS,
+    PENDING_VERSIONS,
+    Uploads,
+)
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
 from memfs.testing.simulation.virtual import run
@@ -22,27 +29,39 @@ EACH = MEMORY // 4
 
 
 class Node:
-    """A store that holds what is not ``gone``, and a primary that knows the files in ``known``."""
+    """A store that holds what is not ``gone``, and a primary that knows the files in ``known``.
+
+    Of those in ``leased`` ann may publish what is stored.
+    """
 
     def __init__(self) -> None:
         self.known: set[int] = set()
+        self.leased: set[int] = set()
         self.gone: set[int] = set()
+        self.held: dict[int, list[tuple[m.BlockVersion, int]]] = {}
         self.asked: list[int] = []
         self.uploads = Uploads(self, self.ask, Tasks(), random.Random(1), MEMORY)
 
-    def claims(self, inode: int) -> list[int]:
-        return [] if inode in self.gone else [inode]
+    def sizes(self, inode: int) -> list[tuple[m.BlockVersion, int]]:
+        return [] if inode in self.gone else self.held.get(inode, [])
 
-    async def ask(self, request: m.Lookup) -> None:
+    async def ask(self, request: m.CheckVersions) -> m.CheckVersionsReply:
         await asyncio.sleep(0.001)
-        self.asked.append(request.base)
-        if request.base not in self.known:
-            raise StaleHandleError("gone")
+        (inode,) = {version.inode for version in request.versions}
+        self.asked.append(inode)
+        state = m.VersionState.UNKNOWN
+        if inode in self.known:
+            state = m.VersionState.NAMED
+        elif inode in self.leased and request.user == "ann":
+            state = m.VersionState.PENDING
+        return m.CheckVersionsReply(bytes([state]) * len(request.versions))
 
-    def store(self, who: UserAtAddress, inode: int, size: int) -> None:
+    def store(self, who: UserAtAddress, inode: int, size: int, index: int = 0) -> None:
         upload = self.uploads.begin(who, {inode: size}, size)
         upload.received(size)
         upload.end(stored=True)
+        held = self.held.setdefault(inode, [])
+        held.insert(0, (m.BlockVersion(inode, index, 1, len(held)), size))
         self.uploads.check_invariants()
 
 
@@ -101,6 +120,35 @@ def test_files_that_exist_do_not_count() -> None:
     run(main())
 
 
+def stored_until_refused(node: Node, who: UserAtAddress, count: int, **where: Any) -> int:
+    """How many of ``count`` blocks of 1 MiB of inode 1 are taken, one after the other."""
+
+    async def main() -> int:
+        for number in range(count):
+            try:
+                node.store(who, 1, MIB, **{key: at(number) for key, at in where.items()})
+            except BusyError:
+                return number
+            await asyncio.sleep(0.01)
+        return count
+
+    return run(main())
+
+
+def test_who_has_the_lease_may_store_what_a_file_is_to_have() -> None:
+    node = Node()
+    node.leased = {1}
+    assert stored_until_refused(node, ANN, 100, index=lambda number: number) == 100
+    assert stored_until_refused(node, BOB, 100, index=lambda number: 100 + number) == EACH // MIB
+
+
+def test_versions_of_one_block_that_nobody_publishes_are_bounded() -> None:
+    node = Node()
+    node.leased = {1}
+    taken = stored_until_refused(node, ANN, 100)
+    assert taken == EACH // MIB + PENDING_VERSIONS
+
+
 def test_files_that_do_not_exist_cannot_fill_the_node() -> None:
     async def main() -> None:
         node = Node()
@@ -110,7 +158,7 @@ def test_files_that_do_not_exist_cannot_fill_the_node() -> None:
                 node.store(ANN, number, MIB)
                 stored += 1
             except BusyError as error:
-                assert "files that do not exist" in str(error)
+                assert "bytes that no file has" in str(error)
             await asyncio.sleep(0.01)
         assert stored == EACH // MIB
         node.store(BOB, 1000, MIB)

@@ -16,7 +16,7 @@ from memfs.errors import (
     UnsupportedError,
 )
 from memfs.protocol import messages as m
-from memfs.types import Identity
+from memfs.types import BlockRef, Identity
 
 from .machine import BLOCK, SETTINGS, Machine, block
 
@@ -221,3 +221,32 @@ def test_what_is_no_question(machine: Machine) -> None:
     for request in (m.Create(b"/x"), m.Ping(), None, b""):
         with pytest.raises(UnsupportedError):
             machine.namespace.query(Identity("root"), request)
+
+
+def states(machine: Machine, *refs: BlockRef, user: str = "root") -> list[m.VersionState]:
+    versions = tuple(ref.version for ref in refs)
+    return [m.VersionState(each) for each in machine.ask(m.CheckVersions(versions, user)).states]
+
+
+def test_what_becomes_of_block_versions(machine: Machine) -> None:
+    named, pending, unknown = m.VersionState.NAMED, m.VersionState.PENDING, m.VersionState.UNKNOWN
+    refs = machine.blocks("/d/f")
+    inode = refs[0].inode
+    other, beyond = block(inode, 0, 1, sequence=9), block(inode, 99)
+    assert states(machine, *refs, other, beyond) == [named, named, named, unknown, unknown]
+    lease = machine.run(m.AcquireLease(b"/d/f")).attributes
+    new = block(inode, 0, lease.generation)
+    assert states(machine, *refs, other, new) == [named, named, named, unknown, pending]
+    assert states(machine, refs[0], new, user="bob") == [named, unknown]
+    machine.run(m.Commit(inode, lease.generation, lease.size, (new,), release=True))
+    assert states(machine, refs[0], new) == [unknown, named]
+    (reserved,) = machine.run(m.ReserveInodes(1)).inodes
+    assert states(machine, block(reserved), block(12345)) == [unknown, unknown]
+
+
+def test_blocks_that_another_file_took_over_are_named(machine: Machine) -> None:
+    machine.file("/a", BLOCK)
+    machine.file("/b", BLOCK)
+    refs = machine.blocks("/b")
+    machine.run(m.Concat(b"/a", (b"/b",)))
+    assert states(machine, *refs) == [m.VersionState.NAMED]
