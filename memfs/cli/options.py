@@ -17,11 +17,18 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NAMES = ("config", "url", "user")
+_NAMES = ("config", "url", "user", "request_timeout")
 
 
 def cluster_options(function: F) -> F:
-    """Add ``--url``, ``--user`` and ``--config``, accepted before and after the command's name."""
+    """Add ``--url``, ``--user`` and their kin, accepted before and after the command's name."""
+    if not _has_option(function, "--timeout"):  # one that means another time, and comes later
+        function = click.option(
+            "--timeout",
+            "request_timeout",
+            metavar="SECONDS",
+            help="How long each request may take, retries included (default: 30s).",
+        )(function)
     for decorate in (
         click.option("--config", metavar="FILE", help="Settings, instead of the usual files."),
         click.option("--user", metavar="NAME", help="On whose behalf (default: you)."),
@@ -29,6 +36,11 @@ def cluster_options(function: F) -> F:
     ):
         function = decorate(function)
     return function
+
+
+def _has_option(function: Callable[..., Any], name: str) -> bool:
+    declared: list[click.Parameter] = getattr(function, "__click_params__", [])
+    return any(name in each.opts for each in declared)
 
 
 def remember(ctx: click.Context, given: dict[str, Any]) -> None:
@@ -40,23 +52,25 @@ def remember(ctx: click.Context, given: dict[str, Any]) -> None:
 
 def client_config(ctx: click.Context) -> ClientConfig:
     """The client's configuration, options included. Raises ConfigError."""
-    from memfs import machine
-    from memfs.config import ClientConfig, load, values
-    from memfs.config.record import reason
+    from memfs.config import ClientConfig, load
 
     known: dict[str, Any] = ctx.ensure_object(dict)
-    if known.get("url"):
-        try:
-            values.endpoints(known["url"])
-        except (ValueError, InvalidPathError) as error:
-            raise click.UsageError(f"--url: {reason(error)}", ctx) from None
+    return load(ClientConfig, path=known.get("config"), flags=client_flags(ctx))
+
+
+def client_flags(ctx: click.Context) -> dict[str, object]:
+    """The client's settings that the options give."""
+    from memfs import machine
+
+    known: dict[str, Any] = ctx.ensure_object(dict)
     flags = {
         "endpoints": known.get("operand_endpoints") or known.get("url"),
         "user": known.get("user"),
+        "timeout_seconds": known.get("request_timeout"),
     }
     if known.get("user"):  # groups that are configured are somebody else's
         flags["groups"] = machine.groups_of(known["user"])
-    return load(ClientConfig, path=known.get("config"), flags=flags)
+    return flags
 
 
 class Operand(str):

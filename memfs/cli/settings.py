@@ -8,7 +8,7 @@ import click
 
 from memfs.cli.command import example_text
 from memfs.cli.fields import Kind, annotated, toml_value
-from memfs.cli.options import cluster_options, json_option, remember
+from memfs.cli.options import client_flags, cluster_options, json_option, remember
 from memfs.cli.shell import write_json
 from memfs.config import ClientConfig, GatewayConfig, NodeConfig, resolve, shown
 
@@ -51,8 +51,8 @@ def config(
 
 def _in_effect(ctx: click.Context, kind: Kind) -> tuple[dict[str, Any], dict[str, str]]:
     """Values and origins of one table."""
-    flags = {"endpoints": ctx.obj.get("url"), "user": ctx.obj.get("user")}
-    found = resolve(kind, path=ctx.obj.get("config"), flags=flags if kind is ClientConfig else None)
+    flags = client_flags(ctx) if kind is ClientConfig else None
+    found = resolve(kind, path=ctx.obj.get("config"), flags=flags)
     return shown(found.config), found.origins
 
 

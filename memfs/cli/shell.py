@@ -69,7 +69,8 @@ class Shell(CommandContext):
     ) -> Iterator[None]:
         """Turn an error inside into ``memfs: cannot open '/x': No such file or directory``.
 
-        The command goes on, except when nothing can work any more: no cluster, no output.
+        The path is what the error names, if that lies below ``path``. The command goes on, except
+        when nothing can work any more: no cluster, no output.
         Nothing is said of errors that are ``expected``.
         """
         try:
@@ -79,7 +80,7 @@ class Shell(CommandContext):
         except (*_FATAL, BrokenPipeError):
             raise
         except OSError as error:
-            self.complain(f"{act} {quoted(path)}: {reason(error)}")
+            self.complain(f"{act} {quoted(_refusing(error, path))}: {reason(error)}")
 
     async def expand(self, operands: Iterable[Operand], act: str) -> list[Operand]:
         """Operands with patterns replaced by what they match, in order."""
@@ -142,6 +143,13 @@ class Shell(CommandContext):
 
 def _is_pattern(path: str) -> bool:
     return any(mark in path for mark in "*?[")
+
+
+def _refusing(error: OSError, path: str) -> str:
+    """What an error is about: ``path``, or a part of that tree."""
+    named = error.filename
+    below = isinstance(named, str) and named.startswith(path.rstrip("/") + "/")
+    return named if below else path
 
 
 def reason(error: OSError) -> str:

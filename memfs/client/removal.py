@@ -36,13 +36,19 @@ class _Part(NamedTuple):
 
 
 async def remove_tree(session: Session, where: WirePath, deadline: float) -> None:
-    """Remove a directory with all below it. Raises what refuses it, and then nothing is gone."""
+    """Remove a directory with all below it. Raises what refuses it, and then nothing is gone.
+
+    The error's ``filename`` is the directory that refuses, if it lies below.
+    """
     try:
-        await session.ask(m.RemoveDirectory(where.raw, True), where.given, deadline)
+        await session.ask(m.RemoveDirectory(where.raw, True), None, deadline)
     except TreeTooLargeError:
         found = await session.ask(m.Lookup(where.raw, False), where.given, deadline)
         top = _Part(where.raw, ROOT_INODE, found.attributes.inode, where.given)
         await _Steps(session, deadline).remove(top)
+    except MemfsError as error:
+        error.filename = _named(error, where.raw, where.given)
+        raise
 
 
 class _Steps:
@@ -111,10 +117,12 @@ class _Steps:
         try:
             return await self._session.ask(request, None, self._deadline)
         except MemfsError as error:
-            below = str(error.filename or "").removeprefix(_shown(part.name))
-            error.filename = paths.join(part.given, below.strip("/")) if below else part.given
+            error.filename = _named(error, part.name, part.given)
             raise
 
 
-def _shown(name: bytes) -> str:
-    return name.decode(errors="surrogateescape")
+def _named(error: MemfsError, asked: bytes, given: str) -> str:
+    """What refuses, under ``given``: the node names it under ``asked``, or nothing below."""
+    above = asked.decode(errors="replace").rstrip("/") + "/"
+    named = str(error.filename or "")
+    return paths.join(given, named.removeprefix(above)) if named.startswith(above) else given

@@ -23,6 +23,8 @@ USER_FILE = ".config/memfs/memfs.toml"
 
 C = TypeVar("C", bound=NodeConfig | ClientConfig | GatewayConfig)
 _TABLES: dict[type, str] = {NodeConfig: "node", ClientConfig: "client", GatewayConfig: "gateway"}
+_FLAGS = {"endpoints": "--url", "timeout_seconds": "--timeout"}
+"""The flags that are not called as their settings are."""
 
 
 class Resolved(NamedTuple, Generic[C]):
@@ -69,7 +71,7 @@ def resolve(
     given = list(_from_files(_TABLES[kind], path or environ.get("MEMFS_CONFIG"), mistakes))
     given += _from_environment(kind, environ, mistakes)
     given += [
-        _Given(name, value, "--" + name.replace("_", "-"))
+        _Given(name, value, _FLAGS.get(name) or "--" + name.replace("_", "-"))
         for name, value in (flags or {}).items()
         if value is not None
     ]

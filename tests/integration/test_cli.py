@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -70,6 +71,13 @@ def test_url_before_and_after_the_command(
 def test_nobody_there(cli: Command) -> None:
     (line,) = cli.fails("--url", "memfs://127.0.0.1:9", "ls")
     assert line.startswith("memfs: ") and "127.0.0.1:9" in line
+
+
+def test_nobody_answers_in_time(cli: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"memfs://127.0.0.1:{silent.getsockname()[1]}"
+        (line,) = cli.fails("--url", url, "ls", "--timeout", "300ms")
+    assert f"{url[8:]} did not answer within 0.3 s" in line
 
 
 def test_a_file_that_another_writer_holds(cluster: Cluster, cli: Command, home: str) -> None:
@@ -493,6 +501,10 @@ def test_another_user(cli: Command, home: str, tmp_path: Path) -> None:
     assert cli.fails("rm", "--user", "eve", f"{home}/a") == [
         f"memfs: cannot remove '{home}/a': Permission denied"
     ]
+    cli.ok("mkdir", "-p", f"{home}/t/open/shut/in it")
+    cli.ok("chmod", "777", f"{home}/t", f"{home}/t/open")
+    denied = f"memfs: cannot remove '{home}/t/open/shut': Permission denied"
+    assert cli.fails("--user", "eve", "rm", "-r", f"{home}/t/open") == [denied]
     cli.ok("mkdir", "-m", "1777", f"{home}/tmp")
     cli.ok("--user", "eve", "touch", f"{home}/tmp/hers")
     assert cli.ok("stat", "-c", "%U", f"{home}/tmp/hers") == ["eve"]

@@ -100,7 +100,7 @@ def test_config_shows_values_and_origins(
     assert run(["config", "--url", "memfs://a:1"]) == 0
     text = capsys.readouterr().out
     assert "weight = 7  # MEMFS_NODE_WEIGHT" in text
-    assert 'endpoints = ["a:1"]  # --endpoints' in text
+    assert 'endpoints = ["a:1"]  # --url' in text
     assert run(["config", "client", "--json"]) == 0
     assert "[node]" not in capsys.readouterr().out
 
@@ -113,6 +113,26 @@ def test_what_config_prints_can_be_read_back(
     file.write_text(capsys.readouterr().out)
     before = config_module.load(NodeConfig, environ={})
     assert config_module.load(NodeConfig, path=str(file), environ={}) == before
+
+
+@pytest.mark.parametrize("arguments", [["--timeout", "5ms", "config"], ["config", "--timeout=5ms"]])
+def test_the_time_of_a_request(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMFS_CLIENT_TIMEOUT_SECONDS", "1m")
+    assert run(["config", "client"]) == 0
+    assert "timeout_seconds = 60.0  # MEMFS_CLIENT_TIMEOUT_SECONDS" in capsys.readouterr().out
+    assert run(["--timeout", "1s", "config", "--timeout=20ms", "client"]) == 0
+    assert "timeout_seconds = 0.02  # --timeout" in capsys.readouterr().out.splitlines()
+    assert run(arguments) == 2
+    assert capsys.readouterr().err.startswith("memfs: --timeout: ")
+
+
+def test_a_time_that_a_command_has_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["cluster", "wait", "--help"]) == 0
+    assert capsys.readouterr().out.count("--timeout") == 2  # the option, the example
+    assert run(["--timeout", "soon", "cluster", "wait", "--timeout", "1s"]) == 2
+    assert capsys.readouterr().err.startswith("memfs: --timeout: 'soon' is no duration")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

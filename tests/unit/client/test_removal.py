@@ -51,8 +51,22 @@ async def test_what_refuses_is_named_and_all_stays(
     dan = cluster.connect(user="dan", groups=("dan",))
     with pytest.raises(AccessDeniedError) as caught:
         await dan.rmtree("/t")
-    assert path in str(caught.value)
+    assert path in str(caught.value) and caught.value.filename == path
     assert await tree.du("/") == before
+
+
+async def test_one_step_names_what_refuses_too(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
+    await fs.makedirs("/open/shut/in it")
+    for path in ("/", "/open", "/open/shut/in it"):
+        await fs.chmod(path, 0o777)
+    dan = cluster.connect(user="dan", groups=("dan",))
+    for given in ("/open", "/open/", "/open/shut"):
+        with pytest.raises(AccessDeniedError) as caught:
+            await dan.rmtree(given)
+        assert caught.value.filename == "/open/shut"
+    with pytest.raises(PathNotFoundError) as missing:
+        await dan.rmtree("/open/gone")
+    assert missing.value.filename == "/open/gone"
 
 
 async def test_totals_of_it_say_what_to_do(tree: AsyncFileSystem, cluster: FakeCluster) -> None:
