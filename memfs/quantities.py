@@ -44,6 +44,11 @@ def _split(raw: object) -> tuple[int | float | None, str]:
     return (float(found[1]) if "." in found[1] else int(found[1])), found[2]
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """``1 file``, ``2 files``; ``many`` is what ``one`` with an s is not."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def show_size(count: float) -> str:
     """``512 B``, ``1.5 KiB``, ``64 MiB``: three digits at most before the unit."""
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):

@@ -13,6 +13,7 @@ from typing import Final
 from memfs.checksum import crc32c
 from memfs.errors import ObjectChangedError, ObjectMissingError, StoreConflictError
 from memfs.limits import MIB
+from memfs.quantities import counted
 from memfs.stores.interface import ABSENT, Expected, ObjectInfo, Store
 from memfs.types import Buffer
 
@@ -35,11 +36,13 @@ class Sending:
                 continue
             self._taken += len(chunk)
             if self._taken > self.size:
-                raise ValueError(f"more came than the {self.size} bytes that were announced")
+                raise ValueError(f"more came than the {counted(self.size, 'byte')} announced")
             self.crc = crc32c(chunk, self.crc)
             yield chunk
         if self._taken < self.size:
-            raise ValueError(f"{self._taken} bytes came where {self.size} were announced")
+            raise ValueError(
+                f"{counted(self._taken, 'byte')} came where {self.size} were announced"
+            )
 
     async def pieces(self, size: int) -> AsyncGenerator[bytearray, None]:
         """All of it in pieces of ``size`` bytes, the last one shorter; one when it is empty."""
@@ -97,5 +100,5 @@ async def _crc(store: Store, info: ObjectInfo) -> int:
 def checked(data: Buffer, size: int, what: str) -> Buffer:
     """``data``, which must have ``size`` bytes: less is another, shorter version."""
     if len(data) != size:
-        raise ObjectChangedError(f"{what}: {len(data)} bytes came instead of {size}")
+        raise ObjectChangedError(f"{what}: {counted(len(data), 'byte')} came instead of {size}")
     return data

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memfs.quantities import parse_duration, parse_size, show_short, show_size
+from memfs.quantities import counted, parse_duration, parse_size, show_short, show_size
 
 
 @pytest.mark.parametrize(
@@ -113,3 +113,8 @@ def test_short_never_shows_less(count: int) -> None:
 @given(st.integers(0, 1 << 50), st.sampled_from(["", "K", "M", "KiB", "MB"]))
 def test_sizes_scale(count: int, unit: str) -> None:
     assert parse_size(f"{count}{unit}") == count * parse_size(f"1{unit}")
+
+
+def test_a_number_and_its_noun() -> None:
+    assert [counted(count, "file") for count in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
+    assert [counted(n, "copy is", "copies are") for n in (1, 3)] == ["1 copy is", "3 copies are"]

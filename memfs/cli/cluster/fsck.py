@@ -20,6 +20,7 @@ from memfs import errors, limits
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import VANISHED, Shell, file_command, printable, write_json
 from memfs.client.admin import AdminClient, FileReply
+from memfs.quantities import counted
 from memfs.types import Attributes, BlockRef, BlockVersion
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _MISSING = errors.BlockNotFoundError.code
 _UNREACHABLE = errors.UnavailableError.code
+_COPIES = ("copy", "copies")
 
 
 class FileProblem(NamedTuple):
@@ -226,8 +228,9 @@ class _Check:
         """What to do when nodes are too few for the copies that files ask for."""
         wanted = max((problem.wanted for problem in problems), default=0)
         nodes = len(self._session.known.members)
-        have = "1 node" if nodes == 1 else f"{nodes} nodes"
-        return f"add a node: {have} cannot hold {wanted} copies" if nodes < wanted else ""
+        if nodes >= wanted:
+            return ""
+        return f"add a node: {counted(nodes, 'node')} cannot hold {counted(wanted, *_COPIES)}"
 
     def orphans(self) -> list[tuple[str, BlockVersion]]:
         """Blocks that a node held and that no file names."""
@@ -246,7 +249,7 @@ def _line(problem: FileProblem) -> str:
     where = f" ({', '.join(problem.nodes)})" if problem.nodes else ""
     return (
         f"{printable(problem.path)}: block {problem.block}: {problem.kind}, "
-        f"{problem.good} of {problem.wanted} copies{where}"
+        f"{problem.good} of {counted(problem.wanted, *_COPIES)}{where}"
     )
 
 
@@ -272,9 +275,10 @@ def _conclude(
         return
     damaged = counts["lost"] or counts["corrupt"]
     verdict = "damaged" if damaged else "under-replicated" if problems else "healthy"
+    left = counted(len(orphans), "orphan")
     sys.stdout.write(
-        f"{files} file{'s' * (files != 1)}, {blocks} block{'s' * (blocks != 1)}: "
+        f"{counted(files, 'file')}, {counted(blocks, 'block')}: "
         f"{counts['lost']} lost, {counts['corrupt']} corrupt, "
-        f"{counts['under-replicated']} under-replicated; {len(orphans)} orphans: {verdict}"
+        f"{counts['under-replicated']} under-replicated; {left}: {verdict}"
         f"{'; ' * bool(advice)}{advice}\n"
     )

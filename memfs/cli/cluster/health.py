@@ -19,13 +19,14 @@ from memfs.client.admin import (
 from memfs.cluster import view as rules
 from memfs.limits import MIB, NAMESPACE_COPIES
 from memfs.paths import Endpoint
-from memfs.quantities import show_duration, show_size
+from memfs.quantities import counted, show_duration, show_size
 from memfs.types import View
 
 HEALTHY, DEGRADED, UNAVAILABLE = "healthy", "degraded", "unavailable"
 LOW_SHARE = 0.90
 LATE_SECONDS: Final = 60.0
 """A change that a store lacks for longer is told of."""
+_BLOCKS_ARE = ("block is", "blocks are")
 ROOM = "delete files or add a node: `memfs node --coordinator ...`"
 RECOVER = "memfs cluster force-recover --accept-data-loss"
 NOTHING_LEFT = (
@@ -61,7 +62,7 @@ def _store(mount: MountRecord, now_ns: int) -> Iterator[Problem]:
         yield Problem(text, "see to the store; the nodes ask again by themselves", HEALTHY)
     age = (now_ns - mount.oldest_dirty_ns) / 1e9
     if mount.oldest_dirty_ns and age > LATE_SECONDS:
-        changes = f"{mount.dirty_files} changes" if mount.dirty_files > 1 else "a change"
+        changes = counted(max(mount.dirty_files, 1), "change")
         text = f"the store mounted at {path} lacks {changes}, for {show_duration(age)} already"
         yield Problem(text, f"`memfs persist {path}` says why", HEALTHY)
 
@@ -95,7 +96,7 @@ def unsettled(found: StatusReply, *, moves: bool = True) -> str:
     if not healing.settled:
         return "the blocks are being looked at"
     if moves and (healing.moves or healing.state == "rebalancing"):
-        return f"{healing.moves} blocks are being moved"
+        return f"{counted(healing.moves, *_BLOCKS_ARE)} being moved"
     return ""
 
 
@@ -112,8 +113,9 @@ def _service(found: StatusReply) -> Iterator[Problem]:
             "bring it back: `etcdctl endpoint health`, or the node that embeds it",
         )
     if len(view.in_sync) < wanted_in_sync(view):
+        wanted = counted(wanted_in_sync(view), "copy", "copies")
         yield Problem(
-            f"{len(view.in_sync)} of {wanted_in_sync(view)} copies of the namespace are in sync",
+            f"{len(view.in_sync)} of {wanted} of the namespace are in sync",
             "comes by itself while enough nodes live: `memfs cluster wait`",
         )
 
@@ -122,7 +124,7 @@ def _blocks(found: StatusReply) -> Iterator[Problem]:
     healing = found.healing
     if healing.endangered and healing.endangered[0]:
         yield Problem(
-            f"{healing.endangered[0]} blocks have no good copy left",
+            f"{counted(healing.endangered[0], 'block has', 'blocks have')} no good copy left",
             "`memfs fsck` names the files; a node that comes back with its journal brings copies",
         )
     if healing.blocks:
@@ -130,9 +132,8 @@ def _blocks(found: StatusReply) -> Iterator[Problem]:
         yield Problem(_short(healing), step)
     if healing.under_replicated:
         yield Problem(
-            f"under-replicated: {healing.under_replicated} block"
-            f"{'s' * (healing.under_replicated != 1)}, with fewer copies than files ask for: there "
-            "are too few nodes",
+            f"under-replicated: {counted(healing.under_replicated, 'block')}, with fewer copies "
+            "than files ask for: there are too few nodes",
             "add a node: `memfs node --coordinator ...`",
             passes=False,
         )
@@ -140,19 +141,20 @@ def _blocks(found: StatusReply) -> Iterator[Problem]:
         yield Problem(_exposed(healing), "start the silent nodes again, or let them be removed")
     if healing.corrupt:
         yield Problem(
-            f"{healing.corrupt} corrupt copies are being replaced",
+            f"{counted(healing.corrupt, 'corrupt copy is', 'corrupt copies are')} being replaced",
             "again and again on one node: replace its memory",
         )
 
 
 def _short(healing: HealingStatus) -> str:
-    short = f"{healing.blocks} blocks are short of copies"
+    short = f"{counted(healing.blocks, *_BLOCKS_ARE)} short of copies"
     return f"{short}, no node has room for {healing.no_room}" if healing.no_room else short
 
 
 def _exposed(healing: HealingStatus) -> str:
     counts = [f"{n} with {copies} elsewhere" for copies, n in enumerate(healing.exposed) if n]
-    return f"{sum(healing.exposed)} blocks have copies on silent nodes ({', '.join(counts)})"
+    exposed = counted(sum(healing.exposed), "block has copies", "blocks have copies")
+    return f"{exposed} on silent nodes ({', '.join(counts)})"
 
 
 UNEXPLAINED_SHARE: Final = 1.10

@@ -14,7 +14,7 @@ import click
 from memfs import errors
 from memfs.cli.command import Failed
 from memfs.cli.shell import Shell, file_command
-from memfs.quantities import show_size
+from memfs.quantities import counted, show_size
 
 if TYPE_CHECKING:
     from memfs.client.admin import StatusReply
@@ -115,7 +115,7 @@ def progress(found: StatusReply, member: Member) -> str:
     if left is None:
         return f"{member.name}: waiting"
     rate = found.healing.bytes_per_second
-    line = f"{member.name}: {left.blocks} blocks, {show_size(left.bytes)} left"
+    line = f"{member.name}: {counted(left.blocks, 'block')}, {show_size(left.bytes)} left"
     if rate:
         line += f", {show_size(rate)}/s, about {left.bytes / rate:.0f} s"
     return f"{line} (waiting for {left.waiting})" if left.waiting not in ("", "blocks") else line

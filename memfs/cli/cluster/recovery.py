@@ -17,7 +17,7 @@ from memfs.cli.options import Quantity, json_option
 from memfs.cli.shell import write_json
 from memfs.cluster import view as rules
 from memfs.paths import Endpoint
-from memfs.quantities import parse_duration
+from memfs.quantities import counted, parse_duration
 from memfs.types import View
 
 POLL_SECONDS = 0.5
@@ -74,7 +74,7 @@ def waits_for(picture: Picture, nodes: int, moves: bool) -> str:
     if wrong:
         return wrong[0]
     if len(found.nodes) < nodes:
-        return f"{len(found.nodes)} of {nodes} nodes are there"
+        return f"{len(found.nodes)} of {counted(nodes, 'node')} are there"
     return unsettled(found, moves=moves)
 
 

@@ -29,7 +29,7 @@ from memfs.cluster import view as rules
 from memfs.cluster.ring import takes
 from memfs.limits import LOG_BYTES_KEPT, LOG_ENTRIES_KEPT
 from memfs.paths import Endpoint
-from memfs.quantities import show_duration, show_size
+from memfs.quantities import counted, show_duration, show_size
 
 WATCH_SECONDS = 2.0
 
@@ -123,7 +123,7 @@ def headline(picture: Picture) -> str:
         f"epoch {view.epoch}",
         f"primary {_name(found, view.primary)}",
         f"{len(view.in_sync)} in sync",
-        f"{sum(node.alive for node in found.nodes)} of {len(found.nodes)} nodes alive",
+        f"{sum(node.alive for node in found.nodes)} of {counted(len(found.nodes), 'node')} alive",
         _healing_line(found.healing),
         *(problem.text for problem in [*problems(found), *picture.stores]),
     ]
@@ -183,7 +183,8 @@ def summary(found: StatusReply) -> list[str]:
         f"nodes     {alive} of {len(found.nodes)} alive, {len(view.in_sync)} in sync, "
         f"epoch {view.epoch}",
         f"memory    {show_size(used)} of {show_size(limit)}{share}{_memory_parts(found)}",
-        f"files     {found.files} in {found.directories} directories, {show_size(found.bytes)}",
+        f"files     {found.files} in {counted(found.directories, 'directory', 'directories')}, "
+        f"{show_size(found.bytes)}",
         f"sessions  {found.sessions}",
         f"log       {found.log_index} applied, {found.committed} committed, "
         f"{found.log_entries} kept in memory ({show_size(found.log_bytes)}; at most "
@@ -192,7 +193,7 @@ def summary(found: StatusReply) -> list[str]:
     if found.security:
         lines.append(f"security  {_security(found)}")
     if found.reclaiming:
-        lines.append(f"deleting  {found.reclaiming} inodes left to free")
+        lines.append(f"deleting  {counted(found.reclaiming, 'inode')} left to free")
     lines += [f"gone      {_departed(each)}" for each in found.departed]
     return lines + healing_lines(found.healing) + _complaints(problems(found))
 
@@ -233,13 +234,14 @@ def healing_lines(healing: HealingStatus) -> list[str]:
     """What is done about blocks."""
     lines = [f"healing   {_healing_line(healing)}"]
     if healing.endangered and healing.endangered[0]:
-        lines.append(f"LOST      {healing.endangered[0]} blocks without any good copy: see fsck")
+        lost = counted(healing.endangered[0], "block")
+        lines.append(f"LOST      {lost} without any good copy: see fsck")
     if healing.corrupt:
-        lines.append(f"corrupt   {healing.corrupt} copies not replaced yet")
+        lines.append(f"corrupt   {counted(healing.corrupt, 'copy', 'copies')} not replaced yet")
     for leaving in healing.leaving:
         waits = f", waiting for {leaving.waiting}" if leaving.waiting not in ("", "blocks") else ""
         lines.append(
-            f"leaving   member {leaving.member}: {leaving.blocks} blocks, "
+            f"leaving   member {leaving.member}: {counted(leaving.blocks, 'block')}, "
             f"{show_size(leaving.bytes)} left{waits}"
         )
     return lines
@@ -252,13 +254,13 @@ def _healing_line(healing: HealingStatus) -> str:
     if healing.blocks:
         counts = [f"{n} with {copies} left" for copies, n in enumerate(healing.endangered) if n]
         return (
-            f"{healing.blocks} blocks short of copies ({', '.join(counts)}), "
+            f"{counted(healing.blocks, 'block')} short of copies ({', '.join(counts)}), "
             f"{show_size(healing.bytes)} to copy, {rate}{left}"
         )
     if healing.moves:
         return (
-            f"{healing.moves} blocks to move, {show_size(healing.move_bytes)}, balancing at "
-            f"{rate}{left}"
+            f"{counted(healing.moves, 'block')} to move, {show_size(healing.move_bytes)}, "
+            f"balancing at {rate}{left}"
         )
     return healing.state if healing.settled else "looking at the blocks"
 

@@ -16,6 +16,7 @@ from memfs.client.stat import Stat
 from memfs.concurrency import run_each
 from memfs.limits import REPLICAS_MAX
 from memfs.machine import current_umask
+from memfs.quantities import counted
 
 
 class _ModeType(click.ParamType[Change]):
@@ -115,7 +116,7 @@ async def recover_lease(shell: Shell, paths: tuple[Operand, ...]) -> None:
     for path in await shell.expand(paths, "cannot recover the lease of"):
         with shell.attempt("cannot recover the lease of", path):
             found = await shell.fs.recover_lease(path)
-            click.echo(f"{printable(path)}: free, {found.st_size} bytes")
+            click.echo(f"{printable(path)}: free, {counted(found.st_size, 'byte')}")
 
 
 @click.group("xattr", epilog=example_text("memfs xattr set user.origin sensor-7 /data/file"))

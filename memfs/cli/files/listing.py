@@ -17,6 +17,7 @@ from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.client.stat import DirEntry, Stat
 from memfs.errors import PathNotFoundError
+from memfs.quantities import counted
 from memfs.types import Attributes, FileKind
 
 
@@ -292,8 +293,8 @@ async def tree(
 
 
 def _total(directories: int, files: int | None) -> str:
-    shown = f"\n{directories} director{'y' if directories == 1 else 'ies'}"
-    return shown if files is None else f"{shown}, {files} file{'s' * (files != 1)}"
+    shown = "\n" + counted(directories, "directory", "directories")
+    return shown if files is None else f"{shown}, {counted(files, 'file')}"
 
 
 async def _branches(

@@ -10,7 +10,7 @@ from memfs.cli.files.progress import shown_progress
 from memfs.cli.options import PATH, Operand, Quantity, json_option
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason, write_json
 from memfs.client.mounts import MODES, MountInfo
-from memfs.quantities import parse_duration, parse_size, show_duration, show_size
+from memfs.quantities import counted, parse_duration, parse_size, show_duration, show_size
 
 
 class _Option(click.ParamType[tuple[str, str]]):
@@ -131,7 +131,7 @@ async def load(
         with shell.attempt("cannot load", path):
             if metadata_only:
                 usage = await shell.fs.du(path)
-                print(f"{printable(path)}: {usage.files} files, {show_size(usage.length)}, listed")
+                _say(path, usage.files, usage.length, "listed")
             else:
                 with shown_progress(quiet) as report:
                     done = await shell.fs.load(
@@ -139,7 +139,11 @@ async def load(
                     )
                 for failure in done.failures:
                     shell.complain(f"cannot load {quoted(failure.path)}: {reason(failure.error)}")
-                print(f"{printable(path)}: {done.files} files, {show_size(done.bytes)}, in memory")
+                _say(path, done.files, done.bytes, "in memory")
+
+
+def _say(path: str, files: int, size: int, how: str) -> None:
+    print(f"{printable(path)}: {counted(files, 'file')}, {show_size(size)}, {how}")
 
 
 @file_command("free", example="memfs free /training-data/old")
@@ -149,7 +153,7 @@ async def free(shell: Shell, paths: tuple[Operand, ...]) -> None:
     for path in await shell.expand(paths, "cannot free"):
         with shell.attempt("cannot free", path):
             done = await shell.fs.free(path)
-            print(f"{printable(path)}: {done.files} files, {show_size(done.bytes)}, given up")
+            _say(path, done.files, done.bytes, "given up")
 
 
 @file_command("pin", example="memfs pin /training-data/hot --ttl 2h")
@@ -170,7 +174,7 @@ async def persist(shell: Shell, paths: tuple[Operand, ...]) -> None:
     for path in await shell.expand(paths, "cannot persist"):
         with shell.attempt("cannot persist", path):
             count = await shell.fs.persist(path)
-            print(f"{printable(path)}: {count} changes stored")
+            print(f"{printable(path)}: {counted(count, 'change')} stored")
 
 
 @file_command("sync-metadata", example="memfs sync-metadata /training-data")

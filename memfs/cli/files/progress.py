@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from memfs.client.transfer.copying import Progress, ProgressEvent
-from memfs.quantities import show_size
+from memfs.quantities import counted, show_size
 
 _REFRESH_SECONDS = 0.1
 
@@ -47,11 +47,11 @@ class _Bar(Report):
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[files]} files {task.description}", markup=False),
+            TextColumn("{task.fields[files]} {task.description}", markup=False),
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self.bars.add_task("", total=None, files=0)
+        self._task = self.bars.add_task("", total=None, files=counted(0, "file"))
 
     def _show(self, event: ProgressEvent) -> None:
         if event.total_files < self._last.total_files:  # the next operand began
@@ -66,7 +66,7 @@ class _Bar(Report):
             self._task,
             completed=done.bytes,
             total=done.total_bytes,
-            files=done.files,
+            files=counted(done.files, "file"),
             description=_safe_name(event.path),
         )
 
@@ -85,7 +85,7 @@ class _Bar(Report):
         done = self._sum()
         seconds = max(time.monotonic() - self._started, 1e-6)
         rate = f"{show_size(done.bytes / seconds)}/s"
-        text = f"{done.files} files, {show_size(done.bytes)} in {seconds:.1f} s, {rate}"
+        text = f"{counted(done.files, 'file')}, {show_size(done.bytes)} in {seconds:.1f} s, {rate}"
         click.echo(text, err=True)
 
 

@@ -13,6 +13,7 @@ from memfs.cli.command import example_text
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.errors import ConfigError
+from memfs.quantities import counted
 from memfs.security.directory import check_private
 from memfs.security.keys import KEY_BYTES
 
@@ -55,7 +56,7 @@ async def sign(shell: Shell, paths: tuple[Operand, ...], key: Path) -> None:
     for path in await shell.expand(paths, "cannot sign"):
         with shell.attempt("cannot sign", path):
             found = await shell.fs.sign(path, key)
-            click.echo(f"{printable(path)}: version {found.version}, {found.size} bytes")
+            click.echo(f"{printable(path)}: version {found.version}, {counted(found.size, 'byte')}")
 
 
 @file_command("verify", example="memfs verify --key release.key.pub /releases/*.tar")

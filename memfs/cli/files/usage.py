@@ -20,7 +20,7 @@ from memfs.cli.shell import (
 )
 from memfs.client.stat import BlockLocation, DirEntry, Stat, Usage
 from memfs.errors import AccessDeniedError
-from memfs.quantities import show_short, show_size
+from memfs.quantities import counted, show_short, show_size
 from memfs.types import Attributes, FileKind, Residence
 
 _UNIT = 512
@@ -324,7 +324,8 @@ def _described(path: str, target: str, found: Stat, residence: Residence | None)
     if attributes.kind == FileKind.FILE:
         lines.append(
             f"Copies: {attributes.replication}   Block: {show_size(attributes.block_size)}   "
-            f"Group: {attributes.group_blocks} blocks{'   open' if attributes.leased else ''}"
+            f"Group: {counted(attributes.group_blocks, 'block')}"
+            f"{'   open' if attributes.leased else ''}"
         )
     if attributes.kind == FileKind.DIRECTORY:
         lines.append(f"Entries: {attributes.children}")

@@ -27,7 +27,7 @@ from memfs.config import MONITORING_OFFSET, ClientConfig
 from memfs.errors import RetryableError, UnavailableError
 from memfs.machine import module_command
 from memfs.paths import DEFAULT_PORT, Endpoint
-from memfs.quantities import parse_size
+from memfs.quantities import counted, parse_size
 from memfs.security.directory import usual_certificates
 from memfs.transport.disk import FileLock
 
@@ -328,8 +328,8 @@ def _is_below(path: str, directory: Path) -> bool:
 
 def _introduce(plan: DevPlan) -> None:
     url = f"memfs://{plan.first}"
-    count = "1 node is" if plan.nodes == 1 else f"{plan.nodes} nodes are"
-    click.echo(f"{count} up at {url}, {plan.replication} copies of each block")
+    nodes = counted(plan.nodes, "node is", "nodes are")
+    click.echo(f"{nodes} up at {url}, {counted(plan.replication, 'copy', 'copies')} of each block")
     for index in range(plan.nodes):
         port = plan.port + index
         metrics = f"http://127.0.0.1:{plan.monitoring_port + index}/metrics"

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from memfs.cli.command import Failed
+from memfs.quantities import counted
 
 RESTART_SECONDS = 0.5
 RESTARTS = 5
@@ -67,7 +68,9 @@ class Nodes:
             status = await process.wait()
             who = f"{name} (process {process.pid})"
             if status == 0:  # decommissioned, or stopped by hand
-                _say(f"{who} has left; {self._left()} of {len(self._commands)} nodes left")
+                _say(
+                    f"{who} has left; {self._left()} of {counted(len(self._commands), 'node')} left"
+                )
                 return
             how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
             if status == _HOPELESS or self._is_hopeless(name):

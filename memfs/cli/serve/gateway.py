@@ -24,6 +24,7 @@ from memfs.cli.serve.supervisor import Supervisor
 from memfs.config import ClientConfig, GatewayConfig, load
 from memfs.machine import module_command
 from memfs.paths import Endpoint
+from memfs.quantities import counted
 
 if TYPE_CHECKING:
     from memfs.gateway.workers import WorkerTotals
@@ -108,7 +109,7 @@ async def _supervise(settings: GatewayConfig, client: ClientConfig) -> int:
         workers = [
             asyncio.create_task(_keep_worker(command, totals)) for _ in range(settings.workers)
         ]
-        click.echo(f"memfs gateway with {settings.workers} workers at port {port}")
+        click.echo(f"memfs gateway with {counted(settings.workers, 'worker')} at port {port}")
         sys.stdout.flush()
         supervisor.ready()
         await stopping.wait()

@@ -11,6 +11,7 @@ from functools import cached_property
 from memfs.client.session.suspects import Suspects
 from memfs.cluster.ring import Ring
 from memfs.errors import UnavailableError
+from memfs.quantities import counted
 from memfs.types import Member, View
 
 
@@ -62,7 +63,9 @@ class KnownView:
         avoid = suspects.to_avoid(takers, wanted) if suspects is not None else ()
         chosen = tuple(self._ring.place(inode, group, copies, frozenset(avoid)))
         if not chosen or len(chosen) < wanted:
-            raise UnavailableError(f"{len(chosen)} of {wanted} nodes for a block are available")
+            raise UnavailableError(
+                f"{len(chosen)} of {counted(wanted, 'node')} for a block are available"
+            )
         if self.machine and len(chosen) > 1:
             return tuple(sorted(chosen, key=lambda number: not self.is_local(number)))
         return chosen

@@ -20,7 +20,7 @@ from memfs.node.healing.peers import Peers
 from memfs.node.healing.repair_queue import RepairQueue
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
-from memfs.quantities import show_size
+from memfs.quantities import counted, show_size
 from memfs.transport.server import Call
 from memfs.types import Member, View
 
@@ -93,7 +93,7 @@ class Decommission:
         """Would the nodes that are left suffice for the copies that files ask for?"""
         wanted = self._repairs.copies_asked_for
         if takes(member) and left < wanted:
-            nodes = "1 node" if left == 1 else f"{left} nodes"
+            nodes = counted(left, "node")
             raise errors.NoSpaceError(
                 f"without {member.name} there would be {nodes} for the {wanted} copies that files "
                 "ask for: add a node first, or say --fewer-copies"
@@ -128,7 +128,8 @@ class Decommission:
     def _waits_for(self, number: int) -> str:
         found = self._repairs.findings
         if found.named[number] and not found.leaving_blocks[number]:
-            return f"readers of {found.named[number]} blocks that were moved"
+            moved = counted(found.named[number], "block that was", "blocks that were")
+            return f"readers of {moved} moved"
         return self._waiting.get(number, "")
 
     async def run(self) -> None:

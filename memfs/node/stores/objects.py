@@ -21,6 +21,7 @@ from memfs.node.membership.members import Membership
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.policies import BlockCache, Policy
 from memfs.protocol import messages as m
+from memfs.quantities import counted
 from memfs.transport.environment import Environment
 from memfs.transport.server import Call
 from memfs.types import Buffer
@@ -281,7 +282,7 @@ class ObjectBlocks:
 def _checked(data: Buffer, length: int) -> tuple[Buffer, int]:
     if len(data) != length:
         raise errors.StoreUnreachableError(
-            f"the store sent {len(data)} bytes of {length}: try again"
+            f"the store sent {counted(len(data), 'byte')} of {length}: try again"
         )
     return data, crc32c(data)
 

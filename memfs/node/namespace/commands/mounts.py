@@ -40,6 +40,7 @@ from memfs.protocol.messages import (
     Pin,
     Unmount,
 )
+from memfs.quantities import counted
 from memfs.types import ROOT_INODE
 
 _FILE_MODE: Final = 0o644
@@ -165,13 +166,14 @@ def unmount(volume: Volume, command: Command, request: Unmount) -> Empty:
     lacking = mounts.unsaved(tree).get(found.number, NOTHING).changes
     if lacking and not request.discard:
         raise MountBusyError(
-            f"{lacking} changes below {text(request.path)} are not in the store yet: persist them "
-            "(memfs persist), or discard them (--discard)"
+            f"{counted(lacking, 'change is', 'changes are')} not in the store yet, below "
+            f"{text(request.path)}: persist (memfs persist), or discard (--discard)"
         )
     writing = [s for s in volume.sessions.writers if tree.has_ancestor(s, slot)]
     if writing and not request.discard:
         raise MountBusyError(
-            f"{len(writing)} files below {text(request.path)} are open for writing"
+            f"{counted(len(writing), 'file is', 'files are')} open for writing below "
+            f"{text(request.path)}"
         )
     for key in [key for key in mounts.tombstones if key[0] == found.number]:
         del mounts.tombstones[key]

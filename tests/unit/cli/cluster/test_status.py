@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -377,3 +378,17 @@ def test_stores_out_of_reach_and_old_changes_are_told_and_harm_no_health() -> No
     assert all(problem.text in shown and problem.step in shown for problem in found)
     assert all(problem.text in headline(picture) for problem in found)
     assert len(described_picture(picture)["problems"]) == 2
+
+
+def test_one_of_each_is_no_plural() -> None:
+    leaving = LeavingStatus(4, 1, 10)
+    healing = CALM._replace(
+        blocks=1, endangered=(1,), exposed=(0, 1), corrupt=1, under_replicated=1, leaving=(leaving,)
+    )
+    view = VIEW._replace(in_sync=(1,), members=MEMBERS[:1])
+    found = reply(view=view, nodes=(node(MEMBERS[0]),), healing=healing, reclaiming=1)
+    found = found._replace(files=1, directories=1)
+    text = "\n".join([*lines_of(Picture(found, None)), headline(Picture(found, None))])
+    assert "1 in 1 directory" in text and "1 block has no good copy left" in text
+    assert "of 1 node alive" in text and "1 block has copies on silent nodes" in text
+    assert not re.search(r"\b1 (corrupt )?(\w+s|copies|directories) ", text), text

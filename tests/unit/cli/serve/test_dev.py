@@ -98,7 +98,7 @@ async def test_a_node_that_dies_is_started_again(
     await kept(f"test -e {tmp_path}/x || {{ touch {tmp_path}/x; kill -9 $$; }}")
     said = capsys.readouterr().err
     assert "was killed by signal 9: it is started again" in said
-    assert "has left; 0 of 1 nodes left" in said
+    assert "has left; 0 of 1 node left" in said
 
 
 async def test_what_cannot_be_kept_running_is_given_up(
