@@ -197,7 +197,9 @@ def test_usage(cli: Command, home: str, tmp_path: Path) -> None:
     assert cli.ok("du", home) == [f"2048\t{home}/d", f"2048\t{home}"]
     assert cli.ok("du", "-sh", home) == [f"2.0K\t{home}"]
     assert cli.ok("du", "-a", home)[0] == f"2048\t{home}/d/a"
-    assert cli.ok("du", "-sc", f"{home}/d", f"{home}/d/a")[-1] == "4096\ttotal"
+    store(cli, tmp_path, f"{home}/b", bytes(1000))
+    assert cli.ok("du", "-sc", f"{home}/d", f"{home}/b")[-1] == "3048\ttotal"
+    cli.ok("rm", f"{home}/b")
     assert cli.ok("du", "-s", "--replicated", home) == [f"4096\t{home}"]
     header, row = cli.ok("df", "-h")
     assert header.split()[0] == "Filesystem" and row.split()[1] == "1.5G"

@@ -82,6 +82,39 @@ def test_df(cli: Command, top: Path) -> None:
     assert cli.fails("df", "/gone") == ["memfs: cannot access '/gone': No such file or directory"]
 
 
+@pytest.mark.parametrize(
+    "operands",
+    [["top"], ["top/d/one", "top/two"], ["top", "top"], ["top", "top/d"], ["top/two", "top/d"]],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("flag", ["-c", "-cl"])
+def test_du_counts_a_file_once(
+    cli: Command, cluster: Cluster, tmp_path: Path, operands: list[str], flag: str
+) -> None:
+    """Directories have no size of their own here, so the files and the sum are compared."""
+    top = tmp_path / "top"
+    (top / "d").mkdir(parents=True)
+    (top / "d" / "one").write_bytes(bytes(1000))
+    (top / "two").hardlink_to(top / "d" / "one")
+    (top / "d" / "other").write_bytes(bytes(30))
+    with memfs.connect(cluster.url) as fs:
+        fs.makedirs(str(tmp_path), exist_ok=True)
+        fs.put(top, str(top), preserve=True)
+    paths = [str(tmp_path / each) for each in operands]
+    theirs = wanted("du", "-ab", flag, *paths).splitlines()
+    ours = cli.ok("du", "-a", flag, *paths)
+    assert sizes_of_files(ours) == sizes_of_files(theirs)
+    if flag == "-c":
+        assert ours[-1] == f"{sum(sizes_of_files(theirs))}\ttotal"
+
+
+def sizes_of_files(lines: list[str]) -> list[int]:
+    """In order; of files with several names, whichever was met first."""
+    names = ("one", "two", "other")
+    shown = (line.split("\t") for line in lines)
+    return sorted(int(size) for size, path in shown if path.rpartition("/")[2] in names)
+
+
 def test_checksums(cli: Command, top: Path) -> None:
     path = top / "file"
     for algorithm in ("md5", "sha1", "sha256", "sha512"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import click
 
@@ -35,6 +35,7 @@ _UNIT = 512
 @click.option("-c", "--total", is_flag=True, help="A last line with the sum.")
 @click.option("-d", "--max-depth", "depth", type=click.IntRange(0), help="Levels to show.")
 @click.option("-D", "--dereference-args", "follow", is_flag=True, help="Follow links as operands.")
+@click.option("-l", "--count-links", "links", is_flag=True, help="Each name of a file counts.")
 @click.option("--replicated", is_flag=True, help="Count every copy.")
 @json_option
 async def du(
@@ -46,12 +47,14 @@ async def du(
     total: bool,
     depth: int | None,
     follow: bool,
+    links: bool,
     replicated: bool,
     as_json: bool,
 ) -> None:
     """Show the bytes that trees hold (one copy counted), the root by default.
 
-    The totals are kept by the namespace: -s costs the same for one file as for a million.
+    The totals are kept by the namespace: -s costs the same for one file as for a million. A file
+    with several names counts in the directory of the first one, and is shown once.
     """
     levels = 0 if summarize else 1 << 30 if depth is None else depth
     sum_all = 0
@@ -63,10 +66,16 @@ async def du(
         else:
             print(f"{show_short(size) if human else size}\t{printable(path)}")
 
-    totals = _Totals(shell)
+    totals = _Totals(shell, links)
+    counted_trees: set[str] = set()
     for path in await shell.expand(paths or (Operand("/"),), "cannot access"):
+        if not links and not counted_trees.isdisjoint(_with_those_above(path)):
+            continue  # as du(1) has it: an operand was this one, or a directory above it
         with shell.attempt("cannot access", path):
             top = await (shell.fs.stat if follow else shell.fs.lstat)(path)
+            counted_trees.add(path)
+            if not totals.is_new(top):
+                continue
             usage = await totals.of(path, top)
             if levels and top.is_dir():
                 await _du_below(totals, path, levels, everything, show)
@@ -76,12 +85,32 @@ async def du(
         print(f"{show_short(sum_all) if human else sum_all}\ttotal")
 
 
+def _with_those_above(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield "/"
+
+
 class _Totals:
     """What trees hold, as far as the caller may know; each directory that refuses is said once."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, links: bool) -> None:
+        """``links``: every name of a file is one of its own."""
         self.shell = shell
+        self._links = links
         self._refused: set[str] = set()
+        self._several: set[int] = set()
+        """Inodes of the files with several names of which one was shown."""
+
+    def is_new(self, found: Stat) -> bool:
+        """Whether no other name of the file was shown."""
+        if self._links or found.is_dir() or found.st_nlink == 1:
+            return True
+        if found.st_ino in self._several:
+            return False
+        self._several.add(found.st_ino)
+        return True
 
     async def of(self, path: str, found: Stat) -> Usage:
         """What counts of one inode: only of a directory it must be asked for. A link is empty."""
@@ -150,7 +179,8 @@ async def _du_below(
             levels.append((entry.path, entry.stat(), totals.entries(entry.path)))
         elif entry.is_dir() or everything:
             with shell.attempt("cannot access", entry.path):
-                show(entry.path, await totals.of(entry.path, entry.stat()))
+                if totals.is_new(entry.stat()):
+                    show(entry.path, await totals.of(entry.path, entry.stat()))
 
 
 @file_command("df", example="memfs df -h")
