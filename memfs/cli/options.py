@@ -74,11 +74,18 @@ def client_flags(ctx: click.Context) -> dict[str, object]:
 
 
 class Operand(str):
-    """A path in the cluster: absolute and normalised; ``folder`` if it was written with a ``/``."""
+    """A path in the cluster: absolute and normalised, but for a ``/`` at its end.
 
-    folder: bool = False
+    With one only a directory is meant, and what a symbolic link leads to, as for the kernel.
+    """
+
     content: str = ""
     """The path as it was written when it ends in ``.`` or ``..``: what is in it is meant."""
+
+    @property
+    def bare(self) -> str:
+        """Without the slash."""
+        return self.rstrip("/") or "/"
 
 
 class PathType(click.ParamType[Operand]):
@@ -105,9 +112,9 @@ class PathType(click.ParamType[Operand]):
             if known.setdefault("operand_endpoints", location.endpoints) != location.endpoints:
                 text = f"{value!r} names other nodes than the operands before: name the same ones"
                 self._refuse(text, param, ctx)
-        operand = Operand(location.path)
-        operand.folder = value.endswith(("/", "/."))
-        if value.rpartition("/")[2] in (".", ".."):
+        slash = "/" * (value.endswith(("/", "/.")) and location.path != "/")
+        operand = Operand(location.path + slash)
+        if value.rstrip("/").rpartition("/")[2] in (".", ".."):
             operand.content = value
         return operand
 

@@ -118,12 +118,16 @@ class _Course(NamedTuple):
     def place_of(self, name: str) -> str:
         """Where the source ``name`` goes; ``x/.`` and ``..`` stand for what is in them."""
         base = name.rstrip("/").rpartition("/")[2]
+        there = self.target.rstrip("/") or "/"
         if not self.into or base in ("", ".", ".."):
-            return self.target
-        return join(self.target, base)
+            return there
+        return join(there, base)
 
     def may_make(self, source: str, target: str) -> bool:
-        """Whether no earlier operand has made the file ``target``; a word about it if one has."""
+        """Whether ``target`` can be a file, and no earlier operand made it; else a word."""
+        if not self.into and self.target.endswith("/"):
+            self.shell.complain(f"{self.act} {quoted(source)}: target is not a directory")
+            return False
         if target not in self.made:
             self.made[target] = source
             return True
@@ -206,8 +210,7 @@ def _course(
 ) -> _Course:
     """Raises Failed when several things, or a file, would need a directory that is not there."""
     into = into and not options.plain
-    folder = target.folder if isinstance(target, Operand) else target.endswith("/")
-    if not into and (len(names) > 1 or (folder and not options.recursive)):
+    if not into and (len(names) > 1 or (target.endswith("/") and not options.recursive)):
         shell.complain(f"target {quoted(target)} is not a directory")
         raise Failed
     return _Course(shell, act, options, target, into, report, {})

@@ -45,7 +45,7 @@ class FoundFile(NamedTuple):
     @property
     def name(self) -> str:
         """The last component; that of the root is ``/``."""
-        return self.path.rpartition("/")[2] or "/"
+        return self.path.rstrip("/").rpartition("/")[2] or "/"
 
 
 class Actions(Protocol):

@@ -19,7 +19,7 @@ from memfs.client.stat import DirEntry
 
 _GATHERED = 1000
 """Paths of one ``-exec ... +``."""
-_TAKING = ("--url", "--user", "--config")
+_TAKING = ("--url", "--user", "--timeout", "--config")
 
 
 class _FindCommand(click.Command):

@@ -13,7 +13,7 @@ from memfs.cli.files.symbolic_modes import parse_mode
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, quoted, write_json
 from memfs.client.stat import Stat
-from memfs.errors import PathExistsError, PathNotFoundError
+from memfs.errors import NotDirectoryError, PathExistsError, PathNotFoundError
 from memfs.machine import current_umask
 from memfs.paths import join
 
@@ -59,6 +59,9 @@ async def mkdir(
 async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose: bool) -> None:
     """Remove empty directories."""
     for path in await shell.expand(paths, "failed to remove"):
+        if path.content.rpartition("/")[2] == ".":
+            shell.complain(f"failed to remove {quoted(path.content)}: Invalid argument")
+            continue
         each: str = path
         while each not in ("", "/"):
             failed = shell.status
@@ -68,7 +71,7 @@ async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose
                 if verbose:
                     print(f"removed directory {quoted(each)}")
             done, shell.status = not shell.status, shell.status or failed
-            each = each.rpartition("/")[0] if parents and done else ""
+            each = each.rstrip("/").rpartition("/")[0] if parents and done else ""
 
 
 @file_command("rm", example="memfs rm -r /data/old '/data/*.part'")
@@ -91,10 +94,14 @@ async def rm(
     if not paths and not force:
         raise click.UsageError("nothing to remove is named")
     for path in await _expand_present(shell, paths, force):
+        if path.content and path.bare != "/":
+            text = "refusing to remove '.' or '..' directory: skipping"
+            shell.complain(f"{text} {quoted(path.content)}")
+            continue
         with shell.attempt("cannot remove", path):
             try:
                 found = await shell.fs.lstat(path)
-            except PathNotFoundError:
+            except (PathNotFoundError, NotDirectoryError):
                 if force:
                     continue
                 raise
@@ -161,6 +168,9 @@ async def mv(
 ) -> None:
     """Rename files and trees, or move them into a directory: atomically, whatever their size."""
     for source, target in await _pairs(shell, paths, "cannot move", plain):
+        if source.content:
+            shell.complain(f"cannot move {quoted(source.content)}: Device or resource busy")
+            continue
         with shell.attempt("cannot move", source):
             try:
                 if await _are_same(shell, source, target):
@@ -196,12 +206,12 @@ async def _pairs(
     *given, target = paths
     sources = await shell.expand(given, act)
     into = False if plain else await shell.fs.isdir(target)
-    if not into and (len(given) > 1 or len(sources) > 1 or target.folder):
+    if not into and (len(given) > 1 or len(sources) > 1):
         shell.complain(f"target {quoted(target)} is not a directory")
         raise Failed
     if not into:
         return [(source, target) for source in sources]
-    return [(source, join(target, source.rpartition("/")[2])) for source in sources]
+    return [(source, join(target, source.bare.rpartition("/")[2])) for source in sources]
 
 
 @file_command("ln", example="memfs ln -s ../releases/7 /srv/current")

@@ -69,11 +69,11 @@ async def du(
     totals = _Totals(shell, links)
     counted_trees: set[str] = set()
     for path in await shell.expand(paths or (Operand("/"),), "cannot access"):
-        if not links and not counted_trees.isdisjoint(_with_those_above(path)):
+        if not links and not counted_trees.isdisjoint(_with_those_above(path.bare)):
             continue  # as du(1) has it: an operand was this one, or a directory above it
         with shell.attempt("cannot access", path):
             top = await (shell.fs.stat if follow else shell.fs.lstat)(path)
-            counted_trees.add(path)
+            counted_trees.add(path.bare)
             if not totals.is_new(top):
                 continue
             usage = await totals.of(path, top)

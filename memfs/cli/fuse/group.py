@@ -59,7 +59,7 @@ def mount(
     if len(operands) > 2:
         raise click.UsageError("at most a source and a directory", ctx)
     directory = operands[-1]
-    path = str(PATH.convert(operands[0], None, ctx)) if len(operands) == 2 else "/"
+    path = PATH.convert(operands[0], None, ctx).bare if len(operands) == 2 else "/"
     file, port = ctx.obj.get("config"), monitoring_port or 0
     plan = serving.Plan.of(client_config(ctx), file, path, directory, options, port)
     if foreground:
