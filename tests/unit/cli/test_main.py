@@ -126,6 +126,8 @@ def test_the_time_of_a_request(
     assert "timeout_seconds = 0.02  # --timeout" in capsys.readouterr().out.splitlines()
     assert run(arguments) == 2
     assert capsys.readouterr().err.startswith("memfs: --timeout: ")
+    assert run(["find", "/", "--timeout", "5ms", "-name", "x"]) == 2  # words of find's own
+    assert capsys.readouterr().err.startswith("memfs: --timeout: ")
 
 
 def test_a_time_that_a_command_has_itself(capsys: pytest.CaptureFixture[str]) -> None:
