@@ -4,9 +4,11 @@
     python examples/torch_training.py
 
 ``torchrun --nproc-per-node 2 examples/torch_training.py`` trains with two processes: they share
-each epoch, and each of them keeps its place.
+each epoch, and each of them keeps its place. The samples may lie in a bucket, and the checkpoints
+go to one: ``memfs mount`` both and name the directories: ``--samples``, ``--checkpoints``.
 """
 
+import argparse
 import io
 import os
 
@@ -20,16 +22,15 @@ STEPS = 20
 """Of one run; an epoch has 32."""
 
 
-def make_samples(fs: memfs.FileSystem) -> list[str]:
+def make_samples(fs: memfs.FileSystem, directory: str) -> None:
     """512 small files: a tensor, and which of two kinds it is of."""
     samples = {}
     for number in range(512):
         kind = number % 2
         content = io.BytesIO()
         torch.save((torch.randn(16) + kind, kind), content)
-        samples[f"{TOP}/samples/{number:04}.pt"] = content.getvalue()
+        samples[f"{directory}/{number:04}.pt"] = content.getvalue()
     fs.write_many(samples, parents=True)
-    return list(samples)
 
 
 def decode(path: str, content: bytes) -> tuple[torch.Tensor, int]:
@@ -41,16 +42,20 @@ def collate(batch: list[tuple[torch.Tensor, int]]) -> tuple[torch.Tensor, torch.
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="Train a small model from files on memfs.")
+    parser.add_argument("--samples", default=f"{TOP}/samples", help="directory; made if need be")
+    parser.add_argument("--checkpoints", default=TOP, help="directory [default: %(default)s]")
+    chosen = parser.parse_args()
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
     rank = int(os.environ.get("RANK", "0"))
-    checkpoint = f"{TOP}/checkpoint-{rank}.pt"
+    checkpoint = f"{chosen.checkpoints}/checkpoint-{rank}.pt"
     with memfs.connect() as fs, AsyncCheckpointer(fs) as checkpointer:
-        if not fs.isdir(f"{TOP}/samples") and rank == 0:
-            make_samples(fs)
+        if not fs.isdir(chosen.samples) and rank == 0:
+            make_samples(fs, chosen.samples)
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
-        paths = sorted(entry.path for entry in fs.scandir(f"{TOP}/samples"))
+        paths = sorted(entry.path for entry in fs.scandir(chosen.samples))
         model = torch.nn.Linear(16, 2)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         loader = StreamLoader(FileStream(fs, paths, 16, decode=decode), num_workers=2)

@@ -17,7 +17,7 @@ from memfs.client.blocking.filesystem import FileSystem
 from memfs.errors import MemfsError, ObjectChangedError, StoreDeniedError, StoreMissingError
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
-from tests.support.stores.s3_servers import KEY, SECRET, S3Server, moto, s3_client, seaweed
+from tests.support.stores.s3_servers import SECRET, S3Server, moto, s3_client, seaweed
 from tests.support.stores.web_servers import BrokenServer, broken
 
 BUCKET = "bucket"
@@ -49,13 +49,6 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-def options(server: S3Server, directory: Path, secret: str = SECRET) -> dict[str, str]:
-    """As a mount is given them: the keys lie in a file on the nodes."""
-    keys = directory / "keys"
-    keys.write_text(f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {secret}\n")
-    return {"endpoint": server.endpoint, "region": "us-east-1", "credentials": str(keys)}
-
-
 def content(server: S3Server, key: str) -> bytes | None:
     """What the bucket has, asked by boto3."""
     try:
@@ -73,7 +66,7 @@ def test_what_is_there_and_what_is_written_in_every_mode(
     data["large"] = dice.randbytes(9_000_001)
     for key, each in data.items():
         s3.client.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=each)
-    fs.mount("/m", f"s3://{BUCKET}/{prefix}", mode=mode, options=options(s3, tmp_path))
+    fs.mount("/m", f"s3://{BUCKET}/{prefix}", mode=mode, options=s3.mount_options(tmp_path))
     try:
         for _ in range(2):
             for key, each in data.items():
@@ -152,7 +145,7 @@ def test_readers_never_get_bytes_of_two_versions(
     size, rounds = 5_000_000, 12
     versions = [bytes([number]) * size for number in range(rounds)]
     s3.client.put_object(Bucket=BUCKET, Key="changing/x", Body=versions[0])
-    given = options(s3, tmp_path)
+    given = s3.mount_options(tmp_path)
     fs.mount("/c", f"s3://{BUCKET}/changing", sync_interval=0, read_only=True, options=given)
     ended, seen, wrong = threading.Event(), set(), []
 
@@ -187,7 +180,9 @@ def test_a_store_that_is_away_for_a_while_gets_everything(
 ) -> None:
     with moto(tmp_path) as server:
         server.client.create_bucket(Bucket=BUCKET)
-        fs.mount("/away", f"s3://{BUCKET}/p", options=options(server, tmp_path), sync_interval=600)
+        fs.mount(
+            "/away", f"s3://{BUCKET}/p", options=server.mount_options(tmp_path), sync_interval=600
+        )
         fs.write_bytes("/away/before", b"before")
         fs.persist("/away")
         assert fs.listdir("/away") == ["before"]  # so that what is not there is known
@@ -213,7 +208,7 @@ def test_a_bucket_that_is_gone_is_said_and_nothing_is_taken_for_deleted(
     fs: FileSystem, tmp_path: Path
 ) -> None:
     with moto(tmp_path) as server:
-        url, given = f"s3://{BUCKET}", options(server, tmp_path)
+        url, given = f"s3://{BUCKET}", server.mount_options(tmp_path)
         with pytest.raises(StoreMissingError, match="no such bucket"):
             fs.mount("/gone", url, options=given)
         server.client.create_bucket(Bucket=BUCKET)
@@ -242,7 +237,7 @@ def test_nodes_that_die_in_the_middle_lose_nothing(tmp_path: Path) -> None:
         moto(tmp_path) as server,
     ):
         server.client.create_bucket(Bucket=BUCKET)
-        fs.mount("/s", f"s3://{BUCKET}/p", options=options(server, tmp_path))
+        fs.mount("/s", f"s3://{BUCKET}/p", options=server.mount_options(tmp_path))
         dice, wanted = random.Random(7), {}
         for number in range(60):
             name, data = f"{dice.randrange(20)}", dice.randbytes(dice.choice([10, 300_000]))
@@ -263,12 +258,12 @@ def test_wrong_keys_are_said_at_the_mount_and_no_secret_is_anywhere(
     with seaweed(tmp_path) as server:
         server.client.create_bucket(Bucket=BUCKET)
         with pytest.raises(StoreDeniedError) as raised:
-            fs.mount("/k", f"s3://{BUCKET}", options=options(server, tmp_path, f"no-{SECRET}"))
+            fs.mount("/k", f"s3://{BUCKET}", options=server.mount_options(tmp_path, f"no-{SECRET}"))
         assert SECRET not in str(raised.value) and "\n" not in str(raised.value)
         with pytest.raises(MemfsError) as given:
             fs.mount("/k", f"s3://{BUCKET}", options={"secret_access_key": SECRET})
         assert SECRET not in str(given.value) and "credentials=" in str(given.value)
-        fs.mount("/k", f"s3://{BUCKET}", options=options(server, tmp_path))
+        fs.mount("/k", f"s3://{BUCKET}", options=server.mount_options(tmp_path))
         fs.write_bytes("/k/x", b"content")
         fs.persist("/k")
         assert content(server, "x") == b"content"

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+import memfs
 from memfs.testing.processes import Processes
 from tests.support.environments import TOP, LibraryEnvironment, environment
+from tests.support.stores.s3_servers import moto
 
 pytestmark = pytest.mark.timeout(900)  # the first run makes the environment
 HERE = Path(__file__).parent
@@ -49,6 +51,38 @@ def test_the_document_and_the_example(
         "goes on after step 20",
         "all ran",
     ]
+
+
+def test_training_from_a_bucket_into_a_bucket(
+    torch: LibraryEnvironment, cluster: Processes, tmp_path: Path
+) -> None:
+    """Samples out of a read-only mount; checkpoints into one that stores in the background."""
+    example = TOP / "examples" / "torch_training.py"
+    with moto(tmp_path) as s3, memfs.connect(cluster.url) as fs:
+        for bucket in ("samples", "models"):
+            s3.client.create_bucket(Bucket=bucket)
+        torch.run(
+            [example, "--samples", "/made", "--checkpoints", "/"], tmp_path, MEMFS_URL=cluster.url
+        )
+        fs.remove("/checkpoint-0.pt")
+        made = {name: fs.read_bytes(f"/made/{name}") for name in fs.listdir("/made")}
+        for name, content in made.items():
+            s3.client.put_object(Bucket="samples", Key=f"v1/{name}", Body=content)
+        options = s3.mount_options(tmp_path)
+        fs.mount("/training-data", "s3://samples/v1", read_only=True, shared=True, options=options)
+        fs.mount("/checkpoints", "s3://models/run-1", mode="dual-async", options=options)
+        chosen = ["--samples", "/training-data", "--checkpoints", "/checkpoints"]
+        for step in (20, 40):
+            said = torch.run([example, *chosen], tmp_path, MEMFS_URL=cluster.url)
+            assert f"step {step}: loss" in said
+        fs.persist("/checkpoints")
+        (found,) = s3.client.list_objects_v2(Bucket="models")["Contents"]
+        assert found["Key"] == "run-1/checkpoint-0.pt"
+        stored = s3.client.get_object(Bucket="models", Key=found["Key"])["Body"].read()
+        assert stored == fs.read_bytes("/checkpoints/checkpoint-0.pt")
+        assert {name: fs.read_bytes(f"/training-data/{name}") for name in made} == made
+        for path in ("/training-data", "/checkpoints"):
+            fs.unmount(path)
 
 
 def test_without_torch() -> None:

@@ -29,9 +29,15 @@ class S3Server:
     server: Server
 
     def options(self, **more: str) -> dict[str, str]:
-        """What a mount needs to reach it."""
+        """What a store needs to reach it."""
         keys = {"access_key_id": KEY, "secret_access_key": SECRET}
         return {"endpoint": self.endpoint, "region": REGION} | keys | more
+
+    def mount_options(self, directory: Path, secret: str = SECRET) -> dict[str, str]:
+        """As a mount is given them: the keys lie in a file on the nodes."""
+        keys = directory / "keys"
+        keys.write_text(f"[default]\naws_access_key_id = {KEY}\naws_secret_access_key = {secret}\n")
+        return {"endpoint": self.endpoint, "region": REGION, "credentials": str(keys)}
 
 
 @contextlib.contextmanager
