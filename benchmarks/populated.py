@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from memfs import limits
+from memfs.node.log.entries import Entry
 from memfs.node.namespace import Namespace, Settings
-from memfs.node.replication.log import Entry
 from memfs.protocol import messages
 from memfs.types import BlockRef, Identity
 

@@ -19,7 +19,6 @@ from memfs.config import NodeConfig, values
 from memfs.machine import Footprint, descriptors_allowed, mapping_limit, trim_malloc
 from memfs.monitoring.http import Monitoring
 from memfs.monitoring.metrics import Metrics
-from memfs.node.block_service.discards import Discards
 from memfs.node.block_service.fences import Fences
 from memfs.node.block_service.service import BlockService
 from memfs.node.block_service.uploads import Uploads
@@ -27,18 +26,19 @@ from memfs.node.blocks import BlockStore
 from memfs.node.blocks.memory import DESCRIPTORS_PER_MEMFD
 from memfs.node.bounds import Bounds
 from memfs.node.healing.copier import Copier
+from memfs.node.healing.discards import Discards
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
 from memfs.node.journal.journal import Journal
+from memfs.node.leaving import Leaving
 from memfs.node.listeners import Listeners
-from memfs.node.membership.admission import Admission
 from memfs.node.membership.bootstrap import Bootstrap
-from memfs.node.membership.leaving import Leaving
 from memfs.node.membership.members import Membership
 from memfs.node.monitoring import bind_metrics, bind_shares, bind_stores
 from memfs.node.namespace import Settings
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
 from memfs.node.requests.authentication import Authentication, Groups
 from memfs.node.requests.control import Control

@@ -19,14 +19,14 @@ from memfs.logs import fields
 from memfs.machine import raise_descriptor_limit
 from memfs.monitoring.http import Monitoring
 from memfs.monitoring.metrics import Metrics
-from memfs.node.block_service.discards import Discards
 from memfs.node.blocks import BlockStore
+from memfs.node.healing.discards import Discards
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
 from memfs.node.journal.journal import Journal
+from memfs.node.leaving import Leaving
 from memfs.node.listeners import Listeners
 from memfs.node.membership.bootstrap import Bootstrap
-from memfs.node.membership.leaving import Leaving
 from memfs.node.membership.members import Membership
 from memfs.node.monitoring import bind_journal
 from memfs.node.replication.role import NamespaceRole

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from gateway_served import Served
 
 from memfs.node.blocks import BlockStore
-from memfs.node.replication.log import Entry
-from memfs.node.replication.recent_log import RecentLog
+from memfs.node.log.entries import Entry
+from memfs.node.log.recent import RecentLog
 from memfs.transport.connection import Connection
 from tests.support.held import grown, held_by
 from tests.support.patience import PATIENCE_SECONDS

@@ -10,7 +10,7 @@ import pytest
 from memfs.client.writing.leftovers import Leftovers
 from memfs.errors import NoSpaceError
 from memfs.limits import MIB
-from memfs.node.block_service.discards import Discards
+from memfs.node.healing.discards import Discards
 from memfs.testing.patches import replaced
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.conditions import Conditions

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from memfs.node.replication.log import Entry
-from memfs.node.replication.recent_log import RecentLog
+from memfs.node.log.entries import Entry
+from memfs.node.log.recent import RecentLog
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.virtual import run
 from memfs.transport.connection import Connection

@@ -20,12 +20,12 @@ from memfs.client.session.grants import Lease
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import StoredView
 from memfs.node.healing.copier import Copier
+from memfs.node.log.entries import Entry
 from memfs.node.membership.members import Membership
 from memfs.node.namespace import Namespace
 from memfs.node.namespace.state import Outcome
 from memfs.node.namespace.tables.inodes import FILE, Inodes
 from memfs.node.namespace.tables.volume import Opens
-from memfs.node.replication.log import Entry
 from memfs.node.replication.primary import Primary
 from memfs.node.server import Node
 from memfs.protocol import messages as m

@@ -9,7 +9,6 @@ import asyncio
 
 from memfs import limits
 from memfs.config import NodeConfig
-from memfs.node.block_service.discards import Discards
 from memfs.node.blocks import BlockStore
 from memfs.node.healing.bandwidth import Bandwidth
 from memfs.node.healing.commits import CommitCheck
@@ -17,6 +16,7 @@ from memfs.node.healing.copier import Copier
 from memfs.node.healing.copies import Copies
 from memfs.node.healing.corrupt import CorruptCopies
 from memfs.node.healing.decommission import Decommission
+from memfs.node.healing.discards import Discards
 from memfs.node.healing.excess_replicas import ExcessReplicas
 from memfs.node.healing.peers import Peers
 from memfs.node.healing.removal import Removal

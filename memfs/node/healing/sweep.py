@@ -17,7 +17,7 @@ from itertools import islice
 
 from memfs import errors
 from memfs.logs import fields
-from memfs.node.block_service.discards import Discards
+from memfs.node.healing.discards import Discards
 from memfs.node.healing.peers import Peers
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m

@@ -12,8 +12,8 @@ from typing import Final
 
 from memfs import errors
 from memfs.node.journal.journal import Journal
+from memfs.node.log.entries import Entry, pack_entries
 from memfs.node.namespace import Namespace
-from memfs.node.replication.log import Entry, pack_entries
 from memfs.protocol import messages as m
 
 _FREES: Final = frozenset(

@@ -22,9 +22,9 @@ from memfs.errors import DataLossError, NoSpaceError, ProtocolError
 from memfs.logs import fields
 from memfs.node.journal.commits import Commits, log
 from memfs.node.journal.series import FoundRecord, LogRecord, Series
+from memfs.node.log.entries import unpack_entries
+from memfs.node.log.recent import RecentLog
 from memfs.node.namespace import Namespace
-from memfs.node.replication.log import unpack_entries
-from memfs.node.replication.recent_log import RecentLog
 from memfs.transport.disk import Disk
 from memfs.transport.environment import Environment
 

@@ -23,6 +23,7 @@ from memfs.errors import (
     RetryableError,
     UnsupportedError,
 )
+from memfs.node.log.entries import Entry
 from memfs.node.namespace import objects, snapshot
 from memfs.node.namespace import queries as reads
 from memfs.node.namespace.commands import (
@@ -51,7 +52,6 @@ from memfs.node.namespace.tables.inodes import FILE, ROOT
 from memfs.node.namespace.tables.results import FORGOTTEN, MARK_BYTES, NO_MARK, Results, mark_of
 from memfs.node.namespace.tables.tree import reported
 from memfs.node.namespace.tables.volume import Command, Opens, Settings, Volume
-from memfs.node.replication.log import Entry
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.types import ROOT_INODE, BlockRef, Identity

@@ -1,1 +1,1 @@
-"""The replicated log: primary, backups, in-sync set, leases, and how a primary is found."""
+"""The replicas of the log: primary, backups, in-sync set, leases, and how a primary is found."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from memfs import errors, limits
+from memfs.node.log.entries import Entry, entry_bytes, pack_entries, unpack_entries
+from memfs.node.log.recent import RecentLog
 from memfs.node.namespace import Loading, Namespace
-from memfs.node.replication.log import Entry, entry_bytes, pack_entries, unpack_entries
-from memfs.node.replication.recent_log import RecentLog
 from memfs.protocol import messages as m
 from memfs.transport.server import Reply
 

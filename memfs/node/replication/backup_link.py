@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from memfs import errors, limits
-from memfs.node.replication.log import Entry, pack_entries
+from memfs.node.log.entries import Entry, pack_entries
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer, Connection
 from memfs.transport.pool import Pool

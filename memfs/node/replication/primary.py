@@ -20,16 +20,16 @@ from typing import Any, NamedTuple, TypeVar
 from memfs import errors, limits
 from memfs.logs import fields
 from memfs.node.journal.namespace_journal import NamespaceJournal
+from memfs.node.log.entries import Entry
+from memfs.node.log.recent import RecentLog
 from memfs.node.namespace import Namespace
 from memfs.node.replication.backup_link import BackupLink
 from memfs.node.replication.cache_leases import CacheLeases
 from memfs.node.replication.commit_observers import CommitObservers
 from memfs.node.replication.fresh import Fresh
-from memfs.node.replication.log import Entry
 from memfs.node.replication.object_places import ObjectPlaces
 from memfs.node.replication.open_files import OpenFiles
 from memfs.node.replication.read_lease import ReadLease
-from memfs.node.replication.recent_log import RecentLog
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.protocol import records

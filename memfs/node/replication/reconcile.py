@@ -12,9 +12,9 @@ import logging
 
 from memfs import errors
 from memfs.logs import fields
+from memfs.node.log.entries import unpack_entries
 from memfs.node.membership.members import Membership
 from memfs.node.replication.in_sync import InSyncSet
-from memfs.node.replication.log import unpack_entries
 from memfs.node.replication.primary import Primary
 from memfs.protocol import messages as m
 from memfs.types import View

@@ -18,6 +18,7 @@ from memfs.cluster import view as rules
 from memfs.logs import fields
 from memfs.node.journal.journal import Journal
 from memfs.node.journal.namespace_journal import NamespaceJournal
+from memfs.node.log.recent import RecentLog
 from memfs.node.membership.members import Membership
 from memfs.node.namespace import Namespace, Settings
 from memfs.node.replication.backup import Backup
@@ -28,7 +29,6 @@ from memfs.node.replication.in_sync import InSyncSet, handed_over
 from memfs.node.replication.object_places import ObjectPlaces
 from memfs.node.replication.primary import Decide, Primary
 from memfs.node.replication.read_lease import RENEWALS
-from memfs.node.replication.recent_log import RecentLog
 from memfs.node.replication.reconcile import reconcile
 from memfs.node.tasks import Tasks
 from memfs.paths import Endpoint

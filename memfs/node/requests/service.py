@@ -20,7 +20,6 @@ from memfs.node.block_service.service import BlockService
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
-from memfs.node.membership.admission import Admission
 from memfs.node.membership.coordinator_service import coordinator_handlers
 from memfs.node.membership.members import Membership
 from memfs.node.namespace import Settings
@@ -28,6 +27,7 @@ from memfs.node.namespace.commands.xattrs import parted
 from memfs.node.namespace.rules.permissions import caller_of
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
 from memfs.node.requests.authentication import Authentication
 from memfs.node.requests.control import Control

@@ -173,7 +173,7 @@ class ReplicateReply(NamedTuple):
 
 @message(37, peer=True)
 class Replicate(NamedTuple):
-    """Log entries for a backup, packed in the payload (``memfs.node.replication.log``)."""
+    """Log entries for a backup, packed in the payload (``memfs.node.log.entries``)."""
 
     first: int
     """Index of the first entry."""
@@ -290,7 +290,7 @@ class Reconcile(NamedTuple):
 
 
 class FetchLogReply(NamedTuple):
-    """The payload holds the entries, packed (``memfs.node.replication.log``)."""
+    """The payload holds the entries, packed (``memfs.node.log.entries``)."""
 
     count: int  # type: ignore[assignment]  # hides tuple.count, which no record needs
     """How many; fewer than wanted when the payload is full, 0 when they are not kept any more."""

@@ -54,7 +54,7 @@ without(
     "NoHoarding",
     "what a commit replaces stays on the nodes until it is swept",
     "replaced-blocks-stay",
-    "memfs.node.block_service.discards.Discards.decide",
+    "memfs.node.healing.discards.Discards.decide",
     lambda self, refs: nothing,
     shown_by="WholeFileRegister FillAndFree wall_clock drift",
 )

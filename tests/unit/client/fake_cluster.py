@@ -18,9 +18,9 @@ from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.attempts import Attempts
 from memfs.client.session.session import Session
 from memfs.config import ClientConfig
+from memfs.node.log.entries import Entry
 from memfs.node.namespace import Namespace, Settings
 from memfs.node.namespace.commands.xattrs import parted
-from memfs.node.replication.log import Entry
 from memfs.node.replication.open_files import OpenFiles
 from memfs.protocol import messages as m
 from memfs.protocol import records

@@ -11,8 +11,8 @@ from memfs.checksum import crc32c
 from memfs.errors import ConfigError, DataLossError, NoSpaceError
 from memfs.node.blocks import BlockStore
 from memfs.node.journal.journal import Journal
+from memfs.node.log.entries import Entry, pack_entries
 from memfs.node.namespace import Namespace, Settings
-from memfs.node.replication.log import Entry, pack_entries
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.testing.simulation.disk import HostDisk

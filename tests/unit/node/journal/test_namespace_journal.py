@@ -8,8 +8,8 @@ import pytest
 
 from memfs.errors import NoSpaceError, NotPermittedError
 from memfs.node.journal.namespace_journal import NamespaceJournal
+from memfs.node.log.entries import Entry
 from memfs.node.namespace import Namespace
-from memfs.node.replication.log import Entry
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.testing.simulation.virtual import run

@@ -9,8 +9,8 @@ import pytest
 
 from memfs.errors import DataLossError, NoSpaceError
 from memfs.node.journal.namespace_log import NamespaceLog
+from memfs.node.log.entries import Entry, pack_entries
 from memfs.node.namespace import Namespace, Settings
-from memfs.node.replication.log import Entry, pack_entries
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.testing.simulation.disk import HostDisk

@@ -10,9 +10,9 @@ from typing import Any
 
 from memfs import limits
 from memfs.errors import from_wire
+from memfs.node.log.entries import Entry
 from memfs.node.namespace import Namespace, Outcome, Settings
 from memfs.node.namespace.tables.volume import Opens
-from memfs.node.replication.log import Entry
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.types import Attributes, BlockRef, Identity

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs import errors, limits
+from memfs.node.log.entries import Entry
 from memfs.node.namespace import Namespace
-from memfs.node.replication.log import Entry
 from memfs.protocol import messages as m
 from memfs.types import Identity
 

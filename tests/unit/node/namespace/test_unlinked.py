@@ -16,8 +16,8 @@ from memfs.errors import (
     StaleHandleError,
     UnsupportedError,
 )
+from memfs.node.log.entries import pack_entries, unpack_entries
 from memfs.node.namespace import Namespace
-from memfs.node.replication.log import pack_entries, unpack_entries
 from memfs.protocol import messages as m
 
 from .machine import BLOCK, SETTINGS, Machine, block

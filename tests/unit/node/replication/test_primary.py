@@ -12,11 +12,11 @@ import pytest
 
 from memfs import errors
 from memfs.node.journal.namespace_journal import NamespaceJournal
+from memfs.node.log.recent import RecentLog
 from memfs.node.namespace import Namespace, Settings
 from memfs.node.replication.backup import Backup
 from memfs.node.replication.backup_link import BackupLink
 from memfs.node.replication.primary import Primary
-from memfs.node.replication.recent_log import RecentLog
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.environment import Environment

@@ -10,7 +10,7 @@ from collections import deque
 from itertools import islice
 
 from memfs import limits
-from memfs.node.replication.log import Entry
+from memfs.node.log.entries import Entry
 
 
 class RecentLog:

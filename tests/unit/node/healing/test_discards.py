@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from memfs.cluster import view as rules
-from memfs.node.block_service.discards import Discards
+from memfs.node.healing.discards import Discards
 from memfs.protocol import messages as m
 from memfs.testing.simulation.virtual import run
 from memfs.types import BlockRef, Member

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs.errors import ProtocolError
-from memfs.node.replication.log import Entry, entry_bytes, pack_entries, unpack_entries
+from memfs.node.log.entries import Entry, entry_bytes, pack_entries, unpack_entries
 from memfs.types import Identity
 
 _U64 = st.integers(0, (1 << 64) - 1)
