@@ -406,7 +406,7 @@ class ContentOperations(NamespaceOperations):
             block_size=kept.block_size,
             timeout=timeout,
         ) as draft:
-            await reading.pour(draft, deadline=deadline)
+            await reading.copy_into(draft, deadline=deadline)
         return Stat(draft.file.attributes)
 
     async def _check_not_same(
@@ -418,7 +418,7 @@ class ContentOperations(NamespaceOperations):
             text = f"{self._wire(target).given} is the same file"
             raise InvalidArgumentError(text, path=self._wire(given).given)
 
-    async def pour(
+    async def copy_into(
         self,
         source: PathLike,
         sink: CopySink,
@@ -426,8 +426,8 @@ class ContentOperations(NamespaceOperations):
         *,
         piece: int = BUFFER_BYTES,
     ) -> Attributes:
-        """Copy a file's data, but not its holes, into ``sink``; see :meth:`Source.pour`."""
-        return await Source(self._context, self._wire(source)).pour(sink, advance, None, piece)
+        """Copy a file's data, but not its holes, into ``sink``; see :meth:`Source.copy_into`."""
+        return await Source(self._context, self._wire(source)).copy_into(sink, advance, None, piece)
 
     async def truncate(
         self, path: PathLike, size: int, *, recover: bool = False, timeout: float | None = None

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from memfs import errors
-from memfs.cluster.etcd_http import Http, HttpReply
+from memfs.cluster.etcd_http import EtcdReply, Http
 from memfs.paths import Endpoint
 from memfs.transport.environment import Clock
 
@@ -130,11 +130,11 @@ class EtcdGateway:
                 *whole, rest = rest.split(b"\n")
                 for line in whole:
                     if line.strip():
-                        yield _decoded(HttpReply(200, bytes(line)))
+                        yield _decoded(EtcdReply(200, bytes(line)))
                 if len(rest) > _LINE_BYTES:
                     raise errors.OutcomeUnknownError(f"{self._url}{path} sends a line without end")
             if rest.strip():
-                yield _decoded(HttpReply(200, bytes(rest)))
+                yield _decoded(EtcdReply(200, bytes(rest)))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -218,7 +218,7 @@ def _encode(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body).encode()
 
 
-def _decoded(reply: HttpReply) -> Any:
+def _decoded(reply: EtcdReply) -> Any:
     """The answer in a reply. Raises EtcdRefusal; OutcomeUnknownError when it is none of etcd's."""
     try:
         answer = json.loads(reply.body)

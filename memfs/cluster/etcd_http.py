@@ -20,7 +20,7 @@ from memfs import errors
 _REPLY_BYTES = 8 << 20  # thousands of node records; etcd itself refuses requests above 1.5 MiB
 
 
-class HttpReply(NamedTuple):
+class EtcdReply(NamedTuple):
     """Status and body."""
 
     status: int
@@ -30,7 +30,7 @@ class HttpReply(NamedTuple):
 class Http(Protocol):
     """What the gateway's client needs of HTTP. Errors: see the module."""
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> EtcdReply:
         """Send one request, read its whole reply. Time is the caller's to limit."""
 
     def stream(
@@ -78,7 +78,7 @@ class AiohttpHttp:
             auto_decompress=False,
         )
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> EtcdReply:
         """See :class:`Http`."""
         async with self._request(url, body, headers) as response:
             data = bytearray()
@@ -86,7 +86,7 @@ class AiohttpHttp:
                 data += piece
                 if len(data) > _REPLY_BYTES:
                     raise errors.OutcomeUnknownError(f"{_address(url)} answers without end")
-            return HttpReply(response.status, bytes(data))
+            return EtcdReply(response.status, bytes(data))
 
     @asynccontextmanager
     async def stream(

@@ -40,7 +40,7 @@ from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
-from memfs.node.requests.authentication import Authentication, Groups
+from memfs.node.requests.authentication import Authentication, HostGroups
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.service import NodeService
@@ -241,7 +241,7 @@ def _authentication(
     assert not config.certificates or environment.tls, "proof is wanted on a network in clear"
     if environment.tls is None:
         return None
-    groups = Groups(environment.clock.monotonic)
+    groups = HostGroups(environment.clock.monotonic)
     most = config.connections_per_user or max(1, connections // USERS_SHARE)
     return Authentication(config.superuser, config.proxy_users, groups, most)
 

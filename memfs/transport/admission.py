@@ -12,7 +12,7 @@ from memfs import limits
 from memfs.transport.ledgers import Ledger, UserAtAddress
 
 
-class Admission:
+class ConnectionAdmission:
     """The connections of one server."""
 
     def __init__(self, connections: int, spare: int) -> None:

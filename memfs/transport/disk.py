@@ -123,7 +123,7 @@ class FileDisk:
         self.rename(fresh, path)
 
     def open(self, path: str, *, create: bool = False) -> DiskFile:
-        return OpenFile(path, create)
+        return SystemFile(path, create)
 
     def names(self, directory: str) -> list[str]:
         try:
@@ -149,7 +149,7 @@ class FileDisk:
             os.close(descriptor)
 
     def lock(self, path: str) -> DiskLock | None:
-        return FileLock.acquire(path)
+        return ProcessLock.acquire(path)
 
     def reserve(self, path: str, length: int) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -177,7 +177,7 @@ class FileDisk:
             os.fsync(descriptor)
 
 
-class OpenFile:
+class SystemFile:
     """A :class:`DiskFile` over a descriptor; reads and writes name their positions."""
 
     def __init__(self, path: str, create: bool) -> None:
@@ -232,7 +232,7 @@ class OpenFile:
             os.close(descriptor)
 
 
-class FileLock:
+class ProcessLock:
     """An flock on a file: the kernel releases it with the process."""
 
     def __init__(self, descriptor: int) -> None:
@@ -240,7 +240,7 @@ class FileLock:
         self._descriptor = descriptor
 
     @classmethod
-    def acquire(cls, path: str) -> FileLock | None:
+    def acquire(cls, path: str) -> ProcessLock | None:
         """Lock the file, None when another process has it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

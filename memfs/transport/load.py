@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memfs import limits
-from memfs.transport.admission import Admission
+from memfs.transport.admission import ConnectionAdmission
 from memfs.transport.environment import Clock
 from memfs.transport.ledgers import Ledger, UserAtAddress
 from memfs.transport.turns import Turns
@@ -61,7 +61,7 @@ class ServerLoad:
         self.turned_away = 0
         """Connections that were too many."""
         self.turns = Turns(clock.monotonic, bounds.frames_per_turn, bounds.turn_seconds)
-        self.admission = Admission(bounds.connections, bounds.turned_away)
+        self.admission = ConnectionAdmission(bounds.connections, bounds.turned_away)
         self.unread = UnreadReplies(
             Ledger[UserAtAddress](
                 "bytes of unread answers", bounds.unread_per_principal, bounds.unread

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memfs.testing.model.filesystem import Model
-from memfs.testing.model.operations import WEIGHTS, Failure, Workload, outcome, snapshot
+from memfs.testing.model.operations import WEIGHTS, RaisedError, Workload, outcome, snapshot
 from memfs.testing.model.tree import Tree
 
 from .surface import Feature
@@ -61,7 +61,7 @@ TWO_PATHS = {"rename", "exchange", "link"}
 
 def same(found, expected, surface, method):
     """Equal; or both failed, where several reasons apply or the surface cannot say which."""
-    if not isinstance(found, Failure) or not isinstance(expected, Failure):
+    if not isinstance(found, RaisedError) or not isinstance(expected, RaisedError):
         return found == expected
     either = method in TWO_PATHS and {found.error, expected.error} <= PATH_ERRORS
     vague = method == "makedirs" or Feature.ERRORS not in surface.features

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memfs.testing.model.filesystem import Model
-from memfs.testing.model.operations import WEIGHTS, Failure, Workload, outcome, snapshot
+from memfs.testing.model.operations import WEIGHTS, RaisedError, Workload, outcome, snapshot
 from memfs.testing.simulation.trace import Trace
 
 
@@ -24,7 +24,7 @@ def test_one_seed_one_sequence():
 
 def test_both_successes_and_failures_occur():
     done, tree = sequence(3)
-    failed = sum(isinstance(result, Failure) for _, result in done)
+    failed = sum(isinstance(result, RaisedError) for _, result in done)
     assert 30 < failed < 200
     assert len(tree) > 3
 

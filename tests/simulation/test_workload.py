@@ -13,7 +13,7 @@ import pytest
 
 from memfs.testing.model.driver import Driver
 from memfs.testing.model.filesystem import Model
-from memfs.testing.model.operations import Failure, Workload, outcome, snapshot
+from memfs.testing.model.operations import RaisedError, Workload, outcome, snapshot
 from memfs.testing.model.tree import Tree
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.conditions import Conditions
@@ -60,7 +60,7 @@ async def work(client, seed, top):
 
 def both_failed(found, expected):
     """Which of several reasons is told is the conformance suite's concern."""
-    return isinstance(found, Failure) and isinstance(expected, Failure)
+    return isinstance(found, RaisedError) and isinstance(expected, RaisedError)
 
 
 async def simulate(seed, fault=None):

@@ -264,7 +264,7 @@ async def _put(course: _Course, name: str, storing: _Storing) -> None:
             return
         await put_stream(course.shell.fs, there, Pipe(INPUT).read_into, **storing._asdict())
         return
-    found = os.stat(name, follow_symlinks=options.follow.at(named=True))  # noqa: PTH116 - once
+    found = os.stat(name, follow_symlinks=options.follow.follows(named=True))  # noqa: PTH116 - once
     if course.omits(name, stat.S_ISDIR(found.st_mode)):
         return
     if not stat.S_ISDIR(found.st_mode) and not course.may_make(name, there):
@@ -298,7 +298,7 @@ async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: Copy
     if local == "-":
         for name in names:
             with shell.attempt("cannot get", name):
-                await _pour(shell, name, Pipe(OUTPUT))
+                await _copy_to_pipe(shell, name, Pipe(OUTPUT))
         return
     with shown_progress(quiet) as report:
         into = _is_directory(local)
@@ -310,7 +310,7 @@ async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: Copy
 
 async def _get(course: _Course, name: Operand) -> None:
     options, there = course.options, course.place_of(name.content or name)
-    found = await course.shell.fs.stat(name, follow_symlinks=options.follow.at(named=True))
+    found = await course.shell.fs.stat(name, follow_symlinks=options.follow.follows(named=True))
     if course.omits(name, found.is_dir()):
         return
     if not found.is_dir() and not course.may_make(name, there):
@@ -318,7 +318,7 @@ async def _get(course: _Course, name: Operand) -> None:
     if found.is_file() and _is_stream(there):
         pipe = await Pipe.opened(there, os.O_WRONLY)
         try:
-            await _pour(course.shell, name, pipe)
+            await _copy_to_pipe(course.shell, name, pipe)
         finally:
             await pipe.close()
         return
@@ -338,7 +338,7 @@ def _is_stream(name: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-async def _pour(shell: Shell, name: str, output: Pipe) -> None:
+async def _copy_to_pipe(shell: Shell, name: str, output: Pipe) -> None:
     buffer = memoryview(bytearray(PIECE_BYTES))
     async with shell.fs.open(name, "rb", buffering=0) as file:
         while got := await file.readinto(buffer):
@@ -367,7 +367,7 @@ async def cp(
 
 async def _cp(course: _Course, source: Operand, recover: bool) -> None:
     shell, there = course.shell, course.place_of(source.content or source)
-    found = await shell.fs.stat(source, follow_symlinks=course.options.follow.at(named=True))
+    found = await shell.fs.stat(source, follow_symlinks=course.options.follow.follows(named=True))
     if course.omits(source, found.is_dir()):
         return
     if found.is_dir():

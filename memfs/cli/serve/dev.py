@@ -29,7 +29,7 @@ from memfs.machine import module_command
 from memfs.paths import DEFAULT_PORT, Endpoint
 from memfs.quantities import counted, parse_size
 from memfs.security.directory import usual_certificates
-from memfs.transport.disk import FileLock
+from memfs.transport.disk import ProcessLock
 
 if TYPE_CHECKING:
     from memfs.client.admin import StatusReply
@@ -156,7 +156,7 @@ def _directory() -> Iterator[Path]:
             if not _is_held(former):
                 shutil.rmtree(former.parent, ignore_errors=True)
     path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    lock = FileLock.acquire(str(path / LOCK))
+    lock = ProcessLock.acquire(str(path / LOCK))
     assert lock is not None, "a new directory is nobody else's"
     try:
         yield path
@@ -172,7 +172,7 @@ def _data_of_its_own(plan: DevPlan) -> Iterator[None]:
         yield
         return
     plan.data.mkdir(parents=True, exist_ok=True)
-    own = FileLock.acquire(str(plan.data / LOCK))
+    own = ProcessLock.acquire(str(plan.data / LOCK))
     if own is None:
         raise click.ClickException(f"--data: another memfs dev uses {plan.data}")
     try:
@@ -201,7 +201,7 @@ def _wait_for_orphans(data: Path) -> None:
 
 
 def _is_held(path: Path) -> bool:
-    lock = FileLock.acquire(str(path))
+    lock = ProcessLock.acquire(str(path))
     if lock is not None:
         lock.release()
     return lock is None

@@ -64,7 +64,7 @@ class Source:
         deadline = session.deadline() if deadline is None else deadline
         return await BlockMap.open(session, path.given, path.raw, deadline)
 
-    async def pour(
+    async def copy_into(
         self,
         sink: CopySink,
         advance: Advance = _nothing,
@@ -86,14 +86,14 @@ class Source:
 
             file = await self.open(deadline)
             try:
-                return await pour(self._context, file, sink, count, deadline, piece)
+                return await copy_into(self._context, file, sink, count, deadline, piece)
             except StaleHandleError:
                 advance(-done)
                 await sink.truncate(0)
         raise _too_fast(self._path.given)
 
 
-async def pour(
+async def copy_into(
     context: ClientContext,
     file: BlockMap,
     sink: CopySink,
@@ -101,7 +101,7 @@ async def pour(
     deadline: float | None = None,
     piece: int = BUFFER_BYTES,
 ) -> Attributes:
-    """Copy the data of an open file; see :meth:`Source.pour`."""
+    """Copy the data of an open file; see :meth:`Source.copy_into`."""
     size, reached = file.size, 0
     reader = FileReader(context, file)
     taken: dict[int, BlockRef] = {}

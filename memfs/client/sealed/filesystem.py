@@ -187,10 +187,10 @@ class SealedFileSystem(AsyncFileSystem):
             block_size=kept.attributes.block_size,
             timeout=timeout,
         ) as draft:
-            await self.pour(source, draft)
+            await self.copy_into(source, draft)
         return self._logical(Stat(draft.file.attributes))
 
-    async def pour(
+    async def copy_into(
         self,
         source: PathLike,
         sink: CopySink,

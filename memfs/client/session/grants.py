@@ -14,8 +14,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from memfs.client.deadline import seconds_left
-from memfs.client.session.asking import Asking
 from memfs.client.session.background import BackgroundWork
+from memfs.client.session.requester import Requester
 from memfs.errors import MemfsError, OutcomeUnknownError
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef
@@ -36,13 +36,13 @@ class Lease(NamedTuple):
 class Grants:
     """Leases of one session."""
 
-    def __init__(self, asking: Asking, background: BackgroundWork, holder: str) -> None:
+    def __init__(self, requester: Requester, background: BackgroundWork, holder: str) -> None:
         """``holder``: what others are told who find a file held by this client."""
         self.held: set[Lease] = set()
         """What callers have and will give back."""
         self.closing = False
         """Nobody waits until a lease is back any more."""
-        self._primary = asking
+        self._primary = requester
         self._aside = background
         self._holder = holder
         self._asking: set[asyncio.Future[None]] = set()

@@ -37,9 +37,9 @@ from typing import Any, NamedTuple
 from memfs import limits
 from memfs.client.arguments import whole
 from memfs.client.deadline import ended, seconds_left
-from memfs.client.session.asking import Asking
 from memfs.client.session.background import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
+from memfs.client.session.requester import Requester
 from memfs.errors import (
     ClusterError,
     DeadlineError,
@@ -83,8 +83,10 @@ class LockHolder(NamedTuple):
 class SessionLocks:
     """Locks of one session."""
 
-    def __init__(self, asking: Asking, background: BackgroundWork, keepalive: Keepalive) -> None:
-        self._primary = asking
+    def __init__(
+        self, requester: Requester, background: BackgroundWork, keepalive: Keepalive
+    ) -> None:
+        self._primary = requester
         self._aside = background
         self._keepalive = keepalive
         keepalive.followers.append(self.verify)

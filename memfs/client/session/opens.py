@@ -23,9 +23,9 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from memfs import limits
-from memfs.client.session.asking import Asking
 from memfs.client.session.background import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
+from memfs.client.session.requester import Requester
 from memfs.errors import MemfsError, RequestError, StaleHandleError
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
@@ -44,8 +44,10 @@ ROUNDS: Final = 3
 class SessionOpens:
     """Open files of one session."""
 
-    def __init__(self, asking: Asking, background: BackgroundWork, keepalive: Keepalive) -> None:
-        self._primary = asking
+    def __init__(
+        self, requester: Requester, background: BackgroundWork, keepalive: Keepalive
+    ) -> None:
+        self._primary = requester
         self._aside = background
         self._keepalive = keepalive
         keepalive.followers.append(self.verify)

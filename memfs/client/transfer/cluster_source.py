@@ -34,15 +34,15 @@ async def cluster_tree(
 
     Several directories are asked for at once, but only the first page of each.
     """
-    found = await fs.stat(top, follow_symlinks=follow.at(True))
+    found = await fs.stat(top, follow_symlinks=follow.follows(True))
     text = "" if not found.is_symlink() else await fs.readlink(top)
-    top_item = _item(top, target, found, text, follow.at(True))
+    top_item = _item(top, target, found, text, follow.follows(True))
     if isinstance(top_item, Failure):
         yield top_item
         return
     first = top_item._replace(named=True)
     yield first
-    links = follow.at(False)
+    links = follow.follows(False)
     pending = [(first, Ancestors(first.inode))] if first.kind == FileKind.DIRECTORY else []
     while pending:
         parents = [pending.pop() for _ in range(min(len(pending), LISTED_AT_ONCE))]

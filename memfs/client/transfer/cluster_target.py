@@ -257,14 +257,14 @@ async def put_stream(
     """As :func:`put_file`, of what ``read`` gives."""
 
     async def fill(sink: CopySink) -> int:
-        return await pour_stream(read, sink)
+        return await write_stream(read, sink)
 
     return await put_file(
         fs, target, fill, permissions=permissions, replication=replication, recover=recover
     )
 
 
-async def pour_stream(
+async def write_stream(
     read: Reader, sink: CopySink, advance: Callable[[int], None] = lambda count: None
 ) -> int:
     """Write what ``read`` gives, which fills a buffer, less at the end; returns the bytes."""

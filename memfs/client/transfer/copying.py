@@ -158,7 +158,7 @@ class Follow(enum.Enum):
     """Those that the caller names, not those found in trees."""
     ALWAYS = "always"
 
-    def at(self, named: bool) -> bool:
+    def follows(self, named: bool) -> bool:
         """Whether to follow a link that the caller named (``named``), or one found in a tree."""
         return self is Follow.ALWAYS or (named and self is Follow.NAMED)
 

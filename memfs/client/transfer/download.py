@@ -95,7 +95,7 @@ class Download:
     async def stream(self, item: Item, advance: Callable[[int], None]) -> None:
         """Copy one file of any size, as it is at one moment; its holes stay holes."""
         with completed(item) as (descriptor, _):
-            await self._fs.pour(item.source, _DiskFile(descriptor), advance)
+            await self._fs.copy_into(item.source, _DiskFile(descriptor), advance)
         self._settle(item, await self._xattrs_of(item))
 
 

@@ -25,6 +25,6 @@ class Duplicate(ClusterTarget):
         """Copy one file of any size, as it is at one moment."""
 
         async def fill(sink: CopySink) -> int:
-            return (await self._fs.pour(item.source, sink, advance)).size
+            return (await self._fs.copy_into(item.source, sink, advance)).size
 
         await self.receive(item, fill)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from memfs.client.contents import ContentOperations
 from memfs.client.handles.versions import CopySink, move
-from memfs.client.transfer.cluster_target import ClusterTarget, pour_stream
+from memfs.client.transfer.cluster_target import ClusterTarget, write_stream
 from memfs.client.transfer.copying import LEADS_BACK, SPECIAL, Ancestors, Failure, Follow, Item
 from memfs.machine import current_umask
 from memfs.paths import join
@@ -57,7 +57,7 @@ class Upload(ClusterTarget):
             found = os.fstat(descriptor)
             if stat.S_ISREG(found.st_mode):
                 return await _pour_file(descriptor, found.st_size, sink, advance)
-            return await pour_stream(
+            return await write_stream(
                 lambda buffer: asyncio.to_thread(_read_full, descriptor, buffer), sink, advance
             )
 
@@ -159,13 +159,13 @@ def xattrs_of_file(name: str) -> dict[str, bytes]:
 
 async def local_tree(top: str, target: str, follow: Follow) -> AsyncIterator[Item | Failure]:
     """What is to put: the tree at ``top``, a directory before what it holds."""
-    first, identity = await asyncio.to_thread(_local_top, top, target, follow.at(True))
+    first, identity = await asyncio.to_thread(_local_top, top, target, follow.follows(True))
     yield first
     pending = [(first, Ancestors(identity))]
     while pending:
         few = [pending.pop() for _ in range(min(len(pending), LISTED_AT_ONCE))]
         parents = [each for each, _ in few]
-        listings = await asyncio.to_thread(_local_lists, parents, follow.at(False))
+        listings = await asyncio.to_thread(_local_lists, parents, follow.follows(False))
         for (_, trail), listed in zip(few, listings, strict=True):
             for each, identity in listed:
                 if follow is Follow.ALWAYS and trail.holds(identity):

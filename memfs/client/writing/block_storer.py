@@ -69,7 +69,7 @@ class BlockStorer:
                 await attempts.retry(error)
             suspects.blame(chain)
             if sealed.base is not None:
-                sealed = await self._apart_in_time(sealed, deadline)
+                sealed = await self._as_whole_in_time(sealed, deadline)
 
     def _chain(self, sealed: Sealed, suspects: Suspects) -> tuple[int, ...]:
         if sealed.base is not None:
@@ -143,25 +143,25 @@ class BlockStorer:
         if base is None:
             return sealed
         if (base.inode, base.index) != (self._file.inode, sealed.block):
-            return await self._apart(sealed, deadline)
+            return await self._as_whole(sealed, deadline)
         live = [number for number in base.replicas if number in self._session.known.members]
         wanted = min(self._file.replication, len(self._session.known.members))
         if len(live) == len(base.replicas) >= wanted:
             return sealed
-        return await self._apart(sealed, deadline)
+        return await self._as_whole(sealed, deadline)
 
-    async def _apart_in_time(self, sealed: Sealed, deadline: float) -> Sealed:
-        """As :meth:`_apart`, but retried until the deadline while no replica can be reached."""
+    async def _as_whole_in_time(self, sealed: Sealed, deadline: float) -> Sealed:
+        """As :meth:`_as_whole`, but retried until the deadline while no replica can be reached."""
         attempts = self._session.attempts(deadline)
         while True:
             try:
-                return await self._apart(sealed, deadline)
+                return await self._as_whole(sealed, deadline)
             except BlockNotFoundError:
                 raise
             except RetryableError as error:
                 await attempts.retry(error)
 
-    async def _apart(self, sealed: Sealed, deadline: float) -> Sealed:
+    async def _as_whole(self, sealed: Sealed, deadline: float) -> Sealed:
         """The same block as a whole, its base read back from a node that still has it."""
         base = sealed.base
         assert base is not None, "only a derived block is taken apart"

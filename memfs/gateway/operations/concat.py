@@ -91,7 +91,7 @@ async def _append(call: WebCall, handle: Handle, source: str) -> Attributes:
     found = await look_up(call, source)
     if found.leased:
         raise _under_construction(source)
-    await call.fs.pour(source, _End(handle), piece=LARGEST)
+    await call.fs.copy_into(source, _End(handle), piece=LARGEST)
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from memfs.client.blocking.files import RawFile
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.integrations.tensorflow.interface import Code
-from memfs.integrations.tensorflow.status import Failure
+from memfs.integrations.tensorflow.status import StatusError
 
 AHEAD_BYTES = 8 << 20
 """Measured beside a busy Python thread: 256 KiB at a time 51 MB/s, 8 MiB 203 MB/s."""
@@ -25,7 +25,7 @@ def memory(address: int, size: int) -> memoryview:
     return memoryview((ctypes.c_char * size).from_address(address)).cast("B")
 
 
-class ShortRead(Failure):
+class ShortRead(StatusError):
     """The end of the file: ``result`` bytes were read, fewer than asked for."""
 
     def __init__(self, result: int) -> None:

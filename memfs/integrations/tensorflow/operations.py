@@ -18,7 +18,7 @@ from memfs.client.blocking.filesystem import FileSystem
 from memfs.integrations.tensorflow import interface
 from memfs.integrations.tensorflow.files import ReadHandle, WriteHandle
 from memfs.integrations.tensorflow.interface import Code
-from memfs.integrations.tensorflow.status import Failure
+from memfs.integrations.tensorflow.status import StatusError
 
 
 class Place(NamedTuple):
@@ -121,7 +121,7 @@ class Operations:
         try:
             where.fs.makedirs(where.path, exist_ok=True)
         except FileExistsError as error:
-            raise Failure(Code.FAILED_PRECONDITION, str(error)) from error
+            raise StatusError(Code.FAILED_PRECONDITION, str(error)) from error
 
     def delete_file(self, filesystem: Any, url: bytes) -> None:
         """Remove a file or symlink."""
@@ -152,7 +152,7 @@ class Operations:
         """Copy inside the cluster."""
         first, second = _of_one_cluster(source, target)
         if first.fs.isdir(first.path):
-            raise Failure(Code.INVALID_ARGUMENT, f"{os.fsdecode(source)} is a directory")
+            raise StatusError(Code.INVALID_ARGUMENT, f"{os.fsdecode(source)} is a directory")
         first.fs.copy(first.path, second.path)
 
     def path_exists(self, filesystem: Any, url: bytes) -> None:
@@ -161,7 +161,7 @@ class Operations:
         try:
             where.fs.stat(where.path)
         except NotADirectoryError as error:
-            raise Failure(Code.NOT_FOUND, str(error)) from error
+            raise StatusError(Code.NOT_FOUND, str(error)) from error
 
     def stat(self, filesystem: Any, url: bytes, stats: Any) -> None:
         """Length, time and kind."""
@@ -175,7 +175,7 @@ class Operations:
         """Fails with FAILED_PRECONDITION for a file."""
         where = place(url)
         if not where.fs.stat(where.path).is_dir():
-            raise Failure(Code.FAILED_PRECONDITION, f"{os.fsdecode(url)} is not a directory")
+            raise StatusError(Code.FAILED_PRECONDITION, f"{os.fsdecode(url)} is not a directory")
         return True
 
     def get_file_size(self, filesystem: Any, url: bytes) -> int:
@@ -222,5 +222,5 @@ def _of_one_cluster(source: bytes, target: bytes) -> tuple[Place, Place]:
     first, second = place(source), place(target)
     if first.fs is not second.fs:
         text = f"{os.fsdecode(source)} and {os.fsdecode(target)} are on two clusters"
-        raise Failure(Code.UNIMPLEMENTED, text)
+        raise StatusError(Code.UNIMPLEMENTED, text)
     return first, second

@@ -38,7 +38,7 @@ _CODES: tuple[tuple[type[BaseException], Code], ...] = (
 )
 
 
-class Failure(Exception):
+class StatusError(Exception):
     """A status that is no error of memfs."""
 
     def __init__(self, code: Code, message: str) -> None:
@@ -48,7 +48,7 @@ class Failure(Exception):
 
 def code_of(error: BaseException) -> Code:
     """The status code that TensorFlow's local file system would give."""
-    if isinstance(error, Failure):
+    if isinstance(error, StatusError):
         return error.code
     if isinstance(error, OSError) and error.errno == errno.ENOTEMPTY:
         return Code.FAILED_PRECONDITION

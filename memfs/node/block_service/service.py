@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from memfs import errors, limits
 from memfs.node.block_service.fences import Fences
-from memfs.node.block_service.uploads import WATCHED_BYTES, Upload, Uploads
+from memfs.node.block_service.uploads import WATCHED_BYTES, UploadReservation, Uploads
 from memfs.node.blocks import BlockStore
 from memfs.node.journal.journal import Journal
 from memfs.node.membership.members import Membership
@@ -117,7 +117,7 @@ class BlockService:
 
     def _upload(
         self, call: Call, request: m.WriteBlock | m.WriteBlocks, length: int
-    ) -> Upload | None:
+    ) -> UploadReservation | None:
         """The write in its maker's account, None: a node passes it on. Raises BusyError."""
         peer = call.connection.peer
         if peer.role == m.Role.NODE:
@@ -308,7 +308,7 @@ class BlockService:
 class IncomingBlock:
     """One write arriving at this node, and its way on along the chain."""
 
-    def __init__(self, write: Write, length: int, upload: Upload | None) -> None:
+    def __init__(self, write: Write, length: int, upload: UploadReservation | None) -> None:
         """``length`` bytes of payload go into ``write``; ``upload`` accounts for a client's."""
         self._upload = upload
         self._write = write

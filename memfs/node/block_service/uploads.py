@@ -73,7 +73,9 @@ class Uploads:
         """The accounts, by the name that metrics show."""
         return {"ahead_bytes": self.ahead, "unknown_bytes": self.unknown}
 
-    def begin(self, account: UserAtAddress, blocks: dict[int, int], reserved: int) -> Upload:
+    def begin(
+        self, account: UserAtAddress, blocks: dict[int, int], reserved: int
+    ) -> UploadReservation:
         """Admit a write of ``blocks``, bytes by inode. Raises BusyError that says what is too much.
 
         ``reserved``: bytes that the store sets aside for it.
@@ -83,7 +85,7 @@ class Uploads:
             self._find_out(account)
             raise errors.BusyError(refusal)
         self.ahead.charge(account, reserved)
-        return Upload(self, account, counted, reserved)
+        return UploadReservation(self, account, counted, reserved)
 
     def stored(self, account: UserAtAddress, counted: dict[int, int]) -> None:
         """The blocks are in the store; whether a file has them is not known yet."""
@@ -177,7 +179,7 @@ class Uploads:
             assert self.unknown.of(account) == sum(inodes.values())
 
 
-class Upload:
+class UploadReservation:
     """One write under way."""
 
     def __init__(

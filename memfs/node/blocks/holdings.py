@@ -51,7 +51,7 @@ class Arriving(Protocol):
         """Bytes reserved for it beside what regions count for."""
 
 
-class Watcher(Protocol):
+class VersionObserver(Protocol):
     """Is told which versions come and go, in order: a journal."""
 
     def stored(self, stored: Stored) -> None:
@@ -94,7 +94,7 @@ class Holdings:
         self.scratch = ScratchPool(BLOCK_BYTES_DEFAULT, buffers)
         self.arriving: set[Arriving] = set()
         """Writes under way."""
-        self.watcher: Watcher | None = None
+        self.watcher: VersionObserver | None = None
         self.uncached: Callable[[BlockVersion], object] | None = None
         """Is told of cached versions that go, whoever drops them."""
 

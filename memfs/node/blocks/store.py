@@ -18,7 +18,7 @@ from memfs.checksum import crc32c
 from memfs.errors import BlockNotFoundError, CorruptBlockError, InvalidArgumentError
 from memfs.node.blocks import chunks
 from memfs.node.blocks.arrival import BatchWrite, BlockWrite, RepeatedWrite, check_repeat
-from memfs.node.blocks.holdings import Holdings, Watcher
+from memfs.node.blocks.holdings import Holdings, VersionObserver
 from memfs.node.blocks.memory import Memfd
 from memfs.node.blocks.records import HEADER, INDEX_BYTES
 from memfs.node.blocks.region import VERSION_BYTES, SlotRegion, Version
@@ -143,7 +143,7 @@ class BlockStore:
         self._holdings.cleaner.damaged.clear()
         return damaged
 
-    def watch(self, watcher: Watcher) -> None:
+    def watch(self, watcher: VersionObserver) -> None:
         """Tell ``watcher`` which versions come and go from now on."""
         self._holdings.watcher = watcher
 

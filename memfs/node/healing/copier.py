@@ -30,7 +30,7 @@ YIELD_EVERY = 32
 """Small blocks stored between two turns of the event loop: about a millisecond."""
 
 _Order = tuple[int, int]
-"""Reign (its first epoch) and number of a decision of a primary."""
+"""Term (its first epoch) and number of a decision of a primary."""
 
 
 class Copier:

@@ -30,7 +30,7 @@ POLL_SECONDS = 0.5
 WEIGHT_MAX = 10_000
 
 
-class Decommission:
+class Decommissioning:
     """Weights and departures, on the primary."""
 
     def __init__(self, role: NamespaceRole, peers: Peers, repairs: RepairQueue) -> None:

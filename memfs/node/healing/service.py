@@ -15,7 +15,7 @@ from memfs.node.healing.commits import CommitCheck
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.copies import Copies
 from memfs.node.healing.corrupt import CorruptCopies
-from memfs.node.healing.decommission import Decommission
+from memfs.node.healing.decommission import Decommissioning
 from memfs.node.healing.discards import Discards
 from memfs.node.healing.excess_replicas import ExcessReplicas
 from memfs.node.healing.peers import Peers
@@ -82,7 +82,7 @@ class Healing:
             lambda number: role.in_sync.remove(number),
             config.removal_seconds,
         )
-        self.decommission = Decommission(role, peers, self.repairs)
+        self.decommission = Decommissioning(role, peers, self.repairs)
         self.retirement = Retirement(membership, copier)
         self.commits = CommitCheck(
             membership, self.decommission.departing, self.repairs.doubtful.append

@@ -38,7 +38,7 @@ class Proven(Protocol):
     peer: Peer
 
 
-class Groups:
+class HostGroups:
     """The groups of users as this host has them, remembered for a minute."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Authentication:
     """
 
     def __init__(
-        self, superuser: str, proxies: Collection[str], groups: Groups, connections: int
+        self, superuser: str, proxies: Collection[str], groups: HostGroups, connections: int
     ) -> None:
         """``proxies``: users who may speak for others, all but the superuser.
 

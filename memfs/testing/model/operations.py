@@ -76,7 +76,7 @@ class Facts(NamedTuple):
     links: int
 
 
-class Failure(NamedTuple):
+class RaisedError(NamedTuple):
     """A call that raised, by the name of its errno."""
 
     error: str
@@ -89,16 +89,16 @@ def facts(thing: Any) -> Facts:
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """The result of ``call`` in comparable form, or its :class:`Failure`."""
+    """The result of ``call`` in comparable form, or its :class:`RaisedError`."""
     try:
         return comparable(call())
     except OSError as error:
         return failure(error)
 
 
-def failure(error: OSError) -> Failure:
+def failure(error: OSError) -> RaisedError:
     """The failure that an exception means."""
-    return Failure(errno.errorcode.get(error.errno or 0, type(error).__name__))
+    return RaisedError(errno.errorcode.get(error.errno or 0, type(error).__name__))
 
 
 def comparable(result: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from memfs import errors
 from memfs.cluster.etcd_gateway import bytes_of, text_of
-from memfs.cluster.etcd_http import HttpReply
+from memfs.cluster.etcd_http import EtcdReply
 
 INVALID, EXHAUSTED, UNAVAILABLE, UNAUTHENTICATED = 3, 8, 14, 16
 
@@ -144,7 +144,7 @@ class FakeHttp:
         self.chunk = 7
         self.seconds = 0.001
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpReply:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> EtcdReply:
         address, path, mode = self._arrive(url)
         await asyncio.sleep(self.seconds)
         if mode == "refused":
@@ -152,7 +152,7 @@ class FakeHttp:
         if mode == "silent":
             await asyncio.sleep(3600)
         if mode == "gibberish":
-            return HttpReply(400, b"Client sent an HTTP request to an HTTPS server.\n")
+            return EtcdReply(400, b"Client sent an HTTP request to an HTTPS server.\n")
         reply = self._reply(path, body, headers, mode)
         if mode == "deaf":
             await asyncio.sleep(3600)
@@ -160,7 +160,7 @@ class FakeHttp:
             raise errors.OutcomeUnknownError(f"{address} broke off")
         return reply
 
-    def _reply(self, path: str, body: bytes, headers: Mapping[str, str], mode: str) -> HttpReply:
+    def _reply(self, path: str, body: bytes, headers: Mapping[str, str], mode: str) -> EtcdReply:
         try:
             if mode == "leaderless":
                 raise Refused(UNAVAILABLE, "etcdserver: leader changed")
@@ -168,9 +168,9 @@ class FakeHttp:
             answer = self.etcd.handle(path, json.loads(body), token)
             if mode == "full":
                 raise Refused(EXHAUSTED, "etcdserver: mvcc: database space exceeded")
-            return HttpReply(200, json.dumps(answer).encode())
+            return EtcdReply(200, json.dumps(answer).encode())
         except Refused as refused:
-            return HttpReply(503, json.dumps(refused.reply).encode())
+            return EtcdReply(503, json.dumps(refused.reply).encode())
 
     @asynccontextmanager
     async def stream(

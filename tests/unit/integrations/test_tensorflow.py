@@ -12,7 +12,7 @@ from memfs.integrations.tensorflow import files
 from memfs.integrations.tensorflow.files import ReadHandle, ShortRead
 from memfs.integrations.tensorflow.interface import Code
 from memfs.integrations.tensorflow.operations import as_pathlib
-from memfs.integrations.tensorflow.status import Failure, StatusWriter, code_of
+from memfs.integrations.tensorflow.status import StatusError, StatusWriter, code_of
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_no_exception_leaves_a_callback() -> None:
 
     call = writer.guarded(act, -1)
     assert call(5, "status") == 5
-    assert call(Failure(Code.UNIMPLEMENTED, "no"), "status") == -1
+    assert call(StatusError(Code.UNIMPLEMENTED, "no"), "status") == -1
     assert call(ShortRead(2), "status") == 2
     assert [each[:2] for each in library.set] == [
         ("status", Code.OK),

@@ -113,7 +113,7 @@ class FakeFileSystem:
         self.files[path] = draft.content
         self.modes[path] = permissions
 
-    async def pour(self, source: str, sink: Any, advance: Any) -> Attributes:
+    async def copy_into(self, source: str, sink: Any, advance: Any) -> Attributes:
         self.fail(source)
         found = await self.stat(source)
         content = self.files[self.links.get(source, source)]

@@ -41,7 +41,7 @@ class Interrupted:
 
 
 async def copied(fs: AsyncFileSystem, sink: Interrupted) -> bytes:
-    await fs.pour("/f", sink, piece=BLOCK)
+    await fs.copy_into("/f", sink, piece=BLOCK)
     return bytes(sink.data)
 
 

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from memfs.errors import AccessDeniedError, BusyError
-from memfs.node.requests.authentication import GROUPS_SECONDS, GROUPS_USERS, Authentication, Groups
+from memfs.node.requests.authentication import (
+    GROUPS_SECONDS,
+    GROUPS_USERS,
+    Authentication,
+    HostGroups,
+)
 from memfs.protocol import messages as m
 from memfs.transport.connection import Peer
 from memfs.types import Identity
@@ -34,7 +39,7 @@ def hello(user: str, *groups: str, role: m.Role = m.Role.CLIENT) -> m.Hello:
 
 
 def authentication() -> Authentication:
-    groups = Groups(lambda: 0.0, lambda user: GROUPS.get(user, ()))
+    groups = HostGroups(lambda: 0.0, lambda user: GROUPS.get(user, ()))
     return Authentication("boss", ["gateway"], groups, 2)
 
 
@@ -117,7 +122,7 @@ def test_groups_are_looked_up_again_after_a_while() -> None:
         asked.append(user)
         return (f"group-{len(asked)}",)
 
-    groups = Groups(lambda: now[0], look_up)
+    groups = HostGroups(lambda: now[0], look_up)
     assert groups.of("a") == groups.of("a") == ("group-1",)
     now[0] += GROUPS_SECONDS
     assert groups.of("a") == ("group-2",)

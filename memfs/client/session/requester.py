@@ -11,7 +11,7 @@ from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 
 
-class Asking(Protocol):
+class Requester(Protocol):
     """:class:`~memfs.client.session.session.Session` as leases, locks and open files see it."""
 
     @property
