@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import SplitResult, quote, unquote
 
-from memfs.errors import ConfigError, InvalidArgumentError
+from memfs.errors import ConfigError
 from memfs.stores.interface import Store
 from memfs.stores.names import as_prefix, is_key
-from memfs.stores.options import Options, is_secret, masked_url, split
+from memfs.stores.options import Options, masked_url, split
 from memfs.stores.options import masked as masked_options
 from memfs.stores.retry import TIMEOUT_SECONDS, Retry
-from memfs.transport.environment import Environment, production_environment
+from memfs.transport.environment import Environment
 
 Opener = Callable[[SplitResult, Options, Environment], Store]
 
@@ -39,23 +39,6 @@ def open_store(url: str, options: Mapping[str, str], environment: Environment) -
     store = opener(parts, taken, environment)
     taken.finish(f"{scheme}:")
     return store
-
-
-def check_options(url: str, options: Mapping[str, str]) -> None:
-    """Is it a store that can be mounted, without asking it?
-
-    Raises ConfigError; InvalidArgumentError for a secret given by value: those stay on the nodes.
-    """
-    parts = split(url)
-    secrets = sorted(name for name in options if is_secret(name))
-    if secrets or parts.password or parts.query:
-        named = f"option {secrets[0]}" if secrets else "the URL"
-        raise InvalidArgumentError(
-            f"{named} holds a secret, which would be kept in the namespace: put it into a file on "
-            "the nodes and give --option credentials=/path/of/the/file, or let the nodes' "
-            "environment or role provide it"
-        )
-    open_store(url, options, production_environment())
 
 
 def masked(url: str, options: Mapping[str, str]) -> tuple[str, dict[str, str]]:

@@ -6,11 +6,11 @@ no message, holds the value of a secret.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from memfs.errors import ConfigError
+from memfs.errors import ConfigError, InvalidArgumentError
 from memfs.quantities import parse_duration, parse_size
 
 T = TypeVar("T")
@@ -23,6 +23,21 @@ def is_secret(name: str) -> bool:
     """Is the value of option ``name`` a secret? A path of a file that holds one is none."""
     lowered = name.lower()
     return any(part in lowered for part in _SECRET_PARTS) and not lowered.endswith(_REFERENCES)
+
+
+def refuse_secrets(url: str, options: Iterable[str]) -> None:
+    """Raises InvalidArgumentError for a secret in what a mount is given, which the namespace keeps.
+
+    ``options``: their names. Credentials stay on the nodes.
+    """
+    secret = next((f"the value of {name} is" for name in options if is_secret(name)), "")
+    if not secret and "@" in url and split(url).password is not None:
+        secret = "the URL holds"
+    if secret:
+        raise InvalidArgumentError(
+            f"{secret} a secret: put it into a file on the nodes and give its path as "
+            "credentials=FILE, or leave it to the nodes' environment"
+        )
 
 
 def masked(options: Mapping[str, str]) -> dict[str, str]:

@@ -134,8 +134,9 @@ def test_what_cannot_be_mounted_is_said_in_a_line(cli: Command, tmp_path: Path) 
         (complaint,) = cli.fails("mount", "/stored", url)
         assert complaint.startswith("memfs: cannot mount '/stored'")
     secret = "secret_access_key=canary-of-secrets"
-    (complaint,) = cli.fails("mount", "/stored", "s3://bucket", "-o", secret)
-    assert "file" in complaint and "canary" not in complaint
+    for given in (("s3://bucket", "-o", secret), ("http://me:canary@127.0.0.1:1/",)):
+        (complaint,) = cli.fails("mount", "/stored", *given)
+        assert "credentials=" in complaint and "canary" not in complaint
     assert cli.ok("mount") == []
 
 

@@ -31,8 +31,3 @@ def split(offset: int, length: int, block_size: int) -> Iterator[BlockSpan]:
 def block_count(size: int, block_size: int) -> int:
     """Blocks of a file of ``size`` bytes."""
     return -(-size // block_size)
-
-
-def stored_length(index: int, size: int, block_size: int) -> int:
-    """Bytes of block ``index`` that lie within a file of ``size`` bytes."""
-    return max(0, min(block_size, size - index * block_size))

@@ -60,10 +60,5 @@ def capacity_of(extent: int) -> int:
     return extent - data_offset(extent)
 
 
-def record_charge(length: int) -> int:
-    """Bytes charged for a version of ``length`` bytes that is packed."""
-    return extent_for(length) + INDEX_BYTES
-
-
 def _aligned(count: int) -> int:
     return -(-count // 8) * 8

@@ -23,7 +23,7 @@ from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.persister import Persister
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
-from memfs.stores.options import is_secret
+from memfs.stores.options import refuse_secrets
 from memfs.transport.server import Call
 from memfs.types import ROOT_INODE
 
@@ -182,13 +182,8 @@ class MountService:
     async def mount(self, call: Call, submit: Callable[[Call], Any]) -> m.MountRecord:
         """Ask the store one question before it is mounted, so that what is wrong is said now."""
         request: m.Mount = call.request
-        for option in request.options:
-            if is_secret(option.name):
-                raise errors.InvalidArgumentError(
-                    f"the value of {option.name} is a secret: put it into a file on the nodes and "
-                    "give its path as credentials=FILE, or leave it to the nodes' environment"
-                )
         url = request.url
+        refuse_secrets(url, [option.name for option in request.options])
         if request.update:
             url = (await self._mounted(request.path)).url
         store = self._stores.make(url, request.options)

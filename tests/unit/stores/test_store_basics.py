@@ -12,8 +12,8 @@ import pytest
 from memfs.errors import ConfigError, InvalidArgumentError, StoreDeniedError, StoreUnreachableError
 from memfs.stores.levels import Levels
 from memfs.stores.names import is_key, is_name
-from memfs.stores.opening import check_options, masked, open_store
-from memfs.stores.options import Options, is_secret
+from memfs.stores.opening import masked, open_store
+from memfs.stores.options import Options, is_secret, refuse_secrets
 from memfs.stores.retry import Retry
 from memfs.stores.s3.credentials import Credentials, Keyring, read_file
 from memfs.stores.sending import Sending
@@ -35,9 +35,10 @@ def test_secrets_are_masked_and_refused() -> None:
     assert "canary" not in repr(Options({"session_token": "canary"}))
     for url, given in [("s3://b", {"session_token": "canary"}), ("http://me:canary@host/", {})]:
         with pytest.raises(InvalidArgumentError) as raised:
-            check_options(url, given)
+            refuse_secrets(url, given)
         assert "credentials=" in str(raised.value) and "canary" not in str(raised.value)
-    check_options("file:///tmp", {})
+    refuse_secrets("http://me@host/", {"credentials": "/a/file"})
+    refuse_secrets("", {})
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,13 @@ from memfs.node.blocks.records import (
     capacity_of,
     data_offset,
     extent_for,
-    record_charge,
 )
 from memfs.node.blocks.region import VERSION_BYTES
 from memfs.node.blocks.segments import SEGMENT_BYTES_LEAST, segment_bytes
 from memfs.protocol.messages import BlockVersion, SmallBlock, WriteBlocks
 from tests.support.examples import examples
 
-from .writing import content, derived, receive, some_bytes, store_whole, whole
+from .writing import content, derived, receive, record_charge, some_bytes, store_whole, whole
 
 
 def put(store: BlockStore, files: dict[BlockVersion, bytes]) -> None:

@@ -7,7 +7,7 @@ import random
 from memfs.checksum import crc32c
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.arrival import BlockWrite, RepeatedWrite
-from memfs.node.blocks.records import INDEX_BYTES
+from memfs.node.blocks.records import INDEX_BYTES, extent_for
 from memfs.node.blocks.region import VERSION_BYTES, SegmentRegion
 from memfs.protocol.messages import BlockVersion, Extent, WriteBlock, WriteBlockReply
 
@@ -100,6 +100,11 @@ def content(store: BlockStore, version: BlockVersion) -> bytes:
     data, crc = store.read(version, 0, length)
     assert crc32c(data) == crc
     return bytes(data)
+
+
+def record_charge(length: int) -> int:
+    """Bytes charged for a version of ``length`` bytes that is packed."""
+    return extent_for(length) + INDEX_BYTES
 
 
 def used(store: BlockStore) -> int:
