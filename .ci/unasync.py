@@ -23,7 +23,7 @@ BY_HAND = frozenset({"close", "map", "open", "lock", "scandir"})
 """Other things in the blocking API."""
 INTERNAL = frozenset(
     {
-        *("check_access", "first_holders", "list_page", "open_handle", "open_map", "pour"),
+        *("check_access", "first_holders", "list_page", "open_handle", "open_map", "copy_into"),
         *("remove_copied", "remove_unchanged", "reopen_handle", "replacing", "set_times"),
         "summarise",
     }

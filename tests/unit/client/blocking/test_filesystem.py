@@ -10,7 +10,7 @@ from memfs.client.blocking.filesystem import FileSystem
 from memfs.client.blocking.path import MemfsPath
 
 PRIVATE_TO_ASYNC = {
-    *("check_access", "first_holders", "list_page", "open_handle", "open_map", "pour"),
+    *("check_access", "first_holders", "list_page", "open_handle", "open_map", "copy_into"),
     *("remove_copied", "remove_unchanged", "reopen_handle", "replacing", "set_times", "summarise"),
 }
 

@@ -49,7 +49,7 @@ CALLS: dict[str, dict[str, Any]] = RIGHT | {
     "open_map": {"path": "/f"},
     "persist": {"path": "/f"},
     "pin": {"path": "/f"},
-    "pour": {"source": "/f", "sink": None},
+    "copy_into": {"source": "/f", "sink": None},
     "put": {"local": __file__, "target": "/put"},
     "read_signed": {"path": "/f"},
     "read_text": {"path": "/f"},
