@@ -14,7 +14,7 @@ from memfs.cli.serve import dev, dev_nodes
 from memfs.cli.serve.dev_nodes import Nodes
 from memfs.protocol.messages import NodeStatus, StatusReply
 from memfs.testing.ports import free_port
-from memfs.transport.disk import FileLock
+from memfs.transport.disk import ProcessLock
 from memfs.types import Member, NodeUsage, View
 
 
@@ -68,7 +68,7 @@ def test_journals_that_are_held_are_waited_for(
 ) -> None:
     journal = tmp_path / "data" / "node-2" / "journal"
     journal.mkdir(parents=True)
-    orphan = FileLock.acquire(str(journal / "lock"))
+    orphan = ProcessLock.acquire(str(journal / "lock"))
     assert orphan is not None
     monkeypatch.setattr(dev, "ORPHAN_SECONDS", 0.0)
     with (
