@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
+from memfs.client.arguments import text
 from memfs.client.session.session import Session
 from memfs.client.wire import PathLike, WirePath, check_cluster, wire
 from memfs.paths import Endpoint
@@ -154,6 +155,7 @@ class AccessOperations:
 
         The superuser may get one for another ``owner``, on behalf of whom ``real_user`` asked.
         """
+        kind, service = text("kind", kind), text("service", service)
         request = m.IssueToken(renewer, owner, real_user)
         reply = await issue_token(self._session, request, self._session.deadline(timeout))
         return Token(reply.identifier, reply.password, kind, service)
@@ -208,4 +210,5 @@ def _parse(entries: AclEntries, *, permissions: bool) -> tuple[AclEntry, ...]:
 
 
 def _token(token: Token | str) -> Token:
-    return Token.from_url(token) if isinstance(token, str) else token
+    """A token, also as text. Raises TypeError, InvalidTokenError."""
+    return token if isinstance(token, Token) else Token.from_url(text("token", token))

@@ -13,8 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from types import TracebackType
 from typing import Any
 
-from memfs.client import modes
-from memfs.client.arguments import whole
+from memfs.client import arguments, modes
 from memfs.client.handles.handle import Handle
 from memfs.client.modes import Mode
 from memfs.types import Buffer
@@ -70,8 +69,8 @@ class AsyncFile:
         being what takes no memory; OSError with ENXIO when there is none.
         """
         self._check()
-        offset = whole("offset", offset)
         if modes.sparse(whence):
+            offset = arguments.offset("offset", offset)
             look = self._handle.data_from if whence == os.SEEK_DATA else self._handle.hole_from
             self._position = modes.found(await look(offset))
             return self._position
@@ -104,12 +103,14 @@ class AsyncFile:
     async def pread_into(self, buffer: Any, offset: int, *, timeout: float | None = None) -> int:
         """As ``readinto``, from byte ``offset``, without moving the position."""
         self._check(reading=True)
-        return await self._handle.read_into(offset, memoryview(buffer).cast("B"), timeout)
+        at, view = arguments.position("offset", offset), arguments.writable(buffer)
+        return await self._handle.read_into(at, view, timeout)
 
     async def pread(self, size: int, offset: int, *, timeout: float | None = None) -> bytes:
         """At most ``size`` bytes from byte ``offset``, without moving the position."""
         self._check(reading=True)
-        return await self._handle.read(offset, size, timeout)
+        at, size = arguments.position("offset", offset), arguments.whole("size", size)
+        return await self._handle.read(at, size, timeout)
 
     async def view(self, *, timeout: float | None = None) -> memoryview:
         """The whole content, read-only, usable by numpy; it outlives the file.
@@ -184,9 +185,9 @@ class AsyncFile:
     async def pwrite(self, data: Buffer, offset: int, *, timeout: float | None = None) -> int:
         """Write at byte ``offset`` without moving the position."""
         self._check(writing=True)
-        view = memoryview(data).cast("B")
+        at, view = arguments.position("offset", offset), memoryview(data).cast("B")
         self._buffer = b""
-        await self._handle.write(offset, view, timeout)
+        await self._handle.write(at, view, timeout)
         return len(view)
 
     async def writelines(self, lines: Iterable[Buffer]) -> None:
@@ -202,8 +203,7 @@ class AsyncFile:
     async def truncate(self, size: int | None = None, *, timeout: float | None = None) -> int:
         """Set the length (None: the position) at once; the position stays. Returns the length."""
         self._check(writing=True)
-        size = self._position if size is None else whole("size", size)
-        modes.absolute(0, size, os.SEEK_SET, 0)
+        size = self._position if size is None else arguments.position("size", size)
         self._buffer = b""
         await self._handle.truncate(size, timeout)
         return size

@@ -7,12 +7,15 @@ would go through as something else: text as a list of its letters, a number as t
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from memfs.client.wire import ClusterPath
+from memfs.errors import InvalidArgumentError
 
 T = TypeVar("T")
+OFFSET_MIN, OFFSET_MAX = -(1 << 63), (1 << 63) - 1
+"""Of C's ``off_t``."""
 
 
 def several(paths: Iterable[T]) -> Iterable[T]:
@@ -33,6 +36,50 @@ def whole(name: str, value: Any) -> int:
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
+
+
+def position(name: str, value: Any) -> int:
+    """A byte of a file. Raises TypeError, OverflowError as ``lseek`` has 64 bits, and
+    InvalidArgumentError for a negative one."""
+    number = offset(name, value)
+    if number < 0:
+        raise InvalidArgumentError(f"{name} is negative: {number}")
+    return number
+
+
+def offset(name: str, value: Any) -> int:
+    """A distance in bytes. Raises TypeError, and OverflowError for what has more than 64 bits."""
+    number = whole(name, value)
+    if not OFFSET_MIN <= number <= OFFSET_MAX:
+        raise OverflowError(f"{name} has more than 64 bits")
+    return number
+
+
+def number(name: str, value: Any) -> float:
+    """Seconds, or bytes in one. Raises TypeError, also for text, and ValueError for NaN."""
+    if not isinstance(value, float | int):
+        if not hasattr(value, "__float__"):
+            raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+        value = float(value)
+    given: float = value
+    if given != given:
+        raise ValueError(f"{name} is no number")
+    return given
+
+
+def pair(name: str, values: Any) -> tuple[Any, Any]:
+    """Two times. Raises TypeError as ``os.utime`` does."""
+    if not isinstance(values, Sequence) or len(values) != 2:
+        raise TypeError(f"{name} must be a tuple of two times, accessed and modified")
+    return values[0], values[1]
+
+
+def writable(buffer: Any) -> memoryview:
+    """The bytes of a buffer that is to be filled. Raises TypeError for one that cannot be."""
+    view = memoryview(buffer).cast("B")
+    if view.readonly:
+        raise TypeError(f"a writable buffer is wanted, not {type(buffer).__name__}")
+    return view
 
 
 def text(name: str, value: Any) -> str:

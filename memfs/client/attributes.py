@@ -11,7 +11,7 @@ from typing import Any
 
 from memfs import limits
 from memfs.client.access import AccessOperations
-from memfs.client.arguments import octets, text, whole
+from memfs.client.arguments import octets, pair, text, whole
 from memfs.client.stat import Stat, nanoseconds
 from memfs.client.wire import PathLike
 from memfs.errors import InvalidArgumentError
@@ -68,11 +68,14 @@ class AttributeOperations(AccessOperations):
         if times is not None and ns is not None:
             raise InvalidArgumentError("give times or ns, not both", path=self._wire(path).given)
         if times is not None:
-            ns = (nanoseconds(times[0]), nanoseconds(times[1]))
+            first, second = pair("times", times)
+            ns = (nanoseconds(first), nanoseconds(second))
         if ns is None:
             await self._set(path, timeout, now=True, follow=follow_symlinks)
         else:
-            accessed, modified = (max(TIME_NS_MIN, min(each, TIME_NS_MAX)) for each in ns)
+            accessed, modified = (
+                max(TIME_NS_MIN, min(whole("ns", each), TIME_NS_MAX)) for each in pair("ns", ns)
+            )
             await self._set(
                 path, timeout, accessed_ns=accessed, modified_ns=modified, follow=follow_symlinks
             )
@@ -93,7 +96,7 @@ class AttributeOperations(AccessOperations):
         self, path: PathLike, replication: int, *, timeout: float | None = None
     ) -> None:
         """Set how many copies of each block the file wants."""
-        await self._set(path, timeout, replication=replication)
+        await self._set(path, timeout, replication=whole("replication", replication))
 
     async def getxattr(self, path: PathLike, name: str, *, timeout: float | None = None) -> bytes:
         """One extended attribute. Raises NoAttributeError (ENODATA)."""

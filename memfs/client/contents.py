@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import weakref
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
@@ -15,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from memfs.client import modes
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
-from memfs.client.arguments import several, whole
+from memfs.client.arguments import position, several, whole
 from memfs.client.batches.batch_paths import BatchPaths
 from memfs.client.batches.batch_read import BatchReader
 from memfs.client.batches.batch_write import BatchWriter
@@ -305,6 +304,8 @@ class ContentOperations(NamespaceOperations):
         **options: Any,
     ) -> int:
         """Encode and write the whole content; returns the characters. Options: ``write_bytes``."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be str, not {type(text).__name__}")
         await self.write_bytes(path, text.encode(encoding, errors), **options)
         return len(text)
 
@@ -433,8 +434,7 @@ class ContentOperations(NamespaceOperations):
         self, path: PathLike, size: int, *, recover: bool = False, timeout: float | None = None
     ) -> None:
         """Set a file's length: cut it, or add zeros. ``recover``: as of :meth:`open`."""
-        size = whole("size", size)
-        modes.absolute(0, size, os.SEEK_SET, 0)
+        size = position("size", size)
         writing = modes.parse("r+b")._replace(reading=False)  # only write permission is needed
         timeout = self._session.deadline(timeout)
         handle = await self.open_handle(path, writing, recover=recover, timeout=timeout)

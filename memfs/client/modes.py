@@ -6,6 +6,7 @@ import errno
 import os
 from typing import NamedTuple
 
+from memfs.client import arguments
 from memfs.errors import InvalidArgumentError
 
 
@@ -65,9 +66,14 @@ def parse(mode: str) -> Mode:
 def check_text_arguments(
     mode: Mode, buffering: int, encoding: str | None, errors: str | None, newline: str | None
 ) -> None:
-    """Refuse the combinations that the builtin refuses. Raises ValueError."""
+    """Refuse the combinations that the builtin refuses. Raises ValueError, TypeError."""
+    buffering = arguments.whole("buffering", buffering)
+    given = (("encoding", encoding), ("errors", errors), ("newline", newline))
+    for name, value in given:
+        if not isinstance(value, str | None):
+            raise TypeError(f"{name} must be str or None, not {type(value).__name__}")
     if mode.binary:
-        for name, value in (("encoding", encoding), ("errors", errors), ("newline", newline)):
+        for name, value in given:
             if value is not None:
                 raise ValueError(f"binary mode doesn't take {name!r} argument")
     elif buffering == 0:
@@ -89,7 +95,11 @@ def found(target: int | None) -> int:
 
 
 def absolute(position: int, offset: int, whence: int, size: int) -> int:
-    """Target of a seek. Raises InvalidArgumentError for a bad ``whence`` or a negative result."""
+    """Target of a seek. Raises InvalidArgumentError for a bad ``whence`` or a negative result.
+
+    Numbers of the wrong type or size are TypeError and OverflowError, as the builtin has them.
+    """
+    offset, whence = arguments.offset("offset", offset), arguments.whole("whence", whence)
     if whence == os.SEEK_SET:
         target = offset
     elif whence == os.SEEK_CUR:
@@ -100,4 +110,6 @@ def absolute(position: int, offset: int, whence: int, size: int) -> int:
         raise InvalidArgumentError(f"invalid whence ({whence}, should be 0, 1 or 2)")
     if target < 0:
         raise InvalidArgumentError(f"negative seek position {target}")
+    if target > arguments.OFFSET_MAX:
+        raise InvalidArgumentError(f"seek position {target} has more than 64 bits")
     return target

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from memfs import limits, paths
+from memfs.client.arguments import number, text
 from memfs.client.attributes import AttributeOperations
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
@@ -140,9 +141,15 @@ class MountOperations(AttributeOperations):
         how a mount is mounted. The store is asked at once: what is wrong is raised.
         """
         where = self._wire(path)
-        if mode not in MODES:
+        if text("mode", mode) not in MODES:
             raise InvalidArgumentError(f"{mode!r} is no mode of a mount: {', '.join(MODES)} are")
-        given = tuple(m.StoreOption(*item) for item in (options or {}).items())
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(f"options must be a mapping, not {type(options).__name__}")
+        given = tuple(
+            m.StoreOption(text("an option's name", name), text("an option", value))
+            for name, value in (options or {}).items()
+        )
+        ttl, interval = number("ttl", ttl), number("sync_interval", sync_interval)
         request = m.Mount(
             where.raw,
             url,
@@ -152,7 +159,7 @@ class MountOperations(AttributeOperations):
             shared,
             policy,
             round(ttl * 1000),
-            round(sync_interval * 1000) if sync_interval >= 0 else -1,
+            round(interval * 1000) if interval >= 0 else -1,
             copies,
             update,
         )
@@ -189,6 +196,8 @@ class MountOperations(AttributeOperations):
         what is below no mount. Only what a store alone has is asked about, a thousand at a time.
         """
         deadline = self._session.deadline(timeout)
+        if not all(isinstance(each, Stat) for each in files):
+            raise TypeError("results of stat are wanted")
         found: list[Residence | None] = []
         clean: list[int] = []
         for at, each in enumerate(files):
@@ -239,6 +248,7 @@ class MountOperations(AttributeOperations):
         not in memory yet is fetched by :meth:`load`, or when it is read.
         """
         where = self._wire(path)
+        ttl = number("ttl", ttl)
         await self._ask(m.Pin(where.raw, round(ttl * 1000), unpin), where.given, timeout)
 
     async def load(
@@ -262,7 +272,7 @@ class MountOperations(AttributeOperations):
         concerns all files, as a store out of reach does, is raised at once.
         """
         deadline = self._session.deadline(timeout)
-        pace = Pace(bandwidth)
+        pace = Pace(number("bandwidth", bandwidth))
         loading = LoadCounts(progress)
         pending = [self._wire(path).text]
         while pending:
@@ -312,10 +322,10 @@ class MountOperations(AttributeOperations):
             ref = await file.ref(index, deadline)
             if ref.generation or not ref.length:
                 break  # its blocks are the cluster's own
-            for number in ref.replicas:
+            for member in ref.replicas:
                 await pace.take(ref.length)
                 await self._session.ask_member(
-                    number, m.ReadBlock(*ref.version, 0, 0), deadline=deadline
+                    member, m.ReadBlock(*ref.version, 0, 0), deadline=deadline
                 )
             count = min(left, ref.length)  # another program may have replaced it by a longer one
             left -= count

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 
 from memfs import limits, paths
 from memfs.client import realpath, tree
-from memfs.client.arguments import several, whole
+from memfs.client.arguments import position, several, text, whole
 from memfs.client.batches.batch_paths import BatchPaths
 from memfs.client.batches.batch_read import path_batches
 from memfs.client.mounts import MountOperations
@@ -157,7 +157,7 @@ class NamespaceOperations(MountOperations):
         For directories of any size: nothing holds all of it.
         """
         where = self._wire(path)
-        last = after.encode("utf-8")
+        last = text("after", after).encode("utf-8")
         while True:
             page = await self._list(where, last, timeout)
             if len(page.entries) == 1 and not page.entries[0].name:
@@ -200,9 +200,9 @@ class NamespaceOperations(MountOperations):
         followlinks: bool = False,
     ) -> AsyncIterator[tree.Walked]:
         """As ``os.walk``: yields (directory, names of directories, names of the others)."""
-        text = self._wire(top).text
+        path = self._wire(top).text
         return tree.walk(
-            self.scandir, self._directories_behind, text, topdown, onerror, followlinks
+            self.scandir, self._directories_behind, path, topdown, onerror, followlinks
         )
 
     async def _directories_behind(self, links: list[str]) -> set[str]:
@@ -215,7 +215,7 @@ class NamespaceOperations(MountOperations):
 
     def iglob(self, pattern: str) -> AsyncIterator[str]:
         """As ``glob``, one at a time."""
-        self._check_cluster(pattern, named_nodes(pattern))
+        self._check_cluster(text("pattern", pattern), named_nodes(pattern))
         local = paths.parse_url(pattern).path if pattern.startswith("memfs:/") else pattern
         return tree.glob(self.scandir, self.exists, local)
 
@@ -300,6 +300,8 @@ class NamespaceOperations(MountOperations):
         A hole is one entry, however many blocks it spans.
         """
         where = self._wire(path)
+        offset = position("offset", offset)
+        length = None if length is None else whole("length", length)
         deadline = self._session.deadline(timeout)
         file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
         size, block_size = file.attributes.size, file.attributes.block_size

@@ -31,12 +31,14 @@ _packer = msgpack.Packer(use_bin_type=True, autoreset=True)
 def encode(record: Any, limit: int = limits.RECORD_BYTES) -> bytes:
     """The bytes of a record. Raises ProtocolError when it exceeds ``limit``.
 
-    InvalidArgumentError for a number that no message can carry.
+    InvalidArgumentError for a number or text that no message can carry.
     """
     try:
         raw: bytes = _packer.pack(record)
     except OverflowError:
         raise InvalidArgumentError("a number is out of range: messages have 64 bits") from None
+    except UnicodeEncodeError as error:
+        raise InvalidArgumentError(f"{error.object!r} is not valid Unicode") from None
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"{type(record).__name__} cannot be encoded: {error}") from None
     if len(raw) > limit:

@@ -12,14 +12,13 @@ writes stays the parent's, and the child gets StaleHandleError.
 from __future__ import annotations
 
 import io
-import operator
 import os
 import warnings
 from collections.abc import Callable
 from typing import IO, Any, NoReturn, SupportsIndex
 
 from memfs import limits
-from memfs.client import modes
+from memfs.client import arguments, modes
 from memfs.client.blocking import bridge as bridges
 from memfs.client.handles.handle import Handle
 from memfs.client.modes import Mode
@@ -76,8 +75,8 @@ class RawFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         """Move the position; returns it. ``os.SEEK_DATA``, ``os.SEEK_HOLE``: as ``os.lseek``."""
         self._check()
-        offset = operator.index(offset)
         if modes.sparse(whence):
+            offset = arguments.offset("offset", offset)
             look = self._handle.data_from if whence == os.SEEK_DATA else self._handle.hole_from
             self._position = modes.found(bridges.bridge().run(look, offset))
             return self._position
@@ -86,10 +85,14 @@ class RawFile(io.RawIOBase):
 
     # --- reading ----------------------------------------------------------------------------
 
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most ``size`` bytes, fewer at the end or where no more is at hand; None: all."""
+        return super().read(-1 if size is None else size)
+
     def readinto(self, buffer: Any, /) -> int:
         """Read straight into ``buffer``; fewer bytes at the end, or for a buffer being filled."""
+        view = arguments.writable(buffer)
         handle = self._for_reading()
-        view = memoryview(buffer).cast("B")
         if len(view) == BUFFER_BYTES:
             view = view[: self._next_fill()]
         got = handle.read_now(self._position, view)
@@ -116,13 +119,15 @@ class RawFile(io.RawIOBase):
 
     def pread(self, size: int, offset: int) -> bytes:
         """At most ``size`` bytes from ``offset`` without moving the position."""
-        return bridges.bridge().run(self._for_reading().read, offset, size)
+        at, size = arguments.position("offset", offset), arguments.whole("size", size)
+        return bridges.bridge().run(self._for_reading().read, at, size)
 
     def pread_into(self, buffer: Any, offset: int) -> int:
         """As ``readinto``, from byte ``offset``, without moving the position."""
-        handle, view = self._for_reading(), memoryview(buffer).cast("B")
-        got = handle.read_now(offset, view)
-        return got if got >= 0 else bridges.bridge().run(handle.read_into, offset, view)
+        at, view = arguments.position("offset", offset), arguments.writable(buffer)
+        handle = self._for_reading()
+        got = handle.read_now(at, view)
+        return got if got >= 0 else bridges.bridge().run(handle.read_into, at, view)
 
     def view(self) -> memoryview:
         """The whole content, read-only, usable by numpy; it outlives the file.
@@ -145,8 +150,8 @@ class RawFile(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         """Write all of ``data`` at the position (at the end in append mode); returns its length."""
-        handle = self._for_writing()
         view = memoryview(data).cast("B")
+        handle = self._for_writing()
         at = None if self._mode.appending else self._position
         self._position = bridges.bridge().run(handle.write, at, view)
         return len(view)
@@ -161,8 +166,7 @@ class RawFile(io.RawIOBase):
     def truncate(self, size: int | None = None, /) -> int:
         """Set the length (None: the position), at once; the position stays."""
         handle = self._for_writing()
-        size = self._position if size is None else operator.index(size)
-        modes.absolute(0, size, os.SEEK_SET, 0)
+        size = self._position if size is None else arguments.position("size", size)
         bridges.bridge().run(handle.truncate, size)
         return size
 
@@ -343,9 +347,8 @@ def compose(
         if buffering != 0:
             file = _buffered(raw, mode, buffering if buffering > 1 else BUFFER_BYTES)
         if not mode.binary:
-            file = TextFile(
-                file, encoding or "utf-8", errors, newline, line_buffering=buffering == 1
-            )
+            encoding = "utf-8" if encoding is None else encoding
+            file = TextFile(file, encoding, errors, newline, line_buffering=buffering == 1)
             file.mode = mode.text
     except BaseException:
         raw.close()

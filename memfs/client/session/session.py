@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn
 
 from memfs import limits
+from memfs.client.arguments import number
 from memfs.client.deadline import Deadline
 from memfs.client.session.attempts import Attempts
 from memfs.client.session.background import BackgroundWork
@@ -132,8 +133,8 @@ class Session:
         """
         if type(timeout) is Deadline:
             return timeout
-        seconds = self.config.timeout_seconds if timeout is None else timeout
-        deadline = Deadline(self.environment.clock.monotonic() + seconds)
+        given = self.config.timeout_seconds if timeout is None else number("timeout", timeout)
+        deadline = Deadline(self.environment.clock.monotonic() + given)
         return deadline if self._closing is None else min(deadline, self._closing)
 
     def begin_closing(self) -> None:

@@ -90,8 +90,6 @@ class FileWriter(Unpublished):
         """Write ``data`` at byte ``offset``; returns its length. Raises earlier blocks' errors."""
         self._check_open()
         self._raise_earlier()
-        if offset + len(data) > limits.FILE_BYTES_MAX:
-            raise FileTooLargeError("the file would be too large", path=self.file.path)
         deadline = self._session.budget(timeout)
         await self._check_growth(offset + len(data), deadline)
         self._overwrites |= offset < self._published_size
@@ -115,11 +113,14 @@ class FileWriter(Unpublished):
         return len(data)
 
     async def _check_growth(self, size: int, deadline: float | None) -> None:
-        """Raise SpaceQuotaError, before a byte travels, when quotas do not let the file grow so.
+        """Before a byte travels, raise FileTooLargeError and, when quotas do not let the file grow
+        so, SpaceQuotaError.
 
         What came with the lease is enough until it says no: others may have made room since.
         """
         file = self.file
+        if size > limits.FILE_BYTES_MAX or size > limits.BLOCKS_PER_FILE * self._block_size:
+            raise FileTooLargeError("the file would be too large", path=file.path)
         if file.size < size and 0 <= file.most < size:
             request = m.CheckGrowth(file.attributes.inode, size, self.name)
             limit = self._session.deadline() if deadline is None else deadline
@@ -162,8 +163,6 @@ class FileWriter(Unpublished):
         self._raise_earlier()
         block, rest = divmod(self.file.size, self._block_size)
         assert rest == 0 and sum(map(len, pieces)) == self._block_size, "not a block in its place"
-        if (block + 1) * self._block_size > limits.FILE_BYTES_MAX:
-            raise FileTooLargeError("the file would be too large", path=self.file.path)
         deadline = self._session.budget(timeout)
         await self._check_growth((block + 1) * self._block_size, deadline)
         storing = await self._send_whole(block, pieces, deadline)
@@ -231,6 +230,7 @@ class FileWriter(Unpublished):
     async def truncate(self, size: int, timeout: float | None = None) -> None:
         """Make the file ``size`` bytes long, at once and visibly; zeros are added at the end."""
         timeout = deadline = self._session.deadline(timeout)
+        await self._check_growth(size, deadline)
         await self.drain(timeout)
         file = self.file
         index, rest = divmod(size, self._block_size)
@@ -254,8 +254,6 @@ class FileWriter(Unpublished):
         """Before bytes from ``offset`` to ``end`` are copied in. Raises as :meth:`write`."""
         self._check_open()
         self._raise_earlier()
-        if end > limits.FILE_BYTES_MAX:
-            raise FileTooLargeError("the file would be too large", path=self.file.path)
         await self._check_growth(end, self._session.budget(timeout))
         self._overwrites |= offset < self._published_size
 

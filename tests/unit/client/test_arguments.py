@@ -13,17 +13,37 @@ from typing import Any
 import pytest
 
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.stat import Stat
+from memfs.errors import FileTooLargeError
+from memfs.security.delegation import Token
 from memfs.types import Attributes, FileKind
 from tests.unit.client.fake_cluster import FakeCluster
 
 FOUND = Attributes(1, FileKind.FILE, 0o644, 1, "ann", "dev", 0, 0, 0, 0, 4096, 1, 1, 1, 1)
+TOKEN = Token(b"who", b"proof", "WEBHDFS delegation", "")
 RIGHT: dict[str, dict[str, Any]] = {
     "access": {"path": "/f", "mode": 4},
-    "block_locations": {"path": "/f"},
+    "block_locations": {"path": "/f", "offset": 0, "length": 5},
+    "cancel_delegation_token": {"token": TOKEN},
     "chmod": {"path": "/f", "mode": 0o600},
     "chown": {"path": "/f", "owner": "ann", "group": "dev"},
     "concat": {"target": "/f", "sources": ["/g"]},
     "copy": {"source": "/f", "target": "/h"},
+    "get_delegation_token": {"renewer": "ann", "kind": "WEBHDFS delegation", "service": ""},
+    "glob": {"pattern": "/*"},
+    "iglob": {"pattern": "/*"},
+    "load": {"path": "/", "bandwidth": 1e9},
+    "lock": {"path": "/f", "blocking": True},
+    "mount": {
+        "path": "/x",
+        "url": "file:///d",
+        "mode": "proxy",
+        "options": {"key": "value"},
+        "ttl": 1.0,
+        "sync_interval": 60,
+        "copies": 1,
+    },
+    "pin": {"path": "/f", "ttl": 1.5, "unpin": False},
     "getxattr": {"path": "/f", "name": "user.a"},
     "link": {"source": "/f", "target": "/l"},
     "makedirs": {"path": "/x/y", "mode": 0o755, "exist_ok": True},
@@ -32,6 +52,14 @@ RIGHT: dict[str, dict[str, Any]] = {
     "open_handle": {"path": "/f"},
     "read_bytes": {"path": "/f"},
     "read_many": {"paths": ["/f"]},
+    "read_text": {"path": "/f"},
+    "renew_delegation_token": {"token": TOKEN},
+    "residence": {"files": [Stat(FOUND)]},
+    "scandir_pages": {"path": "/d", "after": "a"},
+    "set_times": {"path": "/f", "modified_ns": 1, "accessed_ns": 2},
+    "touch": {"path": "/f", "mode": 0o600},
+    "verify_delegation_token": {"token": TOKEN},
+    "write_text": {"path": "/f", "text": "x"},
     "readlink": {"path": "/s"},
     "remove": {"path": "/f"},
     "removexattr": {"path": "/f", "name": "user.a"},
@@ -69,13 +97,34 @@ WRONG: dict[str, list[Any]] = {
     "value": [5, "text", None],
     "data": [5, "text", None],
     "size": [1.5, "3", None],
-    "ns": [(1.5, 2.5), ("1", "2"), 5],
+    "ns": [(1.5, 2.5), ("1", "2"), 5, (), (1,), {1: 2, 3: 4}],
+    "times": [5, (), (1, 2, 3), ("1", "2")],
+    "offset": [1.5, "0", -1, 1 << 63],
+    "length": [1.5, "5"],
+    "token": [5, None, b"token"],
+    "renewer": [5],
+    "kind": [5],
+    "service": [5],
+    "pattern": [5, None, b"/*", ["/*"]],
+    "after": [5, b"a"],
+    "url": [5],
+    "options": [5, [("key", "value")], {"key": 5}],
+    "ttl": ["1", float("nan")],
+    "sync_interval": ["1", None],
+    "copies": ["1"],
+    "unpin": ["yes"],
+    "bandwidth": ["1", None],
+    "text": [5, b"x"],
+    "modified_ns": [1.5],
+    "accessed_ns": ["1"],
+    "timeout": ["1", [], float("nan")],
     "follow_symlinks": ["yes"],
 }
 CASES = [
     pytest.param(name, argument, wrong, id=f"{name}-{argument}={wrong!r}")
     for name, right in RIGHT.items()
     for argument in right
+    if argument in inspect.signature(getattr(AsyncFileSystem, name)).parameters
     for wrong in WRONG.get(argument, [])
 ]
 
@@ -94,8 +143,12 @@ async def test_a_wrong_argument_is_refused_before_anything_is_sent(
     await fs.write_many({"/f": b"f", "/g": b"g"})
     await fs.write_many({"/w": b""}, replication=2)  # what is asked once is known
     cluster.asked.clear()
-    with pytest.raises((TypeError, ValueError)) as caught:
-        await getattr(fs, name)(**RIGHT[name] | {argument: wrong})
+    with pytest.raises((TypeError, ValueError, OverflowError)) as caught:
+        called = getattr(fs, name)(**RIGHT[name] | {argument: wrong})
+        if hasattr(called, "__aiter__"):
+            await anext(called)
+        else:
+            await called
     assert not cluster.asked, f"{dict(cluster.asked)} were asked before {caught.value!r}"
 
 
@@ -105,3 +158,45 @@ async def test_so_is_a_wrong_option_of_open(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         await cluster.connect().open("/f", "w", **options)
     assert not cluster.asked
+
+
+FIXED, STRIDED = memoryview(b"four"), memoryview(bytearray(8))[::2]
+WRONG_OF_A_FILE: dict[str, list[tuple[Any, ...]]] = {
+    "pread": [("1", 0), (1.5, 0), (1, "0"), (1, 0.0), (1, None), (1, 1 << 63)],
+    "pread_into": [(b"four", 0), (FIXED, 0), (STRIDED, 0), ("four", 0), (bytearray(4), 0.0)],
+    "pwrite": [("x", 0), (5, 0), (b"x", 0.0), (b"x", "0"), (b"x", None), (b"x", 1 << 63)],
+    "readinto": [(b"four",), (FIXED,), (STRIDED,), ("four",), (5,)],
+    "seek": [(1.0,), ("1",), (None,), (1 << 63,), (-1 << 64,), (0, 1.0), (0, "1"), (0, None)],
+    "truncate": [(1.5,), ("1",), (1 << 63,), (-1 << 64,)],
+    "lock": [("0",), (0.0,), (0, "1")],
+    "punch_hole": [("0", 1), (0, 1.5)],
+    "write": [("x",), (5,), (None,), (STRIDED,)],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "given"), [(name, given) for name, many in WRONG_OF_A_FILE.items() for given in many]
+)
+async def test_a_file_refuses_wrong_arguments_and_goes_on(
+    name: str, given: tuple[Any, ...]
+) -> None:
+    cluster = FakeCluster()
+    fs = cluster.connect()
+    await fs.write_bytes("/f", b"content")
+    async with fs.open("/f", "r+b") as file:
+        cluster.asked.clear()
+        with pytest.raises((TypeError, OverflowError)):
+            await getattr(file, name)(*given)
+        assert not cluster.asked
+        assert await file.read() == b"content"
+    assert await fs.read_bytes("/f") == b"content"
+
+
+async def test_a_length_that_no_file_has_is_refused_and_changes_nothing() -> None:
+    fs = FakeCluster().connect()
+    await fs.write_bytes("/f", b"content")
+    async with fs.open("/f", "r+b") as file:
+        with pytest.raises(FileTooLargeError):
+            await file.truncate(1 << 62)
+        await file.write(b"C")
+    assert await fs.read_bytes("/f") == b"Content"

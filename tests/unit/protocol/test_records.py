@@ -147,10 +147,18 @@ def test_numbers_with_names_and_records_in_records_are_fine():
     check(m.ChangeAcl(b"/", m.AclChange.SET, ()))
 
 
-@pytest.mark.parametrize("value", [object(), "\ud800"])
-def test_what_cannot_be_encoded_is_refused(value):
+def test_what_cannot_be_encoded_is_refused():
     with pytest.raises(ProtocolError, match="cannot be encoded"):
-        encode(m.ReadLinkReply(value))
+        encode(m.ReadLinkReply(object()))
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [(m.SetAttributes(b"/f", owner="\ud800"), "not valid Unicode"), (m.Pin(b"/f", 1 << 64), "64")],
+)
+def test_a_value_that_no_message_can_carry_is_the_callers_mistake(record, complaint):
+    with pytest.raises(InvalidArgumentError, match=complaint):
+        encode(record)
 
 
 def test_a_class_with_another_kind_of_field_is_a_bug():

@@ -12,24 +12,11 @@ from typing import Any
 import pytest
 
 from memfs import errors
-from memfs.client import filesystem as aio
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.client.blocking.path import MemfsPath
-from memfs.config import ClientConfig
 
 from ..fake_cluster import FakeCluster
-
-
-class OnFake(FileSystem):
-    """The blocking file system over a cluster without transport."""
-
-    def __init__(self, cluster: FakeCluster) -> None:
-        self._cluster = cluster
-        super().__init__(ClientConfig(user="root", groups=("supergroup",)))
-
-    async def _open_core(self) -> aio.AsyncFileSystem:
-        return self._cluster.connect()
-
+from .on_fake import OnFake
 
 DIRECTORIES = ("d", "d/sub", "d/sub/deep", ".hidden", "with[x]", "empty")
 FILES = ("f.txt", "d/a.py", "d/b.py", "d/.dot.py", "d/sub/c.tar.gz", "with[x]/g", ".hidden/h.py")

@@ -1,0 +1,87 @@
+"""Blocking file objects beside the builtin ones: arguments of the wrong type or size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memfs.client.blocking.filesystem import FileSystem
+
+from ..fake_cluster import FakeCluster
+from .on_fake import OnFake
+
+CONTENT = b"0123456789"
+STRIDED = memoryview(bytearray(8))[::2]
+NO_OFFSET = ("1", b"1", 1.0, [], 1 << 63, 1 << 64, -1 << 64)
+CALLS: dict[str, list[tuple[Any, ...]]] = {
+    "seek": [
+        *[(wrong,) for wrong in (*NO_OFFSET, None)],
+        *[(0, wrong) for wrong in ("1", 1.0, None, 9, -1)],
+        *[(3,), (True,), (-1,), (-3, 2), (-11, 2)],
+    ],
+    "truncate": [(wrong,) for wrong in (*NO_OFFSET, -1, 3, None)],
+    "read": [(wrong,) for wrong in (None, 4, -1, True, "1", 1.0, [])],
+    "readline": [(wrong,) for wrong in (None, 4, -1, "1", 1.0)],
+    "readinto": [(wrong,) for wrong in (b"four", memoryview(b"four"), STRIDED, "four", 5, None)],
+    "write": [(wrong,) for wrong in ("text", 5, None, ["text"], STRIDED, b"xy", bytearray(3))],
+    "writelines": [(wrong,) for wrong in ("text", 5, None, [5], [b"x", b"y"])],
+}
+
+
+@pytest.fixture(scope="module")
+def fs() -> Iterator[FileSystem]:
+    with OnFake(FakeCluster()) as fs:
+        yield fs
+
+
+def told(file: Any, name: str, given: tuple[Any, ...]) -> Any:
+    """What the call gives, the kind of its error, and where the file is then."""
+    try:
+        said = getattr(file, name)(*given)
+    except (TypeError, OverflowError, OSError, ValueError, BufferError) as error:
+        # which of them it is for a number of more bits depends on the layer, in CPython too
+        wrong = isinstance(error, TypeError | BufferError)
+        said = "wrong type" if wrong else "wrong value"
+    return said, file.tell()
+
+
+@pytest.mark.parametrize("buffering", [0, -1])
+@pytest.mark.parametrize("name", CALLS)
+def test_arguments_are_taken_and_refused_as_by_the_builtin(
+    fs: FileSystem, tmp_path: Path, name: str, buffering: int
+) -> None:
+    local = tmp_path / "file"
+    for given in CALLS[name]:
+        fs.write_bytes("/file", CONTENT)
+        local.write_bytes(CONTENT)
+        with (
+            fs.open("/file", "r+b", buffering) as ours,
+            open(local, "r+b", buffering) as builtin,
+        ):
+            assert told(ours, name, given) == told(builtin, name, given), given
+        assert fs.read_bytes("/file") == local.read_bytes(), given
+
+
+@pytest.mark.parametrize("wrong", [b"four", memoryview(b"four"), STRIDED, "four", 5])
+def test_what_cannot_be_filled_is_refused(fs: FileSystem, wrong: Any) -> None:
+    fs.write_bytes("/file", CONTENT)
+    with fs.open("/file", "rb", buffering=0) as file:
+        for call in (file.readinto, lambda buffer: file.pread_into(buffer, 0)):
+            with pytest.raises((TypeError, BufferError)):
+                call(wrong)
+        assert file.pread(4, 2) == b"2345"
+
+
+@pytest.mark.parametrize("options", [{"encoding": []}, {"errors": 5}, {"buffering": 1.0}])
+def test_so_are_wrong_arguments_of_open(
+    fs: FileSystem, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    fs.write_bytes("/file", CONTENT)
+    (tmp_path / "file").write_bytes(CONTENT)
+    with pytest.raises(TypeError):
+        fs.open("/file", **options)
+    with pytest.raises(TypeError), open(tmp_path / "file", **options):
+        pass
