@@ -36,8 +36,18 @@ _OWN_WORDS = (
     errors.ConfigError,
     errors.LeaseHeldError,
     errors.LeaseLostError,
+    errors.LocksLostError,
     errors.QuotaExceededError,
+    errors.InvalidTokenError,
+    errors.OtherClusterError,
+    errors.MountBusyError,
+    errors.CrossMountError,
+    errors.StoreDeniedError,
+    errors.StoreConflictError,
+    errors.ObjectChangedError,
 )
+"""Of which the system's words would say less, or something else: a store that refuses is no lack of
+permission here, an object that was changed is no stale handle."""
 _FATAL = (errors.UnavailableError, errors.DeadlineError, errors.InternalError)
 VANISHED = (errors.PathNotFoundError, errors.NotDirectoryError, errors.IsDirectoryError)
 """What a name that was just listed meets when others have removed or replaced it."""

@@ -130,13 +130,26 @@ class MemfsPath(ClusterPath):
         """Another suffix."""
         return self._with(self._pure.with_suffix(suffix))
 
-    def relative_to(self, other: PathLike) -> PurePosixPath:
-        """What is left after ``other``. Raises ValueError when this is not below it."""
-        return self._pure.relative_to(text_of(other))
+    def relative_to(
+        self, other: PathLike, *others: PathLike, walk_up: bool = False
+    ) -> PurePosixPath:
+        """What is left after ``other`` (joined by ``others``); ``walk_up``: by ``..`` if need be.
 
-    def is_relative_to(self, other: PathLike) -> bool:
-        """Whether this is ``other`` or below it."""
-        return self._pure.is_relative_to(text_of(other))
+        Raises ValueError when this is not below it.
+        """
+        top = PurePosixPath(text_of(other), *map(text_of, others))
+        if not walk_up or not top.is_absolute():
+            return self._pure.relative_to(top)
+        if ".." in top.parts:
+            raise ValueError(f"'..' segment in {str(top)!r} cannot be walked")
+        steps = 0
+        while not self._pure.is_relative_to(top):
+            top, steps = top.parent, steps + 1
+        return PurePosixPath(*[".."] * steps, self._pure.relative_to(top))
+
+    def is_relative_to(self, other: PathLike, *others: PathLike) -> bool:
+        """Whether this is ``other`` (joined by ``others``) or below it."""
+        return self._pure.is_relative_to(PurePosixPath(text_of(other), *map(text_of, others)))
 
     def is_absolute(self) -> bool:
         """Always true."""
@@ -146,9 +159,16 @@ class MemfsPath(ClusterPath):
         """Always false."""
         return False
 
-    def match(self, pattern: str) -> bool:
+    def match(self, pattern: str, *, case_sensitive: bool | None = None) -> bool:
         """Whether the end of the path matches a pattern, the whole path an absolute one."""
-        return self._pure.match(pattern)
+        pure, pattern = self._cased(pattern, case_sensitive)
+        return pure.match(pattern)
+
+    def _cased(self, pattern: str, case_sensitive: bool | None) -> tuple[PurePosixPath, str]:
+        """Path and pattern, without their case where it does not count; None: it does."""
+        if case_sensitive is None or case_sensitive:
+            return self._pure, pattern
+        return PurePosixPath(str(self).lower()), pattern.lower()
 
     def as_posix(self) -> str:
         """The path as text."""
@@ -254,13 +274,13 @@ class MemfsPath(ClusterPath):
         """Whether both lead to the same file. Raises PathNotFoundError."""
         return self.stat().st_ino == self.fs.stat(other).st_ino
 
-    def owner(self) -> str:
+    def owner(self, *, follow_symlinks: bool = True) -> str:
         """Name of the owner."""
-        return self.stat().owner
+        return self.stat(follow_symlinks=follow_symlinks).owner
 
-    def group(self) -> str:
+    def group(self, *, follow_symlinks: bool = True) -> str:
         """Name of the group."""
-        return self.stat().group
+        return self.stat(follow_symlinks=follow_symlinks).group
 
     def resolve(self, strict: bool = False) -> MemfsPath:
         """Without symlinks and ``..``; ``strict``: PathNotFoundError for what does not exist."""
@@ -276,17 +296,24 @@ class MemfsPath(ClusterPath):
             for entry in page:
                 yield MemfsPath(self.fs, entry.path)
 
-    def glob(self, pattern: str) -> Iterator[MemfsPath]:
+    def glob(
+        self, pattern: str, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
+    ) -> Iterator[MemfsPath]:
         """Paths below this one that match ``pattern``, by the rules of this Python's ``pathlib``.
 
-        Names with a leading dot match as others do; ``**`` does not follow symlinks.
+        Names with a leading dot match as others do; ``**`` does not follow symlinks unless told to.
         """
-        for found in patterns.below(self.fs, str(self), pattern):
+        cased = case_sensitive is None or case_sensitive
+        for found in patterns.below(self.fs, str(self), pattern, cased, recurse_symlinks):
             yield MemfsPath(self.fs, found)
 
-    def rglob(self, pattern: str) -> Iterator[MemfsPath]:
+    def rglob(
+        self, pattern: str, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
+    ) -> Iterator[MemfsPath]:
         """As ``glob`` with ``**/`` in front."""
-        return self.glob(f"**/{pattern}")
+        return self.glob(
+            f"**/{pattern}", case_sensitive=case_sensitive, recurse_symlinks=recurse_symlinks
+        )
 
     def walk(
         self,
@@ -333,9 +360,15 @@ class MemfsPath(ClusterPath):
         """The whole content."""
         return self.fs.read_bytes(self)
 
-    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
-        """The whole content as text."""
-        return self.fs.read_text(self, encoding or "utf-8", errors or "strict")
+    def read_text(
+        self, encoding: str | None = None, errors: str | None = None, newline: str | None = None
+    ) -> str:
+        """The whole content as text; ``newline`` as for ``open``."""
+        if newline is None and encoding != "locale":
+            return self.fs.read_text(self, encoding or "utf-8", errors or "strict")
+        with self.open("r", -1, encoding, errors, newline) as file:
+            text: str = file.read()
+        return text
 
     def write_bytes(self, data: Buffer) -> int:
         """Replace the content."""
@@ -413,6 +446,7 @@ class MemfsPath(ClusterPath):
 
     if sys.version_info >= (3, 13):
 
-        def full_match(self, pattern: str) -> bool:
+        def full_match(self, pattern: str, *, case_sensitive: bool | None = None) -> bool:
             """Whether the whole path matches a pattern."""
-            return self._pure.full_match(pattern)
+            pure, pattern = self._cased(pattern, case_sensitive)
+            return pure.full_match(pattern)

@@ -24,24 +24,31 @@ _NEWER = sys.version_info >= (3, 13)
 """``**`` at the end matches files too, and a name without magic broken symlinks."""
 
 
-def below(fs: ClusterFiles, top: str, pattern: str) -> Iterator[str]:
-    """Paths below ``top`` that match, each once. Raises ValueError, NotImplementedError."""
+def below(
+    fs: ClusterFiles, top: str, pattern: str, cased: bool = True, through: bool = False
+) -> Iterator[str]:
+    """Paths below ``top`` that match, each once. Raises ValueError, NotImplementedError.
+
+    ``cased``: a and A differ; ``through``: ``**`` goes through symlinks to directories.
+    """
     parsed = PurePosixPath(pattern)
     if not pattern or not parsed.parts:
         raise ValueError(f"Unacceptable pattern: {pattern!r}")
     if parsed.is_absolute():
         raise NotImplementedError("Non-relative patterns are unsupported")
     parts = list(parsed.parts)
-    return _Matching(fs, pattern.endswith("/")).run(top, parts)
+    return _Matching(fs, pattern.endswith("/"), cased, through).run(top, parts)
 
 
 class _Matching:
     """One search: an explicit stack, for trees are deeper than Python's."""
 
-    def __init__(self, fs: ClusterFiles, directories: bool) -> None:
+    def __init__(self, fs: ClusterFiles, directories: bool, cased: bool, through: bool) -> None:
         """``directories``: the pattern ended in a slash, so only they match."""
         self._fs = fs
         self._directories = directories
+        self._cased = cased
+        self._through = through
 
     def run(self, top: str, parts: list[str]) -> Iterator[str]:
         found: set[str] = set()
@@ -64,12 +71,12 @@ class _Matching:
         elif part == "..":
             if directory or self._is_dir(path):
                 yield paths.join(path, part), rest, True
-        elif _MAGIC.search(part) is None:
+        elif self._cased and _MAGIC.search(part) is None:
             where = paths.join(path, part)
             if self._fs.exists(where) if rest or not _NEWER else self._fs.lexists(where):
                 yield where, rest, False
         else:
-            matches = _matcher(part)
+            matches = _matcher(part, self._cased)
             for entry in self._entries(path):
                 if matches(entry.name) and not (rest and entry.is_file(follow_symlinks=False)):
                     yield entry.path, rest, entry.is_dir(follow_symlinks=False)
@@ -81,7 +88,9 @@ class _Matching:
         if rest or self._is_dir(path):
             yield path, rest, True
         for entry in self._entries(path):
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False) or (
+                self._through and entry.is_symlink() and self._is_dir(entry.path)
+            ):
                 yield entry.path, [_ANY_DEPTH, *rest], True
             elif not rest and _NEWER:
                 yield entry.path, rest, False
@@ -98,5 +107,5 @@ class _Matching:
         return self._fs.isdir(path)
 
 
-def _matcher(part: str) -> Callable[[str], object]:
-    return re.compile(fnmatch.translate(part)).match
+def _matcher(part: str, cased: bool) -> Callable[[str], object]:
+    return re.compile(fnmatch.translate(part), 0 if cased else re.IGNORECASE).match

@@ -124,7 +124,7 @@ def _extent(call: WebCall, size: int, tag: str) -> ByteRange | None:
     found = _RANGE.fullmatch(headers.get(hdrs.RANGE, "").strip())
     if found is None or not (found[1] or found[2]):
         return ByteRange(0, size)
-    if hdrs.IF_RANGE in headers and not matches(headers[hdrs.IF_RANGE], tag):
+    if headers.get(hdrs.IF_RANGE, tag).strip() != tag:  # one tag, a strong one
         return ByteRange(0, size)
     return _ranged(found[1], found[2], size)
 

@@ -83,6 +83,8 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "with_stem": lambda p: (p / "x.py").with_stem("y"),
     "with_suffix": lambda p: (p / "x.py").with_suffix(".md"),
     "relative_to": lambda p: str((p / "a/b").relative_to(p)),
+    "relative_to several": lambda p: str((p / "a/b/c").relative_to(p, "a")),
+    "relative_to what is relative": lambda p: (p / "a").relative_to("a"),
     "relative_to another": lambda p: (p / "a").relative_to(p / "b"),
     "is_relative_to": lambda p: ((p / "a").is_relative_to(p), p.is_relative_to(p / "a")),
     "match": lambda p: ((p / "d/a.py").match("*.py"), (p / "d/a.py").match("e/*.py")),
@@ -321,3 +323,36 @@ def test_entries_follow_symlinks(ours: MemfsPath, local: Path, fs: FileSystem) -
     next(scan)
     scan.close()
     assert list(scan) == []
+
+
+def test_arguments_that_newer_releases_have(ours: MemfsPath) -> None:
+    """As ``pathlib`` of 3.13 answers."""
+    file = ours / "d/a.py"
+    assert str(file.relative_to(ours / "empty", walk_up=True)) == "../d/a.py"
+    assert str(file.relative_to(ours / "d/sub/deep", walk_up=True)) == "../../a.py"
+    assert str(file.relative_to(ours / "d", walk_up=True)) == "a.py"
+    for wrong in (ours / "d/..", "d"):
+        with pytest.raises(ValueError):
+            file.relative_to(str(wrong), walk_up=True)
+    assert file.match("D/*.PY", case_sensitive=False)
+    assert not file.match("D/*.PY", case_sensitive=True)
+    assert [str(each.relative_to(ours)) for each in ours.glob("D/A.*", case_sensitive=False)] == [
+        "d/a.py"
+    ]
+    assert list(ours.glob("D/A.*")) == []
+    assert list(ours.rglob("C.TAR.GZ", case_sensitive=False)) == [ours / "d/sub/c.tar.gz"]
+    assert ours / "ld/a.py" not in list(ours.glob("**/*.py"))
+    top = ours / "through"
+    (top / "inside").mkdir(parents=True)
+    (top / "link").symlink_to(ours / "empty")
+    assert top / "link" in list(top.glob("**/", recurse_symlinks=True))
+    assert top / "link" not in list(top.glob("**/"))
+    assert (ours / "broken").owner(follow_symlinks=False) == "root"
+    assert (ours / "broken").group(follow_symlinks=False)
+    with pytest.raises(FileNotFoundError):
+        (ours / "broken").owner()
+    (top / "lines").write_bytes(b"a\r\nb")
+    assert (top / "lines").read_text(newline="") == "a\r\nb"
+    assert (top / "lines").read_text() == "a\nb"
+    (top / "lines").unlink()
+    top.rmtree()

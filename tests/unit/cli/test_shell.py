@@ -1,0 +1,44 @@
+"""What commands say of an error: the system's words where they fit, else the error's own."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from memfs import errors
+from memfs.cli.shell import reason
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        errors.AccessDeniedError,
+        errors.PathNotFoundError,
+        errors.PathExistsError,
+        errors.DirectoryNotEmptyError,
+        errors.ReadOnlyMountError,
+        errors.SymlinkLoopError,
+    ],
+)
+def test_what_the_system_has_words_for(kind: type[errors.RequestError]) -> None:
+    assert reason(kind("user=ann, access=WRITE", path="/f")) == os.strerror(kind("").posix)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        errors.CrossMountError,
+        errors.InvalidTokenError,
+        errors.LocksLostError,
+        errors.MountBusyError,
+        errors.ObjectChangedError,
+        errors.OtherClusterError,
+        errors.SpaceQuotaError,
+        errors.StoreConflictError,
+        errors.StoreDeniedError,
+        errors.StoreUnsupportedError,
+    ],
+)
+def test_what_it_has_none_for(kind: type[errors.RequestError]) -> None:
+    assert reason(kind("the reason", path="/f")) == "the reason"
