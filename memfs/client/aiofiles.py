@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from memfs.client import arguments, modes
+from memfs.client.bound import Bound
 from memfs.client.handles.handle import Handle
 from memfs.client.modes import Mode
 from memfs.types import Buffer
@@ -21,7 +22,7 @@ from memfs.types import Buffer
 BUFFER_BYTES = 64 * 1024
 
 
-class AsyncFile:
+class AsyncFile(Bound):
     """A binary file of the asynchronous API.
 
     ``name`` is the path as given, ``mode`` the open mode, ``closed`` whether it was closed. Reads
@@ -308,7 +309,7 @@ class AsyncFile:
         return f"<memfs.aio file {self.name!r} mode={self.mode!r}>"
 
 
-class AsyncTextFile:
+class AsyncTextFile(Bound):
     """A text file of the asynchronous API: decodes, encodes and translates line ends.
 
     ``seek`` goes to the beginning, to the end, or to what ``tell`` returned; ``tell`` works between
@@ -481,7 +482,7 @@ class AsyncTextFile:
         return f"<memfs.aio text file {self.name!r} mode={self.mode!r} encoding={self.encoding!r}>"
 
 
-class Opening:
+class Opening(Bound):
     """What ``open`` of the asynchronous API returns: await it, or enter it with ``async with``."""
 
     def __init__(self, start: Callable[[], Awaitable[Any]]) -> None:

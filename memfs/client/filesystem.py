@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from memfs.client.bound import Bound
 from memfs.client.signing import SignatureOperations
 from memfs.client.transfer import calls as transfer
 from memfs.client.transfer.copying import Transferred
 from memfs.client.wire import PathLike
 
 
-class AsyncFileSystem(SignatureOperations):
+class AsyncFileSystem(Bound, SignatureOperations):
     """A cluster seen as a file system; all methods are coroutines unless they say otherwise.
 
     Paths are absolute, ``str`` or ``os.PathLike``; ``memfs://`` URLs are accepted, those

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from memfs.client.bound import Bound
 from memfs.client.session.session import Session
 from memfs.client.wire import WirePath
 from memfs.errors import PathNotFoundError, StaleHandleError
@@ -16,7 +17,7 @@ from memfs.protocol import messages as m
 from memfs.types import LockKind
 
 
-class FileLock:
+class FileLock(Bound):
     """A lock on a whole file, as flock(2)'s; held from the beginning until :meth:`close`."""
 
     def __init__(self, session: Session, path: str, inode: int, owner: int) -> None:

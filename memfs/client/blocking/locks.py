@@ -6,9 +6,10 @@ from typing import Any
 
 from memfs.client import locking
 from memfs.client.blocking import bridge as bridges
+from memfs.client.bound import Bound
 
 
-class FileLock:
+class FileLock(Bound):
     """A lock on a whole file, as flock(2)'s; held from the beginning until :meth:`close`.
 
     It is this process's: a child made by ``fork`` does not have it.

@@ -6,10 +6,12 @@ Owns the iterator and its entries. A page of a directory is fetched when it is n
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from memfs.client.bound import Bound
 from memfs.client.stat import DirEntry, Stat, known
 
 if TYPE_CHECKING:
@@ -55,21 +57,33 @@ class ScannedEntry(DirEntry):
             return None
 
 
-class Scandir(Iterator[ScannedEntry]):
-    """What ``fs.scandir`` returns."""
+class Scandir(Bound, Iterator[ScannedEntry]):
+    """What ``fs.scandir`` returns: go to its end, close it, or leave its ``with`` block."""
+
+    _open = False
 
     def __init__(self, fs: BlockingNamespace, pages: Iterator[list[DirEntry]]) -> None:
         first = next(pages, [])  # what is no directory is refused at once
         self._entries: Iterator[ScannedEntry] = (
             ScannedEntry(fs, entry) for page in itertools.chain([first], pages) for entry in page
         )
+        self._open = True
 
     def __next__(self) -> ScannedEntry:
-        return next(self._entries)
+        try:
+            return next(self._entries)
+        except BaseException:
+            self._open = False
+            raise
 
     def close(self) -> None:
         """Fetch nothing more."""
+        self._open = False
         self._entries = iter(())
+
+    def __del__(self) -> None:
+        if self._open:
+            warnings.warn(f"unclosed scandir iterator {self!r}", ResourceWarning, 2, self)
 
     def __enter__(self) -> Scandir:
         return self

@@ -6,7 +6,9 @@ arguments on to it (``test_sync`` compares their signatures).
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import stat
 from typing import Any
 
@@ -200,3 +202,15 @@ async def test_a_length_that_no_file_has_is_refused_and_changes_nothing() -> Non
             await file.truncate(1 << 62)
         await file.write(b"C")
     assert await fs.read_bytes("/f") == b"Content"
+
+
+async def test_what_belongs_to_a_connection_is_neither_pickled_nor_copied() -> None:
+    fs = FakeCluster().connect()
+    await fs.write_bytes("/f", b"content")
+    opening = fs.open("/f")
+    async with fs.open("/f", "rb") as file, fs.open("/f") as text, fs.lock("/l") as lock:
+        for one in (fs, opening, file, text, lock):
+            for act in (pickle.dumps, copy.copy, copy.deepcopy):
+                with pytest.raises(TypeError, match="cannot be pickled"):
+                    act(one)
+        assert await file.read() == b"content"

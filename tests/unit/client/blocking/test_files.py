@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,3 +89,29 @@ def test_so_are_wrong_arguments_of_open(
         fs.open("/file", **options)
     with pytest.raises(TypeError), open(tmp_path / "file", **options):
         pass
+
+
+def test_what_belongs_to_a_connection_is_neither_pickled_nor_copied(fs: FileSystem) -> None:
+    fs.write_bytes("/file", CONTENT)
+    with fs.lock("/lock") as lock, fs.scandir("/") as scan, fs.open("/file", "rb", 0) as file:
+        for one in (lock, scan, file):
+            for act in (pickle.dumps, copy.copy, copy.deepcopy):
+                with pytest.raises(TypeError, match="cannot be pickled"):
+                    act(one)
+        assert lock.path == "/lock" and file.read() == CONTENT
+
+
+def test_a_listing_that_is_left_in_the_middle_warns(fs: FileSystem, tmp_path: Path) -> None:
+    """As ``os.scandir`` does."""
+    fs.makedirs("/many/a")
+    fs.makedirs("/many/b")
+    for scan in (fs.scandir, lambda _: os.scandir(tmp_path)):
+        (tmp_path / "a").mkdir(exist_ok=True)
+        with pytest.warns(ResourceWarning, match="unclosed scandir iterator"):
+            next(scan("/many"))
+            gc.collect()
+    with fs.scandir("/many") as closed:
+        next(closed)
+    assert [each.name for each in fs.scandir("/many")] == ["a", "b"]
+    del closed
+    gc.collect()
