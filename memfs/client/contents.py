@@ -82,6 +82,8 @@ class ContentOperations(NamespaceOperations):
         Raises the error of a file that could not be published, once everything is closed. A whole
         file that is being written out of sight is given up.
         """
+        if not self._session.routing.closed:
+            self._session.check_loop()
         try:
             await self._close_files()
         finally:

@@ -161,6 +161,11 @@ class Session:
 
     # --- requests ---------------------------------------------------------------------------
 
+    def check_loop(self) -> None:
+        """Raise RuntimeError in an event loop in which it was not made."""
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError("this memfs client belongs to another event loop: connect in each")
+
     async def ask(
         self, request: m.Request[m.R], path: str | None = None, deadline: float | None = None
     ) -> m.R:
@@ -182,8 +187,7 @@ class Session:
     ) -> Answer[m.R]:
         """As :meth:`ask`, with the request's payload and the reply's (received into ``into``)."""
         check(request)
-        if asyncio.get_running_loop() is not self._loop:
-            raise RuntimeError("this memfs client belongs to another event loop: connect in each")
+        self.check_loop()
         if deadline is None:
             deadline = self.deadline()
         command = type(request) in _COMMANDS

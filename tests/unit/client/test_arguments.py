@@ -6,6 +6,7 @@ arguments on to it (``test_sync`` compares their signatures).
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import inspect
 import pickle
@@ -214,3 +215,20 @@ async def test_what_belongs_to_a_connection_is_neither_pickled_nor_copied() -> N
                 with pytest.raises(TypeError, match="cannot be pickled"):
                     act(one)
         assert await file.read() == b"content"
+
+
+def test_closing_in_another_event_loop_says_what_is_wrong() -> None:
+    async def connected() -> AsyncFileSystem:
+        fs = FakeCluster().connect()
+        await fs.write_bytes("/f", b"content")
+        return fs
+
+    fs = asyncio.run(connected())
+    with pytest.raises(RuntimeError, match="belongs to another event loop"):
+        asyncio.run(fs.close())
+
+
+async def test_closing_twice_is_fine() -> None:
+    fs = FakeCluster().connect()
+    await fs.close()
+    await fs.close()
