@@ -106,6 +106,8 @@ async def call(fs: AsyncFileSystem, name: str, arguments: dict[str, Any]) -> Non
     result = getattr(fs, name)(**arguments)
     if inspect.iscoroutine(result):
         await result
+    elif inspect.isasyncgen(result):
+        await anext(result)
     else:
         async with result:
             pass
