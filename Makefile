@@ -21,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
         --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nightly test-fast test-integrations bench simulate mutants nemesis fuzz-mount lint format blocking reference docs lock dist clean
+.PHONY: help demo test test-nightly test-fast test-integrations bench simulate mutants nemesis fuzz fuzz-mount lint format blocking reference docs lock dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F': *' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ mutants: $(VENV)/.dev  ## take one guard out at a time: the simulation must noti
 
 nemesis: $(VENV)/.dev  ## faults on real processes for MINUTES=60, from SEED; ARGS="--help" tells more
 	@$(BIN)/python -m tests.support.nemesis --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+fuzz: $(VENV)/.fuzz  ## hostile bytes guided by coverage for MINUTES=60; ARGS="messages journal"
+	@$(BIN)/python -m tests.support.fuzzing --minutes $(MINUTES) $(ARGS)
 
 fuzz-mount: $(VENV)/.dev  ## random operations on two mounts beside tmpfs, processes killed, for MINUTES=60
 	@$(BIN)/python -m tests.support.mount_fuzz --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(ARGS)
@@ -102,6 +105,10 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@$(RUN) "install memfs[dev,bench]" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@touch $@ $(VENV)/.core
+
+$(VENV)/.fuzz: pyproject.toml | $(VENV)/.dev
+	@$(RUN) "install memfs[fuzz]" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	@touch $@
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
 	@$(RUN) "install memfs[docs]" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -67,20 +67,23 @@ class TokenFile:
 
     def _read(self) -> dict[str, RequestUser]:
         """Principals by the hexadecimal SHA-256 of their tokens. Raises ConfigError."""
-        path = self._path
         try:
-            lines = path.read_text("utf-8").splitlines()
-        except (OSError, UnicodeError) as error:
-            raise ConfigError(f"tokens_file: {path}: {error}") from None
-        tokens: dict[str, RequestUser] = {}
-        for number, line in enumerate(lines, 1):
-            words = line.split("#")[0].split()
-            if not words:
-                continue
-            if len(words) not in (2, 3) or not (
-                _DIGEST.fullmatch(words[0]) and USER.fullmatch(words[1])
-            ):
-                raise ConfigError(f"tokens_file: {path}: line {number} is no SHA256 USER [GROUPS]")
-            groups = tuple(words[2].split(",")) if len(words) == 3 else None
-            tokens[words[0].lower()] = RequestUser(words[1], groups)
-        return tokens
+            return parse_tokens(self._path.read_bytes().decode("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"tokens_file: {self._path}: {error}") from None
+
+
+def parse_tokens(content: str) -> dict[str, RequestUser]:
+    """Principals by digest, of what a file says. Raises ValueError."""
+    tokens: dict[str, RequestUser] = {}
+    for number, line in enumerate(content.splitlines(), 1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        if len(words) not in (2, 3) or not (
+            _DIGEST.fullmatch(words[0]) and USER.fullmatch(words[1])
+        ):
+            raise ValueError(f"line {number} is no SHA256 USER [GROUPS]")
+        groups = tuple(words[2].split(",")) if len(words) == 3 else None
+        tokens[words[0].lower()] = RequestUser(words[1], groups)
+    return tokens

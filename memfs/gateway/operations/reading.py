@@ -121,10 +121,15 @@ def _extent(call: WebCall, size: int, tag: str) -> ByteRange | None:
     if "offset" in call.parameters or length >= 0:
         return ByteRange(offset, size if length < 0 else min(size, offset + length))
     headers = call.request.headers
-    found = _RANGE.fullmatch(headers.get(hdrs.RANGE, "").strip())
-    if found is None or not (found[1] or found[2]):
-        return ByteRange(0, size)
     if headers.get(hdrs.IF_RANGE, tag).strip() != tag:  # one tag, a strong one
+        return ByteRange(0, size)
+    return byte_range(headers.get(hdrs.RANGE, ""), size)
+
+
+def byte_range(header: str, size: int) -> ByteRange | None:
+    """What Range asks for of ``size`` bytes, all where it makes no sense; None: it lies beyond."""
+    found = _RANGE.fullmatch(header.strip())
+    if found is None or not (found[1] or found[2]):
         return ByteRange(0, size)
     return _ranged(found[1], found[2], size)
 

@@ -112,7 +112,11 @@ def unpack_header(raw: bytes, path: str) -> RecordHeader | None:
         raise DataLossError(
             f"a journal of format version {version}; this memfs reads version {VERSION}", path=path
         )
-    return RecordHeader(kind, cluster.rstrip(b"\0").decode(), *numbers)
+    try:
+        name = cluster.rstrip(b"\0").decode()
+    except UnicodeDecodeError:
+        raise DataLossError("a journal of no cluster: its header was forged", path=path) from None
+    return RecordHeader(kind, name, *numbers)
 
 
 def pack_frame(

@@ -136,3 +136,11 @@ def test_another_version_is_refused():
     raw[-4:] = struct.pack(">I", crc32c(bytes(raw[:-4])))
     with pytest.raises(DataLossError, match="version 9"):
         framing.unpack_header(bytes(raw), "file")
+
+
+def test_a_header_whose_checksum_is_right_and_whose_cluster_is_no_name():
+    raw = bytearray(framing.pack_header(framing.RecordHeader(1, CLUSTER, 1, 1, 7, 0, 0)))
+    raw[12] = 0xFF
+    raw[68:] = crc32c(raw[:68]).to_bytes(4, "big")
+    with pytest.raises(DataLossError, match="a journal of no cluster"):
+        framing.unpack_header(bytes(raw), "/j")
