@@ -35,6 +35,7 @@ from memfs.testing.simulation.virtual import current_process
 from memfs.types import BlockRef, View
 from tests.support.faults.scene import Scene
 from tests.support.hoarding import Hoarding
+from tests.support.reads import OF_THE_CLUSTER, Read, around_query
 
 VIOLATIONS_KEPT = 5
 MISSING = errors.BlockNotFoundError.code
@@ -82,7 +83,7 @@ class Observer:
         """Look at every entry, commit, read and view meanwhile."""
         with contextlib.ExitStack() as stack:
             stack.enter_context(_around_advance(self))
-            stack.enter_context(followed(Primary, "query", self._answered))
+            stack.enter_context(around_query(self.answered))
             stack.enter_context(followed(FakeCoordinator, "swap", self._swapped))
             stack.enter_context(followed(Inodes, "allocate", self._allocated))
             stack.enter_context(_around_free(self))
@@ -157,33 +158,48 @@ class Observer:
         self._check_enough(primary, at)
         self._check_on_disk(at)
 
-    def _answered(
-        self, result: Any, primary: Primary, _identity: Any, request: Any, _client: int = 0
-    ) -> None:
-        """A read was answered, or will be (NoStaleRead, NoDirtyRead)."""
-        if isinstance(result, asyncio.Future):
-            self._answered_later(result, primary, type(request).__name__)
+    def answered(self, read: Read) -> None:
+        """A read was answered or refused, or will be (NoStaleRead, NoDirtyRead)."""
+        if isinstance(read.result, asyncio.Future):
+            self._answered_later(read)
             return
         self.checks["NoStaleRead"] += 1
+        primary, name = read.primary, type(read.request).__name__
         if not self.knows(primary.namespace, self.acknowledged):
             self.breach(
                 "NoStaleRead",
-                f"{self._name(primary)} answered {type(request).__name__} from state "
+                f"{self._name(primary)} answered {name} from state "
                 f"{primary.namespace.applied}, {self.acknowledged[0]} was acknowledged",
             )
         state = primary.namespace.applied, primary.namespace.digest
         if state != self.acknowledged:
-            self._check_all_have(state, "NoDirtyRead", type(request).__name__)
+            self._check_clean(read, state)
 
-    def _answered_later(self, answer: asyncio.Future[Any], primary: Primary, name: str) -> None:
+    def _answered_later(self, read: Read) -> None:
         """A read that may have seen what was not acknowledged is answered once it is."""
-        state = primary.namespace.applied, primary.namespace.digest
+        state = read.primary.namespace.applied, read.primary.namespace.digest
 
-        def answered(_answer: asyncio.Future[Any]) -> None:
-            if not answer.cancelled() and answer.exception() is None:
-                self._check_all_have(state, "NoDirtyRead", name)
+        def answered(answer: asyncio.Future[Any]) -> None:
+            if answer.cancelled():
+                return
+            error = answer.exception()
+            if error is None or not isinstance(error, OF_THE_CLUSTER):
+                self._check_clean(read._replace(result=error or answer.result()), state)
 
-        answer.add_done_callback(answered)
+        read.result.add_done_callback(answered)
+
+    def _check_clean(self, read: Read, state: State) -> None:
+        """Every living member of the true in-sync set knows what the answer was made of, or would
+        give the same one (NoDirtyRead)."""
+        self.checks["NoDirtyRead"] += 1
+        for node, namespace in self._in_sync():
+            if namespace is not None and (self.knows(namespace, state) or read.agrees(namespace)):
+                continue
+            held = (namespace.applied, namespace.digest) if namespace else "nothing"
+            name = type(read.request).__name__
+            self.breach(
+                "NoDirtyRead", f"{name}: {node.config.name} holds {held}, not all of {state}"
+            )
 
     def _swapped(
         self, stored: StoredView | None, _coordinator: Any, _expected: int, view: View
@@ -225,20 +241,23 @@ class Observer:
 
     def _check_all_have(self, state: State, invariant: str, occasion: str) -> None:
         """Every living member of the true in-sync set knows everything up to ``state``."""
-        view = self._scene.view
         if state == (0, 0):
             return  # nothing yet: even the node that forms the cluster may hold nothing
         self.checks[invariant] += 1
-        for number in view.in_sync if view else ():
-            node = self._scene.member(number)
-            if node is None:
-                continue
-            namespace = node.role.namespace or node.role.recovered
+        for node, namespace in self._in_sync():
             if namespace is None or not self.knows(namespace, state):
                 held = (namespace.applied, namespace.digest) if namespace else "nothing"
                 self.breach(
                     invariant, f"{occasion}: {node.config.name} holds {held}, not all of {state}"
                 )
+
+    def _in_sync(self) -> Iterator[tuple[Node, Namespace | None]]:
+        """Living members of the true in-sync set, and what each holds."""
+        view = self._scene.view
+        for number in view.in_sync if view else ():
+            node = self._scene.member(number)
+            if node is not None:
+                yield node, node.role.namespace or node.role.recovered
 
     def _check_enough(self, primary: Primary, state: State) -> None:
         """As many members as are required have it (MinInSync); the dead ones cannot be asked."""

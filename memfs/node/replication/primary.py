@@ -3,7 +3,8 @@
 Owns the order of commands during one term. A command is applied at once and answered once every
 required backup has applied it too (InSyncMeansAll) and the view counts enough of them (MinInSync);
 a read needs a valid read lease (NoStaleRead), and one that could have seen an unacknowledged
-command waits for it (NoDirtyRead). The commands of one loop tick leave as one frame per backup.
+command is answered or refused once that is committed (NoDirtyRead). The commands of one loop tick
+leave as one frame per backup.
 
 It must not know sockets: backups are reached through the node's connection pool.
 """
@@ -29,6 +30,7 @@ from memfs.node.replication.commit_observers import CommitObservers
 from memfs.node.replication.fresh import Fresh
 from memfs.node.replication.object_places import ObjectPlaces
 from memfs.node.replication.open_files import OpenFiles
+from memfs.node.replication.pending import Pending
 from memfs.node.replication.read_lease import ReadLease
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
@@ -104,6 +106,7 @@ class Primary:
         self._boottime = environment.clock.boottime_ns
         self._required_since = self._boottime()
         self._unsent: list[Entry] = []
+        self._pending = Pending(self.committed)
         self._waiters: deque[_Waiter] = deque()
         self._discards: deque[tuple[int, Callable[[], None]]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -154,6 +157,7 @@ class Primary:
             if not self._flush_scheduled:
                 self._flush_scheduled = True
                 self._loop.call_soon(self._flush)
+        self._pending.note(entry.index, request, outcome.touched)
         barrier = self.caches.change(client, outcome.touched)
         if outcome.touched:  # a repeated command's answer may be old: nobody is to believe it
             self.caches.note(client, request, outcome.record)
@@ -189,8 +193,18 @@ class Primary:
             later = asyncio.ensure_future(self._query_later(identity, request, client))
             set_aside(later)  # the caller may be gone before it looks
             return later
-        record = self._look(identity, request, client)
-        return self._when_committed(self.namespace.applied, record)
+        return self._answer_read(identity, request, client)
+
+    def _answer_read(self, identity: Identity, request: Any, client: int) -> Any:
+        """As :meth:`query`, by who holds the lease."""
+        try:
+            record = self._look(identity, request, client)
+        except errors.MemfsError as error:  # that a name is not there is news, too
+            record = error
+        applied, committed = self.namespace.applied, self.committed
+        if applied > committed and not self._pending.concern(self.namespace, request, committed):
+            return _answer(record)
+        return self._when_committed(applied, record)
 
     def _look(self, identity: Identity, request: Any, client: int) -> Any:
         watched = bool(client and self.caches)
@@ -257,8 +271,7 @@ class Primary:
 
     async def _query_later(self, identity: Identity, request: Any, client: int) -> Any:
         await self._wait_for_lease()
-        record = self._look(identity, request, client)
-        answer = self._when_committed(self.namespace.applied, record)
+        answer = self._answer_read(identity, request, client)
         return await answer if isinstance(answer, asyncio.Future) else answer
 
     def unconfirmed(self) -> list[int]:
@@ -337,6 +350,7 @@ class Primary:
         if committed <= self.committed:
             return
         self.committed = committed
+        self._pending.forget(committed)
         waiters, discards = self._waiters, self._discards
         while waiters and waiters[0].log_index <= committed:
             waiter = waiters.popleft()
@@ -352,6 +366,7 @@ class Primary:
             assert entry.index == self.namespace.applied + 1, "a gap in the fetched log"
             self.namespace.apply(entry)
             self.recent.append(entry, self.namespace.digest)
+        self._pending.unknown(self.namespace.applied)
         self._journal.append(self.namespace, fresh)
 
     # --- backups ----------------------------------------------------------------------------
@@ -493,13 +508,16 @@ async def _answer_after(barrier: asyncio.Future[None], answer: Any) -> Any:
 
 
 def _answer(record: Any) -> Any:
+    """A reply as it is returned: an error is raised."""
+    if isinstance(record, errors.MemfsError):
+        raise record
     if type(record) is m.ErrorReply:
         raise errors.from_wire(record.code, record.message, record.path or None)
     return record
 
 
 def _resolve(future: asyncio.Future[Any], record: Any) -> None:
-    if type(record) is m.ErrorReply:
-        future.set_exception(errors.from_wire(record.code, record.message, record.path or None))
-    else:
-        future.set_result(record)
+    try:
+        future.set_result(_answer(record))
+    except errors.MemfsError as error:
+        future.set_exception(error)

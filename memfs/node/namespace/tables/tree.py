@@ -174,6 +174,23 @@ class Tree:
             else:
                 return slot, name, child
 
+    def passed(self, path: bytes) -> list[int] | None:
+        """Inodes that :meth:`locate` looks at, from the root, whoever asks; the last ones may be
+        missing. None when the way leads through a symlink or ``..``.
+        """
+        inodes, directories = self.inodes, self.directories.items
+        slot, passed = ROOT, [ROOT_INODE]
+        for name in split(path):
+            if inodes.kind[slot] != DIRECTORY:
+                break
+            slot = directories[inodes.extra[slot]].get(name)
+            if not slot:
+                return None if name == b".." else passed
+            if inodes.kind[slot] == SYMLINK:
+                return None
+            passed.append(inodes.id_of(slot))
+        return passed
+
     def base_of(self, caller: Caller, inode: int) -> int:
         """The slot of a handle that is still part of the tree, and in the caller's reach.
 

@@ -1,0 +1,65 @@
+"""Which answers need not wait for the commands that are not committed yet (NoDirtyRead).
+
+Owns what those commands touched. The argument is one sentence: an answer that was found by way of
+inodes which no uncommitted command touched is the same in the committed state, so it shows nothing
+that is not acknowledged. It is drawn only where both halves are plain: of commands, those in
+``_TELLING``, with which one client fills the log and which name every inode that another's
+stat could see changed; of reads, a stat by a path from the root. Everything else waits.
+
+Must not know backups or sockets. Invariant: what was noted and not forgotten is in ``_last``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final
+
+from memfs.node.namespace import Namespace
+from memfs.protocol import messages as m
+from memfs.types import ROOT_INODE
+
+_TELLING: Final = frozenset(
+    {m.PutFiles, m.ReserveInodes, m.ReleaseInodes, m.Reclaim, m.SetReplicas, m.SetManyReplicas}
+)
+"""Commands whose ``touched`` is all of it: they give and take no lease, whose holder stat shows."""
+
+
+class Pending:
+    """What the commands touched that are applied and not committed."""
+
+    def __init__(self, applied: int) -> None:
+        """Nothing is known of the log up to ``applied``."""
+        self._last: dict[int, int] = {}
+        self._noted: deque[tuple[int, tuple[int, ...]]] = deque()
+        self._opaque = applied
+
+    def note(self, index: int, request: Any, touched: tuple[int, ...]) -> None:
+        """The command at ``index`` was applied and is not committed."""
+        if type(request) not in _TELLING:
+            self._opaque = index
+            return
+        self._noted.append((index, touched))
+        for inode in touched:
+            self._last[inode] = index
+
+    def unknown(self, applied: int) -> None:
+        """Whatever is in the log up to ``applied`` may have touched anything."""
+        self._opaque = applied
+
+    def forget(self, committed: int) -> None:
+        """The log is committed up to there."""
+        noted, last = self._noted, self._last
+        while noted and noted[0][0] <= committed:
+            index, touched = noted.popleft()
+            for inode in touched:
+                if last.get(inode) == index:
+                    del last[inode]
+
+    def concern(self, namespace: Namespace, request: Any, committed: int) -> bool:
+        """May the answer to a read differ from that of the committed state?"""
+        if type(request) is not m.Lookup or request.base != ROOT_INODE:
+            return True
+        if self._opaque > committed or namespace.volume.mounts:
+            return True
+        passed = namespace.volume.tree.passed(request.path)
+        return passed is None or any(inode in self._last for inode in passed)
