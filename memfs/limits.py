@@ -68,6 +68,7 @@ PRINCIPAL_SHARE: Final = (3, 4)  # of the clients' connections for one user, and
 PRINCIPAL_CONNECTIONS: Final = 32  # ... and so many on the smallest node: ten programs have them
 FRAMES_PER_TURN: Final = 64  # of a client in a turn of the event loop: 2 to 3 ms of small requests
 CLIENT_TURN_SECONDS: Final = 0.005  # of all clients in a turn: 1/200 of the shortest lease
+CONNECTION_TURN_SECONDS: Final = 0.001  # of one client: others wait for one of its requests
 HANDSHAKE_SECONDS: Final = 10.0
 HANDSHAKE_RECORD_BYTES: Final = 16 * KIB
 STALLED_FRAME_SECONDS: Final = 60.0  # a frame that has begun must end within this
@@ -96,6 +97,7 @@ assert BLOCKS_PER_RECORD * 80 <= RECORD_BYTES - 4 * KIB
 # A directory entry takes at most 255 + ~90 bytes of attributes + owner and group.
 ENTRIES_PER_PAGE: Final = 1_000  # pages also end when the record is full
 FILES_PER_BATCH: Final = 256
+FILES_PER_COMMAND: Final = 64  # written or removed in one: 1 to 2 ms of the primary's loop
 BLOCKS_PER_BATCH: Final = 256
 BATCH_PAYLOAD_BYTES: Final = 4 * MIB
 SMALL_FILE_BYTES: Final = 128 * KIB  # up to here files travel in batches

@@ -70,6 +70,7 @@ class Accepted(Connection):
         self._turns = load.turns
         self._turn = 0
         self._frames = 0
+        self._share_ends = 0.0
         self._waits = False
         self._curbed = False
         self._reports = False
@@ -191,13 +192,18 @@ class Accepted(Connection):
         return self._greeted and self.peer.role != Role.NODE
 
     def _count_frame(self) -> None:
-        """One frame of a client is being served: was it the last one of this turn?"""
+        """One frame of a client is being served: is it the last one of this turn?"""
         turns = self._turns
         over = turns.is_over()
         if self._turn != turns.number:
-            self._turn, self._frames = turns.number, 0
+            self._turn, self._frames, self._share_ends = turns.number, 0, turns.begin_share()
         self._frames += 1
         if over or self._frames >= turns.frames:
+            self._leave_turn()
+
+    def _check_share(self) -> None:
+        """A frame of a client was served: was its time over with it?"""
+        if self._turns.has_passed(self._share_ends):
             self._leave_turn()
 
     def _leave_turn(self) -> None:
@@ -233,6 +239,8 @@ class Accepted(Connection):
             call = self._admitted(header, record)
             if call is not None:
                 self._serve(call)
+        if self._is_shared:
+            self._check_share()
 
     def payload_begins(self, header: Header, record: memoryview) -> Incoming:
         """A request whose payload follows. Raises ProtocolError."""

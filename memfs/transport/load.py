@@ -37,6 +37,8 @@ class ServerLimits:
     """Of one client's connection in one turn of the event loop; then others come first."""
     turn_seconds: float = limits.CLIENT_TURN_SECONDS
     """For the requests of all clients in one turn; connections of nodes are not limited so."""
+    share_seconds: float = limits.CONNECTION_TURN_SECONDS
+    """For those of one client's connection; the request with which it ends is served whole."""
     unread_per_principal: int = limits.UNREAD_BYTES_PER_PRINCIPAL
     """Bytes of answers that a user at an address may leave unread."""
     unread: int = limits.UNREAD_BYTES_PER_NODE
@@ -60,7 +62,9 @@ class ServerLoad:
         """Requests answered with BusyError."""
         self.turned_away = 0
         """Connections that were too many."""
-        self.turns = Turns(clock.monotonic, bounds.frames_per_turn, bounds.turn_seconds)
+        self.turns = Turns(
+            clock.monotonic, bounds.frames_per_turn, bounds.turn_seconds, bounds.share_seconds
+        )
         self.admission = ConnectionAdmission(bounds.connections, bounds.turned_away)
         self.unread = UnreadReplies(
             Ledger[UserAtAddress](

@@ -1,10 +1,10 @@
 """Fair shares of the event loop for client connections, with the rest kept for the node.
 
 One turn (iteration) of the loop serves every connection with input. Requests of clients get a part
-of it: a number of frames of each connection, and a time for all of them; a connection that has used
-its share waits in a queue for the next turn, with its socket unread. Connections of other nodes,
-timers and tasks never wait here: leases, heartbeats and replication are served in every turn, and a
-turn is short whatever clients send. Must not know what frames mean.
+of it: a number of frames and a time of each connection, and a time for all of them; a connection
+that has used its share waits in a queue for the next turn, with its socket unread. Connections of
+other nodes, timers and tasks never wait here: leases, heartbeats and replication are served in
+every turn, and a turn is short whatever clients send. Must not know what frames mean.
 
 Invariant: a waiting connection is queued once, is not read from, and is served in FIFO order.
 """
@@ -27,8 +27,10 @@ class Waiting(Protocol):
 class Turns:
     """The turns of one server."""
 
-    def __init__(self, now: Callable[[], float], frames: int, seconds: float) -> None:
-        """``frames`` of one connection and ``seconds`` of all in a turn; ``now`` in seconds."""
+    def __init__(self, now: Callable[[], float], frames: int, seconds: float, share: float) -> None:
+        """``frames`` and ``share`` seconds of one connection and ``seconds`` of all in a turn;
+        ``now`` in seconds.
+        """
         self.number = 0
         """Grows with every turn in which a client was served."""
         self.frames = frames
@@ -36,6 +38,7 @@ class Turns:
         """How often a connection had to wait."""
         self._now = now
         self._seconds = seconds
+        self._share = share
         self._until = 0.0
         self._open = False
         self._line: deque[Waiting] = deque()
@@ -46,6 +49,14 @@ class Turns:
             self._begin()
             asyncio.get_running_loop().call_soon(self._next)
         return self._now() >= self._until
+
+    def begin_share(self) -> float:
+        """When the share of a connection ends that is served now for the first time in a turn."""
+        return self._now() + self._share
+
+    def has_passed(self, moment: float) -> bool:
+        """Is the share over that ends then?"""
+        return self._now() >= moment
 
     def wait(self, connection: Waiting) -> None:
         """Have the connection called in a later turn. It is not waiting yet."""

@@ -352,7 +352,7 @@ def _file_batches(files: Iterable[FileToWrite]) -> Iterator[list[FileToWrite]]:
     for file in files:
         size = len(file.path.raw) + _FILE_BYTES
         if batch and (
-            len(batch) == limits.FILES_PER_BATCH
+            len(batch) == limits.FILES_PER_COMMAND
             or record + size > PATHS_BYTES
             or payload + len(file.data) > limits.BATCH_PAYLOAD_BYTES
         ):

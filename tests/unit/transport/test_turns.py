@@ -74,6 +74,20 @@ def test_another_client_does_not_wait_for_the_end_of_a_flood():
     run(main())
 
 
+def test_what_takes_longer_than_its_share_is_served_alone_in_a_turn():
+    async def main():
+        world = World()
+        await world.listen(ServerLimits(share_seconds=0))
+        flood = await raw_client(world, HELLO)
+        order = Order(world)
+        flood.transport.write(PINGS)
+        await settle()
+        assert len(order.served) == 300
+        assert most_of_one_turn(order, m.Role.CLIENT) == 1
+
+    run(main())
+
+
 def addresses(clients) -> set[str]:
     names = [client.transport.get_extra_info("sockname") for client in clients]
     return {f"{name[0]}:{name[1]}" for name in names}
@@ -116,7 +130,7 @@ class One:
 def test_time_ends_a_turn_and_the_order_is_that_of_coming():
     async def main():
         line = Line()
-        turns = Turns(lambda: line.now, 64, 2.0)
+        turns = Turns(lambda: line.now, 64, 2.0, 2.0)
         assert not turns.is_over()
         line.now += 2
         assert turns.is_over()

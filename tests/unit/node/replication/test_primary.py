@@ -222,6 +222,38 @@ async def test_reads_wait_for_what_they_saw() -> None:
     assert (await seen).attributes.kind == 1
 
 
+async def test_refused_reads_wait_for_what_they_saw() -> None:
+    world = World()
+    backup = await world.backup(2)
+    await world.submit(m.MakeDirectory(b"/d"))
+    backup.hold = True
+    world.submit(m.RemoveDirectory(b"/d"))
+    refused = world.primary.query(ROOT, m.Lookup(b"/d"))
+    await asyncio.sleep(0)
+    assert not refused.done()
+    backup.release()
+    with pytest.raises(FileNotFoundError):
+        await refused
+
+
+async def test_a_stat_does_not_wait_for_files_put_elsewhere() -> None:
+    world = World()
+    backup = await world.backup(2)
+    await world.submit(m.MakeDirectory(b"/quiet"))
+    await world.submit(m.MakeDirectory(b"/busy"))
+    reserved = await world.submit(m.ReserveInodes(1))
+    backup.hold = True
+    put = world.submit(m.PutFiles((m.NewFile(b"/busy/1", reserved.inodes[0], 0, ()),)))
+    assert world.primary.query(ROOT, m.Lookup(b"/quiet")).attributes.kind == 1
+    with pytest.raises(FileNotFoundError):
+        world.primary.query(ROOT, m.Lookup(b"/quiet/none"))
+    listed = world.primary.query(ROOT, m.Lookup(b"/busy"))
+    await asyncio.sleep(0)
+    assert not put.done() and not listed.done()
+    backup.release()
+    assert (await listed).attributes.children == 1
+
+
 async def test_discards_wait_for_the_commit() -> None:
     world = World()
     backup = await world.backup(2)

@@ -1,0 +1,151 @@
+"""A stat waits for the commands that touched its path, and for those of which that is not known."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from memfs import errors
+from memfs.node.namespace import Namespace, Settings
+from memfs.node.replication.log import Entry
+from memfs.node.replication.pending import Pending
+from memfs.protocol import messages as m
+from memfs.protocol import records
+from memfs.types import Identity
+
+ROOT = Identity("root", ("root",))
+NAMES = [b"a", b"b", b"c"]
+PATHS = [b"/" + x for x in NAMES] + [b"/" + x + b"/" + y for x in NAMES for y in NAMES]
+
+
+class Log:
+    """A namespace whose commands are noted and not committed until it is said."""
+
+    def __init__(self) -> None:
+        self.namespace = Namespace(Settings("root", "supergroup", 2, 4096, 4), 1)
+        self.pending = Pending(0)
+        self.committed = 0
+        self.inodes: list[int] = []
+
+    def run(self, request: object) -> object:
+        index = self.namespace.applied + 1
+        opcode = m.BY_REQUEST[type(request)].opcode
+        entry = Entry(index, 1, index, 7, index, ROOT, opcode, records.encode(request))  # type: ignore[arg-type]
+        outcome = self.namespace.apply(entry, request)
+        self.pending.note(index, request, outcome.touched)
+        return outcome.record
+
+    def commit(self) -> None:
+        self.committed = self.namespace.applied
+        self.pending.forget(self.committed)
+
+    def put(self, *paths: bytes, parents: bool = False) -> None:
+        while len(self.inodes) < len(paths):
+            reply = self.run(m.ReserveInodes(64))
+            assert isinstance(reply, m.ReserveReply)
+            self.inodes += reply.inodes
+        files = [
+            m.NewFile(path, self.inodes.pop(), 0, (), 0o644, parents=parents) for path in paths
+        ]
+        self.run(m.PutFiles(tuple(files)))
+
+    def concerns(self, path: bytes) -> bool:
+        return self.pending.concern(self.namespace, m.Lookup(path), self.committed)
+
+    def look(self, path: bytes) -> object:
+        try:
+            return self.namespace.query(ROOT, m.Lookup(path))
+        except errors.MemfsError as error:
+            return type(error)
+
+
+@pytest.fixture
+def log() -> Log:
+    log = Log()
+    for path in (b"/busy", b"/quiet"):
+        log.run(m.MakeDirectory(path))
+    log.put(b"/quiet/file")
+    log.commit()
+    return log
+
+
+def test_files_put_elsewhere_are_not_waited_for(log: Log) -> None:
+    log.put(b"/busy/1", b"/busy/2")
+    assert not log.concerns(b"/quiet/file")
+    assert not log.concerns(b"/quiet/none")
+    assert not log.concerns(b"/quiet")
+    assert not log.concerns(b"/quiet/file/below")
+
+
+def test_what_was_touched_is_waited_for_until_it_is_committed(log: Log) -> None:
+    log.put(b"/busy/1")
+    for path in (b"/busy", b"/busy/1", b"/busy/none"):
+        assert log.concerns(path)
+    log.commit()
+    assert not log.concerns(b"/busy/1")
+
+
+def test_of_two_commands_the_later_one_counts(log: Log) -> None:
+    log.put(b"/busy/1")
+    first = log.namespace.applied
+    log.put(b"/busy/2")
+    log.pending.forget(first)
+    assert log.concerns(b"/busy/1")
+
+
+@pytest.mark.parametrize(
+    "request_", [m.MakeDirectory(b"/other"), m.Create(b"/other"), m.Rename(b"/busy", b"/b")]
+)
+def test_other_commands_are_waited_for_by_all(log: Log, request_: object) -> None:
+    log.run(request_)
+    log.put(b"/quiet/more")
+    assert log.concerns(b"/quiet/file")
+    log.commit()
+    assert not log.concerns(b"/quiet/file")
+
+
+def test_what_came_from_another_term_is_waited_for_by_all(log: Log) -> None:
+    log.pending.unknown(log.namespace.applied + 1)
+    assert log.concerns(b"/quiet/file")
+
+
+def test_ways_that_are_not_plain_wait(log: Log) -> None:
+    log.run(m.MakeSymlink(b"/link", b"/busy"))
+    log.commit()
+    log.put(b"/busy/1")
+    assert log.concerns(b"/link/1") and log.concerns(b"/quiet/../busy/1")
+    inode = log.namespace.query(ROOT, m.Lookup(b"/quiet")).attributes.inode
+    handle = m.Lookup(b"file", base=inode)
+    assert log.pending.concern(log.namespace, handle, log.committed)
+    assert log.pending.concern(log.namespace, m.Summarise(b"/quiet"), log.committed)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_need_not_wait_gets_the_answer_of_the_committed_state(seed: int) -> None:
+    dice, log = random.Random(seed), Log()
+    for _ in range(60):
+        before = {path: log.look(path) for path in PATHS}
+        for _ in range(dice.randint(1, 3)):
+            change(dice, log)
+        for path in PATHS:
+            if not log.concerns(path):
+                assert log.look(path) == before[path]
+        log.commit()
+        assert not any(map(log.concerns, PATHS))
+
+
+def change(dice: random.Random, log: Log) -> None:
+    path = dice.choice(PATHS)
+    match dice.randrange(6):
+        case 0:
+            log.run(m.Unlink(path))
+        case 1:
+            log.run(m.Rename(path, dice.choice(PATHS)))
+        case 2:
+            log.run(m.RemoveDirectory(path, recursive=True))
+        case 3:
+            log.run(m.Reclaim(2))
+        case _:
+            chosen = dice.sample(PATHS, dice.randint(1, 3))
+            log.put(*chosen, parents=dice.random() < 0.5)
