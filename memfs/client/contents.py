@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from memfs.client import modes
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
 from memfs.client.arguments import position, several, whole
-from memfs.client.batches.batch_paths import BatchPaths
+from memfs.client.batches.batch_paths import BatchPaths, checked
 from memfs.client.batches.batch_read import BatchReader
 from memfs.client.batches.batch_write import BatchWriter
 from memfs.client.batches.range_read import FileRange, FileRangeReader
@@ -510,12 +510,3 @@ class ContentOperations(NamespaceOperations):
 
 def _bound(value: int | None) -> int | None:
     return None if value is None else whole("a bound of a range", value)
-
-
-def checked(results: list[Any], return_errors: bool) -> list[Any]:
-    """Raise the first error among ``results`` unless errors are results."""
-    if not return_errors:
-        for result in results:
-            if isinstance(result, MemfsError):
-                raise result
-    return results

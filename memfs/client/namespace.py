@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
 
 from memfs import limits, paths
 from memfs.client import realpath, tree
 from memfs.client.arguments import position, several, text, whole
-from memfs.client.batches.batch_paths import BatchPaths
+from memfs.client.batches.batch_paths import BatchPaths, checked
 from memfs.client.batches.batch_read import path_batches
+from memfs.client.batches.batch_remove import remove_names
 from memfs.client.mounts import MountOperations
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.removal import remove_tree
@@ -425,6 +427,25 @@ class NamespaceOperations(MountOperations):
         """Remove a file or symlink."""
         where = self._wire(path)
         await self._ask(m.Unlink(where.raw), where.given, timeout)
+
+    async def remove_many(
+        self,
+        paths: Iterable[PathLike],
+        *,
+        return_errors: bool = False,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Remove many files or symlinks, each by itself: one command a batch.
+
+        Returns None for each, in order. With ``return_errors`` an error takes the place of a name
+        that stays; otherwise the first one is raised, when all have been tried.
+        """
+        deadline = self._session.deadline(timeout)
+        places = BatchPaths(paths, self._wire)
+        if not return_errors:
+            places.check()
+        results = await remove_names(self._session, list(places.wanted.values()), deadline)
+        return checked(places.results(results), return_errors)
 
     async def remove_unchanged(
         self, path: PathLike, found: Attributes, *, timeout: float | None = None

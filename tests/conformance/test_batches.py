@@ -44,6 +44,26 @@ def test_errors_in_a_batch_stay_apart(surface, top):
     assert isinstance(results[2], IsADirectoryError)
 
 
+def test_many_files_go_at_once(surface, top):
+    names = [f"{top}/{number:03}" for number in range(300)]
+    surface.write_many(dict.fromkeys(names, b"x"))
+    surface.symlink("nowhere", f"{top}/link")
+    surface.mkdir(f"{top}/directory")
+    wanted = [*names[:200], f"{top}/link", f"{top}/directory", names[0], f"{top}/nul\0"]
+    results = surface.remove_many(wanted, return_errors=True)
+    assert results[:201] == [None] * 201
+    assert isinstance(results[201], IsADirectoryError)
+    assert results[201].filename == f"{top}/directory"
+    assert isinstance(results[202], FileNotFoundError)
+    assert isinstance(results[203], (OSError, ValueError))
+    left = [name.rpartition("/")[2] for name in names[200:]]
+    assert surface.listdir(top) == [*left, "directory"]
+    with pytest.raises(FileNotFoundError):
+        surface.remove_many([names[0], names[200]])
+    assert surface.remove_many(names[201:]) == [None] * 99
+    assert surface.remove_many([]) == []
+
+
 def test_a_name_that_cannot_be_one_fails_its_own_place(surface, top):
     bad = [f"{top}/{'x' * 256}", f"{top}/nul\0", f"{top}/\udfff"]
     names = [f"{top}/{number}" for number in range(600)]

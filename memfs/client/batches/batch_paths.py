@@ -63,3 +63,12 @@ class BatchPaths:
             if number != other:
                 by_place[number] = answer if isinstance(answer, MemfsError) else replaced[number]
         return [by_place[number] for number in range(self._count)]
+
+
+def checked(results: list[Any], return_errors: bool) -> list[Any]:
+    """Raise the first error among ``results`` unless errors are results."""
+    if not return_errors:
+        for result in results:
+            if isinstance(result, MemfsError):
+                raise result
+    return results

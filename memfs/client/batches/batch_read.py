@@ -279,11 +279,11 @@ def named(result: R, path: WirePath) -> R:
     return result
 
 
-def path_batches(raws: Sequence[bytes]) -> Iterator[range]:
+def path_batches(raws: Sequence[bytes], most: int = limits.FILES_PER_BATCH) -> Iterator[range]:
     """Cut wire paths into batches: ranges of indexes whose paths fit one record."""
     start, size = 0, 0
     for number, raw in enumerate(raws):
-        if number - start == limits.FILES_PER_BATCH or size + len(raw) + 3 > PATHS_BYTES:
+        if number - start == most or size + len(raw) + 3 > PATHS_BYTES:
             yield range(start, number)
             start, size = number, 0
         size += len(raw) + 3

@@ -14,7 +14,8 @@ from typing import Any
 
 from memfs.client import modes
 from memfs.client.arguments import several
-from memfs.client.contents import MappedFile, checked
+from memfs.client.batches.batch_paths import checked
+from memfs.client.contents import MappedFile
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle

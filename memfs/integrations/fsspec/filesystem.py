@@ -364,20 +364,23 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         maxdepth: int | None = None,
         **options: Any,
     ) -> None:
-        """Trees in one step each, whatever their size."""
+        """Trees in one step each, whatever their size; files in batches."""
         if maxdepth is not None:
             await super()._rm(path, recursive, batch_size, maxdepth)
             return
         fs = await self._fs()
         names = await self._expand_path(path)
-        for name in reversed(names):
-            own = await fs.lstat(name)
-            if not own.is_dir():
-                await fs.remove(name)
-            elif recursive:
-                await fs.rmtree(name)
-            else:
+        files: list[str] = []
+        trees: list[str] = []
+        found = await fs.stat_many(names, follow_symlinks=False)
+        for name, known in zip(names, found, strict=True):
+            own = known or await fs.lstat(name)
+            if own.is_dir() and not recursive:
                 raise ValueError(f"{name} is a directory: set recursive=True to remove it")
+            (trees if own.is_dir() else files).append(name)
+        await fs.remove_many(files)
+        for name in reversed(trees):
+            await fs.rmtree(name)
 
     async def _mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:
         fs, path = await self._fs(), self._strip_protocol(path)

@@ -19,6 +19,7 @@ from memfs.protocol import messages as m
 _FREES: Final = frozenset(
     {
         m.Unlink,
+        m.UnlinkMany,
         m.RemoveDirectory,
         m.ReleaseLease,
         m.ReleaseInodes,

@@ -70,6 +70,7 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = {
     m.RemoveDirectory: directories.remove_directory,
     m.Rename: rename.rename,
     m.Unlink: links.unlink,
+    m.UnlinkMany: links.unlink_many,
     m.MakeSymlink: links.make_symlink,
     m.MakeLink: links.make_link,
     m.MakeNode: nodes.make_node,

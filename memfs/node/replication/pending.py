@@ -19,7 +19,15 @@ from memfs.protocol import messages as m
 from memfs.types import ROOT_INODE
 
 _TELLING: Final = frozenset(
-    {m.PutFiles, m.ReserveInodes, m.ReleaseInodes, m.Reclaim, m.SetReplicas, m.SetManyReplicas}
+    {
+        m.PutFiles,
+        m.UnlinkMany,
+        m.ReserveInodes,
+        m.ReleaseInodes,
+        m.Reclaim,
+        m.SetReplicas,
+        m.SetManyReplicas,
+    }
 )
 """Commands whose ``touched`` is all of it: they give and take no lease, whose holder stat shows."""
 

@@ -112,7 +112,7 @@ def _codes(record: Any) -> Iterator[int] | None:
     """The error code of each file of a batch, 0: none. None: it is no batch."""
     if type(record) is m.ReadFilesReply:
         return (file.code for file in record.files)
-    if type(record) is m.PutFilesReply:
+    if type(record) in (m.PutFilesReply, m.UnlinkManyReply):
         return (each.code for each in record.results)
     if type(record) is m.LookupManyReply:
         return (0 if each is not None else _ABSENT for each in record.attributes)

@@ -288,6 +288,30 @@ class Unlink(NamedTuple):
         return Empty
 
 
+class UnlinkResult(NamedTuple):
+    """Outcome for one name of an :class:`UnlinkMany`."""
+
+    code: int
+    message: str
+
+
+class UnlinkManyReply(NamedTuple):
+    """Outcomes in order."""
+
+    results: tuple[UnlinkResult, ...]
+
+
+@message(179, command=True)
+class UnlinkMany(NamedTuple):
+    """Remove names of files and symlinks, each by itself: ``limits.FILES_PER_COMMAND`` at most."""
+
+    paths: tuple[bytes, ...]
+
+    @staticmethod
+    def reply() -> type[UnlinkManyReply]:
+        return UnlinkManyReply
+
+
 @message(137, command=True)
 class RemoveDirectory(NamedTuple):
     """rmdir; with ``recursive`` the whole tree, O(1) for the caller."""

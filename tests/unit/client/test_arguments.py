@@ -65,6 +65,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "write_text": {"path": "/f", "text": "x"},
     "readlink": {"path": "/s"},
     "remove": {"path": "/f"},
+    "remove_many": {"paths": ["/f"]},
     "removexattr": {"path": "/f", "name": "user.a"},
     "rename": {"source": "/f", "target": "/h"},
     "rmtree": {"path": "/d"},

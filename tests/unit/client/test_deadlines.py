@@ -115,6 +115,7 @@ CALLS: dict[str, list[Call]] = {
     "realpath": [lambda fs, o: fs.realpath("/s/../s", **o)],
     "recover_lease": [lambda fs, o: fs.recover_lease("/f", **o)],
     "remove": [lambda fs, o: fs.remove("/f", **o)],
+    "remove_many": [lambda fs, o: fs.remove_many(["/f", "/g"], **o)],
     "remove_acl": [lambda fs, o: fs.remove_acl("/f", **o)],
     "remove_acl_entries": [lambda fs, o: fs.remove_acl_entries("/f", "user:ann", **o)],
     "remove_default_acl": [lambda fs, o: fs.remove_default_acl("/d", **o)],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from memfs.client import tree
 from memfs.client.blocking.generated.mounts import BlockingMounts
@@ -198,6 +199,22 @@ class BlockingNamespace(BlockingMounts):
     def remove(self, path: PathLike, *, timeout: float | None = None) -> None:
         """Remove a file or symlink."""
         self._run(self._core.remove, path, timeout=timeout)
+
+    def remove_many(
+        self,
+        paths: Iterable[PathLike],
+        *,
+        return_errors: bool = False,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """Remove many files or symlinks, each by itself: one command a batch.
+
+        Returns None for each, in order. With ``return_errors`` an error takes the place of a name
+        that stays; otherwise the first one is raised, when all have been tried.
+        """
+        return self._run(
+            self._core.remove_many, paths, return_errors=return_errors, timeout=timeout
+        )
 
     def rmdir(self, path: PathLike, *, timeout: float | None = None) -> None:
         """Remove an empty directory."""

@@ -10,6 +10,7 @@ from memfs.errors import (
     InvalidArgumentError,
     InvalidPathError,
     IsDirectoryError,
+    MemfsError,
     NameTooLongError,
     NotPermittedError,
     PathExistsError,
@@ -27,12 +28,23 @@ from memfs.node.namespace.rules.permissions import CHANGE
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, SYMLINK
+from memfs.node.namespace.tables.sizes import RECORD_ROOM, text_bytes
 from memfs.node.namespace.tables.tree import Place, ends_as_directory
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
-from memfs.protocol.messages import Empty, LookupReply, MakeLink, MakeSymlink, Unlink
+from memfs.protocol.messages import (
+    Empty,
+    LookupReply,
+    MakeLink,
+    MakeSymlink,
+    Unlink,
+    UnlinkMany,
+    UnlinkManyReply,
+    UnlinkResult,
+)
 
 _SYMLINK_MODE = 0o777
+_RESULT_BYTES = 7  # array, code, empty message
 
 
 def unlink(volume: Volume, command: Command, request: Unlink) -> Empty:
@@ -52,6 +64,23 @@ def unlink(volume: Volume, command: Command, request: Unlink) -> Empty:
     volume.unlink(command, parent, slot)
     volume.tree.touch(parent, command.now, command.index)
     return Empty()
+
+
+def unlink_many(volume: Volume, command: Command, request: UnlinkMany) -> UnlinkManyReply:
+    """Take each name away, or say why not; texts that no longer fit into a record are left out."""
+    if len(request.paths) > limits.FILES_PER_COMMAND:
+        raise InvalidArgumentError(f"more than {limits.FILES_PER_COMMAND} names in a command")
+    results = []
+    room = RECORD_ROOM - len(request.paths) * _RESULT_BYTES
+    for path in request.paths:
+        try:
+            unlink(volume, command, Unlink(path))
+        except MemfsError as error:
+            room -= text_bytes(error.message)
+            results.append(UnlinkResult(error.code, error.message if room >= 0 else ""))
+        else:
+            results.append(UnlinkResult(0, ""))
+    return UnlinkManyReply(tuple(results))
 
 
 def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> LookupReply:

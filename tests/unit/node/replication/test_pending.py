@@ -137,9 +137,11 @@ def test_who_need_not_wait_gets_the_answer_of_the_committed_state(seed: int) -> 
 
 def change(dice: random.Random, log: Log) -> None:
     path = dice.choice(PATHS)
-    match dice.randrange(6):
+    match dice.randrange(7):
         case 0:
             log.run(m.Unlink(path))
+        case 4:
+            log.run(m.UnlinkMany(tuple(dice.sample(PATHS, 2))))
         case 1:
             log.run(m.Rename(path, dice.choice(PATHS)))
         case 2:

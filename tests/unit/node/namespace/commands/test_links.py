@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from memfs import limits
@@ -50,6 +52,48 @@ def test_a_file_lives_until_its_last_name_goes(machine: Machine) -> None:
     assert machine.stat("/a/f").links == 1 and machine.discards == []
     machine.run(m.Unlink(b"/a/f"))
     assert len(machine.discards) == 2 and machine.du("/") == (0, 0, 4, 0)
+
+
+def test_of_many_names_each_goes_by_itself(machine: Machine) -> None:
+    link(machine, "/f", "/a/f")
+    symlink(machine, "/b/link", "/nowhere")
+    paths = (b"/f", b"/c", b"/none", b"/b/link", b"/f", b"/a/f")
+    results = machine.run(m.UnlinkMany(paths)).results
+    codes = [result.code for result in results]
+    gone = PathNotFoundError.code
+    assert codes == [0, IsDirectoryError.code, gone, 0, gone, 0]
+    assert results[1].message and not results[0].message
+    assert len(machine.discards) == 2 and machine.du("/") == (0, 0, 4, 0)
+
+
+def test_many_names_are_taken_away_as_one_after_the_other() -> None:
+    dice = random.Random(5)
+    for _ in range(20):
+        together, single = Machine(), Machine()
+        names = [f"/{dice.choice('ab')}{dice.randrange(4)}" for _ in range(12)]
+        for machine in (together, single):
+            for name in dict.fromkeys(names[:8]):
+                machine.mkdir(name) if name.endswith("3") else machine.file(name, BLOCK)
+        paths = tuple(name.encode() for name in names)
+        codes = [result.code for result in together.run(m.UnlinkMany(paths)).results]
+        assert codes == [code_of(single, path) for path in paths]
+        assert together.discards == single.discards and together.du("/") == single.du("/")
+
+
+def code_of(machine: Machine, path: bytes) -> int:
+    try:
+        machine.run(m.Unlink(path))
+    except MemfsError as error:
+        return error.code
+    return 0
+
+
+def test_a_command_of_too_many_names_is_refused_and_long_refusals_fit(machine: Machine) -> None:
+    with pytest.raises(InvalidArgumentError, match="names in a command"):
+        machine.run(m.UnlinkMany((b"/f",) * (limits.FILES_PER_COMMAND + 1)))
+    deep = b"/" + b"/".join([b"x" * 200] * 4)
+    results = machine.run(m.UnlinkMany((deep,) * limits.FILES_PER_COMMAND)).results
+    assert {result.code for result in results} == {PathNotFoundError.code}
 
 
 def test_a_file_is_charged_to_the_directory_that_has_it_longest(machine: Machine) -> None:
