@@ -14,7 +14,7 @@ DIRECTORY = Path(".fuzz")
 
 READERS = (
     *("memfs.protocol.records", "memfs.protocol.frames", "memfs.protocol.messages"),
-    *("memfs.node.replication.log", "memfs.node.journal.framing"),
+    *("memfs.node.log.entries", "memfs.node.journal.framing"),
     *("memfs.security.delegation", "memfs.security.signature", "memfs.security.acls"),
     *("memfs.gateway.hadoop.parameters", "memfs.gateway.http.addresses"),
 )

@@ -30,7 +30,7 @@ from memfs.gateway.http.addresses import Addresses
 from memfs.gateway.operations.reading import byte_range
 from memfs.gateway.operations.status import matches
 from memfs.node.journal import framing
-from memfs.node.replication.log import Entry, pack_entries, unpack_entries
+from memfs.node.log.entries import Entry, pack_entries, unpack_entries
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import decode, encode

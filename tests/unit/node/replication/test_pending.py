@@ -7,8 +7,8 @@ import random
 import pytest
 
 from memfs import errors
+from memfs.node.log.entries import Entry
 from memfs.node.namespace import Namespace, Settings
-from memfs.node.replication.log import Entry
 from memfs.node.replication.pending import Pending
 from memfs.protocol import messages as m
 from memfs.protocol import records
