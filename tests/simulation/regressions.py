@@ -32,5 +32,6 @@ REGRESSIONS = (
     (500697, "the checker took the repeated answer to a stolen lease for a second theft"),
     (1012614, "a client that was started twice at once lost its connections without a word"),
     (8000070, "a new primary published what only the lost one had held"),
+    (21000266, "a deaf primary refused what lay on nodes that it did not hear"),
 )
 """Seed, and the bug that it found."""

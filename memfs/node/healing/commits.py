@@ -1,5 +1,5 @@
-"""No file may be published that names only members that have left or are silent: its blocks would
-be lost from the start.
+"""No file may be published that names only members that have left or are out of reach: its blocks
+would be lost from the start.
 
 Owns the check of what a writer publishes against what the primary knows of the members, before it
 is applied. A writer that has not heard of a change stores on members of the old view, and one whose
@@ -37,31 +37,32 @@ class CommitCheck:
         self._members: frozenset[int] = frozenset()
 
     def check(self, request: Any, namespace: Namespace, client: int, request_id: int) -> None:
-        """Raise UploadLostError, StaleEpochError for new blocks without a copy on a living member.
+        """Raise UploadLostError, StaleEpochError for new blocks without a copy in reach.
 
         Whole files are stored anew; what an open file has written may come back with its node.
         A repeated command passes: it gets the result that is recorded.
         """
         homeless = False
-        living: set[tuple[int, ...]] = set()
+        held: set[tuple[int, ...]] = set()
         """Chains that were looked at: most blocks of a command have the same."""
         for ref in _published(request):
             if not ref.replicas:
                 continue
             if not self._stay().issuperset(ref.replicas):
                 self._endangered(ref.version)
-            if ref.replicas not in living:
+            if ref.replicas not in held:
                 homeless = homeless or not self._is_held(ref.replicas)
-                living.add(ref.replicas)
+                held.add(ref.replicas)
         if homeless and not namespace.has_answered(client, request_id):
             whole = type(request) is m.PutFiles
             refusal = errors.UploadLostError if whole else errors.StaleEpochError
-            raise refusal("every node that was to hold a block is gone or silent: store it anew")
+            reason = "every node that was to hold a block is gone or out of reach: store it anew"
+            raise refusal(reason)
 
     def _is_held(self, replicas: Iterable[int]) -> bool:
-        """Does one live that stays?"""
+        """Is one of them in reach, as far as is known, and stays?"""
         membership, stay = self._membership, self._stay()
-        return any(number in stay and membership.is_alive(number) for number in replicas)
+        return any(number in stay and not membership.is_out_of_reach(number) for number in replicas)
 
     def _stay(self) -> frozenset[int]:
         """The members on which copies count."""

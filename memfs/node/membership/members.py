@@ -367,6 +367,13 @@ class Membership:
             return Life(self._usage(), self.environment.clock.monotonic())
         return self.lives.get(number) or Life(NodeUsage(number, 0, 0, 0), float("-inf"))
 
+    def is_out_of_reach(self, number: int) -> bool:
+        """Has a ping to it failed, or was it the predecessor, and was it not heard of since?
+
+        One that is silent may be well: a node to which nothing arrives hears nobody.
+        """
+        return number in self._broken
+
     def is_alive(self, number: int) -> bool:
         """Is its last heartbeat newer than the timeout, and no ping to it has failed since?"""
         if number in self._broken:

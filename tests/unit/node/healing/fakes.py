@@ -23,6 +23,7 @@ class FakeMembership:
         self.number = number
         self.now = 0.0
         self.lives = dict.fromkeys(numbers, 0.0)
+        self.out_of_reach: frozenset[int] = frozenset()
         clock = SimpleNamespace(monotonic=lambda: self.now)
         self.environment = SimpleNamespace(clock=clock, random=random.Random(1))
         self.departures = Departures(clock.monotonic)
@@ -43,6 +44,9 @@ class FakeMembership:
     def life(self, number: int) -> Life:
         at = self.now if number == self.number else self.lives.get(number, float("-inf"))
         return Life(NodeUsage(number, 0, 1 << 30, 0), at)
+
+    def is_out_of_reach(self, number: int) -> bool:
+        return number in self.out_of_reach
 
     def is_alive(self, number: int) -> bool:
         return self.now - self.life(number).at < 5

@@ -27,13 +27,15 @@ def check(
     departing: frozenset[int] = frozenset(),
     result: bool = False,
     silent: tuple[int, ...] = (),
+    broken: tuple[int, ...] = (),
 ) -> list[m.BlockVersion]:
     """What is published with too few copies."""
     namespace = Namespace(Settings("root", "g", 2, 4096, 4), 1)
     if result:
         namespace.results.record(9, 7, b"\0")
     membership = FakeMembership(1, 2, 3)
-    membership.lives |= dict.fromkeys(silent, float("-inf"))
+    membership.lives |= dict.fromkeys((*silent, *broken), float("-inf"))
+    membership.out_of_reach = frozenset(broken)
     endangered: list[m.BlockVersion] = []
     checked = CommitCheck(membership.real, departing, endangered.append)
     checked.check(request, namespace, 9, 7)
@@ -58,15 +60,21 @@ def test_none_is_not() -> None:
         check(named)
 
 
-def test_nor_is_a_member_that_is_not_heard() -> None:
-    check(commit(2, 3), silent=(3,))
-    check(commit(1), silent=(2, 3))
+def test_nor_is_a_member_that_cannot_be_reached() -> None:
+    check(commit(2, 3), broken=(3,))
+    check(commit(1), broken=(2, 3))
     for request in (commit(2, 3), m.PublishDraft(2, 1, b"/f", 5, commit(3).blocks)):
         with pytest.raises(StaleEpochError):  # its node may show life yet
-            check(request, silent=(2, 3))
+            check(request, broken=(2, 3))
     with pytest.raises(UploadLostError):
-        check(put(3), silent=(3,))
-    check(put(3), silent=(3,), result=True)
+        check(put(3), broken=(3,))
+    check(put(3), broken=(3,), result=True)
+
+
+def test_one_that_is_only_silent_may_be_well() -> None:
+    """Nothing arrives at this node, say: the writer has stored there, and is told so."""
+    check(commit(2, 3), silent=(2, 3))
+    check(put(3), silent=(3,))
 
 
 def test_who_is_about_to_go_does_not_count() -> None:
