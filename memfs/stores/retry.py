@@ -37,6 +37,7 @@ class Retry:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.budget
         longest = FIRST_SECONDS
+        error: StoreUnreachableError | None = None
         while True:
             timeout = asyncio.timeout_at(min(deadline, loop.time() + self._attempt))
             try:
@@ -45,7 +46,9 @@ class Retry:
             except TimeoutError:
                 if not timeout.expired():
                     raise
-                error = StoreUnreachableError(f"{what}: the store did not answer in time")
+                if error is None or loop.time() < deadline:
+                    error = StoreUnreachableError(f"{what}: the store did not answer in time")
+                # else the budget cut this try short: the one before it says more
             except StoreUnreachableError as failure:
                 error = failure
             pause = longest * self._dice.uniform(0.5, 1.0)

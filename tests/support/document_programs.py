@@ -11,6 +11,7 @@ from pathlib import Path
 def main(paths: list[str]) -> None:
     for path in map(Path, paths):
         if path.suffix == ".py":
+            sys.argv = [str(path)]
             runpy.run_path(str(path), run_name="__main__")
             continue
         for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL):

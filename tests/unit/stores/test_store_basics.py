@@ -138,6 +138,27 @@ def test_a_store_is_asked_again_with_growing_waits_until_the_time_is_over() -> N
     run(main())
 
 
+def test_a_try_that_the_time_cuts_short_does_not_hide_why_those_before_it_failed() -> None:
+    async def main() -> None:
+        asked = 0
+
+        async def failing() -> None:
+            nonlocal asked
+            asked += 1
+            if asked > 1:
+                await asyncio.sleep(1000)
+            raise StoreUnreachableError("another range")
+
+        with pytest.raises(StoreUnreachableError, match="another range"):
+            await Retry(random.Random(1), 30).run(failing, "x")
+        assert asked == 2
+        asked = 0
+        with pytest.raises(StoreUnreachableError, match="in time"):  # of a try of its own
+            await Retry(random.Random(1), 30, 10).run(failing, "x")
+
+    run(main())
+
+
 async def test_keys_are_asked_for_again_when_they_end_or_were_refused() -> None:
     given = [Credentials("a", "s", "", 0.0), Credentials("b", "s"), Credentials("c", "s")]
 
