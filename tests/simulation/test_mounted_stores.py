@@ -344,6 +344,27 @@ def test_what_is_in_memory_is_told_to_those_who_can_reach_the_file() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 2.5, 3.5, 4.5, 6.5])
+def test_a_file_that_gets_another_name_on_its_way_to_the_store(seconds: float) -> None:
+    """As checkpoints are written: under a hidden name first, then over the one before."""
+
+    async def main() -> None:
+        scene = Scene(34, StoreConditions(delay_min=1.0, delay_max=1.1))
+        fs = await scene.start(sync_interval=-1)
+        for number in range(3):
+            content = b"checkpoint %d" % number
+            await fs.write_bytes(f"/x/.part-{number}", content)
+            await asyncio.sleep(seconds)
+            await fs.replace(f"/x/.part-{number}", "/x/checkpoint")
+            assert await fs.read_bytes("/x/checkpoint") == content
+        await scene.settled(fs)
+        assert await fs.listdir("/x") == ["checkpoint"]
+        assert await fs.read_bytes("/x/checkpoint") == content
+        assert scene.bucket.contents() == {"checkpoint": content}
+
+    run(main())
+
+
 def test_blocks_that_nobody_reads_go_after_their_time() -> None:
     async def main() -> None:
         scene = small_node(7)

@@ -253,6 +253,8 @@ class Persister:
         if info is None:
             self._stores.traffic(record.number).conflicts += 1
             return
+        if self._key_of(slot) != (mount.number, raw) or volume.tree.inodes.id_of(slot) != inode:
+            return  # it has another name: what was sent is under the old one, and buried there
         await self._primary.run_own(m.EndPersist(inode, change.version, info.tag, info.modified_ns))
         self._stores.traffic(record.number).persisted_bytes += upload.size
         if record.mode == m.MountMode.PROXY:
