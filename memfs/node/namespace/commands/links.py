@@ -28,7 +28,7 @@ from memfs.node.namespace.rules.permissions import CHANGE
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, SYMLINK
-from memfs.node.namespace.tables.sizes import RECORD_ROOM, text_bytes
+from memfs.node.namespace.tables.sizes import ReplyRoom, text_bytes
 from memfs.node.namespace.tables.tree import Place, ends_as_directory
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
@@ -71,13 +71,13 @@ def unlink_many(volume: Volume, command: Command, request: UnlinkMany) -> Unlink
     if len(request.paths) > limits.FILES_PER_COMMAND:
         raise InvalidArgumentError(f"more than {limits.FILES_PER_COMMAND} names in a command")
     results = []
-    room = RECORD_ROOM - len(request.paths) * _RESULT_BYTES
+    room = ReplyRoom(len(request.paths), _RESULT_BYTES)
     for path in request.paths:
         try:
             unlink(volume, command, Unlink(path))
         except MemfsError as error:
-            room -= text_bytes(error.message)
-            results.append(UnlinkResult(error.code, error.message if room >= 0 else ""))
+            told = error.message if room.takes(text_bytes(error.message)) else ""
+            results.append(UnlinkResult(error.code, told))
         else:
             results.append(UnlinkResult(0, ""))
     return UnlinkManyReply(tuple(results))

@@ -34,7 +34,7 @@ from memfs.node.namespace.rules.permissions import mode_after_write
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, RESERVED
-from memfs.node.namespace.tables.sizes import RECORD_ROOM, attributes_bytes, text_bytes
+from memfs.node.namespace.tables.sizes import ReplyRoom, attributes_bytes, text_bytes
 from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import Command, Volume, check_mode
 from memfs.protocol.messages import (
@@ -93,17 +93,13 @@ def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesRe
     if len(request.files) > limits.FILES_PER_BATCH:
         raise InvalidArgumentError(f"more than {limits.FILES_PER_BATCH} files in a batch")
     results = []
-    room = RECORD_ROOM - len(request.files) * _RESULT_BYTES
+    room = ReplyRoom(len(request.files), _RESULT_BYTES)
     for file in request.files:
         result = _put(volume, command, file)
         size = (
             attributes_bytes(result.attributes) if result.attributes else text_bytes(result.message)
         )
-        if size > room:
-            result = PutResult(result.code, "")
-        else:
-            room -= size
-        results.append(result)
+        results.append(result if room.takes(size) else PutResult(result.code, ""))
     return PutFilesReply(tuple(results))
 
 

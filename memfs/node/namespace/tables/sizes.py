@@ -22,6 +22,21 @@ ENTRY: Final = 1 + 2  # of a directory entry: array, name's header
 _BLOCK: Final = 1 + 9 + 5 + 5 + 5 + 5 + 5 + 1
 
 
+class ReplyRoom:
+    """The bytes that a reply of many results has for what may be left out of them."""
+
+    def __init__(self, results: int, least: int) -> None:
+        """Each of the ``results`` has ``least`` bytes without what may be left out."""
+        self._left = RECORD_ROOM - results * least
+
+    def takes(self, size: int) -> bool:
+        """Is there room for so many bytes? Then they are taken."""
+        if size > self._left:
+            return False
+        self._left -= size
+        return True
+
+
 def attributes_bytes(attributes: Attributes) -> int:
     """Most bytes that these attributes take."""
     owner, group = attributes.owner, attributes.group
