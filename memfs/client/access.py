@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
-from memfs.client.arguments import text
+from memfs.client.calls.arguments import text
+from memfs.client.calls.wire import PathLike, WirePath, check_cluster, wire
 from memfs.client.session.session import Session
-from memfs.client.wire import PathLike, WirePath, check_cluster, wire
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m
 from memfs.security.acls import minimal, parse_entries

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from types import TracebackType
 from typing import Any
 
-from memfs.client import arguments, modes
-from memfs.client.bound import Bound
+from memfs.client.calls import arguments, modes
+from memfs.client.calls.bound import Bound
+from memfs.client.calls.modes import Mode
 from memfs.client.handles.handle import Handle
-from memfs.client.modes import Mode
 from memfs.types import Buffer
 
 BUFFER_BYTES = 64 * 1024

@@ -11,9 +11,9 @@ from typing import Any
 
 from memfs import limits
 from memfs.client.access import AccessOperations
-from memfs.client.arguments import octets, pair, text, whole
+from memfs.client.calls.arguments import octets, pair, text, whole
+from memfs.client.calls.wire import PathLike
 from memfs.client.stat import Stat, nanoseconds
-from memfs.client.wire import PathLike
 from memfs.errors import InvalidArgumentError
 from memfs.limits import TIME_NS_MAX, TIME_NS_MIN
 from memfs.protocol import messages as m

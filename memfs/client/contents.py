@@ -12,26 +12,26 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
-from memfs.client import modes
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
-from memfs.client.arguments import position, several, whole
 from memfs.client.batches.batch_paths import BatchPaths, checked
 from memfs.client.batches.batch_read import BatchReader
 from memfs.client.batches.batch_write import BatchWriter
 from memfs.client.batches.range_read import FileRange, FileRangeReader
+from memfs.client.calls import modes
+from memfs.client.calls.arguments import position, several, whole
+from memfs.client.calls.modes import Mode
+from memfs.client.calls.wire import PathLike, WirePath, text_of
 from memfs.client.context import ClientContext
 from memfs.client.handles.drafts import Draft, open_draft, publishing
 from memfs.client.handles.handle import CreateOptions, Handle
 from memfs.client.handles.opening import open_handle, reopen_handle
 from memfs.client.handles.versions import BUFFER_BYTES, Advance, CopySink, Source
 from memfs.client.locking import FileLock, lock_file
-from memfs.client.modes import Mode
 from memfs.client.namespace import NamespaceOperations
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.local_blocks import LocalFile
 from memfs.client.session.session import Session
 from memfs.client.stat import Stat
-from memfs.client.wire import PathLike, WirePath, text_of
 from memfs.config import ClientConfig
 from memfs.errors import (
     InvalidArgumentError,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from memfs.client.bound import Bound
+from memfs.client.calls.bound import Bound
+from memfs.client.calls.wire import PathLike
 from memfs.client.signing import SignatureOperations
 from memfs.client.transfer import calls as transfer
 from memfs.client.transfer.copying import Transferred
-from memfs.client.wire import PathLike
 
 
 class AsyncFileSystem(Bound, SignatureOperations):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import NamedTuple, TypeVar
 
 from memfs import limits, paths
+from memfs.client.calls.modes import parse
 from memfs.client.context import ClientContext
 from memfs.client.handles.handle import CreateOptions, Handle
 from memfs.client.handles.opening import open_inode
-from memfs.client.modes import parse
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.session.session import Session
 from memfs.errors import AccessDeniedError

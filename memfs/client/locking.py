@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from memfs.client.bound import Bound
+from memfs.client.calls.bound import Bound
+from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
-from memfs.client.wire import WirePath
 from memfs.errors import PathNotFoundError, StaleHandleError
 from memfs.protocol import messages as m
 from memfs.types import LockKind

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from memfs import limits, paths
-from memfs.client.arguments import number, text
 from memfs.client.attributes import AttributeOperations
+from memfs.client.calls.arguments import number, text
+from memfs.client.calls.wire import PathLike
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.stat import Stat
 from memfs.client.transfer.copying import Failure, Progress, ProgressEvent
-from memfs.client.wire import PathLike
 from memfs.concurrency import run_all
 from memfs.errors import InvalidArgumentError, RequestError
 from memfs.protocol import messages as m

@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from memfs import limits, paths
-from memfs.client import realpath, tree
-from memfs.client.arguments import position, several, text, whole
 from memfs.client.batches.batch_paths import BatchPaths, checked
 from memfs.client.batches.batch_read import path_batches
 from memfs.client.batches.batch_remove import remove_names
+from memfs.client.calls.arguments import position, several, text, whole
+from memfs.client.calls.wire import PathLike, WirePath, named_nodes, text_of
 from memfs.client.mounts import MountOperations
 from memfs.client.reading.block_map import BlockMap
-from memfs.client.removal import remove_tree
 from memfs.client.stat import (
     BlockLocation,
     DirectoryPage,
@@ -29,7 +28,8 @@ from memfs.client.stat import (
     TreeSummary,
     Usage,
 )
-from memfs.client.wire import PathLike, WirePath, named_nodes, text_of
+from memfs.client.trees import realpath, walking
+from memfs.client.trees.removal import remove_tree
 from memfs.errors import (
     AccessDeniedError,
     InvalidArgumentError,
@@ -200,10 +200,10 @@ class NamespaceOperations(MountOperations):
         topdown: bool = True,
         onerror: Callable[[OSError], object] | None = None,
         followlinks: bool = False,
-    ) -> AsyncIterator[tree.Walked]:
+    ) -> AsyncIterator[walking.Walked]:
         """As ``os.walk``: yields (directory, names of directories, names of the others)."""
         path = self._wire(top).text
-        return tree.walk(
+        return walking.walk(
             self.scandir, self._directories_behind, path, topdown, onerror, followlinks
         )
 
@@ -219,7 +219,7 @@ class NamespaceOperations(MountOperations):
         """As ``glob``, one at a time."""
         self._check_cluster(text("pattern", pattern), named_nodes(pattern))
         local = paths.parse_url(pattern).path if pattern.startswith("memfs:/") else pattern
-        return tree.glob(self.scandir, self.exists, local)
+        return walking.glob(self.scandir, self.exists, local)
 
     async def access(
         self, path: PathLike, mode: int = os.F_OK, *, timeout: float | None = None

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import os
 
-from memfs.client import modes
-from memfs.client.arguments import whole
+from memfs.client.calls import modes
+from memfs.client.calls.arguments import whole
+from memfs.client.calls.wire import PathLike, WirePath
 from memfs.client.contents import ContentOperations
 from memfs.client.context import ClientContext
 from memfs.client.handles.handle import CreateOptions
 from memfs.client.handles.opening import open_handle
-from memfs.client.wire import PathLike, WirePath
 from memfs.errors import BusyError, IntegrityError, NoAttributeError
 from memfs.security.hash_tree import LEAF_BYTES, leaf, root_of
 from memfs.security.keys import key_from

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, overload
 
 from memfs import paths
-from memfs.client.wire import ClusterPath
+from memfs.client.calls.wire import ClusterPath
 from memfs.errors import AccessDeniedError, InvalidArgumentError
 from memfs.types import Attributes, ContentSummary, DirectoryEntry, FileKind
 

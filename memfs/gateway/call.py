@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from memfs.client.calls.wire import wire
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.session import Session
-from memfs.client.wire import wire
 from memfs.errors import InvalidPathError, NameTooLongError
 from memfs.gateway.auth.authentication import RequestUser
 from memfs.gateway.auth.clients import UserSession

@@ -10,7 +10,7 @@ import click
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.pipes import PIECE_BYTES
 from memfs.cli.shell import Shell, file_command, printable, write_json
-from memfs.client import modes
+from memfs.client.calls import modes
 
 if TYPE_CHECKING:
     from memfs.client.filesystem import AsyncFileSystem

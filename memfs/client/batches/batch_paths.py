@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from memfs.client.arguments import several
-from memfs.client.wire import PathLike, WirePath, wire
+from memfs.client.calls.arguments import several
+from memfs.client.calls.wire import PathLike, WirePath, wire
 from memfs.errors import InvalidPathError, MemfsError, NameTooLongError, PathExistsError
 
 

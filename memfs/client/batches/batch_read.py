@@ -12,11 +12,11 @@ from typing import NamedTuple, TypeVar
 
 from memfs import limits
 from memfs.checksum import crc32c
+from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
 from memfs.client.session.session import Session
-from memfs.client.wire import WirePath
 from memfs.concurrency import run_all
 from memfs.errors import (
     MemfsError,

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from memfs import limits
 from memfs.client.batches.batch_read import PARALLEL, path_batches
+from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
-from memfs.client.wire import WirePath
 from memfs.concurrency import run_all
 from memfs.errors import MemfsError, from_wire
 from memfs.protocol import messages as m

@@ -16,11 +16,11 @@ from typing import NamedTuple
 from memfs import limits
 from memfs.checksum import crc32c
 from memfs.client.batches.batch_read import PARALLEL, PATHS_BYTES, named
+from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.handles.drafts import open_draft, publishing
 from memfs.client.handles.handle import CreateOptions
 from memfs.client.session.reservations import Reservations, Share
-from memfs.client.wire import WirePath
 from memfs.client.writing.block_storer import FULL_CHAINS
 from memfs.concurrency import run_all
 from memfs.errors import (

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from memfs import limits
 from memfs.client.batches.batch_read import PARALLEL, BatchReader, BlockPiece, named, read_pieces
+from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
-from memfs.client.wire import WirePath
 from memfs.concurrency import run_all
 from memfs.errors import MemfsError, StaleHandleError
 

@@ -18,17 +18,17 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from memfs.client import filesystem as aio
-from memfs.client import modes
 from memfs.client.blocking import bridge as bridges
 from memfs.client.blocking.files import RawFile, compose
 from memfs.client.blocking.generated.transfers import BlockingTransfers
 from memfs.client.blocking.locks import FileLock
 from memfs.client.blocking.scanning import Scandir
+from memfs.client.calls import modes
+from memfs.client.calls.modes import Mode
+from memfs.client.calls.wire import PathLike, text_of
 from memfs.client.connect import client_tls, open_file_system
 from memfs.client.handles.handle import Handle
-from memfs.client.modes import Mode
 from memfs.client.session.inheritance import TrackedNetwork
-from memfs.client.wire import PathLike, text_of
 from memfs.config import ClientConfig
 from memfs.errors import InvalidArgumentError
 from memfs.transport.environment import production_environment

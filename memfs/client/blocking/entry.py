@@ -11,8 +11,8 @@ from typing import IO, Any
 
 from memfs import paths
 from memfs.client.blocking.filesystem import FileSystem, reconnect
+from memfs.client.calls.wire import PathLike, named_nodes, text_of
 from memfs.client.connect import client_config
-from memfs.client.wire import PathLike, named_nodes, text_of
 from memfs.paths import Endpoint
 
 _shared: dict[tuple[tuple[Endpoint, ...], str | None], FileSystem] = {}

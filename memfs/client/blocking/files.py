@@ -18,10 +18,10 @@ from collections.abc import Callable
 from typing import IO, Any, NoReturn, SupportsIndex
 
 from memfs import limits
-from memfs.client import arguments, modes
 from memfs.client.blocking import bridge as bridges
+from memfs.client.calls import arguments, modes
+from memfs.client.calls.modes import Mode
 from memfs.client.handles.handle import Handle
-from memfs.client.modes import Mode
 from memfs.errors import StaleHandleError
 
 BUFFER_BYTES = 256 * limits.KIB

@@ -7,7 +7,7 @@ from typing import Any
 
 from memfs.client.blocking.cluster_files import ClusterFiles
 from memfs.client.blocking.path import MemfsPath
-from memfs.client.wire import PathLike
+from memfs.client.calls.wire import PathLike
 from memfs.config import ClientConfig
 
 

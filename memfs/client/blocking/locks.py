@@ -6,7 +6,7 @@ from typing import Any
 
 from memfs.client import locking
 from memfs.client.blocking import bridge as bridges
-from memfs.client.bound import Bound
+from memfs.client.calls.bound import Bound
 
 
 class FileLock(Bound):

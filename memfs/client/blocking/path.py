@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from memfs.client import realpath
 from memfs.client.blocking import patterns
 from memfs.client.blocking.cluster_files import ClusterFiles
-from memfs.client.stat import Stat
-from memfs.client.wire import (
+from memfs.client.calls.wire import (
     ClusterPath,
     PathLike,
     check_cluster,
@@ -24,6 +22,8 @@ from memfs.client.wire import (
     normal_text,
     text_of,
 )
+from memfs.client.stat import Stat
+from memfs.client.trees import realpath
 from memfs.errors import PathNotFoundError
 from memfs.types import Buffer, FileKind
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 from memfs import paths
-from memfs.client import realpath
 from memfs.client.blocking.cluster_files import ClusterFiles
 from memfs.client.stat import DirEntry
+from memfs.client.trees import realpath
 
 _MAGIC = re.compile(r"[*?\[]")
 _ANY_DEPTH = "**"

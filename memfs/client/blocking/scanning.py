@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from memfs.client.bound import Bound
+from memfs.client.calls.bound import Bound
 from memfs.client.stat import DirEntry, Stat, known
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import ClassVar
 
-from memfs.client import modes
+from memfs.client.calls import modes
+from memfs.client.calls.modes import Mode
+from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.handles.handle import CreateOptions, Handle
-from memfs.client.modes import Mode
 from memfs.client.reading.block_map import BlockMap
-from memfs.client.wire import WirePath
 from memfs.errors import StaleHandleError
 from memfs.protocol import messages as m
 from memfs.types import Attributes

@@ -14,10 +14,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from memfs import limits
-from memfs.client.arguments import whole
+from memfs.client.calls.arguments import whole
+from memfs.client.calls.deadline import turn
+from memfs.client.calls.modes import Mode
 from memfs.client.context import ClientContext
-from memfs.client.deadline import turn
-from memfs.client.modes import Mode
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
 from memfs.client.session.locks import last_byte

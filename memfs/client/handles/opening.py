@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import posixpath
 
+from memfs.client.calls.modes import Mode
 from memfs.client.context import ClientContext
 from memfs.client.handles.handle import CreateOptions, Handle
-from memfs.client.modes import Mode
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.session.session import Session
 from memfs.errors import (

@@ -14,12 +14,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, C
 from typing import Any, Protocol
 
 from memfs import limits
+from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.handles.handle import Handle
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
-from memfs.client.wire import WirePath
 from memfs.concurrency import end_all
 from memfs.errors import BusyError, StaleHandleError
 from memfs.types import Attributes, BlockRef

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 
 from memfs import limits
 from memfs.checksum import combine, crc32c, crc_of_zeros
-from memfs.client.deadline import turn
+from memfs.client.calls.deadline import turn
 from memfs.client.reading import layout
 from memfs.client.session.session import Session
 from memfs.errors import CorruptBlockError, ProtocolError, from_wire

@@ -12,19 +12,19 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
-from memfs.client import modes
-from memfs.client.arguments import several
 from memfs.client.batches.batch_paths import checked
+from memfs.client.calls import modes
+from memfs.client.calls.arguments import several
+from memfs.client.calls.modes import Mode
+from memfs.client.calls.wire import PathLike
 from memfs.client.contents import MappedFile
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.client.handles.versions import BUFFER_BYTES, Advance, CopySink
-from memfs.client.modes import Mode
 from memfs.client.sealed.handle import LOOKS, SealedDraft, SealedHandle
 from memfs.client.session.session import Session
 from memfs.client.stat import DirEntry, Stat
-from memfs.client.wire import PathLike
 from memfs.concurrency import run_all
 from memfs.errors import BusyError, IntegrityError, MemfsError, UnsupportedError
 from memfs.security.sealing import Keyring, content_size

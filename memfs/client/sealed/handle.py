@@ -13,10 +13,10 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from memfs.client import modes
-from memfs.client.arguments import whole
+from memfs.client.calls import modes
+from memfs.client.calls.arguments import whole
+from memfs.client.calls.deadline import turn
 from memfs.client.context import ClientContext
-from memfs.client.deadline import turn
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.client.reading.block_map import BlockMap

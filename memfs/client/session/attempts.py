@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from random import Random
 
-from memfs.client.deadline import seconds_left
+from memfs.client.calls.deadline import seconds_left
 from memfs.client.session.silence import Silence
 from memfs.errors import MemfsError
 

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
-from memfs.client.deadline import seconds_left
+from memfs.client.calls.deadline import seconds_left
 from memfs.client.session.background import BackgroundWork
 from memfs.client.session.requester import Requester
 from memfs.errors import MemfsError, OutcomeUnknownError

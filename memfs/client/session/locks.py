@@ -35,8 +35,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from memfs import limits
-from memfs.client.arguments import whole
-from memfs.client.deadline import ended, seconds_left
+from memfs.client.calls.arguments import whole
+from memfs.client.calls.deadline import ended, seconds_left
 from memfs.client.session.background import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.requester import Requester

@@ -13,7 +13,7 @@ import itertools
 from collections import deque
 
 from memfs import limits
-from memfs.client.deadline import seconds_left
+from memfs.client.calls.deadline import seconds_left
 from memfs.errors import DeadlineError
 
 WINDOW = limits.RESULTS_PER_SESSION // 2

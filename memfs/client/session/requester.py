@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from memfs.client.deadline import Deadline
+from memfs.client.calls.deadline import Deadline
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 

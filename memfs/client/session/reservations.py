@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from memfs import limits
-from memfs.client.deadline import turn
+from memfs.client.calls.deadline import turn
 from memfs.client.session.keepalive import PING_SECONDS
 from memfs.client.session.session import Session
 from memfs.client.session.suspects import Suspects

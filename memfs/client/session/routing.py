@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from memfs.client.deadline import seconds_left
+from memfs.client.calls.deadline import seconds_left
 from memfs.client.session.known_view import KnownView
 from memfs.errors import InvalidArgumentError, MemfsError, UnavailableError
 from memfs.paths import Endpoint

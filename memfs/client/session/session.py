@@ -18,8 +18,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NoReturn
 
 from memfs import limits
-from memfs.client.arguments import number
-from memfs.client.deadline import Deadline
+from memfs.client.calls.arguments import number
+from memfs.client.calls.deadline import Deadline
 from memfs.client.session.attempts import Attempts
 from memfs.client.session.background import BackgroundWork
 from memfs.client.session.grants import Grants

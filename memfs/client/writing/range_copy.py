@@ -11,7 +11,7 @@ import asyncio
 from typing import Final, NamedTuple
 
 from memfs import limits
-from memfs.client.deadline import ended
+from memfs.client.calls.deadline import ended
 from memfs.client.reading.reader import FileReader
 from memfs.client.writing.pending import Copied
 from memfs.client.writing.writer import PUBLISH_BLOCKS, FileWriter

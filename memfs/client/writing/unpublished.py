@@ -11,8 +11,8 @@ import asyncio
 import logging
 
 from memfs import limits
+from memfs.client.calls.deadline import ended, one_ended
 from memfs.client.context import ClientContext
-from memfs.client.deadline import ended, one_ended
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap, hole
 from memfs.client.writing.block_storer import BlockStorer, whole

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from aiohttp import hdrs, web
 
-from memfs.client import modes
+from memfs.client.calls import modes
 from memfs.client.handles.handle import Handle
 from memfs.errors import MemfsError
 from memfs.gateway.call import WebCall

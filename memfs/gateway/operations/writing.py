@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from aiohttp import hdrs, web
 
-from memfs.client import modes
+from memfs.client.calls import modes
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.errors import (

@@ -24,8 +24,8 @@ from memfs.security.delegation import Token
 from memfs.security.signing import public_key
 from memfs.testing.simulation import virtual
 from memfs.types import Attributes, ObjectState
+from tests.unit.client.calls.test_arguments import FOUND
 from tests.unit.client.fake_cluster import FakeCluster
-from tests.unit.client.test_arguments import FOUND
 
 BLOCK = 4096
 TIMEOUT = 0.5

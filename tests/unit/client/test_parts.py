@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs import errors, limits
-from memfs.client import modes
+from memfs.client.calls import modes
+from memfs.client.calls.wire import wire
 from memfs.client.reading import layout
 from memfs.client.reading.buffers import BufferStock
 from memfs.client.reading.reader import Memory
 from memfs.client.session.request_ids import WINDOW, RequestIds
 from memfs.client.session.suspects import REMEMBERED_SECONDS, Silent, Suspects
-from memfs.client.wire import wire
 from memfs.client.writing.pending import EXTENTS_MAX, PendingBlock, overlay
 from memfs.paths import Endpoint
 from memfs.types import BlockRef

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from memfs.client.access import Acl, AclEntries, Quota
 from memfs.client.blocking.calls import BlockingCalls
-from memfs.client.wire import PathLike
+from memfs.client.calls.wire import PathLike
 from memfs.protocol import messages as m
 from memfs.security.delegation import KIND, Token
 

@@ -6,7 +6,7 @@ Made from it by `make blocking`: not to be edited.
 from __future__ import annotations
 
 from memfs.client.blocking.generated.access import BlockingAccess
-from memfs.client.wire import PathLike
+from memfs.client.calls.wire import PathLike
 
 
 class BlockingAttributes(BlockingAccess):

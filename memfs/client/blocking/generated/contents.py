@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from memfs.client.blocking.generated.namespace import BlockingNamespace
+from memfs.client.calls.wire import PathLike
 from memfs.client.stat import Stat
-from memfs.client.wire import PathLike
 from memfs.types import Buffer
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from memfs.client.blocking.generated.attributes import BlockingAttributes
+from memfs.client.calls.wire import PathLike
 from memfs.client.mounts import LoadReport, MountInfo
 from memfs.client.stat import Stat
 from memfs.client.transfer.copying import Progress
-from memfs.client.wire import PathLike
 from memfs.types import Residence
 
 

@@ -9,10 +9,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from memfs.client import tree
 from memfs.client.blocking.generated.mounts import BlockingMounts
+from memfs.client.calls.wire import PathLike
 from memfs.client.stat import BlockLocation, DirEntry, Stat, StatVfs, Usage
-from memfs.client.wire import PathLike
+from memfs.client.trees import walking
 from memfs.protocol import messages as m
 
 
@@ -96,7 +96,7 @@ class BlockingNamespace(BlockingMounts):
         topdown: bool = True,
         onerror: Callable[[OSError], object] | None = None,
         followlinks: bool = False,
-    ) -> Iterator[tree.Walked]:
+    ) -> Iterator[walking.Walked]:
         """As ``os.walk``: yields (directory, names of directories, names of the others)."""
         return self._iterate(self._core.walk(top, topdown, onerror, followlinks))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from memfs.client.blocking.generated.contents import BlockingContents
-from memfs.client.wire import PathLike
+from memfs.client.calls.wire import PathLike
 from memfs.security.signature import Signature
 
 

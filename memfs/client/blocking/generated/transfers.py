@@ -9,8 +9,8 @@ import os
 from typing import Any
 
 from memfs.client.blocking.generated.signatures import BlockingSignatures
+from memfs.client.calls.wire import PathLike
 from memfs.client.transfer.copying import Transferred
-from memfs.client.wire import PathLike
 
 
 class BlockingTransfers(BlockingSignatures):

@@ -263,7 +263,7 @@ def test_there_is_one_bridge():
 
 FORKED = """
 import os, sys, time
-from memfs.client import modes
+from memfs.client.calls import modes
 from memfs.client.blocking import bridge, files
 
 class Handle:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from memfs.client import modes
+from memfs.client.calls import modes
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.sealed.filesystem import SealedFileSystem
 from memfs.errors import IntegrityError, MemfsError, UnsupportedError

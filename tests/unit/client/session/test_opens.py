@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from memfs import errors, limits
+from memfs.client.calls.modes import parse
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.handles.opening import open_inode
-from memfs.client.modes import parse
 from memfs.client.session.opens import REPORT_SECONDS
 from memfs.protocol import messages as m
 from memfs.testing.simulation import virtual

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from memfs.client import modes
 from memfs.client.blocking.path import MemfsPath
+from memfs.client.calls import modes
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import InvalidArgumentError
 from memfs.paths import Endpoint
+from tests.unit.client.calls.test_arguments import FOUND, RIGHT
 from tests.unit.client.fake_cluster import FakeCluster
-from tests.unit.client.test_arguments import FOUND, RIGHT
 
 OTHER = "memfs://other:1"
 MANY = {"paths", "sources"}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from memfs import limits
-from memfs.client.modes import Mode
+from memfs.client.calls.modes import Mode
 from memfs.client.stat import DirEntry, Stat
 from memfs.client.transfer import copying, download
 from memfs.client.transfer.calls import get, put

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, NamedTuple
 
 from memfs import paths
+from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
-from memfs.client.wire import WirePath
 from memfs.concurrency import run_all
 from memfs.errors import MemfsError, PathNotFoundError, TreeTooLargeError
 from memfs.protocol import messages as m

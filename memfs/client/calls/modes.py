@@ -6,7 +6,7 @@ import errno
 import os
 from typing import NamedTuple
 
-from memfs.client import arguments
+from memfs.client.calls import arguments
 from memfs.errors import InvalidArgumentError
 
 

@@ -10,7 +10,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from memfs.client.wire import ClusterPath
+from memfs.client.calls.wire import ClusterPath
 from memfs.errors import InvalidArgumentError
 
 T = TypeVar("T")

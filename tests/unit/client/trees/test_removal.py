@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memfs import limits
-from memfs.client import removal
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.trees import removal
 from memfs.errors import AccessDeniedError, PathNotFoundError, TreeTooLargeError
 from tests.unit.client.fake_cluster import FakeCluster
 

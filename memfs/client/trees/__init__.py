@@ -1,0 +1,1 @@
+"""Whole trees, over calls that look at one name or directory: walking, patterns, removal."""
