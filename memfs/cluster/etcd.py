@@ -16,7 +16,7 @@ from typing import Any
 
 from memfs import errors, limits
 from memfs.cluster.coordinator import StoredView
-from memfs.cluster.etcd_gateway import Credentials, EtcdGateway, EtcdRefusal, bytes_of, text_of
+from memfs.cluster.etcd_gateway import EtcdGateway, EtcdRefusal, EtcdUser, bytes_of, text_of
 from memfs.cluster.etcd_http import AiohttpHttp, TlsFiles
 from memfs.config import NodeConfig
 from memfs.logs import fields
@@ -137,7 +137,7 @@ def open_etcd(clock: Clock, config: NodeConfig) -> EtcdCoordinator:
     return EtcdCoordinator(clock, gateway, url.prefix)
 
 
-def _credentials(config: NodeConfig) -> Credentials | None:
+def _credentials(config: NodeConfig) -> EtcdUser | None:
     if not config.etcd_user:
         return None
     password = config.etcd_password
@@ -146,7 +146,7 @@ def _credentials(config: NodeConfig) -> Credentials | None:
             password = Path(config.etcd_password_file).read_text().rstrip("\n")
         except (OSError, ValueError) as error:
             raise errors.ConfigError(f"etcd_password_file: {error}") from error
-    return Credentials(config.etcd_user, password)
+    return EtcdUser(config.etcd_user, password)
 
 
 def _bytes(text: str) -> str:

@@ -38,7 +38,7 @@ _NAMED_CERTIFICATE = (
 )
 
 
-class Credentials(NamedTuple):
+class EtcdUser(NamedTuple):
     """A user of etcd."""
 
     user: str
@@ -76,7 +76,7 @@ class EtcdGateway:
         endpoints: Sequence[Endpoint],
         *,
         secure: bool = False,
-        credentials: Credentials | None = None,
+        credentials: EtcdUser | None = None,
         timeout_seconds: float = 5.0,
     ) -> None:
         """``timeout_seconds`` bound a call, all its attempts together."""
@@ -200,7 +200,7 @@ class EtcdGateway:
             await self._authenticate(self._credentials)
             return await self._send(path, body)
 
-    async def _authenticate(self, credentials: Credentials) -> None:
+    async def _authenticate(self, credentials: EtcdUser) -> None:
         self._token = ""
         request = {"name": credentials.user, "password": credentials.password}
         try:

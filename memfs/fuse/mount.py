@@ -16,8 +16,8 @@ from memfs.client.session.watch import CacheWatch
 from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError
 from memfs.fuse.attributes import NEVER, Shapes, Validity
 from memfs.fuse.files.directory_stream import DirectoryStream
-from memfs.fuse.files.open_file import OpenFile
-from memfs.fuse.files.open_files import OpenFiles
+from memfs.fuse.files.open_inode import OpenInode
+from memfs.fuse.files.open_inodes import OpenInodes
 from memfs.fuse.kernel.protocol import InHeader
 from memfs.fuse.known import KnownTree, PendingRead
 from memfs.fuse.lookahead import Lookahead, Window
@@ -42,14 +42,14 @@ class PendingCommand:
         """It may be believed."""
 
 
-class Mount:
+class MountSession:
     """Lives as long as its mount."""
 
     def __init__(self, cluster: MountedTree, options: MountOptions) -> None:
         self.cluster = cluster
         self.options = options
         self.numbers = Numbers()
-        self.files = OpenFiles(cluster, 0.0 if options.nowait else None, self.changing_file)
+        self.files = OpenInodes(cluster, 0.0 if options.nowait else None, self.changing_file)
         self.directories: dict[int, DirectoryStream] = {}
         self.numbering = itertools.count(1)
         self.interruptible: dict[int, asyncio.Event] = {}
@@ -260,7 +260,7 @@ class Mount:
 
     # --- privileges ------------------------------------------------------------------------
 
-    async def drop_set_id(self, file: OpenFile, found: Attributes) -> None:
+    async def drop_set_id(self, file: OpenInode, found: Attributes) -> None:
         """Somebody has changed the content who may not keep set-id bits: take them away."""
         mode = without_set_id(found.mode)
         if mode != found.mode:

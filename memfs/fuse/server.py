@@ -30,7 +30,7 @@ from memfs.fuse.kernel.protocol import (
     Notify,
     Opcode,
 )
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.operations import attributes, content, directories, ioctls, locks, names, xattrs
 from memfs.fuse.operations.handler import Handler, Parts, Reply
 from memfs.monitoring.metrics import Metrics, OperationMetrics
@@ -57,7 +57,7 @@ _SIGKILL: Final = 1 << 8
 class FuseServer:
     """Serves one descriptor until the mount ends."""
 
-    def __init__(self, fd: int, mount: Mount, metrics: Metrics | None = None) -> None:
+    def __init__(self, fd: int, mount: MountSession, metrics: Metrics | None = None) -> None:
         """``metrics``: where requests are counted, None: nowhere."""
         self.mount = mount
         self.ended = asyncio.Event()

@@ -16,7 +16,7 @@ from memfs.config import ClientConfig
 from memfs.errors import MemfsError, NotDirectoryError
 from memfs.fuse.channel import Channel
 from memfs.fuse.kernel.negotiation import Agreement
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.mounted import MountedTree
 from memfs.fuse.options import MountOptions
 from memfs.fuse.server import FuseServer
@@ -28,7 +28,7 @@ from memfs.types import FileKind
 log = logging.getLogger(__name__)
 
 
-async def connect(config: ClientConfig, options: MountOptions, path: str) -> Mount:
+async def connect(config: ClientConfig, options: MountOptions, path: str) -> MountSession:
     """The mount of a directory of the cluster. Raises what connecting raises, NotDirectoryError."""
     session = await open_session(replace(config, timeout_seconds=options.timeout))
     try:
@@ -38,7 +38,7 @@ async def connect(config: ClientConfig, options: MountOptions, path: str) -> Mou
     except BaseException:
         await session.close()
         raise
-    return Mount(MountedTree(session, found.inode), options)
+    return MountSession(MountedTree(session, found.inode), options)
 
 
 async def serve(
@@ -105,7 +105,9 @@ class Watched:
             await self._monitoring.stop()
 
 
-async def _serve(mount: Mount, channel: Channel, stopping: asyncio.Event, watched: Watched) -> int:
+async def _serve(
+    mount: MountSession, channel: Channel, stopping: asyncio.Event, watched: Watched
+) -> int:
     loop = asyncio.get_running_loop()
     said, fd = await loop.run_in_executor(None, channel.receive)
     if fd is None:

@@ -40,7 +40,7 @@ from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
-from memfs.node.requests.authentication import Authentication, HostGroups
+from memfs.node.requests.authentication import HostGroups, PeerAuthentication
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.service import NodeService
@@ -236,14 +236,14 @@ USERS_SHARE = 4
 
 def _authentication(
     config: NodeConfig, environment: Environment, connections: int
-) -> Authentication | None:
+) -> PeerAuthentication | None:
     """None on a trusted network, where everybody is believed. ``connections``: of everybody."""
     assert not config.certificates or environment.tls, "proof is wanted on a network in clear"
     if environment.tls is None:
         return None
     groups = HostGroups(environment.clock.monotonic)
     most = config.connections_per_user or max(1, connections // USERS_SHARE)
-    return Authentication(config.superuser, config.proxy_users, groups, most)
+    return PeerAuthentication(config.superuser, config.proxy_users, groups, most)
 
 
 def _hello(config: NodeConfig, membership: Membership, lane: str) -> m.Hello:

@@ -18,7 +18,7 @@ from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
 from memfs.protocol.messages.registry import Request
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Housekeeping:
             if self._role.leads and client in self._role.primary.namespace.sessions:
                 self._gone[client] = self._membership.environment.clock.monotonic()
 
-    async def goodbye(self, call: Call) -> m.Empty:
+    async def goodbye(self, call: IncomingCall) -> m.Empty:
         """A client ends its session by itself."""
         client = call.connection.peer.client
         self._last_heard.pop(client, None)

@@ -67,7 +67,7 @@ ERROR: Final = int(Flag.REPLY | Flag.ERROR)
 _FLAGS: Final = frozenset((REQUEST, REPLY, ERROR))
 
 
-class Header(NamedTuple):
+class FrameHeader(NamedTuple):
     """A decoded header."""
 
     flags: int
@@ -82,7 +82,9 @@ class Header(NamedTuple):
     """Of the header itself."""
 
 
-_make_header: Final[Callable[[Iterable[int]], Header]] = functools.partial(tuple.__new__, Header)
+_make_header: Final[Callable[[Iterable[int]], FrameHeader]] = functools.partial(
+    tuple.__new__, FrameHeader
+)
 
 
 def pack_frame(
@@ -114,7 +116,7 @@ def pack_frame(
     return head + _CRC.pack(crc32c(head)) + record
 
 
-def unpack_header(data: Buffer, at: int = 0) -> Header:
+def unpack_header(data: Buffer, at: int = 0) -> FrameHeader:
     """Decode and check the 44 bytes of a header that begins ``at``. Raises ProtocolError."""
     header = _make_header(_FIELDS.unpack_from(data, at))
     if (
@@ -128,7 +130,7 @@ def unpack_header(data: Buffer, at: int = 0) -> Header:
     return header
 
 
-def _fault(header: Header, magic: bytes, version: int, reserved: int) -> str:
+def _fault(header: FrameHeader, magic: bytes, version: int, reserved: int) -> str:
     """What is wrong with a header."""
     if magic != MAGIC:
         return "no memfs frame: wrong magic"
@@ -143,7 +145,7 @@ def _fault(header: Header, magic: bytes, version: int, reserved: int) -> str:
     return "frame header fails its checksum"
 
 
-def check_record(header: Header, record: Buffer) -> None:
+def check_record(header: FrameHeader, record: Buffer) -> None:
     """Check the record's bytes against the header. Raises ProtocolError."""
     if crc32c(record) != header.record_crc:
         raise ProtocolError("record fails its checksum")

@@ -21,7 +21,7 @@ _Stamp = tuple[tuple[int, int, int], ...]
 """Inode, size and time of change (ns) of each file."""
 
 
-class Credentials:
+class TlsCredentials:
     """A certificate, its key, and the authority that peers are verified against."""
 
     def __init__(self, where: Path, stem: str) -> None:
@@ -74,19 +74,19 @@ class Credentials:
         return tuple(directory.file_version(each) for each in self._files)
 
 
-def node_credentials(certificates: str) -> Credentials:
+def node_credentials(certificates: str) -> TlsCredentials:
     """What proves a node. Raises ConfigError."""
-    return Credentials(directory.at_home(certificates), directory.NODE)
+    return TlsCredentials(directory.at_home(certificates), directory.NODE)
 
 
-def client_credentials(certificates: str, user: str) -> Credentials | None:
+def client_credentials(certificates: str, user: str) -> TlsCredentials | None:
     """The credentials of ``user``; None where ``certificates`` selects none.
 
     ``certificates``: a directory, ``auto`` for ``~/.memfs/certs`` if it is there, or nothing.
     Raises ConfigError.
     """
     where = directory.certificates_directory(certificates)
-    return None if where is None else Credentials(where, directory.find_client(where, user))
+    return None if where is None else TlsCredentials(where, directory.find_client(where, user))
 
 
 def _context(protocol: ssl._SSLMethod) -> ssl.SSLContext:

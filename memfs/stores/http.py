@@ -33,7 +33,7 @@ BODY_BYTES: Final = 128 * MIB
 _SLICE_BYTES: Final = 256 * KIB
 
 
-class Reply(NamedTuple):
+class WholeReply(NamedTuple):
     """One reply, read to its end. ``headers`` have names in lower case."""
 
     status: int
@@ -55,11 +55,11 @@ class HttpClient:
         method: str,
         url: str,
         headers: Mapping[str, str] | None = None,
-        body: Buffer | Stream | None = None,
+        body: Buffer | BodyStream | None = None,
         *,
         follow: bool = False,
         expected_bytes: int = -1,
-    ) -> Reply:
+    ) -> WholeReply:
         """Ask once. ``url`` is sent as it is written, already encoded.
 
         ``expected_bytes``: a longer body is not read, its reply has a body that is one byte longer
@@ -67,10 +67,10 @@ class HttpClient:
         says that the store fails for now.
         """
         where, sent = place(url), dict(headers or {})
-        data: _Body | Stream | None = None
+        data: _Body | BodyStream | None = None
         if body is not None and len(body):
             sent["content-length"] = str(len(body))
-            data = body if isinstance(body, Stream) else _Body(body)
+            data = body if isinstance(body, BodyStream) else _Body(body)
         try:
             async with self._sessions().request(
                 method,
@@ -82,9 +82,9 @@ class HttpClient:
                 limit = BODY_BYTES if expected_bytes < 0 else expected_bytes
                 content = b"" if method == "HEAD" else await _body(response, limit)
                 found = {name.lower(): value for name, value in response.headers.items()}
-                reply = Reply(response.status, found, content)
+                reply = WholeReply(response.status, found, content)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            if isinstance(body, Stream) and body.failure is not None:
+            if isinstance(body, BodyStream) and body.failure is not None:
                 raise body.failure from None
             raise StoreUnreachableError(f"{where} cannot be reached: {_reason(error)}") from None
         if transient(reply.status):
@@ -113,7 +113,7 @@ class HttpClient:
         return self._session
 
 
-class Stream:
+class BodyStream:
     """A body of known length that comes piece by piece, and only once.
 
     What its source raises is kept in ``failure``, since the client hides it.

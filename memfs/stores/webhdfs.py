@@ -28,7 +28,7 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.stores.errors import of_status
-from memfs.stores.http import HttpClient, Reply, Stream, place
+from memfs.stores.http import BodyStream, HttpClient, WholeReply, place
 from memfs.stores.interface import Capabilities, ObjectInfo, Page
 from memfs.stores.names import PARTS, is_key, is_name, joined, parent
 from memfs.stores.retry import Retry
@@ -155,7 +155,7 @@ class WebHdfsStore(StagedStore):
         """CREATE in its two steps: the first says where the bytes go."""
         parameters = [("overwrite", "true"), ("noredirect", "true")]
 
-        async def ask() -> Reply:
+        async def ask() -> WholeReply:
             return await self._ask("PUT", part, "CREATE", parameters, accepted=(200, 201, 307))
 
         first = await self._retry.run(ask, part)
@@ -167,7 +167,7 @@ class WebHdfsStore(StagedStore):
             location = ""
         if not location:
             raise StoreUnsupportedError(f"{self._where} does not say where a file's bytes go")
-        body = Stream(chunks, chunks.size)
+        body = BodyStream(chunks, chunks.size)
         reply = await self._client.request("PUT", location, {}, body)
         if not chunks.size:
             async for _ in chunks:  # which says so when there is more than announced
@@ -223,7 +223,7 @@ class WebHdfsStore(StagedStore):
         accepted: Sequence[int] = (200,),
         follow: bool = False,
         size: int = -1,
-    ) -> Reply:
+    ) -> WholeReply:
         query = urlencode([("op", operation), *parameters, *await self._authority()])
         url = f"{self._front}{quote(self._path(key))}?{query}"
         reply = await self._client.request(method, url, follow=follow, expected_bytes=size)
@@ -266,7 +266,7 @@ def _info(key: str, status: dict[str, Any]) -> ObjectInfo:
     return ObjectInfo(key, size, modified * 10**6, tag)
 
 
-def error_of(reply: Reply, what: str) -> MemfsError:
+def error_of(reply: WholeReply, what: str) -> MemfsError:
     """The error that a reply means; HDFS says it by the name of a Java class."""
     try:
         name = json.loads(bytes(reply.body))["RemoteException"]["exception"]

@@ -25,7 +25,7 @@ from memfs.errors import (
 )
 from memfs.limits import MIB
 from memfs.stores.errors import of_status
-from memfs.stores.http import HttpClient, Reply
+from memfs.stores.http import HttpClient, WholeReply
 from memfs.stores.interface import Capabilities, Expected, ObjectInfo, Page, Store
 from memfs.stores.levels import Levels
 from memfs.stores.names import is_key, joined
@@ -183,7 +183,7 @@ def links(page: str, url: str) -> list[str]:
     return list(found)
 
 
-def _piece(reply: Reply, key: str, offset: int, size: int, tag: bytes) -> Buffer:
+def _piece(reply: WholeReply, key: str, offset: int, size: int, tag: bytes) -> Buffer:
     """The bytes of a reply to a ranged read, if they are those that were asked for."""
     if reply.status in (404, 410):
         raise ObjectMissingError(f"{key}: the server has no such file any more")
@@ -200,7 +200,7 @@ def _piece(reply: Reply, key: str, offset: int, size: int, tag: bytes) -> Buffer
     return checked(reply.body, size, key)
 
 
-def _total(reply: Reply, key: str, offset: int, size: int) -> int:
+def _total(reply: WholeReply, key: str, offset: int, size: int) -> int:
     """The file's size by Content-Range, which must be of the range that was asked for."""
     found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
     if found is None:

@@ -17,7 +17,7 @@ from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
 from memfs.protocol import frames
 from memfs.protocol.bombs import BombError
-from memfs.protocol.frames import Header, pack_frame
+from memfs.protocol.frames import FrameHeader, pack_frame
 from memfs.protocol.messages import BY_OPCODE, BY_REQUEST, Cancel, ErrorReply, Hello, Role
 from memfs.protocol.records import decode, encode
 from memfs.transport.connection import Connection, Peer, request_name
@@ -25,7 +25,7 @@ from memfs.transport.framing import Discard, Incoming
 from memfs.transport.ledgers import LOCAL, UserAtAddress
 from memfs.transport.load import ServerLoad
 from memfs.transport.memory import fresh_memory
-from memfs.transport.service import Call, Reply, Service
+from memfs.transport.service import IncomingCall, Reply, Service
 from memfs.transport.sink import Sink
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Accepted(Connection):
         self._service = service
         self._bounds = load.bounds
         self._greeted = False
-        self._served: dict[Call, asyncio.Future[Reply]] = {}
+        self._served: dict[IncomingCall, asyncio.Future[Reply]] = {}
         self._bytes_in_flight = 0
         self._unread = 0
         self._turns = load.turns
@@ -223,7 +223,7 @@ class Accepted(Connection):
 
     # --- frames ------------------------------------------------------------------------------
 
-    def frame_received(self, header: Header, record: memoryview) -> None:
+    def frame_received(self, header: FrameHeader, record: memoryview) -> None:
         """A request without payload. Raises ProtocolError."""
         if not self._greeted:
             self._greet(header, record)
@@ -242,7 +242,7 @@ class Accepted(Connection):
         if self._is_shared:
             self._check_share()
 
-    def payload_begins(self, header: Header, record: memoryview) -> Incoming:
+    def payload_begins(self, header: FrameHeader, record: memoryview) -> Incoming:
         """A request whose payload follows. Raises ProtocolError."""
         if not self._greeted or header.opcode == _CANCEL.opcode:
             raise ProtocolError("a payload where there can be none")
@@ -262,7 +262,7 @@ class Accepted(Connection):
         self._hold(header.payload_length)
         return incoming
 
-    def _admitted(self, header: Header, record: memoryview) -> Call | None:
+    def _admitted(self, header: FrameHeader, record: memoryview) -> IncomingCall | None:
         """The request, or None when it was answered with an error. Raises ProtocolError."""
         spec = BY_OPCODE.get(header.opcode)
         if spec is None:
@@ -280,14 +280,14 @@ class Accepted(Connection):
         except ProtocolError as error:  # the frame is sound: the others need not suffer
             self._send_error(header, errors.InvalidArgumentError(f"malformed: {error.message}"))
             return None
-        call = Call(self, header, spec, request, deadline)
+        call = IncomingCall(self, header, spec, request, deadline)
         refusal = self._refusal(call)
         if refusal is not None:
             self._answer_error(call, refusal)
             return None
         return call
 
-    def _refusal(self, call: Call) -> MemfsError | None:
+    def _refusal(self, call: IncomingCall) -> MemfsError | None:
         """Why a request is not served, if it is not."""
         if call.spec.peer and self.peer.role != Role.NODE:
             error = errors.NotPermittedError(f"{request_name(call.spec)} is for nodes only")
@@ -305,11 +305,11 @@ class Accepted(Connection):
 
     # --- handshake ---------------------------------------------------------------------------
 
-    def _greet(self, header: Header, record: memoryview) -> None:
+    def _greet(self, header: FrameHeader, record: memoryview) -> None:
         if header.flags != frames.REQUEST or header.opcode != _HELLO.opcode:
             raise ProtocolError("the first frame is no handshake")
         hello = decode(Hello, record)
-        call = Call(self, header, _HELLO, hello, math.inf)
+        call = IncomingCall(self, header, _HELLO, hello, math.inf)
         self.peer = Peer(
             "",
             hello.role,
@@ -344,7 +344,7 @@ class Accepted(Connection):
 
     # --- serving -----------------------------------------------------------------------------
 
-    def _serve(self, call: Call) -> None:
+    def _serve(self, call: IncomingCall) -> None:
         """Answer at once, or when what the service returned is done."""
         try:
             result = self._service.handle(call)
@@ -356,7 +356,7 @@ class Accepted(Connection):
             self._answer_error(call, error)
         self._release(call)
 
-    def _wait_for(self, call: Call, result: Awaitable[Any]) -> None:
+    def _wait_for(self, call: IncomingCall, result: Awaitable[Any]) -> None:
         work = asyncio.ensure_future(result)
         self._served[call] = work
         self._deadlines.set(call, call.deadline, self._overdue)
@@ -364,7 +364,7 @@ class Accepted(Connection):
         if self.closed:  # by the service itself
             work.cancel()
 
-    def _worked(self, call: Call, work: asyncio.Future[Any]) -> None:
+    def _worked(self, call: IncomingCall, work: asyncio.Future[Any]) -> None:
         del self._served[call]
         self._deadlines.clear(call)
         self._release(call)
@@ -377,7 +377,7 @@ class Accepted(Connection):
         else:
             self._answer_error(call, error)
 
-    def _overdue(self, call: Call) -> None:
+    def _overdue(self, call: IncomingCall) -> None:
         self._give_up(call, "took longer than its time budget")
         self._served[call].cancel()
 
@@ -386,21 +386,21 @@ class Accepted(Connection):
             self._give_up(call, "was cancelled by its caller")
             self._served[call].cancel()
 
-    def _give_up(self, call: Call, why: str) -> None:
+    def _give_up(self, call: IncomingCall, why: str) -> None:
         """Answer for work that is not waited for; a command may still take effect."""
         kind = errors.OutcomeUnknownError if call.spec.command else errors.DeadlineError
         self._answer_error(call, kind(f"{request_name(call.spec)} {why}"))
 
     # --- payloads ----------------------------------------------------------------------------
 
-    def payload_complete(self, call: Call) -> None:
+    def payload_complete(self, call: IncomingCall) -> None:
         """All of a request is there."""
         if call.deadline <= self._loop.time():
             self.payload_refused(call, errors.DeadlineError("the payload took too long"))
         else:
             self._serve(call)
 
-    def payload_refused(self, call: Call, error: Exception) -> None:
+    def payload_refused(self, call: IncomingCall, error: Exception) -> None:
         """A sink failed in the midst of its payload: answer, throw the rest away."""
         if self._arrival is not None:
             self._arrival.divert()
@@ -409,7 +409,7 @@ class Accepted(Connection):
         self._answer_error(call, error)
         self._release(call)
 
-    def payload_lost(self, call: Call) -> None:
+    def payload_lost(self, call: IncomingCall) -> None:
         """The connection is lost in the midst of a payload."""
         if call.sink is not None:
             call.sink.abort()
@@ -419,12 +419,12 @@ class Accepted(Connection):
         self._bytes_in_flight += length
         self._load.bytes_in_flight += length
 
-    def _release(self, call: Call) -> None:
+    def _release(self, call: IncomingCall) -> None:
         self._hold(-call.header.payload_length)
 
     # --- answers -----------------------------------------------------------------------------
 
-    def _answer(self, call: Call, result: Any) -> None:
+    def _answer(self, call: IncomingCall, result: Any) -> None:
         if call.answered or self.closed:
             return
         header = call.header
@@ -446,7 +446,7 @@ class Accepted(Connection):
         if self._reports:
             self._load.unread.sent(self, len(frame) + length)
 
-    def _answer_error(self, call: Call, error: BaseException) -> None:
+    def _answer_error(self, call: IncomingCall, error: BaseException) -> None:
         if call.answered:
             return
         call.answered = True
@@ -456,7 +456,7 @@ class Accepted(Connection):
             error = errors.InternalError(f"{name} failed in the node, see its log")
         self._send_error(call.header, error)
 
-    def _send_error(self, header: Header, error: MemfsError) -> None:
+    def _send_error(self, header: FrameHeader, error: MemfsError) -> None:
         if self.closed:
             return
         message = error.message[:_MESSAGE_CHARACTERS]
@@ -473,7 +473,7 @@ class RequestPayload:
 
     __slots__ = ("_buffers", "_call", "_connection")
 
-    def __init__(self, connection: Accepted, call: Call, sink: Sink | None) -> None:
+    def __init__(self, connection: Accepted, call: IncomingCall, sink: Sink | None) -> None:
         """Args: ``sink``, where the service wants it, if it does."""
         self._connection = connection
         self._call = call

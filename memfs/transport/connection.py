@@ -19,7 +19,7 @@ from typing import Any, Generic, NamedTuple
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
 from memfs.protocol import frames
-from memfs.protocol.frames import Header, pack_frame
+from memfs.protocol.frames import FrameHeader, pack_frame
 from memfs.protocol.messages import BY_REQUEST, Cancel, ErrorReply, Ping, R, Request, Spec, Welcome
 from memfs.protocol.records import decode, encode
 from memfs.security.principals import Principal
@@ -300,7 +300,7 @@ class Connection(FrameProtocol):
 
     # --- answers -----------------------------------------------------------------------------
 
-    def frame_received(self, header: Header, record: memoryview) -> None:
+    def frame_received(self, header: FrameHeader, record: memoryview) -> None:
         """An answer without payload. Raises ProtocolError."""
         call = self._expected(header)
         if call is None:
@@ -314,7 +314,7 @@ class Connection(FrameProtocol):
             answer = Answer(decode(call.spec.reply, record), _NOTHING, header.epoch)
             self._finish(call).set_result(answer)
 
-    def payload_begins(self, header: Header, record: memoryview) -> Incoming:
+    def payload_begins(self, header: FrameHeader, record: memoryview) -> Incoming:
         """An answer whose payload follows. Raises ProtocolError."""
         call = self._expected(header)
         if call is None:
@@ -328,7 +328,7 @@ class Connection(FrameProtocol):
             self._finish(call).set_exception(error)
             return Discard(header.payload_length)
 
-    def _expected(self, header: Header) -> PendingCall[Any] | None:
+    def _expected(self, header: FrameHeader) -> PendingCall[Any] | None:
         """The request that a reply answers, None for one that was abandoned."""
         if not header.flags & frames.REPLY:
             raise ProtocolError("a request from the node that was dialled")
@@ -380,7 +380,7 @@ class ReplyPayload:
 
     __slots__ = ("_buffers", "call", "epoch", "record", "view")
 
-    def __init__(self, call: PendingCall[Any], record: Any, header: Header) -> None:
+    def __init__(self, call: PendingCall[Any], record: Any, header: FrameHeader) -> None:
         """Raises ProtocolError when the payload is longer than the room for it."""
         length = header.payload_length
         self.call = call

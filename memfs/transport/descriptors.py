@@ -355,7 +355,7 @@ def _error_reply(error: Exception) -> ErrorReply:
     return ErrorReply(InternalError.code, f"the node failed: {type(error).__name__}")
 
 
-def _split(data: bytes) -> tuple[frames.Header, bytes]:
+def _split(data: bytes) -> tuple[frames.FrameHeader, bytes]:
     """Header and record of a datagram. Raises ProtocolError."""
     if len(data) < frames.HEADER_BYTES:
         raise ProtocolError(f"a datagram of {len(data)} bytes")

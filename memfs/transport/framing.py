@@ -27,7 +27,7 @@ from memfs.limits import (
     WRITE_HIGH_WATER,
     WRITE_LOW_WATER,
 )
-from memfs.protocol.frames import HEADER_BYTES, MAGIC, Header, check_record, unpack_header
+from memfs.protocol.frames import HEADER_BYTES, MAGIC, FrameHeader, check_record, unpack_header
 from memfs.security.refusals import explain
 from memfs.transport.deadlines import Deadlines
 from memfs.transport.local_sockets import peer_user
@@ -158,11 +158,11 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
     # --- for subclasses ----------------------------------------------------------------------
 
     @abc.abstractmethod
-    def frame_received(self, header: Header, record: memoryview) -> None:
+    def frame_received(self, header: FrameHeader, record: memoryview) -> None:
         """A frame without payload; ``record`` is valid during the call. Raises ProtocolError."""
 
     @abc.abstractmethod
-    def payload_begins(self, header: Header, record: memoryview) -> Incoming:
+    def payload_begins(self, header: FrameHeader, record: memoryview) -> Incoming:
         """A frame whose payload follows: who takes it. Raises ProtocolError."""
 
     @abc.abstractmethod
@@ -298,7 +298,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
             if self._filled >= len(MAGIC) and bytes(self._inbox[: len(MAGIC)]) != MAGIC:
                 raise ProtocolError("no memfs frame: wrong magic")  # text may be too short for one
 
-    def _begin_payload(self, header: Header, record: memoryview, rest: memoryview) -> int:
+    def _begin_payload(self, header: FrameHeader, record: memoryview, rest: memoryview) -> int:
         """Start receiving a payload; returns how much of it was in the inbox already."""
         arrival = Arrival(self.payload_begins(header, record), header.payload_length)
         self._arrival = arrival

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from memfs.errors import MemfsError
-from memfs.protocol.frames import Header
+from memfs.protocol.frames import FrameHeader
 from memfs.protocol.messages import Hello, Spec, Welcome
 from memfs.transport.connection import Connection
 from memfs.transport.sink import Sink
@@ -25,7 +25,7 @@ class Reply(NamedTuple):
     """The epoch to answer under, None: the request's."""
 
 
-class Call:
+class IncomingCall:
     """One request being served."""
 
     __slots__ = (
@@ -40,7 +40,7 @@ class Call:
     )
 
     def __init__(
-        self, connection: Connection, header: Header, spec: Spec, request: Any, deadline: float
+        self, connection: Connection, header: FrameHeader, spec: Spec, request: Any, deadline: float
     ) -> None:
         """Made by the connection that received the request."""
         self.connection = connection
@@ -68,10 +68,10 @@ class Service(Protocol):
     def welcome(self, hello: Hello, connection: Connection) -> Welcome:
         """Admit a connection, whose ``peer`` is set, or raise: it is then closed."""
 
-    def sink(self, call: Call) -> Sink | None:
+    def sink(self, call: IncomingCall) -> Sink | None:
         """Where an arriving payload goes, None: into fresh memory. May refuse the request."""
 
-    def handle(self, call: Call) -> Any:
+    def handle(self, call: IncomingCall) -> Any:
         """Serve a request that is completely there: a reply record, a :class:`Reply`, or an
         awaitable of either.
 
@@ -79,7 +79,7 @@ class Service(Protocol):
         or has no time left. A shared future must therefore be shielded.
         """
 
-    def denied(self, call: Call, error: MemfsError) -> None:
+    def denied(self, call: IncomingCall, error: MemfsError) -> None:
         """A client's request was refused without asking the service: it is for nodes only."""
 
     def connection_closed(self, connection: Connection) -> None:

@@ -9,7 +9,7 @@ import pytest
 from memfs.errors import AccessDeniedError, BusyError, NotPermittedError
 from memfs.protocol import messages as m
 from memfs.security.directory import client_name
-from memfs.security.tls import Credentials, node_credentials
+from memfs.security.tls import TlsCredentials, node_credentials
 from memfs.testing.in_process import Cluster
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
@@ -25,8 +25,8 @@ async def meet(cluster: Cluster, tls: Tls, said: m.Hello) -> Connection:
     return await dial(production_environment(tls), cluster.endpoints[0], said, timeout=30)
 
 
-def user(authority: Authority, name: str) -> Credentials:
-    return Credentials(authority.user(name), client_name(name))
+def user(authority: Authority, name: str) -> TlsCredentials:
+    return TlsCredentials(authority.user(name), client_name(name))
 
 
 async def test_a_user_is_no_node(secure: Cluster, authority: Authority) -> None:

@@ -14,7 +14,7 @@ from memfs.protocol import frames
 from memfs.protocol.messages import BY_REQUEST, GetView, Hello, Role
 from memfs.protocol.records import encode
 from memfs.security.directory import client_name
-from memfs.security.tls import Credentials, node_credentials
+from memfs.security.tls import TlsCredentials, node_credentials
 from memfs.testing.in_process import Cluster
 from memfs.transport.dial import dial
 from memfs.transport.environment import Tls, production_environment
@@ -117,7 +117,7 @@ async def test_a_client_in_clear_is_told_so_at_once(secure: Cluster) -> None:
 
 async def test_a_client_that_wants_tls_does_not_speak_in_clear(authority: Authority) -> None:
     async with Cluster(1, replication=1, memory=64 << 20, socket_directory="") as plain:
-        credentials = Credentials(authority.user(SUPERUSER), client_name(SUPERUSER))
+        credentials = TlsCredentials(authority.user(SUPERUSER), client_name(SUPERUSER))
         with pytest.raises(UnavailableError, match="TLS"):
             await _dialled(plain, credentials)
 
@@ -128,7 +128,7 @@ async def test_a_node_under_another_name_is_not_believed(authority: Authority) -
     async with Cluster(
         1, replication=1, memory=64 << 20, socket_directory="", certificates=elsewhere
     ) as cluster:
-        credentials = Credentials(authority.user(SUPERUSER), client_name(SUPERUSER))
+        credentials = TlsCredentials(authority.user(SUPERUSER), client_name(SUPERUSER))
         moved = cluster.endpoints[0]._replace(host="localhost")
         with pytest.raises(UnavailableError, match="not accepted: Hostname mismatch"):
             await dial(production_environment(credentials), moved, hello(), timeout=30)
@@ -136,7 +136,7 @@ async def test_a_node_under_another_name_is_not_believed(authority: Authority) -
 
 async def test_a_user_cannot_pretend_to_be_a_node_to_others(authority: Authority) -> None:
     """A server with a user's certificate."""
-    user = Credentials(authority.user("mallory"), client_name("mallory"))
+    user = TlsCredentials(authority.user("mallory"), client_name("mallory"))
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=user.server)
     port = server.sockets[0].getsockname()[1]
     victim = node_credentials(str(authority.node())).client
@@ -153,7 +153,7 @@ async def test_a_new_certificate_counts_without_a_restart(
     from memfs.security.authority import make_node
     from tests.attack.certificates import HOSTS, write
 
-    credentials = Credentials(authority.user(SUPERUSER), client_name(SUPERUSER))
+    credentials = TlsCredentials(authority.user(SUPERUSER), client_name(SUPERUSER))
     before = await _serial(secure, credentials)
     write(authority.node(), "node", make_node(authority.pair, HOSTS, 60, NOW))
     for node in secure.nodes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memfs.testing.model.filesystem import Model
-from memfs.testing.model.operations import WEIGHTS, RaisedError, Workload, outcome, snapshot
-from memfs.testing.model.tree import Tree
+from memfs.testing.model.operations import WEIGHTS, RaisedError, RandomOperations, outcome, snapshot
+from memfs.testing.model.tree import ModelTree
 
 from .surface import Feature
 
@@ -32,11 +32,11 @@ def lacking(surface):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_random_sequence(surface, top, seed):
-    model = Model(Tree(block_size=surface.block_size))
+    model = Model(ModelTree(block_size=surface.block_size))
     model.mkdir(top)
     without = lacking(surface)
     assert set(without) <= set(WEIGHTS)
-    workload = Workload(seed, top=top, block_size=surface.block_size, without=without)
+    workload = RandomOperations(seed, top=top, block_size=surface.block_size, without=without)
     story = []
     for _ in range(120):
         operation = workload.next(model)

@@ -27,7 +27,7 @@ from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import production_environment
 from memfs.transport.load import ServerLimits
-from memfs.transport.server import Call, Reply, Server
+from memfs.transport.server import IncomingCall, Reply, Server
 from memfs.transport.sink import Sink
 from memfs.types import Identity
 
@@ -78,11 +78,11 @@ class BlockNode:
     def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
         return m.Welcome(1, "cluster", "node", 5, 1, None)
 
-    def sink(self, call: Call) -> Sink | None:
+    def sink(self, call: IncomingCall) -> Sink | None:
         self.place = Place()
         return self.place
 
-    def handle(self, call: Call) -> Reply | Awaitable[Reply]:
+    def handle(self, call: IncomingCall) -> Reply | Awaitable[Reply]:
         if isinstance(call.request, m.ReadBlock):
             return Reply(m.ReadBlockReply(0), (BLOCK,))
         if isinstance(call.request, m.WriteBlock):

@@ -14,7 +14,7 @@ from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.search import IMPOSSIBLE, Verdict, file_step, search
 from memfs.testing.checkers.sessions import check_sessions
 from memfs.testing.checkers.totals import check_totals
-from memfs.testing.checkers.trees import Entry, check_tree
+from memfs.testing.checkers.trees import TreeEntry, check_tree
 from memfs.testing.checkers.violation import Torn
 from memfs.testing.history import FINAL, Outcome
 from tests.kit.histories import call, kinds, read, write
@@ -283,10 +283,10 @@ def test_totals():
 
 
 TREE = [
-    Entry("/t/a", 2, True, 3),
-    Entry("/t/a/b", 3, True, 2),
-    Entry("/t/a/b/f", 4, False, 2),
-    Entry("/t/a/g", 4, False, 2),
+    TreeEntry("/t/a", 2, True, 3),
+    TreeEntry("/t/a/b", 3, True, 2),
+    TreeEntry("/t/a/b/f", 4, False, 2),
+    TreeEntry("/t/a/g", 4, False, 2),
 ]
 
 
@@ -294,7 +294,7 @@ def test_trees():
     assert check_tree("k", TREE, ["a", "b", "f", "g"]) == []
     assert kinds(check_tree("k", TREE, ["a", "b", "f", "g", "h"])) == ["lost"]
     assert kinds(check_tree("k", TREE, ["a", "b", "f"])) == ["phantom"]
-    moved = [*TREE, Entry("/t/c", 5, True, 3), Entry("/t/c/b", 3, True, 2)]
+    moved = [*TREE, TreeEntry("/t/c", 5, True, 3), TreeEntry("/t/c/b", 3, True, 2)]
     assert set(kinds(check_tree("k", moved, ["a", "b", "c", "f", "g"]))) == {"duplicate", "broken"}
     wrong = [entry._replace(links=7) if entry.inode == 3 else entry for entry in TREE]
     assert kinds(check_tree("k", wrong, ["a", "b", "f", "g"])) == ["broken"]

@@ -17,7 +17,7 @@ from memfs.errors import (
     StoreUnreachableError,
 )
 from memfs.stores.interface import ABSENT, Expected, ObjectInfo
-from memfs.testing.simulation.store import Bucket, FaultyStore, StoreConditions
+from memfs.testing.simulation.store import FaultyStore, StoreConditions, StoreServer
 from memfs.testing.simulation.virtual import Process, run
 
 
@@ -32,7 +32,7 @@ async def put(store: FaultyStore, key: str, data: bytes, expected: Expected = No
 
 def test_objects_have_versions_and_reads_name_them() -> None:
     async def main() -> None:
-        bucket = Bucket(1)
+        bucket = StoreServer(1)
         store = bucket.connect()
         first = await put(store, "d/a", b"0123456789")
         assert await store.stat("d/a") == first
@@ -62,7 +62,7 @@ def test_what_is_not_given_whole_is_not_there() -> None:
         raise ConnectionResetError
 
     async def main() -> None:
-        bucket = Bucket(1)
+        bucket = StoreServer(1)
         with pytest.raises(ConnectionResetError):
             await bucket.connect().put("a", broken(), 8)
         with pytest.raises(ValueError):
@@ -74,7 +74,7 @@ def test_what_is_not_given_whole_is_not_there() -> None:
 
 def test_a_level_comes_in_pages_each_entry_once() -> None:
     async def main() -> None:
-        bucket = Bucket(3)
+        bucket = StoreServer(3)
         for number in range(25):
             bucket.replace(f"d/{number:02}", b"x")
             bucket.replace(f"d/sub{number % 3}/{number}", b"y")
@@ -107,7 +107,7 @@ def test_a_level_comes_in_pages_each_entry_once() -> None:
 
 def test_a_lost_reply_leaves_what_was_sent_and_a_second_try_finds_it() -> None:
     async def main() -> None:
-        bucket = Bucket(5, StoreConditions(lost_reply_chance=1.0))
+        bucket = StoreServer(5, StoreConditions(lost_reply_chance=1.0))
         store = bucket.connect()
         with pytest.raises(StoreUnreachableError):
             await put(store, "a", b"content", ABSENT)
@@ -122,7 +122,7 @@ def test_a_lost_reply_leaves_what_was_sent_and_a_second_try_finds_it() -> None:
 
 def test_a_late_request_is_carried_out_after_it_was_given_up() -> None:
     async def main() -> None:
-        bucket = Bucket(7, StoreConditions(late_chance=1.0, late_seconds=3.0))
+        bucket = StoreServer(7, StoreConditions(late_chance=1.0, late_seconds=3.0))
         with pytest.raises(StoreUnreachableError):
             await put(bucket.connect(), "a", b"late")
         assert bucket.contents() == {}
@@ -134,7 +134,7 @@ def test_a_late_request_is_carried_out_after_it_was_given_up() -> None:
 
 def test_down_and_denied_change_nothing() -> None:
     async def main() -> None:
-        bucket = Bucket(9)
+        bucket = StoreServer(9)
         store = bucket.connect()
         bucket.down = True
         with pytest.raises(StoreUnreachableError):
@@ -156,7 +156,7 @@ def outcome(seed: int) -> tuple[dict[str, bytes], int]:
     """What the store holds, and was asked, after writers that were killed on the way."""
 
     async def main() -> tuple[dict[str, bytes], int]:
-        bucket = Bucket(seed, StoreConditions(refused_chance=0.2, lost_reply_chance=0.2))
+        bucket = StoreServer(seed, StoreConditions(refused_chance=0.2, lost_reply_chance=0.2))
         writers = [Process(f"w{number}") for number in range(8)]
         for number, writer in enumerate(writers):
             writer.spawn(tried(bucket.connect(), f"key{number}", b"%d" % number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.testing.history import History
 from memfs.testing.patches import followed
 from memfs.testing.simulation.cluster import SimulatedCluster
@@ -44,7 +44,7 @@ def watched():
         assert all(call.ok for call in history.calls if call.name == "read")
         return {violation.kind.value for violation in violations}
 
-    with followed(Mount, "recall", noted), followed(Mount, "recall_name", noted):
+    with followed(MountSession, "recall", noted), followed(MountSession, "recall_name", noted):
         return run(main()), answered
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from memfs.testing.model.filesystem import Model
-from memfs.testing.model.operations import WEIGHTS, RaisedError, Workload, outcome, snapshot
+from memfs.testing.model.operations import WEIGHTS, RaisedError, RandomOperations, outcome, snapshot
 from memfs.testing.simulation.trace import Trace
 
 
 def sequence(seed, count=300, **options):
     model = Model()
-    workload = Workload(seed, **options)
+    workload = RandomOperations(seed, **options)
     done = []
     for _ in range(count):
         operation = workload.next(model)
@@ -43,7 +43,7 @@ def test_nothing_outside_the_top_is_touched():
     model = Model()
     model.mkdir("/top")
     model.write_bytes("/outside", b"safe")
-    workload = Workload(5, top="/top")
+    workload = RandomOperations(5, top="/top")
     for _ in range(500):
         operation = workload.next(model)
         outcome(lambda op=operation: op.on(model))

@@ -21,7 +21,7 @@ from memfs.errors import MemfsError, StoreUnreachableError
 from memfs.protocol import messages as m
 from memfs.stores.interface import Store
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.store import Bucket, StoreConditions
+from memfs.testing.simulation.store import StoreConditions, StoreServer
 from memfs.testing.simulation.virtual import run
 from memfs.transport.environment import Environment
 from memfs.types import ObjectState, Residence
@@ -39,7 +39,7 @@ class Scene:
     def __init__(
         self, seed: int, conditions: StoreConditions | None = None, **settings: object
     ) -> None:
-        self.bucket = Bucket(seed, conditions)
+        self.bucket = StoreServer(seed, conditions)
         self.dice = random.Random(f"stores {seed}")
         self.cluster = SimulatedCluster(
             seed,

@@ -13,8 +13,8 @@ import pytest
 
 from memfs.testing.model.driver import Driver
 from memfs.testing.model.filesystem import Model
-from memfs.testing.model.operations import RaisedError, Workload, outcome, snapshot
-from memfs.testing.model.tree import Tree
+from memfs.testing.model.operations import RaisedError, RandomOperations, outcome, snapshot
+from memfs.testing.model.tree import ModelTree
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.conditions import Conditions
 from memfs.testing.simulation.virtual import run
@@ -43,10 +43,10 @@ async def form(seed):
 
 async def work(client, seed, top):
     """One client in its own directory, each result compared with the model's."""
-    model = Model(Tree(block_size=BLOCK_SIZE))
+    model = Model(ModelTree(block_size=BLOCK_SIZE))
     model.mkdir(top)
     await client.fs.mkdir(top)
-    workload = Workload(seed, top=top, block_size=BLOCK_SIZE)
+    workload = RandomOperations(seed, top=top, block_size=BLOCK_SIZE)
     story = []
     for _ in range(OPERATIONS):
         operation = workload.next(model)

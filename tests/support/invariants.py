@@ -23,7 +23,7 @@ from memfs.node.healing.copier import Copier
 from memfs.node.log.entries import Entry
 from memfs.node.membership.members import Membership
 from memfs.node.namespace import Namespace
-from memfs.node.namespace.state import Outcome
+from memfs.node.namespace.state import CommandResult
 from memfs.node.namespace.tables.inodes import FILE, Inodes
 from memfs.node.namespace.tables.volume import Opens
 from memfs.node.replication.primary import Primary
@@ -471,7 +471,7 @@ def _around_apply(observer: Observer) -> Iterator[None]:
 
     def observed(
         self: Namespace, entry: Entry, request: Any = None, opens: Opens | None = None
-    ) -> Outcome:
+    ) -> CommandResult:
         before = self.applied, self.digest
         stealing = (
             isinstance(request, m.AcquireLease)

@@ -25,7 +25,7 @@ from memfs.fuse.kernel.protocol import (
     SetAttr,
     SetattrIn,
 )
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.mounted import MountedTree
 from memfs.fuse.operations import attributes, names
 from memfs.fuse.operations.handler import Parts, Reply
@@ -48,7 +48,7 @@ class Kernel:
     def __init__(self, fs: AsyncFileSystem, root: int) -> None:
         """``root``: inode of the directory that is mounted; made by the serving process."""
         session = fs._session
-        self.mount = Mount(MountedTree(session, root), MountOptions())
+        self.mount = MountSession(MountedTree(session, root), MountOptions())
         self.mount.invalidate = self._invalidate
         self._now_ns = session.environment.clock.boottime_ns
         self._believed: dict[int, tuple[int, int]] = {}

@@ -45,7 +45,7 @@ class MountError(MemfsError):
     """A directory cannot be mounted, or not be unmounted; the text says what to do."""
 
 
-class MountPoint(NamedTuple):
+class MountEntry(NamedTuple):
     """One line of the kernel's table of mounts."""
 
     directory: str
@@ -211,7 +211,7 @@ def _unmount_trouble(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def mounts(table: Path = Path("/proc/self/mountinfo")) -> list[MountPoint]:
+def mounts(table: Path = Path("/proc/self/mountinfo")) -> list[MountEntry]:
     """All mounts of memfs that this process can see, the newest last."""
     return [
         found
@@ -220,7 +220,7 @@ def mounts(table: Path = Path("/proc/self/mountinfo")) -> list[MountPoint]:
     ]
 
 
-def _parse(line: str) -> MountPoint | None:
+def _parse(line: str) -> MountEntry | None:
     """A line of mountinfo, see proc(5); None for another file system."""
     place, _, what = line.partition(" - ")
     kind, source, special = what.split(" ", 2)
@@ -230,7 +230,7 @@ def _parse(line: str) -> MountPoint | None:
     major, minor = fields[2].split(":")
     options = dict.fromkeys([*fields[5].split(","), *special.split(",")])
     device = int(major), int(minor)
-    return MountPoint(_unescaped(fields[4]), _unescaped(source), tuple(options), device)
+    return MountEntry(_unescaped(fields[4]), _unescaped(source), tuple(options), device)
 
 
 def _unescaped(text: str) -> str:

@@ -103,7 +103,7 @@ class Attr(NamedTuple):
 ATTR = Structure("fuse_attr", Attr, "QQQQQQIIIIIIIIII")
 
 
-class FileLock(NamedTuple):
+class RangeLock(NamedTuple):
     """A byte-range lock; ``end`` is its last byte."""
 
     start: int
@@ -113,4 +113,4 @@ class FileLock(NamedTuple):
     pid: int
 
 
-FILE_LOCK = Structure("fuse_file_lock", FileLock, "QQII")
+FILE_LOCK = Structure("fuse_file_lock", RangeLock, "QQII")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from memfs import limits
 from memfs.errors import StaleHandleError
 from memfs.fuse.kernel.protocol import SETATTR_IN, STATFS_OUT, InHeader, Opcode, SetAttr, SetattrIn
-from memfs.fuse.mount import Mount, without_set_id
+from memfs.fuse.mount import MountSession, without_set_id
 from memfs.fuse.operations.handler import Handler, Parts, Reply
 from memfs.types import Attributes, FileKind
 
@@ -18,14 +18,14 @@ _UNSAID: Final = SetAttr.FH | SetAttr.LOCKOWNER | SetAttr.CTIME
 _NOW: Final = SetAttr.ATIME_NOW | SetAttr.MTIME_NOW
 
 
-def get(mount: Mount, header: InHeader, body: bytes) -> Reply:
+def get(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """stat."""
     inode = mount.cluster.inode(header.nodeid)
     recalled = mount.recall(inode)
     return _get(mount, inode) if recalled is None else (recalled,)
 
 
-async def _get(mount: Mount, inode: int) -> Parts:
+async def _get(mount: MountSession, inode: int) -> Parts:
     try:
         found, validity = await mount.attributes(inode)
     except StaleHandleError:
@@ -40,7 +40,7 @@ def removed_directory(inode: int) -> Attributes:
     return Attributes(inode, FileKind.DIRECTORY, 0o700, 0, "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
-async def change(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def change(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """chmod, chown, utimens, truncate, in one request or several."""
     asked = SETATTR_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
@@ -58,7 +58,7 @@ async def change(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return (mount.shapes.attr(found),)
 
 
-async def _truncate(mount: Mount, inode: int, size: int) -> Attributes:
+async def _truncate(mount: MountSession, inode: int, size: int) -> Attributes:
     file = mount.files.use(inode)
     try:
         return await file.truncate(size)
@@ -69,7 +69,7 @@ async def _truncate(mount: Mount, inode: int, size: int) -> Attributes:
 
 
 async def _fields(
-    mount: Mount, inode: int, asked: SetattrIn, found: Attributes | None
+    mount: MountSession, inode: int, asked: SetattrIn, found: Attributes | None
 ) -> dict[str, Any]:
     """What to set, by the names of the cluster."""
     valid = asked.valid
@@ -107,7 +107,7 @@ def _times(asked: SetattrIn) -> dict[str, Any]:
     return fields
 
 
-async def capacity(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def capacity(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """statfs: bytes of all nodes, copies not counted."""
     found = await mount.cluster.capacity()
     unit = limits.BLOCK_BYTES_MIN

@@ -7,7 +7,7 @@ import os
 from typing import Final
 
 from memfs.errors import PathExistsError
-from memfs.fuse.files.open_files import writes
+from memfs.fuse.files.open_inodes import writes
 from memfs.fuse.kernel.device import Payload
 from memfs.fuse.kernel.protocol import (
     COPY_FILE_RANGE_IN,
@@ -31,7 +31,7 @@ from memfs.fuse.kernel.protocol import (
     Opcode,
     OpenFlag,
 )
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import DONE, Handler, Parts, check_utf8, failure, name_at
 from memfs.fuse.operations.locks import unlock
 from memfs.types import LOCK_END, Attributes, FileKind, LockKind
@@ -46,7 +46,7 @@ _FH_MASK: Final = 0xFFFFFFFF
 _MODE_BITS: Final = 0o7777
 
 
-async def open_(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """open of what exists."""
     asked = OPEN_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
@@ -72,7 +72,7 @@ def _opened(flags: int, kept: bool) -> bytes:
     return OPEN_OUT.pack(flags & _FH_MASK, OpenFlag.KEEP_CACHE if kept else 0, 0)
 
 
-async def create(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """open of what does not exist."""
     asked = CREATE_IN.unpack(body)
     name = check_utf8(name_at(body, CREATE_IN.size))
@@ -98,7 +98,7 @@ async def create(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return (*mount.entry(found, believed), _opened(asked.flags, False))
 
 
-async def _open_found(mount: Mount, found: Attributes, flags: int) -> Parts:
+async def _open_found(mount: MountSession, found: Attributes, flags: int) -> Parts:
     """Somebody has made it just before."""
     if found.kind != FileKind.FILE:
         raise failure(errno.EEXIST)
@@ -114,14 +114,16 @@ async def _open_found(mount: Mount, found: Attributes, flags: int) -> Parts:
     return (*mount.entry(found), _opened(flags, False))
 
 
-async def read(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def read(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """read."""
     asked = READ_IN.unpack(body)
     file = mount.files.use(mount.cluster.inode(header.nodeid))
     return (await file.read(asked.offset, asked.size),)
 
 
-async def write(mount: Mount, header: InHeader, body: bytes, payload: Payload | None) -> Parts:
+async def write(
+    mount: MountSession, header: InHeader, body: bytes, payload: Payload | None
+) -> Parts:
     """write."""
     asked = WRITE_IN.unpack(body)
     file = mount.files.use(mount.cluster.inode(header.nodeid))
@@ -134,7 +136,7 @@ async def write(mount: Mount, header: InHeader, body: bytes, payload: Payload | 
     return (WRITE_OUT.pack(asked.size),)
 
 
-async def flush(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def flush(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """close of one descriptor: others see what was written when it returns."""
     asked = FLUSH_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
@@ -147,7 +149,7 @@ async def flush(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return DONE
 
 
-async def release(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def release(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """The last descriptor of an open is gone."""
     asked = RELEASE_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
@@ -157,7 +159,7 @@ async def release(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return DONE
 
 
-async def synchronise(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def synchronise(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """fsync and fdatasync: all copies of what was written exist when it returns."""
     FSYNC_IN.unpack(body)
     file = mount.files.get(mount.cluster.inode(header.nodeid))
@@ -166,7 +168,7 @@ async def synchronise(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return DONE
 
 
-async def allocate(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def allocate(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """fallocate: holes and zeros, and lengths. Space is not set aside, but it has to be there."""
     asked = FALLOCATE_IN.unpack(body)
     file = mount.files.use(mount.cluster.inode(header.nodeid))
@@ -184,7 +186,7 @@ async def allocate(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return DONE
 
 
-async def copy(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def copy(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """copy_file_range: no byte of it comes here."""
     asked = COPY_FILE_RANGE_IN.unpack(body)
     source = mount.files.use(mount.cluster.inode(header.nodeid))
@@ -194,7 +196,7 @@ async def copy(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return (WRITE_OUT.pack(done),)
 
 
-async def seek(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def seek(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """lseek to data or to a hole, which are told from one another by blocks."""
     asked = LSEEK_IN.unpack(body)
     file = mount.files.use(mount.cluster.inode(header.nodeid))

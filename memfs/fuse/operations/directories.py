@@ -18,7 +18,7 @@ from memfs.fuse.kernel.protocol import (
     InHeader,
     Opcode,
 )
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import DONE, Handler, Parts, Reply
 from memfs.types import DirectoryEntry, FileKind
 
@@ -29,7 +29,7 @@ _DIRECTORY_TYPE: Final = stat.S_IFDIR >> 12
 _DOTS: Final = (b".", b"..")
 
 
-def open_(mount: Mount, header: InHeader, body: bytes) -> Parts:
+def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """opendir."""
     number = next(mount.numbering)
     mount.directories[number] = DirectoryStream(
@@ -38,28 +38,28 @@ def open_(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return (OPEN_OUT.pack(number, 0, 0),)
 
 
-def release(mount: Mount, header: InHeader, body: bytes) -> Parts:
+def release(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """closedir."""
     mount.directories.pop(RELEASE_IN.unpack(body).fh, None)
     return DONE
 
 
-def synchronise(mount: Mount, header: InHeader, body: bytes) -> Parts:
+def synchronise(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """fsync of a directory: names are on all nodes that count when a call returns."""
     return DONE
 
 
-def read(mount: Mount, header: InHeader, body: bytes) -> Reply:
+def read(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """readdir."""
     return _read(mount, header, body, plus=False)
 
 
-def read_plus(mount: Mount, header: InHeader, body: bytes) -> Reply:
+def read_plus(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """readdir, and stat of what is in it."""
     return _read(mount, header, body, plus=True)
 
 
-async def _read(mount: Mount, header: InHeader, body: bytes, *, plus: bool) -> Parts:
+async def _read(mount: MountSession, header: InHeader, body: bytes, *, plus: bool) -> Parts:
     asked = READ_IN.unpack(body)
     stream = mount.directories.get(asked.fh)
     if stream is None:  # opened before this server took over
@@ -81,7 +81,7 @@ async def _read(mount: Mount, header: InHeader, body: bytes, *, plus: bool) -> P
 
 
 def _fill(
-    mount: Mount,
+    mount: MountSession,
     page: _Page,
     position: int,
     entries: Iterable[DirectoryEntry],

@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 from memfs.fuse.kernel.protocol import InHeader
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.types import Buffer
 
 Parts: TypeAlias = Sequence[Buffer]
 Reply: TypeAlias = "Parts | Awaitable[Parts] | None"
-Handler: TypeAlias = Callable[[Mount, InHeader, bytes], Reply]
+Handler: TypeAlias = Callable[[MountSession, InHeader, bytes], Reply]
 
 DONE: Parts = ()
 """The reply of what has no answer but that it was done."""

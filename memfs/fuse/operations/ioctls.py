@@ -6,7 +6,7 @@ import errno
 from typing import Final
 
 from memfs.fuse.kernel.protocol import IOCTL_IN, IOCTL_OUT, InHeader, Opcode
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import Handler, Parts, failure
 
 GETFLAGS: Final = 0x80086601
@@ -16,7 +16,7 @@ GETXATTR: Final = 0x801C581F
 _ANSWERED: Final = frozenset((GETFLAGS, GETFLAGS_32, GETXATTR))
 
 
-def control(mount: Mount, header: InHeader, body: bytes) -> Parts:
+def control(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """ioctl."""
     asked = IOCTL_IN.unpack(body)
     if asked.cmd not in _ANSWERED:

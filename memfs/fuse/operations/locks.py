@@ -13,14 +13,14 @@ from typing import Final
 
 from memfs.errors import LocksLostError
 from memfs.fuse.kernel.protocol import FILE_LOCK, LK_FLOCK, LK_IN, InHeader, LkIn, Opcode
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import DONE, Handler, Parts
 from memfs.types import LockKind
 
 log = logging.getLogger(__name__)
 
 
-async def test(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def test(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """F_GETLK: who is in the way."""
     asked = LK_IN.unpack(body)
     found = await mount.cluster.locks.test(
@@ -36,12 +36,12 @@ async def test(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return (FILE_LOCK.pack(found.start, found.end, kind, found.pid if found.own else 0),)
 
 
-async def set_now(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def set_now(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """F_SETLK, and flock with LOCK_NB: lock or unlock, but do not wait."""
     return await _set(mount, header, LK_IN.unpack(body), None)
 
 
-async def set_waiting(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def set_waiting(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """F_SETLKW, and flock: wait for a lock, until a signal comes."""
     interrupted = mount.interruptible[header.unique] = asyncio.Event()
     try:
@@ -51,7 +51,7 @@ async def set_waiting(mount: Mount, header: InHeader, body: bytes) -> Parts:
 
 
 async def _set(
-    mount: Mount, header: InHeader, asked: LkIn, interrupted: asyncio.Event | None
+    mount: MountSession, header: InHeader, asked: LkIn, interrupted: asyncio.Event | None
 ) -> Parts:
     inode = mount.cluster.inode(header.nodeid)
     kind = LockKind.WHOLE if asked.lk_flags & LK_FLOCK else LockKind.RANGE
@@ -74,7 +74,7 @@ async def _set(
 
 
 async def unlock(
-    mount: Mount, inode: int, owner: int, kind: LockKind, start: int, end: int
+    mount: MountSession, inode: int, owner: int, kind: LockKind, start: int, end: int
 ) -> None:
     """Publish what was written under a lock, then give it up."""
     locks = mount.cluster.locks

@@ -18,7 +18,7 @@ from memfs.fuse.kernel.protocol import (
     InHeader,
     Opcode,
 )
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import (
     DONE,
     Handler,
@@ -43,7 +43,7 @@ _DEVICES: Final = (FileKind.CHARACTER_DEVICE, FileKind.BLOCK_DEVICE)
 _MODE_BITS: Final = 0o7777
 
 
-def lookup(mount: Mount, header: InHeader, body: bytes) -> Reply:
+def lookup(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """What a name means."""
     name = name_at(body)
     if len(name) > limits.NAME_BYTES:
@@ -57,7 +57,7 @@ def lookup(mount: Mount, header: InHeader, body: bytes) -> Reply:
     return (recalled,)
 
 
-async def _look_up(mount: Mount, parent: int, name: bytes) -> Parts:
+async def _look_up(mount: MountSession, parent: int, name: bytes) -> Parts:
     try:
         found, validity = await mount.look_up(parent, name)
     except (PathNotFoundError, StaleHandleError, InvalidPathError):
@@ -65,17 +65,17 @@ async def _look_up(mount: Mount, parent: int, name: bytes) -> Parts:
     return mount.entry(found, validity)
 
 
-def _absent(mount: Mount) -> Parts:
+def _absent(mount: MountSession) -> Parts:
     if not mount.options.negative_timeout:
         raise failure(errno.ENOENT) from None
     return (mount.shapes.absent(mount.absent),)
 
 
-def forget(mount: Mount, header: InHeader, body: bytes) -> None:
+def forget(mount: MountSession, header: InHeader, body: bytes) -> None:
     """The kernel has no use for a node any more: nothing was kept for it."""
 
 
-async def make_directory(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def make_directory(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """mkdir."""
     asked = MKDIR_IN.unpack(body)
     name = check_utf8(name_at(body, MKDIR_IN.size))
@@ -86,7 +86,7 @@ async def make_directory(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return await mount.make(parent, name, making)
 
 
-async def make_node(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def make_node(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """mknod."""
     asked = MKNOD_IN.unpack(body)
     name = check_utf8(name_at(body, MKNOD_IN.size))
@@ -102,14 +102,14 @@ async def make_node(mount: Mount, header: InHeader, body: bytes) -> Parts:
 
 
 async def _make_file(
-    mount: Mount, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
+    mount: MountSession, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
 ) -> Attributes:
     handle = await mount.cluster.create(parent, name, mode, unmasked, owner)
     await handle.close()
     return handle.file.attributes
 
 
-async def make_symlink(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def make_symlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """symlink."""
     name, target = map(check_utf8, two_names_at(body, 0))
     parent = mount.cluster.inode(header.nodeid)
@@ -117,12 +117,12 @@ async def make_symlink(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return await mount.make(parent, name, making)
 
 
-async def read_link(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def read_link(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """readlink."""
     return (await mount.cluster.read_link(mount.cluster.inode(header.nodeid)),)
 
 
-async def make_link(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def make_link(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """link."""
     source = mount.cluster.inode(LINK_IN.unpack(body).oldnodeid)
     name = check_utf8(name_at(body, LINK_IN.size))
@@ -133,7 +133,7 @@ async def make_link(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return mount.entry(*await mount.attributes(source))
 
 
-async def unlink(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def unlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """unlink."""
     parent, name = mount.cluster.inode(header.nodeid), name_at(body)
     with mount.changing(parent, name):
@@ -141,7 +141,7 @@ async def unlink(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return DONE
 
 
-async def remove_directory(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def remove_directory(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """rmdir."""
     parent, name = mount.cluster.inode(header.nodeid), name_at(body)
     with mount.changing(parent, name):
@@ -149,20 +149,20 @@ async def remove_directory(mount: Mount, header: InHeader, body: bytes) -> Parts
     return DONE
 
 
-def rename(mount: Mount, header: InHeader, body: bytes) -> Reply:
+def rename(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """rename."""
     new_parent = RENAME_IN.unpack(body).newdir
     return _rename(mount, header, body, RENAME_IN.size, new_parent, 0)
 
 
-def rename2(mount: Mount, header: InHeader, body: bytes) -> Reply:
+def rename2(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """renameat2."""
     asked = RENAME2_IN.unpack(body)
     return _rename(mount, header, body, RENAME2_IN.size, asked.newdir, asked.flags)
 
 
 async def _rename(
-    mount: Mount, header: InHeader, body: bytes, offset: int, new_parent: int, flags: int
+    mount: MountSession, header: InHeader, body: bytes, offset: int, new_parent: int, flags: int
 ) -> Parts:
     if flags not in _RENAME_MODES:
         raise failure(errno.EINVAL)

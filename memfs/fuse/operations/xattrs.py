@@ -18,7 +18,7 @@ from memfs.fuse.kernel.protocol import (
     InHeader,
     Opcode,
 )
-from memfs.fuse.mount import Mount
+from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import DONE, Handler, Parts, Reply, failure, name_at
 from memfs.types import XattrMode
 
@@ -42,7 +42,7 @@ def _name(body: bytes, offset: int) -> str:
     return name
 
 
-def get(mount: Mount, header: InHeader, body: bytes) -> Reply:
+def get(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """getxattr."""
     name = _name(body, GETXATTR_IN.size)
     inode = mount.cluster.inode(header.nodeid)
@@ -55,11 +55,11 @@ def get(mount: Mount, header: InHeader, body: bytes) -> Reply:
     return _sized_later(value, GETXATTR_IN.unpack(body).size)
 
 
-async def _value_of(mount: Mount, inode: int, name: str) -> bytes:
+async def _value_of(mount: MountSession, inode: int, name: str) -> bytes:
     return (await mount.cluster.xattrs(inode, name))[name]
 
 
-async def _list_of(mount: Mount, inode: int, name: str) -> bytes:
+async def _list_of(mount: MountSession, inode: int, name: str) -> bytes:
     """An access control list, as the kernel writes it."""
     entries = await mount.cluster.acl(inode)
     value = acls.encode(entries, name, mount.numbers.uid, mount.numbers.gid)
@@ -72,7 +72,7 @@ async def _sized_later(value: Awaitable[bytes], room: int) -> Parts:
     return _sized(await value, room)
 
 
-async def names(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def names(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """listxattr."""
     inode = mount.cluster.inode(header.nodeid)
     found = list(await mount.cluster.xattrs(inode))
@@ -93,7 +93,7 @@ def _sized(value: bytes, room: int) -> Parts:
     return (value,)
 
 
-async def put(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def put(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """setxattr."""
     asked = SETXATTR_IN.unpack(body)
     name = _name(body, SETXATTR_IN.size)
@@ -113,7 +113,7 @@ async def put(mount: Mount, header: InHeader, body: bytes) -> Parts:
     return DONE
 
 
-async def remove(mount: Mount, header: InHeader, body: bytes) -> Parts:
+async def remove(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """removexattr."""
     name = _name(body, 0)
     inode = mount.cluster.inode(header.nodeid)
@@ -126,7 +126,7 @@ async def remove(mount: Mount, header: InHeader, body: bytes) -> Parts:
 
 
 async def _change_list(
-    mount: Mount, inode: int, name: str, value: bytes | None, drop_set_gid: bool
+    mount: MountSession, inode: int, name: str, value: bytes | None, drop_set_gid: bool
 ) -> None:
     """setfacl. ``drop_set_gid``: by somebody who is not of the file's group."""
     mode = (await mount.cluster.attributes(inode)).mode

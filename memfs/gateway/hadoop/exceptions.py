@@ -13,7 +13,7 @@ from memfs import errors
 from memfs.gateway.hadoop.shapes import remote_exception
 
 
-class Kind(NamedTuple):
+class JavaException(NamedTuple):
     """A Java exception class and the status it travels with."""
 
     java_class: str
@@ -28,36 +28,40 @@ class Kind(NamedTuple):
 _FS = "org.apache.hadoop.fs."
 _HDFS = "org.apache.hadoop.hdfs."
 
-IO: Final = Kind("java.io.IOException")
-FILE_NOT_FOUND: Final = Kind("java.io.FileNotFoundException", 404)
-ILLEGAL_ARGUMENT: Final = Kind("java.lang.IllegalArgumentException", 400)
-HADOOP_ILLEGAL_ARGUMENT: Final = Kind("org.apache.hadoop.HadoopIllegalArgumentException", 400)
-UNSUPPORTED: Final = Kind("java.lang.UnsupportedOperationException", 400)
-SECURITY: Final = Kind("java.lang.SecurityException")
-RUNTIME: Final = Kind("java.lang.RuntimeException", 500)
-INVALID_PATH: Final = Kind(_FS + "InvalidPathException", 400)
-EXISTS: Final = Kind(_FS + "FileAlreadyExistsException")
-PARENT_NOT_DIRECTORY: Final = Kind(_FS + "ParentNotDirectoryException")
-NOT_EMPTY: Final = Kind(_FS + "PathIsNotEmptyDirectoryException")
-ACCESS_CONTROL: Final = Kind("org.apache.hadoop.security.AccessControlException")
-AUTHORIZATION: Final = Kind("org.apache.hadoop.security.authorize.AuthorizationException")
-INVALID_TOKEN: Final = Kind("org.apache.hadoop.security.token.SecretManager$InvalidToken")
-UNAUTHENTICATED: Final = Kind(
+IO: Final = JavaException("java.io.IOException")
+FILE_NOT_FOUND: Final = JavaException("java.io.FileNotFoundException", 404)
+ILLEGAL_ARGUMENT: Final = JavaException("java.lang.IllegalArgumentException", 400)
+HADOOP_ILLEGAL_ARGUMENT: Final = JavaException(
+    "org.apache.hadoop.HadoopIllegalArgumentException", 400
+)
+UNSUPPORTED: Final = JavaException("java.lang.UnsupportedOperationException", 400)
+SECURITY: Final = JavaException("java.lang.SecurityException")
+RUNTIME: Final = JavaException("java.lang.RuntimeException", 500)
+INVALID_PATH: Final = JavaException(_FS + "InvalidPathException", 400)
+EXISTS: Final = JavaException(_FS + "FileAlreadyExistsException")
+PARENT_NOT_DIRECTORY: Final = JavaException(_FS + "ParentNotDirectoryException")
+NOT_EMPTY: Final = JavaException(_FS + "PathIsNotEmptyDirectoryException")
+ACCESS_CONTROL: Final = JavaException("org.apache.hadoop.security.AccessControlException")
+AUTHORIZATION: Final = JavaException("org.apache.hadoop.security.authorize.AuthorizationException")
+INVALID_TOKEN: Final = JavaException("org.apache.hadoop.security.token.SecretManager$InvalidToken")
+UNAUTHENTICATED: Final = JavaException(
     "org.apache.hadoop.security.authentication.client.AuthenticationException", 401
 )
-ACL: Final = Kind(_HDFS + "protocol.AclException")
-SNAPSHOT: Final = Kind(_HDFS + "protocol.SnapshotException")
-BEING_CREATED: Final = Kind(_HDFS + "protocol.AlreadyBeingCreatedException")
-XATTR_NOT_FOUND: Final = Kind(_HDFS + "protocol.XAttrNotFoundException")
-NAME_QUOTA: Final = Kind(_HDFS + "protocol.NSQuotaExceededException")
-SPACE_QUOTA: Final = Kind(_HDFS + "protocol.DSQuotaExceededException")
-NOT_DIRECTORY: Final = Kind(_FS + "PathIsNotDirectoryException")
-NAME_TOO_LONG: Final = Kind(_HDFS + "protocol.FSLimitException$PathComponentTooLongException")
-LEASE_EXPIRED: Final = Kind(_HDFS + "server.namenode.LeaseExpiredException")
-RETRIABLE: Final = Kind("org.apache.hadoop.ipc.RetriableException")
-STANDBY: Final = Kind("org.apache.hadoop.ipc.StandbyException")
+ACL: Final = JavaException(_HDFS + "protocol.AclException")
+SNAPSHOT: Final = JavaException(_HDFS + "protocol.SnapshotException")
+BEING_CREATED: Final = JavaException(_HDFS + "protocol.AlreadyBeingCreatedException")
+XATTR_NOT_FOUND: Final = JavaException(_HDFS + "protocol.XAttrNotFoundException")
+NAME_QUOTA: Final = JavaException(_HDFS + "protocol.NSQuotaExceededException")
+SPACE_QUOTA: Final = JavaException(_HDFS + "protocol.DSQuotaExceededException")
+NOT_DIRECTORY: Final = JavaException(_FS + "PathIsNotDirectoryException")
+NAME_TOO_LONG: Final = JavaException(
+    _HDFS + "protocol.FSLimitException$PathComponentTooLongException"
+)
+LEASE_EXPIRED: Final = JavaException(_HDFS + "server.namenode.LeaseExpiredException")
+RETRIABLE: Final = JavaException("org.apache.hadoop.ipc.RetriableException")
+STANDBY: Final = JavaException("org.apache.hadoop.ipc.StandbyException")
 
-_TABLE: Final[dict[type[errors.MemfsError], Kind]] = {
+_TABLE: Final[dict[type[errors.MemfsError], JavaException]] = {
     errors.PathNotFoundError: FILE_NOT_FOUND,
     errors.PathExistsError: EXISTS,
     errors.NotDirectoryError: PARENT_NOT_DIRECTORY,
@@ -87,7 +91,7 @@ _TABLE: Final[dict[type[errors.MemfsError], Kind]] = {
 class RemoteException(Exception):
     """An answer that is an exception: raised by operations, sent as JSON."""
 
-    def __init__(self, kind: Kind, message: str, status: int = 0) -> None:
+    def __init__(self, kind: JavaException, message: str, status: int = 0) -> None:
         """``status`` 0: the kind's own."""
         super().__init__(message)
         self.kind = kind
@@ -100,7 +104,7 @@ class RemoteException(Exception):
         return remote_exception(self.kind.name, self.kind.java_class, self.message)
 
 
-def kind_of(error: errors.MemfsError) -> Kind:
+def kind_of(error: errors.MemfsError) -> JavaException:
     """The entry of the error's class, or of the nearest class above it."""
     known = _TABLE.get(type(error))
     return known or next(_TABLE[cls] for cls in type(error).__mro__ if cls in _TABLE)

@@ -11,7 +11,7 @@ from aiohttp import hdrs
 
 from memfs.errors import NotDirectoryError, PathNotFoundError
 from memfs.gateway.call import WebCall
-from memfs.gateway.hadoop.exceptions import EXISTS, IO, Kind, RemoteException
+from memfs.gateway.hadoop.exceptions import EXISTS, IO, JavaException, RemoteException
 from memfs.gateway.operations.status import etag, look_up, matches
 from memfs.types import Attributes
 
@@ -44,7 +44,7 @@ def check_match(call: WebCall, found: Attributes | None) -> None:
         raise failed(call, "it is not what If-Match names (any more)")
 
 
-def failed(call: WebCall, why: str, kind: Kind = IO) -> RemoteException:
+def failed(call: WebCall, why: str, kind: JavaException = IO) -> RemoteException:
     """412."""
     return RemoteException(kind, f"Precondition failed for {call.path}: {why}", 412)
 

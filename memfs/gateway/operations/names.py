@@ -26,7 +26,7 @@ from memfs.gateway.hadoop.exceptions import (
     FILE_NOT_FOUND,
     IO,
     PARENT_NOT_DIRECTORY,
-    Kind,
+    JavaException,
     RemoteException,
 )
 from memfs.gateway.http.replies import HttpReply, json_reply
@@ -222,7 +222,7 @@ async def _refuse_rename(call: WebCall, target: str, error: MemfsError) -> NoRet
     raise RemoteException(*await _about_parent(call, target))
 
 
-async def _about_parent(call: WebCall, target: str) -> tuple[Kind, str]:
+async def _about_parent(call: WebCall, target: str) -> tuple[JavaException, str]:
     above = parent(target)
     try:
         await look_up(call, above)

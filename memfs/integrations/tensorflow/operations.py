@@ -21,7 +21,7 @@ from memfs.integrations.tensorflow.interface import Code
 from memfs.integrations.tensorflow.status import StatusError
 
 
-class Place(NamedTuple):
+class UrlPath(NamedTuple):
     """A path on a cluster, and what stood before the path in its URL."""
 
     fs: FileSystem
@@ -29,12 +29,12 @@ class Place(NamedTuple):
     prefix: str
 
 
-def place(url: bytes) -> Place:
+def place(url: bytes) -> UrlPath:
     """Where a URL leads; connects to the cluster when nothing has yet."""
     given = os.fsdecode(url)
     location = paths.parse_url(given)
     authority = ",".join(map(str, location.endpoints))
-    return Place(shared(location.endpoints), location.path, f"memfs://{authority}")
+    return UrlPath(shared(location.endpoints), location.path, f"memfs://{authority}")
 
 
 class Operations:
@@ -218,7 +218,7 @@ def _in_pathlib(found: re.Match[str]) -> str:
     return f"[{escaped}]" if escaped in "*?[" else escaped
 
 
-def _of_one_cluster(source: bytes, target: bytes) -> tuple[Place, Place]:
+def _of_one_cluster(source: bytes, target: bytes) -> tuple[UrlPath, UrlPath]:
     first, second = place(source), place(target)
     if first.fs is not second.fs:
         text = f"{os.fsdecode(source)} and {os.fsdecode(target)} are on two clusters"

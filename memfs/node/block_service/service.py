@@ -22,7 +22,7 @@ from memfs.node.stores.objects import ObjectBlocks, read_ranges
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.pool import Pool
-from memfs.transport.server import Call, Reply
+from memfs.transport.server import IncomingCall, Reply
 from memfs.transport.sink import Sink
 from memfs.types import Buffer, Member
 
@@ -83,14 +83,14 @@ class BlockService:
 
     # --- writes ------------------------------------------------------------------------------
 
-    def sink(self, call: Call) -> IncomingBlock:
+    def sink(self, call: IncomingCall) -> IncomingBlock:
         """Reserve room for an arriving write. Raises NoSpaceError, LeaseLostError, ..."""
         if isinstance(call.request, m.WriteBlock):
             call.request = _signed(call, call.request)
         return self._arrival(call, call.request, call.header.payload_length)
 
     def _arrival(
-        self, call: Call, request: m.WriteBlock | m.WriteBlocks, length: int
+        self, call: IncomingCall, request: m.WriteBlock | m.WriteBlocks, length: int
     ) -> IncomingBlock:
         self._check_loaded()
         if (journal := self._journaled) is not None:
@@ -116,7 +116,7 @@ class BlockService:
         return arrival
 
     def _upload(
-        self, call: Call, request: m.WriteBlock | m.WriteBlocks, length: int
+        self, call: IncomingCall, request: m.WriteBlock | m.WriteBlocks, length: int
     ) -> UploadReservation | None:
         """The write in its maker's account, None: a node passes it on. Raises BusyError."""
         peer = call.connection.peer
@@ -128,7 +128,7 @@ class BlockService:
         blocks = {block.inode: block.length for block in request.blocks}
         return self._uploads.begin(peer.account, blocks, length)
 
-    def write(self, call: Call) -> Any:
+    def write(self, call: IncomingCall) -> Any:
         """The payload is complete: check it, wait for the rest of the chain, answer."""
         arrival = call.sink if call.sink is not None else self.sink(call)
         assert isinstance(arrival, IncomingBlock)
@@ -143,7 +143,7 @@ class BlockService:
             return answer
         return arrival.when_durable(answer, journal.until_blocks_durable)
 
-    async def copy(self, call: Call) -> m.WriteBlockReply:
+    async def copy(self, call: IncomingCall) -> m.WriteBlockReply:
         """Bytes that are here become (part of) a block version, here or elsewhere."""
         self._check_loaded()
         source: m.BlockRange = call.request.source
@@ -168,7 +168,7 @@ class BlockService:
                 upload.end(stored=stored)
 
     async def _copy_there(
-        self, call: Call, request: m.WriteBlock, data: memoryview
+        self, call: IncomingCall, request: m.WriteBlock, data: memoryview
     ) -> m.WriteBlockReply:
         """Send bytes that are here to where they shall be."""
         connection = await self._pool.bulk(self._membership.find(request.chain[0]))
@@ -183,7 +183,7 @@ class BlockService:
         return reply
 
     async def _copy_here(
-        self, call: Call, request: m.WriteBlock, data: memoryview
+        self, call: IncomingCall, request: m.WriteBlock, data: memoryview
     ) -> m.WriteBlockReply:
         """As if the bytes came over a connection, with a turn for others now and then."""
         arrival = self._arrival(call, request, len(data))
@@ -219,7 +219,7 @@ class BlockService:
 
     # --- reads -------------------------------------------------------------------------------
 
-    def read(self, call: Call) -> Any:
+    def read(self, call: IncomingCall) -> Any:
         """One range of one block."""
         self._check_loaded()
         r = call.request
@@ -249,7 +249,7 @@ class BlockService:
         results, payload = await read_ranges(read, ranges)
         return Reply(m.ReadBlocksReply(tuple(results)), payload)
 
-    def read_many(self, call: Call) -> Any:
+    def read_many(self, call: IncomingCall) -> Any:
         """Many small ranges; stops early when the payload is full."""
         self._check_loaded()
         ranges: tuple[m.BlockRange, ...] = call.request.ranges
@@ -288,14 +288,14 @@ class BlockService:
 
     # --- housekeeping ------------------------------------------------------------------------
 
-    def list(self, call: Call) -> m.ListBlocksReply:
+    def list(self, call: IncomingCall) -> m.ListBlocksReply:
         """A page of what is held."""
         self._check_loaded()
         limit = max(1, min(call.request.limit, limits.VERSIONS_PER_DISCARD))
         blocks = self._store.list(call.request.after, limit + 1)
         return m.ListBlocksReply(tuple(blocks[:limit]), len(blocks) > limit)
 
-    async def verify(self, call: Call) -> m.VerifyBlocksReply:
+    async def verify(self, call: IncomingCall) -> m.VerifyBlocksReply:
         """Re-read copies against their CRCs, giving way to others between blocks."""
         self._check_loaded()
         codes = []
@@ -345,7 +345,11 @@ class IncomingBlock:
     # --- the chain ---------------------------------------------------------------------------
 
     def forward(
-        self, pool: Pool, following: Member, request: m.WriteBlock | m.WriteBlocks, call: Call
+        self,
+        pool: Pool,
+        following: Member,
+        request: m.WriteBlock | m.WriteBlocks,
+        call: IncomingCall,
     ) -> None:
         """Pass the payload on to ``following``: while it arrives, or all at once if it is small."""
         request = request._replace(chain=request.chain[1:])
@@ -402,7 +406,7 @@ class IncomingBlock:
             self.abort()
 
     async def _send_whole(
-        self, pool: Pool, following: Member, request: Any, call: Call
+        self, pool: Pool, following: Member, request: Any, call: IncomingCall
     ) -> Answer[Any]:
         connection = await pool.bulk(following)
         return await connection.call(
@@ -413,7 +417,9 @@ class IncomingBlock:
             epoch=call.header.epoch,
         )
 
-    async def _stream(self, pool: Pool, following: Member, request: Any, call: Call) -> Answer[Any]:
+    async def _stream(
+        self, pool: Pool, following: Member, request: Any, call: IncomingCall
+    ) -> Answer[Any]:
         assert self._progress is not None
         async with pool.exclusive(following) as connection:
             stream = connection.stream(
@@ -440,7 +446,7 @@ class IncomingBlock:
                 raise
 
 
-def _signed(call: Call, request: m.WriteBlock) -> m.WriteBlock:
+def _signed(call: IncomingCall, request: m.WriteBlock) -> m.WriteBlock:
     """The request with its writer: who is a client is known, a node passes on what it knows."""
     peer = call.connection.peer
     return request if peer.role != m.Role.CLIENT else request._replace(writer=peer.client)

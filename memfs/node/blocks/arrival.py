@@ -18,9 +18,9 @@ from memfs.node.blocks import targets
 from memfs.node.blocks.chunks import PieceCrcs, rebuild
 from memfs.node.blocks.holdings import Holdings
 from memfs.node.blocks.index import INDEX_BITS
-from memfs.node.blocks.records import FIELD_MAX, INDEX_BYTES, Header, data_offset, extent_for
+from memfs.node.blocks.records import FIELD_MAX, INDEX_BYTES, BlockHeader, data_offset, extent_for
 from memfs.node.blocks.region import VERSION_BYTES, HeapRegion, Region, SegmentRegion, Version
-from memfs.node.blocks.segments import Segment
+from memfs.node.blocks.segments import MemorySegment
 from memfs.protocol.messages import (
     BlockVersion,
     Empty,
@@ -358,7 +358,7 @@ class BatchWrite:
                 self._beside.add(block.version)
 
     def _store(
-        self, block: SmallBlock, data: memoryview, segment: Segment, offset: int, extent: int
+        self, block: SmallBlock, data: memoryview, segment: MemorySegment, offset: int, extent: int
     ) -> int:
         """Publish a version in the record at ``offset``; its birth."""
         holdings = self._holdings
@@ -367,7 +367,7 @@ class BatchWrite:
         beside = block.version in self._beside
         if block.length < CHUNK_BYTES and key <= FIELD_MAX and not beside:
             checks = block.length, block.crc, block.crc, extent
-            header = Header(key, 0, block.generation, block.sequence, 0, *checks)
+            header = BlockHeader(key, 0, block.generation, block.sequence, 0, *checks)
             return holdings.publish_record(segment, offset, header)
         if not beside:
             holdings.account.move(_OBJECT_BYTES, 0)  # until it is packed, below

@@ -19,7 +19,7 @@ from memfs.errors import NoSpaceError
 from memfs.node.blocks import packing
 from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS, BlockIndex
 from memfs.node.blocks.records import extent_for
-from memfs.node.blocks.segments import Segment, Segments
+from memfs.node.blocks.segments import MemorySegment, Segments
 from memfs.protocol.messages import BlockVersion
 
 DEAD_SHARE: Final = 1 / 16
@@ -82,7 +82,7 @@ class Cleaner:
         while self._segments.dead > enough and self.step(sys.maxsize, sys.maxsize):
             pass
 
-    def _current(self) -> Segment | None:
+    def _current(self) -> MemorySegment | None:
         segment = self._segments.used.get(self._number)
         if segment is None:
             segment = self._choose()
@@ -90,7 +90,7 @@ class Cleaner:
                 self._number, self._at = segment.number, 0
         return segment
 
-    def _choose(self) -> Segment | None:
+    def _choose(self) -> MemorySegment | None:
         """The segment with the best ratio of benefit to cost.
 
         The dead share that is reclaimed stays stable for longer the older the data is; the cost is
@@ -107,7 +107,7 @@ class Cleaner:
                 best, best_value = segment, value
         return best
 
-    def _clear(self, segment: Segment, offset: int, extent: int) -> None:
+    def _clear(self, segment: MemorySegment, offset: int, extent: int) -> None:
         """Move the record away if it is live. Raises NoSpaceError: the system has no memory."""
         region = segment.regions.get(offset)
         if region is not None:

@@ -18,7 +18,7 @@ from memfs.node.blocks.cleaner import Cleaner
 from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS, BlockIndex
 from memfs.node.blocks.memory import Memfd, ScratchPool
 from memfs.node.blocks.placement import Placement
-from memfs.node.blocks.records import INDEX_BYTES, Header
+from memfs.node.blocks.records import INDEX_BYTES, BlockHeader
 from memfs.node.blocks.region import (
     VERSION_BYTES,
     HeapRegion,
@@ -27,7 +27,7 @@ from memfs.node.blocks.region import (
     SlotRegion,
     Version,
 )
-from memfs.node.blocks.segments import Segment, Segments, segment_bytes
+from memfs.node.blocks.segments import MemorySegment, Segments, segment_bytes
 from memfs.protocol.messages import BlockVersion
 
 SCRATCH_BUFFERS: Final = 16
@@ -126,7 +126,7 @@ class Holdings:
             data = version.view(0, version.length)
             self.watcher.stored(Stored(identity, version.crc, data, *layout, base))
 
-    def publish_record(self, segment: Segment, offset: int, header: Header) -> int:
+    def publish_record(self, segment: MemorySegment, offset: int, header: BlockHeader) -> int:
         """Hold the version of a record, of a block that has none: its birth.
 
         Its bytes are there; ``header`` says what they are, and gets a birth here.

@@ -17,9 +17,9 @@ from sortedcontainers import SortedList
 
 from memfs.limits import BLOCKS_PER_FILE, CHUNK_BYTES
 from memfs.node.blocks import packing
-from memfs.node.blocks.records import FIELD_MAX, Header
+from memfs.node.blocks.records import FIELD_MAX, BlockHeader
 from memfs.node.blocks.region import SegmentRegion, Version
-from memfs.node.blocks.segments import Segment, Segments, place_of
+from memfs.node.blocks.segments import MemorySegment, Segments, place_of
 from memfs.node.blocks.sorted_table import SortedTable
 from memfs.protocol.messages import BlockVersion
 
@@ -168,7 +168,7 @@ class BlockIndex:
         self._slim(inode)
         return True
 
-    def insert_record(self, segment: Segment, offset: int, header: Header) -> None:
+    def insert_record(self, segment: MemorySegment, offset: int, header: BlockHeader) -> None:
         """Hold the version of a record, of a block that has none; the header is written here."""
         packing.write_record(segment, offset, header)
         inode, index = header.key >> INDEX_BITS, header.key & BLOCK_MASK
@@ -185,7 +185,7 @@ class BlockIndex:
             self._close(inode)
         self.count -= 1
 
-    def find_record(self, segment: Segment, offset: int) -> Header | None:
+    def find_record(self, segment: MemorySegment, offset: int) -> BlockHeader | None:
         """The header of a record that a packed version needs; None: nothing does."""
         header = packing.read_header(segment, offset)
         needed = self._packed.get(header.key) == place_of(segment, offset)
@@ -202,7 +202,7 @@ class BlockIndex:
         segment, offset = self._segments.at(place)
         return packing.whole(segment, offset, version.generation, version.sequence, length)
 
-    def move_record(self, key: int, segment: Segment, offset: int) -> None:
+    def move_record(self, key: int, segment: MemorySegment, offset: int) -> None:
         """A packed version's record was moved."""
         self._packed.set(key, place_of(segment, offset))
 

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 
 from memfs.limits import CHUNK_BYTES
 from memfs.node.blocks.chunks import NO_CHUNKS, Checks
-from memfs.node.blocks.records import FIELD_MAX, HEADER, Header, data_offset
+from memfs.node.blocks.records import FIELD_MAX, HEADER, BlockHeader, data_offset
 from memfs.node.blocks.region import SegmentRegion, Version
-from memfs.node.blocks.segments import Segment, Segments
+from memfs.node.blocks.segments import MemorySegment, Segments
 
 
-def read_header(segment: Segment, offset: int) -> Header:
+def read_header(segment: MemorySegment, offset: int) -> BlockHeader:
     """The header of a record that describes a version."""
-    return Header._make(HEADER.unpack_from(segment.mapping, offset))
+    return BlockHeader._make(HEADER.unpack_from(segment.mapping, offset))
 
 
 def load(segments: Segments, place: int) -> Version:
@@ -41,7 +41,7 @@ def load(segments: Segments, place: int) -> Version:
 
 
 def write_record(
-    segment: Segment, offset: int, header: Header, crcs: Sequence[int] = NO_CHUNKS
+    segment: MemorySegment, offset: int, header: BlockHeader, crcs: Sequence[int] = NO_CHUNKS
 ) -> None:
     """Describe a version by its record; ``crcs`` of its whole chunks."""
     HEADER.pack_into(segment.mapping, offset, *header)
@@ -65,9 +65,9 @@ def is_packable(key: int, version: Version) -> bool:
     )
 
 
-def header_of(key: int, version: Version, extent: int) -> Header:
+def header_of(key: int, version: Version, extent: int) -> BlockHeader:
     """What the record of a version says."""
-    return Header(
+    return BlockHeader(
         key,
         version.birth,
         version.generation,
@@ -81,7 +81,7 @@ def header_of(key: int, version: Version, extent: int) -> Header:
 
 
 def move_record(
-    segment: Segment, offset: int, header: Header, crcs: memoryview, data: memoryview
+    segment: MemorySegment, offset: int, header: BlockHeader, crcs: memoryview, data: memoryview
 ) -> None:
     """Write a record with the CRCs and the bytes that it had elsewhere."""
     HEADER.pack_into(segment.mapping, offset, *header)
@@ -93,7 +93,7 @@ def move_record(
 
 
 def whole(
-    segment: Segment, offset: int, generation: int, sequence: int, length: int
+    segment: MemorySegment, offset: int, generation: int, sequence: int, length: int
 ) -> tuple[memoryview, int] | None:
     """The bytes of a record and their CRC32C, if it is of that version and that long."""
     fields = HEADER.unpack_from(segment.mapping, offset)
@@ -103,7 +103,9 @@ def whole(
     return segment.view(start, start + length), fields[6]
 
 
-def whole_record(segment: Segment, offset: int, header: Header) -> tuple[memoryview, memoryview]:
+def whole_record(
+    segment: MemorySegment, offset: int, header: BlockHeader
+) -> tuple[memoryview, memoryview]:
     """The CRCs of a record's chunks, and its bytes."""
     start = offset + data_offset(header.extent)
     crcs = segment.view(offset + HEADER.size, start)

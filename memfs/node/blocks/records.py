@@ -28,7 +28,7 @@ FIELD_MAX: Final = (1 << 64) - 1
 """Of the key and of what else has 8 bytes; a version beyond stays an object."""
 
 
-class Header(NamedTuple):
+class BlockHeader(NamedTuple):
     """What a record says of its version."""
 
     key: int

@@ -22,7 +22,7 @@ from memfs.node.blocks.account import Account
 from memfs.node.blocks.chunks import NO_CHUNKS, Checks
 from memfs.node.blocks.memory import Slot
 from memfs.node.blocks.records import capacity_of, data_offset, extent_for
-from memfs.node.blocks.segments import Segment, Segments
+from memfs.node.blocks.segments import MemorySegment, Segments
 from memfs.types import Buffer
 
 VERSION_BYTES: Final = 640
@@ -251,7 +251,7 @@ class SegmentRegion(Region):
     __slots__ = ("_data", "_segments", "extent", "offset", "pinned", "segment")
 
     def __init__(
-        self, generation: int, segments: Segments, segment: Segment, offset: int, extent: int
+        self, generation: int, segments: Segments, segment: MemorySegment, offset: int, extent: int
     ) -> None:
         """Describes the record at ``offset``; see :meth:`attach`."""
         super().__init__(generation)
@@ -340,7 +340,7 @@ class SegmentRegion(Region):
         self._describe(place.segment, place.offset, place.extent)
         self.attach()
 
-    def _describe(self, segment: Segment, offset: int, extent: int) -> None:
+    def _describe(self, segment: MemorySegment, offset: int, extent: int) -> None:
         self.segment = segment
         self.offset = offset
         self.extent = extent

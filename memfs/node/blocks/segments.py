@@ -45,7 +45,7 @@ def segment_bytes(limit: int) -> int:
 class RecordHolder(Protocol):
     """The object that owns a record and describes its content in place of the header."""
 
-    segment: Segment
+    segment: MemorySegment
     offset: int
     """Of the record in the segment."""
     pinned: bool
@@ -55,7 +55,7 @@ class RecordHolder(Protocol):
         """Move to another record; how many bytes the new one covers. Raises NoSpaceError."""
 
 
-class Segment:
+class MemorySegment:
     """Memory that is filled from its beginning to its end."""
 
     __slots__ = (
@@ -157,13 +157,13 @@ class Segments:
         """``size`` of a segment in bytes; ``may_share`` says whether one more descriptor may be
         taken: segments without one are private memory of the process."""
         self.size = size
-        self.used: dict[int, Segment] = {}
+        self.used: dict[int, MemorySegment] = {}
         """Segments with records, by number."""
         self._account = account
         self._may_share = may_share
-        self._free: list[Segment] = []
+        self._free: list[MemorySegment] = []
         """Segments without records whose pages are there."""
-        self._heads: list[Segment | None] = [None, None]
+        self._heads: list[MemorySegment | None] = [None, None]
         """Where records are appended: what is written, and what the cleaner moves."""
         self._numbers = 0
         self.dead = 0
@@ -185,11 +185,11 @@ class Segments:
         every = (*self.used.values(), *self._free)
         return sum(segment.resident for segment in every if not segment.shared)
 
-    def is_head(self, segment: Segment) -> bool:
+    def is_head(self, segment: MemorySegment) -> bool:
         """Whether records are still appended to it."""
         return segment in self._heads
 
-    def append(self, extent: int, *, moved: bool = False) -> tuple[Segment, int]:
+    def append(self, extent: int, *, moved: bool = False) -> tuple[MemorySegment, int]:
         """Room for a record of ``extent`` bytes, charged: its segment and offset there.
 
         ``moved``: the room is for what the cleaner moves, whose old place is charged as well until
@@ -217,7 +217,7 @@ class Segments:
             raise
         return segment, start
 
-    def divide(self, segment: Segment, start: int, extents: Iterable[int]) -> list[int]:
+    def divide(self, segment: MemorySegment, start: int, extents: Iterable[int]) -> list[int]:
         """Make several records of the one at ``start``; their offsets."""
         offsets = []
         for extent in extents:
@@ -226,7 +226,7 @@ class Segments:
             start += extent
         return offsets
 
-    def release(self, segment: Segment, extent: int) -> None:
+    def release(self, segment: MemorySegment, extent: int) -> None:
         """A record of ``extent`` bytes is needed no more."""
         assert extent <= segment.live, f"{extent} bytes released of {segment.live}"
         segment.live -= extent
@@ -243,7 +243,7 @@ class Segments:
         self._close(self._free.pop())
         return True
 
-    def at(self, place: int) -> tuple[Segment, int]:
+    def at(self, place: int) -> tuple[MemorySegment, int]:
         """Segment and offset of a place."""
         return self.used[place >> OFFSET_BITS], place & _OFFSET_MASK
 
@@ -268,7 +268,7 @@ class Segments:
         for segment in self._free:
             assert not segment.live and not segment.filled and not segment.regions
 
-    def _head(self, extent: int, moved: bool) -> Segment:
+    def _head(self, extent: int, moved: bool) -> MemorySegment:
         if extent > self.size:
             return self._take(self._open(-(-extent // mmap.PAGESIZE) * mmap.PAGESIZE))
         head = self._heads[moved]
@@ -279,30 +279,30 @@ class Segments:
             self._heads[moved] = head
         return head
 
-    def _take(self, segment: Segment) -> Segment:
+    def _take(self, segment: MemorySegment) -> MemorySegment:
         self._numbers += 1
         segment.number = self._numbers
         self.used[segment.number] = segment
         return segment
 
-    def _open(self, size: int) -> Segment:
+    def _open(self, size: int) -> MemorySegment:
         if self._may_share():
             try:
-                segment = Segment(size, True)
+                segment = MemorySegment(size, True)
             except OSError:
                 pass  # out of descriptors: private memory serves as well
             else:
                 self.shared += 1
                 return segment
         try:
-            return Segment(size, False)
+            return MemorySegment(size, False)
         except OSError:
             raise NoSpaceError(
                 f"the system gives the node no {size} bytes more, though it may use "
                 f"{self._account.limit}: lower its memory setting or free memory on its host"
             ) from None
 
-    def _drop_if_empty(self, segment: Segment) -> None:
+    def _drop_if_empty(self, segment: MemorySegment) -> None:
         """Recycle a segment without records, or close it when somebody may be reading there."""
         if segment.live or segment.regions:
             return
@@ -315,12 +315,12 @@ class Segments:
         else:
             self._close(segment)
 
-    def _close(self, segment: Segment) -> None:
+    def _close(self, segment: MemorySegment) -> None:
         self._account.spend(segment.resident)
         self.shared -= segment.shared
         segment.close()
 
 
-def place_of(segment: Segment, offset: int) -> int:
+def place_of(segment: MemorySegment, offset: int) -> int:
     """One integer for a segment and an offset in it."""
     return segment.number << OFFSET_BITS | offset

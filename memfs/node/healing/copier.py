@@ -19,7 +19,7 @@ from memfs.node.membership.receiver_fence import check_from_primary
 from memfs.protocol import messages as m
 from memfs.transport.connection import Connection
 from memfs.transport.pool import Pool
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import Buffer
 
 STAMPS = 100_000
@@ -52,7 +52,7 @@ class Copier:
 
     # --- forgetting --------------------------------------------------------------------------
 
-    def discard(self, call: Call) -> m.Empty:
+    def discard(self, call: IncomingCall) -> m.Empty:
         """Forget versions, on the word of the primary."""
         term = self.check_primary(call)
         self.forget(call.request.versions, term, call.request.order)
@@ -66,7 +66,7 @@ class Copier:
                 self._stamps.pop(version, None)
                 self._store.discard(version)
 
-    def check_primary(self, call: Call) -> int:
+    def check_primary(self, call: IncomingCall) -> int:
         """The term of a decision about blocks, behind ReceiverFence. Raises StaleEpochError.
 
         The epoch does not tell their order: it is that of the sending, which may come late.
@@ -75,7 +75,7 @@ class Copier:
 
     # --- copying -----------------------------------------------------------------------------
 
-    async def copy(self, call: Call) -> m.CopyBlocksReply:
+    async def copy(self, call: IncomingCall) -> m.CopyBlocksReply:
         """Copy versions from one member; a code for each."""
         term = self.check_primary(call)
         request: m.CopyBlocks = call.request

@@ -18,7 +18,7 @@ from memfs.node.namespace import Namespace
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import BlockRef
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class CorruptCopies:
         """Bad copies known."""
         return sum(map(len, self.copies.values()))
 
-    async def report(self, call: Call) -> m.Empty:
+    async def report(self, call: IncomingCall) -> m.Empty:
         """Somebody met a bad copy (ReportCorrupt): verify it, have it replaced."""
         assert self._role.primary is not None
         await self._examine(call.request.block, call.request.member)

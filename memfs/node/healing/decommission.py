@@ -21,7 +21,7 @@ from memfs.node.healing.repair_queue import RepairQueue
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
 from memfs.quantities import counted, show_size
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import Member, View
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Decommissioning:
 
     # --- requests ----------------------------------------------------------------------------
 
-    async def set_weight(self, call: Call) -> m.ViewReply:
+    async def set_weight(self, call: IncomingCall) -> m.ViewReply:
         """Give a member another share of the ring."""
         number, weight = call.request.member, call.request.weight
         if not 0 <= weight <= WEIGHT_MAX:
@@ -54,7 +54,7 @@ class Decommissioning:
         log.info("weight", extra=fields(member=number, weight=weight))
         return m.ViewReply(view)
 
-    async def request(self, call: Call) -> m.ViewReply:
+    async def request(self, call: IncomingCall) -> m.ViewReply:
         """Begin or call off a decommission. Raises NoSpaceError, InvalidArgumentError."""
         number, leaving = call.request.member, not call.request.cancel
         member = self._find(number)

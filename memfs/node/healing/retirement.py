@@ -8,7 +8,7 @@ from __future__ import annotations
 from memfs.node.healing.copier import Copier
 from memfs.node.membership.members import Membership
 from memfs.protocol import messages as m
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 
 
 class Retirement:
@@ -20,7 +20,7 @@ class Retirement:
         self._copier = copier
         self._told = False
 
-    def order(self, call: Call) -> m.Empty:
+    def order(self, call: IncomingCall) -> m.Empty:
         """The primary is about to remove this node, which holds nothing any more (Retire)."""
         self._copier.check_primary(call)
         self._told = True

@@ -28,7 +28,7 @@ from memfs.node.healing.sweep import OrphanSweep
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 
 GRACE_TIMEOUTS = 2
 """A moved copy stays at its old place for two member timeouts: readers look for the new one within
@@ -110,7 +110,7 @@ class Healing:
         for loop in self._loops:
             loop.cancel()
 
-    def rebalance(self, call: Call) -> m.Empty:
+    def rebalance(self, call: IncomingCall) -> m.Empty:
         """Look for misplaced blocks now (Rebalance)."""
         assert self._role.primary is not None
         self.repairs.look_for_moves()

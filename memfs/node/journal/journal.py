@@ -19,7 +19,7 @@ from memfs.node.blocks import BlockStore
 from memfs.node.journal.block_log import BlockLog
 from memfs.node.journal.loading import JournalLoader
 from memfs.node.journal.namespace_log import NamespaceLog, Recovered
-from memfs.node.journal.ownership import JournalDirectory, Owner
+from memfs.node.journal.ownership import JournalDirectory, JournalOwner
 from memfs.node.namespace import Namespace
 from memfs.transport.environment import Environment
 
@@ -82,7 +82,7 @@ class Journal:
         self._started = asyncio.Event()
 
     @property
-    def owner(self) -> Owner | None:
+    def owner(self) -> JournalOwner | None:
         """The member that the journal belongs to."""
         return self.directory.owner
 
@@ -121,7 +121,7 @@ class Journal:
 
     async def belong(self, cluster: str, member: int) -> None:
         """Set the member that the node is now. Under a new number its old blocks are deleted."""
-        owner = Owner(cluster, member, self._name)
+        owner = JournalOwner(cluster, member, self._name)
         if owner == self.owner:
             return
         if self.owner is None or self.owner.cluster != cluster:

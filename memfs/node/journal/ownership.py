@@ -30,7 +30,7 @@ RESERVE_BYTES: Final = 4 * MIB
 """What a primary applies while one sync lasts: 10,000 commands of 400 bytes."""
 
 
-class Owner(NamedTuple):
+class JournalOwner(NamedTuple):
     """Whose journal it is."""
 
     cluster: str
@@ -45,7 +45,7 @@ class JournalDirectory:
     def __init__(self, disk: Disk, path: str) -> None:
         """Nothing happens before :meth:`open`."""
         self.path = path
-        self.owner: Owner | None = None
+        self.owner: JournalOwner | None = None
         self.full = False
         """Something found no room, or the reserve could not be made: only what frees room is
         accepted, until there is room for all of that."""
@@ -72,13 +72,13 @@ class JournalDirectory:
             self._lock.release()
             self._lock = None
 
-    def own(self, owner: Owner) -> None:
+    def own(self, owner: JournalOwner) -> None:
         """Record the owner, durably."""
         record = {"format": FORMAT} | owner._asdict()
         self._disk.replace(self.path + "/owner", json.dumps(record, indent=1).encode() + b"\n")
         self.owner = owner
 
-    def _read_owner(self) -> Owner | None:
+    def _read_owner(self) -> JournalOwner | None:
         path = self.path + "/owner"
         raw = self._disk.read(path)
         if raw is None:
@@ -87,7 +87,9 @@ class JournalDirectory:
             record = json.loads(raw)
             form, owner = record["format"], None
             if form == FORMAT:
-                owner = Owner(str(record["cluster"]), int(record["member"]), str(record["name"]))
+                owner = JournalOwner(
+                    str(record["cluster"]), int(record["member"]), str(record["name"])
+                )
         except (ValueError, KeyError, TypeError) as error:
             raise DataLossError(f"the record of the owner is damaged: {error}", path=path) from None
         if owner is None:

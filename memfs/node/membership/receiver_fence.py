@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from memfs import errors
 from memfs.cluster import view as rules
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import View
 
 
-def check_from_primary(view: View | None, call: Call) -> View:
+def check_from_primary(view: View | None, call: IncomingCall) -> View:
     """The view, if ``call`` comes from the primary of its term. Raises StaleEpochError.
 
     The sender is told by its incarnation, since a connection may be older than the member number

@@ -134,7 +134,7 @@ _REPLY: Final = b"\0"
 _ERROR: Final = b"\1"
 
 
-class Outcome(NamedTuple):
+class CommandResult(NamedTuple):
     """What a command led to."""
 
     record: Any
@@ -204,11 +204,11 @@ class Namespace:
 
     # --- commands and reads ------------------------------------------------------------------
 
-    def apply(self, entry: Entry, request: Any = None, opens: Opens | None = None) -> Outcome:
+    def apply(self, entry: Entry, request: Any = None, opens: Opens | None = None) -> CommandResult:
         """Carry out one entry. ``request`` spares decoding ``entry.record``.
 
         ``opens``: the primary's knowledge of open files; backups get what matters of it with the
-        entry (``Outcome.held``). A refused or malformed command is an outcome like any other:
+        entry (``CommandResult.held``). A refused or malformed command is an outcome like any other:
         nothing is raised.
         """
         outcome, result = self._run_once(entry, request, opens)
@@ -220,7 +220,9 @@ class Namespace:
         self.digest = digest
         return outcome
 
-    def _run_once(self, entry: Entry, request: Any, opens: Opens | None) -> tuple[Outcome, bytes]:
+    def _run_once(
+        self, entry: Entry, request: Any, opens: Opens | None
+    ) -> tuple[CommandResult, bytes]:
         """The outcome of the entry, or the recorded one of an earlier attempt; and its encoding."""
         found, mark = None, b""
         counted = entry.client and entry.request_id
@@ -264,7 +266,9 @@ class Namespace:
         slot = self.volume.tree.inodes.slot_of(inode)
         return self.volume.sessions.writers.get(slot) == client
 
-    def _run(self, entry: Entry, request: Any, opens: Opens | None) -> tuple[Outcome, bytes, bool]:
+    def _run(
+        self, entry: Entry, request: Any, opens: Opens | None
+    ) -> tuple[CommandResult, bytes, bool]:
         """The outcome, its encoded form, and whether a retry must get the same."""
         try:
             caller = caller_of(entry.identity, self.settings.superuser, self.settings.supergroup)
@@ -293,7 +297,7 @@ class Namespace:
                 held=tuple(command.held),
             )
             return outcome, recorded, not isinstance(error, RetryableError)
-        outcome = Outcome(
+        outcome = CommandResult(
             reply,
             tuple(command.discards),
             tuple(command.ended),
@@ -444,17 +448,17 @@ def _decode(entry: Entry) -> Any:
     return records.decode(spec.request, entry.record, limits.LOGGED_BYTES)
 
 
-def _refused(error: MemfsError) -> tuple[Outcome, bytes]:
+def _refused(error: MemfsError) -> tuple[CommandResult, bytes]:
     """The outcome of a refusal, and its encoded form."""
     refusal = m.ErrorReply(error.code, error.message[:_MESSAGE_CHARACTERS], error.filename or "")
-    return Outcome(refusal, ()), _ERROR + records.encode(refusal)
+    return CommandResult(refusal, ()), _ERROR + records.encode(refusal)
 
 
-def _repeat(opcode: int, recorded: bytes) -> tuple[Outcome, bytes]:
+def _repeat(opcode: int, recorded: bytes) -> tuple[CommandResult, bytes]:
     """The outcome of a command that was applied before."""
     if recorded == FORGOTTEN:
         error = OutcomeUnknownError("the result of this request is no longer known: look")
         reply = m.ErrorReply(error.code, error.message)
-        return Outcome(reply, ()), _ERROR + records.encode(reply)
+        return CommandResult(reply, ()), _ERROR + records.encode(reply)
     kind = m.ErrorReply if recorded[:1] == _ERROR else m.BY_OPCODE[opcode].reply
-    return Outcome(records.decode(kind, memoryview(recorded)[1:]), ()), recorded
+    return CommandResult(records.decode(kind, memoryview(recorded)[1:]), ()), recorded

@@ -14,7 +14,7 @@ from memfs.node.membership.members import Membership
 from memfs.node.membership.receiver_fence import check_from_primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
-from memfs.transport.server import Call, Reply
+from memfs.transport.server import IncomingCall, Reply
 from memfs.types import View
 
 _NOTHING = m.ReconcileReply(-1, 0)
@@ -28,7 +28,7 @@ class BackupService:
         self._membership = membership
         self._role = role
 
-    async def new_view(self, call: Call) -> m.Empty:
+    async def new_view(self, call: IncomingCall) -> m.Empty:
         """Adopt what the primary announces."""
         await self._hear(call.request.view)
         return m.Empty()
@@ -42,12 +42,12 @@ class BackupService:
                 f"the view is not followed: {error.message}"
             ) from None
 
-    def renew_lease(self, call: Call) -> m.Empty:
+    def renew_lease(self, call: IncomingCall) -> m.Empty:
         """Promise the primary not to take over before the lease time has passed."""
         self._fence(call)
         return m.Empty()
 
-    async def reconcile(self, call: Call) -> m.ReconcileReply:
+    async def reconcile(self, call: IncomingCall) -> m.ReconcileReply:
         """Follow a primary that takes up its role: say where the log ends."""
         await self._hear(call.request.view)
         self._fence(call)
@@ -57,18 +57,18 @@ class BackupService:
         reply = m.ReconcileReply(namespace.applied, namespace.digest)
         return await self._durable(reply) if self._role.journal.required else reply
 
-    def fetch_log(self, call: Call) -> Reply:
+    def fetch_log(self, call: IncomingCall) -> Reply:
         """Entries for a new primary that lacks them."""
         self._fence(call)
         return self._role.backup.entries(call.request.first)
 
-    def install(self, call: Call) -> Any:
+    def install(self, call: IncomingCall) -> Any:
         """One piece of a snapshot from the primary."""
         self._fence(call)
         reply = self._role.backup.install(call.request, call.payload)
         return self._when_durable(reply) if call.request.last else reply
 
-    def replicate(self, call: Call) -> Any:
+    def replicate(self, call: IncomingCall) -> Any:
         """Log entries from the primary."""
         self._fence(call)
         return self._when_durable(self._role.backup.replicate(call.request, call.payload))
@@ -86,7 +86,7 @@ class BackupService:
         await self._role.journal.until_durable(namespace)
         return reply
 
-    def _fence(self, call: Call) -> None:
+    def _fence(self, call: IncomingCall) -> None:
         """ReceiverFence; what passes is a sign of the primary's life. Raises StaleEpochError."""
         view = check_from_primary(self._membership.latest, call)
         if self._role.term:

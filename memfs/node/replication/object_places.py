@@ -15,7 +15,7 @@ from memfs.protocol import messages as m
 from memfs.types import BlockRef
 
 
-class ObjectPlaces:
+class ObjectPlacement:
     """Places by the newest view that this node knows."""
 
     def __init__(self, membership: Membership) -> None:

@@ -28,7 +28,7 @@ from memfs.node.replication.backup_link import BackupLink
 from memfs.node.replication.cache_leases import CacheLeases
 from memfs.node.replication.commit_observers import CommitObservers
 from memfs.node.replication.fresh import Fresh
-from memfs.node.replication.object_places import ObjectPlaces
+from memfs.node.replication.object_places import ObjectPlacement
 from memfs.node.replication.open_files import OpenFiles
 from memfs.node.replication.pending import Pending
 from memfs.node.replication.read_lease import ReadLease
@@ -72,7 +72,7 @@ class Primary:
         journal: NamespaceJournal | None = None,
         is_named: Callable[[], Awaitable[bool]] | None = None,
         observers: CommitObservers | None = None,
-        places: ObjectPlaces | None = None,
+        places: ObjectPlacement | None = None,
     ) -> None:
         """``discard`` decides what to forget; ``lost`` is told of a backup that failed.
 

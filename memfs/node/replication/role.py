@@ -26,7 +26,7 @@ from memfs.node.replication.candidate import Candidate
 from memfs.node.replication.commit_observers import CommitObservers
 from memfs.node.replication.founding import found
 from memfs.node.replication.in_sync import InSyncSet, handed_over
-from memfs.node.replication.object_places import ObjectPlaces
+from memfs.node.replication.object_places import ObjectPlacement
 from memfs.node.replication.primary import Decide, Primary
 from memfs.node.replication.read_lease import RENEWALS
 from memfs.node.replication.reconcile import reconcile
@@ -79,7 +79,7 @@ class NamespaceRole:
         self._tasks = tasks
         self._settings = settings
         self._discard = discard
-        self._places = ObjectPlaces(membership)
+        self._places = ObjectPlacement(membership)
         self.observers = CommitObservers()
         """Observers of what is committed while this node is the primary."""
         self._lease_seconds = lease_seconds

@@ -15,7 +15,7 @@ from memfs.node.membership.members import Membership
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.authentication import check_host
 from memfs.protocol import messages as m
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import Member, NodeUsage, View
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Admission:
         self._membership = membership
         self._role = role
 
-    async def join(self, call: Call) -> m.ViewReply:
+    async def join(self, call: IncomingCall) -> m.ViewReply:
         """Take a node in as a member; it becomes a backup in the background."""
         primary, member = self._role.primary, call.request.member
         check_host(call.connection.peer.principal, member.host)
@@ -43,13 +43,13 @@ class Admission:
         log.info("member joined", extra=fields(member=joined.number, name=joined.name))
         return m.ViewReply(view)
 
-    async def leave(self, call: Call) -> m.Empty:
+    async def leave(self, call: IncomingCall) -> m.Empty:
         """Let a member go."""
         self._membership.departures.because(call.request.member, "stopped")
         await self._role.in_sync.remove(call.request.member)
         return m.Empty()
 
-    def heartbeat(self, call: Call) -> m.ViewReply:
+    def heartbeat(self, call: IncomingCall) -> m.ViewReply:
         """Note a member's sign of life; a member without a role may become a backup."""
         in_sync, view = self._role.in_sync, self._membership.view
         usage = call.request.usage

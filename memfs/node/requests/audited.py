@@ -16,7 +16,7 @@ from memfs.node.namespace.rules.named import named_paths
 from memfs.node.namespace.rules.refusals import BY_INODE
 from memfs.protocol import messages as m
 from memfs.transport.connection import Peer
-from memfs.transport.service import Call, Reply
+from memfs.transport.service import IncomingCall, Reply
 from memfs.types import ROOT_INODE
 
 _POLLS: Final = frozenset(
@@ -51,7 +51,7 @@ class RequestAudit:
         """Is anything written at all?"""
         return self._audit.denied
 
-    def answered(self, call: Call, result: Any) -> None:
+    def answered(self, call: IncomingCall, result: Any) -> None:
         """A request was carried out; ``result``: its reply."""
         if not self._concerns(call):
             return
@@ -64,7 +64,7 @@ class RequestAudit:
         for (base, path), code in zip(named_paths(call.request), codes, strict=False):
             self._write(call, *_verdict_of(code), [_shown(base, path)])
 
-    def failed(self, call: Call, error: BaseException) -> None:
+    def failed(self, call: IncomingCall, error: BaseException) -> None:
         """A request was refused, or could not be carried out."""
         if self._concerns(call) and not isinstance(error, RetryableError):
             self._write(call, *verdict(error), _paths(call.request))
@@ -81,12 +81,12 @@ class RequestAudit:
             Decision(user, account.address, "Hello", *verdict(error), real_user=_real(peer))
         )
 
-    def _concerns(self, call: Call) -> bool:
+    def _concerns(self, call: IncomingCall) -> bool:
         return (
             self.on and type(call.request) in _AUDITED and call.connection.peer.role != m.Role.NODE
         )
 
-    def _write(self, call: Call, allowed: bool, result: str, paths: list[str]) -> None:
+    def _write(self, call: IncomingCall, allowed: bool, result: str, paths: list[str]) -> None:
         peer = call.connection.peer
         self._audit.write(
             Decision(

@@ -61,7 +61,7 @@ class HostGroups:
         return found[1]
 
 
-class Authentication:
+class PeerAuthentication:
     """Turns what a connection proves and claims into who it is; counts each user's connections.
 
     Invariant: a user has as many connections here as :meth:`opened` was told of and

@@ -10,7 +10,7 @@ from memfs.node.membership.bootstrap import Bootstrap
 from memfs.node.membership.members import Membership
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import View
 
 
@@ -26,7 +26,7 @@ class Control:
         self._role = role
         self._bootstrap = bootstrap
 
-    def state(self, call: Call) -> m.NodeStateReply:
+    def state(self, call: IncomingCall) -> m.NodeStateReply:
         """What this node knows."""
         namespace = self._role.namespace or self._role.recovered
         return m.NodeStateReply(
@@ -64,12 +64,12 @@ class Control:
         verb = "does" if len(names) == 1 else "do"
         return f"{', '.join(names) or 'the backups'} {verb} not confirm the primary"
 
-    async def hand_over(self, call: Call) -> m.ViewReply:
+    async def hand_over(self, call: IncomingCall) -> m.ViewReply:
         """Pass the primary's role to an in-sync backup."""
         await self._role.hand_over(call.request.member)
         return m.ViewReply(self._membership.view)
 
-    async def force_recover(self, call: Call) -> m.ViewReply:
+    async def force_recover(self, call: IncomingCall) -> m.ViewReply:
         """Begin with what this node holds, though in-sync members are lost."""
         if not call.request.accept_data_loss:
             raise errors.InvalidArgumentError(

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from memfs import limits
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 
 
 class LockWaits:
@@ -36,7 +36,7 @@ class LockWaits:
                 if not turn.done():
                     turn.set_result(None)
 
-    async def wait(self, call: Call) -> m.AwaitLockReply:
+    async def wait(self, call: IncomingCall) -> m.AwaitLockReply:
         """What has become of a request, once something has, or its time is over."""
         request: m.AwaitLock = call.request
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -55,7 +55,7 @@ class LockWaits:
             if not parked:
                 self._parked.pop(request.ticket, None)
 
-    async def _look(self, call: Call) -> m.AwaitLockReply:
+    async def _look(self, call: IncomingCall) -> m.AwaitLockReply:
         found = self._role.primary.query(call.connection.peer.identity, call.request)
         reply: m.AwaitLockReply = await found if inspect.isawaitable(found) else found
         return reply

@@ -18,7 +18,7 @@ from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
-from memfs.transport.server import Call, Reply
+from memfs.transport.server import IncomingCall, Reply
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class OpensService:
         self._housekeeping = housekeeping
         self._blocks = blocks
 
-    def open(self, call: Call) -> Reply | asyncio.Future[Reply]:
+    def open(self, call: IncomingCall) -> Reply | asyncio.Future[Reply]:
         """What is in a file, which stays for this client until it says that it has closed it."""
         peer, primary = call.connection.peer, self._role.primary
         self._housekeeping.note_heartbeat(peer.client)
@@ -45,15 +45,15 @@ class OpensService:
             return asyncio.ensure_future(self._later(call, found))
         return self._with_data(call, found)
 
-    async def _later(self, call: Call, pending: Awaitable[m.FileReply]) -> Reply:
+    async def _later(self, call: IncomingCall, pending: Awaitable[m.FileReply]) -> Reply:
         return self._with_data(call, await pending)
 
-    def _with_data(self, call: Call, reply: m.FileReply) -> Reply:
+    def _with_data(self, call: IncomingCall, reply: m.FileReply) -> Reply:
         room = min(limits.BATCH_PAYLOAD_BYTES, call.request.inline)
         answer, data = self._blocks.inline(reply, room)
         return Reply(answer, [] if data is None else [data])
 
-    def report(self, call: Call) -> m.ReportOpensReply:
+    def report(self, call: IncomingCall) -> m.ReportOpensReply:
         """What a client has closed, or has open."""
         peer, primary = call.connection.peer, self._role.primary
         self._housekeeping.note_heartbeat(peer.client)

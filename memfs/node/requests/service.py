@@ -29,7 +29,7 @@ from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
-from memfs.node.requests.authentication import Authentication
+from memfs.node.requests.authentication import PeerAuthentication
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.lock_waits import LockWaits
@@ -40,10 +40,10 @@ from memfs.node.stores.service import MountService
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.transport.connection import Connection
-from memfs.transport.server import Call, Reply
+from memfs.transport.server import IncomingCall, Reply
 from memfs.transport.sink import Sink
 
-Handler = Callable[[Call], Any]
+Handler = Callable[[IncomingCall], Any]
 
 
 class NodeService:
@@ -66,7 +66,7 @@ class NodeService:
         objects: ObjectBlocks,
         residence: ResidenceService,
         coordinator: Coordinator | None,
-        authentication: Authentication | None,
+        authentication: PeerAuthentication | None,
         audit: RequestAudit,
         security: Callable[[], tuple[str, int]],
         bounds: Callable[[], tuple[m.BoundStatus, ...]],
@@ -150,7 +150,7 @@ class NodeService:
             member.machine,
         )
 
-    def sink(self, call: Call) -> Sink | None:
+    def sink(self, call: IncomingCall) -> Sink | None:
         """Where the payload of a write goes; others are received into fresh memory."""
         if isinstance(call.request, m.WriteBlock | m.WriteBlocks):
             return self._blocks.sink(call)
@@ -158,7 +158,7 @@ class NodeService:
             return None
         raise errors.InvalidArgumentError(f"{call.spec.request.__name__} takes no payload")
 
-    def handle(self, call: Call) -> Any:
+    def handle(self, call: IncomingCall) -> Any:
         """Answer one request, inline if possible."""
         started = self._now()
         found = self._handlers.get(call.spec.request)
@@ -183,7 +183,7 @@ class NodeService:
             self._audit.answered(call, result)
         return result
 
-    def denied(self, call: Call, error: errors.MemfsError) -> None:
+    def denied(self, call: IncomingCall, error: errors.MemfsError) -> None:
         """A client asked for what is for nodes only."""
         self._audit.failed(call, error)
 
@@ -197,7 +197,11 @@ class NodeService:
             self._housekeeping.disconnected(connection.peer.client)
 
     def _observe(
-        self, call: Call, operation: OperationMetrics, started: float, done: asyncio.Future[Any]
+        self,
+        call: IncomingCall,
+        operation: OperationMetrics,
+        started: float,
+        done: asyncio.Future[Any],
     ) -> None:
         """Count a request that had to wait."""
         took = self._now() - started
@@ -273,7 +277,7 @@ class NodeService:
             table |= coordinator_handlers(self._coordinator)
         return table
 
-    def _command(self, call: Call) -> Any:
+    def _command(self, call: IncomingCall) -> Any:
         peer = call.connection.peer
         self._housekeeping.note_heartbeat(peer.client)
         primary, request_id = self._role.primary, call.header.request_id
@@ -285,20 +289,20 @@ class NodeService:
             request = _with_value(request, call.payload)
         return primary.submit(request, call.spec.opcode, peer.client, request_id, peer.identity)
 
-    async def _mount(self, call: Call) -> m.MountRecord:
+    async def _mount(self, call: IncomingCall) -> m.MountRecord:
         return await self._mounts.mount(call, self._command)
 
-    async def _pin(self, call: Call) -> m.Empty:
+    async def _pin(self, call: IncomingCall) -> m.Empty:
         return await self._mounts.pin(call, self._command)
 
-    def _query(self, call: Call) -> Any:
+    def _query(self, call: IncomingCall) -> Any:
         peer = call.connection.peer
         return self._role.primary.query(peer.identity, call.request, peer.client)
 
-    async def _watch(self, call: Call) -> m.WatchReply:
+    async def _watch(self, call: IncomingCall) -> m.WatchReply:
         return await self._role.primary.watch(call.connection.peer.client, call.request)
 
-    def _check_privileged(self, call: Call) -> None:
+    def _check_privileged(self, call: IncomingCall) -> None:
         peer, namespace = call.connection.peer, self._role.namespace
         settings = self._settings if namespace is None else namespace.settings
         caller = caller_of(peer.identity, settings.superuser, settings.supergroup)
@@ -308,25 +312,27 @@ class NodeService:
                 f"{settings.supergroup} only; you are {peer.identity.user}"
             )
 
-    def _ping(self, call: Call) -> m.Empty:
+    def _ping(self, call: IncomingCall) -> m.Empty:
         self._housekeeping.note_heartbeat(call.connection.peer.client)
         return m.Empty()
 
-    def _get_view(self, call: Call) -> m.ViewReply:
+    def _get_view(self, call: IncomingCall) -> m.ViewReply:
         return m.ViewReply(self._membership.view)
 
     # --- reads that need more than the namespace ---------------------------------------------
 
-    def _read_files(self, call: Call) -> Any:
+    def _read_files(self, call: IncomingCall) -> Any:
         found = self._query(call)
         if isinstance(found, asyncio.Future):
             return asyncio.ensure_future(self._read_files_later(call, found))
         return self._with_data(call, found)
 
-    async def _read_files_later(self, call: Call, pending: Awaitable[m.ReadFilesReply]) -> Reply:
+    async def _read_files_later(
+        self, call: IncomingCall, pending: Awaitable[m.ReadFilesReply]
+    ) -> Reply:
         return self._with_data(call, await pending)
 
-    def _with_data(self, call: Call, reply: m.ReadFilesReply) -> Reply:
+    def _with_data(self, call: IncomingCall, reply: m.ReadFilesReply) -> Reply:
         files: list[m.FileReply] = []
         payload: list[memoryview] = []
         room = limits.BATCH_PAYLOAD_BYTES
@@ -338,7 +344,7 @@ class NodeService:
                 room -= len(data)
         return Reply(m.ReadFilesReply(tuple(files)), payload)
 
-    def _get_xattrs(self, call: Call) -> Any:
+    def _get_xattrs(self, call: IncomingCall) -> Any:
         found = self._query(call)
         if asks_for_memory(call.request):
             found = asyncio.ensure_future(self._residence.complete(call, found))
@@ -346,12 +352,12 @@ class NodeService:
             return asyncio.ensure_future(_parted_later(found))
         return Reply(*parted(found))
 
-    async def _verify_token(self, call: Call) -> m.VerifyTokenReply:
+    async def _verify_token(self, call: IncomingCall) -> m.VerifyTokenReply:
         found = self._query(call)
         reply = await found if isinstance(found, asyncio.Future) else found
         return self._delegation.check(reply)
 
-    def _stat_file_system(self, call: Call) -> Any:
+    def _stat_file_system(self, call: IncomingCall) -> Any:
         counts: m.FileSystemReply = self._role.primary.namespace.query(
             call.connection.peer.identity, call.request
         )
@@ -365,7 +371,7 @@ class NodeService:
         numbers = [member.number for member in self._membership.view.members]
         return [number for number in numbers if self._membership.is_alive(number)]
 
-    def _get_status(self, call: Call) -> m.StatusReply:
+    def _get_status(self, call: IncomingCall) -> m.StatusReply:
         primary, view = self._role.primary, self._membership.view
         namespace, now = primary.namespace, self._membership.environment.clock.monotonic()
         nodes = []

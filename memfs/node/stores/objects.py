@@ -23,7 +23,7 @@ from memfs.node.stores.policies import BlockCache, Policy
 from memfs.protocol import messages as m
 from memfs.quantities import counted
 from memfs.transport.environment import Environment
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import Buffer
 
 FETCHES_AT_ONCE: Final = 32
@@ -254,7 +254,7 @@ class ObjectBlocks:
                 if ttl and now - read_at >= ttl and not self._is_pinned(version):
                     self._evict(version)
 
-    def tell(self, call: Call) -> m.Empty:
+    def tell(self, call: IncomingCall) -> m.Empty:
         """What the primary says of files: drop their blocks, or keep them."""
         request: m.TellObjects = call.request
         inodes = set(request.inodes)
@@ -270,7 +270,7 @@ class ObjectBlocks:
                 self._store.discard(version)
         return m.Empty()
 
-    def count(self, call: Call) -> m.CachedReply:
+    def count(self, call: IncomingCall) -> m.CachedReply:
         """How many bytes are in the cache of each file that is asked about."""
         return m.CachedReply(tuple([self._sizes.get(each, 0) for each in call.request.objects]))
 

@@ -18,7 +18,7 @@ from memfs.node.namespace.tables.inodes import FILE
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.stores.metadata import settled
 from memfs.protocol import messages as m
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import FileKind, ObjectState, Residence
 
 NODE_SECONDS: Final = 1.0
@@ -32,7 +32,7 @@ class ResidenceService:
         """``role``: the node's, which may be another than the primary's."""
         self._role = role
 
-    async def get(self, call: Call) -> m.ResidenceReply:
+    async def get(self, call: IncomingCall) -> m.ResidenceReply:
         """Of the files asked about that the caller can reach; the others' state is 0."""
         inodes = call.request.inodes
         if len(inodes) > limits.OBJECTS_PER_QUESTION:
@@ -48,7 +48,7 @@ class ResidenceService:
         return m.ResidenceReply(tuple(await self._of(slots)))
 
     async def complete(
-        self, call: Call, answer: m.XattrsReply | Awaitable[m.XattrsReply]
+        self, call: IncomingCall, answer: m.XattrsReply | Awaitable[m.XattrsReply]
     ) -> m.XattrsReply:
         """Extended attributes that were asked for by name, with what only the nodes know."""
         reply: m.XattrsReply = await settled(answer)

@@ -24,7 +24,7 @@ from memfs.node.stores.persister import Persister
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.stores.options import refuse_secrets
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 from memfs.types import ROOT_INODE
 
 STEP_SECONDS: Final = 0.02
@@ -119,7 +119,7 @@ class MountService:
 
     # --- around requests ---------------------------------------------------------------------
 
-    def concerns(self, call: Call) -> bool:
+    def concerns(self, call: IncomingCall) -> bool:
         """May the request be about what a store has? It is one look where nothing is mounted."""
         namespace = self._role.namespace
         return (
@@ -130,7 +130,7 @@ class MountService:
             and self._role.leads
         )
 
-    def around(self, call: Call, handler: Callable[[Call], Any]) -> Any:
+    def around(self, call: IncomingCall, handler: Callable[[IncomingCall], Any]) -> Any:
         """Carry out a request after its look-ups, and answer as the mount's write mode requires.
 
         ``handler`` answers with a record or a future.
@@ -142,7 +142,9 @@ class MountService:
         waits = self._waits() if call.spec.command else []
         return answer if not waits else asyncio.ensure_future(self._settle(answer, waits))
 
-    async def _later(self, metadata: Metadata, call: Call, handler: Callable[[Call], Any]) -> Any:
+    async def _later(
+        self, metadata: Metadata, call: IncomingCall, handler: Callable[[IncomingCall], Any]
+    ) -> Any:
         await metadata.prepare(call.request)
         answer = handler(call)
         waits = self._waits() if call.spec.command else []
@@ -179,7 +181,9 @@ class MountService:
 
     # --- requests about mounts ---------------------------------------------------------------
 
-    async def mount(self, call: Call, submit: Callable[[Call], Any]) -> m.MountRecord:
+    async def mount(
+        self, call: IncomingCall, submit: Callable[[IncomingCall], Any]
+    ) -> m.MountRecord:
         """Ask the store one question before it is mounted, so that what is wrong is said now."""
         request: m.Mount = call.request
         url = request.url
@@ -207,7 +211,7 @@ class MountService:
                 return record
         raise errors.PathNotFoundError("nothing is mounted there")
 
-    def list_mounts(self, call: Call, query: Callable[[Call], Any]) -> Any:
+    def list_mounts(self, call: IncomingCall, query: Callable[[IncomingCall], Any]) -> Any:
         """All mounts, with what is wrong with their stores as this node saw it."""
         answer = query(call)
         if isinstance(answer, asyncio.Future):
@@ -223,7 +227,7 @@ class MountService:
             mounts=tuple([r._replace(trouble=trouble.get(r.number, "")) for r in reply.mounts])
         )
 
-    async def sync_metadata(self, call: Call) -> m.StoreReport:
+    async def sync_metadata(self, call: IncomingCall) -> m.StoreReport:
         """Ask anew about all that is known below a path. Raises when it is not there (any more)."""
         request: m.SyncMetadata = call.request
         metadata, before = self.metadata, self.metadata.asked
@@ -232,13 +236,13 @@ class MountService:
         self._slot(call)
         return m.StoreReport(metadata.asked - before)
 
-    async def persist(self, call: Call) -> m.StoreReport:
+    async def persist(self, call: IncomingCall) -> m.StoreReport:
         """Return when the store has what was changed below a path."""
         waits = self._below(call)
         await self.persister.until_stored(waits)
         return m.StoreReport(len(waits))
 
-    def _below(self, call: Call) -> list[Any]:
+    def _below(self, call: IncomingCall) -> list[Any]:
         """Changed slots and deleted keys below a path of a request, which its caller may see."""
         primary = self._role.primary
         volume = primary.namespace.volume
@@ -251,7 +255,7 @@ class MountService:
                 found.append((number, key))
         return found
 
-    def _slot(self, call: Call) -> int:
+    def _slot(self, call: IncomingCall) -> int:
         request = call.request
         identity = call.connection.peer.identity
         reply = self._role.primary.namespace.query(
@@ -260,7 +264,7 @@ class MountService:
         inode: int = reply.attributes.inode
         return self._role.primary.namespace.volume.tree.inodes.slot_of(inode)
 
-    async def free(self, call: Call) -> m.StoreReport:
+    async def free(self, call: IncomingCall) -> m.StoreReport:
         """Drop the cluster's copies of what the store has as well, below a path."""
         primary = self._role.primary
         volume, slot = primary.namespace.volume, self._slot(call)
@@ -289,7 +293,7 @@ class MountService:
             elif tree.inodes.kind[slot] == FILE:
                 yield slot
 
-    async def pin(self, call: Call, submit: Callable[[Call], Any]) -> m.Empty:
+    async def pin(self, call: IncomingCall, submit: Callable[[IncomingCall], Any]) -> m.Empty:
         """Put a pin on record, and tell it to the nodes that have blocks already."""
         slot = self._slot(call)
         reply: m.Empty = await settled(submit(call))

@@ -40,7 +40,7 @@ Source = Callable[[], Awaitable[Credentials | None]]
 """Gives the keys that hold now; None: requests are not signed. Raises StoreDeniedError."""
 
 
-class Keyring:
+class RefreshedCredentials:
     """The keys that hold now, asked for again in time."""
 
     def __init__(self, source: Source, clock: Clock) -> None:

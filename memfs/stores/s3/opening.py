@@ -11,8 +11,8 @@ from memfs.stores.interface import Store
 from memfs.stores.names import as_prefix, is_key
 from memfs.stores.options import Options, split
 from memfs.stores.retry import TIMEOUT_SECONDS, Retry
-from memfs.stores.s3.credentials import Keyring, source_of
-from memfs.stores.s3.reading import Connection
+from memfs.stores.s3.credentials import RefreshedCredentials, source_of
+from memfs.stores.s3.reading import BucketConnection
 from memfs.stores.s3.requests import Bucket, Requests
 from memfs.stores.s3.store import S3Store
 from memfs.transport.environment import Environment
@@ -25,8 +25,8 @@ def open_s3(parts: SplitResult, options: Options, environment: Environment) -> S
         raise ConfigError("write s3://bucket or s3://bucket/prefix")
     bucket = _bucket(parts.netloc, options)
     trust, verify = options.text("ca_file"), options.flag("verify_tls", True)
-    keyring = Keyring(source_of(options), environment.clock)
-    connection = Connection(bucket, keyring, trust=trust, verify=verify)
+    keyring = RefreshedCredentials(source_of(options), environment.clock)
+    connection = BucketConnection(bucket, keyring, trust=trust, verify=verify)
     requests = Requests(
         bucket,
         HttpClient(trust=trust, verify=verify),

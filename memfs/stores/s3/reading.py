@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from memfs.stores.objects import RETRIES, client_options, library
-from memfs.stores.s3.credentials import Credentials, Keyring
+from memfs.stores.s3.credentials import Credentials, RefreshedCredentials
 from memfs.stores.s3.requests import Bucket
 
 
-class Connection:
+class BucketConnection:
     """The library's store of a bucket, made anew when the keys change."""
 
-    def __init__(self, bucket: Bucket, keyring: Keyring, *, trust: str, verify: bool) -> None:
+    def __init__(
+        self, bucket: Bucket, keyring: RefreshedCredentials, *, trust: str, verify: bool
+    ) -> None:
         self._bucket = bucket
         self._keyring = keyring
         self._client = client_options(bucket.endpoint, trust=trust, verify=verify)

@@ -14,9 +14,9 @@ from typing import Final
 
 from memfs.errors import StoreDeniedError
 from memfs.limits import KIB
-from memfs.stores.http import HttpClient, Reply, place
+from memfs.stores.http import HttpClient, WholeReply, place
 from memfs.stores.retry import Retry
-from memfs.stores.s3.credentials import Keyring
+from memfs.stores.s3.credentials import RefreshedCredentials
 from memfs.stores.s3.replies import NO_BUCKET, code_of, error_of
 from memfs.stores.s3.signing import (
     EMPTY,
@@ -66,7 +66,7 @@ class Requests:
         self,
         bucket: Bucket,
         client: HttpClient,
-        keyring: Keyring,
+        keyring: RefreshedCredentials,
         retry: Retry,
         clock: Clock,
         *,
@@ -88,7 +88,7 @@ class Requests:
         headers: Mapping[str, str] | None = None,
         body: Buffer = b"",
         accepted: Sequence[int] = (200,),
-    ) -> Reply:
+    ) -> WholeReply:
         """One request, tried again while that may help; a status of ``accepted``.
 
         Raises what the reply means otherwise. ``key`` is the whole key, prefix included.
@@ -96,7 +96,7 @@ class Requests:
         what = f"{place(self.bucket.address)}/{self.bucket.name}/{key}"
         payload_hash = await self._payload_hash(body)
 
-        async def attempt() -> Reply:
+        async def attempt() -> WholeReply:
             reply = await self._signed(method, key, parameters, headers or {}, body, payload_hash)
             # 404 may be an answer about the object, or say that there is no bucket to ask about.
             if reply.status not in accepted or (
@@ -105,7 +105,7 @@ class Requests:
                 raise error_of(reply.status, reply.headers, reply.body, what)
             return reply
 
-        async def with_fresh_keys() -> Reply:
+        async def with_fresh_keys() -> WholeReply:
             try:
                 return await attempt()
             except StoreDeniedError:
@@ -126,7 +126,7 @@ class Requests:
         headers: Mapping[str, str],
         body: Buffer,
         payload_hash: str,
-    ) -> Reply:
+    ) -> WholeReply:
         bucket, path, query = self.bucket, self.bucket.path(key), query_string(parameters)
         credentials = await self.keyring.current()
         sent = dict(headers)

@@ -22,7 +22,7 @@ from memfs.stores.names import as_prefix, is_key
 from memfs.stores.objects import RangeReader
 from memfs.stores.replies import info_of, is_etag
 from memfs.stores.s3 import replies
-from memfs.stores.s3.reading import Connection
+from memfs.stores.s3.reading import BucketConnection
 from memfs.stores.s3.requests import Requests
 from memfs.stores.s3.uploads import PART_BYTES, sweep, upload
 from memfs.stores.sending import Sending, fits, settled
@@ -44,7 +44,7 @@ class S3Store(Store):
     def __init__(
         self,
         requests: Requests,
-        connection: Connection,
+        connection: BucketConnection,
         prefix: str,
         clock: Clock,
         *,

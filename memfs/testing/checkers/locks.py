@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from memfs.testing.checkers.violation import Kind, Violation
+from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.history import NEVER, Call, Outcome
 
 GRANTED = "granted"
@@ -54,7 +54,7 @@ def check_locks(key: str, calls: Iterable[Call]) -> list[Violation]:
     unlocks = {call.argument: call for call in calls if call.name == "unlock"}
     certain = [(call, until) for call in locks if (until := _until(call, locks, unlocks))]
     found = [
-        Violation(Kind.ORDER, key, "two hold what excludes the other", (one, other))
+        Violation(Guarantee.ORDER, key, "two hold what excludes the other", (one, other))
         for number, (one, first) in enumerate(certain)
         for other, second in certain[number + 1 :]
         if one.argument.excludes(other.argument)
@@ -64,7 +64,7 @@ def check_locks(key: str, calls: Iterable[Call]) -> list[Violation]:
     for call in locks:
         if call.ok and call.result != GRANTED and not _explained(call, locks, unlocks):
             text = f"{call.result}, and nobody can have held what excludes it"
-            found.append(Violation(Kind.PHANTOM, key, text, (call,)))
+            found.append(Violation(Guarantee.PHANTOM, key, text, (call,)))
     return found
 
 

@@ -16,7 +16,7 @@ import bisect
 from collections import defaultdict
 from collections.abc import Iterable
 
-from memfs.testing.checkers.violation import Kind, Violation
+from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.history import FINAL, NEVER, Call, Outcome
 
 EXISTS = "exists"
@@ -39,7 +39,7 @@ def check_names(key: str, calls: Iterable[Call]) -> list[Violation]:
         for name in listing.result:
             shown[name].append(listing)
     found = [
-        Violation(Kind.PHANTOM, key, f"nobody created {name!r}", (seen[0],))
+        Violation(Guarantee.PHANTOM, key, f"nobody created {name!r}", (seen[0],))
         for name, seen in shown.items()
         if name not in creates
     ]
@@ -59,14 +59,18 @@ def _check_name(
 ) -> list[Violation]:
     name = create.argument
     if create.result == EXISTS:
-        return [Violation(Kind.DUPLICATE, key, f"{name!r} existed before its creation", (create,))]
+        return [
+            Violation(Guarantee.DUPLICATE, key, f"{name!r} existed before its creation", (create,))
+        ]
     done = [call for call in removes if call.ok and call.result != ABSENT]
     if len(done) > 1:
-        return [Violation(Kind.DUPLICATE, key, f"{name!r} was removed twice", tuple(done))]
+        return [Violation(Guarantee.DUPLICATE, key, f"{name!r} was removed twice", tuple(done))]
     evidence = [create, *shown, *done]
     if create.outcome is Outcome.FAIL:
         return [
-            Violation(Kind.PHANTOM, key, f"{name!r} was not created, its author was told", (one,))
+            Violation(
+                Guarantee.PHANTOM, key, f"{name!r} was not created, its author was told", (one,)
+            )
             for one in evidence[1:2]
         ]
     present = [call for call in evidence if call.returned < NEVER]
@@ -90,11 +94,11 @@ def _check_span(
     for call in present:
         if call.before(create):
             text = f"{name!r} was seen before it was created"
-            return [Violation(Kind.PHANTOM, key, text, (call, create))]
+            return [Violation(Guarantee.PHANTOM, key, text, (call, create))]
     removed_by = min((call.returned for call in done), default=NEVER)
     for call in shown:
         if call.invoked > removed_by:
-            kind = Kind.LOST if call.process == FINAL else Kind.STALE
+            kind = Guarantee.LOST if call.process == FINAL else Guarantee.STALE
             text = f"{name!r} was seen after it was removed"
             return [Violation(kind, key, text, (*done, call))]
     certain = min(present, key=lambda call: call.returned)
@@ -123,7 +127,7 @@ def _missing(
     lacking += [call for call in removes if call.ok and call.result == ABSENT]
     for call in lacking:
         if certain.before(call) and call.returned < gone:
-            kind = Kind.LOST if create.ok and gone == NEVER else Kind.STALE
+            kind = Guarantee.LOST if create.ok and gone == NEVER else Guarantee.STALE
             text = f"{name!r} was there at {certain.returned:.6f} and is missing later"
             return [Violation(kind, key, text, (certain, call))]
     return []

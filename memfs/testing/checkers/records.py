@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from memfs.checksum import crc32c
-from memfs.testing.checkers.violation import Kind, Torn, Violation
+from memfs.testing.checkers.violation import Guarantee, Torn, Violation
 from memfs.testing.history import Call, Outcome
 
 
@@ -59,17 +59,17 @@ def _lost_and_found(key: str, appends: dict[str, Call], final: Sequence[str]) ->
     times = Counter(final)
     for record, call in appends.items():
         if call.ok and not times[record]:
-            found.append(Violation(Kind.LOST, key, f"{record!r} was acknowledged", (call,)))
+            found.append(Violation(Guarantee.LOST, key, f"{record!r} was acknowledged", (call,)))
         if call.outcome is Outcome.FAIL and times[record]:
             text = f"{record!r} is there, though its writer was told that it was not written"
-            found.append(Violation(Kind.PHANTOM, key, text, (call,)))
+            found.append(Violation(Guarantee.PHANTOM, key, text, (call,)))
     for record, count in times.items():
         calls = (appends[record],) if record in appends else ()
         if not calls:
-            found.append(Violation(Kind.PHANTOM, key, f"nobody wrote {record!r}"))
+            found.append(Violation(Guarantee.PHANTOM, key, f"nobody wrote {record!r}"))
         if count > 1:
             text = f"{record!r} is there {count} times"
-            found.append(Violation(Kind.DUPLICATE, key, text, calls))
+            found.append(Violation(Guarantee.DUPLICATE, key, text, calls))
     return found
 
 
@@ -79,13 +79,13 @@ def _no_prefix(
     """A read must have seen a beginning of what is there at the end."""
     seen = read.result
     if isinstance(seen, Torn):
-        return Violation(Kind.TORN, key, seen.text, (read,))
+        return Violation(Guarantee.TORN, key, seen.text, (read,))
     if seen.count > len(final):
         text = f"{seen.count} records were read, {len(final)} are left"
-        return Violation(Kind.LOST, key, text, (read,))
+        return Violation(Guarantee.LOST, key, text, (read,))
     if seen.digest != prefixes[seen.count]:
         text = f"what was read is no beginning of the {len(final)} records of the end"
-        return Violation(Kind.ORDER, key, text, (read,))
+        return Violation(Guarantee.ORDER, key, text, (read,))
     return None
 
 
@@ -116,8 +116,8 @@ def _inversion(key: str, late: Call, early: Call) -> Violation:
     """``late`` belongs to a later state and was over before ``early`` began."""
     if early.name == "read":
         text = f"a reader saw {early.result.count} records after a later state was known"
-        return Violation(Kind.STALE, key, text, (late, early))
+        return Violation(Guarantee.STALE, key, text, (late, early))
     if late.name == "read":
         text = "a record was read before its append began"
-        return Violation(Kind.PHANTOM, key, text, (late, early))
-    return Violation(Kind.ORDER, key, "records stand in the wrong order", (late, early))
+        return Violation(Guarantee.PHANTOM, key, text, (late, early))
+    return Violation(Guarantee.ORDER, key, "records stand in the wrong order", (late, early))

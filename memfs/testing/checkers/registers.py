@@ -17,7 +17,7 @@ import bisect
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
-from memfs.testing.checkers.violation import Kind, Torn, Violation
+from memfs.testing.checkers.violation import Guarantee, Torn, Violation
 from memfs.testing.history import FINAL, NEVER, Call, Outcome
 
 
@@ -61,15 +61,15 @@ def check_register(key: str, calls: Iterable[Call], initial: Hashable = None) ->
 def _impossible(key: str, read: Call, writes: dict[Hashable, Call]) -> Violation | None:
     """What is wrong with a read, whatever else happened."""
     if isinstance(read.result, Torn):
-        return Violation(Kind.TORN, key, read.result.text, (read,))
+        return Violation(Guarantee.TORN, key, read.result.text, (read,))
     write = writes.get(read.result)
     if write is None:
-        return Violation(Kind.PHANTOM, key, f"nobody wrote {read.result}", (read,))
+        return Violation(Guarantee.PHANTOM, key, f"nobody wrote {read.result}", (read,))
     if write.outcome is Outcome.FAIL:
         text = "read, though its writer was told that it was not written"
-        return Violation(Kind.PHANTOM, key, text, (write, read))
+        return Violation(Guarantee.PHANTOM, key, text, (write, read))
     if read.before(write):
-        return Violation(Kind.PHANTOM, key, "read before it was written", (read, write))
+        return Violation(Guarantee.PHANTOM, key, "read before it was written", (read, write))
     return None
 
 
@@ -106,7 +106,13 @@ def _conflict(key: str, outer: Zone, inner: Zone) -> Violation:
     """``outer`` was seen before and after something that cannot be elsewhere than between."""
     last = max(outer.last, inner.last, key=lambda call: call.invoked)
     replaced = inner if last is outer.last else outer
-    kind = Kind.LOST if last.process == FINAL else Kind.STALE if last.name == "read" else Kind.ORDER
+    kind = (
+        Guarantee.LOST
+        if last.process == FINAL
+        else Guarantee.STALE
+        if last.name == "read"
+        else Guarantee.ORDER
+    )
     text = (
         f"{_value(last)} was there at {last.invoked:.6f}, though {_value(replaced.last)} had "
         f"replaced it by {replaced.low:.6f}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from memfs.testing.checkers.violation import Kind, Violation
+from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.history import Call
 
 
@@ -24,10 +24,10 @@ def check_sessions(key: str, calls: Iterable[Call], final: Sequence[str]) -> lis
             other = final[index - 1]
             why = f"{record.strip()!r} was written after {other.strip()!r} took the file"
             involved = tuple(appends[each] for each in (other, record) if each in appends)
-            found.append(Violation(Kind.ORDER, key, why, involved))
+            found.append(Violation(Guarantee.ORDER, key, why, involved))
         elif owner == session and int(text) <= number:
             why = f"{record.strip()!r} follows number {number}"
-            found.append(Violation(Kind.ORDER, key, why))
+            found.append(Violation(Guarantee.ORDER, key, why))
         if owner != session:
             over.add(session)
         session, number = owner, int(text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 
-from memfs.testing.checkers.violation import Kind, Violation
+from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.history import FINAL, Call
 
 
@@ -16,7 +16,7 @@ def check_totals(key: str, calls: Iterable[Call], expected: Hashable) -> list[Vi
     wrong = [call for call in calls if call.name == "total" and call.ok]
     return [
         Violation(
-            Kind.LOST if call.process == FINAL else Kind.BROKEN,
+            Guarantee.LOST if call.process == FINAL else Guarantee.BROKEN,
             key,
             f"the total is {call.result}, not {expected}",
             (call,),

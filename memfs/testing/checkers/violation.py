@@ -8,7 +8,7 @@ from typing import NamedTuple
 from memfs.testing.history import Call, story
 
 
-class Kind(enum.Enum):
+class Guarantee(enum.Enum):
     """Which promise."""
 
     LOST = "lost"
@@ -32,7 +32,7 @@ class Kind(enum.Enum):
 class Violation(NamedTuple):
     """One broken promise."""
 
-    kind: Kind
+    kind: Guarantee
     key: str
     text: str
     calls: tuple[Call, ...] = ()

@@ -14,7 +14,7 @@ from typing import IO, Any
 from memfs import errors, paths
 from memfs.testing.model.access import AccessModel
 from memfs.testing.model.file import open_model_file
-from memfs.testing.model.tree import CHANGE, READ, WRITE, Inode, Place, components
+from memfs.testing.model.tree import CHANGE, READ, WRITE, Inode, Resolution, components
 from memfs.types import ContentSummary, FileKind, Identity
 
 
@@ -316,7 +316,7 @@ class Model(AccessModel):
         one.parent.entries[one.name] = two.inode
         two.parent.entries[two.name] = one.inode
 
-    def _removal(self, path: str) -> Place:
+    def _removal(self, path: str) -> Resolution:
         place = self.walk(path, follow=False)
         if place.inode is None:
             raise errors.PathNotFoundError("no such file or directory", path=path)
@@ -329,7 +329,7 @@ class Model(AccessModel):
         if moved is into or any(inode is into for inode in moved.below()):
             raise errors.InvalidArgumentError("a directory cannot move into itself")
 
-    def _check_replaceable(self, old: Place, new: Place) -> None:
+    def _check_replaceable(self, old: Resolution, new: Resolution) -> None:
         assert old.inode is not None and new.inode is not None
         if any(inode is old.parent for inode in [new.inode, *new.inode.below()]):
             raise errors.DirectoryNotEmptyError("not empty", path=new.name)

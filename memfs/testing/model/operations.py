@@ -106,7 +106,7 @@ def comparable(result: Any) -> Any:
     return facts(result) if hasattr(result, "links") or hasattr(result, "attributes") else result
 
 
-class Workload:
+class RandomOperations:
     """An endless random sequence of operations below ``top``."""
 
     def __init__(

@@ -92,7 +92,7 @@ class Inode:
         return types[self.kind] | self.mode
 
 
-class Place(NamedTuple):
+class Resolution(NamedTuple):
     """Where a path ends: a name in a directory, and what it means there (if anything)."""
 
     parent: Inode
@@ -101,7 +101,7 @@ class Place(NamedTuple):
 
 
 @dataclass
-class Tree:
+class ModelTree:
     """The state, shared by the users who look at it."""
 
     superuser: str = "root"
@@ -119,9 +119,9 @@ class Tree:
 class Walker:
     """Paths and permissions, as one identity sees them."""
 
-    def __init__(self, tree: Tree | None = None, identity: Identity | None = None) -> None:
+    def __init__(self, tree: ModelTree | None = None, identity: Identity | None = None) -> None:
         """Args: ``tree``, by default a new one; ``identity``, by default the superuser."""
-        self.tree = tree or Tree()
+        self.tree = tree or ModelTree()
         self.identity = identity or Identity(self.tree.superuser)
         self.groups = self.identity.groups or (self.identity.user,)
         self.is_superuser = (
@@ -160,7 +160,7 @@ class Walker:
         if not self.is_superuser and inode.owner != self.identity.user:
             raise errors.NotPermittedError("only the owner may do that")
 
-    def require_removable(self, place: Place) -> None:
+    def require_removable(self, place: Resolution) -> None:
         """Check the parent's mode, and its sticky bit."""
         assert place.inode is not None
         self.require(place.parent, CHANGE)
@@ -174,9 +174,9 @@ class Walker:
         if directory.entries:
             self.require(directory, READ)
         for name, inode in directory.entries.items():
-            self.require_removable(Place(directory, name, inode))
+            self.require_removable(Resolution(directory, name, inode))
 
-    def walk(self, path: str, *, follow: bool = True) -> Place:
+    def walk(self, path: str, *, follow: bool = True) -> Resolution:
         """Resolve a path; its last component may be missing, the others may not."""
         pending = components(path)
         trail = [self.tree.root]
@@ -194,7 +194,7 @@ class Walker:
             if child is None:
                 if pending:
                     raise errors.PathNotFoundError("no such file or directory", path=path)
-                return Place(directory, name, None)
+                return Resolution(directory, name, None)
             if child.is_symlink and (pending or follow):
                 follows += 1
                 if follows > limits.SYMLINK_FOLLOWS:
@@ -204,7 +204,7 @@ class Walker:
                 continue
             trail.append(child)
         inode = trail[-1]
-        return Place(trail[-2] if len(trail) > 1 else inode, name, inode)
+        return Resolution(trail[-2] if len(trail) > 1 else inode, name, inode)
 
     def find(self, path: str, *, follow: bool = True) -> Inode:
         """The inode of a path. Raises PathNotFoundError."""
@@ -229,7 +229,7 @@ class Walker:
         self.require(inode, wanted)
         return inode
 
-    def add(self, place: Place, kind: FileKind, mode: int) -> Inode:
+    def add(self, place: Resolution, kind: FileKind, mode: int) -> Inode:
         """Create an inode at an empty place."""
         assert place.inode is None
         self.require(place.parent, CHANGE)

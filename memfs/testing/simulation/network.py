@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from memfs.paths import Endpoint
 from memfs.testing.simulation.conditions import Conditions
-from memfs.testing.simulation.stream import Pipe, Stream
+from memfs.testing.simulation.stream import SimulatedTransport, StreamPipe
 from memfs.testing.simulation.trace import Trace
 from memfs.testing.simulation.virtual import Process
 
@@ -38,8 +38,8 @@ class Fabric:
         self._hosts: dict[str, HostNetwork] = {}
         self._blocked: set[tuple[str, str]] = set()
         self._opened = asyncio.Event()
-        self._links: dict[Pipe, None] = {}
-        self._holding: dict[Pipe, None] = {}
+        self._links: dict[StreamPipe, None] = {}
+        self._holding: dict[StreamPipe, None] = {}
         self._slow: dict[str, float] = {}
 
     def host(self, name: str) -> HostNetwork:
@@ -144,15 +144,15 @@ class Fabric:
         while self.is_blocked(source, target):
             await self._opened.wait()
 
-    def attach(self, *links: Pipe) -> None:
+    def attach(self, *links: StreamPipe) -> None:
         """Keep the two directions of a new connection."""
         self._links |= dict.fromkeys(links)
 
-    def hold(self, link: Pipe) -> None:
+    def hold(self, link: StreamPipe) -> None:
         """Remember that something waits for this way to open."""
         self._holding[link] = None
 
-    def detach(self, link: Pipe) -> None:
+    def detach(self, link: StreamPipe) -> None:
         """Forget a direction that is over."""
         self._links.pop(link, None)
 
@@ -184,7 +184,7 @@ class HostNetwork:
         self.silent = False
         """Neither answers nor refuses: the power is off."""
         self.listeners: dict[int, VirtualListener] = {}
-        self.streams: dict[Stream, None] = {}
+        self.streams: dict[SimulatedTransport, None] = {}
         self._next_port = _FIRST_PORT
         self._former: list[Process] = []  # what is left of them stays until the run is over
 
@@ -253,10 +253,17 @@ class HostNetwork:
         self._next_port += 1
         return self._next_port
 
-    def _join(self, target: HostNetwork, port: int) -> tuple[Stream, Stream]:
-        near = Stream(self, Endpoint(self.name, self._new_port()), Endpoint(target.name, port))
-        far = Stream(target, near.remote, near.local)
-        near.outgoing, far.outgoing = Pipe(self.fabric, near, far), Pipe(self.fabric, far, near)
+    def _join(
+        self, target: HostNetwork, port: int
+    ) -> tuple[SimulatedTransport, SimulatedTransport]:
+        near = SimulatedTransport(
+            self, Endpoint(self.name, self._new_port()), Endpoint(target.name, port)
+        )
+        far = SimulatedTransport(target, near.remote, near.local)
+        near.outgoing, far.outgoing = (
+            StreamPipe(self.fabric, near, far),
+            StreamPipe(self.fabric, far, near),
+        )
         self.fabric.attach(near.outgoing, far.outgoing)
         self.fabric.note("connect", self.name, target.name, port)
         return near, far

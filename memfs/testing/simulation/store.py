@@ -1,11 +1,11 @@
 """An external store that fails as real ones do, by dice of one seed, under virtual time.
 
-:class:`Bucket` is the store's side: objects, versions, what was asked of it, and the faults. It
-outlives every simulated process. :class:`FaultyStore` is one process's way to it, a
+:class:`StoreServer` is the store's side: objects, versions, what was asked of it, and the faults.
+It outlives every simulated process. :class:`FaultyStore` is one process's way to it, a
 :class:`memfs.stores.interface.Store`. A request travels, is carried out at one moment, and its
 reply travels back: a process that is killed on the way leaves it carried out or not. A request may
 also come late, long after the asker has given it up. Invariant: an object changes at one moment as
-a whole, and each change of it is in :attr:`Bucket.changes`.
+a whole, and each change of it is in :attr:`StoreServer.changes`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
-class Change:
+class StoreChange:
     """One change that the store carried out; ``data`` None: deleted."""
 
     time: float
@@ -72,7 +72,7 @@ class Change:
     data: bytes | None
 
 
-class Bucket:
+class StoreServer:
     """The store's side. ``seed`` of every decision."""
 
     def __init__(self, seed: int, conditions: StoreConditions | None = None) -> None:
@@ -80,7 +80,7 @@ class Bucket:
         self.objects: dict[str, StoredObject] = {}
         self.markers: set[str] = set()
         """Directories that were made; keys without the slash at their end."""
-        self.changes: list[Change] = []
+        self.changes: list[StoreChange] = []
         self.requests: Counter[str] = Counter()
         """By kind: stat, list, read, put, delete, make_directory, remove_directory."""
         self.down = False
@@ -104,7 +104,7 @@ class Bucket:
     def remove(self, key: str) -> None:
         """Take an object away, at once."""
         if self.objects.pop(key, None) is not None:
-            self.changes.append(Change(_now(), key, None))
+            self.changes.append(StoreChange(_now(), key, None))
 
     def contents(self) -> dict[str, bytes]:
         """What is in it now."""
@@ -149,7 +149,7 @@ class Bucket:
         modified_ns = _EPOCH_NS + int(_now()) * 10**9  # whole seconds, as S3 tells them
         stored = StoredObject(data, b"v%d" % self._versions, modified_ns)
         self.objects[key] = stored
-        self.changes.append(Change(_now(), key, data))
+        self.changes.append(StoreChange(_now(), key, data))
         return stored
 
     def is_directory(self, key: str) -> bool:
@@ -166,10 +166,10 @@ class Bucket:
 
 
 class FaultyStore(Store):
-    """One process's way to a :class:`Bucket`; directories are prefixes, as in S3."""
+    """One process's way to a :class:`StoreServer`; directories are prefixes, as in S3."""
 
-    def __init__(self, bucket: Bucket, conditional_put: bool) -> None:
-        """Made by :meth:`Bucket.connect`."""
+    def __init__(self, bucket: StoreServer, conditional_put: bool) -> None:
+        """Made by :meth:`StoreServer.connect`."""
         self._bucket = bucket
         self._capabilities = Capabilities(
             conditional_put=conditional_put, rename=False, real_directories=False, modes=False

@@ -21,7 +21,7 @@ from memfs.testing.simulation.virtual import Process
 from memfs.types import Buffer
 
 
-class Fabric(Protocol):
+class StreamNetwork(Protocol):
     """The network, as its links see it."""
 
     random: Random
@@ -31,10 +31,10 @@ class Fabric(Protocol):
     def delay(self, source: str, target: str) -> float:
         """Seconds that a piece travels."""
 
-    def hold(self, link: Pipe) -> None:
+    def hold(self, link: StreamPipe) -> None:
         """A link waits until the way is open again."""
 
-    def detach(self, link: Pipe) -> None:
+    def detach(self, link: StreamPipe) -> None:
         """A link carries nothing any more."""
 
     def is_blocked(self, source: str, target: str) -> bool:
@@ -44,22 +44,24 @@ class Fabric(Protocol):
         """Put an event into the trace."""
 
 
-class Host(Protocol):
+class StreamHost(Protocol):
     """A machine, as the ends of its connections see it."""
 
     @property
-    def fabric(self) -> Fabric: ...
+    def fabric(self) -> StreamNetwork: ...
 
     name: str
     process: Process
-    streams: dict[Stream, None]
+    streams: dict[SimulatedTransport, None]
     silent: bool
 
 
-class Pipe:
+class StreamPipe:
     """One direction of a connection: bytes on their way, in order."""
 
-    def __init__(self, fabric: Fabric, source: Stream, target: Stream) -> None:
+    def __init__(
+        self, fabric: StreamNetwork, source: SimulatedTransport, target: SimulatedTransport
+    ) -> None:
         """From ``source`` to ``target``."""
         self.source = source
         self.target = target
@@ -132,16 +134,16 @@ class Pipe:
             self.target.receive(piece)
 
 
-class Stream(asyncio.Transport):
+class SimulatedTransport(asyncio.Transport):
     """One end of a connection, as asyncio shows it to a ``BufferedProtocol``.
 
     Written buffers are referenced, not copied, until they leave (as uvloop does): whoever changes
     one too early sends garbage here too.
     """
 
-    outgoing: Pipe
+    outgoing: StreamPipe
 
-    def __init__(self, host: Host, local: Endpoint, remote: Endpoint) -> None:
+    def __init__(self, host: StreamHost, local: Endpoint, remote: Endpoint) -> None:
         """Made by :meth:`HostNetwork.connect`."""
         super().__init__({"peername": tuple(remote), "sockname": tuple(local)})
         self.host = host

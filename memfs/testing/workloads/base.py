@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import ClusterError, LeaseHeldError, MemfsError, PathExistsError
-from memfs.testing.checkers.violation import Kind, Violation
+from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.history import FINAL, Call, History, Outcome
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class Workload(abc.ABC):
             return self.found + await self.check_history(fs)
         except MemfsError as error:
             text = f"{type(error).__name__}: {error}"
-            return [*self.found, Violation(Kind.UNREADABLE, self.top, text)]
+            return [*self.found, Violation(Guarantee.UNREADABLE, self.top, text)]
 
     async def close(self) -> None:
         """Close the clients."""

@@ -9,7 +9,7 @@ from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import OutcomeUnknownError, PathExistsError, PathNotFoundError
 from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.search import Verdict, file_step, search
-from memfs.testing.checkers.violation import Kind, Torn, Violation
+from memfs.testing.checkers.violation import Guarantee, Torn, Violation
 from memfs.testing.workloads.base import Workload
 from memfs.testing.workloads.tokens import content, token_of
 
@@ -100,7 +100,7 @@ class LargeFiles(WholeFileRegister):
             await fs.replace(beside, key, timeout=timeout)
         except PathNotFoundError as error:
             text = f"{beside} vanished before it was renamed"
-            self.found.append(Violation(Kind.LOST, key, text))
+            self.found.append(Violation(Guarantee.LOST, key, text))
             raise OutcomeUnknownError(text) from error
 
 
@@ -151,12 +151,12 @@ class DeleteCreate(Workload):
             await self.look(key, "read", lambda key=key: self._get(fs, key))  # type: ignore[misc]
             calls = self.calls(key)
             torn = [c for c in calls if c.ok and isinstance(c.result, Torn)]
-            found += [Violation(Kind.TORN, key, call.result.text, (call,)) for call in torn]
+            found += [Violation(Guarantee.TORN, key, call.result.text, (call,)) for call in torn]
             verdict = search((c for c in calls if c not in torn), None, file_step)
             self.undecided += verdict is Verdict.UNKNOWN
             if verdict is Verdict.VIOLATED:
                 text = "no order explains the answers"
-                found.append(Violation(Kind.ORDER, key, text, tuple(calls)))
+                found.append(Violation(Guarantee.ORDER, key, text, tuple(calls)))
         return found
 
     def _next_key(self) -> str:

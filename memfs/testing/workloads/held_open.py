@@ -9,7 +9,7 @@ from typing import Any
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import MemfsError
-from memfs.testing.checkers.violation import Kind, Torn, Violation
+from memfs.testing.checkers.violation import Guarantee, Torn, Violation
 from memfs.testing.workloads.base import Workload
 from memfs.testing.workloads.tokens import content, token_of
 
@@ -107,4 +107,4 @@ class HeldOpen(Workload):
     def _check(self, reading: _Reading) -> None:
         token = token_of(reading.data)
         if isinstance(token, Torn):
-            self.found.append(Violation(Kind.TORN, reading.key, token.text))
+            self.found.append(Violation(Guarantee.TORN, reading.key, token.text))

@@ -24,7 +24,7 @@ from memfs.testing.checkers.locks import (
     Wanted,
     check_locks,
 )
-from memfs.testing.checkers.violation import Kind, Violation
+from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.workloads.base import Workload
 
 BYTES = 4
@@ -71,7 +71,7 @@ class FileLocks(Workload):
         for key in self._keys():
             found += check_locks(key, self.calls(key))
             if not await self._is_free(fs, key):
-                found.append(Violation(Kind.LOST, key, "it stays locked by nobody who lives"))
+                found.append(Violation(Guarantee.LOST, key, "it stays locked by nobody who lives"))
         return found
 
     def _keys(self) -> list[str]:

@@ -15,8 +15,8 @@ from memfs.errors import (
 from memfs.testing.checkers.names import ABSENT, EXISTS, check_names
 from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.totals import check_totals
-from memfs.testing.checkers.trees import Entry, check_tree
-from memfs.testing.checkers.violation import Kind, Violation
+from memfs.testing.checkers.trees import TreeEntry, check_tree
+from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.history import FINAL
 from memfs.testing.workloads.base import Workload
 
@@ -154,7 +154,7 @@ class RenameDance(Workload):
             self._at[token] = target
         elif PathNotFoundError.__name__ in call.error:
             text = f"{token} was not found at {place}"
-            self.found.append(Violation(Kind.LOST, call.key, text, (call,)))
+            self.found.append(Violation(Guarantee.LOST, call.key, text, (call,)))
         elif not call.pending:
             self._at[token] = place
 
@@ -198,12 +198,12 @@ class RenameDance(Workload):
         except (RequestError, MemfsError):
             return
 
-    async def _walk(self, fs: AsyncFileSystem, top: str, depth: int = 0) -> list[Entry]:
+    async def _walk(self, fs: AsyncFileSystem, top: str, depth: int = 0) -> list[TreeEntry]:
         """All entries below ``top``; one moment only when nothing moves."""
         found = []
         for each in await fs.scandir(top, timeout=self.sizes.timeout_seconds):
             path, stat = posixpath.join(top, each.name), each.stat()
-            found.append(Entry(path, stat.st_ino, each.is_dir(), stat.st_nlink))
+            found.append(TreeEntry(path, stat.st_ino, each.is_dir(), stat.st_nlink))
             if each.is_dir() and depth <= self._LOOPS:
                 found += await self._walk(fs, path, depth + 1)
         return found
@@ -222,7 +222,7 @@ class RenameDance(Workload):
             key = self.path(token)
             found += check_register(key, self.calls(key))
             if tokens.count(token) != 1:
-                kind = Kind.DUPLICATE if tokens.count(token) else Kind.LOST
+                kind = Guarantee.DUPLICATE if tokens.count(token) else Guarantee.LOST
                 text = f"it is in {tokens.count(token)} places at the end"
                 found.append(Violation(kind, key, text, tuple(self.calls(key)[-5:])))
         return found
@@ -285,5 +285,5 @@ class Transfer(Workload):
             coins += await self.surely(lambda a=account: fs.listdir(a))  # type: ignore[misc]
         if sorted(coins) != sorted(f"coin-{number}" for number in range(self._COINS)):
             text = f"the coins at the end are {sorted(coins)}"
-            found.append(Violation(Kind.LOST, self.top, text))
+            found.append(Violation(Guarantee.LOST, self.top, text))
         return found

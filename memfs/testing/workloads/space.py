@@ -7,7 +7,7 @@ import random
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import NoSpaceError, PathNotFoundError
 from memfs.testing.checkers.registers import check_register
-from memfs.testing.checkers.violation import Kind, Torn, Violation
+from memfs.testing.checkers.violation import Guarantee, Torn, Violation
 from memfs.testing.history import Outcome
 from memfs.testing.workloads.base import Workload
 from memfs.testing.workloads.tokens import content, token_of
@@ -92,7 +92,7 @@ class FillAndFree(Workload):
         removals = [call for call in calls if call.name == "remove" and call.ok]
         late = [call for call in calls if call.name == "read" and call.ok and call.result == key]
         return [
-            Violation(Kind.STALE, key, "read after it was removed", (removal, read))
+            Violation(Guarantee.STALE, key, "read after it was removed", (removal, read))
             for removal in removals
             for read in late
             if removal.before(read)

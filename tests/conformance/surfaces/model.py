@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memfs.testing.model.filesystem import Model
-from memfs.testing.model.tree import Tree
+from memfs.testing.model.tree import ModelTree
 
 from ..surface import Feature
 from .served import BLOCK_SIZE, Served
@@ -23,7 +23,7 @@ class ModelSurface(Model):
 
     def __init__(self, served: Served | None = None, model: Model | None = None) -> None:
         identity = model.identity if model else None
-        super().__init__(model.tree if model else Tree(block_size=BLOCK_SIZE), identity)
+        super().__init__(model.tree if model else ModelTree(block_size=BLOCK_SIZE), identity)
 
     def as_user(self, user: str, groups: tuple[str, ...] = ()) -> ModelSurface:
         return ModelSurface(model=super().as_user(user, groups))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from memfs.transport.accepted import Accepted
-from memfs.transport.service import Call
+from memfs.transport.service import IncomingCall
 from tests.support.faults.scene import Scene
 
 LOOKS = 200
@@ -53,7 +53,7 @@ async def cancel_served(scene: Scene) -> None:
         await asyncio.sleep(scene.random.uniform(0.0002, 0.05))
 
 
-def _served(scene: Scene) -> list[tuple[Accepted, Call]]:
+def _served(scene: Scene) -> list[tuple[Accepted, IncomingCall]]:
     """What nodes are working on at this moment."""
     nodes = [scene.cluster.nodes[name] for name in scene.running]
     return [

@@ -16,7 +16,7 @@ from memfs.protocol import messages as m
 from memfs.testing.simulation.network import Fabric
 from memfs.transport.connection import Connection
 from memfs.transport.environment import Environment
-from memfs.transport.server import Call, Server
+from memfs.transport.server import IncomingCall, Server
 from memfs.transport.sink import Sink
 from memfs.types import Identity
 from tests.unit.transport.loopback import LoopClock
@@ -55,10 +55,10 @@ class CoordinatorOnly:
             raise errors.OtherClusterError(f"this is {self.cluster}")
         return m.Welcome(frames.VERSION_MAX, "", "host", 1, 0, None)
 
-    def sink(self, call: Call) -> Sink | None:
+    def sink(self, call: IncomingCall) -> Sink | None:
         return None
 
-    def handle(self, call: Call) -> Any:
+    def handle(self, call: IncomingCall) -> Any:
         return asyncio.ensure_future(self._handlers[call.spec.request](call))
 
     def denied(self, call: Any, error: Any) -> None:

@@ -12,7 +12,7 @@ from memfs import errors
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import StoredView
 from memfs.cluster.etcd import EtcdCoordinator
-from memfs.cluster.etcd_gateway import Credentials, EtcdGateway, text_of
+from memfs.cluster.etcd_gateway import EtcdGateway, EtcdUser, text_of
 from memfs.paths import Endpoint
 from memfs.testing.simulation.virtual import run
 from memfs.types import Member
@@ -30,7 +30,7 @@ TIMEOUT = 5.0
 class Bench:
     """One client, the members it knows, and the way to them."""
 
-    def __init__(self, credentials: Credentials | None = None) -> None:
+    def __init__(self, credentials: EtcdUser | None = None) -> None:
         self.etcd = FakeEtcd()
         self.http = FakeHttp(self.etcd)
         self.gateway = EtcdGateway(
@@ -48,7 +48,7 @@ class Bench:
 
 
 def simulate(
-    scenario: Callable[[Bench], Awaitable[Any]], credentials: Credentials | None = None
+    scenario: Callable[[Bench], Awaitable[Any]], credentials: EtcdUser | None = None
 ) -> None:
     async def main() -> None:
         await scenario(Bench(credentials))
@@ -216,7 +216,7 @@ def test_what_was_deleted_and_made_again_has_another_revision() -> None:
 
 # --- users ----------------------------------------------------------------------------------------
 
-USER = Credentials("memfs", "secret")
+USER = EtcdUser("memfs", "secret")
 
 
 def test_a_token_is_fetched_once_and_again_when_it_is_refused() -> None:

@@ -15,7 +15,7 @@ from memfs.stores.names import is_key, is_name
 from memfs.stores.opening import masked, open_store
 from memfs.stores.options import Options, is_secret, refuse_secrets
 from memfs.stores.retry import Retry
-from memfs.stores.s3.credentials import Credentials, Keyring, read_file
+from memfs.stores.s3.credentials import Credentials, RefreshedCredentials, read_file
 from memfs.stores.sending import Sending
 from memfs.testing.simulation.virtual import run
 from memfs.transport.environment import SystemClock, production_environment
@@ -165,7 +165,7 @@ async def test_keys_are_asked_for_again_when_they_end_or_were_refused() -> None:
     async def source() -> Credentials:
         return given.pop(0)
 
-    ring = Keyring(source, Frozen())
+    ring = RefreshedCredentials(source, Frozen())
     assert (await ring.current()).access_key_id == "a"  # type: ignore[union-attr]
     Frozen.now += 1.0
     assert (await ring.current()).access_key_id == "b"  # type: ignore[union-attr]

@@ -17,7 +17,7 @@ from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
 from memfs.transport.load import ServerLimits
-from memfs.transport.server import Call, Reply, Server
+from memfs.transport.server import IncomingCall, Reply, Server
 from memfs.transport.sink import Sink
 from memfs.types import Identity
 
@@ -79,14 +79,14 @@ class FakeService:
     """Answers as told: ``answers`` maps a request class to a function of the call."""
 
     def __init__(self) -> None:
-        self.answers: dict[type, Callable[[Call], Reply | Awaitable[Reply]]] = {
+        self.answers: dict[type, Callable[[IncomingCall], Reply | Awaitable[Reply]]] = {
             m.Ping: lambda call: Reply(m.Empty())
         }
-        self.sinks: Callable[[Call], Sink | None] = lambda call: None
+        self.sinks: Callable[[IncomingCall], Sink | None] = lambda call: None
         self.refusal: Exception | None = None
         self.admitted: list[Connection] = []
         self.gone: list[Connection] = []
-        self.calls: list[Call] = []
+        self.calls: list[IncomingCall] = []
         self.denials: list[MemfsError] = []
         self.incarnation = 5
 
@@ -96,14 +96,14 @@ class FakeService:
         self.admitted.append(connection)
         return m.Welcome(0, "cluster", "node", self.incarnation, 3, None)
 
-    def sink(self, call: Call) -> Sink | None:
+    def sink(self, call: IncomingCall) -> Sink | None:
         return self.sinks(call)
 
-    def handle(self, call: Call) -> Reply | Awaitable[Reply]:
+    def handle(self, call: IncomingCall) -> Reply | Awaitable[Reply]:
         self.calls.append(call)
         return self.answers[type(call.request)](call)
 
-    def denied(self, call: Call, error: MemfsError) -> None:
+    def denied(self, call: IncomingCall, error: MemfsError) -> None:
         self.denials.append(error)
 
     def connection_closed(self, connection: Connection) -> None:

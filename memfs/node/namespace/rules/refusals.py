@@ -35,7 +35,7 @@ BY_INODE: Final = "/.reserved/.inodes/"
 """How HDFS writes the path of an inode by number."""
 
 
-class Tree(Protocol):
+class NameTree(Protocol):
     """The tree of names, as far as a refusal looks at it."""
 
     @property
@@ -55,7 +55,7 @@ class Tree(Protocol):
 
 
 def access_denied(
-    tree: Tree, caller: Caller, slot: int, wanted: int, path: bytes
+    tree: NameTree, caller: Caller, slot: int, wanted: int, path: bytes
 ) -> AccessDeniedError:
     """``slot`` lacks some of ``wanted`` for the caller, who gave ``path``."""
     if wanted == CHANGE:  # HDFS asks for each by itself
@@ -67,7 +67,7 @@ def access_denied(
     )
 
 
-def not_owner(tree: Tree, caller: Caller, slot: int, path: bytes) -> NotPermittedError:
+def not_owner(tree: NameTree, caller: Caller, slot: int, path: bytes) -> NotPermittedError:
     """Only the owner of ``slot`` and superusers may do this."""
     return NotPermittedError(
         f"Permission denied. user={caller.user} is not the owner of "
@@ -76,7 +76,9 @@ def not_owner(tree: Tree, caller: Caller, slot: int, path: bytes) -> NotPermitte
     )
 
 
-def sticky(tree: Tree, caller: Caller, slot: int, parent: int, path: bytes) -> NotPermittedError:
+def sticky(
+    tree: NameTree, caller: Caller, slot: int, parent: int, path: bytes
+) -> NotPermittedError:
     """The sticky bit of ``parent`` keeps ``slot`` for its owner."""
     return NotPermittedError(
         f"Permission denied by sticky bit: user={caller.user}, path={_inode(tree, slot, path)}, "
@@ -98,7 +100,7 @@ def text(path: bytes) -> str:
     return path[: limits.PATH_BYTES].decode("utf-8", "replace")
 
 
-def _inode(tree: Tree, slot: int, path: bytes) -> str:
+def _inode(tree: NameTree, slot: int, path: bytes) -> str:
     """``"/path":owner:group:drwxr-xr-x``, with ``+`` for an access control list."""
     owner, group = tree.owners.values[tree.inodes.owner[slot]]
     mode = tree.inodes.mode[slot]
@@ -109,7 +111,7 @@ def _inode(tree: Tree, slot: int, path: bytes) -> str:
     )
 
 
-def _path_to(tree: Tree, slot: int, path: bytes) -> str:
+def _path_to(tree: NameTree, slot: int, path: bytes) -> str:
     """The prefix of ``path`` that leads to ``slot``; its number where none does, as from a handle.
 
     The path is walked again, since finding the name of a slot would scan its whole directory.

@@ -15,7 +15,7 @@ from memfs.node.healing.copier import Copier
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.pool import Pool
-from memfs.transport.server import Call
+from memfs.transport.server import IncomingCall
 
 from .fakes import FakeConnection, FakeMembership
 
@@ -56,9 +56,9 @@ class World:
         self.content[version] = data
         return m.CopyBlock(*version, len(data), crc32c(data), BLOCK, 4)
 
-    def call(self, request: Any, member: int = 1, epoch: int = 5) -> Call:
+    def call(self, request: Any, member: int = 1, epoch: int = 5) -> IncomingCall:
         return cast(
-            Call,
+            IncomingCall,
             SimpleNamespace(
                 request=request,
                 header=SimpleNamespace(epoch=epoch),

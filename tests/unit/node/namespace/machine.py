@@ -11,7 +11,7 @@ from typing import Any
 from memfs import limits
 from memfs.errors import from_wire
 from memfs.node.log.entries import Entry
-from memfs.node.namespace import Namespace, Outcome, Settings
+from memfs.node.namespace import CommandResult, Namespace, Settings
 from memfs.node.namespace.tables.volume import Opens
 from memfs.protocol import messages as m
 from memfs.protocol import records
@@ -56,7 +56,7 @@ class Machine:
         raw = records.encode(request, limits.LOGGED_BYTES)
         return Entry(index, 1, index * 1_000_000_000, client, request_id, USERS[user], opcode, raw)
 
-    def apply(self, entry: Entry, request: Any = None) -> Outcome:
+    def apply(self, entry: Entry, request: Any = None) -> CommandResult:
         """Apply and check."""
         outcome = self.namespace.apply(entry, request, self.opens)
         self.log.append(entry._replace(held=outcome.held))

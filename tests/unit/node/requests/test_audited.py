@@ -19,7 +19,7 @@ from memfs.node.requests.audited import RequestAudit
 from memfs.protocol import messages as m
 from memfs.security.principals import Principal
 from memfs.transport.connection import Peer
-from memfs.transport.service import Call, Reply
+from memfs.transport.service import IncomingCall, Reply
 from memfs.types import Identity
 from tests.golden.samples import sample
 
@@ -43,9 +43,9 @@ class Wire:
 PEER = Peer(identity=Identity("alice"), address="10.0.0.1:4711", principal=Principal("gateway"))
 
 
-def call(request: Any, peer: Peer = PEER) -> Call:
+def call(request: Any, peer: Peer = PEER) -> IncomingCall:
     wire: Any = Wire(peer)
-    return Call(wire, None, m.BY_REQUEST[type(request)], request, 0.0)  # type: ignore[arg-type]
+    return IncomingCall(wire, None, m.BY_REQUEST[type(request)], request, 0.0)  # type: ignore[arg-type]
 
 
 def test_who_and_what() -> None:

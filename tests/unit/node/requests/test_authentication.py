@@ -11,8 +11,8 @@ from memfs.errors import AccessDeniedError, BusyError
 from memfs.node.requests.authentication import (
     GROUPS_SECONDS,
     GROUPS_USERS,
-    Authentication,
     HostGroups,
+    PeerAuthentication,
 )
 from memfs.protocol import messages as m
 from memfs.transport.connection import Peer
@@ -38,9 +38,9 @@ def hello(user: str, *groups: str, role: m.Role = m.Role.CLIENT) -> m.Hello:
     return m.Hello(1, 1, "", role, 7, Identity(user, groups))
 
 
-def authentication() -> Authentication:
+def authentication() -> PeerAuthentication:
     groups = HostGroups(lambda: 0.0, lambda user: GROUPS.get(user, ()))
-    return Authentication("boss", ["gateway"], groups, 2)
+    return PeerAuthentication("boss", ["gateway"], groups, 2)
 
 
 def test_groups_come_from_this_side() -> None:

@@ -16,7 +16,7 @@ from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import decode
 from memfs.testing.patches import followed
-from memfs.testing.simulation.stream import Pipe
+from memfs.testing.simulation.stream import StreamPipe
 from memfs.testing.simulation.virtual import current_process
 from memfs.types import Attributes, Member, View
 
@@ -55,7 +55,7 @@ class Events:
         logger.propagate = False
         wire = _Wire(self)
         try:
-            with followed(Pipe, "send", lambda _result, pipe, data: wire.sent(pipe, data)):
+            with followed(StreamPipe, "send", lambda _result, pipe, data: wire.sent(pipe, data)):
                 yield
         finally:
             logger.removeHandler(handler)
@@ -84,9 +84,9 @@ class _Wire:
 
     def __init__(self, events: Events) -> None:
         self._events = events
-        self._rest: dict[Pipe, bytes] = {}
+        self._rest: dict[StreamPipe, bytes] = {}
 
-    def sent(self, pipe: Pipe, data: bytes | None) -> None:
+    def sent(self, pipe: StreamPipe, data: bytes | None) -> None:
         """Bytes leave a host."""
         if not self._events.watched:
             return
@@ -101,7 +101,7 @@ class _Wire:
             rest = rest[whole:]
         self._rest[pipe] = rest
 
-    def _frame(self, pipe: Pipe, header: frames.Header, record: bytes) -> None:
+    def _frame(self, pipe: StreamPipe, header: frames.FrameHeader, record: bytes) -> None:
         spec = m.BY_OPCODE[header.opcode]
         name = spec.request.__name__
         if name not in self._events.watched:

@@ -13,7 +13,7 @@ from typing import Final
 
 from memfs.client.inodes import InodeOperations
 from memfs.errors import MemfsError
-from memfs.fuse.files.open_file import Observed, OpenFile
+from memfs.fuse.files.open_inode import Observed, OpenInode
 
 log = logging.getLogger(__name__)
 
@@ -25,42 +25,42 @@ def writes(flags: int) -> bool:
     return flags & os.O_ACCMODE != os.O_RDONLY
 
 
-class OpenFiles:
+class OpenInodes:
     """Open files of one mount."""
 
     def __init__(
         self, cluster: InodeOperations, patience: float | None, observed: Observed
     ) -> None:
-        """``patience``, ``observed``: as of :class:`OpenFile`."""
+        """``patience``, ``observed``: as of :class:`OpenInode`."""
         self._cluster = cluster
         self._observed = observed
         self._patience = patience
-        self._files: dict[int, OpenFile] = {}
+        self._files: dict[int, OpenInode] = {}
         self._cached: dict[int, int] = {}
         """The state (``Attributes.change``) of which the kernel holds bytes, the latest last."""
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def get(self, inode: int) -> OpenFile | None:
+    def get(self, inode: int) -> OpenInode | None:
         """The file if it is open."""
         return self._files.get(inode)
 
-    def use(self, inode: int) -> OpenFile:
+    def use(self, inode: int) -> OpenInode:
         """The file, open or about to be."""
         found = self._files.get(inode)
         if found is None:
-            found = self._files[inode] = OpenFile(
+            found = self._files[inode] = OpenInode(
                 self._cluster, inode, self._patience, self._observed
             )
         return found
 
-    def opened(self, file: OpenFile, flags: int) -> None:
+    def opened(self, file: OpenInode, flags: int) -> None:
         """One descriptor more."""
         file.opens += 1
         file.writers += writes(flags)
 
-    async def look(self, file: OpenFile, flags: int) -> bool:
+    async def look(self, file: OpenInode, flags: int) -> bool:
         """See what an open file is now; whether the kernel's copies of its bytes are still good."""
         if flags & os.O_ACCMODE == os.O_WRONLY or file.leased:
             return False
@@ -80,7 +80,7 @@ class OpenFiles:
         file.writers -= writes(flags)
         await self.put_down(file)
 
-    async def put_down(self, file: OpenFile) -> None:
+    async def put_down(self, file: OpenInode) -> None:
         """Close the file unless it is open. Nobody hears of an error any more."""
         if file.opens > 0:
             return

@@ -45,7 +45,7 @@ class CommandOutcome(Protocol):
 Observed: TypeAlias = Callable[[int], AbstractContextManager[CommandOutcome]]
 
 
-class OpenFile:
+class OpenInode:
     """One inode, while it is open somewhere or has a lease."""
 
     def __init__(
@@ -181,7 +181,7 @@ class OpenFile:
             handle = await self._lease()
             await self._keeping(handle.zero(offset, length, grow=grow))
 
-    async def copy_from(self, source: OpenFile, start: int, offset: int, length: int) -> int:
+    async def copy_from(self, source: OpenInode, start: int, offset: int, length: int) -> int:
         """Copy a range of another file, or of this one, by the nodes; how many bytes."""
         if source is self:
             return await self._copy(None, start, offset, length)
