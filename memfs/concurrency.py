@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+E = TypeVar("E", bound=Exception)
 
 
 async def run_all(work: Iterable[Coroutine[Any, Any, object]], limit: int) -> None:
@@ -90,6 +91,25 @@ async def results(work: Iterable[Coroutine[Any, Any, R]], limit: int) -> list[R]
         for coroutine in coroutines:
             coroutine.close()
     return [found[number] for number in range(len(coroutines))]
+
+
+async def outcomes(
+    work: Iterable[Coroutine[Any, Any, R]], limit: int, failure: type[E]
+) -> list[R | E]:
+    """As :func:`results`; a ``failure`` of one stands in its place and ends no other."""
+
+    async def attempt(coroutine: Coroutine[Any, Any, R]) -> R | E:
+        try:
+            return await coroutine
+        except failure as error:
+            return error
+
+    coroutines = list(work)
+    try:
+        return await results(map(attempt, coroutines), limit)
+    finally:
+        for coroutine in coroutines:
+            coroutine.close()
 
 
 async def _work(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memfs.client.reading.block_reader import BlockReader
-from memfs.client.reading.buffers import BufferStock
+from memfs.client.reading.buffers import BufferPool
 from memfs.client.reading.local_blocks import LocalNodes
 from memfs.client.session.session import Session
 
@@ -14,7 +14,7 @@ class ClientContext:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.blocks = BlockReader(session)
-        self.buffers = BufferStock()
+        self.buffers = BufferPool()
         self.local = LocalNodes(session)
 
     async def close(self) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from memfs.client.reading.buffers import BufferStock
+from memfs.client.reading.buffers import BufferPool
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.gateway.auth.clients import IDLE_SESSIONS, UserSessions
 from memfs.gateway.http.addresses import Addresses
-from memfs.gateway.http.budget import Buffers, Slots
+from memfs.gateway.http.budget import Slots, StreamBuffers
 from memfs.gateway.http.peers import GatewayPeers
 from memfs.gateway.operations.checksum_cache import ChecksumCache
 from memfs.machine import descriptors_allowed
@@ -30,9 +30,9 @@ class Shared:
         self.config = config
         client = dataclasses.replace(client, group_rule=config.group_rule)
         self.sessions = UserSessions(client, limit=_idle_sessions())
-        self.buffers = Buffers(config.stream_memory)
+        self.buffers = StreamBuffers(config.stream_memory)
         self.slots = Slots(config.uploads)
-        self.blocks = BufferStock()
+        self.blocks = BufferPool()
         self.checksums = ChecksumCache()
         self.addresses = Addresses(config)
         scheme = "https" if config.tls_certificate else "http"

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from memfs.concurrency import results, run_all, run_each
+from memfs.concurrency import outcomes, results, run_all, run_each
 
 
 class Items:
@@ -116,3 +116,19 @@ async def test_results_are_in_order() -> None:
     assert await results((one(n) for n in range(7)), 3) == list(range(7))
     assert await results((one(n) for n in range(1)), 3) == [0]
     assert await results((), 3) == []
+
+
+async def test_a_failure_of_the_kind_is_an_outcome() -> None:
+    async def one(number: int) -> int:
+        await asyncio.sleep(0)
+        if number == 1:
+            raise FileNotFoundError(number)
+        if number > 3:
+            raise KeyError(number)
+        return number
+
+    found = await outcomes((one(n) for n in range(4)), 2, OSError)
+    assert [n for n in found if isinstance(n, int)] == [0, 2, 3]
+    assert isinstance(found[1], FileNotFoundError)
+    with pytest.raises(KeyError, match="4"):
+        await outcomes((one(n) for n in range(9)), 2, OSError)

@@ -1,6 +1,6 @@
 """Buffers that are used again: touching fresh pages costs as much as receiving into them.
 
-Owns a bounded stock of ``bytearray``. A buffer that was taken may be lost (after a cancellation it
+Owns a bounded number of ``bytearray``. A buffer that was taken may be lost (after a cancellation it
 is not known what still writes into it); one may be given back only when nothing does.
 """
 
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from memfs import limits
 
-STOCK_BYTES = 64 * limits.MIB
+KEPT_BYTES = 64 * limits.MIB
 
 
-class BufferStock:
+class BufferPool:
     """Buffers by size, the most recently returned first."""
 
-    def __init__(self, limit: int = STOCK_BYTES) -> None:
+    def __init__(self, limit: int = KEPT_BYTES) -> None:
         """``limit``: most bytes kept."""
         self._limit = limit
         self._held = 0
@@ -22,10 +22,10 @@ class BufferStock:
 
     def take(self, size: int) -> bytearray:
         """A buffer of exactly ``size`` bytes, of arbitrary content."""
-        stock = self._buffers.get(size)
-        if stock:
+        kept = self._buffers.get(size)
+        if kept:
             self._held -= size
-            return stock.pop()
+            return kept.pop()
         return bytearray(size)
 
     def give(self, buffer: bytearray) -> None:
@@ -37,5 +37,5 @@ class BufferStock:
 
     @property
     def held(self) -> int:
-        """Bytes in stock."""
+        """Bytes kept."""
         return self._held

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from memfs import limits
-from memfs.client.reading.buffers import BufferStock
+from memfs.client.reading.buffers import BufferPool
 from memfs.types import BlockRef
 
 FIRST_WINDOW = 128 * limits.KIB
@@ -44,7 +44,7 @@ class Readahead:
         self,
         fetch: Fetch,
         replaced: Replaced,
-        buffers: BufferStock,
+        buffers: BufferPool,
         block_size: int,
         limit: int,
     ) -> None:

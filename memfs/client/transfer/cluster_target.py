@@ -14,10 +14,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from memfs import concurrency
 from memfs.client.contents import ContentOperations
 from memfs.client.handles.versions import CopySink
 from memfs.client.stat import Stat
-from memfs.client.transfer.copying import Item, Reader, part_of, pump
+from memfs.client.transfer.copying import ATTRIBUTES, Item, Reader, part_of, pump
 from memfs.errors import (
     InvalidArgumentError,
     IsDirectoryError,
@@ -198,10 +199,11 @@ class ClusterTarget(ABC):
         for at, result in zip(good, results, strict=True):
             outcomes[at] = result if isinstance(result, OSError) else None
         if self._preserve:
-            async with asyncio.TaskGroup() as group:
-                for at in good:
-                    if outcomes[at] is None:
-                        group.create_task(self.keep(items[at]))
+            stored = [at for at in good if outcomes[at] is None]
+            work = [self.keep(items[at]) for at in stored]
+            kept = await concurrency.outcomes(work, ATTRIBUTES, OSError)
+            for at, outcome in zip(stored, kept, strict=True):
+                outcomes[at] = outcome
         return outcomes
 
     async def _check_places(self, items: Sequence[Item], outcomes: list[OSError | None]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from memfs import limits
 from memfs.client.transfer.hard_links import HardLinks, LinkStep
-from memfs.concurrency import run_all
+from memfs.concurrency import results, run_all
 from memfs.errors import DeadlineError, NoSpaceError, OutcomeUnknownError, UnavailableError
 from memfs.types import FileKind
 
@@ -31,6 +31,8 @@ BATCHES = 4
 BATCH_BYTES = limits.BATCH_PAYLOAD_BYTES // 2
 DIRECTORIES = 32
 """Directories made at once."""
+ATTRIBUTES = 64
+"""Files of a batch whose attributes are read or set at once."""
 CHOSEN_AT_ONCE = 256
 """Items that somebody is asked about together."""
 _PART = ".memfs-part-"
@@ -443,13 +445,12 @@ async def _both(
     writing: Coroutine[Any, Any, None], reading: Coroutine[Any, Any, int] | None
 ) -> int:
     """Write and read at the same time; what was read, 0 when there was nothing to read."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(writing)
-            got = group.create_task(reading) if reading is not None else None
-    except BaseExceptionGroup as several:
-        raise several.exceptions[0] from None
-    return got.result() if got is not None else 0
+    if reading is None:
+        await writing
+        return 0
+    both: list[Coroutine[Any, Any, int | None]] = [writing, reading]
+    _, got = await results(both, 2)
+    return got or 0
 
 
 def part_of(path: str) -> str:

@@ -13,8 +13,9 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from memfs import concurrency
 from memfs.client.contents import ContentOperations
-from memfs.client.transfer.copying import Item, part_of
+from memfs.client.transfer.copying import ATTRIBUTES, Item, part_of
 from memfs.client.transfer.disk_target import completed
 from memfs.machine import current_umask
 from memfs.types import Buffer
@@ -72,7 +73,7 @@ class Download:
 
     async def batch(self, items: Sequence[Item]) -> list[OSError | None]:
         contents = await self._fs.read_many([item.source for item in items], return_errors=True)
-        xattrs = await asyncio.gather(*map(self._xattrs_of, items))
+        xattrs = await concurrency.outcomes(map(self._xattrs_of, items), ATTRIBUTES, OSError)
 
         def store() -> list[OSError | None]:
             return [self._store(*each) for each in zip(items, contents, xattrs, strict=True)]
@@ -80,10 +81,12 @@ class Download:
         return await asyncio.to_thread(store)
 
     def _store(
-        self, item: Item, content: Buffer | OSError, xattrs: Mapping[str, bytes]
+        self, item: Item, content: Buffer | OSError, xattrs: Mapping[str, bytes] | OSError
     ) -> OSError | None:
         if isinstance(content, OSError):
             return content
+        if isinstance(xattrs, OSError):
+            return xattrs
         try:
             with completed(item) as (descriptor, _):
                 _write_full(descriptor, memoryview(content))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from memfs import limits
+from memfs.client.reading.buffers import BufferPool
 
 SMALLEST = 64 * limits.KIB
 LARGEST = 1 * limits.MIB
@@ -17,14 +18,13 @@ GROWTH = 4
 _KEPT_BYTES = 32 * limits.MIB
 
 
-class Buffers:
+class StreamBuffers:
     """Lends memory to streams, by size, and keeps a few warm buffers."""
 
     def __init__(self, limit: int) -> None:
         """``limit``: bytes of all buffers larger than the smallest."""
         self._limit = limit
-        self._kept: dict[int, list[bytearray]] = {}
-        self._kept_bytes = 0
+        self._kept = BufferPool(_KEPT_BYTES)
         self.lent = 0
         """Bytes in the hands of streams."""
 
@@ -32,19 +32,13 @@ class Buffers:
         """A buffer of ``wanted`` bytes, or of the smallest size when there is no room for it."""
         size = wanted if wanted <= SMALLEST or self.lent + wanted <= self._limit else SMALLEST
         self.lent += size
-        kept = self._kept.get(size)
-        if kept:
-            self._kept_bytes -= size
-            return kept.pop()
-        return bytearray(size)
+        return self._kept.take(size)
 
     def give(self, buffer: bytearray, *, reusable: bool = True) -> None:
         """Return a buffer; not ``reusable`` when something may still read it."""
-        size = len(buffer)
-        self.lent -= size
-        if reusable and self._kept_bytes + size <= _KEPT_BYTES:
-            self._kept_bytes += size
-            self._kept.setdefault(size, []).append(buffer)
+        self.lent -= len(buffer)
+        if reusable:
+            self._kept.give(buffer)
 
 
 class Slots:

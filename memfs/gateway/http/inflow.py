@@ -15,7 +15,7 @@ from aiohttp import web
 
 from memfs import limits
 from memfs.client.handles.handle import Handle
-from memfs.client.reading.buffers import BufferStock
+from memfs.client.reading.buffers import BufferPool
 from memfs.errors import MemfsError, StaleHandleError
 from memfs.gateway.http.budget import Slots
 from memfs.gateway.http.bulk import Bulk, take_over
@@ -50,7 +50,7 @@ class BodyUpload:
         request: web.BaseRequest,
         handle: Handle,
         slots: Slots,
-        blocks: BufferStock,
+        blocks: BufferPool,
     ) -> None:
         self._request = request
         self._bulk: Bulk | None = None
@@ -181,7 +181,7 @@ async def receive(
     request: web.BaseRequest,
     handle: Handle,
     slots: Slots,
-    blocks: BufferStock,
+    blocks: BufferPool,
     patience: float,
     undo: Callable[[], Awaitable[None]],
 ) -> int:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from memfs.client.handles.handle import Handle
 from memfs.errors import BlockNotFoundError, MemfsError
-from memfs.gateway.http.budget import GROWTH, LARGEST, SMALLEST, Buffers
+from memfs.gateway.http.budget import GROWTH, LARGEST, SMALLEST, StreamBuffers
 from memfs.types import BlockRef
 
 
@@ -26,7 +26,7 @@ async def send(
     handle: Handle,
     start: int,
     end: int,
-    buffers: Buffers,
+    buffers: StreamBuffers,
     patience: float,
 ) -> None:
     """Write bytes ``start`` to ``end`` of the file to a prepared response.
@@ -72,7 +72,7 @@ async def _sent(request: web.BaseRequest) -> None:
 class _Reading:
     """The file's bytes in pieces that grow, each in one of two buffers."""
 
-    def __init__(self, handle: Handle, start: int, end: int, buffers: Buffers) -> None:
+    def __init__(self, handle: Handle, start: int, end: int, buffers: StreamBuffers) -> None:
         self._handle = handle
         self._position = start
         self._end = end

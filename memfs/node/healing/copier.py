@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from memfs import errors, limits
+from memfs.concurrency import run_all
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.arrival import BlockWrite
 from memfs.node.membership.members import Membership
@@ -127,10 +128,8 @@ class Copier:
         large = [block for block in wanted if block.length > limits.SMALL_FILE_BYTES]
         small = [block for block in wanted if block.length <= limits.SMALL_FILE_BYTES]
 
-        async def fetch_large() -> None:
-            while large:
-                block = large.pop()
-                codes[block] = await self._fetch_large(source, block, deadline)
+        async def fetch_large(block: m.CopyBlock) -> None:
+            codes[block] = await self._fetch_large(source, block, deadline)
 
         async def fetch_small() -> None:
             left = small
@@ -140,10 +139,7 @@ class Copier:
             except errors.MemfsError as error:
                 codes.update({block: error.code for block in left if block not in codes})
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(READS_AT_ONCE, len(large))):
-                group.create_task(fetch_large())
-            group.create_task(fetch_small())
+        await run_all((run_all(map(fetch_large, large), READS_AT_ONCE), fetch_small()), 2)
 
     async def _fetch_large(self, source: Connection, block: m.CopyBlock, deadline: float) -> int:
         try:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Final, cast
+from collections.abc import Callable, Coroutine, Hashable, Sequence
+from typing import Any, Final, cast
 
-from memfs import errors, limits
+from memfs import concurrency, errors, limits
 from memfs.checksum import crc32c
 from memfs.node.blocks import BlockStore
 from memfs.node.membership.members import Membership
@@ -287,7 +287,7 @@ def _checked(data: Buffer, length: int) -> tuple[Buffer, int]:
     return data, crc32c(data)
 
 
-Read = Callable[[m.BlockVersion, int, int], Awaitable[tuple[Buffer, int]]]
+Read = Callable[[m.BlockVersion, int, int], Coroutine[Any, Any, tuple[Buffer, int]]]
 
 
 async def read_ranges(
@@ -301,16 +301,16 @@ async def read_ranges(
             break
         wanted.append(each)
         room -= each.length
-    outcomes = await asyncio.gather(
-        *[read(each.version, each.offset, each.length) for each in wanted], return_exceptions=True
+    outcomes = await concurrency.outcomes(
+        [read(each.version, each.offset, each.length) for each in wanted],
+        FETCHES_AT_ONCE,
+        errors.MemfsError,
     )
     results: list[m.RangeResult] = []
     payload: list[Buffer] = []
     for outcome in outcomes:
         if isinstance(outcome, errors.MemfsError):
             results.append(m.RangeResult(outcome.code, 0, 0))
-        elif isinstance(outcome, BaseException):
-            raise outcome
         else:
             data, crc = outcome
             results.append(m.RangeResult(0, len(data), crc))

@@ -6,12 +6,12 @@ what they have cached. A node that cannot be reached serves nothing, so what it 
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import Final
 
 from memfs import errors, limits
+from memfs.concurrency import outcomes
 from memfs.node.namespace.rules.mounted import IN_MEMORY, STATE, told
 from memfs.node.namespace.rules.permissions import caller_of
 from memfs.node.namespace.tables.inodes import FILE
@@ -91,16 +91,16 @@ class ResidenceService:
     async def _cached(self, versions: tuple[m.ObjectVersion, ...]) -> Counter[m.ObjectVersion]:
         """Bytes of each, over all nodes that answer."""
         membership, request = self._role.membership, m.CountCached(versions)
-        replies = await asyncio.gather(
-            *(membership.ask(each, request, NODE_SECONDS) for each in membership.view.members),
-            return_exceptions=True,
+        members = membership.view.members
+        replies = await outcomes(
+            [membership.ask(each, request, NODE_SECONDS) for each in members],
+            len(members),
+            errors.MemfsError,
         )
         sums: Counter[m.ObjectVersion] = Counter()
         for reply in replies:
             if isinstance(reply, errors.MemfsError):
                 continue
-            if isinstance(reply, BaseException):
-                raise reply
             sums.update(dict(zip(versions, reply.sizes, strict=False)))
         return sums
 

@@ -18,7 +18,7 @@ from memfs import errors, limits
 from memfs.client.calls import modes
 from memfs.client.calls.wire import wire
 from memfs.client.reading import layout
-from memfs.client.reading.buffers import BufferStock
+from memfs.client.reading.buffers import BufferPool
 from memfs.client.reading.reader import Memory
 from memfs.client.session.request_ids import WINDOW, RequestIds
 from memfs.client.session.suspects import REMEMBERED_SECONDS, Silent, Suspects
@@ -116,7 +116,7 @@ def test_block_count():
 
 
 def test_buffers_are_used_again_within_a_bound():
-    stock = BufferStock(limit=100)
+    stock = BufferPool(limit=100)
     first = stock.take(60)
     stock.give(first)
     stock.give(bytearray(60))

@@ -170,6 +170,7 @@ class FakeFileSystem:
         return True
 
     async def getxattrs(self, path: str) -> dict[str, bytes]:
+        self.fail(path)
         return {}
 
     async def makedirs(self, path: str, mode: int, exist_ok: bool) -> None:
@@ -204,6 +205,8 @@ class FakeFileSystem:
         return self.links[path]
 
     async def chmod(self, path: str, mode: int) -> None:
+        if path not in {*self.files, *self.directories}:
+            raise PathNotFoundError(path=path)
         self.modes[path] = mode
 
     async def utime(self, path: str, *, ns: tuple[int, int]) -> None:
@@ -311,6 +314,28 @@ async def test_modes_and_times(fs: Any, tree: Path, tmp_path: Path) -> None:
     await get(fs, "/exact", tmp_path / "back", preserve=True)
     found = (tmp_path / "back" / "small").stat()
     assert (found.st_mode & 0o777, found.st_mtime_ns) == (0o750, 1_000_000_007)
+
+
+async def test_a_file_that_goes_before_it_has_its_attributes_fails_alone(
+    fs: Any, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def chmod(path: str, mode: int) -> None:
+        if path == "/t/small":
+            raise PathNotFoundError(path=path)
+
+    async def getxattrs(path: str) -> dict[str, bytes]:
+        if path == "/t/small":
+            raise PathNotFoundError(path=path)
+        return {}
+
+    monkeypatch.setattr(fs, "chmod", chmod)
+    done = await put(fs, tree, "/t", preserve=True, return_errors=True)
+    assert [failure.path for failure in done.failures] == [str(tree / "small")]
+    assert done.files == 4
+    monkeypatch.setattr(fs, "getxattrs", getxattrs)
+    back = await get(fs, "/t", tmp_path / "back", preserve=True, xattrs=True, return_errors=True)
+    assert [failure.path for failure in back.failures] == ["/t/small"]
+    assert back.files == 4
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_ranges_lie_within_the_file(first: int, last: int, size: int) -> None:
 
 
 def test_buffers_beyond_the_limit_are_small() -> None:
-    buffers = budget.Buffers(2 * budget.LARGEST)
+    buffers = budget.StreamBuffers(2 * budget.LARGEST)
     first, second = buffers.take(budget.LARGEST), buffers.take(budget.LARGEST)
     assert len(buffers.take(budget.LARGEST)) == budget.SMALLEST
     buffers.give(first)
@@ -90,7 +90,7 @@ def test_buffers_beyond_the_limit_are_small() -> None:
 
 
 def test_warm_buffers_are_used_again() -> None:
-    buffers = budget.Buffers(1 << 30)
+    buffers = budget.StreamBuffers(1 << 30)
     buffer = buffers.take(budget.LARGEST)
     buffers.give(buffer)
     assert buffers.take(budget.LARGEST) is buffer
