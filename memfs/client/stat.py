@@ -12,8 +12,8 @@ import functools
 import grp
 import math
 import pwd
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, overload
+from collections.abc import Iterator
+from typing import Any, NamedTuple, SupportsIndex, overload
 
 from memfs import paths
 from memfs.client.calls.wire import ClusterPath
@@ -55,17 +55,35 @@ def group_number(name: str) -> int:
         return int(name) if name.isascii() and name.isdigit() else NOBODY
 
 
-class Stat(Sequence[int]):
+class _Stored(NamedTuple):
+    """What lies in the memory of a :class:`Stat`."""
+
+    attributes: Attributes
+
+
+class Stat(tuple[int, ...]):
     """Result of ``stat``: the ``st_*`` fields of the standard library, and what memfs adds.
 
-    ``attributes`` holds the record as it travelled; two results are equal when those are. It is a
-    sequence of the ten numbers of an ``os.stat_result``, too: ``stat.ST_SIZE`` indexes it.
+    A tuple of the ten numbers of an ``os.stat_result`` to whoever indexes, unpacks or compares it
+    (``stat.ST_SIZE``); as there, two results are equal when those numbers are, which know whole
+    seconds only (:attr:`change` tells versions apart). They are made when they are asked for:
+    stored is ``attributes`` alone, the record as it travelled.
     """
 
-    __slots__ = ("attributes",)
+    __slots__ = ()
+    __match_args__ = (
+        *("st_mode", "st_ino", "st_dev", "st_nlink", "st_uid", "st_gid", "st_size"),
+        *("st_atime", "st_mtime", "st_ctime"),
+    )
 
-    def __init__(self, attributes: Attributes) -> None:
-        self.attributes = attributes
+    attributes: Attributes = _Stored.attributes
+    """The record as it travelled."""
+
+    def __new__(cls, attributes: Attributes) -> Stat:
+        return tuple.__new__(cls, (attributes,))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stat, (self.attributes,)
 
     @property
     def st_mode(self) -> int:
@@ -213,30 +231,73 @@ class Stat(Sequence[int]):
             *(each // 1_000_000_000 for each in times),
         )
 
+    # --- a tuple's own methods would see what is stored -----------------------------------------
+
     def __len__(self) -> int:
         return 10
 
     @overload
-    def __getitem__(self, index: int) -> int: ...
+    def __getitem__(self, index: SupportsIndex) -> int: ...
     @overload
     def __getitem__(self, index: slice) -> tuple[int, ...]: ...
-    def __getitem__(self, index: int | slice) -> int | tuple[int, ...]:
+    def __getitem__(self, index: SupportsIndex | slice) -> int | tuple[int, ...]:
         return self._numbers()[index]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._numbers())
 
+    def __contains__(self, number: object) -> bool:
+        return number in self._numbers()
+
+    def index(self, number: int, *bounds: SupportsIndex) -> int:
+        """Where ``number`` comes first. Raises ValueError."""
+        return self._numbers().index(number, *bounds)
+
+    def count(self, number: int) -> int:
+        """How often ``number`` is there."""
+        return self._numbers().count(number)
+
+    def __add__(self, other: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(self) + other
+
+    def __radd__(self, other: tuple[Any, ...]) -> tuple[Any, ...]:
+        return other + self._numbers()
+
+    def __mul__(self, times: SupportsIndex) -> tuple[int, ...]:
+        return self._numbers() * times
+
+    __rmul__ = __mul__
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Stat) and self.attributes == other.attributes
+        return isinstance(other, tuple) and self._numbers() == _plain(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __lt__(self, other: tuple[int, ...]) -> bool:
+        return self._numbers() < _plain(other)
+
+    def __le__(self, other: tuple[int, ...]) -> bool:
+        return self._numbers() <= _plain(other)
+
+    def __gt__(self, other: tuple[int, ...]) -> bool:
+        return self._numbers() > _plain(other)
+
+    def __ge__(self, other: tuple[int, ...]) -> bool:
+        return self._numbers() >= _plain(other)
 
     def __hash__(self) -> int:
-        return hash(self.attributes)
+        return hash(self._numbers())
 
     def __repr__(self) -> str:
         return (
             f"Stat(st_mode={self.st_mode:#o}, st_size={self.st_size}, "
             f"owner={self.owner!r}, group={self.group!r}, st_ino={self.st_ino:#x})"
         )
+
+
+def _plain(other: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(other) if isinstance(other, Stat) else other
 
 
 def known(stat: Stat, path: str) -> Stat:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import pickle
 import stat
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,33 @@ QUESTIONS: dict[str, Callable[[Any], object]] = {
     "kind": lambda found: (stat.S_ISREG(found.st_mode), stat.filemode(found.st_mode)),
     "same file": lambda found: os.path.samestat(found, found),
     "equal": lambda found: found == found,
+    "a tuple": lambda found: isinstance(found, tuple),
+    "a plain tuple's equal": lambda found: (found == tuple(found), tuple(found) == found),
+    "unequal": lambda found: (found != tuple(found), found == (), found != 1, found == "x"),
+    "in order": lambda found: (found < (), found <= tuple(found), found > (1,), found <= ()),
+    "hashed": lambda found: hash(found) == hash(tuple(found)),
+    "in a set": lambda found: tuple(found) in {found},
+    "joined": lambda found: (found + (1,) == (*found, 1), (1,) + found == (1, *found)),  # noqa: RUF005
+    "repeated": lambda found: (found * 2 == tuple(found) * 2, len(2 * found)),
+    "counted": lambda found: found.count(found.st_size) >= 1,
+    "truth": bool,
+    "copied": lambda found: copy.deepcopy(found) == found == copy.copy(found),
+    "pickled": lambda found: pickle.loads(pickle.dumps(found)).st_mtime_ns,
+    "as arguments": lambda found: (lambda *given: given[6])(*found),
+    "from after": lambda found: found.index(found.st_size, 6),
+    "as JSON": lambda found: json.loads(json.dumps(found))[6],
+    "matched": lambda found: _matched(found),
+    "printed numbers": lambda found: "{0[6]} {0.st_size}".format(found),  # noqa: UP032
+    "largest": lambda found: max([found, (0,)]) is found,
+    "packed": lambda found: struct.pack("10Q", *found)[48:56],
 }
+
+
+def _matched(found: Any) -> object:
+    match found:
+        case (mode, _, _, links, *_):
+            return mode, links
+    return None
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
