@@ -1,34 +1,31 @@
 """A ``pathlib``-like path on a blocking file system.
 
-Pure composition: ``PurePosixPath`` for the arithmetic, :mod:`memfs.client.blocking.patterns` for
-``glob``, the file system for everything else. Not there: what asks for a current directory or a
-home (``cwd``, ``home``, ``expanduser``), for a cluster has neither.
+Pure composition: :mod:`memfs.client.blocking.pure_path` for the arithmetic,
+:mod:`memfs.client.blocking.patterns` for ``glob``, the file system for everything else. Not there:
+what asks for a current directory or a home (``cwd``, ``home``, ``expanduser``), for a cluster has
+neither, and ``from_uri``, for ``fs.path`` takes URLs. What newer releases of Python added is there
+on every one.
 """
 
 from __future__ import annotations
 
-import sys
+import errno
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import IO, Any, overload
 
-from memfs.client.blocking import patterns
+from memfs.client.blocking import path_copies, patterns
 from memfs.client.blocking.cluster_files import ClusterFiles
-from memfs.client.calls.wire import (
-    ClusterPath,
-    PathLike,
-    check_cluster,
-    named_nodes,
-    normal_text,
-    text_of,
-)
+from memfs.client.blocking.path_info import PathInfo
+from memfs.client.blocking.pure_path import PureMemfsPath
+from memfs.client.calls.wire import PathLike, text_of
 from memfs.client.stat import Stat
 from memfs.client.trees import realpath
 from memfs.errors import PathNotFoundError
 from memfs.types import Buffer, FileKind
 
 
-class MemfsPath(ClusterPath):
+class MemfsPath(PureMemfsPath):
     """An absolute path of one cluster: ``fs.path("/data") / "part-0"``.
 
     Methods are those of ``pathlib.Path`` and mean the same. Two paths are equal when their text
@@ -36,183 +33,11 @@ class MemfsPath(ClusterPath):
     no ``os.PathLike``: the builtin ``open`` would read a local file of that name.
     """
 
-    __slots__ = ("_pure", "fs")
+    __slots__ = ("_info",)
 
     def __init__(self, fs: ClusterFiles, path: PathLike = "/") -> None:
-        self.fs = fs
-        text = text_of(path)
-        if nodes := named_nodes(text):
-            check_cluster(text, nodes, fs.config, fs.view)
-        self._pure = PurePosixPath(normal_text(text))
-
-    # --- arithmetic -------------------------------------------------------------------------
-
-    def _with(self, pure: PurePosixPath) -> MemfsPath:
-        return MemfsPath(self.fs, str(pure))
-
-    def with_segments(self, *segments: PathLike) -> MemfsPath:
-        """A path of the same file system."""
-        return self._with(PurePosixPath("/", *map(text_of, segments)))
-
-    def __truediv__(self, other: PathLike) -> MemfsPath:
-        if not isinstance(other, str | bytes | ClusterPath) and not hasattr(other, "__fspath__"):
-            return NotImplemented
-        return self._with(self._pure / text_of(other))
-
-    def __rtruediv__(self, other: PathLike) -> MemfsPath:
-        if not isinstance(other, str | bytes | ClusterPath) and not hasattr(other, "__fspath__"):
-            return NotImplemented
-        return self._with(text_of(other) / self._pure)
-
-    def joinpath(self, *others: PathLike) -> MemfsPath:
-        """This path with others after it."""
-        return self._with(self._pure.joinpath(*map(text_of, others)))
-
-    @property
-    def name(self) -> str:
-        """The last component."""
-        return self._pure.name
-
-    @property
-    def stem(self) -> str:
-        """The last component without its suffix."""
-        return self._pure.stem
-
-    @property
-    def suffix(self) -> str:
-        """The last component's suffix, its dot included."""
-        return self._pure.suffix
-
-    @property
-    def suffixes(self) -> list[str]:
-        """All suffixes of the last component."""
-        return self._pure.suffixes
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The components, ``/`` first."""
-        return self._pure.parts
-
-    @property
-    def drive(self) -> str:
-        """Always empty."""
-        return self._pure.drive
-
-    @property
-    def root(self) -> str:
-        """Always ``/``."""
-        return self._pure.root
-
-    @property
-    def anchor(self) -> str:
-        """Always ``/``."""
-        return self._pure.anchor
-
-    @property
-    def parent(self) -> MemfsPath:
-        """The directory above."""
-        return self._with(self._pure.parent)
-
-    @property
-    def parents(self) -> list[MemfsPath]:
-        """The directories above, the nearest first."""
-        return [self._with(each) for each in self._pure.parents]
-
-    def with_name(self, name: str) -> MemfsPath:
-        """Another last component."""
-        return self._with(self._pure.with_name(name))
-
-    def with_stem(self, stem: str) -> MemfsPath:
-        """Another last component with the same suffix."""
-        return self._with(self._pure.with_stem(stem))
-
-    def with_suffix(self, suffix: str) -> MemfsPath:
-        """Another suffix."""
-        return self._with(self._pure.with_suffix(suffix))
-
-    def relative_to(
-        self, other: PathLike, *others: PathLike, walk_up: bool = False
-    ) -> PurePosixPath:
-        """What is left after ``other`` (joined by ``others``); ``walk_up``: by ``..`` if need be.
-
-        Raises ValueError when this is not below it.
-        """
-        top = PurePosixPath(text_of(other), *map(text_of, others))
-        if not walk_up or not top.is_absolute():
-            return self._pure.relative_to(top)
-        if ".." in top.parts:
-            raise ValueError(f"'..' segment in {str(top)!r} cannot be walked")
-        steps = 0
-        while not self._pure.is_relative_to(top):
-            top, steps = top.parent, steps + 1
-        return PurePosixPath(*[".."] * steps, self._pure.relative_to(top))
-
-    def is_relative_to(self, other: PathLike, *others: PathLike) -> bool:
-        """Whether this is ``other`` (joined by ``others``) or below it."""
-        return self._pure.is_relative_to(PurePosixPath(text_of(other), *map(text_of, others)))
-
-    def is_absolute(self) -> bool:
-        """Always true."""
-        return True
-
-    def is_reserved(self) -> bool:
-        """Always false."""
-        return False
-
-    def match(self, pattern: str, *, case_sensitive: bool | None = None) -> bool:
-        """Whether the end of the path matches a pattern, the whole path an absolute one."""
-        pure, pattern = self._cased(pattern, case_sensitive)
-        return pure.match(pattern)
-
-    def _cased(self, pattern: str, case_sensitive: bool | None) -> tuple[PurePosixPath, str]:
-        """Path and pattern, without their case where it does not count; None: it does."""
-        if case_sensitive is None or case_sensitive:
-            return self._pure, pattern
-        return PurePosixPath(str(self).lower()), pattern.lower()
-
-    def as_posix(self) -> str:
-        """The path as text."""
-        return self._pure.as_posix()
-
-    def as_uri(self) -> str:
-        """The path as a ``memfs://`` URL that names the cluster."""
-        return f"memfs://{','.join(map(str, self.fs.config.endpoints))}{self._pure}"
-
-    def absolute(self) -> MemfsPath:
-        """This path: all are absolute."""
-        return self
-
-    def __str__(self) -> str:
-        return str(self._pure)
-
-    def __repr__(self) -> str:
-        return f"MemfsPath({str(self)!r})"
-
-    def __bytes__(self) -> bytes:
-        return bytes(self._pure)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, MemfsPath):
-            return NotImplemented
-        return self._pure == other._pure and self.fs.config == other.fs.config
-
-    def __lt__(self, other: MemfsPath) -> bool:
-        return self._pure < other._pure if isinstance(other, MemfsPath) else NotImplemented
-
-    def __le__(self, other: MemfsPath) -> bool:
-        return self._pure <= other._pure if isinstance(other, MemfsPath) else NotImplemented
-
-    def __gt__(self, other: MemfsPath) -> bool:
-        return self._pure > other._pure if isinstance(other, MemfsPath) else NotImplemented
-
-    def __ge__(self, other: MemfsPath) -> bool:
-        return self._pure >= other._pure if isinstance(other, MemfsPath) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((self.fs.config.endpoints, self._pure))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return MemfsPath, (self.fs, str(self))
+        super().__init__(fs, path)
+        self._info: PathInfo | None = None
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -223,6 +48,13 @@ class MemfsPath(ClusterPath):
     def lstat(self) -> Stat:
         """Attributes of a symlink itself."""
         return self.fs.lstat(self)
+
+    @property
+    def info(self) -> PathInfo:
+        """Its kind, as it was when first asked for; of what ``iterdir`` returned, as listed."""
+        if self._info is None:
+            self._info = PathInfo(self.fs, str(self))
+        return self._info
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
         """Whether it leads to something; not following, whether the name is taken."""
@@ -294,25 +126,37 @@ class MemfsPath(ClusterPath):
         """What the directory holds, ordered by name."""
         for page in self.fs.scandir_pages(self):
             for entry in page:
-                yield MemfsPath(self.fs, entry.path)
+                path = MemfsPath(self.fs, entry.path)
+                path._info = PathInfo(self.fs, entry.path, entry.listed)
+                yield path
 
     def glob(
-        self, pattern: str, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
+        self,
+        pattern: PathLike,
+        *,
+        case_sensitive: bool | None = None,
+        recurse_symlinks: bool = False,
     ) -> Iterator[MemfsPath]:
         """Paths below this one that match ``pattern``, by the rules of this Python's ``pathlib``.
 
         Names with a leading dot match as others do; ``**`` does not follow symlinks unless told to.
         """
         cased = case_sensitive is None or case_sensitive
-        for found in patterns.below(self.fs, str(self), pattern, cased, recurse_symlinks):
+        for found in patterns.below(self.fs, str(self), text_of(pattern), cased, recurse_symlinks):
             yield MemfsPath(self.fs, found)
 
     def rglob(
-        self, pattern: str, *, case_sensitive: bool | None = None, recurse_symlinks: bool = False
+        self,
+        pattern: PathLike,
+        *,
+        case_sensitive: bool | None = None,
+        recurse_symlinks: bool = False,
     ) -> Iterator[MemfsPath]:
         """As ``glob`` with ``**/`` in front."""
         return self.glob(
-            f"**/{pattern}", case_sensitive=case_sensitive, recurse_symlinks=recurse_symlinks
+            f"**/{text_of(pattern)}",
+            case_sensitive=case_sensitive,
+            recurse_symlinks=recurse_symlinks,
         )
 
     def walk(
@@ -428,6 +272,110 @@ class MemfsPath(ClusterPath):
         """Rename, replacing the target; returns the new path."""
         return self.rename(target)
 
+    @overload
+    def copy(
+        self, target: Path, *, follow_symlinks: bool = ..., preserve_metadata: bool = ...
+    ) -> Path: ...
+    @overload
+    def copy(
+        self, target: PathLike, *, follow_symlinks: bool = ..., preserve_metadata: bool = ...
+    ) -> MemfsPath | Path: ...
+    def copy(
+        self,
+        target: PathLike | Path,
+        *,
+        follow_symlinks: bool = True,
+        preserve_metadata: bool = False,
+    ) -> MemfsPath | Path:
+        """Copy the file or tree to ``target``, its new name, and return that.
+
+        A ``pathlib.Path`` is on the local disk, a path of another cluster there, anything else in
+        this cluster. A file there gets the new content; a directory there is an error.
+        """
+        how = path_copies.How(follow_symlinks, preserve_metadata)
+        if isinstance(target, Path):
+            path_copies.to_disk(self.fs, str(self), target, how)
+            return target
+        there = self._distinct(target)
+        if there.fs.config == self.fs.config:
+            path_copies.within(self.fs, str(self), str(there), how)
+        else:
+            path_copies.between(self.fs, str(self), there.fs, str(there), how)
+        return there
+
+    def _distinct(self, target: PathLike) -> MemfsPath:
+        """The path that ``target`` means, which may not be this one or below it."""
+        there = target if isinstance(target, MemfsPath) else MemfsPath(self.fs, target)
+        if there == self or self in there.parents:
+            text = "are the same path" if there == self else "contain each other"
+            text = f"source and target {text}"
+            raise OSError(errno.EINVAL, text, str(self), None, str(there))
+        return there
+
+    @overload
+    def copy_into(
+        self, target_dir: Path, *, follow_symlinks: bool = ..., preserve_metadata: bool = ...
+    ) -> Path: ...
+    @overload
+    def copy_into(
+        self, target_dir: PathLike, *, follow_symlinks: bool = ..., preserve_metadata: bool = ...
+    ) -> MemfsPath | Path: ...
+    def copy_into(
+        self,
+        target_dir: PathLike | Path,
+        *,
+        follow_symlinks: bool = True,
+        preserve_metadata: bool = False,
+    ) -> MemfsPath | Path:
+        """As ``copy`` to the same name in a directory."""
+        return self.copy(
+            self._inside(target_dir),
+            follow_symlinks=follow_symlinks,
+            preserve_metadata=preserve_metadata,
+        )
+
+    def _inside(self, directory: PathLike | Path) -> PathLike | Path:
+        if not self.name:
+            raise ValueError(f"{self!r} has an empty name")
+        if isinstance(directory, Path | MemfsPath):
+            return directory / self.name
+        return MemfsPath(self.fs, directory) / self.name
+
+    @overload
+    def move(self, target: Path) -> Path: ...
+    @overload
+    def move(self, target: PathLike) -> MemfsPath | Path: ...
+    def move(self, target: PathLike | Path) -> MemfsPath | Path:
+        """Rename within the cluster; else copy, with metadata, and remove. Returns ``target``."""
+        if not isinstance(target, Path):
+            there = target if isinstance(target, MemfsPath) else MemfsPath(self.fs, target)
+            if there.fs.config == self.fs.config:
+                self._check_other_file(there)
+                return self.rename(there)
+        there_too = self.copy(target, follow_symlinks=False, preserve_metadata=True)
+        if self.is_dir(follow_symlinks=False):
+            self.rmtree()
+        else:
+            self.unlink()
+        return there_too
+
+    def _check_other_file(self, there: MemfsPath) -> None:
+        try:
+            same = self.samefile(there)
+        except realpath.NOT_SEEN:
+            return
+        if same:
+            text = "source and target are the same file"
+            raise OSError(errno.EINVAL, text, str(self), None, str(there))
+
+    @overload
+    def move_into(self, target_dir: Path) -> Path: ...
+    @overload
+    def move_into(self, target_dir: PathLike) -> MemfsPath | Path: ...
+    def move_into(self, target_dir: PathLike | Path) -> MemfsPath | Path:
+        """As ``move`` to the same name in a directory."""
+        return self.move(self._inside(target_dir))
+
     def chmod(self, mode: int, *, follow_symlinks: bool = True) -> None:
         """Set the permission bits."""
         self.fs.chmod(self, mode, follow_symlinks=follow_symlinks)
@@ -443,10 +391,3 @@ class MemfsPath(ClusterPath):
     def hardlink_to(self, target: PathLike) -> None:
         """Make this path a further name of ``target``."""
         self.fs.link(target, self)
-
-    if sys.version_info >= (3, 13):
-
-        def full_match(self, pattern: str, *, case_sensitive: bool | None = None) -> bool:
-            """Whether the whole path matches a pattern."""
-            pure, pattern = self._cased(pattern, case_sensitive)
-            return pure.full_match(pattern)

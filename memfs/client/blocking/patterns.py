@@ -40,6 +40,28 @@ def below(
     return _Matching(fs, pattern.endswith("/"), cased, through).run(top, parts)
 
 
+def matches_whole(path: PurePosixPath, pattern: PurePosixPath) -> bool:
+    """``full_match`` of ``pathlib``: ``**`` stands for any number of names, at the end for one or
+    more; names with a leading dot match as others do."""
+    names = str(path).split("/")
+    parts = str(pattern).split("/") if pattern.parts else [""]
+    reached = {0}  # how many of the names the pattern's parts so far may have matched
+    for part in parts[:-1]:
+        if part == _ANY_DEPTH:
+            first = min(reached, default=len(names))
+            reached |= {at for at in range(first, len(names)) if any(names[first:at])}
+        else:
+            reached = {at + 1 for at in reached if at < len(names) and _is(names[at], part)}
+    if parts[-1] == _ANY_DEPTH:
+        return bool(reached) and min(reached) < len(names)
+    return len(names) - 1 in reached and _is(names[-1], parts[-1])
+
+
+def _is(name: str, part: str) -> bool:
+    """Whether one name matches: nothing only nothing, and a star something."""
+    return bool(name) == bool(part) and fnmatch.fnmatchcase(name, part)
+
+
 class _Matching:
     """One search: an explicit stack, for trees are deeper than Python's."""
 
