@@ -255,7 +255,10 @@ class ContentSummary(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One incarnation of a node: a restarted node is a new member with a new number."""
+    """One incarnation of a node: a restarted node is a new member with a new number.
+
+    One that holds what it held (it was taken for dead, or has a journal) comes back under its own.
+    """
 
     number: int
     """Assigned at join, never reused; block replicas are lists of these."""

@@ -201,6 +201,19 @@ def member(view: View, number: int) -> Member | None:
     return None
 
 
+def named(view: View, name: str) -> Member | None:
+    """The newest member of this name, if there is one."""
+    return max((each for each in view.members if each.name == name), default=None)
+
+
+def has_met(view: View, known: View) -> bool:
+    """Is somebody a member who was one, or might have been, when ``known`` was the view?
+
+    If not, the cluster may have been formed again meanwhile, and have given inodes anew.
+    """
+    return any(each.number < known.next_number for each in view.members)
+
+
 def incarnation_of(view: View, name: str, incarnation: int) -> Member | None:
     """The member that this very process is (IncarnationIdentity)."""
     for candidate in view.members:

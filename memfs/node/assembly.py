@@ -122,7 +122,7 @@ def build_node(
         journal=journal,
         homes=(config.superuser, *config.homes) if config.standard_directories else None,
     )
-    bootstrap = Bootstrap(membership, journal, journaled=config.ack == "journal")
+    bootstrap = Bootstrap(membership, store.clear, journal, journaled=config.ack == "journal")
     housekeeping = Housekeeping(
         role, membership, session_timeout_seconds=config.session_timeout_seconds
     )

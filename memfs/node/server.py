@@ -157,7 +157,7 @@ class Node:
             await self.journal.close()
 
     async def _stay_in(self) -> None:
-        """Enter anew, with nothing, whenever this node was taken for dead; forever."""
+        """Enter anew, with the blocks that it holds, whenever this node was taken for dead."""
         while True:
             await asyncio.sleep(self.config.heartbeat_seconds / 4)
             if self.healing.retirement.is_over():
@@ -165,9 +165,7 @@ class Node:
                 return
             if self.member.number:
                 continue
-            log.error("this node was taken for dead: it drops what it holds and joins anew")
-            if not self._revives:
-                self.store.clear()
+            log.error("this node was taken for dead: it joins anew with the blocks that it holds")
             incarnation = self._environment.random.getrandbits(63)
             member = self.member._replace(number=0, incarnation=incarnation)
             await self.parts.bootstrap.join(member, math.inf)

@@ -32,6 +32,7 @@ REGRESSIONS = (
     (500697, "the checker took the repeated answer to a stolen lease for a second theft"),
     (1012614, "a client that was started twice at once lost its connections without a word"),
     (8000070, "a new primary published what only the lost one had held"),
+    (3100062, "a node that was taken for dead dropped the only copies of what others had lost"),
     (21000266, "a deaf primary refused what lay on nodes that it did not hear"),
 )
 """Seed, and the bug that it found."""

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from memfs.cluster import view as rules
 from memfs.limits import MIB
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.conditions import Conditions
@@ -84,5 +85,79 @@ def test_a_coordinator_that_is_away_for_a_while_does_not_end_a_departure():
         assert 30 < await leaving < 150
         for path, data in content.items():
             assert await fs.read_bytes(path) == data
+
+    run(body())
+
+
+TAKEN_FOR_DEAD = {
+    "block_size": BLOCK,
+    "removal_seconds": 6.0,
+    "orphan_sweep_seconds": 2.0,
+    "lease_seconds": 1.0,
+}
+
+
+async def taken_for_dead(cluster, name):
+    """Nothing reaches a node, and nothing comes from it, until it is no member any more."""
+    others = [each for each in cluster.fabric.names if each != name]
+    for other in others:
+        cluster.fabric.block(name, other)
+        cluster.fabric.block(other, name)
+    number = cluster.nodes[name].membership.number
+    primary = cluster.nodes["n1"].membership
+    async with asyncio.timeout(60):
+        while any(member.number == number for member in primary.view.members):
+            await asyncio.sleep(0.2)
+
+
+def test_a_node_that_was_taken_for_dead_brings_back_what_only_it_has():
+    async def body():
+        cluster = SimulatedCluster(1, **TAKEN_FOR_DEAD)
+        await cluster.start(4)
+        fs = await cluster.connect()
+        content = {f"/f{n}": random.Random(n).randbytes(3 * BLOCK) for n in range(20)}
+        for path, data in content.items():
+            await fs.write_bytes(path, data)
+        away = asyncio.create_task(taken_for_dead(cluster, "n4"))
+        await asyncio.sleep(2.0)
+        cluster.crash("n3")
+        cluster.restart("n3")
+        await away
+        node = cluster.nodes["n4"]
+        cluster.fabric.heal()
+        for path, data in content.items():
+            assert await fs.read_bytes(path) == data
+        assert node.membership.number == 4
+        namespace = cluster.nodes["n1"].role.primary.namespace
+
+        def is_named(version):
+            ref = namespace.block(version)
+            return ref is not None and 4 in ref.replicas
+
+        async with asyncio.timeout(60):  # what has copies enough elsewhere goes
+            while not all(is_named(each.version) for each in node.store.list(None, 1000)):
+                await asyncio.sleep(0.5)
+
+    run(body())
+
+
+def test_a_node_that_was_taken_for_dead_and_replaced_is_a_new_member():
+    async def body():
+        cluster = SimulatedCluster(1, **TAKEN_FOR_DEAD)
+        await cluster.start(4)
+        fs = await cluster.connect()
+        await fs.write_bytes("/f", bytes(9 * BLOCK))
+        await taken_for_dead(cluster, "n4")
+        node, number = cluster.nodes["n4"], cluster.nodes["n4"].membership.number
+        primary = cluster.nodes["n1"].role
+        another = node.member._replace(number=0, incarnation=99, host="n5")
+        await primary.in_sync.change(lambda view: rules.join(view, another))
+        cluster.fabric.heal()
+        async with asyncio.timeout(60):
+            while node.membership.number in (0, number):
+                await asyncio.sleep(0.2)
+            while node.store.count:
+                await asyncio.sleep(0.5)
+        assert await fs.read_bytes("/f") == bytes(9 * BLOCK)
 
     run(body())

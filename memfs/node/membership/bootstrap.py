@@ -4,12 +4,16 @@ Owns the order of attempts and the reason that is shown while none succeeds. Inv
 process is a new member (IncarnationIdentity) and never takes up what an earlier one was, unless its
 journal holds all that the earlier one ever acknowledged; nobody forms a second cluster beside a
 view that exists (LastServing).
+
+A process that was taken for dead and lives holds blocks that nobody else may have. It comes back
+under its former number, so that what files name there counts again; the rest is swept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from memfs import errors
 from memfs.cluster import view as rules
@@ -26,12 +30,19 @@ class Bootstrap:
     """Enters the cluster, at the start and again after this node was taken for dead."""
 
     def __init__(
-        self, membership: Membership, journal: Journal | None = None, *, journaled: bool = False
+        self,
+        membership: Membership,
+        drop: Callable[[], None],
+        journal: Journal | None = None,
+        *,
+        journaled: bool = False,
     ) -> None:
-        """``journaled``: a cluster that begins here acknowledges what is on the disk."""
+        """``drop`` forgets all blocks; ``journaled``: a cluster that begins here acknowledges what
+        is on the disk."""
         self.unavailable_reason = ""
         """Why this node is no member yet."""
         self._membership = membership
+        self._drop = drop
         self._journal = journal
         self._journaled = journaled
         self._news = Seldom(membership.environment.clock.monotonic)
@@ -68,9 +79,8 @@ class Bootstrap:
         if membership.number:  # e.g. an operator made it the primary while it waited
             return False
         self._check_journal(view)
-        owner = self._journal.owner if self._journal is not None else None
-        former = owner.member if owner is not None and view is not None and view.journaled else 0
-        if view is not None and rules.member(view, former) is not None:
+        former = self._former_number(view) if view is not None else 0
+        if view is not None and view.journaled and rules.member(view, former) is not None:
             await self._revive(former, member)
             return False
         if view is None or _is_sole(view, member.name):
@@ -84,6 +94,19 @@ class Bootstrap:
         if not membership.number:
             raise errors.UnavailableError("the primary did not take this node in")
         return False
+
+    def _former_number(self, view: View) -> int:
+        """The number under which files name what this node holds, in memory or on disk; 0: none."""
+        left = self._membership.taken_out
+        if left is not None and not rules.has_met(view, left):
+            # All others are new: what they call by the names of these blocks may be something else.
+            self._drop()
+            left = self._membership.taken_out = None
+        if left is not None:
+            own = rules.named(left, self._membership.member.name)
+            return own.number if own is not None else 0
+        owner = self._journal.owner if self._journal is not None else None
+        return owner.member if owner is not None and view.journaled else 0
 
     def _check_journal(self, view: View | None) -> None:
         """Does the journal fit the cluster? Raises ConfigError, UnavailableError."""

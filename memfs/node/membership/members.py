@@ -67,6 +67,8 @@ class Membership:
         """The newest view; None before one is known, see :attr:`view`."""
         self.member = member
         """This node as the newest view has it; number 0 while it is no member."""
+        self.taken_out: View | None = None
+        """The last view in which this process was a member, after it was taken for dead."""
         self.lives: dict[int, Life] = {}
         now = environment.clock.monotonic
         self.publisher = Publisher(coordinator, tasks, self.adopt, lambda: self.latest, now)
@@ -147,6 +149,8 @@ class Membership:
             self.in_sync_changes += set(view.in_sync) != set(former.in_sync)
             self.departures.view_changed(former, view)
         me = rules.incarnation_of(view, self.member.name, self.member.incarnation)
+        if me is None and self.number:
+            self.taken_out = former
         self.member = me or self.member._replace(number=0)
         self.lives = {n: life for n, life in self.lives.items() if rules.member(view, n)}
         self._broken.intersection_update(self.lives)

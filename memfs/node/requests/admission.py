@@ -60,9 +60,9 @@ class Admission:
 
 
 def _joined(view: View, member: Member) -> View:
-    """The view with a node, under the number that its journal holds blocks for if it has one."""
-    known = rules.incarnation_of(view, member.name, member.incarnation)
-    former = member.number if view.journaled and member.number < view.next_number else 0
-    if known is None and former and rules.member(view, former) is None:
-        return rules.revive(view, former, member, complete=False)
+    """The view with a node, under the number that it holds blocks for if it holds any."""
+    was_given = 0 < member.number < view.next_number
+    replaced = rules.named(view, member.name) is not None
+    if was_given and not replaced and rules.member(view, member.number) is None:
+        return rules.revive(view, member.number, member, complete=False)
     return rules.join(view, member)

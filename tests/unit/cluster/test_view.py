@@ -122,3 +122,21 @@ def test_a_number_that_was_taken_out_comes_back_out_of_sync() -> None:
     revived = rules.revive(rules.leave(view, 2), 2, node("b"), complete=True)
     assert [known.number for known in revived.members] == [1, 2, 3]
     assert revived.in_sync == (1,) and revived.next_number == 4
+
+
+def test_a_cluster_that_was_formed_again_has_met_nobody_of_before() -> None:
+    view = rules.join(rules.form("c", node("a")), node("b"))
+    alone = rules.leave(view, 2)
+    assert rules.has_met(alone, view)
+    assert rules.has_met(rules.join(alone, node("c")), view)
+    again = rules.reform(alone, node("a"))
+    assert not rules.has_met(again, view)
+    assert not rules.has_met(rules.join(again, node("c")), view)
+    assert rules.has_met(rules.join(again, node("c")), again)
+
+
+def test_the_newest_member_of_a_name() -> None:
+    view = rules.join(rules.form("c", node("a")), node("b"))
+    found = rules.named(view, "b")
+    assert found is not None and found.number == 2
+    assert rules.named(view, "c") is None
