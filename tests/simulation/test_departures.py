@@ -97,6 +97,15 @@ TAKEN_FOR_DEAD = {
 }
 
 
+async def eventually(condition):
+    """Look until ``condition()`` holds."""
+    for _ in range(300):
+        if condition():
+            return
+        await asyncio.sleep(0.2)
+    raise AssertionError("it never came true")
+
+
 async def taken_for_dead(cluster, name):
     """Nothing reaches a node, and nothing comes from it, until it is no member any more."""
     others = [each for each in cluster.fabric.names if each != name]
@@ -105,9 +114,7 @@ async def taken_for_dead(cluster, name):
         cluster.fabric.block(other, name)
     number = cluster.nodes[name].membership.number
     primary = cluster.nodes["n1"].membership
-    async with asyncio.timeout(60):
-        while any(member.number == number for member in primary.view.members):
-            await asyncio.sleep(0.2)
+    await eventually(lambda: rules.member(primary.view, number) is None)
 
 
 def test_a_node_that_was_taken_for_dead_brings_back_what_only_it_has():
@@ -134,9 +141,8 @@ def test_a_node_that_was_taken_for_dead_brings_back_what_only_it_has():
             ref = namespace.block(version)
             return ref is not None and 4 in ref.replicas
 
-        async with asyncio.timeout(60):  # what has copies enough elsewhere goes
-            while not all(is_named(each.version) for each in node.store.list(None, 1000)):
-                await asyncio.sleep(0.5)
+        # What has copies enough elsewhere goes.
+        await eventually(lambda: all(is_named(each.version) for each in node.store.list(None, 999)))
 
     run(body())
 
@@ -153,11 +159,8 @@ def test_a_node_that_was_taken_for_dead_and_replaced_is_a_new_member():
         another = node.member._replace(number=0, incarnation=99, host="n5")
         await primary.in_sync.change(lambda view: rules.join(view, another))
         cluster.fabric.heal()
-        async with asyncio.timeout(60):
-            while node.membership.number in (0, number):
-                await asyncio.sleep(0.2)
-            while node.store.count:
-                await asyncio.sleep(0.5)
+        await eventually(lambda: node.membership.number not in (0, number))
+        await eventually(lambda: node.store.count == 0)
         assert await fs.read_bytes("/f") == bytes(9 * BLOCK)
 
     run(body())
