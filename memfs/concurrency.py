@@ -136,7 +136,7 @@ async def _cancel(workers: Collection[asyncio.Task[None]]) -> None:
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def end_all(tasks: Collection[asyncio.Task[Any]]) -> None:
+async def end_all(tasks: Collection[asyncio.Task[object]]) -> None:
     """Cancel tasks and return when all of them have ended, even if this is cancelled meanwhile.
 
     What they work on may be taken away afterwards. Raises CancelledError only then.

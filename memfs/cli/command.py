@@ -61,7 +61,7 @@ def cluster_command(
     """
 
     def wrap(body: Callable[..., Awaitable[None]]) -> click.Command:
-        async def run(config: ClientConfig, parameters: dict[str, Any]) -> int:
+        async def run(config: ClientConfig, parameters: dict[str, object]) -> int:
             logging.basicConfig(format="memfs: %(message)s")  # warnings of the client
             async with opened(config) as context:
                 with contextlib.suppress(Failed):

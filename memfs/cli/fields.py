@@ -54,7 +54,7 @@ def settings_options(kind: Kind) -> Callable[[Callable[..., Any]], Callable[...,
     Values stay text: the configuration reports all mistakes at once.
     """
 
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., object]) -> Callable[..., Any]:
         texts = descriptions(kind)
         for field in reversed(dataclasses.fields(kind)):
             if field.metadata["secret"]:
@@ -87,7 +87,7 @@ def markdown(kind: Kind, table: str) -> str:
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, list):
         value = ", ".join(value)
     return f"`{toml_value(value).strip(chr(34))}`" if value != "" else "none"
@@ -119,7 +119,7 @@ def annotated(kind: Kind, table: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def toml_value(value: Any) -> str:
+def toml_value(value: object) -> str:
     """A default as TOML, sizes and long times with their units."""
     if isinstance(value, tuple):
         value = [str(item) for item in value]

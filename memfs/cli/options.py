@@ -38,14 +38,14 @@ def cluster_options(function: F) -> F:
     return function
 
 
-def _has_option(function: Callable[..., Any], name: str) -> bool:
+def _has_option(function: Callable[..., object], name: str) -> bool:
     declared: list[click.Parameter] = getattr(function, "__click_params__", [])
     return any(name in each.opts for each in declared)
 
 
-def remember(ctx: click.Context, given: dict[str, Any]) -> None:
+def remember(ctx: click.Context, given: dict[str, object]) -> None:
     """Take the options of :func:`cluster_options` out of ``given``; later (inner) ones win."""
-    known: dict[str, Any] = ctx.ensure_object(dict)
+    known: dict[str, object] = ctx.ensure_object(dict)
     taken = {name: given.pop(name, None) for name in _NAMES}
     known.update({name: value for name, value in taken.items() if value})
 
@@ -108,7 +108,7 @@ class PathType(click.ParamType[Operand]):
         except InvalidPathError as error:
             self._refuse(error.message, param, ctx)
         if location.endpoints and ctx is not None:
-            known: dict[str, Any] = ctx.ensure_object(dict)
+            known: dict[str, object] = ctx.ensure_object(dict)
             if known.setdefault("operand_endpoints", location.endpoints) != location.endpoints:
                 text = f"{value!r} names other nodes than the operands before: name the same ones"
                 self._refuse(text, param, ctx)
@@ -139,7 +139,9 @@ class Quantity(click.ParamType[Any]):
         self.name = name
         self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Any:
         """Raises a usage error."""
         if not isinstance(value, str):
             return value

@@ -56,7 +56,7 @@ def _in_effect(ctx: click.Context, kind: Kind) -> tuple[dict[str, Any], dict[str
     return shown(found.config), found.origins
 
 
-def _toml(table: str, values: dict[str, Any], origins: dict[str, str]) -> str:
+def _toml(table: str, values: dict[str, object], origins: dict[str, str]) -> str:
     lines = [f"[{table}]"]
     for name, value in values.items():
         origin = f"  # {origins[name]}" if name in origins else ""

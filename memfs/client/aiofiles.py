@@ -94,14 +94,14 @@ class AsyncFile(Bound):
         self._position += len(data)
         return data
 
-    async def readinto(self, buffer: Any, *, timeout: float | None = None) -> int:
+    async def readinto(self, buffer: object, *, timeout: float | None = None) -> int:
         """Fill a writable buffer; returns the bytes read, fewer than asked only at the end."""
         self._check(reading=True)
         got = await self.pread_into(buffer, self._position, timeout=timeout)
         self._position += got
         return got
 
-    async def pread_into(self, buffer: Any, offset: int, *, timeout: float | None = None) -> int:
+    async def pread_into(self, buffer: object, offset: int, *, timeout: float | None = None) -> int:
         """As ``readinto``, from byte ``offset``, without moving the position."""
         self._check(reading=True)
         at, view = arguments.position("offset", offset), arguments.writable(buffer)

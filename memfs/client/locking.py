@@ -50,7 +50,7 @@ class FileLock(Bound):
 async def lock_file(
     session: Session,
     where: WirePath,
-    make: Callable[[], Awaitable[Any]],
+    make: Callable[[], Awaitable[object]],
     *,
     exclusive: bool,
     blocking: bool,
@@ -84,7 +84,7 @@ async def lock_file(
 
 
 async def _inode(
-    session: Session, where: WirePath, make: Callable[[], Awaitable[Any]], deadline: float | None
+    session: Session, where: WirePath, make: Callable[[], Awaitable[object]], deadline: float | None
 ) -> int:
     """What the path means, once there is something."""
     until = session.deadline() if deadline is None else deadline

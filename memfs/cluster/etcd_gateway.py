@@ -90,7 +90,7 @@ class EtcdGateway:
         self._token = ""
         self._worked = False
 
-    async def call(self, path: str, body: Mapping[str, Any], *, repeatable: bool) -> Any:
+    async def call(self, path: str, body: Mapping[str, object], *, repeatable: bool) -> Any:
         """The JSON that etcd answers.
 
         Raises UnavailableError when certainly nothing happened (or, for a ``repeatable`` request,
@@ -118,7 +118,7 @@ class EtcdGateway:
         last = "; ".join(reasons[-len(self._urls) :])
         raise errors.UnavailableError(f"no member of etcd answers: {last}")
 
-    async def lines(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[Any, None]:
+    async def lines(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[Any, None]:
         """The JSON lines that etcd streams, from the member that answered last.
 
         Ends when the stream does. Raises UnavailableError, OutcomeUnknownError, EtcdRefusal.
@@ -170,7 +170,7 @@ class EtcdGateway:
             headers["Authorization"] = self._token
         return headers
 
-    async def _authorised(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def _authorised(self, path: str, body: Mapping[str, object]) -> Any:
         """One request to the current member, with a token if there is a user.
 
         A refusal that concerns the user or the request becomes a ConfigError if etcd never accepted
@@ -189,7 +189,7 @@ class EtcdGateway:
         self._worked = True
         return answer
 
-    async def _with_token(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def _with_token(self, path: str, body: Mapping[str, object]) -> Any:
         if self._credentials and not self._token:
             await self._authenticate(self._credentials)
         try:
@@ -209,12 +209,12 @@ class EtcdGateway:
             raise errors.UnavailableError(error.message) from error
         self._token = answer.get("token", "")
 
-    async def _send(self, path: str, body: Mapping[str, Any]) -> Any:
+    async def _send(self, path: str, body: Mapping[str, object]) -> Any:
         reply = await self._http.post(self._url + path, _encode(body), self._headers())
         return _decoded(reply)
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
+def _encode(body: Mapping[str, object]) -> bytes:
     return json.dumps(body).encode()
 
 

@@ -90,7 +90,7 @@ def _parse(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The last valid value of each field, and its origin."""
     fields = {each.name: each for each in dataclasses.fields(kind)}
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     origins: dict[str, str] = {}
     for name, value, origin in given:
         if name not in fields:
@@ -208,7 +208,7 @@ def _suggestion(name: str, known: Iterable[str], spelt: Callable[[str], str] = s
 
 def shown(config: NodeConfig | ClientConfig | GatewayConfig) -> dict[str, Any]:
     """Fields to values fit for printing: plain TOML types, secrets hidden."""
-    result: dict[str, Any] = {}
+    result: dict[str, object] = {}
     for each in dataclasses.fields(config):
         value = getattr(config, each.name)
         if each.metadata["secret"] and value:

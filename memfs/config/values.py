@@ -26,7 +26,7 @@ HTTP_PORT = 9870
 """What ``webhdfs://host/`` means."""
 
 
-def memory(raw: Any) -> int:
+def memory(raw: object) -> int:
     """Bytes, or a share of the memory that this process may use: ``16GiB``, ``50%``."""
     if isinstance(raw, str) and raw.strip().endswith("%"):
         found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", raw)
@@ -42,7 +42,7 @@ def memory_left(usable: int) -> int:
     return max(usable - PROCESS_BYTES, usable // 2)
 
 
-def text(raw: Any) -> str:
+def text(raw: object) -> str:
     """Printable text: nothing that could forge a line of a log."""
     if not isinstance(raw, str) or not raw.isprintable():
         raise ValueError(f"{raw!r} is no printable text")
@@ -56,7 +56,7 @@ def secret_keys(raw: Any) -> tuple[bytes, ...]:
     return tuple(key_of(each) for each in ((raw,) if isinstance(raw, bytes) else raw))
 
 
-def flag(raw: Any) -> bool:
+def flag(raw: object) -> bool:
     """``true``, ``yes``, ``on``, ``1``, or their opposites."""
     known = {"true": True, "yes": True, "on": True, "1": True}
     known |= {"false": False, "no": False, "off": False, "0": False}
@@ -67,7 +67,7 @@ def flag(raw: Any) -> bool:
     return known[raw.strip().lower()]
 
 
-def whole(raw: Any) -> int:
+def whole(raw: object) -> int:
     """A whole number."""
     if isinstance(raw, str) and re.fullmatch(r"\s*-?\d+\s*", raw):
         return int(raw)
@@ -76,7 +76,7 @@ def whole(raw: Any) -> int:
     raise ValueError(f"{raw!r} is no whole number")
 
 
-def number(raw: Any) -> float:
+def number(raw: object) -> float:
     """A number, not negative when it is text."""
     if isinstance(raw, (int, float)) and not isinstance(raw, bool):
         return float(raw)
@@ -85,7 +85,7 @@ def number(raw: Any) -> float:
     raise ValueError(f"{raw!r} is no number")
 
 
-def words(raw: Any) -> tuple[str, ...]:
+def words(raw: object) -> tuple[str, ...]:
     """``a,b,c`` or a list of such."""
     parts = raw.split(",") if isinstance(raw, str) else raw
     if not isinstance(parts, (list, tuple)):
@@ -93,7 +93,7 @@ def words(raw: Any) -> tuple[str, ...]:
     return tuple(word for part in parts if (word := text(part).strip()))
 
 
-def pairs(raw: Any) -> tuple[str, ...]:
+def pairs(raw: object) -> tuple[str, ...]:
     """``name=value,name=value`` or a list of such."""
     given = words(raw)
     for word in given:
@@ -102,7 +102,7 @@ def pairs(raw: Any) -> tuple[str, ...]:
     return given
 
 
-def advertised(raw: Any) -> tuple[str, ...]:
+def advertised(raw: object) -> tuple[str, ...]:
     """Addresses for HTTP clients: ``host:port`` or ``https://host[:port]``, comma separated."""
     return tuple(map(_advertised, words(raw)))
 
@@ -121,7 +121,7 @@ def _advertised(word: str) -> str:
 def choice(*names: str) -> Parser:
     """One of ``names``, in any case."""
 
-    def parse(raw: Any) -> str:
+    def parse(raw: object) -> str:
         if not isinstance(raw, str) or raw.lower() not in names:
             raise ValueError(f"{raw!r} is none of {', '.join(names)}")
         return raw.lower()
@@ -133,7 +133,7 @@ def choices(*names: str) -> Parser:
     """One or more of ``names``, comma separated or a list, in any case."""
     one = choice(*names)
 
-    def parse(raw: Any) -> tuple[str, ...]:
+    def parse(raw: object) -> tuple[str, ...]:
         given = tuple(dict.fromkeys(one(word) for word in words(raw)))
         if not given:
             raise ValueError(f"name one or more of {', '.join(names)}")
@@ -142,7 +142,7 @@ def choices(*names: str) -> Parser:
     return parse
 
 
-def endpoints(raw: Any) -> tuple[Endpoint, ...]:
+def endpoints(raw: object) -> tuple[Endpoint, ...]:
     """``memfs://a:1,b:2``, ``a:1,b:2`` or a list of such."""
     if isinstance(raw, str) and "://" in raw:
         location = parse_url(raw)
@@ -154,7 +154,7 @@ def endpoints(raw: Any) -> tuple[Endpoint, ...]:
     return tuple(parse_endpoint(word) for word in words(raw))
 
 
-def coordinator(raw: Any) -> str:
+def coordinator(raw: object) -> str:
     """``embedded``, or the URL of an etcd or of the node that keeps the view."""
     given = text(raw)
     if given == "embedded":
@@ -168,7 +168,7 @@ def coordinator(raw: Any) -> str:
     return "memfs://" + ",".join(map(str, found))
 
 
-def node_name(raw: Any) -> str:
+def node_name(raw: object) -> str:
     """A name that may be part of a path."""
     given = text(raw)
     if "/" in given or len(given.encode()) > limits.NAME_BYTES:
@@ -179,7 +179,7 @@ def node_name(raw: Any) -> str:
 def within(parse: Parser, low: float, high: float, zero: bool = False) -> Parser:
     """``parse``, then refuse what lies outside ``low`` to ``high`` (``zero``: 0 passes too)."""
 
-    def check(raw: Any) -> Any:
+    def check(raw: object) -> Any:
         value = parse(raw)
         if not low <= value <= high and not (zero and value == 0):
             raise ValueError(f"{raw!r} is out of range: {'0 or ' * zero}{low:g} to {high:g}")

@@ -19,7 +19,7 @@ IGNORED = ("_netdev", "noauto", "auto", "nofail", "user", "nouser", "users", "ow
 _IGNORED_PREFIXES = ("x-", "comment=", "fsname=", "subtype=")
 
 
-def option(default: Any, text: str, parse: Any = None) -> Any:
+def option(default: object, text: str, parse: object = None) -> Any:
     """A field of :class:`MountOptions`, set by ``-o``. ``parse``: its value; None: a switch."""
     return field(default=default, metadata={"text": text, "parse": parse})
 

@@ -174,7 +174,7 @@ class _Worker:
         self._writer = writer
         self._waiting: dict[int, asyncio.Future[None]] = {}
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, object]) -> None:
         self._writer.write(_line(message))
 
     async def ask(self, number: int) -> None:
@@ -197,7 +197,7 @@ class _Worker:
                 future.set_result(None)
 
 
-def _line(message: dict[str, Any]) -> bytes:
+def _line(message: dict[str, object]) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import Any
 
 from memfs import errors, limits
 from memfs.logs import fields
@@ -126,7 +125,7 @@ class Housekeeping:
         primary.opens.done(inodes)
         return True
 
-    async def _tried(self, command: Request[Any]) -> bool:
+    async def _tried(self, command: Request[object]) -> bool:
         """Submit; False when the cluster cannot take it now: there is always a next time."""
         try:
             await self._role.primary.run_own(command)

@@ -40,13 +40,13 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ended(self, task: asyncio.Task[Any]) -> None:
+    def _ended(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # whoever waits has it; it may be nobody any more
 
 
-def _report(task: asyncio.Task[Any]) -> None:
+def _report(task: asyncio.Task[object]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("task failed", extra=fields(task=task.get_name()), exc_info=error)
 

@@ -220,7 +220,7 @@ class FsspecStore(StagedStore):
         what = key or "the mount's directory"
 
         def in_thread() -> T:
-            used: Any = files
+            used: object = files
             failure: MemfsError | None = None
             try:
                 used = self._borrowed() if files is None else files

@@ -228,7 +228,7 @@ def maker(scheme: str, container: str, options: Options) -> Callable[[], Any]:
     """What makes the library's store for a bucket of Google or a container of Azure."""
     endpoint, path = options.text("endpoint"), options.text("credentials")
     trust, verify = options.text("ca_file"), options.flag("verify_tls", True)
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         "client_options": client_options(endpoint or "https://", trust=trust, verify=verify),
         "retry_config": RETRIES,
         "skip_signature": options.flag("anonymous"),

@@ -46,7 +46,7 @@ def library() -> Any:
 
 def client_options(address: str, *, trust: str = "", verify: bool = True) -> dict[str, Any]:
     """The library's settings of connections to ``address``."""
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
         "timeout": timedelta(seconds=4 * IDLE_SECONDS),
         "http1_only": True,  # one stream per connection: a large body holds nobody up
@@ -104,7 +104,7 @@ class RangeReader:
         return await self._retry.run(attempt, path)
 
     async def _once(self, path: str, offset: int, size: int, tag: bytes) -> Buffer:
-        options: dict[str, Any] = {"range": (offset, offset + size)}
+        options: dict[str, object] = {"range": (offset, offset + size)}
         if tag.startswith(b'"'):
             options["if_match"] = tag.decode()
         try:

@@ -103,14 +103,14 @@ class History:
         self._stamp = max(self._clock(), self._stamp + _STEP_SECONDS)
         return self._stamp
 
-    def begin(self, process: str, key: str, name: str, argument: Any = None) -> Call:
+    def begin(self, process: str, key: str, name: str, argument: object = None) -> Call:
         """A call is about to be made."""
         call = Call(process, key, name, argument, self.now())
         self.calls.append(call)
         self._keys[key].append(call)
         return call
 
-    def end(self, call: Call, result: Any = None) -> None:
+    def end(self, call: Call, result: object = None) -> None:
         """It was answered."""
         assert call.outcome is Outcome.RUNNING, "a call ends once"
         call.returned, call.outcome, call.result = self.now(), Outcome.OK, result
@@ -126,14 +126,14 @@ class History:
             call.returned = self.now()
 
     async def record(
-        self, process: str, key: str, name: str, argument: Any, work: Awaitable[Any]
+        self, process: str, key: str, name: str, argument: object, work: Awaitable[object]
     ) -> Call:
         """Await ``work`` as one call. An error of memfs ends up in the call; others are raised."""
         call = self.begin(process, key, name, argument)
         await self.follow(call, work)
         return call
 
-    async def follow(self, call: Call, work: Awaitable[Any]) -> None:
+    async def follow(self, call: Call, work: Awaitable[object]) -> None:
         """Await ``work`` and write into ``call``, which has begun, how it ended."""
         try:
             result = await work

@@ -26,7 +26,7 @@ def replaced(owner: object, name: str, value: object) -> Iterator[None]:
 @contextlib.contextmanager
 def followed(owner: type, name: str, after: Callable[..., None]) -> Iterator[None]:
     """Each call of a method is followed by ``after(result, self, *arguments)``."""
-    method: Callable[..., Any] = getattr(owner, name)
+    method: Callable[..., object] = getattr(owner, name)
 
     @functools.wraps(method)
     def call(*arguments: Any, **options: Any) -> Any:

@@ -364,7 +364,7 @@ class Accepted(Connection):
         if self.closed:  # by the service itself
             work.cancel()
 
-    def _worked(self, call: IncomingCall, work: asyncio.Future[Any]) -> None:
+    def _worked(self, call: IncomingCall, work: asyncio.Future[object]) -> None:
         del self._served[call]
         self._deadlines.clear(call)
         self._release(call)
@@ -424,7 +424,7 @@ class Accepted(Connection):
 
     # --- answers -----------------------------------------------------------------------------
 
-    def _answer(self, call: IncomingCall, result: Any) -> None:
+    def _answer(self, call: IncomingCall, result: object) -> None:
         if call.answered or self.closed:
             return
         header = call.header

@@ -212,7 +212,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
     @property
     def certificate(self) -> Mapping[str, Any] | None:
         """The certificate of the peer under TLS; None without TLS."""
-        found: Mapping[str, Any] | None = self._transport.get_extra_info("peercert")
+        found: Mapping[str, object] | None = self._transport.get_extra_info("peercert")
         return found
 
     @property

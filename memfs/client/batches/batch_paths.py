@@ -52,7 +52,7 @@ class BatchPaths:
                 self._errors[number] = PathExistsError("the name is taken", path=path.given)
         self.wanted = {number: self.wanted[number] for number in first.values()}
 
-    def results(self, answers: Sequence[Any], replaced: Sequence[Any] = ()) -> list[Any]:
+    def results(self, answers: Sequence[object], replaced: Sequence[object] = ()) -> list[Any]:
         """Answers, which are those of ``wanted``, and errors in the order of the call.
 
         ``replaced``: what to say, by place, of a file that a later one of the call replaced.
@@ -65,7 +65,7 @@ class BatchPaths:
         return [by_place[number] for number in range(self._count)]
 
 
-def checked(results: list[Any], return_errors: bool) -> list[Any]:
+def checked(results: list[object], return_errors: bool) -> list[Any]:
     """Raise the first error among ``results`` unless errors are results."""
     if not return_errors:
         for result in results:

@@ -86,17 +86,17 @@ class Bridge:
             close()
 
     def begin(
-        self, work: Callable[P, Coroutine[Any, Any, Any]], /, *args: P.args, **kwargs: P.kwargs
+        self, work: Callable[P, Coroutine[Any, Any, object]], /, *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Start ``work`` and do not wait: for finalisers, which may run in any thread."""
         if self.running:
             self.loop.call_soon_threadsafe(_Call(work, args, kwargs).start)
 
-    def close_file_at_exit(self, file: Any) -> None:
+    def close_file_at_exit(self, file: object) -> None:
         """Have ``file.close()`` called, if it still exists, while sessions are open."""
         self._files.add(file)
 
-    def close_session_at_exit(self, session: Any) -> None:
+    def close_session_at_exit(self, session: object) -> None:
         """Have ``session.close()`` called, if it still exists, before the thread stops."""
         self._sessions.add(session)
 

@@ -89,7 +89,7 @@ class RawFile(io.RawIOBase):
         """At most ``size`` bytes, fewer at the end or where no more is at hand; None: all."""
         return super().read(-1 if size is None else size)
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: object, /) -> int:
         """Read straight into ``buffer``; fewer bytes at the end, or for a buffer being filled."""
         view = arguments.writable(buffer)
         handle = self._for_reading()
@@ -122,7 +122,7 @@ class RawFile(io.RawIOBase):
         at, size = arguments.position("offset", offset), arguments.whole("size", size)
         return bridges.bridge().run(self._for_reading().read, at, size)
 
-    def pread_into(self, buffer: Any, offset: int) -> int:
+    def pread_into(self, buffer: object, offset: int) -> int:
         """As ``readinto``, from byte ``offset``, without moving the position."""
         at, view = arguments.position("offset", offset), arguments.writable(buffer)
         handle = self._for_reading()

@@ -38,7 +38,7 @@ def whole(name: str, value: Any) -> int:
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
 
 
-def position(name: str, value: Any) -> int:
+def position(name: str, value: object) -> int:
     """A byte of a file. Raises TypeError, OverflowError as ``lseek`` has 64 bits, and
     InvalidArgumentError for a negative one."""
     number = offset(name, value)
@@ -47,7 +47,7 @@ def position(name: str, value: Any) -> int:
     return number
 
 
-def offset(name: str, value: Any) -> int:
+def offset(name: str, value: object) -> int:
     """A distance in bytes. Raises TypeError, and OverflowError for what has more than 64 bits."""
     number = whole(name, value)
     if not OFFSET_MIN <= number <= OFFSET_MAX:
@@ -55,7 +55,7 @@ def offset(name: str, value: Any) -> int:
     return number
 
 
-def number(name: str, value: Any) -> float:
+def number(name: str, value: object) -> float:
     """Seconds, or bytes in one. Raises TypeError, also for text, and ValueError for NaN."""
     if not isinstance(value, float | int):
         if not hasattr(value, "__float__"):
@@ -67,7 +67,7 @@ def number(name: str, value: Any) -> float:
     return given
 
 
-def pair(name: str, values: Any) -> tuple[Any, Any]:
+def pair(name: str, values: object) -> tuple[Any, Any]:
     """Two times. Raises TypeError as ``os.utime`` does."""
     if not isinstance(values, Sequence) or len(values) != 2:
         raise TypeError(f"{name} must be a tuple of two times, accessed and modified")
@@ -82,7 +82,7 @@ def writable(buffer: Any) -> memoryview:
     return view
 
 
-def text(name: str, value: Any) -> str:
+def text(name: str, value: object) -> str:
     """A string. Raises TypeError naming the argument."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {type(value).__name__}")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection
-from typing import Any
 
 from memfs.errors import DeadlineError
 
@@ -48,7 +47,7 @@ async def _turn(lock: asyncio.Lock, deadline: float) -> AsyncIterator[None]:
         lock.release()
 
 
-async def ended(tasks: Collection[asyncio.Task[Any]], deadline: float | None) -> None:
+async def ended(tasks: Collection[asyncio.Task[object]], deadline: float | None) -> None:
     """Wait until all of some earlier work has ended. Raises DeadlineError."""
     if tasks:
         _, pending = await asyncio.wait(tasks, timeout=seconds_left(deadline))
@@ -56,7 +55,7 @@ async def ended(tasks: Collection[asyncio.Task[Any]], deadline: float | None) ->
             raise _still_under_way()
 
 
-async def one_ended(tasks: Collection[asyncio.Task[Any]], deadline: float | None) -> None:
+async def one_ended(tasks: Collection[asyncio.Task[object]], deadline: float | None) -> None:
     """Wait until some earlier work has ended. Raises DeadlineError."""
     done, _ = await asyncio.wait(
         tasks, timeout=seconds_left(deadline), return_when=asyncio.FIRST_COMPLETED

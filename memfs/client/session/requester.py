@@ -36,7 +36,7 @@ class Requester(Protocol):
         request: m.Request[m.R],
         path: str | None,
         deadline: float,
-        undo: Callable[[m.R], Coroutine[Any, Any, Any]],
+        undo: Callable[[m.R], Coroutine[Any, Any, object]],
         leave: Callable[[asyncio.Task[None]], object] = lambda task: None,
     ) -> m.R:
         """As :meth:`ask`, for a command whose reply hands something out."""

@@ -207,7 +207,7 @@ class Session:
         request: m.Request[m.R],
         path: str | None,
         deadline: float,
-        undo: Callable[[m.R], Coroutine[Any, Any, Any]],
+        undo: Callable[[m.R], Coroutine[Any, Any, object]],
         leave: Callable[[asyncio.Task[None]], object] = lambda task: None,
     ) -> m.R:
         """As :meth:`ask`, for a command whose reply hands something out.
@@ -233,7 +233,10 @@ class Session:
                 self._ids.end(number)
 
     async def _undo(
-        self, request: m.Request[m.R], number: int, undo: Callable[[m.R], Coroutine[Any, Any, Any]]
+        self,
+        request: m.Request[m.R],
+        number: int,
+        undo: Callable[[m.R], Coroutine[Any, Any, object]],
     ) -> None:
         insist = self.background.insist
         try:

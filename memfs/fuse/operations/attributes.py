@@ -73,7 +73,7 @@ async def _fields(
 ) -> dict[str, Any]:
     """What to set, by the names of the cluster."""
     valid = asked.valid
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     if valid & SetAttr.MODE:
         fields["mode"] = asked.mode & _MODE_BITS
     elif (not valid & ~_UNSAID or valid & SetAttr.KILL_SUIDGID) and not valid & (
@@ -94,7 +94,7 @@ def _times(asked: SetattrIn) -> dict[str, Any]:
     valid = asked.valid
     if valid & _NOW == _NOW:
         return {"now": True}
-    fields: dict[str, Any] = {}
+    fields: dict[str, object] = {}
     for name, chosen, now, seconds, rest in (
         ("accessed", SetAttr.ATIME, SetAttr.ATIME_NOW, asked.atime, asked.atimensec),
         ("modified", SetAttr.MTIME, SetAttr.MTIME_NOW, asked.mtime, asked.mtimensec),

@@ -118,7 +118,7 @@ class JsonWebTokens:
     def _claims(self, token: str, key: jwt.PyJWK) -> Mapping[str, Any]:
         config = self._config
         try:
-            claims: Mapping[str, Any] = self._jwt.decode(
+            claims: Mapping[str, object] = self._jwt.decode(
                 token,
                 key,
                 algorithms=list(ALGORITHMS),
@@ -131,7 +131,7 @@ class JsonWebTokens:
             raise _invalid(str(error)) from None
         return claims
 
-    def _principal(self, claims: Mapping[str, Any]) -> RequestUser:
+    def _principal(self, claims: Mapping[str, object]) -> RequestUser:
         user = claims.get(self._config.jwt_user_claim)
         if not isinstance(user, str) or not USER.fullmatch(user):
             raise _invalid(f"its claim {self._config.jwt_user_claim!r} names no user")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -38,7 +38,7 @@ def _is_told(entry: AclEntry) -> bool:
 async def get_acl_status(call: WebCall) -> web.StreamResponse:
     """GETACLSTATUS."""
     found = await call.fs.get_acl(call.path)
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "entries": told(found.entries),
         "group": found.group,
         "owner": found.owner,

@@ -21,7 +21,7 @@ class ChecksumCache:
             self._kept.move_to_end(key)
         return found
 
-    def put(self, key: tuple[int, int, str], content: dict[str, Any]) -> None:
+    def put(self, key: tuple[int, int, str], content: dict[str, object]) -> None:
         """Remember an answer."""
         self._kept[key] = content
         if len(self._kept) > KEPT:

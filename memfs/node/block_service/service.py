@@ -379,18 +379,18 @@ class IncomingBlock:
         return confirming
 
     def when_durable(
-        self, answer: Any, durable: Callable[[], Awaitable[None]]
+        self, answer: object, durable: Callable[[], Awaitable[None]]
     ) -> asyncio.Task[Any]:
         """A task of the reply: this copy is ``durable``, and the rest of the chain has theirs."""
         settling = _owned(self._when_durable(answer, durable))
         settling.add_done_callback(self._confirmed)
         return settling
 
-    async def _when_durable(self, answer: Any, durable: Callable[[], Awaitable[None]]) -> Any:
+    async def _when_durable(self, answer: object, durable: Callable[[], Awaitable[None]]) -> Any:
         await durable()
         return await answer if isinstance(answer, asyncio.Future) else answer
 
-    async def _confirm(self, reply: Any) -> Any:
+    async def _confirm(self, reply: object) -> Any:
         if self._forwarding is not None:
             answer = await self._forwarding
         else:
@@ -400,7 +400,7 @@ class IncomingBlock:
             raise errors.CorruptBlockError("the copies along the chain differ")
         return reply
 
-    def _confirmed(self, confirming: asyncio.Task[Any]) -> None:
+    def _confirmed(self, confirming: asyncio.Task[object]) -> None:
         """Also of a task that was cancelled before it began."""
         if confirming.cancelled() or confirming.exception() is not None:
             self.abort()
@@ -418,7 +418,7 @@ class IncomingBlock:
         )
 
     async def _stream(
-        self, pool: Pool, following: Member, request: Any, call: IncomingCall
+        self, pool: Pool, following: Member, request: object, call: IncomingCall
     ) -> Answer[Any]:
         assert self._progress is not None
         async with pool.exclusive(following) as connection:

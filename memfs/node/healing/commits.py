@@ -10,7 +10,6 @@ holders is left, nothing may be acknowledged (AckedR).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Set
-from typing import Any
 
 from memfs import errors
 from memfs.node.membership.members import Membership
@@ -36,7 +35,7 @@ class CommitCheck:
         self._view: View | None = None
         self._members: frozenset[int] = frozenset()
 
-    def check(self, request: Any, namespace: Namespace, client: int, request_id: int) -> None:
+    def check(self, request: object, namespace: Namespace, client: int, request_id: int) -> None:
         """Raise UploadLostError, StaleEpochError for new blocks without a copy in reach.
 
         Whole files are stored anew; what an open file has written may come back with its node.
@@ -73,7 +72,7 @@ class CommitCheck:
         return self._members.difference(self._departing) if self._departing else self._members
 
 
-def _published(request: Any) -> Iterable[BlockRef]:
+def _published(request: object) -> Iterable[BlockRef]:
     """References to versions that a command publishes; those that a file has already are not."""
     if type(request) is m.Commit or type(request) is m.PublishDraft:
         return [ref for ref in request.blocks if ref.generation == request.generation]

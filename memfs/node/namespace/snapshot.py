@@ -205,7 +205,7 @@ def _numbers(kind: _Kind, rows: list[tuple[tuple[int, ...], list[int]]]) -> Iter
             yield _packed(kind, *key, numbers[at : at + _NUMBERS])
 
 
-def _interned(which: int, values: list[Any], counts: list[int]) -> Iterator[bytes]:
+def _interned(which: int, values: list[object], counts: list[int]) -> Iterator[bytes]:
     for at in range(0, len(values), _VALUES):
         part = slice(at, at + _VALUES)
         yield _packed(_Kind.INTERNED, which, values[part], counts[part])
@@ -570,5 +570,5 @@ class _Loader:
 
 
 def _unpacked(body: memoryview) -> list[Any]:
-    values: list[Any] = msgpack.unpackb(body, raw=False, use_list=True)
+    values: list[object] = msgpack.unpackb(body, raw=False, use_list=True)
     return values

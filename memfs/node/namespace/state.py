@@ -204,7 +204,9 @@ class Namespace:
 
     # --- commands and reads ------------------------------------------------------------------
 
-    def apply(self, entry: Entry, request: Any = None, opens: Opens | None = None) -> CommandResult:
+    def apply(
+        self, entry: Entry, request: object = None, opens: Opens | None = None
+    ) -> CommandResult:
         """Carry out one entry. ``request`` spares decoding ``entry.record``.
 
         ``opens``: the primary's knowledge of open files; backups get what matters of it with the
@@ -221,7 +223,7 @@ class Namespace:
         return outcome
 
     def _run_once(
-        self, entry: Entry, request: Any, opens: Opens | None
+        self, entry: Entry, request: object, opens: Opens | None
     ) -> tuple[CommandResult, bytes]:
         """The outcome of the entry, or the recorded one of an earlier attempt; and its encoding."""
         found, mark = None, b""
@@ -246,7 +248,7 @@ class Namespace:
         return bool(request_id) and self.results.get(client, request_id) is not None
 
     def query(
-        self, identity: Identity, request: Any, client: int = 0, opens: Opens | None = None
+        self, identity: Identity, request: object, client: int = 0, opens: Opens | None = None
     ) -> Any:
         """Answer a read of ``client``, who may have files open. Raises the query's error."""
         answer = _QUERIES.get(type(request))
@@ -435,7 +437,7 @@ class Namespace:
         )
 
 
-def _names_inode(request: Any) -> bool:
+def _names_inode(request: object) -> bool:
     """Does a request begin at a handle, and not at the root?"""
     named = getattr(request, "base", ROOT_INODE) != ROOT_INODE
     return named or getattr(request, "source_base", ROOT_INODE) != ROOT_INODE

@@ -73,13 +73,13 @@ class BackupService:
         self._fence(call)
         return self._when_durable(self._role.backup.replicate(call.request, call.payload))
 
-    def _when_durable(self, reply: Any) -> Any:
+    def _when_durable(self, reply: object) -> Any:
         """A reply about what this backup holds, once that counts."""
         if not self._role.journal.required:
             return reply
         return asyncio.ensure_future(self._durable(reply))
 
-    async def _durable(self, reply: Any) -> Any:
+    async def _durable(self, reply: object) -> Any:
         namespace = self._role.backup.namespace
         if namespace is None:
             raise errors.UnavailableError("this node holds no namespace any more")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, Final
+from typing import Final
 
 from memfs import limits
 from memfs.protocol import messages as m
@@ -77,7 +77,7 @@ class CacheLeases:
 
     # --- what clients read, and what changes ------------------------------------------------
 
-    def note(self, client: int, request: Any, record: Any = None) -> None:
+    def note(self, client: int, request: object, record: object = None) -> None:
         """A client gets this answer; None: the answer that there is no such file."""
         watcher = self._watchers.get(client)
         if watcher is None:
@@ -253,7 +253,7 @@ class CacheLeases:
             watcher.parked.set_result(None)
 
 
-def _inodes_of(record: Any) -> Collection[int]:
+def _inodes_of(record: object) -> Collection[int]:
     """The inodes that an answer tells of."""
     if isinstance(record, m.LookupReply | m.LeaseReply | m.BlocksReply | m.AclReply):
         return (record.attributes.inode,)

@@ -23,7 +23,7 @@ class ObjectPlacement:
         self._membership = membership
         self._ring: Ring | None = None
 
-    def fill_in(self, volume: Volume, record: Any) -> Any:
+    def fill_in(self, volume: Volume, record: object) -> Any:
         """The answer, in which blocks of generation 0 name the nodes to ask for them."""
         if isinstance(record, m.ReadFilesReply):
             return m.ReadFilesReply(tuple([self.fill_in(volume, file) for file in record.files]))

@@ -12,7 +12,7 @@ Must not know backups or sockets. Invariant: what was noted and not forgotten is
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
 from memfs.node.namespace import Namespace
 from memfs.protocol import messages as m
@@ -41,7 +41,7 @@ class Pending:
         self._noted: deque[tuple[int, tuple[int, ...]]] = deque()
         self._opaque = applied
 
-    def note(self, index: int, request: Any, touched: tuple[int, ...]) -> None:
+    def note(self, index: int, request: object, touched: tuple[int, ...]) -> None:
         """The command at ``index`` was applied and is not committed."""
         if type(request) not in _TELLING:
             self._opaque = index
@@ -63,7 +63,7 @@ class Pending:
                 if last.get(inode) == index:
                     del last[inode]
 
-    def concern(self, namespace: Namespace, request: Any, committed: int) -> bool:
+    def concern(self, namespace: Namespace, request: object, committed: int) -> bool:
         """May the answer to a read differ from that of the committed state?"""
         if type(request) is not m.Lookup or request.base != ROOT_INODE:
             return True

@@ -120,7 +120,7 @@ class Primary:
     # --- commands and reads -----------------------------------------------------------------
 
     def submit(
-        self, request: Any, opcode: int, client: int, request_id: int, identity: Identity
+        self, request: object, opcode: int, client: int, request_id: int, identity: Identity
     ) -> Any:
         """Apply a command; its reply record, or a future of it while backups still lack it.
 
@@ -165,14 +165,14 @@ class Primary:
         answer = self._when_committed(entry.index, outcome.record)
         return answer if barrier is None else self._after(barrier, answer)
 
-    def _after(self, barrier: asyncio.Future[None], answer: Any) -> asyncio.Future[Any]:
+    def _after(self, barrier: asyncio.Future[None], answer: object) -> asyncio.Future[Any]:
         """An answer that waits until the cache leases of other clients on what it changed have
         ended."""
         later = asyncio.ensure_future(_answer_after(barrier, answer))
         set_aside(later)
         return later
 
-    def submit_own(self, request: Any) -> Any:
+    def submit_own(self, request: object) -> Any:
         """Apply a command of the node itself, as the superuser, without deduplication."""
         opcode = m.BY_REQUEST[type(request)].opcode
         return self.submit(request, opcode, 0, 0, self._superuser)
@@ -183,7 +183,7 @@ class Primary:
         reply: R = await answer if isinstance(answer, asyncio.Future) else answer
         return reply
 
-    def query(self, identity: Identity, request: Any, client: int = 0) -> Any:
+    def query(self, identity: Identity, request: object, client: int = 0) -> Any:
         """Answer a read of ``client``; a future while the lease or what it saw is in doubt.
 
         Raises its error.
@@ -195,7 +195,7 @@ class Primary:
             return later
         return self._answer_read(identity, request, client)
 
-    def _answer_read(self, identity: Identity, request: Any, client: int) -> Any:
+    def _answer_read(self, identity: Identity, request: object, client: int) -> Any:
         """As :meth:`query`, by who holds the lease."""
         try:
             record = self._look(identity, request, client)
@@ -206,7 +206,7 @@ class Primary:
             return _answer(record)
         return self._when_committed(applied, record)
 
-    def _look(self, identity: Identity, request: Any, client: int) -> Any:
+    def _look(self, identity: Identity, request: object, client: int) -> Any:
         watched = bool(client and self.caches)
         if watched:
             self.caches.note(client, request)
@@ -236,7 +236,7 @@ class Primary:
             await pending
         await self._wait_for_lease()
 
-    def _when_committed(self, index: int, record: Any) -> Any:
+    def _when_committed(self, index: int, record: object) -> Any:
         if index <= self.committed:
             return _answer(record)
         future = self._loop.create_future()
@@ -269,7 +269,7 @@ class Primary:
         """
         return self._lease.gives_way(self.required(), self._required_since, self._boottime())
 
-    async def _query_later(self, identity: Identity, request: Any, client: int) -> Any:
+    async def _query_later(self, identity: Identity, request: object, client: int) -> Any:
         await self._wait_for_lease()
         answer = self._answer_read(identity, request, client)
         return await answer if isinstance(answer, asyncio.Future) else answer
@@ -501,13 +501,13 @@ class Primary:
                 future.exception()  # the connection may be gone: nobody may ever look
 
 
-async def _answer_after(barrier: asyncio.Future[None], answer: Any) -> Any:
+async def _answer_after(barrier: asyncio.Future[None], answer: object) -> Any:
     record = await answer if isinstance(answer, asyncio.Future) else answer
     await barrier
     return record
 
 
-def _answer(record: Any) -> Any:
+def _answer(record: object) -> Any:
     """A reply as it is returned: an error is raised."""
     if isinstance(record, errors.MemfsError):
         raise record
@@ -516,7 +516,7 @@ def _answer(record: Any) -> Any:
     return record
 
 
-def _resolve(future: asyncio.Future[Any], record: Any) -> None:
+def _resolve(future: asyncio.Future[object], record: object) -> None:
     try:
         future.set_result(_answer(record))
     except errors.MemfsError as error:

@@ -51,7 +51,7 @@ class RequestAudit:
         """Is anything written at all?"""
         return self._audit.denied
 
-    def answered(self, call: IncomingCall, result: Any) -> None:
+    def answered(self, call: IncomingCall, result: object) -> None:
         """A request was carried out; ``result``: its reply."""
         if not self._concerns(call):
             return
@@ -128,7 +128,7 @@ def _verdict_of(code: int) -> tuple[bool, str]:
     return verdict(kind("") if kind is not None else None)
 
 
-def _paths(request: Any) -> list[str]:
+def _paths(request: object) -> list[str]:
     """What a request names, as paths; a file that is named by its number is shown so."""
     named = [_shown(base, path) for base, path in named_paths(request)]
     inode = getattr(request, "inode", 0)

@@ -201,7 +201,7 @@ class NodeService:
         call: IncomingCall,
         operation: OperationMetrics,
         started: float,
-        done: asyncio.Future[Any],
+        done: asyncio.Future[object],
     ) -> None:
         """Count a request that had to wait."""
         took = self._now() - started

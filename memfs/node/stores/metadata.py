@@ -12,7 +12,7 @@ import inspect
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Container
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from memfs.errors import ObjectMissingError, StaleHandleError, StoreUnreachableError
 from memfs.node.namespace.commands.mounts import record_of
@@ -111,15 +111,15 @@ class Metadata:
         self.asked = 0
         """Questions to stores so far."""
 
-    def lacks(self, request: Any) -> Question | None:
+    def lacks(self, request: object) -> Question | None:
         """The look-up that a request has to wait for; None: it can be carried out now."""
         return self._question(request, self._now())
 
-    def _question(self, request: Any, since: float) -> Question | None:
+    def _question(self, request: object, since: float) -> Question | None:
         moment = Moment(self.known, since, self._now(), self._stores.trouble)
         return question(self._primary.namespace.volume, request, moment)
 
-    async def prepare(self, request: Any) -> None:
+    async def prepare(self, request: object) -> None:
         """Look up until all is known.
 
         Raises StoreUnreachableError, StoreDeniedError, StoreMissingError.

@@ -130,7 +130,7 @@ class MountService:
             and self._role.leads
         )
 
-    def around(self, call: IncomingCall, handler: Callable[[IncomingCall], Any]) -> Any:
+    def around(self, call: IncomingCall, handler: Callable[[IncomingCall], object]) -> Any:
         """Carry out a request after its look-ups, and answer as the mount's write mode requires.
 
         ``handler`` answers with a record or a future.
@@ -143,7 +143,7 @@ class MountService:
         return answer if not waits else asyncio.ensure_future(self._settle(answer, waits))
 
     async def _later(
-        self, metadata: Metadata, call: IncomingCall, handler: Callable[[IncomingCall], Any]
+        self, metadata: Metadata, call: IncomingCall, handler: Callable[[IncomingCall], object]
     ) -> Any:
         await metadata.prepare(call.request)
         answer = handler(call)
@@ -153,7 +153,7 @@ class MountService:
     def _waits(self) -> list[Any]:
         """The changes of the command just applied that must be stored before the answer."""
         volume = self._role.primary.namespace.volume
-        found: list[Any] = []
+        found: list[object] = []
         for changed in volume.mounts.recent:
             if isinstance(changed, tuple):
                 mount = volume.mounts.by_number(changed[0])
@@ -247,7 +247,9 @@ class MountService:
         primary = self._role.primary
         volume = primary.namespace.volume
         slot = self._slot(call)
-        found: list[Any] = [s for s in volume.mounts.changes if volume.tree.has_ancestor(s, slot)]
+        found: list[object] = [
+            s for s in volume.mounts.changes if volume.tree.has_ancestor(s, slot)
+        ]
         mount = volume.mounts.mount_of(volume.tree, slot)
         for number, key in volume.mounts.tombstones:
             other = volume.mounts.by_number(number)

@@ -64,7 +64,7 @@ class Driver:
 
     async def snapshot(self, top: str = "/") -> dict[str, tuple[Any, ...]]:
         """Everything below ``top``: as ``memfs.testing.model.operations.snapshot``."""
-        found: dict[str, tuple[Any, ...]] = {}
+        found: dict[str, tuple[object, ...]] = {}
         for entry in await self.fs.scandir(top):
             path = paths.join(top, entry.name)
             facts = comparable(entry.stat())

@@ -59,7 +59,7 @@ class Operation(NamedTuple):
     method: str
     arguments: tuple[Any, ...]
 
-    def on(self, target: Any) -> Any:
+    def on(self, target: object) -> Any:
         """Make the call on anything that has the method."""
         return getattr(target, self.method)(*self.arguments)
 
@@ -88,7 +88,7 @@ def facts(thing: Any) -> Facts:
     return Facts(int(thing.kind), thing.mode, thing.size, thing.links)
 
 
-def outcome(call: Callable[[], Any]) -> Any:
+def outcome(call: Callable[[], object]) -> Any:
     """The result of ``call`` in comparable form, or its :class:`RaisedError`."""
     try:
         return comparable(call())
@@ -101,7 +101,7 @@ def failure(error: OSError) -> RaisedError:
     return RaisedError(errno.errorcode.get(error.errno or 0, type(error).__name__))
 
 
-def comparable(result: Any) -> Any:
+def comparable(result: object) -> Any:
     """A result in the form in which all surfaces agree."""
     return facts(result) if hasattr(result, "links") or hasattr(result, "attributes") else result
 
@@ -230,7 +230,7 @@ class RandomOperations:
 
 def snapshot(target: Any, top: str = "/") -> dict[str, tuple[Any, ...]]:
     """Everything below ``top`` as ``target`` shows it: facts and content by path."""
-    found: dict[str, tuple[Any, ...]] = {}
+    found: dict[str, tuple[object, ...]] = {}
     for name in target.listdir(top):
         path = paths.join(top, name)
         entry = comparable(target.lstat(path))
@@ -243,7 +243,7 @@ def snapshot(target: Any, top: str = "/") -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     if isinstance(value, bytes) and len(value) > 24:
         return f"{value[:10]!r}*{len(value)}"
     return repr(value)

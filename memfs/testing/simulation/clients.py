@@ -151,7 +151,7 @@ class SimulatedFile:
         await self.exit(kind, error, trace)
 
 
-async def perform(process: Process, work: Awaitable[Any]) -> Any:
+async def perform(process: Process, work: Awaitable[object]) -> Any:
     """Await ``work`` as ``process``; what ends it from outside leaves its outcome unknown."""
     coroutine = work if inspect.iscoroutine(work) else _await(work)
     try:
@@ -165,5 +165,5 @@ async def perform(process: Process, work: Awaitable[Any]) -> Any:
         raise OutcomeUnknownError(f"a call on {process.name} was cancelled") from error
 
 
-async def _await(work: Awaitable[Any]) -> Any:
+async def _await(work: Awaitable[object]) -> Any:
     return await work

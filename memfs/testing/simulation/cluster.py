@@ -176,7 +176,7 @@ class SimulatedCluster:
         """Whether :meth:`boot` has yet to succeed."""
         return name in self._starting and not self._starting[name].done()
 
-    async def _boot(self, name: str, settings: dict[str, Any]) -> None:
+    async def _boot(self, name: str, settings: dict[str, object]) -> None:
         while True:
             try:
                 await self.start_node(name, **settings)
@@ -227,7 +227,7 @@ class SimulatedCluster:
             return
         self.crash(name)
 
-    def _config(self, name: str, given: dict[str, Any]) -> NodeConfig:
+    def _config(self, name: str, given: dict[str, object]) -> NodeConfig:
         settings: dict[str, Any] = {
             "name": name,
             "host": name,
@@ -262,7 +262,7 @@ class SimulatedCluster:
         self._clients += 1
         return self.host(f"c{self._clients}")
 
-    async def _connect(self, host: Host, options: dict[str, Any]) -> AsyncFileSystem:
+    async def _connect(self, host: Host, options: dict[str, object]) -> AsyncFileSystem:
         names = [name for name in self.hosts if name.startswith("n")]
         endpoints = tuple(Endpoint(name, PORT) for name in names)
         chosen: dict[str, Any] = {"user": "root", "groups": (), "local_descriptors": False}

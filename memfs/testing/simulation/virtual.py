@@ -136,7 +136,7 @@ def _settle(ended: asyncio.Future[None]) -> None:
         ended.set_result(None)
 
 
-def _process_of(task: asyncio.Task[Any]) -> Process | None:
+def _process_of(task: asyncio.Task[object]) -> Process | None:
     return task.process if isinstance(task, SerialTask) else None
 
 
@@ -186,7 +186,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future with a reproducible hash."""
-        future: SerialFuture[Any] = SerialFuture(loop=self)
+        future: SerialFuture[object] = SerialFuture(loop=self)
         future.serial = self._next_serial()
         return future
 
@@ -307,7 +307,7 @@ def run(main: Coroutine[Any, Any, T], *, step_limit: int = 20_000_000) -> T:
 
 def _bury(loop: VirtualLoop) -> None:
     """Cancel every task, those of killed processes too; abandon what cannot end."""
-    pending: list[SerialTask[Any]] = sorted(asyncio.all_tasks(loop), key=hash)  # type: ignore[arg-type]
+    pending: list[SerialTask[object]] = sorted(asyncio.all_tasks(loop), key=hash)  # type: ignore[arg-type]
     for task in pending:
         if task.process is not None:
             task.process.alive, task.process.paused = True, False
@@ -324,7 +324,7 @@ def _bury(loop: VirtualLoop) -> None:
                 coroutine.close()  # while the loop is open; not whenever it is collected
 
 
-async def _cancel_all(tasks: list[SerialTask[Any]]) -> None:
+async def _cancel_all(tasks: list[SerialTask[object]]) -> None:
     for task in tasks:
         task.cancel()  # here, where a loop runs: a request that is given up resets its connection
     if tasks:

@@ -159,7 +159,7 @@ class Workload(abc.ABC):
         return self.history.of(key)
 
     async def record(
-        self, process: str, key: str, name: str, argument: Any, work: Coroutine[Any, Any, Any]
+        self, process: str, key: str, name: str, argument: object, work: Coroutine[Any, Any, object]
     ) -> Call:
         """One call; now and then it is cancelled on its way."""
         if process == FINAL or self.random.random() >= self.sizes.cancel_chance:

@@ -45,7 +45,7 @@ class HeldOpen(Workload):
 
     async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key, timeout = self._key(dice), self.sizes.timeout_seconds
-        work: Coroutine[Any, Any, Any]
+        work: Coroutine[Any, Any, object]
         kind = dice.choice(("write", "write", "write", "remove", "rmtree", "rename"))
         if kind == "write":
             data = content(self.token(process), dice.randrange(self.sizes.large_bytes))

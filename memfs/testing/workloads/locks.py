@@ -78,7 +78,7 @@ class FileLocks(Workload):
         return [self.path(number) for number in range(self.sizes.keys)]
 
     async def _section(
-        self, file: Any, process: str, key: str, section: str, dice: random.Random
+        self, file: object, process: str, key: str, section: str, dice: random.Random
     ) -> None:
         for _ in range(dice.choice((1, 1, 2, 3))):
             start = dice.randrange(BYTES)

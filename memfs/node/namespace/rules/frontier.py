@@ -7,7 +7,7 @@ neither a query nor a command ever meets a name whose state in the store is unkn
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from memfs import limits
 from memfs.errors import MemfsError
@@ -46,7 +46,7 @@ _LISTING: Final = (m.List, m.Rename, m.RemoveDirectory)
 _DEEP: Final = (m.Summarise, m.RemoveDirectory)
 
 
-def question(volume: Volume, request: Any, knowledge: Knowledge) -> Question | None:
+def question(volume: Volume, request: object, knowledge: Knowledge) -> Question | None:
     """The question to a store that ``request`` has to wait for; None: all is known."""
     for base, path in named_paths(request):
         found = _on_the_way(volume, base, path, request, knowledge)
@@ -56,7 +56,7 @@ def question(volume: Volume, request: Any, knowledge: Knowledge) -> Question | N
 
 
 def _on_the_way(
-    volume: Volume, base: int, path: bytes, request: Any, knowledge: Knowledge
+    volume: Volume, base: int, path: bytes, request: object, knowledge: Knowledge
 ) -> Question | None:
     tree, inodes = volume.tree, volume.tree.inodes
     try:
@@ -117,7 +117,7 @@ def _entry(
     return _ask(volume, mount, slot, name)
 
 
-def _below(volume: Volume, slot: int, request: Any, knowledge: Knowledge) -> Question | None:
+def _below(volume: Volume, slot: int, request: object, knowledge: Knowledge) -> Question | None:
     """What to ask of all names of a directory, and of those below it."""
     inodes = volume.tree.inodes
     if inodes.kind[slot] != DIRECTORY or not isinstance(request, (*_LISTING, *_DEEP)):
@@ -144,7 +144,7 @@ def _below(volume: Volume, slot: int, request: Any, knowledge: Knowledge) -> Que
 
 
 def _listing(
-    volume: Volume, mount: MountPoint, slot: int, request: Any, knowledge: Knowledge
+    volume: Volume, mount: MountPoint, slot: int, request: object, knowledge: Knowledge
 ) -> Question | None:
     later = bool(getattr(request, "after", b""))
     if knowledge.knows_listing(mount, volume.tree.inodes.id_of(slot), later):
