@@ -1,9 +1,15 @@
-"""One operation being carried out: the request, its path and parameters, and the user's client."""
+"""One operation being carried out: the request, its path and parameters, and the user's client.
+
+Owns the request's time. Whatever an operation asks of the cluster ends by one deadline, made when
+the request came. Bytes on their way are progress: each piece of a body or of a copy has a budget of
+its own, and what follows it has the request's time anew.
+"""
 
 from __future__ import annotations
 
 from aiohttp import web
 
+from memfs.client.calls.deadline import Deadline
 from memfs.client.calls.wire import wire
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.session import Session
@@ -19,6 +25,7 @@ class WebCall:
     """What an operation works with."""
 
     __slots__ = (
+        "deadline",
         "operation",
         "parameters",
         "path",
@@ -37,7 +44,9 @@ class WebCall:
         parameters: Parameters,
         principal: RequestUser,
         user_session: UserSession,
+        deadline: Deadline,
     ) -> None:
+        """``deadline``: of what it asks of the cluster."""
         self.shared = shared
         self.request = request
         self.operation = operation
@@ -45,6 +54,7 @@ class WebCall:
         self.parameters = parameters
         self.principal = principal
         self.user_session = user_session
+        self.deadline = deadline
 
     @property
     def fs(self) -> AsyncFileSystem:
@@ -55,6 +65,11 @@ class WebCall:
     def session(self) -> Session:
         """What is known of the cluster's members."""
         return self.user_session.session
+
+    def progressed(self) -> Deadline:
+        """Bytes have been moved, or what was begun has to be undone: the time begins anew."""
+        self.deadline = self.shared.deadline()
+        return self.deadline
 
     def parameter_path(self, name: str) -> str:
         """A parameter that is a path, normalised."""

@@ -15,10 +15,13 @@ from urllib.parse import unquote
 from aiohttp import hdrs, web
 
 from memfs.audit import Audit, Decision
+from memfs.client.calls.deadline import Deadline, until
+from memfs.client.connect import open_session
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.errors import MemfsError
 from memfs.gateway.auth import tokens
 from memfs.gateway.auth.authentication import NOBODY, RequestUser, Unauthenticated
+from memfs.gateway.auth.clients import Open
 from memfs.gateway.auth.groups import Groups
 from memfs.gateway.auth.methods import authentication
 from memfs.gateway.auth.proxies import Proxies
@@ -69,9 +72,10 @@ class Gateway:
         config: GatewayConfig,
         client: ClientConfig,
         workers: WorkerLink | None = None,
+        opener: Open = open_session,
     ) -> None:
-        """``workers``: who counts with it. Raises ConfigError."""
-        self.shared = Shared(config, client)
+        """``workers``: who counts with it; ``opener``: of sessions. Raises ConfigError."""
+        self.shared = Shared(config, client, opener)
         self._config = config
         self._audit = Audit(config.audit, time.monotonic, config.audit_rate)
         self._is_worker = workers is not None
@@ -93,7 +97,7 @@ class Gateway:
         """
         config = self._config
         self._server = HttpServer(
-            self._serve, connections=self._most_connections(), head_seconds=config.head_seconds
+            self.serve, connections=self._most_connections(), head_seconds=config.head_seconds
         )
         await self._warm_up()
         await self._monitoring.start()
@@ -177,7 +181,7 @@ class Gateway:
 
     # --- requests ---------------------------------------------------------------------------
 
-    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request, whatever it is."""
         target, _, query = request.raw_path.partition("?")
         if target.startswith(PREFIX) and target[len(PREFIX) : len(PREFIX) + 1] in ("", "/"):
@@ -199,6 +203,7 @@ class Gateway:
         self, request: web.BaseRequest, target: str, query: str
     ) -> web.StreamResponse:
         began = time.perf_counter()
+        deadline = self.shared.deadline()
         who, name, path, result = NOBODY, "", target, "ok"
         counts = self._monitoring.operation("invalid")
         try:
@@ -206,17 +211,19 @@ class Gateway:
             parameters = Parameters(query)
             if request.method == hdrs.METH_OPTIONS:
                 name = hdrs.METH_OPTIONS
-                return await self._greeted(request, parameters)
+                return await self._greeted(request, parameters, deadline)
             name = _operation_name(request, parameters)
             operation = operations.find(request.method, name)
             parameters.check_unused()
             counts = self._monitoring.operation(name)
             path = _path(target)
             check_csrf(self._config, request, name)
-            who = await self._authenticated(request, parameters)
+            who = await self._authenticated(request, parameters, deadline)
             who = self._proxies.principal(who, parameters, request.remote)
-            async with self.shared.sessions.user_session(await self._identity(who)) as user_session:
-                call = WebCall(self.shared, request, name, path, parameters, who, user_session)
+            async with until(deadline, "the user's groups were not found within the time given"):
+                identity = await self._identity(who)
+            async with self.shared.sessions.user_session(identity, deadline) as session:
+                call = WebCall(self.shared, request, name, path, parameters, who, session, deadline)
                 await check_conditions(call)
                 return await operation(call)
         except RemoteException as refusal:
@@ -246,10 +253,10 @@ class Gateway:
                 self._audit.write(_decision(request, who, name, path, result))
 
     async def _greeted(
-        self, request: web.BaseRequest, parameters: Parameters
+        self, request: web.BaseRequest, parameters: Parameters, deadline: Deadline
     ) -> web.StreamResponse:
         """OPTIONS: what Hadoop's client proves itself with before its first operation."""
-        who = await self._authenticated(request, parameters)
+        who = await self._authenticated(request, parameters, deadline)
         reply = HttpReply(b"", 200)
         reply.headers[hdrs.ALLOW] = ", ".join(operations.METHODS)
         for header, value in who.headers:
@@ -260,13 +267,15 @@ class Gateway:
         host = request.headers.get(hdrs.HOST, "")
         self.shared.addresses.check(host, local_address(request)[0])
 
-    async def _authenticated(self, request: web.BaseRequest, parameters: Parameters) -> RequestUser:
+    async def _authenticated(
+        self, request: web.BaseRequest, parameters: Parameters, deadline: Deadline
+    ) -> RequestUser:
         """Who the request shows that it is from."""
         if DELEGATION in parameters:
-            async with self.shared.sessions.user_session(
-                Identity(self._config.default_user)
-            ) as user_session:
-                return await tokens.principal_of(parameters.text(DELEGATION), user_session.fs)
+            verifier = Identity(self._config.default_user)
+            async with self.shared.sessions.user_session(verifier, deadline) as session:
+                text = parameters.text(DELEGATION)
+                return await tokens.principal_of(text, session.fs, deadline)
         return await self._authentication.authenticate(request, parameters)
 
     async def _identity(self, principal: RequestUser) -> Identity:

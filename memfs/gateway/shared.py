@@ -5,12 +5,14 @@ Must not know requests or operations.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from typing import Final
 
+from memfs.client.calls.deadline import Deadline
 from memfs.client.reading.buffers import BufferPool
 from memfs.config import ClientConfig, GatewayConfig
-from memfs.gateway.auth.clients import IDLE_SESSIONS, UserSessions
+from memfs.gateway.auth.clients import IDLE_SESSIONS, Open, UserSessions
 from memfs.gateway.http.addresses import Addresses
 from memfs.gateway.http.budget import Slots, StreamBuffers
 from memfs.gateway.http.peers import GatewayPeers
@@ -25,11 +27,12 @@ DESCRIPTORS_PER_SESSION: Final = 8
 class Shared:
     """Lives as long as its gateway, which closes it."""
 
-    def __init__(self, config: GatewayConfig, client: ClientConfig) -> None:
-        """``client``: the cluster, and how to read and write it."""
+    def __init__(self, config: GatewayConfig, client: ClientConfig, opener: Open) -> None:
+        """``client``: the cluster, and how to read and write it; ``opener``: of sessions."""
         self.config = config
+        self._request_seconds = client.timeout_seconds
         client = dataclasses.replace(client, group_rule=config.group_rule)
-        self.sessions = UserSessions(client, limit=_idle_sessions())
+        self.sessions = UserSessions(client, limit=_idle_sessions(), opener=opener)
         self.buffers = StreamBuffers(config.stream_memory)
         self.slots = Slots(config.uploads)
         self.blocks = BufferPool()
@@ -45,6 +48,11 @@ class Shared:
         """Files being received."""
         self.hidden_names = 0
         """Names left out of listings, every time."""
+
+    def deadline(self) -> Deadline:
+        """When all that a request asks of the cluster from now on is to be over."""
+        now = asyncio.get_running_loop().time()
+        return Deadline(now + self._request_seconds)
 
     async def close(self) -> None:
         """Leave the cluster and the other gateways."""

@@ -39,13 +39,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def gateway(url: str, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def gateway(
+    url: str, *arguments: str, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """A running ``memfs gateway`` and its port."""
     port = free_port(1)
     process = subprocess.Popen(
         [*COMMAND, "gateway", f"--port={port}", *arguments],
         stdout=subprocess.PIPE,
-        env=clean_environment(MEMFS_URL=url),
+        env=clean_environment(MEMFS_URL=url, **environment),
         text=True,
     )
     try:
@@ -203,6 +205,28 @@ def test_a_worker_that_stands_still_counts_with_what_it_last_said(cluster: Clust
             assert re.search(pattern, said)
         finally:
             os.kill(workers[0], signal.SIGCONT)
+
+
+def test_a_cluster_that_stands_still_costs_one_request_time(tmp_path: Path) -> None:
+    with (
+        dev_cluster(tmp_path, nodes=1) as cluster,
+        gateway(cluster.url, MEMFS_CLIENT_TIMEOUT_SECONDS="2") as (_, port),
+    ):
+        call(port, f"/webhdfs/v1/here{CREATE}", "PUT", b"content")
+        (node,) = cluster.nodes().values()
+        os.kill(node, signal.SIGSTOP)
+        try:
+            for method, target in (("GET", "here?op=OPEN"), ("PUT", "a/b/c?op=MKDIRS")):
+                with pytest.raises(urllib.error.HTTPError) as refused:
+                    call(port, f"/webhdfs/v1/{target}&user.name=root", method)
+                said = json.loads(refused.value.read())["RemoteException"]
+                unknown = "it may have taken effect or not" in said["message"]
+                assert unknown == (method == "PUT"), said
+                assert said["exception"] == ("IOException" if unknown else "RetriableException")
+        finally:
+            os.kill(node, signal.SIGCONT)
+        wait_ready(port)
+        assert call(port, "/webhdfs/v1/here?op=OPEN&user.name=root") == b"content"
 
 
 def test_a_gateway_that_is_killed_publishes_no_half(cluster: Cluster) -> None:

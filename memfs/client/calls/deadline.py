@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection
 
-from memfs.errors import DeadlineError
+from memfs.errors import DeadlineError, MemfsError
 
 
 class Deadline(float):
@@ -45,6 +45,18 @@ async def _turn(lock: asyncio.Lock, deadline: float) -> AsyncIterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.asynccontextmanager
+async def until(deadline: float | None, late: str) -> AsyncIterator[None]:
+    """Bound what knows no deadline. Raises DeadlineError, which says ``late``."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            yield
+    except TimeoutError as error:
+        if isinstance(error, MemfsError):
+            raise
+        raise DeadlineError(late) from None
 
 
 async def ended(tasks: Collection[asyncio.Task[object]], deadline: float | None) -> None:

@@ -194,26 +194,25 @@ class BlockMap:
                 return
             yield max(start, first * block_size), min(end, self.size, last * block_size)
 
-    async def crc(self) -> int:
+    async def crc(self, timeout: float | None = None) -> int:
         """CRC32C of the content, from those that the namespace keeps of the blocks."""
+        deadline = self.session.deadline(timeout)
         total, end, block = 0, 0, 0
-        while (found := await self.stored(block, self.session.deadline())) is not None:
+        while (found := await self.stored(block, deadline)) is not None:
             start = found * self.attributes.block_size
-            ref = await self.ref(found, self.session.deadline())
+            ref = await self.ref(found, deadline)
             stored = min(ref.length, self.size - start)
             if not ref.generation:
-                ref = await self._with_crc(ref)
+                ref = await self._with_crc(ref, deadline)
             total = combine(total, crc_of_zeros(start - end), start - end)
             total = combine(total, ref.crc, stored)
             end, block = start + stored, found + 1
         return combine(total, crc_of_zeros(self.size - end), self.size - end)
 
-    async def _with_crc(self, ref: BlockRef) -> BlockRef:
+    async def _with_crc(self, ref: BlockRef, deadline: float) -> BlockRef:
         """A block of what an external store has, with the CRC32C that its node has computed."""
         request = m.ReadBlock(*ref.version, 0, ref.length)
-        answer = await self.session.ask_member(
-            ref.replicas[0], request, deadline=self.session.deadline()
-        )
+        answer = await self.session.ask_member(ref.replicas[0], request, deadline=deadline)
         if crc32c(answer.payload) != answer.record.crc:
             raise CorruptBlockError(f"block {ref.index} arrived damaged")
         return ref._replace(crc=answer.record.crc)

@@ -14,6 +14,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from memfs.client.calls.deadline import Deadline, until
 from memfs.client.connect import open_session
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.session import Session
@@ -61,9 +62,14 @@ class UserSessions:
         return len(self._user_sessions)
 
     @contextlib.asynccontextmanager
-    async def user_session(self, identity: Identity) -> AsyncIterator[UserSession]:
-        """The user_session of an identity, for a request. Raises what connecting raises."""
-        user_session = await self._take(identity)
+    async def user_session(
+        self, identity: Identity, deadline: Deadline | None = None
+    ) -> AsyncIterator[UserSession]:
+        """The session of an identity, for a request. Raises what connecting raises, DeadlineError.
+
+        A session that is not open by then is opened nevertheless, for the user's next request.
+        """
+        user_session = await self._take(identity, deadline)
         try:
             yield user_session
         except OtherClusterError:
@@ -72,10 +78,11 @@ class UserSessions:
         finally:
             self._give(user_session)
 
-    async def _take(self, identity: Identity) -> UserSession:
+    async def _take(self, identity: Identity, deadline: Deadline | None) -> UserSession:
         user_session = self._user_sessions.get(identity)
         if user_session is None:
-            user_session = await self._shared(identity)
+            async with until(deadline, "the cluster was not reached within the time given"):
+                user_session = await self._shared(identity)
         else:
             self._user_sessions.move_to_end(identity)
         user_session.users += 1

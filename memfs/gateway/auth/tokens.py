@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from memfs.client.calls.deadline import Deadline
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import InvalidTokenError
 from memfs.gateway.auth.authentication import RequestUser
@@ -24,10 +25,10 @@ _REFRESH: Final = "Failed to obtain user group information:"
 """How a message begins that makes Hadoop's client get a new token."""
 
 
-async def principal_of(text: str, fs: AsyncFileSystem) -> RequestUser:
+async def principal_of(text: str, fs: AsyncFileSystem, deadline: Deadline) -> RequestUser:
     """Whom the token in a URL speaks for. Raises RemoteException for one that is not good."""
     try:
-        found = await fs.verify_delegation_token(text)
+        found = await fs.verify_delegation_token(text, timeout=deadline)
     except InvalidTokenError as error:
         raise RemoteException(
             SECURITY, f"{_REFRESH} {INVALID_TOKEN.java_class}: {error.message}"
@@ -44,18 +45,21 @@ async def get_delegation_token(call: WebCall) -> web.StreamResponse:
     secure = call.request.scheme == "https"
     kind = call.parameters.text("kind") or (SECURE_KIND if secure else KIND)
     service = call.parameters.text("service")
-    token = await call.fs.get_delegation_token(renewer, kind=kind, service=service)
+    token = await call.fs.get_delegation_token(
+        renewer, kind=kind, service=service, timeout=call.deadline
+    )
     return json_reply(call.request, {"Token": {"urlString": token.to_url()}})
 
 
 async def renew_delegation_token(call: WebCall) -> web.StreamResponse:
     """RENEWDELEGATIONTOKEN: by its renewer."""
-    return json_reply(call.request, {"long": await call.fs.renew_delegation_token(_token(call))})
+    until = await call.fs.renew_delegation_token(_token(call), timeout=call.deadline)
+    return json_reply(call.request, {"long": until})
 
 
 async def cancel_delegation_token(call: WebCall) -> web.StreamResponse:
     """CANCELDELEGATIONTOKEN: by its owner or its renewer."""
-    await call.fs.cancel_delegation_token(_token(call))
+    await call.fs.cancel_delegation_token(_token(call), timeout=call.deadline)
     return HttpReply()
 
 

@@ -44,11 +44,11 @@ async def get_trash_roots(call: WebCall) -> web.StreamResponse:
     users = [call.principal.user]
     if call.parameters.flag("allusers"):
         try:
-            users = await call.fs.listdir(HOMES)
+            users = await call.fs.listdir(HOMES, timeout=call.deadline)
         except (PathNotFoundError, NotDirectoryError):
             users = []
     roots = [trash(user) for user in users]
-    found = await call.fs.stat_many(roots)
+    found = await call.fs.stat_many(roots, timeout=call.deadline)
     entries = [
         shapes.trash_root(root, each.attributes)
         for root, each in zip(roots, found, strict=True)
@@ -59,12 +59,14 @@ async def get_trash_roots(call: WebCall) -> web.StreamResponse:
 
 async def get_status(call: WebCall) -> web.StreamResponse:
     """GETSTATUS: bytes of all nodes, copies counted."""
-    return json_reply(call.request, shapes.filesystem_status(await call.fs.statvfs()))
+    return json_reply(
+        call.request, shapes.filesystem_status(await call.fs.statvfs(timeout=call.deadline))
+    )
 
 
 async def get_server_defaults(call: WebCall) -> web.StreamResponse:
     """GETSERVERDEFAULTS."""
-    found = await call.session.defaults(call.session.deadline())
+    found = await call.session.defaults(call.deadline)
     block = found.block_size * found.group_blocks
     replication = call.shared.config.replication or found.replication
     return json_reply(call.request, shapes.server_defaults(block, replication))

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from memfs import limits
+from memfs.client.calls.deadline import Deadline
 from memfs.client.handles.handle import Handle
 from memfs.client.reading.buffers import BufferPool
 from memfs.errors import MemfsError, StaleHandleError
@@ -36,6 +37,9 @@ FIRST_BYTES = 64 * limits.KIB
 """Most that a sender may send before it has a slot."""
 
 _NOTHING = memoryview(b"")
+
+Undo = Callable[[Deadline], Awaitable[None]]
+"""Takes a file back to what it was, by then."""
 
 
 class BrokenUpload(ConnectionError):
@@ -183,22 +187,24 @@ async def receive(
     slots: Slots,
     blocks: BufferPool,
     patience: float,
-    undo: Callable[[], Awaitable[None]],
+    undo: Undo,
+    begin_deadline: Callable[[], Deadline],
 ) -> int:
     """Receive the request's body into ``handle`` and close it; returns the bytes.
 
     Raises StaleHandleError for a file that was deleted meanwhile: unlike a process that has it
     open, nobody could ever read what was sent. When that or anything else fails, or is cancelled,
-    ``undo`` takes the file back to what it was.
+    ``undo`` takes the file back to what it was. ``begin_deadline``: when what follows the body, or
+    its end, is to be over.
     """
     upload = BodyUpload(request, handle, slots, blocks)
     try:
         await upload.run(patience)
-        await handle.close()
+        await handle.close(begin_deadline())
         _check_named(handle)
     except BaseException as error:
         log.info("an upload of %d bytes is discarded: %s", upload.received, error)
-        await asyncio.shield(_undo(handle, undo))
+        await asyncio.shield(_undo(handle, undo, begin_deadline()))
         raise
     return upload.received
 
@@ -208,13 +214,13 @@ def _check_named(handle: Handle) -> None:
         raise StaleHandleError("the file was deleted while it was written")
 
 
-async def _undo(handle: Handle, undo: Callable[[], Awaitable[None]]) -> None:
+async def _undo(handle: Handle, undo: Undo, deadline: Deadline) -> None:
     try:
         if not handle.unlinked:
-            await undo()
+            await undo(deadline)
     except MemfsError as error:
         log.warning("what an upload left behind stays: %s", error)
     try:
-        await handle.close()
+        await handle.close(deadline)
     except MemfsError as error:
         log.debug("a broken upload's lease: %s", error)

@@ -37,7 +37,7 @@ def _is_told(entry: AclEntry) -> bool:
 
 async def get_acl_status(call: WebCall) -> web.StreamResponse:
     """GETACLSTATUS."""
-    found = await call.fs.get_acl(call.path)
+    found = await call.fs.get_acl(call.path, timeout=call.deadline)
     content: dict[str, object] = {
         "entries": told(found.entries),
         "group": found.group,
@@ -65,23 +65,21 @@ async def remove_acl_entries(call: WebCall) -> web.StreamResponse:
 
 async def remove_default_acl(call: WebCall) -> web.StreamResponse:
     """REMOVEDEFAULTACL."""
-    await call.fs.remove_default_acl(call.path)
+    await call.fs.remove_default_acl(call.path, timeout=call.deadline)
     return HttpReply()
 
 
 async def remove_acl(call: WebCall) -> web.StreamResponse:
     """REMOVEACL: everything but what the mode bits say."""
-    await call.fs.remove_acl(call.path)
+    await call.fs.remove_acl(call.path, timeout=call.deadline)
     return HttpReply()
 
 
-async def _change(
-    call: WebCall, change: Callable[[str, str], Awaitable[None]]
-) -> web.StreamResponse:
+async def _change(call: WebCall, change: Callable[..., Awaitable[None]]) -> web.StreamResponse:
     call.parameters.required("aclspec", call.operation)
     text = call.parameters.matching("aclspec", _SPEC)
     try:
-        await change(call.path, text)
+        await change(call.path, text, timeout=call.deadline)
     except InvalidArgumentError as error:
         raise RemoteException(ACL, f"Invalid ACL: {error.message}") from None
     return HttpReply()

@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from memfs import limits
+from memfs.client.calls.deadline import seconds_left
 from memfs.errors import PathNotFoundError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.parameters import illegal
@@ -32,11 +33,11 @@ async def set_permission(call: WebCall) -> web.StreamResponse:
     permission = call.parameters.permission(0o755)
     for pause in _PAUSES if is_java(call.request) else ():
         try:
-            await call.fs.chmod(call.path, permission)
+            await call.fs.chmod(call.path, permission, timeout=call.deadline)
             return HttpReply()
         except PathNotFoundError:
-            await asyncio.sleep(pause)
-    await call.fs.chmod(call.path, permission)
+            await asyncio.sleep(min(pause, seconds_left(call.deadline) or 0.0))
+    await call.fs.chmod(call.path, permission, timeout=call.deadline)
     return HttpReply()
 
 
@@ -45,7 +46,7 @@ async def set_owner(call: WebCall) -> web.StreamResponse:
     owner, group = call.parameters.text("owner"), call.parameters.text("group")
     if not owner and not group:
         raise illegal("Both owner and group are empty.")
-    await call.fs.chown(call.path, owner or None, group or None)
+    await call.fs.chown(call.path, owner or None, group or None, timeout=call.deadline)
     return HttpReply()
 
 
@@ -57,6 +58,7 @@ async def set_times(call: WebCall) -> web.StreamResponse:
         call.path,
         modified_ns=None if modified == _UNCHANGED else modified * _MILLISECOND,
         accessed_ns=None if accessed == _UNCHANGED else accessed * _MILLISECOND,
+        timeout=call.deadline,
     )
     return HttpReply()
 
@@ -73,7 +75,7 @@ async def set_replication(call: WebCall) -> web.StreamResponse:
     if wanted > limits.REPLICAS_MAX:
         text = f"Requested replication factor of {wanted} exceeds maximum of {limits.REPLICAS_MAX}"
         raise illegal(f"{text} for {call.path}")
-    await call.fs.set_replication(call.path, wanted)
+    await call.fs.set_replication(call.path, wanted, timeout=call.deadline)
     return boolean(call, True)
 
 

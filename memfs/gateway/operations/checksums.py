@@ -29,14 +29,14 @@ async def get_file_checksum(call: WebCall) -> web.StreamResponse:
     if call.parameters.flag("noredirect") and not is_second_step(call):
         return to_second_step(call)
     mode = call.parameters.text("combinemode").upper()
-    handle = await call.fs.open_handle(call.path, READ)
+    handle = await call.fs.open_handle(call.path, READ, timeout=call.deadline)
     try:
         before = handle.file.attributes
         key = (before.inode, before.change, mode)
         content = call.shared.checksums.get(key)
         if content is None:
             if mode == COMPOSITE:  # from the CRCs that the namespace keeps: no content is read
-                content = composite(await handle.file.crc())
+                content = composite(await handle.file.crc(call.deadline))
             else:
                 content = await _md5(call, handle)
             if handle.file.attributes.change == before.change:

@@ -38,7 +38,7 @@ async def concat(call: WebCall) -> web.StreamResponse:
         raise illegal("concat: the target is one of the sources, or a source is named twice")
     try:
         try:
-            await call.fs.concat(call.path, sources)
+            await call.fs.concat(call.path, sources, timeout=call.deadline)
         except InvalidArgumentError:
             await _copy_together(call, sources)
     except PathNotFoundError as error:
@@ -75,11 +75,11 @@ async def _copy_together(call: WebCall, sources: list[str]) -> None:
     for path in (call.path, *sources):
         if (await look_up(call, path)).kind != FileKind.FILE:
             raise RemoteException(FILE_NOT_FOUND, f"Path is not a file: {path}")
-    handle = await call.fs.open_handle(call.path, EXISTING)
+    handle = await call.fs.open_handle(call.path, EXISTING, timeout=call.deadline)
     before = handle.size
     try:
         versions = [await _append(call, handle, source) for source in sources]
-        await handle.flush()
+        await handle.flush(call.deadline)
     except BaseException:
         await asyncio.shield(_take_back(call, handle, before))
         raise
@@ -92,6 +92,7 @@ async def _append(call: WebCall, handle: Handle, source: str) -> Attributes:
     if found.leased:
         raise _under_construction(source)
     await call.fs.copy_into(source, _End(handle), piece=LARGEST)
+    call.progressed()
     return found
 
 
@@ -100,22 +101,23 @@ async def _remove_sources(
 ) -> None:
     """The last step, which is not left half way when the client goes."""
     try:
-        await call.fs.remove_copied(call.path, sources, copied)
+        await call.fs.remove_copied(call.path, sources, copied, timeout=call.deadline)
     except OutcomeUnknownError:
-        await handle.close()
+        await handle.close(call.progressed())
         raise
     except MemfsError:
         await _take_back(call, handle, before)
         raise
-    await handle.close()
+    await handle.close(call.deadline)
 
 
 async def _take_back(call: WebCall, handle: Handle, before: int) -> None:
+    deadline = call.progressed()
     try:
-        await cut_back(call, handle, before)
+        await cut_back(call, handle, before, deadline)
     finally:
         try:
-            await handle.close()
+            await handle.close(deadline)
         except MemfsError:
             pass  # what failed first is what the client hears
 

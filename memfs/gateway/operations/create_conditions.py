@@ -40,7 +40,7 @@ async def check_create(call: WebCall, overwrite: bool, conditional: bool) -> Att
     if not overwrite:
         raise exists(call, conditional)
     growth = _least_space(call) - found.size * found.replication
-    await call.fs.check_access(call.path, WRITE, space=max(0, growth))
+    await call.fs.check_access(call.path, WRITE, space=max(0, growth), timeout=call.deadline)
     return found
 
 
@@ -64,7 +64,9 @@ async def _check_room_for_new(call: WebCall) -> None:
     if found.kind != FileKind.DIRECTORY:
         raise _parent_is_file(call)
     space = _least_space(call)
-    await call.fs.check_access(above, WRITE | _SEARCH, names=names, space=space)
+    await call.fs.check_access(
+        above, WRITE | _SEARCH, names=names, space=space, timeout=call.deadline
+    )
 
 
 def _least_space(call: WebCall) -> int:

@@ -57,16 +57,18 @@ async def list_status_batch(call: WebCall) -> web.StreamResponse:
 async def _page(call: WebCall, after: bytes) -> ListingPage:
     """What comes after a name. Hadoop's client is spared the names that it cannot read."""
     try:
-        listed = await call.fs.list_page(call.path, after)
+        listed = await call.fs.list_page(call.path, after, timeout=call.deadline)
     except PathNotFoundError:
         raise RemoteException(FILE_NOT_FOUND, f"File {call.path} does not exist.") from None
     except AccessDeniedError:
-        await call.fs.check_access(call.path, _READ_AND_SEARCH)  # says what HDFS says
+        await call.fs.check_access(
+            call.path, _READ_AND_SEARCH, timeout=call.deadline
+        )  # says what HDFS says
         raise
     shown = list(listed.entries)
     if not shown or not shown[0].attributes.owner:
         # Read permission suffices for the names, or there are none. HDFS wants both.
-        await call.fs.check_access(call.path, _READ_AND_SEARCH)
+        await call.fs.check_access(call.path, _READ_AND_SEARCH, timeout=call.deadline)
     if is_java(call.request):
         shown = [entry for entry in shown if _UNREADABLE not in entry.name]
     hidden = len(listed.entries) - len(shown)
@@ -96,6 +98,7 @@ async def _stream(call: WebCall, page: ListingPage) -> web.StreamResponse:
         if page.statuses:
             await stream.write((separator + ",".join(page.statuses)).encode())
             separator = ","
+        call.progressed()
         if not page.remaining:
             break
         page = await _page(call, page.last)
@@ -114,7 +117,9 @@ async def _target(call: WebCall, entry: DirectoryEntry) -> str:
     if entry.attributes.kind != FileKind.SYMLINK:
         return ""
     try:
-        return await call.fs.readlink(paths.join(call.path, paths.decode(entry.name)))
+        return await call.fs.readlink(
+            paths.join(call.path, paths.decode(entry.name)), timeout=call.deadline
+        )
     except (PathNotFoundError, ValueError):  # replaced since
         return ""
 

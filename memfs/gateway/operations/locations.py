@@ -55,7 +55,7 @@ async def _groups(call: WebCall, file: BlockMap, offset: int, length: int) -> As
     number, last = offset // size, -(-end // size)
     while number < last:
         block = number * file.attributes.group_blocks
-        stored = await file.stored(block, call.session.deadline())
+        stored = await file.stored(block, call.deadline)
         following = last if stored is None else stored // file.attributes.group_blocks
         count = max(1, min(following, last) - number)
         members = await _holders(call, file, number) if following == number else ()
@@ -69,7 +69,7 @@ async def _holders(call: WebCall, file: BlockMap, number: int) -> tuple[Member, 
     last = block_count(file.size, file.attributes.block_size)
     known = call.session.known.members
     for index in range(number * per_group, min(last, (number + 1) * per_group)):
-        ref = await file.ref(index, call.session.deadline())
+        ref = await file.ref(index, call.deadline)
         holders = tuple(each for each in ref.replicas if each in known)
         if holders:
             return tuple(known[each] for each in _to_stay(call, file, ref, holders))

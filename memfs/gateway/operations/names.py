@@ -69,7 +69,7 @@ async def mkdirs(call: WebCall) -> web.StreamResponse:
         return boolean(call, True)
     check_new_name(call.path)
     try:
-        await call.fs.mkdir(call.path, mode, unmasked=unmasked)
+        await call.fs.mkdir(call.path, mode, unmasked=unmasked, timeout=call.deadline)
     except PathNotFoundError:
         await _make_all(call, mode, unmasked)
     except (PathExistsError, NotDirectoryError):
@@ -85,7 +85,9 @@ async def _make_all(call: WebCall, mode: int, unmasked: int) -> None:
     for path in reversed(missing):
         extra = 0 if path == call.path else _OWNER_WRITES
         try:
-            await call.fs.mkdir(path, mode | extra, unmasked=unmasked | extra)
+            await call.fs.mkdir(
+                path, mode | extra, unmasked=unmasked | extra, timeout=call.deadline
+            )
         except PathExistsError:
             if path == call.path:  # made by somebody else meanwhile
                 await _check_is_directory(call)
@@ -114,7 +116,7 @@ async def create_symlink(call: WebCall) -> web.StreamResponse:
     parents = call.parameters.flag("createparent", False)
     check_new_name(call.path)
     try:
-        await call.fs.symlink(target, call.path, parents=parents)
+        await call.fs.symlink(target, call.path, parents=parents, timeout=call.deadline)
     except PathExistsError:
         raise RemoteException(EXISTS, f"failed to create link {call.path}: it exists") from None
     return HttpReply()
@@ -132,7 +134,7 @@ async def delete(call: WebCall) -> web.StreamResponse:
         if found.kind == FileKind.DIRECTORY:
             await _remove_directory(call, recursive)
         else:
-            await call.fs.remove(call.path)
+            await call.fs.remove(call.path, timeout=call.deadline)
     except PathNotFoundError:
         return boolean(call, False)
     return boolean(call, True)
@@ -140,9 +142,9 @@ async def delete(call: WebCall) -> web.StreamResponse:
 
 async def _remove_directory(call: WebCall, recursive: bool) -> None:
     if recursive:
-        await call.fs.rmtree(call.path)
+        await call.fs.rmtree(call.path, timeout=call.deadline)
     else:
-        await call.fs.rmdir(call.path)
+        await call.fs.rmdir(call.path, timeout=call.deadline)
 
 
 # --- rename --------------------------------------------------------------------------------------
@@ -178,7 +180,7 @@ async def _moved(call: WebCall, target: str) -> bool:
     if target == "/":
         return False
     try:
-        await call.fs.rename(call.path, valid(target), overwrite=False)
+        await call.fs.rename(call.path, valid(target), overwrite=False, timeout=call.deadline)
     except _CANNOT:
         return False
     return True
@@ -188,7 +190,7 @@ async def _rename_or_raise(call: WebCall, target: str, overwrite: bool) -> None:
     source = call.path
     _check_names(source, target)
     try:
-        await call.fs.rename(source, valid(target), overwrite=overwrite)
+        await call.fs.rename(source, valid(target), overwrite=overwrite, timeout=call.deadline)
     except (*_CANNOT, DirectoryNotEmptyError) as error:
         await _refuse_rename(call, target, error)
 

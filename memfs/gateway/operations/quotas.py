@@ -22,12 +22,17 @@ _CLEAR: Final = -1
 
 async def get_content_summary(call: WebCall) -> web.StreamResponse:
     """GETCONTENTSUMMARY."""
-    return json_reply(call.request, shapes.content_summary(*await call.fs.summarise(call.path)))
+    return json_reply(
+        call.request,
+        shapes.content_summary(*await call.fs.summarise(call.path, timeout=call.deadline)),
+    )
 
 
 async def get_quota_usage(call: WebCall) -> web.StreamResponse:
     """GETQUOTAUSAGE."""
-    return json_reply(call.request, shapes.quota_usage(*await call.fs.summarise(call.path)))
+    return json_reply(
+        call.request, shapes.quota_usage(*await call.fs.summarise(call.path, timeout=call.deadline))
+    )
 
 
 async def set_quota(call: WebCall) -> web.StreamResponse:
@@ -39,7 +44,7 @@ async def set_quota(call: WebCall) -> web.StreamResponse:
     if (await look_up(call)).kind != FileKind.DIRECTORY:
         raise RemoteException(NOT_DIRECTORY, f"`{call.path}': Is not a directory")
     try:
-        await call.fs.set_quota(call.path, names=names, space=space)
+        await call.fs.set_quota(call.path, names=names, space=space, timeout=call.deadline)
     except NotDirectoryError:
         raise RemoteException(NOT_DIRECTORY, f"`{call.path}': Is not a directory") from None
     return HttpReply()

@@ -41,10 +41,10 @@ class ByteRange(NamedTuple):
 async def open_file(call: WebCall) -> web.StreamResponse:
     """OPEN."""
     if wants_redirect(call):
-        found, holders = await call.fs.first_holders(call.path)
+        found, holders = await call.fs.first_holders(call.path, timeout=call.deadline)
         _check_offset(call, found.st_size)
         return to_second_step(call, _beside(call, holders))
-    handle = await call.fs.open_handle(call.path, READ)
+    handle = await call.fs.open_handle(call.path, READ, timeout=call.deadline)
     try:
         return await _answer(call, handle)
     finally:
@@ -72,7 +72,7 @@ async def _answer(call: WebCall, handle: Handle) -> web.StreamResponse:
     if extent.status == 206:
         headers[hdrs.CONTENT_RANGE] = f"bytes {extent.start}-{extent.end - 1}/{handle.size}"
     if request.method != hdrs.METH_HEAD and extent.end - extent.start <= SMALL_BYTES:
-        small = await handle.read(extent.start, extent.end - extent.start)
+        small = await handle.read(extent.start, extent.end - extent.start, call.deadline)
         reply = HttpReply(small, extent.status)
         reply.headers.update(headers)
         return reply

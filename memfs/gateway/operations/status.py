@@ -38,7 +38,9 @@ def not_modified(tag: str) -> HttpReply:
 
 async def look_up(call: WebCall, path: str = "", *, follow: bool = True) -> Attributes:
     """Attributes of a path. Raises PathNotFoundError."""
-    return (await call.fs.stat(path or call.path, follow_symlinks=follow)).attributes
+    return (
+        await call.fs.stat(path or call.path, follow_symlinks=follow, timeout=call.deadline)
+    ).attributes
 
 
 async def get_file_status(call: WebCall) -> web.StreamResponse:
@@ -51,7 +53,7 @@ async def get_file_link_status(call: WebCall) -> web.StreamResponse:
     attributes = await look_up(call, follow=False)
     target = ""
     if attributes.kind == FileKind.SYMLINK:
-        target = await call.fs.readlink(call.path)
+        target = await call.fs.readlink(call.path, timeout=call.deadline)
     return _status_reply(call, attributes, target)
 
 
@@ -66,7 +68,9 @@ def _status_reply(call: WebCall, attributes: Attributes, target: str) -> web.Str
 
 async def get_link_target(call: WebCall) -> web.StreamResponse:
     """GETLINKTARGET."""
-    return json_reply(call.request, {"Path": await call.fs.readlink(call.path)})
+    return json_reply(
+        call.request, {"Path": await call.fs.readlink(call.path, timeout=call.deadline)}
+    )
 
 
 async def check_access(call: WebCall) -> web.StreamResponse:
@@ -74,7 +78,7 @@ async def check_access(call: WebCall) -> web.StreamResponse:
     call.parameters.required("fsaction", call.operation)
     action = call.parameters.matching("fsaction", _ACTION)
     mask = sum(bit for letter, bit in zip(action, (4, 2, 1), strict=True) if letter != "-")
-    await call.fs.check_access(call.path, mask)
+    await call.fs.check_access(call.path, mask, timeout=call.deadline)
     return HttpReply()
 
 

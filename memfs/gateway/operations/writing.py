@@ -8,12 +8,12 @@ everything is checked, never before.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import hdrs, web
 
 from memfs.client.calls import modes
+from memfs.client.calls.deadline import Deadline
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.errors import (
@@ -33,7 +33,7 @@ from memfs.gateway.hadoop.exceptions import (
 )
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.conditions import check_match, failed
-from memfs.gateway.http.inflow import receive
+from memfs.gateway.http.inflow import Undo, receive
 from memfs.gateway.http.redirects import hadoop_url, is_second_step, to_second_step
 from memfs.gateway.http.replies import HttpReply
 from memfs.gateway.operations.create_conditions import (
@@ -95,9 +95,9 @@ async def _write_new(call: WebCall, overwrite: bool) -> Attributes:
     handle = await _open_new(call)
     await _continue(call.request)
     try:
-        await _fill(call, handle, lambda: _discard(call, handle))
+        await _fill(call, handle, lambda deadline: _discard(call, handle, deadline))
     except (LeaseLostError, StaleHandleError):
-        newer = await call.fs.stat(call.path) if overwrite else None
+        newer = await call.fs.stat(call.path, timeout=call.deadline) if overwrite else None
         if newer is None or newer.st_ino == handle.file.attributes.inode:
             raise
         return newer.attributes
@@ -107,7 +107,9 @@ async def _write_new(call: WebCall, overwrite: bool) -> Attributes:
 async def _replace(call: WebCall, found: Attributes | None) -> Attributes:
     """A new content for what is there: old or new, whoever else writes; the newest one wins."""
     options = _options(call)
-    async with call.fs.replacing(call.path, recover=True, **options) as draft:
+    async with call.fs.replacing(
+        call.path, recover=True, **options, timeout=call.deadline
+    ) as draft:
         if found is not None and hdrs.IF_MATCH in call.request.headers:
             draft.made_from(found)
         await _continue(call.request)
@@ -117,10 +119,12 @@ async def _replace(call: WebCall, found: Attributes | None) -> Attributes:
             if hdrs.IF_MATCH in call.request.headers:
                 raise failed(call, "it was changed meanwhile") from None
             raise
-    return await _with_mode(draft, found, options["permissions"])
+    return await _with_mode(call, draft, found, options["permissions"])
 
 
-async def _with_mode(draft: Draft, before: Attributes | None, mode: int) -> Attributes:
+async def _with_mode(
+    call: WebCall, draft: Draft, before: Attributes | None, mode: int
+) -> Attributes:
     """A file that was there before keeps its mode; HDFS gives the new one, and so it is here.
 
     Unless somebody has set another one meanwhile.
@@ -129,7 +133,7 @@ async def _with_mode(draft: Draft, before: Attributes | None, mode: int) -> Attr
     if before is None or written.mode != before.mode or written.mode == mode:
         return written
     try:
-        return await draft.chmod(mode)
+        return await draft.chmod(mode, call.deadline)
     except MemfsError:  # it is somebody else's
         return written
 
@@ -165,7 +169,9 @@ def _options(call: WebCall) -> dict[str, Any]:
 async def _open_new(call: WebCall) -> Handle:
     """The file, visible and empty from now on. Raises PathExistsError."""
     try:
-        return await call.fs.open_handle(call.path, _EXCLUSIVE, **_options(call))
+        return await call.fs.open_handle(
+            call.path, _EXCLUSIVE, **_options(call), timeout=call.deadline
+        )
     except IsDirectoryError:
         raise RemoteException(EXISTS, f"{call.path} already exists as a directory") from None
 
@@ -177,7 +183,7 @@ async def _continue(request: web.BaseRequest) -> None:
         request.writer.output_size = 0
 
 
-async def _fill(call: WebCall, handle: Handle, undo: Callable[[], Awaitable[None]]) -> None:
+async def _fill(call: WebCall, handle: Handle, undo: Undo) -> None:
     shared = call.shared
     shared.uploads += 1
     try:
@@ -188,38 +194,39 @@ async def _fill(call: WebCall, handle: Handle, undo: Callable[[], Awaitable[None
             shared.blocks,
             shared.config.upload_idle_seconds,
             undo,
+            call.progressed,
         )
     finally:
         shared.uploads -= 1
 
 
-async def _discard(call: WebCall, handle: Handle) -> None:
+async def _discard(call: WebCall, handle: Handle, deadline: Deadline) -> None:
     """Empty what was begun, and remove it if it is still at its path and nobody else's."""
     with contextlib.suppress(MemfsError):  # a block that failed earlier fails here again
-        await handle.truncate(0)
+        await handle.truncate(0, deadline)
     with contextlib.suppress(PathNotFoundError, StaleHandleError):
-        await call.fs.remove_unchanged(call.path, handle.file.attributes)
+        await call.fs.remove_unchanged(call.path, handle.file.attributes, timeout=deadline)
 
 
-async def cut_back(call: WebCall, handle: Handle, before: int) -> None:
+async def cut_back(call: WebCall, handle: Handle, before: int, deadline: Deadline) -> None:
     """Give a file the length that it had, unless somebody else has written to it since."""
     try:
-        await handle.truncate(before)
+        await handle.truncate(before, deadline)
     except MemfsError:
         with contextlib.suppress(MemfsError):
-            await handle.close()
-        await _cut_again(call, handle.file.attributes, before)
+            await handle.close(deadline)
+        await _cut_again(call, handle.file.attributes, before, deadline)
 
 
-async def _cut_again(call: WebCall, begun: Attributes, before: int) -> None:
+async def _cut_again(call: WebCall, begun: Attributes, before: int, deadline: Deadline) -> None:
     """With a lease of its own, for the first one's writer has failed."""
-    handle = await call.fs.open_handle(call.path, EXISTING)
+    handle = await call.fs.open_handle(call.path, EXISTING, timeout=deadline)
     try:
         found = handle.file.attributes
         if (found.inode, found.generation) == (begun.inode, begun.generation + 1):
-            await handle.truncate(before)
+            await handle.truncate(before, deadline)
     finally:
-        await handle.close()
+        await handle.close(deadline)
 
 
 # --- APPEND --------------------------------------------------------------------------------------
@@ -231,20 +238,20 @@ async def append(call: WebCall) -> web.StreamResponse:
     if found.kind == FileKind.DIRECTORY:
         text = f"Cannot append to directory {call.path}; already exists as a directory."
         raise RemoteException(EXISTS, text)
-    await call.fs.check_access(call.path, WRITE)
+    await call.fs.check_access(call.path, WRITE, timeout=call.deadline)
     if found.leased:
         raise being_created(call)
     if not _takes_body(call):
         return to_second_step(call)
-    handle = await call.fs.open_handle(call.path, EXISTING)
+    handle = await call.fs.open_handle(call.path, EXISTING, timeout=call.deadline)
     try:
         _check_unchanged(call, found, handle.file.attributes)
         before = handle.size
         await _continue(call.request)
     except BaseException:
-        await handle.discard()
+        await handle.discard(call.progressed())
         raise
-    await _fill(call, handle, lambda: cut_back(call, handle, before))
+    await _fill(call, handle, lambda deadline: cut_back(call, handle, before, deadline))
     return HttpReply()
 
 
@@ -269,7 +276,7 @@ async def truncate(call: WebCall) -> web.StreamResponse:
     if size > found.size:
         text = "Cannot truncate to a larger file size. Current size"
         raise illegal(f"{text}: {found.size}, truncate size: {size}.")
-    await call.fs.truncate(call.path, size)
+    await call.fs.truncate(call.path, size, timeout=call.deadline)
     return boolean(call, True)
 
 

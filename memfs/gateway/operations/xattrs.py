@@ -56,14 +56,14 @@ async def get_xattrs(call: WebCall) -> web.StreamResponse:
     """GETXATTRS: those named, all when none is."""
     wanted = [attribute_name(each) for each in call.parameters.all("xattr.name")]
     encoding = call.parameters.choice("encoding", _ENCODINGS, call.operation)
-    held = await call.fs.getxattrs(call.path, *wanted)
+    held = await call.fs.getxattrs(call.path, *wanted, timeout=call.deadline)
     found = [{"name": name, "value": encoded(value, encoding)} for name, value in held.items()]
     return json_reply(call.request, {"XAttrs": found})
 
 
 async def list_xattrs(call: WebCall) -> web.StreamResponse:
     """LISTXATTRS: JSON in a string of JSON."""
-    names = await call.fs.listxattr(call.path)
+    names = await call.fs.listxattr(call.path, timeout=call.deadline)
     return json_reply(call.request, {"XAttrNames": shapes.dumps(names)})
 
 
@@ -76,7 +76,9 @@ async def set_xattr(call: WebCall) -> web.StreamResponse:
         raise illegal("No flag specified.")
     only = flags if len(flags) == 1 else ()
     try:
-        await call.fs.setxattr(call.path, name, value, sum(_FLAGS[each] for each in only))
+        await call.fs.setxattr(
+            call.path, name, value, sum(_FLAGS[each] for each in only), timeout=call.deadline
+        )
     except errors.PathExistsError:
         text = f"XAttr: {name} already exists. The REPLACE flag must be specified."
         raise RemoteException(IO, text) from None
@@ -90,7 +92,7 @@ async def remove_xattr(call: WebCall) -> web.StreamResponse:
     """REMOVEXATTR."""
     name = attribute_name(call.parameters.required("xattr.name", call.operation))
     try:
-        await call.fs.removexattr(call.path, name)
+        await call.fs.removexattr(call.path, name, timeout=call.deadline)
     except errors.NoAttributeError:
         raise RemoteException(IO, "No matching attributes found for remove operation") from None
     return HttpReply()

@@ -71,9 +71,9 @@ class FakeCluster:
         self.blocks: dict[int, dict[Version, bytes]] = {n: {} for n in range(1, nodes + 1)}
         self.crcs: dict[Version, int] = {}
         self.answer_seconds = 0.0
+        """How long the primary's answers are under way."""
         self.unanswered: set[type] = set()
         """Requests that the primary carries out without a word."""
-        """How long the primary's answers are under way."""
         self.headless = False
         """Whether there is no primary."""
         self.down: set[int] = set()
@@ -202,6 +202,11 @@ class FakeCluster:
         """The primary ends the session of a client that was silent for too long."""
         spec = m.BY_REQUEST[m.ExpireSession]
         self._apply(0, 0, Identity("root"), m.ExpireSession(client), spec)
+
+    def make_tokens(self) -> None:
+        """The primary gives itself a key for delegation tokens."""
+        spec = m.BY_REQUEST[m.AddTokenKey]
+        self._apply(0, 0, Identity("root"), m.AddTokenKey(bytes(32), 1 << 40, 1 << 40), spec)
 
     def new_primary(self) -> None:
         """Another reign, which knows of no open file."""
