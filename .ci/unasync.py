@@ -19,12 +19,12 @@ from typing import NamedTuple
 
 TOP = Path(__file__).parents[1]
 TARGET = TOP / "memfs" / "client" / "blocking" / "generated"
-BY_HAND = frozenset({"close", "map", "open", "lock", "scandir"})
+BY_HAND = frozenset({"close", "map", "open", "lock", "replacing", "scandir"})
 """Other things in the blocking API."""
 INTERNAL = frozenset(
     {
         *("check_access", "first_holders", "list_page", "open_handle", "open_map", "copy_into"),
-        *("remove_copied", "remove_unchanged", "reopen_handle", "replacing", "set_times"),
+        *("remove_copied", "remove_unchanged", "open_draft", "reopen_handle", "set_times"),
         "summarise",
     }
 )

@@ -211,6 +211,36 @@ class ContentOperations(NamespaceOperations):
         goes, nothing of it is left. The other options are those of :meth:`open`.
         """
         timeout = self._session.budget(timeout)
+        draft = await self.open_draft(
+            path,
+            exclusive=exclusive,
+            recover=recover,
+            permissions=permissions,
+            parents=parents,
+            replication=replication,
+            block_size=block_size,
+            group_blocks=group_blocks,
+            unmasked=unmasked,
+            timeout=timeout,
+        )
+        async with publishing(draft, timeout):
+            yield draft
+
+    async def open_draft(
+        self,
+        path: PathLike,
+        *,
+        exclusive: bool = False,
+        recover: bool = False,
+        permissions: int | None = None,
+        parents: bool = False,
+        replication: int | None = None,
+        block_size: int | None = None,
+        group_blocks: int | None = None,
+        unmasked: int | None = None,
+        timeout: float | None = None,
+    ) -> Draft:
+        """What :meth:`replacing` yields: closing it publishes it."""
         options = CreateOptions(
             self.config,
             permissions,
@@ -226,12 +256,11 @@ class ContentOperations(NamespaceOperations):
             self._wire(path),
             options,
             exclusive=exclusive,
-            timeout=timeout,
+            timeout=self._session.budget(timeout),
             kind=self._drafts,
         )
         self._open_for_writing.add(draft)
-        async with publishing(draft, timeout):
-            yield draft
+        return draft
 
     async def reopen_handle(self, handle: Handle) -> Handle:
         """A handle of the same inode over this session: for a forked child that goes on reading."""

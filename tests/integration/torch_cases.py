@@ -186,6 +186,19 @@ def saving_and_loading(fs: memfs.FileSystem, top: str, local: str) -> None:
 
 
 @case
+def a_checkpoint_that_cannot_be_saved(fs: memfs.FileSystem, top: str, local: str) -> None:
+    """The one before stays."""
+    save(fs, {"step": 1}, f"{top}/model.pt")
+    for zipped in (True, False):
+        state = {"weights": torch.ones(3_000_000), "file": sys.stdout}
+        with raises(TypeError):
+            save(fs, state, f"{top}/model.pt", _use_new_zipfile_serialization=zipped)
+    assert load(fs, f"{top}/model.pt") == {"step": 1} and fs.listdir(top) == ["model.pt"]
+    save(fs, {"step": 2}, f"{top}/model.pt", _use_new_zipfile_serialization=False)
+    assert load(fs, f"{top}/model.pt") == {"step": 2}
+
+
+@case
 def saving_in_the_background(fs: memfs.FileSystem, top: str, local: str) -> None:
     weights = {"a": torch.zeros(1000), "b": torch.arange(5)}
     expected = {name: each.clone() for name, each in weights.items()}

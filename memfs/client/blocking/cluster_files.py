@@ -9,17 +9,18 @@ any number of threads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
 from typing import IO, Any, Self
 
 from memfs.client import filesystem as aio
 from memfs.client.blocking import bridge as bridges
-from memfs.client.blocking.files import RawFile, compose
+from memfs.client.blocking.files import RawFile, RawReplacement, Replacement, compose
 from memfs.client.blocking.generated.transfers import BlockingTransfers
 from memfs.client.blocking.locks import FileLock
 from memfs.client.blocking.scanning import Scandir
@@ -177,6 +178,53 @@ class ClusterFiles(BlockingTransfers):
         """Made on the loop: whoever is interrupted has a file that closes itself, or nothing."""
         handle = await core.open_handle(path, mode, **options)
         return RawFile(handle, text_of(path), mode, self._reopen)
+
+    @contextlib.contextmanager
+    def replacing(
+        self,
+        path: PathLike,
+        *,
+        exclusive: bool = False,
+        recover: bool = False,
+        permissions: int | None = None,
+        parents: bool = False,
+        replication: int | None = None,
+        block_size: int | None = None,
+        group_blocks: int | None = None,
+        unmasked: int | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[IO[bytes]]:
+        """A binary file to write, which takes the name ``path`` when the block ends well.
+
+        Until then nobody sees it, and what was there stays; when the block fails, or this process
+        ends, nothing of it is left. The other options are those of :meth:`open`.
+        """
+        options = {
+            "exclusive": exclusive,
+            "recover": recover,
+            "permissions": permissions,
+            "parents": parents,
+            "replication": replication,
+            "block_size": block_size,
+            "group_blocks": group_blocks,
+            "unmasked": unmasked,
+            "timeout": timeout,
+        }
+        raw = self._run(self._open_replacement, self._core, path, options)
+        file = Replacement(raw)
+        try:
+            yield file
+        except BaseException:
+            raw.discard()
+            raise
+        file.close()
+
+    async def _open_replacement(
+        self, core: aio.AsyncFileSystem, path: PathLike, options: dict[str, Any]
+    ) -> RawReplacement:
+        """Made on the loop: whoever is interrupted has a file that is given up, or nothing."""
+        draft = await core.open_draft(path, **options)
+        return RawReplacement(draft, text_of(path), draft.mode, self._reopen)
 
     def _reopen(self, handle: Handle) -> Handle:
         """In a forked child: the same inode over this process's connections."""

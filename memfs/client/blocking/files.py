@@ -21,6 +21,7 @@ from memfs import limits
 from memfs.client.blocking import bridge as bridges
 from memfs.client.calls import arguments, modes
 from memfs.client.calls.modes import Mode
+from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.errors import StaleHandleError
 
@@ -283,6 +284,50 @@ class RawFile(io.RawIOBase):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"mode={self.mode!r}"
         return f"<memfs.RawFile {self.name!r} {state}>"
+
+
+class RawReplacement(RawFile):
+    """A new file that is written out of sight: closing it gives it its name."""
+
+    _handle: Draft
+
+    def discard(self) -> None:
+        """Forget it, unless it was closed."""
+        if self.closed:
+            return
+        ours, self._generation = bridges.serves(self._generation), -1
+        try:
+            if ours:
+                bridge = bridges.bridge()
+                (bridge.begin if bridge.inside else bridge.run)(self._handle.discard)
+        finally:
+            self.close()
+
+
+class Replacement(io.BufferedWriter):
+    """A new file that is written out of sight, with a buffer.
+
+    Closing it gives it its name, if all of it could be written; otherwise it is forgotten.
+    """
+
+    raw: RawReplacement
+
+    def __init__(self, raw: RawReplacement) -> None:
+        super().__init__(raw, BUFFER_BYTES)
+
+    def close(self) -> None:
+        """Write out the buffer and publish."""
+        if self.closed:
+            return
+        try:
+            self.flush()
+        except BaseException:
+            self.raw.discard()
+            raise
+        self.raw.close()
+
+    def __del__(self) -> None:
+        self.raw.discard()
 
 
 class BufferedWriter(io.BufferedWriter):

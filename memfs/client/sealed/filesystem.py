@@ -7,7 +7,6 @@ file is are not hidden. Invariant: content that was not sealed is never returned
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
@@ -70,13 +69,11 @@ class SealedFileSystem(AsyncFileSystem):
         """A handle of the same inode over this session."""
         return await self._begun(await super().reopen_handle(handle), None)
 
-    @contextlib.asynccontextmanager
-    async def replacing(self, path: PathLike, **options: Any) -> AsyncIterator[Draft]:
-        """A handle of a new file, which takes the name ``path`` when the block ends well."""
-        async with super().replacing(path, **options) as draft:
-            assert isinstance(draft, SealedDraft), "this file system makes no other"
-            await draft.begin(self._ring, options.get("timeout"))
-            yield draft
+    async def open_draft(self, path: PathLike, **options: Any) -> Draft:
+        """What ``replacing`` yields: closing it publishes it."""
+        draft = await super().open_draft(path, **options)
+        await self._begun(draft, options.get("timeout"))
+        return draft
 
     # --- whole contents ---------------------------------------------------------------------
 

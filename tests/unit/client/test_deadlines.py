@@ -103,6 +103,7 @@ CALLS: dict[str, list[Call]] = {
     "open": [
         lambda fs, o, mode=mode: fs.open("/f", mode, **o).__aenter__() for mode in ("r", "w", "a+")
     ],
+    "open_draft": [],
     "open_handle": [],
     "open_map": [lambda fs, o: fs.open_map("/f", **o)],
     "put": [lambda fs, o: fs.put(LOCAL, "/put", **o)],

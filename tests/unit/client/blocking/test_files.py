@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from memfs.client.blocking.filesystem import FileSystem
+from memfs.errors import NoSpaceError
 
 from ..fake_cluster import FakeCluster
 from .on_fake import OnFake
@@ -115,3 +116,50 @@ def test_a_listing_that_is_left_in_the_middle_warns(fs: FileSystem, tmp_path: Pa
     assert [each.name for each in fs.scandir("/many")] == ["a", "b"]
     del closed
     gc.collect()
+
+
+# --- files that are written out of sight --------------------------------------------------------
+
+
+def test_a_replacement_appears_when_the_block_ends_well(fs: FileSystem) -> None:
+    fs.write_bytes("/r", b"old")
+    with fs.replacing("/r", permissions=0o600) as file:
+        assert file.write(b"new" * 200_000) == 600_000
+        file.write(bytearray(b"and more"))
+        file.flush()
+        assert fs.read_bytes("/r") == b"old"
+    assert fs.read_bytes("/r") == b"new" * 200_000 + b"and more"
+    assert file.closed
+    with fs.replacing("/new/r", permissions=0o600, parents=True) as file:
+        file.close()
+    assert fs.read_bytes("/new/r") == b"" and fs.stat("/new/r").st_mode & 0o7777 == 0o600
+
+
+@pytest.mark.parametrize("written", [b"few", b"many" * 500_000])
+def test_a_replacement_whose_block_fails_changes_nothing(fs: FileSystem, written: bytes) -> None:
+    fs.write_bytes("/r", b"old")
+    with pytest.raises(ZeroDivisionError), fs.replacing("/r") as file:
+        file.write(written)
+        raise ZeroDivisionError
+    assert file.closed and fs.read_bytes("/r") == b"old"
+    with pytest.raises(FileExistsError), fs.replacing("/r", exclusive=True):
+        pass
+    left = fs.replacing("/r")
+    left.__enter__().write(written)
+    del left, file
+    gc.collect()
+    assert fs.read_bytes("/r") == b"old"
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_replacement_that_cannot_be_written_changes_nothing(closed: bool) -> None:
+    cluster = FakeCluster()
+    with OnFake(cluster) as fs:
+        fs.write_bytes("/r", b"old")
+        cluster.full = set(cluster.blocks)
+        with pytest.raises(NoSpaceError), fs.replacing("/r") as file:
+            file.write(b"new" * 10_000)
+            if closed:
+                file.close()
+        cluster.full = set()
+        assert fs.read_bytes("/r") == b"old"

@@ -11,7 +11,7 @@ from memfs.client.blocking.path import MemfsPath
 
 PRIVATE_TO_ASYNC = {
     *("check_access", "first_holders", "list_page", "open_handle", "open_map", "copy_into"),
-    *("remove_copied", "remove_unchanged", "reopen_handle", "replacing", "set_times", "summarise"),
+    *("remove_copied", "remove_unchanged", "open_draft", "reopen_handle", "set_times", "summarise"),
 }
 
 

@@ -107,6 +107,15 @@ async def test_a_draft_takes_writes_in_any_order(sealed: SealedFileSystem) -> No
     assert content == bytes(10) + b"begin" + bytes(200_000 - 15) + b"en"
 
 
+async def test_a_draft_that_fails_changes_nothing(sealed: SealedFileSystem) -> None:
+    await sealed.write_bytes("/f", b"old")
+    with pytest.raises(ZeroDivisionError):
+        async with sealed.replacing("/f") as draft:
+            await draft.write(0, memoryview(b"new"))
+            raise ZeroDivisionError
+    assert await sealed.read_bytes("/f") == b"old"
+
+
 async def test_batches_ranges_and_maps(sealed: SealedFileSystem) -> None:
     files = {"/a": b"x" * 10, "/b": b"y" * 100_000}
     assert await sealed.write_many(files) == [10, 100_000]

@@ -46,6 +46,7 @@ CALLS: dict[str, dict[str, Any]] = RIGHT | {
     "modify_acl": {"path": "/f", "entries": "user:ann:r--"},
     "open": {"file": "/f"},
     "open_handle": {"path": "/f", "mode": modes.parse("rb")},
+    "open_draft": {"path": "/f"},
     "open_map": {"path": "/f"},
     "persist": {"path": "/f"},
     "pin": {"path": "/f"},
