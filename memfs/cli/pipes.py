@@ -90,12 +90,12 @@ class Pipe:
             except OSError as caught:
                 result, error = 0, caught
             try:
-                self._loop.call_soon_threadsafe(_settle, done, result, error)
+                self._loop.call_soon_threadsafe(_set_outcome, done, result, error)
             except RuntimeError:  # the loop is closed: nobody waits any more
                 return
 
 
-def _settle(done: asyncio.Future[Any], result: int, error: OSError | None) -> None:
+def _set_outcome(done: asyncio.Future[Any], result: int, error: OSError | None) -> None:
     if done.done():
         return
     if error is not None:

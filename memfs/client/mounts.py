@@ -70,7 +70,7 @@ class Pace:
         self._rate = rate
         self._free_at = 0.0
 
-    async def take(self, count: int) -> None:
+    async def wait_for(self, count: int) -> None:
         """Return when ``count`` more bytes may pass."""
         if self._rate <= 0:
             return
@@ -323,7 +323,7 @@ class MountOperations(AttributeOperations):
             if ref.generation or not ref.length:
                 break  # its blocks are the cluster's own
             for member in ref.replicas:
-                await pace.take(ref.length)
+                await pace.wait_for(ref.length)
                 await self._session.ask_member(
                     member, m.ReadBlock(*ref.version, 0, 0), deadline=deadline
                 )

@@ -201,7 +201,7 @@ class MountSession:
         """What an inode is, what was written through this mount included; and for how long."""
         file = self.files.get(inode)
         if file is not None and file.dirty:
-            await file.settle()
+            await file.publish_for_stat()
         with self.known.reading() as reading:
             found = await self.cluster.attributes(inode)
             kept = self.known.learn(reading, found)

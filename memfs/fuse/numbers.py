@@ -87,7 +87,7 @@ def _gid(name: str) -> int:
 
 
 def _written(name: str) -> int:
-    """The number that a name is, NOBODY when it is none."""
+    """The number that a name spells, else NOBODY."""
     if name.isascii() and name.isdigit() and int(name) < 1 << 32:
         return int(name)
     return NOBODY

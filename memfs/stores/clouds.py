@@ -30,7 +30,7 @@ from memfs.stores.objects import RETRIES, RangeReader, client_options, library, 
 from memfs.stores.options import Options
 from memfs.stores.replies import is_etag, tag_of
 from memfs.stores.retry import Retry
-from memfs.stores.sending import Sending, fits, settled
+from memfs.stores.sending import Sending, already_stored, fits
 from memfs.types import Buffer
 
 SINGLE_BYTES: Final = 64 * MIB
@@ -110,7 +110,7 @@ class CloudStore(Store):
                     "put_async", whole, (bytes(piece) async for piece in pieces), once=True
                 )
         except (ObjectChangedError, ObjectMissingError, StoreConflictError):
-            return await settled(self, key, sending)
+            return await already_stored(self, key, sending)
         found = await self._head(whole)
         if found is None or found.size != size:
             raise StoreConflictError(f"{key}: the object was changed in the store after the put")

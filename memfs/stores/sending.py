@@ -69,7 +69,7 @@ def fits(present: ObjectInfo | None, expected: Expected) -> bool:
     return present.tag == expected
 
 
-async def settled(store: Store, key: str, sending: Sending) -> ObjectInfo:
+async def already_stored(store: Store, key: str, sending: Sending) -> ObjectInfo:
     """What is under ``key``, when it is what was sent. Raises StoreConflictError otherwise."""
     present = await store.stat(key)
     if present is not None and not present.is_directory and present.size == sending.size:

@@ -17,7 +17,7 @@ from typing import Final
 from memfs.errors import MemfsError, PathExistsError
 from memfs.stores.interface import ABSENT, Expected, ObjectInfo, Store
 from memfs.stores.names import PARTS, joined
-from memfs.stores.sending import Sending, fits, settled, verified
+from memfs.stores.sending import Sending, already_stored, fits, verified
 from memfs.types import Buffer
 
 _DISCARD_SECONDS: Final = 5.0
@@ -37,11 +37,11 @@ class StagedStore(Store):
         try:
             await self._write(part, sending)
             if not fits(await self._file(key), expected):
-                return await settled(self, key, sending)
+                return await already_stored(self, key, sending)
             try:
                 await self._publish(part, key, fresh=expected is ABSENT)
             except PathExistsError:
-                return await settled(self, key, sending)
+                return await already_stored(self, key, sending)
         finally:
             await self._let_go(part)
         return await verified(self, key, sending)

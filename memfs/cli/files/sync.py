@@ -197,7 +197,7 @@ class _Sync:
         elif item.modified_ns != state.modified_ns:
             return False
         if (item.mode, item.modified_ns) != (state.mode, state.modified_ns) and not self.dry_run:
-            await self._target.settle(item)
+            await self._target.set_attributes(item)
         return True
 
     def _say(self, act: str, path: str) -> None:

@@ -40,7 +40,7 @@ class Side(Protocol):
     async def checksum(self, path: str) -> str:
         """CRC32C of the content."""
 
-    async def settle(self, item: Item) -> None:
+    async def set_attributes(self, item: Item) -> None:
         """Set mode and times of a target whose content is right."""
 
     def below(self, top: str) -> AsyncIterator[tuple[str, State]]:
@@ -62,7 +62,7 @@ class LocalSide:
     async def checksum(self, path: str) -> str:
         return await asyncio.to_thread(_checksum, path)
 
-    async def settle(self, item: Item) -> None:
+    async def set_attributes(self, item: Item) -> None:
         def change() -> None:
             Path(item.target).chmod(item.mode)
             os.utime(item.target, ns=(item.accessed_ns, item.modified_ns))
@@ -100,7 +100,7 @@ class ClusterSide:
     async def checksum(self, path: str) -> str:
         return await kept_checksum(self._shell.fs, path)
 
-    async def settle(self, item: Item) -> None:
+    async def set_attributes(self, item: Item) -> None:
         await self._shell.fs.chmod(item.target, item.mode)
         await self._shell.fs.utime(item.target, ns=(item.accessed_ns, item.modified_ns))
 

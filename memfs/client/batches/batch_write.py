@@ -54,10 +54,10 @@ class FileToWrite(NamedTuple):
     data: memoryview
 
 
-class Order(NamedTuple):
+class WriteOptions(NamedTuple):
     """How the files of a call are written."""
 
-    options: CreateOptions
+    create: CreateOptions
     exclusive: bool
     timeout: float | None
     copies: int
@@ -68,8 +68,8 @@ class Order(NamedTuple):
         self, path: WirePath, inode: int, size: int, refs: Sequence[BlockRef]
     ) -> m.NewFile:
         """The record that publishes a file."""
-        options = self.options
-        mode, unmasked = options.permissions()
+        create = self.create
+        mode, unmasked = create.permissions()
         return m.NewFile(
             path.raw,
             inode,
@@ -77,10 +77,10 @@ class Order(NamedTuple):
             tuple(refs),
             mode,
             self.exclusive,
-            options.parents,
-            options.replication,
-            options.block_size,
-            options.group_blocks,
+            create.parents,
+            create.replication,
+            create.block_size,
+            create.group_blocks,
             unmasked,
         )
 
@@ -123,38 +123,44 @@ class BatchWriter:
         timeout: float | None,
     ) -> Results:
         """Bytes written or errors, in order."""
-        order = await self._order(options, exclusive, timeout)
+        wanted = await self._write_options(options, exclusive, timeout)
         results: Results = [0] * len(files)
         small: list[FileToWrite] = []
         alone: list[FileToWrite] = []
-        limit = min(limits.SMALL_FILE_BYTES, order.block_size)
+        limit = min(limits.SMALL_FILE_BYTES, wanted.block_size)
         for number, (path, data) in enumerate(files):
             file = FileToWrite(number, path, memoryview(data).cast("B"))
             (small if len(file.data) <= limit else alone).append(file)
         batches = _file_batches(small)
-        await run_all((self._put_batch(each, order, results, alone) for each in batches), PARALLEL)
-        await run_all((self._put_alone(each, order, results) for each in alone), PARALLEL // 2)
+        await run_all((self._put_batch(each, wanted, results, alone) for each in batches), PARALLEL)
+        await run_all((self._put_alone(each, wanted, results) for each in alone), PARALLEL // 2)
         return results
 
-    async def _order(self, options: CreateOptions, exclusive: bool, timeout: float | None) -> Order:
+    async def _write_options(
+        self, create: CreateOptions, exclusive: bool, timeout: float | None
+    ) -> WriteOptions:
         defaults = await self._session.defaults(self._session.deadline(timeout))
-        return Order(
-            options,
+        return WriteOptions(
+            create,
             exclusive,
             timeout,
-            options.replication or defaults.replication,
-            options.block_size or defaults.block_size,
-            options.group_blocks or defaults.group_blocks,
+            create.replication or defaults.replication,
+            create.block_size or defaults.block_size,
+            create.group_blocks or defaults.group_blocks,
         )
 
-    async def _put_alone(self, file: FileToWrite, order: Order, results: Results) -> None:
+    async def _put_alone(self, file: FileToWrite, options: WriteOptions, results: Results) -> None:
         """Write one file as a draft, block by block, and publish it under its name."""
-        path, timeout = file.path, order.timeout
+        path, timeout = file.path, options.timeout
         attempts = self._session.attempts(self._session.deadline(timeout))
         try:
             while True:
                 draft = await open_draft(
-                    self._context, path, order.options, exclusive=order.exclusive, timeout=timeout
+                    self._context,
+                    path,
+                    options.create,
+                    exclusive=options.exclusive,
+                    timeout=timeout,
                 )
                 try:
                     async with publishing(draft, timeout):
@@ -179,19 +185,23 @@ class BatchWriter:
             raise
 
     async def _put_batch(
-        self, batch: list[FileToWrite], order: Order, results: Results, alone: list[FileToWrite]
+        self,
+        batch: list[FileToWrite],
+        options: WriteOptions,
+        results: Results,
+        alone: list[FileToWrite],
     ) -> None:
         """Store the blocks of a batch, then publish its files; what is lost between is stored anew.
 
         Nothing of a file that is refused for this has happened (NoPartialVisible).
         """
-        deadline = self._session.deadline(order.timeout)
+        deadline = self._session.deadline(options.timeout)
         attempts = self._session.attempts(deadline)
         left = batch
         try:
             while True:
                 try:
-                    left = await self._put(left, order, results, alone, deadline)
+                    left = await self._put(left, options, results, alone, deadline)
                     if not left:
                         return
                     error = UploadLostError("the session was ended: what it had reserved is gone")
@@ -205,7 +215,7 @@ class BatchWriter:
     async def _put(
         self,
         files: list[FileToWrite],
-        order: Order,
+        options: WriteOptions,
         results: Results,
         alone: list[FileToWrite],
         deadline: float,
@@ -216,14 +226,14 @@ class BatchWriter:
         """
         taken: list[int] = []
         with self._unless_done(taken):
-            placed = await self._store_batch(files, order.copies, taken, deadline)
+            placed = await self._store_batch(files, options.copies, taken, deadline)
             new = [
-                order.new_file(file.path, ref.inode, ref.length, (ref,) if ref.length else ())
+                options.new_file(file.path, ref.inode, ref.length, (ref,) if ref.length else ())
                 for file in files
                 for ref in (placed[file.number],)
             ]
             try:
-                return await self._publish(files, new, order, results, alone)
+                return await self._publish(files, new, options, results, alone)
             except UploadLostError:
                 self._session.silent.blame({n for ref in placed.values() for n in ref.replicas})
                 raise
@@ -232,7 +242,7 @@ class BatchWriter:
         self,
         files: list[FileToWrite],
         new: list[m.NewFile],
-        order: Order,
+        options: WriteOptions,
         results: Results,
         alone: list[FileToWrite],
     ) -> list[FileToWrite]:
@@ -241,7 +251,7 @@ class BatchWriter:
         Files whose inode must stay are added to ``alone``, as are those that
         replace a file that another client writes.
         """
-        deadline = self._session.deadline(order.timeout)
+        deadline = self._session.deadline(options.timeout)
         request = m.PutFiles(tuple(new))
         reply = await self._session.ask(request, files[0].path.given, deadline)
         self._session.commits += 1
@@ -253,7 +263,7 @@ class BatchWriter:
                 continue
             refused.append(record)
             if outcome.code == UnsupportedError.code or (
-                outcome.code == LeaseHeldError.code and order.options.recover
+                outcome.code == LeaseHeldError.code and options.create.recover
             ):
                 alone.append(file)
             elif outcome.code == UploadLostError.code:
@@ -275,7 +285,7 @@ class BatchWriter:
         ``taken`` collects the reserved ids.
         """
         placed: dict[int, BlockRef] = {}
-        shares = await self._reservations.take(len(batch), copies, deadline)
+        shares = await self._reservations.reserve(len(batch), copies, deadline)
         taken += [inode for share in shares for inode in share.inodes]
         files = iter(batch)
         await run_all(
@@ -322,7 +332,9 @@ class BatchWriter:
                 await attempts.retry(error)
             self._reservations.give_back(share.inodes)
             suspects.blame(share.chain)
-            share = await self._reservations.take_elsewhere(len(files), copies, suspects, deadline)
+            share = await self._reservations.reserve_elsewhere(
+                len(files), copies, suspects, deadline
+            )
             taken += share.inodes
 
     async def _send_share(

@@ -79,7 +79,7 @@ class Bridge:
         if not call.over:
             self.loop.call_soon_threadsafe(call.cancel)
             call.done.acquire(timeout=CANCEL_SECONDS)
-        close = getattr(call.take(), "close", None)
+        close = getattr(call.unclaimed(), "close", None)
         if inspect.iscoroutinefunction(close):
             self.run(close)
         elif close is not None:
@@ -155,7 +155,7 @@ class _Call:
         kwargs: dict[str, Any],
     ) -> None:
         self.done = threading.Lock()
-        """Released when it is over. Whoever acquired it may be interrupted before he knows."""
+        """Released when it is over. Whoever acquired it may be interrupted before it knows."""
         self.done.acquire()
         self.over = False
         self._begun = False
@@ -190,7 +190,7 @@ class _Call:
         self.over = True
         self.done.release()
 
-    def take(self) -> Any:
+    def unclaimed(self) -> Any:
         """The result that nobody has got, if there is one."""
         result, self._result = self._result, None
         return result

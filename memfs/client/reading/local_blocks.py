@@ -126,7 +126,7 @@ class MemoryPlaces:
                 else None
             )
 
-    def settle(self, version: BlockVersion, place: MemoryPlace | None) -> None:
+    def mark_checked(self, version: BlockVersion, place: MemoryPlace | None) -> None:
         """Note that a version was checked, or that its copy is corrupt: read it otherwise."""
         self._young[version] = place
 
@@ -302,7 +302,7 @@ class LocalFile:
         good = not ref.generation or (  # a store's: its CRC is its node's alone
             crc32c(place.descriptor.map(place.offset, ref.length)) == ref.crc
         )
-        self._places.settle(ref.version, place._replace(checked=True) if good else None)
+        self._places.mark_checked(ref.version, place._replace(checked=True) if good else None)
         return good
 
     async def view(self) -> memoryview | None:

@@ -86,7 +86,7 @@ class Readahead:
             self._segments.append(Fetched(begin, buffer, length, self._fetch))
             begin += length
 
-    async def take(self, offset: int, into: memoryview) -> int:
+    async def copy_into(self, offset: int, into: memoryview) -> int:
         """Copy what is ahead at ``offset`` into ``into``; 0 when nothing is.
 
         A failed fetch is dropped silently: the direct read that follows says what is wrong.

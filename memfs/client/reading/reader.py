@@ -184,7 +184,7 @@ class FileReader:
         """A read that continues the last one: what is ahead, then the rest, then more ahead."""
         done = 0
         while done < len(into):
-            got = await self._ahead.take(offset + done, into[done:])
+            got = await self._ahead.copy_into(offset + done, into[done:])
             if not got:
                 break
             done += got

@@ -50,7 +50,7 @@ class Reservations:
         self._held = False
         self._releasing: set[asyncio.Task[None]] = set()
 
-    async def take(self, count: int, copies: int, deadline: float) -> list[Share]:
+    async def reserve(self, count: int, copies: int, deadline: float) -> list[Share]:
         """``count`` ids, on as few chains as the stock allows."""
         await self._fill(count, deadline)
         self._sort(copies)
@@ -68,7 +68,7 @@ class Reservations:
             count -= len(inodes)
         return taken
 
-    async def take_elsewhere(
+    async def reserve_elsewhere(
         self, count: int, copies: int, suspects: Suspects, deadline: float
     ) -> Share:
         """``count`` ids for one chain that avoids ``suspects``, after others failed."""

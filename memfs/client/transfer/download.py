@@ -40,14 +40,14 @@ class Download:
     async def finish(self, item: Item) -> None:
         """Final mode and times of a directory."""
         if self._preserve:
-            await asyncio.to_thread(self._settle, item, await self._xattrs_of(item))
+            await asyncio.to_thread(self._set_attributes, item, await self._xattrs_of(item))
         elif item.target in self._made and item.mode & 0o700 != 0o700:
             await asyncio.to_thread(Path(item.target).chmod, item.mode & 0o777 & ~current_umask())
 
     async def _xattrs_of(self, item: Item) -> Mapping[str, bytes]:
         return await self._fs.getxattrs(item.source) if self._xattrs else {}
 
-    def _settle(self, item: Item, xattrs: Mapping[str, bytes]) -> None:
+    def _set_attributes(self, item: Item, xattrs: Mapping[str, bytes]) -> None:
         """Final attributes of what lies at the target; extended ones as far as possible."""
         if not self._preserve:
             return
@@ -90,7 +90,7 @@ class Download:
         try:
             with completed(item) as (descriptor, _):
                 _write_full(descriptor, memoryview(content))
-            self._settle(item, xattrs)
+            self._set_attributes(item, xattrs)
         except OSError as error:
             return error
         return None
@@ -99,7 +99,7 @@ class Download:
         """Copy one file of any size, as it is at one moment; its holes stay holes."""
         with completed(item) as (descriptor, _):
             await self._fs.copy_into(item.source, _DiskFile(descriptor), advance)
-        self._settle(item, await self._xattrs_of(item))
+        self._set_attributes(item, await self._xattrs_of(item))
 
 
 class _DiskFile:

@@ -80,7 +80,7 @@ class Unpublished:
 
     async def _base(self, piece: layout.BlockSpan, deadline: float | None) -> BlockRef:
         """The current version of a block about to be changed."""
-        await self._settle([piece.block], deadline)
+        await self._wait_stored([piece.block], deadline)
         limit = self._session.deadline() if deadline is None else deadline
         return await self.file.ref(piece.block, limit)
 
@@ -93,7 +93,7 @@ class Unpublished:
 
     async def _make_room(self, block: int, deadline: float | None) -> None:
         """Wait until ``block`` is not in flight and the window has a place for it."""
-        await self._settle([block], deadline)
+        await self._wait_stored([block], deadline)
         while len(self._flying) >= self._session.config.write_window_blocks:
             await one_ended(self._flying.values(), deadline)
         self._raise_earlier()
@@ -130,7 +130,7 @@ class Unpublished:
         if known is not None and known.generation == self.file.attributes.generation:
             self._replaced[block] = known
 
-    async def _settle(self, indexes: list[int], deadline: float | None) -> None:
+    async def _wait_stored(self, indexes: list[int], deadline: float | None) -> None:
         """Wait until none of these blocks is in flight; raises if any block failed."""
         await ended([self._flying[index] for index in indexes if index in self._flying], deadline)
         if indexes:
@@ -165,7 +165,7 @@ class Unpublished:
         deadline = self._session.budget(timeout)
         for block in self._gathering:
             await self._send_gathered(block, deadline)
-        await self._settle(list(self._flying), deadline)
+        await self._wait_stored(list(self._flying), deadline)
         self._raise_earlier()
 
     async def drain_range(self, offset: int, length: int, timeout: float | None) -> None:
@@ -176,7 +176,7 @@ class Unpublished:
         for block in self._gathering:
             if first <= block < end:
                 await self._send_gathered(block, deadline)
-        await self._settle([block for block in self._flying if first <= block < end], deadline)
+        await self._wait_stored([block for block in self._flying if first <= block < end], deadline)
 
     def _raise_earlier(self) -> None:
         if self._error is not None:

@@ -103,13 +103,13 @@ class FileWriter(Unpublished):
                     if not keep:
                         lent[piece.block] = storing
                 else:
-                    await self._settle(list(lent), deadline)
+                    await self._wait_stored(list(lent), deadline)
                     lent.clear()
                     await self._collect(piece, part, deadline)
                 if len(self._stored) >= PUBLISH_BLOCKS:
                     await self.publish_stored(timeout)
                     lent.clear()
-            await self._settle(list(lent), deadline)
+            await self._wait_stored(list(lent), deadline)
         return len(data)
 
     async def _check_growth(self, size: int, deadline: float | None) -> None:
@@ -192,7 +192,7 @@ class FileWriter(Unpublished):
         for block in self._gathering:
             if block != last:
                 await self._send_gathered(block, deadline)
-        await self._settle(list(self._flying), deadline)
+        await self._wait_stored(list(self._flying), deadline)
         pending = self._gathering.get(last)
         if pending is not None:
             size = max(self._published_size, last * self._block_size + pending.base.length)
@@ -312,7 +312,7 @@ class FileWriter(Unpublished):
             self._make_hole(found)
             first = found + 1
             if len(self._stored) >= PUBLISH_BLOCKS:
-                await self._settle(list(self._flying), deadline)
+                await self._wait_stored(list(self._flying), deadline)
                 await self._commit(self.file.size, deadline)
 
     async def close(self, timeout: float | None = None) -> None:

@@ -209,7 +209,7 @@ class OpenInode:
             if self._writing is not None:
                 await self._keeping(self._writing.flush())
 
-    async def settle(self) -> None:
+    async def publish_for_stat(self) -> None:
         """As :meth:`publish`, when attributes are asked for: a small file is probably complete."""
         async with self._changing:
             if self._small:

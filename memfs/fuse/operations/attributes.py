@@ -50,7 +50,7 @@ async def change(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     else:
         file = mount.files.get(inode)
         if file is not None and file.dirty:  # or publishing it would change the times again
-            await file.settle()
+            await file.publish_for_stat()
     fields = await _fields(mount, inode, asked, found)
     if fields or found is None:
         found = await mount.cluster.set_attributes(inode, **fields)

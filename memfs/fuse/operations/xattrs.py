@@ -85,7 +85,7 @@ async def names(mount: MountSession, header: InHeader, body: bytes) -> Parts:
 
 
 def _sized(value: bytes, room: int) -> Parts:
-    """A value, or how long it is for who gives no room. Raises ERANGE."""
+    """A value, or its length for a caller without a buffer. Raises ERANGE."""
     if room == 0:
         return (GETXATTR_OUT.pack(len(value)),)
     if len(value) > room:

@@ -43,7 +43,7 @@ class UserSession:
 
 
 class UserSessions:
-    """Seats by identity, the least recently used first."""
+    """Sessions by identity, the least recently used first."""
 
     def __init__(
         self, config: ClientConfig, *, limit: int = IDLE_SESSIONS, opener: Open = open_session

@@ -49,12 +49,12 @@ class Slots:
         self._count = count
         self.taken = 0
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         """Wait for a slot, first come first served."""
         await self._free.acquire()
         self.taken += 1
 
-    def give(self) -> None:
+    def release(self) -> None:
         """Return one."""
         self.taken -= 1
         self._free.release()

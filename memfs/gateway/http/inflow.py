@@ -165,14 +165,14 @@ class BodyUpload:
         return asyncio.get_running_loop().time() - self._since > TURN_SECONDS
 
     async def _hold(self) -> None:
-        await self._slots.take()
+        await self._slots.acquire()
         self._holding = True
         self._since = asyncio.get_running_loop().time()
 
     def _let_go(self) -> None:
         if self._holding:
             self._holding = False
-            self._slots.give()
+            self._slots.release()
 
     async def _publish(self) -> None:
         await self._pass_on()

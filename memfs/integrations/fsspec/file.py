@@ -66,16 +66,16 @@ class MemfsFile(io.IOBase):
         if not self.autocommit:
             self.close()
             self.fs.blocking.replace(self._target, self.path)
-            self._settle()
+            self._stay_at_path()
 
     def discard(self) -> None:
         """Remove what was written."""
         if not self.autocommit:
             self.close()
             self.fs.blocking.remove(self._target)
-            self._settle()
+            self._stay_at_path()
 
-    def _settle(self) -> None:
+    def _stay_at_path(self) -> None:
         self.autocommit = True
         self._target = self.path
 

@@ -52,15 +52,15 @@ class Fences:
         for inode, generation in {block.inode: block.generation for block in blocks}.items():
             highest = self._store.generation(inode)
             if highest <= generation:
-                continue  # the doubt was settled meanwhile
+                continue  # the doubt was cleared meanwhile
             if highest <= self._confirmed.get(inode, -1):
                 return error
             if inode not in self._asking:
                 self._asking.add(inode)
-                self._tasks.spawn(self._settle(inode, highest), "lease generation")
+                self._tasks.spawn(self._compare_with_primary(inode, highest), "lease generation")
         return errors.UnavailableError("the primary is asked whose lease counts: try again")
 
-    async def _settle(self, inode: int, highest: int) -> None:
+    async def _compare_with_primary(self, inode: int, highest: int) -> None:
         claimed = self._store.claims(inode)
         try:
             true = await self._true_generation(inode)

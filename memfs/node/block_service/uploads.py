@@ -99,9 +99,9 @@ class Uploads:
     def _find_out(self, account: UserAtAddress) -> None:
         if account not in self._asking:
             self._asking.add(account)
-            self._tasks.spawn(self._settle(account), "uploads")
+            self._tasks.spawn(self._ask_about(account), "uploads")
 
-    async def _settle(self, account: UserAtAddress) -> None:
+    async def _ask_about(self, account: UserAtAddress) -> None:
         """Ask until little enough is in question, or all that is left is unknown."""
         try:
             inodes = self._inodes.get(account, {})

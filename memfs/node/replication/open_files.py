@@ -6,8 +6,8 @@ registered again, or the grace period is over. Soft state: it costs an open no l
 with the term. What it decided stands in the log, beside the command for which it mattered
 (``Entry.held``).
 
-Invariant: once :attr:`settled`, a file without a name is kept by its writer or by a registration,
-or is :meth:`due`.
+Invariant: once :attr:`all_registered`, a file without a name is kept by its writer or by a
+registration, or is :meth:`due`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class OpenFiles:
     """Registrations of all clients; an ``Opens`` of the namespace."""
 
     def __init__(self, namespace: Namespace, now: Callable[[], float]) -> None:
-        """``now``: monotonic seconds. Nothing is settled before :meth:`begin`."""
+        """``now``: monotonic seconds. No file counts as closed before :meth:`begin`."""
         self.count = 0
         """Files open, of all clients together."""
         self._namespace = namespace
@@ -71,7 +71,7 @@ class OpenFiles:
 
     def is_open(self, inode: int) -> bool:
         """Has any client the file open, or may it?"""
-        return inode in self._users or not self.settled
+        return inode in self._users or not self.all_registered
 
     def has_open(self, client: int, inode: int) -> bool:
         """Has this client?"""
@@ -81,7 +81,7 @@ class OpenFiles:
     # --- what clients say --------------------------------------------------------------------
 
     @property
-    def settled(self) -> bool:
+    def all_registered(self) -> bool:
         """Have all clients that had files open registered them again, or was that waited for?"""
         if self._expected and self._now() >= self._until:
             log.info("clients did not say again what they have open: %d", len(self._expected))
@@ -177,7 +177,7 @@ class OpenFiles:
     def due(self) -> tuple[int, ...]:
         """Some files without a name that no client has open any more; a writer may still keep
         them."""
-        if not self.settled:
+        if not self.all_registered:
             return ()
         if not self._searched:
             self._searched = True

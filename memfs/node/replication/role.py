@@ -276,14 +276,14 @@ class NamespaceRole:
         """ReconcileBeforeServe."""
         try:
             await reconcile(primary, in_sync, self.membership, self._lease_seconds / 4)
-            await self._settle(primary)
+            await self._until_durable(primary)
         except errors.NotPrimaryError as error:
             log.warning("overtaken by another node", extra=fields(reason=error))
             return
         self._taking_up = None
         self._serve()
 
-    async def _settle(self, primary: Primary) -> None:
+    async def _until_durable(self, primary: Primary) -> None:
         """Wait until all that was taken over is durable, if that is asked for; a full disk is
         waited for."""
         while True:

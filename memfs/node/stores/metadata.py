@@ -221,7 +221,7 @@ class Metadata:
             )
 
 
-async def settled(answer: T | Awaitable[T]) -> T:
+async def resolved(answer: T | Awaitable[T]) -> T:
     """An answer that may be there already."""
     return await answer if inspect.isawaitable(answer) else answer
 

@@ -16,7 +16,7 @@ from memfs.node.namespace.rules.mounted import IN_MEMORY, STATE, told
 from memfs.node.namespace.rules.permissions import caller_of
 from memfs.node.namespace.tables.inodes import FILE
 from memfs.node.replication.role import NamespaceRole
-from memfs.node.stores.metadata import settled
+from memfs.node.stores.metadata import resolved
 from memfs.protocol import messages as m
 from memfs.transport.server import IncomingCall
 from memfs.types import FileKind, ObjectState, Residence
@@ -51,7 +51,7 @@ class ResidenceService:
         self, call: IncomingCall, answer: m.XattrsReply | Awaitable[m.XattrsReply]
     ) -> m.XattrsReply:
         """Extended attributes that were asked for by name, with what only the nodes know."""
-        reply: m.XattrsReply = await settled(answer)
+        reply: m.XattrsReply = await resolved(answer)
         request: m.GetXattrs = call.request
         found = self._role.primary.namespace.query(
             call.connection.peer.identity,

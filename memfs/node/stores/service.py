@@ -18,7 +18,7 @@ from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
 from memfs.node.namespace.tables.mounts import NOTHING, Unsaved
 from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
-from memfs.node.stores.metadata import Metadata, settled
+from memfs.node.stores.metadata import Metadata, resolved
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.persister import Persister
 from memfs.node.tasks import set_aside
@@ -140,7 +140,7 @@ class MountService:
             return asyncio.ensure_future(self._later(metadata, call, handler))
         answer = handler(call)
         waits = self._waits() if call.spec.command else []
-        return answer if not waits else asyncio.ensure_future(self._settle(answer, waits))
+        return answer if not waits else asyncio.ensure_future(self._when_stored(answer, waits))
 
     async def _later(
         self, metadata: Metadata, call: IncomingCall, handler: Callable[[IncomingCall], object]
@@ -148,7 +148,7 @@ class MountService:
         await metadata.prepare(call.request)
         answer = handler(call)
         waits = self._waits() if call.spec.command else []
-        return await self._settle(answer, waits)
+        return await self._when_stored(answer, waits)
 
     def _waits(self) -> list[Any]:
         """The changes of the command just applied that must be stored before the answer."""
@@ -173,8 +173,8 @@ class MountService:
             found.append(changed)
         return found
 
-    async def _settle(self, answer: Any, waits: list[Any]) -> Any:
-        record = await settled(answer)
+    async def _when_stored(self, answer: Any, waits: list[Any]) -> Any:
+        record = await resolved(answer)
         if waits:
             await self.persister.until_stored(waits)
         return record
@@ -199,7 +199,7 @@ class MountService:
             await store.probe()
         finally:
             await store.close()
-        record: m.MountRecord = await settled(submit(call))
+        record: m.MountRecord = await resolved(submit(call))
         self.metadata.known.clear()
         return record
 
@@ -298,7 +298,7 @@ class MountService:
     async def pin(self, call: IncomingCall, submit: Callable[[IncomingCall], Any]) -> m.Empty:
         """Put a pin on record, and tell it to the nodes that have blocks already."""
         slot = self._slot(call)
-        reply: m.Empty = await settled(submit(call))
+        reply: m.Empty = await resolved(submit(call))
         volume = self._role.primary.namespace.volume
         by_time: dict[int | None, list[int]] = {}
         for each in self._files_below(slot):

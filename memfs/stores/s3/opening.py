@@ -25,12 +25,12 @@ def open_s3(parts: SplitResult, options: Options, environment: Environment) -> S
         raise ConfigError("write s3://bucket or s3://bucket/prefix")
     bucket = _bucket(parts.netloc, options)
     trust, verify = options.text("ca_file"), options.flag("verify_tls", True)
-    keyring = RefreshedCredentials(source_of(options), environment.clock)
-    connection = BucketConnection(bucket, keyring, trust=trust, verify=verify)
+    credentials = RefreshedCredentials(source_of(options), environment.clock)
+    connection = BucketConnection(bucket, credentials, trust=trust, verify=verify)
     requests = Requests(
         bucket,
         HttpClient(trust=trust, verify=verify),
-        keyring,
+        credentials,
         Retry(environment.random, options.seconds("timeout", TIMEOUT_SECONDS)),
         environment.clock,
         unsigned_payload=options.flag("unsigned_payload", bucket.endpoint.startswith("https:")),

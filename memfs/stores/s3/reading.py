@@ -1,4 +1,4 @@
-"""Reading a bucket by the library obstore, with the keys of the mount's keyring."""
+"""Reading a bucket by the library obstore, with the credentials of the mount."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class BucketConnection:
     """The library's store of a bucket, made anew when the keys change."""
 
     def __init__(
-        self, bucket: Bucket, keyring: RefreshedCredentials, *, trust: str, verify: bool
+        self, bucket: Bucket, credentials: RefreshedCredentials, *, trust: str, verify: bool
     ) -> None:
         self._bucket = bucket
-        self._keyring = keyring
+        self._credentials = credentials
         self._client = client_options(bucket.endpoint, trust=trust, verify=verify)
         self._known: Any = None
         self._keys: Credentials | None = None
 
     async def current(self) -> Any:
         """The library's store. Raises StoreDeniedError when there are no keys."""
-        keys = await self._keyring.current()
+        keys = await self._credentials.current()
         if self._known is None or keys != self._keys:
             self._known, self._keys = self._made(keys), keys
         return self._known

@@ -66,14 +66,14 @@ class Requests:
         self,
         bucket: Bucket,
         client: HttpClient,
-        keyring: RefreshedCredentials,
+        credentials: RefreshedCredentials,
         retry: Retry,
         clock: Clock,
         *,
         unsigned_payload: bool,
     ) -> None:
         self.bucket = bucket
-        self.keyring = keyring
+        self.credentials = credentials
         self.retry = retry
         self._client = client
         self._clock = clock
@@ -109,7 +109,7 @@ class Requests:
             try:
                 return await attempt()
             except StoreDeniedError:
-                self.keyring.doubt()
+                self.credentials.doubt()
                 return await attempt()
 
         return await self.retry.run(with_fresh_keys, what)
@@ -128,7 +128,7 @@ class Requests:
         payload_hash: str,
     ) -> WholeReply:
         bucket, path, query = self.bucket, self.bucket.path(key), query_string(parameters)
-        credentials = await self.keyring.current()
+        credentials = await self.credentials.current()
         sent = dict(headers)
         if credentials is not None:
             now_ns = self._clock.wall_ns()

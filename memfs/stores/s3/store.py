@@ -25,7 +25,7 @@ from memfs.stores.s3 import replies
 from memfs.stores.s3.reading import BucketConnection
 from memfs.stores.s3.requests import Requests
 from memfs.stores.s3.uploads import PART_BYTES, sweep, upload
-from memfs.stores.sending import Sending, fits, settled
+from memfs.stores.sending import Sending, already_stored, fits
 from memfs.transport.environment import Clock
 from memfs.types import Buffer
 
@@ -54,7 +54,7 @@ class S3Store(Store):
         self._prefix = prefix
         self._clock = clock
         self._reader = RangeReader(
-            connection.current, self._look, requests.keyring.doubt, requests.retry
+            connection.current, self._look, requests.credentials.doubt, requests.retry
         )
         self._capabilities = Capabilities(
             conditional_put=conditional, rename=False, real_directories=False, modes=False
@@ -95,7 +95,7 @@ class S3Store(Store):
             else:
                 etag = await upload(self._requests, whole, sending, condition, compare)
         except (ObjectChangedError, ObjectMissingError, StoreConflictError):
-            return await settled(self, key, sending)
+            return await already_stored(self, key, sending)
         return await self._put_info(key, etag, size)
 
     async def delete(self, key: str, tag: bytes | None = None) -> None:

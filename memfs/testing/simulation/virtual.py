@@ -76,7 +76,7 @@ class Process:
             coroutine.close()
             raise ProcessKilledError(self.name)
         task = self.calls[ended] = self.spawn(coroutine)
-        task.add_done_callback(lambda _done: _settle(ended))
+        task.add_done_callback(lambda _done: _set_done(ended))
         try:
             await ended
         except asyncio.CancelledError:
@@ -131,7 +131,7 @@ class SerialTask(asyncio.Task[T]):
         return self.serial
 
 
-def _settle(ended: asyncio.Future[None]) -> None:
+def _set_done(ended: asyncio.Future[None]) -> None:
     if not ended.done():
         ended.set_result(None)
 

@@ -133,7 +133,7 @@ without(
     "OpenFilesStay",
     "a new primary frees deleted files before clients have told what they have open",
     "no-grace-for-open-files",
-    "memfs.node.replication.open_files.OpenFiles.settled",
+    "memfs.node.replication.open_files.OpenFiles.all_registered",
     property(lambda self: True),
     shown_by="HeldOpen crash planned_restart pause",
 )

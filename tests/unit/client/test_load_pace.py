@@ -13,12 +13,12 @@ def test_bytes_pass_at_the_rate() -> None:
     async def main() -> None:
         loop, pace = asyncio.get_running_loop(), Pace(1000.0)
         start = loop.time()
-        await asyncio.gather(*(pace.take(500) for _ in range(11)))
+        await asyncio.gather(*(pace.wait_for(500) for _ in range(11)))
         assert 4.99 <= loop.time() - start <= 5.01
         await asyncio.sleep(100)  # what was not used is not saved up
         start = loop.time()
-        await pace.take(5000)
-        await pace.take(1)
+        await pace.wait_for(5000)
+        await pace.wait_for(1)
         assert 4.99 <= loop.time() - start <= 5.01
 
     run(main())
@@ -29,7 +29,7 @@ def test_no_rate_is_no_wait() -> None:
         loop, pace = asyncio.get_running_loop(), Pace(0.0)
         start = loop.time()
         for _ in range(100):
-            await pace.take(1 << 40)
+            await pace.wait_for(1 << 40)
         assert loop.time() == start
 
     run(main())

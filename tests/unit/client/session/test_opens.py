@@ -185,11 +185,11 @@ def test_a_new_primary_is_told_everything() -> None:
         await settled(cluster)
         cluster.new_primary()
         await cluster.connect().remove("/large")
-        assert not cluster.opens.settled and registered(cluster) == 0
+        assert not cluster.opens.all_registered and registered(cluster) == 0
         cluster.view = cluster.view._replace(epoch=2, primary_since=2)
         await fs._session.views.refresh(0.0)
         assert await file.read() == DATA
-        assert cluster.opens.settled and registered(cluster) == 1
+        assert cluster.opens.all_registered and registered(cluster) == 1
         await file.close()
         await settled(cluster)
         assert cluster.namespace.unlinked() == []

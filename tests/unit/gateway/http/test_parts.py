@@ -100,11 +100,11 @@ def test_warm_buffers_are_used_again() -> None:
 
 async def test_slots_are_given_in_turn() -> None:
     slots = budget.Slots(1)
-    await slots.take()
-    waiting = asyncio.create_task(slots.take())
+    await slots.acquire()
+    waiting = asyncio.create_task(slots.acquire())
     await asyncio.sleep(0)
     assert not waiting.done() and slots.taken == 1
-    slots.give()
+    slots.release()
     await waiting
     assert slots.taken == 1
 

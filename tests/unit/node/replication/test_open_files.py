@@ -104,10 +104,10 @@ def test_a_part_of_everything_is_not_everything() -> None:
     inodes = [bench.file(f"f{n}") for n in range(4)]
     bench.opens.report(1, m.ReportOpens(opened=tuple(inodes[2:]), number=9))
     assert not bench.opens.report(1, m.ReportOpens(number=9, complete=True, total=4))
-    assert not bench.opens.settled
+    assert not bench.opens.all_registered
     bench.opens.report(1, m.ReportOpens(opened=tuple(inodes[:2]), number=9))
     assert bench.opens.report(1, m.ReportOpens(number=9, complete=True, total=4))
-    assert bench.opens.settled and bench.opens.count == 4
+    assert bench.opens.all_registered and bench.opens.count == 4
 
 
 def test_nothing_is_freed_before_those_have_spoken_who_had_files_open() -> None:
@@ -117,9 +117,9 @@ def test_nothing_is_freed_before_those_have_spoken_who_had_files_open() -> None:
     bench.unlink("g")
     assert bench.opens.due() == () and bench.namespace.statistics().unlinked == 2
     bench.opens.report(1, everything(3, inode))
-    assert not bench.opens.settled
+    assert not bench.opens.all_registered
     bench.opens.forget(2)
-    assert bench.opens.settled and bench.opens.due() == (other,)
+    assert bench.opens.all_registered and bench.opens.due() == (other,)
     bench.free()
     assert bench.namespace.unlinked() == [inode]
     bench.opens.report(1, closed((inode, 3)))
@@ -132,9 +132,9 @@ def test_who_does_not_speak_is_waited_for_in_vain() -> None:
     inode = bench.file("f")
     bench.unlink("f")
     bench.now = GRACE_SECONDS - 0.1
-    assert not bench.opens.settled
+    assert not bench.opens.all_registered
     bench.now = GRACE_SECONDS
-    assert bench.opens.settled and bench.opens.due() == (inode,)
+    assert bench.opens.all_registered and bench.opens.due() == (inode,)
 
 
 def test_before_its_reign_a_primary_knows_nothing() -> None:
