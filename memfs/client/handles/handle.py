@@ -9,8 +9,9 @@ order of the calls.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from memfs import limits
@@ -195,6 +196,15 @@ class Handle:
         self._publish_in_time()
         return end
 
+    @contextlib.asynccontextmanager
+    async def _replacing_bytes(self, timeout: float | None) -> AsyncIterator[None]:
+        """Around a change by the nodes: nothing that was fetched ahead outlives it."""
+        async with turn(self._changing, timeout):
+            await self._take_over(timeout)
+            if self.reader is not None:
+                await self.reader.close()
+            yield
+
     async def _take_over(self, timeout: float | None) -> None:
         """Before a change: what an external store holds becomes the cluster's, whole.
 
@@ -312,10 +322,7 @@ class Handle:
             raise InvalidArgumentError("a range begins at 0 or later and has at least a byte")
         assert self.writer is not None, "the handle is not open for writing"
         timeout = self._session.budget(timeout)
-        async with turn(self._changing, timeout):
-            await self._take_over(timeout)
-            if self.reader is not None:
-                await self.reader.close()
+        async with self._replacing_bytes(timeout):
             await self._trying(self.writer.zero(offset, offset + length, timeout))
             if grow and offset + length > self.size:
                 await self._trying(self.writer.truncate(offset + length, timeout))
@@ -363,10 +370,7 @@ class Handle:
         """
         assert self.writer is not None, "the handle is not open for writing"
         timeout = self._session.budget(timeout)
-        async with turn(self._changing, timeout):
-            await self._take_over(timeout)
-            if self.reader is not None:
-                await self.reader.close()
+        async with self._replacing_bytes(timeout):
             copying = RangeCopy(reader, self.writer)
             await self._trying(copying.copy(start, offset, length, timeout))
         self._publish_in_time()

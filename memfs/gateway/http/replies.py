@@ -34,7 +34,20 @@ def _headers(content_type: str) -> CIMultiDict[str]:
     )
 
 
-class HttpReply(web.Response):
+class _Answer(web.StreamResponse):
+    """With the headers of every response; ``bare`` leaves Content-Type out."""
+
+    bare = False
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        if self.bare:
+            self.headers.popall(hdrs.CONTENT_TYPE, None)
+        if self.keep_alive:
+            self.headers["Keep-Alive"] = _KEEP_ALIVE
+
+
+class HttpReply(_Answer, web.Response):
     """A response whose body is complete. ``bare`` leaves Content-Type out."""
 
     def __init__(
@@ -49,15 +62,8 @@ class HttpReply(web.Response):
         super().__init__(body=body, status=status, reason=reason, headers=_headers(content_type))
         self.bare = bare
 
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        if self.bare:
-            self.headers.popall(hdrs.CONTENT_TYPE, None)
-        if self.keep_alive:
-            self.headers["Keep-Alive"] = _KEEP_ALIVE
 
-
-class HttpStream(web.StreamResponse):
+class HttpStream(_Answer):
     """A response whose body is written piece by piece; ``length`` None: in chunks."""
 
     def __init__(
@@ -74,13 +80,6 @@ class HttpStream(web.StreamResponse):
             self.enable_chunked_encoding()
         else:
             self.content_length = length
-
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
-        if self.bare:
-            self.headers.popall(hdrs.CONTENT_TYPE, None)
-        if self.keep_alive:
-            self.headers["Keep-Alive"] = _KEEP_ALIVE
 
 
 def is_java(request: web.BaseRequest) -> bool:
