@@ -30,6 +30,7 @@ from memfs.client.stat import (
 )
 from memfs.client.trees import realpath, walking
 from memfs.client.trees.removal import remove_tree
+from memfs.client.trees.totals import summarise_tree
 from memfs.errors import (
     AccessDeniedError,
     InvalidArgumentError,
@@ -256,13 +257,18 @@ class NamespaceOperations(MountOperations):
         return paths.decode(reply.target)
 
     async def du(self, path: PathLike = "/", *, timeout: float | None = None) -> Usage:
-        """Totals of a subtree; costs one request whatever its size."""
+        """Totals of a subtree; usually one request whatever its size, see :meth:`summarise`."""
         return Usage(*(await self.summarise(path, timeout=timeout)).totals)
 
     async def summarise(self, path: PathLike, *, timeout: float | None = None) -> TreeSummary:
-        """Totals of a subtree and the quotas of its top, in one request."""
-        where = self._wire(path)
-        return TreeSummary(*await self._ask(m.Summarise(where.raw), where.given, timeout))
+        """Totals of a subtree and the quotas of its top, in one request.
+
+        A tree of several owners with more than a million names is counted in parts, which are not
+        of one moment.
+        """
+        return await summarise_tree(
+            self._session, self._wire(path), self._session.deadline(timeout)
+        )
 
     async def statvfs(self, *, timeout: float | None = None) -> StatVfs:
         """Capacity and use of the whole cluster."""

@@ -11,28 +11,17 @@ way elsewhere by a symlink. Nothing recurses: trees are deeper than Python's sta
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any
 
-from memfs import paths
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
+from memfs.client.trees.parts import PARALLEL, Part, ask_of, named
 from memfs.concurrency import run_all
 from memfs.errors import MemfsError, PathNotFoundError, TreeTooLargeError
 from memfs.protocol import messages as m
 from memfs.types import ROOT_INODE, FileKind
 
-PARALLEL = 32
-"""Directories asked about, or removed, at a time."""
 PAGE = 1_000
-
-
-class _Part(NamedTuple):
-    """A directory: its name in the one with inode ``base``, its own inode, its path for errors."""
-
-    name: bytes
-    base: int
-    inode: int
-    given: str
 
 
 async def remove_tree(session: Session, where: WirePath, deadline: float) -> None:
@@ -44,10 +33,10 @@ async def remove_tree(session: Session, where: WirePath, deadline: float) -> Non
         await session.ask(m.RemoveDirectory(where.raw, True), None, deadline)
     except TreeTooLargeError:
         found = await session.ask(m.Lookup(where.raw, False), where.given, deadline)
-        top = _Part(where.raw, ROOT_INODE, found.attributes.inode, where.given)
+        top = Part(where.raw, ROOT_INODE, found.attributes.inode, where.given)
         await _Steps(session, deadline).remove(top)
     except MemfsError as error:
-        error.filename = _named(error, where.raw, where.given)
+        error.filename = named(error, where.raw, where.given)
         raise
 
 
@@ -58,17 +47,17 @@ class _Steps:
         self._session = session
         self._deadline = deadline
 
-    async def remove(self, top: _Part) -> None:
+    async def remove(self, top: Part) -> None:
         """Check everything, then remove it from below."""
         for part in reversed(await self._too_large(top)):
             await self._each_below(part, self._remove_small)
             await self._ask(m.RemoveDirectory(part.name, True, part.base), part)
 
-    async def _too_large(self, top: _Part) -> list[_Part]:
+    async def _too_large(self, top: Part) -> list[Part]:
         """``top`` and all below it that are too large for one step, who lies above first."""
         waiting, found = [top], []
 
-        async def check(part: _Part) -> None:
+        async def check(part: Part) -> None:
             try:
                 await self._ask(m.CheckRemoval(part.name, True, part.base), part)
             except TreeTooLargeError:
@@ -83,46 +72,30 @@ class _Steps:
             await self._each_below(part, check)
         return found
 
-    async def _remove_small(self, part: _Part) -> None:
+    async def _remove_small(self, part: Part) -> None:
         try:
             await self._ask(m.RemoveDirectory(part.name, True, part.base), part)
         except PathNotFoundError:
             pass
 
     async def _each_below(
-        self, part: _Part, work: Callable[[_Part], Coroutine[Any, Any, None]]
+        self, part: Part, work: Callable[[Part], Coroutine[Any, Any, None]]
     ) -> None:
         async for page in self._directories(part):
             await run_all((work(each) for each in page), PARALLEL)
 
-    async def _directories(self, part: _Part) -> AsyncIterator[list[_Part]]:
+    async def _directories(self, part: Part) -> AsyncIterator[list[Part]]:
         """The directories in one, page by page."""
         after, more = b"", True
         while more:
             reply = await self._ask(m.List(b"", after, PAGE, part.inode), part)
             yield [
-                _Part(
-                    entry.name,
-                    part.inode,
-                    entry.attributes.inode,
-                    paths.join(part.given, entry.name.decode(errors="surrogateescape")),
-                )
+                part.below(entry.name, entry.attributes.inode)
                 for entry in reply.entries
                 if entry.attributes.kind == FileKind.DIRECTORY
             ]
             more = reply.remaining > 0 and bool(reply.entries)
             after = reply.entries[-1].name if reply.entries else after
 
-    async def _ask(self, request: m.Request[m.R], part: _Part) -> m.R:
-        try:
-            return await self._session.ask(request, None, self._deadline)
-        except MemfsError as error:
-            error.filename = _named(error, part.name, part.given)
-            raise
-
-
-def _named(error: MemfsError, asked: bytes, given: str) -> str:
-    """What refuses, under ``given``: the node names it under ``asked``, or nothing below."""
-    above = asked.decode(errors="replace").rstrip("/") + "/"
-    named = str(error.filename or "")
-    return paths.join(given, named.removeprefix(above)) if named.startswith(above) else given
+    async def _ask(self, request: m.Request[m.R], part: Part) -> m.R:
+        return await ask_of(self._session, request, part, part.name, self._deadline)

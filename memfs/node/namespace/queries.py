@@ -22,6 +22,8 @@ from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, ROOT, SYMLINK
 from memfs.node.namespace.tables.sizes import (
     ENTRY,
     RECORD_ROOM,
+    SUBDIRECTORY,
+    ReplyRoom,
     attributes_bytes,
     blocks_bytes,
     text_bytes,
@@ -37,6 +39,7 @@ from memfs.protocol.messages import (
     Empty,
     FileReply,
     FileSystemReply,
+    FileWeight,
     GetBlocks,
     List,
     ListReply,
@@ -50,7 +53,10 @@ from memfs.protocol.messages import (
     ReadLink,
     ReadLinkReply,
     StatFileSystem,
+    Subdirectory,
     Summarise,
+    SummarisePage,
+    SummarisePageReply,
     SummaryReply,
     VersionState,
 )
@@ -163,6 +169,36 @@ def summarise(volume: Volume, caller: Caller, request: Summarise) -> SummaryRepl
         ),
         *quota_of(tree, slot),
     )
+
+
+def summarise_page(volume: Volume, caller: Caller, request: SummarisePage) -> SummarisePageReply:
+    """What a page of names adds to a directory's totals, and the directories among them."""
+    if not 1 <= request.limit <= limits.ENTRIES_PER_PAGE:
+        raise InvalidArgumentError(f"a page has 1 to {limits.ENTRIES_PER_PAGE} entries")
+    tree, inodes = volume.tree, volume.tree.inodes
+    slot = tree.find(caller, request.base, request.path)
+    if inodes.kind[slot] != DIRECTORY:
+        raise NotDirectoryError("not a directory", path=text(request.path))
+    tree.require(caller, slot, READ | SEARCH, request.path)
+    length = files = space = 0
+    below: list[Subdirectory] = []
+    several: list[FileWeight] = []
+    last, room = request.after, ReplyRoom(0, 0)
+    for name, child in islice(tree.directory(slot).after(request.after), request.limit):
+        if not room.takes(SUBDIRECTORY + len(name)):
+            break
+        last = name
+        weight = tree.weight(child)
+        if inodes.kind[child] == DIRECTORY:
+            below.append(Subdirectory(name, inodes.id_of(child)))
+        elif tree.names_at_home(child) > 1 and inodes.parent[child] == slot:
+            several.append(FileWeight(inodes.id_of(child), *weight))
+        elif inodes.parent[child] == slot:
+            length, files, space = length + weight[0], files + 1, space + weight[1]
+    itself = 0 if request.after else 1
+    summary = ContentSummary(reported(length), files, itself, reported(space))
+    more = tree.directory(slot).remaining(last) > 0
+    return SummarisePageReply(summary, tuple(below), tuple(several), last, more)
 
 
 def check_removal(volume: Volume, caller: Caller, request: CheckRemoval) -> Empty:

@@ -119,6 +119,7 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.GetLock: locks.get_lock,
     m.AwaitLock: locks.await_lock,
     m.Summarise: reads.summarise,
+    m.SummarisePage: reads.summarise_page,
     m.CheckRemoval: reads.check_removal,
     m.Access: reads.access,
     m.CheckGrowth: growth.check_size,

@@ -181,7 +181,11 @@ class SummaryReply(NamedTuple):
 
 @message(70)
 class Summarise(NamedTuple):
-    """du: O(1) whatever the size of the tree."""
+    """du: O(1) whatever the size of the tree.
+
+    TreeTooLargeError says that to see whether the caller may read all of it takes too long; it can
+    be counted by SummarisePage.
+    """
 
     path: bytes
     base: int = ROOT_INODE
@@ -189,6 +193,48 @@ class Summarise(NamedTuple):
     @staticmethod
     def reply() -> type[SummaryReply]:
         return SummaryReply
+
+
+class Subdirectory(NamedTuple):
+    """One of a directory."""
+
+    name: bytes
+    inode: int
+
+
+class FileWeight(NamedTuple):
+    """What one file adds to totals."""
+
+    inode: int
+    length: int
+    space: int
+
+
+class SummarisePageReply(NamedTuple):
+    """What a page of a directory's own names adds to its totals; with the first one, itself."""
+
+    summary: ContentSummary
+    below: tuple[Subdirectory, ...]
+    """Of the page; their totals are asked for one by one."""
+    several: tuple[FileWeight, ...]
+    """Files that have several names in the directory: in no summary, each counts once."""
+    last: bytes
+    """Name after which the next page begins."""
+    more: bool
+
+
+@message(79)
+class SummarisePage(NamedTuple):
+    """du of one directory without those below, for a tree that is too large for Summarise."""
+
+    path: bytes
+    after: bytes = b""
+    limit: int = 1000
+    base: int = ROOT_INODE
+
+    @staticmethod
+    def reply() -> type[SummarisePageReply]:
+        return SummarisePageReply
 
 
 @message(77)

@@ -117,7 +117,7 @@ class BlockingNamespace(BlockingMounts):
         return self._run(self._core.readlink, path, timeout=timeout)
 
     def du(self, path: PathLike = "/", *, timeout: float | None = None) -> Usage:
-        """Totals of a subtree; costs one request whatever its size."""
+        """Totals of a subtree; usually one request whatever its size, see :meth:`summarise`."""
         return self._run(self._core.du, path, timeout=timeout)
 
     def statvfs(self, *, timeout: float | None = None) -> StatVfs:

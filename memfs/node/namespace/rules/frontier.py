@@ -42,7 +42,7 @@ class Question(NamedTuple):
     """The name asked about, None: all of them."""
 
 
-_LISTING: Final = (m.List, m.Rename, m.RemoveDirectory)
+_LISTING: Final = (m.List, m.Rename, m.RemoveDirectory, m.SummarisePage)
 _DEEP: Final = (m.Summarise, m.RemoveDirectory)
 
 

@@ -19,6 +19,7 @@ RECORD_ROOM: Final = limits.RECORD_BYTES - 64
 # two texts 2 each.
 _ATTRIBUTES: Final = 3 + 9 + 1 + 3 + 5 + 9 + 27 + 5 + 5 + 1 + 5 + 9 + 5 + 1 + 1 + 5 + 1 + 2 * 2
 ENTRY: Final = 1 + 2  # of a directory entry: array, name's header
+SUBDIRECTORY: Final = 1 + 3 + 9 + 9 + 9  # its name, or of a file inode, length and space
 _BLOCK: Final = 1 + 9 + 5 + 5 + 5 + 5 + 5 + 1
 
 

@@ -371,6 +371,11 @@ class Tree:
         if len(links) == 1 and next(iter(links.values())) == 1:
             del self.parents[slot]
 
+    def names_at_home(self, slot: int) -> int:
+        """How many names a file has in the directory that is charged for it."""
+        links = self.parents.get(slot)
+        return 1 if links is None else links[self.inodes.parent[slot]]
+
     def move_charge(self, slot: int, home: int) -> None:
         """Charge a file or symlink to another directory, its home from now on."""
         length, space = self.weight(slot)

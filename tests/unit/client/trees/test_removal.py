@@ -7,7 +7,7 @@ import pytest
 from memfs import limits
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.trees import removal
-from memfs.errors import AccessDeniedError, PathNotFoundError, TreeTooLargeError
+from memfs.errors import AccessDeniedError, PathNotFoundError
 from tests.unit.client.fake_cluster import FakeCluster
 
 OWNERS = ("ann", "bob", "cid")
@@ -67,10 +67,3 @@ async def test_one_step_names_what_refuses_too(fs: AsyncFileSystem, cluster: Fak
     with pytest.raises(PathNotFoundError) as missing:
         await dan.rmtree("/open/gone")
     assert missing.value.filename == "/open/gone"
-
-
-async def test_totals_of_it_say_what_to_do(tree: AsyncFileSystem, cluster: FakeCluster) -> None:
-    await tree.chmod("/t/bob/3", 0o773)
-    dan = cluster.connect(user="dan", groups=("dan",))
-    with pytest.raises(TreeTooLargeError, match="one by one"):
-        await dan.du("/t")

@@ -1,0 +1,49 @@
+"""The parts of a tree that is too large for one step of the primary: its directories, one by one.
+
+Parts are named by the handle of the directory they lie in, or by their own, so that nobody can lead
+the way elsewhere by a symlink. Owns how the errors of parts name them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memfs import paths
+from memfs.client.session.session import Session
+from memfs.errors import MemfsError
+from memfs.protocol import messages as m
+
+PARALLEL = 32
+"""Directories asked about, or removed, at a time."""
+
+
+class Part(NamedTuple):
+    """A directory: its name in the one with inode ``base``, its own inode, its path for errors."""
+
+    name: bytes
+    base: int
+    inode: int
+    given: str
+
+    def below(self, name: bytes, inode: int) -> Part:
+        """A directory in this one."""
+        given = paths.join(self.given, name.decode(errors="surrogateescape"))
+        return Part(name, self.inode, inode, given)
+
+
+async def ask_of(
+    session: Session, request: m.Request[m.R], part: Part, asked: bytes, deadline: float
+) -> m.R:
+    """Ask about a part, which the request calls ``asked``. An error names what refuses."""
+    try:
+        return await session.ask(request, None, deadline)
+    except MemfsError as error:
+        error.filename = named(error, asked, part.given)
+        raise
+
+
+def named(error: MemfsError, asked: bytes, given: str) -> str:
+    """What refuses, under ``given``: the node names it under ``asked``, or nothing below."""
+    above = asked.decode(errors="replace").rstrip("/") + "/"
+    told = str(error.filename or "")
+    return paths.join(given, told.removeprefix(above)) if told.startswith(above) else given
