@@ -12,6 +12,7 @@
     │   │   ├── BlockNotFoundError   this node does not hold that block version
     │   │   ├── CorruptBlockError    a copy fails its checksum
     │   │   ├── UploadLostError      what was stored to be published is gone: store it anew
+    │   │   ├── CapabilityError      a node wants a capability of the primary's: ask for one
     │   │   └── DeadlineError        the time budget ended before the request was carried out
     │   ├── OutcomeUnknownError      sent, never answered: it may or may not have happened
     │   ├── NoSpaceError             no node has room (ENOSPC)
@@ -157,6 +158,13 @@ class UploadLostError(RetryableError):
     """What was stored for a file is gone before the file was published: store it anew."""
 
     code = 8
+
+
+class CapabilityError(RetryableError):
+    """A node wants a capability of the primary's for a block, another one than came, or a newer."""
+
+    code = 9
+    posix = _errno.EACCES
 
 
 class DeadlineError(RetryableError, TimeoutError):

@@ -20,6 +20,7 @@ from memfs.machine import Footprint, descriptors_allowed, mapping_limit, trim_ma
 from memfs.monitoring.http import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.node.block_service.fences import Fences
+from memfs.node.block_service.guard import Guard
 from memfs.node.block_service.service import BlockService
 from memfs.node.block_service.uploads import Uploads
 from memfs.node.blocks import BlockStore
@@ -33,6 +34,7 @@ from memfs.node.journal.journal import Journal
 from memfs.node.leaving import Leaving
 from memfs.node.listeners import Listeners
 from memfs.node.membership.bootstrap import Bootstrap
+from memfs.node.membership.capability_keys import CapabilityKeys
 from memfs.node.membership.members import Membership
 from memfs.node.monitoring import bind_metrics, bind_shares, bind_stores
 from memfs.node.namespace import Settings
@@ -43,6 +45,7 @@ from memfs.node.requests.audited import RequestAudit
 from memfs.node.requests.authentication import HostGroups, PeerAuthentication
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
+from memfs.node.requests.granting import Granting
 from memfs.node.requests.service import NodeService
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shortages, share_out
@@ -104,11 +107,13 @@ def build_node(
         member_timeout_seconds=config.member_timeout_seconds,
         usage=lambda: report.usage(),
     )
+    keys = CapabilityKeys(membership, tasks, environment.random, config.capability_seconds)
+    guard = Guard(membership, keys)
     fences = Fences(store, membership.ask_primary, tasks)
     uploads = Uploads(store, membership.ask_primary, tasks, environment.random, config.memory)
     stores = OpenStores(environment, membership, open_store)
     objects = ObjectBlocks(store, membership, stores, environment)
-    blocks = BlockService(store, membership, pool, fences, uploads, objects, journal)
+    blocks = BlockService(store, membership, pool, guard, fences, uploads, objects, journal)
     copier = Copier(store, membership, pool, blocks.until_durable)
     discards = Discards(copier, membership)
     role = NamespaceRole(
@@ -140,6 +145,8 @@ def build_node(
         copier=copier,
         healing=healing,
         delegation=Delegation(config, environment),
+        granting=Granting(membership, role, keys),
+        guard=guard,
         mounts=mounts,
         objects=objects,
         residence=ResidenceService(role),
@@ -189,6 +196,7 @@ def build_node(
             pool=pool,
             coordinator=coordinator,
             membership=membership,
+            keys=keys,
             bootstrap=bootstrap,
             leaving=Leaving(
                 membership,
@@ -206,7 +214,7 @@ def build_node(
             objects=objects,
             stores=stores,
             server=server,
-            listeners=Listeners(config, server, store, shares),
+            listeners=Listeners(config, server, store, shares, guard),
             control=control,
             report=report,
             monitoring=monitoring,

@@ -12,6 +12,7 @@ from memfs import errors
 from memfs.config import NodeConfig
 from memfs.logs import fields
 from memfs.machine import machine_id
+from memfs.node.block_service.guard import Guard
 from memfs.node.blocks import BlockStore
 from memfs.node.resources.shares import Shares
 from memfs.paths import Endpoint
@@ -28,9 +29,16 @@ class Listeners:
     """The port and the sockets of one node."""
 
     def __init__(
-        self, config: NodeConfig, server: Server, store: BlockStore, shares: Shares
+        self,
+        config: NodeConfig,
+        server: Server,
+        store: BlockStore,
+        shares: Shares,
+        guard: Guard,
     ) -> None:
-        """``server`` answers at all of them; descriptors of ``store`` go to this host's clients."""
+        """``server`` answers at all of them; descriptors of ``store`` go to those clients of this
+        host that ``guard`` lets have them."""
+        self._guard = guard
         self._config = config
         self._server = server
         self._store = store
@@ -89,8 +97,15 @@ class Listeners:
         return str(path)
 
     def _descriptors_of(self, request: m.GetDescriptors) -> tuple[m.DescriptorsReply, list[int]]:
-        segments, descriptors = self._store.descriptors(request.versions)
-        return m.DescriptorsReply(tuple(segments)), descriptors
+        lendable = self._guard.lendable(request)
+        if lendable is None or all(lendable):
+            segments, descriptors = self._store.descriptors(request.versions)
+            return m.DescriptorsReply(tuple(segments)), descriptors
+        wanted = [each for each, may in zip(request.versions, lendable, strict=True) if may]
+        segments, descriptors = self._store.descriptors(wanted)
+        found = iter(segments)
+        all_of_them = tuple([next(found) if may else m.Segment(-1, 0, 0) for may in lendable])
+        return m.DescriptorsReply(all_of_them), descriptors
 
     def close_descriptors(self) -> None:
         """Pass no more descriptors."""

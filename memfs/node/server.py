@@ -27,6 +27,7 @@ from memfs.node.journal.journal import Journal
 from memfs.node.leaving import Leaving
 from memfs.node.listeners import Listeners
 from memfs.node.membership.bootstrap import Bootstrap
+from memfs.node.membership.capability_keys import CapabilityKeys
 from memfs.node.membership.members import Membership
 from memfs.node.monitoring import bind_journal
 from memfs.node.replication.role import NamespaceRole
@@ -73,6 +74,7 @@ class Parts:
     pool: Pool
     coordinator: Coordinator
     membership: Membership
+    keys: CapabilityKeys
     bootstrap: Bootstrap
     leaving: Leaving
     role: NamespaceRole
@@ -219,6 +221,7 @@ class Node:
         tasks.spawn(self.membership.run_coordinator_check(), "check of the coordinator")
         tasks.spawn(self.membership.run_heartbeats(), "heartbeats")
         tasks.spawn(self.membership.run_watch(), "watch of the view")
+        tasks.spawn(parts.keys.run(), "capability keys")
         self._staying = tasks.spawn(self._stay_in(), "membership")
         tasks.spawn(parts.discards.run(), "discards")
         tasks.spawn(parts.housekeeping.run_sessions(), "sessions")

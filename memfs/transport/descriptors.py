@@ -4,9 +4,9 @@ Owns a unix socket of type SOCK_SEQPACKET: one datagram is one frame (header and
 ``GetDescriptors``), its answer one datagram with the descriptors beside it (SCM_RIGHTS). Knows
 nothing of blocks: a handler names the descriptors, which stay the handler's.
 
-Whoever reaches the socket may read every block of the node: its mode and its directory decide who
-that is (:mod:`memfs.transport.local_sockets`). Writing is impossible: the descriptors are sealed
-before they come here.
+Who reaches the socket is decided by its mode and its directory
+(:mod:`memfs.transport.local_sockets`), which blocks they may have by the handler, from what the
+request shows. Writing is impossible: the descriptors are sealed before they come here.
 """
 
 from __future__ import annotations
@@ -173,15 +173,21 @@ class DescriptorClient:
     on a connection of its own. The first is safe from many threads, the second within one loop.
     """
 
-    def __init__(self, path: str) -> None:
-        """``path`` of the node's descriptor socket; nothing is opened yet."""
-        self._blocking = _Link(path)
-        self._waiting = _Link(path)
+    def __init__(self, path: str, client: int = 0, user: str = "") -> None:
+        """``path`` of the node's descriptor socket; nothing is opened yet.
+
+        ``client`` and ``user`` are those whose capabilities are shown.
+        """
+        self._blocking = _Link(path, client, user)
+        self._waiting = _Link(path, client, user)
         self._lock = threading.Lock()
         self._turn = asyncio.Lock()
 
     def fetch(
-        self, versions: Sequence[BlockVersion], timeout: float
+        self,
+        versions: Sequence[BlockVersion],
+        timeout: float,
+        capabilities: tuple[bytes, ...] = (),
     ) -> tuple[DescriptorsReply, list[int]]:
         """Segments of ``versions`` and the descriptors they index, which are the caller's to close.
 
@@ -189,17 +195,20 @@ class DescriptorClient:
         what the node answers; no descriptor is left open then.
         """
         with self._lock, _failures(self._blocking, timeout):
-            self._blocking.send(versions, timeout)
+            self._blocking.send(versions, timeout, capabilities)
             return self._blocking.receive()
 
     async def fetch_async(
-        self, versions: Sequence[BlockVersion], timeout: float
+        self,
+        versions: Sequence[BlockVersion],
+        timeout: float,
+        capabilities: tuple[bytes, ...] = (),
     ) -> tuple[DescriptorsReply, list[int]]:
         """As :meth:`fetch`, leaving the event loop free while the node works."""
         try:
             async with asyncio.timeout(timeout), self._turn:
                 with _failures(self._waiting, timeout):
-                    await _readable(self._waiting.send(versions, 0))
+                    await _readable(self._waiting.send(versions, 0, capabilities))
                     return self._waiting.receive()
         except MemfsError:
             raise
@@ -215,17 +224,22 @@ class DescriptorClient:
 class _Link:
     """One connection to a node's descriptor socket, with one request at a time."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, client: int, user: str) -> None:
         self._path = path
+        self._client = client
+        self._user = user
         self._socket: socket.socket | None = None
         self._request = 0
         self._count = 0
 
-    def send(self, versions: Sequence[BlockVersion], timeout: float) -> socket.socket:
+    def send(
+        self, versions: Sequence[BlockVersion], timeout: float, capabilities: tuple[bytes, ...]
+    ) -> socket.socket:
         """Ask for ``versions``; connects first, and again when the node has hung up since."""
         self._request += 1
         self._count = len(versions)
-        record = records.encode(GetDescriptors(tuple(versions)))
+        request = GetDescriptors(tuple(versions), capabilities, self._client, self._user)
+        record = records.encode(request)
         frame = frames.pack_frame(frames.REQUEST, _OPCODE, self._request, 0, 0, record)
         if self._socket is not None:
             try:

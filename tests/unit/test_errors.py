@@ -30,6 +30,7 @@ def test_codes_are_stable() -> None:
         6: "CorruptBlockError",
         7: "DeadlineError",
         8: "UploadLostError",
+        9: "CapabilityError",
         20: "OutcomeUnknownError",
         21: "NoSpaceError",
         22: "DataLossError",
@@ -132,7 +133,7 @@ def test_builtins(cls: type[MemfsError], builtin: type, number: int) -> None:
 
 def test_only_errors_that_changed_nothing_are_retryable() -> None:
     retryable = {cls.__name__ for cls in LEAVES if cls.retryable}
-    assert retryable == {BY_CODE[code].__name__ for code in range(1, 9)}
+    assert retryable == {BY_CODE[code].__name__ for code in range(1, 10)}
 
 
 def test_text_without_a_message_names_the_class() -> None:

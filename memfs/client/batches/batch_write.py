@@ -323,6 +323,9 @@ class BatchWriter:
                 placed.update(await self._send_share(files, share, deadline))
                 session.silent.trust(share.chain)
                 return
+            except UploadLostError:  # what this client had reserved is others' by now
+                self._reservations.forget_stock()
+                raise
             except (RetryableError, NoSpaceError) as error:
                 full += isinstance(error, NoSpaceError)
                 if isinstance(error, DeadlineError | UnavailableError):

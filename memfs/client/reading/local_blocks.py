@@ -27,7 +27,7 @@ from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.session.session import Session
 from memfs.cluster import view as rules
-from memfs.errors import MemfsError
+from memfs.errors import CapabilityError, MemfsError
 from memfs.machine import descriptor_limit
 from memfs.protocol.messages import BlockVersion, DescriptorsReply, Segment
 from memfs.transport.descriptors import DESCRIPTORS_PER_REPLY, DescriptorClient
@@ -169,18 +169,42 @@ class LocalNodes:
 
     def fetch(self, member: int, versions: Sequence[BlockVersion]) -> None:
         """Ask a member where ``versions`` lie, blocking for the microseconds that it takes."""
+        shown = self._session.capabilities.for_reading(versions)
         try:
-            self._enter(versions, *self._client(member).fetch(versions, FETCH_SECONDS))
+            self._enter(versions, *self._client(member).fetch(versions, FETCH_SECONDS, shown))
+        except CapabilityError as error:  # whoever reads them otherwise asks for another one
+            log.debug("no descriptors of member %d: %s", member, error)
         except MemfsError as error:
             self._failed(member, error)
 
     async def fetch_async(self, member: int, versions: Sequence[BlockVersion]) -> None:
         """As :meth:`fetch`, without blocking."""
         client = self._client(member)
+        for_reading = self._session.capabilities.for_reading
         try:
-            self._enter(versions, *await client.fetch_async(versions, FETCH_SECONDS))
+            try:
+                found = await client.fetch_async(versions, FETCH_SECONDS, for_reading(versions))
+            except CapabilityError:
+                if not await self._renewed(versions):
+                    return
+                found = await client.fetch_async(versions, FETCH_SECONDS, for_reading(versions))
+        except CapabilityError as error:
+            log.debug("no descriptors of member %d: %s", member, error)
         except MemfsError as error:
             self._failed(member, error)
+        else:
+            self._enter(versions, *found)
+
+    async def _renewed(self, versions: Sequence[BlockVersion]) -> bool:
+        """Ask the primary for other capabilities; whoever reads otherwise hears of a failure."""
+        session = self._session
+        try:
+            inodes = [version.inode for version in versions]
+            await session.capabilities.renew_reading(inodes, session.deadline(FETCH_SECONDS))
+        except MemfsError as error:
+            log.debug("no capability: %s", error)
+            return False
+        return True
 
     def _enter(
         self, versions: Sequence[BlockVersion], reply: DescriptorsReply, numbers: list[int]
@@ -202,7 +226,9 @@ class LocalNodes:
         life = number, member.incarnation
         found = self._clients.get(life)
         if found is None:
-            found = self._clients[life] = DescriptorClient(member.socket + ".fd")
+            found = self._clients[life] = DescriptorClient(
+                member.socket + ".fd", self._session.client, self._session.identity.user
+            )
         return found
 
     def _drop_former(self, former: View, view: View) -> None:

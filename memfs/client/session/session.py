@@ -22,6 +22,7 @@ from memfs.client.calls.arguments import number
 from memfs.client.calls.deadline import Deadline
 from memfs.client.session.attempts import Attempts
 from memfs.client.session.background import BackgroundWork
+from memfs.client.session.capabilities import Capabilities
 from memfs.client.session.grants import Grants
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.known_view import KnownView
@@ -35,6 +36,7 @@ from memfs.client.session.view_search import ViewSearch
 from memfs.config import ClientConfig
 from memfs.errors import (
     BusyError,
+    CapabilityError,
     MemfsError,
     NoSpaceError,
     OutcomeUnknownError,
@@ -108,6 +110,7 @@ class Session:
         self.grants = Grants(self, self.background, holder)
         self.locks = SessionLocks(self, self.background, self.keepalive)
         self.opens = SessionOpens(self, self.background, self.keepalive)
+        self.capabilities = Capabilities(self, self.opens)
         self._closing: Deadline | None = None
         """When everything that closing consists of has to be over, once it has begun."""
         self._ids = RequestIds()
@@ -321,6 +324,7 @@ class Session:
         self.views.answered()
         self.silence.broken()
         self.views.notice(answer.epoch)
+        self.capabilities.note(request, answer.record)
         return answer
 
     async def ask_member(
@@ -332,12 +336,30 @@ class Session:
         deadline: float,
         into: memoryview | Sequence[memoryview] | None = None,
     ) -> Answer[m.R]:
-        """One attempt at member ``number`` over its bulk connection; no retry.
+        """One attempt at member ``number`` over its bulk connection; no retry, but with another
+        capability when the member wants one.
 
         When it ends, however it ends, nothing refers to ``payload`` or ``into`` any more.
         It may take less than what is left until ``deadline``, so that another one fits after it.
-        Raises UnavailableError when the member has left or cannot be reached, DeadlineError.
+        Raises UnavailableError when the member has left or cannot be reached, DeadlineError, and
+        what the primary answers that is asked for a capability.
         """
+        shown = self.capabilities.shown(request)
+        try:
+            return await self._ask_member(number, shown, payload, deadline, into)
+        except CapabilityError:
+            await self.capabilities.renew(request, deadline)
+        shown = self.capabilities.shown(request)
+        return await self._ask_member(number, shown, payload, deadline, into)
+
+    async def _ask_member(
+        self,
+        number: int,
+        request: m.Request[m.R],
+        payload: Sequence[Buffer],
+        deadline: float,
+        into: memoryview | Sequence[memoryview] | None,
+    ) -> Answer[m.R]:
         size = sum(map(len, payload)) or (len(into) if isinstance(into, memoryview) else 0)
         patience = MEMBER_SECONDS + size / SLOW_BYTES_PER_SECOND
         deadline = min(deadline, self.deadline(patience))

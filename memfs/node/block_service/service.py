@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from memfs import errors, limits
 from memfs.node.block_service.fences import Fences
+from memfs.node.block_service.guard import Guard
 from memfs.node.block_service.uploads import WATCHED_BYTES, UploadReservation, Uploads
 from memfs.node.blocks import BlockStore
 from memfs.node.journal.journal import Journal
@@ -51,6 +52,7 @@ class BlockService:
         store: BlockStore,
         membership: Membership,
         pool: Pool,
+        guard: Guard,
         fences: Fences,
         uploads: Uploads,
         objects: ObjectBlocks,
@@ -58,6 +60,7 @@ class BlockService:
     ) -> None:
         """``pool`` reaches the next node of a chain; ``journal`` keeps what is stored; ``objects``
         fetches what external stores have."""
+        self._guard = guard
         self._objects = objects
         self._uploads = uploads
         self._fences = fences
@@ -84,9 +87,13 @@ class BlockService:
     # --- writes ------------------------------------------------------------------------------
 
     def sink(self, call: IncomingCall) -> IncomingBlock:
-        """Reserve room for an arriving write. Raises NoSpaceError, LeaseLostError, ..."""
-        if isinstance(call.request, m.WriteBlock):
-            call.request = _signed(call, call.request)
+        """Reserve room for an arriving write. Raises CapabilityError, NoSpaceError, ..."""
+        request = call.request
+        if isinstance(request, m.WriteBlock):
+            self._guard.check_write(call.connection, (request.capability,), (request,))
+            call.request = _signed(call, request)
+        else:
+            self._guard.check_write(call.connection, request.capabilities, request.blocks)
         return self._arrival(call, call.request, call.header.payload_length)
 
     def _arrival(
@@ -147,12 +154,15 @@ class BlockService:
         """Bytes that are here become (part of) a block version, here or elsewhere."""
         self._check_loaded()
         source: m.BlockRange = call.request.source
+        target: m.WriteBlock = call.request.target
+        self._guard.check_read(call.connection, call.request.capability, source)
+        self._guard.check_write(call.connection, (target.capability,), (target,))
         if source.generation:
             data, crc = self._store.read(source.version, source.offset, source.length)
         else:
             found = await self._objects.read(source.version, source.offset, source.length)
             data, crc = memoryview(found[0]), found[1]
-        request = _signed(call, call.request.target._replace(crc=crc))
+        request = _signed(call, target._replace(crc=crc, capability=b""))
         if request.chain and request.chain[0] == self._membership.number:
             return await self._copy_here(call, request, data)
         if not request.chain:
@@ -223,6 +233,7 @@ class BlockService:
         """One range of one block."""
         self._check_loaded()
         r = call.request
+        self._guard.check_read(call.connection, r.capability, r)
         version = m.BlockVersion(r.inode, r.index, r.generation, r.sequence)
         if not r.generation:
             return self._read_object(version, r.offset, r.length)
@@ -252,7 +263,8 @@ class BlockService:
     def read_many(self, call: IncomingCall) -> Any:
         """Many small ranges; stops early when the payload is full."""
         self._check_loaded()
-        ranges: tuple[m.BlockRange, ...] = call.request.ranges
+        request: m.ReadBlocks = call.request
+        ranges = self._guard.readable(call.connection, request.capabilities, request.ranges)
         if any(not wanted.generation for wanted in ranges):
             return asyncio.ensure_future(self._read_objects(ranges))
         results: list[m.RangeResult] = []
@@ -352,7 +364,10 @@ class IncomingBlock:
         call: IncomingCall,
     ) -> None:
         """Pass the payload on to ``following``: while it arrives, or all at once if it is small."""
-        request = request._replace(chain=request.chain[1:])
+        if isinstance(request, m.WriteBlock):
+            request = request._replace(chain=request.chain[1:], capability=b"")
+        else:
+            request = request._replace(chain=request.chain[1:], capabilities=())
         if self._length >= STREAM_FROM_BYTES:
             self._progress = asyncio.Event()
             self._forwarding = _owned(self._stream(pool, following, request, call))

@@ -283,7 +283,7 @@ def _opened(volume: Volume, slot: int) -> FileReply:
 
 def _file_bytes(file: FileReply) -> int:
     held = attributes_bytes(file.attributes) if file.attributes else 1
-    return 32 + text_bytes(file.message) + held + blocks_bytes(file.blocks)
+    return 48 + text_bytes(file.message) + held + blocks_bytes(file.blocks)
 
 
 def _check_batch(paths: tuple[bytes, ...]) -> None:

@@ -48,6 +48,9 @@ Decide = Callable[[tuple[BlockRef, ...]], Callable[[], None]]
 """Called with copies that are to be forgotten; the function that it returns is called once that is
 committed."""
 
+Finish = Callable[[Any], Any]
+"""Makes of a record of the namespace the reply that leaves."""
+
 
 class _Waiter(NamedTuple):
     log_index: int
@@ -120,11 +123,18 @@ class Primary:
     # --- commands and reads -----------------------------------------------------------------
 
     def submit(
-        self, request: object, opcode: int, client: int, request_id: int, identity: Identity
+        self,
+        request: object,
+        opcode: int,
+        client: int,
+        request_id: int,
+        identity: Identity,
+        finish: Finish | None = None,
     ) -> Any:
         """Apply a command; its reply record, or a future of it while backups still lack it.
 
-        Raises the command's error in the same way: directly, or through the future.
+        ``finish`` makes what is answered of the record. Raises the command's error in the same way:
+        directly, or through the future.
         """
         self._check_open()
         self._check_enough()
@@ -162,7 +172,8 @@ class Primary:
         if outcome.touched:  # a repeated command's answer may be old: nobody is to believe it
             self.caches.note(client, request, outcome.record)
         self._advance()
-        answer = self._when_committed(entry.index, outcome.record)
+        record = outcome.record if finish is None else finish(outcome.record)
+        answer = self._when_committed(entry.index, record)
         return answer if barrier is None else self._after(barrier, answer)
 
     def _after(self, barrier: asyncio.Future[None], answer: object) -> asyncio.Future[Any]:
@@ -183,22 +194,28 @@ class Primary:
         reply: R = await answer if isinstance(answer, asyncio.Future) else answer
         return reply
 
-    def query(self, identity: Identity, request: object, client: int = 0) -> Any:
+    def query(
+        self, identity: Identity, request: object, client: int = 0, finish: Finish | None = None
+    ) -> Any:
         """Answer a read of ``client``; a future while the lease or what it saw is in doubt.
 
-        Raises its error.
+        ``finish`` makes what is answered of the record. Raises its error.
         """
         self._check_open()
         if not self.has_lease():
-            later = asyncio.ensure_future(self._query_later(identity, request, client))
+            later = asyncio.ensure_future(self._query_later(identity, request, client, finish))
             set_aside(later)  # the caller may be gone before it looks
             return later
-        return self._answer_read(identity, request, client)
+        return self._answer_read(identity, request, client, finish)
 
-    def _answer_read(self, identity: Identity, request: object, client: int) -> Any:
+    def _answer_read(
+        self, identity: Identity, request: object, client: int, finish: Finish | None
+    ) -> Any:
         """As :meth:`query`, by who holds the lease."""
         try:
             record = self._look(identity, request, client)
+            if finish is not None:
+                record = finish(record)
         except errors.MemfsError as error:  # that a name is not there is news, too
             record = error
         applied, committed = self.namespace.applied, self.committed
@@ -269,9 +286,11 @@ class Primary:
         """
         return self._lease.gives_way(self.required(), self._required_since, self._boottime())
 
-    async def _query_later(self, identity: Identity, request: object, client: int) -> Any:
+    async def _query_later(
+        self, identity: Identity, request: object, client: int, finish: Finish | None
+    ) -> Any:
         await self._wait_for_lease()
-        answer = self._answer_read(identity, request, client)
+        answer = self._answer_read(identity, request, client, finish)
         return await answer if isinstance(answer, asyncio.Future) else answer
 
     def unconfirmed(self) -> list[int]:

@@ -21,6 +21,7 @@ from memfs.types import ROOT_INODE
 
 _POLLS: Final = frozenset(
     {
+        m.Authorize,
         m.AwaitLock,
         m.CheckGrowth,
         m.ReleaseInodes,

@@ -16,6 +16,7 @@ from memfs.node.block_service.service import BlockService
 from memfs.node.housekeeping import Housekeeping
 from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
+from memfs.node.requests.granting import Granting
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.transport.server import IncomingCall, Reply
@@ -27,12 +28,17 @@ class OpensService:
     """Handlers of OpenFile and ReportOpens."""
 
     def __init__(
-        self, role: NamespaceRole, housekeeping: Housekeeping, blocks: BlockService
+        self,
+        role: NamespaceRole,
+        housekeeping: Housekeeping,
+        blocks: BlockService,
+        granting: Granting,
     ) -> None:
-        """``blocks`` has the content of small files."""
+        """``blocks`` has the content of small files; ``granting`` lets others be read."""
         self._role = role
         self._housekeeping = housekeeping
         self._blocks = blocks
+        self._granting = granting
 
     def open(self, call: IncomingCall) -> Reply | asyncio.Future[Reply]:
         """What is in a file, which stays for this client until it says that it has closed it."""
@@ -51,7 +57,7 @@ class OpensService:
     def _with_data(self, call: IncomingCall, reply: m.FileReply) -> Reply:
         room = min(limits.BATCH_PAYLOAD_BYTES, call.request.inline)
         answer, data = self._blocks.inline(reply, room)
-        return Reply(answer, [] if data is None else [data])
+        return Reply(self._granting.opened(call, answer), [] if data is None else [data])
 
     def report(self, call: IncomingCall) -> m.ReportOpensReply:
         """What a client has closed, or has open."""

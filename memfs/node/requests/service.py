@@ -16,6 +16,7 @@ from memfs import errors, limits
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
 from memfs.monitoring.metrics import Metrics, OperationMetrics
+from memfs.node.block_service.guard import Guard
 from memfs.node.block_service.service import BlockService
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.service import Healing
@@ -32,6 +33,7 @@ from memfs.node.requests.audited import RequestAudit
 from memfs.node.requests.authentication import PeerAuthentication
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
+from memfs.node.requests.granting import Granting
 from memfs.node.requests.lock_waits import LockWaits
 from memfs.node.requests.opens import OpensService
 from memfs.node.stores.objects import ObjectBlocks
@@ -62,6 +64,8 @@ class NodeService:
         copier: Copier,
         healing: Healing,
         delegation: Delegation,
+        granting: Granting,
+        guard: Guard,
         mounts: MountService,
         objects: ObjectBlocks,
         residence: ResidenceService,
@@ -90,11 +94,13 @@ class NodeService:
         self._copier = copier
         self._healing = healing
         self._delegation = delegation
+        self._granting = granting
+        self._guard = guard
         self._mounts = mounts
         self._objects = objects
         self._residence = residence
         self._lock_waits = LockWaits(role)
-        self._opens = OpensService(role, housekeeping, blocks)
+        self._opens = OpensService(role, housekeeping, blocks, granting)
         self._authentication = authentication
         self._audit = audit
         self._security = security
@@ -189,6 +195,7 @@ class NodeService:
 
     def connection_closed(self, connection: Connection) -> None:
         """Sessions outlive connections; a member's may be the first sign of its end."""
+        self._guard.forget(connection)
         if self._authentication is not None:
             self._authentication.closed(connection.peer)
         if connection.peer.role == m.Role.NODE:
@@ -233,6 +240,8 @@ class NodeService:
             m.Reconcile: self._backup.reconcile,
             m.FetchLog: self._backup.fetch_log,
             m.GetNodeState: self._control.state,
+            m.GetCapabilityKeys: self._granting.tell_keys,
+            m.Authorize: self._granting.authorize,
             m.GetBounds: lambda call: m.BoundsReply(self._bounds()),
             m.HandOver: self._control.hand_over,
             m.ForceRecover: self._control.force_recover,
@@ -287,7 +296,10 @@ class NodeService:
             self._delegation.prepare(primary)
         if len(call.payload):
             request = _with_value(request, call.payload)
-        return primary.submit(request, call.spec.opcode, peer.client, request_id, peer.identity)
+        finish = self._granting.finish(call)
+        return primary.submit(
+            request, call.spec.opcode, peer.client, request_id, peer.identity, finish
+        )
 
     async def _mount(self, call: IncomingCall) -> m.MountRecord:
         return await self._mounts.mount(call, self._command)
@@ -296,8 +308,8 @@ class NodeService:
         return await self._mounts.pin(call, self._command)
 
     def _query(self, call: IncomingCall) -> Any:
-        peer = call.connection.peer
-        return self._role.primary.query(peer.identity, call.request, peer.client)
+        peer, finish = call.connection.peer, self._granting.finish(call)
+        return self._role.primary.query(peer.identity, call.request, peer.client, finish)
 
     async def _watch(self, call: IncomingCall) -> m.WatchReply:
         return await self._role.primary.watch(call.connection.peer.client, call.request)
@@ -342,7 +354,8 @@ class NodeService:
             if data is not None:
                 payload.append(data)
                 room -= len(data)
-        return Reply(m.ReadFilesReply(tuple(files)), payload)
+        capability = self._granting.read(call, files)
+        return Reply(m.ReadFilesReply(tuple(files), capability), payload)
 
     def _get_xattrs(self, call: IncomingCall) -> Any:
         found = self._query(call)

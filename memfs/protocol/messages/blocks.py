@@ -50,6 +50,8 @@ class WriteBlock(NamedTuple):
     first. A node heeds it for what the same client has stored."""
     writer: int = 0
     """The client that it comes from; of what clients send the node fills it in."""
+    capability: bytes = b""
+    """For writing (:mod:`memfs.security.capabilities`); nodes need none."""
 
     @staticmethod
     def reply() -> type[WriteBlockReply]:
@@ -83,6 +85,8 @@ class WriteBlocks(NamedTuple):
 
     blocks: tuple[SmallBlock, ...]
     chain: tuple[int, ...]
+    capabilities: tuple[bytes, ...] = ()
+    """For writing; together they cover all blocks."""
 
     @staticmethod
     def reply() -> type[Empty]:
@@ -106,6 +110,8 @@ class ReadBlock(NamedTuple):
     sequence: int
     offset: int
     length: int
+    capability: bytes = b""
+    """For reading."""
 
     @staticmethod
     def reply() -> type[ReadBlockReply]:
@@ -152,6 +158,8 @@ class ReadBlocks(NamedTuple):
     """Many small ranges in one request."""
 
     ranges: tuple[BlockRange, ...]
+    capabilities: tuple[bytes, ...] = ()
+    """For reading; the answer ends before the first range that none of them covers."""
 
     @staticmethod
     def reply() -> type[ReadBlocksReply]:
@@ -255,6 +263,11 @@ class GetDescriptors(NamedTuple):
     """Descriptors of block versions, over the node's unix socket only (SCM_RIGHTS)."""
 
     versions: tuple[BlockVersion, ...]
+    capabilities: tuple[bytes, ...] = ()
+    """For reading; a version that none of them covers has no segment."""
+    client: int = 0
+    """Whose capabilities these are: nobody introduces himself here."""
+    user: str = ""
 
     @staticmethod
     def reply() -> type[DescriptorsReply]:
@@ -313,6 +326,8 @@ class CopyRange(NamedTuple):
 
     source: BlockRange
     target: WriteBlock
+    capability: bytes = b""
+    """For reading the source."""
 
     @staticmethod
     def reply() -> type[WriteBlockReply]:

@@ -387,3 +387,30 @@ class HandOver(NamedTuple):
     @staticmethod
     def reply() -> type[ViewReply]:
         return ViewReply
+
+
+class CapabilityKey(NamedTuple):
+    """A key that capabilities are proved with; nodes share it."""
+
+    number: int
+    material: bytes
+    age_ms: int
+    """Since it was made."""
+
+    def __repr__(self) -> str:
+        return f"CapabilityKey({self.number:#x})"
+
+
+class CapabilityKeysReply(NamedTuple):
+    """The keys that are good, the newest last; none: blocks need no capabilities."""
+
+    keys: tuple[CapabilityKey, ...]
+
+
+@message(52, peer=True)
+class GetCapabilityKeys(NamedTuple):
+    """A node asks the primary for the keys of capabilities."""
+
+    @staticmethod
+    def reply() -> type[CapabilityKeysReply]:
+        return CapabilityKeysReply

@@ -29,6 +29,8 @@ class LeaseReply(NamedTuple):
     last: BlockRef | None = None
     most: int = -1
     """Bytes up to which the quotas above let the file grow, as they are now; -1: there is none."""
+    capability: bytes = b""
+    """For writing, and for reading where the caller may."""
 
 
 @message(128, command=True)
@@ -225,6 +227,8 @@ class ReserveReply(NamedTuple):
     """Inode ids for :class:`PutFiles`, the session's until used or expired."""
 
     inodes: tuple[int, ...]
+    capability: bytes = b""
+    """For writing them."""
 
 
 @message(133, command=True)

@@ -49,6 +49,8 @@ class BlocksReply(NamedTuple):
     attributes: Attributes
     first: int
     blocks: tuple[BlockRef, ...]
+    capability: bytes = b""
+    """For reading these blocks, and all of the inode."""
 
 
 @message(65)
@@ -78,12 +80,16 @@ class FileReply(NamedTuple):
     """Bytes of this file in the payload (its parts follow one another), -1: fetch the blocks."""
     crc: int = 0
     blocks: tuple[BlockRef, ...] = ()
+    capability: bytes = b""
+    """As of BlocksReply; in a batch it has one for all."""
 
 
 class ReadFilesReply(NamedTuple):
     """Answers in the order of the paths; may be fewer: ask again for the rest."""
 
     files: tuple[FileReply, ...]
+    capability: bytes = b""
+    """For reading the blocks of all."""
 
 
 @message(66, lane=Lane.BULK)
@@ -320,6 +326,26 @@ class CheckVersions(NamedTuple):
     @staticmethod
     def reply() -> type[CheckVersionsReply]:
         return CheckVersionsReply
+
+
+class AuthorizeReply(NamedTuple):
+    """A capability for writing."""
+
+    capability: bytes
+
+
+@message(94)
+class Authorize(NamedTuple):
+    """A client asks anew for capabilities of inodes that it may write: leased to it, or reserved.
+
+    LeaseLostError, or UploadLostError, when one of them is not (any more).
+    """
+
+    inodes: tuple[int, ...]
+
+    @staticmethod
+    def reply() -> type[AuthorizeReply]:
+        return AuthorizeReply
 
 
 class FileSystemReply(NamedTuple):

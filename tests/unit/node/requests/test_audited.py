@@ -136,7 +136,7 @@ def test_every_request_of_a_client_is_judged_or_a_poll() -> None:
     assert silent == {
         *("Hello", "Ping", "Cancel", "Goodbye", "GetView", "GetStatus", "GetNodeState"),
         "GetBounds",
-        *("AwaitLock", "CheckGrowth", "ReleaseInodes", "ReportOpens", "ReserveInodes"),
+        *("Authorize", "AwaitLock", "CheckGrowth", "ReleaseInodes", "ReportOpens", "ReserveInodes"),
         *("StatFileSystem", "Watch"),
         *("WriteBlock", "WriteBlocks", "ReadBlock", "ReadBlocks", "CopyRange"),
         *("GetDescriptors", "ReportCorrupt"),

@@ -1,0 +1,141 @@
+"""What the primary gives out with its replies: capabilities for the blocks that they tell of.
+
+Owns which replies have one, and for what. Whether the caller may have the file was decided before,
+by the namespace; what was decided is made known to all nodes here. It is added to the reply as it
+leaves, so that neither the log nor recorded results know of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from memfs import limits
+from memfs.errors import InvalidArgumentError, LeaseLostError, MemfsError, UploadLostError
+from memfs.node.membership.capability_keys import CapabilityKeys
+from memfs.node.membership.members import Membership
+from memfs.node.namespace import Namespace
+from memfs.node.namespace.tables.inodes import FILE
+from memfs.node.replication.primary import Finish
+from memfs.node.replication.role import NamespaceRole
+from memfs.protocol import messages as m
+from memfs.security import capabilities
+from memfs.security.capabilities import ANY_GENERATION, READ, WRITE
+from memfs.transport.connection import Peer
+from memfs.transport.server import IncomingCall
+from memfs.types import Attributes, BlockRef
+
+_GIVING = frozenset({m.GetBlocks, m.Create, m.AcquireLease, m.CreateDraft, m.ReserveInodes})
+"""Requests whose replies have a capability added by :meth:`Granting.finish`."""
+RESERVED_GENERATION = 1
+"""Under which the blocks of a reserved inode are stored."""
+
+
+class Granting:
+    """Makes capabilities on the primary, and answers who asks for keys or for new ones."""
+
+    def __init__(self, membership: Membership, role: NamespaceRole, keys: CapabilityKeys) -> None:
+        self._membership = membership
+        self._role = role
+        self._keys = keys
+
+    # --- requests ---------------------------------------------------------------------------
+
+    def tell_keys(self, call: IncomingCall) -> m.CapabilityKeysReply:
+        """A member asks the primary for keys. Raises NotPrimaryError."""
+        assert self._role.primary, "raises where there is none"
+        return self._keys.told()
+
+    async def authorize(self, call: IncomingCall) -> m.AuthorizeReply:
+        """A writer's capability has expired, or is lost. Raises LeaseLostError, UploadLostError."""
+        primary, peer = self._role.primary, call.connection.peer
+        inodes = call.request.inodes[: limits.FILES_PER_BATCH]
+        if not inodes:
+            raise InvalidArgumentError("no inode is named")
+        await primary.confirm()
+        found = [(each, _generation(primary.namespace, peer.client, each)) for each in inodes]
+        return m.AuthorizeReply(self._make(peer, WRITE, found) if self._keys.seconds else b"")
+
+    # --- replies ----------------------------------------------------------------------------
+
+    def finish(self, call: IncomingCall) -> Finish | None:
+        """What makes the reply to a request of what the namespace says; None: it is that."""
+        if type(call.request) not in _GIVING or not self._keys.seconds:
+            return None
+        peer = call.connection.peer
+        return lambda record: self._finished(peer, record)
+
+    def _finished(self, peer: Peer, record: Any) -> Any:
+        kind = type(record)
+        if kind is m.BlocksReply:
+            found = _readable(record.attributes, record.blocks)
+            return record._replace(capability=self._make(peer, READ, found.items()))
+        if kind is m.LeaseReply:
+            leased: Attributes = record.attributes
+            rights = WRITE | READ if self._may_read(peer, leased) else WRITE
+            granted = [(leased.inode, leased.generation)]
+            return record._replace(capability=self._make(peer, rights, granted))
+        if kind is m.ReserveReply:
+            reserved = [(inode, RESERVED_GENERATION) for inode in record.inodes]
+            return record._replace(capability=self._make(peer, WRITE, reserved))
+        return record  # an error
+
+    def opened(self, call: IncomingCall, reply: m.FileReply) -> m.FileReply:
+        """A file that was opened, with a capability unless its bytes come along."""
+        if not self._keys.seconds or reply.length >= 0 or reply.attributes is None:
+            return reply
+        found = _readable(reply.attributes, reply.blocks)
+        return reply._replace(capability=self._make(call.connection.peer, READ, found.items()))
+
+    def read(self, call: IncomingCall, files: Sequence[m.FileReply]) -> bytes:
+        """A capability for those of many files whose bytes do not come along; empty: for none."""
+        if not self._keys.seconds:
+            return b""
+        found: dict[int, int] = {}
+        for file in files:
+            if file.length < 0 and file.blocks:
+                found |= _readable(file.attributes, file.blocks)
+        return self._make(call.connection.peer, READ, found.items()) if found else b""
+
+    # --- within ------------------------------------------------------------------------------
+
+    def _may_read(self, peer: Peer, attributes: Attributes) -> bool:
+        """May who has the lease of a file read it, too?"""
+        user, owner_may = peer.identity.user, attributes.mode & 0o400
+        if attributes.owner == user and owner_may:
+            return True
+        question = m.Access(b"", 4, attributes.inode)
+        try:
+            self._role.primary.namespace.query(peer.identity, question, peer.client)
+        except MemfsError:
+            return False
+        return True
+
+    def _make(self, peer: Peer, rights: int, inodes: Iterable[tuple[int, int]]) -> bytes:
+        key, expires = self._keys.for_proofs()
+        whose = capabilities.holder(self._membership.view.cluster, peer.identity.user, peer.client)
+        return capabilities.make(key, whose, rights, expires, inodes)
+
+
+def _readable(attributes: Attributes | None, blocks: Sequence[BlockRef]) -> dict[int, int]:
+    """Inodes, and generations up to which their blocks may be read by who may read the file.
+
+    Blocks that came by concat bear the inode of the file that they were written to, which is gone.
+    """
+    found = {ref.inode: ANY_GENERATION for ref in blocks}
+    if attributes is not None:
+        found[attributes.inode] = attributes.generation
+    return found
+
+
+def _generation(namespace: Namespace, client: int, inode: int) -> int:
+    """Under which a client may store blocks of an inode. Raises LeaseLostError, UploadLostError."""
+    volume = namespace.volume
+    slot = volume.tree.inodes.slot_of(inode)
+    if slot and volume.sessions.writers.get(slot) == client:
+        return volume.tree.inodes.generation[slot]
+    if slot and volume.sessions.has_reserved(client, slot):
+        return RESERVED_GENERATION
+    if slot and volume.tree.inodes.kind[slot] == FILE:
+        raise LeaseLostError("the lease is over: open the file again")
+    raise UploadLostError("the inode is not reserved for this client (any more)")
