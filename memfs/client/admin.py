@@ -27,6 +27,8 @@ from memfs.protocol.messages import (
     NodeStateReply,
     NodeStatus,
     StatusReply,
+    UserGroups,
+    UserKeys,
 )
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
@@ -45,6 +47,8 @@ __all__ = [
     "NodeStateReply",
     "NodeStatus",
     "StatusReply",
+    "UserGroups",
+    "UserKeys",
 ]
 
 NODE_SECONDS = 2.0
@@ -86,6 +90,40 @@ class AdminClient:
     async def rebalance(self) -> None:
         """Look for blocks to move."""
         await self._session.ask(m.Rebalance())
+
+    # --- users ------------------------------------------------------------------------------
+
+    async def users(self) -> list[UserKeys]:
+        """All users with keys, by name."""
+        found: list[UserKeys] = []
+        while True:
+            reply = await self._session.ask(m.ListUsers(found[-1].user if found else ""))
+            found += reply.users
+            if not reply.more:
+                return found
+
+    async def add_user_key(self, user: str, key: bytes) -> None:
+        """Let whoever has the private half of a key be ``user``."""
+        await self._session.ask(m.AddUserKey(user, key))
+
+    async def remove_user_key(self, user: str, key: bytes = b"") -> None:
+        """Let a key prove nobody; empty: all of the user's."""
+        await self._session.ask(m.RemoveUserKey(user, key))
+
+    async def groups(self) -> list[UserGroups]:
+        """The table of groups: its users by name, with their groups."""
+        found: list[UserGroups] = []
+        while True:
+            reply = await self._session.ask(m.ListGroups(found[-1].user if found else ""))
+            found += reply.users
+            if not reply.more:
+                return found
+
+    async def change_groups(
+        self, group: str, users: Sequence[str], *, remove: bool = False
+    ) -> None:
+        """Put users into a group, or take them out: all or none."""
+        await self._session.ask(m.ChangeGroups(group, tuple(users), remove))
 
     # --- blocks -----------------------------------------------------------------------------
 

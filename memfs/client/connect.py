@@ -13,15 +13,15 @@ from types import TracebackType
 from typing import Any
 
 from memfs import config, paths
+from memfs.client.credentials import as_proven, client_proof
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.connecting import connect_session
 from memfs.client.session.session import Session
 from memfs.config import ClientConfig
 from memfs.errors import ConfigError
 from memfs.machine import machine_id, process_name
-from memfs.security.directory import AUTO, usual_certificates
 from memfs.security.keys import keys_in
-from memfs.transport.environment import Environment, Tls, production_environment
+from memfs.transport.environment import Environment, production_environment
 
 
 def client_config(url: str | None = None, **options: Any) -> ClientConfig:
@@ -33,26 +33,15 @@ def client_config(url: str | None = None, **options: Any) -> ClientConfig:
     return config.load(ClientConfig, flags=flags)
 
 
-def client_tls(settings: ClientConfig) -> Tls | None:
-    """What proves the user of ``settings``, None: nothing has to. Raises ConfigError."""
-    if not settings.certificates:
-        return None
-    if settings.certificates == AUTO and usual_certificates() is None:
-        return None
-    from memfs.security.tls import client_credentials
-
-    return client_credentials(settings.certificates, settings.user)
-
-
 def client_environment(settings: ClientConfig) -> Environment:
-    """The real world, with the certificates of ``settings``. Raises ConfigError."""
-    return production_environment(client_tls(settings))
+    """The real world, with what proves the user of ``settings``. Raises ConfigError."""
+    return production_environment(*client_proof(settings))
 
 
 async def open_session(settings: ClientConfig, environment: Environment | None = None) -> Session:
     """A session that knows the cluster. Raises UnavailableError naming what was tried."""
     return await connect_session(
-        settings,
+        as_proven(settings),
         environment or client_environment(settings),
         machine_id(),
         holder=process_name(),

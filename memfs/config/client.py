@@ -41,6 +41,16 @@ class ClientConfig:
     """Directory with ``ca.crt``, ``client.USER.crt`` and ``client.USER.key`` of ``memfs certs``,
     for a cluster that wants proof; ``auto``: ``~/.memfs/certs`` if it is there; empty: none, and
     nothing is encrypted. With one, a cluster that proves nothing is not believed."""
+    token: str = setting(values.text, "", secret=True)
+    """Delegation token that proves the user, as ``memfs token get`` prints it: before a
+    certificate. Its owner is the user then. For a cluster that takes tokens."""
+    token_file: str = setting(values.text, "auto")
+    """A file with one, mode 0600; ``auto``: ``~/.memfs/token``, for who has neither certificate nor
+    key; empty: none."""
+    key_file: str = setting(values.text, "auto")
+    """File with the user's key of ``memfs user add --generate`` or ``memfs keygen --signing``, mode
+    0600; ``auto``: ``~/.memfs/USER.ed25519``, for who has no certificate; empty: none. For a
+    cluster that takes keys."""
     timeout_seconds: float = setting(values.within(parse_duration, 0.01, 86_400), 30.0)
     """Budget of one call, retries included. Short: failovers surface as errors. Long: so do
     hangs, late."""

@@ -197,6 +197,13 @@ class NodeConfig:
     """Directory with ``ca.crt``, ``node.crt`` and ``node.key`` of ``memfs certs``: TLS 1.3 on every
     connection by TCP, nodes and clients prove who they are. On every node or on none; empty:
     everybody is believed."""
+    authentication: tuple[str, ...] = setting(
+        values.choices("certificate", "key", "token"), ("certificate",)
+    )
+    """How users prove who they are, with ``certificates``: by a certificate, by a key that ``memfs
+    user add`` made known, by a delegation token. With keys or tokens whoever has no certificate may
+    speak so far as to prove something else. Nodes always need a certificate. The same on every
+    node."""
     proxy_users: tuple[str, ...] = setting(values.words, ())
     """Users who may speak for others, with ``certificates``: the gateway's. Each of them can become
     anybody but the superuser."""
@@ -231,6 +238,8 @@ class NodeConfig:
             )
         if self.connections_per_user and not self.certificates:
             yield "connections_per_user: needs certificates; without, users have no proven name"
+        if self.authentication != ("certificate",) and not self.certificates:
+            yield "authentication: needs certificates, by which nodes prove who they are"
         if self.proxy_users and not self.certificates:
             yield "proxy_users: needs certificates; without, everybody may speak for everybody"
         if self.block_size % limits.BLOCK_BYTES_MIN:

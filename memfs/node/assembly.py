@@ -42,10 +42,11 @@ from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
-from memfs.node.requests.authentication import HostGroups, PeerAuthentication
+from memfs.node.requests.authentication import Groups, HostGroups, PeerAuthentication
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.granting import Granting
+from memfs.node.requests.proofs import Proofs
 from memfs.node.requests.service import NodeService
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shortages, share_out
@@ -61,6 +62,7 @@ from memfs.node.tasks import Tasks
 from memfs.paths import parse_url
 from memfs.protocol import frames
 from memfs.protocol import messages as m
+from memfs.security.principals import CERTIFICATE
 from memfs.stores.opening import open_store
 from memfs.transport.environment import Environment, production_environment
 from memfs.transport.load import ServerLimits
@@ -133,6 +135,7 @@ def build_node(
     )
     healing = Healing(config, store, role, discards, tasks, copier)
     mounts = MountService(role, stores)
+    authentication = _authentication(config, environment, shares.connections, role)
     control = Control(config.name, membership, role, bootstrap)
     service = NodeService(
         membership=membership,
@@ -151,7 +154,8 @@ def build_node(
         objects=objects,
         residence=ResidenceService(role),
         coordinator=coordinator if isinstance(coordinator, EmbeddedCoordinator) else None,
-        authentication=_authentication(config, environment, shares.connections),
+        authentication=authentication,
+        proofs=Proofs(membership, authentication) if authentication is not None else None,
         audit=RequestAudit(Audit(config.audit, environment.clock.monotonic, config.audit_rate)),
         security=lambda: _security(config, environment),
         bounds=lambda: client_bounds.all(),
@@ -228,7 +232,8 @@ def node_environment(config: NodeConfig) -> Environment:
         return production_environment()
     from memfs.security.tls import node_credentials
 
-    return production_environment(node_credentials(config.certificates))
+    strangers = config.authentication != (CERTIFICATE,)
+    return production_environment(node_credentials(config.certificates, strangers=strangers))
 
 
 def _security(config: NodeConfig, environment: Environment) -> tuple[str, int]:
@@ -243,15 +248,22 @@ USERS_SHARE = 4
 
 
 def _authentication(
-    config: NodeConfig, environment: Environment, connections: int
+    config: NodeConfig, environment: Environment, connections: int, role: NamespaceRole
 ) -> PeerAuthentication | None:
     """None on a trusted network, where everybody is believed. ``connections``: of everybody."""
     assert not config.certificates or environment.tls, "proof is wanted on a network in clear"
     if environment.tls is None:
         return None
-    groups = HostGroups(environment.clock.monotonic)
+    own = _settings(config)
+
+    def settings() -> Settings:
+        """Of the namespace, which were fixed when the cluster was formed."""
+        namespace = role.namespace
+        return own if namespace is None else namespace.settings
+
+    groups = Groups(HostGroups(environment.clock.monotonic), lambda: role.namespace)
     most = config.connections_per_user or max(1, connections // USERS_SHARE)
-    return PeerAuthentication(config.superuser, config.proxy_users, groups, most)
+    return PeerAuthentication(settings, config.proxy_users, groups, most, config.authentication)
 
 
 def _hello(config: NodeConfig, membership: Membership, lane: str) -> m.Hello:

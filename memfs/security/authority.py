@@ -126,6 +126,11 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
+def digest(certificate: bytes) -> bytes:
+    """SHA-256 of a certificate's DER. Raises ConfigError."""
+    return _parsed(certificate).fingerprint(hashes.SHA256())
+
+
 def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))

@@ -90,7 +90,10 @@ def find_client(directory: Path, user: str) -> str:
     if len(others) == 1:
         return others[0]
     text = f"{directory} has no {client_name(user)}.crt"
-    raise ConfigError(f"{text}: make one with memfs certs create-client {user}")
+    raise ConfigError(
+        f"{text}: make one with memfs certs create-client {user}, or a key with memfs user add "
+        f"{user} --generate"
+    )
 
 
 def check_private(key: Path) -> None:

@@ -42,6 +42,22 @@ def keys_in(text: str) -> tuple[bytes, ...]:
     return tuple(key_of(line) for line in lines if line)
 
 
+def write_key(path: Path, key: bytes, mode: int) -> None:
+    """Write a new key file. Raises ConfigError, also when there is one."""
+    write_secret(path, base64.b64encode(key) + b"\n", mode)
+
+
+def write_secret(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file of that mode from its first byte on. Raises ConfigError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+
+
 def key_from(given: bytes | str | os.PathLike[str]) -> bytes:
     """A key as such, as text, or the first one of a file. Raises ConfigError."""
     if not isinstance(given, os.PathLike):

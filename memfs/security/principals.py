@@ -14,6 +14,11 @@ from memfs.errors import AccessDeniedError, ConfigError
 
 NODE: Final = "node"
 """The common name of every node's certificate, as CockroachDB has it; no user may be called so."""
+CERTIFICATE: Final = "certificate"
+KEY: Final = "key"
+TOKEN: Final = "token"
+SOCKET: Final = "socket"
+"""The kernel's word on who is at the other end of a unix socket."""
 NAME_CHARACTERS: Final = 64
 """ub-common-name of RFC 5280."""
 
@@ -25,13 +30,15 @@ class Principal(NamedTuple):
     """A user's name, or ``node``."""
     hosts: tuple[str, ...] = ()
     """Names and addresses that a node's certificate is for."""
-    local: bool = False
-    """It is the kernel's word, which makes nobody a node: an account may be called so."""
+    proof: str = CERTIFICATE
+    """By what: ``CERTIFICATE``, ``SOCKET``, ``KEY`` or ``TOKEN``."""
+    real_user: str = ""
+    """Who asked for the token on their behalf."""
 
     @property
     def is_node(self) -> bool:
-        """Is it a member of the cluster, or about to be?"""
-        return self.name == NODE and not self.local
+        """Is it a member of the cluster, or about to be? Only certificates say so."""
+        return self.name == NODE and self.proof == CERTIFICATE
 
     def speaks_for(self, host: str) -> bool:
         """Is the certificate for this name or address?"""
@@ -59,13 +66,20 @@ def principal_of(certificate: Mapping[str, Any]) -> Principal:
 
 def check_user(name: str) -> str:
     """The name, if a user may have it in a certificate. Raises ConfigError."""
-    if name == NODE:
-        raise ConfigError(f"a user cannot be called {NODE!r}: that is the name of all nodes")
-    if not name or len(name) > NAME_CHARACTERS:
-        raise ConfigError(f"a user's name has 1 to {NAME_CHARACTERS} characters, this {len(name)}")
-    if "/" in name or name.startswith((".", "-")) or not name.isprintable():
-        raise ConfigError(f"{name!r} is no name of a user: no '/', no leading '.' or '-'")
+    if flaw := user_flaw(name, NAME_CHARACTERS):
+        raise ConfigError(flaw)
     return name
+
+
+def user_flaw(name: str, most: int) -> str:
+    """Why nobody who proves anything may have this name; empty: they may. ``most`` characters."""
+    if name == NODE:
+        return f"a user cannot be called {NODE!r}: that is the name of all nodes"
+    if not name or len(name) > most:
+        return f"a user's name has 1 to {most} characters, this {len(name)}"
+    if "/" in name or name.startswith((".", "-")) or not name.isprintable():
+        return f"{name!r} is no name of a user: no '/', no leading '.' or '-'"
+    return ""
 
 
 def _canonical(host: str) -> str:

@@ -24,16 +24,26 @@ _Stamp = tuple[tuple[int, int, int], ...]
 class TlsCredentials:
     """A certificate, its key, and the authority that peers are verified against."""
 
-    def __init__(self, where: Path, stem: str) -> None:
-        """``where``: the directory; ``stem``: ``node``, or ``client.USER``. Raises ConfigError."""
-        self._files = (where / f"{stem}.crt", where / f"{stem}.key", where / "ca.crt")
+    def __init__(self, where: Path, stem: str = "", *, strangers: bool = False) -> None:
+        """``where``: the directory; ``stem``: ``node``, ``client.USER``, or nothing for who has no
+        certificate and proves itself otherwise.
+
+        ``strangers``: whoever has none may connect, to prove itself otherwise. Raises ConfigError.
+        """
+        self._ca = where / "ca.crt"
+        self._pair = (where / f"{stem}.crt", where / f"{stem}.key") if stem else None
+        self._files = (*(self._pair or ()), self._ca)
         self._stamp: _Stamp = ()
         self.expires = 0.0
-        """When the certificate ends, seconds since the epoch."""
+        """When the certificate ends, seconds since the epoch; 0: there is none."""
+        self.digest = b""
+        """SHA-256 of it, as DER."""
         self.client = _context(ssl.PROTOCOL_TLS_CLIENT)
         """For connections that this process opens."""
         self.server = _context(ssl.PROTOCOL_TLS_SERVER)
-        """For those that it accepts: who has no certificate gets no byte."""
+        """For those that it accepts: who has no certificate gets no byte, but for strangers."""
+        if strangers:
+            self.server.verify_mode = ssl.CERT_OPTIONAL
         self.server.num_tickets = 0
         self._load()
 
@@ -49,44 +59,38 @@ class TlsCredentials:
             log.info("the certificate is renewed", extra=fields(file=self._files[0]))
 
     def _load(self) -> None:
-        certificate, key, _ = self._files
         stamp = self._look()
-        directory.check_private(key)
+        if self._pair is not None:
+            directory.check_private(self._pair[1])
         self._apply(_context(ssl.PROTOCOL_TLS_CLIENT))  # before the good ones are touched
         self._apply(self.client)
         self._apply(self.server)
-        self.expires = authority.expiry(certificate.read_bytes())
+        if self._pair is not None:
+            certificate = self._pair[0].read_bytes()
+            self.expires = authority.expiry(certificate)
+            self.digest = authority.digest(certificate)
         self._stamp = stamp
 
     def _apply(self, context: ssl.SSLContext) -> None:
-        certificate, key, ca = self._files
         try:
-            context.load_verify_locations(ca)
-            context.load_cert_chain(certificate, key)
+            context.load_verify_locations(self._ca)
+            if self._pair is not None:
+                context.load_cert_chain(*self._pair)
         except ssl.SSLError as error:
+            names = " and ".join(map(str, self._pair or self._files))
             text = "do not belong together, or are no PEM files"
-            raise ConfigError(f"{certificate} and {key} {text}: {error.reason}") from None
+            raise ConfigError(f"{names} {text}: {error.reason}") from None
         except OSError as error:
-            missing = next((each for each in self._files if not each.exists()), certificate)
+            missing = next((each for each in self._files if not each.exists()), self._ca)
             raise ConfigError(f"cannot read {missing}: {error.strerror}") from None
 
     def _look(self) -> _Stamp:
         return tuple(directory.file_version(each) for each in self._files)
 
 
-def node_credentials(certificates: str) -> TlsCredentials:
-    """What proves a node. Raises ConfigError."""
-    return TlsCredentials(directory.at_home(certificates), directory.NODE)
-
-
-def client_credentials(certificates: str, user: str) -> TlsCredentials | None:
-    """The credentials of ``user``; None where ``certificates`` selects none.
-
-    ``certificates``: a directory, ``auto`` for ``~/.memfs/certs`` if it is there, or nothing.
-    Raises ConfigError.
-    """
-    where = directory.certificates_directory(certificates)
-    return None if where is None else TlsCredentials(where, directory.find_client(where, user))
+def node_credentials(certificates: str, *, strangers: bool = False) -> TlsCredentials:
+    """What proves a node; ``strangers``: see :class:`TlsCredentials`. Raises ConfigError."""
+    return TlsCredentials(directory.at_home(certificates), directory.NODE, strangers=strangers)
 
 
 def _context(protocol: ssl._SSLMethod) -> ssl.SSLContext:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from memfs.client.connect import client_environment, encryption_keys, file_system
+from memfs.client.credentials import as_proven
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.connecting import connect_session
 from memfs.config import ClientConfig, NodeConfig
@@ -152,6 +153,6 @@ async def connect(
     environment: Environment, endpoints: tuple[Endpoint, ...], machine: str = "", **options: Any
 ) -> AsyncFileSystem:
     """A client over any environment. Options: fields of ClientConfig."""
-    config = ClientConfig(endpoints=endpoints, **options)
+    config = as_proven(ClientConfig(endpoints=endpoints, **options))
     keys = encryption_keys(config)
     return file_system(await connect_session(config, environment, machine), keys)

@@ -18,7 +18,16 @@ from memfs.errors import MemfsError, ProtocolError
 from memfs.protocol import frames
 from memfs.protocol.bombs import BombError
 from memfs.protocol.frames import FrameHeader, pack_frame
-from memfs.protocol.messages import BY_OPCODE, BY_REQUEST, Cancel, ErrorReply, Hello, Role
+from memfs.protocol.messages import (
+    BY_OPCODE,
+    BY_REQUEST,
+    Cancel,
+    ErrorReply,
+    GetChallenge,
+    Hello,
+    Role,
+    Welcome,
+)
 from memfs.protocol.records import decode, encode
 from memfs.transport.connection import Connection, Peer, request_name
 from memfs.transport.framing import Discard, Incoming
@@ -32,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _HELLO = BY_REQUEST[Hello]
 _CANCEL = BY_REQUEST[Cancel]
+_CHALLENGE = BY_REQUEST[GetChallenge]
 _HANDSHAKE = "the handshake is due"
 _SILENCE = "nothing is heard"
 _UNREAD = "the peer does not read"
@@ -64,6 +74,7 @@ class Accepted(Connection):
         self._service = service
         self._bounds = load.bounds
         self._greeted = False
+        self._greeting: asyncio.Future[Welcome] | None = None
         self._served: dict[IncomingCall, asyncio.Future[Reply]] = {}
         self._bytes_in_flight = 0
         self._unread = 0
@@ -106,6 +117,8 @@ class Accepted(Connection):
         super().ended()
         for work in list(self._served.values()):
             work.cancel()
+        if self._greeting is not None:
+            self._greeting.cancel()
         if self._greeted:
             self._service.connection_closed(self)
 
@@ -269,7 +282,7 @@ class Accepted(Connection):
             text = f"this node does not know opcode {header.opcode}"
             self._send_error(header, errors.UnsupportedError(text))
             return None
-        if spec is _HELLO:
+        if spec is _HELLO or spec is _CHALLENGE:
             raise ProtocolError("a second handshake")
         timeout = header.timeout_ms
         deadline = self._loop.time() + timeout / 1000 if timeout else math.inf
@@ -306,6 +319,9 @@ class Accepted(Connection):
     # --- handshake ---------------------------------------------------------------------------
 
     def _greet(self, header: FrameHeader, record: memoryview) -> None:
+        if header.flags == frames.REQUEST and header.opcode == _CHALLENGE.opcode:
+            self._challenge(header, record)
+            return
         if header.flags != frames.REQUEST or header.opcode != _HELLO.opcode:
             raise ProtocolError("the first frame is no handshake")
         hello = decode(Hello, record)
@@ -326,21 +342,53 @@ class Accepted(Connection):
             if refusal := self._load.admission.refusal(hello.role == Role.NODE, self.account):
                 self._load.turned_away += 1
                 raise errors.BusyError(refusal)
-            welcome = self._service.welcome(hello, self)
+            found = self._service.welcome(hello, self)
         except Exception as error:
-            self._answer_error(call, error)
-            self.close("the handshake was refused")
+            self._turn_away(call, error)
             return
+        if isinstance(found, Welcome):
+            self._welcome(call, found._replace(version=version))
+            return
+        self.halt_reading()
+        self._greeting = asyncio.ensure_future(found)
+        self._greeting.add_done_callback(lambda done: self._proved(call, done, version))
+
+    def _challenge(self, header: FrameHeader, record: memoryview) -> None:
+        call = IncomingCall(self, header, _CHALLENGE, decode(GetChallenge, record), math.inf)
+        if self.challenge:
+            raise ProtocolError("a second question for a challenge")
+        try:
+            self._answer(call, Reply(self._service.challenge(self)))
+        except errors.MemfsError as error:
+            self._turn_away(call, error)
+
+    def _proved(self, call: IncomingCall, done: asyncio.Future[Welcome], version: int) -> None:
+        """It is known now whether the client is who it says."""
+        self._greeting = None
+        if done.cancelled() or self.closed:
+            return
+        error = done.exception()
+        if error is not None:
+            self._turn_away(call, error)
+            return
+        self._welcome(call, done.result()._replace(version=version))
+        self.continue_reading()
+
+    def _turn_away(self, call: IncomingCall, error: BaseException) -> None:
+        self._answer_error(call, error)
+        self.close("the handshake was refused")
+
+    def _welcome(self, call: IncomingCall, welcome: Welcome) -> None:
         self._greeted = True
         self.account = self.peer.account  # as the service found it proved
-        self._load.admission.enter(hello.role == Role.NODE, self.account)
-        if hello.role != Role.NODE:
+        self._load.admission.enter(self.peer.role == Role.NODE, self.account)
+        if self.peer.role != Role.NODE:
             self._reports = True
             self._load.unread.add(self)
         self.record_limit = limits.RECORD_BYTES
         self._deadlines.clear(_HANDSHAKE)
         self._watch_silence()
-        self._answer(call, Reply(welcome._replace(version=version)))
+        self._answer(call, Reply(welcome))
 
     # --- serving -----------------------------------------------------------------------------
 

@@ -59,6 +59,8 @@ class Peer(NamedTuple):
     address: str = ""
     principal: Principal | None = None
     """Who it proved to be, None: it had to prove nothing."""
+    proxied: bool = False
+    """It speaks for another, and may not for superusers."""
 
     @property
     def account(self) -> UserAtAddress:
@@ -156,6 +158,8 @@ class Connection(FrameProtocol):
         self.peer = Peer()
         self.welcome: Welcome | None = None
         """What the node said in the handshake; None on the accepting side."""
+        self.challenge = b""
+        """What a proof in the handshake has to be made for; empty: nothing was asked for."""
         self._calls: dict[int, PendingCall[Any]] = {}
         self._abandoned: dict[int, int] = {}
         self._stream: OutgoingStream | None = None

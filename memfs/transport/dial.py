@@ -8,7 +8,8 @@ from memfs import limits
 from memfs.errors import ProtocolError, UnavailableError
 from memfs.paths import Endpoint
 from memfs.protocol import frames
-from memfs.protocol.messages import Hello, Role, Welcome
+from memfs.protocol.messages import GetChallenge, Hello, Role, Welcome
+from memfs.security.proofs import NONCE_BYTES, Prover, challenge
 from memfs.security.refusals import explain
 from memfs.transport.connection import Connection, Peer
 from memfs.transport.environment import Environment
@@ -24,10 +25,13 @@ async def dial(
     """
     connection = Connection(asyncio.get_running_loop())
     connected = False
+    secured = environment.tls is not None and not isinstance(where, str)
     try:
         async with asyncio.timeout(timeout):
             await _connect(environment, where, connection)
             connected = True
+            if environment.prover is not None and secured:
+                hello = await _prove(connection, hello, environment.prover, timeout)
             await _introduce(connection, hello, timeout)
     except TimeoutError as error:
         connection.close("the handshake failed")
@@ -35,7 +39,6 @@ async def dial(
     except BaseException as error:
         hung_up = connection.closed
         connection.close("the handshake failed")
-        secured = environment.tls is not None and not isinstance(where, str)
         if not connected and isinstance(error, OSError):
             why = _reason(error, secured)
             raise UnavailableError(f"cannot connect to {where}: {why}") from error
@@ -54,6 +57,17 @@ async def _connect(environment: Environment, where: Endpoint | str, connection: 
         await network.connect_unix(lambda: connection, where)
     else:
         await network.connect(lambda: connection, where)
+
+
+async def _prove(connection: Connection, hello: Hello, prover: Prover, timeout: float) -> Hello:
+    """The handshake with the proof that this connection asks for."""
+    request_id = connection.new_request_id()
+    answer = await connection.call(GetChallenge(), request_id=request_id, timeout=timeout, epoch=0)
+    asked = answer.record
+    if len(asked.nonce) != NONCE_BYTES or hello.cluster not in ("", asked.cluster):
+        raise ProtocolError(f"a challenge of cluster {asked.cluster!r} was not expected")
+    signed = challenge(asked.nonce, asked.cluster, connection.certificate_digest)
+    return hello._replace(authentication=prover.prove(signed))
 
 
 async def _introduce(connection: Connection, hello: Hello, timeout: float) -> None:

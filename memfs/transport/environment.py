@@ -20,6 +20,7 @@ from typing import Any, Protocol, TypeVar
 
 from memfs import limits
 from memfs.paths import Endpoint
+from memfs.security.proofs import Prover
 from memfs.transport import local_sockets
 from memfs.transport.disk import Disk as Disk
 from memfs.transport.disk import FileDisk as FileDisk
@@ -82,6 +83,10 @@ class Tls(Protocol):
         """For connections that are accepted."""
 
     @property
+    def digest(self) -> bytes:
+        """SHA-256 of this process's certificate, as DER; empty: it has none."""
+
+    @property
     def expires(self) -> float:
         """When this process's certificate ends, seconds since the epoch."""
 
@@ -99,14 +104,19 @@ class Environment:
     disk: Disk
     tls: Tls | None = None
     """What ``network`` is secured with, None: it is in clear."""
+    prover: Prover | None = None
+    """What proves a client that has no certificate of its own."""
 
 
-def production_environment(tls: Tls | None = None) -> Environment:
+def production_environment(tls: Tls | None = None, prover: Prover | None = None) -> Environment:
     """The real clocks, the kernel's randomness, sockets of the running loop, and files.
 
-    ``tls`` secures every connection by TCP; without, they are in clear.
+    ``tls`` secures every connection by TCP; without, they are in clear. ``prover`` proves a client
+    under it.
     """
-    return Environment(SystemClock(), random.SystemRandom(), SocketNetwork(tls), FileDisk(), tls)
+    return Environment(
+        SystemClock(), random.SystemRandom(), SocketNetwork(tls), FileDisk(), tls, prover
+    )
 
 
 class SystemClock:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -214,6 +215,13 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         """The certificate of the peer under TLS; None without TLS."""
         found: Mapping[str, object] | None = self._transport.get_extra_info("peercert")
         return found
+
+    @property
+    def certificate_digest(self) -> bytes:
+        """SHA-256 of the peer's certificate, as DER; empty without one."""
+        secured = self._transport.get_extra_info("ssl_object")
+        found = secured.getpeercert(binary_form=True) if secured is not None else None
+        return hashlib.sha256(found).digest() if found else b""
 
     @property
     def local_user(self) -> int | None:

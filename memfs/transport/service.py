@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from memfs.errors import MemfsError
 from memfs.protocol.frames import FrameHeader
-from memfs.protocol.messages import Hello, Spec, Welcome
+from memfs.protocol.messages import Challenge, Hello, Spec, Welcome
 from memfs.transport.connection import Connection
 from memfs.transport.sink import Sink
 from memfs.types import Buffer
@@ -65,8 +65,14 @@ class IncomingCall:
 class Service(Protocol):
     """The node behind a server. Exceptions of ``memfs.errors`` are answered as they are."""
 
-    def welcome(self, hello: Hello, connection: Connection) -> Welcome:
-        """Admit a connection, whose ``peer`` is set, or raise: it is then closed."""
+    def challenge(self, connection: Connection) -> Challenge:
+        """What a proof in the handshake is to be made for; raises where none is taken."""
+
+    def welcome(self, hello: Hello, connection: Connection) -> Welcome | Awaitable[Welcome]:
+        """Admit a connection, whose ``peer`` is set, or raise: it is then closed.
+
+        Nothing else is read from it before an awaitable is done.
+        """
 
     def sink(self, call: IncomingCall) -> Sink | None:
         """Where an arriving payload goes, None: into fresh memory. May refuse the request."""

@@ -54,6 +54,10 @@ PRINTED = {
     "quota set --names 100 /top": r"",
     "quota show /top": r"names  limit  space  limit  path\n +\d+ +100 +\d+ +-  /top\n",
     "quota clear /top": r"",
+    "user list": r"",
+    "group add staff ann bob": r"",
+    "group list": r"ann  staff\nbob  staff\n",
+    "group remove staff ann bob": r"",
     "cluster status": r"(.*\n)*.*healthy.*\n(.*\n)+",
     "cluster nodes": r"NODE +MEMBER +ADDRESS.*\n(node-\d .*\n){3}",
     "cluster wait": r"(.*\n)*",
@@ -77,6 +81,7 @@ ELSEWHERE = {
     *("fuse mount", "fuse umount", "fuse list"),
     *("mount", "unmount", "load", "free", "pin", "persist", "sync-metadata"),
     *("keygen", "sign", "verify", "certs create-ca", "certs create-node", "certs create-client"),
+    *("user add", "user remove", "token get", "token renew", "token cancel"),
     *("cluster force-recover", "cluster decommission", "cluster weight", "cluster rebalance"),
 }
 """Read by tests of their own: they serve, take long, or change the cluster."""

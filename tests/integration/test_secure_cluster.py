@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -80,6 +81,61 @@ def test_nobody_is_somebody_else(cluster: Cluster, certificates: Path, tmp_path:
     assert "Permission denied" in denied.stderr or "permission" in denied.stderr.lower()
     refused = run(cluster, own, "cluster", "weight", "--user", "mallory", "node-2", "1")
     assert "superuser" in refused.stderr
+
+
+def test_a_key_and_a_token_instead_of_a_certificate(
+    cluster: Cluster, certificates: Path, tmp_path: Path
+) -> None:
+    """As an operator and a user type it, with the files where each has them."""
+    home = tmp_path / "home"
+    (home / ".memfs" / "certs").mkdir(parents=True)
+    (home / ".memfs" / "certs" / "ca.crt").write_bytes((certificates / "ca.crt").read_bytes())
+
+    def ann(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = clean_environment(MEMFS_URL=cluster.url, HOME=str(home), **variables)
+        command = [*COMMAND, *arguments]
+        return subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+
+    key = home / ".memfs" / "ann.ed25519"
+    added = run(cluster, certificates, "user", "add", "ann", "--generate", "--output", str(key))
+    assert added.returncode == 0, added.stderr
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    again = run(cluster, certificates, "user", "add", "ann", "--key", str(key))
+    assert again.returncode == 2 and "public half" in again.stderr
+    assert run(cluster, certificates, "user", "add", "ann").returncode == 2
+    listed = run(cluster, certificates, "user", "list").stdout
+    assert listed == f"ann  {Path(f'{key}.pub').read_text()}"
+
+    for arguments in (["mkdir", "-p", "/user/ann"], ["chown", "ann:team", "/user/ann"]):
+        assert run(cluster, certificates, *arguments).returncode == 0
+    assert run(cluster, certificates, "group", "add", "team", "ann").returncode == 0
+    made = ann("mkdir", "/user/ann/own", MEMFS_CLIENT_USER="ann")
+    assert made.returncode == 0, made.stderr
+    assert "ann team" in " ".join(ann("ls", "-l", "/user/ann", "--user", "ann").stdout.split())
+    refused = ann("user", "list", "--user", "ann")
+    assert refused.returncode == 1 and "Superuser privilege" in refused.stderr
+
+    token = home / ".memfs" / "token"
+    options = ("--renewer", USER, "--output", str(token), "--user", "ann")
+    assert ann("token", "get", *options).returncode == 0
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert run(cluster, certificates, "token", "renew", str(token)).stdout.endswith("Z\n")
+    key.unlink()
+    assert ann("ls", "/user/ann").stdout == "own\n", "as its owner, whatever the account's name"
+    given = {"MEMFS_CLIENT_TOKEN": token.read_text().strip(), "MEMFS_CLIENT_TOKEN_FILE": ""}
+    assert ann("mkdir", "/user/ann/more", **given).returncode == 0
+    assert run(cluster, certificates, "token", "cancel", str(token)).returncode == 0
+    over = ann("ls", "/user/ann")
+    assert over.returncode == 1 and "cancelled" in over.stderr
+    assert run(cluster, certificates, "user", "remove", "ann").returncode == 0
+    assert run(cluster, certificates, "user", "list").stdout == ""
 
 
 def s_client(cluster: Cluster, *arguments: str) -> bytes:

@@ -18,6 +18,7 @@ from memfs.cli.cluster.survey import ClusterSurvey, survey
 from memfs.cli.command import CommandContext, cluster_command
 from memfs.client.admin import AdminClient, BoundStatus, NodeClient, StatusReply
 from memfs.client.connect import client_environment, open_session
+from memfs.client.credentials import as_proven
 from memfs.client.session.session import Session
 from memfs.config import ClientConfig
 from memfs.paths import Endpoint
@@ -44,7 +45,7 @@ class Observer(CommandContext):
         """Connects with the first look."""
         super().__init__()
         seconds = min(config.timeout_seconds, STATUS_SECONDS)
-        self.config = dataclasses.replace(config, timeout_seconds=seconds)
+        self.config = dataclasses.replace(as_proven(config), timeout_seconds=seconds)
         self._environment = client_environment(config)
         self._session: Session | None = None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from pathlib import Path
 
@@ -12,10 +11,9 @@ import click
 from memfs.cli.command import example_text
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
-from memfs.errors import ConfigError
 from memfs.quantities import counted
 from memfs.security.directory import check_private
-from memfs.security.keys import KEY_BYTES
+from memfs.security.keys import KEY_BYTES, write_key
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -30,21 +28,11 @@ def keygen(file: Path, signing: bool) -> None:
     Who loses it loses the files.
     """
     key = secrets.token_bytes(KEY_BYTES)
-    _write(file, key, 0o600)
+    write_key(file, key, 0o600)
     if signing:
         from memfs.security.signing import public_key
 
-        _write(Path(f"{file}.pub"), public_key(key), 0o644)
-
-
-def _write(path: Path, key: bytes, mode: int) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(key) + b"\n")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}") from None
+        write_key(Path(f"{file}.pub"), public_key(key), 0o644)
 
 
 @file_command("sign", example="memfs sign --key release.key /releases/*.tar")

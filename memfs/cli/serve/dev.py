@@ -265,6 +265,7 @@ def _flags(plan: DevPlan, index: int, name: str) -> Iterator[str]:
     yield from (f"--{key}={value}" for key, value in settings.items())
     if plan.secure:
         yield f"--certificates={plan.certificates}"
+        yield "--authentication=certificate,key,token"
     if plan.keep:
         yield from (f"--journal={plan.data / name / 'journal'}", "--journal-blocks")
         yield "--ack=journal"

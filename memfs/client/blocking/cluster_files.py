@@ -27,7 +27,8 @@ from memfs.client.blocking.scanning import Scandir
 from memfs.client.calls import modes
 from memfs.client.calls.modes import Mode
 from memfs.client.calls.wire import PathLike, text_of
-from memfs.client.connect import client_tls, open_file_system
+from memfs.client.connect import open_file_system
+from memfs.client.credentials import client_proof
 from memfs.client.handles.handle import Handle
 from memfs.client.session.inheritance import TrackedNetwork
 from memfs.config import ClientConfig
@@ -60,8 +61,9 @@ class ClusterFiles(BlockingTransfers):
         bridge.close_session_at_exit(self)
 
     async def _open_core(self) -> aio.AsyncFileSystem:
-        tls = client_tls(self.config)
-        environment = replace(production_environment(tls), network=TrackedNetwork(tls))
+        proof = client_proof(self.config)
+        network = TrackedNetwork(proof.tls)
+        environment = replace(production_environment(*proof), network=network)
         return await open_file_system(self.config, environment)
 
     @property

@@ -42,6 +42,7 @@ def check_volume(volume: Volume) -> None:
     _check_reclaim(volume)
     _check_mounts(volume)
     volume.tokens.check_invariants()
+    volume.accounts.check_invariants()
 
 
 def _check_mounts(volume: Volume) -> None:

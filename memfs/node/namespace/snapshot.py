@@ -46,11 +46,12 @@ from memfs.protocol.messages import StoreOption
 from memfs.types import AclEntry
 
 PIECE_BYTES: Final = 1 * limits.MIB
-_VERSION: Final = 7
+_VERSION: Final = 8
 _OLDEST: Final = 1
 """1: without access control lists, quotas, tokens and totals of further names; 2: without the
 times at which clients were last heard; 3: without marks beside results; 4: without file locks;
-5: without files that are open and have no name; 6: without mounts."""
+5: without files that are open and have no name; 6: without mounts; 7: without users' keys and
+groups."""
 _HEAD: Final = struct.Struct("<IBI")
 _BODY_BYTES: Final = 512 * limits.KIB
 _COLUMN_BYTES: Final = 256 * limits.KIB
@@ -100,6 +101,7 @@ class _Kind(enum.IntEnum):
     CHANGE = 35
     TOMBSTONE = 36
     PINS = 37
+    ACCOUNT = 38
 
 
 class Image(NamedTuple):
@@ -170,6 +172,7 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         [_packed(_Kind.LOCK_WAIT, w.ticket, *w.table, *w.lock) for w in volume.locks.waiters()],
         _numbers(_Kind.RECLAIM, [((), volume.reclaim[:])]),
         _tokens(volume.tokens),
+        [_packed(_Kind.ACCOUNT, *row) for row in volume.accounts.rows()],
         *_mounts(volume.mounts),
         _results(
             [
@@ -370,6 +373,7 @@ class _Loader:
             _Kind.TOKENS: self._take_tokens,
             _Kind.TOKEN_KEY: self._take_token_key,
             _Kind.TOKEN: self._take_token,
+            _Kind.ACCOUNT: self._take_account,
             _Kind.PARENTS: self._take_parents,
             _Kind.ABSORBED: self._take_absorbed,
             _Kind.LEASES: self._take_leases,
@@ -510,6 +514,11 @@ class _Loader:
 
     def _take_token(self, number: int, *held: Any) -> None:
         self._volume.tokens.hold(number, Held(*held))
+
+    def _take_account(self, user: str, keys: list[bytes], groups: list[str]) -> None:
+        if keys:
+            self._volume.accounts.restore_keys(user, tuple(keys))
+        self._volume.accounts.restore_groups(user, tuple(groups))
 
     def _take_parents(self, slot: int, flat: Sequence[int]) -> None:
         links = self._tree.parents.setdefault(slot, {})

@@ -27,6 +27,7 @@ from memfs.node.log.entries import Entry
 from memfs.node.namespace import objects, snapshot
 from memfs.node.namespace import queries as reads
 from memfs.node.namespace.commands import (
+    accounts,
     acls,
     attributes,
     background,
@@ -81,6 +82,9 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = {
     m.RenewToken: token_commands.renew_token,
     m.CancelToken: token_commands.cancel_token,
     m.AddTokenKey: token_commands.add_token_key,
+    m.AddUserKey: accounts.add_user_key,
+    m.RemoveUserKey: accounts.remove_user_key,
+    m.ChangeGroups: accounts.change_groups,
     m.SetXattr: xattrs.set_xattr,
     m.RemoveXattr: xattrs.remove_xattr,
     m.Concat: concat.concat,
@@ -116,6 +120,10 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.GetAcl: acls.get_acl,
     m.GetQuota: quotas.get_quota,
     m.VerifyToken: token_commands.verify_token,
+    m.ListUsers: accounts.list_users,
+    m.ListGroups: accounts.list_groups,
+    m.GetGroupsOf: accounts.get_groups_of,
+    m.CheckProof: accounts.check_proof,
     m.GetLock: locks.get_lock,
     m.AwaitLock: locks.await_lock,
     m.Summarise: reads.summarise,
@@ -255,7 +263,7 @@ class Namespace:
         answer = _QUERIES.get(type(request))
         if answer is None:
             raise UnsupportedError(f"{type(request).__name__} is no question to the namespace")
-        caller = caller_of(identity, self.settings.superuser, self.settings.supergroup)
+        caller = self.caller(identity)
         if client and _names_inode(request):
             caller = caller.with_open_files(
                 lambda inode: (
@@ -264,6 +272,16 @@ class Namespace:
                 )
             )
         return answer(self.volume, caller, request)
+
+    def caller(self, identity: Identity) -> Caller:
+        """Who asks, with the groups of the cluster's table if it has any of them.
+
+        Raises InvalidArgumentError for overlong names.
+        """
+        groups = self.volume.accounts.groups_of(identity.user)
+        if groups is not None:
+            identity = identity._replace(groups=groups)
+        return caller_of(identity, self.settings.superuser, self.settings.supergroup)
 
     def _writes(self, client: int, inode: int) -> bool:
         slot = self.volume.tree.inodes.slot_of(inode)
@@ -274,7 +292,7 @@ class Namespace:
     ) -> tuple[CommandResult, bytes, bool]:
         """The outcome, its encoded form, and whether a retry must get the same."""
         try:
-            caller = caller_of(entry.identity, self.settings.superuser, self.settings.supergroup)
+            caller = self.caller(entry.identity)
         except MemfsError as error:
             return *_refused(error), True
         client = entry.client

@@ -106,7 +106,9 @@ class RequestAudit:
 def _real(peer: Peer) -> str:
     """Who proved who they are and speaks for another; empty: for nobody else."""
     proven = peer.principal
-    return proven.name if proven is not None and proven.name != peer.identity.user else ""
+    if proven is None:
+        return ""
+    return proven.name if proven.name != peer.identity.user else proven.real_user
 
 
 def _codes(record: Any) -> Iterator[int] | None:

@@ -1,9 +1,9 @@
 """Who is at the other end of a connection, once the node is told to want proof.
 
-Owns the rules: under TLS a certificate says who it is, on a unix socket the kernel does; groups
-come from this host, never from the client; the superuser and those named as proxies may speak for
-others. Knows no files and no sockets. Invariant: nothing that Hello claims is believed unless it
-agrees with the proof.
+Owns the rules: under TLS a certificate, a key or a token says who it is, on a unix socket the
+kernel does; groups come from the cluster's table or from this host, never from the client;
+superusers and those named as proxies may speak for others. Knows no files and no sockets.
+Invariant: nothing that Hello claims is believed unless it agrees with the proof.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any, Final, Protocol
 from memfs import machine
 from memfs.cluster import view as rules
 from memfs.errors import AccessDeniedError, BusyError
+from memfs.node.namespace import Namespace, Settings
+from memfs.node.namespace.rules.permissions import caller_of
 from memfs.protocol import messages as m
-from memfs.security.principals import Principal, principal_of
+from memfs.security.principals import CERTIFICATE, KEY, SOCKET, TOKEN, Principal, principal_of
 from memfs.transport.connection import Peer
 from memfs.types import Identity, View
 
@@ -61,6 +63,21 @@ class HostGroups:
         return found[1]
 
 
+class Groups:
+    """The groups of users: of the cluster's table, else of this host."""
+
+    def __init__(self, host: HostGroups, namespace: Callable[[], Namespace | None]) -> None:
+        """``namespace``: what this node holds of it."""
+        self._host = host
+        self._namespace = namespace
+
+    def of(self, user: str) -> tuple[str, ...]:
+        """The groups of a user, as far as this node knows them."""
+        namespace = self._namespace()
+        listed = namespace.volume.accounts.groups_of(user) if namespace is not None else None
+        return self._host.of(user) if listed is None else listed
+
+
 class PeerAuthentication:
     """Turns what a connection proves and claims into who it is; counts each user's connections.
 
@@ -69,17 +86,24 @@ class PeerAuthentication:
     """
 
     def __init__(
-        self, superuser: str, proxies: Collection[str], groups: HostGroups, connections: int
+        self,
+        settings: Callable[[], Settings],
+        proxies: Collection[str],
+        groups: Groups,
+        connections: int,
+        ways: Collection[str] = (CERTIFICATE,),
     ) -> None:
-        """``proxies``: users who may speak for others, all but the superuser.
+        """``settings`` name the superuser and the supergroup.
 
-        ``connections``: most of one user at a time. Nodes, proxies and the superuser have no such
-        limit: they are few, and known.
+        ``proxies``: users who may speak for others, all but superusers. ``connections``: most of
+        one user at a time. Nodes, proxies and the superuser have no such limit: they are few, and
+        known. ``ways``: how users may prove who they are.
         """
-        self._superuser = superuser
+        self._settings = settings
         self._proxies = frozenset(proxies)
         self._groups = groups
         self._most = connections
+        self._ways = frozenset(ways)
         self._open: dict[str, int] = {}
 
     def opened(self, peer: Peer) -> None:
@@ -105,48 +129,101 @@ class PeerAuthentication:
 
     def _counted(self, peer: Peer) -> str | None:
         proven = peer.principal
-        if proven is None or proven.is_node or proven.name in (self._superuser, *self._proxies):
+        if (
+            proven is None
+            or proven.is_node
+            or proven.name
+            in (
+                self._settings().superuser,
+                *self._proxies,
+            )
+        ):
             return None
         return proven.name
 
-    def peer(self, hello: m.Hello, connection: Proven, view: View | None) -> Peer:
-        """Who is there; of whom is refused the principal is known. Raises AccessDeniedError."""
-        proven = _proven(connection)
+    def check_way(self, way: str) -> None:
+        """Refuse proofs that this node does not take. Raises AccessDeniedError."""
+        if way not in self._ways:
+            raise AccessDeniedError(
+                f"this cluster takes no {way} as a proof of who you are (authentication of [node] "
+                f"does not have it): bring a {' or a '.join(sorted(self._ways))}"
+            )
+
+    @property
+    def challenges(self) -> bool:
+        """Does it take what is proved by a challenge?"""
+        return bool(self._ways & {KEY, TOKEN})
+
+    def peer(
+        self,
+        hello: m.Hello,
+        connection: Proven,
+        view: View | None,
+        proven: Principal | None = None,
+        groups: tuple[str, ...] | None = None,
+    ) -> Peer:
+        """Who is there; of whom is refused the principal is known. Raises AccessDeniedError.
+
+        ``proven``: by a challenge, None: the connection itself proves it. ``groups``: of the user,
+        None: as this node knows them.
+        """
+        if proven is None:
+            proven = self.proven(connection)
         connection.peer = connection.peer._replace(principal=proven)
         if hello.role == m.Role.NODE:
             _check_node(proven, hello, view)
-            identity = Identity(self._superuser)
+            identity, proxied = Identity(self._settings().superuser), False
         else:
-            identity = self._identity(proven, hello.identity)
-        return connection.peer._replace(identity=identity, principal=proven)
+            identity, proxied = self._identity(proven, hello.identity, groups)
+        return connection.peer._replace(identity=identity, principal=proven, proxied=proxied)
 
-    def _identity(self, proven: Principal, said: Identity) -> Identity:
+    def is_proxied(self, proven: Principal, claimed: str) -> bool:
+        """Does somebody speak for another without being a superuser?"""
+        return not proven.is_node and proven.name not in (claimed, self._settings().superuser)
+
+    def _identity(
+        self, proven: Principal, said: Identity, groups: tuple[str, ...] | None
+    ) -> tuple[Identity, bool]:
         claimed = said.user
-        own = self._superuser if proven.is_node else proven.name
-        if claimed != own and own != self._superuser:
-            if own not in self._proxies:
-                raise AccessDeniedError(
-                    f"you are {own}, as is proved, and cannot be {claimed}: connect as {own}"
-                )
-            if claimed == self._superuser:
-                raise AccessDeniedError(f"{own} may speak for others, but not for the superuser")
-        return Identity(claimed, self._groups.of(claimed), said.parents_group)
+        if groups is None:
+            groups = self._groups.of(claimed)
+        identity = Identity(claimed, groups, said.parents_group)
+        if not self.is_proxied(proven, claimed):
+            return identity, False
+        if self._is_superuser(Identity(proven.name, self._groups.of(proven.name))):
+            return identity, False
+        if proven.name not in self._proxies:
+            raise AccessDeniedError(
+                f"you are {proven.name}, as is proved, and cannot be {claimed}: connect as "
+                f"{proven.name}"
+            )
+        if self._is_superuser(identity):
+            text = f"{proven.name} may speak for others, but not for the superuser"
+            raise AccessDeniedError(text)
+        return identity, True
 
+    def _is_superuser(self, identity: Identity) -> bool:
+        settings = self._settings()
+        return caller_of(identity, settings.superuser, settings.supergroup).superuser
 
-def _proven(connection: Proven) -> Principal:
-    certificate = connection.certificate
-    if certificate:
-        return principal_of(certificate)
-    number = connection.local_user
-    if number is None:
-        raise AccessDeniedError(
-            "this cluster wants proof of who you are: set certificates to a directory made by "
-            "memfs certs"
-        )
-    try:
-        return Principal(pwd.getpwuid(number).pw_name, local=True)
-    except KeyError:
-        return Principal(str(number), local=True)
+    def proven(self, connection: Proven) -> Principal:
+        """Whom the connection itself proves. Raises AccessDeniedError."""
+        certificate = connection.certificate
+        if certificate:
+            found = principal_of(certificate)
+            if not found.is_node:
+                self.check_way(CERTIFICATE)
+            return found
+        number = connection.local_user
+        if number is None:
+            raise AccessDeniedError(
+                "this cluster wants proof of who you are: set certificates to a directory made by "
+                "memfs certs" + (", or bring a key or a token" if self.challenges else "")
+            )
+        try:
+            return Principal(pwd.getpwuid(number).pw_name, proof=SOCKET)
+        except KeyError:
+            return Principal(str(number), proof=SOCKET)
 
 
 def _check_node(proven: Principal, hello: m.Hello, view: View | None) -> None:

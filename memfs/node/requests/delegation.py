@@ -7,16 +7,19 @@ clock.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from memfs.config import NodeConfig
-from memfs.errors import InvalidTokenError
+from memfs.errors import InvalidTokenError, NotPermittedError
 from memfs.node.replication.primary import Primary
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
+from memfs.security.principals import TOKEN, Principal
 from memfs.transport.environment import Environment
 
 KEY_BYTES: Final = 32
+
+T = TypeVar("T", m.VerifyTokenReply, m.CheckProofReply)
 
 
 class Delegation:
@@ -28,16 +31,21 @@ class Delegation:
         self._lifetime_ms = round(config.token_lifetime_seconds * 1000)
         self._roll_ms = round(config.token_key_seconds * 1000)
 
-    def prepare(self, primary: Primary) -> None:
-        """Before a token is issued: add a key, if there is none of these terms or it is old."""
+    def prepare(self, primary: Primary, asking: Principal | None) -> None:
+        """Before a token is issued or renewed: add a key, if there is none of these terms or it is
+        old. Raises NotPermittedError for who has a token only: its time is to come."""
+        if asking is not None and asking.proof == TOKEN:
+            raise NotPermittedError(
+                "a token makes no other token and prolongs none: come with a key or a certificate"
+            )
         now_ns = self._environment.clock.wall_ns()
         terms = self._renew_ms, self._lifetime_ms
         if primary.namespace.token_key_is_due(now_ns, self._roll_ms, *terms):
             material = self._environment.random.randbytes(KEY_BYTES)
             set_aside(primary.submit_own(m.AddTokenKey(material, *terms)))
 
-    def check(self, reply: m.VerifyTokenReply) -> m.VerifyTokenReply:
+    def check(self, reply: T) -> T:
         """The reply, if the token's time has not come. Raises InvalidTokenError."""
-        if reply.expires_ms <= self._environment.clock.wall_ns() // 1_000_000:
+        if reply.expires_ms and reply.expires_ms <= self._environment.clock.wall_ns() // 1_000_000:
             raise InvalidTokenError("the token is expired")
         return reply

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from memfs import errors, limits
@@ -36,12 +36,14 @@ from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.granting import Granting
 from memfs.node.requests.lock_waits import LockWaits
 from memfs.node.requests.opens import OpensService
+from memfs.node.requests.proofs import Proofs
 from memfs.node.stores.objects import ObjectBlocks
 from memfs.node.stores.residence import ResidenceService, asks_for_memory
 from memfs.node.stores.service import MountService
 from memfs.protocol import frames
 from memfs.protocol import messages as m
-from memfs.transport.connection import Connection
+from memfs.security.principals import Principal
+from memfs.transport.connection import Connection, Peer
 from memfs.transport.server import IncomingCall, Reply
 from memfs.transport.sink import Sink
 
@@ -71,6 +73,7 @@ class NodeService:
         residence: ResidenceService,
         coordinator: Coordinator | None,
         authentication: PeerAuthentication | None,
+        proofs: Proofs | None,
         audit: RequestAudit,
         security: Callable[[], tuple[str, int]],
         bounds: Callable[[], tuple[m.BoundStatus, ...]],
@@ -79,7 +82,8 @@ class NodeService:
     ) -> None:
         """``coordinator`` is the embedded one if this node hosts it.
 
-        ``authentication``: None on a trusted network, where everybody is believed. ``security``:
+        ``authentication`` and ``proofs``: None on a trusted network, where everybody is believed.
+        ``security``:
         the fields of that name of ``StatusReply``. ``bounds`` are what clients have a share of.
         ``settings`` name the superuser on a node that holds no namespace; elsewhere the namespace
         does.
@@ -102,6 +106,7 @@ class NodeService:
         self._lock_waits = LockWaits(role)
         self._opens = OpensService(role, housekeeping, blocks, granting)
         self._authentication = authentication
+        self._proofs = proofs
         self._audit = audit
         self._security = security
         self._bounds = bounds
@@ -115,13 +120,23 @@ class NodeService:
 
     # --- memfs.transport.server.Service ------------------------------------------------------
 
-    def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
-        """Admit a connection.
+    def challenge(self, connection: Connection) -> m.Challenge:
+        """What a client is to sign. Raises AccessDeniedError, UnsupportedError."""
+        if self._proofs is None:
+            raise errors.UnsupportedError("this cluster believes everybody: prove nothing")
+        return self._proofs.challenge(connection)
+
+    def welcome(
+        self, hello: m.Hello, connection: Connection
+    ) -> m.Welcome | Coroutine[Any, Any, m.Welcome]:
+        """Admit a connection; what others have to be asked for takes its time.
 
         Raises AccessDeniedError, BusyError, ProtocolError, StaleEpochError, OtherClusterError.
         """
         claimed = hello.identity.user
         try:
+            if self._proofs is not None and self._has_to_ask(hello, connection):
+                return self._proved_welcome(hello, connection, self._proofs)
             welcome = self._admit(hello, connection)
         except errors.MemfsError as error:
             self._audit.greeted(connection.peer, claimed, error)
@@ -129,10 +144,46 @@ class NodeService:
         self._audit.greeted(connection.peer, claimed)
         return welcome
 
-    def _admit(self, hello: m.Hello, connection: Connection) -> m.Welcome:
+    def _has_to_ask(self, hello: m.Hello, connection: Connection) -> bool:
+        if hello.role == m.Role.NODE:
+            return False
+        if hello.authentication and connection.local_user is None:
+            return True
+        if self._role.namespace is not None or self._authentication is None:
+            return False
+        proven = self._authentication.proven(connection)
+        return self._authentication.is_proxied(proven, hello.identity.user)
+
+    async def _proved_welcome(
+        self, hello: m.Hello, connection: Connection, proofs: Proofs
+    ) -> m.Welcome:
+        assert self._authentication is not None
+        claimed, groups = hello.identity.user, None
+        try:
+            if hello.authentication:
+                proven = await proofs.proven(hello, connection)
+            else:
+                proven = self._authentication.proven(connection)
+            connection.peer = connection.peer._replace(principal=proven)
+            if self._role.namespace is None and self._authentication.is_proxied(proven, claimed):
+                groups = await proofs.groups_of(claimed)
+            welcome = self._admit(hello, connection, proven, groups)
+        except errors.MemfsError as error:
+            self._audit.greeted(connection.peer, claimed, error)
+            raise
+        self._audit.greeted(connection.peer, claimed)
+        return welcome
+
+    def _admit(
+        self,
+        hello: m.Hello,
+        connection: Connection,
+        proven: Principal | None = None,
+        groups: tuple[str, ...] | None = None,
+    ) -> m.Welcome:
         view = self._membership.latest
         if self._authentication is not None:
-            connection.peer = self._authentication.peer(hello, connection, view)
+            connection.peer = self._authentication.peer(hello, connection, view, proven, groups)
         if view is not None and hello.cluster not in ("", view.cluster):
             raise errors.OtherClusterError(
                 f"this node belongs to cluster {view.cluster}, not to {hello.cluster}: connect anew"
@@ -172,9 +223,11 @@ class NodeService:
             raise errors.UnsupportedError(f"this node offers no {call.spec.request.__name__}")
         handler, operation = found
         try:
-            if call.spec.privileged:
-                self._check_privileged(call)
-            if self._mounts.concerns(call):
+            if call.connection.peer.proxied:
+                self._check_proxied(call.connection.peer)
+            if call.spec.privileged and not self._is_superuser(call.connection.peer):
+                result = self._privileged_elsewhere(call, handler)
+            elif self._mounts.concerns(call):
                 result = self._mounts.around(call, handler)
             else:
                 result = handler(call)
@@ -251,6 +304,7 @@ class NodeService:
             m.GetXattrs: self._get_xattrs,
             m.StatFileSystem: self._stat_file_system,
             m.VerifyToken: self._verify_token,
+            m.CheckProof: self._verify_token,
             m.AwaitLock: self._lock_waits.wait,
             m.ListMounts: lambda call: self._mounts.list_mounts(call, self._query),
             m.SyncMetadata: self._mounts.sync_metadata,
@@ -292,8 +346,8 @@ class NodeService:
         primary, request_id = self._role.primary, call.header.request_id
         request = call.request
         self._healing.commits.check(request, primary.namespace, peer.client, request_id)
-        if type(request) is m.IssueToken:
-            self._delegation.prepare(primary)
+        if type(request) in (m.IssueToken, m.RenewToken):
+            self._delegation.prepare(primary, peer.principal)
         if len(call.payload):
             request = _with_value(request, call.payload)
         finish = self._granting.finish(call)
@@ -314,15 +368,52 @@ class NodeService:
     async def _watch(self, call: IncomingCall) -> m.WatchReply:
         return await self._role.primary.watch(call.connection.peer.client, call.request)
 
-    def _check_privileged(self, call: IncomingCall) -> None:
-        peer, namespace = call.connection.peer, self._role.namespace
-        settings = self._settings if namespace is None else namespace.settings
-        caller = caller_of(peer.identity, settings.superuser, settings.supergroup)
-        if peer.role != m.Role.NODE and not caller.superuser:
+    # --- superusers --------------------------------------------------------------------------
+
+    def _is_superuser(self, peer: Peer, groups: tuple[str, ...] | None = None) -> bool:
+        """May they do everything? Nodes may. ``groups``: the user's, None: as this node has them"""
+        if peer.role == m.Role.NODE:
+            return True
+        namespace, identity, settings = self._role.namespace, peer.identity, self._settings
+        if namespace is not None:
+            return namespace.caller(identity).superuser
+        if groups is not None:
+            identity = identity._replace(groups=groups)
+        return caller_of(identity, settings.superuser, settings.supergroup).superuser
+
+    def _check_proxied(self, peer: Peer) -> None:
+        """Who speaks for a user who has become a superuser since, speaks for them no more."""
+        if self._is_superuser(peer):
+            proxy = peer.principal.name if peer.principal is not None else ""
             raise errors.NotPermittedError(
-                f"this is for the superuser, {settings.superuser}, and members of "
-                f"{settings.supergroup} only; you are {peer.identity.user}"
+                f"{proxy} may speak for others, but not for {peer.identity.user}, a superuser"
             )
+
+    def _privileged_elsewhere(self, call: IncomingCall, handler: Handler) -> Any:
+        """A privileged request of who is no superuser as far as this node knows."""
+        peer = call.connection.peer
+        if self._role.namespace is None and self._proofs is not None and not peer.proxied:
+            return asyncio.ensure_future(self._privileged_by_table(call, handler, self._proofs))
+        raise self._not_superuser(peer)
+
+    async def _privileged_by_table(
+        self, call: IncomingCall, handler: Handler, proofs: Proofs
+    ) -> Any:
+        """The table of groups is not here: the primary has it."""
+        peer = call.connection.peer
+        groups = await proofs.groups_of(peer.identity.user)
+        if groups is None or not self._is_superuser(peer, groups):
+            raise self._not_superuser(peer)
+        result = handler(call)
+        return await result if inspect.isawaitable(result) else result
+
+    def _not_superuser(self, peer: Peer) -> errors.NotPermittedError:
+        namespace = self._role.namespace
+        settings = self._settings if namespace is None else namespace.settings
+        return errors.NotPermittedError(
+            f"this is for the superuser, {settings.superuser}, and members of "
+            f"{settings.supergroup} only; you are {peer.identity.user}"
+        )
 
     def _ping(self, call: IncomingCall) -> m.Empty:
         self._housekeeping.note_heartbeat(call.connection.peer.client)
@@ -365,7 +456,7 @@ class NodeService:
             return asyncio.ensure_future(_parted_later(found))
         return Reply(*parted(found))
 
-    async def _verify_token(self, call: IncomingCall) -> m.VerifyTokenReply:
+    async def _verify_token(self, call: IncomingCall) -> Any:
         found = self._query(call)
         reply = await found if isinstance(found, asyncio.Future) else found
         return self._delegation.check(reply)

@@ -13,7 +13,6 @@ from typing import Final
 from memfs import errors, limits
 from memfs.concurrency import outcomes
 from memfs.node.namespace.rules.mounted import IN_MEMORY, STATE, told
-from memfs.node.namespace.rules.permissions import caller_of
 from memfs.node.namespace.tables.inodes import FILE
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.stores.metadata import resolved
@@ -40,9 +39,8 @@ class ResidenceService:
                 f"{limits.OBJECTS_PER_QUESTION} files can be asked about at once"
             )
         namespace = self._role.primary.namespace
-        settings, tree = namespace.settings, namespace.volume.tree
-        identity = call.connection.peer.identity
-        caller = caller_of(identity, settings.superuser, settings.supergroup)
+        tree = namespace.volume.tree
+        caller = namespace.caller(call.connection.peer.identity)
         slots = [tree.inodes.slot_of(inode) for inode in inodes]
         slots = [slot if slot and tree.is_reachable(caller, slot) else 0 for slot in slots]
         return m.ResidenceReply(tuple(await self._of(slots)))

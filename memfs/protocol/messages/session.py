@@ -46,10 +46,29 @@ class Hello(NamedTuple):
     """A node's member number; it must be of the view."""
     incarnation: int = 0
     authentication: bytes = b""
+    """A proof for the challenge of this connection (``memfs.security.proofs``); empty: none."""
 
     @staticmethod
     def reply() -> type[Welcome]:
         return Welcome
+
+
+class Challenge(NamedTuple):
+    """What a proof in the handshake is made for."""
+
+    nonce: bytes
+    """Drawn for this connection."""
+    cluster: str
+    """The node's cluster."""
+
+
+@message(5)
+class GetChallenge(NamedTuple):
+    """The frame before ``Hello``, from a client that will prove itself by a key or a token."""
+
+    @staticmethod
+    def reply() -> type[Challenge]:
+        return Challenge
 
 
 @message(2)

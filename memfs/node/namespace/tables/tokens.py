@@ -114,13 +114,21 @@ class Tokens:
 
         Raises InvalidTokenError.
         """
+        identifier, held, expected = self.known(raw)
+        if not hmac.compare_digest(expected, password):
+            raise InvalidTokenError("the token's password is wrong")
+        return identifier, held
+
+    def known(self, raw: bytes) -> tuple[TokenIdentifier, Held, bytes]:
+        """A token that is ours and not cancelled, and the password of whoever has it.
+
+        Raises InvalidTokenError.
+        """
         identifier = TokenIdentifier.decode(raw)
         held = self.by_sequence.get(identifier.sequence)
         if held is None or held.identifier != raw:
             raise InvalidTokenError("the token is unknown, cancelled or expired")
-        if not hmac.compare_digest(password_of(self.keys[held.key], raw), password):
-            raise InvalidTokenError("the token's password is wrong")
-        return identifier, held
+        return identifier, held, password_of(self.keys[held.key], raw)
 
     def renew(self, identifier: TokenIdentifier, now_ms: int) -> int:
         """Prolong a verified token; its new expiry."""

@@ -1,7 +1,7 @@
 """All state that commands change, and the operations that several of them share.
 
-Bundles tree, block maps, sessions, tokens and the queue of deleted trees; owns creating and freeing
-inodes. Commands validate first and change afterwards: a refused one leaves no trace.
+Bundles tree, block maps, sessions, tokens, users and the queue of deleted trees; owns creating and
+freeing inodes. Commands validate first and change afterwards: a refused one leaves no trace.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from memfs.node.namespace.rules.permissions import (
     mode_without_foreign_gid,
 )
 from memfs.node.namespace.rules.refusals import not_superuser, sticky
+from memfs.node.namespace.tables.accounts import Accounts
 from memfs.node.namespace.tables.block_maps import BlockMaps
 from memfs.node.namespace.tables.directory import Directory
 from memfs.node.namespace.tables.inodes import (
@@ -151,7 +152,17 @@ class Command:
 class Volume:
     """All state of the namespace but the log's position and the recorded results."""
 
-    __slots__ = ("blocks", "locks", "mounts", "reclaim", "sessions", "settings", "tokens", "tree")
+    __slots__ = (
+        "accounts",
+        "blocks",
+        "locks",
+        "mounts",
+        "reclaim",
+        "sessions",
+        "settings",
+        "tokens",
+        "tree",
+    )
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -160,6 +171,7 @@ class Volume:
         self.sessions = ClientSessions()
         self.locks = Locks(self.sessions)
         self.tokens = Tokens()
+        self.accounts = Accounts()
         self.mounts = Mounts()
         self.reclaim: list[int] = []
         """Stack of detached slots: deleted trees and files with many blocks."""

@@ -134,7 +134,8 @@ def test_every_request_of_a_client_is_judged_or_a_poll() -> None:
             silent.add(kind.__name__)
         assert not (spec.peer or spec.privileged) or kind.__name__ not in silent
     assert silent == {
-        *("Hello", "Ping", "Cancel", "Goodbye", "GetView", "GetStatus", "GetNodeState"),
+        *("Hello", "GetChallenge", "Ping", "Cancel", "Goodbye"),
+        *("GetView", "GetStatus", "GetNodeState"),
         "GetBounds",
         *("Authorize", "AwaitLock", "CheckGrowth", "ReleaseInodes", "ReportOpens", "ReserveInodes"),
         *("StatFileSystem", "Watch"),

@@ -8,17 +8,21 @@ from typing import Any
 import pytest
 
 from memfs.errors import AccessDeniedError, BusyError
+from memfs.node.namespace import Namespace, Settings
 from memfs.node.requests.authentication import (
     GROUPS_SECONDS,
     GROUPS_USERS,
+    Groups,
     HostGroups,
     PeerAuthentication,
 )
 from memfs.protocol import messages as m
+from memfs.security.principals import KEY, TOKEN, Principal
 from memfs.transport.connection import Peer
 from memfs.types import Identity
 
-GROUPS = {"alice": ("staff", "users"), "root": ("root",)}
+GROUPS = {"alice": ("staff", "users"), "root": ("root",), "carol": ("supergroup",)}
+SETTINGS = Settings("boss", "supergroup", 2, 4096, 4)
 
 
 class Wire:
@@ -38,9 +42,13 @@ def hello(user: str, *groups: str, role: m.Role = m.Role.CLIENT) -> m.Hello:
     return m.Hello(1, 1, "", role, 7, Identity(user, groups))
 
 
-def authentication() -> PeerAuthentication:
-    groups = HostGroups(lambda: 0.0, lambda user: GROUPS.get(user, ()))
-    return PeerAuthentication("boss", ["gateway"], groups, 2)
+def authentication(*ways: str) -> PeerAuthentication:
+    host = HostGroups(lambda: 0.0, lambda user: GROUPS.get(user, ()))
+    namespace = Namespace(SETTINGS, 0)
+    namespace.volume.accounts.restore_groups("admin", ("supergroup",))
+    namespace.volume.accounts.restore_groups("carol", ("listed",))
+    groups = Groups(host, lambda: namespace)
+    return PeerAuthentication(lambda: SETTINGS, ["gateway"], groups, 2, ways or ("certificate",))
 
 
 def test_groups_come_from_this_side() -> None:
@@ -64,6 +72,9 @@ def test_the_rule_for_the_group_of_what_is_new_is_the_clients() -> None:
         ("node", "boss", True),
         ("gateway", "alice", True),
         ("gateway", "boss", False),
+        ("gateway", "admin", False),
+        ("admin", "alice", True),
+        ("carol", "alice", False),
         ("alice", "boss", False),
         ("alice", "gateway", False),
     ],
@@ -74,6 +85,41 @@ def test_who_may_speak_for_whom(proven: str, claimed: str, allowed: bool) -> Non
     else:
         with pytest.raises(AccessDeniedError):
             authentication().peer(hello(claimed), Wire(proven), None)
+
+
+def test_the_cluster_s_table_of_groups_comes_before_the_host_s() -> None:
+    peer = authentication().peer(hello("carol"), Wire("carol"), None)
+    assert peer.identity.groups == ("listed",)
+
+
+def test_a_proxy_is_marked_as_one() -> None:
+    for proven, claimed, proxied in (("gateway", "alice", True), ("boss", "alice", False)):
+        peer = authentication().peer(hello(claimed), Wire(proven), None)
+        assert peer.proxied == proxied
+
+
+def test_what_a_challenge_proved_counts_like_a_certificate() -> None:
+    judge = authentication("key", "token")
+    for proof in (KEY, TOKEN):
+        proven = Principal("alice", proof=proof)
+        assert judge.peer(hello("alice"), Wire(), None, proven).identity.user == "alice"
+        with pytest.raises(AccessDeniedError, match="you are alice"):
+            judge.peer(hello("boss"), Wire(), None, proven)
+        with pytest.raises(AccessDeniedError, match="not a node"):
+            called = Principal("node", proof=proof)
+            judge.peer(hello("x", role=m.Role.NODE), Wire(), None, called)
+
+
+def test_ways_that_are_not_taken() -> None:
+    judge = authentication("key")
+    with pytest.raises(AccessDeniedError, match=r"takes no certificate.*bring a key"):
+        judge.peer(hello("alice"), Wire("alice"), None)
+    judge.peer(hello("x", role=m.Role.NODE), Wire("node"), None)
+    with pytest.raises(AccessDeniedError, match="takes no token"):
+        judge.check_way("token")
+    assert judge.challenges and not authentication().challenges
+    with pytest.raises(AccessDeniedError, match="or bring a key or a token"):
+        judge.peer(hello("alice"), Wire(), None)
 
 
 def test_a_node_is_one_by_certificate_only() -> None:
