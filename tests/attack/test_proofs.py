@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -102,19 +103,15 @@ async def test_without_a_proof_nothing_is_answered(
 async def test_a_question_before_the_proof_ends_the_connection(
     open_to_keys: Cluster, authority: Authority
 ) -> None:
-    class Impatient:
-        async def ask(self, connection: Connection, request: m.Request[m.R]) -> m.R:
-            answer = await connection.call(request, request_id=9, timeout=30, epoch=0)
-            return answer.record
-
     environment = production_environment(TlsCredentials(authority.node()))
     where = open_to_keys.endpoints[0]
     for before in ((), (m.GetChallenge(),), (m.GetChallenge(), m.GetChallenge())):
-        connection = Connection(__import__("asyncio").get_running_loop())
-        await environment.network.connect(lambda connection=connection: connection, where)
+        connection = await environment.network.connect(
+            lambda: Connection(asyncio.get_running_loop()), where
+        )
         with pytest.raises(MemfsError):  # the last one of these, or the question
-            for request in (*before, m.GetView()):
-                await Impatient().ask(connection, request)
+            for number, request in enumerate((*before, m.GetView()), 1):
+                await connection.call(request, request_id=number, timeout=30, epoch=0)
         await connection.wait_closed()
 
 
@@ -198,8 +195,6 @@ async def test_the_supergroup_of_the_table_counts_on_every_node(
 
 async def in_sync_copies(cluster: Cluster) -> None:
     """Until three nodes hold the namespace, and one does not."""
-    import asyncio
-
     while sum(node.role.namespace is not None for node in cluster.nodes) < 3:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
 
