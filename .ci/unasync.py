@@ -49,7 +49,7 @@ LAYERS = (
     Layer("signing", "SignatureOperations", "signatures", "BlockingSignatures"),
     Layer("filesystem", "AsyncFileSystem", "transfers", "BlockingTransfers"),
 )
-BASE = ("memfs.client.blocking.calls", "BlockingCalls")
+BASE = ("memfs.client.blocking.hand_over", "BlockingCalls")
 
 
 def methods(cls: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:

@@ -17,7 +17,7 @@ from benchmarks import cluster
 from benchmarks.harness import Row, Scale, Stopwatch, alternate
 from benchmarks.streams import MIB, noise
 from memfs.client.blocking.filesystem import FileSystem
-from memfs.stores.objects import client_options, library
+from memfs.stores.range_reader import client_options, library
 from tests.support.stores.s3_servers import KEY, REGION, SECRET, S3Server, seaweed
 
 BUCKET = "bench"

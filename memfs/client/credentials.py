@@ -14,8 +14,7 @@ from typing import NamedTuple
 from memfs import machine
 from memfs.config import ClientConfig
 from memfs.errors import ConfigError, InvalidTokenError
-from memfs.security.delegation import Token, TokenIdentifier
-from memfs.security.directory import (
+from memfs.security.certificate_files import (
     AUTO,
     at_home,
     certificates_directory,
@@ -23,6 +22,7 @@ from memfs.security.directory import (
     client_name,
     find_client,
 )
+from memfs.security.delegation import Token, TokenIdentifier
 from memfs.security.keys import key_from
 from memfs.security.proofs import KeyProver, Prover, TokenProver
 from memfs.transport.environment import Tls

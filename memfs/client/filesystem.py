@@ -12,7 +12,7 @@ from typing import Any
 from memfs.client.calls.bound import Bound
 from memfs.client.calls.wire import PathLike
 from memfs.client.signing import SignatureOperations
-from memfs.client.transfer import calls as transfer
+from memfs.client.transfer import copy_calls as transfer
 from memfs.client.transfer.copying import Transferred
 
 
@@ -33,8 +33,8 @@ class AsyncFileSystem(Bound, SignatureOperations):
         ``follow_symlinks`` (those below ``local`` too), ``replication``, ``recover`` (as of
         :meth:`open`), ``progress`` (called with ``ProgressEvent``, on the event loop's thread),
         ``choose`` (which items to copy), ``return_errors``, ``timeout``; see
-        :func:`memfs.client.transfer.calls.put`. Files appear when they are complete, and existing
-        ones keep what they have but their content.
+        :func:`memfs.client.transfer.copy_calls.put`. Files appear when they are complete, and
+        existing ones keep what they have but their content.
         """
         return await transfer.put(self, local, self._wire(target).text, **options)
 

@@ -21,7 +21,7 @@ from memfs.fuse.files.open_inodes import OpenInodes
 from memfs.fuse.kernel.protocol import InHeader
 from memfs.fuse.known import KnownTree, PendingRead
 from memfs.fuse.lookahead import Lookahead, Window
-from memfs.fuse.mounted import MountedTree
+from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.numbers import Numbers
 from memfs.fuse.options import MountOptions
 from memfs.types import Attributes

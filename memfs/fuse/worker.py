@@ -17,7 +17,7 @@ from memfs.errors import MemfsError, NotDirectoryError
 from memfs.fuse.channel import Channel
 from memfs.fuse.kernel.negotiation import Agreement
 from memfs.fuse.mount import MountSession
-from memfs.fuse.mounted import MountedTree
+from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.options import MountOptions
 from memfs.fuse.server import FuseServer
 from memfs.monitoring.http import Monitoring

@@ -53,7 +53,7 @@ from memfs.node.resources.shares import Shortages, share_out
 from memfs.node.resources.space import SpaceWatch
 from memfs.node.self_report import SelfReport
 from memfs.node.server import Node, Parts
-from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.cached_blocks import ObjectBlocks
 from memfs.node.stores.opened import OpenStore, OpenStores
 from memfs.node.stores.residence import ResidenceService
 from memfs.node.stores.service import MountService

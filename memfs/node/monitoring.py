@@ -15,7 +15,7 @@ from memfs.node.replication.role import NamespaceRole
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shares
 from memfs.node.resources.space import SpaceWatch
-from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.cached_blocks import ObjectBlocks
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.service import MountService
 from memfs.node.stores.traffic import Traffic

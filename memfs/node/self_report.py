@@ -12,7 +12,7 @@ from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.control import Control
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shortages
-from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.cached_blocks import ObjectBlocks
 from memfs.types import NodeUsage
 
 

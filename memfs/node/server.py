@@ -36,7 +36,7 @@ from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shares, Shortages, say_what_does_not_fit
 from memfs.node.resources.space import SpaceWatch, clean_segments, give_back_spare_memory
 from memfs.node.self_report import SelfReport
-from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.cached_blocks import ObjectBlocks
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.service import MountService
 from memfs.node.stores.sweeping import Sweeper

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from memfs.errors import ConfigError
 from memfs.logs import fields
-from memfs.security import authority, directory
+from memfs.security import authority, certificate_files
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class TlsCredentials:
     def _load(self) -> None:
         stamp = self._look()
         if self._pair is not None:
-            directory.check_private(self._pair[1])
+            certificate_files.check_private(self._pair[1])
         self._apply(_context(ssl.PROTOCOL_TLS_CLIENT))  # before the good ones are touched
         self._apply(self.client)
         self._apply(self.server)
@@ -85,12 +85,14 @@ class TlsCredentials:
             raise ConfigError(f"cannot read {missing}: {error.strerror}") from None
 
     def _look(self) -> _Stamp:
-        return tuple(directory.file_version(each) for each in self._files)
+        return tuple(certificate_files.file_version(each) for each in self._files)
 
 
 def node_credentials(certificates: str, *, strangers: bool = False) -> TlsCredentials:
     """What proves a node; ``strangers``: see :class:`TlsCredentials`. Raises ConfigError."""
-    return TlsCredentials(directory.at_home(certificates), directory.NODE, strangers=strangers)
+    return TlsCredentials(
+        certificate_files.at_home(certificates), certificate_files.NODE, strangers=strangers
+    )
 
 
 def _context(protocol: ssl._SSLMethod) -> ssl.SSLContext:

@@ -26,8 +26,8 @@ from memfs.errors import (
 from memfs.limits import MIB
 from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
 from memfs.stores.names import as_prefix, is_key, is_name
-from memfs.stores.objects import RETRIES, RangeReader, client_options, library, translated
 from memfs.stores.options import Options
+from memfs.stores.range_reader import RETRIES, RangeReader, client_options, library, translated
 from memfs.stores.replies import is_etag, tag_of
 from memfs.stores.retry import Retry
 from memfs.stores.sending import Sending, already_stored, fits

@@ -33,7 +33,7 @@ from memfs.transport.connection import Connection, Peer, request_name
 from memfs.transport.framing import Discard, Incoming
 from memfs.transport.ledgers import LOCAL, UserAtAddress
 from memfs.transport.load import ServerLoad
-from memfs.transport.memory import fresh_memory
+from memfs.transport.payload_memory import fresh_memory
 from memfs.transport.service import IncomingCall, Reply, Service
 from memfs.transport.sink import Sink
 

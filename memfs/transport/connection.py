@@ -25,7 +25,7 @@ from memfs.protocol.records import decode, encode
 from memfs.security.principals import Principal
 from memfs.transport.framing import Discard, FrameProtocol, Incoming
 from memfs.transport.ledgers import LOCAL, UserAtAddress
-from memfs.transport.memory import fresh_memory
+from memfs.transport.payload_memory import fresh_memory
 from memfs.types import Buffer, Identity
 
 Into = memoryview | Sequence[memoryview] | None

@@ -10,7 +10,7 @@ from memfs.paths import Endpoint
 from memfs.protocol import frames
 from memfs.protocol.messages import GetChallenge, Hello, Role, Welcome
 from memfs.security.proofs import NONCE_BYTES, Prover, challenge
-from memfs.security.refusals import explain
+from memfs.security.tls_failures import explain
 from memfs.transport.connection import Connection, Peer
 from memfs.transport.environment import Environment
 

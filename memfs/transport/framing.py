@@ -29,7 +29,7 @@ from memfs.limits import (
     WRITE_LOW_WATER,
 )
 from memfs.protocol.frames import HEADER_BYTES, MAGIC, FrameHeader, check_record, unpack_header
-from memfs.security.refusals import explain
+from memfs.security.tls_failures import explain
 from memfs.transport.deadlines import Deadlines
 from memfs.transport.local_sockets import peer_user
 from memfs.transport.sink import Sink

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memfs import limits
-from memfs.transport.admission import ConnectionAdmission
+from memfs.transport.connection_admission import ConnectionAdmission
 from memfs.transport.environment import Clock
 from memfs.transport.ledgers import Ledger, UserAtAddress
 from memfs.transport.turns import Turns

@@ -6,7 +6,7 @@ import datetime
 from pathlib import Path
 
 from memfs.security.authority import Pair, make_authority, make_client, make_node
-from memfs.security.directory import AUTHORITY, NODE, client_name, write_pair
+from memfs.security.certificate_files import AUTHORITY, NODE, client_name, write_pair
 
 HOSTS = ("127.0.0.1", "localhost")
 NOW = datetime.datetime.now(datetime.UTC)

@@ -8,7 +8,7 @@ import pytest
 
 from memfs.errors import AccessDeniedError, BusyError, NotPermittedError
 from memfs.protocol import messages as m
-from memfs.security.directory import client_name
+from memfs.security.certificate_files import client_name
 from memfs.security.tls import TlsCredentials, node_credentials
 from memfs.testing.in_process import Cluster
 from memfs.transport.connection import Connection

@@ -13,7 +13,7 @@ from memfs.errors import MemfsError, UnavailableError
 from memfs.protocol import frames
 from memfs.protocol.messages import BY_REQUEST, GetView, Hello, Role
 from memfs.protocol.records import encode
-from memfs.security.directory import client_name
+from memfs.security.certificate_files import client_name
 from memfs.security.tls import TlsCredentials, node_credentials
 from memfs.testing.in_process import Cluster
 from memfs.transport.dial import dial

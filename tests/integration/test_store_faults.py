@@ -24,8 +24,8 @@ from memfs.errors import (
 from memfs.paths import parse_endpoint
 from memfs.stores.clouds import CloudStore
 from memfs.stores.interface import ABSENT, Store
-from memfs.stores.objects import client_options, library
 from memfs.stores.opening import open_store
+from memfs.stores.range_reader import client_options, library
 from memfs.stores.retry import Retry
 from memfs.testing.ports import free_port
 from memfs.transport.environment import production_environment

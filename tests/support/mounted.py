@@ -26,7 +26,7 @@ from memfs.fuse.kernel.protocol import (
     SetattrIn,
 )
 from memfs.fuse.mount import MountSession
-from memfs.fuse.mounted import MountedTree
+from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.operations import attributes, names
 from memfs.fuse.operations.handler import Parts, Reply
 from memfs.fuse.options import MountOptions

@@ -20,7 +20,7 @@ from memfs.security.authority import (
     make_client,
     make_node,
 )
-from memfs.security.directory import AUTHORITY, NODE, client_name, read_pair, write_pair
+from memfs.security.certificate_files import AUTHORITY, NODE, client_name, read_pair, write_pair
 
 F = TypeVar("F", bound=Callable[..., Any])
 

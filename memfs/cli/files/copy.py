@@ -23,10 +23,10 @@ from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, quoted, reason, write_json
 from memfs.cli.streams import INPUT, OUTPUT
 from memfs.client.stat import Stat
-from memfs.client.transfer.calls import copy as copy_tree
-from memfs.client.transfer.calls import get as get_tree
-from memfs.client.transfer.calls import put as put_tree
 from memfs.client.transfer.cluster_target import put_stream
+from memfs.client.transfer.copy_calls import copy as copy_tree
+from memfs.client.transfer.copy_calls import get as get_tree
+from memfs.client.transfer.copy_calls import put as put_tree
 from memfs.client.transfer.copying import Follow, Item, Transferred
 from memfs.client.transfer.hard_links import HardLinks
 from memfs.client.transfer.upload import new_bits

@@ -12,7 +12,7 @@ from memfs.cli.command import example_text
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.quantities import counted
-from memfs.security.directory import check_private
+from memfs.security.certificate_files import check_private
 from memfs.security.keys import KEY_BYTES, write_key
 
 _FILE = click.Path(dir_okay=False, path_type=Path)

@@ -16,8 +16,8 @@ from memfs.cli.files.progress import shown_progress
 from memfs.cli.files.sync_sides import ClusterSide, LocalSide, Side, State
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, quoted, reason, write_json
-from memfs.client.transfer.calls import copy, get, put
 from memfs.client.transfer.cluster_source import cluster_tree
+from memfs.client.transfer.copy_calls import copy, get, put
 from memfs.client.transfer.copying import Failure, Follow, Item, Progress, Transferred, chosen
 from memfs.client.transfer.upload import local_tree
 from memfs.paths import join

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memfs.security import directory
+from memfs.security import certificate_files
 
 if TYPE_CHECKING:
     from memfs.security.authority import Pair
@@ -30,10 +30,10 @@ def make_certificates(where: Path, hosts: Sequence[str], user: str) -> None:
 
     def add(stem: str, make: Callable[[], Pair]) -> None:
         if not (where / f"{stem}.crt").exists():
-            directory.write_pair(where, stem, make(), where / f"{stem}.key", overwrite=True)
+            certificate_files.write_pair(where, stem, make(), where / f"{stem}.key", overwrite=True)
 
-    add(directory.AUTHORITY, lambda: make_authority("memfs CA", AUTHORITY_DAYS, now))
-    authority = directory.read_pair(where, directory.AUTHORITY)
-    add(directory.NODE, lambda: make_node(authority, hosts, CERTIFICATE_DAYS, now))
-    name = directory.client_name(user)
+    add(certificate_files.AUTHORITY, lambda: make_authority("memfs CA", AUTHORITY_DAYS, now))
+    authority = certificate_files.read_pair(where, certificate_files.AUTHORITY)
+    add(certificate_files.NODE, lambda: make_node(authority, hosts, CERTIFICATE_DAYS, now))
+    name = certificate_files.client_name(user)
     add(name, lambda: make_client(authority, user, CERTIFICATE_DAYS, now))

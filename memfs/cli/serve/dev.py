@@ -28,7 +28,7 @@ from memfs.errors import RetryableError, UnavailableError
 from memfs.machine import module_command
 from memfs.paths import DEFAULT_PORT, Endpoint
 from memfs.quantities import counted, parse_size
-from memfs.security.directory import usual_certificates
+from memfs.security.certificate_files import usual_certificates
 from memfs.transport.disk import ProcessLock
 
 if TYPE_CHECKING:

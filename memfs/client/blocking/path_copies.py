@@ -15,7 +15,7 @@ from memfs import paths
 from memfs.client.blocking import bridge as bridges
 from memfs.client.blocking.cluster_files import ClusterFiles
 from memfs.client.stat import Stat
-from memfs.client.transfer import calls as transfer
+from memfs.client.transfer import copy_calls as transfer
 from memfs.client.transfer.copying import BUFFER_BYTES, Follow
 
 

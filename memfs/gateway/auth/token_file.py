@@ -15,7 +15,7 @@ from memfs.errors import ConfigError
 from memfs.gateway.auth.authentication import BEARER, RequestUser, bearer_token
 from memfs.gateway.hadoop.parameters import USER, Parameters
 from memfs.logs import fields
-from memfs.security.directory import WatchedFiles
+from memfs.security.certificate_files import WatchedFiles
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from memfs.config import GatewayConfig
 from memfs.errors import ConfigError
 from memfs.logs import fields
-from memfs.security.directory import WatchedFiles
+from memfs.security.certificate_files import WatchedFiles
 
 log = logging.getLogger(__name__)
 

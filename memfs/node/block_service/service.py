@@ -19,7 +19,7 @@ from memfs.node.block_service.uploads import WATCHED_BYTES, UploadReservation, U
 from memfs.node.blocks import BlockStore
 from memfs.node.journal.journal import Journal
 from memfs.node.membership.members import Membership
-from memfs.node.stores.objects import ObjectBlocks, read_ranges
+from memfs.node.stores.cached_blocks import ObjectBlocks, read_ranges
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.pool import Pool

@@ -15,10 +15,16 @@ from memfs.checksum import crc32c
 from memfs.errors import BlockNotFoundError, CorruptBlockError, InvalidArgumentError
 from memfs.limits import CHUNK_BYTES, KIB
 from memfs.node.blocks import targets
+from memfs.node.blocks.block_records import (
+    FIELD_MAX,
+    INDEX_BYTES,
+    BlockHeader,
+    data_offset,
+    extent_for,
+)
 from memfs.node.blocks.chunks import PieceCrcs, rebuild
 from memfs.node.blocks.holdings import Holdings
 from memfs.node.blocks.index import INDEX_BITS
-from memfs.node.blocks.records import FIELD_MAX, INDEX_BYTES, BlockHeader, data_offset, extent_for
 from memfs.node.blocks.region import VERSION_BYTES, HeapRegion, Region, SegmentRegion, Version
 from memfs.node.blocks.segments import MemorySegment
 from memfs.protocol.messages import (

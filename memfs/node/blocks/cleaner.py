@@ -17,8 +17,8 @@ from typing import Final
 from memfs.checksum import crc32c
 from memfs.errors import NoSpaceError
 from memfs.node.blocks import packing
+from memfs.node.blocks.block_records import extent_for
 from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS, BlockIndex
-from memfs.node.blocks.records import extent_for
 from memfs.node.blocks.segments import MemorySegment, Segments
 from memfs.protocol.messages import BlockVersion
 

@@ -14,11 +14,11 @@ from memfs.errors import LeaseLostError
 from memfs.limits import BLOCK_BYTES_DEFAULT
 from memfs.node.blocks import packing
 from memfs.node.blocks.account import Account
+from memfs.node.blocks.block_records import INDEX_BYTES, BlockHeader
 from memfs.node.blocks.cleaner import Cleaner
 from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS, BlockIndex
 from memfs.node.blocks.memory import Memfd, ScratchPool
 from memfs.node.blocks.placement import Placement
-from memfs.node.blocks.records import INDEX_BYTES, BlockHeader
 from memfs.node.blocks.region import (
     VERSION_BYTES,
     HeapRegion,

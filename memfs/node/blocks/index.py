@@ -17,7 +17,7 @@ from sortedcontainers import SortedList
 
 from memfs.limits import BLOCKS_PER_FILE, CHUNK_BYTES
 from memfs.node.blocks import packing
-from memfs.node.blocks.records import FIELD_MAX, BlockHeader
+from memfs.node.blocks.block_records import FIELD_MAX, BlockHeader
 from memfs.node.blocks.region import SegmentRegion, Version
 from memfs.node.blocks.segments import MemorySegment, Segments, place_of
 from memfs.node.blocks.sorted_table import SortedTable

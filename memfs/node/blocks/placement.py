@@ -17,9 +17,9 @@ from typing import Protocol
 from memfs.errors import NoSpaceError
 from memfs.limits import SEGMENT_BYTES_MIN
 from memfs.node.blocks.account import Account
+from memfs.node.blocks.block_records import extent_for
 from memfs.node.blocks.index import BlockIndex
 from memfs.node.blocks.memory import Memfd, Slot
-from memfs.node.blocks.records import extent_for
 from memfs.node.blocks.region import HeapRegion, Region, SegmentRegion, SlotRegion
 from memfs.node.blocks.segments import Segments
 from memfs.protocol.messages import WriteBlock

@@ -22,8 +22,8 @@ from typing import Final, Protocol
 from memfs.errors import NoSpaceError
 from memfs.limits import KIB, MIB
 from memfs.node.blocks.account import Account
+from memfs.node.blocks.block_records import EXTENT, EXTENT_OFFSET
 from memfs.node.blocks.memory import UNTRACKED
-from memfs.node.blocks.records import EXTENT, EXTENT_OFFSET
 from memfs.types import Buffer
 
 SEGMENT_BYTES_LEAST: Final = 64 * KIB

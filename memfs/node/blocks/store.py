@@ -18,9 +18,9 @@ from memfs.checksum import crc32c
 from memfs.errors import BlockNotFoundError, CorruptBlockError, InvalidArgumentError
 from memfs.node.blocks import chunks
 from memfs.node.blocks.arrival import BatchWrite, BlockWrite, RepeatedWrite, check_repeat
+from memfs.node.blocks.block_records import HEADER, INDEX_BYTES
 from memfs.node.blocks.holdings import Holdings, VersionObserver
 from memfs.node.blocks.memory import Memfd
-from memfs.node.blocks.records import HEADER, INDEX_BYTES
 from memfs.node.blocks.region import VERSION_BYTES, SlotRegion, Version
 from memfs.protocol.messages import (
     BlockVersion,

@@ -11,7 +11,7 @@ from memfs import limits
 from memfs.config import NodeConfig
 from memfs.node.blocks import BlockStore
 from memfs.node.healing.bandwidth import Bandwidth
-from memfs.node.healing.commits import CommitCheck
+from memfs.node.healing.commit_check import CommitCheck
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.copies import Copies
 from memfs.node.healing.corrupt import CorruptCopies

@@ -24,7 +24,7 @@ from memfs.errors import (
     UnsupportedError,
 )
 from memfs.node.log.entries import Entry
-from memfs.node.namespace import objects, snapshot
+from memfs.node.namespace import mount_queries, snapshot
 from memfs.node.namespace import queries as reads
 from memfs.node.namespace.commands import (
     accounts,
@@ -133,8 +133,8 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.CheckGrowth: growth.check_size,
     m.StatFileSystem: reads.stat_file_system,
     m.CheckVersions: reads.check_versions,
-    m.ListMounts: objects.list_mounts,
-    m.DescribeObjects: objects.describe_objects,
+    m.ListMounts: mount_queries.list_mounts,
+    m.DescribeObjects: mount_queries.describe_objects,
 }
 
 _DIGESTED: Final = struct.Struct("<QQQQQH")  # the numbers of an entry

@@ -30,8 +30,8 @@ from memfs.node.replication.commit_observers import CommitObservers
 from memfs.node.replication.fresh import Fresh
 from memfs.node.replication.object_places import ObjectPlacement
 from memfs.node.replication.open_files import OpenFiles
-from memfs.node.replication.pending import Pending
 from memfs.node.replication.read_lease import ReadLease
+from memfs.node.replication.uncommitted import Pending
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.protocol import records

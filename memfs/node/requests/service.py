@@ -37,7 +37,7 @@ from memfs.node.requests.granting import Granting
 from memfs.node.requests.lock_waits import LockWaits
 from memfs.node.requests.opens import OpensService
 from memfs.node.requests.proofs import Proofs
-from memfs.node.stores.objects import ObjectBlocks
+from memfs.node.stores.cached_blocks import ObjectBlocks
 from memfs.node.stores.residence import ResidenceService, asks_for_memory
 from memfs.node.stores.service import MountService
 from memfs.protocol import frames

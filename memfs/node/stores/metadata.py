@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from memfs.errors import ObjectMissingError, StaleHandleError, StoreUnreachableError
 from memfs.node.namespace.commands.mounts import record_of
-from memfs.node.namespace.objects import path_of
+from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.rules.frontier import Question, question
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.mounts import MountPoint

@@ -22,7 +22,7 @@ from memfs.checksum import combine, crc32c, crc_of_zeros
 from memfs.logs import fields
 from memfs.node.membership.members import Membership
 from memfs.node.namespace.commands.mounts import record_of
-from memfs.node.namespace.objects import path_of
+from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.replication.primary import Primary

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from memfs import errors
-from memfs.node.namespace.objects import path_of
+from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
 from memfs.node.namespace.tables.mounts import NOTHING, Unsaved

@@ -13,7 +13,7 @@ from typing import Final
 from memfs.errors import MemfsError
 from memfs.logs import fields
 from memfs.node.namespace.commands.mounts import record_of
-from memfs.node.namespace.objects import path_of
+from memfs.node.namespace.mount_queries import path_of
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.stores.opened import OpenStores
 from memfs.protocol import messages as m

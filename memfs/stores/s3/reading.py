@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from memfs.stores.objects import RETRIES, client_options, library
+from memfs.stores.range_reader import RETRIES, client_options, library
 from memfs.stores.s3.credentials import Credentials, RefreshedCredentials
 from memfs.stores.s3.requests import Bucket
 

@@ -19,7 +19,7 @@ from memfs.errors import (
 )
 from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
 from memfs.stores.names import as_prefix, is_key
-from memfs.stores.objects import RangeReader
+from memfs.stores.range_reader import RangeReader
 from memfs.stores.replies import info_of, is_etag
 from memfs.stores.s3 import replies
 from memfs.stores.s3.reading import BucketConnection

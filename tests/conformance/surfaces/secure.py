@@ -12,7 +12,7 @@ from typing import Any
 
 from memfs.client.blocking.filesystem import FileSystem as BlockingFileSystem
 from memfs.config import ClientConfig
-from memfs.security import directory
+from memfs.security import certificate_files
 from memfs.security.authority import make_authority, make_client, make_node
 
 from ..surface import Feature
@@ -37,13 +37,15 @@ class SecureSurface(BlockingSurface):
         now = datetime.datetime.now(datetime.UTC)
         authority = make_authority("memfs CA", 2, now)
         pairs = {
-            directory.AUTHORITY: authority,
-            directory.NODE: make_node(authority, ["127.0.0.1"], 2, now),
-            directory.client_name(ADMIN["user"]): make_client(authority, ADMIN["user"], 2, now),
+            certificate_files.AUTHORITY: authority,
+            certificate_files.NODE: make_node(authority, ["127.0.0.1"], 2, now),
+            certificate_files.client_name(ADMIN["user"]): make_client(
+                authority, ADMIN["user"], 2, now
+            ),
         }
         for stem, pair in pairs.items():
             key = self._certificates / f"{stem}.key"
-            directory.write_pair(self._certificates, stem, pair, key, overwrite=True)
+            certificate_files.write_pair(self._certificates, stem, pair, key, overwrite=True)
 
     def connect(self, **identity: Any) -> BlockingFileSystem:
         config = ClientConfig(

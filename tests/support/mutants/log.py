@@ -111,7 +111,7 @@ without(
     "NoDirtyRead",
     "a stat does not look whether a command that is not committed touched its path",
     "looks-at-what-is-pending",
-    "memfs.node.replication.pending.Pending.concern",
+    "memfs.node.replication.uncommitted.Pending.concern",
     lambda self, namespace, request, committed: False,
 )
 

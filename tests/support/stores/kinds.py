@@ -19,8 +19,8 @@ from memfs.client.blocking.entry import connect
 from memfs.machine import module_command
 from memfs.stores.clouds import CloudStore
 from memfs.stores.interface import Store
-from memfs.stores.objects import client_options, library
 from memfs.stores.opening import open_store
+from memfs.stores.range_reader import client_options, library
 from memfs.stores.retry import Retry
 from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from memfs.transport.environment import FileDisk, production_environment
-from memfs.transport.memory import fresh_memory
+from memfs.transport.payload_memory import fresh_memory
 
 
 def test_clocks():

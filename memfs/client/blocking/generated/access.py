@@ -6,7 +6,7 @@ Made from it by `make blocking`: not to be edited.
 from __future__ import annotations
 
 from memfs.client.access import Acl, AclEntries, Quota
-from memfs.client.blocking.calls import BlockingCalls
+from memfs.client.blocking.hand_over import BlockingCalls
 from memfs.client.calls.wire import PathLike
 from memfs.protocol import messages as m
 from memfs.security.delegation import KIND, Token

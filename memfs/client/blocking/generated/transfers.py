@@ -23,8 +23,8 @@ class BlockingTransfers(BlockingSignatures):
         ``follow_symlinks`` (those below ``local`` too), ``replication``, ``recover`` (as of
         :meth:`open`), ``progress`` (called with ``ProgressEvent``, on the event loop's thread),
         ``choose`` (which items to copy), ``return_errors``, ``timeout``; see
-        :func:`memfs.client.transfer.calls.put`. Files appear when they are complete, and existing
-        ones keep what they have but their content.
+        :func:`memfs.client.transfer.copy_calls.put`. Files appear when they are complete, and
+        existing ones keep what they have but their content.
         """
         return self._run(self._core.put, local, target, **options)
 

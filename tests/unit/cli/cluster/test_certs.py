@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from memfs.cli.cluster.certs import certs
 from memfs.errors import ConfigError
-from memfs.security.directory import check_private, find_client
+from memfs.security.certificate_files import check_private, find_client
 
 
 def _run(directory: Path, *arguments: str) -> Result:

@@ -16,7 +16,7 @@ from memfs import errors
 from memfs.checksum import crc32c
 from memfs.limits import CHUNK_BYTES, KIB, MIB
 from memfs.node.blocks import BlockStore
-from memfs.node.blocks.records import (
+from memfs.node.blocks.block_records import (
     HEADER,
     capacity_of,
     data_offset,

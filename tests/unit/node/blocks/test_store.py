@@ -10,7 +10,7 @@ from memfs import errors
 from memfs.checksum import crc32c
 from memfs.limits import CHUNK_BYTES, MIB
 from memfs.node.blocks import BlockStore
-from memfs.node.blocks.records import extent_for
+from memfs.node.blocks.block_records import extent_for
 from memfs.node.blocks.region import VERSION_BYTES
 from memfs.protocol.messages import BlockVersion, Extent, SmallBlock, WriteBlock, WriteBlocks
 

@@ -7,7 +7,7 @@ import random
 from memfs.checksum import crc32c
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.arrival import BlockWrite, RepeatedWrite
-from memfs.node.blocks.records import INDEX_BYTES, extent_for
+from memfs.node.blocks.block_records import INDEX_BYTES, extent_for
 from memfs.node.blocks.region import VERSION_BYTES, SegmentRegion
 from memfs.protocol.messages import BlockVersion, Extent, WriteBlock, WriteBlockReply
 

@@ -17,8 +17,8 @@ from memfs import limits
 from memfs.client.calls.modes import Mode
 from memfs.client.stat import DirEntry, Stat
 from memfs.client.transfer import copying, download
-from memfs.client.transfer.calls import get, put
 from memfs.client.transfer.cluster_target import put_stream
+from memfs.client.transfer.copy_calls import get, put
 from memfs.client.transfer.copying import ProgressEvent, part_of
 from memfs.client.transfer.hard_links import HardLinks
 from memfs.errors import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memfs.errors import StaleEpochError, UploadLostError
-from memfs.node.healing.commits import CommitCheck
+from memfs.node.healing.commit_check import CommitCheck
 from memfs.node.namespace import Namespace, Settings
 from memfs.protocol import messages as m
 from memfs.types import BlockRef

@@ -9,7 +9,7 @@ import pytest
 from memfs import errors
 from memfs.node.log.entries import Entry
 from memfs.node.namespace import Namespace, Settings
-from memfs.node.replication.pending import Pending
+from memfs.node.replication.uncommitted import Pending
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.types import Identity
