@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from cli_cluster import Cluster, Command, execute, start
@@ -381,3 +381,32 @@ def test_a_copy_within_the_cluster_keeps_the_access_list(cli: Command, home: str
     for name in ("", "/f"):
         wanted = cli.ok("getfacl", f"{home}/d{name}")
         assert cli.ok("getfacl", f"{home}/e{name}")[1:] == wanted[1:]
+
+
+@pytest.mark.parametrize("command", ["cp", "get"])
+def test_a_copy_of_a_file_that_grows_is_a_beginning_of_it(
+    cluster: Cluster, cli: Command, home: str, tmp_path: Path, command: str
+) -> None:
+    source, copied = f"{home}/log", Event()
+
+    def append() -> None:
+        with memfs.connect(cluster.url) as own, own.open(source, "ab") as log:
+            while not copied.is_set():
+                log.write(b"%015d\n" % log.tell())
+                log.flush()
+
+    with memfs.connect(cluster.url) as fs:
+        lines = (b"%015d\n" % start for start in range(0, 9 << 20, 16))
+        fs.write_bytes(source, b"".join(lines))
+        appending = piped(append)
+        try:
+            for _ in range(3):
+                before = fs.stat(source).st_size
+                target = f"{home}/copy" if command == "cp" else str(tmp_path / "copy")
+                cli.ok(command, source, target)
+                copy = fs.read_bytes(target) if command == "cp" else Path(target).read_bytes()
+                assert before <= len(copy) <= fs.stat(source).st_size
+                assert fs.read_bytes(source)[: len(copy)] == copy
+        finally:
+            copied.set()
+            appending.join()

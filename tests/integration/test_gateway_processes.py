@@ -229,7 +229,7 @@ def test_a_cluster_that_stands_still_costs_one_request_time(tmp_path: Path) -> N
         assert call(port, "/webhdfs/v1/here?op=OPEN&user.name=root") == b"content"
 
 
-def test_a_gateway_that_is_killed_publishes_no_half(cluster: Cluster) -> None:
+def test_a_gateway_that_is_killed_publishes_no_half_and_holds_nothing(cluster: Cluster) -> None:
     with gateway(cluster.url) as (process, port):
         command = ["curl", "-s", "-X", "PUT", "-T", "-", "-H", "Expect:"]
         upload = subprocess.Popen(
@@ -248,6 +248,8 @@ def test_a_gateway_that_is_killed_publishes_no_half(cluster: Cluster) -> None:
     with gateway(cluster.url) as (_, port):
         status = json.loads(call(port, "/webhdfs/v1/half?op=GETFILESTATUS"))["FileStatus"]
         assert status["length"] in (0, 100_000)  # what was published in a pause, never a part of it
+        call(port, f"/webhdfs/v1/half{CREATE}", "PUT", b"another")
+        assert call(port, "/webhdfs/v1/half?op=OPEN&user.name=root") == b"another"
 
 
 def test_a_cluster_that_was_begun_anew_is_served() -> None:
