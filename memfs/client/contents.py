@@ -139,7 +139,7 @@ class ContentOperations(NamespaceOperations):
         umask, or what a default ACL grants), ``unmasked`` (as of ``mkdir``), ``parents`` (create
         missing directories), ``replication``, ``block_size``, ``group_blocks`` for a file that is
         created; ``timeout``. A file has one writer: LeaseHeldError tells of another, unless
-        ``recover`` is given: then his lease ends, at what he flushed last.
+        ``recover`` is given: then the lease of the other ends at its last flush.
         """
         parsed = modes.parse(mode)
         modes.check_text_arguments(parsed, buffering, encoding, errors, newline)

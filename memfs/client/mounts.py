@@ -97,7 +97,7 @@ class LoadCounts:
         self.bytes += sum(sizes)
 
     def failed(self, path: str, size: int, error: OSError) -> None:
-        """A file that was found is not to be had."""
+        """A file that was found cannot be read."""
         self.files -= 1
         self.bytes -= size
         self.failures.append(Failure(path, error))

@@ -19,7 +19,7 @@ LEAST_ENTRIES: Final = 32
 SCARCE: Final = 0.5
 """Less of a page was used: fetch less."""
 RETRY_MISSES: Final = 100
-"""After so many a page is tried again where none was worth it."""
+"""After so many misses a page is tried again in a directory where none was worth it."""
 
 
 class Window(NamedTuple):

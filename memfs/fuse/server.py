@@ -167,7 +167,7 @@ class FuseServer:
         self._failed(header.opcode, number, began)
 
     def _serve_rest(self, header: InHeader, body: bytes) -> None:
-        """What belongs to the connection, and what is not offered."""
+        """Requests about the connection itself, and those that are not supported."""
         if header.opcode == Opcode.INIT:
             self._begin(header, body)
         elif header.opcode == Opcode.INTERRUPT:

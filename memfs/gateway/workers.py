@@ -191,7 +191,7 @@ class _Worker:
             future.set_result(None)
 
     def forget(self) -> None:
-        """Nobody waits for it any more."""
+        """Give up waiting for its report."""
         for future in self._waiting.values():
             if not future.done():
                 future.set_result(None)

@@ -1,6 +1,6 @@
 """Where a node listens: its port, and the sockets for clients of its own host.
 
-Owns the order of opening and what is said when an address cannot be had.
+Owns the order of opening and what is said when an address is not available.
 """
 
 from __future__ import annotations

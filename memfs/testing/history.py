@@ -70,7 +70,7 @@ class Call:
 
     @property
     def pending(self) -> bool:
-        """Whether it may have taken effect and may still do so."""
+        """Whether its outcome is unknown: it may have taken effect, or may still."""
         return self.outcome in (Outcome.UNKNOWN, Outcome.RUNNING)
 
     def before(self, other: Call) -> bool:

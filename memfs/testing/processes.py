@@ -202,7 +202,7 @@ class Processes(Started):
         return self.nodes[-1]
 
     def restart(self, index: int) -> NodeProcess:
-        """Start a node that has ended again: the same name and address, another incarnation."""
+        """Start a node that has ended once more: same name and address, new incarnation."""
         node = self.nodes[index]
         assert not node.running, f"{node.name} still runs"
         self.nodes[index] = self._launch(node.name)

@@ -12,7 +12,7 @@ class Started(abc.ABC):
 
     @abc.abstractmethod
     def set_up(self) -> None:
-        """Start it; what was started when this fails is closed."""
+        """Start it. When this raises, whatever was already started is closed."""
 
     def story(self) -> str:
         """The ends of its logs, if it has any."""

@@ -208,7 +208,7 @@ def _is_held(path: Path) -> bool:
 
 
 def _check_ports(plan: DevPlan) -> None:
-    """Say at once which port cannot be had, and what chooses it. Raises click's errors."""
+    """Say at once which port is taken, and which option chooses it. Raises click's errors."""
     taken: set[int] = set()
     for port, flag in plan.ports():
         if port > 65535:

@@ -163,8 +163,8 @@ class ClusterFiles(BlockingTransfers):
         missing directories), ``replication``, ``block_size``, ``group_blocks`` for a file that is
         created; ``timeout``.
         ``flush`` publishes: readers see what was written before it. A file has one writer:
-        LeaseHeldError tells of another, unless ``recover`` is given: then his lease ends, at what
-        he flushed last.
+        LeaseHeldError tells of another, unless ``recover`` is given: then the lease of the other
+        ends at its last flush.
         """
         parsed = modes.parse(mode)
         modes.check_text_arguments(parsed, buffering, encoding, errors, newline)

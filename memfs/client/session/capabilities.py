@@ -1,8 +1,9 @@
 """The capabilities that a session was given, shown with every request for blocks.
 
-Owns which one goes with which request, and how another is had when a node wants one: for reading
-by asking for the file's map again, for writing by :class:`~memfs.protocol.messages.Authorize`.
-Nobody else in the client knows of capabilities. What is forgotten here costs a question.
+Owns which one goes with which request, and how a new one is obtained when a node wants it: for
+reading by asking for the file's map again, for writing by
+:class:`~memfs.protocol.messages.Authorize`. Nobody else in the client knows of capabilities. What
+is forgotten here costs a question.
 
 Look-ups may come from any thread: each is one operation on a dictionary.
 """

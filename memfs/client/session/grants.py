@@ -23,7 +23,7 @@ from memfs.types import Attributes, BlockRef
 log = logging.getLogger(__name__)
 
 RETURN_SECONDS = 0.5
-"""How long a caller waits until a lease is back; then it goes back without him."""
+"""How long a caller waits until a lease is back; then it is given back on the side."""
 
 
 class Lease(NamedTuple):

@@ -102,7 +102,7 @@ class OpenInode:
             self._drop_reading()
 
     async def refresh(self) -> int:
-        """Look at the file anew; its state, as ``Attributes.change`` numbers it."""
+        """Ask for the file's attributes again; returns ``Attributes.change``."""
         handle = await self._cluster.open_for_reading(self.inode)
         change = handle.file.attributes.change
         reading = self._reading

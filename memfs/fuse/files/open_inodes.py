@@ -81,7 +81,7 @@ class OpenInodes:
         await self.put_down(file)
 
     async def put_down(self, file: OpenInode) -> None:
-        """Close the file unless it is open. Nobody hears of an error any more."""
+        """Close the file unless it is open; an error is only logged."""
         if file.opens > 0:
             return
         try:

@@ -99,7 +99,7 @@ async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
 
 
 async def _open_found(mount: MountSession, found: Attributes, flags: int) -> Parts:
-    """Somebody has made it just before."""
+    """Open a file that somebody else created between the lookup and the create."""
     if found.kind != FileKind.FILE:
         raise failure(errno.EEXIST)
     file = mount.files.use(found.inode)

@@ -168,5 +168,5 @@ def _invalid(name: str, cause: str) -> NoReturn:
 
 
 def illegal(text: str) -> RemoteException:
-    """An argument that is well formed and makes no sense."""
+    """The error for an argument that is well formed but makes no sense."""
     return RemoteException(HADOOP_ILLEGAL_ARGUMENT, text)

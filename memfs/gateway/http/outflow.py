@@ -17,7 +17,7 @@ from memfs.types import BlockRef
 
 
 class CutOff(ConnectionError):
-    """The promised bytes cannot be had any more: the client must see that the body is short."""
+    """The promised bytes are gone: the client must see that the body is short."""
 
 
 async def send(

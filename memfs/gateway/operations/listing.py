@@ -88,7 +88,7 @@ def _tell(reply: T, page: ListingPage) -> T:
 
 
 async def _stream(call: WebCall, page: ListingPage) -> web.StreamResponse:
-    """A response in chunks, a page each; cut off when a later page cannot be had."""
+    """A response in chunks, a page each; cut off when a later page cannot be read."""
     stream = _tell(json_stream(call.request), page)
     await stream.prepare(call.request)
     before, after = shapes.LISTING

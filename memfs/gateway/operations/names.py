@@ -176,7 +176,7 @@ async def _rename_or_false(call: WebCall, target: str) -> bool:
 
 
 async def _moved(call: WebCall, target: str) -> bool:
-    """Rename to a name that is free; False when it is not, or cannot be had."""
+    """Rename to a name that is free; False when it is not free or may not be taken."""
     if target == "/":
         return False
     try:

@@ -153,7 +153,7 @@ def _takes_body(call: WebCall) -> bool:
 
 
 def _options(call: WebCall) -> dict[str, Any]:
-    """What the file is to be like."""
+    """Options of the file to create."""
     permission = call.parameters.permission(0o644)
     block_size, group_blocks = layout(call)
     return {
@@ -219,7 +219,7 @@ async def cut_back(call: WebCall, handle: Handle, before: int, deadline: Deadlin
 
 
 async def _cut_again(call: WebCall, begun: Attributes, before: int, deadline: Deadline) -> None:
-    """With a lease of its own, for the first one's writer has failed."""
+    """Cut with a new lease: the writer of the first one has failed."""
     handle = await call.fs.open_handle(call.path, EXISTING, timeout=deadline)
     try:
         found = handle.file.attributes

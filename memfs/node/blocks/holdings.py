@@ -121,7 +121,7 @@ class Holdings:
         """
         version.birth = self._birth()
         self.index.insert(inode, index, version)
-        if self.watcher is not None and version.generation:  # 0: cached, to be had again
+        if self.watcher is not None and version.generation:  # 0: cached, can be fetched again
             identity = BlockVersion(inode, index, *version.age)
             data = version.view(0, version.length)
             self.watcher.stored(Stored(identity, version.crc, data, *layout, base))

@@ -51,7 +51,7 @@ class Placement:
         self._packer = packer
         self._most = most
         self.unmappable = 0
-        """Blocks that went to the heap because no memfd was to be had."""
+        """Blocks that went to the heap because no memfd could be made."""
         self._refused = 0
         self._groups: dict[_GroupKey, Memfd] = {}
         self._memfds: dict[Memfd, _GroupKey | None] = {}

@@ -71,7 +71,7 @@ class MemorySegment:
     )
 
     def __init__(self, size: int, shared: bool) -> None:
-        """``shared``: in a memfd, which takes a descriptor. Raises OSError: none is to be had."""
+        """``shared``: in a memfd, which takes a descriptor. OSError when none can be made."""
         self.size = size
         self.number = -1
         """Its name while it is in use; larger ones were taken into use later."""

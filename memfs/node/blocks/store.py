@@ -47,7 +47,7 @@ class BlockStatistics(NamedTuple):
     dead: int
     """Bytes in them that nobody needs any more."""
     unmappable: int
-    """Blocks that went to the heap, so far, because no memfd was to be had."""
+    """Blocks that went to the heap, so far, because no memfd could be made."""
 
 
 class BlockStore:

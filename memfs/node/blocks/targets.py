@@ -36,7 +36,7 @@ def _extensible(base: Version, request: WriteBlock) -> bool:
         return False
     if isinstance(region, SlotRegion):
         return request.length <= region.capacity
-    # What passes 1 MiB goes to a memfd, if one can be had; if not, it is on the heap by then.
+    # What passes 1 MiB goes to a memfd, if one can be made; if not, it is on the heap by then.
     return request.length < SEGMENT_BYTES_MIN or region.written >= SEGMENT_BYTES_MIN
 
 

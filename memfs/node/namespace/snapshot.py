@@ -305,7 +305,7 @@ class Loading:
     """Builds the state of a snapshot from its pieces as they arrive, however they are cut."""
 
     def __init__(self) -> None:
-        """Nothing of the state can be had before :meth:`finish`."""
+        """The state is complete, and readable, only after :meth:`finish`."""
         self._loader = _Loader()
         self._buffer = bytearray()
         self._ended = False

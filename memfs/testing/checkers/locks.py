@@ -1,4 +1,4 @@
-"""Locks on ranges of a file: none is had by two at once, and no refusal is without cause.
+"""Locks on ranges of a file: no two holders conflict, and no refusal is without cause.
 
 A *section* is what one open file locks until it unlocks all of it. Of a section whose unlock was
 answered as held to its end, each lock was held for certain from its answer to the beginning of the
@@ -38,12 +38,12 @@ class Wanted(NamedTuple):
     exclusive: bool
 
     def excludes(self, other: Wanted) -> bool:
-        """Can the two not be held at once?"""
+        """Do the two conflict, so that they cannot be held at once?"""
         shared = not self.exclusive and not other.exclusive
         return self.section != other.section and self.overlaps(other) and not shared
 
     def overlaps(self, other: Wanted) -> bool:
-        """Have the two a byte in common?"""
+        """Do the two ranges share a byte?"""
         return self.start <= other.end and other.start <= self.end
 
 
@@ -69,7 +69,7 @@ def check_locks(key: str, calls: Iterable[Call]) -> list[Violation]:
 
 
 def _until(lock: Call, locks: list[Call], unlocks: dict[str, Call]) -> float:
-    """Until when a lock was held for certain, 0: that is not known."""
+    """Until when a lock was certainly held, 0: not known."""
     unlock = unlocks.get(lock.argument.section)
     if unlock is None or not (lock.ok and lock.result == GRANTED):
         return 0
@@ -80,7 +80,7 @@ def _until(lock: Call, locks: list[Call], unlocks: dict[str, Call]) -> float:
 
 
 def _may_change(later: Call, lock: Call) -> bool:
-    """Can a later lock of the section have given some of this one another mode?"""
+    """Can a later lock of the section have changed the mode of a part of this one?"""
     refused = later.ok and later.result != GRANTED
     return (
         lock.before(later)

@@ -119,7 +119,7 @@ def _missing(
     lists: list[Call],
     begins: list[float],
 ) -> list[Violation]:
-    """Answers that lack the name although they lie wholly within its life."""
+    """Listings that lack the name although it existed during all of the call."""
     name = create.argument
     start = bisect.bisect_right(begins, certain.returned)
     end = bisect.bisect_left(begins, gone)

@@ -92,7 +92,7 @@ def _no_prefix(
 def _out_of_order(
     key: str, appends: dict[str, Call], reads: list[Call], final: Sequence[str]
 ) -> list[Violation]:
-    """Walk the states; remember the call invoked last, which all later states must outlive."""
+    """Walk the states in order: no call may return before one of an earlier state was invoked."""
     at: list[list[Call]] = [[] for _ in range(len(final) + 1)]
     for read in reads:
         at[read.result.count].append(read)

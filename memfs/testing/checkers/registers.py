@@ -33,7 +33,7 @@ class Zone(NamedTuple):
 
     @property
     def forward(self) -> bool:
-        """Whether it held the value all the time between."""
+        """Whether the register certainly held the value from ``low`` to ``high``."""
         return self.first.returned < self.last.invoked
 
 
@@ -103,7 +103,7 @@ def _conflicts(key: str, zones: list[Zone]) -> list[Violation]:
 
 
 def _conflict(key: str, outer: Zone, inner: Zone) -> Violation:
-    """``outer`` was seen before and after something that cannot be elsewhere than between."""
+    """``outer`` was seen before and after a value that can only lie between the two."""
     last = max(outer.last, inner.last, key=lambda call: call.invoked)
     replaced = inner if last is outer.last else outer
     kind = (

@@ -63,7 +63,7 @@ class Fabric:
                 self.block(other, name)
 
     def unblock(self, source: str, target: str) -> None:
-        """Open one way again: what was held back arrives now, late as it is."""
+        """Open one direction again: what was held back arrives now."""
         self._blocked.discard((source, target))
         self.note("unblock", source, target)
         self._reopen(source, target)

@@ -212,7 +212,7 @@ class SimulatedTransport(asyncio.Transport):
 
     @property
     def arrival_context(self) -> Context:
-        """As whom what arrives here is received: the kernel, once the process is gone."""
+        """The context that receives what arrives: the process's, the kernel's once it is gone."""
         return self.host.fabric.context if self._gone else self.context
 
     def is_closing(self) -> bool:

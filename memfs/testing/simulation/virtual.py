@@ -110,7 +110,7 @@ class Process:
         self._deferred = []
 
     def admits(self, handle: asyncio.Handle) -> bool:
-        """Whether ``handle`` may run now; keeps it for later while paused."""
+        """Whether ``handle`` may run now; while paused it is kept for later."""
         if self.alive and self.paused:
             self._deferred.append(handle)
         return self.alive and not self.paused

@@ -26,7 +26,7 @@ class _Reading:
         self.data = b""
 
     async def read(self, size: int, timeout: float) -> bool:
-        """Read on; False at the end."""
+        """Read the next piece; False at the end."""
         piece = await self.file.read(size, timeout=timeout)
         self.data += piece
         return bool(piece)

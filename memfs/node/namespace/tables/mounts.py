@@ -228,7 +228,7 @@ class Mounts:
         return next((m for m in self.by_slot.values() if m.number == number), None)
 
     def is_external(self, slot: int) -> bool:
-        """Is the content of a file to be had from the store only (CLEAN)?"""
+        """Is the content of a file only in the store (CLEAN)?"""
         return slot in self.tags and slot not in self.changes and slot not in self.resident
 
     def state(self, slot: int) -> ObjectState | None:
