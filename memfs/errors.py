@@ -29,7 +29,8 @@
     │   ├── AccessDeniedError        (PermissionError EACCES)
     │   ├── NotPermittedError        (PermissionError EPERM)
     │   ├── InvalidArgumentError     (ValueError, OSError EINVAL)
-    │   │   └── TreeTooLargeError    a tree is too large to be looked at in one step
+    │   │   ├── TreeTooLargeError    a tree is too large to be looked at in one step
+    │   │   └── UnmovableError       the root, ``.`` and ``..`` stay where they are (OSError EBUSY)
     │   ├── InvalidPathError         (ValueError, OSError EINVAL)
     │   ├── NameTooLongError         (OSError ENAMETOOLONG)
     │   ├── SymlinkLoopError         (OSError ELOOP)
@@ -276,6 +277,13 @@ class TreeTooLargeError(InvalidArgumentError):
     """Permission for a whole tree would take too long to look up: go by its parts."""
 
     code = 140
+
+
+class UnmovableError(InvalidArgumentError):
+    """The root, ``.`` and ``..`` cannot be renamed, and the root not be removed."""
+
+    code = 141
+    posix = _errno.EBUSY
 
 
 class InvalidPathError(RequestError, ValueError):

@@ -98,6 +98,9 @@ async def _open_existing(
     deadline: float,
 ) -> BlockMap:
     """``a`` and ``r+``: take the lease; ``a`` creates what does not exist."""
+    if mode.appending and raw.endswith(b"/"):  # the slash is refused first, whatever is there
+        refused = options.create(raw, exclusive=True, holder=session.holder)
+        await session.grants.lease(refused, path, deadline)
     if mode.reading:
         await _check_readable(session, path, raw, mode, deadline)
     for _ in range(CREATE_RACES):

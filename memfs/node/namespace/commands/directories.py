@@ -12,9 +12,17 @@ from memfs.errors import (
     NotDirectoryError,
     PathExistsError,
     PathNotFoundError,
+    RequestError,
+    UnmovableError,
 )
 from memfs.node.namespace.rules import mounted
-from memfs.node.namespace.rules.naming import check_new_name, entry_of, existing_entry_of, maker
+from memfs.node.namespace.rules.naming import (
+    check_new_name,
+    entry_of,
+    existing_entry_of,
+    maker,
+    no_name,
+)
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.rules.subtrees import check_removable
 from memfs.node.namespace.tables.inodes import DIRECTORY
@@ -55,10 +63,17 @@ def _new_place(volume: Volume, command: Command, request: MakeDirectory) -> Plac
     return entry_of(volume, command, request.base, path, must_be_directory=False)
 
 
+def _stays(path: bytes, last: bytes) -> RequestError:
+    """As rmdir(2)."""
+    if last == b"..":
+        return DirectoryNotEmptyError("the directory is not empty", path=text(path))
+    return UnmovableError("the root stays", path=text(path)) if not last else no_name(path, last)
+
+
 def remove_directory(volume: Volume, command: Command, request: RemoveDirectory) -> Empty:
     """rmdir, or the whole tree."""
     path = request.path
-    parent, name, slot = existing_entry_of(volume, command, request.base, path)
+    parent, name, slot = existing_entry_of(volume, command, request.base, path, _stays)
     volume.check_removal(command.caller, parent, slot, path)
     tree = volume.tree
     if tree.inodes.kind[slot] != DIRECTORY:

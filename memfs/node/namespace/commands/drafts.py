@@ -24,7 +24,12 @@ from memfs.node.namespace.commands.put import check_inheritance, inherit
 from memfs.node.namespace.rules.acls import NO_ACL
 from memfs.node.namespace.rules.content import check_blocks, check_time, layout_of
 from memfs.node.namespace.rules.growth import longest_draft
-from memfs.node.namespace.rules.naming import check_missing, maker_unless_directory
+from memfs.node.namespace.rules.naming import (
+    check_missing,
+    check_new_name,
+    maker_unless_directory,
+    place_of_file,
+)
 from memfs.node.namespace.rules.permissions import mode_after_write
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
@@ -76,7 +81,7 @@ def publish_draft(volume: Volume, command: Command, request: PublishDraft) -> Lo
     make = maker_unless_directory(volume, command, request.path, request.parents, space)
     _check_target(volume, command, request, space)
     follow = not request.exclusive
-    place = tree.locate(command.caller, request.base, request.path, follow, make)
+    place = place_of_file(volume, command, request.base, request.path, follow, make)
     files.change_content(volume, command, slot, puts, request.size)
     files.withdraw(volume, command, request.inode, request.withdrawn)
     slot = _give_name(volume, command, request, place, slot)
@@ -94,8 +99,9 @@ def _check_target(
     """
     tree, path = volume.tree, request.path
     try:
-        place = tree.locate(
-            command.caller,
+        place = place_of_file(
+            volume,
+            command,
             request.base,
             path,
             not request.exclusive,
@@ -105,7 +111,7 @@ def _check_target(
         return NOWHERE
     old = place[2]
     if not old:
-        files.check_new_file(volume, command, place, path, space)
+        check_new_name(volume, command, place, path, space)
         return NOWHERE
     if request.exclusive:
         raise PathExistsError("the file exists", path=text(path))

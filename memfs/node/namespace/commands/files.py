@@ -20,13 +20,17 @@ from memfs.errors import (
 from memfs.node.namespace.rules import mounted
 from memfs.node.namespace.rules.content import Layout, check_blocks, check_time, layout_of
 from memfs.node.namespace.rules.growth import longest
-from memfs.node.namespace.rules.naming import check_new_name, maker_unless_directory
+from memfs.node.namespace.rules.naming import (
+    check_new_name,
+    maker_unless_directory,
+    place_of_file,
+)
 from memfs.node.namespace.rules.permissions import WRITE, mode_after_write
 from memfs.node.namespace.rules.quotas import check_commit
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
 from memfs.node.namespace.tables.sessions import Holder
-from memfs.node.namespace.tables.tree import Place, ends_as_directory
+from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import FREED_AT_ONCE, Command, Volume, check_mode
 from memfs.protocol.messages import (
     AcquireLease,
@@ -53,7 +57,8 @@ def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
     volume.sessions.check_room(command.client)
     path = request.path
     make = maker_unless_directory(volume, command, path, request.parents)
-    place = volume.tree.locate(command.caller, request.base, path, not request.exclusive, make)
+    follow = not request.exclusive
+    place = place_of_file(volume, command, request.base, path, follow, make)
     slot = place[2]
     if slot:
         if request.exclusive:
@@ -192,19 +197,10 @@ def empty(volume: Volume, command: Command, slot: int, replication: int) -> None
     volume.changed(command, slot)
 
 
-def check_new_file(
-    volume: Volume, command: Command, place: Place, path: bytes, space: int = 0
-) -> None:
-    """May the caller make a file of this free name? Raises IsDirectoryError for ``name/``."""
-    if ends_as_directory(path):
-        raise IsDirectoryError("a file's name has no slash at its end", path=text(path))
-    check_new_name(volume, command, place, path, space)
-
-
 def _make_file(
     volume: Volume, command: Command, place: Place, request: Create, layout: Layout
 ) -> int:
-    check_new_file(volume, command, place, request.path)
+    check_new_name(volume, command, place, request.path)
     tree = volume.tree
     parent, name, _ = place
     number = tree.layouts.acquire(layout)

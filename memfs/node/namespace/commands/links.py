@@ -13,8 +13,7 @@ from memfs.errors import (
     MemfsError,
     NameTooLongError,
     NotPermittedError,
-    PathExistsError,
-    PathNotFoundError,
+    RequestError,
     StaleHandleError,
     TooManyLinksError,
 )
@@ -22,6 +21,7 @@ from memfs.node.namespace.rules import mounted
 from memfs.node.namespace.rules.naming import (
     check_new_name,
     existing_entry_of,
+    free_place_of,
     maker_unless_directory,
 )
 from memfs.node.namespace.rules.permissions import CHANGE
@@ -29,7 +29,6 @@ from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, SYMLINK
 from memfs.node.namespace.tables.sizes import ReplyRoom, text_bytes
-from memfs.node.namespace.tables.tree import Place, ends_as_directory
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
 from memfs.protocol.messages import (
@@ -50,7 +49,7 @@ _RESULT_BYTES = 7  # array, code, empty message
 def unlink(volume: Volume, command: Command, request: Unlink) -> Empty:
     """Take a name away; the last one takes the inode with it, unless somebody has it open."""
     path = request.path
-    parent, name, slot = existing_entry_of(volume, command, request.base, path)
+    parent, name, slot = existing_entry_of(volume, command, request.base, path, _is_directory)
     volume.check_removal(command.caller, parent, slot, path)
     inodes = volume.tree.inodes
     if inodes.kind[slot] == DIRECTORY:
@@ -64,6 +63,10 @@ def unlink(volume: Volume, command: Command, request: Unlink) -> Empty:
     volume.unlink(command, parent, slot)
     volume.tree.touch(parent, command.now, command.index)
     return Empty()
+
+
+def _is_directory(path: bytes, last: bytes) -> RequestError:
+    return IsDirectoryError("is a directory", path=text(path))
 
 
 def unlink_many(volume: Volume, command: Command, request: UnlinkMany) -> UnlinkManyReply:
@@ -88,8 +91,7 @@ def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> Look
     command.make_for(request.owner, request.group)
     _check_target(request.target)
     make = maker_unless_directory(volume, command, request.path, request.parents)
-    place = volume.tree.locate(command.caller, request.base, request.path, False, make)
-    _check_free(place, request.path)
+    place = free_place_of(volume, command, request.base, request.path, make)
     check_new_name(volume, command, place, request.path)
     tree = volume.tree
     parent, name, _ = place
@@ -108,8 +110,7 @@ def make_link(volume: Volume, command: Command, request: MakeLink) -> LookupRepl
     """Give a file a further name."""
     tree = volume.tree
     slot = tree.find(command.caller, request.source_base, request.source, follow=False)
-    place = tree.locate(command.caller, request.base, request.path, follow=False)
-    _check_free(place, request.path)
+    place = free_place_of(volume, command, request.base, request.path)
     check_name(place[1])
     tree.require(command.caller, place[0], CHANGE, request.path)
     if tree.inodes.kind[slot] == DIRECTORY:
@@ -131,13 +132,6 @@ def make_link(volume: Volume, command: Command, request: MakeLink) -> LookupRepl
     tree.mark(slot, command.now, command.index)
     tree.touch(parent, command.now, command.index)
     return LookupReply(volume.attributes(slot))
-
-
-def _check_free(place: Place, path: bytes) -> None:
-    if place[2]:
-        raise PathExistsError("the name is taken", path=text(path))
-    if ends_as_directory(path):
-        raise PathNotFoundError("no such directory", path=text(path))
 
 
 def _check_target(target: bytes) -> None:

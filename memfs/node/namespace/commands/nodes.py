@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from memfs.errors import InvalidArgumentError, PathExistsError, PathNotFoundError
+from memfs.errors import InvalidArgumentError
 from memfs.node.namespace.rules import mounted
-from memfs.node.namespace.rules.naming import check_new_name
-from memfs.node.namespace.rules.refusals import not_superuser, text
-from memfs.node.namespace.tables.tree import ends_as_directory
+from memfs.node.namespace.rules.naming import check_new_name, free_place_of
+from memfs.node.namespace.rules.refusals import not_superuser
 from memfs.node.namespace.tables.volume import Command, Volume, check_mode
 from memfs.protocol.messages import LookupReply, MakeNode
 from memfs.types import FileKind
@@ -26,11 +25,7 @@ def make_node(volume: Volume, command: Command, request: MakeNode) -> LookupRepl
     _check(command, request)
     command.make_for(request.owner, request.group)
     tree, path = volume.tree, request.path
-    place = tree.locate(command.caller, request.base, path, follow=False)
-    if place[2]:
-        raise PathExistsError("the name is taken", path=text(path))
-    if ends_as_directory(path):
-        raise PathNotFoundError("no such directory", path=text(path))
+    place = free_place_of(volume, command, request.base, path)
     check_new_name(volume, command, place, path)
     parent, name, _ = place
     if volume.mounts:

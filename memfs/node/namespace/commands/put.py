@@ -23,13 +23,16 @@ from memfs.errors import (
     UploadLostError,
 )
 from memfs.node.namespace.commands.files import (
-    check_new_file,
     check_unleased,
     check_writable,
     withdraw,
 )
 from memfs.node.namespace.rules.content import check_blocks, layout_of
-from memfs.node.namespace.rules.naming import maker_unless_directory
+from memfs.node.namespace.rules.naming import (
+    check_new_name,
+    maker_unless_directory,
+    place_of_file,
+)
 from memfs.node.namespace.rules.permissions import mode_after_write
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
@@ -124,13 +127,13 @@ def _publish(volume: Volume, command: Command, file: NewFile) -> int:
     space = file.size * layout[2]
     make = maker_unless_directory(volume, command, file.path, file.parents, space)
     follow = not file.exclusive
-    place = volume.tree.locate(command.caller, ROOT_INODE, file.path, follow, make)
+    place = place_of_file(volume, command, ROOT_INODE, file.path, follow, make)
     if place[2]:
         _check_replaceable(volume, command, place[0], place[2], file)
         growth = space - volume.tree.weight(place[2])[1]
         check_growth(volume.tree, place[0], 0, growth, file.path)
     else:
-        check_new_file(volume, command, place, file.path, space)
+        check_new_name(volume, command, place, file.path, space)
     volume.sessions.drop_reservation(command.client, slot)
     number = volume.tree.layouts.acquire(layout)
     volume.new_inode(

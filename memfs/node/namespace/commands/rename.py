@@ -12,9 +12,11 @@ from memfs.errors import (
     NotDirectoryError,
     PathExistsError,
     PathNotFoundError,
+    RequestError,
+    UnmovableError,
 )
 from memfs.node.namespace.rules import mounted
-from memfs.node.namespace.rules.naming import entry_of, existing_entry_of
+from memfs.node.namespace.rules.naming import check_way, entry_of, existing_entry_of, unnamed
 from memfs.node.namespace.rules.permissions import CHANGE, WRITE
 from memfs.node.namespace.rules.quotas import check_rename
 from memfs.node.namespace.rules.refusals import text
@@ -30,8 +32,7 @@ def rename(volume: Volume, command: Command, request: Rename) -> Empty:
     """Move a name, replacing, keeping or swapping what the target holds."""
     if request.mode not in RenameMode._value2member_map_:
         raise InvalidArgumentError(f"{request.mode} is no mode of rename")
-    source = existing_entry_of(volume, command, request.source_base, request.source)
-    target = entry_of(volume, command, request.target_base, request.target)
+    source, target = _places(volume, command, request)
     check_name(target[1])
     exchange = request.mode == RenameMode.EXCHANGE
     if request.mode == RenameMode.KEEP and target[2]:
@@ -61,6 +62,32 @@ def rename(volume: Volume, command: Command, request: Rename) -> Empty:
     if exchange:
         volume.tree.mark(target[2], command.now, command.index)
     return Empty()
+
+
+def _places(volume: Volume, command: Command, request: Rename) -> tuple[Place, Place]:
+    """Where both names are. As Linux, it is known of both directories before any name counts."""
+    bases = (request.source_base, request.target_base)
+    paths = (request.source, request.target)
+    try:
+        source = existing_entry_of(volume, command, bases[0], paths[0])
+        return source, entry_of(volume, command, bases[1], paths[1])
+    except RequestError:
+        for base, path in zip(bases, paths, strict=True):
+            check_way(volume, command, base, path)
+        if unnamed(paths[0]) is not None:
+            raise _unmovable(paths[0]) from None
+        if unnamed(paths[1]) is not None:
+            keep = request.mode == RenameMode.KEEP
+            raise (_taken if keep else _unmovable)(paths[1]) from None
+        raise
+
+
+def _unmovable(path: bytes) -> RequestError:
+    return UnmovableError("the path does not end in a name", path=text(path))
+
+
+def _taken(path: bytes) -> RequestError:
+    return PathExistsError("the name is taken", path=text(path))
 
 
 def _check_slash(volume: Volume, source: Place, target: Place, request: Rename) -> None:

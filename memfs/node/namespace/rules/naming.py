@@ -1,14 +1,21 @@
 """Places of names to be made, moved or removed: the rules for last components and missing parents.
 
-As Linux, the last component of such a path is never followed when it is a symlink, trailing
-slashes insist on a directory, and ``.``, ``..`` and the root cannot be moved or removed.
+As Linux, errors included: the last component of such a path is never followed when it is a symlink,
+trailing slashes insist on a directory, and ``.``, ``..`` and the root cannot be moved or removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from memfs.errors import InvalidArgumentError, NotDirectoryError, PathNotFoundError
+from memfs.errors import (
+    InvalidArgumentError,
+    IsDirectoryError,
+    NotDirectoryError,
+    PathExistsError,
+    PathNotFoundError,
+    RequestError,
+)
 from memfs.node.namespace.rules.permissions import CHANGE
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
@@ -24,18 +31,48 @@ _PARENT_UNMASKED = 0o777
 _OWNER_CHANGES = CHANGE << 6  # whatever a default list says: the way goes on below
 
 
+Refusal = Callable[[bytes, bytes], RequestError]
+"""What is said of (path, its last component), which is ``.``, ``..`` or, of the root, empty."""
+
+
+def no_name(path: bytes, last: bytes) -> RequestError:
+    """An argument that is out of place."""
+    return InvalidArgumentError("the path does not end in a name", path=text(path))
+
+
+def unnamed(path: bytes) -> bytes | None:
+    """The last component when it is ``.``, ``..`` or, of the root, empty; None: it is a name."""
+    last = path.rstrip(b"/").rpartition(b"/")[2]
+    return last if last in (b"", b".", b"..") else None
+
+
+def check_way(volume: Volume, command: Command, base: int, path: bytes) -> None:
+    """Walk to what holds the last component. Raises what ``Tree.locate`` does."""
+    above, slash, _ = path.rstrip(b"/").rpartition(b"/")
+    if above:
+        volume.tree.find(command.caller, base, above + slash)
+
+
 def entry_of(
-    volume: Volume, command: Command, base: int, path: bytes, *, must_be_directory: bool = True
+    volume: Volume,
+    command: Command,
+    base: int,
+    path: bytes,
+    refusal: Refusal = no_name,
+    *,
+    must_be_directory: bool = True,
 ) -> Place:
     """The place of a name to be made, removed or moved; it need not exist.
 
     With ``must_be_directory`` a slash at the end refuses what exists and is none.
 
-    Raises what ``Tree.locate`` does, InvalidArgumentError for ``.``, ``..`` and the root.
+    Raises what ``Tree.locate`` does, and ``refusal`` for ``.``, ``..`` and the root.
     """
+    last = unnamed(path)
+    if last is not None:
+        check_way(volume, command, base, path)
+        raise refusal(path, last)
     bare = path.rstrip(b"/")
-    if bare.rpartition(b"/")[2] in (b"", b".", b".."):
-        raise InvalidArgumentError("the path does not end in a name", path=text(path))
     place = volume.tree.locate(command.caller, base, bare, follow=False)
     slot = place[2]
     slashes = must_be_directory and len(bare) != len(path)
@@ -44,11 +81,46 @@ def entry_of(
     return place
 
 
-def existing_entry_of(volume: Volume, command: Command, base: int, path: bytes) -> Place:
+def existing_entry_of(
+    volume: Volume, command: Command, base: int, path: bytes, refusal: Refusal = no_name
+) -> Place:
     """As :func:`entry_of`; raises PathNotFoundError when there is nothing of that name."""
-    place = entry_of(volume, command, base, path)
+    place = entry_of(volume, command, base, path, refusal)
     if not place[2]:
         raise PathNotFoundError("no such file or directory", path=text(path))
+    return place
+
+
+def free_place_of(
+    volume: Volume, command: Command, base: int, path: bytes, make: Make | None = None
+) -> Place:
+    """The place of a name to be made of what is no directory.
+
+    Raises what ``Tree.locate`` does, PathExistsError for any name that is taken, whatever slashes
+    follow it, else PathNotFoundError when some do.
+    """
+    bare = path.rstrip(b"/") or path
+    place = volume.tree.locate(command.caller, base, bare, False, make)
+    if place[2]:
+        raise PathExistsError("the name is taken", path=text(path))
+    if ends_as_directory(path):
+        raise PathNotFoundError("no such directory", path=text(path))
+    return place
+
+
+def place_of_file(
+    volume: Volume, command: Command, base: int, path: bytes, follow: bool, make: Make | None
+) -> Place:
+    """The place of a file that is made unless it is there (O_CREAT); ``name/`` is none.
+
+    Raises what ``Tree.locate`` does, IsDirectoryError, PathNotFoundError.
+    """
+    if path.endswith(b"/") and unnamed(path) is None:
+        volume.tree.locate(command.caller, base, path.rstrip(b"/"), False)
+        raise IsDirectoryError("a file's name has no slash at its end", path=text(path))
+    place = volume.tree.locate(command.caller, base, path, follow, make)
+    if not place[2] and ends_as_directory(path):
+        raise PathNotFoundError("no such directory", path=text(path))
     return place
 
 

@@ -98,11 +98,22 @@ class Oracle:
             raise errors.PathNotFoundError
         return node
 
-    def entry(self, who: Identity, path: bytes) -> tuple[Node, bytes, Node | None]:
+    def parent(self, who: Identity, path: bytes) -> bytes:
+        """The last component, after a walk to what holds it."""
+        above, _, last = path.rstrip(b"/").rpartition(b"/")
+        if above:
+            self.find(who, above + b"/")
+        return last
+
+    def entry(
+        self, who: Identity, path: bytes, refusals: dict[bytes, type[Exception]]
+    ) -> tuple[Node, bytes, Node | None]:
         """The place of a name that is not followed."""
         bare = path.rstrip(b"/")
-        if bare.split(b"/")[-1] in (b"", b".", b".."):
-            raise errors.InvalidArgumentError
+        last = bare.split(b"/")[-1]
+        if last in (b"", b".", b".."):
+            self.parent(who, path)
+            raise refusals[last]
         parent, name, node = self.walk(who, bare, False)
         if node is not None and bare != path and node.kind != 1:
             raise errors.NotDirectoryError

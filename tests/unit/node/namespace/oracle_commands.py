@@ -41,11 +41,33 @@ def _locate(oracle: Oracle, who: Identity, path: bytes, follow: bool, parents: b
     return oracle.walk(who, path, follow)
 
 
+def _free(oracle: Oracle, who: Identity, path: bytes, parents: bool = False) -> tuple[Node, bytes]:
+    """Where a name that is not taken would be; it has no slash at its end."""
+    parent, name, node = _locate(oracle, who, path.rstrip(b"/") or path, False, parents)
+    if node is not None:
+        raise errors.PathExistsError
+    if path.endswith(b"/"):
+        raise errors.PathNotFoundError
+    return parent, name
+
+
+_DIRECTORY = dict.fromkeys((b"", b".", b".."), errors.IsDirectoryError)
+_STAYS = {
+    b"": errors.UnmovableError,
+    b".": errors.InvalidArgumentError,
+    b"..": errors.DirectoryNotEmptyError,
+}
+_UNMOVABLE = dict.fromkeys((b"", b".", b".."), errors.UnmovableError)
+_TAKEN = dict.fromkeys((b"", b".", b".."), errors.PathExistsError)
+
+
 def create(oracle: Oracle, who: Identity, client: int, request: m.Create) -> None:
+    bare = request.path.rstrip(b"/")
+    if bare != request.path and bare.split(b"/")[-1] not in _DIRECTORY:
+        oracle.walk(who, bare, False)
+        raise errors.IsDirectoryError
     parent, name, node = _locate(oracle, who, request.path, not request.exclusive, request.parents)
     if node is None:
-        if request.path.endswith(b"/"):
-            raise errors.IsDirectoryError
         node = oracle.new(who, parent, name, 0, request.mode, request.unmasked)
         node.replication = request.replication or 2
     else:
@@ -103,7 +125,7 @@ def mkdir(oracle: Oracle, who: Identity, client: int, request: m.MakeDirectory) 
 
 
 def rmdir(oracle: Oracle, who: Identity, client: int, request: m.RemoveDirectory) -> None:
-    parent, name, node = oracle.entry(who, request.path)
+    parent, name, node = oracle.entry(who, request.path, _STAYS)
     if node is None:
         raise errors.PathNotFoundError
     oracle.may_remove(who, parent, node)
@@ -143,7 +165,7 @@ class Refusals(errors.AccessDeniedError):
 
 
 def unlink(oracle: Oracle, who: Identity, client: int, request: m.Unlink) -> None:
-    parent, name, node = oracle.entry(who, request.path)
+    parent, name, node = oracle.entry(who, request.path, _DIRECTORY)
     if node is None:
         raise errors.PathNotFoundError
     oracle.may_remove(who, parent, node)
@@ -153,11 +175,7 @@ def unlink(oracle: Oracle, who: Identity, client: int, request: m.Unlink) -> Non
 
 
 def symlink(oracle: Oracle, who: Identity, client: int, request: m.MakeSymlink) -> None:
-    parent, name, node = _locate(oracle, who, request.path, False, request.parents)
-    if node is not None:
-        raise errors.PathExistsError
-    if request.path.endswith(b"/"):
-        raise errors.PathNotFoundError
+    parent, name = _free(oracle, who, request.path, request.parents)
     made = oracle.new(who, parent, name, 2, 0o777)
     made.target, made.size = request.target, len(request.target)
 
@@ -165,22 +183,14 @@ def symlink(oracle: Oracle, who: Identity, client: int, request: m.MakeSymlink) 
 def make_node(oracle: Oracle, who: Identity, client: int, request: m.MakeNode) -> None:
     if request.kind in (6, 7) and not oracle.superuser(who):
         raise errors.NotPermittedError
-    parent, name, node = oracle.walk(who, request.path, False)
-    if node is not None:
-        raise errors.PathExistsError
-    if request.path.endswith(b"/"):
-        raise errors.PathNotFoundError
+    parent, name = _free(oracle, who, request.path)
     made = oracle.new(who, parent, name, request.kind, request.mode, request.unmasked)
     made.device = request.device
 
 
 def link(oracle: Oracle, who: Identity, client: int, request: m.MakeLink) -> None:
     node = oracle.find(who, request.source, follow=False)
-    parent, name, old = oracle.walk(who, request.path, False)
-    if old is not None:
-        raise errors.PathExistsError
-    if request.path.endswith(b"/"):
-        raise errors.PathNotFoundError
+    parent, name = _free(oracle, who, request.path)
     oracle.need(who, parent, 3)
     if node.kind == 1:
         raise errors.NotPermittedError
@@ -188,10 +198,15 @@ def link(oracle: Oracle, who: Identity, client: int, request: m.MakeLink) -> Non
 
 
 def rename(oracle: Oracle, who: Identity, client: int, request: m.Rename) -> None:
-    parent, name, node = oracle.entry(who, request.source)
+    ends = [oracle.parent(who, path) for path in (request.source, request.target)]
+    if ends[0] in _UNMOVABLE:
+        raise errors.UnmovableError
+    if ends[1] in _UNMOVABLE:
+        raise (_TAKEN if request.mode == 1 else _UNMOVABLE)[ends[1]]
+    parent, name, node = oracle.entry(who, request.source, _UNMOVABLE)
     if node is None:
         raise errors.PathNotFoundError
-    to, new_name, old = oracle.entry(who, request.target)
+    to, new_name, old = oracle.entry(who, request.target, _UNMOVABLE)
     swap = request.mode == 2
     if request.mode == 1 and old is not None:
         raise errors.PathExistsError

@@ -17,6 +17,7 @@ from memfs.errors import (
     PathExistsError,
     PathNotFoundError,
     StaleHandleError,
+    UnmovableError,
 )
 from memfs.protocol import messages as m
 
@@ -111,10 +112,10 @@ def test_depth_is_bounded_even_for_handles(
 @pytest.mark.parametrize(
     ("path", "recursive", "error"),
     [
-        (b"/", False, InvalidArgumentError),
-        (b"/", True, InvalidArgumentError),
+        (b"/", False, UnmovableError),
+        (b"/", True, UnmovableError),
         (b"/d/.", True, InvalidArgumentError),
-        (b"/d/..", True, InvalidArgumentError),
+        (b"/d/..", True, DirectoryNotEmptyError),
         (b"/d", False, DirectoryNotEmptyError),
         (b"/f", False, NotDirectoryError),
         (b"/f", True, NotDirectoryError),

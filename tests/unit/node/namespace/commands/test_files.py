@@ -146,7 +146,9 @@ def test_directories_are_no_files(machine: Machine) -> None:
         "/": IsDirectoryError,
         "/d/": IsDirectoryError,
         "/new/": IsDirectoryError,
-        "/f/": NotDirectoryError,
+        "/f/": IsDirectoryError,
+        "/f/.": NotDirectoryError,
+        "/new/.": PathNotFoundError,
         "/f/x": NotDirectoryError,
         "/f/..": NotDirectoryError,
     }.items():
