@@ -97,11 +97,12 @@ def serves_unreconciled() -> Iterator[None]:
 
 @mutant("NoDirtyRead", "a read shows what the backups do not have yet")
 def dirty_reads() -> Iterator[None]:
-    def query(self: Any, identity: Any, request: Any, client: int = 0) -> Any:
+    def query(self: Any, identity: Any, request: Any, client: int = 0, finish: Any = None) -> Any:
         self._check_open()
         if not self.has_lease():
-            return self._query_later(identity, request, client)
-        return _answer(self._look(identity, request, client))
+            return self._query_later(identity, request, client, finish)
+        found = self._look(identity, request, client)
+        return _answer(found if finish is None else finish(found))
 
     with replaced(Primary, "query", query):
         yield
