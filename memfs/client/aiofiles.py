@@ -10,7 +10,6 @@ import codecs
 import io
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
-from types import TracebackType
 from typing import Any
 
 from memfs.client.calls import arguments, modes
@@ -289,12 +288,7 @@ class AsyncFile(Bound):
     async def __aenter__(self) -> AsyncFile:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def _check(self, *, reading: bool = False, writing: bool = False) -> None:
@@ -470,12 +464,7 @@ class AsyncTextFile(Bound):
     async def __aenter__(self) -> AsyncTextFile:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -496,10 +485,5 @@ class Opening(Bound):
         self._file = await self._start()
         return self._file
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._file.close()

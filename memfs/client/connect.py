@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from memfs import config, paths
@@ -98,12 +97,7 @@ class Connecting:
         self._opened = await self._open()
         return self._opened
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         assert self._opened is not None, "left without having been entered"
         await self._opened.close()
 

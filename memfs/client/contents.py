@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import AsyncIterator, Iterable, Mapping
-from types import TracebackType
 from typing import Any, ClassVar, NamedTuple, Self
 
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
@@ -112,12 +111,7 @@ class ContentOperations(NamespaceOperations):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     # --- files ------------------------------------------------------------------------------

@@ -15,7 +15,6 @@ import warnings
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from types import TracebackType
 from typing import IO, Any, Self
 
 from memfs.client import filesystem as aio
@@ -129,12 +128,7 @@ class ClusterFiles(BlockingTransfers):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from memfs.client.calls.bound import Bound
@@ -88,10 +87,5 @@ class Scandir(Bound, Iterator[ScannedEntry]):
     def __enter__(self) -> Scandir:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

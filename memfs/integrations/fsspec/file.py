@@ -10,7 +10,6 @@ import io
 import posixpath
 import secrets
 from collections.abc import Iterator
-from types import TracebackType
 from typing import IO, Any, Protocol
 
 from memfs.client.blocking.filesystem import FileSystem
@@ -160,12 +159,7 @@ class MemfsFile(io.IOBase):
     def __enter__(self) -> MemfsFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:

@@ -6,7 +6,6 @@ import io
 import posixpath
 import secrets
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Any
 
 from memfs import errors
@@ -78,12 +77,7 @@ class AsyncCheckpointer:
     def __enter__(self) -> AsyncCheckpointer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _store(self, content: memoryview, path: str) -> int:
