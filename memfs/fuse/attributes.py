@@ -14,7 +14,7 @@ from memfs.fuse.kernel.protocol import ATTR, ATTR_OUT, ENTRY_OUT
 from memfs.fuse.numbers import Numbers
 from memfs.types import Attributes, FileKind
 
-TYPE_BITS: Final = {kind: kind.type_bits for kind in FileKind}
+TYPE_BITS: Final[dict[int, int]] = {kind: kind.type_bits for kind in FileKind}
 PREFERRED_BYTES: Final = 128 * limits.KIB
 """What programs are told to read and write at once: a request of the kernel costs a wake-up."""
 REMEMBERED: Final = 65_536
@@ -50,10 +50,8 @@ class Shapes:
 
     def _fields(self, found: Attributes) -> tuple[int, ...]:
         kind = found.kind
-        self.has_list.pop(found.inode, None)
-        self.has_list[found.inode] = found.acl
-        if len(self.has_list) > REMEMBERED:
-            del self.has_list[next(iter(self.has_list))]
+        if self.has_list.get(found.inode) is not found.acl:
+            self._remember(found)
         accessed, accessed_ns = divmod(found.accessed_ns, _BILLION)
         modified, modified_ns = divmod(found.modified_ns, _BILLION)
         changed, changed_ns = divmod(found.changed_ns, _BILLION)
@@ -68,7 +66,7 @@ class Shapes:
             accessed_ns,
             modified_ns,
             changed_ns,
-            TYPE_BITS[FileKind(kind)] | found.mode,
+            TYPE_BITS[kind] | found.mode,
             found.links,
             self._numbers.uid(found.owner),
             self._numbers.gid(found.group),
@@ -76,6 +74,13 @@ class Shapes:
             PREFERRED_BYTES,
             0,
         )
+
+    def _remember(self, found: Attributes) -> None:
+        """Whether it has an access control list."""
+        self.has_list.pop(found.inode, None)
+        self.has_list[found.inode] = found.acl
+        if len(self.has_list) > REMEMBERED:
+            del self.has_list[next(iter(self.has_list))]
 
     def attr(self, found: Attributes, validity: Validity | None = None) -> bytes:
         """The reply to GETATTR and SETATTR."""

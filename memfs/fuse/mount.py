@@ -18,6 +18,7 @@ from memfs.fuse.attributes import NEVER, Shapes, Validity
 from memfs.fuse.files.directory_stream import DirectoryStream
 from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import OpenInodes
+from memfs.fuse.kernel.negotiation import WRITE_BYTES
 from memfs.fuse.kernel.protocol import InHeader
 from memfs.fuse.known import KnownTree, PendingRead
 from memfs.fuse.lookahead import Lookahead, Window
@@ -27,6 +28,8 @@ from memfs.fuse.options import MountOptions
 from memfs.types import Attributes
 
 NOBODY_ELSE = Owner("", "")
+READ_BYTES = WRITE_BYTES
+"""Most bytes that the kernel asks for at once."""
 
 
 class PendingCommand:
@@ -52,6 +55,8 @@ class MountSession:
         self.files = OpenInodes(cluster, 0.0 if options.nowait else None, self.changing_file)
         self.directories: dict[int, DirectoryStream] = {}
         self.numbering = itertools.count(1)
+        self.scratch = memoryview(bytearray(READ_BYTES))
+        """For what is answered at once: the kernel takes the bytes before the next request."""
         self.interruptible: dict[int, asyncio.Event] = {}
         """By ``unique``: requests that end at once when their event is set."""
         self.invalidate: Callable[[Sequence[int]], Awaitable[None]] | None = None

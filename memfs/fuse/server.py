@@ -122,12 +122,12 @@ class FuseServer:
         except Exception as error:
             self._fail(header, error, began)
             return
-        if isinstance(reply, Awaitable):
-            work = self._finish(header, reply, payload, began)
-            self._tasks[header.unique] = asyncio.get_running_loop().create_task(work), header
-        elif reply is not None:
+        if isinstance(reply, tuple):
             self.device.reply(header.unique, reply)
             self._succeeded(opcode, began)
+        elif reply is not None:
+            work = self._finish(header, reply, payload, began)
+            self._tasks[header.unique] = asyncio.get_running_loop().create_task(work), header
 
     async def _finish(
         self, header: InHeader, work: Awaitable[Parts], payload: Payload | None, began: float

@@ -43,6 +43,9 @@ IDLE_SECONDS = 5.0
 """A descriptor not used for this long, at most twice as long, is given back."""
 DESCRIPTORS = 96
 """Taken per generation, of which two are kept; with their mappings 400 of the usual 1024."""
+DESCRIPTORS_MAX = 4096
+"""The same where a process may have many more: a file that was changed block by block has one for
+each, and a mount or a gateway reads many files."""
 PLACES = 16_384
 """Block versions remembered per generation."""
 
@@ -117,7 +120,7 @@ class MemoryPlaces:
         """Take over what a node answered, and the descriptors."""
         descriptors = [Descriptor(number) for number in numbers]
         self._descriptors += len(descriptors)
-        if self._descriptors > DESCRIPTORS or len(self._young) > PLACES:
+        if self._descriptors > _descriptors_kept() or len(self._young) > PLACES:
             self.age()
         for version, segment in zip(versions, reply.segments, strict=True):
             self._young[version] = (
@@ -134,6 +137,11 @@ class MemoryPlaces:
         """Forget the old generation; the young one is old now."""
         self._old, self._young = self._young, {}
         self._descriptors = 0
+
+
+def _descriptors_kept() -> int:
+    """Per generation."""
+    return max(DESCRIPTORS, min(DESCRIPTORS_MAX, descriptor_limit() // 16))
 
 
 class LocalNodes:

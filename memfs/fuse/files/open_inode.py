@@ -135,6 +135,11 @@ class OpenInode:
 
     # --- bytes ------------------------------------------------------------------------------
 
+    def read_now(self, offset: int, into: memoryview) -> int:
+        """As :meth:`read`, into ``into``, when nothing has to be waited for; else -1."""
+        handle = self._writing or self._reading
+        return -1 if handle is None else handle.read_now(offset, into)
+
     async def read(self, offset: int, length: int) -> bytes:
         """At most ``length`` bytes from ``offset``, fewer only at the end."""
         while True:
@@ -230,6 +235,17 @@ class OpenInode:
         async with self._changing:
             self._tell_lost()
             await self._end_writing()
+
+    def close_now(self) -> bool:
+        """As :meth:`close` when nothing has to be waited for; whether that was so."""
+        ending = self._ending is not None and not self._ending.done()
+        if self._writing is not None or self._lost is not None or ending or self._changing.locked():
+            return False
+        if self._idle is not None:
+            self._idle.cancel()
+        self._drop_reading()
+        self._leave()
+        return True
 
     async def close(self) -> None:
         """Nobody has it open any more."""

@@ -71,14 +71,28 @@ class OpenInodes:
             del self._cached[next(iter(self._cached))]
         return kept
 
-    async def released(self, inode: int, flags: int) -> None:
-        """One descriptor less; with the last one the file is closed."""
+    def released(self, inode: int, flags: int) -> OpenInode | None:
+        """One descriptor less; with the last one the file is closed.
+
+        Returns the file where that has to be waited for, by :meth:`put_down`.
+        """
         file = self._files.get(inode)
         if file is None:
-            return
+            return None
         file.opens -= 1
         file.writers -= writes(flags)
-        await self.put_down(file)
+        if file.opens > 0:
+            return None
+        if not file.close_now():
+            return file
+        del self._files[inode]
+        return None
+
+    async def give_up(self, inode: int, flags: int) -> None:
+        """As :meth:`released`, to its end: the descriptor that was counted is none."""
+        file = self.released(inode, flags)
+        if file is not None:
+            await self.put_down(file)
 
     async def put_down(self, file: OpenInode) -> None:
         """Close the file unless it is open; an error is only logged."""

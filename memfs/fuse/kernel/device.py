@@ -14,6 +14,7 @@ import logging
 import mmap
 import os
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Final
 
 from memfs.fuse.kernel.negotiation import PAGE_BYTES, WRITE_BYTES
@@ -26,6 +27,8 @@ HEAD_BYTES: Final = IN_HEADER.size + WRITE_IN.size
 """Of a write, what comes before its bytes."""
 REQUESTS_PER_TURN: Final = 16
 """Received before other work of the loop gets its turn: 1 ms of small ones."""
+TURN_SECONDS: Final = 0.001
+"""The same for large ones: a read of 1 MiB is copied, and perhaps checked, before the next."""
 BUFFERS_KEPT: Final = 8
 
 
@@ -80,8 +83,9 @@ class Device:
     # --- requests ---------------------------------------------------------------------------
 
     def _readable(self) -> None:
+        until = perf_counter() + TURN_SECONDS
         for _ in range(REQUESTS_PER_TURN):
-            if not self._reading or not self._receive():
+            if not self._reading or not self._receive() or perf_counter() > until:
                 return
 
     def _receive(self) -> bool:

@@ -7,6 +7,7 @@ import os
 from typing import Final
 
 from memfs.errors import PathExistsError
+from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import writes
 from memfs.fuse.kernel.device import Payload
 from memfs.fuse.kernel.protocol import (
@@ -32,7 +33,15 @@ from memfs.fuse.kernel.protocol import (
     OpenFlag,
 )
 from memfs.fuse.mount import MountSession
-from memfs.fuse.operations.handler import DONE, Handler, Parts, check_utf8, failure, name_at
+from memfs.fuse.operations.handler import (
+    DONE,
+    Handler,
+    Parts,
+    Reply,
+    check_utf8,
+    failure,
+    name_at,
+)
 from memfs.fuse.operations.locks import unlock
 from memfs.types import LOCK_END, Attributes, FileKind, LockKind
 
@@ -62,7 +71,7 @@ async def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
             kept = await mount.files.look(file, asked.flags)
         await file.stay()
     except BaseException:
-        await mount.files.released(inode, asked.flags)
+        await mount.files.give_up(inode, asked.flags)
         raise
     return (_opened(asked.flags, kept),)
 
@@ -109,16 +118,24 @@ async def _open_found(mount: MountSession, found: Attributes, flags: int) -> Par
             found = await file.empty()
         await file.stay()
     except BaseException:
-        await mount.files.released(found.inode, flags)
+        await mount.files.give_up(found.inode, flags)
         raise
     return (*mount.entry(found), _opened(flags, False))
 
 
-async def read(mount: MountSession, header: InHeader, body: bytes) -> Parts:
+def read(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """read."""
     asked = READ_IN.unpack(body)
     file = mount.files.use(mount.cluster.inode(header.nodeid))
-    return (await file.read(asked.offset, asked.size),)
+    into = mount.scratch[: asked.size]
+    length = file.read_now(asked.offset, into) if len(into) == asked.size else -1
+    if length < 0:
+        return _read(file, asked.offset, asked.size)
+    return (into[:length],)
+
+
+async def _read(file: OpenInode, offset: int, length: int) -> Parts:
+    return (await file.read(offset, length),)
 
 
 async def write(
@@ -136,26 +153,43 @@ async def write(
     return (WRITE_OUT.pack(asked.size),)
 
 
-async def flush(mount: MountSession, header: InHeader, body: bytes) -> Parts:
+def flush(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """close of one descriptor: others see what was written when it returns."""
     asked = FLUSH_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
-    file = mount.files.get(inode)
+    file = mount.files.get(inode) if writes(asked.fh) else None
+    if file is None and not mount.cluster.locks.holds(inode, asked.lock_owner, LockKind.RANGE):
+        return DONE
+    return _flush(mount, inode, file, asked.lock_owner)
+
+
+async def _flush(mount: MountSession, inode: int, file: OpenInode | None, lock_owner: int) -> Parts:
     try:
-        if file is not None and writes(asked.fh):
+        if file is not None:
             await (file.release() if file.writers <= 1 else file.publish())
     finally:
-        await unlock(mount, inode, asked.lock_owner, LockKind.RANGE, 0, LOCK_END)
+        await unlock(mount, inode, lock_owner, LockKind.RANGE, 0, LOCK_END)
     return DONE
 
 
-async def release(mount: MountSession, header: InHeader, body: bytes) -> Parts:
+def release(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """The last descriptor of an open is gone."""
     asked = RELEASE_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
-    await mount.files.released(inode, asked.flags)
-    if asked.release_flags & RELEASE_FLOCK_UNLOCK:
-        await unlock(mount, inode, asked.lock_owner, LockKind.WHOLE, 0, LOCK_END)
+    file = mount.files.released(inode, asked.flags)
+    unlocks = bool(asked.release_flags & RELEASE_FLOCK_UNLOCK)
+    if file is None and not unlocks:
+        return DONE
+    return _release(mount, inode, file, asked.lock_owner if unlocks else None)
+
+
+async def _release(
+    mount: MountSession, inode: int, file: OpenInode | None, lock_owner: int | None
+) -> Parts:
+    if file is not None:
+        await mount.files.put_down(file)
+    if lock_owner is not None:
+        await unlock(mount, inode, lock_owner, LockKind.WHOLE, 0, LOCK_END)
     return DONE
 
 

@@ -20,13 +20,15 @@ from memfs.fuse.kernel.protocol import (
 )
 from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import DONE, Handler, Parts, Reply
-from memfs.types import DirectoryEntry, FileKind
+from memfs.types import DirectoryEntry
 
 _UNKNOWN_INODE: Final = 0xFFFFFFFF
 _NO_ENTRY: Final = bytes(ENTRY_OUT_SIZE)
 """Of an entry whose attributes the kernel asks for when it needs them."""
 _DIRECTORY_TYPE: Final = stat.S_IFDIR >> 12
 _DOTS: Final = (b".", b"..")
+_PADDING: Final = tuple(bytes(-length % 8) for length in range(8))
+"""Behind a name, by its length modulo 8: entries begin at multiples of 8 bytes."""
 
 
 def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
@@ -59,7 +61,7 @@ def read_plus(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     return _read(mount, header, body, plus=True)
 
 
-async def _read(mount: MountSession, header: InHeader, body: bytes, *, plus: bool) -> Parts:
+def _read(mount: MountSession, header: InHeader, body: bytes, *, plus: bool) -> Reply:
     asked = READ_IN.unpack(body)
     stream = mount.directories.get(asked.fh)
     if stream is None:  # opened before this server took over
@@ -67,6 +69,15 @@ async def _read(mount: MountSession, header: InHeader, body: bytes, *, plus: boo
         mount.directories[asked.fh] = stream
     page = _Page(asked.size, plus)
     position = asked.offset
+    entries = stream.known(position - len(_DOTS)) if position > len(_DOTS) else None
+    if entries is None:
+        return _load(mount, page, stream, position)
+    _fill(mount, page, position, entries, stream.inode)
+    return page.reply()
+
+
+async def _load(mount: MountSession, page: _Page, stream: DirectoryStream, position: int) -> Parts:
+    """A page whose entries must be asked for."""
     while position < len(_DOTS):
         inode = stream.inode if position == 0 else _UNKNOWN_INODE
         if not page.add(_NO_ENTRY, inode, position + 1, _DIRECTORY_TYPE, _DOTS[position]):
@@ -76,7 +87,7 @@ async def _read(mount: MountSession, header: InHeader, body: bytes, *, plus: boo
         entries = await stream.entries(position - len(_DOTS))
     except StaleHandleError:
         return DONE  # a removed directory has no entries, not even the dots
-    _fill(mount, page, position, entries, plus, stream.inode)
+    _fill(mount, page, position, entries, stream.inode)
     return page.reply()
 
 
@@ -85,7 +96,6 @@ def _fill(
     page: _Page,
     position: int,
     entries: Iterable[DirectoryEntry],
-    plus: bool,
     directory: int,
 ) -> None:
     """As many entries as there is room for."""
@@ -94,13 +104,12 @@ def _fill(
     for name, found in entries:
         position += 1
         described = _NO_ENTRY
-        if plus and found.links:
+        if page.plus and found.links and page.has_room(name):
             file = files.get(found.inode)
             if file is None or not file.leased:
                 believed = validity if known.name(directory, name) is found else shapes.attributes
                 described = shapes.entry(cluster.node(found.inode), found, believed)
-        kind = TYPE_BITS[FileKind(found.kind)] >> 12
-        if not page.add(described, found.inode, position, kind, name):
+        if not page.add(described, found.inode, position, TYPE_BITS[found.kind] >> 12, name):
             return
 
 
@@ -108,26 +117,32 @@ class _Page:
     """The reply being filled."""
 
     def __init__(self, room: int, plus: bool) -> None:
+        self.plus = plus
         self._parts: list[bytes] = []
         self._room = room
-        self._plus = plus
+        self._head = DIRENT.size + (ENTRY_OUT_SIZE if plus else 0)
 
     def reply(self) -> Parts:
         """All of it, as one part: one call writes a thousand at most."""
         return (b"".join(self._parts),)
 
+    def has_room(self, name: bytes) -> bool:
+        """Whether a name can be added."""
+        return self._room >= self._length(name)
+
     def add(self, entry: bytes, inode: int, after: int, kind: int, name: bytes) -> bool:
         """Add a name; False when there is no room for it."""
-        length = DIRENT.size + len(name)
-        padding = -length % 8
-        length += padding + (len(entry) if self._plus else 0)
+        length = self._length(name)
         if length > self._room:
             return False
         self._room -= length
-        if self._plus:
+        if self.plus:
             self._parts.append(entry)
-        self._parts += (DIRENT.pack(inode, after, len(name), kind), name, bytes(padding))
+        self._parts += (DIRENT.pack(inode, after, len(name), kind), name, _PADDING[len(name) & 7])
         return True
+
+    def _length(self, name: bytes) -> int:
+        return self._head + (len(name) + 7 & ~7)
 
 
 HANDLERS: Final[dict[int, Handler]] = {

@@ -1,21 +1,22 @@
 """What a handler is: a request in, the parts of its reply out. Pure.
 
 A handler that knows the answer returns it; one that must wait returns something to await, for which
-the server makes a task; one of a request that has no reply returns None.
+the server makes a task, which costs as much as a small read; one of a request that has no reply
+returns None. What is returned at once may lie in memory that the next request uses again.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from memfs.fuse.kernel.protocol import InHeader
 from memfs.fuse.mount import MountSession
 from memfs.types import Buffer
 
-Parts: TypeAlias = Sequence[Buffer]
+Parts: TypeAlias = tuple[Buffer, ...]
 Reply: TypeAlias = "Parts | Awaitable[Parts] | None"
 Handler: TypeAlias = Callable[[MountSession, InHeader, bytes], Reply]
 

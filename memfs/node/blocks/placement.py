@@ -2,9 +2,11 @@
 
 Owns the memfds and the rule: a group with 1 MiB of data or more lies in one memfd at its natural
 offsets, smaller data in segments; a version that may not overwrite its predecessor's place gets a
-memfd of its own. The heap is used where no memfd is available. Every path reserves the room first
-(MemoryBound). An unused memfd whose descriptor was never lent is kept for the next group of its
-layout, since its pages are allocated.
+memfd of its own, or, when its writer writes the group anew from the start, a place beside the
+others in a second memfd of the group, so that a rewritten file costs no descriptor for each block.
+The heap is used where no memfd is available. Every path reserves the room first (MemoryBound). An
+unused memfd whose descriptor was never lent is kept for the next group of its layout, since its
+pages are allocated.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import mmap
 import weakref
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Final, Protocol
 
 from memfs.errors import NoSpaceError
 from memfs.limits import SEGMENT_BYTES_MIN
@@ -26,6 +28,35 @@ from memfs.protocol.messages import WriteBlock
 
 _GroupKey = tuple[int, int]
 _Layout = tuple[int, int]
+
+
+REORDERED: Final = 8
+"""Blocks by which one may overtake another on the way from a writer that goes on from the last."""
+
+
+class _Renewal:
+    """A group that its writer writes anew, and into which memfd."""
+
+    __slots__ = ("generation", "last", "memfd")
+
+    def __init__(self, generation: int, memfd: Memfd) -> None:
+        self.generation = generation
+        self.memfd = memfd
+        self.last = 0
+        """Position in the group of the last block that came."""
+
+    def place(self, request: WriteBlock) -> Slot | None:
+        """The slot of a block that goes on where the writer was; once lent, memory stays as it is,
+        and what is replaced block by block there would stay with it."""
+        position = request.index % self.memfd.slots
+        near = abs(position - self.last) <= REORDERED
+        if request.generation != self.generation or self.memfd.sealed or not near:
+            return None
+        slot = self.memfd.slot(position)
+        if not slot.free:
+            return None
+        self.last = position
+        return slot
 
 
 class Packer(Protocol):
@@ -54,6 +85,7 @@ class Placement:
         """Blocks that went to the heap because no memfd could be made."""
         self._refused = 0
         self._groups: dict[_GroupKey, Memfd] = {}
+        self._renewals: dict[_GroupKey, _Renewal] = {}
         self._memfds: dict[Memfd, _GroupKey | None] = {}
         self._kept: dict[_Layout, list[Memfd]] = {}
         """Memfds without a region, all of them spare memory."""
@@ -98,6 +130,9 @@ class Placement:
             slot = memfd.slot(request.index % request.group_blocks)
             if slot.free:
                 return self._slot_region(slot, request)
+            beside = self._renewed(request)
+            if beside is not None:
+                return self._slot_region(beside, request)
         if request.length >= SEGMENT_BYTES_MIN:
             apart = self._create(request.block_size, 1, None)
             if apart is not None:
@@ -107,6 +142,20 @@ class Placement:
             region = self._in_segment(request)
         self.unmappable += self._refused > refused
         return region
+
+    def _renewed(self, request: WriteBlock) -> Slot | None:
+        """A slot in a second memfd of the group, if its writer writes the group anew."""
+        key = (request.inode, request.index // request.group_blocks)
+        renewal = self._renewals.get(key)
+        slot = None if renewal is None else renewal.place(request)
+        begins = request.index % request.group_blocks == 0
+        if slot is not None or not begins or request.length < SEGMENT_BYTES_MIN:
+            return slot
+        memfd = self._create(request.block_size, request.group_blocks, key)
+        if memfd is None:
+            return None
+        self._renewals[key] = _Renewal(request.generation, memfd)
+        return memfd.slot(0)
 
     def _in_segment(self, request: WriteBlock) -> SegmentRegion:
         extent = extent_for(request.length)
@@ -188,6 +237,7 @@ class Placement:
             return None
         memfd = self._create(size, blocks, key)
         if memfd is not None:
+            self._groups[key] = memfd
             self._move_in(memfd, key)
         return memfd
 
@@ -198,8 +248,6 @@ class Placement:
         if memfd is None:
             return None
         self._memfds[memfd] = key
-        if key is not None:
-            self._groups[key] = memfd
         if memfd.stale:
             self._roomy[memfd] = None
         return memfd
@@ -258,13 +306,23 @@ class Placement:
         self._roomy.pop(memfd, None)
         key = self._memfds.pop(memfd)
         if key is not None:
-            del self._groups[key]
+            self._forget(key, memfd)
         if memfd.vacate(self._account):
             self._kept.setdefault((memfd.slot_bytes, memfd.slots), []).append(memfd)
         else:
             self._account.release(memfd.charge)
             self._account.spend(memfd.spare)
             memfd.close()
+
+    def _forget(self, key: _GroupKey, memfd: Memfd) -> None:
+        """A memfd of a group is no more; what the group was written anew into takes its place."""
+        renewal = self._renewals.get(key)
+        if renewal is not None and renewal.memfd is memfd:
+            del self._renewals[key]
+        if self._groups.get(key) is memfd:
+            del self._groups[key]
+            if renewal is not None and renewal.memfd is not memfd:
+                self._groups[key] = self._renewals.pop(key).memfd
 
     # --- from segments into a memfd ----------------------------------------------------------
 

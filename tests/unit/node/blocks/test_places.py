@@ -6,6 +6,7 @@ import errno
 import gc
 import mmap
 import os
+from collections.abc import Sequence
 
 import pytest
 
@@ -214,6 +215,66 @@ def test_what_was_truncated_is_not_overwritten_while_it_is_viewed(store: BlockSt
         assert content(store, V3) == b"abcXYZ"
         store.discard(V2)
         store.discard(V3)
+
+
+# --- written anew ----------------------------------------------------------------------------
+
+
+def large_versions(generation: int) -> list[BlockVersion]:
+    return [BlockVersion(1, index, generation, 1) for index in range(GROUP)]
+
+
+def write_large(store: BlockStore, versions: list[BlockVersion]) -> None:
+    for version in versions:
+        store_whole(store, version, some_bytes(MIB, version.generation), block=MIB)
+
+
+def places_of(store: BlockStore, versions: list[BlockVersion]) -> tuple[set[int], list[int]]:
+    """Descriptors and offsets that versions are lent by."""
+    segments, _ = store.descriptors(versions)
+    return {each.descriptor for each in segments}, [each.offset for each in segments]
+
+
+@pytest.mark.parametrize("order", [range(GROUP), (0, 2, 1, 3, 5, 7, 6, 4)])
+def test_a_group_written_anew_lies_together_again(order: Sequence[int]) -> None:
+    store = BlockStore(64 * MIB)
+    former, latter = large_versions(1), large_versions(2)
+    write_large(store, former)
+    assert len(places_of(store, former)[0]) == 1  # lent: nothing there may be overwritten
+    write_large(store, [latter[index] for index in order])
+    assert memfds(store) == (2, 0)
+    assert places_of(store, latter)[1] == [index * MIB for index in range(GROUP)]
+    for version in former:
+        store.discard(version)
+    assert memfds(store) == (1, 0)
+    write_large(store, large_versions(3))  # what was second is first now
+    assert memfds(store) == (2, 0)
+    assert content(store, latter[3]) == some_bytes(MIB, 2)
+
+
+def test_single_blocks_that_are_replaced_lie_apart_and_go_alone() -> None:
+    store = BlockStore(64 * MIB)
+    former = large_versions(1)
+    write_large(store, former)
+    places_of(store, former)
+    before = used(store)
+    for generation in range(2, 6):
+        version = BlockVersion(1, 5, generation, 1)
+        write_large(store, [version])
+        places_of(store, [version])
+        store.discard(BlockVersion(1, 5, generation - 1, 1))
+        assert used(store) == before + MIB  # one more than was lent at first
+
+
+def test_what_was_lent_takes_no_more_of_a_group_written_anew() -> None:
+    """Whoever reads while a file is written anew would keep what is replaced next."""
+    store = BlockStore(64 * MIB)
+    former, latter = large_versions(1), large_versions(2)
+    write_large(store, former)
+    write_large(store, latter[:4])
+    places_of(store, latter[:1])
+    write_large(store, latter[4:])
+    assert [len(places_of(store, each)[0]) for each in (latter[:4], latter[4:])] == [1, 4]
 
 
 # --- derived apart ---------------------------------------------------------------------------
