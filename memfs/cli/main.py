@@ -96,7 +96,7 @@ class _OutputClosed(Exception):
 class _Commands(click.Group):
     """A group that imports a command when it is asked for."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

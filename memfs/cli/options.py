@@ -141,7 +141,7 @@ class Quantity(click.ParamType[Any]):
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    ) -> object:
         """Raises a usage error."""
         if not isinstance(value, str):
             return value

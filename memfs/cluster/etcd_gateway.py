@@ -170,7 +170,7 @@ class EtcdGateway:
             headers["Authorization"] = self._token
         return headers
 
-    async def _authorised(self, path: str, body: Mapping[str, object]) -> Any:
+    async def _authorised(self, path: str, body: Mapping[str, object]) -> object:
         """One request to the current member, with a token if there is a user.
 
         A refusal that concerns the user or the request becomes a ConfigError if etcd never accepted
@@ -189,7 +189,7 @@ class EtcdGateway:
         self._worked = True
         return answer
 
-    async def _with_token(self, path: str, body: Mapping[str, object]) -> Any:
+    async def _with_token(self, path: str, body: Mapping[str, object]) -> object:
         if self._credentials and not self._token:
             await self._authenticate(self._credentials)
         try:
@@ -218,7 +218,7 @@ def _encode(body: Mapping[str, object]) -> bytes:
     return json.dumps(body).encode()
 
 
-def _decoded(reply: EtcdReply) -> Any:
+def _decoded(reply: EtcdReply) -> object:
     """The answer in a reply. Raises EtcdRefusal; OutcomeUnknownError when it is none of etcd's."""
     try:
         answer = json.loads(reply.body)

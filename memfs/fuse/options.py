@@ -105,7 +105,7 @@ def _words(texts: tuple[str, ...]) -> Iterator[str]:
         yield from filter(None, (word.strip() for word in text.split(",")))
 
 
-def _value(name: str, parser: Any, equals: str, value: str) -> Any:
+def _value(name: str, parser: Any, equals: str, value: str) -> object:
     if parser is None:
         if equals:
             raise ConfigError(f"-o {name} takes no value")

@@ -42,7 +42,7 @@ from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
-from memfs.node.requests.authentication import Groups, HostGroups, PeerAuthentication
+from memfs.node.requests.authentication import HostGroups, KnownGroups, PeerAuthentication
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.granting import Granting
@@ -261,7 +261,7 @@ def _authentication(
         namespace = role.namespace
         return own if namespace is None else namespace.settings
 
-    groups = Groups(HostGroups(environment.clock.monotonic), lambda: role.namespace)
+    groups = KnownGroups(HostGroups(environment.clock.monotonic), lambda: role.namespace)
     most = config.connections_per_user or max(1, connections // USERS_SHARE)
     return PeerAuthentication(settings, config.proxy_users, groups, most, config.authentication)
 

@@ -309,7 +309,7 @@ def file_system(url: str, path: str, options: dict[str, str]) -> tuple[Callable[
         raise ConfigError(f"fsspec knows no {scheme}: file systems") from None
     given = {**kind._get_kwargs_from_urls(url), **options}
 
-    def make() -> Any:
+    def make() -> object:
         hidden = more_options(path) if path else {}
         try:
             return kind(**given, **hidden, skip_instance_cache=True)

@@ -181,7 +181,7 @@ class CloudStore(Store):
 
     async def _call(
         self, name: str, whole: str, *arguments: Any, once: bool = False, **more: Any
-    ) -> Any:
+    ) -> object:
         async def attempt() -> Any:
             try:
                 call = getattr(self._library, name)
@@ -215,7 +215,7 @@ class CloudStore(Store):
         return self._prefix + key
 
 
-def _mode(expected: Expected) -> Any:
+def _mode(expected: Expected) -> object:
     """The library's word for what is to be replaced."""
     if expected is None:
         return "overwrite"
@@ -250,7 +250,7 @@ def maker(scheme: str, container: str, options: Options) -> Callable[[], Any]:
         if given := options.text(name):
             settings[key] = given
 
-    def azure() -> Any:
+    def azure() -> object:
         hidden = {"account_key": _secret(path)} if path else {}
         return stores.AzureStore(container, **settings, **hidden)
 

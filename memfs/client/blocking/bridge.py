@@ -190,7 +190,7 @@ class _Call:
         self.over = True
         self.done.release()
 
-    def unclaimed(self) -> Any:
+    def unclaimed(self) -> object:
         """The result that nobody has got, if there is one."""
         result, self._result = self._result, None
         return result

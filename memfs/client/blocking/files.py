@@ -404,7 +404,7 @@ def compose(
     return composed
 
 
-def _buffered(raw: RawFile, mode: Mode, size: int) -> Any:
+def _buffered(raw: RawFile, mode: Mode, size: int) -> object:
     if mode.updating:
         return BufferedRandom(raw, size)
     if mode.writing:

@@ -33,7 +33,7 @@ class _Origin(NamedTuple):
     position: int
 
 
-class Capabilities:
+class KnownCapabilities:
     """Those of one session."""
 
     def __init__(self, requester: Requester, opens: SessionOpens) -> None:

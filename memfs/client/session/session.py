@@ -22,7 +22,7 @@ from memfs.client.calls.arguments import number
 from memfs.client.calls.deadline import Deadline
 from memfs.client.session.attempts import Attempts
 from memfs.client.session.background import BackgroundWork
-from memfs.client.session.capabilities import Capabilities
+from memfs.client.session.capabilities import KnownCapabilities
 from memfs.client.session.grants import Grants
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.known_view import KnownView
@@ -110,7 +110,7 @@ class Session:
         self.grants = Grants(self, self.background, holder)
         self.locks = SessionLocks(self, self.background, self.keepalive)
         self.opens = SessionOpens(self, self.background, self.keepalive)
-        self.capabilities = Capabilities(self, self.opens)
+        self.capabilities = KnownCapabilities(self, self.opens)
         self._closing: Deadline | None = None
         """When everything that closing consists of has to be over, once it has begun."""
         self._ids = RequestIds()

@@ -17,7 +17,7 @@ PARALLEL = 32
 """Directories asked about, or removed, at a time."""
 
 
-class Part(NamedTuple):
+class TreePart(NamedTuple):
     """A directory: its name in the one with inode ``base``, its own inode, its path for errors."""
 
     name: bytes
@@ -25,14 +25,14 @@ class Part(NamedTuple):
     inode: int
     given: str
 
-    def below(self, name: bytes, inode: int) -> Part:
+    def below(self, name: bytes, inode: int) -> TreePart:
         """A directory in this one."""
         given = paths.join(self.given, name.decode(errors="surrogateescape"))
-        return Part(name, self.inode, inode, given)
+        return TreePart(name, self.inode, inode, given)
 
 
 async def ask_of(
-    session: Session, request: m.Request[m.R], part: Part, asked: bytes, deadline: float
+    session: Session, request: m.Request[m.R], part: TreePart, asked: bytes, deadline: float
 ) -> m.R:
     """Ask about a part, which the request calls ``asked``. An error names what refuses."""
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
-from memfs.client.trees.parts import PARALLEL, Part, ask_of, named
+from memfs.client.trees.parts import PARALLEL, TreePart, ask_of, named
 from memfs.concurrency import run_all
 from memfs.errors import MemfsError, PathNotFoundError, TreeTooLargeError
 from memfs.protocol import messages as m
@@ -33,7 +33,7 @@ async def remove_tree(session: Session, where: WirePath, deadline: float) -> Non
         await session.ask(m.RemoveDirectory(where.raw, True), None, deadline)
     except TreeTooLargeError:
         found = await session.ask(m.Lookup(where.raw, False), where.given, deadline)
-        top = Part(where.raw, ROOT_INODE, found.attributes.inode, where.given)
+        top = TreePart(where.raw, ROOT_INODE, found.attributes.inode, where.given)
         await _Steps(session, deadline).remove(top)
     except MemfsError as error:
         error.filename = named(error, where.raw, where.given)
@@ -47,17 +47,17 @@ class _Steps:
         self._session = session
         self._deadline = deadline
 
-    async def remove(self, top: Part) -> None:
+    async def remove(self, top: TreePart) -> None:
         """Check everything, then remove it from below."""
         for part in reversed(await self._too_large(top)):
             await self._each_below(part, self._remove_small)
             await self._ask(m.RemoveDirectory(part.name, True, part.base), part)
 
-    async def _too_large(self, top: Part) -> list[Part]:
+    async def _too_large(self, top: TreePart) -> list[TreePart]:
         """``top`` and all below it that are too large for one step, who lies above first."""
         waiting, found = [top], []
 
-        async def check(part: Part) -> None:
+        async def check(part: TreePart) -> None:
             try:
                 await self._ask(m.CheckRemoval(part.name, True, part.base), part)
             except TreeTooLargeError:
@@ -72,19 +72,19 @@ class _Steps:
             await self._each_below(part, check)
         return found
 
-    async def _remove_small(self, part: Part) -> None:
+    async def _remove_small(self, part: TreePart) -> None:
         try:
             await self._ask(m.RemoveDirectory(part.name, True, part.base), part)
         except PathNotFoundError:
             pass
 
     async def _each_below(
-        self, part: Part, work: Callable[[Part], Coroutine[Any, Any, None]]
+        self, part: TreePart, work: Callable[[TreePart], Coroutine[Any, Any, None]]
     ) -> None:
         async for page in self._directories(part):
             await run_all((work(each) for each in page), PARALLEL)
 
-    async def _directories(self, part: Part) -> AsyncIterator[list[Part]]:
+    async def _directories(self, part: TreePart) -> AsyncIterator[list[TreePart]]:
         """The directories in one, page by page."""
         after, more = b"", True
         while more:
@@ -97,5 +97,5 @@ class _Steps:
             more = reply.remaining > 0 and bool(reply.entries)
             after = reply.entries[-1].name if reply.entries else after
 
-    async def _ask(self, request: m.Request[m.R], part: Part) -> m.R:
+    async def _ask(self, request: m.Request[m.R], part: TreePart) -> m.R:
         return await ask_of(self._session, request, part, part.name, self._deadline)

@@ -11,7 +11,7 @@ from memfs import limits
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
 from memfs.client.stat import TreeSummary
-from memfs.client.trees.parts import PARALLEL, Part, ask_of, named
+from memfs.client.trees.parts import PARALLEL, TreePart, ask_of, named
 from memfs.concurrency import run_all
 from memfs.errors import MemfsError, PathNotFoundError, StaleHandleError, TreeTooLargeError
 from memfs.protocol import messages as m
@@ -30,7 +30,7 @@ async def summarise_tree(session: Session, where: WirePath, deadline: float) -> 
     except TreeTooLargeError:
         quota = await session.ask(m.GetQuota(where.raw), where.given, deadline)
         found = await session.ask(m.Lookup(where.raw), where.given, deadline)
-        top = Part(where.raw, ROOT_INODE, found.attributes.inode, where.given)
+        top = TreePart(where.raw, ROOT_INODE, found.attributes.inode, where.given)
         totals = await _Sum(session, deadline).of(top)
         return TreeSummary(totals, quota.names_quota, quota.space_quota)
     except MemfsError as error:
@@ -45,9 +45,9 @@ class _Sum:
         self._session = session
         self._deadline = deadline
         self._total = ContentSummary(0, 0, 0, 0)
-        self._waiting: list[Part] = []
+        self._waiting: list[TreePart] = []
 
-    async def of(self, top: Part) -> ContentSummary:
+    async def of(self, top: TreePart) -> ContentSummary:
         """The totals of ``top``."""
         await self._names(top)
         while self._waiting:
@@ -58,7 +58,7 @@ class _Sum:
                 pass
         return self._total
 
-    async def _names(self, part: Part) -> None:
+    async def _names(self, part: TreePart) -> None:
         """Add a directory's own names, page by page, and the directories among them."""
         after, more = b"", True
         seen: set[int] = set()
@@ -73,7 +73,7 @@ class _Sum:
             await run_all(map(self._tree, below), PARALLEL)
             after, more = page.last, page.more
 
-    async def _tree(self, part: Part) -> None:
+    async def _tree(self, part: TreePart) -> None:
         try:
             self._add((await self._ask(m.Summarise(b"", part.inode), part)).summary)
         except TreeTooLargeError:
@@ -84,5 +84,5 @@ class _Sum:
     def _add(self, more: ContentSummary) -> None:
         self._total = ContentSummary(*map(int.__add__, self._total, more))
 
-    async def _ask(self, request: m.Request[m.R], part: Part) -> m.R:
+    async def _ask(self, request: m.Request[m.R], part: TreePart) -> m.R:
         return await ask_of(self._session, request, part, b"", self._deadline)

@@ -40,7 +40,7 @@ COPIED_AT_ONCE = 1 * limits.MIB
 class Write(Sink, Protocol):
     """A write under way in the block store. ``abort`` undoes :meth:`finish`, too."""
 
-    def finish(self) -> Any:
+    def finish(self) -> object:
         """Check and publish; raises CorruptBlockError."""
 
 
@@ -240,7 +240,7 @@ class BlockService:
         data, crc = self._store.read(version, r.offset, r.length)
         return Reply(m.ReadBlockReply(crc), (data,))
 
-    def _read_object(self, version: m.BlockVersion, offset: int, length: int) -> Any:
+    def _read_object(self, version: m.BlockVersion, offset: int, length: int) -> object:
         """A range of what an external store has, from the cache where it can be."""
         found = self._objects.held(version, offset, length)
         if found is not None:
@@ -260,7 +260,7 @@ class BlockService:
         results, payload = await read_ranges(read, ranges)
         return Reply(m.ReadBlocksReply(tuple(results)), payload)
 
-    def read_many(self, call: IncomingCall) -> Any:
+    def read_many(self, call: IncomingCall) -> object:
         """Many small ranges; stops early when the payload is full."""
         self._check_loaded()
         request: m.ReadBlocks = call.request
@@ -374,7 +374,7 @@ class IncomingBlock:
         else:
             self._send_later = functools.partial(self._send_whole, pool, following, request, call)
 
-    def finish(self) -> Any:
+    def finish(self) -> object:
         """Publish this copy; the reply, or a task of it while others lack theirs.
 
         Raises what failed. The task runs whether or not anybody waits for it: what was reserved is
@@ -401,11 +401,11 @@ class IncomingBlock:
         settling.add_done_callback(self._confirmed)
         return settling
 
-    async def _when_durable(self, answer: object, durable: Callable[[], Awaitable[None]]) -> Any:
+    async def _when_durable(self, answer: object, durable: Callable[[], Awaitable[None]]) -> object:
         await durable()
         return await answer if isinstance(answer, asyncio.Future) else answer
 
-    async def _confirm(self, reply: object) -> Any:
+    async def _confirm(self, reply: object) -> object:
         if self._forwarding is not None:
             answer = await self._forwarding
         else:

@@ -18,7 +18,7 @@ OVERHEAD = FRAME_BYTES + 44
 """Bytes of a frame beside its body."""
 
 
-class Part:
+class IndexPart:
     """The body of one frame."""
 
     __slots__ = ("at", "holders", "length", "segment")
@@ -38,7 +38,7 @@ class JournaledCopy:
     def __init__(self, version: BlockVersion, shape: Shape) -> None:
         self.version = version
         self.shape = shape
-        self.parts: tuple[Part, ...] = ()
+        self.parts: tuple[IndexPart, ...] = ()
         """In order; empty while it is not on the disk."""
         self.alive = True
         """The node holds it."""
@@ -58,7 +58,7 @@ class JournaledBlocks:
         """Add a version that is queued but not written yet."""
         self.copies[copy.version] = copy
 
-    def place(self, copy: JournaledCopy, parts: tuple[Part, ...]) -> None:
+    def place(self, copy: JournaledCopy, parts: tuple[IndexPart, ...]) -> None:
         """Record where the version is on disk, replacing its former place if it had one."""
         self.hold(parts)
         before, copy.parts = copy.parts, parts
@@ -79,7 +79,7 @@ class JournaledBlocks:
             self.release(parts)
         return copy
 
-    def hold(self, parts: tuple[Part, ...]) -> None:
+    def hold(self, parts: tuple[IndexPart, ...]) -> None:
         """Add a reference to each part, so that its segment is kept."""
         for part in parts:
             if part.holders == 0:
@@ -87,7 +87,7 @@ class JournaledBlocks:
                 self._count(part, 1)
             part.holders += 1
 
-    def release(self, parts: tuple[Part, ...]) -> None:
+    def release(self, parts: tuple[IndexPart, ...]) -> None:
         """Drop a reference to each part."""
         for part in parts:
             part.holders -= 1
@@ -111,7 +111,7 @@ class JournaledBlocks:
 
     def check_invariants(self) -> None:
         """Recount everything. For tests."""
-        parts: dict[Part, int] = {}
+        parts: dict[IndexPart, int] = {}
         for copy in self.copies.values():
             for part in copy.parts:
                 parts[part] = parts.get(part, 0) + 1
@@ -124,7 +124,7 @@ class JournaledBlocks:
     def __iter__(self) -> Iterator[JournaledCopy]:
         return iter(self.copies.values())
 
-    def _count(self, part: Part, sign: int) -> None:
+    def _count(self, part: IndexPart, sign: int) -> None:
         size = sign * (part.length + OVERHEAD)
         self._live[part.segment] = self._live.get(part.segment, 0) + size
         self.live_bytes += size

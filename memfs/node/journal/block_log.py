@@ -19,7 +19,7 @@ from memfs.limits import MIB
 from memfs.logs import fields
 from memfs.node.blocks.holdings import Stored
 from memfs.node.journal import block_records as records
-from memfs.node.journal.block_index import JournaledBlocks, JournaledCopy, Part
+from memfs.node.journal.block_index import IndexPart, JournaledBlocks, JournaledCopy
 from memfs.node.journal.block_records import Shape
 from memfs.node.journal.commits import BATCH_BYTES, Commits, log
 from memfs.node.journal.series import FoundRecord, LogRecord, LogSegment, Series
@@ -41,7 +41,7 @@ ReadBlock = Callable[[BlockVersion], memoryview]
 class _Store(NamedTuple):
     copy: JournaledCopy
     record: LogRecord
-    base: tuple[Part, ...]
+    base: tuple[IndexPart, ...]
     """Held for it."""
 
 
@@ -180,7 +180,7 @@ class BlockLog:
         placed, self._placed = self._placed, []
         for store, segment, at in placed:
             if store.copy.alive:
-                part = Part(segment, at, store.record.length)
+                part = IndexPart(segment, at, store.record.length)
                 self.index.place(store.copy, (*store.base, part))
         for item in items:
             if isinstance(item, _Store):
@@ -259,7 +259,7 @@ class BlockLog:
         parts = [part for copy in copies for part in copy.parts]
         return await self._environment.disk.run(lambda: self._read_parts(parts, buffers))
 
-    def _read_parts(self, parts: Sequence[Part], buffers: Sequence[memoryview]) -> bool:
+    def _read_parts(self, parts: Sequence[IndexPart], buffers: Sequence[memoryview]) -> bool:
         rest = list(buffers)
         files: dict[str, DiskFile] = {}
         try:
@@ -305,8 +305,8 @@ class BlockLog:
         self.commits.resume()
 
 
-_Latest: TypeAlias = dict[BlockVersion, tuple[JournaledCopy, Part, BlockVersion | None]]
-_Parts: TypeAlias = dict[BlockVersion, tuple[Part, BlockVersion | None]]
+_Latest: TypeAlias = dict[BlockVersion, tuple[JournaledCopy, IndexPart, BlockVersion | None]]
+_Parts: TypeAlias = dict[BlockVersion, tuple[IndexPart, BlockVersion | None]]
 
 
 def _latest(found: list[FoundRecord]) -> tuple[_Latest, _Parts]:
@@ -317,7 +317,7 @@ def _latest(found: list[FoundRecord]) -> tuple[_Latest, _Parts]:
         for frame in each.frames:
             if frame.kind in (records.BLOCK, records.EXTENSION):
                 stored = records.stored(frame)
-                part = Part(each.segment, frame.body_at, frame.length)
+                part = IndexPart(each.segment, frame.body_at, frame.length)
                 copies[stored.version] = (
                     JournaledCopy(stored.version, stored.shape),
                     part,
@@ -330,7 +330,9 @@ def _latest(found: list[FoundRecord]) -> tuple[_Latest, _Parts]:
     return copies, parts
 
 
-def _resolve(own: Part, base: BlockVersion | None, parts: _Parts) -> tuple[Part, ...] | None:
+def _resolve(
+    own: IndexPart, base: BlockVersion | None, parts: _Parts
+) -> tuple[IndexPart, ...] | None:
     """The parts of a version, first to last; None when a base is missing."""
     chain = [own]
     while base is not None:

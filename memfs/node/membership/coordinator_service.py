@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from memfs import limits
 from memfs.cluster.coordinator import Coordinator
 from memfs.protocol import messages as m
 from memfs.transport.server import IncomingCall
 
-Handler = Callable[[IncomingCall], Awaitable[Any]]
+Handler = Callable[[IncomingCall], Awaitable[object]]
 
 
 def coordinator_handlers(coordinator: Coordinator) -> dict[type, Handler]:

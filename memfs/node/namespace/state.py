@@ -462,14 +462,14 @@ def _names_inode(request: object) -> bool:
     return named or getattr(request, "source_base", ROOT_INODE) != ROOT_INODE
 
 
-def _decode(entry: Entry) -> Any:
+def _decode(entry: Entry) -> object:
     spec = m.BY_OPCODE.get(entry.opcode)
     if spec is None or not spec.command:
         raise UnsupportedError(f"opcode {entry.opcode} is no command of the namespace")
     return records.decode(spec.request, entry.record, limits.LOGGED_BYTES)
 
 
-def _recorded(reply: Any) -> Any:
+def _recorded(reply: Any) -> object:
     """What of a reply is the log's: a capability is added later, by the node that answers.
 
     Members of an older release know no such field, and have the same digest.

@@ -62,18 +62,18 @@ class BackupService:
         self._fence(call)
         return self._role.backup.entries(call.request.first)
 
-    def install(self, call: IncomingCall) -> Any:
+    def install(self, call: IncomingCall) -> object:
         """One piece of a snapshot from the primary."""
         self._fence(call)
         reply = self._role.backup.install(call.request, call.payload)
         return self._when_durable(reply) if call.request.last else reply
 
-    def replicate(self, call: IncomingCall) -> Any:
+    def replicate(self, call: IncomingCall) -> object:
         """Log entries from the primary."""
         self._fence(call)
         return self._when_durable(self._role.backup.replicate(call.request, call.payload))
 
-    def _when_durable(self, reply: object) -> Any:
+    def _when_durable(self, reply: object) -> object:
         """A reply about what this backup holds, once that counts."""
         if not self._role.journal.required:
             return reply

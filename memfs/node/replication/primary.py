@@ -130,7 +130,7 @@ class Primary:
         request_id: int,
         identity: Identity,
         finish: Finish | None = None,
-    ) -> Any:
+    ) -> object:
         """Apply a command; its reply record, or a future of it while backups still lack it.
 
         ``finish`` makes what is answered of the record. Raises the command's error in the same way:
@@ -210,7 +210,7 @@ class Primary:
 
     def _answer_read(
         self, identity: Identity, request: object, client: int, finish: Finish | None
-    ) -> Any:
+    ) -> object:
         """As :meth:`query`, by who holds the lease."""
         try:
             record = self._look(identity, request, client)
@@ -253,7 +253,7 @@ class Primary:
             await pending
         await self._wait_for_lease()
 
-    def _when_committed(self, index: int, record: object) -> Any:
+    def _when_committed(self, index: int, record: object) -> object:
         if index <= self.committed:
             return _answer(record)
         future = self._loop.create_future()
@@ -288,7 +288,7 @@ class Primary:
 
     async def _query_later(
         self, identity: Identity, request: object, client: int, finish: Finish | None
-    ) -> Any:
+    ) -> object:
         await self._wait_for_lease()
         answer = self._answer_read(identity, request, client, finish)
         return await answer if isinstance(answer, asyncio.Future) else answer
@@ -520,7 +520,7 @@ class Primary:
                 future.exception()  # the connection may be gone: nobody may ever look
 
 
-async def _answer_after(barrier: asyncio.Future[None], answer: object) -> Any:
+async def _answer_after(barrier: asyncio.Future[None], answer: object) -> object:
     record = await answer if isinstance(answer, asyncio.Future) else answer
     await barrier
     return record

@@ -63,7 +63,7 @@ class HostGroups:
         return found[1]
 
 
-class Groups:
+class KnownGroups:
     """The groups of users: of the cluster's table, else of this host."""
 
     def __init__(self, host: HostGroups, namespace: Callable[[], Namespace | None]) -> None:
@@ -89,7 +89,7 @@ class PeerAuthentication:
         self,
         settings: Callable[[], Settings],
         proxies: Collection[str],
-        groups: Groups,
+        groups: KnownGroups,
         connections: int,
         ways: Collection[str] = (CERTIFICATE,),
     ) -> None:

@@ -65,7 +65,7 @@ class Granting:
         peer = call.connection.peer
         return lambda record: self._finished(peer, record)
 
-    def _finished(self, peer: Peer, record: Any) -> Any:
+    def _finished(self, peer: Peer, record: Any) -> object:
         kind = type(record)
         if kind is m.BlocksReply:
             found = _readable(record.attributes, record.blocks)

@@ -47,7 +47,7 @@ from memfs.transport.connection import Connection, Peer
 from memfs.transport.server import IncomingCall, Reply
 from memfs.transport.sink import Sink
 
-Handler = Callable[[IncomingCall], Any]
+Handler = Callable[[IncomingCall], object]
 
 
 class NodeService:
@@ -340,7 +340,7 @@ class NodeService:
             table |= coordinator_handlers(self._coordinator)
         return table
 
-    def _command(self, call: IncomingCall) -> Any:
+    def _command(self, call: IncomingCall) -> object:
         peer = call.connection.peer
         self._housekeeping.note_heartbeat(peer.client)
         primary, request_id = self._role.primary, call.header.request_id
@@ -389,7 +389,7 @@ class NodeService:
                 f"{proxy} may speak for others, but not for {peer.identity.user}, a superuser"
             )
 
-    def _privileged_elsewhere(self, call: IncomingCall, handler: Handler) -> Any:
+    def _privileged_elsewhere(self, call: IncomingCall, handler: Handler) -> object:
         """A privileged request of who is no superuser as far as this node knows."""
         peer = call.connection.peer
         if self._role.namespace is None and self._proofs is not None and not peer.proxied:
@@ -398,7 +398,7 @@ class NodeService:
 
     async def _privileged_by_table(
         self, call: IncomingCall, handler: Handler, proofs: Proofs
-    ) -> Any:
+    ) -> object:
         """The table of groups is not here: the primary has it."""
         peer = call.connection.peer
         groups = await proofs.groups_of(peer.identity.user)

@@ -130,7 +130,7 @@ class MountService:
             and self._role.leads
         )
 
-    def around(self, call: IncomingCall, handler: Callable[[IncomingCall], object]) -> Any:
+    def around(self, call: IncomingCall, handler: Callable[[IncomingCall], object]) -> object:
         """Carry out a request after its look-ups, and answer as the mount's write mode requires.
 
         ``handler`` answers with a record or a future.
@@ -173,7 +173,7 @@ class MountService:
             found.append(changed)
         return found
 
-    async def _when_stored(self, answer: Any, waits: list[Any]) -> Any:
+    async def _when_stored(self, answer: Any, waits: list[Any]) -> object:
         record = await resolved(answer)
         if waits:
             await self.persister.until_stored(waits)
@@ -211,7 +211,7 @@ class MountService:
                 return record
         raise errors.PathNotFoundError("nothing is mounted there")
 
-    def list_mounts(self, call: IncomingCall, query: Callable[[IncomingCall], Any]) -> Any:
+    def list_mounts(self, call: IncomingCall, query: Callable[[IncomingCall], Any]) -> object:
         """All mounts, with what is wrong with their stores as this node saw it."""
         answer = query(call)
         if isinstance(answer, asyncio.Future):

@@ -153,7 +153,7 @@ def _seconds(moment: datetime | None) -> float | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
-def _default_chain() -> Any:
+def _default_chain() -> object:
     from awscrt.auth import AwsCredentialsProvider
     from awscrt.io import ClientBootstrap
 

@@ -21,14 +21,14 @@ class BucketConnection:
         self._known: Any = None
         self._keys: Credentials | None = None
 
-    async def current(self) -> Any:
+    async def current(self) -> object:
         """The library's store. Raises StoreDeniedError when there are no keys."""
         keys = await self._credentials.current()
         if self._known is None or keys != self._keys:
             self._known, self._keys = self._made(keys), keys
         return self._known
 
-    def _made(self, keys: Credentials | None) -> Any:
+    def _made(self, keys: Credentials | None) -> object:
         bucket = self._bucket
 
         def provide() -> dict[str, Any]:

@@ -88,7 +88,7 @@ def facts(thing: Any) -> Facts:
     return Facts(int(thing.kind), thing.mode, thing.size, thing.links)
 
 
-def outcome(call: Callable[[], object]) -> Any:
+def outcome(call: Callable[[], object]) -> object:
     """The result of ``call`` in comparable form, or its :class:`RaisedError`."""
     try:
         return comparable(call())

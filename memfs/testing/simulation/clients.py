@@ -124,7 +124,7 @@ class SimulatedFile:
         self._process = process
         self._file = file
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         found = getattr(self._file, name)
         if not inspect.iscoroutinefunction(found):
             return found
@@ -165,5 +165,5 @@ async def perform(process: Process, work: Awaitable[object]) -> Any:
         raise OutcomeUnknownError(f"a call on {process.name} was cancelled") from error
 
 
-async def _await(work: Awaitable[object]) -> Any:
+async def _await(work: Awaitable[object]) -> object:
     return await work

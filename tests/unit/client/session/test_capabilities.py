@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from memfs.client.session.capabilities import KEPT, SHOWN, Capabilities
+from memfs.client.session.capabilities import KEPT, SHOWN, KnownCapabilities
 from memfs.protocol import messages as m
 from memfs.security.capabilities import READ, WRITE, Key, make
 from memfs.types import Attributes, BlockRef
@@ -42,7 +42,7 @@ class Primary:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
-        self.kept = Capabilities(cast(Any, self), cast(Any, self))
+        self.kept = KnownCapabilities(cast(Any, self), cast(Any, self))
 
     async def ask(
         self, request: Any, path: str | None = None, deadline: float | None = None

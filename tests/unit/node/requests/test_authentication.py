@@ -12,8 +12,8 @@ from memfs.node.namespace import Namespace, Settings
 from memfs.node.requests.authentication import (
     GROUPS_SECONDS,
     GROUPS_USERS,
-    Groups,
     HostGroups,
+    KnownGroups,
     PeerAuthentication,
 )
 from memfs.protocol import messages as m
@@ -47,7 +47,7 @@ def authentication(*ways: str) -> PeerAuthentication:
     namespace = Namespace(SETTINGS, 0)
     namespace.volume.accounts.restore_groups("admin", ("supergroup",))
     namespace.volume.accounts.restore_groups("carol", ("listed",))
-    groups = Groups(host, lambda: namespace)
+    groups = KnownGroups(host, lambda: namespace)
     return PeerAuthentication(lambda: SETTINGS, ["gateway"], groups, 2, ways or ("certificate",))
 
 
