@@ -235,6 +235,11 @@ class BlockRef(NamedTuple):
         return BlockVersion(*self[:4])
 
 
+WholeBlock: TypeAlias = tuple[int, int, int, int, int, tuple[int, ...]]
+"""inode, generation, sequence, length, CRC and replicas of block 0, where it is all of a file: a
+plain tuple, since batches have hundreds. Length 0: the file is empty; -1: it is no such file."""
+
+
 class DirectoryEntry(NamedTuple):
     """One name of a directory, with the attributes of what it names."""
 

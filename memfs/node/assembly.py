@@ -110,7 +110,7 @@ def build_node(
         usage=lambda: report.usage(),
     )
     keys = CapabilityKeys(membership, tasks, environment.random, config.capability_seconds)
-    guard = Guard(membership, keys)
+    guard = Guard(membership, keys, private_socket=config.socket_access == "user")
     fences = Fences(store, membership.ask_primary, tasks)
     uploads = Uploads(store, membership.ask_primary, tasks, environment.random, config.memory)
     stores = OpenStores(environment, membership, open_store)

@@ -98,14 +98,16 @@ class Listeners:
 
     def _descriptors_of(self, request: m.GetDescriptors) -> tuple[m.DescriptorsReply, list[int]]:
         lendable = self._guard.lendable(request)
-        if lendable is None or all(lendable):
-            segments, descriptors = self._store.descriptors(request.versions)
-            return m.DescriptorsReply(tuple(segments)), descriptors
-        wanted = [each for each, may in zip(request.versions, lendable, strict=True) if may]
+        may = [True] * len(request.versions) if lendable is None else lendable
+        wanted = [each for each, lent in zip(request.versions, may, strict=True) if lent]
         segments, descriptors = self._store.descriptors(wanted)
         found = iter(segments)
-        all_of_them = tuple([next(found) if may else m.Segment(-1, 0, 0) for may in lendable])
-        return m.DescriptorsReply(all_of_them), descriptors
+        every = tuple([next(found) if lent else m.Segment(-1, 0, 0) for lent in may])
+        small = request.small if self._guard.lends_segments else ()
+        indexes, further = self._store.lend_segments(small)
+        first = len(descriptors)
+        lent_ones = tuple([index if index < 0 else first + index for index in indexes])
+        return m.DescriptorsReply(every, lent_ones), descriptors + further
 
     def close_descriptors(self) -> None:
         """Pass no more descriptors."""

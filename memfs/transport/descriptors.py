@@ -195,7 +195,7 @@ class DescriptorClient:
         what the node answers; no descriptor is left open then.
         """
         with self._lock, _failures(self._blocking, timeout):
-            self._blocking.send(versions, timeout, capabilities)
+            self._blocking.send(versions, timeout, capabilities, ())
             return self._blocking.receive()
 
     async def fetch_async(
@@ -203,12 +203,16 @@ class DescriptorClient:
         versions: Sequence[BlockVersion],
         timeout: float,
         capabilities: tuple[bytes, ...] = (),
+        small: Sequence[int] = (),
     ) -> tuple[DescriptorsReply, list[int]]:
-        """As :meth:`fetch`, leaving the event loop free while the node works."""
+        """As :meth:`fetch`, leaving the event loop free while the node works.
+
+        ``small``: segments of small blocks to be lent as well, by their numbers.
+        """
         try:
             async with asyncio.timeout(timeout), self._turn:
                 with _failures(self._waiting, timeout):
-                    await _readable(self._waiting.send(versions, 0, capabilities))
+                    await _readable(self._waiting.send(versions, 0, capabilities, small))
                     return self._waiting.receive()
         except MemfsError:
             raise
@@ -230,15 +234,19 @@ class _Link:
         self._user = user
         self._socket: socket.socket | None = None
         self._request = 0
-        self._count = 0
+        self._asked = GetDescriptors(())
 
     def send(
-        self, versions: Sequence[BlockVersion], timeout: float, capabilities: tuple[bytes, ...]
+        self,
+        versions: Sequence[BlockVersion],
+        timeout: float,
+        capabilities: tuple[bytes, ...],
+        small: Sequence[int],
     ) -> socket.socket:
         """Ask for ``versions``; connects first, and again when the node has hung up since."""
         self._request += 1
-        self._count = len(versions)
-        request = GetDescriptors(tuple(versions), capabilities, self._client, self._user)
+        shown = capabilities, self._client, self._user
+        request = self._asked = GetDescriptors(tuple(versions), *shown, tuple(small))
         record = records.encode(request)
         frame = frames.pack_frame(frames.REQUEST, _OPCODE, self._request, 0, 0, record)
         if self._socket is not None:
@@ -280,11 +288,17 @@ class _Link:
         if header.flags == frames.ERROR:
             raise from_wire(*records.decode(ErrorReply, record))
         reply = records.decode(DescriptorsReply, record)
-        if header.flags != frames.REPLY or len(reply.segments) != self._count:
-            raise ProtocolError(f"{len(reply.segments)} segments for {self._count} blocks")
+        asked = self._asked
+        if header.flags != frames.REPLY or len(reply.segments) != len(asked.versions):
+            raise ProtocolError(f"{len(reply.segments)} segments for {len(asked.versions)} blocks")
         for segment in reply.segments:
             if not -1 <= segment.descriptor < descriptors or min(segment[1:]) < 0:
                 raise ProtocolError(f"{segment} with {descriptors} descriptors")
+        if len(reply.lent) > len(asked.small):
+            raise ProtocolError(f"{len(reply.lent)} segments lent of {len(asked.small)}")
+        for index in reply.lent:
+            if not -1 <= index < descriptors:
+                raise ProtocolError(f"descriptor {index} of {descriptors}")
         return reply
 
 
@@ -391,4 +405,5 @@ def _within_bounds(
         segment if segment.descriptor < DESCRIPTORS_PER_REPLY else Segment(-1, 0, 0)
         for segment in reply.segments
     )
-    return DescriptorsReply(segments), descriptors[:DESCRIPTORS_PER_REPLY]
+    lent = tuple(index if index < DESCRIPTORS_PER_REPLY else -1 for index in reply.lent)
+    return DescriptorsReply(segments, lent), descriptors[:DESCRIPTORS_PER_REPLY]

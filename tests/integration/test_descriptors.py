@@ -16,6 +16,7 @@ import pytest
 
 from memfs import errors
 from memfs.checksum import crc32c
+from memfs.client.reading.small_segments import copy_block, map_descriptor
 from memfs.limits import MIB
 from memfs.node.blocks import BlockStore
 from memfs.protocol import frames, records
@@ -27,6 +28,7 @@ from memfs.protocol.messages import (
     Segment,
     WriteBlock,
 )
+from memfs.protocol.segment_records import OFFSET_BITS
 from memfs.transport.descriptors import DESCRIPTORS_PER_REPLY, DescriptorClient, DescriptorServer
 
 BLOCK = MIB
@@ -307,3 +309,40 @@ async def test_close_removes_the_socket(tmp_path: Path) -> None:
     server.close()
     server.close()
     assert not (tmp_path / "s").exists()
+
+
+async def test_segments_of_small_blocks_are_lent_by_their_numbers(
+    tmp_path: Path, store: BlockStore
+) -> None:
+    small = BlockVersion(2, 0, 1, 1)
+    data = b"a small block"
+    put(store, small, data, None)
+    (place,) = store.lent_records([(2, 1, 1, len(data), crc32c(data), (1,))])
+
+    def answer(request: GetDescriptors) -> tuple[DescriptorsReply, list[int]]:
+        lent, descriptors = store.lend_segments(request.small)
+        return DescriptorsReply((), tuple(lent)), descriptors
+
+    server = DescriptorServer(str(tmp_path / "s.fd"), answer)
+    client = DescriptorClient(str(tmp_path / "s.fd"))
+    number = place >> OFFSET_BITS
+    reply, (descriptor,) = await client.fetch_async((), 5, small=(number + 1, number))
+    assert reply.lent == (-1, 0)
+    assert copy_block(map_descriptor(descriptor), place, len(data)) == data
+    with pytest.raises(PermissionError):
+        mmap.mmap(descriptor, 0)
+    os.close(descriptor)
+    client.close()
+    server.close()
+
+
+@pytest.mark.parametrize("lent", [(0, 1), (1,), (-2,)])
+async def test_segments_that_were_not_lent_are_refused(
+    tmp_path: Path, lent: tuple[int, ...]
+) -> None:
+    server = serve(str(tmp_path / "s.fd"), DescriptorsReply((), lent), [])
+    client = DescriptorClient(str(tmp_path / "s.fd"))
+    with pytest.raises(errors.ProtocolError):
+        await client.fetch_async((), 5, small=(5,))
+    client.close()
+    server.close()

@@ -58,3 +58,40 @@ async def test_mapped_bytes_outlive_the_file_and_its_node():
         await cluster.kill(1)
         await cluster.kill(0)
         assert bytes(view) == data
+
+
+async def test_small_files_come_out_of_segments_that_nodes_lend():
+    async with Cluster(nodes=1, replication=1) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        other = await cluster.connect(local_descriptors=False)
+        content = {f"/f{number}": os.urandom(number * 37) for number in range(200)}
+        content |= {
+            "/large": os.urandom(200 * KIB),
+            "/chunks": os.urandom(100_000),
+        }
+        await fs.write_many(content)
+        for _ in range(2):
+            assert await fs.read_many(content) == list(content.values())
+            assert await other.read_many(content) == list(content.values())
+        assert fs._context.local._small, "segments are mapped"
+        assert not other._context.local._small
+        for round in range(3):  # what was lent is closed, and what is new comes out of new segments
+            await fs.remove_many(list(content)[::2])
+            for path in list(content)[::2]:
+                content[path] = os.urandom(len(content[path]) + round)
+            await other.write_many({path: content[path] for path in list(content)[::2]})
+            assert await fs.read_many(content) == list(content.values())
+            found = await fs.read_many([*content, "/none"], return_errors=True)
+            assert found[:-1] == list(content.values()) and isinstance(found[-1], FileNotFoundError)
+
+
+async def test_a_client_whose_node_lends_nothing_reads_through_the_socket():
+    async with Cluster(nodes=1, replication=1) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        content = {f"/f{number}": os.urandom(number * 37) for number in range(100)}
+        await fs.write_many(content)
+        (member,) = fs._session.known.members.values()
+        os.unlink(member.socket + ".fd")
+        assert await fs.read_many(content) == list(content.values())
+        assert await fs.read_bytes("/f7") == content["/f7"]
+        assert not fs._context.local._small

@@ -6,9 +6,10 @@ with a batch is read like any file. Invariant: bytes that are returned have pass
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from memfs import limits
 from memfs.checksum import crc32c
@@ -16,6 +17,7 @@ from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
+from memfs.client.reading.small_segments import copy_block
 from memfs.client.session.session import Session
 from memfs.concurrency import run_all
 from memfs.errors import (
@@ -23,16 +25,22 @@ from memfs.errors import (
     RetryableError,
     StaleHandleError,
     UnavailableError,
+    UnsupportedError,
     from_wire,
 )
 from memfs.protocol import messages as m
-from memfs.types import BlockRef
+from memfs.protocol.segment_records import OFFSET_BITS
+from memfs.types import BlockRef, View
 
 log = logging.getLogger(__name__)
 
 PATHS_BYTES = limits.RECORD_BYTES - 4 * limits.KIB
 PARALLEL = 8
 """Batches, or files too large for one, that travel at once."""
+
+Elsewhere: TypeAlias = m.BlocksReply | BlockRef | None
+"""A file that did not come with its batch: its block map, the block that is all of it, or nothing
+is known of it."""
 
 R = TypeVar("R")
 
@@ -43,9 +51,24 @@ class BatchReader:
     def __init__(self, context: ClientContext) -> None:
         self._context = context
         self._session = context.session
+        self._plain = False
+        """The primary is of a release that answers with a record for each file only."""
+        self._session.routing.followers.append(self._view_changed)
+
+    def _view_changed(self, _former: View, _view: View) -> None:
+        self._plain = False
 
     async def read(self, path: WirePath, timeout: float | None) -> bytes:
-        """One whole file: one round trip when the primary holds it and it is small.
+        """One whole file: one round trip when the primary holds it and it is small."""
+        results: list[bytes | MemfsError] = [b""]
+        await self._read_batch((path,), range(1), results, timeout)
+        (result,) = results
+        if isinstance(result, MemfsError):
+            raise result
+        return result
+
+    async def _read_mapped(self, path: WirePath, timeout: float | None) -> bytes:
+        """As :meth:`read` by the file's block map.
 
         When another file has taken the path and the old one's bytes are gone, that one is read.
         """
@@ -94,45 +117,73 @@ class BatchReader:
     ) -> None:
         """Fill ``results`` for the files numbered ``batch``."""
         deadline = self._session.deadline(timeout)
-        elsewhere: dict[int, m.BlocksReply] = {}
-        left = list(batch)
+        elsewhere: dict[int, Elsewhere] = {}
+        left, local = list(batch), self._context.local
+        lend = local.lends(self._session.known.primary_number)
         while left:
-            answers = await self._ask_files([files[number].raw for number in left], deadline)
-            for number, answer in zip(left, answers, strict=False):
-                if isinstance(answer.content, m.BlocksReply):
-                    elsewhere[number] = answer.content
-                else:
-                    results[number] = named(answer.content, files[number])
-            left = left[len(answers) :]
-        await self._fetch_small(elsewhere, results, deadline)
-        await run_all(
-            (
-                self._read_single(files[number], reply, number, results, timeout)
-                for number, reply in elsewhere.items()
-            ),
-            PARALLEL,
-        )
+            if self._plain:
+                left = await self._ask_plain(files, left, results, elsewhere, deadline)
+                continue
+            request = m.ReadMany(
+                tuple([files[number].raw for number in left]), limits.SMALL_FILE_BYTES, lend
+            )
+            try:
+                answer = await self._session.ask_primary(request, None, deadline)
+            except UnsupportedError:
+                self._plain = True
+                continue
+            reply = answer.record
+            if not reply.lengths:
+                raise UnavailableError("the primary answered for no file")
+            segments = await local.segments(reply.lender, reply.places) if reply.places else {}
+            missed = _take(left, files, reply, answer.payload, segments, results, elsewhere)
+            lend = lend and not missed
+            left = missed + left[len(reply.lengths) :]
+        if elsewhere:
+            await self._fetch_small(elsewhere, results, deadline)
+            await run_all(
+                (
+                    self._read_single(files[number], what, number, results, timeout)
+                    for number, what in elsewhere.items()
+                ),
+                PARALLEL,
+            )
+
+    async def _ask_plain(
+        self,
+        files: Sequence[WirePath],
+        numbers: list[int],
+        results: list[bytes | MemfsError],
+        elsewhere: dict[int, Elsewhere],
+        deadline: float,
+    ) -> list[int]:
+        """One request that is answered by a record for each file; the numbers that are left."""
+        answers = await self._ask_files([files[number].raw for number in numbers], deadline)
+        for number, (content,) in zip(numbers, answers, strict=False):
+            if isinstance(content, m.BlocksReply):
+                elsewhere[number] = content
+            else:
+                results[number] = named(content, files[number])
+        return numbers[len(answers) :]
 
     async def _read_single(
         self,
         path: WirePath,
-        reply: m.BlocksReply,
+        what: Elsewhere,
         number: int,
         results: list[bytes | MemfsError],
         timeout: float | None,
     ) -> None:
         try:
-            results[number] = await self._read_blocks(path, reply, timeout)
-        except StaleHandleError:  # replaced meanwhile
-            results[number] = await self._read_again(path, timeout)
+            if isinstance(what, m.BlocksReply):
+                try:
+                    results[number] = await self._read_blocks(path, what, timeout)
+                except StaleHandleError:  # replaced meanwhile
+                    results[number] = await self._read_mapped(path, timeout)
+            else:
+                results[number] = await self._read_mapped(path, timeout)
         except MemfsError as error:
             results[number] = named(error, path)
-
-    async def _read_again(self, path: WirePath, timeout: float | None) -> bytes | MemfsError:
-        try:
-            return await self.read(path, timeout)
-        except MemfsError as error:
-            return error
 
     async def _ask_files(self, raws: Sequence[bytes], deadline: float) -> list[_Content]:
         """One ReadFiles; answers at least one file, perhaps fewer than asked."""
@@ -160,7 +211,7 @@ class BatchReader:
 
     async def _fetch_small(
         self,
-        elsewhere: dict[int, m.BlocksReply],
+        elsewhere: dict[int, Elsewhere],
         results: list[bytes | MemfsError],
         deadline: float,
     ) -> None:
@@ -170,10 +221,9 @@ class BatchReader:
         which knows about replicas and changes.
         """
         by_node: dict[int, list[tuple[int, BlockRef]]] = {}
-        for number, reply in elsewhere.items():
-            size = reply.attributes.size
-            if len(reply.blocks) == 1 and reply.blocks[0].length == size <= limits.SMALL_FILE_BYTES:
-                ref = reply.blocks[0]
+        for number, what in elsewhere.items():
+            ref = _only_block(what)
+            if ref is not None:
                 node = next((n for n in ref.replicas if n in self._session.known.members), None)
                 if node is not None:
                     by_node.setdefault(node, []).append((number, ref))
@@ -189,7 +239,7 @@ class BatchReader:
         self,
         node: int,
         wanted: list[tuple[int, BlockRef]],
-        elsewhere: dict[int, m.BlocksReply],
+        elsewhere: dict[int, Elsewhere],
         results: list[bytes | MemfsError],
         deadline: float,
     ) -> None:
@@ -253,6 +303,60 @@ async def read_pieces(
             good = not outcome.code and len(data) == piece.length and crc32c(data) == crc
             found.append(bytes(data) if good else None)
     return found + [None] * (len(pieces) - len(found))
+
+
+def _take(
+    numbers: Sequence[int],
+    files: Sequence[WirePath],
+    reply: m.ReadManyReply,
+    payload: memoryview,
+    segments: Mapping[int, memoryview],
+    results: list[bytes | MemfsError],
+    elsewhere: dict[int, Elsewhere],
+) -> list[int]:
+    """Enter the files of a reply, which are the first of ``numbers``.
+
+    What is to be read otherwise comes into ``elsewhere``. Returns those in segments that are not
+    lent (any more).
+    """
+    others, missed, at = iter(reply.others), [], 0
+    places = reply.places or itertools.repeat(-1)
+    for number, length, crc, place in zip(numbers, reply.lengths, reply.crcs, places, strict=False):
+        if place >= 0:
+            segment = segments.get(place >> OFFSET_BITS)
+            if segment is None:
+                missed.append(number)
+                continue
+            data = copy_block(segment, place, length)
+        elif length >= 0:
+            end = at + length
+            data = payload[at:end].tobytes()
+            at = end
+        else:
+            file = next(others)
+            if file.code:
+                results[number] = from_wire(file.code, file.message, files[number].given)
+            elif file.attributes is not None:
+                elsewhere[number] = m.BlocksReply(file.attributes, 0, file.blocks)
+            else:
+                elsewhere[number] = file.blocks[0] if file.blocks else None
+            continue
+        if crc32c(data) == crc and len(data) == length:
+            results[number] = data
+        else:
+            log.warning("%s arrived damaged: reading it from its replicas", files[number].given)
+            elsewhere[number] = None
+    return missed
+
+
+def _only_block(what: Elsewhere) -> BlockRef | None:
+    """The block that is all of a small file; None: it is not one."""
+    if not isinstance(what, m.BlocksReply):
+        return what
+    size = what.attributes.size
+    if len(what.blocks) == 1 and what.blocks[0].length == size <= limits.SMALL_FILE_BYTES:
+        return what.blocks[0]
+    return None
 
 
 class _Content(NamedTuple):

@@ -25,6 +25,7 @@ from memfs import limits
 from memfs.checksum import crc32c
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.small_segments import SmallSegments
 from memfs.client.session.session import Session
 from memfs.cluster import view as rules
 from memfs.errors import CapabilityError, MemfsError
@@ -149,6 +150,7 @@ class LocalNodes:
 
     def __init__(self, session: Session) -> None:
         self.places = MemoryPlaces()
+        self._small = SmallSegments()
         self._session = session
         self._clients: dict[tuple[int, int], DescriptorClient] = {}
         """By member and incarnation."""
@@ -168,6 +170,31 @@ class LocalNodes:
                 if self._session.known.is_local(number) and self._usable(number):
                     return number
         return 0
+
+    def lends(self, number: int) -> bool:
+        """Whether segments of member ``number`` can be mapped, as far as is known."""
+        return self.enabled and self._session.known.is_local(number) and self._usable(number)
+
+    async def segments(self, lender: int, places: Sequence[int]) -> dict[int, memoryview]:
+        """The segments of small blocks that places are in, by number, mapped.
+
+        ``lender``: incarnation of the node that told the places. What it does not lend is missing.
+        """
+        found, unknown = self._small.find(lender, places)
+        if not unknown:
+            return found
+        members = self._session.known.members.values()
+        member = next((each.number for each in members if each.incarnation == lender), 0)
+        while unknown and self.lends(member):
+            part, unknown = unknown[:DESCRIPTORS_PER_REPLY], unknown[DESCRIPTORS_PER_REPLY:]
+            self.keep_young()
+            try:
+                client = self._client(member)
+                reply, numbers = await client.fetch_async((), FETCH_SECONDS, small=part)
+                self._small.enter(lender, part, reply.lent, numbers)
+            except (MemfsError, OSError) as error:
+                self._failed(member, error)
+        return self._small.find(lender, places)[0]
 
     def _usable(self, number: int) -> bool:
         if not self._session.known.members[number].socket:
@@ -246,7 +273,7 @@ class LocalNodes:
             self._clients.pop(life).close()
         self._broken = {n: until for n, until in self._broken.items() if rules.member(view, n)}
 
-    def _failed(self, number: int, error: MemfsError) -> None:
+    def _failed(self, number: int, error: OSError) -> None:
         """Leave a member alone for a while: another container's socket, or a node that is gone."""
         log.debug("no descriptors of member %d: %s", number, error)
         now = self._session.environment.clock.monotonic()
@@ -261,15 +288,17 @@ class LocalNodes:
     def _age(self) -> None:
         self._aging = None
         self.places.age()
-        if self.places:
+        self._small.age()
+        if self.places or self._small:
             self.keep_young()
 
     def close(self) -> None:
         """Disconnect and give back."""
         if self._aging is not None:
             self._aging.cancel()
-        self.places.age()
-        self.places.age()
+        for _ in range(2):
+            self.places.age()
+            self._small.age()
         for client in self._clients.values():
             client.close()
         self._clients.clear()

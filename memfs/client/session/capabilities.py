@@ -56,6 +56,9 @@ class KnownCapabilities:
             for file in record.files if record.capability else ():
                 if file.length < 0:
                     self._file(record.capability, file.attributes, file.blocks)
+        elif kind is m.ReadManyReply:
+            for file in record.others if record.capability else ():
+                self._file(record.capability, file.attributes, file.blocks)
         elif kind is m.LeaseReply:
             inode = record.attributes.inode
             if gives(record.capability, READ):

@@ -37,11 +37,15 @@ class _Shown(NamedTuple):
 class Guard:
     """Checks block requests of clients."""
 
-    def __init__(self, membership: Membership, keys: CapabilityKeys) -> None:
+    def __init__(
+        self, membership: Membership, keys: CapabilityKeys, *, private_socket: bool
+    ) -> None:
+        """``private_socket``: only the node's own user and root reach its unix sockets."""
         self.refused = 0
         """Requests turned away since the start."""
         self._membership = membership
         self._keys = keys
+        self._private_socket = private_socket
         self._shown: dict[Connection, _Shown] = {}
 
     def check_write(
@@ -103,6 +107,15 @@ class Guard:
         if request.versions and not any(allowed):
             raise self._refusal(request.versions[0].inode, "reading")
         return allowed
+
+    @property
+    def lends_segments(self) -> bool:
+        """Whether whoever reaches the socket of descriptors may have segments of small blocks.
+
+        They hold blocks of many users, which no capability covers: where these are wanted, only
+        who could read the node's memory anyway, its own user and root, may have them.
+        """
+        return self._private_socket or not self._keys.wanted
 
     def forget(self, connection: Connection) -> None:
         """The connection is gone."""

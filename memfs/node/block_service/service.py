@@ -16,6 +16,7 @@ from memfs import errors, limits
 from memfs.node.block_service.fences import Fences
 from memfs.node.block_service.guard import Guard
 from memfs.node.block_service.uploads import WATCHED_BYTES, UploadReservation, Uploads
+from memfs.node.block_service.whole_files import WholeFileReads
 from memfs.node.blocks import BlockStore
 from memfs.node.journal.journal import Journal
 from memfs.node.membership.members import Membership
@@ -61,6 +62,9 @@ class BlockService:
         """``pool`` reaches the next node of a chain; ``journal`` keeps what is stored; ``objects``
         fetches what external stores have."""
         self._guard = guard
+        self.whole_files = WholeFileReads(
+            store, lambda: membership.member, lambda: guard.lends_segments
+        )
         self._objects = objects
         self._uploads = uploads
         self._fences = fences

@@ -19,7 +19,6 @@ from memfs.node.blocks.block_records import (
     FIELD_MAX,
     INDEX_BYTES,
     BlockHeader,
-    data_offset,
     extent_for,
 )
 from memfs.node.blocks.chunks import PieceCrcs, rebuild
@@ -36,6 +35,7 @@ from memfs.protocol.messages import (
     WriteBlockReply,
     WriteBlocks,
 )
+from memfs.protocol.segment_records import data_offset
 
 _OBJECT_BYTES: Final = VERSION_BYTES - INDEX_BYTES
 STAGED_BYTES: Final = 64 * KIB

@@ -16,12 +16,13 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from memfs.limits import CHUNK_BYTES
+from memfs.protocol.segment_records import RECORD_HEADER_BYTES, data_offset
 
 HEADER: Final = struct.Struct("=QQQQQIIII")
-assert HEADER.size == 56
-EXTENT: Final = struct.Struct("=I")
-EXTENT_OFFSET: Final = HEADER.size - EXTENT.size
+assert HEADER.size == RECORD_HEADER_BYTES
+WHOLE: Final = struct.Struct("=16xQQ8xI8xI")
+"""Of a header: generation, sequence, length and extent."""
+assert WHOLE.size == HEADER.size
 INDEX_BYTES: Final = 32
 """Charge of a record's entry in the index: 16 bytes of columns, and what buckets leave empty."""
 FIELD_MAX: Final = (1 << 64) - 1
@@ -48,11 +49,6 @@ def extent_for(capacity: int) -> int:
     while extent - data_offset(extent) < capacity:
         extent += 8
     return extent
-
-
-def data_offset(extent: int) -> int:
-    """Where the bytes begin in a record of ``extent``."""
-    return HEADER.size + _aligned(4 * (extent // CHUNK_BYTES))
 
 
 def capacity_of(extent: int) -> int:

@@ -26,7 +26,7 @@ from memfs.types import Buffer
 
 F_SEAL_FUTURE_WRITE: Final = 0x0010
 """Linux 5.1: nobody may write or map writable from now on; existing mappings keep their rights."""
-_SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL_FUTURE_WRITE
+SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL_FUTURE_WRITE
 _PAGE: Final = mmap.PAGESIZE
 # Before Python 3.13 a mapping keeps a second descriptor of its own.
 UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -96,7 +96,7 @@ class Memfd:
             if self.stale:
                 for slot in self._slots.values():
                     slot.cleanse(account)
-            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, _SEALS)
+            fcntl.fcntl(self.descriptor, fcntl.F_ADD_SEALS, SEALS)
             self.sealed = True
         return self.descriptor
 

@@ -11,10 +11,11 @@ from array import array
 from collections.abc import Sequence
 
 from memfs.limits import CHUNK_BYTES
-from memfs.node.blocks.block_records import FIELD_MAX, HEADER, BlockHeader, data_offset
+from memfs.node.blocks.block_records import FIELD_MAX, HEADER, BlockHeader
 from memfs.node.blocks.chunks import NO_CHUNKS, Checks
 from memfs.node.blocks.region import SegmentRegion, Version
 from memfs.node.blocks.segments import MemorySegment, Segments
+from memfs.protocol.segment_records import data_offset
 
 
 def read_header(segment: MemorySegment, offset: int) -> BlockHeader:

@@ -19,10 +19,11 @@ from typing import Final
 
 from memfs.errors import NoSpaceError
 from memfs.node.blocks.account import Account
-from memfs.node.blocks.block_records import capacity_of, data_offset, extent_for
+from memfs.node.blocks.block_records import capacity_of, extent_for
 from memfs.node.blocks.chunks import NO_CHUNKS, Checks
 from memfs.node.blocks.memory import Slot
 from memfs.node.blocks.segments import MemorySegment, Segments
+from memfs.protocol.segment_records import data_offset
 from memfs.types import Buffer
 
 VERSION_BYTES: Final = 640

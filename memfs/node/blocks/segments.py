@@ -6,13 +6,14 @@ reclaimed with the whole segment, once everything in it is dead or was moved by 
 the memory and its account; knows nothing of versions.
 
 Charges: a live record counts with its extent. Dead bytes, and resident pages of recycled segments,
-are spare. Invariant: a segment of which a view exists is never reused; it is closed, and the kernel
-frees it with the last view.
+are spare. Invariant: a segment of which a view exists, or whose descriptor was lent to another
+process, is never reused; it is closed, and the kernel frees it with the last view or mapping.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import mmap
 import os
 import sys
@@ -22,18 +23,17 @@ from typing import Final, Protocol
 from memfs.errors import NoSpaceError
 from memfs.limits import KIB, MIB
 from memfs.node.blocks.account import Account
-from memfs.node.blocks.block_records import EXTENT, EXTENT_OFFSET
-from memfs.node.blocks.memory import UNTRACKED
+from memfs.node.blocks.memory import SEALS, UNTRACKED
+from memfs.protocol.segment_records import EXTENT, EXTENT_OFFSET, OFFSET_BITS, OFFSET_MASK
 from memfs.types import Buffer
 
 SEGMENT_BYTES_LEAST: Final = 64 * KIB
 SEGMENT_BYTES_MOST: Final = 8 * MIB
 SEGMENTS_PER_LIMIT: Final = 64
 """A segment is this part of the limit, within the two bounds: a small node cleans small ones."""
+_FLAGS: Final = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
 WRITTEN_FROM_BYTES: Final = 16 * KIB
 """From here up write(2) is faster into fresh pages than the mapping, which zeroes them first."""
-OFFSET_BITS: Final = 32
-_OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
 
 
 def segment_bytes(limit: int) -> int:
@@ -62,6 +62,7 @@ class MemorySegment:
         "_descriptor",
         "_exporter",
         "filled",
+        "lent",
         "live",
         "mapping",
         "number",
@@ -81,11 +82,13 @@ class MemorySegment:
         """Bytes from its beginning whose pages may be there."""
         self.live = 0
         """Bytes of records that somebody needs."""
+        self.lent = False
+        """Its descriptor has left, so that somebody may be reading it at any time."""
         self.regions: dict[int, RecordHolder] = {}
         """Records that are described by objects, by offset."""
         self._descriptor = -1
         if shared:
-            self._descriptor = os.memfd_create("memfs-segment", os.MFD_CLOEXEC)
+            self._descriptor = os.memfd_create("memfs-segment", _FLAGS)
         try:
             if shared:
                 os.ftruncate(self._descriptor, size)
@@ -121,9 +124,20 @@ class MemorySegment:
         """Bytes between two offsets, writable."""
         return memoryview(self._exporter).cast("B")[start:stop]
 
+    def lend(self) -> int:
+        """Its descriptor, to be given away: nobody else can write to it, or resize it.
+
+        From now on no byte of a record is overwritten and no page taken away, whoever needs it.
+        Raises OSError.
+        """
+        if not self.lent:
+            fcntl.fcntl(self._descriptor, fcntl.F_ADD_SEALS, SEALS)
+            self.lent = True
+        return self._descriptor
+
     def store(self, start: int, data: Buffer) -> None:
         """Copy bytes into it."""
-        if len(data) < WRITTEN_FROM_BYTES or self._descriptor < 0:
+        if len(data) < WRITTEN_FROM_BYTES or self._descriptor < 0 or self.lent:
             self.mapping[start : start + len(data)] = data
             return
         rest = memoryview(data)
@@ -132,7 +146,12 @@ class MemorySegment:
             rest, start = rest[count:], start + count
 
     def shed(self) -> int:
-        """Give the pages behind the last record back to the kernel; returns the number of bytes."""
+        """Give the pages behind the last record back to the kernel; returns the number of bytes.
+
+        Of a segment that was lent they stay.
+        """
+        if self.lent:
+            return 0
         spare = self.resident - self.filled
         first = -(-self.filled // mmap.PAGESIZE) * mmap.PAGESIZE
         last = -(-self.resident // mmap.PAGESIZE) * mmap.PAGESIZE
@@ -245,7 +264,7 @@ class Segments:
 
     def at(self, place: int) -> tuple[MemorySegment, int]:
         """Segment and offset of a place."""
-        return self.used[place >> OFFSET_BITS], place & _OFFSET_MASK
+        return self.used[place >> OFFSET_BITS], place & OFFSET_MASK
 
     def close_heads(self) -> None:
         """Append to other segments from now on, so that these can be cleaned."""
@@ -309,7 +328,7 @@ class Segments:
         del self.used[segment.number]
         self.dead -= segment.filled
         self._heads = [None if head is segment else head for head in self._heads]
-        if segment.size == self.size and not segment.viewed:
+        if segment.size == self.size and not segment.viewed and not segment.lent:
             segment.filled = 0
             self._free.append(segment)
         else:

@@ -30,6 +30,7 @@ from memfs.protocol.messages import (
     WriteBlock,
     WriteBlocks,
 )
+from memfs.types import WholeBlock
 
 
 class BlockStatistics(NamedTuple):
@@ -247,6 +248,26 @@ class BlockStore:
             raise CorruptBlockError(f"{version} fails its checksum near byte {offset}")
         return data, crc32c(data)
 
+    def lent_records(self, wanted: Iterable[WholeBlock]) -> builtins.list[int]:
+        """Places of records that may be those of small blocks, for who checks that by the CRC.
+
+        -1: it is not here, or not in memory that can be lent.
+        """
+        return self._index.records(wanted)
+
+    def locate(self, wanted: Iterable[WholeBlock]) -> builtins.list[int]:
+        """Places of all bytes of small blocks.
+
+        A place is the number of a segment and an offset there (``segments.place_of``), and good
+        until the next change of the store; -1: the block is not here, or not in a segment.
+        """
+        return self._index.locate(wanted)
+
+    def segment_view(self, number: int) -> memoryview:
+        """All of the segment that a place names."""
+        segment = self._holdings.segments.used[number]
+        return segment.view(0, segment.size)
+
     def whole(self, version: BlockVersion) -> memoryview:
         """All bytes of a version, unchecked. Raises BlockNotFoundError."""
         found = self._find(version)
@@ -287,6 +308,22 @@ class BlockStore:
             number = numbers.setdefault(slot.memfd, len(numbers))
             segments.append(Segment(number, slot.offset, found.length))
         return segments, [self._holdings.placement.lend(memfd) for memfd in numbers]
+
+    def lend_segments(self, wanted: Iterable[int]) -> tuple[builtins.list[int], builtins.list[int]]:
+        """For each segment, by its number in a place, an index of the descriptors; and these.
+
+        -1: it is not there any more, or cannot be lent. What was lent is never overwritten.
+        """
+        indexes: builtins.list[int] = []
+        descriptors: builtins.list[int] = []
+        for number in wanted:
+            segment = self._holdings.segments.used.get(number)
+            if segment is None or not segment.shared:
+                indexes.append(-1)
+                continue
+            indexes.append(len(descriptors))
+            descriptors.append(segment.lend())
+        return indexes, descriptors
 
     # --- the rest ----------------------------------------------------------------------------
 

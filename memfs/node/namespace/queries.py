@@ -71,7 +71,7 @@ def lookup(volume: Volume, caller: Caller, request: Lookup) -> LookupReply:
 
 def lookup_many(volume: Volume, caller: Caller, request: LookupMany) -> LookupManyReply:
     """stat of many paths; InvalidArgumentError when the answers would not fit."""
-    _check_batch(request.paths)
+    check_batch(request.paths)
     found: list[Attributes | None] = []
     room = RECORD_ROOM
     for path in request.paths:
@@ -109,12 +109,12 @@ def read_files(volume: Volume, caller: Caller, request: ReadFiles) -> ReadFilesR
     Fewer answers than paths when the record is full. A map longer than a record is cut: the
     size says so, and GetBlocks gives the rest.
     """
-    _check_batch(request.paths)
+    check_batch(request.paths)
     files: list[FileReply] = []
     room = RECORD_ROOM
     for path in request.paths:
-        file = _file_reply(volume, caller, path)
-        room -= _file_bytes(file)
+        file = file_reply(volume, caller, path)
+        room -= file_bytes(file)
         if room < 0 and files:
             break
         files.append(file)
@@ -268,7 +268,8 @@ def _readable_file(volume: Volume, caller: Caller, base: int, path: bytes) -> in
     return slot
 
 
-def _file_reply(volume: Volume, caller: Caller, path: bytes) -> FileReply:
+def file_reply(volume: Volume, caller: Caller, path: bytes) -> FileReply:
+    """A file of a batch, or its error."""
     try:
         slot = _readable_file(volume, caller, ROOT_INODE, path)
     except MemfsError as error:
@@ -281,12 +282,14 @@ def _opened(volume: Volume, slot: int) -> FileReply:
     return FileReply(0, "", volume.attributes(slot), blocks=volume.block_refs(slot, 0, end))
 
 
-def _file_bytes(file: FileReply) -> int:
+def file_bytes(file: FileReply) -> int:
+    """Most bytes that it takes in a record."""
     held = attributes_bytes(file.attributes) if file.attributes else 1
     return 48 + text_bytes(file.message) + held + blocks_bytes(file.blocks)
 
 
-def _check_batch(paths: tuple[bytes, ...]) -> None:
+def check_batch(paths: tuple[bytes, ...]) -> None:
+    """Raise InvalidArgumentError for too many."""
     if len(paths) > limits.FILES_PER_BATCH:
         raise InvalidArgumentError(f"at most {limits.FILES_PER_BATCH} paths at once")
 

@@ -24,7 +24,7 @@ from memfs.errors import (
     UnsupportedError,
 )
 from memfs.node.log.entries import Entry
-from memfs.node.namespace import mount_queries, snapshot
+from memfs.node.namespace import mount_queries, snapshot, whole_files
 from memfs.node.namespace import queries as reads
 from memfs.node.namespace.commands import (
     accounts,
@@ -113,6 +113,7 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.LookupMany: reads.lookup_many,
     m.GetBlocks: reads.get_blocks,
     m.ReadFiles: reads.read_files,
+    m.ReadMany: whole_files.read_many,
     m.OpenFile: reads.open_file,
     m.List: reads.list_directory,
     m.ReadLink: reads.read_link,

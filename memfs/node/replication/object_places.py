@@ -11,6 +11,7 @@ from typing import Any
 from memfs.cluster.ring import Ring
 from memfs.node.membership.members import Membership
 from memfs.node.namespace.tables.volume import Volume
+from memfs.node.namespace.whole_files import WholeFiles
 from memfs.protocol import messages as m
 from memfs.types import BlockRef
 
@@ -27,6 +28,9 @@ class ObjectPlacement:
         """The answer, in which blocks of generation 0 name the nodes to ask for them."""
         if isinstance(record, m.ReadFilesReply):
             return m.ReadFilesReply(tuple([self.fill_in(volume, file) for file in record.files]))
+        if isinstance(record, WholeFiles):
+            others = [self.fill_in(volume, file) for file in record.others]
+            return record._replace(others=others)
         if not isinstance(record, m.FileReply | m.BlocksReply) or record.attributes is None:
             return record
         if not any(ref.length and not ref.generation for ref in record.blocks):

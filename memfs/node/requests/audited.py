@@ -115,6 +115,9 @@ def _codes(record: Any) -> Iterator[int] | None:
     """The error code of each file of a batch, 0: none. None: it is no batch."""
     if type(record) is m.ReadFilesReply:
         return (file.code for file in record.files)
+    if type(record) is m.ReadManyReply:
+        others = iter(record.others)
+        return (next(others).code if length < 0 else 0 for length in record.lengths)
     if type(record) in (m.PutFilesReply, m.UnlinkManyReply):
         return (each.code for each in record.results)
     if type(record) is m.LookupManyReply:

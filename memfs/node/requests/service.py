@@ -26,6 +26,7 @@ from memfs.node.membership.members import Membership
 from memfs.node.namespace import Settings
 from memfs.node.namespace.commands.xattrs import parted
 from memfs.node.namespace.rules.permissions import caller_of
+from memfs.node.namespace.whole_files import WholeFiles
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.admission import Admission
@@ -299,6 +300,7 @@ class NodeService:
             m.HandOver: self._control.hand_over,
             m.ForceRecover: self._control.force_recover,
             m.ReadFiles: self._read_files,
+            m.ReadMany: self._read_many,
             m.OpenFile: self._opens.open,
             m.ReportOpens: self._opens.report,
             m.GetXattrs: self._get_xattrs,
@@ -447,6 +449,20 @@ class NodeService:
                 room -= len(data)
         capability = self._granting.read(call, files)
         return Reply(m.ReadFilesReply(tuple(files), capability), payload)
+
+    def _read_many(self, call: IncomingCall) -> Any:
+        found = self._query(call)
+        if isinstance(found, asyncio.Future):
+            return asyncio.ensure_future(self._read_many_later(call, found))
+        return self._whole_files(call, found)
+
+    async def _read_many_later(self, call: IncomingCall, pending: Awaitable[WholeFiles]) -> Reply:
+        return self._whole_files(call, await pending)
+
+    def _whole_files(self, call: IncomingCall, found: WholeFiles) -> Reply:
+        reply = self._blocks.whole_files.reply(found, call.request.lend)
+        capability = self._granting.read(call, reply.record.others)
+        return reply._replace(record=reply.record._replace(capability=capability))
 
     def _get_xattrs(self, call: IncomingCall) -> Any:
         found = self._query(call)

@@ -256,6 +256,8 @@ class DescriptorsReply(NamedTuple):
     """One segment per version asked for."""
 
     segments: tuple[Segment, ...]
+    lent: tuple[int, ...] = ()
+    """For each of ``small``, an index into the descriptors; -1: it is there no more."""
 
 
 @message(200)
@@ -268,6 +270,8 @@ class GetDescriptors(NamedTuple):
     client: int = 0
     """Whose capabilities these are: nobody introduces himself here."""
     user: str = ""
+    small: tuple[int, ...] = ()
+    """Segments of small blocks, by their numbers in the places that were told."""
 
     @staticmethod
     def reply() -> type[DescriptorsReply]:

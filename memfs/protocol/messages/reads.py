@@ -105,6 +105,40 @@ class ReadFiles(NamedTuple):
         return ReadFilesReply
 
 
+class ReadManyReply(NamedTuple):
+    """Answers in the order of the paths, in columns; may be fewer: ask again for the rest."""
+
+    lengths: tuple[int, ...]
+    """Bytes of each file; -1: the next one of ``others`` tells of it."""
+    crcs: tuple[int, ...]
+    """CRC32C of each file's bytes."""
+    others: tuple[FileReply, ...] = ()
+    """Errors, and files whose bytes are to be fetched. One without attributes is one block, which
+    is all of it."""
+    places: tuple[int, ...] = ()
+    """Where each file's record begins in the lender's memory, as segment << 32 | offset; -1: its
+    bytes are in the payload, where such parts follow one another. Empty: so are those of all."""
+    lender: int = 0
+    """Incarnation of the node whose memory it is."""
+    capability: bytes = b""
+    """For reading the blocks of ``others``."""
+
+
+@message(93, lane=Lane.BULK)
+class ReadMany(NamedTuple):
+    """The bytes of many small files at once, and nothing else of them."""
+
+    paths: tuple[bytes, ...]
+    inline: int
+    """Largest file to send inline, bytes."""
+    lend: bool = False
+    """The client maps segments of the primary: tell where files lie there."""
+
+    @staticmethod
+    def reply() -> type[ReadManyReply]:
+        return ReadManyReply
+
+
 class ListReply(NamedTuple):
     """A page of a directory, ordered by name's bytes."""
 

@@ -21,12 +21,13 @@ from memfs.config import ClientConfig
 from memfs.node.log.entries import Entry
 from memfs.node.namespace import Namespace, Settings
 from memfs.node.namespace.commands.xattrs import parted
+from memfs.node.namespace.whole_files import WholeFiles
 from memfs.node.replication.open_files import OpenFiles
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.transport.connection import Answer
 from memfs.transport.environment import Environment, FileDisk, SocketNetwork
-from memfs.types import Identity, Member, View
+from memfs.types import BlockRef, Identity, Member, View
 
 Version = tuple[int, int, int, int]
 EMPTY = memoryview(b"")
@@ -166,6 +167,8 @@ class FakeCluster:
             record = several.files[0]
         if isinstance(request, m.ReadFiles):
             record, payload = self._inline(record, request.inline)
+        if isinstance(request, m.ReadMany):
+            record, payload = self._whole_files(record)
         if isinstance(request, m.GetXattrs):
             record, values = parted(record)
             payload = memoryview(b"".join(values))
@@ -223,6 +226,27 @@ class FakeCluster:
                 payload += data
             files.append(file)
         return m.ReadFilesReply(tuple(files)), memoryview(payload)
+
+    def _whole_files(self, found: WholeFiles) -> tuple[m.ReadManyReply, memoryview]:
+        lengths, crcs, payload = [], [], b""
+        others: list[m.FileReply] = []
+        said = iter(found.others)
+        for inode, generation, sequence, length, crc, replicas in found.blocks:
+            if length >= 0:
+                data = self.blocks[1].get((inode, 0, generation, sequence)) if length else b""
+                if data is not None:
+                    lengths.append(length)
+                    crcs.append(crc)
+                    payload += data
+                    continue
+                ref = BlockRef(inode, 0, generation, sequence, length, crc, replicas)
+                others.append(m.FileReply(0, "", None, blocks=(ref,)))
+            else:
+                others.append(next(said))
+            lengths.append(-1)
+            crcs.append(0)
+        reply = m.ReadManyReply(tuple(lengths), tuple(crcs), tuple(others))
+        return reply, memoryview(payload)
 
     # --- blocks -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from memfs.types import ROOT_INODE
 def named_paths(request: Any) -> Iterator[tuple[int, bytes]]:
     """(base, path) of all that a request names."""
     kind = type(request)
-    if kind in (m.ReadFiles, m.LookupMany, m.UnlinkMany):
+    if kind in (m.ReadFiles, m.ReadMany, m.LookupMany, m.UnlinkMany):
         yield from ((ROOT_INODE, path) for path in request.paths)
     elif kind is m.PutFiles:
         yield from ((ROOT_INODE, file.path) for file in request.files)

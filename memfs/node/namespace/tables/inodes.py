@@ -47,13 +47,14 @@ COLUMNS: Final = {
 _ROW: Final = struct.Struct("=5I5q5I")
 _STAT: Final = struct.Struct("=5I5q")
 _BLOCK: Final = struct.Struct("=5I")
+_WHOLE: Final = struct.Struct("=I16xq32x5I")  # incarnation, size and block 0
 _TOUCH: Final = struct.Struct("=3q")
 _QUAD: Final = struct.Struct("=q")
 _WORDS: Final = 20
 _BYTES: Final = 80
 _TOUCH_AT: Final = 28  # modified, changed, change
 _BLOCK_AT: Final = _STAT.size
-assert _ROW.size == _BYTES == _WORDS * array("I").itemsize
+assert _WHOLE.size == _ROW.size == _BYTES == _WORDS * array("I").itemsize
 
 _GROWTH: Final = 4096  # slots added at once: 370 KiB, microseconds
 _INCARNATION_MAX: Final = (1 << 32) - 1
@@ -65,6 +66,7 @@ def is_named(kind: int) -> bool:
 
 
 Stat = tuple[int, int, int, int, int, int, int, int, int, int]
+Whole = tuple[int, int, int, int, int, int, int]
 
 
 class Word:
@@ -245,6 +247,11 @@ class Inodes:
         row: tuple[int, int, int, int, int] = _BLOCK.unpack_from(
             self.rows, slot * _BYTES + _BLOCK_AT
         )
+        return row
+
+    def whole(self, slot: int) -> Whole:
+        """Incarnation, size, and what :meth:`block` returns."""
+        row: Whole = _WHOLE.unpack_from(self.rows, slot * _BYTES)
         return row
 
     def set_block(

@@ -32,7 +32,7 @@ async def test_many_files_take_few_requests(fs: AsyncFileSystem, cluster: FakeCl
     assert cluster.asked_for == {"WriteBlocks": 1, "PutFiles": 1}
     cluster.asked.clear()
     assert await fs.read_many(list(FILES)[:50]) == list(FILES.values())[:50]
-    assert cluster.asked["ReadFiles"] == 1 and cluster.asked["ReadBlocks"] <= 2
+    assert cluster.asked["ReadMany"] == 1 and cluster.asked["ReadBlocks"] <= 2
     assert cluster.asked["ReadBlock"] == 0
     assert await fs.read_many(FILES) == list(FILES.values())
     assert sum(map(len, cluster.blocks.values())) == 2 * sum(map(bool, FILES.values()))
@@ -212,3 +212,46 @@ def test_paths_of_a_batch_fit_a_record() -> None:
         assert 1 < len(records.encode(request)) < limits.RECORD_BYTES
     assert list(path_batches([b"/a"] * 5)) == [range(5)]
     assert list(path_batches([])) == []
+
+
+async def test_an_older_primary_answers_with_a_record_for_each_file(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_many(FILES)
+    cluster.asked.clear()
+    cluster.refuse_once[m.ReadMany] = [errors.UnsupportedError("what is that?")]
+    names = [*list(FILES)[:50], "/none", "/many/0007", "/many"]
+    found = await fs.read_many(names, return_errors=True)
+    assert cluster.asked["ReadMany"] == 1 and cluster.asked["ReadFiles"] == 1
+    assert found[:50] == list(FILES.values())[:50] and found[51] == FILES["/many/0007"]
+    again = await fs.read_many(names, return_errors=True)
+    assert cluster.asked["ReadMany"] == 1, "it is not asked again"
+    for results in (found, again):
+        assert [type(results[n]) for n in (50, 52)] == [
+            errors.PathNotFoundError,
+            errors.IsDirectoryError,
+        ]
+        assert results[50].filename == "/none"
+    assert await fs.read_bytes("/many/0009") == FILES["/many/0009"]
+
+
+async def test_files_that_arrive_damaged_are_read_from_their_replicas(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_many(FILES)
+    damaged = list(cluster.blocks[1])[::3]
+    for version in damaged:
+        cluster.blocks[1][version] = bytes(len(cluster.blocks[1][version]))
+    assert await fs.read_many(FILES) == list(FILES.values())
+    assert await fs.read_bytes("/many/0100") == FILES["/many/0100"]
+    assert cluster.reports
+
+
+async def test_the_same_file_several_times_in_a_batch(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    await fs.write_many(FILES)
+    names = ["/many/0003", "/many/0004", "/many/0003", "/many/0003/x"]
+    found = await fs.read_many(names, return_errors=True)
+    assert found[:3] == [FILES[name] for name in names[:3]]
+    assert isinstance(found[3], NotADirectoryError)

@@ -13,7 +13,7 @@ import pytest
 from memfs import errors
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.handles.versions import PASSES
-from memfs.client.reading.block_map import BlockMap
+from memfs.protocol import messages as m
 from tests.unit.client.fake_cluster import FakeCluster
 
 BLOCK = 4096
@@ -166,17 +166,18 @@ async def test_a_read_by_path_looks_again_when_the_file_is_replaced(
     cluster: FakeCluster, fs: AsyncFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fs.write_bytes("/f", DATA)
-    writer, real, turns = cluster.connect(), BlockMap.open, 0
+    writer, real, turns = cluster.connect(), fs._session.ask_primary, 0
 
-    async def replaced_after_the_open(*args: Any) -> BlockMap:
+    async def replaced_after_the_answer(request: Any, *args: Any) -> Any:
         nonlocal turns
-        opened = await real(*args)
-        turns += 1
-        if turns <= 5:
-            await writer.write_bytes("/f", bytes([turns]) * len(DATA))
-        return opened
+        answer = await real(request, *args)
+        if isinstance(request, m.ReadMany | m.ReadFiles):
+            turns += 1
+            if turns <= 5:
+                await writer.write_bytes("/f", bytes([turns]) * len(DATA))
+        return answer
 
-    monkeypatch.setattr(BlockMap, "open", replaced_after_the_open)
+    monkeypatch.setattr(fs._session, "ask_primary", replaced_after_the_answer)
     assert await fs.read_bytes("/f") == bytes([5]) * len(DATA)
 
 

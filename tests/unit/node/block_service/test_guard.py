@@ -62,7 +62,7 @@ def made(rights: int, *inodes: tuple[int, int], expires: int = 600, user: str = 
 
 def guarded() -> tuple[Guard, Keys]:
     keys = Keys()
-    return Guard(cast(Any, Members()), cast(Any, keys)), keys
+    return Guard(cast(Any, Members()), cast(Any, keys), private_socket=False), keys
 
 
 def written(inode: int, generation: int) -> m.SmallBlock:

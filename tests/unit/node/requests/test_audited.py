@@ -71,11 +71,18 @@ def test_each_file_of_a_batch_has_a_line() -> None:
     denied, absent = AccessDeniedError.code, PathNotFoundError.code
     files = tuple(m.FileReply(code, "") for code in (0, denied, absent))
     audit.answered(call(m.ReadFiles((b"/a", b"/b", b"/c"), 0)), Reply(m.ReadFilesReply(files)))
-    assert [(each.path, each.allowed, each.result) for each in kept.decisions] == [
-        ("/a", True, "ok"),
-        ("/b", False, "AccessDeniedError"),
-        ("/c", True, "PathNotFoundError"),
-    ]
+    columns = m.ReadManyReply((5, -1, -1), (0, 0, 0), files[1:])
+    audit.answered(call(m.ReadMany((b"/a", b"/b", b"/c"), 0)), Reply(columns))
+    lines = [(each.path, each.allowed, each.result) for each in kept.decisions]
+    assert (
+        lines[:3]
+        == lines[3:]
+        == [
+            ("/a", True, "ok"),
+            ("/b", False, "AccessDeniedError"),
+            ("/c", True, "PathNotFoundError"),
+        ]
+    )
 
 
 def test_refusals_of_all_kinds() -> None:

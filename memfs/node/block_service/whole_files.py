@@ -1,0 +1,115 @@
+"""The bytes of many small files: in the payload of one reply, or where clients map them.
+
+Owns the reply to ``ReadMany`` once the namespace has said which block each file is. A reply has
+columns, a number per file in each, since an object per file would cost more than its bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from memfs import errors, limits
+from memfs.node.blocks import BlockStore
+from memfs.node.namespace.whole_files import WholeFiles
+from memfs.protocol import messages as m
+from memfs.protocol.segment_records import OFFSET_BITS, OFFSET_MASK
+from memfs.transport.service import Reply
+from memfs.types import BlockRef, Member, WholeBlock
+
+
+class WholeFileReads:
+    """Answers from the blocks of one node."""
+
+    def __init__(
+        self,
+        store: BlockStore,
+        member: Callable[[], Member],
+        lends: Callable[[], bool],
+    ) -> None:
+        """``member``: this node as the view has it; ``lends``: whether it lends segments now."""
+        self._store = store
+        self._member = member
+        self._lends = lends
+
+    def reply(self, found: WholeFiles, lend: bool) -> Reply:
+        """What was found, as a reply; ``lend``: the client maps segments of this node."""
+        blocks, store, member = found.blocks, self._store, self._member()
+        here = member.number
+        lengths = [block[3] for block in blocks]
+        rest: Sequence[int] = range(len(blocks))
+        places: list[int] = []
+        if lend and self._lends():
+            places = store.lent_records(blocks)
+            for number, block in enumerate(blocks):
+                if here not in block[5]:
+                    places[number] = -1
+            rest = [number for number in rest if places[number] < 0]
+        payload, elsewhere = self._payload(
+            member.number, [(number, blocks[number]) for number in rest]
+        )
+        others = found.others
+        if elsewhere:
+            others = _with_references(found, elsewhere)
+            for number in elsewhere:
+                lengths[number] = -1
+        lent = len(rest) < len(places)
+        record = m.ReadManyReply(
+            tuple(lengths),
+            tuple([block[4] for block in blocks]),
+            tuple(others),
+            tuple(places) if lent else (),
+            member.incarnation if lent else 0,
+        )
+        return Reply(record, payload)
+
+    def _payload(
+        self, member: int, wanted: Sequence[tuple[int, WholeBlock]]
+    ) -> tuple[list[memoryview], set[int]]:
+        """The bytes of blocks, and the numbers of those that are not here or have no room."""
+        store = self._store
+        payload: list[memoryview] = []
+        elsewhere: set[int] = set()
+        room: int = limits.BATCH_PAYLOAD_BYTES
+        views: dict[int, memoryview] = {}
+        places = store.locate([block for _, block in wanted])
+        for (number, block), place in zip(wanted, places, strict=True):
+            length = block[3]
+            if length <= 0:
+                continue
+            data = None
+            if length <= room and member in block[5]:
+                if place < 0:
+                    data = self._read(block)
+                else:
+                    segment, start = place >> OFFSET_BITS, place & OFFSET_MASK
+                    view = views.get(segment)
+                    if view is None:
+                        view = views[segment] = store.segment_view(segment)
+                    data = view[start : start + length]
+            if data is None:
+                elsewhere.add(number)
+            else:
+                payload.append(data)
+                room -= length
+        return payload, elsewhere
+
+    def _read(self, block: WholeBlock) -> memoryview | None:
+        """The bytes of a block that lies in no segment."""
+        inode, generation, sequence, length, _, _ = block
+        try:
+            version = m.BlockVersion(inode, 0, generation, sequence)
+            return self._store.read(version, 0, length)[0]
+        except errors.MemfsError:
+            return None
+
+
+def _with_references(found: WholeFiles, elsewhere: set[int]) -> list[m.FileReply]:
+    """What is said of files without bytes in the reply: of those ``elsewhere``, where they are."""
+    others, rest = [], iter(found.others)
+    for number, (inode, generation, sequence, length, crc, replicas) in enumerate(found.blocks):
+        if length < 0:
+            others.append(next(rest))
+        elif number in elsewhere:
+            ref = BlockRef(inode, 0, generation, sequence, length, crc, replicas)
+            others.append(m.FileReply(0, "", None, blocks=(ref,)))
+    return others
