@@ -55,7 +55,7 @@ def prepare() -> None:
 
 
 def serve() -> None:
-    """What serves goes on when nobody has an output for it."""
+    """Let a serving command go on when its output is closed."""
     if fcntl.fcntl(OUTPUT, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
         discard()
 

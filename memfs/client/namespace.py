@@ -556,5 +556,5 @@ class NamespaceOperations(MountOperations):
 
 
 def directory_mode(mode: int | None, unmasked: int | None) -> tuple[int, int | None]:
-    """Mode and unmasked mode of a new directory whose maker may not care."""
+    """Mode and unmasked mode of a new directory; ``mode`` may be left out."""
     return (0o777 & ~current_umask(), 0o777) if mode is None else (mode, unmasked)

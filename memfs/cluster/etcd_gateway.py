@@ -60,7 +60,7 @@ class EtcdRefusal(Exception):
 
     @property
     def stale_token(self) -> bool:
-        """Is a new token needed? It expired, its member restarted, or users were changed."""
+        """Whether the token is no longer valid: expired, its member restarted, or users changed."""
         return self.code == _UNAUTHENTICATED or (
             self.code == _INVALID and "auth" in self.message and "revision" in self.message
         )

@@ -172,7 +172,7 @@ class _Check:
         return self._may_lack(reference) or len(reference.ref.replicas) < reference.wanted
 
     def _may_lack(self, reference: _Reference) -> bool:
-        """Whether its holders have to be asked for their copies."""
+        """Whether the holders of a block have to be asked for their copies."""
         holders = [self._held.get(number, ()) for number in reference.ref.replicas]
         return self._verify_all or not all(reference.version in held for held in holders)
 

@@ -44,7 +44,7 @@ class Problem(NamedTuple):
     health: str = DEGRADED
     """What it makes of the cluster; :data:`HEALTHY`: it is only worth knowing."""
     passes: bool = True
-    """Is it worth waiting for the end of it?"""
+    """Does it end by itself, so that waiting helps?"""
 
 
 # --- external stores -----------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def health(found: StatusReply) -> str:
 
 
 def problems(found: StatusReply) -> list[Problem]:
-    """What is wrong, the worst first."""
+    """All problems, the worst first."""
     every = [*_service(found), *_blocks(found), *_members(found)]
     order = (UNAVAILABLE, DEGRADED, HEALTHY)
     return sorted(every, key=lambda problem: order.index(problem.health))

@@ -79,7 +79,7 @@ def waits_for(picture: Picture, nodes: int, moves: bool) -> str:
 
 
 def is_in_vain(picture: Picture, nodes: int) -> bool:
-    """Would time mend nothing of what is wrong?"""
+    """Is there no problem that ends by itself, so that waiting is in vain?"""
     found = picture.status
     if found is None or len(found.nodes) < nodes or unsettled(found):
         return False
@@ -129,7 +129,7 @@ def _number(observer: Observer, view: View, node: str) -> int:
 
 
 class RecoveryPlan(NamedTuple):
-    """Who begins anew, and what that gives up; or why nobody should."""
+    """Which node to recover from, and what that gives up; or why none should be."""
 
     refusal: str = ""
     chosen: Seen | None = None

@@ -142,7 +142,7 @@ def described_picture(picture: Picture) -> dict[str, Any]:
 
 
 def bound_lines(bounds: Sequence[BoundStatus]) -> list[str]:
-    """Of what is used and bounded: what the one has who has most, and so all together."""
+    """A line for each bound: the largest use by one client, and the use of all."""
     return [f"bounds    {_bound(each)}" for each in bounds if each.used]
 
 

@@ -103,7 +103,7 @@ _recover_option = click.option(
 
 
 class _Course(NamedTuple):
-    """One run of a command: its side of things, the same for each of its operands."""
+    """One run of a command: what is the same for each of its operands."""
 
     shell: Shell
     act: str

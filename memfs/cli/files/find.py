@@ -23,7 +23,7 @@ _TAKING = ("--url", "--user", "--timeout", "--config")
 
 
 class _FindCommand(click.Command):
-    """Words of the expression look like options and are none."""
+    """A command whose arguments may look like options: the words of the expression."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         options: list[str] = []

@@ -138,7 +138,7 @@ def _confirmed(question: str) -> bool:
 
 
 async def _remove(shell: Shell, path: str, found: Stat, recursive: bool) -> bool:
-    """Whether it is gone; a complaint where that may not be."""
+    """Remove one operand; whether it is gone. Says why when it is not."""
     if path == "/":
         shell.complain("it is dangerous to remove '/': name what is in it")
         return False

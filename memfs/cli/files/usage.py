@@ -113,7 +113,7 @@ class _Totals:
         return True
 
     async def of(self, path: str, found: Stat) -> Usage:
-        """What counts of one inode: only of a directory it must be asked for. A link is empty."""
+        """The bytes of one inode; only a directory takes a request, a symlink has none."""
         if not found.is_dir():
             length = found.st_size if found.is_file() else 0
             return Usage(length, 1, 0, length * found.replication)
@@ -141,7 +141,7 @@ class _Totals:
         return sums
 
     async def entries(self, path: str) -> AsyncIterator[DirEntry]:
-        """Of a directory; none of one that refuses, which is said."""
+        """Entries of a directory; none, and a message, where it refuses."""
         try:
             async for entry in self.shell.entries(path):
                 yield entry

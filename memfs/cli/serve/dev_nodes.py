@@ -49,7 +49,7 @@ class Nodes:
         )
 
     async def keep(self) -> None:
-        """Start again who dies; returns when all have ended in good order.
+        """Start again each node that dies; returns when all have ended in good order.
 
         Raises Failed, after saying why, when one cannot be kept running.
         """

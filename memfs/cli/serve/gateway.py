@@ -132,7 +132,7 @@ def _reserved(host: str, port: int) -> Iterator[int]:
 
 
 async def keep_running(settings: GatewayConfig, cluster: tuple[Endpoint, ...]) -> None:
-    """A gateway as a process of its own, started again when it ends, until this is cancelled."""
+    """Keep a gateway process running, started again whenever it ends, until this is cancelled."""
     await _keep(list(_command(settings, cluster, settings.workers)))
 
 
@@ -152,7 +152,7 @@ def _command(settings: GatewayConfig, cluster: tuple[Endpoint, ...], workers: in
 
 
 async def _keep_worker(command: list[str], totals: WorkerTotals) -> None:
-    """One worker, again and again until this is cancelled; its metrics count in ``totals``."""
+    """Keep one worker process running until this is cancelled; ``totals`` adds up its metrics."""
     while True:
         ours, theirs = socket.socketpair()
         counting = asyncio.create_task(totals.serve(ours))
@@ -170,7 +170,7 @@ async def _keep_worker(command: list[str], totals: WorkerTotals) -> None:
 
 
 async def _keep(command: list[str]) -> None:
-    """A process, again and again until this is cancelled."""
+    """Keep a process running until this is cancelled."""
     while True:
         await _ended(await asyncio.create_subprocess_exec(*command, start_new_session=True))
         await asyncio.sleep(RESTART_SECONDS)

@@ -269,7 +269,7 @@ class Handle:
     async def _following(
         self, step: Callable[[float | None], Coroutine[Any, Any, None]], timeout: float | None
     ) -> None:
-        """Publish, flush or close what a call left behind whose time was over.
+        """Publish, flush or close what an earlier call left behind when its time was over.
 
         As long as no node has answered since, it does not take as long again.
         """
@@ -364,7 +364,7 @@ class Handle:
         length: int,
         timeout: float | None = None,
     ) -> None:
-        """As :meth:`copy_range`, of bytes that the file of ``reader``, another one, has.
+        """As :meth:`copy_range`, from another file, which ``reader`` reads.
 
         ``reader.taken`` tells from which versions they came.
         """
@@ -476,7 +476,7 @@ class Handle:
         self._no_more(self._session.opens.drop)
 
     def _no_more(self, close: Callable[[int], None]) -> None:
-        """The cluster need not keep the file for this handle any more."""
+        """Tell the cluster that it need not keep the file for this handle."""
         if self._stays:
             self._stays = False
             close(self.file.attributes.inode)

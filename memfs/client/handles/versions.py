@@ -38,7 +38,7 @@ Advance = Callable[[int], None]
 
 
 def _nothing(count: int) -> None:
-    """Nobody counts."""
+    """The progress callback of a caller that wants none."""
 
 
 class CopySink(Protocol):

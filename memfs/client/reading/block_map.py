@@ -126,7 +126,7 @@ class BlockMap:
         return found
 
     async def ref(self, index: int, deadline: float) -> BlockRef:
-        """The version of block ``index``; asks the primary for the page that lacks."""
+        """The version of block ``index``; asks the primary for a missing page."""
         found = self.known(index)
         while found is None:
             async with turn(
@@ -279,7 +279,7 @@ class BlockMap:
         return await session.opens.by_handle(lambda: session.ask(request, self.path, deadline))
 
     async def _skip(self, page: int, deadline: float) -> int:
-        """Find out how long the hole is that a page may begin with; the first block after it."""
+        """Find the first block after the hole that a page may begin with."""
         request = m.GetBlocks(b"", page * PAGE, PAGE, self.attributes.inode, skip_holes=True)
         seen = self.session.commits
         reply = await self._ask(request, deadline)

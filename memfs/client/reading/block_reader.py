@@ -75,7 +75,7 @@ class BlockReader:
         return error.message if name in error.message else f"{name}: {error.message}"
 
     def _names_newcomer(self, ref: BlockRef) -> bool:
-        """Is a copy on a member that joined after the view known here?"""
+        """Is a copy on a member that is newer than the view known here?"""
         view = self.session.known.view
         return any(number >= view.next_number for number in ref.replicas)
 
@@ -174,7 +174,7 @@ class BlockReader:
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it is over, whatever it says."""
+    """Cancel a task and wait for its end; its result or error does not matter."""
     if not task.done():
         task.cancel()
         await asyncio.wait((task,))
