@@ -49,7 +49,7 @@ class Journaled(Processes):
             node.wait_ready(deadline)
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=PATIENCE_SECONDS):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
