@@ -18,6 +18,7 @@ from memfs.client.filesystem import AsyncFileSystem
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.gateway.server import Gateway
 from memfs.testing.in_process import Cluster
+from tests.support.patience import PATIENCE_SECONDS
 
 BLOCK_SIZE = 4096
 GROUP_BLOCKS = 4
@@ -225,7 +226,7 @@ def ended(connection: socket.socket) -> bool:
     return True
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -70,7 +70,7 @@ def call(
         return bytes(response.read())
 
 
-def wait_ready(port: int, seconds: float = 20.0) -> None:
+def wait_ready(port: int, seconds: float = PATIENCE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
