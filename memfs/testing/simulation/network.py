@@ -203,7 +203,11 @@ class HostNetwork:
             raise ConnectionRefusedError(f"nobody listens at {endpoint}")
         near, far = self._join(target, endpoint.port)
         far.start(listener.factory)
-        await self.fabric.cross(endpoint.host, self.name)
+        try:
+            await self.fabric.cross(endpoint.host, self.name)
+        except asyncio.CancelledError:  # the kernel resets what its process has let go
+            near.die(silent=False)
+            raise
         protocol = factory()
         near.open(protocol)
         return protocol

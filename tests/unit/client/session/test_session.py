@@ -12,6 +12,7 @@ import pytest
 from memfs import errors
 from memfs.client.session import view_search
 from memfs.client.session.connecting import connect_session
+from memfs.client.session.discovery import STAGGER_SECONDS
 from memfs.client.session.session import ATTEMPT_SECONDS, Session
 from memfs.config import ClientConfig
 from memfs.paths import Endpoint
@@ -283,6 +284,35 @@ def test_a_session_whose_end_is_cancelled_leaves_nothing_open(after: float) -> N
         await session.close()
         assert connection is not None and connection.closed
         await asyncio.gather(waiting, return_exceptions=True)
+        await world.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("hosts", "after"), [(("n1",), 0.0), (("nowhere", "n2", "n3"), STAGGER_SECONDS)]
+)
+def test_connecting_that_is_cancelled_at_any_moment_leaves_nothing_open(
+    hosts: tuple[str, ...], after: float
+) -> None:
+    async def main() -> None:
+        world = World()
+        await world.start()
+        before = asyncio.all_tasks()
+        cancelled = 0
+        while True:
+            connecting = asyncio.ensure_future(world.session(*hosts))
+            await asyncio.sleep(after + cancelled * 0.0001)
+            connecting.cancel()
+            await asyncio.wait((connecting,))
+            if not connecting.cancelled():
+                break
+            cancelled += 1
+            await asyncio.sleep(1)
+            assert [server.statistics().connections for server in world.servers.values()] == [0] * 3
+            assert asyncio.all_tasks() == before
+        assert cancelled > 3
+        await connecting.result().close()
         await world.close()
 
     run(main())
