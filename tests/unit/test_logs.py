@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -34,6 +36,12 @@ def record(message: str, *arguments: object, **extra: object) -> logging.LogReco
     made = logging.LogRecord("memfs.node", logging.INFO, "x.py", 1, message, arguments, None)
     vars(made).update(fields(**extra))
     return made
+
+
+def test_a_program_that_sets_up_no_logging_hears_nothing() -> None:
+    program = "import logging, memfs; logging.getLogger('memfs.client').error('loud')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout + done.stderr == b""
 
 
 def test_what_strangers_cause_is_limited() -> None:
