@@ -214,6 +214,14 @@ class BlockStore:
         self._room_for(request.length)
         return BlockWrite(self._holdings, request, None, fenced=False)
 
+    def begin_copies(self, blocks: Sequence[SmallBlock]) -> BatchWrite:
+        """As :meth:`begin_copy` for many small whole versions; some may be held already."""
+        size = sum(block.length for block in blocks)
+        _check_batch(blocks, size)
+        self._holdings.placement.sweep()
+        self._room_for(size + len(blocks) * VERSION_BYTES)
+        return BatchWrite(self._holdings, WriteBlocks(tuple(blocks), ()), fenced=False)
+
     def _room_for(self, count: int) -> None:
         """Ask for room before anything is reserved, with one version to spare."""
         lacking = self.used + count + 2 * VERSION_BYTES - self.limit
@@ -280,6 +288,11 @@ class BlockStore:
             return BlockNotFoundError.code
         intact = crc32c(found.view(0, found.length)) == found.crc
         return 0 if intact else CorruptBlockError.code
+
+    def identity(self, version: BlockVersion) -> tuple[int, int]:
+        """Length and CRC32C of a version, as stored. Raises BlockNotFoundError."""
+        found = self._find(version)
+        return found.length, found.crc
 
     def list(self, after: BlockVersion | None, limit: int) -> builtins.list[StoredBlock]:
         """Up to ``limit`` versions behind ``after``, ordered by identity."""

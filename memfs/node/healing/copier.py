@@ -26,9 +26,10 @@ from memfs.types import Buffer
 STAMPS = 100_000
 """Copies whose order is remembered, 200 B each; an older one is past every request in flight."""
 READS_AT_ONCE = 2
-"""Large blocks asked for at a time: one travels while the other is checked."""
-YIELD_EVERY = 32
-"""Small blocks stored between two turns of the event loop: about a millisecond."""
+"""Large blocks, and pages of small ones, asked for at a time: one travels while the other is
+checked."""
+STORED_AT_ONCE = 64
+"""Small blocks looked for, or stored, between two turns of the event loop: a millisecond."""
 
 _Order = tuple[int, int]
 """Term (its first epoch) and number of a decision of a primary."""
@@ -84,12 +85,13 @@ class Copier:
             self._stamp(block.version, (term, request.order))
         codes: dict[m.CopyBlock, int] = {}
         wanted = []
-        for block in request.blocks:
+        for number, block in enumerate(request.blocks, start=1):
             if self._holds(block):
                 codes[block] = 0
             else:
                 wanted.append(block)
-            await asyncio.sleep(0)
+            if _is_large(block) or number % STORED_AT_ONCE == 0:
+                await asyncio.sleep(0)
         try:
             connection = await self._pool.bulk(self._membership.find(request.source))
             await self._fetch(connection, wanted, codes, call.remaining())
@@ -109,12 +111,15 @@ class Copier:
             self._stamps.popitem(last=False)
 
     def _holds(self, block: m.CopyBlock) -> bool:
-        """Is it here, and intact? A corrupt copy is forgotten."""
+        """Is it here, and intact? A corrupt copy is forgotten, and one of other bytes."""
         version = block.version
         code = self._store.verify(version)
-        if code == errors.CorruptBlockError.code:
+        if code == errors.BlockNotFoundError.code:
+            return False
+        if code or self._store.identity(version) != (block.length, block.crc):
             self._store.discard(version)
-        return code == 0
+            return False
+        return True
 
     async def _fetch(
         self,
@@ -125,21 +130,23 @@ class Copier:
     ) -> None:
         """Fetch blocks: small ones many at a time, large ones straight into their place."""
         deadline = asyncio.get_running_loop().time() + seconds
-        large = [block for block in wanted if block.length > limits.SMALL_FILE_BYTES]
-        small = [block for block in wanted if block.length <= limits.SMALL_FILE_BYTES]
+        large = [block for block in wanted if _is_large(block)]
+        small = [block for block in wanted if not _is_large(block)]
+        size = limits.BLOCKS_PER_BATCH
+        pages = [small[start : start + size] for start in range(0, len(small), size)]
 
         async def fetch_large(block: m.CopyBlock) -> None:
             codes[block] = await self._fetch_large(source, block, deadline)
 
-        async def fetch_small() -> None:
-            left = small
+        async def fetch_page(left: list[m.CopyBlock]) -> None:
             try:
                 while left:
                     left = await self._fetch_small(source, left, codes, deadline)
             except errors.MemfsError as error:
                 codes.update({block: error.code for block in left if block not in codes})
 
-        await run_all((run_all(map(fetch_large, large), READS_AT_ONCE), fetch_small()), 2)
+        both = (map(fetch_large, large), map(fetch_page, pages))
+        await run_all((run_all(each, READS_AT_ONCE) for each in both), len(both))
 
     async def _fetch_large(self, source: Connection, block: m.CopyBlock, deadline: float) -> int:
         try:
@@ -172,24 +179,50 @@ class Copier:
         deadline: float,
     ) -> list[m.CopyBlock]:
         """Fetch as many as one answer holds; returns the rest."""
-        batch = blocks[: limits.BLOCKS_PER_BATCH]
+        wanted = tuple([m.BlockRange(*block.version, 0, block.length) for block in blocks])
         answer = await source.call(
-            m.ReadBlocks(tuple([m.BlockRange(*block.version, 0, block.length) for block in batch])),
+            m.ReadBlocks(wanted),
             request_id=self._pool.next_request_id(),
             timeout=deadline - asyncio.get_running_loop().time(),
             epoch=self._membership.epoch,
         )
         results: tuple[m.RangeResult, ...] = answer.record.results
         at = 0
-        for number, (block, result) in enumerate(zip(batch, results, strict=False)):
-            data = answer.payload[at : at + result.length]
-            at += result.length
-            codes[block] = result.code or self._store_whole(block, data)
-            if number % YIELD_EVERY == YIELD_EVERY - 1:
-                await asyncio.sleep(0)
+        for start in range(0, len(results), STORED_AT_ONCE):
+            good: list[m.CopyBlock] = []
+            first = at
+            part = results[start : start + STORED_AT_ONCE]
+            for block, result in zip(blocks[start:], part, strict=False):
+                at += result.length
+                codes[block] = result.code
+                if result.code == 0:
+                    good.append(block)
+            self._store_many(good, answer.payload[first:at], codes)
+            await asyncio.sleep(0)
         if not results:
             raise errors.UnavailableError("the source leaves blocks out")
         return blocks[len(results) :]
+
+    def _store_many(
+        self, blocks: list[m.CopyBlock], data: Buffer, codes: dict[m.CopyBlock, int]
+    ) -> None:
+        """Store blocks whose bytes follow one another in ``data``: all at once or, if that fails,
+        those that can be."""
+        try:
+            write = self._store.begin_copies([m.SmallBlock(*block[:6]) for block in blocks])
+            try:
+                if sum(block.length for block in blocks) != len(data):
+                    raise errors.CorruptBlockError("the source has other lengths")
+                write.buffers()[0][:] = data
+                write.finish()
+            except BaseException:
+                write.abort()
+                raise
+        except errors.MemfsError:  # one of them is damaged, or there is not room for all
+            at = 0
+            for block in blocks:
+                codes[block] = self._store_whole(block, data[at : at + block.length])
+                at += block.length
 
     def _store_whole(self, block: m.CopyBlock, data: Buffer) -> int:
         if len(data) != block.length:
@@ -214,3 +247,7 @@ class Copier:
         return self._store.begin_copy(
             m.WriteBlock(*block[:6], (), block.block_size, block.group_blocks)
         )
+
+
+def _is_large(block: m.CopyBlock) -> bool:
+    return block.length > limits.SMALL_FILE_BYTES

@@ -19,7 +19,14 @@ from memfs.logs import fields
 from memfs.node.healing.bandwidth import Bandwidth
 from memfs.node.healing.peers import Peers
 from memfs.node.healing.placement_check import PlacementCheck
-from memfs.node.healing.repair_queue import BALANCING, MOVES, CopyBatch, Queue, RepairQueue
+from memfs.node.healing.repair_queue import (
+    BALANCING,
+    MOVES,
+    CopyBatch,
+    Findings,
+    Queue,
+    RepairQueue,
+)
 from memfs.node.namespace.state import PlacedBlock
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import set_aside
@@ -27,9 +34,14 @@ from memfs.protocol import messages as m
 
 log = logging.getLogger(__name__)
 
-WINDOW = 128
-"""Blocks looked at to fill a batch: about a millisecond."""
+LOOKED_AT_ONCE = 128
+"""Blocks looked at between two turns of the event loop: about a millisecond."""
+WINDOW = 4_096
+"""Blocks looked at to fill batches..."""
+FRUITLESS = 512
+"""... unless so many one after the other belong to pairs of nodes that are busy."""
 BATCH_BYTES = 64 * limits.MIB
+BATCH_BLOCKS = 512
 COPIES_PER_NODE = 2
 """Batches in flight that a node sends or receives: one is read while another is checked."""
 NAMED_AT_ONCE = 128
@@ -40,6 +52,45 @@ AVOID_SECONDS = 2.0
 """A pair of nodes between which a copy failed is left alone for so long."""
 SLOWEST_BYTES_PER_SECOND = limits.MIB
 SLOWEST_BLOCKS_PER_SECOND = 100
+
+
+class _Batches:
+    """Batches that are being filled from one queue, several at a time."""
+
+    def __init__(
+        self, in_flight: dict[m.BlockVersion, CopyBatch], busy: Counter[int], moving: bool
+    ) -> None:
+        """``in_flight`` is told at once what is taken; ``busy``: batches of each node before."""
+        self.filled: list[CopyBatch] = []
+        self._in_flight = in_flight
+        self._busy = busy.copy()
+        self._moving = moving
+        self._open: dict[tuple[int, int], CopyBatch] = {}
+        self._room: dict[tuple[int, int], int] = {}
+        """Bytes that still go into the open batch of a pair."""
+
+    def take(self, block: PlacedBlock, way: tuple[int, int]) -> bool:
+        """Put a block into a batch of a pair; False: not now, a node has enough to do."""
+        batch, length = self._open.get(way), block.ref.length
+        if batch is not None and (length > self._room[way] or len(batch.blocks) >= BATCH_BLOCKS):
+            batch = None
+        if batch is None:
+            if any(self._busy[number] >= COPIES_PER_NODE for number in way):
+                return False
+            self._busy.update(way)
+            batch = self._open[way] = CopyBatch(*way, [], self._moving)
+            self._room[way] = BATCH_BYTES
+            self.filled.append(batch)
+        batch.blocks.append(block)
+        self._room[way] -= length
+        self._in_flight[block.ref.version] = batch
+        return True
+
+    def release(self) -> None:
+        """Nothing of it will be copied."""
+        for batch in self.filled:
+            for version in batch.versions:
+                self._in_flight.pop(version, None)
 
 
 class Copies:
@@ -105,22 +156,26 @@ class Copies:
 
     async def _start_batches(self) -> None:
         try:
-            while (batch := self._next_batch()) is not None:
-                task = asyncio.create_task(self._carry_out(batch))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-                await asyncio.sleep(0)
+            while batches := await self._next_batches():
+                for batch in batches:
+                    task = asyncio.create_task(self._carry_out(batch))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
+                await asyncio.sleep(0)  # now they are busy
         except errors.MemfsError as error:
             log.info("nothing is copied now", extra=fields(reason=error))
 
     def _report(self) -> None:
-        """Log what begins and what is done; scan again for what the full queues could not take."""
-        state = self.state
-        if state == "idle" and self._repairs.overflowed:
-            self._repairs.overflowed = False
-            self._repairs.look_again()
+        """Log what begins and what is done; scan again for what the full queues could not take, and
+        to count what was copied while the last scan counted."""
+        state, repairs = self.state, self._repairs
+        if state == "idle" and repairs.overflowed:
+            repairs.overflowed = False
+            repairs.look_again()
         if state == self._reported:
             return
+        if state == "idle" and repairs.findings.blocks and not repairs.stuck:
+            repairs.look_again()
         totals = fields(blocks=self.blocks, bytes=self.bytes)
         if self._reported != "idle":
             log.info(f"{self._reported} done", extra=totals)
@@ -130,48 +185,61 @@ class Copies:
 
     # --- choosing ---------------------------------------------------------------------------
 
-    def _next_batch(self) -> CopyBatch | None:
-        """Take from the queues, the most urgent first, what one free pair of nodes can do.
+    async def _next_batches(self) -> list[CopyBatch]:
+        """Take from the queues, the most urgent first, what free pairs of nodes can do.
 
         The room that is left belongs to what departing members hold: balancing waits for them.
         """
         queues, departures = self._repairs.queues, self._repairs.placement().departures
+        if not self._has_free_pair():
+            return []
         self._room = self._rooms()
         for urgency, queue in enumerate(queues):
             moving = urgency >= MOVES
             if moving and any(queues[:MOVES]):
-                return None
+                return []
             if urgency == BALANCING and departures:
-                return None
-            if queue and (batch := self._fill(queue, moving)) is not None:
-                return batch
-        return None
+                return []
+            if queue and (batches := await self._fill(queue, moving)):
+                return batches
+        return []
 
-    def _fill(self, queue: Queue, moving: bool) -> CopyBatch | None:
-        """A batch from the first blocks of a queue; those of other pairs go back to its front."""
-        batch: CopyBatch | None = None
+    async def _fill(self, queue: Queue, moving: bool) -> list[CopyBatch]:
+        """Batches of the first blocks of a queue; those of busy pairs go back to its front."""
+        batches = _Batches(self._repairs.in_flight, self._busy, moving)
         kept: list[m.BlockVersion] = []
-        room = BATCH_BYTES
-        for _ in range(min(WINDOW, len(queue))):
-            version, _none = queue.popitem(last=False)
-            block = self._repairs.namespace.placed_block(version)
-            way = self._way(block, moving) if block is not None else None
-            if block is None or way is None or version in self._repairs.in_flight:
-                continue
-            if block.ref.length > room or any(self._busy[n] >= COPIES_PER_NODE for n in way):
-                kept.append(version)
-            elif batch is None:
-                batch = CopyBatch(*way, [block], moving)
-                room -= block.ref.length
-            elif (batch.source, batch.target) == way:
-                batch.blocks.append(block)
-                room -= block.ref.length
-            else:
-                kept.append(version)
-        for version in reversed(kept):
-            queue[version] = None
-            queue.move_to_end(version, last=False)
-        return batch
+        fruitless = 0
+        try:
+            for looked in range(1, WINDOW + 1):
+                if not queue or fruitless >= FRUITLESS:
+                    break
+                version, _none = queue.popitem(last=False)
+                block = self._repairs.namespace.placed_block(version)
+                way = self._way(block, moving) if block is not None else None
+                if block is None or way is None or version in self._repairs.in_flight:
+                    continue
+                if batches.take(block, way):
+                    self._room[way[1]] -= block.ref.length
+                    fruitless = 0
+                else:
+                    kept.append(version)
+                    fruitless += 1
+                if looked % LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        except BaseException:
+            batches.release()
+            raise
+        finally:
+            for version in reversed(kept):
+                queue[version] = None
+                queue.move_to_end(version, last=False)
+        return batches.filled
+
+    def _has_free_pair(self) -> bool:
+        """Have two nodes that live anything less to do than they can?"""
+        alive, busy = self._membership.is_alive, self._busy
+        members = self._repairs.placement().members
+        return sum(busy[n] < COPIES_PER_NODE and alive(n) for n in members) > 1
 
     def _rooms(self) -> dict[int, int]:
         """Free bytes of the members that live and take copies."""
@@ -219,14 +287,14 @@ class Copies:
 
     async def _carry_out(self, batch: CopyBatch) -> None:
         versions, size, in_flight = batch.versions, batch.bytes, self._repairs.in_flight
+        left = versions
         self._busy.update((batch.source, batch.target))
         self._promised[batch.target] += size
-        in_flight.update(dict.fromkeys(versions, batch))
         try:
-            codes = await self._copy(batch)
+            codes, left = await self._copy(batch), []
             for start in range(0, len(versions), NAMED_AT_ONCE):
                 stop = start + NAMED_AT_ONCE
-                self._conclude(batch, versions[start:stop], codes[start:stop])
+                left += self._conclude(batch, versions[start:stop], codes[start:stop])
                 await asyncio.sleep(0)
         except errors.MemfsError as error:
             self._avoid(batch)
@@ -240,7 +308,7 @@ class Copies:
             for version in versions:
                 in_flight.pop(version, None)
             self._repairs.wake.set()
-        await self._look_after(versions)
+        await self._look_after(left)
 
     async def _copy(self, batch: CopyBatch) -> tuple[int, ...]:
         bandwidth = self._rebalancing if batch.moving else self._healing
@@ -259,21 +327,27 @@ class Copies:
 
     def _conclude(
         self, batch: CopyBatch, versions: Sequence[m.BlockVersion], codes: Sequence[int]
-    ) -> None:
-        """Copies were made, or were not; one command names those that were."""
+    ) -> list[m.BlockVersion]:
+        """Copies were made, or were not; one command names those that were.
+
+        Returns the versions that may still need something."""
+        placement = self._repairs.placement()
         named: dict[m.BlockVersion, tuple[int, ...]] = {}
+        left: list[m.BlockVersion] = []
         for version, code in zip(versions, codes, strict=True):
-            if code == 0:
-                replicas = self._name_copy(batch, version)
-                if replicas is not None:
-                    named[version] = replicas
+            block = self._name_copy(batch, version, placement) if code == 0 else None
+            if block is not None:
+                named[version] = block.ref.replicas
             elif code in (errors.BlockNotFoundError.code, errors.CorruptBlockError.code):
                 self._repairs.corrupt.suspect(version, batch.source)
-            else:
+            elif code:
                 self._avoid(batch)
+            if block is None or not placement.is_complete(block) or placement.moves(block):
+                left.append(version)
         if named:
             command = m.SetManyReplicas(tuple(named), tuple(named.values()))
             set_aside(self._role.primary.submit_own(command))
+        return left
 
     def _avoid(self, batch: CopyBatch) -> None:
         now = self._now()
@@ -281,9 +355,12 @@ class Copies:
         self._avoided[batch.source, batch.target] = now + AVOID_SECONDS
         self._repairs.stuck += 1
 
-    def _name_copy(self, batch: CopyBatch, version: m.BlockVersion) -> tuple[int, ...] | None:
-        """The members that the file is to name, if it still refers to the version."""
-        placement, block = self._repairs.placement(), self._repairs.namespace.placed_block(version)
+    def _name_copy(
+        self, batch: CopyBatch, version: m.BlockVersion, placement: PlacementCheck
+    ) -> PlacedBlock | None:
+        """The block with the members that the file is to name, if it still refers to the
+        version."""
+        block = self._repairs.namespace.placed_block(version)
         if block is None or batch.target not in placement.members:
             return None
         self._repairs.corrupt.replaced(version, batch.target)
@@ -291,30 +368,40 @@ class Copies:
         named = block._replace(ref=block.ref._replace(replicas=(*live, batch.target)))
         if len(named.ref.replicas) > limits.REPLICAS_MAX:
             named = named._replace(ref=named.ref._replace(replicas=placement.kept(named)))
-        self._count(batch, block, len(live), placement)
-        if placement.moves(block) and not placement.moves(named):
-            self._repairs.findings.moved(block, placement.leaving(block.ref))
-        return named.ref.replicas
+        counted_in = self._repairs.counted_in(version)
+        self._count(batch, block, len(live), placement, counted_in)
+        leaving = placement.leaving(block.ref)
+        if leaving and placement.moves(block) and not placement.moves(named):
+            for found in counted_in:
+                found.moved(block, leaving)
+        return named
 
     def _count(
-        self, batch: CopyBatch, block: PlacedBlock, left: int, placement: PlacementCheck
+        self,
+        batch: CopyBatch,
+        block: PlacedBlock,
+        left: int,
+        placement: PlacementCheck,
+        counted_in: Sequence[Findings],
     ) -> None:
-        length, found = block.ref.length, self._repairs.findings
+        length, last = block.ref.length, left + 1 >= placement.wanted(block.replication)
         self.blocks += 1
         self.bytes += length
-        if batch.moving:
-            self._rebalancing.moved(length)
-            found.moves = max(0, found.moves - 1)
-            found.move_bytes = max(0, found.move_bytes - length)
-            return
-        self._healing.moved(length)
-        found.bytes = max(0, found.bytes - length)
-        found.endangered[left] = max(0, found.endangered[left] - 1)
-        if left + 1 < placement.wanted(block.replication):
-            found.endangered[left + 1] += 1
-        else:
-            found.blocks = max(0, found.blocks - 1)
-            found.under_replicated += left + 1 < block.replication
+        (self._rebalancing if batch.moving else self._healing).moved(length)
+        for found in counted_in:
+            if batch.moving or last:
+                found.queued.discard(block.ref.version)
+            if batch.moving:
+                found.moves = max(0, found.moves - 1)
+                found.move_bytes = max(0, found.move_bytes - length)
+                continue
+            found.bytes = max(0, found.bytes - length)
+            found.endangered[left] = max(0, found.endangered[left] - 1)
+            if last:
+                found.blocks = max(0, found.blocks - 1)
+                found.under_replicated += left + 1 < block.replication
+            else:
+                found.endangered[left + 1] += 1
 
     async def _look_after(self, versions: list[m.BlockVersion]) -> None:
         """Blocks that still lack copies are queued again; excess replicas are removed later."""

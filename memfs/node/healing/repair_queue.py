@@ -78,6 +78,8 @@ class Findings:
         self.leaving_blocks: Counter[int] = Counter()
         self.named: Counter[int] = Counter()
         """Blocks of which such a member is still named as a holder, moved or not."""
+        self.queued: set[m.BlockVersion] = set()
+        """While the scan goes on: blocks that it has counted and queued, and that still wait."""
 
     @property
     def endangered_now(self) -> int:
@@ -117,6 +119,8 @@ class RepairQueue:
     def __init__(self, role: NamespaceRole, corrupt: CorruptCopies, grace_seconds: float) -> None:
         """``grace_seconds``: how long readers may still use a copy that is too many."""
         self.findings = Findings()
+        self.counting: Findings | None = None
+        """What the scan that goes on has found so far."""
         self.queues: list[Queue] = [OrderedDict() for _ in range(BALANCING + 1)]
         """By urgency: versions with 1, 2, ... copies left, then moves by theirs."""
         self.excess_replicas: OrderedDict[m.BlockVersion, float] = OrderedDict()
@@ -145,6 +149,7 @@ class RepairQueue:
         self._now = self._membership.environment.clock.monotonic
         self._placement: PlacementCheck | None = None
         self._placed_for: object = None
+        self._placed_in: View | None = None
 
     @property
     def leads(self) -> bool:
@@ -158,14 +163,17 @@ class RepairQueue:
 
     def placement(self) -> PlacementCheck:
         """The demands of the present view; the same object while nothing about blocks changes."""
-        view = self._membership.view
+        view, placement = self._membership.view, self._placement
+        if placement is not None and view is self._placed_in:
+            return placement
+        self._placed_in = view
         key = ring_key(view)
-        if self._placement is None or key != self._placed_for:
+        if placement is None or key != self._placed_for:
             self._placed_for = key
-            self._placement = PlacementCheck(view, self.corrupt.copies)
+            placement = self._placement = PlacementCheck(view, self.corrupt.copies)
             self.unbalanced = True
             self.look_again()
-        return self._placement
+        return placement
 
     @property
     def is_scarce(self) -> bool:
@@ -218,14 +226,21 @@ class RepairQueue:
             if missing:
                 found.blocks += 1
                 found.bytes += missing * ref.length
-                self._enqueue(len(live) - 1, version)
+                self._enqueue(len(live) - 1, version, found)
                 return
             if placement.kept(block) != ref.replicas:
                 self._trim_later(version, block, placement)
         if balance and placement.moves(block):
             found.moves += 1
             found.move_bytes += ref.length
-            self._enqueue(_urgency(ref, placement), version)
+            self._enqueue(_urgency(ref, placement), version, found)
+
+    def counted_in(self, version: m.BlockVersion) -> list[Findings]:
+        """Where a block is counted that is being dealt with: the scan may not have met it yet."""
+        counting = self.counting
+        if counting is None or version not in counting.queued:
+            return [self.findings]
+        return [self.findings, counting]
 
     def _count_copies(self, block: PlacedBlock, placement: PlacementCheck, found: Findings) -> None:
         """Note what a block lacks that cannot or should not be repaired now. Fast: called for every
@@ -282,8 +297,10 @@ class RepairQueue:
         for queue in self.queues:
             queue.clear()
 
-    def _enqueue(self, urgency: int, version: m.BlockVersion) -> None:
+    def _enqueue(self, urgency: int, version: m.BlockVersion, found: Findings) -> None:
         queue = self.queues[urgency]
+        if found is self.counting:
+            found.queued.add(version)
         if version in self.in_flight:
             return
         if len(queue) < QUEUED_BLOCKS:

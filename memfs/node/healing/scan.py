@@ -81,6 +81,7 @@ class Scan:
             await self._walk()
         finally:
             self.running = False
+            repairs.counting = None
             busy = repairs.stuck or repairs.unbalanced or repairs.findings.named
             soon = RETRY_SECONDS if busy else SECONDS
             took = self._now() - started
@@ -90,6 +91,7 @@ class Scan:
 
     async def _walk(self) -> None:
         repairs, found = self._repairs, Findings()
+        repairs.counting = found
         placement = repairs.placement()
         # Writers may have stored on members that take nothing more, before they knew of it.
         balance = repairs.unbalanced or placement.ring.takers != placement.members
@@ -100,6 +102,7 @@ class Scan:
                 await asyncio.sleep(PAUSE_SECONDS)
         repairs.corrupt.prune(repairs.namespace)
         repairs.findings = found
+        found.queued.clear()
         self.walked = placement
         if balance and not found.moves and not found.blocks and placement is repairs.placement():
             repairs.unbalanced = False

@@ -380,6 +380,8 @@ class Membership:
 
     def is_alive(self, number: int) -> bool:
         """Is its last heartbeat newer than the timeout, and no ping to it has failed since?"""
+        if number == self.number:
+            return True
         if number in self._broken:
             return False
         return self.environment.clock.monotonic() - self.life(number).at < self._member_timeout
