@@ -153,9 +153,9 @@ class NodeConfig:
     """Interval of the search for blocks that no file uses. Long: abandoned writes hold memory."""
     removal_seconds: float = setting(values.within(parse_duration, 0.1, 86_400), 30.0)
     """Silence, and a ping without answer, after which a node is removed and its blocks are copied
-    anew from others. Under 10 s a restart with ack = journal costs a re-replication (without, a
-    node that is stopped leaves at once, whatever this says); long, and a second failure finds
-    blocks with a copy less."""
+    anew from others. Under 10 s a restart with ack = journal costs a re-replication; long, and a
+    second failure finds blocks with a copy less. Without ack = journal a node whose process has
+    ended is not waited for: it can bring nothing back."""
     drain_blocks: bool = setting(values.flag, False)
     """Move all blocks to other nodes before stopping on SIGTERM. Nothing is lost then, even of
     files with one copy; stopping takes as long as it takes, and needs room on the others."""

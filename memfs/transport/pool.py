@@ -52,6 +52,8 @@ class _Failure(NamedTuple):
     delay: float
     reason: str
     """In words: an error would keep everything that its traceback refers to."""
+    ended: bool
+    """The host refused, or another process answered: that incarnation is over."""
 
 
 class Pool:
@@ -190,7 +192,8 @@ class Pool:
             delay = min(2 * failure.delay if failure else BACKOFF_SECONDS, BACKOFF_SECONDS_MAX)
             until = now() + delay * self._environment.random.uniform(0.5, 1.0)
             since = failure.since if failure else began
-            self._failures[_place(member)] = _Failure(since, until, delay, str(error))
+            ended = isinstance(error, _EndedError) or _is_refusal(error)
+            self._failures[_place(member)] = _Failure(since, until, delay, str(error), ended)
             raise
         self._failures.pop(_place(member), None)
         if self._closed:
@@ -204,6 +207,14 @@ class Pool:
         failure = self._failures.get(_place(member))
         if failure is not None and self._environment.clock.monotonic() < failure.until:
             raise UnavailableError(f"{member.name} is not reachable: {failure.reason}")
+
+    def has_ended(self, member: Member) -> bool:
+        """Did its host refuse the last attempt to connect, or somebody else answer?
+
+        A host that is cut off, without power or overloaded says nothing.
+        """
+        failure = self._failures.get(_place(member))
+        return failure is not None and failure.ended
 
     def trouble(self, member: Member) -> str:
         """Since when the member cannot be reached, and why; empty: no attempt has failed."""
@@ -227,8 +238,16 @@ class Pool:
         found = connection.welcome.incarnation
         if member.incarnation not in (0, found):
             connection.close("another incarnation")
-            raise UnavailableError(f"{member.name} at {where} was restarted")
+            raise _EndedError(f"{member.name} at {where} was restarted")
         return connection
+
+
+class _EndedError(UnavailableError):
+    """Another incarnation answers at the member's address."""
+
+
+def _is_refusal(error: MemfsError) -> bool:
+    return isinstance(error.__cause__, ConnectionRefusedError)
 
 
 def _take_idle(spare: list[Connection]) -> Connection | None:

@@ -71,6 +71,21 @@ def test_a_killed_node_is_made_up_for():
         expect(cluster, content)
 
 
+def test_a_killed_node_is_not_waited_for():
+    patient = ("--heartbeat-seconds=0.2", "--member-timeout-seconds=1", "--removal-seconds=86400")
+    with Processes(4, flags=patient) as cluster:
+        content = write(cluster, 20)
+        small = {f"/small-{number}": os.urandom(1000) for number in range(2000)}
+        with memfs.connect(cluster.url) as fs:
+            fs.write_many(list(small.items()))
+        cluster.nodes[3].kill()
+        wait_until_whole(cluster, 3)
+        assert [each["reason"] for each in status(cluster)["departed"]] == ["its process ended"]
+        expect(cluster, content)
+        with memfs.connect(cluster.url) as fs:
+            assert fs.read_many(list(small)) == list(small.values())
+
+
 def test_nodes_join_and_leave_by_the_command():
     with Processes(2, replication=1, flags=QUICK) as cluster:
         content = write(cluster, 40)

@@ -11,6 +11,8 @@ import pytest
 from memfs.checksum import crc32c
 from memfs.errors import InvalidArgumentError, NoSpaceError, UploadLostError
 from memfs.limits import KIB
+from memfs.node.healing.copier import Copier
+from memfs.node.replication.primary import Primary
 from memfs.protocol.messages import (
     Decommission,
     ListBlocks,
@@ -18,10 +20,12 @@ from memfs.protocol.messages import (
     PutFiles,
     Rebalance,
     ReserveInodes,
+    SetManyReplicas,
     SetWeight,
     SmallBlock,
     WriteBlocks,
 )
+from memfs.testing.patches import find, followed, replaced
 from memfs.types import BlockRef
 from tests.simulation.in_virtual_time import Cluster, simulated
 
@@ -96,6 +100,68 @@ def surplus(cluster):
 async def expect_content(fs, content):
     for path, data in content.items():
         assert await fs.read_bytes(path) == data
+
+
+PATIENT = QUICK | {"removal_seconds": 3600.0}
+
+
+@simulated
+async def test_what_cannot_come_back_is_made_up_for_at_once():
+    async with Cluster(nodes=4, replication=2, block_size=BLOCK, **PATIENT) as cluster:
+        fs = await cluster.connect()
+        content = await write_files(fs)
+        await cluster.kill(3)
+        await eventually(lambda: len(stores(cluster)) == 3 and is_whole(cluster, 2))
+        await expect_content(fs, content)
+        (departed,) = (await fs.cluster_status()).departed
+        assert departed.reason == "its process ended"
+
+
+@simulated
+async def test_who_may_come_back_with_its_blocks_is_waited_for():
+    async with Cluster(nodes=4, replication=2, block_size=BLOCK, **PATIENT) as cluster:
+        fs = await cluster.connect()
+        content = await write_files(fs)
+        cluster.simulated.host("n4").network.crash(silent=True)  # it may as well be cut off
+        await asyncio.sleep(60)
+        assert len(primary_of(cluster).membership.view.members) == 4
+        assert any((await fs.cluster_status()).healing.exposed)
+        await expect_content(fs, content)
+
+
+@simulated
+async def test_small_blocks_are_healed_many_at_a_time():
+    asked, named = [], []
+    with (
+        followed(Copier, "copy", lambda _reply, _copier, call: asked.append(call.request)),
+        followed(Primary, "submit_own", lambda _done, _primary, command: named.append(command)),
+    ):
+        async with Cluster(nodes=4, replication=2, **PATIENT) as cluster:
+            fs = await cluster.connect()
+            content = {f"/{number}": b"%d" % number for number in range(3000)}
+            await fs.write_many(list(content.items()))
+            await cluster.kill(3)
+            await eventually(lambda: len(stores(cluster)) == 3 and is_whole(cluster, 2))
+            copied = sum(len(request.blocks) for request in asked)
+            assert copied > 1000
+            assert len(asked) < copied / 100
+            assert sum(type(command) is SetManyReplicas for command in named) < copied / 50
+            assert await fs.read_many(list(content)) == list(content.values())
+
+
+@simulated
+async def test_what_is_copied_during_a_scan_is_not_counted_after_it():
+    with replaced(*find("memfs.node.healing.scan.STEP_PAGES"), 1):
+        async with Cluster(nodes=4, replication=2, **PATIENT) as cluster:
+            fs = await cluster.connect()
+            await fs.write_many([(f"/{number}", b"x") for number in range(3000)])
+            await cluster.kill(3)
+            await eventually(lambda: len(stores(cluster)) == 3)
+            healing = primary_of(cluster).healing
+            await eventually(lambda: healing.copies.state == "healing" and healing.scan.running)
+            await eventually(lambda: healing.copies.state == "idle" and not healing.scan.running)
+            assert is_whole(cluster, 2)
+            assert (healing.repairs.findings.blocks, healing.repairs.findings.bytes) == (0, 0)
 
 
 @simulated

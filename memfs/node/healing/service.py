@@ -81,6 +81,7 @@ class Healing:
             peers,
             lambda number: role.in_sync.remove(number),
             config.removal_seconds,
+            lambda: self.repairs.namespace.settings.replication,
         )
         self.decommission = Decommissioning(role, peers, self.repairs)
         self.retirement = Retirement(membership, copier)

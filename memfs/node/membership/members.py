@@ -378,6 +378,11 @@ class Membership:
         """
         return number in self._broken
 
+    def has_ended(self, number: int) -> bool:
+        """Is its process gone for certain: does its host refuse connections to it?"""
+        member = self.latest and rules.member(self.latest, number)
+        return member is not None and self._pool.has_ended(member)
+
     def is_alive(self, number: int) -> bool:
         """Is its last heartbeat newer than the timeout, and no ping to it has failed since?"""
         if number == self.number:

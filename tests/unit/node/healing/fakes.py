@@ -24,6 +24,8 @@ class FakeMembership:
         self.now = 0.0
         self.lives = dict.fromkeys(numbers, 0.0)
         self.out_of_reach: frozenset[int] = frozenset()
+        self.ended: frozenset[int] = frozenset()
+        self.is_journaled = False
         clock = SimpleNamespace(monotonic=lambda: self.now)
         self.environment = SimpleNamespace(clock=clock, random=random.Random(1))
         self.departures = Departures(clock.monotonic)
@@ -48,8 +50,11 @@ class FakeMembership:
     def is_out_of_reach(self, number: int) -> bool:
         return number in self.out_of_reach
 
+    def has_ended(self, number: int) -> bool:
+        return number in self.ended
+
     def is_alive(self, number: int) -> bool:
-        return self.now - self.life(number).at < 5
+        return number not in self.out_of_reach and self.now - self.life(number).at < 5
 
     def primary(self) -> Member:
         return self.find(self.view.primary)
