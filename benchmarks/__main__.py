@@ -1,7 +1,7 @@
 """``python -m benchmarks``: run benchmarks, print the table.
 
 A benchmark that fails is reported and does not stop the others; the exit code is then 1. A target
-that is missed is a result, not a failure.
+that is missed is a result, not a failure; nor is it one when a library cannot be had.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from benchmarks.harness import Row, Scale, show
+from benchmarks.harness import Row, Scale, SkippedError, show
 
 TABLE_COLUMNS = 132
 BENCHMARKS = (
@@ -41,6 +41,10 @@ BENCHMARKS = (
     "stores",
     "gateway",
     "gateway_java",
+    "libraries.fsspec_cat",
+    "libraries.images",
+    "libraries.checkpoint",
+    "libraries.tfrecords",
 )
 
 
@@ -55,6 +59,8 @@ def main() -> int:
         print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
         try:
             rows += run(name, scale)
+        except SkippedError as reason:
+            print(f"skipped: {reason}", file=sys.stderr)
         except Exception:
             failed.append(name)
             traceback.print_exc()

@@ -19,6 +19,10 @@ from rich.console import Console
 from rich.table import Table
 
 
+class SkippedError(Exception):
+    """A benchmark cannot run here, and that says nothing about what it measures: why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How much work to do."""

@@ -10,7 +10,7 @@ import pytest
 
 import memfs
 from memfs.testing.processes import Processes
-from tests.support.environments import TOP, LibraryEnvironment, environment
+from tests.support.environments import TOP, TORCH, LibraryEnvironment, environment
 from tests.support.stores.s3_servers import moto
 
 pytestmark = pytest.mark.timeout(900)  # the first run makes the environment
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def torch(installed: Path) -> LibraryEnvironment:
-    return environment("torch", ["torch==2.15.0", "numpy"], installed)
+    return environment("torch", TORCH, installed)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,8 @@ from pathlib import Path
 from tests.support.debian import cache_directory, run
 
 TOP = Path(__file__).parents[2]
+TORCH = ("torch==2.15.0", "numpy", "webdataset==1.0.2", "redis>=5.2", "hiredis>=3.0")
+"""The newest PyTorch, and what benchmarks compare its loaders with."""
 
 
 class LibraryEnvironment:

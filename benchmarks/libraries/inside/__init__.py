@@ -1,0 +1,1 @@
+"""Scripts that run in the libraries' environments; each prints its figures as JSON."""
