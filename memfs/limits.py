@@ -101,6 +101,10 @@ FILES_PER_COMMAND: Final = 64  # written or removed in one: 1 to 2 ms of the pri
 BLOCKS_PER_BATCH: Final = 256
 BATCH_PAYLOAD_BYTES: Final = 4 * MIB
 SMALL_FILE_BYTES: Final = 128 * KIB  # up to here files travel in batches
+WHOLE_READ_BYTES: Final = (
+    512 * KIB
+)  # up to here they are read in batches: a copy is 50 us, a request 150
+assert 8 * WHOLE_READ_BYTES <= BATCH_PAYLOAD_BYTES
 OBJECTS_PER_QUESTION: Final = 1_000  # files below mounts, 20 B each in a record
 VERSIONS_PER_DISCARD: Final = 1_000
 INODES_PER_RESERVATION: Final = 1_024

@@ -125,7 +125,7 @@ class BatchReader:
                 left = await self._ask_plain(files, left, results, elsewhere, deadline)
                 continue
             request = m.ReadMany(
-                tuple([files[number].raw for number in left]), limits.SMALL_FILE_BYTES, lend
+                tuple([files[number].raw for number in left]), limits.WHOLE_READ_BYTES, lend
             )
             try:
                 answer = await self._session.ask_primary(request, None, deadline)
@@ -354,7 +354,7 @@ def _only_block(what: Elsewhere) -> BlockRef | None:
     if not isinstance(what, m.BlocksReply):
         return what
     size = what.attributes.size
-    if len(what.blocks) == 1 and what.blocks[0].length == size <= limits.SMALL_FILE_BYTES:
+    if len(what.blocks) == 1 and what.blocks[0].length == size <= limits.WHOLE_READ_BYTES:
         return what.blocks[0]
     return None
 

@@ -51,6 +51,19 @@ async def test_a_small_file_takes_two_round_trips(
     assert sum(cluster.asked.values()) <= 2
 
 
+async def test_files_of_some_hundred_kib_are_read_in_few_requests(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    contents = {f"/many/{n}": bytes([n]) * (limits.SMALL_FILE_BYTES + n) for n in range(1, 30)}
+    for path, content in contents.items():
+        async with fs.open(path, "wb", block_size=limits.MIB) as file:
+            await file.write(content)
+    cluster.asked.clear()
+    assert await fs.read_many(contents) == list(contents.values())
+    assert cluster.asked["ReadMany"] == 1 and cluster.asked["ReadBlocks"] <= 2
+    assert cluster.asked["ReadBlock"] == 0
+
+
 async def test_files_too_large_for_a_batch_go_with_it(fs: AsyncFileSystem) -> None:
     large = random.Random(1).randbytes(100_000)
     await fs.write_many({"/a": b"small", "/b": large})
