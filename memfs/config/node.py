@@ -144,7 +144,7 @@ class NodeConfig:
     """Time after which a delegation token ends for good. Long: a stolen one is of use for long."""
     token_key_seconds: float = setting(values.within(parse_duration, 1, 366 * 86_400), 86_400.0)
     """Time after which the next delegation token is made with a new master key."""
-    capability_seconds: float = setting(values.within(parse_duration, 1, 86_400, zero=True), 0.0)
+    capability_seconds: float = setting(values.within(parse_duration, 1, 86_400, zero=True), 600.0)
     """How long a client may read or write a file's blocks on the nodes before it has to ask the
     primary again, which it does by itself; 0: whoever reaches a node and guesses what a block is
     called has it. The primary's counts. Long: who may not read a file any more has its blocks for

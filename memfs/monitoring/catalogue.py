@@ -42,6 +42,12 @@ CATALOGUE = (
         "memfs_refused_connections_total", "counter", "Connections refused because of that limit."
     ),
     Family(
+        "memfs_refused_capabilities_total",
+        "counter",
+        "Requests for blocks without a capability that is good for them: a few each time that some "
+        "expire, many when somebody guesses.",
+    ),
+    Family(
         "memfs_client_share_used",
         "gauge",
         "What all clients together have of a thing of which each gets a share: `bound` is "

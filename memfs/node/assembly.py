@@ -174,6 +174,7 @@ def build_node(
         healing=healing,
         space=space,
         shares=shares,
+        guard=guard,
         footprint=watch,
         tls=environment.tls,
         insecure=config.insecure and not values.is_loopback(config.host),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from memfs import limits
 from memfs.monitoring.metrics import Metrics
+from memfs.node.block_service.guard import Guard
 from memfs.node.blocks import BlockStore
 from memfs.node.healing.service import Healing
 from memfs.node.journal.journal import Journal
@@ -103,6 +104,7 @@ def bind_metrics(
     healing: Healing,
     space: SpaceWatch,
     shares: Shares,
+    guard: Guard,
     footprint: FootprintWatch,
     tls: Tls | None,
     insecure: bool,
@@ -122,6 +124,7 @@ def bind_metrics(
         connections=lambda: server.statistics().connections,
         connections_limit=lambda: shares.connections,
         refused_connections=lambda: server.load.turned_away,
+        refused_capabilities=lambda: guard.refused,
         insecure=lambda: insecure,
         certificate_expires_seconds=lambda: tls.expires if tls is not None else 0,
         memfds=lambda: store.statistics().memfds,

@@ -15,6 +15,7 @@ day. Reading covers all generations up to that of the grant, writing that one al
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import struct
@@ -33,6 +34,7 @@ PROOF_BYTES: Final = 16
 ANY_GENERATION: Final = 0xFFFFFFFF
 """Of an inode that is gone and whose blocks another file has taken over."""
 
+_HOLDERS_CACHED: Final = 4096
 _HEADER: Final = struct.Struct("<QIB")
 _GRANT: Final = struct.Struct("<QII")
 _HOLDER: Final = struct.Struct("<QHH")
@@ -73,6 +75,7 @@ class Capability(NamedTuple):
         return generation == granted if right == WRITE else generation <= granted
 
 
+@functools.lru_cache(_HOLDERS_CACHED)
 def holder(cluster: str, user: str, client: int) -> bytes:
     """Whom a capability is for, as the bytes that go into the proof."""
     names = cluster.encode(), user.encode()

@@ -149,13 +149,28 @@ def test_all_the_connections_there_are() -> None:
     assert refused.startswith("mallory has ") and "are allowed" in refused
 
 
+def reserved(cluster: Processes, count: int) -> m.ReserveReply:
+    """Inodes that this client may write blocks of, as anybody is given them."""
+
+    async def ask() -> m.ReserveReply:
+        connection = await dial(ENVIRONMENT, endpoint_of(cluster), hello(), timeout=10)
+        request = m.ReserveInodes(count)
+        found = await connection.call(request, request_id=count, timeout=20, epoch=0)
+        connection.close()
+        reply: m.ReserveReply = found.record
+        return reply
+
+    return asyncio.run(ask())
+
+
 def test_uploads_of_one_byte(cluster: Processes, fs: memfs.FileSystem) -> None:
     """Five of them kept 320 MiB for a minute: more than the node has."""
+    mine = reserved(cluster, len(SIZES))
     with contextlib.ExitStack() as stack:
-        for number, size in enumerate(SIZES):
+        for inode, size in zip(mine.inodes, SIZES, strict=True):
             raw = stack.enter_context(greeted(endpoint_of(cluster)))
             whole = m.WriteBlock(
-                10**9 + number, 0, 1, 1, size * MIB, 0, (1,), 64 * MIB, 1, -1, -1, (), ()
+                *(inode, 0, 1, 1, size * MIB, 0, (1,), 64 * MIB, 1), capability=mine.capability
             )
             raw.sendall(frame(whole, 2, size * MIB) + b"x")
         still_serves(fs, "beside uploads")
@@ -165,6 +180,7 @@ def test_blocks_of_no_file(cluster: Processes, fs: memfs.FileSystem) -> None:
     """They filled a node in four seconds."""
     data = bytes(4 * MIB)
     crc = crc32c(data)
+    mine = reserved(cluster, 2 * MEMORY // len(data))
 
     async def fill() -> list[str]:
         environment, (endpoint,) = (
@@ -173,9 +189,9 @@ def test_blocks_of_no_file(cluster: Processes, fs: memfs.FileSystem) -> None:
         )
         connection = await dial(environment, endpoint, hello(), timeout=10)
         said = []
-        for number in range(2 * MEMORY // len(data)):
+        for number, inode in enumerate(mine.inodes):
             block = m.WriteBlock(
-                2 * 10**9 + number, 0, 1, 1, len(data), crc, (1,), 4 * MIB, 1, -1, -1, (), ()
+                *(inode, 0, 1, 1, len(data), crc, (1,), 4 * MIB, 1), capability=mine.capability
             )
             try:
                 await connection.call(block, (data,), request_id=number + 2, timeout=20, epoch=0)

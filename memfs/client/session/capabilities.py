@@ -82,6 +82,8 @@ class KnownCapabilities:
         own = attributes.inode if attributes is not None else 0
         if own:
             _keep(self._read, own, capability)
+        if {ref.inode for ref in blocks} <= {own}:
+            return
         for position, ref in enumerate(blocks, first):
             if ref.inode != own:
                 _keep(self._read, ref.inode, capability)
@@ -158,5 +160,5 @@ def _of(held: dict[int, bytes], inodes: Iterable[int]) -> tuple[bytes, ...]:
 def _keep(held: dict[int, Any], inode: int, what: Any) -> None:
     held[inode] = what
     if len(held) > KEPT:
-        for old in list(itertools.islice(held, KEPT // 8)):
+        for old in list(itertools.islice(held, max(1, KEPT // 8))):
             del held[old]

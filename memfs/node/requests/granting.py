@@ -72,6 +72,8 @@ class Granting:
             return record._replace(capability=self._make(peer, READ, found.items()))
         if kind is m.LeaseReply:
             leased: Attributes = record.attributes
+            if not self._holds(peer, leased):
+                return record  # a repeated answer: the lease is over
             rights = WRITE | READ if self._may_read(peer, leased) else WRITE
             granted = [(leased.inode, leased.generation)]
             return record._replace(capability=self._make(peer, rights, granted))
@@ -99,6 +101,15 @@ class Granting:
 
     # --- within ------------------------------------------------------------------------------
 
+    def _holds(self, peer: Peer, attributes: Attributes) -> bool:
+        """Has the client the lease that the reply tells of?"""
+        volume = self._role.primary.namespace.volume
+        slot = volume.tree.inodes.slot_of(attributes.inode)
+        return (
+            volume.sessions.writers.get(slot) == peer.client
+            and volume.tree.inodes.generation[slot] == attributes.generation
+        )
+
     def _may_read(self, peer: Peer, attributes: Attributes) -> bool:
         """May who has the lease of a file read it, too?"""
         user, owner_may = peer.identity.user, attributes.mode & 0o400
@@ -122,7 +133,7 @@ def _readable(attributes: Attributes | None, blocks: Sequence[BlockRef]) -> dict
 
     Blocks that came by concat bear the inode of the file that they were written to, which is gone.
     """
-    found = {ref.inode: ANY_GENERATION for ref in blocks}
+    found = dict.fromkeys({ref.inode for ref in blocks}, ANY_GENERATION)
     if attributes is not None:
         found[attributes.inode] = attributes.generation
     return found

@@ -32,6 +32,8 @@ from memfs.transport.environment import Environment
 PORT = 10500
 RESTART_SECONDS = 1.0
 """After which a node that could not start is started again, as by systemd."""
+CAPABILITY_SECONDS = 4.0
+"""Short: they expire under readers and writers, and keys roll, within a run."""
 _EPOCH_NS = 1_800_000_000_000_000_000  # where simulated wall clocks begin
 
 
@@ -239,6 +241,7 @@ class SimulatedCluster:
             "superuser": "root",
             "standard_directories": False,
             "domain": f"rack/{name}",
+            "capability_seconds": CAPABILITY_SECONDS,
         }
         return NodeConfig(**(settings | self._settings | given))
 

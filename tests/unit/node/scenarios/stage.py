@@ -41,7 +41,12 @@ SLOW_SECONDS = 0.2
 """One way to a coordinator that is slow."""
 BLOCK = {"index": 0, "sequence": 1, "block_size": 4096, "group_blocks": 16, "offset": 0}
 """What requests for blocks say unless they are told."""
-SETTINGS = {"lease_seconds": 3.0, "heartbeat_seconds": 1.0, "replication": 2}
+SETTINGS = {
+    "lease_seconds": 3.0,
+    "heartbeat_seconds": 1.0,
+    "replication": 2,
+    "capability_seconds": 0.0,  # requests are made by hand
+}
 
 
 class Stage:
