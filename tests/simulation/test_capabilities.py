@@ -135,3 +135,29 @@ def test_who_shows_nothing_gets_nothing() -> None:
                 await fs._session._ask_member(number, bare, (), fs._session.deadline(5), None)
 
     run(main())
+
+
+def test_blocks_that_came_by_concat_are_their_new_file_s() -> None:
+    async def main() -> None:
+        cluster = SimulatedCluster(7)
+        await cluster.start(2)
+        fs = await cluster.connect(local_descriptors=False)
+        for name in ("/a", "/b"):
+            async with fs.open(name, "wb", block_size=BLOCK) as file:
+                await file.write(name[1:].encode() * BLOCK)
+        async with fs.open("/b", "ab") as file:
+            await file.write(b"c" * 100)
+        await fs.concat("/a", ["/b"])
+        content = b"a" * BLOCK + b"b" * BLOCK + b"c" * 100
+        other = await cluster.connect()
+        async with other.open("/a", "rb", buffering=0) as reader:
+            for _ in range(3):
+                await reader.seek(0)
+                assert await reader.read(len(content)) == content
+                await asyncio.sleep(2 * CAPABILITY_SECONDS)
+        third = await cluster.connect()
+        async with third.open("/a", "ab") as file:
+            await file.write(b"d" * 100)
+        assert await other.read_bytes("/a") == content + b"d" * 100
+
+    run(main())

@@ -65,6 +65,10 @@ class KnownCapabilities:
                 _keep(self._read, inode, record.capability)
             if gives(record.capability, WRITE):
                 _keep(self._write, inode, record.capability)
+            last = record.last
+            if last is not None and last.inode != inode:
+                end = max(0, record.attributes.size - 1) // record.attributes.block_size
+                _keep(self._origins, last.inode, _Origin(inode, end))
         elif kind is m.ReserveReply or kind is m.AuthorizeReply:
             inodes = record.inodes if kind is m.ReserveReply else request.inodes
             for inode in inodes if record.capability else ():

@@ -123,6 +123,14 @@ async def test_a_block_that_came_by_concat_is_asked_for_with_its_file() -> None:
     assert primary.kept.shown(reading(900)).capability == capability(READ, 77)
 
 
+async def test_so_is_a_last_block_that_came_by_concat() -> None:
+    primary = Primary()
+    leased = attributes(5)._replace(size=2500, block_size=1000)
+    primary.kept.note(None, m.LeaseReply(leased, ref(900), capability=capability(WRITE)))
+    await primary.kept.renew(reading(900), 1.0)
+    assert primary.asked == [m.GetBlocks(b"", 2, 1, 5)]
+
+
 async def test_a_batch_asks_for_what_expired_together() -> None:
     primary = Primary()
     kept = primary.kept
