@@ -11,14 +11,18 @@ Look-ups may come from any thread: each is one operation on a dictionary.
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from memfs.client.session.opens import SessionOpens
 from memfs.client.session.requester import Requester
+from memfs.errors import UnsupportedError
 from memfs.protocol import messages as m
 from memfs.security.capabilities import READ, WRITE, gives
 from memfs.types import Attributes, BlockRef
+
+log = logging.getLogger(__name__)
 
 KEPT: Final = 65_536
 """Inodes of each kind: some 15 MiB at most. The oldest go first."""
@@ -135,12 +139,17 @@ class KnownCapabilities:
             await self.renew_reading([request.inode], deadline)
         elif kind is m.CopyRange:
             await self.renew_reading([request.source.inode], deadline)
-            await self._primary.ask(m.Authorize((request.target.inode,)), None, deadline)
+            await self._renew_writing((request.target.inode,), deadline)
         elif kind is m.WriteBlock:
-            await self._primary.ask(m.Authorize((request.inode,)), None, deadline)
+            await self._renew_writing((request.inode,), deadline)
         elif kind is m.WriteBlocks:
-            inodes = tuple([block.inode for block in request.blocks])
+            await self._renew_writing(tuple([each.inode for each in request.blocks]), deadline)
+
+    async def _renew_writing(self, inodes: tuple[int, ...], deadline: float) -> None:
+        try:
             await self._primary.ask(m.Authorize(inodes), None, deadline)
+        except UnsupportedError:  # of an older release: the node will hear that from it, too
+            log.debug("the primary knows no capabilities")
 
     async def renew_reading(self, inodes: Sequence[int], deadline: float) -> None:
         """Ask for the maps of what the first inode's capability was for, as far as it is named."""
