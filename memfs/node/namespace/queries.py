@@ -21,8 +21,10 @@ from memfs.node.namespace.rules.subtrees import check_countable, check_removable
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, ROOT, SYMLINK
 from memfs.node.namespace.tables.sizes import (
     ENTRY,
+    FILE_WEIGHT,
     RECORD_ROOM,
     SUBDIRECTORY,
+    SUMMARY_PAGE,
     ReplyRoom,
     attributes_bytes,
     blocks_bytes,
@@ -183,18 +185,20 @@ def summarise_page(volume: Volume, caller: Caller, request: SummarisePage) -> Su
     length = files = space = 0
     below: list[Subdirectory] = []
     several: list[FileWeight] = []
-    last, room = request.after, ReplyRoom(0, 0)
+    last, room = request.after, ReplyRoom(1, SUMMARY_PAGE)
     for name, child in islice(tree.directory(slot).after(request.after), request.limit):
-        if not room.takes(SUBDIRECTORY + len(name)):
-            break
-        last = name
         weight = tree.weight(child)
         if inodes.kind[child] == DIRECTORY:
+            if not room.takes(SUBDIRECTORY + len(name)):
+                break
             below.append(Subdirectory(name, inodes.id_of(child)))
-        elif tree.names_at_home(child) > 1 and inodes.parent[child] == slot:
+        elif inodes.parent[child] == slot and tree.names_at_home(child) > 1:
+            if not room.takes(FILE_WEIGHT):
+                break
             several.append(FileWeight(inodes.id_of(child), *weight))
         elif inodes.parent[child] == slot:
             length, files, space = length + weight[0], files + 1, space + weight[1]
+        last = name
     itself = 0 if request.after else 1
     summary = ContentSummary(reported(length), files, itself, reported(space))
     more = tree.directory(slot).remaining(last) > 0

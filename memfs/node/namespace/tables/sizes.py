@@ -19,7 +19,10 @@ RECORD_ROOM: Final = limits.RECORD_BYTES - 64
 # two texts 2 each.
 _ATTRIBUTES: Final = 3 + 9 + 1 + 3 + 5 + 9 + 27 + 5 + 5 + 1 + 5 + 9 + 5 + 1 + 1 + 5 + 1 + 2 * 2
 ENTRY: Final = 1 + 2  # of a directory entry: array, name's header
-SUBDIRECTORY: Final = 1 + 3 + 9 + 9 + 9  # its name, or of a file inode, length and space
+SUBDIRECTORY: Final = 1 + 2 + 9  # array, name's header, inode
+FILE_WEIGHT: Final = 1 + 3 * 9
+SUMMARY_PAGE: Final = 1 + 4 * 9 + 2 * 3 + 2 + limits.NAME_BYTES + 1  # but for both lists
+"""Of a reply to SummarisePage, and of what its lists hold."""
 _BLOCK: Final = 1 + 9 + 5 + 5 + 5 + 5 + 5 + 1
 
 

@@ -188,6 +188,36 @@ def test_summaries_of_anything(machine: Machine) -> None:
     assert machine.du("/d/f") == machine.du("/s") == (size, 1, 0, 2 * size)
 
 
+def test_pages_of_a_summary_add_up(machine: Machine) -> None:
+    machine.mkdir("/l")
+    made = [machine.mkdir(f"/l/{number:03d}{'x' * 252}") for number in range(250)]
+    for number in range(250):
+        machine.run(m.MakeLink(b"/d/f", b"/l/y%03d" % number))
+        machine.run(m.MakeSymlink(b"/l/s%03d" % number + b"x" * 200, b"x"))
+    machine.run(m.Unlink(b"/d/f"))  # its home is /l now
+    after, more, below, files, several = b"", True, [], 0, set()
+    while more:
+        page = machine.ask(m.SummarisePage(b"/l", after))
+        assert page.summary.directories == (not after)
+        assert page.last > after
+        below += page.below
+        files += page.summary.files
+        several.update(page.several)
+        after, more = page.last, page.more
+    assert [each.inode for each in below] == [each.inode for each in made]
+    size = 2 * BLOCK + 1
+    assert (files, [each[1:] for each in several]) == (250, [(size, 2 * size)])
+    assert machine.du("/l") == (size, 251, 251, 2 * size)
+
+
+def test_pages_of_a_summary_that_cannot_be(machine: Machine) -> None:
+    with pytest.raises(NotDirectoryError):
+        machine.ask(m.SummarisePage(b"/d/f"))
+    for limit in (0, -1, limits.ENTRIES_PER_PAGE + 1):
+        with pytest.raises(InvalidArgumentError):
+            machine.ask(m.SummarisePage(b"/", b"", limit))
+
+
 def test_totals_beyond_64_bits_are_cut(machine: Machine) -> None:
     size = limits.FILE_BYTES_MAX
     big = 64 * limits.MIB

@@ -42,6 +42,7 @@ OPERATIONS: dict[str, tuple[Any, int, int]] = {
     "exchange": (m.Rename(b"/open/g", b"/d/f", RenameMode.EXCHANGE), 3, 0),
     "list": (m.List(b"/d"), 4, 0),
     "du": (m.Summarise(b"/d"), 5, 0),
+    "a page of du": (m.SummarisePage(b"/d"), 5, 0),
     "du of a file": (m.Summarise(b"/d/f"), 1, 0),
     "may read": (m.Access(b"/d/f", 4), 1, 4),
     "may write": (m.Access(b"/d/f", 2), 1, 2),
