@@ -26,6 +26,8 @@ from memfs.protocol.messages import (
     MountRecord,
     NodeStateReply,
     NodeStatus,
+    SetLimit,
+    ShareUse,
     StatusReply,
     UserGroups,
     UserKeys,
@@ -46,6 +48,8 @@ __all__ = [
     "NodeClient",
     "NodeStateReply",
     "NodeStatus",
+    "SetLimit",
+    "ShareUse",
     "StatusReply",
     "UserGroups",
     "UserKeys",
@@ -90,6 +94,29 @@ class AdminClient:
     async def rebalance(self) -> None:
         """Look for blocks to move."""
         await self._session.ask(m.Rebalance())
+
+    # --- limits -----------------------------------------------------------------------------
+
+    async def shares(self, number: int, heaviest: int) -> tuple[ShareUse, ...]:
+        """What a member bounds for each user, and who has most. Raises RetryableError."""
+        request = m.GetShares(heaviest)
+        deadline = self._session.deadline()
+        answer = await self._session.ask_member(number, request, deadline=deadline)
+        return answer.record.shares
+
+    async def limits(self) -> list[SetLimit]:
+        """All limits that are set, by name and user."""
+        found: list[SetLimit] = []
+        while True:
+            request = m.ListLimits(*found[-1][:2]) if found else m.ListLimits()
+            reply = await self._session.ask(request)
+            found += reply.limits
+            if not reply.more:
+                return found
+
+    async def set_limit(self, name: str, value: int | None, user: str = "") -> None:
+        """Set a limit of a user, or of everybody; None: take it back."""
+        await self._session.ask(m.SetLimit(name, user, value))
 
     # --- users ------------------------------------------------------------------------------
 

@@ -51,11 +51,12 @@ CATALOGUE = (
         "memfs_client_share_used",
         "gauge",
         "What all clients together have of a thing of which each gets a share: `bound` is "
-        "`connections` (by user), `address_connections`, `unread_bytes` (answers that are not "
-        "read), `ahead_bytes` (reserved for uploads that have not come), `unknown_bytes` "
-        "(blocks that no file has yet), these three by user and address; where the "
+        "`connections` and `requests` (by user), `address_connections`, `unread_bytes` (answers "
+        "that are not read), `ahead_bytes` (reserved for uploads that have not come), "
+        "`unknown_bytes` (blocks that no file has yet), these three by user and address; where the "
         "namespace is, `result_bytes` (kept for retries, by client), `xattr_bytes` (extended "
-        "attributes, by the owner of the file), `tokens` (by owner) or `locks` (by client).",
+        "attributes, by the owner of the file), `tokens` (by owner), `locks` (by client) or "
+        "`sessions` (clients, by user).",
         ("bound",),
     ),
     Family("memfs_client_share_largest", "gauge", "What the one has who has most.", ("bound",)),

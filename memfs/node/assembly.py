@@ -49,6 +49,7 @@ from memfs.node.requests.granting import Granting
 from memfs.node.requests.proofs import Proofs
 from memfs.node.requests.service import NodeService
 from memfs.node.resources.footprint import FootprintWatch
+from memfs.node.resources.principal_limits import NodeLimits
 from memfs.node.resources.shares import Shortages, share_out
 from memfs.node.resources.space import SpaceWatch
 from memfs.node.self_report import SelfReport
@@ -135,7 +136,8 @@ def build_node(
     )
     healing = Healing(config, store, role, discards, tasks, copier)
     mounts = MountService(role, stores)
-    authentication = _authentication(config, environment, shares.connections, role)
+    node_limits = NodeLimits(role, membership, config.superuser)
+    authentication = _authentication(config, environment, shares.connections, role, node_limits)
     control = Control(config.name, membership, role, bootstrap)
     service = NodeService(
         membership=membership,
@@ -158,7 +160,7 @@ def build_node(
         proofs=Proofs(membership, authentication) if authentication is not None else None,
         audit=RequestAudit(Audit(config.audit, environment.clock.monotonic, config.audit_rate)),
         security=lambda: _security(config, environment),
-        bounds=lambda: client_bounds.all(),
+        bounds=lambda: client_bounds,
         settings=_settings(config),
         metrics=metrics,
     )
@@ -179,6 +181,7 @@ def build_node(
         tls=environment.tls,
         insecure=config.insecure and not values.is_loopback(config.host),
     )
+    node_limits.bind(server.load, uploads.ahead, uploads.unknown)
     client_bounds = Bounds(server.load.ledgers() | uploads.ledgers(), role)
     bind_shares(metrics, client_bounds.all)
     bind_stores(metrics, stores, objects, mounts, environment.clock.wall_ns)
@@ -201,6 +204,7 @@ def build_node(
             pool=pool,
             coordinator=coordinator,
             membership=membership,
+            limits=node_limits,
             keys=keys,
             bootstrap=bootstrap,
             leaving=Leaving(
@@ -249,7 +253,11 @@ USERS_SHARE = 4
 
 
 def _authentication(
-    config: NodeConfig, environment: Environment, connections: int, role: NamespaceRole
+    config: NodeConfig,
+    environment: Environment,
+    connections: int,
+    role: NamespaceRole,
+    node_limits: NodeLimits,
 ) -> PeerAuthentication | None:
     """None on a trusted network, where everybody is believed. ``connections``: of everybody."""
     assert not config.certificates or environment.tls, "proof is wanted on a network in clear"
@@ -264,7 +272,14 @@ def _authentication(
 
     groups = KnownGroups(HostGroups(environment.clock.monotonic), lambda: role.namespace)
     most = config.connections_per_user or max(1, connections // USERS_SHARE)
-    return PeerAuthentication(settings, config.proxy_users, groups, most, config.authentication)
+    return PeerAuthentication(
+        settings,
+        config.proxy_users,
+        groups,
+        most,
+        config.authentication,
+        lambda user, usual: node_limits.of("connections", user, usual),
+    )
 
 
 def _hello(config: NodeConfig, membership: Membership, lane: str) -> m.Hello:

@@ -33,6 +33,7 @@ from memfs.node.monitoring import bind_journal
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.control import Control
 from memfs.node.resources.footprint import FootprintWatch
+from memfs.node.resources.principal_limits import NodeLimits
 from memfs.node.resources.shares import Shares, Shortages, say_what_does_not_fit
 from memfs.node.resources.space import SpaceWatch, clean_segments, give_back_spare_memory
 from memfs.node.self_report import SelfReport
@@ -75,6 +76,7 @@ class Parts:
     coordinator: Coordinator
     membership: Membership
     keys: CapabilityKeys
+    limits: NodeLimits
     bootstrap: Bootstrap
     leaving: Leaving
     role: NamespaceRole
@@ -222,6 +224,7 @@ class Node:
         tasks.spawn(self.membership.run_heartbeats(), "heartbeats")
         tasks.spawn(self.membership.run_watch(), "watch of the view")
         tasks.spawn(parts.keys.run(), "capability keys")
+        tasks.spawn(parts.limits.run(parts.server.load), "limits of users")
         self._staying = tasks.spawn(self._stay_in(), "membership")
         tasks.spawn(parts.discards.run(), "discards")
         tasks.spawn(parts.housekeeping.run_sessions(), "sessions")

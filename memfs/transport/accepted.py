@@ -306,6 +306,9 @@ class Accepted(Connection):
             error = errors.NotPermittedError(f"{request_name(call.spec)} is for nodes only")
             self._service.denied(call, error)
             return error
+        if self._is_shared and (refusal := self._share_refusal()):
+            self._load.refused += 1
+            return errors.BusyError(refusal)
         bounds, length = self._bounds, call.header.payload_length
         if (
             len(self._served) >= bounds.requests_per_connection
@@ -315,6 +318,13 @@ class Accepted(Connection):
             self._load.refused += 1
             return errors.BusyError("too much is in flight: ask less at a time")
         return None
+
+    def _share_refusal(self) -> str:
+        """What this request would exceed of its user's share; empty: nothing."""
+        load, user = self._load, self.account.user
+        if load.rates.on and (refusal := load.rates.refusal(user)):
+            return refusal
+        return load.requests_held.refusal(user) if self._served else ""
 
     # --- handshake ---------------------------------------------------------------------------
 
@@ -407,6 +417,8 @@ class Accepted(Connection):
     def _wait_for(self, call: IncomingCall, result: Awaitable[Any]) -> None:
         work = asyncio.ensure_future(result)
         self._served[call] = work
+        if self._is_shared:
+            self._load.requests_held.add(self.account.user, 1)
         self._deadlines.set(call, call.deadline, self._overdue)
         work.add_done_callback(lambda work: self._worked(call, work))
         if self.closed:  # by the service itself
@@ -414,6 +426,8 @@ class Accepted(Connection):
 
     def _worked(self, call: IncomingCall, work: asyncio.Future[object]) -> None:
         del self._served[call]
+        if self._is_shared:
+            self._load.requests_held.give_back(self.account.user, 1)
         self._deadlines.clear(call)
         self._release(call)
         if work.cancelled():

@@ -9,6 +9,7 @@ Invariant: a ledger's total is the sum of its accounts, none of which is negativ
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 
 from memfs.errors import BusyError
@@ -39,6 +40,15 @@ class Ledger(Generic[K]):
         self.together = together
         self.total = 0
         self._held: dict[K, int] = {}
+        self._bound: Callable[[K, int], int] | None = None
+
+    def follow(self, bound: Callable[[K, int], int]) -> None:
+        """Have ``bound`` say the bound of a holder, given the usual one."""
+        self._bound = bound
+
+    def bound(self, holder: K) -> int:
+        """Most that a holder may have."""
+        return self.each if self._bound is None else self._bound(holder, self.each)
 
     def charge(self, holder: K, count: int) -> None:
         """Charge ``count``. Raises BusyError that says what was exceeded, and charges nothing."""
@@ -49,11 +59,12 @@ class Ledger(Generic[K]):
     def refusal(self, holder: K, count: int = 1) -> str:
         """Which bound ``count`` more would exceed; empty: none.
 
-        A holder that has nothing is never refused, so a request above a small bound is served.
+        A holder that has nothing is refused by a bound of nothing only, so a request above a small
+        bound is served.
         """
-        held = self._held.get(holder, 0)
-        if held and held + count > self.each:
-            return f"{holder} has {held} {self.what}, {self.each} are allowed: wait, or use fewer"
+        held, each = self._held.get(holder, 0), self.bound(holder)
+        if (held or not each) and held + count > each:
+            return f"{holder} has {held} {self.what}, {each} are allowed: wait, or use fewer"
         if self.total and self.total + count > self.together:
             return f"all together have {self.total} {self.what}, {self.together} are allowed"
         return ""

@@ -15,6 +15,7 @@ from memfs import limits
 from memfs.transport.connection_admission import ConnectionAdmission
 from memfs.transport.environment import Clock
 from memfs.transport.ledgers import Ledger, UserAtAddress
+from memfs.transport.rates import Rates
 from memfs.transport.turns import Turns
 from memfs.transport.unread import UnreadReplies
 
@@ -27,6 +28,9 @@ class ServerLimits:
     turned_away: int = limits.CONNECTIONS_PER_NODE
     """Further connections at a time, which are told in their handshake that they are too many."""
     requests_per_connection: int = limits.REQUESTS_IN_FLIGHT_PER_CONNECTION
+    requests_per_user: int = limits.REQUESTS_PER_USER
+    requests: int = limits.REQUESTS_PER_NODE
+    """Of all clients that are being served."""
     bytes_per_connection: int = limits.BYTES_IN_FLIGHT_PER_CONNECTION
     bytes: int = limits.BYTES_IN_FLIGHT_PER_NODE
     """Of payloads received and not yet answered, all connections together."""
@@ -75,10 +79,17 @@ class ServerLoad:
             lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
         )
 
+        self.requests_held = Ledger[str](
+            "requests being served", bounds.requests_per_user, bounds.requests
+        )
+        """Of clients, those that have to wait for something, by user."""
+        self.rates = Rates(clock.monotonic)
+
     def ledgers(self) -> dict[str, Ledger[Any]]:
         """What each client gets a share of, by the name that metrics show."""
         return {
             "connections": self.admission.users,
             "address_connections": self.admission.addresses,
+            "requests": self.requests_held,
             "unread_bytes": self.unread.ledger,
         }

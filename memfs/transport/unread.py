@@ -98,8 +98,9 @@ class UnreadReplies:
         sent = self._sent.get(account, 0) + count
         self._sent[account] = sent
         self._sent_total += count
-        if sent * _STEPS > ledger.each or self._sent_total * _STEPS > ledger.together:
-            one = ledger.of(account) + sent > ledger.each
+        each = ledger.bound(account)
+        if sent * _STEPS > each or self._sent_total * _STEPS > ledger.together:
+            one = ledger.of(account) + sent > each
             if one or ledger.total + self._sent_total > ledger.together:
                 self._look()
 
@@ -114,7 +115,7 @@ class UnreadReplies:
             ledger.add(who, count - ledger.of(who))
         rest = ledger.total
         for who, count in ledger.largest():
-            if count > ledger.each or rest > ledger.together:
+            if count > ledger.bound(who) or rest > ledger.together:
                 self._curb(who, count)
             rest -= count
         for who, curbed in list(self._curbed.items()):
@@ -135,7 +136,7 @@ class UnreadReplies:
             self._curbed[who] = _Curbed(count, self._now())
             log.info("answers are not read", extra=fields(who=str(who), bytes=count))
         readers = self._readers[who]
-        least = self.ledger.each // (2 * len(readers))
+        least = self.ledger.bound(who) // (2 * len(readers))
         for reader in readers:
             if reader.unread > least or count > self.ledger.together:
                 reader.curb()
@@ -143,7 +144,7 @@ class UnreadReplies:
     def _enforce(self, who: UserAtAddress, curbed: _Curbed) -> None:
         """Release accounts that have read enough; close a connection of those that read nothing."""
         count, now = self.ledger.of(who), self._now()
-        if 2 * count <= self.ledger.each and self.ledger.total <= self.ledger.together:
+        if 2 * count <= self.ledger.bound(who) and self.ledger.total <= self.ledger.together:
             del self._curbed[who]
             for reader in self._readers.get(who, {}):
                 reader.uncurb()
@@ -157,6 +158,5 @@ class UnreadReplies:
             )
             self.dropped += 1
             self.ledger.give_back(who, min(worst.unread, count))
-            worst.drop(
-                f"{who} leaves {count} bytes of answers unread, {self.ledger.each} are allowed"
-            )
+            allowed = self.ledger.bound(who)
+            worst.drop(f"{who} leaves {count} bytes of answers unread, {allowed} are allowed")

@@ -58,6 +58,10 @@ PRINTED = {
     "group add staff ann bob": r"",
     "group list": r"ann  staff\nbob  staff\n",
     "group remove staff ann bob": r"",
+    "cluster limits set inodes 1M --of ann": r"",
+    "cluster limits": r"LIMIT +NODE +USED +FOR ALL +FOR ONE +HEAVIEST\n(\w+ +node-\d .*\n){20,}"
+    r"set: inodes 1048576 for ann\n",
+    "cluster limits clear inodes --of ann": r"",
     "cluster status": r"(.*\n)*.*healthy.*\n(.*\n)+",
     "cluster nodes": r"NODE +MEMBER +ADDRESS.*\n(node-\d .*\n){3}",
     "cluster wait": r"(.*\n)*",

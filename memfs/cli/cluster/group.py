@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from memfs.cli.cluster.limits import limits
 from memfs.cli.cluster.members import decommission, rebalance, weight
 from memfs.cli.cluster.recovery import force_recover, hand_over, wait
 from memfs.cli.cluster.status import nodes, status
@@ -22,6 +23,7 @@ for command in (
     decommission,
     weight,
     rebalance,
+    limits,
     hand_over,
     force_recover,
 ):

@@ -43,6 +43,13 @@ def check_volume(volume: Volume) -> None:
     _check_mounts(volume)
     volume.tokens.check_invariants()
     volume.accounts.check_invariants()
+    volume.limits.check_invariants()
+    users = Counter(each.user for each in volume.sessions.by_client.values() if each.user)
+    assert users == volume.sessions.by_user
+    owned = Counter[str]()
+    for (user, _), count in zip(volume.tree.owners.values, volume.tree.owners.counts, strict=True):
+        owned[user] += count
+    assert +owned == volume.tree.owners.of_user
 
 
 def _check_mounts(volume: Volume) -> None:

@@ -50,8 +50,8 @@ _VERSION: Final = 8
 _OLDEST: Final = 1
 """1: without access control lists, quotas, tokens and totals of further names; 2: without the
 times at which clients were last heard; 3: without marks beside results; 4: without file locks;
-5: without files that are open and have no name; 6: without mounts; 7: without users' keys and
-groups."""
+5: without files that are open and have no name; 6: without mounts; 7: without users' keys,
+groups and limits."""
 _HEAD: Final = struct.Struct("<IBI")
 _BODY_BYTES: Final = 512 * limits.KIB
 _COLUMN_BYTES: Final = 256 * limits.KIB
@@ -102,6 +102,8 @@ class _Kind(enum.IntEnum):
     TOMBSTONE = 36
     PINS = 37
     ACCOUNT = 38
+    LIMIT = 39
+    SESSION_USER = 40
 
 
 class Image(NamedTuple):
@@ -173,6 +175,8 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         _numbers(_Kind.RECLAIM, [((), volume.reclaim[:])]),
         _tokens(volume.tokens),
         [_packed(_Kind.ACCOUNT, *row) for row in volume.accounts.rows()],
+        [_packed(_Kind.LIMIT, *row) for row in volume.limits.rows()],
+        [_packed(_Kind.SESSION_USER, client, s.user) for client, s in sessions.items() if s.user],
         *_mounts(volume.mounts),
         _results(
             [
@@ -374,6 +378,8 @@ class _Loader:
             _Kind.TOKEN_KEY: self._take_token_key,
             _Kind.TOKEN: self._take_token,
             _Kind.ACCOUNT: self._take_account,
+            _Kind.LIMIT: lambda *row: self._volume.limits.set(*row),
+            _Kind.SESSION_USER: lambda *row: self._volume.sessions.restore(*row),
             _Kind.PARENTS: self._take_parents,
             _Kind.ABSORBED: self._take_absorbed,
             _Kind.LEASES: self._take_leases,

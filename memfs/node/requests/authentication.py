@@ -92,18 +92,21 @@ class PeerAuthentication:
         groups: KnownGroups,
         connections: int,
         ways: Collection[str] = (CERTIFICATE,),
+        limit: Callable[[str, int], int] = lambda user, usual: usual,
     ) -> None:
         """``settings`` name the superuser and the supergroup.
 
         ``proxies``: users who may speak for others, all but superusers. ``connections``: most of
         one user at a time. Nodes, proxies and the superuser have no such limit: they are few, and
-        known. ``ways``: how users may prove who they are.
+        known. ``ways``: how users may prove who they are. ``limit`` says how many connections a
+        user may have, given that.
         """
         self._settings = settings
         self._proxies = frozenset(proxies)
         self._groups = groups
         self._most = connections
         self._ways = frozenset(ways)
+        self._limit = limit
         self._open: dict[str, int] = {}
 
     def opened(self, peer: Peer) -> None:
@@ -112,10 +115,11 @@ class PeerAuthentication:
         if name is None:
             return
         count = self._open.get(name, 0)
-        if count >= self._most:
+        most = self._limit(name, self._most)
+        if count >= most:
             raise BusyError(
                 f"{name} has {count} connections to this node, as many as one user may "
-                "(connections_per_user): let programs share them"
+                "(connections_per_user, limit connections): let programs share them"
             )
         self._open[name] = count + 1
 

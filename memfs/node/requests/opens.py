@@ -19,6 +19,7 @@ from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.granting import Granting
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
+from memfs.transport.connection import Peer
 from memfs.transport.server import IncomingCall, Reply
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class OpensService:
         peer, primary = call.connection.peer, self._role.primary
         self._housekeeping.note_heartbeat(peer.client)
         if call.request.number:
-            self._expect(primary, peer.client)
+            self._expect(primary, peer)
         found = primary.query(peer.identity, call.request, peer.client)
         if isinstance(found, asyncio.Future):
             return asyncio.ensure_future(self._later(call, found))
@@ -64,14 +65,14 @@ class OpensService:
         peer, primary = call.connection.peer, self._role.primary
         self._housekeeping.note_heartbeat(peer.client)
         if call.request.opened:
-            self._expect(primary, peer.client)
+            self._expect(primary, peer)
         return m.ReportOpensReply(primary.opens.report(peer.client, call.request))
 
-    def _expect(self, primary: Primary, client: int) -> None:
+    def _expect(self, primary: Primary, peer: Peer) -> None:
         """Let the log say that this client has files open, for the next primary."""
-        if primary.namespace.expects_opens(client):
+        if primary.namespace.expects_opens(peer.client):
             return
         try:
-            set_aside(primary.submit_own(m.ExpectOpens(client)))
+            set_aside(primary.submit_own(m.ExpectOpens(peer.client, peer.identity.user)))
         except MemfsError as error:  # nothing can be commanded now: again with its next word
-            log.debug("not put on record that client %d has files open: %s", client, error)
+            log.debug("not put on record that client %d has files open: %s", peer.client, error)

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from memfs import errors, limits
 from memfs.cluster import view as rules
@@ -18,6 +18,7 @@ from memfs.cluster.coordinator import Coordinator
 from memfs.monitoring.metrics import Metrics, OperationMetrics
 from memfs.node.block_service.guard import Guard
 from memfs.node.block_service.service import BlockService
+from memfs.node.bounds import Bounds
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
@@ -50,6 +51,9 @@ from memfs.transport.sink import Sink
 
 Handler = Callable[[IncomingCall], object]
 
+SHARES_SHOWN: Final = 16
+"""Of each bound, holders in a reply: 10 names of 300 bytes, 48 KiB at most."""
+
 
 class NodeService:
     """A :class:`memfs.transport.server.Service` over the parts of a node."""
@@ -77,7 +81,7 @@ class NodeService:
         proofs: Proofs | None,
         audit: RequestAudit,
         security: Callable[[], tuple[str, int]],
-        bounds: Callable[[], tuple[m.BoundStatus, ...]],
+        bounds: Callable[[], Bounds],
         settings: Settings,
         metrics: Metrics,
     ) -> None:
@@ -296,7 +300,8 @@ class NodeService:
             m.GetNodeState: self._control.state,
             m.GetCapabilityKeys: self._granting.tell_keys,
             m.Authorize: self._granting.authorize,
-            m.GetBounds: lambda call: m.BoundsReply(self._bounds()),
+            m.GetBounds: lambda call: m.BoundsReply(self._bounds().all()),
+            m.GetShares: self._shares,
             m.HandOver: self._control.hand_over,
             m.ForceRecover: self._control.force_recover,
             m.ReadFiles: self._read_files,
@@ -417,6 +422,9 @@ class NodeService:
             f"{settings.supergroup} only; you are {peer.identity.user}"
         )
 
+    def _shares(self, call: IncomingCall) -> m.SharesReply:
+        return m.SharesReply(self._bounds().shares(_within(call.request.heaviest)))
+
     def _ping(self, call: IncomingCall) -> m.Empty:
         self._housekeeping.note_heartbeat(call.connection.peer.client)
         return m.Empty()
@@ -534,6 +542,10 @@ def _started(handler: Handler) -> Handler:
     if not inspect.iscoroutinefunction(handler):
         return handler
     return lambda call: asyncio.ensure_future(handler(call))
+
+
+def _within(heaviest: int) -> int:
+    return max(0, min(heaviest, SHARES_SHOWN))
 
 
 async def _parted_later(pending: Awaitable[m.XattrsReply]) -> Reply:

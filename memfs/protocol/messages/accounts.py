@@ -1,4 +1,4 @@
-"""Users' keys and groups, as the cluster keeps them, and proofs that are checked against them.
+"""Users' keys, groups and limits, as the cluster keeps them, and proofs that are checked.
 
 Questions are of the range of namespace reads (64-127), commands of that of commands (128-191).
 """
@@ -149,3 +149,40 @@ class ChangeGroups(NamedTuple):
     @staticmethod
     def reply() -> type[Empty]:
         return Empty
+
+
+@message(187, command=True)
+class SetLimit(NamedTuple):
+    """Set what one user may have of something; superuser."""
+
+    name: str
+    """As ``memfs cluster limits`` shows them."""
+    user: str
+    """Empty: everybody who has no limit of their own, but the superuser."""
+    value: int | None
+    """None: as it was before any was set."""
+
+    @staticmethod
+    def reply() -> type[Empty]:
+        return Empty
+
+
+class LimitsReply(NamedTuple):
+    """A page of the limits that are set, in the order of names and users."""
+
+    limits: tuple[SetLimit, ...]
+    more: bool
+    """There are others behind the last."""
+
+
+@message(116)
+class ListLimits(NamedTuple):
+    """Ask which limits are set; superuser and nodes."""
+
+    name: str = ""
+    user: str = ""
+    """With ``name``, the last one of the page before."""
+
+    @staticmethod
+    def reply() -> type[LimitsReply]:
+        return LimitsReply

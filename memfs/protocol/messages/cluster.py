@@ -377,6 +377,46 @@ class GetBounds(NamedTuple):
         return BoundsReply
 
 
+class ShareHolder(NamedTuple):
+    """Somebody who has some of what is bounded."""
+
+    who: str
+    """A user, a user at an address, or an address."""
+    used: int
+    limit: int
+
+
+class ShareUse(NamedTuple):
+    """What is bounded for each of them, and who has most of it."""
+
+    name: str
+    used: int
+    """By all together."""
+    limit: int
+    """Most for one for whom nothing else is said."""
+    total_limit: int
+    """Most for all together; 0: there is none."""
+    heaviest: tuple[ShareHolder, ...]
+
+
+class SharesReply(NamedTuple):
+    """Of the node that answers, and of the namespace if it is the primary."""
+
+    shares: tuple[ShareUse, ...]
+
+
+@message(47, privileged=True)
+class GetShares(NamedTuple):
+    """Ask any node who has most of what it bounds; superuser."""
+
+    heaviest: int = 3
+    """How many of each, 16 at most."""
+
+    @staticmethod
+    def reply() -> type[SharesReply]:
+        return SharesReply
+
+
 @message(45, privileged=True)
 class HandOver(NamedTuple):
     """Ask the primary to pass its role to an in-sync backup; nodes and the superuser."""

@@ -71,6 +71,8 @@ class ExpectOpens(NamedTuple):
     """A client has files open that only the primary knows of: the next one is to wait for it."""
 
     client: int
+    user: str = ""
+    """Whose client it is."""
 
     @staticmethod
     def reply() -> type[Empty]:

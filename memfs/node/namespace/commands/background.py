@@ -78,8 +78,8 @@ def expire_session(volume: Volume, command: Command, request: ExpireSession) -> 
 
 def expect_opens(volume: Volume, command: Command, request: ExpectOpens) -> Empty:
     """Remember that a client has files open. Raises BusyError when there are too many clients."""
-    volume.sessions.check_room(request.client)
-    volume.sessions.expect_opens(request.client)
+    volume.check_session(command, client=request.client, user=request.user)
+    volume.sessions.expect_opens(request.client, request.user)
     return Empty()
 
 

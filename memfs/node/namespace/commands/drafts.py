@@ -47,7 +47,7 @@ def create_draft(volume: Volume, command: Command, request: CreateDraft) -> Leas
     layout = layout_of(
         volume.settings, request.replication, request.block_size, request.group_blocks
     )
-    volume.sessions.check_room(command.client)
+    volume.check_session(command)
     tree = volume.tree
     old = _check_target(volume, command, request, 0)
     if old and not request.replication:
@@ -59,7 +59,8 @@ def create_draft(volume: Volume, command: Command, request: CreateDraft) -> Leas
     tree.inodes.fill(slot, FILE, _PRIVATE, owner, NOWHERE, now, index, number, _GENERATION)
     tree.inodes.links[slot] = 0
     tree.nameless.add(slot)
-    volume.sessions.grant(command.client, slot, None)  # nobody meets it: it has no name
+    # Nobody meets it: it has no name.
+    volume.sessions.grant(command.client, slot, None, command.caller.user)
     most = longest_draft(volume, command.caller, slot, request.base, request.path)
     return LeaseReply(volume.attributes(slot), most=most)
 
@@ -77,6 +78,7 @@ def publish_draft(volume: Volume, command: Command, request: PublishDraft) -> Lo
     puts = check_blocks(volume, slot, block_size, request.size, request.blocks, request.generation)
     for version in request.unchanged:
         _check_unchanged(volume, version)
+    command.counted = 1
     space = request.size * replication
     make = maker_unless_directory(volume, command, request.path, request.parents, space)
     _check_target(volume, command, request, space)

@@ -54,7 +54,7 @@ def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
     layout = layout_of(
         volume.settings, request.replication, request.block_size, request.group_blocks
     )
-    volume.sessions.check_room(command.client)
+    volume.check_session(command)
     path = request.path
     make = maker_unless_directory(volume, command, path, request.parents)
     follow = not request.exclusive
@@ -77,7 +77,7 @@ def acquire_lease(volume: Volume, command: Command, request: AcquireLease) -> Le
     path = request.path
     slot = volume.tree.find(command.caller, request.base, path)
     check_writable(volume, command, slot, path)
-    volume.sessions.check_room(command.client)
+    volume.check_session(command)
     if request.steal:
         if slot in volume.sessions.writers:
             command.ended.append(volume.tree.inodes.id_of(slot))
@@ -237,7 +237,7 @@ def _grant(volume: Volume, command: Command, slot: int, where: str) -> None:
     volume.tree.inodes.generation[slot] += 1
     volume.tree.inodes.change[slot] = command.index
     holder = Holder(command.caller.user, where[:HOLDER_CHARACTERS], command.now)
-    volume.sessions.grant(command.client, slot, holder)
+    volume.sessions.grant(command.client, slot, holder, command.caller.user)
 
 
 def leased(volume: Volume, command: Command, inode: int, generation: int) -> int:

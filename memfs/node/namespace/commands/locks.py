@@ -46,7 +46,9 @@ def set_lock(volume: Volume, command: Command, request: SetLock) -> LockReply:
     _check_permission(volume, command.caller, slot)
     if request.kind == LockKind.WHOLE and (had := locks.of(table, lock.by)):
         if had[0].exclusive == lock.exclusive:
-            return LockReply(volume.sessions.number(client, command.index).number)
+            return LockReply(
+                volume.sessions.number(client, command.index, command.caller.user).number
+            )
         locks.drop(table, lock)
     try:
         return _lock(volume, command, request, table, lock)
@@ -59,6 +61,7 @@ def _lock(
 ) -> LockReply:
     """Grant it or let it wait. Raises WouldBlockError, LockDeadlockError, NoLocksError."""
     locks, client = volume.locks, command.client
+    volume.check_session(command)
     locks.check_room(client, table)
     waiter = Waiter(command.index, table, lock)
     waits = locks.conflict(table, lock) is not None
@@ -66,7 +69,7 @@ def _lock(
         if not request.wait:
             raise WouldBlockError("somebody else has locked it")
         locks.check_deadlock(waiter)
-    number = volume.sessions.number(client, command.index).number
+    number = volume.sessions.number(client, command.index, command.caller.user).number
     if waits:
         locks.enqueue(waiter)
         return LockReply(number, waiter.ticket)

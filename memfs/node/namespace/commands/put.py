@@ -62,13 +62,13 @@ def reserve_inodes(volume: Volume, command: Command, request: ReserveInodes) -> 
     """Reserve inode ids for the caller's session."""
     if not 1 <= request.count <= limits.INODES_PER_RESERVATION:
         raise InvalidArgumentError(f"1 to {limits.INODES_PER_RESERVATION} inodes can be reserved")
-    volume.sessions.check_room(command.client, request.count)
+    volume.check_session(command, request.count)
     inodes = volume.tree.inodes
     found = []
     for _ in range(request.count):
         slot = inodes.allocate()
         inodes.kind[slot] = RESERVED
-        volume.sessions.reserve(command.client, slot)
+        volume.sessions.reserve(command.client, slot, command.caller.user)
         found.append(inodes.id_of(slot))
     return ReserveReply(tuple(found))
 
@@ -183,7 +183,8 @@ def check_inheritance(volume: Volume, command: Command, old: int, path: bytes) -
     """Raise NoSpaceError where a replaced file stays for who has it open, and its extended
     attributes would be too many twice."""
     xattrs = volume.tree.xattrs
-    refusal = xattrs.refusal(volume.tree.owner_of(old), xattrs.bytes_of(old))
+    owner = volume.tree.owner_of(old)
+    refusal = xattrs.refusal(owner, xattrs.bytes_of(old), volume.most_xattrs(owner))
     if refusal and volume.is_in_use(command, old):
         raise NoSpaceError(refusal, path=text(path))
 

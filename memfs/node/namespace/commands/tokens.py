@@ -47,7 +47,8 @@ def issue_token(volume: Volume, command: Command, request: IssueToken) -> TokenR
         if len(name.encode()) > limits.OWNER_BYTES:
             raise InvalidArgumentError(f"a user has {limits.OWNER_BYTES} bytes at most")
     now_ms = command.now // _NS_PER_MS
-    return TokenReply(*volume.tokens.issue(owner, request.renewer, request.real_user, now_ms))
+    most = volume.limits.of("tokens", owner, limits.TOKENS_PER_OWNER)
+    return TokenReply(*volume.tokens.issue(owner, request.renewer, request.real_user, now_ms, most))
 
 
 def renew_token(volume: Volume, command: Command, request: RenewToken) -> RenewTokenReply:

@@ -25,7 +25,6 @@ from memfs.node.namespace.rules.mounted import SHOWN, shown
 from memfs.node.namespace.rules.permissions import READ, STICKY, WRITE, Caller
 from memfs.node.namespace.rules.refusals import not_owner, text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
-from memfs.node.namespace.tables.tree import Tree
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.node.namespace.tables.xattrs import cost, name_cost
 from memfs.protocol.messages import Empty, GetXattrs, RemoveXattr, SetXattr, Xattr, XattrsReply
@@ -79,7 +78,7 @@ def set_xattr(volume: Volume, command: Command, request: SetXattr) -> Empty:
         raise PathExistsError(f"attribute {request.name} exists", path=text(request.path))
     if request.mode == XattrMode.REPLACE and request.name not in held:
         raise NoAttributeError(f"no attribute {request.name}", path=text(request.path))
-    _check_room(tree, slot, held, request)
+    _check_room(volume, slot, held, request)
     tree.xattrs.set(slot, tree.owner_of(slot), request.name, request.value)
     tree.mark(slot, command.now, command.index)
     return Empty()
@@ -104,7 +103,7 @@ def _check_size(request: SetXattr) -> None:
         raise NoSpaceError(f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most")
 
 
-def _check_room(tree: Tree, slot: int, held: Mapping[str, bytes], request: SetXattr) -> None:
+def _check_room(volume: Volume, slot: int, held: Mapping[str, bytes], request: SetXattr) -> None:
     """Raise NoSpaceError when the inode, its owner or the cluster cannot hold the attribute."""
     others = [item for item in held.items() if item[0] != request.name]
     names = sum(name_cost(name) for name, _ in others) + name_cost(request.name)
@@ -112,7 +111,8 @@ def _check_room(tree: Tree, slot: int, held: Mapping[str, bytes], request: SetXa
     if names > limits.XATTR_NAMES_BYTES or total > limits.XATTRS_TOTAL_BYTES:
         raise NoSpaceError("the file's attributes are full", path=text(request.path))
     growth = total - sum(cost(*item) for item in held.items())
-    if refusal := tree.xattrs.refusal(tree.owner_of(slot), growth):
+    owner = volume.tree.owner_of(slot)
+    if refusal := volume.tree.xattrs.refusal(owner, growth, volume.most_xattrs(owner)):
         raise NoSpaceError(refusal, path=text(request.path))
 
 

@@ -133,6 +133,7 @@ def check_new_name(
         volume.mounts.check_writable(volume.tree, place[0], path)
     volume.tree.require(command.caller, place[0], CHANGE, path)
     check_growth(volume.tree, place[0], 1, space, path)
+    volume.check_inodes(command, 1, path)
 
 
 def maker(volume: Volume, command: Command, path: bytes, space: int = 0) -> Make:
@@ -167,6 +168,7 @@ def check_missing(
         volume.mounts.check_writable(volume.tree, parent, path)
     volume.tree.require(command.caller, parent, CHANGE, path)
     check_growth(volume.tree, parent, len(missing), space, path)
+    volume.check_inodes(command, len(missing), path)
 
 
 def maker_unless_directory(

@@ -1,7 +1,8 @@
 """Values that many inodes share, stored once under a small number.
 
-Owns two containers and knows nothing of what they hold. :class:`Interned` counts its users
-and forgets a value with the last one, so neither owners nor replica sets of the past pile up.
+Owns these containers; but for :class:`Owners` they know nothing of what they hold.
+:class:`Interned` counts its users and forgets a value with the last one, so neither owners nor
+replica sets of the past pile up.
 """
 
 from __future__ import annotations
@@ -67,6 +68,41 @@ class Interned(Generic[H]):
             self.counts.append(1)
         self.numbers[value] = number
         return number
+
+
+class Owners(Interned[tuple[str, str]]):
+    """(user, group) pairs, and how many inodes each user has."""
+
+    __slots__ = ("of_user",)
+
+    def __init__(self) -> None:
+        super().__init__(("", ""))
+        self.of_user: dict[str, int] = {}
+
+    def acquire(self, value: tuple[str, str]) -> int:
+        """See :class:`Interned`."""
+        user = value[0]
+        self.of_user[user] = self.of_user.get(user, 0) + 1
+        return super().acquire(value)
+
+    def retain(self, number: int) -> int:
+        """See :class:`Interned`."""
+        self.of_user[self.values[number][0]] += 1
+        return super().retain(number)
+
+    def release(self, number: int) -> None:
+        """See :class:`Interned`."""
+        user = self.values[number][0]
+        left = self.of_user[user] = self.of_user[user] - 1
+        if not left:
+            del self.of_user[user]
+        super().release(number)
+
+    def restore(self, value: tuple[str, str], count: int) -> None:
+        """See :class:`Interned`."""
+        if count:
+            self.of_user[value[0]] = self.of_user.get(value[0], 0) + count
+        super().restore(value, count)
 
 
 class Arena(Generic[T]):

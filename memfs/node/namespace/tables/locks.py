@@ -101,8 +101,7 @@ class Locks:
         return [lock for lock in self.held.get(table, ()) if lock.by == owner]
 
     def check_room(self, client: int, table: Table) -> None:
-        """Raise NoLocksError, BusyError where the client may take or await no further lock."""
-        self._sessions.check_room(client)
+        """Raise NoLocksError where the client may take or await no further lock."""
         session = self._sessions.by_client.get(client) or ClientSession()
         for count, most, what in (
             (sum(session.locked.values()), limits.LOCKS_PER_SESSION, "this client's locks"),

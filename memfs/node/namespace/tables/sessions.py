@@ -34,9 +34,11 @@ class Holder(NamedTuple):
 class ClientSession:
     """Slots that one client holds, each kind in the order in which it got them."""
 
-    __slots__ = ("leases", "locked", "number", "opens", "reserved", "waits")
+    __slots__ = ("leases", "locked", "number", "opens", "reserved", "user", "waits")
 
-    def __init__(self) -> None:
+    def __init__(self, user: str = "") -> None:
+        self.user = user
+        """Whose client it is; empty: that was not recorded when it began."""
         self.leases: dict[int, None] = {}
         self.reserved: dict[int, None] = {}
         self.number = 0
@@ -54,10 +56,12 @@ class ClientSession:
 class ClientSessions:
     """Holdings of all clients; one that holds nothing and never locked has no session."""
 
-    __slots__ = ("by_client", "holders", "reserved", "writers")
+    __slots__ = ("by_client", "by_user", "holders", "reserved", "writers")
 
     def __init__(self) -> None:
         self.by_client: dict[int, ClientSession] = {}
+        self.by_user: dict[str, int] = {}
+        """Sessions of each user's clients."""
         self.writers: dict[int, int] = {}
         """Client that has the lease of a slot."""
         self.holders: dict[int, Holder] = {}
@@ -65,22 +69,27 @@ class ClientSessions:
         self.reserved = 0
         """Slots promised to all clients together."""
 
-    def check_room(self, client: int, reserve: int = 0) -> None:
-        """Raise BusyError when the client may hold nothing more."""
+    def check_room(self, client: int, user: str, most: int, reserve: int = 0) -> None:
+        """Raise BusyError when a client of ``user``, who gets ``most``, may hold nothing more."""
         session = self.by_client.get(client)
         if session is None:
             if len(self.by_client) >= limits.SESSIONS:
                 raise BusyError(f"{limits.SESSIONS} clients hold leases or locks already")
+            if self.by_user.get(user, 0) >= most:
+                raise BusyError(
+                    f"{most} clients of {user} hold leases or locks already, as many as may: end "
+                    "some (limit sessions)"
+                )
         elif len(session.reserved) + reserve > RESERVED_PER_SESSION:
             raise BusyError("too many inodes are reserved and unused")
 
-    def grant(self, client: int, slot: int, holder: Holder | None) -> None:
+    def grant(self, client: int, slot: int, holder: Holder | None, user: str = "") -> None:
         """Make the client the writer of a slot that has none."""
         assert slot not in self.writers, "a file has two writers"
         self.writers[slot] = client
         if holder is not None:
             self.holders[slot] = holder
-        self._session(client).leases[slot] = None
+        self._session(client, user).leases[slot] = None
 
     def drop_lease(self, slot: int) -> None:
         """End the lease of a slot, if it has one."""
@@ -91,9 +100,9 @@ class ClientSessions:
             del session.leases[slot]
             self._close(client, session)
 
-    def reserve(self, client: int, slot: int) -> None:
+    def reserve(self, client: int, slot: int, user: str = "") -> None:
         """Promise a slot to the client."""
-        self._session(client).reserved[slot] = None
+        self._session(client, user).reserved[slot] = None
         self.reserved += 1
 
     def has_reserved(self, client: int, slot: int) -> bool:
@@ -108,35 +117,49 @@ class ClientSessions:
         self.reserved -= 1
         self._close(client, session)
 
-    def number(self, client: int, index: int) -> ClientSession:
+    def number(self, client: int, index: int, user: str = "") -> ClientSession:
         """The session of a client that locks, numbered ``index`` unless it has a number."""
-        session = self._session(client)
+        session = self._session(client, user)
         session.number = session.number or index
         return session
 
-    def expect_opens(self, client: int) -> None:
+    def expect_opens(self, client: int, user: str = "") -> None:
         """The client has files open for reading."""
-        self._session(client).opens = True
+        self._session(client, user).opens = True
 
-    def restore(self, client: int) -> None:
-        """Begin the session of a client that a snapshot names."""
-        self._session(client)
+    def restore(self, client: int, user: str = "") -> None:
+        """Begin the session of a client that a snapshot names, or say whose it is."""
+        session = self._session(client)
+        if user:
+            assert not session.user, "a session has two users"
+            session.user = user
+            self.by_user[user] = self.by_user.get(user, 0) + 1
 
     def expire(self, client: int) -> ClientSession:
         """End a session; returns what it held, which no longer counts."""
         session = self.by_client.pop(client, None) or ClientSession()
+        self._uncount(session)
         for slot in session.leases:
             del self.writers[slot]
             self.holders.pop(slot, None)
         self.reserved -= len(session.reserved)
         return session
 
-    def _session(self, client: int) -> ClientSession:
+    def _session(self, client: int, user: str = "") -> ClientSession:
         session = self.by_client.get(client)
         if session is None:
-            session = self.by_client[client] = ClientSession()
+            session = self.by_client[client] = ClientSession(user)
+            if user:
+                self.by_user[user] = self.by_user.get(user, 0) + 1
         return session
+
+    def _uncount(self, session: ClientSession) -> None:
+        if session.user:
+            self.by_user[session.user] -= 1
+            if not self.by_user[session.user]:
+                del self.by_user[session.user]
 
     def _close(self, client: int, session: ClientSession) -> None:
         if not (session.leases or session.reserved or session.number or session.opens):
             del self.by_client[client]
+            self._uncount(session)

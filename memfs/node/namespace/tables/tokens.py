@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from memfs import limits
@@ -77,10 +78,17 @@ class Tokens:
         self._drop_keys()
 
     def issue(
-        self, owner: str, renewer: str, real_user: str, now_ms: int
+        self,
+        owner: str,
+        renewer: str,
+        real_user: str,
+        now_ms: int,
+        most: int = limits.TOKENS_PER_OWNER,
     ) -> tuple[bytes, bytes, int]:
-        """A new token: identifier, password, expiry. Raises BusyError, NotPermittedError."""
-        most = limits.TOKENS_PER_OWNER
+        """A new token: identifier, password, expiry; an owner gets ``most``.
+
+        Raises BusyError, NotPermittedError.
+        """
         full = len(self.by_sequence) >= limits.TOKENS or self._of_owner[owner] >= most
         self.prune(now_ms, force=full)
         if self._of_owner[owner] >= most:
@@ -98,6 +106,11 @@ class Tokens:
         expires_ms = min(now_ms + key.renew_ms, latest_ms)
         self.hold(self.sequence, Held(identifier, key.number, expires_ms))
         return identifier, password_of(key, identifier), expires_ms
+
+    @property
+    def of_owners(self) -> Mapping[str, int]:
+        """How many by owner."""
+        return self._of_owner
 
     @property
     def most(self) -> int:

@@ -37,7 +37,7 @@ from memfs.node.namespace.tables.inodes import (
     Inodes,
     is_named,
 )
-from memfs.node.namespace.tables.interning import Arena, Interned
+from memfs.node.namespace.tables.interning import Arena, Interned, Owners
 from memfs.node.namespace.tables.xattrs import Xattrs
 from memfs.paths import split
 from memfs.types import ROOT_INODE
@@ -80,7 +80,7 @@ class Tree:
 
     def __init__(self) -> None:
         self.inodes = Inodes()
-        self.owners: Interned[tuple[str, str]] = Interned(("", ""))
+        self.owners = Owners()
         """(user, group) pairs."""
         self.layouts: Interned[tuple[int, int, int]] = Interned((0, 0, 0))
         """(block size, group blocks, replication) of files."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple, Protocol
 
 from memfs import limits
-from memfs.errors import InvalidArgumentError
+from memfs.errors import InvalidArgumentError, NameQuotaError
 from memfs.node.namespace.rules.acls import NO_ACL, StoredAcl, inherited
 from memfs.node.namespace.rules.permissions import (
     CHANGE,
@@ -37,6 +37,7 @@ from memfs.node.namespace.tables.inodes import (
 )
 from memfs.node.namespace.tables.locks import Locks
 from memfs.node.namespace.tables.mounts import Change, Mounts
+from memfs.node.namespace.tables.principal_limits import ANY, PrincipalLimits
 from memfs.node.namespace.tables.sessions import ClientSessions
 from memfs.node.namespace.tables.tokens import Tokens
 from memfs.node.namespace.tables.tree import Tree
@@ -78,6 +79,7 @@ class Command:
     __slots__ = (
         "caller",
         "client",
+        "counted",
         "discards",
         "ended",
         "group",
@@ -105,6 +107,8 @@ class Command:
         """Inodes of which it mattered, and is so, that somebody has them open."""
         self.owner = caller.user
         """Of what is made, likewise ``group``: the caller's, unless they say otherwise."""
+        self.counted = 0
+        """Inodes that it names which count as the owner's already."""
         self.group = caller.group
         self.client = client
         self.now = now
@@ -155,6 +159,7 @@ class Volume:
     __slots__ = (
         "accounts",
         "blocks",
+        "limits",
         "locks",
         "mounts",
         "reclaim",
@@ -172,6 +177,7 @@ class Volume:
         self.locks = Locks(self.sessions)
         self.tokens = Tokens()
         self.accounts = Accounts()
+        self.limits = PrincipalLimits(settings.superuser)
         self.mounts = Mounts()
         self.reclaim: list[int] = []
         """Stack of detached slots: deleted trees and files with many blocks."""
@@ -459,6 +465,33 @@ class Volume:
             self.reclaim.append(slot)
         else:
             self.forget(command, slot)
+
+    # --- what one user may have --------------------------------------------------------------
+
+    def check_session(
+        self, command: Command, reserve: int = 0, client: int = 0, user: str = ""
+    ) -> None:
+        """May a client, the caller's by default, hold more? Raises BusyError."""
+        user = user or command.caller.user
+        most = self.limits.of("sessions", user, limits.SESSIONS_PER_USER)
+        self.sessions.check_room(client or command.client, user, most, reserve)
+
+    def check_inodes(self, command: Command, count: int, path: bytes) -> None:
+        """May the owner of what is made have so many more? Raises NameQuotaError."""
+        if not self.limits.has("inodes"):
+            return
+        most = self.limits.of("inodes", command.owner, ANY)
+        held = self.tree.owners.of_user.get(command.owner, 0) - command.counted
+        if held + count > most:
+            raise NameQuotaError(
+                f"{command.owner} has {held} files, directories and links, {most} are allowed "
+                "(limit inodes)",
+                path=path.decode("utf-8", "replace") or None,
+            )
+
+    def most_xattrs(self, owner: str) -> int:
+        """Bytes of extended attributes that an owner may have."""
+        return self.limits.of("xattr_bytes", owner, limits.XATTRS_BYTES_PER_OWNER)
 
     # --- accounts ----------------------------------------------------------------------------
 

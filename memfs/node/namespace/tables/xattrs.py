@@ -52,13 +52,19 @@ class Xattrs:
         return sum(cost(*item) for item in self.of(slot).items())
 
     @property
+    def of_owners(self) -> Mapping[str, int]:
+        """Bytes by owner."""
+        return self._of_owner
+
+    @property
     def most(self) -> int:
         """What the owner has who has most."""
         return max(self._of_owner.values(), default=0)
 
-    def refusal(self, owner: str, growth: int) -> str:
-        """Which bound ``growth`` more bytes of an owner would exceed; empty: none."""
-        held, each = self._of_owner.get(owner, 0), limits.XATTRS_BYTES_PER_OWNER
+    def refusal(self, owner: str, growth: int, each: int) -> str:
+        """Which bound ``growth`` more bytes of an owner, who gets ``each``, would exceed; empty:
+        none."""
+        held = self._of_owner.get(owner, 0)
         if growth > 0 and held + growth > each:
             return f"files of {owner} have {held} bytes of extended attributes, {each} are allowed"
         together = limits.XATTRS_CLUSTER_BYTES
