@@ -44,6 +44,11 @@ async def test_a_corrupt_copy_in_lent_memory_is_never_returned(damaged):
         assert cluster.corrupt(damaged) == 3
         for _ in range(10):
             assert await fs.read_bytes("/file") == data
+        fresh = await cluster.connect(local_descriptors=True)
+        async with fresh.open("/file", "rb", buffering=0) as file:
+            for start, length in ((5_000_000, 100), (5, 9 << 20), (0, 4 << 20), (8 << 20, 70_000)):
+                await file.seek(start)
+                assert await file.read(length) == data[start : start + length]
 
 
 async def test_mapped_bytes_outlive_the_file_and_its_node():

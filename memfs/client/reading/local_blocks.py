@@ -4,7 +4,8 @@ Owns the descriptors that nodes have lent, and what is read or mapped through th
 readers or positions in files beyond block numbers. A copying read is one ``preadv`` from the
 node's memory (as fast as a read from tmpfs, and it lets other threads run); a view is a mapping,
 without any copy. A copying read checks a version against its CRC when this client first touches
-it, then no more: nothing lies between this process and the node's memory. A view is not checked: it
+it, where it arrives and without a mapping, then no more: nothing lies between this process and the
+node's memory. A view is not checked: it
 costs microseconds, at any size, because nobody looks at the bytes.
 
 Invariant: what a descriptor shows of a version never changes and outlives the version, because the
@@ -47,6 +48,8 @@ DESCRIPTORS = 96
 DESCRIPTORS_MAX = 4096
 """The same where a process may have many more: a file that was changed block by block has one for
 each, and a mount or a gateway reads many files."""
+CHECKED_BYTES = 128 * limits.KIB
+"""Of a block at a time: half of a second-level cache."""
 PLACES = 16_384
 """Block versions remembered per generation."""
 
@@ -70,6 +73,21 @@ class Descriptor:
             got = os.preadv(self.number, [into[done:]], offset + done)
             assert got, "a lent segment is longer than what it tells"
             done += got
+
+    def crc(self, offset: int, length: int, into: memoryview | None) -> int:
+        """CRC32C of a range, which is copied into ``into`` on the way, unless that is None.
+
+        In pieces that are still in the processor's cache when they are looked at, and not through
+        a mapping, which would cost a fault for every few pages.
+        """
+        scratch = memoryview(bytearray(min(length, CHECKED_BYTES))) if into is None else into
+        crc = 0
+        for at in range(0, length, CHECKED_BYTES):
+            count = min(CHECKED_BYTES, length - at)
+            piece = scratch[:count] if into is None else scratch[at : at + count]
+            self.read_into(offset + at, piece)
+            crc = crc32c(piece, crc)
+        return crc
 
     def map(self, offset: int, length: int) -> memoryview:
         """A read-only view of a range, valid as long as somebody holds it."""
@@ -348,25 +366,38 @@ class LocalFile:
         for piece in layout.split(offset, len(into), self._file.attributes.block_size):
             ref = self._file.known(piece.block)
             place = self._places.get(ref.version) if ref is not None else None
-            if ref is None or place is None or not self.intact(ref, place):
+            if ref is None or place is None:
                 return False
             found.append((piece, ref, place))
-        for piece, ref, place in found:
-            copy(ref, place, piece.start, into[piece.at : piece.at + piece.length])
-        return True
-
-    def intact(self, ref: BlockRef, place: MemoryPlace) -> bool:
-        """Whether a copy matches its CRC; looked at once. A corrupt one is not used again.
-
-        The reader then asks the node for it, finds it corrupt there too, and reports it.
-        """
-        if place.checked:
-            return True
-        good = not ref.generation or (  # a store's: its CRC is its node's alone
-            crc32c(place.descriptor.map(place.offset, ref.length)) == ref.crc
+        return all(
+            self.copy(ref, place, piece.start, into[piece.at : piece.at + piece.length])
+            for piece, ref, place in found
         )
-        self._places.mark_checked(ref.version, place._replace(checked=True) if good else None)
-        return good
+
+    def copy(self, ref: BlockRef, place: MemoryPlace, start: int, into: memoryview) -> bool:
+        """Fill ``into`` from byte ``start`` of a block, zeros past its length.
+
+        What this client touches for the first time is compared with its CRC: all of a block where
+        it arrives, a part after a look at the rest. False: the copy is corrupt, what is in ``into``
+        is nothing, and the place is not used again. The reader then asks the node for it, finds it
+        corrupt there too, and reports it.
+        """
+        length = max(0, min(len(into), ref.length - start))
+        here, there = into[:length], place.descriptor
+        if place.checked or not ref.generation:  # a store's: its CRC is its node's alone
+            there.read_into(place.offset + start, here)
+        else:
+            whole = length == ref.length
+            crc = there.crc(place.offset, ref.length, here if whole else None)
+            good = crc == ref.crc
+            self._places.mark_checked(ref.version, place._replace(checked=True) if good else None)
+            if not good:
+                return False
+            if not whole:
+                there.read_into(place.offset + start, here)
+        if length < len(into):
+            into[length:] = bytes(len(into) - length)
+        return True
 
     async def view(self) -> memoryview | None:
         """The whole file as one mapping; None when its blocks do not lie one after the other."""
@@ -417,12 +448,3 @@ class LocalFile:
             if other is not None and number != block and member in other.replicas:
                 versions.append(other.version)
         return versions[:DESCRIPTORS_PER_REPLY]
-
-
-def copy(ref: BlockRef, place: MemoryPlace, start: int, into: memoryview) -> None:
-    """Fill ``into`` from byte ``start`` of a block, zeros past its length."""
-    length = max(0, min(len(into), ref.length - start))
-    if length:
-        place.descriptor.read_into(place.offset + start, into[:length])
-    if length < len(into):
-        into[length:] = bytes(len(into) - length)

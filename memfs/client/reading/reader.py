@@ -20,7 +20,6 @@ from typing import Any
 from memfs import limits
 from memfs.client.context import ClientContext
 from memfs.client.reading import layout
-from memfs.client.reading import local_blocks as local
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.local_blocks import LocalFile
 from memfs.client.reading.readahead import Readahead
@@ -236,8 +235,7 @@ class FileReader:
             if self.taken is not None:
                 self.taken[piece.block] = ref
             place = await self._local.find(piece.block, ref)
-            if place is not None and self._local.intact(ref, place):
-                local.copy(ref, place, piece.start, into)
+            if place is not None and self._local.copy(ref, place, piece.start, into):
                 await asyncio.sleep(0)  # a long read of local memory must not hold up the others
                 return ref
             self._went_far = True
