@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from gateway_served import JAVA, PREFIX, Served
 
+from memfs import limits
+
 _numbers = itertools.count()
 
 ODD = [
@@ -471,6 +473,37 @@ def test_totals(served: Served, top: str) -> None:
     usage = served.get(top, "GETQUOTAUSAGE").json["QuotaUsage"]
     assert (usage["fileAndDirectoryCount"], usage["spaceConsumed"]) == (3, 2000)
     assert served.get(f"{top}/no", "GETCONTENTSUMMARY").status == 404
+
+
+def test_a_tree_too_large_for_one_step_is_counted_and_deleted(
+    served: Served, top: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directories of several owners, more than the primary looks at for one request."""
+    for owner in ("ann", "bob"):
+        for number in range(6):
+            path = f"{top}/{owner}/{number}"
+            served.mkdir(path)
+            served.write(f"{path}/f", bytes(100))
+            served.run(served.fs.chown(path, owner))
+            served.run(served.fs.chmod(path, 0o777))
+        served.run(served.fs.chmod(f"{top}/{owner}", 0o777))
+    served.run(served.fs.chmod(top, 0o777))
+    served.run(served.fs.chmod(f"{top}/bob/3", 0o772))
+    monkeypatch.setattr(limits, "SUBTREE_STEPS", 60)
+    for answer in (
+        served.get(top, "GETCONTENTSUMMARY", user="eve"),
+        served.get(top, "GETQUOTAUSAGE", user="eve"),
+        served.delete(f"{top}/bob", user="eve", recursive=True),
+    ):
+        assert (answer.status, answer.exception) == (403, "AccessControlException")
+        assert f"{top}/bob/3" in answer.message
+    served.run(served.fs.chmod(f"{top}/bob/3", 0o777))
+    summary = served.get(top, "GETCONTENTSUMMARY", user="eve").json["ContentSummary"]
+    assert (summary["length"], summary["fileCount"], summary["directoryCount"]) == (1200, 12, 15)
+    usage = served.get(top, "GETQUOTAUSAGE", user="eve").json["QuotaUsage"]
+    assert (usage["fileAndDirectoryCount"], usage["spaceConsumed"]) == (27, 2400)
+    assert served.delete(f"{top}/bob", user="eve", recursive=True).json == {"boolean": True}
+    assert names(served, top) == ["ann"]
 
 
 def test_homes_and_trash(served: Served, top: str) -> None:

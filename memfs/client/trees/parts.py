@@ -6,14 +6,17 @@ the way elsewhere by a symlink. Owns how the errors of parts name them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import posixpath
+import re
+from typing import Final, NamedTuple
 
 from memfs import paths
 from memfs.client.session.session import Session
 from memfs.errors import MemfsError
 from memfs.protocol import messages as m
 
-PARALLEL = 32
+_BY_INODE: Final = re.compile(r'"/\.reserved/\.inodes/([0-9]+)"')
+PARALLEL: Final = 32
 """Directories asked about, or removed, at a time."""
 
 
@@ -39,7 +42,21 @@ async def ask_of(
         return await session.ask(request, None, deadline)
     except MemfsError as error:
         error.filename = named(error, asked, part.given)
+        error.strerror = _with_paths(error.message, part, error.filename)
         raise
+
+
+def _with_paths(message: str, part: TreePart, refusing: str) -> str:
+    """A refusal with paths where nodes, asked by a handle, name inodes: what ``refusing`` is, or
+    below the part the directory that it lies in. Of what lies above the part nobody knows more."""
+    places = iter((refusing, posixpath.dirname(refusing)))
+
+    def place(found: re.Match[str]) -> str:
+        where = next(places, "")
+        known = refusing != part.given or int(found[1]) == part.inode
+        return f'"{where}"' if where and known else found[0]
+
+    return _BY_INODE.sub(place, message)
 
 
 def named(error: MemfsError, asked: bytes, given: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 from memfs import limits
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.trees import removal
-from memfs.errors import AccessDeniedError, PathNotFoundError
+from memfs.errors import AccessDeniedError, NotPermittedError, PathNotFoundError
 from tests.unit.client.fake_cluster import FakeCluster
 
 OWNERS = ("ann", "bob", "cid")
@@ -51,8 +51,22 @@ async def test_what_refuses_is_named_and_all_stays(
     dan = cluster.connect(user="dan", groups=("dan",))
     with pytest.raises(AccessDeniedError) as caught:
         await dan.rmtree("/t")
-    assert path in str(caught.value) and caught.value.filename == path
+    assert caught.value.filename == path
+    assert f'inode="{path}":' in caught.value.message
     assert await tree.du("/") == before
+
+
+@pytest.mark.parametrize("directory", ["/t/bob/3", "/t/bob", "/t"])
+async def test_a_sticky_directory_is_named_with_what_it_keeps(
+    tree: AsyncFileSystem, cluster: FakeCluster, directory: str
+) -> None:
+    await tree.chmod(directory, 0o1777)
+    dan = cluster.connect(user="dan", groups=("dan",))
+    with pytest.raises(NotPermittedError) as caught:
+        await dan.rmtree("/t")
+    assert f'parent="{directory}":' in caught.value.message
+    assert f'path="{caught.value.filename}":' in caught.value.message
+    assert str(caught.value.filename).startswith(f"{directory}/")
 
 
 async def test_one_step_names_what_refuses_too(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
