@@ -486,9 +486,17 @@ class NodeService:
         return self._delegation.check(reply)
 
     def _stat_file_system(self, call: IncomingCall) -> Any:
-        counts: m.FileSystemReply = self._role.primary.namespace.query(
-            call.connection.peer.identity, call.request
-        )
+        found = self._query(call)
+        if isinstance(found, asyncio.Future):
+            return asyncio.ensure_future(self._stat_file_system_later(found))
+        return self._with_capacity(found)
+
+    async def _stat_file_system_later(
+        self, pending: Awaitable[m.FileSystemReply]
+    ) -> m.FileSystemReply:
+        return self._with_capacity(await pending)
+
+    def _with_capacity(self, counts: m.FileSystemReply) -> m.FileSystemReply:
         capacity = used = 0
         for member in self._live_members():
             usage = self._membership.life(member).usage

@@ -38,7 +38,9 @@ class ResidenceService:
             raise errors.InvalidArgumentError(
                 f"{limits.OBJECTS_PER_QUESTION} files can be asked about at once"
             )
-        namespace = self._role.primary.namespace
+        primary = self._role.primary
+        await primary.confirm()  # nothing is told that may not stay
+        namespace = primary.namespace
         tree = namespace.volume.tree
         caller = namespace.caller(call.connection.peer.identity)
         slots = [tree.inodes.slot_of(inode) for inode in inodes]
@@ -51,10 +53,9 @@ class ResidenceService:
         """Extended attributes that were asked for by name, with what only the nodes know."""
         reply: m.XattrsReply = await resolved(answer)
         request: m.GetXattrs = call.request
-        found = self._role.primary.namespace.query(
-            call.connection.peer.identity,
-            m.Lookup(request.path, follow=request.follow, base=request.base),
-        )
+        question = m.Lookup(request.path, follow=request.follow, base=request.base)
+        identity = call.connection.peer.identity
+        found = await resolved(self._role.primary.query(identity, question))
         slot = self._role.primary.namespace.volume.tree.inodes.slot_of(found.attributes.inode)
         (residence,) = await self._of([slot])
         values = told(residence, found.attributes.kind == FileKind.FILE)

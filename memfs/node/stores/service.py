@@ -233,20 +233,20 @@ class MountService:
         metadata, before = self.metadata, self.metadata.asked
         metadata.known.clear()
         await metadata.prepare(m.Summarise(request.path, base=request.base))
-        self._slot(call)
+        await self._slot(call)
         return m.StoreReport(metadata.asked - before)
 
     async def persist(self, call: IncomingCall) -> m.StoreReport:
         """Return when the store has what was changed below a path."""
-        waits = self._below(call)
+        waits = await self._below(call)
         await self.persister.until_stored(waits)
         return m.StoreReport(len(waits))
 
-    def _below(self, call: IncomingCall) -> list[Any]:
+    async def _below(self, call: IncomingCall) -> list[Any]:
         """Changed slots and deleted keys below a path of a request, which its caller may see."""
         primary = self._role.primary
         volume = primary.namespace.volume
-        slot = self._slot(call)
+        slot = await self._slot(call)
         found: list[object] = [
             s for s in volume.mounts.changes if volume.tree.has_ancestor(s, slot)
         ]
@@ -257,19 +257,22 @@ class MountService:
                 found.append((number, key))
         return found
 
-    def _slot(self, call: IncomingCall) -> int:
-        request = call.request
-        identity = call.connection.peer.identity
-        reply = self._role.primary.namespace.query(
-            identity, m.Lookup(request.path, base=getattr(request, "base", ROOT_INODE))
+    async def _slot(self, call: IncomingCall) -> int:
+        """Where a request's path leads, once that is sure to stay so. Raises PathNotFoundError."""
+        request, primary = call.request, self._role.primary
+        question = m.Lookup(request.path, base=getattr(request, "base", ROOT_INODE))
+        reply: m.LookupReply = await resolved(
+            primary.query(call.connection.peer.identity, question)
         )
-        inode: int = reply.attributes.inode
-        return self._role.primary.namespace.volume.tree.inodes.slot_of(inode)
+        slot = primary.namespace.volume.tree.inodes.slot_of(reply.attributes.inode)
+        if not slot:
+            raise errors.PathNotFoundError("it was removed meanwhile", path=text(request.path))
+        return slot
 
     async def free(self, call: IncomingCall) -> m.StoreReport:
         """Drop the cluster's copies of what the store has as well, below a path."""
         primary = self._role.primary
-        volume, slot = primary.namespace.volume, self._slot(call)
+        volume, slot = primary.namespace.volume, await self._slot(call)
         inodes = volume.tree.inodes
         files = [
             m.ChangeVersion(inodes.id_of(s), inodes.change[s])
@@ -297,7 +300,7 @@ class MountService:
 
     async def pin(self, call: IncomingCall, submit: Callable[[IncomingCall], Any]) -> m.Empty:
         """Put a pin on record, and tell it to the nodes that have blocks already."""
-        slot = self._slot(call)
+        slot = await self._slot(call)
         reply: m.Empty = await resolved(submit(call))
         volume = self._role.primary.namespace.volume
         by_time: dict[int | None, list[int]] = {}
