@@ -6,13 +6,14 @@ the handle's. ``tell``, ``readable`` and their like need no waiting and are plai
 
 from __future__ import annotations
 
+import asyncio
 import codecs
 import io
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
 from typing import Any
 
-from memfs.client.calls import arguments, modes
+from memfs.client.calls import arguments, modes, unclosed
 from memfs.client.calls.bound import Bound
 from memfs.client.calls.modes import Mode
 from memfs.client.handles.handle import Handle
@@ -31,6 +32,7 @@ class AsyncFile(Bound):
     def __init__(self, handle: Handle, name: str, mode: Mode, buffered: bool = True) -> None:
         self.name = name
         self.closed = False
+        self._loop = asyncio.get_running_loop()
         self._mode = mode
         self._handle = handle
         self._position = 0
@@ -276,6 +278,13 @@ class AsyncFile(Bound):
             self.closed = True
             self._buffer = b""
             await self._handle.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "closed", True) or self._handle.over:
+            return
+        unclosed.warn("file", self)
+        if not self._handle.quiet:
+            unclosed.close_soon(self._loop, self._handle.close)
 
     def fileno(self) -> int:
         """There is no descriptor. Raises ``io.UnsupportedOperation``."""

@@ -6,9 +6,11 @@ that file once the lock is held. Must not know how locks are kept (``memfs.clien
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+from memfs.client.calls import unclosed
 from memfs.client.calls.bound import Bound
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
@@ -26,11 +28,17 @@ class FileLock(Bound):
         self._session = session
         self._inode = inode
         self._owner = owner
+        self._loop = asyncio.get_running_loop()
 
     @property
     def lost(self) -> bool:
         """Is it known that the cluster ended it, having heard nothing of this client?"""
         return self._session.locks.is_lost(self._inode, self._owner, LockKind.WHOLE)
+
+    @property
+    def over(self) -> bool:
+        """Has the client's session ended, and the lock with it?"""
+        return self._session.routing.closed
 
     async def close(self, timeout: float | None = None) -> None:
         """Unlock. Raises LocksLostError when others may have had the lock meanwhile."""
@@ -39,6 +47,27 @@ class FileLock(Bound):
             await self._session.locks.release(
                 self._inode, self._owner, kind=LockKind.WHOLE, timeout=timeout
             )
+
+    def forget(self) -> None:
+        """It is another process's, of which this one is a child."""
+        self.closed = True
+
+    def __del__(self) -> None:
+        if not self.closed and not self.over:
+            unclosed.warn("lock", self)
+            unclosed.close_soon(self._loop, self._dropped())
+
+    def _dropped(self) -> Callable[[], Coroutine[Any, Any, None]]:
+        """What unlocks when this object is gone."""
+        release, inode, owner = self._session.locks.release, self._inode, self._owner
+
+        async def unlock() -> None:
+            await release(inode, owner, kind=LockKind.WHOLE)
+
+        return unlock
+
+    def __repr__(self) -> str:
+        return f"<memfs lock {self.path!r}{' closed' if self.closed else ''}>"
 
     async def __aenter__(self) -> FileLock:
         return self

@@ -6,6 +6,7 @@ from typing import Any
 
 from memfs.client import locking
 from memfs.client.blocking import bridge as bridges
+from memfs.client.calls import unclosed
 from memfs.client.calls.bound import Bound
 
 
@@ -38,6 +39,18 @@ class FileLock(Bound):
         """Unlock. Raises LocksLostError when others may have had the lock meanwhile."""
         if bridges.serves(self._generation):
             bridges.bridge().run(self._lock.close)
+
+    def __del__(self) -> None:
+        if self.closed or self._lock.over:
+            return
+        if bridges.serves(self._generation):
+            unclosed.warn("lock", self)
+            bridges.bridge().begin(self._lock.close)
+        else:
+            self._lock.forget()
+
+    def __repr__(self) -> str:
+        return repr(self._lock)
 
     def __enter__(self) -> FileLock:
         return self

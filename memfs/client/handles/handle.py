@@ -444,6 +444,11 @@ class Handle:
         idle = self.writer is None and not self.locking
         return idle and (self.reader is None or self.reader.quiet)
 
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended: nothing is left that could be closed."""
+        return self._session.routing.closed
+
     async def close(self, timeout: float | None = None) -> None:
         """Publish, give lease and locks back, drop what was read ahead."""
         timeout = self._session.budget(timeout)

@@ -48,8 +48,8 @@ async def list_pages(fs: AsyncFileSystem, options: dict[str, Any]) -> None:
         return
 
 
-async def started(opening: Opening) -> None:
-    await opening
+async def started(opening: Opening) -> Any:
+    return await opening
 
 
 async def replace(fs: AsyncFileSystem, options: dict[str, Any]) -> None:
@@ -204,9 +204,13 @@ def slow(cluster: FakeCluster) -> None:
 async def measured(work: Awaitable[Any]) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
+    given = None
     with contextlib.suppress(MemfsError):
-        await work
+        given = await work
     assert loop.time() - began <= TIMEOUT + 0.01
+    if hasattr(given, "close"):
+        with contextlib.suppress(MemfsError):
+            await given.close()
 
 
 @pytest.mark.parametrize(

@@ -163,3 +163,12 @@ def test_a_replacement_that_cannot_be_written_changes_nothing(closed: bool) -> N
                 file.close()
         cluster.full = set()
         assert fs.read_bytes("/r") == b"old"
+
+
+def test_a_lock_dropped_unclosed(fs: FileSystem) -> None:
+    lock = fs.lock("/dropped")
+    with pytest.warns(ResourceWarning, match="unclosed lock <memfs lock '/dropped'>"):
+        del lock
+        gc.collect()
+    with fs.lock("/dropped", timeout=10):
+        pass
