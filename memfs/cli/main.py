@@ -30,6 +30,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "ls": ("files.listing", "List directories."),
         "tree": ("files.listing", "Show a directory as a tree."),
         "find": ("files.find", "Search trees, and act on what is found."),
+        "test": ("files.checks", "Tell what a path is."),
         "stat": ("files.usage", "Show all that is known of a file."),
         "du": ("files.usage", "Show what trees hold."),
         "df": ("files.usage", "Show the memory of the cluster."),

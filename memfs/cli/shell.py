@@ -19,6 +19,7 @@ from memfs import errors
 from memfs.cli.command import CommandContext, cluster_command
 from memfs.cli.connection import connected
 from memfs.cli.options import Operand
+from memfs.cli.quoting import shell_quoted
 
 if TYPE_CHECKING:
     from memfs.client.admin import AdminClient
@@ -172,8 +173,8 @@ def reason(error: OSError) -> str:
 
 
 def quoted(path: str) -> str:
-    """``'path'``, control characters escaped: nothing of a name reaches the terminal raw."""
-    return f"'{printable(path)}'"
+    """``'path'`` as GNU's commands quote it: nothing of a name reaches the terminal raw."""
+    return shell_quoted(path)
 
 
 def printable(text: str) -> str:

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from memfs.client.stat import Stat
 from memfs.quantities import show_short
 from memfs.types import Attributes, FileKind, Residence
 
@@ -64,6 +65,8 @@ class Row(NamedTuple):
     path: str = ""
     residence: Residence | None = None
     """How it stands to its store; None: it is below no mount."""
+    leads_to_directory: bool = False
+    """It is a symlink to one, as far as that was asked for."""
 
 
 Decorate = Callable[[Row], str]
@@ -113,16 +116,32 @@ def kind_name(attributes: Attributes) -> str:
     return _KIND_NAMES[FileKind(attributes.kind)]
 
 
+class Long(NamedTuple):
+    """What a long listing shows."""
+
+    human: bool = False
+    """Sizes as 1.5K."""
+    inodes: bool = False
+    """Their numbers first."""
+    owner: bool = True
+    group: bool = True
+    numeric: bool = False
+    """Owner and group as this host's numbers."""
+    full_time: bool = False
+    """All of the time, as ``stat`` prints it."""
+    clock: str = "modified_ns"
+    """Which of the times: an attribute's name."""
+
+
 def long_lines(
     rows: Sequence[Row],
     now: float,
-    human: bool = False,
+    form: Long = Long(),  # noqa: B008  # immutable
     *,
-    inodes: bool = False,
     decorate: Decorate = plain,
     least: list[int] | None = None,
 ) -> list[str]:
-    """``ls -l``: permissions, links, owner, group, size, time, name; ``inodes`` before them.
+    """``ls -l``: permissions, links, owner, group, size, time, name.
 
     Below a mount the state and the share in memory stand before the time. ``least`` is a list of
     the widths so far: the later pages of a listing get no narrower.
@@ -132,29 +151,46 @@ def long_lines(
     cells = []
     for row in rows:
         attributes = row.attributes
-        size = show_short(attributes.size) if human else str(attributes.size)
-        number = [str(attributes.inode)] if inodes else []
+        size = show_short(attributes.size) if form.human else str(attributes.size)
+        number = [str(attributes.inode)] if form.inodes else []
         if attributes.is_bare:
             bare = permissions(attributes)[0] + "?????????"
-            cells.append([*number, bare, *"????", *("??" if stored else "")])
+            owners = "?" * (form.owner + form.group)
+            cells.append([*number, bare, "?", *owners, "?", *("??" if stored else "")])
             continue
-        owners = (str(attributes.links), attributes.owner, attributes.group, size)
         kept = residence_cells(row.residence, attributes) if stored else ()
-        cells.append([*number, permissions(attributes), *owners, *kept])
+        owned = _owner_cells(attributes, form)
+        shown = (permissions(attributes), str(attributes.links), *owned, size)
+        cells.append([*number, *shown, *kept])
     columns = list(zip(*cells, strict=True))
     before = [*least, *[0] * len(columns)]
     least[:] = [max(before[at], *map(text_width, column)) for at, column in enumerate(columns)]
-    numeric = {0, 2, 5, 7} if inodes else {1, 4, 6}
+    numeric = _numeric_columns(form)
     return [
         " ".join(
             [
                 *_aligned(row_cells, least, numeric),
-                _time_cell(row.attributes, now),
+                _time_cell(row.attributes, now, form),
                 decorate(row) + (f" -> {row.target}" if row.target else ""),
             ]
         )
         for row, row_cells in zip(rows, cells, strict=True)
     ]
+
+
+def _owner_cells(attributes: Attributes, form: Long) -> list[str]:
+    found = Stat(attributes)
+    owner = str(found.st_uid) if form.numeric else found.owner
+    group = str(found.st_gid) if form.numeric else found.group
+    return [owner] * form.owner + [group] * form.group
+
+
+def _numeric_columns(form: Long) -> set[int]:
+    """Those that are aligned to the right."""
+    first, owners = int(form.inodes), form.owner + form.group
+    size = first + 2 + owners
+    ids = set(range(first + 2, size)) if form.numeric else set()
+    return {first + 1, size, size + 2} | ids | ({0} if form.inodes else set())
 
 
 def residence_cells(residence: Residence | None, attributes: Attributes) -> tuple[str, str]:
@@ -165,8 +201,11 @@ def residence_cells(residence: Residence | None, attributes: Attributes) -> tupl
     return residence.name, "DIR" if is_directory else f"{residence.percent}%"
 
 
-def _time_cell(attributes: Attributes, now: float) -> str:
-    return f"{'?':>12}" if attributes.is_bare else show_time(attributes.modified_ns, now)
+def _time_cell(attributes: Attributes, now: float, form: Long) -> str:
+    if attributes.is_bare:
+        return f"{'?':>12}"
+    when: int = getattr(attributes, form.clock)
+    return iso_time(when) if form.full_time else show_time(when, now)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], numeric: set[int]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memfs.cli.options import PATH, Operand, Quantity
+from memfs.cli.options import PATH, Operand
 from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason
 from memfs.cli.streams import OUTPUT
@@ -89,11 +89,17 @@ class _ShortCount(click.Command):
 
 @file_command("head", cls=_ShortCount, example="memfs head -n 20 /logs/today")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
-@click.option("-n", "--lines", type=click.IntRange(0), default=10, show_default=True)
-@click.option("-c", "--bytes", "count", type=Quantity("size", parse_size), help="Bytes instead.")
-@click.option("-q", "--quiet", is_flag=True, help="No names above the files.")
+@click.option("-n", "--lines", type=_Count(), default="10", help="Lines; -N: all but the last N.")
+@click.option("-c", "--bytes", "count", type=_Count(), help="Bytes; -N: all but the last N.")
+@click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files.")
+@click.option("-v", "--verbose", is_flag=True, help="Names also above a single file.")
 async def head(
-    shell: Shell, paths: tuple[Operand, ...], lines: int, count: int | None, quiet: bool
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    lines: tuple[str, int],
+    count: tuple[str, int] | None,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
     """Show the beginning of files."""
     output = Pipe(OUTPUT)
@@ -101,10 +107,20 @@ async def head(
     for at, path in enumerate(operands):
         with shell.attempt("cannot open", path):
             async with shell.fs.open(path, "rb", buffering=0) as file:
-                if len(operands) > 1 and not quiet:
+                if verbose or (len(operands) > 1 and not quiet):
                     await _title(output, path, at)
-                size = await _after_lines(file, lines) if count is None else count
-                await _copy_range(file, 0, size, output)
+                await _copy_range(file, 0, await _head_end(file, lines, count), output)
+
+
+async def _head_end(file: AsyncFile, lines: tuple[str, int], count: tuple[str, int] | None) -> int:
+    """Where the part to show ends."""
+    sign, number = count or lines
+    if sign != "-":
+        return number if count is not None else await _after_lines(file, number)
+    size = await file.seek(0, os.SEEK_END)
+    if count is not None:
+        return max(0, size - number)
+    return await _before_lines(file, size, number)
 
 
 async def _title(output: Pipe, path: str, at: int) -> None:
@@ -131,7 +147,8 @@ async def _after_lines(file: AsyncFile, lines: int) -> int:
 @click.option("-c", "--bytes", "count", type=_Count(), help="Bytes; +N: from byte N on.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as the file grows, also when renamed.")
 @click.option("-F", "by_name", is_flag=True, help="Go on with whatever has that name.")
-@click.option("-q", "--quiet", is_flag=True, help="No names above the files.")
+@click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files.")
+@click.option("-v", "--verbose", is_flag=True, help="Names also above a single file.")
 async def tail(
     shell: Shell,
     paths: tuple[Operand, ...],
@@ -140,6 +157,7 @@ async def tail(
     follow: bool,
     by_name: bool,
     quiet: bool,
+    verbose: bool,
 ) -> None:
     """Show the end of files."""
     output = Pipe(OUTPUT)
@@ -151,7 +169,7 @@ async def tail(
         with shell.attempt("cannot open", path):
             known = (await shell.fs.stat(path)).st_ino if by_name else 0
             async with shell.fs.open(path, "rb", buffering=0) as file:
-                if len(operands) > 1 and not quiet:
+                if verbose or (len(operands) > 1 and not quiet):
                     await _title(output, path, at)
                 size = await file.seek(0, os.SEEK_END)
                 start = await _tail_start(file, size, lines, count)

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import click
@@ -14,9 +15,11 @@ import click
 from memfs.cli.files import columns as layout
 from memfs.cli.files.columns import Row
 from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.quoting import shell_quoted
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.client.stat import DirEntry, Stat
 from memfs.errors import PathNotFoundError
+from memfs.paths import join
 from memfs.quantities import counted
 from memfs.types import Attributes, FileKind
 
@@ -32,29 +35,80 @@ class _Format(NamedTuple):
     unsorted: bool
     reverse: bool
     all: bool
+    almost_all: bool
     directory: bool
     single: bool
+    in_columns: bool
     inodes: bool
     classify: bool
+    slashes: bool
+    literal: bool
+    follow: bool
+    no_owner: bool
+    no_group: bool
+    hide_group: bool
+    numeric: bool
+    full_time: bool
+    by_access: bool
+    by_change: bool
+    by_extension: bool
+    directories_first: bool
     colour: str
     as_json: bool
 
     @property
     def ordered(self) -> bool:
         """Whether another order is wanted than the namespace's, by name."""
-        return not self.unsorted and (self.by_time or self.by_size or self.reverse)
+        sorting = self.by_time or self.by_size or self.by_extension or self.reverse
+        clock = (self.by_access or self.by_change) and not self.long
+        return not self.unsorted and (sorting or clock or self.directories_first)
 
     def needs_attributes(self, listed: Stat) -> bool:
         """Whether more is shown than name, kind and inode."""
         marked = self.classify and listed.is_file()
-        return marked or self.long or self.by_time or self.by_size or self.as_json
+        clock = self.by_time or self.by_access or self.by_change
+        return marked or self.long or clock or self.by_size or self.as_json
+
+    @property
+    def clock(self) -> str:
+        """Which of the times is shown and sorted by."""
+        if self.by_change:
+            return "changed_ns"
+        return "accessed_ns" if self.by_access else "modified_ns"
+
+    @property
+    def lengthy(self) -> layout.Long:
+        """Of a long listing."""
+        group = not self.no_group and not self.hide_group
+        return layout.Long(
+            self.human,
+            self.inodes,
+            not self.no_owner,
+            group,
+            self.numeric,
+            self.full_time,
+            self.clock,
+        )
+
+    def shows(self, name: str) -> bool:
+        """Whether a name of a directory is listed."""
+        return self.all or self.almost_all or not name.startswith(".")
+
+    def shown(self, name: str) -> str:
+        """A name as it is printed: as a shell takes it where a terminal shows it."""
+        if self.literal or self.as_json or not sys.stdout.isatty():
+            return printable(name)
+        return shell_quoted(name, always=False)
 
     @property
     def streams(self) -> bool:
         """Whether names can be shown as they arrive: in the namespace's order, not in columns."""
-        return not self.ordered and (
-            self.as_json or self.long or self.single or not sys.stdout.isatty()
-        )
+        return not self.ordered and (self.as_json or self.long or not self.columnar)
+
+    @property
+    def columnar(self) -> bool:
+        """Whether several names stand in a line."""
+        return not self.single and (self.in_columns or sys.stdout.isatty())
 
 
 class _Screen:
@@ -77,16 +131,16 @@ class _Screen:
         form = self._form
         if form.long:
             return layout.long_lines(
-                rows,
+                _aligned(rows),
                 time.time(),
-                form.human,
-                inodes=form.inodes,
+                form.lengthy,
                 decorate=self._decorated,
                 least=self._widths,
             )
+        rows = _aligned(rows) if form.columnar else rows
         before = self._numbers(rows) if form.inodes else [""] * len(rows)
         shown = [number + self._decorated(row) for number, row in zip(before, rows, strict=True)]
-        if form.single or not sys.stdout.isatty():
+        if not form.columnar:
             return shown
         plain = [
             number + row.name + self._mark(row) for number, row in zip(before, rows, strict=True)
@@ -105,21 +159,50 @@ class _Screen:
     def _mark(self, row: Row) -> str:
         """The suffix of ``-F``; a link has none with ``-l``, which shows it anyway."""
         mark = layout.indicator(row.attributes) if self._form.classify else ""
+        if self._form.slashes and row.attributes.kind == FileKind.DIRECTORY:
+            mark = "/"
         return "" if row.target and self._form.long else mark
+
+
+def _aligned(rows: list[Row]) -> list[Row]:
+    """Where some names stand in quotes on a terminal, the others stand one further right."""
+    quoted = [row.name.startswith(("'", '"')) for row in rows]
+    if not sys.stdout.isatty() or not any(quoted):
+        return rows
+    return [
+        row if is_quoted else row._replace(name=" " + row.name)
+        for row, is_quoted in zip(rows, quoted, strict=True)
+    ]
 
 
 @file_command("ls", example="memfs ls -lh /data")
 @click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
 @click.option("-l", "long", is_flag=True, help="Permissions, owner, size, time.")
 @click.option("-h", "--human-readable", "human", is_flag=True, help="Sizes as 1.5K, 64M (with -l).")
+@click.option("-g", "no_owner", is_flag=True, help="As -l, without the owner.")
+@click.option("-o", "no_group", is_flag=True, help="As -l, without the group.")
+@click.option("-G", "--no-group", "hide_group", is_flag=True, help="No group (with -l).")
+@click.option("-n", "--numeric-uid-gid", "numeric", is_flag=True, help="As -l, with numbers.")
+@click.option("--full-time", is_flag=True, help="As -l, with all of the time.")
 @click.option("-R", "--recursive", is_flag=True, help="Subdirectories too.")
 @click.option("-t", "by_time", is_flag=True, help="Newest first.")
+@click.option("-u", "by_access", is_flag=True, help="The time of access, for -l and -t.")
+@click.option("-c", "by_change", is_flag=True, help="That of the attributes, for -l and -t.")
+@click.option("-X", "by_extension", is_flag=True, help="By what follows the last dot.")
+@click.option("--group-directories-first", "directories_first", is_flag=True, help="Before files.")
 @click.option("-S", "by_size", is_flag=True, help="Largest first.")
 @click.option("-U", "unsorted", is_flag=True, help="As the namespace has them: by name.")
 @click.option("-r", "--reverse", is_flag=True, help="The other way round.")
-@click.option("-a", "--all", is_flag=True, help="Names that begin with a dot too.")
+@click.option(
+    "-a", "--all", is_flag=True, help="Names with a dot first too, and . and .. themselves."
+)
+@click.option("-A", "--almost-all", is_flag=True, help="The same without . and .. themselves.")
+@click.option("-L", "--dereference", "follow", is_flag=True, help="What links lead to.")
 @click.option("-d", "--directory", is_flag=True, help="Directories themselves, not their content.")
 @click.option("-1", "single", is_flag=True, help="One name a line, as when piped.")
+@click.option("-C", "in_columns", is_flag=True, help="In columns, as on a terminal.")
+@click.option("-p", "slashes", is_flag=True, help="/ behind directories.")
+@click.option("-N", "--literal", is_flag=True, help="Names without quotes.")
 @click.option("-i", "--inode", "inodes", is_flag=True, help="The number of each inode.")
 @click.option("-F", "--classify", is_flag=True, help="/ behind directories, @ links, * programs.")
 @click.option(
@@ -133,8 +216,14 @@ class _Screen:
 )
 @json_option
 async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
-    """List directories, the root by default."""
+    """List directories, the root by default.
+
+    Other orders than that of names (-t, -S, -X, -r) hold a directory's entries in memory, about
+    1 KiB each; else what a page of the listing brings is printed at once.
+    """
     form = _Format(**options)
+    if form.no_owner or form.no_group or form.numeric or form.full_time:
+        form = form._replace(long=True)
     files: list[Row] = []
     directories: list[str] = []
     operands = await shell.expand(paths or (Operand("/"),), "cannot access")
@@ -168,7 +257,7 @@ async def _attributes(shell: Shell, path: str, form: _Format) -> Attributes:
 async def _row(shell: Shell, path: str, name: str, attributes: Attributes, form: _Format) -> Row:
     link = (form.long or form.as_json) and attributes.kind == FileKind.SYMLINK
     target = await shell.fs.readlink(path) if link else ""
-    return Row(printable(name), attributes, printable(target), path)
+    return Row(form.shown(name), attributes, form.shown(target) if target else "", path)
 
 
 async def _entry_row(shell: Shell, entry: DirEntry, form: _Format) -> Row:
@@ -177,8 +266,14 @@ async def _entry_row(shell: Shell, entry: DirEntry, form: _Format) -> Row:
         with shell.attempt("cannot access", entry.path):
             attributes = entry.stat().attributes
     if attributes.is_bare:  # where a link leads is not told either
-        return Row(printable(entry.name), attributes, "", entry.path)
-    return await _row(shell, entry.path, entry.name, attributes, form)
+        return Row(form.shown(entry.name), attributes, "", entry.path)
+    if form.follow and entry.is_symlink():
+        with shell.attempt("cannot access", entry.path):
+            attributes = (await shell.fs.stat(entry.path)).attributes
+    row = await _row(shell, entry.path, entry.name, attributes, form)
+    if form.directories_first and entry.is_symlink():
+        row = row._replace(leads_to_directory=await shell.fs.isdir(entry.path))
+    return row
 
 
 async def _with_residence(shell: Shell, rows: list[Row], form: _Format) -> list[Row]:
@@ -199,7 +294,7 @@ async def _list(shell: Shell, top: str, form: _Format, titled: bool, apart: bool
         path = waiting.pop()
         title = ""
         if titled and not form.as_json:
-            title = f"{chr(10) if apart else ''}{printable(path)}:"
+            title = f"{chr(10) if apart else ''}{form.shown(path)}:"
         with shell.attempt("cannot open directory", path):
             pages = aiter(shell.fs.scandir_pages(path))
             first: list[DirEntry] = await anext(
@@ -208,23 +303,23 @@ async def _list(shell: Shell, top: str, form: _Format, titled: bool, apart: bool
             if title:
                 print(title)
             apart = True
-            found = [each async for each in _shown(shell, first, pages, form)]
+            found = [each async for each in _shown(shell, path, first, pages, form)]
             waiting += reversed(found if form.recursive else [])
     return apart
 
 
 async def _shown(
-    shell: Shell, page: list[DirEntry] | None, pages: AsyncIterator[list[DirEntry]], form: _Format
+    shell: Shell,
+    top: str,
+    page: list[DirEntry] | None,
+    pages: AsyncIterator[list[DirEntry]],
+    form: _Format,
 ) -> AsyncIterator[str]:
     """Show what one directory holds, as it arrives if that is possible; the directories in it."""
     screen = _Screen(form)
-    rows: list[Row] = []
+    rows = await _dots(shell, top) if form.all and not form.as_json else []
     while page is not None:
-        fresh = [
-            await _entry_row(shell, entry, form)
-            for entry in page
-            if form.all or not entry.name.startswith(".")
-        ]
+        fresh = [await _entry_row(shell, each, form) for each in page if form.shows(each.name)]
         rows += await _with_residence(shell, fresh, form)
         if form.streams:
             screen.show(rows)
@@ -238,20 +333,35 @@ async def _shown(
         yield directory
 
 
+async def _dots(shell: Shell, top: str) -> list[Row]:
+    """The directory and the one above, which no listing has."""
+    found = [(name, await shell.fs.stat(join(top, name))) for name in (".", "..")]
+    return [Row(name, each.attributes) for name, each in found]
+
+
 def _directories(rows: list[Row]) -> list[str]:
-    return [row.path for row in rows if row.attributes.kind == FileKind.DIRECTORY]
+    return [row.path for row in rows if row.path and row.attributes.kind == FileKind.DIRECTORY]
+
+
+def _is_directory(row: Row) -> bool:
+    return row.attributes.kind == FileKind.DIRECTORY or row.leads_to_directory
 
 
 def _ordered(rows: list[Row], form: _Format) -> list[Row]:
     if not form.ordered:
         return rows
-    keys: dict[bool, Callable[[Row], int]] = {
-        form.by_time: lambda row: -row.attributes.modified_ns,
+    by_time = form.by_time or ((form.by_access or form.by_change) and not form.long)
+    keys: dict[bool, Callable[[Row], Any]] = {
+        form.by_extension: lambda row: PurePosixPath(row.name).suffix,
+        by_time: lambda row: -getattr(row.attributes, form.clock),
         form.by_size: lambda row: -row.attributes.size,
     }
     if True in keys:
         rows = sorted(rows, key=keys[True])
-    return rows[::-1] if form.reverse else rows
+    rows = rows[::-1] if form.reverse else rows
+    if form.directories_first:
+        rows = sorted(rows, key=lambda row: not _is_directory(row))
+    return rows
 
 
 @file_command("tree", example="memfs tree -L 2 /data")

@@ -13,7 +13,7 @@ from memfs.cli.files.symbolic_modes import parse_mode
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, quoted, write_json
 from memfs.client.stat import Stat
-from memfs.errors import NotDirectoryError, PathExistsError, PathNotFoundError
+from memfs.errors import InvalidArgumentError, NotDirectoryError, PathExistsError, PathNotFoundError
 from memfs.machine import current_umask
 from memfs.paths import join
 
@@ -77,6 +77,7 @@ async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose
 @file_command("rm", example="memfs rm -r /data/old '/data/*.part'")
 @click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
 @click.option("-r", "-R", "--recursive", is_flag=True, help="Directories and all in them.")
+@click.option("-d", "--dir", "empty", is_flag=True, help="Empty directories.")
 @click.option("-f", "--force", is_flag=True, help="No error for what does not exist.")
 @click.option("-i", "--interactive", is_flag=True, help="Ask before each operand.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
@@ -85,6 +86,7 @@ async def rm(
     shell: Shell,
     paths: tuple[Operand, ...],
     recursive: bool,
+    empty: bool,
     force: bool,
     interactive: bool,
     verbose: bool,
@@ -107,7 +109,7 @@ async def rm(
                 raise
             if interactive and not _confirmed(f"remove {_kind(found)} {quoted(path)}?"):
                 continue
-            if not await _remove(shell, path, found, recursive):
+            if not await _remove(shell, path, found, recursive, empty):
                 continue
             if as_json:
                 write_json({"removed": path, "kind": _kind(found)})
@@ -137,7 +139,7 @@ def _confirmed(question: str) -> bool:
     return sys.stdin.readline().strip().lower().startswith("y")
 
 
-async def _remove(shell: Shell, path: str, found: Stat, recursive: bool) -> bool:
+async def _remove(shell: Shell, path: str, found: Stat, recursive: bool, empty: bool) -> bool:
     """Remove one operand; whether it is gone. Says why when it is not."""
     if path == "/":
         shell.complain("it is dangerous to remove '/': name what is in it")
@@ -146,6 +148,8 @@ async def _remove(shell: Shell, path: str, found: Stat, recursive: bool) -> bool
         await shell.fs.remove(path)
     elif recursive:
         await shell.fs.rmtree(path)
+    elif empty:
+        await shell.fs.rmdir(path)
     else:
         shell.complain(f"cannot remove {quoted(path)}: Is a directory")
         return False
@@ -155,6 +159,7 @@ async def _remove(shell: Shell, path: str, found: Stat, recursive: bool) -> bool
 @file_command("mv", example="memfs mv /data/part-* /data/done")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="SOURCE... TARGET")
 @click.option("-n", "--no-clobber", is_flag=True, help="Do not replace what exists.")
+@click.option("-t", "--target-directory", "into", type=PATH, help="Move all operands into it.")
 @click.option("-T", "--no-target-directory", "plain", is_flag=True, help="TARGET is the new name.")
 @click.option("-f", "--force", is_flag=True, help="Replace what exists (as always).")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
@@ -162,11 +167,14 @@ async def mv(
     shell: Shell,
     paths: tuple[Operand, ...],
     no_clobber: bool,
+    into: Operand | None,
     plain: bool,
     force: bool,
     verbose: bool,
 ) -> None:
     """Rename files and trees, or move them into a directory: atomically, whatever their size."""
+    if into is not None:
+        paths = (*paths, await directory(shell, into))
     for source, target in await _pairs(shell, paths, "cannot move", plain):
         if source.content:
             shell.complain(f"cannot move {quoted(source.content)}: Device or resource busy")
@@ -214,19 +222,74 @@ async def _pairs(
     return [(source, join(target, source.bare.rpartition("/")[2])) for source in sources]
 
 
+async def directory(shell: Shell, path: Operand) -> Operand:
+    """``path``, which operands are put into. Complains when it is no directory."""
+    if not await shell.fs.isdir(path):
+        shell.complain(f"target directory {quoted(path)}: Not a directory")
+        raise Failed
+    return path
+
+
 @file_command("ln", example="memfs ln -s ../releases/7 /srv/current")
-@click.argument("target", metavar="TARGET")
-@click.argument("link", type=PATH, metavar="LINK")
+@click.argument("paths", nargs=-1, required=True, metavar="TARGET... LINK")
 @click.option("-s", "--symbolic", is_flag=True, help="A symbolic link; TARGET is kept as written.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing LINK.")
-async def ln(shell: Shell, target: str, link: Operand, symbolic: bool, force: bool) -> None:
-    """Make LINK another name of TARGET, or with -s a link to it."""
-    if await shell.fs.isdir(link):
-        link = Operand(join(link, target.rstrip("/").rpartition("/")[2]))
-    with shell.attempt("cannot create link", link):
-        if force and await shell.lexists(link):
-            await shell.fs.remove(link)
-        if symbolic:
-            await shell.fs.symlink(target, link)
-        else:
-            await shell.fs.link(target, link)
+@click.option(
+    "-n", "--no-dereference", "bare", is_flag=True, help="LINK as a link is no directory."
+)
+@click.option("-t", "--target-directory", "into", type=PATH, help="Make all links in it.")
+@click.option("-T", "--no-target-directory", "plain", is_flag=True, help="LINK is the new name.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
+async def ln(
+    shell: Shell,
+    paths: tuple[str, ...],
+    symbolic: bool,
+    force: bool,
+    bare: bool,
+    into: Operand | None,
+    plain: bool,
+    verbose: bool,
+) -> None:
+    """Make LINK another name of TARGET, or with -s a link to it; in a directory under its name."""
+    for target, link in await _links(shell, paths, into, plain, bare):
+        with shell.attempt("cannot create link", link):
+            if force and await shell.lexists(link):
+                await _make_way(shell, target, link, symbolic)
+            if symbolic:
+                await shell.fs.symlink(target, link)
+            else:
+                await shell.fs.link(target, link)
+            if verbose:
+                print(f"{quoted(link)} {'->' if symbolic else '=>'} {quoted(target)}")
+
+
+async def _links(
+    shell: Shell, paths: tuple[str, ...], into: Operand | None, plain: bool, bare: bool
+) -> list[tuple[str, Operand]]:
+    """Targets, as they were written, and where the link to each is made."""
+    if into is not None:
+        targets, place, inside = paths, await directory(shell, into), True
+    else:
+        if len(paths) < 2:
+            raise click.UsageError("a target and a link are needed")
+        *given, last = paths
+        targets, place = tuple(given), PATH.convert(last, None, click.get_current_context())
+        inside = not plain and await shell.fs.isdir(place)
+        if inside and bare and place == place.bare:
+            inside = not await shell.fs.islink(place)
+        if not inside and len(targets) > 1:
+            shell.complain(f"target {quoted(place)}: Not a directory")
+            raise Failed
+    if not inside:
+        return [(targets[0], place)]
+    names = (each.rstrip("/").rpartition("/")[2] for each in targets)
+    return [(each, Operand(join(place, name))) for each, name in zip(targets, names, strict=True)]
+
+
+async def _make_way(shell: Shell, target: str, link: Operand, symbolic: bool) -> None:
+    """Remove what has the name of a link to be made, unless it is what the link is to name."""
+    if not symbolic:
+        first, second = await shell.fs.stat_many([target, link], follow_symlinks=False)
+        if first is not None and second is not None and first.st_ino == second.st_ino:
+            raise InvalidArgumentError("it is the same file", path=link)
+    await shell.fs.remove(link)

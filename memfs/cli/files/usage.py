@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
@@ -270,8 +272,9 @@ async def _df_nodes(shell: Shell, show: Callable[[int], str], as_json: bool) -> 
     "-c",
     "--format",
     "pattern",
-    help="%n %N %s %b %B %a %A %U %G %F %h %i %x %y %z %X %Y %Z %o %r %%.",
+    help="%n %N %s %b %B %a %A %f %U %u %G %g %F %h %i %d %t %T %m %x %y %z %X %Y %Z %o %r %%.",
 )
+@click.option("--printf", help="The same with \\n and its like, and no line end of its own.")
 @click.option("--blocks", is_flag=True, help="Where each block lies.")
 @json_option
 async def stat(
@@ -279,14 +282,16 @@ async def stat(
     paths: tuple[Operand, ...],
     follow: bool,
     pattern: str | None,
+    printf: str | None,
     blocks: bool,
     as_json: bool,
 ) -> None:
     """Show all that is known of files.
 
-    Formats are those of stat(1): %n %N names, %s size, %b of %B bytes, %a %A mode, %U %G owner and
-    group, %F kind, %h links, %i inode, %x %y %z times of access, content and attributes, %X %Y %Z
-    the same in seconds; %o is the size of a block, %r the number of copies.
+    Formats are those of stat(1), widths and flags included (%-10s, %04a): %n %N names, %s size, %b
+    of %B bytes, %a %A %f mode, %U %G owner and group, %u %g their numbers here, %F kind, %h links,
+    %i inode, %x %y %z times of access, content and attributes, %X %Y %Z the same in seconds, %w %W
+    none of birth; %o is the size of a block, %r the number of copies.
     """
     for path in await shell.expand(paths, "cannot stat"):
         with shell.attempt("cannot stat", path):
@@ -300,6 +305,8 @@ async def stat(
                 write_json(described | extra)
             elif pattern is not None:
                 print(formatted(pattern, path, found, target))
+            elif printf is not None:
+                sys.stdout.write(formatted(unescaped(printf), path, found, target))
             else:
                 (residence,) = await shell.fs.residence([found])
                 sys.stdout.write(_described(path, target, found, residence) + _blocks(where))
@@ -307,6 +314,45 @@ async def stat(
 
 def formatted(pattern: str, path: str, found: Stat, target: str = "") -> str:
     """``pattern`` with ``%s`` and others replaced; unknown ones become ``?``, as in stat."""
+    values = _values(path, found, target)
+
+    def filled(directive: re.Match[str]) -> str:
+        flags, width, precision, letter = directive.groups()
+        text = values.get(letter, "?")
+        if precision is not None and letter in _TEXTS:
+            text = text[: int(precision)]
+        if "#" in flags and letter in "af":
+            text = ("0" if letter == "a" else "0x") + text
+        if "-" in flags:
+            return text.ljust(int(width or 0))
+        zeros = "0" in flags and letter not in _TEXTS
+        return text.rjust(int(width or 0), "0" if zeros else " ")
+
+    return _DIRECTIVE.sub(filled, pattern)
+
+
+_DIRECTIVE = re.compile(r"%([-0#+ ']*)(\d*)(?:\.(\d+))?([A-Za-z%])")
+_TEXTS = "nNAUGFxyzwm%"
+"""Letters of what is no number."""
+
+
+def unescaped(text: str) -> str:
+    """``\\n``, ``\\x41``, ``\\101`` and their like replaced, as printf(1) has them."""
+    return _ESCAPE.sub(_escaped, text)
+
+
+_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|([0-7]{1,3})|(.))", re.DOTALL)
+_NAMED = dict(zip('abefnrtv\\"', '\a\b\x1b\f\n\r\t\v\\"', strict=True))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    hexadecimal, octal, name = found.groups()
+    if hexadecimal:
+        return chr(int(hexadecimal, 16))
+    return chr(int(octal, 8) & 0xFF) if octal else _NAMED.get(name, name)
+
+
+def _values(path: str, found: Stat, target: str) -> dict[str, str]:
     attributes = found.attributes
     values = {
         "n": printable(path),
@@ -324,13 +370,21 @@ def formatted(pattern: str, path: str, found: Stat, target: str = "") -> str:
         "o": str(attributes.block_size),
         "r": str(attributes.replication),
         "%": "%",
+        "f": f"{found.st_mode:x}",
+        "u": str(found.st_uid),
+        "g": str(found.st_gid),
+        "d": str(found.st_dev),
+        "D": f"{found.st_dev:x}",
+        "t": f"{os.major(found.st_rdev):x}",
+        "T": f"{os.minor(found.st_rdev):x}",
+        "m": "/",
+        "w": "-",
+        "W": "0",
     }
     times = {"x": found.st_atime_ns, "y": found.st_mtime_ns, "z": found.st_ctime_ns}
     values |= {letter: layout.iso_time(when) for letter, when in times.items()}
     values |= {letter.upper(): str(when // 10**9) for letter, when in times.items()}
-    head, *parts = pattern.replace("%%", "%\0").split("%")
-    values["\0"] = "%"
-    return head + "".join(values.get(part[:1], "?") + part[1:] for part in parts)
+    return values
 
 
 def _kind(attributes: Attributes) -> str:

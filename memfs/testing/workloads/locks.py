@@ -126,13 +126,16 @@ class FileLocks(Workload):
         """Can all of the file be locked, once the sessions of dead clients have ended?"""
         deadline = self._clock() + 2 * self.sizes.verify_seconds
         file = await self.surely(lambda: fs.open(key, "rb"))
-        while self._clock() < deadline:
-            try:
-                await file.lock(timeout=self.sizes.timeout_seconds)
-            except ClusterError:
-                continue
-            await file.unlock()
-            return True
+        try:
+            while self._clock() < deadline:
+                try:
+                    await file.lock(timeout=self.sizes.timeout_seconds)
+                except ClusterError:
+                    continue
+                await file.unlock()
+                return True
+        finally:
+            await _close(file)
         return False
 
 

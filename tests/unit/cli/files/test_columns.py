@@ -74,7 +74,7 @@ def test_long_lines_show_states_below_mounts_alone() -> None:
     ]
     (line,) = layout.long_lines(rows[-1:], NOW, least=least)
     assert line == "-rw-r--r-- 1 ada users  0 Jan 15 08:00 e"
-    (line,) = layout.long_lines(rows[:1], NOW, inodes=True)
+    (line,) = layout.long_lines(rows[:1], NOW, layout.Long(inodes=True))
     assert line == "5 -rw-r--r-- 1 ada users 50 NOT_LOADED 0% Jan 15 08:00 a"
 
 
@@ -90,7 +90,7 @@ def test_json_has_states_below_mounts_alone() -> None:
 
 
 def test_human_sizes() -> None:
-    (line,) = layout.long_lines([Row("a", attributes(size=1536))], NOW, human=True)
+    (line,) = layout.long_lines([Row("a", attributes(size=1536))], NOW, layout.Long(human=True))
     assert " 1.5K " in line
 
 

@@ -1,0 +1,213 @@
+"""Options that are typed in the first hour, each beside the same line of coreutils."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from pathlib import Path
+
+import pytest
+from cli_cluster import COMMAND, Cluster, Command, clean_environment
+
+import memfs
+
+LINES = [
+    *("head -n -3 lines", "head -n -0 lines", "head -n -200 lines", "head -c -7 lines"),
+    *("head -c -0 lines", "head -c -999 lines", "head -c 5 lines", "head -n 3 -v lines"),
+    *(
+        "head -q -n1 lines ends",
+        "head -n1 lines ends",
+        "head -n -1 open ends empty",
+        "head -n -2 open",
+    ),
+    *("tail -n +3 lines", "tail -n +0 lines", "tail -n +999 lines", "tail -c +7 lines"),
+    *("tail -c +0 lines", "tail -v -n 2 lines", "tail -q -n1 lines ends", "tail -n1 open"),
+    *("ls", "ls -A", "ls -a", "ls -r", "ls -ar", "ls -p", "ls -F", "ls -S files", "ls -Sr files"),
+    *(
+        "ls -t files",
+        "ls -tr files",
+        "ls -X",
+        "ls --group-directories-first",
+        "ls -aR d",
+        "ls -AR d",
+    ),
+    *("ls -N", "ls -d d", "ls -L", "ls -pL", "ls -1 d", "ls -rA --group-directories-first"),
+    *("rm -d e", "rm -d d", "rm -d lines", "rm -rd d", "rm -fd nothing"),
+    *("ln -s lines made", "ln -s -T lines d", "ln -s lines d", "ln -sn lines ld", "ln -s lines ld"),
+    *(
+        "ln -sfn lines ld",
+        "ln -sfT lines ld",
+        "ln -sf lines ld",
+        "ln lines made",
+        "ln -T lines made",
+    ),
+    *("ln -f lines ends", "ln -f lines lines", "ln -v lines made", "ln -sv lines made"),
+    *("ln -s lines ends d", "ln -s lines ends made", "ln -t d lines ends", "ln -s -t d lines"),
+    *("ln -t nothing lines", "mv -t d lines ends", "mv -t nothing lines", "mv -T lines d"),
+    *("test -e lines", "test -e nothing", "test -f d", "test -d d", "test -d ld", "test -L ld"),
+    *("test -h lines", "test -s empty", "test -s lines", "test -r lines", "test -x lines"),
+    *("test -x d", "test -k d", "test -u lines", "test -e broken", "test -L broken"),
+    *("test lines -nt old", "test old -nt lines", "test old -ot lines", "test nothing -ot lines"),
+    *("test lines -ef ll", "test lines -ef ends", "test lines -nt nothing", "test -f lines/"),
+]
+FORMATS = [
+    *("%a", "%04a", "%#a", "%10s|", "%-10s|", "%010s", "%f", "%#f", "%u %g", "%h", "%F", "%5.3n|"),
+    *("%N", "%%", "%y", "%X %Y", "%A", "%20U|", "%-20G|", "%t:%T", "%q"),
+]
+PRINTED = [r"%n\n", r"%s\t%a\n", r"\x41\101\\%n", r"a%nb", r"\q%n\n", "no end"]
+
+
+def tree(top: Path) -> None:
+    (top / "d" / "e").mkdir(parents=True)
+    (top / "e").mkdir()
+    (top / "files").mkdir()
+    (top / ".hidden").write_text("")
+    (top / "d" / ".dot").write_text("")
+    (top / "d" / "e" / "f").write_text("")
+    (top / "lines").write_text("".join(f"line {number}\n" for number in range(40)))
+    (top / "ends").write_text("one\ntwo\n")
+    (top / "open").write_text("one\ntwo\nno end")
+    (top / "empty").write_text("")
+    (top / "a.tar").write_text("")
+    (top / "b.c").write_text("")
+    (top / "it's").write_text("")
+    (top / "two words").write_text("")
+    (top / "old").write_text("")
+    for number, name in enumerate("cab"):
+        (top / "files" / name).write_bytes(bytes(100 * number + 1))
+        os.utime(top / "files" / name, (number, 1_000_000_000 - number))
+    os.utime(top / "old", (1, 1))
+    (top / "ld").symlink_to("d")
+    (top / "ll").symlink_to("lines")
+    (top / "broken").symlink_to("nothing")
+
+
+@pytest.fixture
+def top(cluster: Cluster, tmp_path: Path) -> Path:
+    top = tmp_path / "t"
+    tree(top)
+    with memfs.connect(cluster.url) as fs:
+        fs.makedirs(str(tmp_path), exist_ok=True)
+        fs.put(top, str(top), preserve=True)
+    return top
+
+
+def placed(top: Path, words: list[str], command: str) -> list[str]:
+    """Names as paths below ``top``; options and numbers as they are, and what a link says."""
+    kept = (
+        words[:-1] if command == "ln" and "s" in words[0].lstrip("-") and "-t" not in words else []
+    )
+    names = {each.split("/")[0] for each in os.listdir(top)} | {"made", "nothing"}
+    return [
+        each if each in kept or each.split("/")[0] not in names else f"{top}/{each}"
+        for each in words
+    ]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_as_coreutils(cli: Command, top: Path, line: str) -> None:
+    command, *words = line.split()
+    words = placed(top, words, command)
+    if command == "ls" and not any(each.startswith("/") for each in words):
+        words.append(str(top))
+    program = "/usr/bin/test" if command == "test" else command
+    wanted = subprocess.run(
+        [program, *words], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
+    )
+    found = cli(command, *words)
+    assert (found.status, found.out) == (wanted.returncode, wanted.stdout), found.err
+    assert bool(found.err) == bool(wanted.stderr), found.err
+    names = {str(top), *(str(each) for each in top.rglob("*"))}
+    assert set(cli.ok("find", str(top))) == names
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_formats_of_stat(cli: Command, top: Path, form: str) -> None:
+    for name in ("lines", "d", "ll", "it's"):
+        if name == "d" and form in ("%10s|", "%-10s|", "%010s"):
+            continue  # a directory has no size of its own here
+        if name == "ll" and form in ("%y", "%X %Y"):
+            continue
+        path = str(top / name)
+        wanted = subprocess.run(["stat", "-c", form, path], capture_output=True, text=True)
+        assert cli("stat", "-c", form, path).out == wanted.stdout, name
+
+
+@pytest.mark.parametrize("form", PRINTED)
+def test_printf_of_stat(cli: Command, top: Path, form: str) -> None:
+    paths = [str(top / "lines"), str(top / "ends")]
+    wanted = subprocess.run(["stat", "--printf", form, *paths], capture_output=True, text=True)
+    assert cli("stat", "--printf", form, *paths).out == wanted.stdout
+
+
+NAMES = [
+    "it's",
+    "plain",
+    "two words",
+    "a\nb",
+    "q\"d'",
+    "#x",
+    "$x",
+    "é",
+    "back\\slash",
+    "-dash",
+    "~",
+]
+
+
+def test_names_in_quotes(cli: Command, cluster: Cluster, tmp_path: Path) -> None:
+    """What an error says of a name is as coreutils quote it."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    for name in NAMES:
+        path = f"{tmp_path}/nothing/{name}"
+        for command in (["rmdir"], ["rm"], ["stat", "-c", "%n"]):
+            wanted = subprocess.run(
+                [*command, path], capture_output=True, text=True, env=environment
+            ).stderr
+            said = cli(*command, path).err
+            between = said.removeprefix("memfs: ")
+            expected = wanted.partition(": ")[2]
+            assert between == expected.replace("cannot statx", "cannot stat"), name
+
+
+@pytest.mark.parametrize("options", [[], ["-l"], ["-1"], ["-N"], ["-C"], ["-a"], ["-p"]])
+def test_names_on_a_terminal(cluster: Cluster, tmp_path: Path, options: list[str]) -> None:
+    for name in NAMES:
+        (tmp_path / "t" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "t" / name).write_bytes(b"")
+    with memfs.connect(cluster.url) as fs:
+        fs.makedirs(str(tmp_path), exist_ok=True)
+        fs.put(tmp_path / "t", f"{tmp_path}/t", preserve=True)
+    environment = clean_environment(
+        MEMFS_CLIENT_ENDPOINTS=cluster.url, LC_ALL="C.UTF-8", COLUMNS="80"
+    )
+    ours = on_a_terminal([*COMMAND, "ls", *options, f"{tmp_path}/t"], environment)
+    theirs = on_a_terminal(["ls", *options, f"{tmp_path}/t"], environment)
+    if options == ["-l"]:
+        ours, theirs = (shown_names(each) for each in (ours, theirs))
+    assert sorted(ours.split()) == sorted(theirs.split())
+    if options == ["-1"]:
+        assert sorted(ours.splitlines()) == sorted(theirs.splitlines())
+
+
+def shown_names(listing: str) -> str:
+    return "\n".join(line.split(None, 8)[-1] for line in listing.splitlines() if ":" in line)
+
+
+def on_a_terminal(command: list[str], environment: dict[str, str]) -> str:
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    pieces = []
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        pieces.append(piece)
+    done.wait(60)
+    os.close(ours)
+    return b"".join(pieces).decode().replace("\r\n", "\n")
