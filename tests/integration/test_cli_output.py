@@ -26,6 +26,7 @@ PRINTED = {
     r"Copies: 2   Block: 4(\.0)? MiB   Group: 16 blocks\n",
     "stat --blocks /top/file": r"(.*\n)+Block  Offset  Length  CRC32C    Nodes\n"
     r" +0 +0 +7  [0-9a-f]{8}  node-\d node-\d\n",
+    "test -f /top/file": r"",
     "checksum /top/file": r"[0-9a-f]{8}  /top/file\n",
     "setrep 2 /top/file": r"",
     "du /top": r"0\t/top/sub\n7\t/top\n",

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import click
 
 from memfs.cli.command import example_text
+from memfs.cli.files.columns import permissions
 from memfs.cli.files.symbolic_modes import Change, parse_mode
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import CHANGES_AT_ONCE, Shell, file_command, printable, quoted, write_json
@@ -17,6 +18,7 @@ from memfs.concurrency import run_each
 from memfs.limits import REPLICAS_MAX
 from memfs.machine import current_umask
 from memfs.quantities import counted
+from memfs.types import Attributes
 
 
 class _ModeType(click.ParamType[Change]):
@@ -39,31 +41,61 @@ class _ModeType(click.ParamType[Change]):
 @click.argument("mode", type=_ModeType())
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 @click.option("-R", "--recursive", is_flag=True, help="Trees, symbolic links excepted.")
-async def chmod(shell: Shell, mode: Change, paths: tuple[Operand, ...], recursive: bool) -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Say what becomes of each.")
+@click.option("-c", "--changes", is_flag=True, help="Say it of what changes.")
+@click.option("-f", "--silent", "--quiet", "quiet", is_flag=True, help="Say no errors.")
+async def chmod(
+    shell: Shell,
+    mode: Change,
+    paths: tuple[Operand, ...],
+    recursive: bool,
+    verbose: bool,
+    changes: bool,
+    quiet: bool,
+) -> None:
     """Change permissions: octal (644) or symbolic (u+x,go-w)."""
 
     async def change(path: str, found: Stat) -> None:
-        wanted = mode(found.attributes.mode, found.is_dir())
-        if wanted != found.attributes.mode:
+        before = found.attributes
+        wanted = mode(before.mode, found.is_dir())
+        if wanted != before.mode:
             await shell.fs.chmod(path, wanted)
+        after, kept = before._replace(mode=wanted), wanted == before.mode
+        if verbose and kept:
+            print(f"mode of {quoted(path)} retained as {_mode(before)}")
+        elif (verbose or changes) and not kept:
+            print(f"mode of {quoted(path)} changed from {_mode(before)} to {_mode(after)}")
 
-    await _change_all(shell, paths, recursive, "cannot change permissions of", change)
+    await _change_all(shell, paths, recursive, "cannot change permissions of", change, quiet)
+
+
+def _mode(attributes: Attributes) -> str:
+    return f"{attributes.mode:04o} ({permissions(attributes._replace(acl=False))[1:]})"
 
 
 @file_command("chown", example="memfs chown -R ada:users /data")
 @click.argument("owner", metavar="[OWNER][:GROUP]")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 @click.option("-R", "--recursive", is_flag=True, help="Trees, symbolic links excepted.")
-async def chown(shell: Shell, owner: str, paths: tuple[Operand, ...], recursive: bool) -> None:
+@click.option("-h", "--no-dereference", "link", is_flag=True, help="Links themselves.")
+@click.option("-f", "--silent", "--quiet", "quiet", is_flag=True, help="Say no errors.")
+async def chown(
+    shell: Shell,
+    owner: str,
+    paths: tuple[Operand, ...],
+    recursive: bool,
+    link: bool,
+    quiet: bool,
+) -> None:
     """Change the owner, the group, or both."""
     user, _, group = owner.partition(":")
     if not user and not group:
         raise click.UsageError("neither an owner nor a group is given")
 
     async def change(path: str, found: Stat) -> None:
-        await shell.fs.chown(path, user or None, group or None)
+        await shell.fs.chown(path, user or None, group or None, follow_symlinks=not link)
 
-    await _change_all(shell, paths, recursive, "cannot change the owner of", change)
+    await _change_all(shell, paths, recursive, "cannot change the owner of", change, quiet, link)
 
 
 @file_command("setrep", example="memfs setrep -R 3 /data")
@@ -88,8 +120,15 @@ async def _change_all(
     recursive: bool,
     act: str,
     change: Callable[[str, Stat], Awaitable[None]],
+    quiet: bool = False,
+    links: bool = False,
 ) -> None:
-    """Apply ``change`` to each path, and with ``recursive`` to all below it."""
+    """Apply ``change`` to each path, and with ``recursive`` to all below it.
+
+    ``quiet``: what fails is told by the exit status only; ``links``: links are meant themselves.
+    """
+    if quiet:
+        shell.warn = _nothing  # type: ignore[method-assign]
 
     async def one(item: tuple[str, Stat]) -> None:
         with shell.attempt(act, item[0]):
@@ -97,10 +136,14 @@ async def _change_all(
 
     for path in await shell.expand(paths, act):
         with shell.attempt(act, path):
-            found = await shell.fs.stat(path)
+            found = await (shell.fs.lstat if links else shell.fs.stat)(path)
             await change(path, found)
             if recursive and found.is_dir():
-                await run_each(one, shell.below(path, links=False), CHANGES_AT_ONCE)
+                await run_each(one, shell.below(path, links=links), CHANGES_AT_ONCE)
+
+
+def _nothing(text: str) -> None:
+    """Say nothing."""
 
 
 @file_command("recover-lease", example="memfs recover-lease /data/log")

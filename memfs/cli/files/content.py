@@ -33,13 +33,65 @@ _SCAN_BYTES = 64 * 1024
 
 @file_command("cat", example="memfs cat /logs/*.txt | grep error")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
-async def cat(shell: Shell, paths: tuple[Operand, ...]) -> None:
+@click.option("-n", "--number", is_flag=True, help="The number of each line before it.")
+@click.option("-b", "--number-nonblank", "nonblank", is_flag=True, help="... of those not empty.")
+@click.option("-s", "--squeeze-blank", "squeeze", is_flag=True, help="One empty line for several.")
+@click.option("-E", "--show-ends", "ends", is_flag=True, help="$ at the end of lines.")
+async def cat(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    number: bool,
+    nonblank: bool,
+    squeeze: bool,
+    ends: bool,
+) -> None:
     """Write files to the output, one after the other."""
     output = Pipe(OUTPUT)
+    marking = _Marking(number, nonblank, squeeze, ends)
     for path in await shell.expand(paths, "cannot open"):
         with shell.attempt("cannot open", path):
             async with shell.fs.open(path, "rb", buffering=0) as file:
-                await _copy_range(file, 0, None, output)
+                if marking.idle:
+                    await _copy_range(file, 0, None, output)
+                else:
+                    await _copy_marked(file, marking, output)
+
+
+class _Marking:
+    """What ``cat`` does to lines; it goes on from one file to the next."""
+
+    def __init__(self, number: bool, nonblank: bool, squeeze: bool, ends: bool) -> None:
+        self._number, self._nonblank = number or nonblank, nonblank
+        self._squeeze = squeeze
+        self._end = b"$\n" if ends else b"\n"
+        self.idle = not (self._number or squeeze or ends)
+        self._count = 0
+        self._blanks = 0
+        self._inside = False
+        """The last line has no end yet."""
+
+    def marked(self, data: bytes) -> bytes:
+        """The lines of ``data``, whose last one may go on in the next."""
+        *whole, rest = data.split(b"\n")
+        lines = [self._line(each + b"\n") for each in whole]
+        return b"".join([*lines, self._line(rest)] if rest else lines)
+
+    def _line(self, line: bytes) -> bytes:
+        begins, self._inside = not self._inside, not line.endswith(b"\n")
+        blank = begins and line == b"\n"
+        self._blanks = self._blanks + 1 if blank else 0
+        if self._squeeze and self._blanks > 1:
+            return b""
+        before = b""
+        if self._number and begins and not (self._nonblank and blank):
+            self._count += 1
+            before = b"%6d\t" % self._count
+        return before + (line if self._inside else line[:-1] + self._end)
+
+
+async def _copy_marked(file: AsyncFile, marking: _Marking, output: Pipe) -> None:
+    while data := await file.read(PIECE_BYTES):
+        await output.write(memoryview(marking.marked(data)))
 
 
 async def _copy_range(file: AsyncFile, start: int, count: int | None, output: Pipe) -> int:
@@ -62,12 +114,15 @@ class _Count(click.ParamType[tuple[str, int]]):
 
     name = "count"
 
+    def __init__(self, signs: str = "-+") -> None:
+        self._pattern = f"([{signs}]?)(.+)"
+
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, int]:
         if isinstance(value, tuple):
             return value
-        found = re.fullmatch(r"([-+]?)(.+)", str(value))
+        found = re.fullmatch(self._pattern, str(value))
         try:
             assert found is not None
             return found[1], parse_size(found[2])
@@ -314,6 +369,7 @@ class _Stamp(click.ParamType[int]):
 @click.option("-r", "--reference", type=PATH, help="The times of that file.")
 @click.option("-a", "only_accessed", is_flag=True, help="Only the time of access.")
 @click.option("-m", "only_modified", is_flag=True, help="Only that of the content.")
+@click.option("-h", "--no-dereference", "link", is_flag=True, help="Those of links themselves.")
 async def touch(
     shell: Shell,
     paths: tuple[Operand, ...],
@@ -323,6 +379,7 @@ async def touch(
     reference: Operand | None,
     only_accessed: bool,
     only_modified: bool,
+    link: bool,
 ) -> None:
     """Create empty files, or set the times of those that exist."""
     given = stamp if moment is None else moment
@@ -335,16 +392,18 @@ async def touch(
             try:
                 wanted = times
                 if only_accessed != only_modified:
-                    found = await shell.fs.stat(path)
+                    found = await shell.fs.stat(path, follow_symlinks=not link)
                     accessed, modified = times or (time.time_ns(), time.time_ns())
                     accessed = accessed if only_accessed else found.st_atime_ns
                     modified = modified if only_modified else found.st_mtime_ns
                     wanted = accessed, modified
-                await shell.fs.utime(path, ns=wanted)
+                await shell.fs.utime(path, ns=wanted, follow_symlinks=not link)
                 continue
             except PathNotFoundError:
                 if no_create:
                     continue
+                if link:  # as touch(1): no file is made then
+                    raise
             async with shell.fs.open(path, "ab"):
                 pass
             if times is not None:
@@ -353,13 +412,29 @@ async def touch(
 
 @file_command("truncate", example="memfs truncate -s 1M /data/file")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
-@click.option("-s", "--size", type=_Count(), required=True, help="Bytes; +N adds, -N takes away.")
+@click.option(
+    "-s",
+    "--size",
+    type=_Count("-+<>/%"),
+    help="Bytes; +N more, -N less, <N at most, >N at least, /N %N down or up to a multiple.",
+)
+@click.option("-r", "--reference", type=PATH, help="As long as that file, or that with -s +N.")
 @click.option("-c", "--no-create", is_flag=True, help="Only what exists.")
 async def truncate(
-    shell: Shell, paths: tuple[Operand, ...], size: tuple[str, int], no_create: bool
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    size: tuple[str, int] | None,
+    reference: Operand | None,
+    no_create: bool,
 ) -> None:
     """Set the length of files; what is added reads as zeros."""
-    sign, number = size
+    if size is None and reference is None:
+        raise click.UsageError("neither --size nor --reference is given")
+    if reference is not None and size is not None and not size[0]:
+        raise click.UsageError("with --reference a size is relative: +N, -N, ...")
+    if size is not None and size[0] in ("/", "%") and not size[1]:
+        raise click.UsageError("division by zero")
+    base = (await shell.fs.stat(reference)).st_size if reference is not None else None
     for path in await shell.expand(paths, "cannot truncate"):
         with shell.attempt("cannot truncate", path):
             try:
@@ -370,5 +445,20 @@ async def truncate(
                 old = 0
                 async with shell.fs.open(path, "ab"):
                     pass
-            new = old + number if sign == "+" else old - number if sign == "-" else number
-            await shell.fs.truncate(path, max(0, new))
+            await shell.fs.truncate(path, _new_length(old if base is None else base, size))
+
+
+def _new_length(old: int, size: tuple[str, int] | None) -> int:
+    sign, number = size or ("+", 0)
+    return max(
+        0,
+        {
+            "": lambda: number,
+            "+": lambda: old + number,
+            "-": lambda: old - number,
+            "<": lambda: min(old, number),
+            ">": lambda: max(old, number),
+            "/": lambda: old // number * number,
+            "%": lambda: -(-old // number) * number,
+        }[sign](),
+    )

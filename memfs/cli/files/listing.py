@@ -268,7 +268,9 @@ async def _entry_row(shell: Shell, entry: DirEntry, form: _Format) -> Row:
     if attributes.is_bare:  # where a link leads is not told either
         return Row(form.shown(entry.name), attributes, "", entry.path)
     if form.follow and entry.is_symlink():
-        with shell.attempt("cannot access", entry.path):
+        matters = form.slashes or form.classify or form.needs_attributes(entry.listed)
+        quiet = () if matters else (PathNotFoundError,)
+        with shell.attempt("cannot access", entry.path, expected=quiet):
             attributes = (await shell.fs.stat(entry.path)).attributes
     row = await _row(shell, entry.path, entry.name, attributes, form)
     if form.directories_first and entry.is_symlink():

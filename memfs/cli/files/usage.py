@@ -33,6 +33,9 @@ _UNIT = 512
 @click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
 @click.option("-s", "--summarize", is_flag=True, help="Only the operands.")
 @click.option("-h", "--human-readable", "human", is_flag=True, help="Sizes as 1.5K, 64M.")
+@click.option("-k", "unit", flag_value=1 << 10, type=int, help="Sizes in KiB, rounded up.")
+@click.option("-m", "unit", flag_value=1 << 20, type=int, help="Sizes in MiB, rounded up.")
+@click.option("-b", "--bytes", "unit", flag_value=1, type=int, help="Sizes in bytes, as always.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Files too.")
 @click.option("-c", "--total", is_flag=True, help="A last line with the sum.")
 @click.option("-d", "--max-depth", "depth", type=click.IntRange(0), help="Levels to show.")
@@ -45,6 +48,7 @@ async def du(
     paths: tuple[Operand, ...],
     summarize: bool,
     human: bool,
+    unit: int | None,
     everything: bool,
     total: bool,
     depth: int | None,
@@ -66,7 +70,10 @@ async def du(
         if as_json:
             write_json({"path": path} | usage._asdict())
         else:
-            print(f"{show_short(size) if human else size}\t{printable(path)}")
+            print(f"{shown(size)}\t{printable(path)}")
+
+    def shown(size: int) -> str:
+        return show_short(size) if human else str(-(-size // (unit or 1)))
 
     totals = _Totals(shell, links)
     counted_trees: set[str] = set()
@@ -84,7 +91,7 @@ async def du(
             show(path, usage)
             sum_all += usage.space if replicated else usage.length
     if total and not as_json:
-        print(f"{show_short(sum_all) if human else sum_all}\ttotal")
+        print(f"{shown(sum_all)}\ttotal")
 
 
 def _with_those_above(path: str) -> Iterator[str]:
