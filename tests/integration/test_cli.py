@@ -127,7 +127,7 @@ def test_ls(cli: Command, home: str, tmp_path: Path) -> None:
     store(cli, tmp_path, f"{home}/.hidden", "")
     store(cli, tmp_path, f"{home}/a", "1")
     assert cli.ok("ls", home) == ["a", "b", "d"]
-    assert cli.ok("ls", "-a", home) == [".hidden", "a", "b", "d"]
+    assert cli.ok("ls", "-A", home) == [".hidden", "a", "b", "d"]
     assert cli.ok("ls", "-r", home) == ["d", "b", "a"]
     assert cli.ok("ls", "-S", home)[0] == "b"
     cli.ok("touch", "-d", "2001-01-01", f"{home}/d")
@@ -653,7 +653,7 @@ def test_an_interrupted_put_leaves_nothing(cluster: Cluster, cli: Command, home:
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
     process.stderr.close()
-    assert cli.ok("ls", "-a", home) == []
+    assert cli.ok("ls", "-A", home) == []
 
 
 def test_as_a_process(cluster: Cluster, home: str) -> None:
@@ -681,7 +681,7 @@ def test_fsck_of_a_healthy_cluster(cli: Command, home: str, source: Path) -> Non
 def test_bench_leaves_nothing(cli: Command, home: str) -> None:
     rows = cli.ok("bench", "--size", "8MiB", "--files", "50", "--directory", home)
     assert len(rows) == 8 and "iB/s" in rows[1]
-    assert cli.ok("ls", "-a", home) == []
+    assert cli.ok("ls", "-A", home) == []
 
 
 def test_completion_of_paths(cluster: Cluster, cli: Command, home: str) -> None:

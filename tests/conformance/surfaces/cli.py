@@ -126,7 +126,7 @@ class CliSurface:
         if self.stat(path).kind != 1:
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
         if self.lstat(path).kind == 2:
-            return self.memfs("ls", "-a1", path).splitlines()
+            return self.memfs("ls", "-A1", path).splitlines()
         found = self.memfs("find", path, "-mindepth", "1", "-maxdepth", "1", "-print0")
         return [each.rpartition("/")[2] for each in found.split("\0")[:-1]]
 
