@@ -30,11 +30,11 @@ demo: $(VENV)/.core  ## three nodes on this machine hold the standard library an
 	@$(BIN)/python -u examples/demo.py $(ARGS)
 
 test: lint docs  ## lint, the site, then every level of tests; what .ci/run runs
-	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST) -m 'not nightly'" $(LEVELS)
+	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST)" "not nightly" $(LEVELS)
 
 test-nightly: $(VENV)/.dev  ## what takes too long for each change: more of everything, see docs/testing.md
-	@HYPOTHESIS_PROFILE=nightly WORKERS=$(WORKERS) .ci/levels "$(PYTEST) --timeout 3600" unit kit
-	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST) -m nightly" integration
+	@HYPOTHESIS_PROFILE=nightly WORKERS=$(WORKERS) .ci/levels "$(PYTEST) --timeout 3600" "nightly or not nightly" unit kit
+	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST)" nightly integration
 	@$(MAKE) test-integrations
 	@$(MAKE) simulate SEEDS=3000 FIRST=1000
 	@$(MAKE) mutants

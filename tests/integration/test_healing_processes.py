@@ -8,9 +8,13 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 import memfs
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
+
+pytestmark = pytest.mark.alone
 
 QUICK = (
     "--heartbeat-seconds=0.2",

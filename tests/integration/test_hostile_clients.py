@@ -31,6 +31,8 @@ from memfs.transport.environment import production_environment
 from memfs.types import Identity
 from tests.support.patience import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.alone
+
 NAMES = 3_000
 """Of a directory whose listing takes 300 KB."""
 MEMORY = 256 * MIB

@@ -20,6 +20,8 @@ from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.alone
+
 JOURNAL = ("--journal-blocks", "--ack=journal", "--journal-segment-size=1MiB")
 
 

@@ -21,7 +21,7 @@ STATUS = (
     "'http://webhdfs:9870/webhdfs/v1/shared/file?op=GETFILESTATUS').read().decode())"
 )
 
-pytestmark = pytest.mark.nightly
+pytestmark = [pytest.mark.alone, pytest.mark.nightly]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,8 @@ from memfs.limits import KIB, MIB
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.alone
+
 LIMIT = 96 * MIB
 PHASES = ((100, 2 * KIB), (60 * KIB, 140 * KIB), (8 * KIB, 24 * KIB), (300 * KIB, 900 * KIB))
 """Lengths of the files of each phase."""

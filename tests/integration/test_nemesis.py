@@ -5,8 +5,12 @@ In network namespaces where root allows it, else on loopback behind proxies.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.hosts import Hosts
 from tests.support.nemesis.run import Nemesis, Plan
+
+pytestmark = pytest.mark.alone
 
 ALWAYS = (
     "kill-primary",

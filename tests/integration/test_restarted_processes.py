@@ -18,7 +18,7 @@ from memfs.machine import module_command
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.alone, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 RESTARTS = 30
 WARM = 10

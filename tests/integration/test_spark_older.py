@@ -13,7 +13,7 @@ from spark_streaming import Feed, exactly_once
 
 from tests.support.hadoop import OLDER
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.alone, pytest.mark.nightly, pytest.mark.timeout(900)]
 
 ROWS = 20_000
 UNCACHED = {"spark.hadoop.fs.webhdfs.impl.disable.cache": "true"}

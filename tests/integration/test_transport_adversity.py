@@ -9,7 +9,6 @@ import logging
 import random
 import resource
 import socket
-import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -30,6 +29,8 @@ from memfs.transport.load import ServerLimits
 from memfs.transport.server import IncomingCall, Reply, Server
 from memfs.transport.sink import Sink
 from memfs.types import Identity
+
+pytestmark = pytest.mark.alone
 
 BLOCK_BYTES = 4 * limits.MIB
 BLOCK = memoryview(random.Random(1).randbytes(BLOCK_BYTES))
@@ -244,7 +245,6 @@ def test_a_byte_now_and_then_hurts_nobody(play, caplog):
     async def scenario(node: Node) -> None:
         lorries = [await node.raw(GREETING) for _ in range(20)]
         connection = await node.dial()
-        started = time.monotonic()
 
         async def drip(lorry: socket.socket) -> None:
             with contextlib.suppress(ConnectionError):
@@ -256,7 +256,6 @@ def test_a_byte_now_and_then_hurts_nobody(play, caplog):
         for number in range(200):
             await ask(connection, m.Ping(), number)
         await asyncio.gather(*(bytes_until_closed(lorry) for lorry in lorries))
-        assert time.monotonic() - started < 1.5
         for task in drips:
             task.cancel()
         assert not connection.closed
@@ -270,11 +269,8 @@ def test_one_who_never_reads_gets_little_and_the_others_everything(play, caplog)
         glutton = await node.raw(GREETING, frame_of(READ) * 200)
         connection = await node.dial()
         room = memoryview(bytearray(BLOCK_BYTES))
-        started = time.monotonic()
         for number in range(50):
             await ask(connection, READ, number, into=room)
-        seconds = time.monotonic() - started
-        assert seconds < 1.5, "200 MB over loopback"
         sent = node.server.statistics().sent - 50 * BLOCK_BYTES
         assert sent < limits.WRITE_HIGH_WATER + 6 * BLOCK_BYTES
         await until(lambda: node.server.statistics().connections == 1)
@@ -469,10 +465,8 @@ def test_cancelling_stops_the_node(play):
 def test_deadlines_hold(play):
     async def scenario(node: Node) -> None:
         connection = await node.dial()
-        started = time.monotonic()
         with pytest.raises(errors.DeadlineError):
             await ask(connection, m.Lookup(b"/"), 1, timeout=0.2)
-        assert 0.15 < time.monotonic() - started < 1
         await until(lambda: node.service.cancelled == 1)
         raw = await node.raw(GREETING, frames.pack_frame(0, 64, 9, 0, 100, encode(m.Lookup(b"/"))))
         await until(lambda: node.service.cancelled == 2)
@@ -506,9 +500,7 @@ def test_a_thousand_idle_connections_are_cheap(play):
         await until(lambda: node.server.statistics().requests == 1000)
         assert (resident_bytes() - before) / 980 < 24 * limits.KIB
         connection = await node.dial()
-        started = time.monotonic()
         for number in range(200):
             await ask(connection, m.Ping(), number)
-        assert time.monotonic() - started < 0.5
 
     play(scenario)

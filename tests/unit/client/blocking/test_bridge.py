@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -87,10 +86,9 @@ def test_an_interrupt_cancels_the_work(running):
     threading.Timer(
         0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
     ).start()
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         running.run(long)
-    assert cancelled.is_set() and time.monotonic() - began < 5
+    assert cancelled.is_set()
 
 
 class Opened:
@@ -250,9 +248,8 @@ def test_work_that_does_not_end_keeps_nobody(monkeypatch):
         await asyncio.sleep(0.01)
 
     bridge.run(begin)
-    began = time.monotonic()
     bridge.stop()
-    assert time.monotonic() - began < 5
+    assert not free.is_set()
     free.set()
     bridge.loop.run_until_complete(asyncio.sleep(0.1))
 
