@@ -25,7 +25,9 @@ RECORD_BYTES = 1 * KIB
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with dev_cluster(tmp_path_factory.mktemp("dev"), "--memory=96MiB", nodes=2) as cluster:
+    directory = tmp_path_factory.mktemp("dev")
+    quick = {"MEMFS_NODE_SESSION_TIMEOUT_SECONDS": "3s"}  # what a killed client leaves goes then
+    with dev_cluster(directory, "--memory=96MiB", nodes=2, **quick) as cluster:
         yield cluster
 
 

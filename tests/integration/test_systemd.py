@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,10 +95,17 @@ def test_user_is_made(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
+def runtime() -> Iterator[Path]:
+    """Its path is short, for sockets."""
+    with tempfile.TemporaryDirectory(prefix="memfs-test-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def supervisor(runtime: Path) -> Iterator[socket.socket]:
     """Where systemd would listen."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-        heard.bind(str(tmp_path / "notify"))
+        heard.bind(str(runtime / "notify"))
         heard.settimeout(PATIENCE_SECONDS)
         yield heard
 
@@ -129,7 +137,7 @@ def stop(process: subprocess.Popen[bytes], supervisor: socket.socket) -> None:
     assert process.wait(PATIENCE_SECONDS) == 0
 
 
-def test_services_say_when_they_serve_and_stop(tmp_path: Path, supervisor: socket.socket) -> None:
+def test_services_say_when_they_serve_and_stop(runtime: Path, supervisor: socket.socket) -> None:
     port = free_port()
     settings = f"""
 [node]
@@ -141,16 +149,16 @@ endpoints = ["127.0.0.1:{port}"]
 [gateway]
 port = 0
 """
-    with start(SERVICES[0], tmp_path, settings) as node:
+    with start(SERVICES[0], runtime, settings) as node:
         try:
             assert supervisor.recv(100) == b"READY=1"
-            with start(SERVICES[1], tmp_path, settings) as gateway:
+            with start(SERVICES[1], runtime, settings) as gateway:
                 try:
                     assert supervisor.recv(100) == b"READY=1"
                     stop(gateway, supervisor)
                 finally:
                     gateway.kill()
-            with start(SERVICES[1], tmp_path, settings + "workers = 2\n") as gateway:
+            with start(SERVICES[1], runtime, settings + "workers = 2\n") as gateway:
                 try:
                     assert supervisor.recv(100) == b"READY=1"
                     stop(gateway, supervisor)  # and no word from the workers
