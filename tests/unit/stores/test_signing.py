@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from memfs.stores.s3.credentials import Credentials
 from memfs.stores.s3.signing import EMPTY, RequestLine, encoded, query_string, signed_headers
+from tests.support.examples import examples
 
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 DAY_NS = calendar.timegm((2013, 5, 24, 0, 0, 0)) * 10**9
@@ -25,7 +26,7 @@ def test_the_example_of_the_documentation() -> None:
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15))
 @given(
     key=st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=20),
     parameters=st.dictionaries(st.from_regex(r"[a-z-]{1,8}", fullmatch=True), st.text(max_size=10)),

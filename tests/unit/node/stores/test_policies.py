@@ -8,7 +8,7 @@ from bisect import bisect
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs.node.stores.policies import IDLE_SECONDS, POLICIES, BlockCache, Policy
@@ -117,7 +117,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
 @given(steps, st.lists(st.sampled_from(POLICIES), min_size=3, max_size=3), st.integers(1, 40))
 def test_the_index_never_contradicts_itself(
     steps: list[tuple[int, int, int, float]], policies: list[Policy], capacity: int
