@@ -202,6 +202,15 @@ def test_what_only_the_night_runs_is_listed() -> None:
     assert {name for name in marked if f"`{name}`" not in text} == set()
 
 
+def test_the_levels_of_the_tests_are_listed() -> None:
+    found = re.search(r"^LEVELS := (.+)$", (TOP / "Makefile").read_text(), re.M)
+    assert found is not None
+    text = (TOP / "docs" / "testing.md").read_text()
+    assert [
+        level for level in found[1].split() if f"| {level} | `tests/{level}` |" not in text
+    ] == []
+
+
 def test_the_site_has_every_document() -> None:
     """The decisions are put into its navigation by themselves."""
     listed = set(re.findall(r"^ +- ([\w/-]+\.md)$", (TOP / "mkdocs.yml").read_text(), re.M))
