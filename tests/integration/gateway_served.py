@@ -7,7 +7,6 @@ import http.client
 import json
 import socket
 import threading
-import time
 import urllib.parse
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -18,7 +17,6 @@ from memfs.client.filesystem import AsyncFileSystem
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.gateway.server import Gateway
 from memfs.testing.in_process import Cluster
-from tests.support.patience import PATIENCE_SECONDS
 
 BLOCK_SIZE = 4096
 GROUP_BLOCKS = 4
@@ -224,10 +222,3 @@ def ended(connection: socket.socket) -> bool:
     except ConnectionResetError:
         pass
     return True
-
-
-def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from gateway_served import Served, answer, ended, head, until
+from gateway_served import Served, answer, ended, head
 
 from tests.support.certificates import Certificates
+from tests.support.patience import until
 
 MIB = 1 << 20
 DATA = random.Random(3).randbytes(25 * MIB + 321)

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from memfs.gateway.server import Gateway
 from memfs.testing.ports import free_port
 from tests.support.certificates import Certificates
 from tests.support.debian import program
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, until
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / "proxy" / "nginx.conf"
 SIZE = 3_000_001
@@ -112,13 +112,6 @@ class Proxied:
             context.wrap_socket(plain, server_hostname="localhost") as connection,
         ):
             yield connection
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiohttp import web
-from gateway_served import JAVA, Served, answer, ended, head, until
+from gateway_served import JAVA, Served, answer, ended, head
 
 from memfs.gateway.http.connection import HttpServer
+from tests.support.patience import until
 
 _numbers = itertools.count()
 

@@ -18,7 +18,7 @@ import memfs
 from memfs.errors import MemfsError, NoSpaceError
 from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.alone
 
@@ -49,13 +49,6 @@ class Journaled(Processes):
         others = [self.restart(index) for index in range(1, len(self.nodes))]
         for node in others:
             node.wait_ready(deadline)
-
-
-def until(condition, seconds=PATIENCE_SECONDS):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.1)
 
 
 def in_sync(fs, count=3):

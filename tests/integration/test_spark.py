@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from spark_served import TOP, Spark, session
 from spark_streaming import Feed, exactly_once
 
 from tests.support.hadoop import NEWEST
+from tests.support.patience import until
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 
@@ -34,13 +34,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def spark(served: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Spark]:
     with session(served, tmp_path_factory.mktemp("spark"), NEWEST) as spark:
         yield spark
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not true():
-        assert time.monotonic() < deadline, "it does not happen"
-        time.sleep(0.02)
 
 
 # --- reading and writing -------------------------------------------------------------------------
@@ -111,7 +104,7 @@ def test_the_event_log_can_be_followed(served: Site, spark: Spark) -> None:
         logs = [path for path in served.native.glob("/events/**/events_*") if path]
         return any(b"SparkListenerJobEnd" in served.native.read_bytes(path) for path in logs)
 
-    wait_until(logged)
+    until(logged)
 
 
 # --- streams -------------------------------------------------------------------------------------
@@ -195,11 +188,11 @@ class Job:
             begun = self._native.glob(f"{below}/_temporary/attempt_*/part-*")
             return len(committed) > 1 and len(begun) == 2
 
-        wait_until(writing)
+        until(writing)
 
     def wait_for_success(self) -> None:
         """Until everything is written and Spark knows it."""
-        wait_until(self._written.exists)
+        until(self._written.exists)
 
     def check(self) -> None:
         """Everything that was read is what was made."""

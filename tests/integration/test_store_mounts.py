@@ -7,7 +7,7 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,18 +16,11 @@ from memfs.client.blocking.entry import connect
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.errors import MemfsError, ObjectChangedError, StoreDeniedError, StoreMissingError
 from memfs.testing.processes import Processes
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.stores.s3_servers import SECRET, S3Server, moto, s3_client, seaweed
 from tests.support.stores.web_servers import BrokenServer, broken
 
 BUCKET = "bucket"
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +159,7 @@ def test_readers_never_get_bytes_of_two_versions(
         for each in versions:
             s3.client.put_object(Bucket=BUCKET, Key="changing/x", Body=each)
             time.sleep(0.2)
-        eventually(lambda: rounds - 1 in seen or bool(wrong))
+        until(lambda: rounds - 1 in seen or bool(wrong))
     finally:
         ended.set()
         for reader in readers:
@@ -191,12 +184,12 @@ def test_a_store_that_is_away_for_a_while_gets_everything(
         for name, each in written.items():
             fs.write_bytes(f"/away/{name}", each)
         assert fs.read_bytes("/away/7") == written["7"]
-        eventually(lambda: counted(cluster, "in_trouble", "/away") == 1)
+        until(lambda: counted(cluster, "in_trouble", "/away") == 1)
         assert counted(cluster, "unsaved_changes", "/away") == 20
         assert counted(cluster, "unsaved_bytes", "/away") == sum(map(len, written.values()))
         server.server.start()  # and has forgotten all it had
         s3_client(server.endpoint).create_bucket(Bucket=BUCKET)
-        eventually(lambda: all(content(server, f"p/{n}") == each for n, each in written.items()))
+        until(lambda: all(content(server, f"p/{n}") == each for n, each in written.items()))
         fs.persist("/away")
         assert counted(cluster, "unsaved_changes", "/away") == 0
         assert counted(cluster, "in_trouble", "/away") == 0

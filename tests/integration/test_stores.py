@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -13,15 +13,7 @@ from cli_cluster import Cluster, Command
 
 import memfs
 from memfs.client.transfer.copying import ProgressEvent
-from tests.support.patience import PATIENCE_SECONDS
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    """Wait for what a cluster does on its own."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
+from tests.support.patience import PATIENCE_SECONDS, until
 
 
 def change(path: Path, content: bytes) -> None:
@@ -121,7 +113,7 @@ def test_an_object_changed_here_and_there_is_kept_twice(cli: Command, mounted: P
     cli.ok("ls", "/stored")
     change(mounted / "small.txt", b"theirs")
     cli.ok("put", str(local), "/stored/small.txt")
-    eventually(lambda: any(".conflict-" in path.name for path in mounted.iterdir()))
+    until(lambda: any(".conflict-" in path.name for path in mounted.iterdir()))
     assert (mounted / "small.txt").read_bytes() == b"theirs"
     (ours,) = [path for path in mounted.iterdir() if ".conflict-" in path.name]
     assert ours.read_bytes() == b"ours"
