@@ -21,7 +21,6 @@ TOTAL = ROWS * (ROWS - 1) // 2
 WORK_ROWS = 800_000
 """About 100 MB of parquet, written by eight tasks, two at a time."""
 READINGS = 3
-WAIT_SECONDS = 300.0
 
 
 @pytest.fixture(scope="module")
