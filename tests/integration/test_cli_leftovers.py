@@ -16,7 +16,7 @@ from cli_cluster import Cluster, dev_cluster, execute, start
 
 import memfs
 from memfs.limits import KIB, MIB
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, until
 
 SMALL, LARGE = 64 * KIB, 12 * MIB
 RECORD_BYTES = 1 * KIB
@@ -38,6 +38,7 @@ def fs(cluster: Cluster) -> Iterator[memfs.FileSystem]:
         for name in fs.listdir("/"):
             path = f"/{name}"
             fs.rmtree(path) if fs.isdir(path) else fs.remove(path)
+        until(lambda: held(cluster) == 0)  # the next test begins with all of the memory
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,8 @@ from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.stores.s3_servers import SECRET, S3Server, moto, s3_client, seaweed
 from tests.support.stores.web_servers import BrokenServer, broken
 
+pytestmark = pytest.mark.alone
+
 BUCKET = "bucket"
 
 
