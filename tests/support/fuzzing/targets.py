@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from memfs.checksum import crc32c
 from memfs.config import GatewayConfig
 from memfs.errors import (
+    CapabilityError,
     DataLossError,
     IntegrityError,
     InvalidArgumentError,
@@ -34,7 +35,7 @@ from memfs.node.log.entries import Entry, pack_entries, unpack_entries
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import decode, encode
-from memfs.security import acls, signature
+from memfs.security import acls, capabilities, signature
 from memfs.security.delegation import Token, TokenIdentifier
 from memfs.types import Identity
 
@@ -299,6 +300,30 @@ def _identifiers() -> list[bytes]:
 
 _DIGEST: Final = hashlib.sha256(b"token").hexdigest().encode()
 
+_KEY: Final = capabilities.Key(1, bytes(32))
+_HOLDER: Final = capabilities.holder("cluster", "alice", 1)
+
+
+def run_capabilities(data: bytes) -> None:
+    """Capabilities: what verifies is what was made."""
+    mended = data[1:]
+    if data[:1] == bytes([_MENDED]):
+        body = mended[: -capabilities.PROOF_BYTES]
+        mended = body + capabilities._proof(_KEY, _HOLDER, body)
+    with contextlib.suppress(CapabilityError):
+        capabilities.key_number(mended)
+        found = capabilities.verify(_KEY, _HOLDER, mended)
+        assert len(found.firsts) == len(found.ends) == len(found.generations)
+        for inode in (0, 1, 5, 1 << 63, *found.firsts[:2]):
+            found.covers(inode, 1, capabilities.READ)
+
+
+def _capabilities() -> list[bytes]:
+    grants: tuple[list[tuple[int, int]], ...] = ([], [(5, 1)], [(5, 1), (6, 1), (9, 2)])
+    made = [capabilities.make(_KEY, _HOLDER, 3, 600, each) for each in grants]
+    return [*[b"\0" + each for each in made], *[bytes([_MENDED]) + each for each in made]]
+
+
 TARGETS: Final[dict[str, Target]] = {
     "frames": Target(
         run_frames,
@@ -329,6 +354,7 @@ TARGETS: Final[dict[str, Target]] = {
         lambda: [_DIGEST + b" alice\n", b"# no\n\n" + _DIGEST + b" bob ops,staff # so\n"],
     ),
     "tokens": Target(run_tokens, _identifiers),
+    "capabilities": Target(run_capabilities, _capabilities),
     "signatures": Target(
         run_signatures,
         lambda: [signature.Signature("/a", 1, 5, bytes(32), bytes(32), bytes(64)).encoded()],
