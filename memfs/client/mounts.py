@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from memfs import limits, paths
 from memfs.client.attributes import AttributeOperations
-from memfs.client.calls.arguments import number, text
+from memfs.client.calls.arguments import number, text, whole
 from memfs.client.calls.wire import PathLike
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
@@ -52,6 +52,8 @@ class MountInfo(NamedTuple):
     """Time of the oldest of them, since the epoch; 0: there is none."""
     trouble: str
     """Why the store could not be asked last; empty: it could."""
+    quota: int
+    """Bytes of cached blocks at most, on all nodes together; 0: as many as there is room for."""
 
 
 class LoadReport(NamedTuple):
@@ -129,6 +131,7 @@ class MountOperations(AttributeOperations):
         sync_interval: float = 60.0,
         copies: int = 1,
         update: bool = False,
+        quota: int = 0,
         timeout: float | None = None,
     ) -> MountInfo:
         """Show what an external store holds below a directory, which is made or empty (superuser).
@@ -138,7 +141,8 @@ class MountOperations(AttributeOperations):
         has what is written. What was asked of the store counts for ``sync_interval`` seconds (0:
         for one request, -1: until ``sync_metadata``); blocks in memory that nobody read for
         ``ttl`` seconds go (0: when room is needed); ``copies`` nodes keep each. ``update``: change
-        how a mount is mounted. The store is asked at once: what is wrong is raised.
+        how a mount is mounted. ``quota``: bytes that its blocks may take on all nodes together (0:
+        as many as there is room for). The store is asked at once: what is wrong is raised.
         """
         where = self._wire(path)
         if text("mode", mode) not in MODES:
@@ -162,6 +166,7 @@ class MountOperations(AttributeOperations):
             round(interval * 1000) if interval >= 0 else -1,
             copies,
             update,
+            whole("quota", quota),
         )
         return _info(await self._ask(request, where.given, timeout))
 
@@ -348,4 +353,5 @@ def _info(record: m.MountRecord) -> MountInfo:
         record.dirty_files,
         record.oldest_dirty_ns / 1e9,
         record.trouble,
+        record.quota,
     )

@@ -263,6 +263,12 @@ CATALOGUE = (
     ),
     Family("memfs_store_cached_bytes", "gauge", "Bytes of cached blocks on this node.", ("mount",)),
     Family(
+        "memfs_store_quota_bytes",
+        "gauge",
+        "This node's part of the mount's quota; 0: it has none.",
+        ("mount",),
+    ),
+    Family(
         "memfs_store_requests_total",
         "counter",
         "Questions to the store and changes of it by this node, retries not counted.",

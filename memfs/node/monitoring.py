@@ -82,6 +82,7 @@ def bind_stores(
         store_fetched_bytes=read(lambda _, traffic: traffic.fetched_bytes),
         store_evicted_blocks=read(lambda _, traffic: traffic.evicted_blocks),
         store_cached_bytes=read(lambda record, _: objects.cached_bytes(record.number)),
+        store_quota_bytes=read(lambda record, _: objects.quota(record) or 0),
         store_requests=read(lambda _, traffic: traffic.requests),
         store_errors=read(lambda _, traffic: traffic.errors),
         store_in_trouble=read(lambda record, _: record.number in stores.trouble),

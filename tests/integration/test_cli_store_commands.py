@@ -26,6 +26,8 @@ def test_the_life_of_a_mount(cli: Command, cluster: Cluster, tmp_path: Path) -> 
     assert (store / "new").read_bytes() == b"old"
     cli.ok("free", "/bucket")
     assert cli.ok("cat", "/bucket/new") == ["old"]
+    cli.ok("mount", "/bucket", "--update", "--quota", "64MiB")
+    assert any("quota=64 MiB" in line for line in cli.ok("mount"))
     cli.ok("unmount", "/bucket")
     assert not any("/bucket" in line for line in cli.ok("mount"))
     left = sorted(each.name for each in store.iterdir() if not each.name.startswith("."))

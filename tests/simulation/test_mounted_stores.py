@@ -268,6 +268,35 @@ def test_a_full_cache_gives_way_to_writers(policy: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("policy", ["aged", "keep", "lru"])
+def test_the_cache_of_a_mount_stays_within_its_quota(policy: str) -> None:
+    """That is of all nodes together: each has its part."""
+
+    async def main() -> None:
+        scene = small_node(8)
+        how = {"policy": policy, "sync_interval": -1}
+        fs = await scene.start(2, **how, quota=8 * MIB)
+        cached = [node.parts.objects.cached_bytes for node in scene.cluster.nodes.values()]
+
+        async def read_all() -> None:
+            for number in range(60):
+                assert await fs.read_bytes(f"/x/o{number}") == b"%02d" % number * (MIB // 2)
+
+        await read_all()
+        assert [each() for each in cached] == [4 * MIB, 4 * MIB]
+        await insist(lambda: fs.mount("/x", "", **how, quota=2 * MIB, update=True))
+        await read_all()
+        await asyncio.sleep(10)
+        assert [each() for each in cached] == [MIB, MIB]
+        await insist(lambda: fs.mount("/x", "", **how, update=True))
+        await read_all()
+        assert all(each() > 4 * MIB for each in cached)
+        (mount,) = await fs.mounts()
+        assert mount.quota == 0
+
+    run(main())
+
+
 def test_pinned_blocks_stay_and_freed_ones_go() -> None:
     async def main() -> None:
         scene = small_node(6)

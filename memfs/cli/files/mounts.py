@@ -60,6 +60,12 @@ def _interval(raw: object) -> float:
     help="How long what the store said counts; 0: for one request, -1: for ever.",
 )
 @click.option("--copies", type=click.IntRange(1), default=1, help="Nodes that keep a block.")
+@click.option(
+    "--quota",
+    type=Quantity("size", parse_size),
+    default=0,
+    help="Memory for its blocks on all nodes together; 0: as much as there is.",
+)
 @click.option("--update", is_flag=True, help="Change how it is mounted.")
 @json_option
 async def mount(
@@ -96,6 +102,7 @@ def _line(each: MountInfo) -> str:
     words += ["read-only"] if each.read_only else []
     words += ["shared"] if each.shared else []
     words += [f"policy={each.policy}", f"sync-interval={show_duration(each.sync_interval)}"]
+    words += [f"quota={show_size(each.quota)}"] if each.quota else []
     words += [f"{name}={value}" for name, value in each.options.items()]
     words += [f"{each.dirty_files} not stored yet"] if each.dirty_files else []
     words += [f"trouble: {each.trouble}"] if each.trouble else []

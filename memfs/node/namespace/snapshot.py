@@ -46,12 +46,12 @@ from memfs.protocol.messages import StoreOption
 from memfs.types import AclEntry
 
 PIECE_BYTES: Final = 1 * limits.MIB
-_VERSION: Final = 8
+_VERSION: Final = 9
 _OLDEST: Final = 1
 """1: without access control lists, quotas, tokens and totals of further names; 2: without the
 times at which clients were last heard; 3: without marks beside results; 4: without file locks;
 5: without files that are open and have no name; 6: without mounts; 7: without users' keys,
-groups and limits."""
+groups and limits; 8: without quotas of mounts."""
 _HEAD: Final = struct.Struct("<IBI")
 _BODY_BYTES: Final = 512 * limits.KIB
 _COLUMN_BYTES: Final = 256 * limits.KIB

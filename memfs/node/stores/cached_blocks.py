@@ -10,6 +10,7 @@ at all; what is read of one version comes from one tag.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import Any, Final, cast
@@ -186,7 +187,7 @@ class ObjectBlocks:
     ) -> None:
         """Cache a block if its mount's policy says so; it is served either way."""
         now, mount = self._now(), record.number
-        self._cache.set_mount(mount, cast("Policy", record.policy))
+        self._keep_within(record)
         self._cache.read(mount, version, now)
         free = int(self._store.limit * CACHE_SHARE) - self._store.used
         victims = self._cache.admit(mount, len(data), free, now)
@@ -221,6 +222,22 @@ class ObjectBlocks:
 
     # --- room --------------------------------------------------------------------------------
 
+    def quota(self, record: m.MountRecord) -> int | None:
+        """This node's part of what a mount's cached blocks may take, bytes; None: all there is.
+
+        The ring spreads blocks evenly, so all nodes have the same.
+        """
+        if not record.quota:
+            return None
+        return record.quota // max(1, len(self._membership.view.members))
+
+    def _keep_within(self, record: m.MountRecord) -> None:
+        """Have a mount's blocks kept as it is mounted now."""
+        mount = record.number
+        self._cache.set_mount(mount, cast("Policy", record.policy), self.quota(record))
+        for version in self._cache.excess(mount):
+            self._evict(cast("m.BlockVersion", version))
+
     def make_room(self, count: int) -> None:
         """Evict up to ``count`` bytes for blocks of the cluster's own files."""
         for version in self._cache.victims(count, self._now()):
@@ -246,9 +263,15 @@ class ObjectBlocks:
         return until is not None and (not until or self._wall_ns() < until)
 
     async def run(self) -> None:
-        """Let blocks go that nobody reads any more, forever."""
+        """Let blocks go that nobody reads any more or a quota has no room for, forever."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
+            if self._cache.size():
+                with contextlib.suppress(errors.MemfsError):
+                    await self._stores.refresh()
+                for record, _ in list(self._stores.open_mounts()):
+                    if self._cache.size(record.number):
+                        self._keep_within(record)
             now = self._now()
             for version, (read_at, ttl) in list(self._read_at.items()):
                 if ttl and now - read_at >= ttl and not self._is_pinned(version):

@@ -78,6 +78,11 @@ class OpenStores:
             raise ObjectChangedError("the store is mounted no more")
         return held
 
+    async def refresh(self) -> None:
+        """Learn of what was mounted otherwise, or is no more. Raises UnavailableError."""
+        async with self._asking:
+            await self._look()
+
     async def _look(self) -> None:
         """Learn of all mounts from the primary."""
         after, more = 0, True

@@ -192,6 +192,20 @@ class BlockCache:
                 needed -= freed
         return list(victims)
 
+    def excess(self, mount: int) -> list[Key]:
+        """What has to go for a mount to be within its quota: what was read longest ago."""
+        known = self._mounts.get(mount)
+        over = 0 if known is None or known.quota is None else known.size - known.quota
+        if known is None or over <= 0:
+            return []
+        victims: list[Key] = []
+        for key, freed in self._free(known):
+            if over <= 0:
+                break
+            victims.append(key)
+            over -= freed
+        return victims
+
     def check_invariants(self) -> None:
         """Raises AssertionError when the index contradicts itself."""
         for mount, known in self._mounts.items():

@@ -55,6 +55,8 @@ class MountRecord(NamedTuple):
     """Time of the oldest of them; 0: none."""
     trouble: str = ""
     """Why the store could not be reached last; empty: it could."""
+    quota: int = 0
+    """As of :class:`Mount`."""
 
 
 @message(168, command=True)
@@ -80,6 +82,8 @@ class Mount(NamedTuple):
     copies: int = 1
     """Nodes that cache a block."""
     update: bool = False
+    quota: int = 0
+    """Bytes that its cached blocks may take on all nodes together; 0: as many as fit."""
 
     @staticmethod
     def reply() -> type[MountRecord]:

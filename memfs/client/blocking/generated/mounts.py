@@ -32,6 +32,7 @@ class BlockingMounts(BlockingAttributes):
         sync_interval: float = 60.0,
         copies: int = 1,
         update: bool = False,
+        quota: int = 0,
         timeout: float | None = None,
     ) -> MountInfo:
         """Show what an external store holds below a directory, which is made or empty (superuser).
@@ -41,7 +42,8 @@ class BlockingMounts(BlockingAttributes):
         has what is written. What was asked of the store counts for ``sync_interval`` seconds (0:
         for one request, -1: until ``sync_metadata``); blocks in memory that nobody read for
         ``ttl`` seconds go (0: when room is needed); ``copies`` nodes keep each. ``update``: change
-        how a mount is mounted. The store is asked at once: what is wrong is raised.
+        how a mount is mounted. ``quota``: bytes that its blocks may take on all nodes together (0:
+        as many as there is room for). The store is asked at once: what is wrong is raised.
         """
         return self._run(
             self._core.mount,
@@ -56,6 +58,7 @@ class BlockingMounts(BlockingAttributes):
             sync_interval=sync_interval,
             copies=copies,
             update=update,
+            quota=quota,
             timeout=timeout,
         )
 

@@ -105,6 +105,8 @@ def _check(request: Mount) -> None:
         raise InvalidArgumentError(f"1 to {limits.REPLICAS_MAX} nodes can cache a block")
     if request.ttl_ms < 0 or request.sync_ms < -1:
         raise InvalidArgumentError("a time to live or a sync interval is not negative")
+    if request.quota < 0:
+        raise InvalidArgumentError("a quota is not negative")
     if not request.update and "://" not in request.url:
         raise InvalidArgumentError(f"{request.url!r} is no URL of a store, as s3://bucket/prefix")
 
@@ -130,6 +132,7 @@ def _with(mount: MountPoint, request: Mount) -> MountPoint:
         sync_ms=request.sync_ms,
         copies=request.copies,
         generation=mount.generation + 1,
+        quota=request.quota,
     )
 
 
@@ -150,6 +153,7 @@ def record_of(mount: MountPoint, path: bytes, unsaved: Unsaved = NOTHING) -> Mou
         mount.generation,
         unsaved.changes,
         unsaved.since_ns,
+        quota=mount.quota,
     )
 
 

@@ -54,6 +54,8 @@ class MountPoint(NamedTuple):
     generation: int
     made: bool
     """The directory was made for it, and goes with it."""
+    quota: int = 0
+    """Bytes of cached blocks at most, on all nodes together; 0: no bound."""
 
 
 class Change(NamedTuple):

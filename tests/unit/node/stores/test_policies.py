@@ -101,6 +101,21 @@ def test_a_quota_is_kept_and_makes_room_only_from_its_own_mount() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+def test_a_quota_that_became_smaller_lets_go_what_was_read_longest_ago(policy: Policy) -> None:
+    cache = BlockCache(lambda key: key == "pinned")
+    assert cache.excess(1) == []
+    cache.set_mount(1, policy)
+    for key in ("pinned", "a", "b", "c"):
+        cache.add(1, key, 10)
+    cache.read(1, "a", 1.0)
+    assert cache.excess(1) == []
+    cache.set_mount(1, policy, quota=25)
+    assert cache.excess(1) == ["b", "c"]
+    cache.set_mount(1, policy, quota=5)
+    assert cache.excess(1) == ["b", "c", "a"]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 def test_writers_get_what_is_not_protected_whatever_the_policy(policy: Policy) -> None:
     cache = BlockCache(lambda key: key == "pinned")
     cache.set_mount(1, policy)

@@ -95,12 +95,15 @@ def test_only_the_superuser_mounts_and_only_where_nothing_is(machine: Machine) -
         machine.run(m.Mount(b"/y", "s3://bucket", policy="best"))
     with pytest.raises(InvalidArgumentError):
         machine.run(m.Mount(b"/y", "bucket"))
+    with pytest.raises(InvalidArgumentError):
+        machine.run(m.Mount(b"/y", "s3://bucket", quota=-1))
 
 
 def test_an_update_keeps_the_url_and_grows_the_generation(machine: Machine) -> None:
     learn(machine, "/x", known("a"))
-    record = machine.run(m.Mount(b"/x", "", sync_ms=-1, update=True))
+    record = machine.run(m.Mount(b"/x", "", sync_ms=-1, quota=9, update=True))
     assert (record.url, record.generation, record.sync_ms) == ("s3://bucket/data", 2, -1)
+    assert record.quota == 9
     with pytest.raises(StaleHandleError):
         learn(machine, "/x", known("b"))
     learn(machine, "/x", known("b"), generation=2)
