@@ -13,11 +13,11 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
 
 from memfs.errors import (
     ConfigError,
@@ -46,7 +46,7 @@ Names: TypeAlias = list[str]
 THREADS: Final = 4
 """Each with a connection of its own."""
 _PIECE_BYTES: Final = 4 * MIB
-_NOBODY: Final = object()
+_NOBODY: Final = cast("FsspecFiles", object())
 """In place of a file system that is not used."""
 _CAPABILITIES: Final = Capabilities(
     conditional_put=False, rename=True, real_directories=True, modes=False, exact_tags=False
@@ -56,18 +56,35 @@ _DENIED: Final = ("auth", "permission", "credential", "denied", "hostkey")
 _ETAGS: Final = ("ETag", "etag", "e_tag")
 
 
+class FsspecFiles(Protocol):
+    """What is used of a file system of fsspec, which has no types of its own."""
+
+    protocol: str | tuple[str, ...]
+
+    def info(self, path: str) -> Mapping[str, Any]: ...
+    def ls(self, path: str, detail: bool) -> Sequence[object]: ...
+    def isdir(self, path: str) -> bool: ...
+    def open(self, path: str, mode: str) -> Any: ...
+    def cat_file(self, path: str, start: int, end: int) -> bytes: ...
+    def makedirs(self, path: str, exist_ok: bool) -> None: ...
+    def rm_file(self, path: str) -> None: ...
+    def rmdir(self, path: str) -> None: ...
+    def mv(self, source: str, target: str) -> None: ...
+    def invalidate_cache(self) -> None: ...
+
+
 class FsspecStore(StagedStore):
     """What is below ``root`` of a file system that ``make`` gives."""
 
     def __init__(
-        self, make: Callable[[], Any], root: str, retry: Retry, dice: random.Random
+        self, make: Callable[[], FsspecFiles], root: str, retry: Retry, dice: random.Random
     ) -> None:
         super().__init__(dice)
         self._make = make
         self._root = root.rstrip("/")
         self._retry = retry
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="fsspec-store")
-        self._idle: list[Any] = []
+        self._idle: list[FsspecFiles] = []
         """File systems that nobody uses now."""
         self._puts = asyncio.Semaphore(THREADS)
         self._levels = Levels()
@@ -83,7 +100,7 @@ class FsspecStore(StagedStore):
         async def names() -> list[str]:
             return await self._run(lambda files: self._names(files, directory), directory)
 
-        def look(files: Any, some: list[str]) -> list[ObjectInfo | None]:
+        def look(files: FsspecFiles, some: list[str]) -> list[ObjectInfo | None]:
             known = dict.fromkeys(some)
             return [self._stat(files, joined(directory, name)) for name in known]
 
@@ -96,7 +113,7 @@ class FsspecStore(StagedStore):
         return await self._run(lambda files: self._read(files, key, offset, size, tag), key)
 
     async def delete(self, key: str, tag: bytes | None = None) -> None:
-        def work(files: Any) -> None:
+        def work(files: FsspecFiles) -> None:
             found = self._stat(files, key)
             if found is None:
                 return
@@ -111,7 +128,7 @@ class FsspecStore(StagedStore):
         await self._run(lambda files: files.makedirs(self._path(key), exist_ok=True), key)
 
     async def remove_directory(self, key: str) -> None:
-        def work(files: Any) -> None:
+        def work(files: FsspecFiles) -> None:
             try:
                 names = self._names(files, key)
             except FileNotFoundError:
@@ -129,7 +146,7 @@ class FsspecStore(StagedStore):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def sweep(self, older_than_seconds: float) -> int:
-        def work(files: Any) -> int:
+        def work(files: FsspecFiles) -> int:
             oldest_ns, swept = (time.time() - older_than_seconds) * 1e9, 0
             try:
                 names = self._names(files, PARTS)
@@ -147,7 +164,7 @@ class FsspecStore(StagedStore):
     # --- a put ---------------------------------------------------------------------------------
 
     async def _write(self, part: str, chunks: Sending) -> None:
-        def begin(files: Any) -> Any:
+        def begin(files: FsspecFiles) -> Any:
             if not files.isdir(self._path("")):
                 raise FileNotFoundError(self._root)
             files.makedirs(self._path(PARTS), exist_ok=True)
@@ -167,7 +184,7 @@ class FsspecStore(StagedStore):
             self._idle.append(files)  # not after a failure: it may be in the middle of something
 
     async def _publish(self, part: str, key: str, *, fresh: bool) -> None:
-        def work(files: Any) -> None:
+        def work(files: FsspecFiles) -> None:
             if fresh and self._stat(files, key) is not None:
                 raise PathExistsError(f"{key}: there is one already")
             self._move(files, part, key)
@@ -176,19 +193,19 @@ class FsspecStore(StagedStore):
 
     # --- in threads ----------------------------------------------------------------------------
 
-    def _stat(self, files: Any, key: str) -> ObjectInfo | None:
+    def _stat(self, files: FsspecFiles, key: str) -> ObjectInfo | None:
         files.invalidate_cache()
         try:
             return info_of(key, files.info(self._path(key)))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def _names(self, files: Any, directory: str) -> Names:
+    def _names(self, files: FsspecFiles, directory: str) -> Names:
         files.invalidate_cache()
         found = files.ls(self._path(directory), detail=False)
         return [str(path).rstrip("/").rpartition("/")[2] for path in found]
 
-    def _read(self, files: Any, key: str, offset: int, size: int, tag: bytes) -> Buffer:
+    def _read(self, files: FsspecFiles, key: str, offset: int, size: int, tag: bytes) -> Buffer:
         data = _range(files, self._path(key), offset, size)
         after = self._stat(files, key)
         if after is None:
@@ -197,7 +214,7 @@ class FsspecStore(StagedStore):
             raise ObjectChangedError(f"{key}: the file was changed in the store")
         return checked(data, size, key)
 
-    def _move(self, files: Any, source: str, target: str) -> None:
+    def _move(self, files: FsspecFiles, source: str, target: str) -> None:
         if directory := parent(target):
             files.makedirs(self._path(directory), exist_ok=True)
         files.mv(self._path(source), self._path(target))
@@ -207,7 +224,7 @@ class FsspecStore(StagedStore):
             raise StoreUnsupportedError(f"{key!r} is no name of a file")
         return f"{self._root}/{key}" if key else self._root or "/"
 
-    async def _run(self, work: Callable[[Any], T], key: str) -> T:
+    async def _run(self, work: Callable[[FsspecFiles], T], key: str) -> T:
         """Do ``work`` with a file system, and again while that may help."""
 
         async def attempt() -> T:
@@ -215,12 +232,14 @@ class FsspecStore(StagedStore):
 
         return await self._retry.run(attempt, key or "the mount's directory")
 
-    async def _in_thread(self, work: Callable[[Any], T], key: str, files: Any = None) -> T:
+    async def _in_thread(
+        self, work: Callable[[FsspecFiles], T], key: str, files: FsspecFiles | None = None
+    ) -> T:
         """Do ``work`` once, with ``files`` or with one that is idle or made for it."""
         what = key or "the mount's directory"
 
         def in_thread() -> T:
-            used: object = files
+            used = files
             failure: MemfsError | None = None
             try:
                 used = self._borrowed() if files is None else files
@@ -241,7 +260,7 @@ class FsspecStore(StagedStore):
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
 
-    def _borrowed(self) -> Any:
+    def _borrowed(self) -> FsspecFiles:
         """A file system that nobody uses until it is given back."""
         try:
             return self._idle.pop()
@@ -249,11 +268,10 @@ class FsspecStore(StagedStore):
             return self._make()
 
 
-def _range(files: Any, path: str, offset: int, size: int) -> Buffer:
+def _range(files: FsspecFiles, path: str, offset: int, size: int) -> Buffer:
     """Bytes of a file, fewer at its end."""
     if "sftp" not in files.protocol:
-        data: bytes = files.cat_file(path, start=offset, end=offset + size)
-        return data
+        return files.cat_file(path, start=offset, end=offset + size)
     with files.open(path, "rb") as file:  # paramiko's readv asks for all of a piece at once
         end = min(offset + size, file.stat().st_size)
         ranges = [(at, min(_PIECE_BYTES, end - at)) for at in range(offset, end, _PIECE_BYTES)]
@@ -292,7 +310,9 @@ def _ns(moment: Any) -> int:
     return 0
 
 
-def file_system(url: str, path: str, options: dict[str, str]) -> tuple[Callable[[], Any], str]:
+def file_system(
+    url: str, path: str, options: dict[str, str]
+) -> tuple[Callable[[], FsspecFiles], str]:
     """What makes fsspec's file system for ``url``, and the path below it. Raises ConfigError."""
     try:
         import fsspec
@@ -309,12 +329,13 @@ def file_system(url: str, path: str, options: dict[str, str]) -> tuple[Callable[
         raise ConfigError(f"fsspec knows no {scheme}: file systems") from None
     given = {**kind._get_kwargs_from_urls(url), **options}
 
-    def make() -> object:
+    def make() -> FsspecFiles:
         hidden = more_options(path) if path else {}
         try:
-            return kind(**given, **hidden, skip_instance_cache=True)
+            made: FsspecFiles = kind(**given, **hidden, skip_instance_cache=True)
         except TypeError:  # without its words, which may quote an option
             raise ConfigError(f"fsspec's {scheme}: does not take these options") from None
+        return made
 
     return make, str(kind._strip_protocol(url))
 
