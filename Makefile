@@ -84,7 +84,7 @@ docs: $(VENV)/.docs  ## the site, in site/; a link that leads nowhere is an erro
 
 lock: $(VENV)/.dev  ## pin what the container image is made of; ARGS=--upgrade takes the newest
 	@$(BIN)/python -m pip install --quiet uv
-	@$(LOCK) pyproject.toml --output-file deploy/requirements.lock $(ARGS)
+	@$(LOCK) --extra jwt pyproject.toml --output-file deploy/requirements.lock $(ARGS)
 	@sed -n 's/^requires = \["\(.*\)"\]/\1/p' pyproject.toml | $(LOCK) - --output-file deploy/build.lock $(ARGS)
 
 dist: $(VENV)/.dev  ## wheel and sdist, in dist/

@@ -327,3 +327,23 @@ def power_cut(containers):
 def down_and_up(containers):
     containers.down()
     containers.up("node")
+
+
+def test_the_secure_variant(containers, cluster):
+    """Certificates, an etcd with users, and gateways that want a token, out of one command."""
+    cluster.down("--volumes", "--timeout=0")
+    containers.use("secure")
+    containers.up()
+    assert b"TLS 1.3" in containers.cli("cluster", "status")
+    containers.cli("mkdir", "-p", "/user/hadoop")
+    containers.cli("chown", "hadoop", "/user/hadoop")
+    token = containers.compose(
+        "exec", "-T", "certificates", "cat", "/certificates/cli/gateway.token"
+    )
+    url = containers.gateway("/user/hadoop?op=LISTSTATUS")
+    assert requests.get(url, timeout=SERVED_SECONDS).status_code == 401
+    bearer = {"Authorization": f"Bearer {token.decode()}"}
+    assert requests.get(url, headers=bearer, timeout=SERVED_SECONDS).status_code == 200
+    containers.up(scale={"node": 4})
+    containers.cli("cluster", "wait", "--nodes=4")
+    containers.down("--volumes", "--timeout=0")

@@ -97,7 +97,7 @@ class RequestAudit:
                 allowed,
                 result,
                 paths[0] if paths else "",
-                paths[1] if type(call.request) in _PAIRS else "",
+                _target(call.request, paths),
                 _real(peer),
             )
         )
@@ -139,6 +139,21 @@ def _paths(request: object) -> list[str]:
     named = [_shown(base, path) for base, path in named_paths(request)]
     inode = getattr(request, "inode", 0)
     return named or ([f"{BY_INODE}{inode}"] if inode else [])
+
+
+def _target(request: object, paths: list[str]) -> str:
+    """The second path of what has two; whom a command about users concerns."""
+    if isinstance(request, _PAIRS):
+        return paths[1]
+    if isinstance(request, m.ChangeGroups):
+        return f"{request.group}: {', '.join(request.users)}"
+    if isinstance(request, m.SetLimit):
+        return f"{request.name} of {request.user or 'everybody'}: {request.value}"
+    if isinstance(request, m.AddUserKey | m.RemoveUserKey):
+        return request.user
+    if isinstance(request, m.IssueToken):
+        return request.owner
+    return ""
 
 
 def _shown(base: int, path: bytes) -> str:

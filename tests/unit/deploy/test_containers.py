@@ -76,8 +76,30 @@ def test_every_setting_is_one(services, durable, tmp_path):
     assert kept.ack == "journal" and not kept.drain_blocks
 
 
+def test_every_setting_of_the_secure_variant_is_one(services, tmp_path):
+    above = plain((DEPLOY / "compose.secure.yaml").read_text())["services"]
+
+    def environment(name):
+        return {**services[name]["environment"], **above[name]["environment"]}
+
+    node = loaded(NodeConfig, environment("node"), tmp_path)
+    assert node.certificates and not node.insecure and node.socket_access == "user"
+    assert node.coordinator.startswith("etcds://") and node.etcd_user
+    gateway = loaded(GatewayConfig, environment("gateway"), tmp_path)
+    assert gateway.authentication == ("bearer",)
+    assert loaded(ClientConfig, environment("gateway"), tmp_path).user in node.proxy_users
+    assert loaded(ClientConfig, environment("cli"), tmp_path).certificates == node.certificates
+    for name in ("certificates", "etcd-users"):
+        assert above[name]["cap_drop"] == ["ALL"] and above[name]["read_only"]
+
+
 def test_no_variable_of_compose_is_taken_for_a_setting():
-    for name in ("compose.yaml", "compose.durable.yaml", "compose.mount.yaml"):
+    for name in (
+        "compose.yaml",
+        "compose.durable.yaml",
+        "compose.mount.yaml",
+        "compose.secure.yaml",
+    ):
         used = set(re.findall(r"\$\{(\w+)", (DEPLOY / name).read_text()))
         assert not [
             each for each in used if re.match(r"MEMFS_(NODE|CLIENT|GATEWAY)_|MEMFS_URL", each)
@@ -170,7 +192,10 @@ def test_every_dependency_is_pinned_with_hashes(project, name):
         assert found and "--hash=sha256:" in entry, entry
         pinned[canonicalize_name(found[1])] = Version(found[2])
     wanted = {
-        "requirements.lock": project["project"]["dependencies"],
+        "requirements.lock": [
+            *project["project"]["dependencies"],
+            *project["project"]["optional-dependencies"]["jwt"],
+        ],
         "build.lock": project["build-system"]["requires"],
     }
     for text in wanted[name]:

@@ -17,7 +17,7 @@ from memfs.errors import (
 )
 from memfs.node.requests.audited import RequestAudit
 from memfs.protocol import messages as m
-from memfs.security.principals import Principal
+from memfs.security.principals import TOKEN, Principal
 from memfs.transport.connection import Peer
 from memfs.transport.service import IncomingCall, Reply
 from memfs.types import Identity
@@ -63,6 +63,33 @@ def test_who_and_what() -> None:
             "gateway",
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "target"),
+    [
+        (m.AddUserKey("bob", bytes(32)), "bob"),
+        (m.RemoveUserKey("bob"), "bob"),
+        (m.ChangeGroups("wheel", ("ann", "bob")), "wheel: ann, bob"),
+        (m.SetLimit("tokens", "", 5), "tokens of everybody: 5"),
+        (m.SetLimit("tokens", "bob", None), "tokens of bob: None"),
+        (m.IssueToken("yarn", "bob"), "bob"),
+        (m.ListUsers(), ""),
+    ],
+)
+def test_commands_about_users_say_about_whom(request_: object, target: str) -> None:
+    kept = Kept()
+    RequestAudit(kept).answered(call(request_), m.Empty())
+    (found,) = kept.decisions
+    assert (found.operation, found.path, found.target) == (type(request_).__name__, "", target)
+
+
+def test_who_asked_for_the_token_that_somebody_came_with() -> None:
+    kept = Kept()
+    proven = Principal("alice", proof=TOKEN, real_user="oozie")
+    peer = PEER._replace(principal=proven)
+    RequestAudit(kept).answered(call(m.Lookup(b"/a"), peer), m.Empty())
+    assert kept.decisions[0].real_user == "oozie"
 
 
 def test_each_file_of_a_batch_has_a_line() -> None:
