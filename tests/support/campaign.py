@@ -25,7 +25,7 @@ from rich.table import Table
 from memfs.testing.workloads import WORKLOADS
 from tests.support.faults.episode import HungError, Result, play
 from tests.support.faults.plan import Plan, choose
-from tests.support.faults.schedule import DISK_FAULTS, FAULTS
+from tests.support.faults.schedule import DISK_FAULTS, FAULTS, WATCHER_FAULTS
 
 HUNG_SECONDS = 20
 """Processor time after which a seed counts as hung: the slowest takes a few seconds."""
@@ -36,7 +36,8 @@ FAILURES_SHOWN = 20
 
 def plan_of(seed: int) -> Plan:
     """What a seed chooses."""
-    return choose(seed, tuple(FAULTS), tuple(WORKLOADS), tuple(DISK_FAULTS))
+    kinds = tuple(FAULTS), tuple(WORKLOADS), tuple(DISK_FAULTS), tuple(WATCHER_FAULTS)
+    return choose(seed, *kinds)
 
 
 def play_seed(seed: int) -> Result:

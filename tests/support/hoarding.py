@@ -48,6 +48,7 @@ HARMLESS = frozenset(
         "wall_clock",
         "client_crash",
         "client_pause",
+        "deaf_client",
         "cancel",
         "coordinator_down",
         "coordinator_slow",

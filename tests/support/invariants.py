@@ -33,6 +33,7 @@ from memfs.testing.patches import followed
 from memfs.testing.simulation.coordinator import FakeCoordinator
 from memfs.testing.simulation.virtual import current_process
 from memfs.types import BlockRef, View
+from tests.support.beliefs import Beliefs
 from tests.support.faults.scene import Scene
 from tests.support.hoarding import Hoarding
 from tests.support.reads import OF_THE_CLUSTER, Read, around_query
@@ -69,6 +70,10 @@ class Observer:
         self._scene = scene
         self._cluster = scene.cluster
         self._hoarding = Hoarding(scene)
+        self.beliefs = Beliefs(
+            lambda: self.checks.update(("NoStaleCache",)),
+            lambda text: self.breach("NoStaleCache", text),
+        )
         self._parents: dict[State, State] = {}
         self._children: dict[tuple[State, Entry], State] = {}
         self._reigns: dict[int, tuple[int, int]] = {}
@@ -90,6 +95,7 @@ class Observer:
             stack.enter_context(followed(Copier, "forget", self._forgot))
             stack.enter_context(_around_apply(self))
             stack.enter_context(self._hoarding.watching())
+            stack.enter_context(self.beliefs.watching())
             stack.enter_context(_around_adopt(self))
             yield
 

@@ -54,6 +54,10 @@ class Kernel:
         self._believed: dict[int, tuple[int, int]] = {}
         """Sizes of nodes, and until when."""
 
+    def trusted_ns(self) -> int:
+        """Nanoseconds for which what was read may be believed, without asking for more."""
+        return self.mount.watch._until_ns - self._now_ns()
+
     async def _invalidate(self, nodes: Sequence[int]) -> None:
         for node in nodes:
             self._believed.pop(node, None)
@@ -158,6 +162,10 @@ class WatchingMounts(Workload):
             if process.alive:
                 await perform(process, kernel.mount.watch.close())
         await super().close()
+
+    def kernels(self) -> list[Kernel]:
+        """The mounts that are served now."""
+        return [kernel for process, kernel in self._kernels.values() if process.alive]
 
     # --- files ------------------------------------------------------------------------------
 

@@ -127,6 +127,10 @@ class _Episode:
         async with asyncio.timeout(FORM_SECONDS):
             await cluster.start(plan.nodes)
         works = [self._workload(name) for name in plan.workloads]
+        mounted = [work for work in works if isinstance(work, WatchingMounts)]
+        self._observer.beliefs.mounts = lambda: [
+            kernel for work in mounted for kernel in work.kernels()
+        ]
         for work in works:
             await work.prepare()
         schedule = Schedule(self._scene)

@@ -76,6 +76,24 @@ async def one_link(scene: Scene) -> None:
             await asyncio.sleep(scene.seconds(0.2, 3.0))
 
 
+async def deaf_client(scene: Scene) -> None:
+    """What nodes send to some clients is lost or late; what these send arrives.
+
+    Who watches what he has read is not told that it changes.
+    """
+    names = sorted(client.name for client in scene.cluster.clients)
+    chosen = scene.random.sample(names, scene.random.randint(1, len(names)))
+    nodes = [name for name in scene.cluster.fabric.names if name[0] == "n"]
+    pairs = [(node, client) for node in nodes for client in chosen]
+    times, lost = scene.random.choice(((1, False), (1, True), (4, True)))
+    for _ in range(times):
+        async with blocked(scene, "deaf client", pairs, *chosen):
+            await asyncio.sleep(scene.seconds(0.2, 4.0) / times**2)
+            for pair in pairs if lost else ():
+                scene.cluster.fabric.cut(*pair)
+        await asyncio.sleep(scene.seconds(0.05, 0.5))
+
+
 async def lost_replies(scene: Scene) -> None:
     """Requests arrive and are carried out; the connection breaks before the answers come."""
     name = scene.node()

@@ -18,6 +18,8 @@ from memfs.testing.simulation.conditions import Conditions
 JOURNALED_SHARE = 1 / 7
 DEAFENED_SHARE = 1 / 4
 MOUNTED_SHARE = 1 / 4
+DEAF_CLIENTS_SHARE = 1 / 2
+"""Of runs with mounts."""
 MOUNTS = "WatchingMounts"
 """The workload in which clients believe what they have read."""
 
@@ -68,10 +70,14 @@ def choose(
     kinds: Sequence[str],
     workloads: Sequence[str],
     disk_kinds: Sequence[str] = (),
+    watcher_kinds: Sequence[str] = (),
     *,
     seconds: float = 20.0,
 ) -> Plan:
-    """The plan of a seed. ``kinds``, ``workloads``, ``disk_kinds``: all there are."""
+    """The plan of a seed.
+
+    ``kinds``, ``workloads``, ``disk_kinds`` and ``watcher_kinds``: all there are.
+    """
     dice = random.Random(f"plan {seed}")
     journal = _journal(dice)
     nodes = dice.choices((3, 4, 5, 6, 7), (40, 20, 25, 8, 7))[0]
@@ -95,8 +101,10 @@ def choose(
         repeat_chance=dice.choice((0.0, 0.0, 0.2)),
         deafened=dice.random() < DEAFENED_SHARE,
     )
-    mounted = dice.random() < MOUNTED_SHARE
-    return replace(plan, workloads=(*plan.workloads, MOUNTS)) if mounted else plan
+    if dice.random() >= MOUNTED_SHARE:
+        return plan
+    more = tuple(kind for kind in watcher_kinds if dice.random() < DEAF_CLIENTS_SHARE)
+    return replace(plan, workloads=(*plan.workloads, MOUNTS), faults=(*plan.faults, *more))
 
 
 def _some(dice: random.Random, names: Sequence[str], count: int) -> tuple[str, ...]:

@@ -60,7 +60,12 @@ DISK_FAULTS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
 }
 """Kinds that only nodes with a journal notice."""
 
-_INJECTORS = {**FAULTS, **DISK_FAULTS}
+WATCHER_FAULTS: Mapping[str, Callable[[Scene], Awaitable[None]]] = {
+    injector.__name__: injector for injector in (links.deaf_client,)
+}
+"""Kinds that only clients notice who believe what they have read."""
+
+_INJECTORS = {**FAULTS, **DISK_FAULTS, **WATCHER_FAULTS}
 
 STRIKES_AT_ONCE = 3
 

@@ -22,6 +22,45 @@ without(
 
 @mutant(
     "NoStaleCache",
+    "a change is acknowledged before those who watch have forgotten what it changed",
+    shown_by="WatchingMounts deaf_client",
+)
+def acks_before_word() -> Iterator[None]:
+    change = CacheLeases.change
+
+    def at_once(self: Any, client: int, inodes: Any) -> None:
+        change(self, client, inodes)
+
+    with replaced(CacheLeases, "change", at_once):
+        yield
+
+
+@mutant(
+    "NoStaleCache",
+    "word of a change is not sent, and counts as heard",
+    shown_by="WatchingMounts deaf_client",
+)
+def word_is_not_given() -> Iterator[None]:
+    reply = CacheLeases._reply
+
+    def silent(self: Any, watcher: Any, fresh: bool) -> Any:
+        return reply(self, watcher, fresh)._replace(changed=())
+
+    with replaced(CacheLeases, "_reply", silent):
+        yield
+
+
+without(
+    "NoStaleCache",
+    "word of a change whose answer was lost is not given again",
+    "word-is-given-once",
+    "memfs.node.replication.cache_leases.CacheLeases._tell_again",
+    shown_by="WatchingMounts deaf_client lost_replies resets",
+)
+
+
+@mutant(
+    "NoStaleCache",
     "a client believes what it has read for as long as it likes",
     shown_by="WatchingMounts client_pause one_way isolate partition",
 )
