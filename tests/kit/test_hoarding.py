@@ -10,6 +10,7 @@ import pytest
 from memfs.client.writing.leftovers import Leftovers
 from memfs.errors import NoSpaceError
 from memfs.limits import MIB
+from memfs.node.blocks import BlockStore
 from memfs.node.healing.discards import Discards
 from memfs.testing.patches import replaced
 from memfs.testing.simulation.cluster import SimulatedCluster
@@ -83,3 +84,22 @@ def test_a_writer_that_keeps_its_leftovers_to_itself_is_noticed(work):
 def test_a_primary_that_leaves_discards_to_the_sweep_is_noticed(work):
     with replaced(Discards, "decide", lambda self, refs: nothing):
         assert run(judged(work))
+
+
+def test_versions_that_pile_up_are_noticed_when_they_are_stored():
+    async def work(fs):
+        async with fs.open("/f", "wb", buffering=0) as f:
+            for round_ in range(5):
+                await f.pwrite(bytes([round_]) * 2 * BLOCK, 0)
+
+    async def body():
+        cluster = SimulatedCluster(1, **SETTINGS)
+        await cluster.start()
+        judge = Hoarding(Scene(cluster, replace(choose(1, (), ()), conditions=Conditions())))
+        with judge.watching():
+            await work(await cluster.connect())
+        return judge.look()
+
+    assert not run(body())
+    with replaced(BlockStore, "_forget", nothing):
+        assert "versions of one block" in run(body())

@@ -7,6 +7,10 @@ NoHoarding: what the nodes hold is at most
     + what came to be neither within the last :data:`GRACE_SECONDS`,
       or is queued at the primary to be forgotten.
 
+Looked at are all nodes at every commit and four times a second, and each version that a node stores
+at that moment: of one block a node has no more than two that a writer may still publish, whatever
+goes wrong, for what a version replaces goes with the message that brings it.
+
 The last line is the bound on what is under way: whoever knows that nothing will come of bytes says
 so at once, in one message to the node, which takes no longer.
 
@@ -16,7 +20,8 @@ after, another bound is asked for: it is gone once :data:`SWEEPS` sweeps of its 
 completed, however much goes wrong meanwhile. A sweep that fails is no sweep; more than a few that
 succeed, and whose word is lost each time, are no accident. Two things a sweep leaves alone, and
 nothing is asked for while they last: what a living writer may still publish (only it knows that it
-will not), and what healing brings to where no file names it yet.
+will not), and what healing brings to where no file names it yet. While there is no primary nobody
+can tell what files name, and what was stored is not judged before there is one.
 """
 
 from __future__ import annotations
@@ -24,13 +29,14 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from memfs.node.blocks.holdings import Holdings
 from memfs.node.healing.sweep import OrphanSweep
 from memfs.node.namespace import Namespace
 from memfs.node.server import Node
 from memfs.protocol import messages as m
-from memfs.testing.patches import replaced
+from memfs.testing.patches import followed, replaced
 from memfs.types import View
 from tests.support.faults.scene import Scene
 
@@ -97,10 +103,14 @@ class Hoarding:
         self._begun = 0
         self._members: tuple[int, tuple[int, ...]] | None = None
         """The primary, and all members, as of the last look."""
+        self._excess = ""
+        """What is wrong with a version that was stored since the last look."""
+        self.stored = 0
+        """Versions that were looked at when they were stored."""
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Count sweeps meanwhile."""
+        """Count sweeps, and look at every version that is stored, meanwhile."""
         discard_orphans = OrphanSweep._discard_orphans
 
         async def observed(sweep: OrphanSweep, number: int, held: set[int] | None) -> int:
@@ -111,8 +121,25 @@ class Hoarding:
                 self._sweeps[number] = [*self._sweeps[number][1 - SWEEPS :], began]
             return found
 
-        with replaced(OrphanSweep, "_discard_orphans", observed):
+        def published(_none: None, holdings: Holdings, inode: int, index: int, *_: Any) -> None:
+            self._look_at(holdings, inode, index)
+
+        with (
+            replaced(OrphanSweep, "_discard_orphans", observed),
+            followed(Holdings, "publish", published),
+        ):
             yield
+
+    def _look_at(self, holdings: Holdings, inode: int, index: int) -> None:
+        """A node has stored a version of a block: how many may still be published?"""
+        namespace = self._scene.namespace()
+        if namespace is None:
+            return
+        self.stored += 1
+        held = [m.BlockVersion(inode, index, *v.age) for v in holdings.index.versions(inode, index)]
+        open_ = [v for v in held if namespace.block(v) is None and namespace.is_live(v)]
+        if len(open_) > OPEN_VERSIONS and not self._excess:
+            self._excess = f"{len(open_)} versions of one block, of which no file has any: {open_}"
 
     def look(self) -> str | None:
         """What is wrong, "" if nothing is; None: nobody can tell, for there is no primary."""
@@ -121,6 +148,9 @@ class Hoarding:
         if namespace is None or view is None:
             self._note_trouble(now, view)
             return None
+        if self._excess:
+            found, self._excess = self._excess, ""
+            return found
         quiet = not self._is_troubled(now, view)
         surplus = dict(self._surplus(namespace))
         self._seen = {copy: self._seen.get(copy) or Seen(now, quiet) for copy in surplus}

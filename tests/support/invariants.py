@@ -163,6 +163,7 @@ class Observer:
         self._check_in_sync("a commit")
         self._check_enough(primary, at)
         self._check_on_disk(at)
+        self.weigh()
 
     def answered(self, read: Read) -> None:
         """A read was answered or refused, or will be (NoStaleRead, NoDirtyRead)."""
@@ -429,7 +430,8 @@ class Observer:
         """What no file holds, in bytes (NoHoarding): to be looked at all the time."""
         found = self._hoarding.look()
         if found is not None:
-            self.checks["NoHoarding"] += 1
+            self.checks["NoHoarding"] += 1 + self._hoarding.stored
+            self._hoarding.stored = 0
         if found:
             self.breach("NoHoarding", found)
 
