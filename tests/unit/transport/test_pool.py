@@ -260,3 +260,31 @@ def test_a_failed_dial_keeps_words_and_no_traceback():
         assert "cannot connect" in failure.reason
 
     run(main())
+
+
+def test_who_refuses_has_ended_and_who_is_silent_may_be_well():
+    async def main():
+        world, pool = await pooled()
+        await pool.control(MEMBER)
+        assert not pool.has_ended(MEMBER)
+        other = MEMBER._replace(incarnation=6)
+        with pytest.raises(errors.UnavailableError, match="restarted"):
+            await pool.control(other)
+        assert pool.has_ended(other) and not pool.has_ended(MEMBER)
+        world.fabric.host("node").crash()
+        await asyncio.sleep(0.1)
+        with pytest.raises(errors.UnavailableError, match="cannot connect"):
+            await pool.control(MEMBER)
+        assert pool.has_ended(MEMBER)
+        with pytest.raises(errors.UnavailableError, match="not reachable"):
+            await pool.control(MEMBER)
+        assert pool.has_ended(MEMBER)
+        await pool.close()
+        world, pool = await pooled()
+        world.fabric.host("node").crash(silent=True)
+        with pytest.raises(errors.UnavailableError, match="did not answer"):
+            await pool.control(MEMBER)
+        assert not pool.has_ended(MEMBER)
+        await pool.close()
+
+    run(main())

@@ -167,3 +167,22 @@ async def test_without_a_view_nobody_is() -> None:
     cast(Any, world.membership).latest = None
     with pytest.raises(errors.StaleEpochError):
         await world.copy(world.block(0, b"abc"))
+
+
+@pytest.mark.parametrize("length", [1000, BLOCK])
+async def test_what_is_here_with_other_bytes_is_fetched_anew(length: int) -> None:
+    world = World()
+    await world.copy(world.block(0, b"a" * length))
+    block = world.block(0, b"b" * length)
+    assert await world.copy(block) == (0,)
+    assert world.store.whole(block.version) == b"b" * length
+    world.store.check_invariants()
+
+
+async def test_small_blocks_that_do_not_all_have_room_are_stored_as_far_as_it_goes() -> None:
+    world = World(memory=2 * MIB)
+    blocks = [world.block(n, bytes(60_000)) for n in range(60)]
+    codes = await world.copy(*blocks)
+    assert set(codes) == {0, errors.NoSpaceError.code}
+    assert [world.holds(block) for block in blocks] == [code == 0 for code in codes]
+    world.store.check_invariants()
