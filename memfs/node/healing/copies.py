@@ -216,7 +216,10 @@ class Copies:
                 version, _none = queue.popitem(last=False)
                 block = self._repairs.namespace.placed_block(version)
                 way = self._way(block, moving) if block is not None else None
-                if block is None or way is None or version in self._repairs.in_flight:
+                if version in self._repairs.in_flight:
+                    continue
+                if block is None or way is None:
+                    self._repairs.taken_off(version)
                     continue
                 if batches.take(block, way):
                     self._room[way[1]] -= block.ref.length

@@ -298,16 +298,20 @@ class RepairQueue:
             queue.clear()
 
     def _enqueue(self, urgency: int, version: m.BlockVersion, found: Findings) -> None:
-        queue = self.queues[urgency]
-        if found is self.counting:
-            found.queued.add(version)
-        if version in self.in_flight:
-            return
-        if len(queue) < QUEUED_BLOCKS:
+        queue, waits = self.queues[urgency], version in self.in_flight
+        if not waits and len(queue) < QUEUED_BLOCKS:
             queue[version] = None
+            waits = True
             self.wake.set()
-        else:
+        if not waits:
             self.overflowed = True
+        elif found is self.counting:
+            found.queued.add(version)
+
+    def taken_off(self, version: m.BlockVersion) -> None:
+        """Nothing can, or need be, done about a version that was queued."""
+        if self.counting is not None:
+            self.counting.queued.discard(version)
 
     def _trim_later(
         self, version: m.BlockVersion, block: PlacedBlock, placement: PlacementCheck

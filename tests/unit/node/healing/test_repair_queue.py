@@ -91,3 +91,20 @@ def test_what_only_leaving_members_hold_is_moved_first() -> None:
     assert inodes[RESCUES] == [2, 4] and inodes[DEPARTURES] == [1]
     assert RESCUES < DEPARTURES < BALANCING
     assert set(inodes[BALANCING]) <= {3}
+
+
+def test_what_is_dealt_with_while_the_scan_counts_is_counted_down_where_it_was_counted() -> None:
+    world = World(3)
+    repairs = world.repairs
+    placement = repairs.placement()
+    met, not_met = (
+        cast(PlacedBlock, PlacedBlock(BlockRef(n, 0, 1, 1, 100, 7, (1, 9)), 2, 4096, 4))
+        for n in (1, 2)
+    )
+    counting = repairs.counting = Findings()
+    repairs.examine(met, placement, False, counting)
+    assert counting.blocks == 1
+    assert repairs.counted_in(met.ref.version) == [repairs.findings, counting]
+    assert repairs.counted_in(not_met.ref.version) == [repairs.findings]
+    repairs.taken_off(met.ref.version)
+    assert repairs.counted_in(met.ref.version) == [repairs.findings]
