@@ -60,8 +60,9 @@ class Removal:
         view = self._membership.view
         silent = [m.number for m in view.members if self._silence(m.number) >= self._seconds]
         silent.sort(key=view.in_sync.__contains__)  # one of these may have to wait for another
-        ended = [m.number for m in view.members if m.number not in silent]
-        ended = [number for number in ended if await self._has_ended(number)]
+        others = [m.number for m in view.members if m.number not in silent]
+        told = await asyncio.gather(*map(self._has_ended, others))
+        ended = [number for number, is_over in zip(others, told, strict=True) if is_over]
         gone = len(silent) + len(ended)
         self._doubt(2 * gone > len(view.members), gone, len(view.members))
         for number in silent:
