@@ -54,14 +54,16 @@ HARMLESS = frozenset(
         "wall_clock",
         "client_crash",
         "client_pause",
-        "deaf_client",
         "cancel",
         "coordinator_down",
         "coordinator_slow",
         "coordinator_late",
     )
 )
-"""Faults that take no word between primary and nodes."""
+"""Faults that take no word between primary and nodes, and let clients say what they know.
+
+A client that hears nothing does not know what came of a write: it gives back what it has stored
+when it has noticed, and may be late."""
 
 
 class Copy(NamedTuple):
