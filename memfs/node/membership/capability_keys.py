@@ -5,9 +5,9 @@ when they meet it, every few seconds, and when a capability names a key that the
 primary goes on with the keys of the one before, as far as it knew them. Keys are in no log, no
 journal and no snapshot: one that is lost costs clients a question to the primary.
 
-A key's age is counted on its maker's monotonic clock and on that of each who learnt it: later by
-the way of the message, never earlier. So a capability is good for its time at least, whatever the
-clocks of the hosts say.
+A key's age is what the primary says, counted on by each member's own clock until it asks again: so
+a capability is good for its time at least, whatever the clocks of the hosts say and however long
+one of them stood still.
 
 Invariant: the primary proves with a new key only when all who asked in time know it.
 """
@@ -160,8 +160,7 @@ class CapabilityKeys:
             return
         now = self._now()
         self._wanted = bool(reply.keys)
-        for number, material, age_ms in reply.keys:
-            if number not in self._keys:
-                self._keys[number] = Key(number, material), now - age_ms / 1000
+        for number, material, age_ms in reply.keys:  # the primary's word counts, each time
+            self._keys[number] = Key(number, material), now - age_ms / 1000
         self._keys = dict(sorted(self._keys.items(), key=lambda item: item[1][1]))
         self._drop(now)

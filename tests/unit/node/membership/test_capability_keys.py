@@ -145,6 +145,31 @@ async def test_a_new_primary_goes_on_with_the_keys_it_knew() -> None:
     assert other.find(key.number) == key and abs(other.age(key.number) - 5) < 0.01
 
 
+async def test_a_clock_that_stood_still_misleads_nobody_for_long() -> None:
+    """A member's host was suspended; its capabilities would have expired for all others."""
+    clock, primary, _, members = cluster()
+    late = Clock()
+    suspended, suspended_members = node(late, 2)
+    suspended_members.primary = primary
+    key, _ = primary.for_proofs()
+    await suspended.learn()
+    clock.now += 3 * LIFETIME
+    late.now += 1
+    await suspended.learn()
+    assert abs(suspended.age(key.number) - 3 * LIFETIME) < 0.01
+    other, others = node(clock, 3)
+    others.primary = primary
+    await other.learn()
+    clock.now += LIFETIME
+    suspended_members.is_primary = True  # without having asked again
+    _, expires = suspended.for_proofs()
+    assert other.age(key.number) >= expires - 1
+    others.primary = suspended
+    await other.learn()
+    assert expires - other.age(key.number) >= LIFETIME
+    assert members.asked == 0
+
+
 async def test_a_primary_without_keys_makes_its_own_and_a_view_tells_of_it() -> None:
     clock, _, member, members = cluster()
     fresh, _ = node(clock, 9, is_primary=True)
