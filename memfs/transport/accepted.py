@@ -375,9 +375,13 @@ class Accepted(Connection):
     def _proved(self, call: IncomingCall, done: asyncio.Future[Welcome], version: int) -> None:
         """It is known now whether the client is who it says."""
         self._greeting = None
-        if done.cancelled() or self.closed:
+        if done.cancelled():
             return
         error = done.exception()
+        if self.closed:
+            if error is None:  # it was admitted, and is gone
+                self._service.connection_closed(self)
+            return
         if error is not None:
             self._turn_away(call, error)
             return
