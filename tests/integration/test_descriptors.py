@@ -31,8 +31,6 @@ from memfs.protocol.messages import (
 from memfs.protocol.segment_records import OFFSET_BITS
 from memfs.transport.descriptors import DESCRIPTORS_PER_REPLY, DescriptorClient, DescriptorServer
 
-pytestmark = pytest.mark.alone
-
 BLOCK = MIB
 A, B = BlockVersion(1, 0, 1, 1), BlockVersion(1, 0, 1, 2)
 HALF = os.urandom(BLOCK // 2)

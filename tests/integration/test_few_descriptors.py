@@ -21,8 +21,6 @@ from memfs.machine import module_command
 from memfs.testing.processes import Place, Processes
 from tests.support.patience import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.alone
-
 LIMITED = ("sh", "-c", 'ulimit -n "$0" && exec "$@"')
 FILES = {f"/file-{number}": os.urandom(1000) * 5000 for number in range(60)}
 """Of 5 MB, two blocks each: every one would take a descriptor or two."""

@@ -12,8 +12,6 @@ import pytest
 from memfs.limits import KIB, MIB
 from memfs.testing.in_process import Cluster
 
-pytestmark = pytest.mark.alone
-
 BLOCK = 64 * KIB
 
 

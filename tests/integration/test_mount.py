@@ -26,8 +26,6 @@ from tests.support.debian import program
 from tests.support.mounts import Mounted, end, fuse, mounted, need_mounts
 from tests.support.patience import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture(autouse=True)
 def root() -> None:

@@ -16,8 +16,6 @@ import memfs
 from tests.support.mounts import Mounted, mounted, need_mounts
 from tests.support.patience import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.alone
-
 ROUNDS = 40
 
 

@@ -6,12 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from cli_cluster import Cluster, Command
 
 from tests.support.mounts import mounted, need_mounts
-
-pytestmark = pytest.mark.alone
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "image_classifier.py"
 IMAGES = 60

@@ -13,8 +13,6 @@ from cli_cluster import Cluster
 import memfs
 from tests.support.mounts import Mounted, mounted, need_mounts
 
-pytestmark = pytest.mark.alone
-
 DATA = bytes(range(256)) * 40_000
 
 
