@@ -21,10 +21,10 @@ from memfs.errors import MemfsError, StoreUnreachableError
 from memfs.protocol import messages as m
 from memfs.stores.interface import Store
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.store import StoreConditions, StoreServer
+from memfs.testing.simulation.store import FaultyStore, StoreConditions, StoreServer
 from memfs.testing.simulation.virtual import run
 from memfs.transport.environment import Environment
-from memfs.types import ObjectState, Residence
+from memfs.types import Buffer, ObjectState, Residence
 
 T = TypeVar("T")
 SEEDS = range(6)
@@ -247,6 +247,47 @@ def small_node(seed: int) -> Scene:
     for number in range(60):
         scene.bucket.replace(f"o{number}", b"%02d" % number * (MIB // 2))
     return scene
+
+
+class Halting(FaultyStore):
+    """Sends nothing but small ranges until it is let go."""
+
+    held: asyncio.Event
+
+    async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:
+        if size > MIB // 4:
+            await self.held.wait()
+        return await super().read(key, offset, size, tag)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_small_part_of_a_large_block_does_not_wait_for_all_of_it(removed: bool) -> None:
+    async def main() -> None:
+        scene = small_node(9)
+        Halting.held = asyncio.Event()
+        scene.bucket.connect = lambda: Halting(scene.bucket, True)  # type: ignore[method-assign]
+        fs = await scene.start(1, sync_interval=-1)
+        content = scene.bucket.contents()["o1"]
+        async with await fs.open("/x/o1", "rb") as file:
+            at = 600_000
+            assert await file.pread(1000, at) == content[at : at + 1000]
+            assert await file.pread(10, at + 2000) == content[at + 2000 : at + 2010]
+            assert scene.bucket.requests["read"] == 1
+            rest = asyncio.ensure_future(file.pread(100, 0))
+            await asyncio.sleep(1)
+            assert not rest.done()
+            if removed:
+                scene.bucket.remove("o1")
+            Halting.held.set()
+            if removed:
+                with pytest.raises(MemfsError):
+                    await rest
+                return
+            assert await rest == content[:100]
+        assert await fs.read_bytes("/x/o1") == content
+        assert scene.bucket.requests["read"] == 3, "each byte was asked for once"
+
+    run(main())
 
 
 @pytest.mark.parametrize("policy", ["aged", "keep", "lru"])

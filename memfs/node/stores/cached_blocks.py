@@ -19,6 +19,7 @@ from memfs import concurrency, errors, limits
 from memfs.checksum import crc32c
 from memfs.node.blocks import BlockStore
 from memfs.node.membership.members import Membership
+from memfs.node.stores.block_fetch import BlockFetch
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.policies import BlockCache, Policy
 from memfs.protocol import messages as m
@@ -64,7 +65,7 @@ class ObjectBlocks:
         self._now = environment.clock.monotonic
         self._wall_ns = environment.clock.wall_ns
         self._places: OrderedDict[m.ObjectVersion, m.ObjectPlace] = OrderedDict()
-        self._fetches: dict[m.BlockVersion, asyncio.Task[tuple[Buffer, int]]] = {}
+        self._fetches: dict[m.BlockVersion, BlockFetch] = {}
         self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
         store.on_shortage(self.make_room)
         store.on_uncached(self._forget)
@@ -107,8 +108,12 @@ class ObjectBlocks:
             start = version.index * place.block_size + offset
             with self._stores.watching(record):
                 data = await store.read(place.key, start, length, place.tag)
-            return _checked(data, length)
-        data, crc = await self._fetch_once(version, place)
+            return _whole(data, length), crc32c(data)
+        fetch = self._fetch_once(version, place, offset, length)
+        early = await fetch.part(offset, length)
+        if early is not None:
+            return early, crc32c(early)
+        data, crc = await asyncio.shield(fetch.whole)
         part = memoryview(data)[offset : offset + length]
         if offset < 0 or len(part) != length:
             raise errors.InvalidArgumentError(
@@ -145,35 +150,42 @@ class ObjectBlocks:
 
     # --- fetching ----------------------------------------------------------------------------
 
-    async def _fetch_once(
-        self, version: m.BlockVersion, place: m.ObjectPlace
+    def _fetch_once(
+        self, version: m.BlockVersion, place: m.ObjectPlace, offset: int, length: int
+    ) -> BlockFetch:
+        """The fetch that is under way, or one that begins with what this reader wants."""
+        fetch = self._fetches.get(version)
+        if fetch is None:
+            total = min(place.block_size, place.size - version.index * place.block_size)
+            if total <= 0:
+                raise errors.InvalidArgumentError(f"block {version.index} lies outside the file")
+            fetch = self._fetches[version] = BlockFetch(total, offset, length)
+            fetch.whole = asyncio.ensure_future(self._fetch(version, place, total, fetch))
+            fetch.whole.add_done_callback(lambda _: self._ended(version))
+        return fetch
+
+    def _ended(self, version: m.BlockVersion) -> None:
+        self._fetches.pop(version).ended()
+
+    async def _fetch(
+        self, version: m.BlockVersion, place: m.ObjectPlace, total: int, fetch: BlockFetch
     ) -> tuple[Buffer, int]:
-        task = self._fetches.get(version)
-        if task is None:
-            task = self._fetches[version] = asyncio.ensure_future(self._fetch(version, place))
-            task.add_done_callback(lambda done: self._ended(version, done))
-        return await asyncio.shield(task)
-
-    def _ended(self, version: m.BlockVersion, task: asyncio.Task[tuple[Buffer, int]]) -> None:
-        self._fetches.pop(version, None)
-        if not task.cancelled():
-            task.exception()
-
-    async def _fetch(self, version: m.BlockVersion, place: m.ObjectPlace) -> tuple[Buffer, int]:
-        start = version.index * place.block_size
-        length = min(place.block_size, place.size - start)
-        if length <= 0:
-            raise errors.InvalidArgumentError(f"block {version.index} lies outside the file")
         record, store = await self._stores.of(place.mount, place.generation)
+
+        async def read(at: int, size: int) -> Buffer:
+            with self._stores.watching(record):
+                start = version.index * place.block_size + at
+                data = await store.read(place.key, start, size, place.tag)
+            return _whole(data, size)
+
         async with self._turns:
             try:
-                with self._stores.watching(record):
-                    data = await store.read(place.key, start, length, place.tag)
+                data = await fetch.run(read)
             except (errors.ObjectChangedError, errors.ObjectMissingError):
                 self._places.pop(m.ObjectVersion(version.inode, version.sequence), None)
                 raise
-        data, crc = _checked(data, length)
-        self._stores.traffic(record.number).fetched_bytes += length
+        crc = crc32c(data)
+        self._stores.traffic(record.number).fetched_bytes += total
         self._keep(version, place, record, data, crc)
         return data, crc
 
@@ -302,12 +314,13 @@ class ObjectBlocks:
         return self._cache.size(mount)
 
 
-def _checked(data: Buffer, length: int) -> tuple[Buffer, int]:
+def _whole(data: Buffer, length: int) -> Buffer:
+    """``data``, if it is as long as it was asked for."""
     if len(data) != length:
         raise errors.StoreUnreachableError(
             f"the store sent {counted(len(data), 'byte')} of {length}: try again"
         )
-    return data, crc32c(data)
+    return data
 
 
 Read = Callable[[m.BlockVersion, int, int], Coroutine[Any, Any, tuple[Buffer, int]]]
