@@ -40,6 +40,20 @@ class Owner(NamedTuple):
     group: str
 
 
+class Made(NamedTuple):
+    """What was made, and what became of its directory, if the primary has told."""
+
+    attributes: Attributes
+    beside: tuple[Attributes, ...]
+
+
+class MadeFile(NamedTuple):
+    """As :class:`Made`, for a file, which is open."""
+
+    handle: Handle
+    beside: tuple[Attributes, ...]
+
+
 class InodeOperations:
     """A session, seen by inode."""
 
@@ -126,21 +140,19 @@ class InodeOperations:
 
     async def make_directory(
         self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
-    ) -> Attributes:
+    ) -> Made:
         """mkdir."""
         request = m.MakeDirectory(
             name, mode, base=parent, unmasked=unmasked, owner=owner.user, group=owner.group
         )
         reply = await self.session.ask(request)
-        return reply.attributes
+        return Made(*reply)
 
-    async def make_symlink(
-        self, parent: int, name: bytes, target: bytes, owner: Owner
-    ) -> Attributes:
+    async def make_symlink(self, parent: int, name: bytes, target: bytes, owner: Owner) -> Made:
         """symlink."""
         request = m.MakeSymlink(name, target, base=parent, owner=owner.user, group=owner.group)
         reply = await self.session.ask(request)
-        return reply.attributes
+        return Made(*reply)
 
     async def make_node(
         self,
@@ -151,33 +163,34 @@ class InodeOperations:
         unmasked: int,
         device: int,
         owner: Owner,
-    ) -> Attributes:
+    ) -> Made:
         """mknod of what is no file."""
         request = m.MakeNode(
             name, int(kind), mode, device, parent, unmasked, owner.user, owner.group
         )
         reply = await self.session.ask(request)
-        return reply.attributes
+        return Made(*reply)
 
-    async def make_link(self, inode: int, parent: int, name: bytes) -> Attributes:
+    async def make_link(self, inode: int, parent: int, name: bytes) -> Made:
         """link."""
         request = m.MakeLink(b"", name, inode, parent)
         reply = await self.session.ask(request)
-        return reply.attributes
+        return Made(*reply)
 
-    async def unlink(self, parent: int, name: bytes) -> None:
-        """unlink."""
-        await self.session.ask(m.Unlink(name, parent))
+    async def unlink(self, parent: int, name: bytes) -> tuple[Attributes, ...]:
+        """unlink; what became of the directory, if the primary has told."""
+        return (await self.session.ask(m.Unlink(name, parent))).beside
 
-    async def remove_directory(self, parent: int, name: bytes) -> None:
-        """rmdir."""
-        await self.session.ask(m.RemoveDirectory(name, False, parent))
+    async def remove_directory(self, parent: int, name: bytes) -> tuple[Attributes, ...]:
+        """rmdir; told as by :meth:`unlink`."""
+        return (await self.session.ask(m.RemoveDirectory(name, False, parent))).beside
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode
-    ) -> None:
-        """rename, all its modes."""
-        await self.session.ask(m.Rename(name, new_name, mode, parent, new_parent))
+    ) -> tuple[Attributes, ...]:
+        """rename, all its modes; told as by :meth:`unlink`, what was moved is the last."""
+        request = m.Rename(name, new_name, mode, parent, new_parent)
+        return (await self.session.ask(request)).beside
 
     # --- extended attributes ----------------------------------------------------------------
 
@@ -245,22 +258,29 @@ class InodeOperations:
 
     async def create(
         self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
-    ) -> Handle:
+    ) -> MadeFile:
         """Make a file, under a lease. Raises PathExistsError."""
         options = CreateOptions(self.session.config, mode, unmasked=unmasked)
         request = options.create(name, exclusive=True, holder=self.session.holder)
-        return await self._leased(
-            request._replace(base=parent, owner=owner.user, group=owner.group)
-        )
+        made = request._replace(base=parent, owner=owner.user, group=owner.group)
+        reply = await self._granted(made)
+        return MadeFile(self._under(reply), reply.beside)
 
     async def _leased(self, request: m.Create | m.AcquireLease) -> Handle:
+        return self._under(await self._granted(request))
+
+    async def _granted(self, request: m.Create | m.AcquireLease) -> m.LeaseReply:
         session = self.session
         reply = await session.opens.by_handle(
             lambda: session.grants.lease(request, "", session.deadline())
         )
         if isinstance(request, m.Create):
             session.commits += 1
-        file = BlockMap.leased(session, _shown(reply.attributes.inode), reply)
+        return reply
+
+    def _under(self, reply: m.LeaseReply) -> Handle:
+        """A handle that may write, under a lease."""
+        file = BlockMap.leased(self.session, _shown(reply.attributes.inode), reply)
         return Handle(self._context, file, UPDATING)
 
 

@@ -11,7 +11,7 @@ import itertools
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-from memfs.client.inodes import Owner
+from memfs.client.inodes import Made, Owner
 from memfs.client.session.watch import CacheWatch
 from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError
 from memfs.fuse.attributes import NEVER, Shapes, Validity
@@ -35,12 +35,16 @@ READ_BYTES = WRITE_BYTES
 class PendingCommand:
     """A command of this mount on its way, and what its answer says."""
 
-    __slots__ = ("found", "good", "reading")
+    __slots__ = ("beside", "found", "good", "reading", "swaps")
 
     def __init__(self, reading: PendingRead) -> None:
         self.reading = reading
         self.found: Attributes | None = None
         """What it has made of an inode, as far as that is said."""
+        self.beside: tuple[Attributes, ...] = ()
+        """The same of directories, and of what was moved."""
+        self.swaps = False
+        """Both names go on to mean something."""
         self.good = False
         """It may be believed."""
 
@@ -104,10 +108,12 @@ class MountSession:
         """This mount has changed these. The kernel knows: it has asked for it."""
         self.known.forget(inodes)
 
-    async def make(self, parent: int, name: bytes, work: Awaitable[Attributes]) -> tuple[bytes]:
+    async def make(self, parent: int, name: bytes, work: Awaitable[Made]) -> tuple[bytes]:
         """Make something; the reply."""
         with self.making(parent, name) as change:
-            change.found = found = await work
+            found, change.beside = await work
+            self.known.forget((found.inode,), change.reading)  # it may have had another name
+            change.found = found
         return self.entry(found, self.validity() if change.good else None)
 
     @contextlib.contextmanager
@@ -119,15 +125,38 @@ class MountSession:
             self.known.learn_name(change.reading, parent, name, change.found)
 
     @contextlib.contextmanager
-    def changing(self, parent: int, name: bytes) -> Iterator[None]:
-        """Around what this mount does with a name that may be there."""
+    def removing(self, parent: int, name: bytes) -> Iterator[PendingCommand]:
+        """Around what takes a name away."""
+        with self.change() as change, self._changing_name(parent, name, change):
+            yield change
+        if change.good:
+            self.known.learn_name(change.reading, parent, name, None)
+
+    @contextlib.contextmanager
+    def renaming(
+        self, parent: int, name: bytes, new_parent: int, new_name: bytes
+    ) -> Iterator[PendingCommand]:
+        """Around what gives something another name."""
+        with (
+            self.change() as change,
+            self._changing_name(parent, name, change),
+            self._changing_name(new_parent, new_name, change),
+        ):
+            yield change
+        if change.good and change.beside and not change.swaps:
+            self.known.learn_name(change.reading, parent, name, None)
+            self.known.learn_name(change.reading, new_parent, new_name, change.beside[-1])
+
+    @contextlib.contextmanager
+    def _changing_name(self, parent: int, name: bytes, change: PendingCommand) -> Iterator[None]:
+        """Around what is done with a name that may be there."""
         before = self.known.name(parent, name)
         try:
-            with self._renaming(parent, name):
+            with self._renaming(parent, name, change.reading):
                 yield
         finally:
             if isinstance(before, Attributes):
-                self.known.forget((before.inode,))
+                self.known.forget((before.inode,), change.reading)
             elif before is None:  # nobody knows of what the links are other ones now
                 self.known.forget_all()
 
@@ -158,8 +187,10 @@ class MountSession:
         with self.known.reading() as reading:
             change = PendingCommand(reading)
             yield change
-            if change.found is not None and way is not None and routing.open_primary is way:
-                change.good = self.known.learn(reading, change.found)
+            if way is not None and routing.open_primary is way:
+                change.good = change.found is None or self.known.learn(reading, change.found)
+                for each in change.beside:
+                    self.known.learn(reading, each)
 
     async def forget(self, inode: int) -> None:
         """Whoever looks at a file next asks anew."""

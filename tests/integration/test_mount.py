@@ -22,6 +22,7 @@ from cli_cluster import Cluster, Command, clean_environment
 from memfs.fuse.kernel.mounting import mounts
 from memfs.machine import module_command
 from memfs.testing.ports import free_port
+from memfs.testing.processes import Processes
 from tests.support.debian import program
 from tests.support.mounts import Mounted, end, fuse, mounted, need_mounts
 from tests.support.patience import PATIENCE_SECONDS
@@ -228,3 +229,31 @@ def test_others_than_root_mount_through_fusermount3(cli: Command, cluster: Clust
             assert cli.ok("cat", "/theirs/file") == ["x"]
         finally:
             end(here)
+
+
+def test_a_change_through_a_mount_costs_no_look_at_its_directory(tmp_path: Path) -> None:
+    """Commands tell what became of it: one request for a rename or an unlink, and no more."""
+    (tmp_path / "mounted").mkdir()
+    flags = ["--log-level=warning"]
+    with (
+        Processes(1, memory="256MiB", flags=flags, monitoring=True) as processes,
+        mounted(processes.url, tmp_path / "mounted") as here,
+    ):
+
+        def lookups() -> float:
+            address = processes.monitoring_url("node-1") + "/metrics"
+            with urllib.request.urlopen(address, timeout=10) as answer:
+                text: str = answer.read().decode()
+            found = re.search(r'memfs_operations_total{kind="Lookup",result="ok"} (\S+)', text)
+            return float(found[1]) if found else 0.0
+
+        directory = here.root / "many"
+        directory.mkdir()
+        (directory / "first").touch()
+        before, times = lookups(), 50
+        for number in range(times):
+            (directory / f"a{number}").write_bytes(b"x")
+            (directory / f"a{number}").rename(directory / f"b{number}")
+            (directory / f"b{number}").unlink()
+        assert lookups() - before < times / 2, "they cost 3 each before"
+        assert os.listdir(directory) == ["first"]

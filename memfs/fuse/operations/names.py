@@ -7,7 +7,7 @@ import stat
 from typing import Final
 
 from memfs import limits
-from memfs.client.inodes import Owner
+from memfs.client.inodes import Made, Owner
 from memfs.errors import InvalidPathError, PathNotFoundError, StaleHandleError
 from memfs.fuse.kernel.protocol import (
     LINK_IN,
@@ -29,7 +29,7 @@ from memfs.fuse.operations.handler import (
     name_at,
     two_names_at,
 )
-from memfs.types import KIND_OF_TYPE, Attributes, FileKind, RenameMode
+from memfs.types import KIND_OF_TYPE, FileKind, RenameMode
 
 NOREPLACE: Final = 1
 EXCHANGE: Final = 2
@@ -103,10 +103,10 @@ async def make_node(mount: MountSession, header: InHeader, body: bytes) -> Parts
 
 async def _make_file(
     mount: MountSession, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
-) -> Attributes:
-    handle = await mount.cluster.create(parent, name, mode, unmasked, owner)
+) -> Made:
+    handle, beside = await mount.cluster.create(parent, name, mode, unmasked, owner)
     await handle.close()
-    return handle.file.attributes
+    return Made(handle.file.attributes, beside)
 
 
 async def make_symlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:
@@ -127,25 +127,22 @@ async def make_link(mount: MountSession, header: InHeader, body: bytes) -> Parts
     source = mount.cluster.inode(LINK_IN.unpack(body).oldnodeid)
     name = check_utf8(name_at(body, LINK_IN.size))
     parent = mount.cluster.inode(header.nodeid)
-    with mount.making(parent, name):
-        await mount.cluster.make_link(source, parent, name)
-    mount.changed(source)
-    return mount.entry(*await mount.attributes(source))
+    return await mount.make(parent, name, mount.cluster.make_link(source, parent, name))
 
 
 async def unlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """unlink."""
     parent, name = mount.cluster.inode(header.nodeid), name_at(body)
-    with mount.changing(parent, name):
-        await mount.cluster.unlink(parent, name)
+    with mount.removing(parent, name) as change:
+        change.beside = await mount.cluster.unlink(parent, name)
     return DONE
 
 
 async def remove_directory(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """rmdir."""
     parent, name = mount.cluster.inode(header.nodeid), name_at(body)
-    with mount.changing(parent, name):
-        await mount.cluster.remove_directory(parent, name)
+    with mount.removing(parent, name) as change:
+        change.beside = await mount.cluster.remove_directory(parent, name)
     return DONE
 
 
@@ -169,8 +166,10 @@ async def _rename(
     name, new_name = two_names_at(body, offset)
     check_utf8(new_name)
     parent, target = mount.cluster.inode(header.nodeid), mount.cluster.inode(new_parent)
-    with mount.changing(parent, name), mount.changing(target, new_name):
-        await mount.cluster.rename(parent, name, target, new_name, _RENAME_MODES[flags])
+    with mount.renaming(parent, name, target, new_name) as change:
+        mode = _RENAME_MODES[flags]
+        change.beside = await mount.cluster.rename(parent, name, target, new_name, mode)
+        change.swaps = mode == RenameMode.EXCHANGE
     return DONE
 
 

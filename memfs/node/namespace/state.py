@@ -473,12 +473,23 @@ def _decode(entry: Entry) -> object:
     return records.decode(spec.request, entry.record, limits.LOGGED_BYTES)
 
 
-def _recorded(reply: Any) -> object:
-    """What of a reply is the log's: a capability is added later, by the node that answers.
+_RECORDED: Final[dict[type, int]] = {
+    m.LeaseReply: m.LeaseReply._fields.index("capability"),
+    m.ReserveReply: m.ReserveReply._fields.index("capability"),
+    m.MadeReply: m.MadeReply._fields.index("beside"),
+    m.NamesReply: m.NamesReply._fields.index("beside"),
+}
+"""Fields of a reply that are recorded, where not all are."""
 
-    Members of an older release know no such field, and have the same digest.
+
+def _recorded(reply: Any) -> object:
+    """What of a reply is the log's: a capability is added later, by the node that answers, and
+    what a command did beside is told once, since who repeats it cannot believe that any more.
+
+    Members of an older release know no such fields, and have the same digest.
     """
-    return reply[:-1] if type(reply) in (m.LeaseReply, m.ReserveReply) else reply
+    fields = _RECORDED.get(type(reply))
+    return reply if fields is None else reply[:fields]
 
 
 def _refused(error: MemfsError) -> tuple[CommandResult, bytes]:

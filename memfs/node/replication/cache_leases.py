@@ -255,8 +255,12 @@ class CacheLeases:
 
 def _inodes_of(record: object) -> Collection[int]:
     """The inodes that an answer tells of."""
-    if isinstance(record, m.LookupReply | m.LeaseReply | m.BlocksReply | m.AclReply):
+    if isinstance(record, m.LookupReply | m.BlocksReply | m.AclReply):
         return (record.attributes.inode,)
+    if isinstance(record, m.LeaseReply | m.MadeReply):
+        return [record.attributes.inode, *(each.inode for each in record.beside)]
+    if isinstance(record, m.NamesReply):
+        return [each.inode for each in record.beside]
     if isinstance(record, m.ListReply):
         return [entry.attributes.inode for entry in record.entries]
     return ()

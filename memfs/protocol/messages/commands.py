@@ -31,6 +31,24 @@ class LeaseReply(NamedTuple):
     """Bytes up to which the quotas above let the file grow, as they are now; -1: there is none."""
     capability: bytes = b""
     """For writing, and for reading where the caller may."""
+    beside: tuple[Attributes, ...] = ()
+    """As in :class:`MadeReply`."""
+
+
+class MadeReply(NamedTuple):
+    """Attributes of what was made."""
+
+    attributes: Attributes
+    beside: tuple[Attributes, ...] = ()
+    """To a command with a path that begins at a handle: what became of the directory."""
+
+
+class NamesReply(NamedTuple):
+    """Names were changed."""
+
+    beside: tuple[Attributes, ...] = ()
+    """To a command with paths that begin at handles: what became of the directories, and of what
+    was moved."""
 
 
 @message(128, command=True)
@@ -257,8 +275,8 @@ class MakeDirectory(NamedTuple):
     group: str = ""
 
     @staticmethod
-    def reply() -> type[LookupReply]:
-        return LookupReply
+    def reply() -> type[MadeReply]:
+        return MadeReply
 
 
 @message(135, command=True)
@@ -272,8 +290,8 @@ class Rename(NamedTuple):
     target_base: int = ROOT_INODE
 
     @staticmethod
-    def reply() -> type[Empty]:
-        return Empty
+    def reply() -> type[NamesReply]:
+        return NamesReply
 
 
 @message(136, command=True)
@@ -288,8 +306,8 @@ class Unlink(NamedTuple):
     """... and nobody was granted a later lease (0: whoever was)."""
 
     @staticmethod
-    def reply() -> type[Empty]:
-        return Empty
+    def reply() -> type[NamesReply]:
+        return NamesReply
 
 
 class UnlinkResult(NamedTuple):
@@ -325,8 +343,8 @@ class RemoveDirectory(NamedTuple):
     base: int = ROOT_INODE
 
     @staticmethod
-    def reply() -> type[Empty]:
-        return Empty
+    def reply() -> type[NamesReply]:
+        return NamesReply
 
 
 @message(138, command=True)
@@ -368,8 +386,8 @@ class MakeSymlink(NamedTuple):
     group: str = ""
 
     @staticmethod
-    def reply() -> type[LookupReply]:
-        return LookupReply
+    def reply() -> type[MadeReply]:
+        return MadeReply
 
 
 @message(166, command=True)
@@ -389,8 +407,8 @@ class MakeNode(NamedTuple):
     group: str = ""
 
     @staticmethod
-    def reply() -> type[LookupReply]:
-        return LookupReply
+    def reply() -> type[MadeReply]:
+        return MadeReply
 
 
 @message(140, command=True)
@@ -403,8 +421,8 @@ class MakeLink(NamedTuple):
     base: int = ROOT_INODE
 
     @staticmethod
-    def reply() -> type[LookupReply]:
-        return LookupReply
+    def reply() -> type[MadeReply]:
+        return MadeReply
 
 
 @message(141, command=True)

@@ -28,12 +28,12 @@ from memfs.node.namespace.rules.subtrees import check_removable
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import Command, Volume, check_mode
-from memfs.protocol.messages import Empty, LookupReply, MakeDirectory, RemoveDirectory
+from memfs.protocol.messages import MadeReply, MakeDirectory, NamesReply, RemoveDirectory
 
 _ENDS_IN_EXISTING = (b"", b".", b"..")
 
 
-def make_directory(volume: Volume, command: Command, request: MakeDirectory) -> LookupReply:
+def make_directory(volume: Volume, command: Command, request: MakeDirectory) -> MadeReply:
     """mkdir, or with ``parents`` mkdir -p."""
     command.make_for(request.owner, request.group)
     check_mode(request.mode, request.unmasked)
@@ -47,7 +47,7 @@ def make_directory(volume: Volume, command: Command, request: MakeDirectory) -> 
         volume.tree.check_depth(parent, 1)
         slot = volume.make_directory(command, parent, name, request.mode, request.unmasked)
         volume.changed(command, slot)
-    return LookupReply(volume.attributes(slot))
+    return MadeReply(volume.attributes(slot), volume.beside(request.path, parent))
 
 
 def _new_place(volume: Volume, command: Command, request: MakeDirectory) -> Place:
@@ -70,7 +70,7 @@ def _stays(path: bytes, last: bytes) -> RequestError:
     return UnmovableError("the root stays", path=text(path)) if not last else no_name(path, last)
 
 
-def remove_directory(volume: Volume, command: Command, request: RemoveDirectory) -> Empty:
+def remove_directory(volume: Volume, command: Command, request: RemoveDirectory) -> NamesReply:
     """rmdir, or the whole tree."""
     path = request.path
     parent, name, slot = existing_entry_of(volume, command, request.base, path, _stays)
@@ -88,4 +88,4 @@ def remove_directory(volume: Volume, command: Command, request: RemoveDirectory)
     tree.directory(parent).remove(name)
     volume.remove_directory(command, parent, slot)
     tree.touch(parent, command.now, command.index)
-    return Empty()
+    return NamesReply(volume.beside(path, parent))

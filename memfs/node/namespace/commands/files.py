@@ -41,7 +41,7 @@ from memfs.protocol.messages import (
     PublishDraft,
     ReleaseLease,
 )
-from memfs.types import BlockRef
+from memfs.types import Attributes, BlockRef
 
 HOLDER_CHARACTERS = 100
 """Kept of what a writer says of itself."""
@@ -60,6 +60,7 @@ def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
     follow = not request.exclusive
     place = place_of_file(volume, command, request.base, path, follow, make)
     slot = place[2]
+    beside: tuple[Attributes, ...] = ()
     if slot:
         if request.exclusive:
             raise PathExistsError("the file exists", path=text(path))
@@ -68,8 +69,9 @@ def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
         empty(volume, command, slot, request.replication)
     else:
         slot = _make_file(volume, command, place, request, layout)
+        beside = volume.beside(path, place[0])
     _grant(volume, command, slot, request.holder)
-    return LeaseReply(volume.attributes(slot), most=longest(volume, slot))
+    return LeaseReply(volume.attributes(slot), most=longest(volume, slot), beside=beside)
 
 
 def acquire_lease(volume: Volume, command: Command, request: AcquireLease) -> LeaseReply:

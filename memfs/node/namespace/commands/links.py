@@ -32,10 +32,10 @@ from memfs.node.namespace.tables.sizes import ReplyRoom, text_bytes
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
 from memfs.protocol.messages import (
-    Empty,
-    LookupReply,
+    MadeReply,
     MakeLink,
     MakeSymlink,
+    NamesReply,
     Unlink,
     UnlinkMany,
     UnlinkManyReply,
@@ -46,7 +46,7 @@ _SYMLINK_MODE = 0o777
 _RESULT_BYTES = 7  # array, code, empty message
 
 
-def unlink(volume: Volume, command: Command, request: Unlink) -> Empty:
+def unlink(volume: Volume, command: Command, request: Unlink) -> NamesReply:
     """Take a name away; the last one takes the inode with it, unless somebody has it open."""
     path = request.path
     parent, name, slot = existing_entry_of(volume, command, request.base, path, _is_directory)
@@ -62,7 +62,7 @@ def unlink(volume: Volume, command: Command, request: Unlink) -> Empty:
     volume.tree.directory(parent).remove(name)
     volume.unlink(command, parent, slot)
     volume.tree.touch(parent, command.now, command.index)
-    return Empty()
+    return NamesReply(volume.beside(path, parent))
 
 
 def _is_directory(path: bytes, last: bytes) -> RequestError:
@@ -86,7 +86,7 @@ def unlink_many(volume: Volume, command: Command, request: UnlinkMany) -> Unlink
     return UnlinkManyReply(tuple(results))
 
 
-def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> LookupReply:
+def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> MadeReply:
     """Make a symbolic link; what it says need not exist."""
     command.make_for(request.owner, request.group)
     _check_target(request.target)
@@ -103,10 +103,10 @@ def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> Look
     tree.directory(parent).insert(name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)
-    return LookupReply(volume.attributes(slot))
+    return MadeReply(volume.attributes(slot), volume.beside(request.path, parent))
 
 
-def make_link(volume: Volume, command: Command, request: MakeLink) -> LookupReply:
+def make_link(volume: Volume, command: Command, request: MakeLink) -> MadeReply:
     """Give a file a further name."""
     tree = volume.tree
     slot = tree.find(command.caller, request.source_base, request.source, follow=False)
@@ -131,7 +131,7 @@ def make_link(volume: Volume, command: Command, request: MakeLink) -> LookupRepl
     tree.inodes.links[slot] += 1
     tree.mark(slot, command.now, command.index)
     tree.touch(parent, command.now, command.index)
-    return LookupReply(volume.attributes(slot))
+    return MadeReply(volume.attributes(slot), volume.beside(request.path, parent))
 
 
 def _check_target(target: bytes) -> None:

@@ -13,14 +13,14 @@ from memfs.node.namespace.rules import mounted
 from memfs.node.namespace.rules.naming import check_new_name, free_place_of
 from memfs.node.namespace.rules.refusals import not_superuser
 from memfs.node.namespace.tables.volume import Command, Volume, check_mode
-from memfs.protocol.messages import LookupReply, MakeNode
+from memfs.protocol.messages import MadeReply, MakeNode
 from memfs.types import FileKind
 
 _DEVICES: Final = (FileKind.CHARACTER_DEVICE, FileKind.BLOCK_DEVICE)
 _NUMBERS: Final = range(1 << 32)
 
 
-def make_node(volume: Volume, command: Command, request: MakeNode) -> LookupReply:
+def make_node(volume: Volume, command: Command, request: MakeNode) -> MadeReply:
     """mknod, but for files."""
     _check(command, request)
     command.make_for(request.owner, request.group)
@@ -35,7 +35,7 @@ def make_node(volume: Volume, command: Command, request: MakeNode) -> LookupRepl
     tree.directory(parent).insert(name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)
-    return LookupReply(volume.attributes(slot))
+    return MadeReply(volume.attributes(slot), volume.beside(path, parent))
 
 
 def _check(command: Command, request: MakeNode) -> None:

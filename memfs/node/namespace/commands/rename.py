@@ -24,11 +24,11 @@ from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
-from memfs.protocol.messages import Empty, Rename
+from memfs.protocol.messages import NamesReply, Rename
 from memfs.types import RenameMode
 
 
-def rename(volume: Volume, command: Command, request: Rename) -> Empty:
+def rename(volume: Volume, command: Command, request: Rename) -> NamesReply:
     """Move a name, replacing, keeping or swapping what the target holds."""
     if request.mode not in RenameMode._value2member_map_:
         raise InvalidArgumentError(f"{request.mode} is no mode of rename")
@@ -42,7 +42,7 @@ def rename(volume: Volume, command: Command, request: Rename) -> Empty:
     _check_slash(volume, source, target, request)
     _check_cycle(volume, source, target, exchange, request)
     if source[2] == target[2]:
-        return Empty()
+        return NamesReply()
     _check_permission(volume, command, source, target, exchange, request)
     if not exchange:
         _check_kinds(volume, source[2], target[2], request)
@@ -61,7 +61,7 @@ def rename(volume: Volume, command: Command, request: Rename) -> Empty:
     volume.tree.mark(source[2], command.now, command.index)
     if exchange:
         volume.tree.mark(target[2], command.now, command.index)
-    return Empty()
+    return NamesReply(volume.beside(request.source, source[0], target[0], source[2]))
 
 
 def _places(volume: Volume, command: Command, request: Rename) -> tuple[Place, Place]:

@@ -363,6 +363,13 @@ class Volume:
             mode |= SET_GID
         return mode, group, acl
 
+    def beside(self, path: bytes, *slots: int) -> tuple[Attributes, ...]:
+        """What a command has changed beside what it is about, for one who names it by handle: they
+        keep the attributes of directories, and would ask for them next."""
+        if path.startswith(b"/"):
+            return ()
+        return tuple([self.attributes(slot) for slot in dict.fromkeys(slots)])
+
     def make_root(self, now: int) -> None:
         """Begin a new file system."""
         tree = self.tree

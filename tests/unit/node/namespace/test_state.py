@@ -42,7 +42,7 @@ def test_the_results_of_a_client_that_is_gone_are_forgotten() -> None:
         at(machine, m.Unlink(b"/f"), second, 9, 2 * second + 2)
         if second == limits.RETRY_SECONDS:
             repeated = at(machine, m.MakeDirectory(b"/old"), second, 8, 900)
-            assert type(repeated.record) is m.LookupReply
+            assert type(repeated.record) is m.MadeReply
     assert list(machine.namespace.results.by_client) == [9]
     copy = machine.copy().namespace
     assert copy.results.by_client.keys() == {9} and copy.results.bytes > 0
@@ -133,7 +133,7 @@ def test_other_clients_and_requests_are_others() -> None:
     machine.run(m.RemoveDirectory(b"/d"))
     for client, request_id in ((0, 900), (1, 0)):  # these are never recorded
         outcome = machine.apply(machine.entry(request, client=client, request_id=request_id))
-        assert isinstance(outcome.record, m.LookupReply)
+        assert isinstance(outcome.record, m.MadeReply)
         machine.run(m.RemoveDirectory(b"/d"))
 
 

@@ -142,20 +142,20 @@ def _name(name: str, number: int) -> str:
 
 def shown(record: Any) -> str:
     """A request with the fields that were given."""
-    return f"{type(record).__name__}({_told(record)})".removesuffix("()")
+    return f"{type(record).__name__}({', '.join(_told(record))})".removesuffix("()")
 
 
 def answer_line(record: Any) -> str:
     """A reply: its only field, or the fields that say something."""
     told = _told(record)
-    return told.split("=", 1)[1] if len(record) == 1 and told else told or "done"
+    lone = len(record) - len(record._field_defaults) == 1 or len(record) == 1
+    return told[0].split("=", 1)[1] if lone and len(told) == 1 else ", ".join(told) or "done"
 
 
-def _told(record: Any) -> str:
+def _told(record: Any) -> list[str]:
     defaults = record._field_defaults
     values = zip(record._fields, record, strict=True)
-    told = [f"{n}={_value(v)}" for n, v in values if v != defaults.get(n) and n not in UNTOLD]
-    return ", ".join(told)
+    return [f"{n}={_value(v)}" for n, v in values if v != defaults.get(n) and n not in UNTOLD]
 
 
 def _value(value: Any) -> str:

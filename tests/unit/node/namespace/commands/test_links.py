@@ -22,6 +22,7 @@ from memfs.errors import (
     TooManyLinksError,
 )
 from memfs.protocol import messages as m
+from memfs.types import Attributes
 
 from ..machine import BLOCK, Machine
 
@@ -275,3 +276,37 @@ def test_symlinks_with_parents(machine: Machine) -> None:
 def test_only_symlinks_have_a_text(machine: Machine, path: bytes) -> None:
     with pytest.raises(InvalidArgumentError):
         machine.ask(m.ReadLink(path))
+
+
+def test_whoever_names_by_handle_hears_what_became_of_directories(machine: Machine) -> None:
+    """And nobody else does: their answers stay as small as they were."""
+
+    def state(path: str) -> Attributes:
+        return machine.stat(path)
+
+    here = state("/a").inode
+    made = machine.run(m.MakeDirectory(b"d", base=here))
+    assert made.beside == (state("/a"),)
+    file = machine.run(m.Create(b"x", base=here))
+    assert file.beside == (state("/a"),)
+    machine.run(m.ReleaseLease(file.attributes.inode, file.attributes.generation))
+    emptied = machine.run(m.Create(b"", base=file.attributes.inode))
+    assert emptied.beside == ()
+    assert machine.run(m.MakeSymlink(b"s", b"x", base=here)).beside == (state("/a"),)
+    assert machine.run(m.MakeLink(b"/f", b"l", base=here)).beside == (state("/a"),)
+    there = state("/b").inode
+    moved = machine.run(m.Rename(b"x", b"y", source_base=here, target_base=there))
+    assert moved.beside == (state("/a"), state("/b"), state("/b/y"))
+    assert machine.run(m.Rename(b"y", b"y", source_base=there, target_base=there)).beside == ()
+    assert machine.run(m.Unlink(b"y", there)).beside == (state("/b"),)
+    assert machine.run(m.RemoveDirectory(b"d", base=here)).beside == (state("/a"),)
+    assert machine.run(m.MakeDirectory(b"/a/e")).beside == ()
+    assert machine.run(m.Rename(b"/a/e", b"/e")).beside == ()
+
+
+def test_what_was_beside_is_not_recorded(machine: Machine) -> None:
+    """Who repeats a request cannot believe it any more, and results stay small."""
+    request = m.MakeDirectory(b"d", base=machine.stat("/a").inode)
+    first = machine.apply(machine.entry(request, request_id=900)).record
+    again = machine.apply(machine.entry(request, request_id=900)).record
+    assert first.beside and again == first._replace(beside=())
