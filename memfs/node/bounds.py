@@ -80,7 +80,7 @@ def _shares_of_namespace(namespace: Namespace, heaviest: int) -> Iterator[ShareU
     yield _share(volume, "tokens", tokens.of_owners, usual, most, heaviest)
     usual, most = limits.XATTRS_BYTES_PER_OWNER, limits.XATTRS_CLUSTER_BYTES
     yield _share(volume, "xattr_bytes", xattrs.of_owners, usual, most, heaviest)
-    yield _share(volume, "inodes", volume.tree.owners.of_user, ANY, 0, heaviest)
+    yield _share(volume, "inodes", volume.tree.owners.by_user(), ANY, 0, heaviest)
 
 
 def _share(

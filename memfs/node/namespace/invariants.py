@@ -49,7 +49,7 @@ def check_volume(volume: Volume) -> None:
     owned = Counter[str]()
     for (user, _), count in zip(volume.tree.owners.values, volume.tree.owners.counts, strict=True):
         owned[user] += count
-    assert +owned == volume.tree.owners.of_user
+    assert +owned == volume.tree.owners.by_user()
 
 
 def _check_mounts(volume: Volume) -> None:

@@ -42,10 +42,7 @@ class Interned(Generic[H]):
         """Count it once less; the last user's value is forgotten."""
         self.counts[number] -= 1
         if number and not self.counts[number]:
-            value = self.values[number]
-            del self.numbers[value]
-            self.values[number] = self.values[0]
-            self.free.append(number)
+            self._forget(number)
 
     def restore(self, value: H, count: int) -> None:
         """Take the next number of a snapshot: a value and its users, or none to be reused."""
@@ -56,6 +53,11 @@ class Interned(Generic[H]):
             self.numbers[value] = number
         else:
             self.free.append(number)
+
+    def _forget(self, number: int) -> None:
+        del self.numbers[self.values[number]]
+        self.values[number] = self.values[0]
+        self.free.append(number)
 
     def _add(self, value: H) -> int:
         if self.free:
@@ -71,38 +73,43 @@ class Interned(Generic[H]):
 
 
 class Owners(Interned[tuple[str, str]]):
-    """(user, group) pairs, and how many inodes each user has."""
+    """(user, group) pairs, and how many inodes each user has.
 
-    __slots__ = ("of_user",)
+    An inode more or less costs nothing beside its count: a user's are added up when asked for.
+    """
+
+    __slots__ = ("_of_user",)
 
     def __init__(self) -> None:
         super().__init__(("", ""))
-        self.of_user: dict[str, int] = {}
+        self._of_user: dict[str, dict[int, None]] = {}
+        """Numbers of the pairs of each user."""
 
-    def acquire(self, value: tuple[str, str]) -> int:
-        """See :class:`Interned`."""
-        user = value[0]
-        self.of_user[user] = self.of_user.get(user, 0) + 1
-        return super().acquire(value)
+    def inodes_of(self, user: str) -> int:
+        """How many inodes a user has."""
+        return sum(self.counts[number] for number in self._of_user.get(user, ()))
 
-    def retain(self, number: int) -> int:
-        """See :class:`Interned`."""
-        self.of_user[self.values[number][0]] += 1
-        return super().retain(number)
-
-    def release(self, number: int) -> None:
-        """See :class:`Interned`."""
-        user = self.values[number][0]
-        left = self.of_user[user] = self.of_user[user] - 1
-        if not left:
-            del self.of_user[user]
-        super().release(number)
+    def by_user(self) -> dict[str, int]:
+        """Inodes of all users that have some."""
+        return {user: self.inodes_of(user) for user in self._of_user}
 
     def restore(self, value: tuple[str, str], count: int) -> None:
         """See :class:`Interned`."""
         if count:
-            self.of_user[value[0]] = self.of_user.get(value[0], 0) + count
+            self._of_user.setdefault(value[0], {})[len(self.values)] = None
         super().restore(value, count)
+
+    def _add(self, value: tuple[str, str]) -> int:
+        number = super()._add(value)
+        self._of_user.setdefault(value[0], {})[number] = None
+        return number
+
+    def _forget(self, number: int) -> None:
+        user = self.values[number][0]
+        del self._of_user[user][number]
+        if not self._of_user[user]:
+            del self._of_user[user]
+        super()._forget(number)
 
 
 class Arena(Generic[T]):

@@ -488,7 +488,7 @@ class Volume:
         if not self.limits.has("inodes"):
             return
         most = self.limits.of("inodes", command.owner, ANY)
-        held = self.tree.owners.of_user.get(command.owner, 0) - command.counted
+        held = self.tree.owners.inodes_of(command.owner) - command.counted
         if held + count > most:
             raise NameQuotaError(
                 f"{command.owner} has {held} files, directories and links, {most} are allowed "
