@@ -16,7 +16,7 @@ import pytest
 
 from memfs import errors
 from memfs.checksum import crc32c
-from memfs.client.reading.small_segments import copy_block, map_descriptor
+from memfs.client.reading.small_segments import copy_blocks, map_descriptor
 from memfs.limits import MIB
 from memfs.node.blocks import BlockStore
 from memfs.protocol import frames, records
@@ -328,7 +328,7 @@ async def test_segments_of_small_blocks_are_lent_by_their_numbers(
     number = place >> OFFSET_BITS
     reply, (descriptor,) = await client.fetch_async((), 5, small=(number + 1, number))
     assert reply.lent == (-1, 0)
-    assert copy_block(map_descriptor(descriptor), place, len(data)) == data
+    assert copy_blocks({number: map_descriptor(descriptor)}, [place], [len(data)]) == [data]
     with pytest.raises(PermissionError):
         mmap.mmap(descriptor, 0)
     os.close(descriptor)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from memfs import limits
@@ -17,7 +17,7 @@ from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
-from memfs.client.reading.small_segments import copy_block
+from memfs.client.reading.small_segments import copy_blocks
 from memfs.client.session.session import Session
 from memfs.concurrency import run_all
 from memfs.errors import (
@@ -29,7 +29,6 @@ from memfs.errors import (
     from_wire,
 )
 from memfs.protocol import messages as m
-from memfs.protocol.segment_records import OFFSET_BITS
 from memfs.types import BlockRef, View
 
 log = logging.getLogger(__name__)
@@ -320,14 +319,18 @@ def _take(
     lent (any more).
     """
     others, missed, at = iter(reply.others), [], 0
+    lengths = reply.lengths
+    lent: Iterable[bytes | None] = itertools.repeat(None)
+    if reply.places:
+        lent = copy_blocks(segments, reply.places, lengths)
     places = reply.places or itertools.repeat(-1)
-    for number, length, crc, place in zip(numbers, reply.lengths, reply.crcs, places, strict=False):
+    for number, length, crc, place, data in zip(
+        numbers, lengths, reply.crcs, places, lent, strict=False
+    ):
         if place >= 0:
-            segment = segments.get(place >> OFFSET_BITS)
-            if segment is None:
+            if data is None:
                 missed.append(number)
                 continue
-            data = copy_block(segment, place, length)
         elif length >= 0:
             end = at + length
             data = payload[at:end].tobytes()

@@ -12,13 +12,14 @@ import ctypes
 import mmap
 import os
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from memfs.protocol.segment_records import (
     EXTENT,
     EXTENT_OFFSET,
     OFFSET_BITS,
     OFFSET_MASK,
+    RECORD_HEADER_BYTES,
     data_offset,
 )
 
@@ -94,13 +95,24 @@ class SmallSegments:
         self._old, self._young = self._young, {}
 
 
-def copy_block(segment: memoryview, place: int, length: int) -> bytes:
-    """``length`` bytes of the block at ``place``; fewer where that is not in the segment.
+def copy_blocks(
+    segments: Mapping[int, memoryview], places: Sequence[int], lengths: Sequence[int]
+) -> list[bytes | None]:
+    """``lengths`` bytes of the blocks at ``places``; None: in no segment that is known.
 
-    What they are shows their CRC only.
+    Fewer where they are not in the segment. What they are shows their CRC only.
     """
-    start = place & OFFSET_MASK
-    if start + EXTENT_OFFSET + EXTENT.size > len(segment):
-        return b""
-    start += data_offset(EXTENT.unpack_from(segment, start + EXTENT_OFFSET)[0])
-    return segment[start : start + length].tobytes()
+    found: list[bytes | None] = []
+    unpack = EXTENT.unpack_from
+    for place, length in zip(places, lengths, strict=True):
+        segment = segments.get(place >> OFFSET_BITS)
+        if segment is None:
+            found.append(None)
+            continue
+        start = place & OFFSET_MASK
+        if start + RECORD_HEADER_BYTES > len(segment):
+            found.append(b"")
+            continue
+        start += data_offset(unpack(segment, start + EXTENT_OFFSET)[0])
+        found.append(segment[start : start + length].tobytes())
+    return found

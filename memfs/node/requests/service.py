@@ -469,7 +469,9 @@ class NodeService:
 
     def _whole_files(self, call: IncomingCall, found: WholeFiles) -> Reply:
         reply = self._blocks.whole_files.reply(found, call.request.lend)
-        capability = self._granting.read(call, reply.record.others)
+        others = reply.record.others
+        if not others or not (capability := self._granting.read(call, others)):
+            return reply
         return reply._replace(record=reply.record._replace(capability=capability))
 
     def _get_xattrs(self, call: IncomingCall) -> Any:
