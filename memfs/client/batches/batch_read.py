@@ -22,6 +22,7 @@ from memfs.client.session.session import Session
 from memfs.concurrency import run_all
 from memfs.errors import (
     MemfsError,
+    ProtocolError,
     RetryableError,
     StaleHandleError,
     UnavailableError,
@@ -59,8 +60,12 @@ class BatchReader:
 
     async def read(self, path: WirePath, timeout: float | None) -> bytes:
         """One whole file: one round trip when the primary holds it and it is small."""
+        deadline = self._session.deadline(timeout)
         results: list[bytes | MemfsError] = [b""]
-        await self._read_batch((path,), range(1), results, timeout)
+        elsewhere: dict[int, Elsewhere] = {}
+        await self._ask_whole((path,), [0], results, elsewhere, deadline)
+        if elsewhere:
+            await self._read_elsewhere((path,), results, elsewhere, timeout, deadline)
         (result,) = results
         if isinstance(result, MemfsError):
             raise result
@@ -117,36 +122,59 @@ class BatchReader:
         """Fill ``results`` for the files numbered ``batch``."""
         deadline = self._session.deadline(timeout)
         elsewhere: dict[int, Elsewhere] = {}
-        left, local = list(batch), self._context.local
-        lend = local.lends(self._session.known.primary_number)
+        await self._ask_whole(files, list(batch), results, elsewhere, deadline)
+        if elsewhere:
+            await self._read_elsewhere(files, results, elsewhere, timeout, deadline)
+
+    async def _ask_whole(
+        self,
+        files: Sequence[WirePath],
+        left: list[int],
+        results: list[bytes | MemfsError],
+        elsewhere: dict[int, Elsewhere],
+        deadline: float,
+    ) -> None:
+        """Ask the primary until all of ``left`` are in ``results``, or come into ``elsewhere``."""
+        session, local = self._session, self._context.local
+        lend = local.lends(session.known.primary_number)
         while left:
             if self._plain:
                 left = await self._ask_plain(files, left, results, elsewhere, deadline)
                 continue
-            request = m.ReadMany(
-                tuple([files[number].raw for number in left]), limits.WHOLE_READ_BYTES, lend
-            )
+            paths = tuple([files[number].raw for number in left])
+            request = m.ReadMany(paths, limits.WHOLE_READ_BYTES, lend)
             try:
-                answer = await self._session.ask_primary(request, None, deadline)
+                answer = await session.ask_primary(request, None, deadline)
             except UnsupportedError:
                 self._plain = True
                 continue
             reply = answer.record
-            if not reply.lengths:
-                raise UnavailableError("the primary answered for no file")
-            segments = await local.segments(reply.lender, reply.places) if reply.places else {}
+            _check_columns(reply, len(left))
+            segments: Mapping[int, memoryview] = {}
+            if reply.places:
+                found, unknown = local.mapped(reply.lender, reply.places)
+                segments = await local.segments(reply.lender, reply.places) if unknown else found
             missed = _take(left, files, reply, answer.payload, segments, results, elsewhere)
             lend = lend and not missed
             left = missed + left[len(reply.lengths) :]
-        if elsewhere:
-            await self._fetch_small(elsewhere, results, deadline)
-            await run_all(
-                (
-                    self._read_single(files[number], what, number, results, timeout)
-                    for number, what in elsewhere.items()
-                ),
-                PARALLEL,
-            )
+
+    async def _read_elsewhere(
+        self,
+        files: Sequence[WirePath],
+        results: list[bytes | MemfsError],
+        elsewhere: dict[int, Elsewhere],
+        timeout: float | None,
+        deadline: float,
+    ) -> None:
+        """Read what did not come with its batch."""
+        await self._fetch_small(elsewhere, results, deadline)
+        await run_all(
+            (
+                self._read_single(files[number], what, number, results, timeout)
+                for number, what in elsewhere.items()
+            ),
+            PARALLEL,
+        )
 
     async def _ask_plain(
         self,
@@ -302,6 +330,21 @@ async def read_pieces(
             good = not outcome.code and len(data) == piece.length and crc32c(data) == crc
             found.append(bytes(data) if good else None)
     return found + [None] * (len(pieces) - len(found))
+
+
+def _check_columns(reply: m.ReadManyReply, asked: int) -> None:
+    """Raise ProtocolError unless the columns fit one another and the ``asked`` paths."""
+    count = len(reply.lengths)
+    if not count:
+        raise UnavailableError("the primary answered for no file")
+    if (
+        count > asked
+        or count != len(reply.crcs)
+        or len(reply.places) not in (0, count)
+        or min(reply.lengths) < -1
+        or reply.lengths.count(-1) != len(reply.others)
+    ):
+        raise ProtocolError(f"columns of {count} files for {asked} that do not fit one another")
 
 
 def _take(

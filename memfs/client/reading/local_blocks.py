@@ -193,14 +193,16 @@ class LocalNodes:
         """Whether segments of member ``number`` can be mapped, as far as is known."""
         return self.enabled and self._session.known.is_local(number) and self._usable(number)
 
+    def mapped(self, lender: int, places: Sequence[int]) -> tuple[dict[int, memoryview], list[int]]:
+        """As :meth:`segments`, of those that are mapped already; and the numbers of the others."""
+        return self._small.find(lender, places)
+
     async def segments(self, lender: int, places: Sequence[int]) -> dict[int, memoryview]:
         """The segments of small blocks that places are in, by number, mapped.
 
         ``lender``: incarnation of the node that told the places. What it does not lend is missing.
         """
-        found, unknown = self._small.find(lender, places)
-        if not unknown:
-            return found
+        _, unknown = self._small.find(lender, places)
         members = self._session.known.members.values()
         member = next((each.number for each in members if each.incarnation == lender), 0)
         while unknown and self.lends(member):

@@ -308,9 +308,10 @@ class Session:
         payload: Sequence[Buffer],
     ) -> Answer[m.R]:
         """Ask the primary of the newest view known, once."""
-        connection = await self.routing.to_primary(deadline)
+        routing = self.routing
+        connection = routing.open_primary or await routing.to_primary(deadline)
         if type(request) in _BULK:
-            connection = await self.routing.to_member(self.known.primary_number, deadline)
+            connection = await routing.to_member(routing.known.primary_number, deadline)
         waiting = self.views.waiting() if type(request) not in _PATIENT else _NOT_WATCHED
         with waiting:
             answer = await connection.call(

@@ -36,14 +36,15 @@ class WholeFileReads:
         blocks, store, member = found.blocks, self._store, self._member()
         here = member.number
         lengths = [block[3] for block in blocks]
-        rest: Sequence[int] = range(len(blocks))
+        rest = list(range(len(blocks)))
         places: list[int] = []
         if lend and self._lends():
             places = store.lent_records(blocks)
+            rest = []
             for number, block in enumerate(blocks):
-                if here not in block[5]:
+                if places[number] < 0 or here not in block[5]:
                     places[number] = -1
-            rest = [number for number in rest if places[number] < 0]
+                    rest.append(number)
         payload, elsewhere = self._payload(
             member.number, [(number, blocks[number]) for number in rest]
         )

@@ -12,6 +12,7 @@ from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.reservations import FIRST_RESERVE
 from memfs.protocol import messages as m
 from memfs.protocol import records
+from memfs.transport.connection import Answer
 from tests.unit.client.fake_cluster import FakeCluster
 
 FILES = {f"/many/{n:04}": random.Random(n).randbytes(n * 7 % 4000) for n in range(600)}
@@ -268,3 +269,25 @@ async def test_the_same_file_several_times_in_a_batch(
     found = await fs.read_many(names, return_errors=True)
     assert found[:3] == [FILES[name] for name in names[:3]]
     assert isinstance(found[3], NotADirectoryError)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        m.ReadManyReply((1,), ()),
+        m.ReadManyReply((1, 1), (0, 0)),
+        m.ReadManyReply((-1,), (0,)),
+        m.ReadManyReply((-2,), (0,)),
+        m.ReadManyReply((1,), (0,), (m.FileReply(1, ""),)),
+        m.ReadManyReply((1,), (0,), (), (5, 5)),
+    ],
+)
+async def test_columns_that_do_not_fit_one_another_are_an_error(
+    fs: AsyncFileSystem, monkeypatch: pytest.MonkeyPatch, columns: m.ReadManyReply
+) -> None:
+    async def answer(*_args: object) -> Answer[m.ReadManyReply]:
+        return Answer(columns, memoryview(b"x"), 1)
+
+    monkeypatch.setattr(fs._session, "ask_primary", answer)
+    with pytest.raises(errors.ProtocolError):
+        await fs.read_bytes("/f")
