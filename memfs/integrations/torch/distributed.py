@@ -19,6 +19,8 @@ try:
     from torch.distributed.checkpoint import filesystem
 except ImportError as error:
     raise missing("torch", "torch", error) from error
+if not hasattr(filesystem, "FileSystemBase"):
+    raise ImportError("distributed checkpoints on memfs need torch 2.3 or newer")
 
 
 class _Files(filesystem.FileSystemBase):  # type: ignore[misc]  # not there when types are checked
