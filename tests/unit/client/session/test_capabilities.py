@@ -94,6 +94,18 @@ def test_batches_show_each_once() -> None:
     assert kept.for_reading([ref(5).version]) == ()
 
 
+def test_files_in_columns_have_one_for_those_that_are_elsewhere() -> None:
+    kept, token = Primary().kept, capability(READ)
+    alone = m.FileReply(0, "", None, blocks=(ref(5),))
+    large = m.FileReply(0, "", attributes(6), blocks=(ref(6), ref(900, 1)))
+    missing = m.FileReply(2, "no such file")
+    columns = m.ReadManyReply((3, -1, -1, -1), (0,) * 4, (alone, missing, large))
+    kept.note(m.ReadMany((b"/",) * 4, 0), columns)
+    assert kept.shown(reading(5)).capability == b""
+    kept.note(m.ReadMany((b"/",) * 4, 0), columns._replace(capability=token))
+    assert [kept.shown(reading(inode)).capability for inode in (5, 6, 900)] == [token] * 3
+
+
 def test_an_older_primary_gives_none() -> None:
     kept = Primary().kept
     for reply in (
