@@ -100,3 +100,17 @@ async def test_a_client_whose_node_lends_nothing_reads_through_the_socket():
         assert await fs.read_many(content) == list(content.values())
         assert await fs.read_bytes("/f7") == content["/f7"]
         assert not fs._context.local._small
+
+
+async def test_small_files_of_several_nodes_come_out_of_the_segments_of_each():
+    async with Cluster(nodes=3, replication=1) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        content = {f"/f{number}": os.urandom(number * 37) for number in range(200)}
+        await fs.write_many(content)
+        assert await fs.read_many(content) == list(content.values())
+        assert len({lender for lender, _ in fs._context.local._small._young}) == 3
+        await fs.remove_many(list(content)[::3])
+        for path in list(content)[::3]:
+            content[path] = os.urandom(99)
+        await fs.write_many({path: content[path] for path in list(content)[::3]})
+        assert await fs.read_many(content) == list(content.values())

@@ -16,6 +16,7 @@ from memfs.checksum import crc32c
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.local_blocks import LocalNodes
 from memfs.client.reading.reader import FileReader
 from memfs.client.reading.small_segments import copy_blocks
 from memfs.client.session.session import Session
@@ -30,7 +31,7 @@ from memfs.errors import (
     from_wire,
 )
 from memfs.protocol import messages as m
-from memfs.types import BlockRef, View
+from memfs.types import BlockRef, Buffer, View
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +272,7 @@ class BatchReader:
         deadline: float,
     ) -> None:
         pieces = [BlockPiece(ref, 0, ref.length) for _, ref in wanted]
-        found = await read_pieces(self._session, node, pieces, deadline)
+        found = await read_pieces(self._session, node, pieces, deadline, self._context.local)
         for (number, _), data in zip(wanted, found, strict=True):
             if data is not None:
                 results[number] = data
@@ -304,16 +305,23 @@ class BlockPiece(NamedTuple):
 
 
 async def read_pieces(
-    session: Session, member: int, pieces: Sequence[BlockPiece], deadline: float
+    session: Session,
+    member: int,
+    pieces: Sequence[BlockPiece],
+    deadline: float,
+    local: LocalNodes | None = None,
 ) -> list[bytes | None]:
     """Ask one member for many pieces, in as few requests as hold them.
 
+    ``local``: all are whole blocks, which may be copied out of segments of a node on this host.
     None stands for what did not arrive, or arrived damaged: the caller tries elsewhere.
     """
     found: list[bytes | None] = []
+    lend = local is not None and local.lends(member)
     while len(found) < len(pieces):
         part = pieces[len(found) :][: limits.BLOCKS_PER_BATCH]
-        request = m.ReadBlocks(tuple(m.BlockRange(*ref.version, at, n) for ref, at, n in part))
+        ranges = tuple([m.BlockRange(*ref.version, at, n) for ref, at, n in part])
+        request = m.ReadBlocks(ranges, lend=lend)
         try:
             answer = await session.ask_member(member, request, deadline=deadline)
         except RetryableError:
@@ -322,9 +330,17 @@ async def read_pieces(
         if not outcomes:
             break
         at = 0
-        for piece, outcome in zip(part, outcomes, strict=False):
-            data = answer.payload[at : at + outcome.length]
-            at += outcome.length
+        places = answer.record.places or (-1,) * len(outcomes)
+        segments: Mapping[int, memoryview] = {}
+        if local is not None and answer.record.places:
+            segments = await local.segments(answer.record.lender, places)
+        copies = copy_blocks(segments, places, [outcome.length for outcome in outcomes])
+        for piece, outcome, place, copy in zip(part, outcomes, places, copies, strict=False):
+            if place >= 0:
+                data: Buffer = copy or b""
+            else:
+                data = answer.payload[at : at + outcome.length]
+                at += outcome.length
             whole = piece.length == piece.ref.length and piece.ref.generation
             crc = piece.ref.crc if whole else outcome.crc
             good = not outcome.code and len(data) == piece.length and crc32c(data) == crc

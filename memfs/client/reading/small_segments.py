@@ -104,7 +104,7 @@ def copy_blocks(
     """
     found: list[bytes | None] = []
     unpack = EXTENT.unpack_from
-    for place, length in zip(places, lengths, strict=True):
+    for place, length in zip(places, lengths, strict=False):
         segment = segments.get(place >> OFFSET_BITS)
         if segment is None:
             found.append(None)

@@ -271,10 +271,15 @@ class BlockService:
         ranges = self._guard.readable(call.connection, request.capabilities, request.ranges)
         if any(not wanted.generation for wanted in ranges):
             return asyncio.ensure_future(self._read_objects(ranges))
+        ranges = ranges[: limits.BLOCKS_PER_BATCH]
+        places = self.whole_files.places(ranges) if request.lend else [-1] * len(ranges)
         results: list[m.RangeResult] = []
         payload: list[Buffer] = []
         room = limits.BATCH_PAYLOAD_BYTES
-        for wanted in ranges[: limits.BLOCKS_PER_BATCH]:
+        for wanted, place in zip(ranges, places, strict=True):
+            if place >= 0:
+                results.append(m.RangeResult(0, wanted.length, 0))
+                continue
             if results and wanted.length > room:
                 break
             try:
@@ -285,7 +290,11 @@ class BlockService:
             results.append(m.RangeResult(0, len(data), crc))
             payload.append(data)
             room -= len(data)
-        return Reply(m.ReadBlocksReply(tuple(results)), payload)
+        told = tuple(places[: len(results)])
+        if max(told, default=-1) < 0:
+            return Reply(m.ReadBlocksReply(tuple(results)), payload)
+        lender = self._membership.member.incarnation
+        return Reply(m.ReadBlocksReply(tuple(results), told, lender), payload)
 
     def inline(self, file: m.FileReply, room: int) -> tuple[m.FileReply, memoryview | None]:
         """Replace a small file's block map by its bytes, if this node holds them."""

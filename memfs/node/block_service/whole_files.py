@@ -63,6 +63,19 @@ class WholeFileReads:
         )
         return Reply(record, payload)
 
+    def places(self, ranges: Sequence[m.BlockRange]) -> list[int]:
+        """Where whole first blocks may lie in segments that this node lends, -1: not there."""
+        if not self._lends():
+            return [-1] * len(ranges)
+        wanted: list[WholeBlock] = [
+            (each.inode, each.generation, each.sequence, each.length, 0, ()) for each in ranges
+        ]
+        places = self._store.lent_records(wanted)
+        for number, each in enumerate(ranges):
+            if each.index or each.offset:
+                places[number] = -1
+        return places
+
     def _payload(
         self, member: int, wanted: Sequence[tuple[int, WholeBlock]]
     ) -> tuple[list[memoryview], set[int]]:

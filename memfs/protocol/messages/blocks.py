@@ -151,6 +151,9 @@ class ReadBlocksReply(NamedTuple):
     """Outcomes in order; may be fewer than asked when the payload is full."""
 
     results: tuple[RangeResult, ...]
+    places: tuple[int, ...] = ()
+    """As of ReadManyReply: where in segments whole blocks lie instead of in the payload."""
+    lender: int = 0
 
 
 @message(195, lane=Lane.BULK)
@@ -160,6 +163,8 @@ class ReadBlocks(NamedTuple):
     ranges: tuple[BlockRange, ...]
     capabilities: tuple[bytes, ...] = ()
     """For reading; the answer ends before the first range that none of them covers."""
+    lend: bool = False
+    """The client maps segments of this node: tell where whole blocks lie there."""
 
     @staticmethod
     def reply() -> type[ReadBlocksReply]:

@@ -101,3 +101,17 @@ def test_what_is_not_packed_is_sent_to_who_maps_the_rest(store: BlockStore) -> N
     assert (reply.places, reply.lender, payload) == ((), 0, b"packed")
     reply, payload = answer(store, blocks[0], lend=True)
     assert (reply.places, reply.lender, payload) == ((), 0, b"first")
+
+
+@pytest.mark.parametrize("lends", [True, False])
+def test_places_of_whole_first_blocks_only(store: BlockStore, lends: bool) -> None:
+    put(store, {one(1): b"first", one(2): b"second"})
+    ranges = [
+        m.BlockRange(1, 0, 1, 1, 0, 5),
+        m.BlockRange(1, 0, 1, 1, 2, 3),
+        m.BlockRange(1, 1, 1, 1, 0, 5),
+        m.BlockRange(9, 0, 1, 1, 0, 5),
+        m.BlockRange(2, 0, 1, 1, 0, 6),
+    ]
+    places = WholeFileReads(store, lambda: HERE, lambda: lends).places(ranges)
+    assert [place >= 0 for place in places] == [lends, False, False, False, lends]
