@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -182,6 +183,18 @@ def test_the_image_is_nobodys_in_particular():
     [_, final] = (DEPLOY / "Dockerfile").read_text().split("\nFROM ${BASE}\n")
     assert "\nUSER memfs\n" in final
     assert re.search(r"^ENTRYPOINT \[", final, re.MULTILINE), "signals must reach memfs itself"
+
+
+def test_what_the_image_takes_is_not_ignored():
+    let_through = [
+        line[1:]
+        for line in (PROJECT / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    ]
+    for line in re.findall(r"^COPY (?!--from)(.+)$", (DEPLOY / "Dockerfile").read_text(), re.M):
+        for source in (each.rstrip("/") for each in line.split()[:-1]):
+            matching = [each for each in let_through if fnmatch(source, each)]
+            assert matching or source == "deploy", source
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "build.lock"])
