@@ -151,14 +151,19 @@ async def test_small_blocks_are_healed_many_at_a_time():
 
 @simulated
 async def test_what_is_copied_during_a_scan_is_not_counted_after_it():
-    with replaced(*find("memfs.node.healing.scan.STEP_PAGES"), 1):
+    with (
+        replaced(*find("memfs.node.healing.scan.STEP_PAGES"), 1),
+        replaced(*find("memfs.node.healing.scan.PAUSE_SECONDS"), 0.01),
+    ):
         async with Cluster(nodes=4, replication=2, **PATIENT) as cluster:
             fs = await cluster.connect()
             await fs.write_many([(f"/{number}", b"x") for number in range(3000)])
             await cluster.kill(3)
             await eventually(lambda: len(stores(cluster)) == 3)
             healing = primary_of(cluster).healing
-            await eventually(lambda: healing.copies.state == "healing" and healing.scan.running)
+            await eventually(lambda: healing.scan.running and healing.status().blocks)
+            assert not healing.repairs.findings.blocks, "it has not come to its end yet"
+            assert healing.status().endangered[1] == healing.status().blocks
             await eventually(lambda: healing.copies.state == "idle" and not healing.scan.running)
             assert is_whole(cluster, 2)
             assert (healing.repairs.findings.blocks, healing.repairs.findings.bytes) == (0, 0)

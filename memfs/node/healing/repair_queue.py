@@ -235,6 +235,13 @@ class RepairQueue:
             found.move_bytes += ref.length
             self._enqueue(_urgency(ref, placement), version, found)
 
+    @property
+    def shown(self) -> Findings:
+        """What is to be told: the last complete scan's, or what one that goes on has found more."""
+        counting = self.counting
+        more = counting is not None and counting.blocks > self.findings.blocks
+        return counting if counting is not None and more else self.findings
+
     def counted_in(self, version: m.BlockVersion) -> list[Findings]:
         """Where a block is counted that is being dealt with: the scan may not have met it yet."""
         counting = self.counting

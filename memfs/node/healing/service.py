@@ -131,7 +131,7 @@ class Healing:
 
     def status(self) -> m.HealingStatus:
         """What the primary does now."""
-        found = self.repairs.findings
+        found = self.repairs.shown
         healing, moving = self._healing.rate(), self._rebalancing.rate()
         left, rate = found.bytes, healing
         if not found.blocks:

@@ -108,3 +108,12 @@ def test_what_is_dealt_with_while_the_scan_counts_is_counted_down_where_it_was_c
     assert repairs.counted_in(not_met.ref.version) == [repairs.findings]
     repairs.taken_off(met.ref.version)
     assert repairs.counted_in(met.ref.version) == [repairs.findings]
+
+
+def test_what_a_scan_has_found_so_far_is_told_if_it_is_more() -> None:
+    repairs = World(3).repairs
+    assert repairs.shown is repairs.findings
+    repairs.counting = Findings()
+    assert repairs.shown is repairs.findings
+    repairs.counting.blocks = 1
+    assert repairs.shown is repairs.counting
