@@ -45,14 +45,15 @@ class WholeFileReads:
                 if places[number] < 0 or here not in block[5]:
                     places[number] = -1
                     rest.append(number)
-        payload, elsewhere = self._payload(
-            member.number, [(number, blocks[number]) for number in rest]
-        )
-        others = found.others
-        if elsewhere:
-            others = _with_references(found, elsewhere)
-            for number in elsewhere:
-                lengths[number] = -1
+        others: Sequence[m.FileReply] = found.others
+        payload: Sequence[memoryview] = ()
+        if rest:
+            wanted = [(number, blocks[number]) for number in rest]
+            payload, elsewhere = self._payload(here, wanted)
+            if elsewhere:
+                others = _with_references(found, elsewhere)
+                for number in elsewhere:
+                    lengths[number] = -1
         lent = len(rest) < len(places)
         record = m.ReadManyReply(
             tuple(lengths),
