@@ -16,7 +16,7 @@ make() { memfs certs "$@" >&2; }
 secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
 for part in authority/etcd node gateway cli etcd; do mkdir -p "$top/$part"; done
-chmod 755 "$top" "$top/node" "$top/gateway" "$top/cli" "$top/etcd"
+chmod 755 "$top/node" "$top/gateway" "$top/cli" "$top/etcd"
 here authority/ca.key || make create-ca --certs-dir "$top/authority"
 here authority/etcd/ca.key || make create-ca --certs-dir "$top/authority/etcd"
 
