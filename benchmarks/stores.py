@@ -7,10 +7,13 @@ many requests in flight as memfs has. One node; cold means that the node gave it
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import memfs
 from benchmarks import cluster
@@ -18,6 +21,7 @@ from benchmarks.harness import Row, Scale, Stopwatch, alternate
 from benchmarks.streams import MIB, noise
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.stores.range_reader import client_options, library
+from memfs.testing.processes import Processes
 from tests.support.stores.s3_servers import KEY, REGION, SECRET, S3Server, seaweed
 
 BUCKET = "bench"
@@ -34,8 +38,10 @@ def run(scale: Scale) -> Iterator[Row]:
     with (
         tempfile.TemporaryDirectory(prefix="memfs-bench-") as directory,
         seaweed(Path(directory)) as server,
-        cluster.cluster(1) as url,
-        memfs.connect(url, replication=1) as fs,
+        Processes(
+            1, memory=cluster.MEMORY, flags=["--log-level=warning"], monitoring=True
+        ) as nodes,
+        memfs.connect(nodes.url, replication=1) as fs,
     ):
         bench = Bench(server, fs, Path(directory), size, small)
         bench.fill(names)
@@ -43,6 +49,7 @@ def run(scale: Scale) -> Iterator[Row]:
         yield from bench.writes(scale)
         yield bench.listing(scale, names)
         fs.unmount("/s")
+        yield from Epochs(bench, nodes, scale.pick(256, 24)).rows(scale)
 
 
 class Bench:
@@ -58,8 +65,8 @@ class Bench:
         server.client.create_bucket(Bucket=BUCKET)
         keys = directory / "keys"
         keys.write_text(f"[default]\naws_access_key_id={KEY}\naws_secret_access_key={SECRET}\n")
-        options = {"endpoint": server.endpoint, "region": REGION, "credentials": str(keys)}
-        fs.mount("/s", f"s3://{BUCKET}", options=options, sync_interval=600)
+        self.options = {"endpoint": server.endpoint, "region": REGION, "credentials": str(keys)}
+        fs.mount("/s", f"s3://{BUCKET}", options=self.options, sync_interval=600)
         self.library = library()
         self.store = self.library.store.S3Store(
             BUCKET,
@@ -193,6 +200,97 @@ class Bench:
         figures = alternate({"ours": ours, "theirs": theirs}, scale.rounds)
         name = f"list {names:,} objects"
         return row(name, "objects/s", figures["ours"], "obstore", figures["theirs"], 0.8)
+
+
+class Epochs:
+    """Shuffled epochs over objects of 1 MiB, more than a mount may keep in memory."""
+
+    def __init__(self, bench: Bench, nodes: Processes, objects: int) -> None:
+        self._bench = bench
+        self._nodes = nodes
+        self._keys = [[f"{kind}/{n:04}" for n in range(objects)] for kind in ("first", "second")]
+        self._dice = random.Random(objects)
+
+        async def put() -> None:
+            data = bench.content[:MIB]
+            keys = [key for keys in self._keys for key in keys]
+            await in_turns(keys, lambda key: bench.library.put_async(bench.store, key, data))
+
+        asyncio.run(put())
+
+    def rows(self, scale: Scale) -> Iterator[Row]:
+        """Mounted with room for half of an epoch, for two thirds, and for all."""
+        keys, objects = self._keys[0], len(self._keys[0])
+        self._mount(objects // 2)
+        for _ in range(2):
+            self._epoch(keys)
+        figures = alternate(
+            {"full": lambda: self._epoch(keys), "library": lambda: self._gets(keys)}, scale.rounds
+        )
+        name = "full cache, twice as much read"
+        yield row(name, "MB/s", figures["full"], "obstore", figures["library"], 0.9)
+
+        room = objects * 2 // 3
+        self._mount(room)
+        self._epoch(keys)
+        name = "random epochs over 1.5 x memory"
+        hits = (self._hits(keys) + self._hits(keys)) / 2
+        yield row(name, "hits", hits, "the cached part", room / objects, 0.94)
+        others = self._keys[1]
+        for _ in range(scale.pick(2, 12)):  # with few objects that takes longer to see
+            self._epoch(others)
+        name = "the same after a switch to other data"
+        yield row(name, "hits", self._hits(others), "all", 1.0, 0.4)
+
+        self._mount(0)
+        self._epoch(keys)
+        yield row("warm epoch", "hits", self._hits(keys), "all", 1.0, 1.0)
+        self._bench.fs.unmount("/e")
+
+    def _mount(self, objects: int) -> None:
+        """Anew, with nothing in memory and room for so many; 0: for all."""
+        fs = self._bench.fs
+        if fs.exists("/e"):
+            fs.unmount("/e")
+        options, quota = self._bench.options, objects * MIB
+        fs.mount("/e", f"s3://{BUCKET}", options=options, sync_interval=600, quota=quota)
+        for keys in self._keys:
+            fs.listdir(f"/e/{keys[0].partition('/')[0]}")
+
+    def _epoch(self, keys: Sequence[str]) -> float:
+        """Read all once in random order; MB/s."""
+        paths = [f"/e/{key}" for key in keys]
+        self._dice.shuffle(paths)
+        with Stopwatch() as watch:
+            for start in range(0, len(paths), IN_FLIGHT):
+                found = self._bench.fs.read_many(paths[start : start + IN_FLIGHT])
+                assert all(len(each) == MIB for each in found)
+        return len(paths) * MIB / watch.seconds / 1e6
+
+    def _gets(self, keys: Sequence[str]) -> float:
+        library, store = self._bench.library, self._bench.store
+
+        async def one(key: str) -> None:
+            result = await library.get_async(store, key)
+            assert len(await result.bytes_async()) == MIB
+
+        with Stopwatch() as watch:
+            asyncio.run(in_turns(keys, one))
+        return len(keys) * MIB / watch.seconds / 1e6
+
+    def _hits(self, keys: Sequence[str]) -> float:
+        """The part of an epoch's objects that the store was not asked for."""
+        before = self._requests()
+        self._epoch(keys)
+        return 1 - (self._requests() - before) / len(keys)
+
+    def _requests(self) -> float:
+        """What the node has asked the store of this mount."""
+        with urlopen(f"{self._nodes.monitoring_url('node-1')}/metrics") as answer:
+            text = answer.read().decode()
+        found = re.search(r'^memfs_store_requests_total\{mount="/e"\} (\S+)', text, re.MULTILINE)
+        assert found is not None, text
+        return float(found[1])
 
 
 def row(name: str, unit: str, ours: float, peer: str, theirs: float, target: float) -> Row:
