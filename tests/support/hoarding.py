@@ -8,8 +8,9 @@ NoHoarding: what the nodes hold is at most
       or is queued at the primary to be forgotten.
 
 Looked at are all nodes at every commit and four times a second, and each version that a node stores
-at that moment: of one block a node has no more than two that a writer may still publish, whatever
-goes wrong, for what a version replaces goes with the message that brings it.
+at that moment: of one block a node has no more than two that a writer may still publish, for what a
+version replaces goes with the message that brings it. While answers may be lost a writer does not
+know what it has stored, and only the other two rules are asked for.
 
 The last line is the bound on what is under way: whoever knows that nothing will come of bytes says
 so at once, in one message to the node, which takes no longer.
@@ -134,8 +135,9 @@ class Hoarding:
 
     def _look_at(self, holdings: Holdings, inode: int, index: int) -> None:
         """A node has stored a version of a block: how many may still be published?"""
-        namespace = self._scene.namespace()
-        if namespace is None:
+        namespace, view = self._scene.namespace(), self._scene.view
+        now = self._scene.cluster.fabric.now()
+        if namespace is None or view is None or self._is_troubled(now, view):
             return
         self.stored += 1
         held = [m.BlockVersion(inode, index, *v.age) for v in holdings.index.versions(inode, index)]

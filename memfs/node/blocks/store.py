@@ -439,6 +439,8 @@ def _check_batch(blocks: Sequence[SmallBlock], payload_length: int) -> None:
         _require(block.sequence >= 0, "a negative version")
         _require(block.length >= 0, "a negative length")
     _require(len({block.version for block in blocks}) == len(blocks), "a version twice in a batch")
+    places = {(block.inode, block.index) for block in blocks}
+    _require(len(places) == len(blocks), "two versions of a block in a batch")
     total = sum(block.length for block in blocks)
     _require(total == payload_length, f"{total} bytes of blocks in {payload_length} of payload")
 

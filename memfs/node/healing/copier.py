@@ -218,7 +218,7 @@ class Copier:
             except BaseException:
                 write.abort()
                 raise
-        except errors.MemfsError:  # one of them is damaged, or there is not room for all
+        except errors.MemfsError:  # one is damaged, or came twice, or there is not room for all
             at = 0
             for block in blocks:
                 codes[block] = self._store_whole(block, data[at : at + block.length])

@@ -186,3 +186,12 @@ async def test_small_blocks_that_do_not_all_have_room_are_stored_as_far_as_it_go
     assert set(codes) == {0, errors.NoSpaceError.code}
     assert [world.holds(block) for block in blocks] == [code == 0 for code in codes]
     world.store.check_invariants()
+
+
+async def test_two_versions_of_a_block_are_copied_side_by_side() -> None:
+    world = World()
+    older, newer = world.block(0, b"older", generation=1), world.block(0, b"newer", generation=2)
+    assert await world.copy(older, newer) == (0, 0)
+    assert world.holds(older) and world.holds(newer)
+    assert world.store.count == 2
+    world.store.check_invariants()
