@@ -298,6 +298,8 @@ class Connection(FrameProtocol):
         """The answers in flight will not come."""
         calls, self._calls = list(self._calls.values()), {}
         for call in calls:
+            if call.get_loop().is_closed():
+                return  # a task that nobody ended is collected: nobody waits
             certain = call.unfinished or not call.spec.command
             text = f"connection with {self.address} lost: {self.reason}"
             call.set_exception(errors.UnavailableError(text) if certain else _unknown(text))

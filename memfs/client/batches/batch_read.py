@@ -168,10 +168,13 @@ class BatchReader:
         deadline: float,
     ) -> None:
         """Read what did not come with its batch."""
+        tried = {number for number, what in elsewhere.items() if _only_block(what) is not None}
         await self._fetch_small(elsewhere, results, deadline)
         await run_all(
             (
-                self._read_single(files[number], what, number, results, timeout)
+                self._read_single(
+                    files[number], what, number, results, deadline if number in tried else timeout
+                )
                 for number, what in elsewhere.items()
             ),
             PARALLEL,

@@ -21,6 +21,7 @@ from memfs.errors import (
     RetryableError,
     StaleHandleError,
     UnavailableError,
+    UploadLostError,
 )
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef, Buffer
@@ -44,7 +45,8 @@ class BlockStorer:
     async def store(self, sealed: Sealed, deadline: float) -> BlockRef:
         """Store a sealed block; retried on other nodes until the deadline.
 
-        Raises NoSpaceError when no choice of nodes has room, otherwise the last failure.
+        Raises NoSpaceError when no choice of nodes has room, LeaseLostError, otherwise the last
+        failure.
         """
         session = self._session
         suspects = session.suspects()
@@ -58,6 +60,8 @@ class BlockStorer:
                 stored = await self._send(sealed, chain, deadline)
                 session.silent.trust(stored.replicas)
                 return stored
+            except UploadLostError as error:  # the primary knows of no such inode
+                raise LeaseLostError("the lease is over, and the file is gone") from error
             except (RetryableError, NoSpaceError) as error:
                 if sealed.source is not None:
                     raise  # the writer has other ways
