@@ -34,6 +34,7 @@ REGRESSIONS = (
     (8000070, "a new primary published what only the lost one had held"),
     (3100062, "a node that was taken for dead dropped the only copies of what others had lost"),
     (3300029, "two versions of one block that came in one batch were counted, and one was held"),
+    (8200045, "a backup took over that had promised anew while it read the view record"),
     (21000266, "a deaf primary refused what lay on nodes that it did not hear"),
 )
 """Seed, and the bug that it found."""

@@ -69,6 +69,7 @@ def test_codes_are_stable() -> None:
         131: "StoreConflictError",
         132: "StoreUnsupportedError",
         140: "TreeTooLargeError",
+        141: "UnmovableError",
         133: "MountBusyError",
         134: "ReadOnlyMountError",
         135: "CrossMountError",

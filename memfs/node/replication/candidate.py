@@ -34,11 +34,13 @@ class Candidate:
         self._lease_seconds = lease_seconds
         self._now_ns = membership.environment.clock.boottime_ns
         self._promise = Promise(lease_seconds, self._now_ns())
+        self._heartbeats = 0
         self._silent_looks = 0
         self._news = Seldom(membership.environment.clock.monotonic)
 
     def note_heartbeat(self) -> None:
         """The primary showed life: promise it anew not to take over for the lease time."""
+        self._heartbeats += 1
         self._promise.renew(self._now_ns())
 
     def silent_ns(self) -> int:
@@ -79,9 +81,12 @@ class Candidate:
                 return None  # a newer view came with new promises
             return rules.promote(view, membership.number)
 
+        heartbeats = self._heartbeats
         try:
             await membership.publisher.read()
-            self.campaigning = True  # a newer view of the same term does not end the silence
+            # A newer view of the same term does not end the silence, but what came with it may:
+            # after it this node no longer refused the primary, and has perhaps promised anew.
+            self.campaigning = self._heartbeats == heartbeats
             await membership.publisher.change(propose)
         except errors.MemfsError as error:
             if self._news.is_news(error.message):
