@@ -56,7 +56,8 @@ def parse_url(url: str) -> Location:
 
     An authority counts only when it has a port: libraries collapse slashes, so
     ``memfs://dir/file`` means ``/dir/file``. Several endpoints are separated by commas.
-    Raises InvalidPathError for another scheme.
+    Raises InvalidPathError for another scheme, and for what has a colon and is no address: as a
+    path it would lead to another cluster.
     """
     scheme, mark, rest = url.partition("://")
     if not mark or "/" in scheme:
@@ -69,7 +70,20 @@ def parse_url(url: str) -> Location:
     parts = authority.split(",")
     if authority and all(_AUTHORITY.match(part) for part in parts):
         return Location(tuple(parse_endpoint(part) for part in parts), normalise(slash + path))
+    if ":" in authority:
+        text = f"{authority!r} is no address: write host:port, or {SCHEME}:///{rest} for a path"
+        raise InvalidPathError(text)
     return Location((), normalise("/" + rest))
+
+
+def endpoints_of(url: str) -> tuple[Endpoint, ...]:
+    """The nodes of a URL that names a cluster; none: the default one. Raises InvalidPathError for
+    one that names only a path: whoever wrote a host without its port means no other cluster.
+    """
+    location = parse_url(url)
+    if not location.endpoints and location.path != "/":
+        raise InvalidPathError(f"{url!r} names a path: write {SCHEME}://host:port")
+    return location.endpoints
 
 
 class EtcdUrl(NamedTuple):

@@ -27,7 +27,7 @@ def client_config(url: str | None = None, **options: Any) -> ClientConfig:
     """The settings of a client: ``options`` (fields of ``ClientConfig``) win over variables and
     files. Raises ConfigError with everything that is wrong, InvalidPathError for a bad URL.
     """
-    endpoints = paths.parse_url(url).endpoints if url else ()
+    endpoints = paths.endpoints_of(url) if url else ()
     flags = {**options, "endpoints": endpoints or options.get("endpoints")}
     return config.load(ClientConfig, flags=flags)
 

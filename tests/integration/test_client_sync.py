@@ -187,6 +187,14 @@ def test_nobody_there() -> None:
         memfs.connect("memfs://127.0.0.1:9", timeout_seconds="soon")
 
 
+@pytest.mark.parametrize("url", ["memfs://host", "host:10500", "memfs://host:1o500", "/directory"])
+def test_a_url_without_an_address_leads_to_no_other_cluster(url: str) -> None:
+    with pytest.raises(errors.InvalidPathError, match=r"write (memfs://)?host:port"):
+        memfs.connect(url)
+    with pytest.raises(errors.InvalidPathError, match=r"write (memfs://)?host:port"):
+        memfs.open("/file", url=url)
+
+
 # --- threads ---------------------------------------------------------------------------------
 
 

@@ -55,12 +55,34 @@ def test_endpoint_text_round_trip(endpoint: Endpoint) -> None:
         ("memfs://host:1", Location((Endpoint("host", 1),), "/")),
         ("memfs://host:1/x/", Location((Endpoint("host", 1),), "/x")),
         ("memfs://a:1,b:2/x", Location((Endpoint("a", 1), Endpoint("b", 2)), "/x")),
-        ("memfs://a:1,b/x", Location((), "/a:1,b/x")),
+        ("memfs:///a:1,b/x", Location((), "/a:1,b/x")),
+        ("memfs:/a:b/x", Location((), "/a:b/x")),
         ("memfs://[::1]:5/x", Location((Endpoint("::1", 5),), "/x")),
     ],
 )
 def test_urls(url: str, wanted: Location) -> None:
     assert paths.parse_url(url) == wanted
+
+
+@pytest.mark.parametrize(
+    "authority",
+    ["a:1,b", "a:", "a:x", "a:1x", "a:-1", "a:0", "a:65536", "a:\uff11", "me@a:1", "::1", "a:1:2"],
+)
+def test_what_is_no_address_is_no_path_of_another_cluster(authority: str) -> None:
+    for rest in ("", "/", "/x"):
+        with pytest.raises(InvalidPathError, match="is no address: write host:port"):
+            paths.parse_url(f"memfs://{authority}{rest}")
+
+
+@pytest.mark.parametrize("url", ["memfs://host", "memfs://host/x", "host:1", "host", "/a/b"])
+def test_a_path_names_no_cluster(url: str) -> None:
+    with pytest.raises(InvalidPathError, match="names a path: write memfs://host:port"):
+        paths.endpoints_of(url)
+
+
+def test_urls_that_name_a_cluster() -> None:
+    assert paths.endpoints_of("memfs://a:1,b:2/x") == (Endpoint("a", 1), Endpoint("b", 2))
+    assert paths.endpoints_of("memfs://") == paths.endpoints_of("memfs:///") == ()
 
 
 def test_other_schemes() -> None:

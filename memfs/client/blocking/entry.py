@@ -51,7 +51,7 @@ def open(
     ...     f.write("Hello, world!")
     """
     text = text_of(file)
-    fs = shared(named_nodes(text) or (paths.parse_url(url).endpoints if url else ()))
+    fs = shared(named_nodes(text) or (paths.endpoints_of(url) if url else ()))
     return fs.open(file, mode, buffering, encoding, errors, newline, **options)
 
 
