@@ -29,6 +29,7 @@ REGRESSIONS = (
         "a new primary took its own log for committed while an in-sync member lacked its end",
     ),
     (3000114, "a deposed primary that could spare nobody did not look at the coordinator"),
+    (289, "a mount that did not hear that it was to forget all went on believing it"),
     (500697, "the checker took the repeated answer to a stolen lease for a second theft"),
     (1012614, "a client that was started twice at once lost its connections without a word"),
     (8000070, "a new primary published what only the lost one had held"),

@@ -141,8 +141,8 @@ class Guard:
             if found is None:
                 found = self._verified(raw, shown.holder)
                 self._remember(shown, raw, found)
-            elif self._keys.age(found.key) > found.expires:
-                shown.grants[0] -= len(shown.capabilities.pop(raw).firsts)
+            elif self._is_over(found):
+                self._drop(shown, raw)
                 raise self._expired()
             held.append(found)
         return held
@@ -157,11 +157,24 @@ class Guard:
         except CapabilityError:
             self.refused += 1
             raise
-        if self._keys.age(found.key) > found.expires:
+        if self._is_over(found):
             raise self._expired()
         return found
 
+    def _is_over(self, found: Capability) -> bool:
+        return self._keys.age(found.key) > found.expires
+
+    @staticmethod
+    def _drop(shown: _Shown, raw: bytes) -> None:
+        shown.grants[0] -= len(shown.capabilities.pop(raw).firsts)
+
     def _remember(self, shown: _Shown, raw: bytes, found: Capability) -> None:
+        """Those that were shown first, and have expired, make way."""
+        while shown.capabilities:
+            first = next(iter(shown.capabilities))
+            if not self._is_over(shown.capabilities[first]):
+                break
+            self._drop(shown, first)
         shown.grants[0] += len(found.firsts)
         if len(shown.capabilities) >= SHOWN or shown.grants[0] > GRANTS_SHOWN:
             shown.capabilities.clear()

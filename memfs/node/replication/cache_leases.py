@@ -21,6 +21,8 @@ LEASE_NS: Final = 2_000_000_000
 """Longest that a client may believe something after it has asked."""
 INODES_PER_REPLY: Final = 1_000
 _MILLION: Final = 1_000_000
+_SEQUENCES: Final = 1 << 62
+"""More answers than there will be: a number beyond is no answer's."""
 _NOTHING: Final = m.WatchReply(0, (), 0, True)
 """To a client that is gone, or has lost its lease."""
 
@@ -44,15 +46,19 @@ class Barrier:
 class Watcher:
     """One client."""
 
-    def __init__(self, client: int) -> None:
+    def __init__(self, client: int, sequence: int) -> None:
+        """``sequence``: what it has confirmed last, to whomever: it has not seen the next one."""
         self.client = client
+        self.fresh = True
+        """Nothing is known of what it has read before: it is to forget all, and has not confirmed
+        that."""
         self.until_ns = 0
         """When its lease ends, unless it asks again."""
         self.held: dict[int, None] = {}
         """Inodes that it has read, the oldest first."""
         self.changed: dict[int, None] = {}
         """Inodes that it is to forget, and has not been told of."""
-        self.sequence = 0
+        self.sequence = sequence if sequence < _SEQUENCES else 0
         """Of the last answer."""
         self.unconfirmed: tuple[int, ...] = ()
         """What that told, until the next request confirms it."""
@@ -151,20 +157,21 @@ class CacheLeases:
     async def watch(self, client: int, request: m.Watch) -> m.WatchReply:
         """Answer a client that watches."""
         watcher = self._watchers.get(client)
-        fresh = watcher is None or watcher.until_ns <= self._now_ns()
-        if watcher is not None and fresh:
+        if watcher is not None and watcher.until_ns <= self._now_ns():
             self._drop(watcher)
-        if watcher is None or fresh:
-            watcher = self._watchers[client] = Watcher(client)
+            watcher = None
+        if watcher is None:
+            watcher = self._watchers[client] = Watcher(client, request.sequence)
         elif request.sequence == watcher.sequence:
             self._confirm(watcher)
         else:
             self._tell_again(watcher)
-        if not fresh and not watcher.changed and request.wait_ms > 0 and not self._revoked:
+        news = watcher.fresh or watcher.changed
+        if not news and request.wait_ms > 0 and not self._revoked:
             seconds = min(request.wait_ms, limits.WATCH_WAIT_MS) / 1000
             if not await self._park(watcher, seconds):
                 return _NOTHING
-        return self._reply(watcher, fresh)
+        return self._reply(watcher)
 
     async def _park(self, watcher: Watcher, seconds: float) -> bool:
         """Wait until there is something to tell; False when a later request has taken over."""
@@ -174,7 +181,7 @@ class CacheLeases:
         parked.cancel()
         return watcher.parked is parked
 
-    def _reply(self, watcher: Watcher, fresh: bool) -> m.WatchReply:
+    def _reply(self, watcher: Watcher) -> m.WatchReply:
         if self._watchers.get(watcher.client) is not watcher:  # its lease ended while it waited
             return _NOTHING
         changed = tuple(list(watcher.changed)[:INODES_PER_REPLY])
@@ -192,7 +199,7 @@ class CacheLeases:
         if self._revoked or lease_ns <= 0:
             lease_ns = 0
         watcher.until_ns = max(watcher.until_ns, now_ns + lease_ns)
-        return m.WatchReply(watcher.sequence, changed, lease_ns // _MILLION, fresh)
+        return m.WatchReply(watcher.sequence, changed, lease_ns // _MILLION, watcher.fresh)
 
     async def revoke(self) -> None:
         """The term ends in good order: wait until all cache leases have ended."""
@@ -226,6 +233,7 @@ class CacheLeases:
     def _confirm(self, watcher: Watcher) -> None:
         """It has forgotten all that it was told."""
         watcher.unconfirmed = ()
+        watcher.fresh = False
         while watcher.barriers and watcher.barriers[0][0] <= watcher.sequence:
             watcher.barriers.popleft()[1].one_less()
 

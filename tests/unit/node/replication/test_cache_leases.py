@@ -62,6 +62,29 @@ async def test_the_first_answer_says_that_nothing_is_known(world: World) -> None
 
 
 @in_world
+async def test_that_nothing_is_known_is_said_until_it_is_heard(world: World) -> None:
+    """A client that did not hear it would go on believing what it has read before."""
+    for _ in range(2):  # the second time its last number is the first one of a new account
+        await world.ask(ANN)
+        await asyncio.sleep(2 * LEASE_NS / SECOND)
+        heard = world.sequences[ANN]
+        for _lost in range(3):
+            assert (await world.ask(ANN)).fresh
+            world.sequences[ANN] = heard
+        assert (await world.ask(ANN)).fresh
+        assert not (await world.ask(ANN)).fresh
+        world.sequences[ANN] = 1
+        await asyncio.sleep(2 * LEASE_NS / SECOND)
+
+
+@in_world
+async def test_a_number_that_no_answer_has_is_none(world: World) -> None:
+    world.sequences[ANN] = (1 << 64) - 1
+    assert (await world.ask(ANN)).fresh
+    assert not (await world.ask(ANN)).fresh
+
+
+@in_world
 async def test_a_change_waits_until_others_have_forgotten(world: World) -> None:
     await world.ask(ANN)
     world.reads(ANN, 5)
