@@ -18,10 +18,11 @@ so at once, in one message to the node, which takes no longer.
 A fault may take that message, and then only the primary's sweep finds the bytes. So of a copy that
 was found to be one too many while messages could be lost, or blocks were moved, or too short a time
 after, another bound is asked for: it is gone once :data:`SWEEPS` sweeps of its node have been
-completed, however much goes wrong meanwhile. A sweep that fails is no sweep; more than a few that
-succeed, and whose word is lost each time, are no accident. Two things a sweep leaves alone, and
-nothing is asked for while they last: what a living writer may still publish (only it knows that it
-will not), and what healing brings to where no file names it yet. While there is no primary nobody
+completed, however much goes wrong meanwhile. A sweep that fails is no sweep, nor is one of a node
+that cannot yet know the primary, since the coordinator's answers to it are lost; more than a few
+that succeed, and whose word is lost each time, are no accident. Two things a sweep leaves alone,
+and nothing is asked for while they last: what a living writer may still publish (only it knows that
+it will not), and what healing brings to where no file names it yet. While there is no primary nobody
 can tell what files name, and what was stored is not judged before there is one.
 """
 
@@ -120,7 +121,8 @@ class Hoarding:
             began = self._scene.cluster.fabric.now()
             found = await discard_orphans(sweep, number, held)
             view = self._scene.view
-            if view is not None and sweep._role.membership.number == view.primary:
+            led = view is not None and sweep._role.membership.number == view.primary
+            if view is not None and led and self._follows(number, view):
                 self._sweeps[number] = [*self._sweeps[number][1 - SWEEPS :], began]
             return found
 
@@ -132,6 +134,12 @@ class Hoarding:
             followed(Holdings, "publish", published),
         ):
             yield
+
+    def _follows(self, number: int, view: View) -> bool:
+        """Does a member know who the primary is? Otherwise it refuses to be told anything."""
+        node = self._scene.member(number)
+        latest = node.membership.latest if node is not None else None
+        return latest is not None and latest.primary_since == view.primary_since
 
     def _look_at(self, holdings: Holdings, inode: int, index: int) -> None:
         """A node has stored a version of a block: how many may still be published?"""
