@@ -22,8 +22,8 @@ completed, however much goes wrong meanwhile. A sweep that fails is no sweep, no
 that cannot yet know the primary, since the coordinator's answers to it are lost; more than a few
 that succeed, and whose word is lost each time, are no accident. Two things a sweep leaves alone,
 and nothing is asked for while they last: what a living writer may still publish (only it knows that
-it will not), and what healing brings to where no file names it yet. While there is no primary nobody
-can tell what files name, and what was stored is not judged before there is one.
+it will not), and what healing brings to where no file names it yet. While there is no primary
+nobody can tell what files name, and what was stored is not judged before there is one.
 """
 
 from __future__ import annotations
