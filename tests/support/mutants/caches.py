@@ -43,8 +43,8 @@ def acks_before_word() -> Iterator[None]:
 def word_is_not_given() -> Iterator[None]:
     reply = CacheLeases._reply
 
-    def silent(self: Any, watcher: Any, fresh: bool) -> Any:
-        return reply(self, watcher, fresh)._replace(changed=())
+    def silent(self: Any, watcher: Any) -> Any:
+        return reply(self, watcher)._replace(changed=())
 
     with replaced(CacheLeases, "_reply", silent):
         yield
