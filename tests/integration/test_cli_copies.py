@@ -140,6 +140,9 @@ CASES = [
     "small large new",
     "small small directory",
     "missing small directory",
+    "-f small file",
+    "-rf tree directory",
+    "-fn small file",
     "small missing/new",
 ]
 
@@ -282,7 +285,7 @@ def test_names_that_are_not_unicode(cli: Command, home: str, tmp_path: Path) -> 
     Path(os.fsdecode(os.fsencode(top) + b"/d\xff")).mkdir()
     (top / "link").symlink_to(os.fsdecode(b"to\xff"))
     lines = cli.fails("put", "-r", f"{top}", f"{home}/there")
-    named = ["caf\\xe9", "d\\xff", "link"]
+    named = ["caf'$'\\351'", "d'$'\\377'", "link"]
     assert [name for line, name in zip(sorted(lines), named, strict=True) if name in line] == named
     assert all("not UTF-8" in line for line in lines)
     assert sorted(cli.ok("find", f"{home}/there", "-type", "f")) == [

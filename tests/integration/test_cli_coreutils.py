@@ -76,9 +76,41 @@ def test_rmdir_of_parents(cli: Command, top: Path) -> None:
     assert cli.ok("ls", str(top)) == wanted("ls", str(top)).split()
 
 
-def test_df(cli: Command, top: Path) -> None:
+@pytest.mark.parametrize(
+    ("target", "link"),
+    [
+        ("file", "made"),
+        ("file", "a/b/made"),
+        ("a/b", "a/made"),
+        ("a/b/../b/c", "made"),
+        ("missing", "a/made"),
+        ("link", "a/made"),
+        ("file", "to-a/made"),
+        ("file", "a"),
+        ("a/b/c", "a/b/made"),
+        ("a", "a/b/made"),
+    ],
+)
+def test_links_as_seen_from_where_they_are(
+    cli: Command, cluster: Cluster, top: Path, target: str, link: str
+) -> None:
+    (top / "to-a").symlink_to("a")
+    cli.ok("ln", "-s", "a", f"{top}/to-a")
+    subprocess.run(["ln", "-sr", str(top / target), str(top / link)], check=True)
+    cli.ok("ln", "-sr", f"{top}/{target}", f"{top}/{link}")
+    made = top / link if (top / link).is_symlink() else top / link / Path(target).name
+    with memfs.connect(cluster.url) as fs:
+        assert fs.readlink(str(made)) == str(made.readlink())
+    assert "-r needs -s" in cli("ln", "-r", f"{top}/file", f"{top}/hard").err
+
+
+def test_df(cli: Command, cluster: Cluster, top: Path) -> None:
     header, row = cli.ok("df", "-T", str(top))
     assert header.split()[1] == "Type" and row.split()[1] == "memfs"
+    header, row = cli.ok("df", "-i", "-T")
+    assert header.split() == ["Filesystem", "Type", "Inodes", "IUsed", "IFree", "IUse%"]
+    with memfs.connect(cluster.url) as fs:
+        assert row.split()[2:] == ["-", str(fs.statvfs().f_files), "-", "-"]
     assert cli.fails("df", "/gone") == ["memfs: cannot access '/gone': No such file or directory"]
 
 

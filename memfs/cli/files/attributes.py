@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from memfs.cli.command import example_text
+from memfs.cli.command import Failed, example_text
 from memfs.cli.files.columns import permissions
 from memfs.cli.files.symbolic_modes import Change, parse_mode
 from memfs.cli.options import PATH, Operand, json_option
@@ -21,16 +21,32 @@ from memfs.quantities import counted
 from memfs.types import Attributes
 
 
-class _ModeType(click.ParamType[Change]):
+class _ModeType(click.ParamType[Change | Operand]):
+    """A mode; with ``--reference`` the first path stands in its place."""
+
     name = "mode"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Change:
+    ) -> Change | Operand:
+        if ctx is not None and isinstance(ctx.params.get("reference"), Operand):
+            return PATH.convert(value, param, ctx)
         try:
             return parse_mode(str(value), current_umask())
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+_reference_option = click.option(
+    "--reference", type=PATH, is_eager=True, help="Take those of this path instead."
+)
+
+
+async def _of_reference(shell: Shell, path: Operand | None) -> Attributes:
+    assert path is not None
+    with shell.attempt("failed to get attributes of", path):
+        return (await shell.fs.stat(path)).attributes
+    raise Failed
 
 
 @file_command(
@@ -39,25 +55,31 @@ class _ModeType(click.ParamType[Change]):
     context_settings={"ignore_unknown_options": True},  # "-x" is a mode
 )
 @click.argument("mode", type=_ModeType())
-@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
+@_reference_option
 @click.option("-R", "--recursive", is_flag=True, help="Trees, symbolic links excepted.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what becomes of each.")
 @click.option("-c", "--changes", is_flag=True, help="Say it of what changes.")
 @click.option("-f", "--silent", "--quiet", "quiet", is_flag=True, help="Say no errors.")
 async def chmod(
     shell: Shell,
-    mode: Change,
+    mode: Change | Operand,
     paths: tuple[Operand, ...],
+    reference: Operand | None,
     recursive: bool,
     verbose: bool,
     changes: bool,
     quiet: bool,
 ) -> None:
     """Change permissions: octal (644) or symbolic (u+x,go-w)."""
+    if isinstance(mode, Operand):
+        bits, paths = (await _of_reference(shell, reference)).mode, (mode, *paths)
+    elif not paths:
+        raise click.UsageError("a PATH is needed")
 
     async def change(path: str, found: Stat) -> None:
         before = found.attributes
-        wanted = mode(before.mode, found.is_dir())
+        wanted = bits if isinstance(mode, Operand) else mode(before.mode, found.is_dir())
         if wanted != before.mode:
             await shell.fs.chmod(path, wanted)
         after, kept = before._replace(mode=wanted), wanted == before.mode
@@ -75,7 +97,8 @@ def _mode(attributes: Attributes) -> str:
 
 @file_command("chown", example="memfs chown -R ada:users /data")
 @click.argument("owner", metavar="[OWNER][:GROUP]")
-@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
+@_reference_option
 @click.option("-R", "--recursive", is_flag=True, help="Trees, symbolic links excepted.")
 @click.option("-h", "--no-dereference", "link", is_flag=True, help="Links themselves.")
 @click.option("-f", "--silent", "--quiet", "quiet", is_flag=True, help="Say no errors.")
@@ -83,12 +106,20 @@ async def chown(
     shell: Shell,
     owner: str,
     paths: tuple[Operand, ...],
+    reference: Operand | None,
     recursive: bool,
     link: bool,
     quiet: bool,
 ) -> None:
     """Change the owner, the group, or both."""
-    user, _, group = owner.partition(":")
+    if reference is not None:
+        paths = (PATH.convert(owner, None, click.get_current_context()), *paths)
+        like = await _of_reference(shell, reference)
+        user, group = like.owner, like.group
+    else:
+        user, _, group = owner.partition(":")
+    if not paths:
+        raise click.UsageError("a PATH is needed")
     if not user and not group:
         raise click.UsageError("neither an owner nor a group is given")
 

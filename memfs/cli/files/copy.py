@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from memfs.cli.command import Failed
+from memfs.cli.files.names import check_targets
 from memfs.cli.files.progress import Report, shown_progress
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.pipes import PIECE_BYTES, Pipe
@@ -48,6 +49,8 @@ class CopyOptions(NamedTuple):
     follow: Follow
     plain: bool
     """The target is the new name, not a directory to copy into."""
+    directory: str | None
+    """To copy all operands into."""
     no_clobber: bool
     verbose: bool
     as_json: bool
@@ -63,7 +66,8 @@ def _copy_options(function: F) -> F:
         follow = given.pop("follow") or (Follow.NEVER if links or recursive else Follow.NAMED)
         preserve = given.pop("preserve") or archive
         hard = HardLinks() if preserve or links else None
-        names = ("plain", "no_clobber", "verbose", "as_json")
+        check_targets(given["directory"], given["plain"])
+        names = ("plain", "directory", "no_clobber", "verbose", "as_json")
         rest = {name: given.pop(name) for name in names}
         await function(
             shell, options=CopyOptions(recursive, preserve, archive, hard, follow, **rest), **given
@@ -88,7 +92,11 @@ _SHARED = (
         "-P", "--no-dereference", "follow", flag_value=Follow.NEVER, help="Copy links as links."
     ),
     click.option("-d", "links", is_flag=True, help="The same, and keep hard links."),
+    click.option("-t", "--target-directory", "directory", help="Copy all operands into it."),
     click.option("-T", "--no-target-directory", "plain", is_flag=True, help="TARGET is the name."),
+    click.option(
+        "-f", "--force", is_flag=True, expose_value=False, help="Replace what exists (as always)."
+    ),
     click.option("-n", "--no-clobber", is_flag=True, help="Do not replace what exists."),
     click.option("-v", "--verbose", is_flag=True, help="Say what is copied."),
     click.option("-q", "--quiet", is_flag=True, help="No progress bar, no summary."),
@@ -210,10 +218,23 @@ def _course(
 ) -> _Course:
     """Raises Failed when several things, or a file, would need a directory that is not there."""
     into = into and not options.plain
+    if not into and options.directory is not None:
+        shell.complain(f"target directory {quoted(target)}: Not a directory")
+        raise Failed
     if not into and (len(names) > 1 or (target.endswith("/") and not options.recursive)):
         shell.complain(f"target {quoted(target)} is not a directory")
         raise Failed
     return _Course(shell, act, options, target, into, report, {})
+
+
+def _sources_and_target(operands: Sequence[str], options: CopyOptions) -> tuple[list[str], str]:
+    """The target is the last operand, or the directory of ``-t``."""
+    if options.directory is not None:
+        return list(operands), options.directory
+    *sources, target = operands
+    if not sources:
+        raise click.UsageError("a source and a target are needed")
+    return sources, target
 
 
 @file_command("put", example="memfs put -r ./directory /data\ntar c . | memfs put - /backup.tar")
@@ -234,9 +255,7 @@ async def put(
     Into TARGET if that is a directory, else under the name TARGET. Files appear when they are
     complete.
     """
-    *names, last = locals_
-    if not names:
-        raise click.UsageError("a LOCAL and a TARGET are needed")
+    names, last = _sources_and_target(locals_, options)
     target = _operand(last)
     into = await shell.fs.isdir(target)
     with shown_progress(quiet) as report:
@@ -293,9 +312,10 @@ async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: Copy
 
     Into LOCAL (the current directory if not given) when that is a directory, else under that name.
     """
-    *given, local = sources if len(sources) > 1 else (*sources, ".")
+    here = len(sources) == 1 and options.directory is None
+    given, local = _sources_and_target((*sources, ".") if here else sources, options)
     names = await shell.expand([_operand(name) for name in given], "cannot get")
-    if local == "-":
+    if local == "-" and options.directory is None:
         for name in names:
             with shell.attempt("cannot get", name):
                 await _copy_to_pipe(shell, name, Pipe(OUTPUT))
@@ -353,10 +373,9 @@ async def cp(
     shell: Shell, paths: tuple[Operand, ...], recover: bool, quiet: bool, options: CopyOptions
 ) -> None:
     """Copy inside the cluster (put and get copy from and to this machine)."""
-    if len(paths) < 2:
-        raise click.UsageError("a SOURCE and a TARGET are needed")
-    *given, target = paths
-    sources = await shell.expand(given, "cannot copy")
+    given, last = _sources_and_target(paths, options)
+    target = _operand(last)
+    sources = await shell.expand([_operand(each) for each in given], "cannot copy")
     into = await shell.fs.isdir(target)
     with shown_progress(quiet) as report:
         course = _course(shell, "cannot copy", options, sources, target, into, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import sys
 from collections.abc import Sequence
 
@@ -173,6 +174,7 @@ async def mv(
     verbose: bool,
 ) -> None:
     """Rename files and trees, or move them into a directory: atomically, whatever their size."""
+    check_targets(into, plain)
     if into is not None:
         paths = (*paths, await directory(shell, into))
     for source, target in await _pairs(shell, paths, "cannot move", plain):
@@ -222,6 +224,12 @@ async def _pairs(
     return [(source, join(target, source.bare.rpartition("/")[2])) for source in sources]
 
 
+def check_targets(into: object, plain: bool) -> None:
+    """Raises a usage error for ``-t`` and ``-T`` together, which say the opposite."""
+    if into is not None and plain:
+        raise click.UsageError("-t and -T do not go together")
+
+
 async def directory(shell: Shell, path: Operand) -> Operand:
     """``path``, which operands are put into. Complains when it is no directory."""
     if not await shell.fs.isdir(path):
@@ -233,6 +241,7 @@ async def directory(shell: Shell, path: Operand) -> Operand:
 @file_command("ln", example="memfs ln -s ../releases/7 /srv/current")
 @click.argument("paths", nargs=-1, required=True, metavar="TARGET... LINK")
 @click.option("-s", "--symbolic", is_flag=True, help="A symbolic link; TARGET is kept as written.")
+@click.option("-r", "--relative", is_flag=True, help="With -s: TARGET as seen from the link.")
 @click.option("-f", "--force", is_flag=True, help="Replace an existing LINK.")
 @click.option(
     "-n", "--no-dereference", "bare", is_flag=True, help="LINK as a link is no directory."
@@ -244,6 +253,7 @@ async def ln(
     shell: Shell,
     paths: tuple[str, ...],
     symbolic: bool,
+    relative: bool,
     force: bool,
     bare: bool,
     into: Operand | None,
@@ -251,8 +261,13 @@ async def ln(
     verbose: bool,
 ) -> None:
     """Make LINK another name of TARGET, or with -s a link to it; in a directory under its name."""
+    check_targets(into, plain)
+    if relative and not symbolic:
+        raise click.UsageError("-r needs -s")
     for target, link in await _links(shell, paths, into, plain, bare):
         with shell.attempt("cannot create link", link):
+            if relative:
+                target = await _seen_from(shell, link, target)
             if force and await shell.lexists(link):
                 await _make_way(shell, target, link, symbolic)
             if symbolic:
@@ -261,6 +276,14 @@ async def ln(
                 await shell.fs.link(target, link)
             if verbose:
                 print(f"{quoted(link)} {'->' if symbolic else '=>'} {quoted(target)}")
+
+
+async def _seen_from(shell: Shell, link: Operand, target: str) -> str:
+    """``target`` as a link has to name it wherever the tree around both is mounted."""
+    wanted: Operand = PATH.convert(target, None, click.get_current_context())
+    there = await shell.fs.realpath(wanted)
+    above = await shell.fs.realpath(link.bare.rpartition("/")[0] or "/")
+    return posixpath.relpath(there, above)
 
 
 async def _links(

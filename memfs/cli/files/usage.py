@@ -196,6 +196,7 @@ async def _du_below(
 @click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
 @click.option("-T", "--print-type", "kind", is_flag=True, help="The type of the file system.")
 @click.option("-h", "--human-readable", "human", is_flag=True, help="Sizes as 1.5K, 64M.")
+@click.option("-i", "--inodes", is_flag=True, help="Counts of files and directories, not bytes.")
 @click.option("-n", "--nodes", "by_node", is_flag=True, help="A line a node, and what is in it.")
 @json_option
 async def df(
@@ -203,6 +204,7 @@ async def df(
     paths: tuple[Operand, ...],
     kind: bool,
     human: bool,
+    inodes: bool,
     by_node: bool,
     as_json: bool,
 ) -> None:
@@ -242,11 +244,13 @@ async def df(
         *(url, show(found.capacity), show(found.used), show(free), share),
         *(str(found.files), str(found.replication)),
     ]
-    numeric = {1, 2, 3, 4, 5, 6}
+    if inodes:  # memory is all that bounds them
+        header = ["Filesystem", "Inodes", "IUsed", "IFree", "IUse%"]
+        row = [url, "-", show(found.f_files), "-", "-"]
     if kind:
         header.insert(1, "Type")
         row.insert(1, "memfs")
-        numeric = {2, 3, 4, 5, 6, 7}
+    numeric = set(range(1 + kind, len(header)))
     print("\n".join(layout.table(header, [row], numeric)))
 
 
