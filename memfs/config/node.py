@@ -207,6 +207,14 @@ class NodeConfig:
     proxy_users: tuple[str, ...] = setting(values.words, ())
     """Users who may speak for others, with ``certificates``: the gateway's. Each of them can become
     anybody but the superuser."""
+    bulk: str = setting(values.choice("tls", "authenticated"), "tls")
+    """How blocks go by TCP, with ``certificates``: under ``tls``, or in clear on connections to
+    ``bulk_port`` that were ``authenticated`` under TLS: faster, but who can listen on the way reads
+    what files contain, and who can change bytes on the way changes them. Names, and files that are
+    read with them, stay under TLS."""
+    bulk_port: int = setting(values.within(values.whole, 0, 65535), 0)
+    """TCP port for them, 0: any free one, which firewalls do not know. Others learn it from the
+    node, and use TLS where they cannot reach it."""
     connections_per_user: int = setting(values.within(values.whole, 0, 1_000_000), 0)
     """Most connections of one user to this node at a time, with ``certificates``; 0: a quarter of
     what the node takes. Few break programs of many processes; many let one user shut others out.
@@ -238,6 +246,10 @@ class NodeConfig:
             )
         if self.connections_per_user and not self.certificates:
             yield "connections_per_user: needs certificates; without, users have no proven name"
+        if self.bulk != "tls" and not self.certificates:
+            yield "bulk: needs certificates; without, everything is in clear"
+        if self.bulk_port and self.bulk == "tls":
+            yield "bulk_port: needs bulk = authenticated"
         if self.authentication != ("certificate",) and not self.certificates:
             yield "authentication: needs certificates, by which nodes prove who they are"
         if self.proxy_users and not self.certificates:

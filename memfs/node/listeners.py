@@ -51,12 +51,15 @@ class Listeners:
         Raises ConfigError when the address cannot be bound.
         """
         config = self._config
+        where = Endpoint(config.host, config.bulk_port)
         try:
-            listener = await self._server.listen(Endpoint(config.host, config.port))
+            if config.bulk == "authenticated":
+                port = await self._server.listen_for_blocks(where)
+                log.warning("blocks go in clear, once who asks is proved", extra=fields(port=port))
+            where = Endpoint(config.host, config.port)
+            listener = await self._server.listen(where)
         except OSError as error:
-            raise errors.ConfigError(
-                f"cannot listen on {Endpoint(config.host, config.port)}: {error.strerror}"
-            ) from error
+            raise errors.ConfigError(f"cannot listen on {where}: {error.strerror}") from error
         address = config.advertised(listener.endpoint.port)
         return Member(
             0,

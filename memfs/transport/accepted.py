@@ -25,6 +25,8 @@ from memfs.protocol.messages import (
     ErrorReply,
     GetChallenge,
     Hello,
+    Lane,
+    Ping,
     Role,
     Welcome,
 )
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 _HELLO = BY_REQUEST[Hello]
 _CANCEL = BY_REQUEST[Cancel]
 _CHALLENGE = BY_REQUEST[GetChallenge]
+_PING = BY_REQUEST[Ping]
 _HANDSHAKE = "the handshake is due"
 _SILENCE = "nothing is heard"
 _UNREAD = "the peer does not read"
@@ -59,8 +62,13 @@ class Accepted(Connection):
         *,
         admit: Callable[[Accepted], bool],
         forget: Callable[[Accepted], None],
+        bulk_port: int = 0,
+        blocks: bool = False,
     ) -> None:
         """``load``: what it shares with the server's other connections.
+
+        ``bulk_port``: where connections for blocks are taken, as it tells; ``blocks``: this is one,
+        in clear after the greeting, and nothing else is served on it.
 
         ``admit`` is asked once it is connected: False, it is dropped without a word; ``forget`` is
         told when it is gone.
@@ -72,6 +80,8 @@ class Accepted(Connection):
         self._admit = admit
         self._forget = forget
         self._service = service
+        self._bulk_port = bulk_port
+        self._blocks = blocks
         self._bounds = load.bounds
         self._greeted = False
         self._greeting: asyncio.Future[Welcome] | None = None
@@ -306,6 +316,11 @@ class Accepted(Connection):
             error = errors.NotPermittedError(f"{request_name(call.spec)} is for nodes only")
             self._service.denied(call, error)
             return error
+        if self._blocks and call.spec.lane is not Lane.BLOCKS and call.spec is not _PING:
+            text = f"{request_name(call.spec)} is not for a connection in clear"
+            denied = errors.NotPermittedError(text)
+            self._service.denied(call, denied)
+            return denied
         if self._is_shared and (refusal := self._share_refusal()):
             self._load.refused += 1
             return errors.BusyError(refusal)
@@ -402,7 +417,15 @@ class Accepted(Connection):
         self.record_limit = limits.RECORD_BYTES
         self._deadlines.clear(_HANDSHAKE)
         self._watch_silence()
-        self._answer(call, Reply(welcome))
+        self._answer(call, Reply(welcome._replace(bulk_port=self._bulk_port)))
+        if self._blocks:
+            self._leave_tls()
+
+    def _leave_tls(self) -> None:
+        try:
+            self.leave_tls()
+        except ProtocolError as error:
+            self._refuse(error)
 
     # --- serving -----------------------------------------------------------------------------
 

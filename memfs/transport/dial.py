@@ -8,7 +8,7 @@ from memfs import limits
 from memfs.errors import ProtocolError, UnavailableError
 from memfs.paths import Endpoint
 from memfs.protocol import frames
-from memfs.protocol.messages import GetChallenge, Hello, Role, Welcome
+from memfs.protocol.messages import GetChallenge, Hello, Lane, Role, Welcome
 from memfs.security.proofs import NONCE_BYTES, Prover, challenge
 from memfs.security.tls_failures import explain
 from memfs.transport.connection import Connection, Peer
@@ -20,6 +20,8 @@ async def dial(
 ) -> Connection:
     """Connect to an endpoint, or to a unix socket by its path, and exchange the handshake.
 
+    With ``hello`` for the lane of blocks the connection goes on in clear after that.
+
     Raises UnavailableError when nobody answers within ``timeout`` seconds; ProtocolError when the
     answer is not the protocol; whatever else the node refuses the handshake with.
     """
@@ -28,11 +30,13 @@ async def dial(
     secured = environment.tls is not None and not isinstance(where, str)
     try:
         async with asyncio.timeout(timeout):
-            await _connect(environment, where, connection)
+            await _connect(environment, where, connection, hello.lane)
             connected = True
             if environment.prover is not None and secured:
                 hello = await _prove(connection, hello, environment.prover, timeout)
             await _introduce(connection, hello, timeout)
+            if hello.lane == Lane.BLOCKS.value:
+                connection.leave_tls()
     except TimeoutError as error:
         connection.close("the handshake failed")
         raise UnavailableError(f"{where} did not answer within {timeout:.3g} s") from error
@@ -50,9 +54,14 @@ async def dial(
     return connection
 
 
-async def _connect(environment: Environment, where: Endpoint | str, connection: Connection) -> None:
+async def _connect(
+    environment: Environment, where: Endpoint | str, connection: Connection, lane: str
+) -> None:
     """The caller holds the protocol from the start: it can close what connects during a cancel."""
     network = environment.network
+    if lane == Lane.BLOCKS.value:
+        assert environment.blocks is not None, "blocks have connections of their own under TLS only"
+        network = environment.blocks
     if isinstance(where, str):
         await network.connect_unix(lambda: connection, where)
     else:

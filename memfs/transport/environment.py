@@ -24,8 +24,10 @@ from memfs.security.proofs import Prover
 from memfs.transport import local_sockets
 from memfs.transport.disk import Disk as Disk
 from memfs.transport.disk import FileDisk as FileDisk
+from memfs.transport.tls_handshake import TlsHandshake
 
 P = TypeVar("P", bound=asyncio.BufferedProtocol)
+_Factory = Callable[[], asyncio.BufferedProtocol]
 
 LISTEN_BACKLOG = 1024
 """Connections that wait for accept; a burst of clients after a restart fits."""
@@ -106,6 +108,8 @@ class Environment:
     """What ``network`` is secured with, None: it is in clear."""
     prover: Prover | None = None
     """What proves a client that has no certificate of its own."""
+    blocks: Network | None = None
+    """Of connections for blocks that are under TLS until they are greeted; None: there are none."""
 
 
 def production_environment(tls: Tls | None = None, prover: Prover | None = None) -> Environment:
@@ -115,7 +119,13 @@ def production_environment(tls: Tls | None = None, prover: Prover | None = None)
     under it.
     """
     return Environment(
-        SystemClock(), random.SystemRandom(), SocketNetwork(tls), FileDisk(), tls, prover
+        SystemClock(),
+        random.SystemRandom(),
+        SocketNetwork(tls),
+        FileDisk(),
+        tls,
+        prover,
+        SocketNetwork(tls, released=True) if tls is not None else None,
     )
 
 
@@ -155,18 +165,38 @@ class SocketNetwork:
     Unix sockets are never encrypted: the kernel says who is at the other end.
     """
 
-    def __init__(self, tls: Tls | None = None) -> None:
-        """``tls`` secures what goes by TCP."""
+    def __init__(self, tls: Tls | None = None, *, released: bool = False) -> None:
+        """``tls`` secures what goes by TCP: ``released``, until the protocol wants no more."""
         self._tls = tls
+        self._released = released
 
     async def connect(self, factory: Callable[[], P], endpoint: Endpoint) -> P:
         loop, options = asyncio.get_running_loop(), dict[str, Any]()
         if self._tls is not None:
             self._tls.refresh()
+            if self._released:
+                return await self._connect_released(factory, endpoint, self._tls.client)
             options = {"server_hostname": endpoint.host, **_secured(self._tls.client)}
         transport, protocol = await loop.create_connection(
             factory, endpoint.host, endpoint.port, **options
         )
+        self.connected(transport, protocol)
+        return protocol
+
+    async def _connect_released(
+        self, factory: Callable[[], P], endpoint: Endpoint, context: ssl.SSLContext
+    ) -> P:
+        protocol = factory()
+        transport, handshake = await asyncio.get_running_loop().create_connection(
+            lambda: TlsHandshake(protocol, context, host=endpoint.host),
+            endpoint.host,
+            endpoint.port,
+        )
+        try:
+            await handshake.verified
+        except BaseException:
+            transport.abort()
+            raise
         self.connected(transport, protocol)
         return protocol
 
@@ -179,10 +209,14 @@ class SocketNetwork:
     def connected(self, transport: asyncio.BaseTransport, protocol: object) -> None:
         """Called with each connection that was opened; for subclasses."""
 
-    async def listen(self, factory: Callable[[], P], endpoint: Endpoint) -> Listener:
-        options = _secured(self._tls.server) if self._tls is not None else {}
+    async def listen(self, factory: _Factory, endpoint: Endpoint) -> Listener:
+        options, accept = dict[str, Any](), factory
+        if self._tls is not None and self._released:
+            accept = _released(factory, self._tls.server)
+        elif self._tls is not None:
+            options = _secured(self._tls.server)
         server = await asyncio.get_running_loop().create_server(
-            factory, endpoint.host, endpoint.port, backlog=LISTEN_BACKLOG, **options
+            accept, endpoint.host, endpoint.port, backlog=LISTEN_BACKLOG, **options
         )
         port: int = server.sockets[0].getsockname()[1]
         return SocketListener(server, Endpoint(endpoint.host, port))
@@ -201,3 +235,8 @@ def _secured(context: ssl.SSLContext) -> dict[str, Any]:
         "ssl_handshake_timeout": limits.HANDSHAKE_SECONDS,
         "ssl_shutdown_timeout": limits.CLOSE_SECONDS,
     }
+
+
+def _released(factory: _Factory, context: ssl.SSLContext) -> _Factory:
+    """Of connections that are accepted under TLS, until they are greeted."""
+    return lambda: TlsHandshake(factory(), context, accepts=True)

@@ -174,15 +174,24 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
 
     def connection_made(self, transport: Any) -> None:
         """Called by the loop."""
-        self._transport = transport
+        self._use(transport)
         if self.closed:  # whoever wanted it is gone
             transport.abort()
             return
+        peer = transport.get_extra_info("peername")
+        self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a local process"
+
+    def leave_tls(self) -> None:
+        """Go on in clear, on a connection that was made for it. Raises ProtocolError."""
+        if self._outbox:
+            self._flush()
+        self._use(self._transport.release())
+
+    def _use(self, transport: Any) -> None:
+        self._transport = transport
         if transport.get_extra_info("sslcontext") is None:
             self._look_at_mark = getattr(transport, "_maybe_pause_protocol", None)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER, low=WRITE_LOW_WATER)
-        peer = transport.get_extra_info("peername")
-        self.address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "a local process"
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop."""

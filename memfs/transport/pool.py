@@ -1,6 +1,7 @@
 """Connections to members, made when they are needed and shared while they last.
 
-Owns one control and one bulk connection per member and the spare ones for streams. Invariants: at
+Owns one control and one bulk connection per member, one for blocks where the member offers it (its
+``bulk_port``), and the spare ones for streams. Invariants: at
 most one dial per shared connection at a time; a connection leads to the very incarnation of the
 member that was asked for (IncarnationIdentity), never to what was started later at its address;
 and whoever is reached through it knows this process under the member number that it has now.
@@ -11,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple
 
-from memfs.errors import AccessDeniedError, MemfsError, UnavailableError
+from memfs.errors import AccessDeniedError, MemfsError, ProtocolError, UnavailableError
+from memfs.logs import fields
 from memfs.paths import Endpoint
 from memfs.protocol.messages import Hello, Lane
 from memfs.quantities import show_duration
@@ -22,6 +25,8 @@ from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
 from memfs.types import Member
+
+log = logging.getLogger(__name__)
 
 DIAL_SECONDS = 5.0
 BACKOFF_SECONDS = 0.05
@@ -71,6 +76,7 @@ class Pool:
         self._failures: dict[_Place, _Failure] = {}
         self._spare: dict[_Place, list[Connection]] = {}
         self._former: list[Connection] = []
+        self._bulk_ports: dict[_Place, int] = {}
         self._introduced: _Self = (0, 0)
         self._request_ids = itertools.count(1)
         self._closed = False
@@ -87,12 +93,24 @@ class Pool:
         """The shared connection for payloads. Raises UnavailableError, ..."""
         return await self._reach(member, Lane.BULK.value)
 
+    async def blocks(self, member: Member) -> Connection:
+        """The shared connection for blocks, :meth:`bulk` where the member offers no other."""
+        if not await self._offers_blocks(member):
+            return await self.bulk(member)
+        try:
+            return await self._reach(member, Lane.BLOCKS.value)
+        except (UnavailableError, ProtocolError) as error:
+            self._bulk_ports[_place(member)] = 0
+            connection = await self.bulk(member)
+            _say_without(member, error)
+            return connection
+
     @contextlib.asynccontextmanager
     async def exclusive(self, member: Member) -> AsyncIterator[Connection]:
-        """A bulk connection for one stream; kept for the next one when nothing is left open."""
+        """For one stream of blocks; kept for the next one when nothing is left open."""
         self._introduce(Lane.BULK.value)
         spare = self._spare.setdefault(_place(member), [])
-        connection = _take_idle(spare) or await self._dial(member, Lane.BULK.value)
+        connection = _take_idle(spare) or await self._dial_for_blocks(member)
         try:
             yield connection
         finally:
@@ -113,6 +131,7 @@ class Pool:
         self._shared = {way: one for way, one in shared if way.place in places and not one.closed}
         self._spare = {place: spare for place, spare in self._spare.items() if place in places}
         self._failures = {at: each for at, each in self._failures.items() if at in places}
+        self._bulk_ports = {at: each for at, each in self._bulk_ports.items() if at in places}
         self._former = [each for each in (*self._former, *gone) if not _over(each)]
 
     async def close(self) -> None:
@@ -180,9 +199,35 @@ class Pool:
         if not task.cancelled():
             task.exception()  # those who waited have it; it may be nobody any more
 
+    async def _dial_for_blocks(self, member: Member) -> Connection:
+        if not await self._offers_blocks(member):
+            return await self._dial(member, Lane.BULK.value)
+        try:
+            return await self._dial(member, Lane.BLOCKS.value)
+        except (UnavailableError, ProtocolError) as error:
+            self._bulk_ports[_place(member)] = 0
+            connection = await self._dial(member, Lane.BULK.value)
+            _say_without(member, error)
+            return connection
+
+    async def _offers_blocks(self, member: Member) -> bool:
+        """Does it take connections for blocks alone? Each greeting by TCP says where.
+
+        One that could not be made leaves the member without, until another greeting.
+        """
+        if self._environment.blocks is None:
+            return False
+        place = _place(member)
+        if place not in self._bulk_ports:
+            await self.bulk(member)
+        return self._bulk_ports.get(place, 0) > 0
+
     async def _dial(self, member: Member, lane: str) -> Connection:
         """A new connection to this incarnation of the member; fails fast after a recent failure."""
         self._check_open(member)
+        if lane == Lane.BLOCKS.value:  # says nothing of the member if it fails
+            where = Endpoint(member.host, self._bulk_ports.get(_place(member), 0))
+            return self._unless_closed(await self._dial_one(member, where, lane))
         now = self._environment.clock.monotonic
         began = now()
         try:
@@ -196,6 +241,9 @@ class Pool:
             self._failures[_place(member)] = _Failure(since, until, delay, str(error), ended)
             raise
         self._failures.pop(_place(member), None)
+        return self._unless_closed(connection)
+
+    def _unless_closed(self, connection: Connection) -> Connection:
         if self._closed:
             connection.close("the pool is closed")
             raise _closed_error()
@@ -239,11 +287,18 @@ class Pool:
         if member.incarnation not in (0, found):
             connection.close("another incarnation")
             raise _EndedError(f"{member.name} at {where} was restarted")
+        local = isinstance(where, str)
+        self._bulk_ports[_place(member)] = 0 if local else connection.welcome.bulk_port
         return connection
 
 
 class _EndedError(UnavailableError):
     """Another incarnation answers at the member's address."""
+
+
+def _say_without(member: Member, error: MemfsError) -> None:
+    about = fields(member=member.name, reason=error.message)
+    log.warning("blocks go under TLS: the port for them is not reached", extra=about)
 
 
 def _is_refusal(error: MemfsError) -> bool:

@@ -53,6 +53,7 @@ class Server:
         self.load = ServerLoad(environment.clock, bounds or ServerLimits())
         self._environment = environment
         self._listeners: list[Listener] = []
+        self._bulk_port = 0
         self._connections: dict[Accepted, None] = {}
         self._received = self._sent = 0
 
@@ -61,6 +62,17 @@ class Server:
         listener = await self._environment.network.listen(self._accept, endpoint)
         self._listeners.append(listener)
         return listener
+
+    async def listen_for_blocks(self, endpoint: Endpoint) -> int:
+        """Accept connections for blocks, in clear once greeted; the port.
+
+        Before :meth:`listen`, whose connections are told where. Raises OSError.
+        """
+        assert self._environment.blocks is not None, "without TLS all connections are in clear"
+        listener = await self._environment.blocks.listen(self._accept_for_blocks, endpoint)
+        self._listeners.append(listener)
+        self._bulk_port = listener.endpoint.port
+        return self._bulk_port
 
     async def listen_unix(self, path: str) -> Listener:
         """Accept connections of processes on this host. Raises OSError."""
@@ -97,8 +109,21 @@ class Server:
     # --- for the connections -----------------------------------------------------------------
 
     def _accept(self) -> Accepted:
-        loop = asyncio.get_running_loop()
-        return Accepted(loop, self.service, self.load, admit=self._admit, forget=self._forget)
+        return self._accepted(blocks=False)
+
+    def _accept_for_blocks(self) -> Accepted:
+        return self._accepted(blocks=True)
+
+    def _accepted(self, *, blocks: bool) -> Accepted:
+        return Accepted(
+            asyncio.get_running_loop(),
+            self.service,
+            self.load,
+            admit=self._admit,
+            forget=self._forget,
+            bulk_port=self._bulk_port,
+            blocks=blocks,
+        )
 
     def _admit(self, connection: Accepted) -> bool:
         """Register a new connection; False: drop it without an answer, there are far too many."""

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+import memfs
 from memfs import machine
+from memfs.cli.serve.certificates import make_certificates
+from memfs.testing.processes import Processes
 from tests.integration.cli_cluster import COMMAND, Cluster, clean_environment, dev_cluster
 from tests.support.patience import PATIENCE_SECONDS
 
@@ -182,3 +185,23 @@ def _certificate(cluster: Cluster) -> str:
     text = done.stdout.decode(errors="replace")
     assert "-----BEGIN CERTIFICATE-----" in text
     return text.partition("-----BEGIN CERTIFICATE-----")[2].partition("-----END")[0]
+
+
+def test_blocks_in_clear_on_proved_connections(tmp_path: Path) -> None:
+    """With ``bulk = authenticated``, by TCP between all, and with a node less."""
+    content, certificates = os.urandom(40 << 20), tmp_path / "certs"
+    make_certificates(certificates, ("127.0.0.1",), USER)
+    flags = [f"--certificates={certificates}", "--bulk=authenticated", "--socket-directory="]
+    with (
+        Processes(3, flags=flags) as cluster,
+        memfs.connect(cluster.url, certificates=str(certificates)) as fs,
+    ):
+        fs.write_bytes("/file", content)
+        assert fs.read_bytes("/file") == content
+        ways = fs.asynchronous._session.routing._blocks.values()
+        assert {(each.peer.lane, each.certificate) for each in ways} == {("blocks", None)}
+        cluster.nodes[1].kill()
+        assert fs.read_bytes("/file") == content
+        fs.write_bytes("/more", content)
+        assert fs.read_bytes("/more") == content
+        assert not any("blocks go under TLS" in node.story() for node in cluster.nodes)

@@ -14,7 +14,6 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import IO, Any, Self
 
 from memfs.client import filesystem as aio
@@ -29,7 +28,7 @@ from memfs.client.calls.wire import PathLike, text_of
 from memfs.client.connect import open_file_system
 from memfs.client.credentials import client_proof
 from memfs.client.handles.handle import Handle
-from memfs.client.session.inheritance import TrackedNetwork
+from memfs.client.session.inheritance import tracked
 from memfs.config import ClientConfig
 from memfs.errors import InvalidArgumentError
 from memfs.transport.environment import production_environment
@@ -61,8 +60,7 @@ class ClusterFiles(BlockingTransfers):
 
     async def _open_core(self) -> aio.AsyncFileSystem:
         proof = client_proof(self.config)
-        network = TrackedNetwork(proof.tls)
-        environment = replace(production_environment(*proof), network=network)
+        environment = tracked(production_environment(*proof))
         return await open_file_system(self.config, environment)
 
     @property

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
+from dataclasses import replace
 
 from memfs.client.blocking import bridge
 from memfs.transport.connection import Connection
-from memfs.transport.environment import SocketNetwork
+from memfs.transport.environment import Environment, SocketNetwork
 
 _descriptors: weakref.WeakKeyDictionary[Connection, int] = weakref.WeakKeyDictionary()
 
@@ -26,6 +27,13 @@ class TrackedNetwork(SocketNetwork):
         """Remember the descriptor."""
         if isinstance(protocol, Connection):
             _descriptors[protocol] = transport.get_extra_info("socket").fileno()
+
+
+def tracked(environment: Environment) -> Environment:
+    """The same, with sockets that a child of this process lets go of."""
+    tls = environment.tls
+    blocks = TrackedNetwork(tls, released=True) if environment.blocks is not None else None
+    return replace(environment, network=TrackedNetwork(tls), blocks=blocks)
 
 
 def _release_inherited() -> None:

@@ -58,6 +58,7 @@ class Routing:
         self._pool = Pool(environment, self.hello, sockets_of)
         self._primary: Connection | None = None
         self._bulk: dict[int, Connection] = {}
+        self._blocks: dict[int, Connection] = {}
 
     def hello(self, lane: str) -> m.Hello:
         """How the client introduces itself to a node of this cluster."""
@@ -76,6 +77,7 @@ class Routing:
         for follow in self.followers:
             follow(former, view)
         self._bulk = {n: each for n, each in self._bulk.items() if n in self.known.members}
+        self._blocks = {n: each for n, each in self._blocks.items() if n in self.known.members}
         self._pool.retain(view.members)
 
     # --- connections ------------------------------------------------------------------------
@@ -101,14 +103,16 @@ class Routing:
             self._primary = connection
         return connection
 
-    async def to_member(self, number: int, deadline: float) -> Connection:
-        """The connection to a member for payloads. Raises UnavailableError."""
+    async def to_member(self, number: int, deadline: float, *, blocks: bool = False) -> Connection:
+        """The connection to a member for payloads, or ``blocks``. Raises UnavailableError."""
         self._check_open()
-        connection = self._bulk.get(number)
+        known = self._blocks if blocks else self._bulk
+        connection = known.get(number)
         if connection is None or connection.closed or number not in self.known.members:
             member = self.known.member(number)
-            reaching = self.in_time(self._pool.bulk(member), member, deadline)
-            connection = self._bulk[number] = await reaching
+            reaching = self._pool.blocks(member) if blocks else self._pool.bulk(member)
+            connection = await self.in_time(reaching, member, deadline)
+            (self._blocks if blocks else self._bulk)[number] = connection
         return connection
 
     async def in_time(self, work: Coroutine[Any, Any, T], member: Member, deadline: float) -> T:

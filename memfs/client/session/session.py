@@ -60,6 +60,7 @@ SLOW_BYTES_PER_SECOND = 1 * limits.MIB
 GOODBYE_SECONDS = 1.0
 
 _BULK = frozenset(spec.request for spec in m.BY_OPCODE.values() if spec.lane is m.Lane.BULK)
+_BLOCKS = frozenset(spec.request for spec in m.BY_OPCODE.values() if spec.lane is m.Lane.BLOCKS)
 _COMMANDS = frozenset(spec.request for spec in m.BY_OPCODE.values() if spec.command)
 _PATIENT: frozenset[type] = frozenset((m.AwaitLock, m.Watch))
 """What the primary need not answer soon: no sign that it is gone."""
@@ -364,7 +365,8 @@ class Session:
         size = sum(map(len, payload)) or (len(into) if isinstance(into, memoryview) else 0)
         patience = MEMBER_SECONDS + size / SLOW_BYTES_PER_SECOND
         deadline = min(deadline, self.deadline(patience))
-        connection = await self.routing.to_member(number, deadline)
+        blocks = type(request) in _BLOCKS
+        connection = await self.routing.to_member(number, deadline, blocks=blocks)
         if payload:
             member = self.known.member(number)
             await self.routing.in_time(connection.drain(), member, deadline)

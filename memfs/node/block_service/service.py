@@ -185,7 +185,7 @@ class BlockService:
         self, call: IncomingCall, request: m.WriteBlock, data: memoryview
     ) -> m.WriteBlockReply:
         """Send bytes that are here to where they shall be."""
-        connection = await self._pool.bulk(self._membership.find(request.chain[0]))
+        connection = await self._pool.blocks(self._membership.find(request.chain[0]))
         answer = await connection.call(
             request,
             (data,),
@@ -436,7 +436,7 @@ class IncomingBlock:
     async def _send_whole(
         self, pool: Pool, following: Member, request: Any, call: IncomingCall
     ) -> Answer[Any]:
-        connection = await pool.bulk(following)
+        connection = await pool.blocks(following)
         return await connection.call(
             request,
             self._buffers,

@@ -93,7 +93,7 @@ class Copier:
             if _is_large(block) or number % STORED_AT_ONCE == 0:
                 await asyncio.sleep(0)
         try:
-            connection = await self._pool.bulk(self._membership.find(request.source))
+            connection = await self._pool.blocks(self._membership.find(request.source))
             await self._fetch(connection, wanted, codes, call.remaining())
         except errors.MemfsError as error:
             codes |= {block: error.code for block in wanted if block not in codes}

@@ -22,7 +22,7 @@ class WriteBlockReply(NamedTuple):
     crc: int
 
 
-@message(192, lane=Lane.BULK)
+@message(192, lane=Lane.BLOCKS)
 class WriteBlock(NamedTuple):
     """Store a block version on each node of ``chain``; forwarded while it still arrives.
 
@@ -79,7 +79,7 @@ class SmallBlock(NamedTuple):
         return BlockVersion(*self[:4])
 
 
-@message(193, lane=Lane.BULK)
+@message(193, lane=Lane.BLOCKS)
 class WriteBlocks(NamedTuple):
     """Store many small whole blocks, all or none; their bytes follow one another in the payload."""
 
@@ -100,7 +100,7 @@ class ReadBlockReply(NamedTuple):
     """CRC32C of the payload, computed from chunks that were checked."""
 
 
-@message(194, lane=Lane.BULK)
+@message(194, lane=Lane.BLOCKS)
 class ReadBlock(NamedTuple):
     """A range of a block version. A whole block is sent unchecked: the reader knows its CRC."""
 
@@ -156,7 +156,7 @@ class ReadBlocksReply(NamedTuple):
     lender: int = 0
 
 
-@message(195, lane=Lane.BULK)
+@message(195, lane=Lane.BLOCKS)
 class ReadBlocks(NamedTuple):
     """Many small ranges in one request."""
 
@@ -325,7 +325,7 @@ class CopyBlocks(NamedTuple):
         return CopyBlocksReply
 
 
-@message(202, lane=Lane.BULK)
+@message(202, lane=Lane.BLOCKS)
 class CopyRange(NamedTuple):
     """Store a block version made of bytes that the receiver holds: they do not pass the client.
 

@@ -26,10 +26,15 @@ C = TypeVar("C", bound=type[Request[Any]])
 
 
 class Lane(enum.Enum):
-    """Which connection of a pair carries a message: control never queues behind bulk."""
+    """Which connection of a pair carries a message: control never queues behind bulk.
+
+    ``BLOCKS`` is bulk that tells no names: where a node offers it, in clear on a connection that
+    was greeted under TLS; with ``BULK`` elsewhere.
+    """
 
     CONTROL = "control"
     BULK = "bulk"
+    BLOCKS = "blocks"
 
 
 @dataclass(frozen=True, slots=True)

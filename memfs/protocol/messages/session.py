@@ -27,6 +27,8 @@ class Welcome(NamedTuple):
     """Its member number, 0 while it has not joined."""
     view: View | None
     machine: str = ""
+    bulk_port: int = 0
+    """Where it takes connections for blocks that are in clear after this answer; 0: nowhere."""
 
 
 @message(1)

@@ -81,6 +81,20 @@ def test_open_address_needs_insecure() -> None:
         NodeConfig(host=loopback)
 
 
+@pytest.mark.parametrize(
+    ("settings", "wrong"),
+    [
+        ({"bulk": "authenticated"}, "bulk: needs certificates"),
+        ({"bulk_port": 10502, "certificates": "certs"}, "bulk_port: needs bulk = authenticated"),
+        ({"bulk": "plain", "certificates": "certs"}, "bulk: "),
+    ],
+)
+def test_bulk(settings: dict[str, object], wrong: str) -> None:
+    with pytest.raises(ConfigError, match=wrong):
+        NodeConfig(**settings)
+    NodeConfig(bulk="authenticated", bulk_port=10502, certificates="certs")
+
+
 def test_conflicts_are_all_reported() -> None:
     with pytest.raises(ConfigError) as caught:
         NodeConfig(
