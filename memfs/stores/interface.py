@@ -54,7 +54,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A piece of one level, in the store's own order, which is that of UTF-8 bytes at most stores.
+    """A piece of one level; see :attr:`Capabilities.ordered` for the order of pages.
 
     ``entries`` are objects and sub-directories; one name may be both, a key and the prefix of
     others: two entries then. ``unreachable`` counts keys that cannot be names: empty or dot
@@ -82,6 +82,9 @@ class Capabilities:
     writable: bool = True
     exact_tags: bool = True
     """A tag changes with every change of the content; else it is made of size and time."""
+    ordered: bool = True
+    """No page has a name that comes before one of an earlier page, in the order of names or of
+    keys, in which a directory counts as ``name/``."""
 
 
 class Store(abc.ABC):

@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,33 @@ def refused(fs: FileSystem, server: BrokenServer) -> None:
     with pytest.raises(OSError, match=r"[Rr]ead-only"):
         fs.write_bytes("/web/new", b"x")
     assert not (server.root / "new").exists()
+
+
+def test_the_first_page_of_a_large_directory_needs_one_page_of_the_store(
+    cluster: Processes, fs: FileSystem, s3: S3Server, tmp_path: Path
+) -> None:
+    """With a directory whose key comes behind the names that follow it."""
+    names = [f"part-{number:05}.tar" for number in range(2500)]
+    keys = [f"many/{name}" for name in names] + ["many/part/below", "many/part-00001/below"]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: s3.client.put_object(Bucket=BUCKET, Key=key, Body=b"x"), keys))
+    fs.mount("/many", f"s3://{BUCKET}/many", options=s3.mount_options(tmp_path), read_only=True)
+    try:
+        expected = sorted([*names, "part", "part-00001"])
+
+        def requests() -> float:
+            return counted(cluster, "requests_total", "/many")
+
+        pages = fs.scandir_pages("/many")
+        first = [entry.name for entry in next(pages)]
+        assert len(first) > 100 and first == expected[: len(first)]
+        assert requests() <= 2  # a page, and whether there is a directory "part"
+        assert first + [entry.name for page in pages for entry in page] == expected
+        assert requests() <= 5
+        assert fs.listdir("/many") == expected
+        assert requests() <= 5
+    finally:
+        fs.unmount("/many")
 
 
 def test_readers_never_get_bytes_of_two_versions(

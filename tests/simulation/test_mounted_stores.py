@@ -18,10 +18,16 @@ from in_virtual_time import WHOLE
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import MemfsError, StoreUnreachableError
+from memfs.node.stores import metadata
 from memfs.protocol import messages as m
 from memfs.stores.interface import Store
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.store import FaultyStore, StoreConditions, StoreServer
+from memfs.testing.simulation.store import (
+    FaultyStore,
+    StoreConditions,
+    StoredObject,
+    StoreServer,
+)
 from memfs.testing.simulation.virtual import run
 from memfs.transport.environment import Environment
 from memfs.types import Buffer, ObjectState, Residence
@@ -510,5 +516,86 @@ def test_clients_that_cache_names_ask_anew_after_the_interval(interval: float, t
             assert not reply.fresh
             sequence, changed = reply.sequence, changed | set(reply.changed)
         assert (inode in changed) is told and own not in changed
+
+    run(main())
+
+
+@pytest.mark.parametrize("pattern", ["{:05}", "part-{:05}.tar", "{:05}/x"])
+def test_the_first_page_of_a_huge_directory_comes_with_the_stores_first(pattern: str) -> None:
+    async def main() -> None:
+        scene = Scene(40)
+        count = 2500
+        for number in range(count):
+            scene.bucket.objects["big/" + pattern.format(number)] = StoredObject(b"", b"v", 1)
+        names = [pattern.format(number).partition("/")[0] for number in range(count)]
+        fs = await scene.start()
+        before = scene.bucket.requests.copy()
+        pages = fs.scandir_pages("/x/big")
+        first = [entry.name for entry in await anext(pages)]
+        assert len(first) >= 500 and first == names[: len(first)]
+        asked = scene.bucket.requests - before
+        assert asked["list"] == 1 and asked["stat"] <= 2  # one is about /x/big itself
+        for name in first[:90:30]:
+            await fs.stat(f"/x/big/{name}")  # as known as after a whole listing
+        await asyncio.gather(*[fs.list_page("/x/big") for _ in range(20)])
+        assert scene.bucket.requests - before == asked
+        scene.bucket.objects["big/zzz"] = StoredObject(b"", b"v", 1)
+        rest = [entry.name async for page in pages for entry in page]
+        assert first + rest == [*names, "zzz"]
+        asked = scene.bucket.requests - before
+        assert asked["list"] == -(-count // metadata.PAGE_OBJECTS) and asked["stat"] <= 2
+        assert await fs.listdir("/x/big") == [*names, "zzz"]
+        assert scene.bucket.requests - before == asked
+
+    run(main())
+
+
+@pytest.mark.parametrize("interval", [0.0, 2.0, -1.0])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_listings_are_complete_and_ordered_whatever_happens_meanwhile(
+    seed: int, interval: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there all the time is listed, and what never was is not."""
+    monkeypatch.setattr(metadata, "PAGE_OBJECTS", 40)
+
+    async def main() -> None:
+        scene = Scene(seed, StoreConditions(refused_chance=0.05))
+        dice = scene.dice
+        for number in range(300):
+            scene.bucket.objects[f"d/{dice.choice(['a', 'b-', 'c.'])}{number:04}"] = StoredObject(
+                b"", b"v", 1
+            )
+        for number in range(0, 300, 20):
+            scene.bucket.objects[f"d/b-{number:04}-{number}"] = StoredObject(b"", b"v", 1)
+            scene.bucket.objects[f"d/b-{number:04}/below"] = StoredObject(b"", b"v", 1)
+        always = {key.split("/")[1] for key in scene.bucket.objects}
+        fs = await scene.start(sync_interval=interval)
+        written: set[str] = set()
+        ended = False
+
+        async def change() -> None:
+            for number in range(20):
+                name = f"{dice.choice(['a', 'b-', 'c.'])}new-{number}"
+                await insist(functools.partial(fs.write_bytes, f"/x/d/{name}", b"here"))
+                written.add(name)
+                scene.bucket.replace(f"d/{name}-there", b"there")
+                await asyncio.sleep(dice.random() / 5)
+
+        async def read() -> None:
+            while not ended:
+                await asyncio.sleep(0.2)
+                before = set(written)
+                try:
+                    found = await fs.listdir("/x/d")
+                except StoreUnreachableError:
+                    continue
+                assert found == sorted(set(found), key=str.encode)
+                assert before | always <= set(found)
+                assert all("new" in name for name in set(found) - always)
+
+        readers = [asyncio.ensure_future(read()) for _ in range(3)]
+        await change()
+        ended = True
+        await asyncio.gather(*readers)
 
     run(main())

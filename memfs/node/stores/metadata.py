@@ -11,19 +11,21 @@ import asyncio
 import inspect
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Container
+from collections.abc import Awaitable, Callable, Container
 from typing import Final, TypeVar
 
 from memfs.errors import ObjectMissingError, StaleHandleError, StoreUnreachableError
 from memfs.node.namespace.commands.mounts import record_of
 from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.rules.frontier import Question, question
+from memfs.node.namespace.tables.directory import Directory
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.replication.primary import Primary
+from memfs.node.stores.listing import Listing, complete, known
 from memfs.node.stores.opened import OpenStores
 from memfs.protocol import messages as m
-from memfs.stores.interface import ObjectInfo, Store
+from memfs.stores.interface import Store
 from memfs.transport.environment import Environment
 
 T = TypeVar("T")
@@ -31,6 +33,8 @@ T = TypeVar("T")
 NAMES_MAX: Final = 100_000
 """Answers about single names that are remembered: 20 MB at most."""
 LISTINGS_MAX: Final = 100_000
+UNDER_WAY_MAX: Final = 10_000
+PAGE_OBJECTS: Final = 1000
 OBJECTS_PER_COMMAND: Final = 200
 """With names of 255 bytes and tags of 34 they take 60 KB of a record."""
 NEGATIVE_SECONDS: Final = 1.0
@@ -46,6 +50,8 @@ class Moment:
     def __init__(self, known: Known, since: float, now: float, away: Container[int]) -> None:
         """``since``: what was asked after it counts in any case. ``away``: mounts in trouble."""
         self._known, self._since, self._now, self._away = known, since, now, away
+        self.bound: bytes | None = None
+        """Before which name the listing that was looked at last is known; None: all of it."""
 
     def knows_name(self, mount: MountPoint, directory: int, name: bytes, exists: bool) -> bool:
         """Of the name by itself, or by a listing of its directory."""
@@ -53,12 +59,21 @@ class Moment:
             self._known.names.get((directory, name), -math.inf),
             self._known.listings.get(directory, -math.inf),
         )
+        listing = self._known.under_way.get(directory)
+        if listing is not None and name < listing.bound:
+            at = max(at, listing.at)
         return self._counts(mount, at, exists)
 
-    def knows_listing(self, mount: MountPoint, directory: int, later: bool) -> bool:
+    def listed(self, mount: MountPoint, directory: int, later: bool) -> bytes | None:
         """A later page goes on with what the first one came from."""
-        at = self._known.listings.get(directory, -math.inf)
-        return at > -math.inf if later else self._counts(mount, at, True)
+        at, bound = self._known.listings.get(directory, -math.inf), None
+        listing = self._known.under_way.get(directory)
+        if listing is not None and listing.bound:
+            at, bound = listing.at, listing.bound
+        if not (at > -math.inf if later else self._counts(mount, at, True)):
+            bound = b""
+        self.bound = bound
+        return bound
 
     def _counts(self, mount: MountPoint, at: float, exists: bool) -> bool:
         if at == -math.inf:
@@ -78,6 +93,8 @@ class Known:
         """Nothing was asked."""
         self.names: OrderedDict[tuple[int, bytes], float] = OrderedDict()
         self.listings: OrderedDict[int, float] = OrderedDict()
+        self.under_way: OrderedDict[int, Listing] = OrderedDict()
+        """Listings that have not come to their ends; they go on when somebody wants more."""
 
     def note(self, directory: int, name: bytes | None, at: float) -> None:
         """The answer to what was asked at ``at`` is in the namespace."""
@@ -96,6 +113,14 @@ class Known:
         """Ask for everything anew."""
         self.names.clear()
         self.listings.clear()
+        self.under_way.clear()
+
+    def began(self, directory: int, listing: Listing) -> None:
+        """It takes the place of another one; one that is too many begins anew when it goes on."""
+        self.under_way.pop(directory, None)
+        self.under_way[directory] = listing
+        if len(self.under_way) > UNDER_WAY_MAX:
+            self.under_way.popitem(last=False)
 
 
 class Metadata:
@@ -107,115 +132,191 @@ class Metadata:
         self._primary = primary
         self._stores = stores
         self._now = environment.clock.monotonic
-        self._asking: dict[_Key, asyncio.Task[None]] = {}
+        self._asking: dict[_Key, asyncio.Task[bool]] = {}
+        self._settled: OrderedDict[tuple[int, bytes], int] = OrderedDict()
+        """The last changes that came to stores, by mount and key: their places in the order."""
+        self._settled_count = 0
         self.asked = 0
         """Questions to stores so far."""
 
-    def lacks(self, request: object) -> Question | None:
-        """The look-up that a request has to wait for; None: it can be carried out now."""
+    def lacks(self, request: object) -> tuple[Question | None, bytes | None]:
+        """The look-up that a request has to wait for; None: it can be carried out now.
+
+        With it the name before which a listing is known that the request shows; None: all of it.
+        """
         return self._question(request, self._now())
 
-    def _question(self, request: object, since: float) -> Question | None:
+    def _question(self, request: object, since: float) -> tuple[Question | None, bytes | None]:
         moment = Moment(self.known, since, self._now(), self._stores.trouble)
-        return question(self._primary.namespace.volume, request, moment)
+        found = question(self._primary.namespace.volume, request, moment)
+        return found, moment.bound or None
 
-    async def prepare(self, request: object) -> None:
-        """Look up until all is known.
+    async def prepare(self, request: object) -> bytes | None:
+        """Look up until all is known; before which name it is, of a listing that is under way.
 
         Raises StoreUnreachableError, StoreDeniedError, StoreMissingError.
         """
         since = self._now()
-        while (found := self._question(request, since)) is not None:
+        while True:
+            found, bound = self._question(request, since)
+            if found is None:
+                return bound
             try:
                 await self.ask(found)
             except StoreUnreachableError:
-                if self._question(request, since) is not None:
+                found, bound = self._question(request, since)
+                if found is not None:
                     raise
 
+    async def page(
+        self, request: m.List, show: Callable[[], Awaitable[m.ListReply]]
+    ) -> m.ListReply:
+        """A page of a listing, as soon as its names are known to be all there are.
+
+        ``show`` carries the request out on the namespace, as often as it is asked to.
+        """
+        while True:
+            bound = await self.prepare(request)
+            reply = await show()
+            found = reply if bound is None else complete(reply, bound)
+            if found is not None:
+                return found
+
     async def ask(self, wanted: Question) -> None:
-        """Ask one thing, once however many want to know it."""
+        """Ask one thing, once however many want to know it; of a listing maybe the next page."""
+        while not await self._share(wanted) and not wanted.part:
+            pass
+
+    async def _share(self, wanted: Question) -> bool:
         key = wanted.mount.number, wanted.directory, wanted.name
         task = self._asking.get(key)
         # One that is done was asked before this request came: waiting for it would not wait at all.
         if task is None or task.done():
             task = self._asking[key] = asyncio.ensure_future(self._ask(wanted))
             task.add_done_callback(lambda done: self._asked(key, done))
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    def _asked(self, key: _Key, task: asyncio.Task[None]) -> None:
+    def _asked(self, key: _Key, task: asyncio.Task[bool]) -> None:
         if self._asking.get(key) is task:
             del self._asking[key]
         if not task.cancelled():
             task.exception()
 
-    async def _ask(self, wanted: Question) -> None:
-        self.asked += 1
+    async def _ask(self, wanted: Question) -> bool:
+        """One request to the store, more or less; whether all is known then."""
         at = self._now()
         record = self.record(wanted.mount)
         store = self._stores.adopt(record)
         try:
             with self._stores.watching(record):
                 if wanted.name is None:
-                    await self._list(wanted, store)
-                else:
-                    await self._look(wanted, store, wanted.name)
+                    return await self._list(wanted, store)
+                self.asked += 1
+                await self._look(wanted, store, wanted.name)
         except StaleHandleError:
-            return  # it was unmounted or removed meanwhile: look again
+            return True  # it was unmounted or removed meanwhile: look again
         self.known.note(wanted.directory, wanted.name, at)
+        return True
 
     def record(self, mount: MountPoint) -> m.MountRecord:
         """A mount as the stores' side knows it."""
         volume = self._primary.namespace.volume
         return record_of(mount, path_of(volume, mount.slot))
 
-    async def _look(self, wanted: Question, store: Store, name: bytes) -> None:
+    def settled(self, number: int, key: bytes) -> None:
+        """A change of the cluster's own has come to the store: older answers do not count."""
+        self._settled_count += 1
+        self._settled[number, key] = self._settled_count
+        self._settled.move_to_end((number, key))
+        if len(self._settled) > NAMES_MAX:
+            self._settled.popitem(last=False)
+
+    def _counts(self, wanted: Question, name: bytes, since: int) -> bool:
+        """Is what the store said of a name still newer than what was stored under it?"""
+        key = wanted.key + b"/" + name if wanted.key else name
+        return self._settled.get((wanted.mount.number, key), 0) <= since
+
+    async def _look(self, wanted: Question, store: Store, name: bytes) -> bool:
+        """Bring one name into the namespace, or out of it; whether the store has it."""
+        since = self._settled_count
         key = wanted.key + b"/" + name if wanted.key else name
         try:
             info = await store.stat(key.decode("utf-8"))
         except (ObjectMissingError, UnicodeDecodeError):
             info = None
         if info is None:
-            await self._forget(wanted, [name])
+            await self._forget(wanted, [name], since)
         else:
-            await self._learn(wanted, [_known(name, info)])
+            await self._learn(wanted, [known(name, info)], since)
+        return info is not None
 
-    async def _list(self, wanted: Question, store: Store) -> None:
-        """Apply all pages of a listing, a command each; then remove names that were not listed."""
-        after: str | None = None
-        seen: set[bytes] = set()
-        while True:
-            page = await store.list(wanted.key.decode("utf-8"), after, 1000)
-            found: dict[bytes, m.KnownObject] = {}
-            for info in page.entries:
-                name = info.key.rpartition("/")[2].encode("utf-8")
-                if not info.is_directory or (name not in found and name not in seen):
-                    found[name] = _known(name, info)  # the object, where a name is both
-            seen.update(found)
-            objects = list(found.values())
-            for first in range(0, len(objects), OBJECTS_PER_COMMAND):
-                await self._learn(wanted, objects[first : first + OBJECTS_PER_COMMAND])
-            after = page.after
-            if after is None:
-                break
-        await self._forget(wanted, self._unlisted(wanted.directory, seen))
+    async def _list(self, wanted: Question, store: Store) -> bool:
+        """Go on with a listing, or begin one; whether that was its last page."""
+        listing = self._listing(wanted, store)
+        try:
+            return await self._next_page(wanted, store, listing)
+        except StoreUnreachableError:
+            raise  # it can go on where it was
+        except BaseException:
+            if self.known.under_way.get(wanted.directory) is listing:
+                del self.known.under_way[wanted.directory]
+            raise
+        finally:
+            listing.used = self._now()
 
-    def _unlisted(self, inode: int, seen: set[bytes]) -> list[bytes]:
+    def _listing(self, wanted: Question, store: Store) -> Listing:
+        """The one under way, unless it is too old to count."""
+        listing = self.known.under_way.get(wanted.directory)
+        if listing is None or not listing.serves(wanted, self._now()):
+            # Where each request asks anew, the pages of one must not come from several listings.
+            ordered = store.capabilities.ordered and wanted.mount.sync_ms != 0
+            listing = Listing(wanted, self._now(), ordered, self._settled_count)
+            self.known.began(wanted.directory, listing)
+            self.asked += 1
+        return listing
+
+    async def _next_page(self, wanted: Question, store: Store, listing: Listing) -> bool:
+        """Apply a page, in commands of some names each; then remove names that were not listed."""
+        page = await store.list(wanted.key.decode("utf-8"), listing.after, PAGE_OBJECTS)
+        objects = listing.take(page)
+        for first in range(0, len(objects), OBJECTS_PER_COMMAND):
+            part = objects[first : first + OBJECTS_PER_COMMAND]
+            await self._learn(wanted, part, listing.settled)
+        while (gap := listing.waits_for(page)) is not None:
+            listing.settle(gap, await self._look(wanted, store, gap))
+        bound = listing.reached()
+        directory = self._directory(wanted.directory)
+        if directory is not None:
+            await self._forget(wanted, listing.unlisted(directory, bound), listing.settled)
+        if self.known.under_way.get(wanted.directory) is not listing:
+            return True  # everything is asked anew
+        if bound is None:
+            del self.known.under_way[wanted.directory]
+            self.known.note(wanted.directory, None, listing.at)
+        elif bound:
+            listing.publish(bound)
+            self.known.listings.pop(wanted.directory, None)
+        return bound is None
+
+    def _directory(self, inode: int) -> Directory | None:
         tree = self._primary.namespace.volume.tree
         slot = tree.inodes.slot_of(inode)
         if not slot or tree.inodes.kind[slot] != DIRECTORY:
-            return []
-        return [name for name, _ in tree.directory(slot).items() if name not in seen]
+            return None
+        return tree.directory(slot)
 
-    async def _learn(self, wanted: Question, objects: list[m.KnownObject]) -> None:
+    async def _learn(self, wanted: Question, objects: list[m.KnownObject], since: int) -> None:
         mount = wanted.mount
+        part = tuple([each for each in objects if self._counts(wanted, each.name, since)])
         await self._primary.run_own(
-            m.LearnObjects(mount.number, mount.generation, wanted.directory, tuple(objects))
+            m.LearnObjects(mount.number, mount.generation, wanted.directory, part)
         )
 
-    async def _forget(self, wanted: Question, names: list[bytes]) -> None:
+    async def _forget(self, wanted: Question, names: list[bytes], since: int) -> None:
         mount = wanted.mount
         for first in range(0, len(names), OBJECTS_PER_COMMAND):
-            part = tuple(names[first : first + OBJECTS_PER_COMMAND])
+            some = names[first : first + OBJECTS_PER_COMMAND]
+            part = tuple([name for name in some if self._counts(wanted, name, since)])
             await self._primary.run_own(
                 m.ForgetObjects(mount.number, mount.generation, wanted.directory, part)
             )
@@ -224,9 +325,3 @@ class Metadata:
 async def resolved(answer: T | Awaitable[T]) -> T:
     """An answer that may be there already."""
     return await answer if inspect.isawaitable(answer) else answer
-
-
-def _known(name: bytes, info: ObjectInfo) -> m.KnownObject:
-    if info.is_directory:
-        return m.KnownObject(name, 0, info.modified_ns, b"", True)
-    return m.KnownObject(name, info.size, info.modified_ns, info.tag)

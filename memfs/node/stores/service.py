@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from memfs import errors
 from memfs.node.namespace.mount_queries import path_of
@@ -59,7 +59,9 @@ class MountService:
                 self._term[2].stop()
             environment = self._role.membership.environment
             metadata = Metadata(primary, self._stores, environment)
-            persister = Persister(primary, self._role.membership, self._stores, environment)
+            persister = Persister(
+                primary, self._role.membership, self._stores, environment, metadata.settled
+            )
             self._term = primary, metadata, persister
         return self._term[1:]
 
@@ -136,7 +138,15 @@ class MountService:
         ``handler`` answers with a record or a future.
         """
         metadata = self.metadata
-        if metadata.lacks(call.request) is not None:
+        wanted, bound = metadata.lacks(call.request)
+        if isinstance(call.request, m.List) and (wanted is not None or bound is not None):
+
+            async def show() -> m.ListReply:
+                reply: m.ListReply = await resolved(cast(Any, handler(call)))
+                return reply
+
+            return asyncio.ensure_future(metadata.page(call.request, show))
+        if wanted is not None:
             return asyncio.ensure_future(self._later(metadata, call, handler))
         answer = handler(call)
         waits = self._waits() if call.spec.command else []

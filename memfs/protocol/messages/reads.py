@@ -144,7 +144,7 @@ class ListReply(NamedTuple):
 
     entries: tuple[DirectoryEntry, ...]
     remaining: int
-    """Entries after this page."""
+    """Entries after this page; at least so many while a store's listing is under way."""
 
 
 @message(67)

@@ -31,6 +31,8 @@ from memfs.types import Buffer
 
 PAGE_KEYS: Final = 1000
 """What S3 gives in one page at most."""
+_UNORDERED: Final = "--x-s3"
+"""Amazon's directory buckets list in no order."""
 SINGLE_BYTES: Final = 2 * PART_BYTES
 """Up to here an object is sent by one request, beyond in parts."""
 
@@ -57,7 +59,11 @@ class S3Store(Store):
             connection.current, self._look, requests.credentials.doubt, requests.retry
         )
         self._capabilities = Capabilities(
-            conditional_put=conditional, rename=False, real_directories=False, modes=False
+            conditional_put=conditional,
+            rename=False,
+            real_directories=False,
+            modes=False,
+            ordered=not requests.bucket.name.endswith(_UNORDERED),
         )
 
     @property

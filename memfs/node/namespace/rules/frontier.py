@@ -7,6 +7,7 @@ neither a query nor a command ever meets a name whose state in the store is unkn
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
 from memfs import limits
@@ -26,8 +27,11 @@ class Knowledge(Protocol):
     def knows_name(self, mount: MountPoint, directory: int, name: bytes, exists: bool) -> bool:
         """Is what the namespace knows of a name recent enough?"""
 
-    def knows_listing(self, mount: MountPoint, directory: int, later: bool) -> bool:
-        """Is its listing of a directory recent enough? ``later``: for a later page."""
+    def listed(self, mount: MountPoint, directory: int, later: bool) -> bytes | None:
+        """Before which name a recent enough listing of a directory is known; None: all of it.
+
+        ``later``: for a later page.
+        """
 
 
 class Question(NamedTuple):
@@ -40,6 +44,10 @@ class Question(NamedTuple):
     """Of the directory, below the mount."""
     name: bytes | None
     """The name asked about, None: all of them."""
+    part: bool = False
+    """A page of the listing may do."""
+    later: bool = False
+    """It goes on with what an earlier page came from."""
 
 
 _LISTING: Final = (m.List, m.Rename, m.RemoveDirectory, m.SummarisePage)
@@ -146,10 +154,19 @@ def _below(volume: Volume, slot: int, request: object, knowledge: Knowledge) -> 
 def _listing(
     volume: Volume, mount: MountPoint, slot: int, request: object, knowledge: Knowledge
 ) -> Question | None:
-    later = bool(getattr(request, "after", b""))
-    if knowledge.knows_listing(mount, volume.tree.inodes.id_of(slot), later):
+    inode, after = volume.tree.inodes.id_of(slot), getattr(request, "after", b"")
+    bound = knowledge.listed(mount, inode, bool(after))
+    part = isinstance(request, m.List)
+    if bound is None or (part and bound and _holds_page(volume, slot, after, bound)):
         return None
-    return _ask(volume, mount, slot, None)
+    found = _ask(volume, mount, slot, None)
+    return found and found._replace(part=part, later=bool(after))
+
+
+def _holds_page(volume: Volume, slot: int, after: bytes, bound: bytes) -> bool:
+    """Can a page begin, and say that there is more, when names are complete before ``bound``?"""
+    names = [name for name, _ in islice(volume.tree.directory(slot).after(after), 2)]
+    return len(names) == 2 and names[0] < bound
 
 
 def _ask(volume: Volume, mount: MountPoint, slot: int, name: bytes | None) -> Question | None:

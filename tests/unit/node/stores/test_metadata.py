@@ -20,11 +20,12 @@ class Counting(Metadata):
         super().__init__(cast(Any, None), cast(Any, None), cast(Any, SimpleNamespace(clock=clock)))
         self.latecomer: Any = None
 
-    async def _ask(self, wanted: Question) -> None:
+    async def _ask(self, wanted: Question) -> bool:
         self.asked += 1
         await asyncio.sleep(0)
         if self.latecomer is not None:
             asyncio.get_running_loop().call_soon(self.latecomer)
+        return True
 
 
 def wanted() -> Question:
