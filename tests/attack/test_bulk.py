@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from memfs.client.admin import AdminClient
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import AccessDeniedError, CapabilityError, NotPermittedError, UnavailableError
 from memfs.paths import Endpoint
@@ -18,6 +19,8 @@ from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
 from memfs.security.certificate_files import client_name
+from memfs.security.proofs import KeyProver
+from memfs.security.signing import public_key
 from memfs.security.tls import TlsCredentials
 from memfs.testing.in_process import Cluster
 from memfs.transport.connection import Connection
@@ -28,16 +31,37 @@ from tests.attack.certificates import Authority
 from tests.attack.conftest import SUPERUSER, in_sync
 from tests.attack.test_strangers import believing, hello, requests
 
+ALICE = b"a" * 32
 SECRET = os.urandom(2_000_000)
+
+
+@contextlib.asynccontextmanager
+async def in_clear_after_tls(authority: Authority, *ways: str) -> AsyncIterator[Cluster]:
+    """Two nodes whose blocks go in clear; ``ways`` by which users may prove who they are."""
+    async with Cluster(
+        2,
+        memory=64 << 20,
+        socket_directory="",
+        certificates=str(authority.node()),
+        bulk="authenticated",
+        authentication=ways,
+    ) as cluster:
+        async with asyncio.timeout(30):
+            await in_sync(cluster)
+        yield cluster
 
 
 @pytest.fixture
 async def released(authority: Authority) -> AsyncIterator[Cluster]:
-    """Two nodes whose blocks go in clear."""
-    settings = {"certificates": str(authority.node()), "bulk": "authenticated"}
-    async with Cluster(2, memory=64 << 20, socket_directory="", **settings) as cluster:
-        async with asyncio.timeout(30):
-            await in_sync(cluster)
+    """They take certificates."""
+    async with in_clear_after_tls(authority, "certificate") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def open_to_keys(authority: Authority) -> AsyncIterator[Cluster]:
+    """They take keys, too."""
+    async with in_clear_after_tls(authority, "certificate", "key") as cluster:
         yield cluster
 
 
@@ -119,6 +143,27 @@ async def test_a_false_node_is_not_greeted(
     where = await bulk_endpoint(released, authority)
     with pytest.raises(UnavailableError, match="certificate is not accepted"):
         await in_clear(where, Authority(tmp_path / "other").user(SUPERUSER), hello())
+
+
+async def test_a_key_is_proved_there_too(open_to_keys: Cluster, authority: Authority) -> None:
+    """To a challenge of that connection, which the primary checks while nothing is read."""
+    fs = await open_to_keys.connect(certificates=str(authority.user(SUPERUSER)))
+    await AdminClient(fs._session).add_user_key("alice", public_key(ALICE))
+    ref = await private(fs)
+    said = hello(user="alice")._replace(lane="blocks")
+    for node in range(2):
+        where = await bulk_endpoint(open_to_keys, authority, node)
+        credentials = TlsCredentials(authority.node())
+        known = production_environment(credentials, KeyProver(ALICE))
+        connection = await dial(known, where, said, timeout=30)
+        assert connection.certificate is None, "in clear from here on"
+        request = m.ReadBlock(*ref.version, 0, ref.length, os.urandom(45))
+        with pytest.raises(CapabilityError):
+            await connection.call(request, request_id=1, timeout=30, epoch=0)
+        connection.close("done")
+        for prover in (KeyProver(b"m" * 32), None):
+            with pytest.raises(AccessDeniedError):
+                await dial(production_environment(credentials, prover), where, said, timeout=30)
 
 
 async def test_only_blocks_are_served(released: Cluster, authority: Authority) -> None:
