@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import platform
@@ -18,6 +19,17 @@ def machine_id() -> str:
     Processes with the same one try each other's unix sockets.
     """
     return _read(Path("/proc/sys/kernel/random/boot_id"))
+
+
+def check_descriptors(count: int) -> None:
+    """Raises OSError where this process may not open ``count`` more files."""
+    with contextlib.ExitStack() as probe:
+        try:
+            for _ in range(count):
+                probe.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            text = f"{error.strerror}: raise the limit on them (ulimit -n)"
+            raise OSError(error.errno, text) from None
 
 
 def raise_descriptor_limit() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,16 +37,11 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
     with contextlib.closing(main):  # where it was never begun
         import uvloop
 
-        _check_descriptors()
+        from memfs import machine
+
+        try:
+            machine.check_descriptors(LOOP_DESCRIPTORS)
+        except OSError as error:
+            raise click.ClickException(str(error.strerror)) from None
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main)
-
-
-def _check_descriptors() -> None:
-    with contextlib.ExitStack() as probe:
-        try:
-            for _ in range(LOOP_DESCRIPTORS):
-                probe.callback(os.close, os.open(os.devnull, os.O_RDONLY))
-        except OSError as error:
-            text = f"{error.strerror}: raise the limit on them (ulimit -n)"
-            raise click.ClickException(text) from None

@@ -23,12 +23,16 @@ from typing import Any, ParamSpec, TypeVar
 
 import uvloop
 
+from memfs.machine import check_descriptors
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CANCEL_SECONDS = 2.0
 """After Ctrl-C: how long the interrupted call may take to let go of the caller's memory."""
 EXIT_SECONDS = 5.0
+LOOP_DESCRIPTORS = 7
+"""What an event loop takes. One that gets them half-way writes to the standard error."""
 
 
 class Bridge:
@@ -37,6 +41,7 @@ class Bridge:
     def __init__(self) -> None:
         self.generation = generation()
         _keep_standard_streams()
+        check_descriptors(LOOP_DESCRIPTORS)
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._files: weakref.WeakSet[Any] = weakref.WeakSet()
         self._sessions: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -24,6 +24,21 @@ def running():
     fresh.stop()
 
 
+@pytest.mark.parametrize("limit", range(7, 14))
+def test_too_few_descriptors_are_said_and_nothing_else(limit: int) -> None:
+    program = (
+        "import resource; from memfs.client.blocking.bridge import Bridge\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ({limit}, {limit}))\n"
+        "try: Bridge().stop()\n"
+        "except OSError as error: print(error.strerror)\n"
+        "else: print('made')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    refusal = "Too many open files: raise the limit on them (ulimit -n)\n"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout in (refusal, "made\n") and (limit > 9 or done.stdout == refusal)
+
+
 def test_results_and_errors_come_back(running):
     async def double(value: int) -> int:
         await asyncio.sleep(0)
