@@ -11,6 +11,7 @@ from typing import Any
 
 from memfs import limits
 from memfs.client.access import AccessOperations
+from memfs.client.calls import xattrs
 from memfs.client.calls.arguments import octets, pair, text, whole
 from memfs.client.calls.wire import PathLike
 from memfs.client.stat import Stat, nanoseconds
@@ -111,14 +112,7 @@ class AttributeOperations(AccessOperations):
         request = m.GetXattrs(where.raw, tuple([text("name", each) for each in names]))
         deadline = self._session.deadline(timeout)
         answer = await self._session.ask_primary(request, where.given, deadline)
-        reply = answer.record
-        if not reply.lengths:
-            return {each.name: each.value for each in reply.xattrs}
-        found, at = {}, 0
-        for each, length in zip(reply.xattrs, reply.lengths, strict=True):
-            found[each.name] = bytes(answer.payload[at : at + length])
-            at += length
-        return found
+        return xattrs.values(answer.record, answer.payload)
 
     async def listxattr(self, path: PathLike, *, timeout: float | None = None) -> list[str]:
         """Names of the extended attributes. Needs no permission of the file itself."""
@@ -146,14 +140,9 @@ class AttributeOperations(AccessOperations):
             error = InvalidArgumentError(reason, path=where.given)
             error.errno = errno.E2BIG
             raise error
-        apart = len(value) > limits.XATTRS_IN_RECORD_BYTES
-        request = m.SetXattr(where.raw, name, b"" if apart else value, XattrMode(flags))
-        await self._session.ask_primary(
-            request,
-            where.given,
-            self._session.deadline(timeout),
-            payload=(value,) if apart else (),
-        )
+        request, payload = xattrs.apart(m.SetXattr(where.raw, name, value, XattrMode(flags)))
+        deadline = self._session.deadline(timeout)
+        await self._session.ask_primary(request, where.given, deadline, payload=payload)
 
     async def removexattr(self, path: PathLike, name: str, *, timeout: float | None = None) -> None:
         """Remove an extended attribute."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeVar
 
 from memfs import limits, paths
+from memfs.client.calls import xattrs
 from memfs.client.calls.modes import parse
 from memfs.client.context import ClientContext
 from memfs.client.handles.handle import CreateOptions, Handle
@@ -196,12 +197,20 @@ class InodeOperations:
 
     async def xattrs(self, inode: int, *names: str) -> dict[str, bytes]:
         """Those named (NoAttributeError when one is missing), or all."""
-        reply = await self._ask_of(m.GetXattrs(b"", names, False, inode))
-        return {each.name: each.value for each in reply.xattrs}
+        session, request = self.session, m.GetXattrs(b"", names, False, inode)
+        answer = await session.opens.by_handle(lambda: session.ask_primary(request))
+        return xattrs.values(answer.record, answer.payload)
+
+    async def xattr_names(self, inode: int) -> tuple[str, ...]:
+        """listxattr."""
+        reply = await self._ask_of(m.GetXattrs(b"", (), False, inode, values=False))
+        return tuple(each.name for each in reply.xattrs)
 
     async def set_xattr(self, inode: int, name: str, value: bytes, mode: XattrMode) -> None:
         """setxattr."""
-        await self._ask_of(m.SetXattr(b"", name, value, mode, False, inode))
+        session = self.session
+        request, payload = xattrs.apart(m.SetXattr(b"", name, value, mode, False, inode))
+        await session.opens.by_handle(lambda: session.ask_primary(request, payload=payload))
 
     async def remove_xattr(self, inode: int, name: str) -> None:
         """removexattr."""

@@ -75,7 +75,7 @@ async def _sized_later(value: Awaitable[bytes], room: int) -> Parts:
 async def names(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """listxattr."""
     inode = mount.cluster.inode(header.nodeid)
-    found = list(await mount.cluster.xattrs(inode))
+    found = list(await mount.cluster.xattr_names(inode))
     if mount.shapes.has_list.get(inode) is not False:
         entries = await mount.cluster.acl(inode)
         uid, gid = mount.numbers.uid, mount.numbers.gid
