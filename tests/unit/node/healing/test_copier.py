@@ -30,7 +30,7 @@ class World:
         self.store = BlockStore(memory)
         self.connection = FakeConnection(self.serve)
         self.membership = FakeMembership(1, 2, 3, number=2)
-        pool = SimpleNamespace(bulk=self.reach, next_request_id=lambda: 1)
+        pool = SimpleNamespace(blocks=self.reach, next_request_id=lambda: 1)
         self.copier = Copier(self.store, self.membership.real, cast(Pool, pool))
 
     async def reach(self, member: Any) -> FakeConnection:
