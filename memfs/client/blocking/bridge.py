@@ -45,12 +45,16 @@ class Bridge:
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._files: weakref.WeakSet[Any] = weakref.WeakSet()
         self._sessions: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._ended = False
         self._thread = threading.Thread(target=self._serve, name="memfs", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        try:
+            self.loop.run_forever()
+        finally:
+            self._ended = True
 
     @property
     def inside(self) -> bool:
@@ -107,8 +111,12 @@ class Bridge:
 
     @property
     def running(self) -> bool:
-        """Whether the loop takes work."""
-        return self._thread.is_alive() and not self.loop.is_closed()
+        """Whether the loop takes work.
+
+        Not ``is_alive()``: a signal handler that raises in it has some releases of Python believe
+        that the thread has ended.
+        """
+        return not self._ended and not self.loop.is_closed()
 
     def stop(self) -> None:
         """Close what is still open, files first, end what still goes on, and stop the thread."""

@@ -336,3 +336,30 @@ open({str(tmp_path / "told")!r}, "w").write(str(number))
     done = subprocess.run([sys.executable, "-c", program], timeout=60)
     assert done.returncode == 0
     assert int((tmp_path / "told").read_text()) > 2
+
+
+def test_a_handler_that_raises_while_the_loop_is_looked_at_does_not_end_it(running):
+    """CPython 3.11 takes a thread for ended when ``is_alive()`` is interrupted so."""
+
+    class Late(Exception):
+        pass
+
+    def late(*_: object) -> None:
+        raise Late
+
+    former = signal.signal(signal.SIGALRM, late)
+    interrupted = 0
+    try:
+        while interrupted < 200:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0001)
+                while running.running:
+                    pass
+                break
+            except Late:
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+    assert running.running
+    running.run(asyncio.sleep, 0)
