@@ -6,7 +6,7 @@ no message, holds the value of a secret.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -15,29 +15,55 @@ from memfs.quantities import parse_duration, parse_size
 
 T = TypeVar("T")
 MASK: Final = "***"
-_SECRET_PARTS: Final = ("secret", "password", "passwd", "token", "account_key", "sas", "passphrase")
+_SECRET_PARTS: Final = (
+    "secret",
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "token",
+    "account_key",
+    "api_key",
+    "apikey",
+    "private_key",
+    "pkey",
+    "sas",
+    "connection_string",
+    "authorization",
+    "cookie",
+)
+_PRIVATE_KEY: Final = "-----BEGIN "
 _REFERENCES: Final = ("_file", "_path")
 
 
 def is_secret(name: str) -> bool:
     """Is the value of option ``name`` a secret? A path of a file that holds one is none."""
     lowered = name.lower()
-    return any(part in lowered for part in _SECRET_PARTS) and not lowered.endswith(_REFERENCES)
+    named = any(part in lowered for part in _SECRET_PARTS) or lowered.endswith("access_key")
+    return named and not lowered.endswith(_REFERENCES)
 
 
-def refuse_secrets(url: str, options: Iterable[str]) -> None:
+def refuse_secrets(url: str, options: Mapping[str, str]) -> None:
     """Raises InvalidArgumentError for a secret in what a mount is given, which the namespace keeps.
 
-    ``options``: their names. Credentials stay on the nodes.
+    It is known by the name of an option, or by what the value looks like: an address with a
+    password, a private key. Credentials stay on the nodes.
     """
-    secret = next((f"the value of {name} is" for name in options if is_secret(name)), "")
-    if not secret and "@" in url and split(url).password is not None:
-        secret = "the URL holds"
+    secret = "the URL holds" if _has_password(url) else ""
+    for name, value in options.items():
+        if is_secret(name):
+            secret = f"the value of {name} is"
+        elif _PRIVATE_KEY in value or _has_password(value):
+            secret = f"the value of {name} holds"
     if secret:
         raise InvalidArgumentError(
             f"{secret} a secret: put it into a file on the nodes and give its path as "
             "credentials=FILE, or leave it to the nodes' environment"
         )
+
+
+def _has_password(url: str) -> bool:
+    return "://" in url and "@" in url and split(url).password is not None
 
 
 def masked(options: Mapping[str, str]) -> dict[str, str]:

@@ -293,3 +293,30 @@ def test_wrong_keys_are_said_at_the_mount_and_no_secret_is_anywhere(
         assert SECRET not in repr(fs.mounts())
         fs.unmount("/k")
     assert all(SECRET not in node.log.read_text() for node in cluster.nodes)
+
+
+def test_no_secret_is_in_what_a_node_keeps_or_shows(tmp_path: Path) -> None:
+    """Keys lie in a file on the nodes: the journal holds its path alone."""
+    kept = tmp_path / "journal"
+    flags = (f"--journal={kept}", "--journal-blocks", "--journal-segment-size=1MiB")
+    with (
+        Processes(nodes=1, replication=1, memory="256MiB", flags=flags) as cluster,
+        connect(cluster.url) as fs,
+        moto(tmp_path) as server,
+    ):
+        server.client.create_bucket(Bucket=BUCKET)
+        given = server.mount_options(tmp_path)
+        for secret in ({"secret_access_key": SECRET}, {"endpoint": f"http://me:{SECRET}@host"}):
+            with pytest.raises(MemfsError, match="credentials=") as raised:
+                fs.mount("/k", f"s3://{BUCKET}", options=given | secret)
+            assert SECRET not in str(raised.value)
+        fs.mount("/k", f"s3://{BUCKET}", options=given)
+        fs.write_bytes("/k/x", bytes(5_000_000))
+        fs.persist("/k")
+        assert content(server, "x") == bytes(5_000_000)
+        (node,) = cluster.nodes
+        files = [path for path in kept.rglob("*") if path.is_file()]
+        held = b"".join(path.read_bytes() for path in files)
+        assert given["credentials"].encode() in held and SECRET.encode() not in held
+        assert SECRET not in node.log.read_text()
+        assert SECRET not in Path(f"/proc/{node.pid}/cmdline").read_text()

@@ -197,7 +197,7 @@ class MountService:
         """Ask the store one question before it is mounted, so that what is wrong is said now."""
         request: m.Mount = call.request
         url = request.url
-        refuse_secrets(url, [option.name for option in request.options])
+        refuse_secrets(url, {option.name: option.value for option in request.options})
         if request.update:
             url = (await self._mounted(request.path)).url
         store = self._stores.make(url, request.options)

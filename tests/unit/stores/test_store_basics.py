@@ -33,11 +33,20 @@ def test_secrets_are_masked_and_refused() -> None:
     url, options = masked("ftp://me:pass@host/d?sig=x", {"password": "p", "port": "1"})
     assert url == "ftp://me:***@host/d?***" and options == {"password": "***", "port": "1"}
     assert "canary" not in repr(Options({"session_token": "canary"}))
-    for url, given in [("s3://b", {"session_token": "canary"}), ("http://me:canary@host/", {})]:
+    refused: list[tuple[str, dict[str, str]]] = [
+        ("s3://b", {"session_token": "canary"}),
+        ("http://me:canary@host/", {}),
+        ("s3://b", {"endpoint": "http://me:canary@host"}),
+        ("fsspec+sftp://h/p", {"key": "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary"}),
+        ("fsspec+abfs://c/p", {"connection_string": "AccountKey=canary"}),
+        ("fsspec+webdav://h/p", {"access_key": "canary"}),
+    ]
+    for url, given in refused:
         with pytest.raises(InvalidArgumentError) as raised:
             refuse_secrets(url, given)
         assert "credentials=" in str(raised.value) and "canary" not in str(raised.value)
-    refuse_secrets("http://me@host/", {"credentials": "/a/file"})
+    refuse_secrets("http://me@host/", {"credentials": "/a/file", "access_key_id": "public"})
+    refuse_secrets("s3://b", {"endpoint": "http://host:1", "private_key_file": "/a@b/c:d"})
     refuse_secrets("", {})
 
 
