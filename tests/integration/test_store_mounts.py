@@ -296,9 +296,14 @@ def test_wrong_keys_are_said_at_the_mount_and_no_secret_is_anywhere(
 
 
 def test_no_secret_is_in_what_a_node_keeps_or_shows(tmp_path: Path) -> None:
-    """Keys lie in a file on the nodes: the journal holds its path alone."""
+    """Keys lie in a file on the nodes: the journal and its snapshots hold its path alone."""
     kept = tmp_path / "journal"
-    flags = (f"--journal={kept}", "--journal-blocks", "--journal-segment-size=1MiB")
+    flags = (
+        f"--journal={kept}",
+        "--journal-blocks",
+        "--ack=journal",
+        "--journal-segment-size=1MiB",
+    )
     with (
         Processes(nodes=1, replication=1, memory="256MiB", flags=flags) as cluster,
         connect(cluster.url) as fs,
@@ -314,7 +319,10 @@ def test_no_secret_is_in_what_a_node_keeps_or_shows(tmp_path: Path) -> None:
         fs.write_bytes("/k/x", bytes(5_000_000))
         fs.persist("/k")
         assert content(server, "x") == bytes(5_000_000)
-        (node,) = cluster.nodes
+        cluster.nodes[0].kill()
+        node = cluster.restart(0)
+        node.wait_ready(time.monotonic() + PATIENCE_SECONDS)
+        assert fs.read_bytes("/k/x") == bytes(5_000_000)
         files = [path for path in kept.rglob("*") if path.is_file()]
         held = b"".join(path.read_bytes() for path in files)
         assert given["credentials"].encode() in held and SECRET.encode() not in held
