@@ -39,7 +39,8 @@ FORM_SECONDS = 60.0
 INSPECTION_SECONDS = 4.0
 WEIGHING_SECONDS = 0.25
 SETTLE_SECONDS = 120.0
-STEPS = 3_000_000
+STEPS = 6_000_000
+"""Of an episode: a narrow window that opens byte by byte costs a large block half a million."""
 ALWAYS_TOLD = ("FAULT", "BREACH", "coordinator view", "crash", "restart")
 """Words whose lines belong to every story."""
 
