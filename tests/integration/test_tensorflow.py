@@ -69,14 +69,15 @@ def test_every_case(tensorflow: LibraryEnvironment, cluster: Processes, tmp_path
     assert said.count("\nok ") > 100
 
 
-def test_the_document_and_the_example(
+def test_the_document_and_the_examples(
     tensorflow: LibraryEnvironment, cluster: Processes, tmp_path: Path
 ) -> None:
     example = TOP / "examples" / "tensorflow_checkpoint.py"
-    runs = [TOP / "docs" / "tensorflow.md", example, example]
+    log = TOP / "examples" / "tensorboard_log.py"
+    runs = [TOP / "docs" / "tensorflow.md", example, example, log]
     script = TOP / "tests" / "support" / "document_programs.py"
     said = tensorflow.run([script, *runs], tmp_path, MEMFS_URL=cluster.url, **QUIET)
-    assert list(map(str.strip, said.splitlines()[-8:])) == [
+    assert list(map(str.strip, said.splitlines()[-9:])) == [
         "Hello, world!",
         "1.0",
         "5",
@@ -84,6 +85,7 @@ def test_the_document_and_the_example(
         "13",
         "step 10 is saved in memfs:///checkpoints/example/ckpt-1",
         "step 20 is saved in memfs:///checkpoints/example/ckpt-2",
+        "20 values are logged",
         "all ran",
     ]
 

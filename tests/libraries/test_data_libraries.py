@@ -83,13 +83,13 @@ def test_every_case(
     assert len(re.findall("^ok ", said, re.MULTILINE)) == 22
 
 
-def test_the_document(newest: LibraryEnvironment, cluster: Processes, tmp_path: Path) -> None:
-    script, document = (
-        TOP / "tests" / "support" / "document_programs.py",
-        TOP / "docs" / "python.md",
-    )
+def test_the_document_and_the_example(
+    newest: LibraryEnvironment, cluster: Processes, tmp_path: Path
+) -> None:
+    script = TOP / "tests" / "support" / "document_programs.py"
+    runs = [TOP / "docs" / "python.md", TOP / "examples" / "data_libraries.py"]
     variables = {"MEMFS_URL": cluster.url, "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    said = newest.run([script, document], tmp_path, **variables)
+    said = newest.run([script, *runs], tmp_path, **variables)
     assert said.splitlines() == [
         "Hello, world!",
         "12",
@@ -108,6 +108,10 @@ def test_the_document(newest: LibraryEnvironment, cluster: Processes, tmp_path: 
         "(4, 3)",
         "(3,)",
         "['memfs:///demo/hello.txt', 'memfs:///demo/notes/a.txt']",
+        "2 files, True",
+        "250000",
+        "1000",
+        "True",
         "all ran",
     ]
 
