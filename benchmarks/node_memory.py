@@ -7,6 +7,7 @@ take; ``benchmarks.memory`` measures names alone.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -42,9 +43,10 @@ def taken(pid: int) -> int:
     assert anonymous, "Linux 4.5 and newer says RssAnon"
     memfds: dict[int, int] = {}
     for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        if "memfd:" in str(descriptor.readlink()):
-            found = descriptor.stat()
-            memfds[found.st_ino] = found.st_blocks * 512
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            if "memfd:" in str(descriptor.readlink()):
+                found = descriptor.stat()
+                memfds[found.st_ino] = found.st_blocks * 512
     return int(anonymous[1]) * KIB + sum(memfds.values())
 
 
