@@ -15,6 +15,7 @@ from gateway_served import Served
 from memfs.node.blocks import BlockStore
 from memfs.node.log.entries import Entry
 from memfs.node.log.recent import RecentLog
+from memfs.security.capabilities import Capability
 from memfs.transport.connection import Connection
 from tests.support.held import grown, held_by
 from tests.support.patience import PATIENCE_SECONDS
@@ -51,7 +52,13 @@ def counted(served: Served) -> Counts:
         gc.collect()
         nodes = served.cluster.nodes
         roots = {"gateway": served.gateway, "client": served.fs, "1": nodes[0], "2": nodes[1]}
-        held = {name: held_by(root, RecentLog, Entry, BlockStore) for name, root in roots.items()}
+        aged = (
+            RecentLog,
+            Entry,
+            BlockStore,
+            Capability,
+        )  # with bounds of their own
+        held = {name: held_by(root, *aged) for name, root in roots.items()}
         return Counts(held, len(os.listdir("/proc/self/fd")))
 
     result: Counts = served.run(count())
