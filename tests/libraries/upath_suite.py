@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,14 +43,15 @@ def clear_fsspec_memory_cache() -> Iterator[None]:
     memory.pseudo_dirs[:] = [""]
 
 
-class Common(BaseTests):
+class Common(BaseTests, ABC):
     __test__ = False
 
     def test_is_correct_class(self) -> None:
         assert isinstance(self.path, MemfsUPath)
 
-    def url(self) -> UPath:
-        raise NotImplementedError
+    @abstractmethod
+    def url(self, path: str) -> UPath:
+        """Where a directory of the test's own is."""
 
     @pytest.fixture(autouse=True)
     def path(self, local_testdir: str) -> None:
