@@ -58,7 +58,12 @@ def in_sync(fs, count=3):
 
 
 class Writer(threading.Thread):
-    """Writes files of unique contents until the cluster is gone; knows what was acknowledged."""
+    """Writes files of unique contents until the cluster is gone; knows what was acknowledged.
+
+    Large files end at a bound, so that the cluster has room for all writers on the fastest disk.
+    """
+
+    LARGE_BYTES = 40 << 20
 
     def __init__(self, url, number):
         super().__init__()
@@ -70,11 +75,14 @@ class Writer(threading.Thread):
     def run(self):
         dice = random.Random(self.number)
         with memfs.connect(self.url, timeout_seconds=3) as fs, contextlib.suppress(MemfsError):
+            written = 0
             for serial in range(1_000_000):
                 if self.stopping:
                     return
                 path = f"/w{self.number}-{serial}"
-                data = dice.randbytes(dice.choice([10, 5000, 200_000, 3_000_000]))
+                large = [200_000, 3_000_000] if written < self.LARGE_BYTES else []
+                data = dice.randbytes(dice.choice([10, 5000, *large]))
+                written += len(data)
                 fs.write_bytes(path, data)
                 self.acknowledged[path] = hashlib.sha256(data).digest()
 
@@ -94,11 +102,11 @@ def test_kill_all_and_start_again():
             mine = [Writer(cluster.url, 10 * cycle + number) for number in range(3)]
             for writer in mine:
                 writer.start()
-            time.sleep(3)
+            until(lambda mine=mine: all(len(writer.acknowledged) > 3 for writer in mine))
+            time.sleep(2)
             cluster.kill_all()
             for writer in mine:
                 writer.join()
-                assert len(writer.acknowledged) > 3
             writers += mine
             cluster.restart_all()
             with memfs.connect(cluster.url, timeout_seconds=60) as fs:
