@@ -119,11 +119,13 @@ class Housekeeping:
 
     async def _free_unlinked(self, primary: Primary) -> bool:
         """Free files without a name that nobody has open any more; whether there were some."""
-        inodes = primary.opens.due()
-        if not inodes or not await self._tried(m.FreeUnlinked(inodes)):
+        inodes = primary.opens.take_due()
+        if not inodes:
             return False
-        primary.opens.done(inodes)
-        return True
+        freed = await self._tried(m.FreeUnlinked(inodes))
+        if not freed:
+            primary.opens.put_back(inodes)
+        return freed
 
     async def _tried(self, command: Request[object]) -> bool:
         """Submit; False when the cluster cannot take it now: there is always a next time."""

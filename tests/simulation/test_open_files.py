@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from memfs.client.inodes import InodeOperations
 from memfs.errors import StaleHandleError
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.virtual import run
@@ -129,6 +130,37 @@ def test_who_is_gone_keeps_nothing(silent):
         assert primary_of(cluster).role.namespace.unlinked() and file
         cluster.crash("c1", silent=silent)
         await asyncio.sleep(65 if silent else 20)
+        await nothing_kept(cluster)
+
+    run(main())
+
+
+def test_what_is_opened_anew_while_it_is_being_freed_goes_when_it_is_closed():
+    """No command is answered, the one that frees it either, while its last user comes and goes."""
+
+    async def main():
+        cluster = SimulatedCluster(8, replication=3, **SETTINGS)
+        await cluster.start(3)
+        await asyncio.sleep(3)
+        fs, other = await cluster.connect(), await cluster.connect()
+        await fs.write_bytes("/f", DATA)
+        file = await fs.open("/f", "rb")
+        inode = (await fs.stat("/f")).st_ino
+        await fs.remove("/f")
+        role = primary_of(cluster).role
+        await file.close()
+        while True:  # until it is about to be freed
+            if not role.primary.opens.is_open(inode):
+                break
+            await asyncio.sleep(0.001)
+        handle = await InodeOperations(other._session).open_for_reading(inode)
+        for name, node in cluster.nodes.items():
+            if not node.role.leads:
+                cluster.fabric.isolate(name)
+        await asyncio.sleep(0.4)
+        await handle.close()
+        await asyncio.sleep(0.2)
+        cluster.fabric.heal()
         await nothing_kept(cluster)
 
     run(main())

@@ -7,13 +7,13 @@ with the term. What it decided stands in the log, beside the command for which i
 (``Entry.held``).
 
 Invariant: once :attr:`all_registered`, a file without a name is kept by its writer or by a
-registration, or is :meth:`due`.
+registration, or is due, or in the hands of whoever has taken what is due.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -107,6 +107,7 @@ class OpenFiles:
                 return
             self.count += 1
             self._users[inode] = self._users.get(inode, 0) + 1
+            self._due.pop(inode, None)
         known.numbers[inode] = max(number, known.numbers.get(inode, 0))
 
     def _is_full(self, known: _Client) -> bool:
@@ -174,18 +175,25 @@ class OpenFiles:
 
     # --- what is to be freed -----------------------------------------------------------------
 
-    def due(self) -> tuple[int, ...]:
-        """Some files without a name that no client has open any more; a writer may still keep
-        them."""
+    def take_due(self) -> tuple[int, ...]:
+        """Take out some files without a name that no client has open; a writer may still keep them.
+
+        One that is opened and closed again while it is being freed is due once more: the command
+        may have come between the two, and left it.
+        """
         if not self.all_registered:
             return ()
         if not self._searched:
             self._searched = True
-            unlinked = self._namespace.unlinked()
-            self._due |= dict.fromkeys([i for i in unlinked if i not in self._users])
-        return tuple(islice(self._due, limits.INODES_PER_RECLAIM))
+            self._add_due(self._namespace.unlinked())
+        taken = tuple(islice(self._due, limits.INODES_PER_RECLAIM))
+        for inode in taken:
+            del self._due[inode]
+        return taken
 
-    def done(self, inodes: tuple[int, ...]) -> None:
-        """These files were freed."""
-        for inode in inodes:
-            self._due.pop(inode, None)
+    def put_back(self, inodes: tuple[int, ...]) -> None:
+        """These files were taken, and may not have been freed."""
+        self._add_due(inodes)
+
+    def _add_due(self, inodes: Iterable[int]) -> None:
+        self._due |= dict.fromkeys([inode for inode in inodes if inode not in self._users])

@@ -37,9 +37,14 @@ class Bench:
         return self.machine.namespace
 
     def free(self) -> None:
-        inodes = self.opens.due()
-        self.machine.run(m.FreeUnlinked(inodes))
-        self.opens.done(inodes)
+        self.machine.run(m.FreeUnlinked(self.opens.take_due()))
+
+    @property
+    def due(self) -> tuple[int, ...]:
+        """What is due, which stays so."""
+        inodes = self.opens.take_due()
+        self.opens.put_back(inodes)
+        return inodes
 
 
 def closed(*pairs: tuple[int, int]) -> m.ReportOpens:
@@ -58,12 +63,12 @@ def test_a_file_stays_until_its_last_user_has_closed_it() -> None:
     bench.opens.opened(2, inode, 2)
     bench.unlink("f")
     bench.opens.report(1, closed((inode, 4)))
-    assert bench.opens.due() == () and bench.opens.is_open(inode)
+    assert bench.due == () and bench.opens.is_open(inode)
     assert (bench.opens.has_open(1, inode), bench.opens.has_open(2, inode)) == (False, True)
     bench.opens.forget(2)
-    assert bench.opens.due() == (inode,)
+    assert bench.due == (inode,)
     bench.free()
-    assert bench.opens.due() == () == tuple(bench.namespace.unlinked())
+    assert bench.due == () == tuple(bench.namespace.unlinked())
 
 
 def test_what_was_opened_again_meanwhile_stays() -> None:
@@ -76,12 +81,52 @@ def test_what_was_opened_again_meanwhile_stays() -> None:
     assert not bench.opens.has_open(1, inode) and bench.opens.count == 0
 
 
+def test_what_is_opened_and_closed_while_it_is_being_freed_is_due_again() -> None:
+    """The command was decided, and finds it open; it is answered when it is closed again."""
+    bench = Bench()
+    inode = bench.file("f")
+    bench.opens.opened(1, inode, 2)
+    bench.unlink("f")
+    bench.opens.report(1, closed((inode, 2)))
+    taken = bench.opens.take_due()
+    bench.opens.opened(2, inode, 4)
+    bench.machine.run(m.FreeUnlinked(taken))
+    assert bench.namespace.unlinked() == [inode] and bench.due == ()
+    bench.opens.report(2, closed((inode, 4)))
+    assert taken == bench.due == (inode,)
+    bench.free()
+    assert bench.namespace.unlinked() == [] and bench.due == ()
+
+
+def test_what_was_opened_before_it_is_taken_is_not_due() -> None:
+    bench = Bench()
+    inode = bench.file("f")
+    bench.opens.opened(1, inode, 2)
+    bench.unlink("f")
+    bench.opens.report(1, closed((inode, 2)))
+    bench.opens.opened(2, inode, 4)
+    assert bench.due == ()
+
+
+def test_what_could_not_be_freed_is_due_again_unless_somebody_has_it_open() -> None:
+    bench = Bench()
+    inodes = [bench.file(name) for name in "ab"]
+    for inode, name in zip(inodes, "ab", strict=True):
+        bench.opens.opened(1, inode, 2)
+        bench.unlink(name)
+    bench.opens.report(1, everything(3))
+    taken = bench.opens.take_due()
+    bench.opens.opened(2, inodes[0], 4)
+    bench.opens.put_back(taken)
+    assert sorted(taken) == sorted(inodes) and bench.due == (inodes[1],)
+
+
 def test_named_files_are_never_due() -> None:
     bench = Bench()
     inode = bench.file("f")
     bench.opens.opened(1, inode, 2)
     bench.opens.report(1, closed((inode, 2)))
-    assert bench.opens.due() == ()
+    assert bench.due == ()
 
 
 def test_everything_anew_drops_what_was_given_up_and_what_of_it_comes_late() -> None:
@@ -115,11 +160,11 @@ def test_nothing_is_freed_before_those_have_spoken_who_had_files_open() -> None:
     inode, other = bench.file("f"), bench.file("g")
     bench.unlink("f")
     bench.unlink("g")
-    assert bench.opens.due() == () and bench.namespace.statistics().unlinked == 2
+    assert bench.due == () and bench.namespace.statistics().unlinked == 2
     bench.opens.report(1, everything(3, inode))
     assert not bench.opens.all_registered
     bench.opens.forget(2)
-    assert bench.opens.all_registered and bench.opens.due() == (other,)
+    assert bench.opens.all_registered and bench.due == (other,)
     bench.free()
     assert bench.namespace.unlinked() == [inode]
     bench.opens.report(1, closed((inode, 3)))
@@ -134,13 +179,13 @@ def test_who_does_not_speak_is_waited_for_in_vain() -> None:
     bench.now = GRACE_SECONDS - 0.1
     assert not bench.opens.all_registered
     bench.now = GRACE_SECONDS
-    assert bench.opens.all_registered and bench.opens.due() == (inode,)
+    assert bench.opens.all_registered and bench.due == (inode,)
 
 
 def test_before_its_reign_a_primary_knows_nothing() -> None:
     bench = Bench()
     opens = OpenFiles(bench.namespace, lambda: 0.0)
-    assert opens.is_open(1) and opens.due() == () and not opens.has_open(1, 1)
+    assert opens.is_open(1) and opens.take_due() == () and not opens.has_open(1, 1)
 
 
 def test_more_than_is_kept_in_mind_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
