@@ -67,7 +67,7 @@ class Housekeeping:
             if self._role.leads and client in self._role.primary.namespace.sessions:
                 self._gone[client] = self._membership.environment.clock.monotonic()
 
-    async def goodbye(self, call: IncomingCall) -> m.Empty:
+    async def goodbye(self, call: IncomingCall[m.Goodbye]) -> m.Empty:
         """A client ends its session by itself."""
         client = call.connection.peer.client
         self._last_heard.pop(client, None)

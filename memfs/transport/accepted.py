@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
@@ -85,7 +85,7 @@ class Accepted(Connection):
         self._bounds = load.bounds
         self._greeted = False
         self._greeting: asyncio.Future[Welcome] | None = None
-        self._served: dict[IncomingCall, asyncio.Future[Reply]] = {}
+        self._served: dict[IncomingCall[object], asyncio.Future[object]] = {}
         self._bytes_in_flight = 0
         self._unread = 0
         self._turns = load.turns
@@ -285,7 +285,7 @@ class Accepted(Connection):
         self._hold(header.payload_length)
         return incoming
 
-    def _admitted(self, header: FrameHeader, record: memoryview) -> IncomingCall | None:
+    def _admitted(self, header: FrameHeader, record: memoryview) -> IncomingCall[object] | None:
         """The request, or None when it was answered with an error. Raises ProtocolError."""
         spec = BY_OPCODE.get(header.opcode)
         if spec is None:
@@ -310,7 +310,7 @@ class Accepted(Connection):
             return None
         return call
 
-    def _refusal(self, call: IncomingCall) -> MemfsError | None:
+    def _refusal(self, call: IncomingCall[object]) -> MemfsError | None:
         """Why a request is not served, if it is not."""
         if call.spec.peer and self.peer.role != Role.NODE:
             error = errors.NotPermittedError(f"{request_name(call.spec)} is for nodes only")
@@ -387,7 +387,9 @@ class Accepted(Connection):
         except errors.MemfsError as error:
             self._turn_away(call, error)
 
-    def _proved(self, call: IncomingCall, done: asyncio.Future[Welcome], version: int) -> None:
+    def _proved(
+        self, call: IncomingCall[object], done: asyncio.Future[Welcome], version: int
+    ) -> None:
         """It is known now whether the client is who it says."""
         self._greeting = None
         if done.cancelled():
@@ -403,11 +405,11 @@ class Accepted(Connection):
         self._welcome(call, done.result()._replace(version=version))
         self.continue_reading()
 
-    def _turn_away(self, call: IncomingCall, error: BaseException) -> None:
+    def _turn_away(self, call: IncomingCall[object], error: BaseException) -> None:
         self._answer_error(call, error)
         self.close("the handshake was refused")
 
-    def _welcome(self, call: IncomingCall, welcome: Welcome) -> None:
+    def _welcome(self, call: IncomingCall[object], welcome: Welcome) -> None:
         self._greeted = True
         self.account = self.peer.account  # as the service found it proved
         self._load.admission.enter(self.peer.role == Role.NODE, self.account)
@@ -429,19 +431,19 @@ class Accepted(Connection):
 
     # --- serving -----------------------------------------------------------------------------
 
-    def _serve(self, call: IncomingCall) -> None:
+    def _serve(self, call: IncomingCall[object]) -> None:
         """Answer at once, or when what the service returned is done."""
         try:
             result = self._service.handle(call)
             if not isinstance(result, tuple):  # a record, or a Reply
-                self._wait_for(call, result)
+                self._wait_for(call, cast(Awaitable[object], result))
                 return
             self._answer(call, result)
         except Exception as error:
             self._answer_error(call, error)
         self._release(call)
 
-    def _wait_for(self, call: IncomingCall, result: Awaitable[Any]) -> None:
+    def _wait_for(self, call: IncomingCall[object], result: Awaitable[object]) -> None:
         work = asyncio.ensure_future(result)
         self._served[call] = work
         if self._is_shared:
@@ -451,7 +453,7 @@ class Accepted(Connection):
         if self.closed:  # by the service itself
             work.cancel()
 
-    def _worked(self, call: IncomingCall, work: asyncio.Future[object]) -> None:
+    def _worked(self, call: IncomingCall[object], work: asyncio.Future[object]) -> None:
         del self._served[call]
         if self._is_shared:
             self._load.requests_held.give_back(self.account.user, 1)
@@ -466,7 +468,7 @@ class Accepted(Connection):
         else:
             self._answer_error(call, error)
 
-    def _overdue(self, call: IncomingCall) -> None:
+    def _overdue(self, call: IncomingCall[object]) -> None:
         self._give_up(call, "took longer than its time budget")
         self._served[call].cancel()
 
@@ -475,21 +477,21 @@ class Accepted(Connection):
             self._give_up(call, "was cancelled by its caller")
             self._served[call].cancel()
 
-    def _give_up(self, call: IncomingCall, why: str) -> None:
+    def _give_up(self, call: IncomingCall[object], why: str) -> None:
         """Answer for work that is not waited for; a command may still take effect."""
         kind = errors.OutcomeUnknownError if call.spec.command else errors.DeadlineError
         self._answer_error(call, kind(f"{request_name(call.spec)} {why}"))
 
     # --- payloads ----------------------------------------------------------------------------
 
-    def payload_complete(self, call: IncomingCall) -> None:
+    def payload_complete(self, call: IncomingCall[object]) -> None:
         """All of a request is there."""
         if call.deadline <= self._loop.time():
             self.payload_refused(call, errors.DeadlineError("the payload took too long"))
         else:
             self._serve(call)
 
-    def payload_refused(self, call: IncomingCall, error: Exception) -> None:
+    def payload_refused(self, call: IncomingCall[object], error: Exception) -> None:
         """A sink failed in the midst of its payload: answer, throw the rest away."""
         if self._arrival is not None:
             self._arrival.divert()
@@ -498,7 +500,7 @@ class Accepted(Connection):
         self._answer_error(call, error)
         self._release(call)
 
-    def payload_lost(self, call: IncomingCall) -> None:
+    def payload_lost(self, call: IncomingCall[object]) -> None:
         """The connection is lost in the midst of a payload."""
         if call.sink is not None:
             call.sink.abort()
@@ -508,12 +510,12 @@ class Accepted(Connection):
         self._bytes_in_flight += length
         self._load.bytes_in_flight += length
 
-    def _release(self, call: IncomingCall) -> None:
+    def _release(self, call: IncomingCall[object]) -> None:
         self._hold(-call.header.payload_length)
 
     # --- answers -----------------------------------------------------------------------------
 
-    def _answer(self, call: IncomingCall, result: object) -> None:
+    def _answer(self, call: IncomingCall[object], result: object) -> None:
         if call.answered or self.closed:
             return
         header = call.header
@@ -535,7 +537,7 @@ class Accepted(Connection):
         if self._reports:
             self._load.unread.sent(self, len(frame) + length)
 
-    def _answer_error(self, call: IncomingCall, error: BaseException) -> None:
+    def _answer_error(self, call: IncomingCall[object], error: BaseException) -> None:
         if call.answered:
             return
         call.answered = True
@@ -562,7 +564,7 @@ class RequestPayload:
 
     __slots__ = ("_buffers", "_call", "_connection")
 
-    def __init__(self, connection: Accepted, call: IncomingCall, sink: Sink | None) -> None:
+    def __init__(self, connection: Accepted, call: IncomingCall[object], sink: Sink | None) -> None:
         """Args: ``sink``, where the service wants it, if it does."""
         self._connection = connection
         self._call = call

@@ -13,9 +13,9 @@ from memfs.paths import Endpoint
 from memfs.transport.accepted import Accepted
 from memfs.transport.environment import Environment, Listener
 from memfs.transport.load import ServerLimits, ServerLoad
-from memfs.transport.service import IncomingCall, Reply, Service
+from memfs.transport.service import IncomingCall, Reply, Served, Service
 
-__all__ = ["IncomingCall", "Reply", "Server", "ServerStatistics", "Service"]
+__all__ = ["IncomingCall", "Reply", "Served", "Server", "ServerStatistics", "Service"]
 
 
 class ServerStatistics(NamedTuple):

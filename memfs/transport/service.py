@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from memfs.errors import MemfsError
 from memfs.protocol.frames import FrameHeader
@@ -14,19 +14,26 @@ from memfs.transport.connection import Connection
 from memfs.transport.sink import Sink
 from memfs.types import Buffer
 
+R = TypeVar("R")
+Q_co = TypeVar("Q_co", covariant=True)
 
-class Reply(NamedTuple):
+
+class Reply(NamedTuple, Generic[R]):
     """The answer to a request."""
 
-    record: Any
+    record: R
     payload: Sequence[Buffer] = ()
     """Sent without copying: it must not change before it has left."""
     epoch: int | None = None
     """The epoch to answer under, None: the request's."""
 
 
-class IncomingCall:
-    """One request being served."""
+Served: TypeAlias = R | Reply[R] | Awaitable[R | Reply[R]]
+"""What a handler gives: the reply's record, alone or with a payload, now or later."""
+
+
+class IncomingCall(Generic[Q_co]):
+    """One request being served, of class ``Q_co``."""
 
     __slots__ = (
         "answered",
@@ -40,7 +47,12 @@ class IncomingCall:
     )
 
     def __init__(
-        self, connection: Connection, header: FrameHeader, spec: Spec, request: Any, deadline: float
+        self,
+        connection: Connection,
+        header: FrameHeader,
+        spec: Spec,
+        request: Q_co,
+        deadline: float,
     ) -> None:
         """Made by the connection that received the request."""
         self.connection = connection
@@ -74,10 +86,10 @@ class Service(Protocol):
         Nothing else is read from it before an awaitable is done.
         """
 
-    def sink(self, call: IncomingCall) -> Sink | None:
+    def sink(self, call: IncomingCall[object]) -> Sink | None:
         """Where an arriving payload goes, None: into fresh memory. May refuse the request."""
 
-    def handle(self, call: IncomingCall) -> Any:
+    def handle(self, call: IncomingCall[object]) -> object:
         """Serve a request that is completely there: a reply record, a :class:`Reply`, or an
         awaitable of either.
 
@@ -85,7 +97,7 @@ class Service(Protocol):
         or has no time left. A shared future must therefore be shielded.
         """
 
-    def denied(self, call: IncomingCall, error: MemfsError) -> None:
+    def denied(self, call: IncomingCall[object], error: MemfsError) -> None:
         """A client's request was refused without asking the service: it is for nodes only."""
 
     def connection_closed(self, connection: Connection) -> None:

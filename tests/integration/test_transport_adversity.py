@@ -79,11 +79,11 @@ class BlockNode:
     def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
         return m.Welcome(1, "cluster", "node", 5, 1, None)
 
-    def sink(self, call: IncomingCall) -> Sink | None:
+    def sink(self, call: IncomingCall[object]) -> Sink | None:
         self.place = Place()
         return self.place
 
-    def handle(self, call: IncomingCall) -> Reply | Awaitable[Reply]:
+    def handle(self, call: IncomingCall[object]) -> Reply | Awaitable[Reply]:
         if isinstance(call.request, m.ReadBlock):
             return Reply(m.ReadBlockReply(0), (BLOCK,))
         if isinstance(call.request, m.WriteBlock):

@@ -24,11 +24,12 @@ from memfs.node.stores.cached_blocks import ObjectBlocks, read_ranges
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.pool import Pool
-from memfs.transport.server import IncomingCall, Reply
+from memfs.transport.server import IncomingCall, Reply, Served
 from memfs.transport.sink import Sink
 from memfs.types import Buffer, Member
 
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 
 STREAM_FROM_BYTES = 256 * limits.KIB
 """Smaller payloads are forwarded whole once they are here: one frame, no stream to set up."""
@@ -38,10 +39,10 @@ COPIED_AT_ONCE = 1 * limits.MIB
 """Bytes that are copied within the store in one turn of the loop: 0.3 ms."""
 
 
-class Write(Sink, Protocol):
+class Write(Sink, Protocol[R_co]):
     """A write under way in the block store. ``abort`` undoes :meth:`finish`, too."""
 
-    def finish(self) -> object:
+    def finish(self) -> R_co:
         """Check and publish; raises CorruptBlockError."""
 
 
@@ -90,7 +91,7 @@ class BlockService:
 
     # --- writes ------------------------------------------------------------------------------
 
-    def sink(self, call: IncomingCall) -> IncomingBlock:
+    def sink(self, call: IncomingCall[m.WriteBlock | m.WriteBlocks]) -> IncomingBlock:
         """Reserve room for an arriving write. Raises CapabilityError, NoSpaceError, ..."""
         request = call.request
         if isinstance(request, m.WriteBlock):
@@ -101,7 +102,7 @@ class BlockService:
         return self._arrival(call, call.request, call.header.payload_length)
 
     def _arrival(
-        self, call: IncomingCall, request: m.WriteBlock | m.WriteBlocks, length: int
+        self, call: IncomingCall[object], request: m.WriteBlock | m.WriteBlocks, length: int
     ) -> IncomingBlock:
         self._check_loaded()
         if (journal := self._journaled) is not None:
@@ -110,7 +111,7 @@ class BlockService:
         upload = self._upload(call, request, length)
         try:
             if isinstance(request, m.WriteBlock):
-                write: Write = self._store.begin(request)
+                write: Write[object] = self._store.begin(request)
             else:
                 write = self._store.begin_many(request, length)
         except BaseException as error:
@@ -127,7 +128,7 @@ class BlockService:
         return arrival
 
     def _upload(
-        self, call: IncomingCall, request: m.WriteBlock | m.WriteBlocks, length: int
+        self, call: IncomingCall[object], request: m.WriteBlock | m.WriteBlocks, length: int
     ) -> UploadReservation | None:
         """The write in its maker's account, None: a node passes it on. Raises BusyError."""
         peer = call.connection.peer
@@ -139,7 +140,7 @@ class BlockService:
         blocks = {block.inode: block.length for block in request.blocks}
         return self._uploads.begin(peer.account, blocks, length)
 
-    def write(self, call: IncomingCall) -> Any:
+    def write(self, call: IncomingCall[m.WriteBlock | m.WriteBlocks]) -> Any:
         """The payload is complete: check it, wait for the rest of the chain, answer."""
         arrival = call.sink if call.sink is not None else self.sink(call)
         assert isinstance(arrival, IncomingBlock)
@@ -154,10 +155,10 @@ class BlockService:
             return answer
         return arrival.when_durable(answer, journal.until_blocks_durable)
 
-    async def copy(self, call: IncomingCall) -> m.WriteBlockReply:
+    async def copy(self, call: IncomingCall[m.CopyRange]) -> m.WriteBlockReply:
         """Bytes that are here become (part of) a block version, here or elsewhere."""
         self._check_loaded()
-        source: m.BlockRange = call.request.source
+        source = call.request.source
         target: m.WriteBlock = call.request.target
         self._guard.check_read(call.connection, call.request.capability, source)
         self._guard.check_write(call.connection, (target.capability,), (target,))
@@ -182,7 +183,7 @@ class BlockService:
                 upload.end(stored=stored)
 
     async def _copy_there(
-        self, call: IncomingCall, request: m.WriteBlock, data: memoryview
+        self, call: IncomingCall[m.CopyRange], request: m.WriteBlock, data: memoryview
     ) -> m.WriteBlockReply:
         """Send bytes that are here to where they shall be."""
         connection = await self._pool.blocks(self._membership.find(request.chain[0]))
@@ -197,7 +198,7 @@ class BlockService:
         return reply
 
     async def _copy_here(
-        self, call: IncomingCall, request: m.WriteBlock, data: memoryview
+        self, call: IncomingCall[m.CopyRange], request: m.WriteBlock, data: memoryview
     ) -> m.WriteBlockReply:
         """As if the bytes came over a connection, with a turn for others now and then."""
         arrival = self._arrival(call, request, len(data))
@@ -233,7 +234,7 @@ class BlockService:
 
     # --- reads -------------------------------------------------------------------------------
 
-    def read(self, call: IncomingCall) -> Any:
+    def read(self, call: IncomingCall[m.ReadBlock]) -> Served[m.ReadBlockReply]:
         """One range of one block."""
         self._check_loaded()
         r = call.request
@@ -244,18 +245,22 @@ class BlockService:
         data, crc = self._store.read(version, r.offset, r.length)
         return Reply(m.ReadBlockReply(crc), (data,))
 
-    def _read_object(self, version: m.BlockVersion, offset: int, length: int) -> object:
+    def _read_object(
+        self, version: m.BlockVersion, offset: int, length: int
+    ) -> Served[m.ReadBlockReply]:
         """A range of what an external store has, from the cache where it can be."""
         found = self._objects.held(version, offset, length)
         if found is not None:
             return Reply(m.ReadBlockReply(found[1]), (found[0],))
         return asyncio.ensure_future(self._fetch_object(version, offset, length))
 
-    async def _fetch_object(self, version: m.BlockVersion, offset: int, length: int) -> Reply:
+    async def _fetch_object(
+        self, version: m.BlockVersion, offset: int, length: int
+    ) -> Reply[m.ReadBlockReply]:
         data, crc = await self._objects.read(version, offset, length)
         return Reply(m.ReadBlockReply(crc), (data,))
 
-    async def _read_objects(self, ranges: Sequence[m.BlockRange]) -> Reply:
+    async def _read_objects(self, ranges: Sequence[m.BlockRange]) -> Reply[m.ReadBlocksReply]:
         async def read(version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int]:
             if version.generation:
                 return self._store.read(version, offset, length)
@@ -264,10 +269,10 @@ class BlockService:
         results, payload = await read_ranges(read, ranges)
         return Reply(m.ReadBlocksReply(tuple(results)), payload)
 
-    def read_many(self, call: IncomingCall) -> object:
+    def read_many(self, call: IncomingCall[m.ReadBlocks]) -> Served[m.ReadBlocksReply]:
         """Many small ranges; stops early when the payload is full."""
         self._check_loaded()
-        request: m.ReadBlocks = call.request
+        request = call.request
         ranges = self._guard.readable(call.connection, request.capabilities, request.ranges)
         if any(not wanted.generation for wanted in ranges):
             return asyncio.ensure_future(self._read_objects(ranges))
@@ -313,14 +318,14 @@ class BlockService:
 
     # --- housekeeping ------------------------------------------------------------------------
 
-    def list(self, call: IncomingCall) -> m.ListBlocksReply:
+    def list(self, call: IncomingCall[m.ListBlocks]) -> m.ListBlocksReply:
         """A page of what is held."""
         self._check_loaded()
         limit = max(1, min(call.request.limit, limits.VERSIONS_PER_DISCARD))
         blocks = self._store.list(call.request.after, limit + 1)
         return m.ListBlocksReply(tuple(blocks[:limit]), len(blocks) > limit)
 
-    async def verify(self, call: IncomingCall) -> m.VerifyBlocksReply:
+    async def verify(self, call: IncomingCall[m.VerifyBlocks]) -> m.VerifyBlocksReply:
         """Re-read copies against their CRCs, giving way to others between blocks."""
         self._check_loaded()
         codes = []
@@ -333,7 +338,7 @@ class BlockService:
 class IncomingBlock:
     """One write arriving at this node, and its way on along the chain."""
 
-    def __init__(self, write: Write, length: int, upload: UploadReservation | None) -> None:
+    def __init__(self, write: Write[object], length: int, upload: UploadReservation | None) -> None:
         """``length`` bytes of payload go into ``write``; ``upload`` accounts for a client's."""
         self._upload = upload
         self._write = write
@@ -374,7 +379,7 @@ class IncomingBlock:
         pool: Pool,
         following: Member,
         request: m.WriteBlock | m.WriteBlocks,
-        call: IncomingCall,
+        call: IncomingCall[object],
     ) -> None:
         """Pass the payload on to ``following``: while it arrives, or all at once if it is small."""
         if isinstance(request, m.WriteBlock):
@@ -434,7 +439,7 @@ class IncomingBlock:
             self.abort()
 
     async def _send_whole(
-        self, pool: Pool, following: Member, request: Any, call: IncomingCall
+        self, pool: Pool, following: Member, request: Any, call: IncomingCall[object]
     ) -> Answer[Any]:
         connection = await pool.blocks(following)
         return await connection.call(
@@ -446,7 +451,7 @@ class IncomingBlock:
         )
 
     async def _stream(
-        self, pool: Pool, following: Member, request: object, call: IncomingCall
+        self, pool: Pool, following: Member, request: object, call: IncomingCall[object]
     ) -> Answer[Any]:
         assert self._progress is not None
         async with pool.exclusive(following) as connection:
@@ -474,7 +479,7 @@ class IncomingBlock:
                 raise
 
 
-def _signed(call: IncomingCall, request: m.WriteBlock) -> m.WriteBlock:
+def _signed(call: IncomingCall[object], request: m.WriteBlock) -> m.WriteBlock:
     """The request with its writer: who is a client is known, a node passes on what it knows."""
     peer = call.connection.peer
     return request if peer.role != m.Role.CLIENT else request._replace(writer=peer.client)

@@ -31,7 +31,7 @@ class WholeFileReads:
         self._member = member
         self._lends = lends
 
-    def reply(self, found: WholeFiles, lend: bool) -> Reply:
+    def reply(self, found: WholeFiles, lend: bool) -> Reply[m.ReadManyReply]:
         """What was found, as a reply; ``lend``: the client maps segments of this node."""
         blocks, store, member = found.blocks, self._store, self._member()
         here = member.number

@@ -54,7 +54,7 @@ class Copier:
 
     # --- forgetting --------------------------------------------------------------------------
 
-    def discard(self, call: IncomingCall) -> m.Empty:
+    def discard(self, call: IncomingCall[m.DiscardBlocks]) -> m.Empty:
         """Forget versions, on the word of the primary."""
         term = self.check_primary(call)
         self.forget(call.request.versions, term, call.request.order)
@@ -68,7 +68,7 @@ class Copier:
                 self._stamps.pop(version, None)
                 self._store.discard(version)
 
-    def check_primary(self, call: IncomingCall) -> int:
+    def check_primary(self, call: IncomingCall[object]) -> int:
         """The term of a decision about blocks, behind ReceiverFence. Raises StaleEpochError.
 
         The epoch does not tell their order: it is that of the sending, which may come late.
@@ -77,10 +77,10 @@ class Copier:
 
     # --- copying -----------------------------------------------------------------------------
 
-    async def copy(self, call: IncomingCall) -> m.CopyBlocksReply:
+    async def copy(self, call: IncomingCall[m.CopyBlocks]) -> m.CopyBlocksReply:
         """Copy versions from one member; a code for each."""
         term = self.check_primary(call)
-        request: m.CopyBlocks = call.request
+        request = call.request
         for block in request.blocks:
             self._stamp(block.version, (term, request.order))
         codes: dict[m.CopyBlock, int] = {}

@@ -51,7 +51,7 @@ class CorruptCopies:
         """Bad copies known."""
         return sum(map(len, self.copies.values()))
 
-    async def report(self, call: IncomingCall) -> m.Empty:
+    async def report(self, call: IncomingCall[m.ReportCorrupt]) -> m.Empty:
         """Somebody met a bad copy (ReportCorrupt): verify it, have it replaced."""
         assert self._role.primary is not None
         await self._examine(call.request.block, call.request.member)

@@ -45,7 +45,7 @@ class Decommissioning:
 
     # --- requests ----------------------------------------------------------------------------
 
-    async def set_weight(self, call: IncomingCall) -> m.ViewReply:
+    async def set_weight(self, call: IncomingCall[m.SetWeight]) -> m.ViewReply:
         """Give a member another share of the ring."""
         number, weight = call.request.member, call.request.weight
         if not 0 <= weight <= WEIGHT_MAX:
@@ -54,7 +54,7 @@ class Decommissioning:
         log.info("weight", extra=fields(member=number, weight=weight))
         return m.ViewReply(view)
 
-    async def request(self, call: IncomingCall) -> m.ViewReply:
+    async def request(self, call: IncomingCall[m.Decommission]) -> m.ViewReply:
         """Begin or call off a decommission. Raises NoSpaceError, InvalidArgumentError."""
         number, leaving = call.request.member, not call.request.cancel
         member = self._find(number)

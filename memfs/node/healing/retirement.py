@@ -20,7 +20,7 @@ class Retirement:
         self._copier = copier
         self._told = False
 
-    def order(self, call: IncomingCall) -> m.Empty:
+    def order(self, call: IncomingCall[m.Retire]) -> m.Empty:
         """The primary is about to remove this node, which holds nothing any more (Retire)."""
         self._copier.check_primary(call)
         self._told = True

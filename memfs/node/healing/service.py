@@ -111,7 +111,7 @@ class Healing:
         for loop in self._loops:
             loop.cancel()
 
-    def rebalance(self, call: IncomingCall) -> m.Empty:
+    def rebalance(self, call: IncomingCall[m.Rebalance]) -> m.Empty:
         """Look for misplaced blocks now (Rebalance)."""
         assert self._role.primary is not None
         self.repairs.look_for_moves()

@@ -11,7 +11,7 @@ from memfs.transport.server import IncomingCall
 from memfs.types import View
 
 
-def check_from_primary(view: View | None, call: IncomingCall) -> View:
+def check_from_primary(view: View | None, call: IncomingCall[object]) -> View:
     """The view, if ``call`` comes from the primary of its term. Raises StaleEpochError.
 
     The sender is told by its incarnation, since a connection may be older than the member number

@@ -81,7 +81,7 @@ class Backup:
         self.committed = max(self.committed, request.committed)
         return self._reply()
 
-    def entries(self, first: int) -> Reply:
+    def entries(self, first: int) -> Reply[m.FetchLogReply]:
         """The entries from index ``first`` on, as many as fit a payload."""
         found = self.recent.after(first - 1, limits.BLOCKS_PER_BATCH) or []
         page: list[Entry] = []

@@ -7,15 +7,17 @@ counts (``ack = journal``). What it holds is the role's.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TypeVar
 
 from memfs import errors
 from memfs.node.membership.members import Membership
 from memfs.node.membership.receiver_fence import check_from_primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
-from memfs.transport.server import IncomingCall, Reply
+from memfs.transport.server import IncomingCall, Reply, Served
 from memfs.types import View
+
+R = TypeVar("R")
 
 _NOTHING = m.ReconcileReply(-1, 0)
 
@@ -28,7 +30,7 @@ class BackupService:
         self._membership = membership
         self._role = role
 
-    async def new_view(self, call: IncomingCall) -> m.Empty:
+    async def new_view(self, call: IncomingCall[m.NewView]) -> m.Empty:
         """Adopt what the primary announces."""
         await self._hear(call.request.view)
         return m.Empty()
@@ -42,12 +44,12 @@ class BackupService:
                 f"the view is not followed: {error.message}"
             ) from None
 
-    def renew_lease(self, call: IncomingCall) -> m.Empty:
+    def renew_lease(self, call: IncomingCall[m.RenewLease]) -> m.Empty:
         """Promise the primary not to take over before the lease time has passed."""
         self._fence(call)
         return m.Empty()
 
-    async def reconcile(self, call: IncomingCall) -> m.ReconcileReply:
+    async def reconcile(self, call: IncomingCall[m.Reconcile]) -> m.ReconcileReply:
         """Follow a primary that takes up its role: say where the log ends."""
         await self._hear(call.request.view)
         self._fence(call)
@@ -57,36 +59,36 @@ class BackupService:
         reply = m.ReconcileReply(namespace.applied, namespace.digest)
         return await self._durable(reply) if self._role.journal.required else reply
 
-    def fetch_log(self, call: IncomingCall) -> Reply:
+    def fetch_log(self, call: IncomingCall[m.FetchLog]) -> Reply[m.FetchLogReply]:
         """Entries for a new primary that lacks them."""
         self._fence(call)
         return self._role.backup.entries(call.request.first)
 
-    def install(self, call: IncomingCall) -> object:
+    def install(self, call: IncomingCall[m.InstallSnapshot]) -> Served[m.ReplicateReply]:
         """One piece of a snapshot from the primary."""
         self._fence(call)
         reply = self._role.backup.install(call.request, call.payload)
         return self._when_durable(reply) if call.request.last else reply
 
-    def replicate(self, call: IncomingCall) -> object:
+    def replicate(self, call: IncomingCall[m.Replicate]) -> Served[m.ReplicateReply]:
         """Log entries from the primary."""
         self._fence(call)
         return self._when_durable(self._role.backup.replicate(call.request, call.payload))
 
-    def _when_durable(self, reply: object) -> object:
+    def _when_durable(self, reply: R) -> R | asyncio.Future[R]:
         """A reply about what this backup holds, once that counts."""
         if not self._role.journal.required:
             return reply
         return asyncio.ensure_future(self._durable(reply))
 
-    async def _durable(self, reply: object) -> Any:
+    async def _durable(self, reply: R) -> R:
         namespace = self._role.backup.namespace
         if namespace is None:
             raise errors.UnavailableError("this node holds no namespace any more")
         await self._role.journal.until_durable(namespace)
         return reply
 
-    def _fence(self, call: IncomingCall) -> None:
+    def _fence(self, call: IncomingCall[object]) -> None:
         """ReceiverFence; what passes is a sign of the primary's life. Raises StaleEpochError."""
         view = check_from_primary(self._membership.latest, call)
         if self._role.term:

@@ -16,7 +16,7 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 from memfs import errors, limits
 from memfs.logs import fields
@@ -48,7 +48,7 @@ Decide = Callable[[tuple[BlockRef, ...]], Callable[[], None]]
 """Called with copies that are to be forgotten; the function that it returns is called once that is
 committed."""
 
-Finish = Callable[[Any], Any]
+Finish: TypeAlias = Callable[[R], R]
 """Makes of a record of the namespace the reply that leaves."""
 
 
@@ -124,13 +124,13 @@ class Primary:
 
     def submit(
         self,
-        request: object,
+        request: Request[R],
         opcode: int,
         client: int,
         request_id: int,
         identity: Identity,
-        finish: Finish | None = None,
-    ) -> object:
+        finish: Finish[R] | None = None,
+    ) -> R | asyncio.Future[R]:
         """Apply a command; its reply record, or a future of it while backups still lack it.
 
         ``finish`` makes what is answered of the record. Raises the command's error in the same way:
@@ -176,14 +176,16 @@ class Primary:
         answer = self._when_committed(entry.index, record)
         return answer if barrier is None else self._after(barrier, answer)
 
-    def _after(self, barrier: asyncio.Future[None], answer: object) -> asyncio.Future[Any]:
+    def _after(
+        self, barrier: asyncio.Future[None], answer: R | asyncio.Future[R]
+    ) -> asyncio.Future[R]:
         """An answer that waits until the cache leases of other clients on what it changed have
         ended."""
         later = asyncio.ensure_future(_answer_after(barrier, answer))
         set_aside(later)
         return later
 
-    def submit_own(self, request: object) -> Any:
+    def submit_own(self, request: Request[R]) -> R | asyncio.Future[R]:
         """Apply a command of the node itself, as the superuser, without deduplication."""
         opcode = m.BY_REQUEST[type(request)].opcode
         return self.submit(request, opcode, 0, 0, self._superuser)
@@ -191,12 +193,15 @@ class Primary:
     async def run_own(self, request: Request[R]) -> R:
         """Like :meth:`submit_own`; the reply, once it is committed. Raises its error."""
         answer = self.submit_own(request)
-        reply: R = await answer if isinstance(answer, asyncio.Future) else answer
-        return reply
+        return await answer if isinstance(answer, asyncio.Future) else answer
 
     def query(
-        self, identity: Identity, request: object, client: int = 0, finish: Finish | None = None
-    ) -> Any:
+        self,
+        identity: Identity,
+        request: Request[R],
+        client: int = 0,
+        finish: Finish[R] | None = None,
+    ) -> R | asyncio.Future[R]:
         """Answer a read of ``client``; a future while the lease or what it saw is in doubt.
 
         ``finish`` makes what is answered of the record. Raises its error.
@@ -209,9 +214,10 @@ class Primary:
         return self._answer_read(identity, request, client, finish)
 
     def _answer_read(
-        self, identity: Identity, request: object, client: int, finish: Finish | None
-    ) -> object:
+        self, identity: Identity, request: Request[R], client: int, finish: Finish[R] | None
+    ) -> R | asyncio.Future[R]:
         """As :meth:`query`, by who holds the lease."""
+        record: R | errors.MemfsError
         try:
             record = self._look(identity, request, client)
             if finish is not None:
@@ -223,18 +229,18 @@ class Primary:
             return _answer(record)
         return self._when_committed(applied, record)
 
-    def _look(self, identity: Identity, request: object, client: int) -> Any:
+    def _look(self, identity: Identity, request: Request[R], client: int) -> R:
         watched = bool(client and self.caches)
         if watched:
             self.caches.note(client, request)
-        record = self.namespace.query(identity, request, client, self.opens)
+        record: Any = self.namespace.query(identity, request, client, self.opens)
         if self._places is not None and self.namespace.volume.mounts:
             record = self._places.fill_in(self.namespace.volume, record)
         if watched:
             self.caches.note(client, request, record)
-        if type(request) is m.OpenFile and request.number:
+        if isinstance(request, m.OpenFile) and request.number:
             self.opens.opened(client, record.attributes.inode, request.number)
-        return record
+        return cast(R, record)
 
     async def watch(self, client: int, request: m.Watch) -> m.WatchReply:
         """Answer a client that watches what it has cached."""
@@ -253,10 +259,10 @@ class Primary:
             await pending
         await self._wait_for_lease()
 
-    def _when_committed(self, index: int, record: object) -> object:
+    def _when_committed(self, index: int, record: R | errors.MemfsError) -> R | asyncio.Future[R]:
         if index <= self.committed:
             return _answer(record)
-        future = self._loop.create_future()
+        future: asyncio.Future[R] = self._loop.create_future()
         self._waiters.append(_Waiter(index, future, record))
         return future
 
@@ -287,8 +293,8 @@ class Primary:
         return self._lease.gives_way(self.required(), self._required_since, self._boottime())
 
     async def _query_later(
-        self, identity: Identity, request: object, client: int, finish: Finish | None
-    ) -> object:
+        self, identity: Identity, request: Request[R], client: int, finish: Finish[R] | None
+    ) -> R:
         await self._wait_for_lease()
         answer = self._answer_read(identity, request, client, finish)
         return await answer if isinstance(answer, asyncio.Future) else answer
@@ -520,17 +526,17 @@ class Primary:
                 future.exception()  # the connection may be gone: nobody may ever look
 
 
-async def _answer_after(barrier: asyncio.Future[None], answer: object) -> object:
+async def _answer_after(barrier: asyncio.Future[None], answer: R | asyncio.Future[R]) -> R:
     record = await answer if isinstance(answer, asyncio.Future) else answer
     await barrier
     return record
 
 
-def _answer(record: object) -> Any:
+def _answer(record: R | errors.MemfsError | m.ErrorReply) -> R:
     """A reply as it is returned: an error is raised."""
     if isinstance(record, errors.MemfsError):
         raise record
-    if type(record) is m.ErrorReply:
+    if isinstance(record, m.ErrorReply):
         raise errors.from_wire(record.code, record.message, record.path or None)
     return record
 

@@ -29,7 +29,7 @@ class Admission:
         self._membership = membership
         self._role = role
 
-    async def join(self, call: IncomingCall) -> m.ViewReply:
+    async def join(self, call: IncomingCall[m.Join]) -> m.ViewReply:
         """Take a node in as a member; it becomes a backup in the background."""
         primary, member = self._role.primary, call.request.member
         check_host(call.connection.peer.principal, member.host)
@@ -43,13 +43,13 @@ class Admission:
         log.info("member joined", extra=fields(member=joined.number, name=joined.name))
         return m.ViewReply(view)
 
-    async def leave(self, call: IncomingCall) -> m.Empty:
+    async def leave(self, call: IncomingCall[m.Leave]) -> m.Empty:
         """Let a member go."""
         self._membership.departures.because(call.request.member, "stopped")
         await self._role.in_sync.remove(call.request.member)
         return m.Empty()
 
-    def heartbeat(self, call: IncomingCall) -> m.ViewReply:
+    def heartbeat(self, call: IncomingCall[m.Heartbeat]) -> m.ViewReply:
         """Note a member's sign of life; a member without a role may become a backup."""
         in_sync, view = self._role.in_sync, self._membership.view
         usage = call.request.usage

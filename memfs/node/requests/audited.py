@@ -52,7 +52,7 @@ class RequestAudit:
         """Is anything written at all?"""
         return self._audit.denied
 
-    def answered(self, call: IncomingCall, result: object) -> None:
+    def answered(self, call: IncomingCall[object], result: object) -> None:
         """A request was carried out; ``result``: its reply."""
         if not self._concerns(call):
             return
@@ -65,7 +65,7 @@ class RequestAudit:
         for (base, path), code in zip(named_paths(call.request), codes, strict=False):
             self._write(call, *_verdict_of(code), [_shown(base, path)])
 
-    def failed(self, call: IncomingCall, error: BaseException) -> None:
+    def failed(self, call: IncomingCall[object], error: BaseException) -> None:
         """A request was refused, or could not be carried out."""
         if self._concerns(call) and not isinstance(error, RetryableError):
             self._write(call, *verdict(error), _paths(call.request))
@@ -82,12 +82,14 @@ class RequestAudit:
             Decision(user, account.address, "Hello", *verdict(error), real_user=_real(peer))
         )
 
-    def _concerns(self, call: IncomingCall) -> bool:
+    def _concerns(self, call: IncomingCall[object]) -> bool:
         return (
             self.on and type(call.request) in _AUDITED and call.connection.peer.role != m.Role.NODE
         )
 
-    def _write(self, call: IncomingCall, allowed: bool, result: str, paths: list[str]) -> None:
+    def _write(
+        self, call: IncomingCall[object], allowed: bool, result: str, paths: list[str]
+    ) -> None:
         peer = call.connection.peer
         self._audit.write(
             Decision(

@@ -26,7 +26,7 @@ class Control:
         self._role = role
         self._bootstrap = bootstrap
 
-    def state(self, call: IncomingCall) -> m.NodeStateReply:
+    def state(self, call: IncomingCall[m.GetNodeState]) -> m.NodeStateReply:
         """What this node knows."""
         namespace = self._role.namespace or self._role.recovered
         return m.NodeStateReply(
@@ -64,12 +64,12 @@ class Control:
         verb = "does" if len(names) == 1 else "do"
         return f"{', '.join(names) or 'the backups'} {verb} not confirm the primary"
 
-    async def hand_over(self, call: IncomingCall) -> m.ViewReply:
+    async def hand_over(self, call: IncomingCall[m.HandOver]) -> m.ViewReply:
         """Pass the primary's role to an in-sync backup."""
         await self._role.hand_over(call.request.member)
         return m.ViewReply(self._membership.view)
 
-    async def force_recover(self, call: IncomingCall) -> m.ViewReply:
+    async def force_recover(self, call: IncomingCall[m.ForceRecover]) -> m.ViewReply:
         """Begin with what this node holds, though in-sync members are lost."""
         if not call.request.accept_data_loss:
             raise errors.InvalidArgumentError(

@@ -8,7 +8,7 @@ leaves, so that neither the log nor recorded results know of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TypeVar, cast
 
 from memfs import limits
 from memfs.errors import InvalidArgumentError, LeaseLostError, MemfsError, UploadLostError
@@ -19,11 +19,14 @@ from memfs.node.namespace.tables.inodes import FILE
 from memfs.node.replication.primary import Finish
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
+from memfs.protocol.messages.registry import Request
 from memfs.security import capabilities
 from memfs.security.capabilities import ANY_GENERATION, READ, WRITE
 from memfs.transport.connection import Peer
 from memfs.transport.server import IncomingCall
 from memfs.types import Attributes, BlockRef
+
+R = TypeVar("R")
 
 _GIVING = frozenset({m.GetBlocks, m.Create, m.AcquireLease, m.CreateDraft, m.ReserveInodes})
 """Requests whose replies have a capability added by :meth:`Granting.finish`."""
@@ -41,12 +44,12 @@ class Granting:
 
     # --- requests ---------------------------------------------------------------------------
 
-    def tell_keys(self, call: IncomingCall) -> m.CapabilityKeysReply:
+    def tell_keys(self, call: IncomingCall[m.GetCapabilityKeys]) -> m.CapabilityKeysReply:
         """A member asks the primary for keys. Raises NotPrimaryError."""
         assert self._role.primary, "raises where there is none"
         return self._keys.told()
 
-    async def authorize(self, call: IncomingCall) -> m.AuthorizeReply:
+    async def authorize(self, call: IncomingCall[m.Authorize]) -> m.AuthorizeReply:
         """A writer's capability has expired, or is lost. Raises LeaseLostError, UploadLostError."""
         primary, peer = self._role.primary, call.connection.peer
         inodes = call.request.inodes[: limits.FILES_PER_BATCH]
@@ -58,38 +61,37 @@ class Granting:
 
     # --- replies ----------------------------------------------------------------------------
 
-    def finish(self, call: IncomingCall) -> Finish | None:
+    def finish(self, call: IncomingCall[Request[R]]) -> Finish[R] | None:
         """What makes the reply to a request of what the namespace says; None: it is that."""
         if type(call.request) not in _GIVING or not self._keys.seconds:
             return None
         peer = call.connection.peer
-        return lambda record: self._finished(peer, record)
+        return lambda record: cast(R, self._finished(peer, record))
 
-    def _finished(self, peer: Peer, record: Any) -> object:
-        kind = type(record)
-        if kind is m.BlocksReply:
+    def _finished(self, peer: Peer, record: object) -> object:
+        if isinstance(record, m.BlocksReply):
             found = _readable(record.attributes, record.blocks)
             return record._replace(capability=self._make(peer, READ, found.items()))
-        if kind is m.LeaseReply:
-            leased: Attributes = record.attributes
+        if isinstance(record, m.LeaseReply):
+            leased = record.attributes
             if not self._holds(peer, leased):
                 return record  # a repeated answer: the lease is over
             rights = WRITE | READ if self._may_read(peer, leased) else WRITE
             granted = [(leased.inode, leased.generation)]
             return record._replace(capability=self._make(peer, rights, granted))
-        if kind is m.ReserveReply:
+        if isinstance(record, m.ReserveReply):
             reserved = [(inode, RESERVED_GENERATION) for inode in record.inodes]
             return record._replace(capability=self._make(peer, WRITE, reserved))
         return record  # an error
 
-    def opened(self, call: IncomingCall, reply: m.FileReply) -> m.FileReply:
+    def opened(self, call: IncomingCall[object], reply: m.FileReply) -> m.FileReply:
         """A file that was opened, with a capability unless its bytes come along."""
         if not self._keys.seconds or reply.length >= 0 or reply.attributes is None:
             return reply
         found = _readable(reply.attributes, reply.blocks)
         return reply._replace(capability=self._make(call.connection.peer, READ, found.items()))
 
-    def read(self, call: IncomingCall, files: Sequence[m.FileReply]) -> bytes:
+    def read(self, call: IncomingCall[object], files: Sequence[m.FileReply]) -> bytes:
         """A capability for those of many files whose bytes do not come along; empty: for none."""
         if not self._keys.seconds:
             return b""

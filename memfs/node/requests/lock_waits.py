@@ -36,9 +36,9 @@ class LockWaits:
                 if not turn.done():
                     turn.set_result(None)
 
-    async def wait(self, call: IncomingCall) -> m.AwaitLockReply:
+    async def wait(self, call: IncomingCall[m.AwaitLock]) -> m.AwaitLockReply:
         """What has become of a request, once something has, or its time is over."""
-        request: m.AwaitLock = call.request
+        request = call.request
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         parked = self._parked.setdefault(request.ticket, {})
         parked[turn] = None
@@ -55,7 +55,7 @@ class LockWaits:
             if not parked:
                 self._parked.pop(request.ticket, None)
 
-    async def _look(self, call: IncomingCall) -> m.AwaitLockReply:
+    async def _look(self, call: IncomingCall[m.AwaitLock]) -> m.AwaitLockReply:
         found = self._role.primary.query(call.connection.peer.identity, call.request)
         reply: m.AwaitLockReply = await found if inspect.isawaitable(found) else found
         return reply

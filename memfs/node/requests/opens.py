@@ -20,7 +20,7 @@ from memfs.node.requests.granting import Granting
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.transport.connection import Peer
-from memfs.transport.server import IncomingCall, Reply
+from memfs.transport.server import IncomingCall, Reply, Served
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class OpensService:
         self._blocks = blocks
         self._granting = granting
 
-    def open(self, call: IncomingCall) -> Reply | asyncio.Future[Reply]:
+    def open(self, call: IncomingCall[m.OpenFile]) -> Served[m.FileReply]:
         """What is in a file, which stays for this client until it says that it has closed it."""
         peer, primary = call.connection.peer, self._role.primary
         self._housekeeping.note_heartbeat(peer.client)
@@ -52,15 +52,17 @@ class OpensService:
             return asyncio.ensure_future(self._later(call, found))
         return self._with_data(call, found)
 
-    async def _later(self, call: IncomingCall, pending: Awaitable[m.FileReply]) -> Reply:
+    async def _later(
+        self, call: IncomingCall[m.OpenFile], pending: Awaitable[m.FileReply]
+    ) -> Reply[m.FileReply]:
         return self._with_data(call, await pending)
 
-    def _with_data(self, call: IncomingCall, reply: m.FileReply) -> Reply:
+    def _with_data(self, call: IncomingCall[m.OpenFile], reply: m.FileReply) -> Reply[m.FileReply]:
         room = min(limits.BATCH_PAYLOAD_BYTES, call.request.inline)
         answer, data = self._blocks.inline(reply, room)
         return Reply(self._granting.opened(call, answer), [] if data is None else [data])
 
-    def report(self, call: IncomingCall) -> m.ReportOpensReply:
+    def report(self, call: IncomingCall[m.ReportOpens]) -> m.ReportOpensReply:
         """What a client has closed, or has open."""
         peer, primary = call.connection.peer, self._role.primary
         self._housekeeping.note_heartbeat(peer.client)

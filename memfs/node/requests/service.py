@@ -10,7 +10,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from memfs import errors, limits
 from memfs.cluster import view as rules
@@ -22,7 +22,7 @@ from memfs.node.bounds import Bounds
 from memfs.node.healing.copier import Copier
 from memfs.node.healing.service import Healing
 from memfs.node.housekeeping import Housekeeping
-from memfs.node.membership.coordinator_service import coordinator_handlers
+from memfs.node.membership.coordinator_service import add_coordinator_handlers
 from memfs.node.membership.members import Membership
 from memfs.node.namespace import Settings
 from memfs.node.namespace.commands.xattrs import parted
@@ -44,12 +44,15 @@ from memfs.node.stores.residence import ResidenceService, asks_for_memory
 from memfs.node.stores.service import MountService
 from memfs.protocol import frames
 from memfs.protocol import messages as m
+from memfs.protocol.messages.registry import Request
 from memfs.security.principals import Principal
 from memfs.transport.connection import Connection, Peer
-from memfs.transport.server import IncomingCall, Reply
+from memfs.transport.handlers import Handler, Handlers
+from memfs.transport.server import IncomingCall, Reply, Served
 from memfs.transport.sink import Sink
 
-Handler = Callable[[IncomingCall], object]
+R = TypeVar("R")
+V = TypeVar("V", m.VerifyTokenReply, m.CheckProofReply)
 
 SHARES_SHOWN: Final = 16
 """Of each bound, holders in a reply: 10 names of 300 bytes, 48 KiB at most."""
@@ -119,7 +122,7 @@ class NodeService:
         self._coordinator = coordinator
         self._now = membership.environment.clock.monotonic
         self._handlers: dict[type, tuple[Handler, OperationMetrics]] = {
-            request: (_started(handler), metrics.operation(request.__name__))
+            request: (handler, metrics.operation(request.__name__))
             for request, handler in self._table().items()
         }
 
@@ -212,15 +215,15 @@ class NodeService:
             member.machine,
         )
 
-    def sink(self, call: IncomingCall) -> Sink | None:
+    def sink(self, call: IncomingCall[object]) -> Sink | None:
         """Where the payload of a write goes; others are received into fresh memory."""
         if isinstance(call.request, m.WriteBlock | m.WriteBlocks):
-            return self._blocks.sink(call)
+            return self._blocks.sink(cast(IncomingCall[m.WriteBlock | m.WriteBlocks], call))
         if call.spec.peer or type(call.request) is m.SetXattr:
             return None
         raise errors.InvalidArgumentError(f"{call.spec.request.__name__} takes no payload")
 
-    def handle(self, call: IncomingCall) -> Any:
+    def handle(self, call: IncomingCall[object]) -> object:
         """Answer one request, inline if possible."""
         started = self._now()
         found = self._handlers.get(call.spec.request)
@@ -247,7 +250,7 @@ class NodeService:
             self._audit.answered(call, result)
         return result
 
-    def denied(self, call: IncomingCall, error: errors.MemfsError) -> None:
+    def denied(self, call: IncomingCall[object], error: errors.MemfsError) -> None:
         """A client asked for what is for nodes only."""
         self._audit.failed(call, error)
 
@@ -263,7 +266,7 @@ class NodeService:
 
     def _observe(
         self,
-        call: IncomingCall,
+        call: IncomingCall[object],
         operation: OperationMetrics,
         started: float,
         done: asyncio.Future[object],
@@ -283,96 +286,98 @@ class NodeService:
     # --- the table ---------------------------------------------------------------------------
 
     def _table(self) -> dict[type, Handler]:
-        table: dict[type, Handler] = {
-            m.Ping: self._ping,
-            m.Goodbye: self._housekeeping.goodbye,
-            m.GetView: self._get_view,
-            m.GetStatus: self._get_status,
-            m.Join: self._admission.join,
-            m.Leave: self._admission.leave,
-            m.Heartbeat: self._admission.heartbeat,
-            m.NewView: self._backup.new_view,
-            m.Replicate: self._backup.replicate,
-            m.InstallSnapshot: self._backup.install,
-            m.RenewLease: self._backup.renew_lease,
-            m.Reconcile: self._backup.reconcile,
-            m.FetchLog: self._backup.fetch_log,
-            m.GetNodeState: self._control.state,
-            m.GetCapabilityKeys: self._granting.tell_keys,
-            m.Authorize: self._granting.authorize,
-            m.GetBounds: lambda call: m.BoundsReply(self._bounds().all()),
-            m.GetShares: self._shares,
-            m.HandOver: self._control.hand_over,
-            m.ForceRecover: self._control.force_recover,
-            m.ReadFiles: self._read_files,
-            m.ReadMany: self._read_many,
-            m.OpenFile: self._opens.open,
-            m.ReportOpens: self._opens.report,
-            m.GetXattrs: self._get_xattrs,
-            m.StatFileSystem: self._stat_file_system,
-            m.VerifyToken: self._verify_token,
-            m.CheckProof: self._verify_token,
-            m.AwaitLock: self._lock_waits.wait,
-            m.ListMounts: lambda call: self._mounts.list_mounts(call, self._query),
-            m.SyncMetadata: self._mounts.sync_metadata,
-            m.PersistFiles: self._mounts.persist,
-            m.FreeFiles: self._mounts.free,
-            m.GetResidence: self._residence.get,
-            m.TellObjects: self._objects.tell,
-            m.CountCached: self._objects.count,
-            m.Watch: self._watch,
-            m.WriteBlock: self._blocks.write,
-            m.WriteBlocks: self._blocks.write,
-            m.CopyRange: self._blocks.copy,
-            m.ReadBlock: self._blocks.read,
-            m.ReadBlocks: self._blocks.read_many,
-            m.DiscardBlocks: self._copier.discard,
-            m.CopyBlocks: self._copier.copy,
-            m.ListBlocks: self._blocks.list,
-            m.VerifyBlocks: self._blocks.verify,
-            m.ReportCorrupt: self._healing.corrupt.report,
-            m.SetWeight: self._healing.decommission.set_weight,
-            m.Decommission: self._healing.decommission.request,
-            m.Rebalance: self._healing.rebalance,
-            m.Retire: self._healing.retirement.order,
-        }
+        handlers = Handlers()
+        on = handlers.add
+        on(m.Ping, self._ping)
+        on(m.Goodbye, self._housekeeping.goodbye)
+        on(m.GetView, self._get_view)
+        on(m.GetStatus, self._get_status)
+        on(m.Join, self._admission.join)
+        on(m.Leave, self._admission.leave)
+        on(m.Heartbeat, self._admission.heartbeat)
+        on(m.NewView, self._backup.new_view)
+        on(m.Replicate, self._backup.replicate)
+        on(m.InstallSnapshot, self._backup.install)
+        on(m.RenewLease, self._backup.renew_lease)
+        on(m.Reconcile, self._backup.reconcile)
+        on(m.FetchLog, self._backup.fetch_log)
+        on(m.GetNodeState, self._control.state)
+        on(m.GetCapabilityKeys, self._granting.tell_keys)
+        on(m.Authorize, self._granting.authorize)
+        on(m.GetBounds, lambda call: m.BoundsReply(self._bounds().all()))
+        on(m.GetShares, self._shares)
+        on(m.HandOver, self._control.hand_over)
+        on(m.ForceRecover, self._control.force_recover)
+        on(m.ReadFiles, self._read_files)
+        on(m.ReadMany, self._read_many)
+        on(m.OpenFile, self._opens.open)
+        on(m.ReportOpens, self._opens.report)
+        on(m.GetXattrs, self._get_xattrs)
+        on(m.StatFileSystem, self._stat_file_system)
+        on(m.VerifyToken, self._verify_token)
+        on(m.CheckProof, self._verify_token)
+        on(m.AwaitLock, self._lock_waits.wait)
+        on(m.ListMounts, lambda call: self._mounts.list_mounts(call, self._query))
+        on(m.SyncMetadata, self._mounts.sync_metadata)
+        on(m.PersistFiles, self._mounts.persist)
+        on(m.FreeFiles, self._mounts.free)
+        on(m.GetResidence, self._residence.get)
+        on(m.TellObjects, self._objects.tell)
+        on(m.CountCached, self._objects.count)
+        on(m.Watch, self._watch)
+        on(m.WriteBlock, self._blocks.write)
+        on(m.WriteBlocks, self._blocks.write)
+        on(m.CopyRange, self._blocks.copy)
+        on(m.ReadBlock, self._blocks.read)
+        on(m.ReadBlocks, self._blocks.read_many)
+        on(m.DiscardBlocks, self._copier.discard)
+        on(m.CopyBlocks, self._copier.copy)
+        on(m.ListBlocks, self._blocks.list)
+        on(m.VerifyBlocks, self._blocks.verify)
+        on(m.ReportCorrupt, self._healing.corrupt.report)
+        on(m.SetWeight, self._healing.decommission.set_weight)
+        on(m.Decommission, self._healing.decommission.request)
+        on(m.Rebalance, self._healing.rebalance)
+        on(m.Retire, self._healing.retirement.order)
+        on(m.Mount, self._mount)
+        on(m.Pin, self._pin)
+        if self._coordinator is not None:
+            add_coordinator_handlers(handlers, self._coordinator)
+        table = handlers.by_request
         for spec in m.BY_OPCODE.values():
             if spec.command and not spec.peer:
-                table[spec.request] = self._command
+                table.setdefault(spec.request, cast(Handler, self._command))
             elif 64 <= spec.opcode < 128:
-                table.setdefault(spec.request, self._query)
-        table[m.Mount] = self._mount
-        table[m.Pin] = self._pin
-        if self._coordinator is not None:
-            table |= coordinator_handlers(self._coordinator)
+                table.setdefault(spec.request, cast(Handler, self._query))
         return table
 
-    def _command(self, call: IncomingCall) -> object:
+    def _command(self, call: IncomingCall[Request[R]]) -> R | asyncio.Future[R]:
         peer = call.connection.peer
         self._housekeeping.note_heartbeat(peer.client)
         primary, request_id = self._role.primary, call.header.request_id
         request = call.request
         self._healing.commits.check(request, primary.namespace, peer.client, request_id)
-        if type(request) in (m.IssueToken, m.RenewToken):
+        if isinstance(request, m.IssueToken | m.RenewToken):
             self._delegation.prepare(primary, peer.principal)
         if len(call.payload):
-            request = _with_value(request, call.payload)
+            xattr = _with_value(cast(m.SetXattr, request), call.payload)  # no other has a payload
+            request = cast(Request[R], xattr)
         finish = self._granting.finish(call)
         return primary.submit(
             request, call.spec.opcode, peer.client, request_id, peer.identity, finish
         )
 
-    async def _mount(self, call: IncomingCall) -> m.MountRecord:
+    async def _mount(self, call: IncomingCall[m.Mount]) -> m.MountRecord:
         return await self._mounts.mount(call, self._command)
 
-    async def _pin(self, call: IncomingCall) -> m.Empty:
+    async def _pin(self, call: IncomingCall[m.Pin]) -> m.Empty:
         return await self._mounts.pin(call, self._command)
 
-    def _query(self, call: IncomingCall) -> Any:
+    def _query(self, call: IncomingCall[Request[R]]) -> R | asyncio.Future[R]:
         peer, finish = call.connection.peer, self._granting.finish(call)
         return self._role.primary.query(peer.identity, call.request, peer.client, finish)
 
-    async def _watch(self, call: IncomingCall) -> m.WatchReply:
+    async def _watch(self, call: IncomingCall[m.Watch]) -> m.WatchReply:
         return await self._role.primary.watch(call.connection.peer.client, call.request)
 
     # --- superusers --------------------------------------------------------------------------
@@ -396,7 +401,7 @@ class NodeService:
                 f"{proxy} may speak for others, but not for {peer.identity.user}, a superuser"
             )
 
-    def _privileged_elsewhere(self, call: IncomingCall, handler: Handler) -> object:
+    def _privileged_elsewhere(self, call: IncomingCall[object], handler: Handler) -> object:
         """A privileged request of who is no superuser as far as this node knows."""
         peer = call.connection.peer
         if self._role.namespace is None and self._proofs is not None and not peer.proxied:
@@ -404,7 +409,7 @@ class NodeService:
         raise self._not_superuser(peer)
 
     async def _privileged_by_table(
-        self, call: IncomingCall, handler: Handler, proofs: Proofs
+        self, call: IncomingCall[object], handler: Handler, proofs: Proofs
     ) -> object:
         """The table of groups is not here: the primary has it."""
         peer = call.connection.peer
@@ -422,30 +427,32 @@ class NodeService:
             f"{settings.supergroup} only; you are {peer.identity.user}"
         )
 
-    def _shares(self, call: IncomingCall) -> m.SharesReply:
+    def _shares(self, call: IncomingCall[m.GetShares]) -> m.SharesReply:
         return m.SharesReply(self._bounds().shares(_within(call.request.heaviest)))
 
-    def _ping(self, call: IncomingCall) -> m.Empty:
+    def _ping(self, call: IncomingCall[m.Ping]) -> m.Empty:
         self._housekeeping.note_heartbeat(call.connection.peer.client)
         return m.Empty()
 
-    def _get_view(self, call: IncomingCall) -> m.ViewReply:
+    def _get_view(self, call: IncomingCall[m.GetView]) -> m.ViewReply:
         return m.ViewReply(self._membership.view)
 
     # --- reads that need more than the namespace ---------------------------------------------
 
-    def _read_files(self, call: IncomingCall) -> Any:
+    def _read_files(self, call: IncomingCall[m.ReadFiles]) -> Served[m.ReadFilesReply]:
         found = self._query(call)
         if isinstance(found, asyncio.Future):
             return asyncio.ensure_future(self._read_files_later(call, found))
         return self._with_data(call, found)
 
     async def _read_files_later(
-        self, call: IncomingCall, pending: Awaitable[m.ReadFilesReply]
-    ) -> Reply:
+        self, call: IncomingCall[m.ReadFiles], pending: Awaitable[m.ReadFilesReply]
+    ) -> Reply[m.ReadFilesReply]:
         return self._with_data(call, await pending)
 
-    def _with_data(self, call: IncomingCall, reply: m.ReadFilesReply) -> Reply:
+    def _with_data(
+        self, call: IncomingCall[m.ReadFiles], reply: m.ReadFilesReply
+    ) -> Reply[m.ReadFilesReply]:
         files: list[m.FileReply] = []
         payload: list[memoryview] = []
         room = limits.BATCH_PAYLOAD_BYTES
@@ -458,23 +465,28 @@ class NodeService:
         capability = self._granting.read(call, files)
         return Reply(m.ReadFilesReply(tuple(files), capability), payload)
 
-    def _read_many(self, call: IncomingCall) -> Any:
-        found = self._query(call)
+    def _read_many(self, call: IncomingCall[m.ReadMany]) -> Served[m.ReadManyReply]:
+        # the namespace answers with what it has, of which the reply is made here
+        found = cast("WholeFiles | asyncio.Future[WholeFiles]", self._query(call))
         if isinstance(found, asyncio.Future):
             return asyncio.ensure_future(self._read_many_later(call, found))
         return self._whole_files(call, found)
 
-    async def _read_many_later(self, call: IncomingCall, pending: Awaitable[WholeFiles]) -> Reply:
+    async def _read_many_later(
+        self, call: IncomingCall[m.ReadMany], pending: Awaitable[WholeFiles]
+    ) -> Reply[m.ReadManyReply]:
         return self._whole_files(call, await pending)
 
-    def _whole_files(self, call: IncomingCall, found: WholeFiles) -> Reply:
+    def _whole_files(
+        self, call: IncomingCall[m.ReadMany], found: WholeFiles
+    ) -> Reply[m.ReadManyReply]:
         reply = self._blocks.whole_files.reply(found, call.request.lend)
         others = reply.record.others
         if not others or not (capability := self._granting.read(call, others)):
             return reply
         return reply._replace(record=reply.record._replace(capability=capability))
 
-    def _get_xattrs(self, call: IncomingCall) -> Any:
+    def _get_xattrs(self, call: IncomingCall[m.GetXattrs]) -> Served[m.XattrsReply]:
         found = self._query(call)
         if asks_for_memory(call.request):
             found = asyncio.ensure_future(self._residence.complete(call, found))
@@ -482,12 +494,12 @@ class NodeService:
             return asyncio.ensure_future(_parted_later(found))
         return Reply(*parted(found))
 
-    async def _verify_token(self, call: IncomingCall) -> Any:
+    async def _verify_token(self, call: IncomingCall[Request[V]]) -> V:
         found = self._query(call)
         reply = await found if isinstance(found, asyncio.Future) else found
         return self._delegation.check(reply)
 
-    def _stat_file_system(self, call: IncomingCall) -> Any:
+    def _stat_file_system(self, call: IncomingCall[m.StatFileSystem]) -> Served[m.FileSystemReply]:
         found = self._query(call)
         if isinstance(found, asyncio.Future):
             return asyncio.ensure_future(self._stat_file_system_later(found))
@@ -509,7 +521,7 @@ class NodeService:
         numbers = [member.number for member in self._membership.view.members]
         return [number for number in numbers if self._membership.is_alive(number)]
 
-    def _get_status(self, call: IncomingCall) -> m.StatusReply:
+    def _get_status(self, call: IncomingCall[m.GetStatus]) -> m.StatusReply:
         primary, view = self._role.primary, self._membership.view
         namespace, now = primary.namespace, self._membership.environment.clock.monotonic()
         nodes = []
@@ -547,18 +559,11 @@ class NodeService:
         )
 
 
-def _started(handler: Handler) -> Handler:
-    """Run a coroutine function as a task, so that every answer that waits is a future."""
-    if not inspect.iscoroutinefunction(handler):
-        return handler
-    return lambda call: asyncio.ensure_future(handler(call))
-
-
 def _within(heaviest: int) -> int:
     return max(0, min(heaviest, SHARES_SHOWN))
 
 
-async def _parted_later(pending: Awaitable[m.XattrsReply]) -> Reply:
+async def _parted_later(pending: Awaitable[m.XattrsReply]) -> Reply[m.XattrsReply]:
     return Reply(*parted(await pending))
 
 

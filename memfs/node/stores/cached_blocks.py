@@ -289,9 +289,9 @@ class ObjectBlocks:
                 if ttl and now - read_at >= ttl and not self._is_pinned(version):
                     self._evict(version)
 
-    def tell(self, call: IncomingCall) -> m.Empty:
+    def tell(self, call: IncomingCall[m.TellObjects]) -> m.Empty:
         """What the primary says of files: drop their blocks, or keep them."""
-        request: m.TellObjects = call.request
+        request = call.request
         inodes = set(request.inodes)
         for place in [each for each in self._places if each.inode in inodes]:
             del self._places[place]
@@ -305,7 +305,7 @@ class ObjectBlocks:
                 self._store.discard(version)
         return m.Empty()
 
-    def count(self, call: IncomingCall) -> m.CachedReply:
+    def count(self, call: IncomingCall[m.CountCached]) -> m.CachedReply:
         """How many bytes are in the cache of each file that is asked about."""
         return m.CachedReply(tuple([self._sizes.get(each, 0) for each in call.request.objects]))
 

@@ -31,7 +31,7 @@ class ResidenceService:
         """``role``: the node's, which may be another than the primary's."""
         self._role = role
 
-    async def get(self, call: IncomingCall) -> m.ResidenceReply:
+    async def get(self, call: IncomingCall[m.GetResidence]) -> m.ResidenceReply:
         """Of the files asked about that the caller can reach; the others' state is 0."""
         inodes = call.request.inodes
         if len(inodes) > limits.OBJECTS_PER_QUESTION:
@@ -48,11 +48,11 @@ class ResidenceService:
         return m.ResidenceReply(tuple(await self._of(slots)))
 
     async def complete(
-        self, call: IncomingCall, answer: m.XattrsReply | Awaitable[m.XattrsReply]
+        self, call: IncomingCall[m.GetXattrs], answer: m.XattrsReply | Awaitable[m.XattrsReply]
     ) -> m.XattrsReply:
         """Extended attributes that were asked for by name, with what only the nodes know."""
         reply: m.XattrsReply = await resolved(answer)
-        request: m.GetXattrs = call.request
+        request = call.request
         question = m.Lookup(request.path, follow=request.follow, base=request.base)
         identity = call.connection.peer.identity
         found = await resolved(self._role.primary.query(identity, question))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, TypeAlias, cast
 
 from memfs import errors
 from memfs.node.namespace.mount_queries import path_of
@@ -20,12 +20,11 @@ from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.stores.metadata import Metadata, resolved
 from memfs.node.stores.opened import OpenStores
-from memfs.node.stores.persister import Persister
+from memfs.node.stores.persister import Job, Persister
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.stores.options import refuse_secrets
-from memfs.transport.server import IncomingCall
-from memfs.types import ROOT_INODE
+from memfs.transport.server import IncomingCall, Served
 
 STEP_SECONDS: Final = 0.02
 WATCHERS_SECONDS: Final = 1.0
@@ -36,6 +35,8 @@ LOW_SHARE: Final = 0.70
 """... until it is this."""
 FILES_PER_EVICTION: Final = 1000
 INODES_AT_ONCE: Final = 5000
+BelowPath: TypeAlias = m.SyncMetadata | m.PersistFiles | m.FreeFiles | m.Pin
+"""Requests about all that is below a path."""
 _SYNCED: Final = (m.MountMode.DUAL_SYNC, m.MountMode.PROXY)
 
 
@@ -121,7 +122,7 @@ class MountService:
 
     # --- around requests ---------------------------------------------------------------------
 
-    def concerns(self, call: IncomingCall) -> bool:
+    def concerns(self, call: IncomingCall[object]) -> bool:
         """May the request be about what a store has? It is one look where nothing is mounted."""
         namespace = self._role.namespace
         return (
@@ -132,7 +133,9 @@ class MountService:
             and self._role.leads
         )
 
-    def around(self, call: IncomingCall, handler: Callable[[IncomingCall], object]) -> object:
+    def around(
+        self, call: IncomingCall[object], handler: Callable[[IncomingCall[object]], object]
+    ) -> object:
         """Carry out a request after its look-ups, and answer as the mount's write mode requires.
 
         ``handler`` answers with a record or a future.
@@ -153,17 +156,20 @@ class MountService:
         return answer if not waits else asyncio.ensure_future(self._when_stored(answer, waits))
 
     async def _later(
-        self, metadata: Metadata, call: IncomingCall, handler: Callable[[IncomingCall], object]
-    ) -> Any:
+        self,
+        metadata: Metadata,
+        call: IncomingCall[object],
+        handler: Callable[[IncomingCall[object]], object],
+    ) -> object:
         await metadata.prepare(call.request)
         answer = handler(call)
         waits = self._waits() if call.spec.command else []
         return await self._when_stored(answer, waits)
 
-    def _waits(self) -> list[Any]:
+    def _waits(self) -> list[Job]:
         """The changes of the command just applied that must be stored before the answer."""
         volume = self._role.primary.namespace.volume
-        found: list[object] = []
+        found: list[Job] = []
         for changed in volume.mounts.recent:
             if isinstance(changed, tuple):
                 mount = volume.mounts.by_number(changed[0])
@@ -183,7 +189,7 @@ class MountService:
             found.append(changed)
         return found
 
-    async def _when_stored(self, answer: Any, waits: list[Any]) -> object:
+    async def _when_stored(self, answer: object, waits: list[Job]) -> object:
         record = await resolved(answer)
         if waits:
             await self.persister.until_stored(waits)
@@ -192,10 +198,12 @@ class MountService:
     # --- requests about mounts ---------------------------------------------------------------
 
     async def mount(
-        self, call: IncomingCall, submit: Callable[[IncomingCall], Any]
+        self,
+        call: IncomingCall[m.Mount],
+        submit: Callable[[IncomingCall[m.Mount]], m.MountRecord | Awaitable[m.MountRecord]],
     ) -> m.MountRecord:
         """Ask the store one question before it is mounted, so that what is wrong is said now."""
-        request: m.Mount = call.request
+        request = call.request
         url = request.url
         refuse_secrets(url, {option.name: option.value for option in request.options})
         if request.update:
@@ -209,7 +217,7 @@ class MountService:
             await store.probe()
         finally:
             await store.close()
-        record: m.MountRecord = await resolved(submit(call))
+        record = await resolved(submit(call))
         self.metadata.known.clear()
         return record
 
@@ -221,14 +229,18 @@ class MountService:
                 return record
         raise errors.PathNotFoundError("nothing is mounted there")
 
-    def list_mounts(self, call: IncomingCall, query: Callable[[IncomingCall], Any]) -> object:
+    def list_mounts(
+        self,
+        call: IncomingCall[m.ListMounts],
+        query: Callable[[IncomingCall[m.ListMounts]], m.MountsReply | Awaitable[m.MountsReply]],
+    ) -> Served[m.MountsReply]:
         """All mounts, with what is wrong with their stores as this node saw it."""
         answer = query(call)
-        if isinstance(answer, asyncio.Future):
-            return asyncio.ensure_future(self._list_later(answer))
-        return self._with_trouble(answer)
+        if isinstance(answer, m.MountsReply):
+            return self._with_trouble(answer)
+        return asyncio.ensure_future(self._list_later(answer))
 
-    async def _list_later(self, answer: asyncio.Future[m.MountsReply]) -> m.MountsReply:
+    async def _list_later(self, answer: Awaitable[m.MountsReply]) -> m.MountsReply:
         return self._with_trouble(await answer)
 
     def _with_trouble(self, reply: m.MountsReply) -> m.MountsReply:
@@ -237,29 +249,27 @@ class MountService:
             mounts=tuple([r._replace(trouble=trouble.get(r.number, "")) for r in reply.mounts])
         )
 
-    async def sync_metadata(self, call: IncomingCall) -> m.StoreReport:
+    async def sync_metadata(self, call: IncomingCall[m.SyncMetadata]) -> m.StoreReport:
         """Ask anew about all that is known below a path. Raises when it is not there (any more)."""
-        request: m.SyncMetadata = call.request
+        request = call.request
         metadata, before = self.metadata, self.metadata.asked
         metadata.known.clear()
         await metadata.prepare(m.Summarise(request.path, base=request.base))
         await self._slot(call)
         return m.StoreReport(metadata.asked - before)
 
-    async def persist(self, call: IncomingCall) -> m.StoreReport:
+    async def persist(self, call: IncomingCall[m.PersistFiles]) -> m.StoreReport:
         """Return when the store has what was changed below a path."""
         waits = await self._below(call)
         await self.persister.until_stored(waits)
         return m.StoreReport(len(waits))
 
-    async def _below(self, call: IncomingCall) -> list[Any]:
+    async def _below(self, call: IncomingCall[m.PersistFiles]) -> list[Job]:
         """Changed slots and deleted keys below a path of a request, which its caller may see."""
         primary = self._role.primary
         volume = primary.namespace.volume
         slot = await self._slot(call)
-        found: list[object] = [
-            s for s in volume.mounts.changes if volume.tree.has_ancestor(s, slot)
-        ]
+        found: list[Job] = [s for s in volume.mounts.changes if volume.tree.has_ancestor(s, slot)]
         mount = volume.mounts.mount_of(volume.tree, slot)
         for number, key in volume.mounts.tombstones:
             other = volume.mounts.by_number(number)
@@ -267,19 +277,17 @@ class MountService:
                 found.append((number, key))
         return found
 
-    async def _slot(self, call: IncomingCall) -> int:
+    async def _slot(self, call: IncomingCall[BelowPath]) -> int:
         """Where a request's path leads, once that is sure to stay so. Raises PathNotFoundError."""
         request, primary = call.request, self._role.primary
-        question = m.Lookup(request.path, base=getattr(request, "base", ROOT_INODE))
-        reply: m.LookupReply = await resolved(
-            primary.query(call.connection.peer.identity, question)
-        )
+        question = m.Lookup(request.path, base=request.base)
+        reply = await resolved(primary.query(call.connection.peer.identity, question))
         slot = primary.namespace.volume.tree.inodes.slot_of(reply.attributes.inode)
         if not slot:
             raise errors.PathNotFoundError("it was removed meanwhile", path=text(request.path))
         return slot
 
-    async def free(self, call: IncomingCall) -> m.StoreReport:
+    async def free(self, call: IncomingCall[m.FreeFiles]) -> m.StoreReport:
         """Drop the cluster's copies of what the store has as well, below a path."""
         primary = self._role.primary
         volume, slot = primary.namespace.volume, await self._slot(call)
@@ -308,10 +316,14 @@ class MountService:
             elif tree.inodes.kind[slot] == FILE:
                 yield slot
 
-    async def pin(self, call: IncomingCall, submit: Callable[[IncomingCall], Any]) -> m.Empty:
+    async def pin(
+        self,
+        call: IncomingCall[m.Pin],
+        submit: Callable[[IncomingCall[m.Pin]], m.Empty | Awaitable[m.Empty]],
+    ) -> m.Empty:
         """Put a pin on record, and tell it to the nodes that have blocks already."""
         slot = await self._slot(call)
-        reply: m.Empty = await resolved(submit(call))
+        reply = await resolved(submit(call))
         volume = self._role.primary.namespace.volume
         by_time: dict[int | None, list[int]] = {}
         for each in self._files_below(slot):

@@ -53,7 +53,7 @@ async def cancel_served(scene: Scene) -> None:
         await asyncio.sleep(scene.random.uniform(0.0002, 0.05))
 
 
-def _served(scene: Scene) -> list[tuple[Accepted, IncomingCall]]:
+def _served(scene: Scene) -> list[tuple[Accepted, IncomingCall[object]]]:
     """What nodes are working on at this moment."""
     nodes = [scene.cluster.nodes[name] for name in scene.running]
     return [

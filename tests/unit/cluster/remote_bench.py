@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import Any
 
 from memfs import errors
 from memfs.cluster.embedded import EmbeddedCoordinator
 from memfs.cluster.remote import RemoteCoordinator
-from memfs.node.membership.coordinator_service import coordinator_handlers
+from memfs.node.membership.coordinator_service import add_coordinator_handlers
 from memfs.paths import Endpoint
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.testing.simulation.network import Fabric
 from memfs.transport.connection import Connection
 from memfs.transport.environment import Environment
+from memfs.transport.handlers import Handlers
 from memfs.transport.server import IncomingCall, Server
 from memfs.transport.sink import Sink
 from memfs.types import Identity
@@ -48,18 +48,20 @@ class CoordinatorOnly:
     def __init__(self, coordinator: EmbeddedCoordinator) -> None:
         self.cluster = ""
         """Nodes that name another one are refused, when it is known."""
-        self._handlers = coordinator_handlers(coordinator)
+        handlers = Handlers()
+        add_coordinator_handlers(handlers, coordinator)
+        self._handlers = handlers.by_request
 
     def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome:
         if self.cluster and hello.cluster not in ("", self.cluster):
             raise errors.OtherClusterError(f"this is {self.cluster}")
         return m.Welcome(frames.VERSION_MAX, "", "host", 1, 0, None)
 
-    def sink(self, call: IncomingCall) -> Sink | None:
+    def sink(self, call: IncomingCall[object]) -> Sink | None:
         return None
 
-    def handle(self, call: IncomingCall) -> Any:
-        return asyncio.ensure_future(self._handlers[call.spec.request](call))
+    def handle(self, call: IncomingCall[object]) -> object:
+        return self._handlers[call.spec.request](call)
 
     def denied(self, call: Any, error: Any) -> None:
         raise AssertionError("nobody asks for what is for nodes only")

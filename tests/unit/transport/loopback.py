@@ -79,14 +79,14 @@ class FakeService:
     """Answers as told: ``answers`` maps a request class to a function of the call."""
 
     def __init__(self) -> None:
-        self.answers: dict[type, Callable[[IncomingCall], Reply | Awaitable[Reply]]] = {
+        self.answers: dict[type, Callable[[IncomingCall[object]], Reply | Awaitable[Reply]]] = {
             m.Ping: lambda call: Reply(m.Empty())
         }
-        self.sinks: Callable[[IncomingCall], Sink | None] = lambda call: None
+        self.sinks: Callable[[IncomingCall[object]], Sink | None] = lambda call: None
         self.refusal: Exception | None = None
         self.admitted: list[Connection] = []
         self.gone: list[Connection] = []
-        self.calls: list[IncomingCall] = []
+        self.calls: list[IncomingCall[object]] = []
         self.denials: list[MemfsError] = []
         self.incarnation = 5
 
@@ -96,14 +96,14 @@ class FakeService:
         self.admitted.append(connection)
         return m.Welcome(0, "cluster", "node", self.incarnation, 3, None)
 
-    def sink(self, call: IncomingCall) -> Sink | None:
+    def sink(self, call: IncomingCall[object]) -> Sink | None:
         return self.sinks(call)
 
-    def handle(self, call: IncomingCall) -> Reply | Awaitable[Reply]:
+    def handle(self, call: IncomingCall[object]) -> Reply | Awaitable[Reply]:
         self.calls.append(call)
         return self.answers[type(call.request)](call)
 
-    def denied(self, call: IncomingCall, error: MemfsError) -> None:
+    def denied(self, call: IncomingCall[object], error: MemfsError) -> None:
         self.denials.append(error)
 
     def connection_closed(self, connection: Connection) -> None:

@@ -35,17 +35,17 @@ class ScriptedNode:
     def __init__(self, world: World, number: int) -> None:
         self.world = world
         self.number = number
-        self.calls: list[IncomingCall] = []
-        self.answer: Callable[[IncomingCall], Any] = lambda call: FOUND
+        self.calls: list[IncomingCall[object]] = []
+        self.answer: Callable[[IncomingCall[object]], Any] = lambda call: FOUND
         self.view: View | None = None
 
     def welcome(self, hello: m.Hello, connection: Any) -> m.Welcome:
         return m.Welcome(1, "c", f"n{self.number}", self.number, self.number, self.view)
 
-    def sink(self, call: IncomingCall) -> None:
+    def sink(self, call: IncomingCall[object]) -> None:
         return None
 
-    async def handle(self, call: IncomingCall) -> Reply:
+    async def handle(self, call: IncomingCall[object]) -> Reply:
         if isinstance(call.request, (m.Ping, m.Goodbye)):
             self.calls.append(call)
             return Reply(m.Empty())
@@ -166,7 +166,7 @@ async def test_a_command_is_retried_under_its_id_until_it_is_known(
 ) -> None:
     ids: list[int] = []
 
-    def answer(call: IncomingCall) -> Any:
+    def answer(call: IncomingCall[object]) -> Any:
         ids.append(call.header.request_id)
         if len(ids) < 3:
             return asyncio.sleep(1000)
@@ -187,7 +187,7 @@ async def test_a_command_is_retried_under_its_id_until_it_is_known(
 async def test_no_space_says_nothing_of_an_attempt_that_was_not_answered(
     world: World, session: Session
 ) -> None:
-    def answer(call: IncomingCall) -> Any:
+    def answer(call: IncomingCall[object]) -> Any:
         if len(world.nodes[1].calls) < 2:
             return asyncio.sleep(1000)
         raise errors.NoSpaceError("the disk is full")
@@ -212,7 +212,7 @@ async def test_requests_follow_the_primary(world: World, session: Session) -> No
     await session.ask(m.Lookup(b"/"))
     world.publish(primary=2, epoch=2)
 
-    def refuse(call: IncomingCall) -> Any:
+    def refuse(call: IncomingCall[object]) -> Any:
         raise errors.NotPrimaryError("not any more")
 
     world.nodes[1].answer = refuse
@@ -237,7 +237,7 @@ async def test_a_paused_primary_is_left_for_the_next(world: World, session: Sess
 @in_world()
 async def test_errors_of_the_request_are_not_retried(world: World, session: Session) -> None:
 
-    def missing(call: IncomingCall) -> Any:
+    def missing(call: IncomingCall[object]) -> Any:
         raise errors.PathNotFoundError("no such file")
 
     world.nodes[1].answer = missing

@@ -56,9 +56,9 @@ class World:
         self.content[version] = data
         return m.CopyBlock(*version, len(data), crc32c(data), BLOCK, 4)
 
-    def call(self, request: Any, member: int = 1, epoch: int = 5) -> IncomingCall:
+    def call(self, request: Any, member: int = 1, epoch: int = 5) -> IncomingCall[object]:
         return cast(
-            IncomingCall,
+            IncomingCall[object],
             SimpleNamespace(
                 request=request,
                 header=SimpleNamespace(epoch=epoch),

@@ -43,7 +43,7 @@ class Wire:
 PEER = Peer(identity=Identity("alice"), address="10.0.0.1:4711", principal=Principal("gateway"))
 
 
-def call(request: Any, peer: Peer = PEER) -> IncomingCall:
+def call(request: Any, peer: Peer = PEER) -> IncomingCall[object]:
     wire: Any = Wire(peer)
     return IncomingCall(wire, None, m.BY_REQUEST[type(request)], request, 0.0)  # type: ignore[arg-type]
 
