@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import weakref
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, Unpack
 
 from memfs.client.aiofiles import AsyncFile, AsyncTextFile, Opening
 from memfs.client.batches.batch_paths import BatchPaths, checked
@@ -21,8 +21,14 @@ from memfs.client.calls.arguments import position, several, whole
 from memfs.client.calls.modes import Mode
 from memfs.client.calls.wire import PathLike, WirePath, text_of
 from memfs.client.context import ClientContext
+from memfs.client.handles.create_options import (
+    CreateKeywords,
+    CreateOptions,
+    OpenKeywords,
+    WriteKeywords,
+)
 from memfs.client.handles.drafts import Draft, open_draft, publishing
-from memfs.client.handles.handle import CreateOptions, Handle
+from memfs.client.handles.handle import Handle
 from memfs.client.handles.opening import open_handle, reopen_handle
 from memfs.client.handles.versions import BUFFER_BYTES, Advance, CopySink, Source
 from memfs.client.locking import FileLock, lock_file
@@ -124,7 +130,7 @@ class ContentOperations(NamespaceOperations):
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-        **options: Any,
+        **options: Unpack[OpenKeywords],
     ) -> Opening:
         """Open a file: ``await fs.open(...)`` or ``async with fs.open(...) as f``.
 
@@ -152,31 +158,18 @@ class ContentOperations(NamespaceOperations):
         path: PathLike,
         mode: Mode,
         *,
-        permissions: int | None = None,
-        parents: bool = False,
-        replication: int | None = None,
-        block_size: int | None = None,
-        group_blocks: int | None = None,
-        unmasked: int | None = None,
-        recover: bool = False,
         timeout: float | None = None,
+        **options: Unpack[CreateKeywords],
     ) -> Handle:
-        """Open a positional handle, on which file objects are built.
-
-        Options are those of :meth:`open`; ``unmasked`` is the mode before the caller's umask, which
-        counts where the directory has a default access list.
-        """
-        where = self._wire(path)
-        options = CreateOptions(
-            self.config,
-            permissions,
-            parents,
-            replication,
-            block_size,
-            group_blocks,
-            unmasked,
-            recover=recover,
+        """Open a positional handle, on which file objects are built; options: :meth:`open`."""
+        return await self._open_handle(
+            path, mode, CreateOptions.of(self.config, **options), timeout
         )
+
+    async def _open_handle(
+        self, path: PathLike, mode: Mode, options: CreateOptions, timeout: float | None
+    ) -> Handle:
+        where = self._wire(path)
         handle = await open_handle(
             self._context, where.given, where.raw, mode, options, timeout, self._handles
         )
@@ -205,18 +198,17 @@ class ContentOperations(NamespaceOperations):
         goes, nothing of it is left. The other options are those of :meth:`open`.
         """
         timeout = self._session.budget(timeout)
-        draft = await self.open_draft(
-            path,
-            exclusive=exclusive,
-            recover=recover,
+        options = CreateOptions.of(
+            self.config,
             permissions=permissions,
             parents=parents,
             replication=replication,
             block_size=block_size,
             group_blocks=group_blocks,
             unmasked=unmasked,
-            timeout=timeout,
+            recover=recover,
         )
+        draft = await self._open_draft(path, options, exclusive, timeout)
         async with publishing(draft, timeout):
             yield draft
 
@@ -225,26 +217,16 @@ class ContentOperations(NamespaceOperations):
         path: PathLike,
         *,
         exclusive: bool = False,
-        recover: bool = False,
-        permissions: int | None = None,
-        parents: bool = False,
-        replication: int | None = None,
-        block_size: int | None = None,
-        group_blocks: int | None = None,
-        unmasked: int | None = None,
         timeout: float | None = None,
+        **options: Unpack[CreateKeywords],
     ) -> Draft:
         """What :meth:`replacing` yields: closing it publishes it."""
-        options = CreateOptions(
-            self.config,
-            permissions,
-            parents,
-            replication,
-            block_size,
-            group_blocks,
-            unmasked,
-            recover=recover,
-        )
+        create = CreateOptions.of(self.config, **options)
+        return await self._open_draft(path, create, exclusive, timeout)
+
+    async def _open_draft(
+        self, path: PathLike, options: CreateOptions, exclusive: bool, timeout: float | None
+    ) -> Draft:
         draft = await open_draft(
             self._context,
             self._wire(path),
@@ -281,7 +263,13 @@ class ContentOperations(NamespaceOperations):
         Every reader sees the old content or the new one; a write that breaks off changes nothing.
         ``recover``: even if somebody else has the file open for writing, whose lease then ends.
         """
-        options = CreateOptions(self.config, permissions, parents, replication, recover=recover)
+        options = CreateOptions.of(
+            self.config,
+            permissions=permissions,
+            parents=parents,
+            replication=replication,
+            recover=recover,
+        )
         timeout = self._session.budget(timeout)
         return await self._writing.write(self._wire(path), data, options, exclusive, timeout)
 
@@ -326,7 +314,7 @@ class ContentOperations(NamespaceOperations):
         text: str,
         encoding: str = "utf-8",
         errors: str = "strict",
-        **options: Any,
+        **options: Unpack[WriteKeywords],
     ) -> int:
         """Encode and write the whole content; returns the characters. Options: ``write_bytes``."""
         if not isinstance(text, str):
@@ -393,7 +381,13 @@ class ContentOperations(NamespaceOperations):
         ``recover``: as of ``write_bytes``.
         """
         pairs = list(files.items() if isinstance(files, Mapping) else files)
-        options = CreateOptions(self.config, permissions, parents, replication, recover=recover)
+        options = CreateOptions.of(
+            self.config,
+            permissions=permissions,
+            parents=parents,
+            replication=replication,
+            recover=recover,
+        )
         timeout = self._session.budget(timeout)
         places = BatchPaths((path for path, _ in pairs), self._wire)
         if not return_errors:

@@ -7,12 +7,13 @@ Every method takes ``timeout=``, seconds for the whole call, retries included; e
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Unpack
 
 from memfs.client.calls.bound import Bound
 from memfs.client.calls.wire import PathLike
 from memfs.client.signing import SignatureOperations
 from memfs.client.transfer import copy_calls as transfer
+from memfs.client.transfer.copy_options import CopyKeywords, StoreKeywords
 from memfs.client.transfer.copying import Transferred
 
 
@@ -25,7 +26,7 @@ class AsyncFileSystem(Bound, SignatureOperations):
     """
 
     async def put(
-        self, local: str | os.PathLike[str], target: PathLike, **options: Any
+        self, local: str | os.PathLike[str], target: PathLike, **options: Unpack[StoreKeywords]
     ) -> Transferred:
         """Copy a local file or tree into the cluster, as ``target``, in parallel.
 
@@ -39,7 +40,7 @@ class AsyncFileSystem(Bound, SignatureOperations):
         return await transfer.put(self, local, self._wire(target).text, **options)
 
     async def get(
-        self, source: PathLike, local: str | os.PathLike[str], **options: Any
+        self, source: PathLike, local: str | os.PathLike[str], **options: Unpack[CopyKeywords]
     ) -> Transferred:
         """Copy a file or tree of the cluster to the local disk as ``local``; options: ``put``."""
         return await transfer.get(self, self._wire(source).text, local, **options)

@@ -13,7 +13,8 @@ from memfs import limits, paths
 from memfs.client.calls import xattrs
 from memfs.client.calls.modes import parse
 from memfs.client.context import ClientContext
-from memfs.client.handles.handle import CreateOptions, Handle
+from memfs.client.handles.create_options import CreateOptions
+from memfs.client.handles.handle import Handle
 from memfs.client.handles.opening import open_inode
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.session.session import Session
@@ -261,7 +262,7 @@ class InodeOperations:
 
     async def empty(self, inode: int) -> Handle:
         """As :meth:`open_for_writing`, and empties the file in the same step."""
-        options = CreateOptions(self.session.config, 0)
+        options = CreateOptions.of(self.session.config, permissions=0)
         request = options.create(b"", exclusive=False, holder=self.session.holder)
         return await self._leased(request._replace(base=inode))
 
@@ -269,7 +270,7 @@ class InodeOperations:
         self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
     ) -> MadeFile:
         """Make a file, under a lease. Raises PathExistsError."""
-        options = CreateOptions(self.session.config, mode, unmasked=unmasked)
+        options = CreateOptions.of(self.session.config, permissions=mode, unmasked=unmasked)
         request = options.create(name, exclusive=True, holder=self.session.holder)
         made = request._replace(base=parent, owner=owner.user, group=owner.group)
         reply = await self._granted(made)

@@ -15,7 +15,7 @@ from memfs.client.calls.arguments import whole
 from memfs.client.calls.wire import PathLike, WirePath
 from memfs.client.contents import ContentOperations
 from memfs.client.context import ClientContext
-from memfs.client.handles.handle import CreateOptions
+from memfs.client.handles.create_options import CreateOptions
 from memfs.client.handles.opening import open_handle
 from memfs.errors import BusyError, IntegrityError, NoAttributeError
 from memfs.security.hash_tree import LEAF_BYTES, leaf, root_of
@@ -120,7 +120,7 @@ async def hashed(
 
     Raises BusyError when the file changes faster than it can be read.
     """
-    options = CreateOptions(context.session.config)
+    options = CreateOptions.of(context.session.config)
     for _ in range(LOOKS):
         leaves: list[bytes] = []
         if keep is not None:

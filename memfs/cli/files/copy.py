@@ -37,7 +37,7 @@ from memfs.types import FileKind
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class CopyOptions(NamedTuple):
+class CopyFlags(NamedTuple):
     """How to copy."""
 
     recursive: bool
@@ -70,7 +70,7 @@ def _copy_options(function: F) -> F:
         names = ("plain", "directory", "no_clobber", "verbose", "as_json")
         rest = {name: given.pop(name) for name in names}
         await function(
-            shell, options=CopyOptions(recursive, preserve, archive, hard, follow, **rest), **given
+            shell, options=CopyFlags(recursive, preserve, archive, hard, follow, **rest), **given
         )
 
     for decorate in reversed(_SHARED):
@@ -115,7 +115,7 @@ class _Course(NamedTuple):
 
     shell: Shell
     act: str
-    options: CopyOptions
+    options: CopyFlags
     target: str
     into: bool
     """The target is a directory that takes the sources."""
@@ -183,7 +183,7 @@ class _Course(NamedTuple):
 class Choice:
     """What ``-n`` and ``-v`` do to each thing that is about to be copied."""
 
-    def __init__(self, shell: Shell, options: CopyOptions, local: bool) -> None:
+    def __init__(self, shell: Shell, options: CopyFlags, local: bool) -> None:
         self._shell, self._options, self._local = shell, options, local
 
     async def choose(self, items: Sequence[Item]) -> Sequence[Item]:
@@ -210,7 +210,7 @@ class Choice:
 def _course(
     shell: Shell,
     act: str,
-    options: CopyOptions,
+    options: CopyFlags,
     names: Sequence[str],
     target: str,
     into: bool,
@@ -227,7 +227,7 @@ def _course(
     return _Course(shell, act, options, target, into, report, {})
 
 
-def _sources_and_target(operands: Sequence[str], options: CopyOptions) -> tuple[list[str], str]:
+def _sources_and_target(operands: Sequence[str], options: CopyFlags) -> tuple[list[str], str]:
     """The target is the last operand, or the directory of ``-t``."""
     if options.directory is not None:
         return list(operands), options.directory
@@ -248,7 +248,7 @@ async def put(
     replication: int | None,
     recover: bool,
     quiet: bool,
-    options: CopyOptions,
+    options: CopyFlags,
 ) -> None:
     """Copy local files into the cluster; LOCAL - is the standard input.
 
@@ -307,7 +307,7 @@ def _operand(text: str) -> Operand:
 @file_command("get", example="memfs get -r /data ./copy\nmemfs get /backup.tar - | tar x")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE... [LOCAL]")
 @_copy_options
-async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: CopyOptions) -> None:
+async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: CopyFlags) -> None:
     """Copy files of the cluster to this machine; LOCAL - is the standard output.
 
     Into LOCAL (the current directory if not given) when that is a directory, else under that name.
@@ -370,7 +370,7 @@ async def _copy_to_pipe(shell: Shell, name: str, output: Pipe) -> None:
 @_recover_option
 @_copy_options
 async def cp(
-    shell: Shell, paths: tuple[Operand, ...], recover: bool, quiet: bool, options: CopyOptions
+    shell: Shell, paths: tuple[Operand, ...], recover: bool, quiet: bool, options: CopyFlags
 ) -> None:
     """Copy inside the cluster (put and get copy from and to this machine)."""
     given, last = _sources_and_target(paths, options)

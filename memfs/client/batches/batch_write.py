@@ -18,8 +18,8 @@ from memfs.checksum import crc32c
 from memfs.client.batches.batch_read import PARALLEL, PATHS_BYTES, named
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
+from memfs.client.handles.create_options import CreateOptions
 from memfs.client.handles.drafts import open_draft, publishing
-from memfs.client.handles.handle import CreateOptions
 from memfs.client.session.reservations import Reservations, Share
 from memfs.client.writing.block_storer import FULL_CHAINS
 from memfs.concurrency import run_all
@@ -60,6 +60,8 @@ class WriteOptions(NamedTuple):
     create: CreateOptions
     exclusive: bool
     timeout: float | None
+    mode: int
+    unmasked: int | None
     copies: int
     block_size: int
     group_blocks: int
@@ -69,19 +71,18 @@ class WriteOptions(NamedTuple):
     ) -> m.NewFile:
         """The record that publishes a file."""
         create = self.create
-        mode, unmasked = create.permissions()
         return m.NewFile(
             path.raw,
             inode,
             size,
             tuple(refs),
-            mode,
+            self.mode,
             self.exclusive,
             create.parents,
             create.replication,
             create.block_size,
             create.group_blocks,
-            unmasked,
+            self.unmasked,
         )
 
 
@@ -144,6 +145,7 @@ class BatchWriter:
             create,
             exclusive,
             timeout,
+            *create.permissions(),
             create.replication or defaults.replication,
             create.block_size or defaults.block_size,
             create.group_blocks or defaults.group_blocks,

@@ -14,7 +14,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, Self
+from typing import IO, Any, Self, Unpack
 
 from memfs.client import filesystem as aio
 from memfs.client.blocking import bridge as bridges
@@ -27,6 +27,7 @@ from memfs.client.calls.modes import Mode
 from memfs.client.calls.wire import PathLike, text_of
 from memfs.client.connect import open_file_system
 from memfs.client.credentials import client_proof
+from memfs.client.handles.create_options import DraftKeywords, OpenKeywords
 from memfs.client.handles.handle import Handle
 from memfs.client.session.inheritance import tracked
 from memfs.config import ClientConfig
@@ -146,7 +147,7 @@ class ClusterFiles(BlockingTransfers):
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-        **options: Any,
+        **options: Unpack[OpenKeywords],
     ) -> IO[Any]:
         """Open a file as the builtin ``open`` does, with the same modes and objects.
 
@@ -167,7 +168,7 @@ class ClusterFiles(BlockingTransfers):
         return opened
 
     async def _open_raw(
-        self, core: aio.AsyncFileSystem, path: PathLike, mode: Mode, options: dict[str, Any]
+        self, core: aio.AsyncFileSystem, path: PathLike, mode: Mode, options: OpenKeywords
     ) -> RawFile:
         """Made on the loop: whoever is interrupted has a file that closes itself, or nothing."""
         handle = await core.open_handle(path, mode, **options)
@@ -193,17 +194,17 @@ class ClusterFiles(BlockingTransfers):
         Until then nobody sees it, and what was there stays; when the block fails, or this process
         ends, nothing of it is left. The other options are those of :meth:`open`.
         """
-        options = {
-            "exclusive": exclusive,
-            "recover": recover,
-            "permissions": permissions,
-            "parents": parents,
-            "replication": replication,
-            "block_size": block_size,
-            "group_blocks": group_blocks,
-            "unmasked": unmasked,
-            "timeout": timeout,
-        }
+        options = DraftKeywords(
+            exclusive=exclusive,
+            recover=recover,
+            permissions=permissions,
+            parents=parents,
+            replication=replication,
+            block_size=block_size,
+            group_blocks=group_blocks,
+            unmasked=unmasked,
+            timeout=timeout,
+        )
         raw = self._run(self._open_replacement, self._core, path, options)
         file = Replacement(raw)
         try:
@@ -214,7 +215,7 @@ class ClusterFiles(BlockingTransfers):
         file.close()
 
     async def _open_replacement(
-        self, core: aio.AsyncFileSystem, path: PathLike, options: dict[str, Any]
+        self, core: aio.AsyncFileSystem, path: PathLike, options: DraftKeywords
     ) -> RawReplacement:
         """Made on the loop: whoever is interrupted has a file that is given up, or nothing."""
         draft = await core.open_draft(path, **options)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import IO, Any
+from typing import IO, Any, Unpack
 
 from memfs import paths
 from memfs.client.blocking.filesystem import FileSystem, reconnect
 from memfs.client.calls.wire import PathLike, named_nodes, text_of
 from memfs.client.connect import client_config
+from memfs.client.handles.create_options import OpenKeywords
 from memfs.paths import Endpoint
 
 _shared: dict[tuple[tuple[Endpoint, ...], str | None], FileSystem] = {}
@@ -39,7 +40,7 @@ def open(
     newline: str | None = None,
     *,
     url: str | None = None,
-    **options: Any,
+    **options: Unpack[OpenKeywords],
 ) -> IO[Any]:
     """Open a file of a memfs cluster, as the builtin ``open`` opens a local one.
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import IO, Any, Unpack, overload
 
 from memfs.client.blocking import path_copies, patterns
 from memfs.client.blocking.cluster_files import ClusterFiles
 from memfs.client.blocking.path_info import PathInfo
 from memfs.client.blocking.pure_path import PureMemfsPath
 from memfs.client.calls.wire import PathLike, text_of
+from memfs.client.handles.create_options import OpenKeywords
 from memfs.client.stat import Stat
 from memfs.client.trees import realpath
 from memfs.errors import PathNotFoundError
@@ -195,7 +196,7 @@ class MemfsPath(PureMemfsPath):
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-        **options: Any,
+        **options: Unpack[OpenKeywords],
     ) -> IO[Any]:
         """Open the file; options as for :meth:`memfs.FileSystem.open`."""
         return self.fs.open(self, mode, buffering, encoding, errors, newline, **options)

@@ -58,8 +58,7 @@ def to_disk(fs: ClusterFiles, source: str, target: Path, how: How) -> None:
         return
     if found.is_dir():
         target.mkdir()
-    kept = {"preserve": how.preserve, "xattrs": how.preserve}
-    fs.get(source, target, follow_symlinks=how.links, **kept)
+    fs.get(source, target, follow_symlinks=how.links, preserve=how.preserve, xattrs=how.preserve)
 
 
 def between(fs: ClusterFiles, source: str, other: ClusterFiles, target: str, how: How) -> None:

@@ -15,7 +15,8 @@ from memfs.client.calls import modes
 from memfs.client.calls.modes import Mode
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
-from memfs.client.handles.handle import CreateOptions, Handle
+from memfs.client.handles.create_options import CreateOptions
+from memfs.client.handles.handle import Handle
 from memfs.client.reading.block_map import BlockMap
 from memfs.errors import StaleHandleError
 from memfs.protocol import messages as m

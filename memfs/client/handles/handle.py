@@ -24,13 +24,11 @@ from memfs.client.reading.reader import FileReader
 from memfs.client.session.locks import last_byte
 from memfs.client.writing.range_copy import RangeCopy
 from memfs.client.writing.writer import FileWriter
-from memfs.config import ClientConfig
 from memfs.errors import (
     ClusterError,
     InvalidArgumentError,
     MemfsError,
 )
-from memfs.machine import current_umask
 from memfs.protocol import messages as m
 from memfs.types import Attributes, Buffer
 
@@ -40,71 +38,6 @@ T = TypeVar("T")
 PUBLISH_SECONDS = 5.0
 """Longest that stored blocks stay unpublished: of those nothing makes new copies when nodes go."""
 FOLLOWING_SECONDS = 1.0
-
-
-class CreateOptions:
-    """How a file is created where it does not exist: 0 means the cluster's default.
-
-    ``recover``: one that exists is opened or replaced even if somebody else writes it.
-    """
-
-    __slots__ = (
-        "_permissions",
-        "block_size",
-        "group_blocks",
-        "parents",
-        "recover",
-        "replication",
-    )
-
-    def __init__(
-        self,
-        config: ClientConfig,
-        mode: int | None = None,
-        parents: bool = False,
-        replication: int | None = None,
-        block_size: int | None = None,
-        group_blocks: int | None = None,
-        unmasked: int | None = None,
-        *,
-        recover: bool = False,
-    ) -> None:
-        """None means what ``config`` says; no mode: by the umask, or what a default ACL grants.
-
-        ``unmasked``: the mode before a umask, which counts where there is a default ACL.
-        """
-        given = (("permissions", mode), ("replication", replication), ("unmasked", unmasked))
-        for name, value in (*given, ("block_size", block_size), ("group_blocks", group_blocks)):
-            if value is not None:
-                whole(name, value)
-        self._permissions: tuple[int, int | None] | None
-        self._permissions = None if mode is None else (mode, unmasked)
-        self.parents = parents
-        self.recover = recover
-        self.replication = config.replication if replication is None else replication
-        self.block_size = config.block_size if block_size is None else block_size
-        self.group_blocks = config.group_blocks if group_blocks is None else group_blocks
-
-    def permissions(self) -> tuple[int, int | None]:
-        """Mode and unmasked mode of what is created; the umask is looked at once."""
-        if self._permissions is None:
-            self._permissions = (0o666 & ~current_umask(), 0o666)
-        return self._permissions
-
-    def create(self, raw: bytes, *, exclusive: bool, holder: str) -> m.Create:
-        """The request that creates (or empties) ``raw``; ``holder``: as of AcquireLease."""
-        mode, unmasked = self.permissions()
-        return m.Create(
-            raw,
-            mode,
-            exclusive,
-            self.parents,
-            self.replication,
-            self.block_size,
-            self.group_blocks,
-            unmasked=unmasked,
-            holder=holder,
-        )
 
 
 class Handle:

@@ -10,7 +10,8 @@ import posixpath
 
 from memfs.client.calls.modes import Mode
 from memfs.client.context import ClientContext
-from memfs.client.handles.handle import CreateOptions, Handle
+from memfs.client.handles.create_options import CreateOptions
+from memfs.client.handles.handle import Handle
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.session.session import Session
 from memfs.errors import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from memfs.client.batches.batch_paths import checked
 from memfs.client.calls import modes
@@ -18,6 +18,7 @@ from memfs.client.calls.modes import Mode
 from memfs.client.calls.wire import PathLike
 from memfs.client.contents import MappedFile
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.handles.create_options import CreateOptions, WriteKeywords, WriteManyKeywords
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.client.handles.versions import BUFFER_BYTES, Advance, CopySink
@@ -44,15 +45,13 @@ class SealedFileSystem(AsyncFileSystem):
         super().__init__(session)
         self._ring = ring
 
-    async def open_handle(self, path: PathLike, mode: Mode, **options: Any) -> Handle:
-        """As of :class:`AsyncFileSystem`. Raises IntegrityError when it is not sealed.
-
-        A file that is changed is read as well: its piece at either end of what is written.
-        """
+    async def _open_handle(
+        self, path: PathLike, mode: Mode, options: CreateOptions, timeout: float | None
+    ) -> Handle:
+        # A file that is changed is read as well: its piece at either end of what is written.
         if mode.writing:
             mode = mode._replace(reading=True)
-        handle = await super().open_handle(path, mode, **options)
-        return await self._begun(handle, options.get("timeout"))
+        return await self._begun(await super()._open_handle(path, mode, options, timeout), timeout)
 
     async def _begun(self, handle: Handle, timeout: float | None) -> Handle:
         assert isinstance(handle, SealedHandle), "this file system opens no other"
@@ -69,10 +68,11 @@ class SealedFileSystem(AsyncFileSystem):
         """A handle of the same inode over this session."""
         return await self._begun(await super().reopen_handle(handle), None)
 
-    async def open_draft(self, path: PathLike, **options: Any) -> Draft:
-        """What ``replacing`` yields: closing it publishes it."""
-        draft = await super().open_draft(path, **options)
-        await self._begun(draft, options.get("timeout"))
+    async def _open_draft(
+        self, path: PathLike, options: CreateOptions, exclusive: bool, timeout: float | None
+    ) -> Draft:
+        draft = await super()._open_draft(path, options, exclusive, timeout)
+        await self._begun(draft, timeout)
         return draft
 
     # --- whole contents ---------------------------------------------------------------------
@@ -91,7 +91,9 @@ class SealedFileSystem(AsyncFileSystem):
         """The whole content, as of one moment."""
         return self._opened(path, await super().read_bytes(path, timeout=timeout))
 
-    async def write_bytes(self, path: PathLike, data: Buffer, **options: Any) -> int:
+    async def write_bytes(
+        self, path: PathLike, data: Buffer, **options: Unpack[WriteKeywords]
+    ) -> int:
         """Replace the content (or create the file); options as of :class:`AsyncFileSystem`."""
         view = memoryview(data).cast("B")
         await super().write_bytes(path, self._ring.seal(view, os.urandom), **options)
@@ -116,7 +118,9 @@ class SealedFileSystem(AsyncFileSystem):
         return checked(found, return_errors)
 
     async def write_many(
-        self, files: Mapping[Any, Buffer] | Iterable[tuple[Any, Buffer]], **options: Any
+        self,
+        files: Mapping[Any, Buffer] | Iterable[tuple[Any, Buffer]],
+        **options: Unpack[WriteManyKeywords],
     ) -> list[Any]:
         """Write many small files, each atomically; options as of :class:`AsyncFileSystem`."""
         pairs = list(files.items() if isinstance(files, Mapping) else files)

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from typing import Unpack
 
 from memfs.client.contents import ContentOperations
 from memfs.client.transfer.cluster_source import cluster_tree
+from memfs.client.transfer.copy_options import (
+    CopyKeywords,
+    CopyOptions,
+    StoreKeywords,
+    StoreOptions,
+)
 from memfs.client.transfer.copying import (
-    Choose,
     Copy,
+    Direction,
     Failure,
     Follow,
     Item,
@@ -21,7 +28,6 @@ from memfs.client.transfer.copying import (
 )
 from memfs.client.transfer.download import Download
 from memfs.client.transfer.duplicate import Duplicate
-from memfs.client.transfer.hard_links import HardLinks
 from memfs.client.transfer.upload import Upload, local_tree, new_bits
 from memfs.errors import DeadlineError
 
@@ -32,19 +38,11 @@ async def put(
     fs: ContentOperations,
     local: str | os.PathLike[str],
     target: str,
-    *,
-    preserve: bool = False,
-    xattrs: bool = False,
-    follow_symlinks: bool | Follow = False,
-    replication: int | None = None,
-    recover: bool = False,
-    progress: Progress | None = None,
-    choose: Choose | None = None,
-    links: HardLinks | None = None,
-    return_errors: bool = False,
-    timeout: float | None = None,
+    **given: Unpack[StoreKeywords],
 ) -> Transferred:
     """Copy a local file or tree to ``target`` (its new name, not the directory to put it in).
+
+    Options are those of :class:`StoreOptions`.
 
     ``preserve`` keeps exact modes and times, and with ``xattrs`` extended attributes as far as the
     target takes them; otherwise new files get their mode less the umask. It also makes what has
@@ -60,81 +58,53 @@ async def put(
     with ``return_errors`` all are in ``failures``. What concerns all files is raised at once, as is
     FileNotFoundError when there is no ``local``, and DeadlineError after ``timeout`` seconds.
     """
-    upload = Upload(fs, preserve, replication, recover, xattrs)
-    items = local_tree(os.fspath(local), target, _follow(follow_symlinks))
-    copying = Copy(upload, progress, _links(links, preserve))
-    return await _run(copying, chosen(items, choose), return_errors, timeout)
+    options = StoreOptions(**given)
+    upload = Upload(fs, options.preserve, options.replication, options.recover, options.xattrs)
+    return await _run(upload, local_tree(os.fspath(local), target, options.follow), options)
 
 
 async def get(
     fs: ContentOperations,
     source: str,
     local: str | os.PathLike[str],
-    *,
-    preserve: bool = False,
-    xattrs: bool = False,
-    follow_symlinks: bool | Follow = False,
-    progress: Progress | None = None,
-    choose: Choose | None = None,
-    links: HardLinks | None = None,
-    return_errors: bool = False,
-    timeout: float | None = None,
+    **given: Unpack[CopyKeywords],
 ) -> Transferred:
-    """Copy a file or tree of the cluster to ``local``; arguments and errors as in :func:`put`."""
-    download = Download(fs, preserve, xattrs)
-    items = cluster_tree(fs, source, os.fspath(local), _follow(follow_symlinks))
-    copying = Copy(download, progress, _links(links, preserve))
-    return await _run(copying, chosen(items, choose), return_errors, timeout)
+    """Copy a file or tree of the cluster to ``local``; errors as in :func:`put`.
+
+    Options are those of :class:`CopyOptions`.
+    """
+    options = CopyOptions(**given)
+    download = Download(fs, options.preserve, options.xattrs)
+    return await _run(download, cluster_tree(fs, source, os.fspath(local), options.follow), options)
 
 
 async def copy(
-    fs: ContentOperations,
-    source: str,
-    target: str,
-    *,
-    preserve: bool = False,
-    xattrs: bool = False,
-    follow_symlinks: bool | Follow = False,
-    replication: int | None = None,
-    recover: bool = False,
-    progress: Progress | None = None,
-    choose: Choose | None = None,
-    links: HardLinks | None = None,
-    return_errors: bool = False,
-    timeout: float | None = None,
+    fs: ContentOperations, source: str, target: str, **given: Unpack[StoreKeywords]
 ) -> Transferred:
     """Copy a file or tree within the cluster; arguments and errors as in :func:`put`.
 
     ``preserve`` then keeps owners, where that is allowed, and access control lists, too.
     """
-    kept_bits = 0o7777 if preserve else new_bits()
-    duplicate = Duplicate(fs, preserve, replication, kept_bits, recover, xattrs)
-    items = cluster_tree(fs, source, target, _follow(follow_symlinks))
-    copying = Copy(duplicate, progress, _links(links, preserve))
-    return await _run(copying, chosen(items, choose), return_errors, timeout)
-
-
-def _links(given: HardLinks | None, preserve: bool) -> HardLinks | None:
-    return HardLinks() if given is None and preserve else given
-
-
-def _follow(given: bool | Follow) -> Follow:
-    if isinstance(given, Follow):
-        return given
-    return Follow.ALWAYS if given else Follow.NAMED
+    options = StoreOptions(**given)
+    kept_bits = 0o7777 if options.preserve else new_bits()
+    duplicate = Duplicate(
+        fs, options.preserve, options.replication, kept_bits, options.recover, options.xattrs
+    )
+    return await _run(duplicate, cluster_tree(fs, source, target, options.follow), options)
 
 
 async def _run(
-    copy: Copy, items: AsyncIterator[Item | Failure], return_errors: bool, timeout: float | None
+    direction: Direction, items: AsyncIterator[Item | Failure], options: CopyOptions
 ) -> Transferred:
-    scope = asyncio.timeout(timeout)
+    copying = Copy(direction, options.progress, options.hard_links)
+    scope = asyncio.timeout(options.timeout)
     try:
         async with scope:
-            done = await copy.run(items)
+            done = await copying.run(chosen(items, options.choose))
     except TimeoutError:
         if not scope.expired():
             raise
         raise DeadlineError("the copy did not end in the time given") from None
-    if done.failures and not return_errors:
+    if done.failures and not options.return_errors:
         raise done.failures[0].error
     return done

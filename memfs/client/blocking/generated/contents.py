@@ -6,10 +6,11 @@ Made from it by `make blocking`: not to be edited.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from memfs.client.blocking.generated.namespace import BlockingNamespace
 from memfs.client.calls.wire import PathLike
+from memfs.client.handles.create_options import WriteKeywords
 from memfs.client.stat import Stat
 from memfs.types import Buffer
 
@@ -67,7 +68,7 @@ class BlockingContents(BlockingNamespace):
         text: str,
         encoding: str = "utf-8",
         errors: str = "strict",
-        **options: Any,
+        **options: Unpack[WriteKeywords],
     ) -> int:
         """Encode and write the whole content; returns the characters. Options: ``write_bytes``."""
         return self._run(self._core.write_text, path, text, encoding, errors, **options)

@@ -6,17 +6,20 @@ Made from it by `make blocking`: not to be edited.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Unpack
 
 from memfs.client.blocking.generated.signatures import BlockingSignatures
 from memfs.client.calls.wire import PathLike
+from memfs.client.transfer.copy_options import CopyKeywords, StoreKeywords
 from memfs.client.transfer.copying import Transferred
 
 
 class BlockingTransfers(BlockingSignatures):
     """As :class:`memfs.client.filesystem.AsyncFileSystem`; each call waits."""
 
-    def put(self, local: str | os.PathLike[str], target: PathLike, **options: Any) -> Transferred:
+    def put(
+        self, local: str | os.PathLike[str], target: PathLike, **options: Unpack[StoreKeywords]
+    ) -> Transferred:
         """Copy a local file or tree into the cluster, as ``target``, in parallel.
 
         Keyword options: ``preserve`` (modes, times, hard links), ``xattrs`` (with ``preserve``),
@@ -28,6 +31,8 @@ class BlockingTransfers(BlockingSignatures):
         """
         return self._run(self._core.put, local, target, **options)
 
-    def get(self, source: PathLike, local: str | os.PathLike[str], **options: Any) -> Transferred:
+    def get(
+        self, source: PathLike, local: str | os.PathLike[str], **options: Unpack[CopyKeywords]
+    ) -> Transferred:
         """Copy a file or tree of the cluster to the local disk as ``local``; options: ``put``."""
         return self._run(self._core.get, source, local, **options)
