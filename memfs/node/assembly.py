@@ -48,6 +48,7 @@ from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.granting import Granting
 from memfs.node.requests.proofs import Proofs
 from memfs.node.requests.service import NodeService
+from memfs.node.requests.standing import Standing
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.principal_limits import NodeLimits
 from memfs.node.resources.shares import Shortages, share_out
@@ -138,6 +139,7 @@ def build_node(
     mounts = MountService(role, stores)
     node_limits = NodeLimits(role, membership, config.superuser)
     authentication = _authentication(config, environment, shares.connections, role, node_limits)
+    standing = Standing(membership, node_limits.shuts_out)
     control = Control(config.name, membership, role, bootstrap)
     service = NodeService(
         membership=membership,
@@ -158,6 +160,7 @@ def build_node(
         coordinator=coordinator if isinstance(coordinator, EmbeddedCoordinator) else None,
         authentication=authentication,
         proofs=Proofs(membership, authentication) if authentication is not None else None,
+        standing=standing,
         audit=RequestAudit(Audit(config.audit, environment.clock.monotonic, config.audit_rate)),
         security=lambda: _security(config, environment),
         bounds=lambda: client_bounds,
@@ -205,6 +208,7 @@ def build_node(
             coordinator=coordinator,
             membership=membership,
             limits=node_limits,
+            standing=standing,
             keys=keys,
             bootstrap=bootstrap,
             leaving=Leaving(

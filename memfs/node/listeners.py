@@ -6,6 +6,7 @@ Owns the order of opening and what is said when an address is not available.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 
 from memfs import errors
@@ -88,11 +89,13 @@ class Listeners:
             remove_stale_sockets(path.parent)
             await self._server.listen_unix(str(path))
             path.chmod(access.sockets)
+            private = self._config.socket_access == "user"
             self._descriptors = DescriptorServer(
                 f"{path}.fd",
                 self._descriptors_of,
                 access.sockets,
                 self._shares.descriptor_clients,
+                frozenset({0, os.geteuid()}) if private else None,
             )
         except OSError as error:
             log.warning("no unix socket", extra=fields(path=path, reason=error))

@@ -32,6 +32,7 @@ from memfs.node.membership.members import Membership
 from memfs.node.monitoring import bind_journal
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.control import Control
+from memfs.node.requests.standing import Standing
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.principal_limits import NodeLimits
 from memfs.node.resources.shares import Shares, Shortages, say_what_does_not_fit
@@ -77,6 +78,7 @@ class Parts:
     membership: Membership
     keys: CapabilityKeys
     limits: NodeLimits
+    standing: Standing
     bootstrap: Bootstrap
     leaving: Leaving
     role: NamespaceRole
@@ -225,6 +227,7 @@ class Node:
         tasks.spawn(self.membership.run_watch(), "watch of the view")
         tasks.spawn(parts.keys.run(), "capability keys")
         tasks.spawn(parts.limits.run(parts.server.load), "limits of users")
+        tasks.spawn(parts.standing.run(), "standing connections")
         self._staying = tasks.spawn(self._stay_in(), "membership")
         tasks.spawn(parts.discards.run(), "discards")
         tasks.spawn(parts.housekeeping.run_sessions(), "sessions")

@@ -7,6 +7,7 @@ user's. Pure: who signed the certificate was checked by TLS before.
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -34,6 +35,10 @@ class Principal(NamedTuple):
     """By what: ``CERTIFICATE``, ``SOCKET``, ``KEY`` or ``TOKEN``."""
     real_user: str = ""
     """Who asked for the token on their behalf."""
+    shown: bytes = b""
+    """The public key, or the token's identifier; empty: something else was the proof."""
+    expires: float = 0.0
+    """When the certificate ends, seconds since the epoch; 0: it was none."""
 
     @property
     def is_node(self) -> bool:
@@ -61,7 +66,8 @@ def principal_of(certificate: Mapping[str, Any]) -> Principal:
         raise AccessDeniedError("the certificate has no common name: make it with memfs certs")
     alternatives = certificate.get("subjectAltName", ())
     hosts = tuple(value for kind, value in alternatives if kind in ("DNS", "IP Address"))
-    return Principal(names[0], hosts)
+    ends = certificate.get("notAfter")
+    return Principal(names[0], hosts, expires=ssl.cert_time_to_seconds(ends) if ends else 0.0)
 
 
 def check_user(name: str) -> str:

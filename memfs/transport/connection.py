@@ -158,6 +158,8 @@ class Connection(FrameProtocol):
         self.peer = Peer()
         self.welcome: Welcome | None = None
         """What the node said in the handshake; None on the accepting side."""
+        self.own_certificate = b""
+        """On the accepting side, SHA-256 of the certificate that this connection shows."""
         self.challenge = b""
         """What a proof in the handshake has to be made for; empty: nothing was asked for."""
         self._calls: dict[int, PendingCall[Any]] = {}

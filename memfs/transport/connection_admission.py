@@ -29,7 +29,10 @@ class ConnectionAdmission:
         self.members = 0
 
     def refusal(self, member: bool, account: UserAtAddress) -> str:
-        """Why a connection is not taken; empty: it is."""
+        """Why a connection is not taken; empty: it is.
+
+        Who may have none at all need not wait for one: the service says so, for good.
+        """
         kept = self.connections - self.clients
         if member:
             most = max(kept, self.connections - self.users.total) + self.spare // 2
@@ -38,7 +41,8 @@ class ConnectionAdmission:
             return f"the node has {self.members} connections of nodes, as many as it takes"
         if self.users.total >= self.clients:
             return f"the node has {self.clients} connections of clients, {kept} are for nodes only"
-        user = self.users.refusal(account.user or "a client without a user")
+        name = account.user or "a client without a user"
+        user = self.users.refusal(name) if self.users.bound(name) else ""
         return user or self.addresses.refusal(account.address)
 
     def enter(self, member: bool, account: UserAtAddress) -> None:

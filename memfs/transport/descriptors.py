@@ -5,8 +5,9 @@ Owns a unix socket of type SOCK_SEQPACKET: one datagram is one frame (header and
 nothing of blocks: a handler names the descriptors, which stay the handler's.
 
 Who reaches the socket is decided by its mode and its directory
-(:mod:`memfs.transport.local_sockets`), which blocks they may have by the handler, from what the
-request shows. Writing is impossible: the descriptors are sealed before they come here.
+(:mod:`memfs.transport.local_sockets`), and, where it is for some accounts only, by the kernel's
+word on who connects; which blocks they may have by the handler, from what the request shows.
+Writing is impossible: the descriptors are sealed before they come here.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from memfs.protocol.messages import (
     GetDescriptors,
     Segment,
 )
-from memfs.transport.local_sockets import check_peer
+from memfs.transport.local_sockets import check_peer, user_of
 
 log = logging.getLogger(__name__)
 
@@ -88,12 +89,19 @@ class DescriptorServer:
     """Answers ``GetDescriptors`` on a unix socket, within the running event loop."""
 
     def __init__(
-        self, path: str, handler: Handler, mode: int = 0o600, clients: int = CLIENTS
+        self,
+        path: str,
+        handler: Handler,
+        mode: int = 0o600,
+        clients: int = CLIENTS,
+        accounts: frozenset[int] | None = None,
     ) -> None:
         """Listens at ``path``, replacing a socket left there; ``clients`` at a time.
 
-        Raises OSError.
+        ``accounts``: numbers of the users who are answered, however they got to the socket; None:
+        whoever does. Raises OSError.
         """
+        self._accounts = accounts
         self._path = path
         self._most = clients
         self._handler = handler
@@ -118,6 +126,10 @@ class DescriptorServer:
             client, _ = self._socket.accept()
         except OSError as error:  # out of descriptors, or the client is gone again
             log.warning("descriptor socket: %s", error)
+            return
+        if self._accounts is not None and (user := user_of(client)) not in self._accounts:
+            log.warning("descriptor socket: user %d is refused", user)
+            client.close()
             return
         if len(self._clients) >= self._most:
             log.info("descriptor socket: %d clients, one more is refused", self._most)

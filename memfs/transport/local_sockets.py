@@ -74,7 +74,12 @@ def peer_user(transport: asyncio.BaseTransport) -> int | None:
     if found is None or found.family != socket.AF_UNIX:
         return None
     with socket.socket(fileno=os.dup(found.fileno())) as own:  # uvloop's stand-in has no options
-        raw = own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return user_of(own)
+
+
+def user_of(connection: socket.socket) -> int:
+    """The user at the other end of a unix socket, as it was when they connected (SO_PEERCRED)."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     user: int = _CREDENTIALS.unpack(raw)[1]
     return user
 
@@ -84,8 +89,7 @@ def check_peer(connection: socket.socket, path: str) -> None:
 
     Trusted are root, our own user, and whoever owns a directory that only root could have made.
     """
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, user, _ = _CREDENTIALS.unpack(raw)
+    user = user_of(connection)
     if user in (0, os.geteuid()):
         return
     directory = Path(path).parent

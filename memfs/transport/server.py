@@ -115,7 +115,7 @@ class Server:
         return self._accepted(blocks=True)
 
     def _accepted(self, *, blocks: bool) -> Accepted:
-        return Accepted(
+        connection = Accepted(
             asyncio.get_running_loop(),
             self.service,
             self.load,
@@ -124,6 +124,10 @@ class Server:
             bulk_port=self._bulk_port,
             blocks=blocks,
         )
+        tls = self._environment.tls
+        if tls is not None:  # of now: it may be renewed before anybody asks for it
+            connection.own_certificate = tls.digest
+        return connection
 
     def _admit(self, connection: Accepted) -> bool:
         """Register a new connection; False: drop it without an answer, there are far too many."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +19,10 @@ from memfs.checksum import crc32c
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import AccessDeniedError, CapabilityError, MemfsError, StaleHandleError
 from memfs.paths import Endpoint
+from memfs.protocol import frames
 from memfs.protocol import messages as m
+from memfs.protocol.messages import BY_REQUEST
+from memfs.protocol.records import encode
 from memfs.security.certificate_files import client_name
 from memfs.security.tls import TlsCredentials
 from memfs.testing.in_process import Cluster
@@ -185,6 +190,56 @@ async def test_descriptors_are_lent_to_nobody_else(plain: Cluster) -> None:
     for number in numbers:
         os.close(number)
     own.close()
+
+
+_OTHER_ACCOUNT = """
+import socket, sys
+with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as line:
+    line.connect(sys.argv[1])
+    try:
+        line.send(bytes.fromhex(sys.argv[2]))
+        data, descriptors, _, _ = socket.recv_fds(line, 65536, 16)
+    except OSError:
+        data, descriptors = b"", []
+print(len(data), len(descriptors))
+"""
+STRANGER = 65_534
+
+
+async def test_a_stolen_capability_is_of_no_use_to_another_account(authority: Authority) -> None:
+    """The bytes are genuine, and the sockets were opened to everybody by mistake."""
+    with tempfile.TemporaryDirectory() as top:
+        os.chmod(top, 0o755)
+        settings = {"certificates": str(authority.node()), "socket_directory": f"{top}/sockets"}
+        async with Cluster(1, replication=1, memory=128 << 20, **settings) as cluster:
+            fs = await cluster.connect(certificates=str(authority.user(SUPERUSER)))
+            ref = (await owned(fs))[0]
+            stolen = (fs._session.capabilities._read[ref.inode],)
+            request = m.GetDescriptors((ref.version,), stolen, fs._session.client, SUPERUSER)
+            opcode = BY_REQUEST[m.GetDescriptors].opcode
+            frame = frames.pack_frame(frames.REQUEST, opcode, 1, 0, 0, encode(request))
+            socket = cluster.nodes[0].member.socket + ".fd"
+            os.chmod(f"{top}/sockets", 0o755)
+            os.chmod(socket, 0o666)
+            accounts = [(os.geteuid(), 1)]
+            if os.geteuid() == 0:  # only root can be somebody else
+                accounts.append((STRANGER, 0))
+            for account, expected in accounts:
+                command = [
+                    "/usr/bin/env",
+                    "python3",
+                    "-I",
+                    "-c",
+                    _OTHER_ACCOUNT,
+                    socket,
+                    frame.hex(),
+                ]
+                process = await asyncio.create_subprocess_exec(
+                    *command, stdout=subprocess.PIPE, user=account
+                )
+                said, _ = await process.communicate()
+                length, descriptors = map(int, said.split())
+                assert (descriptors, bool(length)) == (expected, bool(expected)), account
 
 
 async def test_who_may_read_one_file_may_not_read_another(plain: Cluster) -> None:

@@ -22,6 +22,7 @@ from memfs.security.proofs import KeyProver, Prover, TokenProver
 from memfs.security.signing import public_key
 from memfs.security.tls import TlsCredentials
 from memfs.testing.in_process import Cluster
+from memfs.transport import dial as dialling
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import production_environment
@@ -247,3 +248,20 @@ async def test_nothing_is_shown_in_clear(open_to_keys: Cluster, authority: Autho
     token = (await fs.get_delegation_token()).to_url()
     with pytest.raises(ConfigError, match="token: needs certificates"):
         await open_to_keys.connect(certificates="", token=token)
+
+
+async def test_a_certificate_renewed_during_a_handshake_refuses_nobody(
+    open_to_keys: Cluster, authority: Authority
+) -> None:
+    """What is signed is the certificate that this connection showed, not the newest one."""
+    environment = production_environment(TlsCredentials(authority.node()))
+    for proceed in (False, True):
+        node = open_to_keys.nodes[0]
+        connection = Connection(asyncio.get_running_loop())
+        await environment.network.connect(lambda made=connection: made, node.endpoint)
+        if proceed:
+            authority.node()
+            node.renew_certificates()
+        said = await dialling._prove(connection, hello(user="alice"), KeyProver(ALICE), 30)
+        await dialling._introduce(connection, said, 30)
+        connection.close("met")

@@ -304,6 +304,22 @@ async def test_the_socket_is_open_to_whom_it_is_meant_for(path: str, tmp_path: P
     server.close()
 
 
+async def test_other_accounts_are_not_answered(tmp_path: Path) -> None:
+    """However wide the socket is open: the kernel says who is there."""
+    path = str(tmp_path / "s")
+    reply = DescriptorsReply((Segment(-1, 0, 0),))
+    for accounts, answered in (({os.geteuid()}, True), ({os.geteuid() + 1}, False)):
+        server = DescriptorServer(path, lambda _: (reply, []), 0o666, accounts=frozenset(accounts))
+        client = DescriptorClient(path)
+        if answered:
+            assert (await client.fetch_async([A], 5))[0] == reply
+        else:
+            with pytest.raises(errors.UnavailableError):
+                await client.fetch_async([A], 5)
+        client.close()
+        server.close()
+
+
 async def test_close_removes_the_socket(tmp_path: Path) -> None:
     server = serve(str(tmp_path / "s"), DescriptorsReply(()), [])
     server.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import http.client
 import itertools
@@ -27,7 +28,7 @@ from memfs.gateway.server import Gateway
 from memfs.testing.ports import free_port
 from tests.attack.certificates import Authority
 from tests.support.certificates import Certificates
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, until
 
 _numbers = itertools.count()
 
@@ -258,6 +259,48 @@ def test_certificates_of_users(served: Served, top: str, tmp_path: Path) -> None
         assert ask(port, context(node, "node"), "GET", look) == 401
         with pytest.raises((ssl.SSLError, ConnectionError)):
             ask(port, context(strangers), "GET", look)
+
+
+def test_a_connection_that_is_kept_alive_outlives_no_certificate_and_no_token(
+    served: Served, tmp_path: Path, tokens: Path
+) -> None:
+    """Each request is judged anew, on the connection of the one before."""
+    shown, authority = Certificates(tmp_path / "tls"), Authority(tmp_path / "users")
+    begun = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1, seconds=-6)
+    alice = authority.user("alice", when=begun, days=1)
+    context = ssl.create_default_context(cafile=str(shown.authority))
+    context.load_cert_chain(alice / "client.alice.crt", alice / "client.alice.key")
+    own = tmp_path / "tokens"
+    own.write_text(tokens.read_text())
+    tls = {"tls_certificate": str(shown.server_certificate), "tls_key": str(shown.server_key)}
+    with gateway(
+        served,
+        authentication="bearer,certificate",
+        tokens_file=str(own),
+        tls_client_ca=str(alice / "ca.crt"),
+        **tls,
+    ) as running:
+        port = running.endpoint.port
+        connection = http.client.HTTPSConnection("localhost", port, context=context, timeout=60)
+        connection.connect()
+        first = connection.sock
+
+        def look(**headers: str) -> int:
+            connection.request("GET", "/webhdfs/v1/?op=GETFILESTATUS", headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert connection.sock is first or answer.status == 401, "another connection"
+            return answer.status
+
+        try:
+            assert (look(), look(Authorization="Bearer secret")) == (200, 200)
+            until(lambda: time.time() > begun.timestamp() + 86_400)
+            assert look(Authorization="Bearer secret") == 200
+            own.write_text("")
+            assert look(Authorization="Bearer secret") == 401
+            assert look() == 401
+        finally:
+            connection.close()
 
 
 def test_a_certificate_is_renewed_while_the_gateway_serves(served: Served, tmp_path: Path) -> None:

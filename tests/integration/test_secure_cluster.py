@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import signal
 import stat
@@ -13,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import memfs
-from memfs import machine
+from memfs import errors, machine
 from memfs.cli.serve.certificates import make_certificates
 from memfs.testing.processes import Processes
 from tests.integration.cli_cluster import COMMAND, Cluster, clean_environment, dev_cluster
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, until
 
 USER = machine.login_name()
 
@@ -35,7 +37,7 @@ def certificates(cluster: Cluster) -> Path:
 
 
 def run(
-    cluster: Cluster, certificates: Path | str, *arguments: str
+    cluster: Cluster | Processes, certificates: Path | str, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
     environment = clean_environment(
         MEMFS_URL=cluster.url, MEMFS_CLIENT_CERTIFICATES=str(certificates)
@@ -139,6 +141,72 @@ def test_a_key_and_a_token_instead_of_a_certificate(
     assert over.returncode == 1 and "cancelled" in over.stderr
     assert run(cluster, certificates, "user", "remove", "ann").returncode == 0
     assert run(cluster, certificates, "user", "list").stdout == ""
+
+
+def test_what_is_withdrawn_ends_for_programs_that_run(tmp_path: Path) -> None:
+    """A key, a token and a certificate, each of a program that is connected and asks on.
+
+    By TCP: at a unix socket the superuser's account proves itself, and may speak for anybody.
+    """
+    certificates = tmp_path / "certs"
+    make_certificates(certificates, ("127.0.0.1",), USER)
+    flags = [f"--certificates={certificates}", "--authentication=certificate,key,token"]
+    with Processes(2, flags=[*flags, "--socket-directory="]) as cluster:
+        _withdrawn(cluster, certificates, tmp_path)
+
+
+def _withdrawn(cluster: Processes, certificates: Path, tmp_path: Path) -> None:
+    believed = tmp_path / "ca"
+    believed.mkdir()
+    (believed / "ca.crt").write_bytes((certificates / "ca.crt").read_bytes())
+    key, token = tmp_path / "eve.ed25519", tmp_path / "token"
+
+    def superuser(*arguments: str) -> None:
+        done = run(cluster, certificates, *arguments)
+        assert done.returncode == 0, done.stderr
+
+    superuser("user", "add", "eve", "--generate", "--output", str(key))
+    own = tmp_path / "frank"
+    own.mkdir()
+    (own / "ca.crt").write_bytes((certificates / "ca.crt").read_bytes())
+    ca_key = f"--ca-key={certificates / 'ca.key'}"
+    superuser("certs", "create-client", "frank", f"--certs-dir={own}", ca_key)
+    options = ("--renewer", USER, "--output", str(token), "--user", "frank")
+    assert run(cluster, own, "token", "get", *options).returncode == 0
+
+    ways: dict[str, dict[str, str]] = {
+        "eve": {"certificates": str(believed), "user": "eve", "key_file": str(key)},
+        "by token": {"certificates": str(believed), "token_file": str(token)},
+        "frank": {"certificates": str(own), "user": "frank"},
+    }
+    with contextlib.ExitStack() as stack:
+        programs = {
+            user: stack.enter_context(memfs.connect(cluster.url, **settings))
+            for user, settings in ways.items()
+        }
+        refusals = {
+            "eve": (("user", "remove", "eve"), "nobody's here"),
+            "by token": (("token", "cancel", str(token)), "cancelled"),
+            "frank": (
+                ("cluster", "limits", "set", "connections", "0", "--of", "frank"),
+                "frank is shut out",
+            ),
+        }
+        for user, (command, told) in refusals.items():
+            superuser(*command)
+            ended = programs.pop(user)
+            until(functools.partial(_is_refused, ended, told))
+            for other in programs.values():
+                assert other.isdir("/")
+
+
+def _is_refused(fs: memfs.FileSystem, told: str) -> bool:
+    try:
+        fs.listdir("/")
+    except (errors.AccessDeniedError, errors.InvalidTokenError) as error:
+        assert told in str(error)
+        return True
+    return False
 
 
 def s_client(cluster: Cluster, *arguments: str) -> bytes:

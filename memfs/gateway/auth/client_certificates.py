@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from aiohttp import web
 
 from memfs.errors import AccessDeniedError
@@ -29,6 +31,8 @@ class ClientCertificates:
             found = principals.principal_of(certificate)
         except AccessDeniedError as error:
             raise Unauthenticated(error.message) from None
+        if 0 < found.expires <= time.time():  # since the connection was opened
+            raise Unauthenticated("The certificate has expired")
         if found.is_node or not USER.fullmatch(found.name):
             raise Unauthenticated("The certificate names no user")
         return RequestUser(found.name)

@@ -93,8 +93,9 @@ class Guard:
     def lendable(self, request: m.GetDescriptors) -> list[bool] | None:
         """Which versions may be lent to who shows capabilities on the socket of descriptors.
 
-        There nobody has introduced himself: a capability is good in the hands of who has it. None:
-        all of them. Raises CapabilityError: none.
+        There nobody has introduced himself: a capability is good in the hands of who has it. With
+        certificates that is the node's own account or root, which the socket asks the kernel, and
+        who could read the node's memory as well. None: all of them. Raises CapabilityError: none.
         """
         if not self._keys.wanted:
             return None

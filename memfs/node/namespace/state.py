@@ -127,6 +127,7 @@ _QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
     m.ListGroups: accounts.list_groups,
     m.GetGroupsOf: accounts.get_groups_of,
     m.CheckProof: accounts.check_proof,
+    m.CheckStanding: accounts.check_standing,
     m.ListLimits: principal_limits.list_limits,
     m.GetLock: locks.get_lock,
     m.AwaitLock: locks.await_lock,

@@ -49,3 +49,8 @@ class Delegation:
         if reply.expires_ms and reply.expires_ms <= self._environment.clock.wall_ns() // 1_000_000:
             raise InvalidTokenError("the token is expired")
         return reply
+
+    def standing(self, reply: m.StandingReply) -> m.StandingReply:
+        """The reply, without what has expired."""
+        now_ms = self._environment.clock.wall_ns() // 1_000_000
+        return m.StandingReply(tuple([until if until > now_ms else 0 for until in reply.until_ms]))

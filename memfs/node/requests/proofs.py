@@ -31,7 +31,7 @@ class Proofs:
             raise UnsupportedError("proofs of users are made under TLS")
         nonce = environment.random.randbytes(NONCE_BYTES)
         cluster = view.cluster if view is not None else ""
-        connection.challenge = challenge(nonce, cluster, environment.tls.digest)
+        connection.challenge = challenge(nonce, cluster, connection.own_certificate)
         return m.Challenge(nonce, cluster)
 
     async def proven(self, hello: m.Hello, connection: Connection) -> Principal:
@@ -41,11 +41,15 @@ class Proofs:
         """
         if not connection.challenge:
             raise AccessDeniedError("a proof without a challenge: ask for one on this connection")
-        way = KEY if isinstance(proof_in(hello.authentication), KeyProof) else TOKEN
+        proof = proof_in(hello.authentication)
+        if isinstance(proof, KeyProof):
+            way, shown = KEY, proof.key
+        else:
+            way, shown = TOKEN, proof.identifier
         self._authentication.check_way(way)
         request = m.CheckProof(hello.authentication, connection.challenge)
         found = await self._membership.ask_primary(request)
-        return Principal(found.user, proof=way, real_user=found.real_user)
+        return Principal(found.user, proof=way, real_user=found.real_user, shown=shown)
 
     async def groups_of(self, user: str) -> tuple[str, ...] | None:
         """What the cluster's table says of a user, for a node that does not hold it."""

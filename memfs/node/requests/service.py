@@ -39,6 +39,7 @@ from memfs.node.requests.granting import Granting
 from memfs.node.requests.lock_waits import LockWaits
 from memfs.node.requests.opens import OpensService
 from memfs.node.requests.proofs import Proofs
+from memfs.node.requests.standing import Standing
 from memfs.node.stores.cached_blocks import ObjectBlocks
 from memfs.node.stores.residence import ResidenceService, asks_for_memory
 from memfs.node.stores.service import MountService
@@ -82,6 +83,7 @@ class NodeService:
         coordinator: Coordinator | None,
         authentication: PeerAuthentication | None,
         proofs: Proofs | None,
+        standing: Standing,
         audit: RequestAudit,
         security: Callable[[], tuple[str, int]],
         bounds: Callable[[], Bounds],
@@ -115,6 +117,7 @@ class NodeService:
         self._opens = OpensService(role, housekeeping, blocks, granting)
         self._authentication = authentication
         self._proofs = proofs
+        self._standing = standing
         self._audit = audit
         self._security = security
         self._bounds = bounds
@@ -200,9 +203,12 @@ class NodeService:
             member = rules.member(view, hello.member)
             if member is None or member.incarnation != hello.incarnation:
                 raise errors.StaleEpochError(f"member {hello.member} left the cluster")
+        if hello.role != m.Role.NODE:
+            self._standing.check(connection.peer)
         if self._authentication is not None:
             self._authentication.opened(connection.peer)
         if hello.role != m.Role.NODE:
+            self._standing.opened(connection)
             self._housekeeping.connected(hello.client)
         member = self._membership.member
         return m.Welcome(
@@ -257,6 +263,7 @@ class NodeService:
     def connection_closed(self, connection: Connection) -> None:
         """Sessions outlive connections; a member's may be the first sign of its end."""
         self._guard.forget(connection)
+        self._standing.closed(connection)
         if self._authentication is not None:
             self._authentication.closed(connection.peer)
         if connection.peer.role == m.Role.NODE:
@@ -316,6 +323,8 @@ class NodeService:
         on(m.StatFileSystem, self._stat_file_system)
         on(m.VerifyToken, self._verify_token)
         on(m.CheckProof, self._verify_token)
+        on(m.CheckStanding, self._check_standing)
+        on(m.CheckStanding, self._check_standing)
         on(m.AwaitLock, self._lock_waits.wait)
         on(m.ListMounts, lambda call: self._mounts.list_mounts(call, self._query))
         on(m.SyncMetadata, self._mounts.sync_metadata)
@@ -498,6 +507,11 @@ class NodeService:
         found = self._query(call)
         reply = await found if isinstance(found, asyncio.Future) else found
         return self._delegation.check(reply)
+
+    async def _check_standing(self, call: IncomingCall[m.CheckStanding]) -> m.StandingReply:
+        found = self._query(call)
+        reply = await found if isinstance(found, asyncio.Future) else found
+        return self._delegation.standing(reply)
 
     def _stat_file_system(self, call: IncomingCall[m.StatFileSystem]) -> Served[m.FileSystemReply]:
         found = self._query(call)

@@ -46,6 +46,10 @@ class NodeLimits:
         """The limit of a user; ``usual``: where none is set."""
         return self._table.of(name, user, usual)
 
+    def shuts_out(self, user: str) -> bool:
+        """May a user have no connection at all? The superuser must be able to take that back."""
+        return user != self._superuser and not self.of("connections", user, 1)
+
     def bind(
         self, load: ServerLoad, ahead: Ledger[UserAtAddress], unknown: Ledger[UserAtAddress]
     ) -> None:

@@ -110,6 +110,34 @@ class CheckProof(NamedTuple):
         return CheckProofReply
 
 
+class ShownProof(NamedTuple):
+    """What a connection that stands was proved by: a key, or a token."""
+
+    user: str
+    key: bytes = b""
+    """The public key; empty: it was a token."""
+    token: bytes = b""
+    """The token's identifier."""
+
+
+class StandingReply(NamedTuple):
+    """For each proof, in the order of the question, until when it is good."""
+
+    until_ms: tuple[int, ...]
+    """Milliseconds since the epoch; 0: it is good no more. Keys do not end by themselves."""
+
+
+@message(117, peer=True)
+class CheckStanding(NamedTuple):
+    """A node asks whether what proved its clients is still good."""
+
+    proofs: tuple[ShownProof, ...]
+
+    @staticmethod
+    def reply() -> type[StandingReply]:
+        return StandingReply
+
+
 @message(184, command=True)
 class AddUserKey(NamedTuple):
     """Believe whoever has the private half of a key to be ``user``; superuser."""

@@ -55,7 +55,8 @@ def test_a_node_and_a_user_meet(authority: Pair, tmp_path: Path) -> None:
     node = make_node(authority, ["node1.example", "127.0.0.1"], 1, NOW)
     user = make_client(authority, "alice", 1, NOW)
     for name in ("node1.example", "127.0.0.1"):
-        assert _meet(tmp_path, node, user, authority, name) == Principal("alice")
+        found = _meet(tmp_path, node, user, authority, name)
+        assert found == Principal("alice", expires=expiry(user.certificate))
     met = _meet(tmp_path, node, node, authority, "127.0.0.1")
     assert met.is_node
     assert met.hosts == ("node1.example", "127.0.0.1")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Final, TypeVar
 
 from memfs import limits
-from memfs.errors import AccessDeniedError, InvalidArgumentError
+from memfs.errors import AccessDeniedError, InvalidArgumentError, InvalidTokenError
 from memfs.node.namespace.rules.permissions import Caller
 from memfs.node.namespace.rules.refusals import not_superuser
 from memfs.node.namespace.tables.volume import Command, Volume
@@ -22,6 +22,8 @@ PAGE_USERS: Final = 64
 PAGE_GROUPS: Final = 512
 """Memberships in a page, unless names are long."""
 PAGE_BYTES: Final = 48 * limits.KIB
+NEVER_MS: Final = 1 << 62
+"""When keys end by themselves."""
 
 T = TypeVar("T")
 
@@ -115,6 +117,21 @@ def check_proof(volume: Volume, caller: Caller, request: m.CheckProof) -> m.Chec
             "connection, node or cluster"
         )
     return m.CheckProofReply(identifier.owner, identifier.real_user, held.expires_ms)
+
+
+def check_standing(volume: Volume, caller: Caller, request: m.CheckStanding) -> m.StandingReply:
+    """Until when proofs are good that were shown before; the service looks at the clock."""
+    return m.StandingReply(tuple([_until(volume, proof) for proof in request.proofs]))
+
+
+def _until(volume: Volume, proof: m.ShownProof) -> int:
+    if proof.key:
+        return NEVER_MS if volume.accounts.owners.get(proof.key) == proof.user else 0
+    try:
+        identifier, held, _ = volume.tokens.known(proof.token)
+    except InvalidTokenError:
+        return 0
+    return held.expires_ms if identifier.owner == proof.user else 0
 
 
 def _behind(table: Iterable[str], after: str) -> list[str]:

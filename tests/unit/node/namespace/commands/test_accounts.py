@@ -12,6 +12,7 @@ from memfs.errors import (
     NotPermittedError,
 )
 from memfs.node.namespace import Namespace
+from memfs.node.namespace.commands.accounts import NEVER_MS
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
 from memfs.security.delegation import Token
@@ -63,6 +64,28 @@ def test_a_token_proves_its_owner(machine: Machine) -> None:
     machine.run(m.CancelToken(token.identifier, token.password))
     with pytest.raises(InvalidTokenError, match="cancelled"):
         prove(machine, TokenProver(token).prove(ASKED))
+
+
+def test_what_was_shown_stands_until_it_is_withdrawn(machine: Machine) -> None:
+    """Of keys and tokens together, in the order of the question; nobody else's word counts."""
+    machine.run(m.AddUserKey("ann", b"a" * 32))
+    machine.run(m.AddTokenKey(bytes(32), 60_000, 300_000))
+    token = machine.run(m.IssueToken("", "ann"))
+    asked = m.CheckStanding(
+        (
+            m.ShownProof("ann", key=b"a" * 32),
+            m.ShownProof("ann", token=token.identifier),
+            m.ShownProof("eve", key=b"a" * 32),
+            m.ShownProof("eve", token=token.identifier),
+            m.ShownProof("ann", key=b"e" * 32),
+            m.ShownProof("ann", token=b"no token"),
+            m.ShownProof("ann"),
+        )
+    )
+    assert machine.ask(asked).until_ms == (NEVER_MS, token.expires_ms, 0, 0, 0, 0, 0)
+    machine.run(m.RemoveUserKey("ann"))
+    machine.run(m.CancelToken(token.identifier, token.password))
+    assert not any(machine.ask(asked).until_ms)
 
 
 @pytest.mark.parametrize(
