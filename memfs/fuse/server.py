@@ -124,6 +124,8 @@ class FuseServer:
             return
         if isinstance(reply, tuple):
             self.device.reply(header.unique, reply)
+            if payload is not None and not payload.lent:
+                payload.give_back()
             self._succeeded(opcode, began)
         elif reply is not None:
             work = self._finish(header, reply, payload, began)

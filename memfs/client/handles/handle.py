@@ -94,6 +94,12 @@ class Handle:
             return -1
         return self.reader.read_now(offset, into)
 
+    def views_now(self, offset: int, length: int) -> tuple[memoryview, ...] | None:
+        """As ``read_now``, where the bytes lie; see :meth:`FileReader.views_now`."""
+        if self.reader is None or self.writer is not None:
+            return None
+        return self.reader.views_now(offset, length)
+
     def read_all_now(self, offset: int) -> bytes | None:
         """All from ``offset`` on when nothing has to be waited for, else None; from any thread."""
         if self.reader is None or self.writer is not None:
@@ -128,6 +134,17 @@ class Handle:
             end = at + await self._trying(self.writer.write(at, data, timeout))
         self._publish_in_time()
         return end
+
+    def write_now(
+        self, offset: int | None, data: memoryview, give_back: Callable[[], None] | None = None
+    ) -> bool:
+        """As :meth:`write`, if nothing has to be waited for; see :meth:`FileWriter.write_now`."""
+        if self.writer is None or self._changing.locked() or self.file.external:
+            return False
+        if not self.writer.write_now(self.size if offset is None else offset, data, give_back):
+            return False
+        self._publish_in_time()
+        return True
 
     @contextlib.asynccontextmanager
     async def _replacing_bytes(self, timeout: float | None) -> AsyncIterator[None]:

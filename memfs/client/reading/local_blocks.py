@@ -376,6 +376,28 @@ class LocalFile:
             for piece, ref, place in found
         )
 
+    def views_known(self, offset: int, length: int) -> tuple[memoryview, ...] | None:
+        """The bytes from ``offset`` on where they lie, one view for each block.
+
+        None unless all of them are known to lie on this host and were compared with their CRC.
+        Waits for nothing and may be called from any thread.
+        """
+        if not self._places:
+            return None
+        found: list[memoryview] = []
+        for piece in layout.split(offset, length, self._file.attributes.block_size):
+            ref = self._file.known(piece.block)
+            place = self._places.get(ref.version) if ref is not None else None
+            if ref is None or place is None or not (place.checked or not ref.generation):
+                return None
+            if piece.start + piece.length > ref.length:
+                return None  # zeros belong after it that are not in memory
+            view = place.descriptor.map(place.offset + piece.start, piece.length)
+            if len(view) != piece.length:
+                return None
+            found.append(view)
+        return tuple(found)
+
     def copy(self, ref: BlockRef, place: MemoryPlace, start: int, into: memoryview) -> bool:
         """Fill ``into`` from byte ``start`` of a block, zeros past its length.
 

@@ -92,6 +92,13 @@ class FileReader:
             return -1
         return length
 
+    def views_now(self, offset: int, length: int) -> tuple[memoryview, ...] | None:
+        """As ``read_now``, without a copy: views of where the bytes lie; None: copy them."""
+        length = min(length, self.file.size - offset)
+        if length <= 0 or self.file.content is not None:
+            return None
+        return self._local.views_known(offset, length)
+
     def _copy_known(self, offset: int, into: memoryview) -> bool:
         """Fill ``into`` if its bytes are here already, or in memory of this host."""
         content = self.file.content

@@ -7,7 +7,7 @@ only some of its bytes change: then the changed ranges travel and the nodes copy
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from memfs.protocol.messages import Extent
@@ -56,6 +56,9 @@ class PendingBlock:
         """Bytes of memory that it takes, roughly."""
         self._starts: list[int] = []
         self._runs: list[bytearray] = []
+        self._lent: list[memoryview] = []
+        """Pieces of the only run, from byte 0 on, that others have lent; ``_runs`` is one empty."""
+        self._lenders: list[Callable[[], None]] = []
 
     def __bool__(self) -> bool:
         return bool(self._starts)
@@ -79,10 +82,44 @@ class PendingBlock:
     @property
     def end(self) -> int:
         """One past the last changed byte."""
+        if self._lent:
+            return sum(map(len, self._lent))
         return self._starts[-1] + len(self._runs[-1]) if self._starts else 0
+
+    def borrow(self, start: int, data: memoryview, give_back: Callable[[], None]) -> bool:
+        """Take ``data`` itself for the bytes from ``start`` on; False: only a copy can be taken.
+
+        It must not change before ``give_back`` is called; perhaps it never is, after a failure.
+        """
+        if start != self.end or len(self._lent) != len(self._lenders) or (self and not self._lent):
+            return False
+        self._starts, self._runs = [0], [bytearray()]
+        self._lent.append(data)
+        self._lenders.append(give_back)
+        self.held += len(data)
+        return True
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether :meth:`give_back` is to be called when what was sealed has been sent."""
+        return bool(self._lenders)
+
+    def give_back(self) -> None:
+        """Nobody reads what was lent any more."""
+        lenders, self._lenders = self._lenders, []
+        for each in lenders:
+            each()
+
+    def _own(self) -> None:
+        """Take a copy of what was lent."""
+        self._runs = [bytearray().join(self._lent)]
+        self._lent = []
+        self.give_back()
 
     def write(self, start: int, data: memoryview) -> None:
         """Take a copy of ``data`` for the bytes from ``start`` on."""
+        if self._lent:
+            self._own()
         if self._starts and start == self.end:
             self._runs[-1] += data  # the usual case: one run that grows
             self.held += len(data)
@@ -123,6 +160,10 @@ class PendingBlock:
     def seal(self) -> Sealed:
         """What to send. The block takes no more writes."""
         length = max(self.base.length, self.end)
+        if self._lent and self.end >= self.base.length:
+            return Sealed(self.block, None, length, (), tuple(self._lent))
+        if self._lent:
+            self._own()
         covered = self._starts == [0] and len(self._runs[0]) >= self.base.length
         if covered:
             return Sealed(self.block, None, length, (), (self._runs[0],))
@@ -172,6 +213,15 @@ class Gathering:
         before = pending.held
         pending.write(start, data)
         self.held += pending.held - before
+
+    def borrow(
+        self, pending: PendingBlock, start: int, data: memoryview, give_back: Callable[[], None]
+    ) -> bool:
+        """Take a change where it lies; see :meth:`PendingBlock.borrow`."""
+        before = pending.held
+        taken = pending.borrow(start, data, give_back)
+        self.held += pending.held - before
+        return taken
 
     def pop(self, block: int) -> PendingBlock | None:
         """Take a block out: it is sent, or forgotten."""

@@ -8,7 +8,9 @@ flight at most once; an error of one surfaces at whatever is done next.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+from collections.abc import Callable
 
 from memfs import limits
 from memfs.client.calls.deadline import ended, one_ended
@@ -78,6 +80,33 @@ class Unpublished:
         while self._gathering.held > GATHERED_BYTES:
             await self._send_gathered(next(iter(self._gathering)), deadline)
 
+    def _collect_now(
+        self, block: int, start: int, part: memoryview, give_back: Callable[[], None] | None
+    ) -> bool:
+        """As :meth:`_collect`, if nothing has to be waited for; False: nothing was done.
+
+        ``give_back``: the part may be sent from where it lies, which is called when that is over.
+        """
+        pending = self._gathering.get(block)
+        base = self.file.known(block) if pending is None else pending.base
+        full = pending is not None and pending.full
+        if base is None or full or block in self._flying:
+            return False
+        if self._gathering.held + len(part) > GATHERED_BYTES:
+            return False
+        if pending is None:
+            pending = PendingBlock(block, base)
+            self._gathering.add(pending)
+        self.file.grow(block * self._block_size + start + len(part))
+        if give_back is None or not self._gathering.borrow(pending, start, part, give_back):
+            self._gathering.write(pending, start, part)
+            if give_back is not None:
+                give_back()
+        has_room = len(self._flying) < self._session.config.write_window_blocks
+        if has_room and pending.complete(self._block_size):
+            self._launch_gathered(block)
+        return True
+
     async def _base(self, piece: layout.BlockSpan, deadline: float | None) -> BlockRef:
         """The current version of a block about to be changed."""
         await self._wait_stored([piece.block], deadline)
@@ -87,9 +116,19 @@ class Unpublished:
     async def _send_gathered(self, block: int, deadline: float | None) -> None:
         """Start storing a changed block. Until it starts nothing is lost by cancelling."""
         await self._make_room(block, deadline)
+        self._launch_gathered(block, deadline)
+
+    def _launch_gathered(self, block: int, deadline: float | None = None) -> None:
         pending = self._gathering.pop(block)
         if pending:
-            self._launch(pending.seal(), deadline)
+            storing = self._launch(pending.seal(), deadline)
+            if pending.borrowed:
+                storing.add_done_callback(functools.partial(self._give_back, pending))
+
+    def _give_back(self, pending: PendingBlock, storing: asyncio.Task[None]) -> None:
+        """What was lent has arrived. After a failure it may still be on its way somewhere."""
+        if not storing.cancelled() and not self.failed:
+            pending.give_back()
 
     async def _make_room(self, block: int, deadline: float | None) -> None:
         """Wait until ``block`` is not in flight and the window has a place for it."""

@@ -112,6 +112,31 @@ class FileWriter(Unpublished):
             await self._wait_stored(list(lent), deadline)
         return len(data)
 
+    def write_now(
+        self, offset: int, data: memoryview, give_back: Callable[[], None] | None = None
+    ) -> bool:
+        """As :meth:`write`, if nothing has to be waited for; False: nothing was done.
+
+        ``give_back``: ``data`` is lent, and stays as it is until this is called; after a failure
+        it may never be.
+        """
+        file, end = self.file, offset + len(data)
+        block, start = divmod(offset, self._block_size)
+        if not self._open or self.failed or len(self._stored) >= PUBLISH_BLOCKS:
+            return False
+        if start + len(data) > self._block_size or not self._may_grow(end):
+            return False
+        if file.size < end and 0 <= file.most < end:
+            return False
+        if not self._collect_now(block, start, data, give_back):
+            return False
+        self._overwrites |= offset < self._published_size
+        return True
+
+    def _may_grow(self, size: int) -> bool:
+        """Whether any file may be so large."""
+        return size <= limits.FILE_BYTES_MAX and size <= limits.BLOCKS_PER_FILE * self._block_size
+
     async def _check_growth(self, size: int, deadline: float | None) -> None:
         """Before a byte travels, raise FileTooLargeError and, when quotas do not let the file grow
         so, SpaceQuotaError.
@@ -119,7 +144,7 @@ class FileWriter(Unpublished):
         What came with the lease is enough until it says no: others may have made room since.
         """
         file = self.file
-        if size > limits.FILE_BYTES_MAX or size > limits.BLOCKS_PER_FILE * self._block_size:
+        if not self._may_grow(size):
             raise FileTooLargeError("the file would be too large", path=file.path)
         if file.size < size and 0 <= file.most < size:
             request = m.CheckGrowth(file.attributes.inode, size, self.name)

@@ -140,6 +140,11 @@ class OpenInode:
         handle = self._writing or self._reading
         return -1 if handle is None else handle.read_now(offset, into)
 
+    def views_now(self, offset: int, length: int) -> tuple[memoryview, ...] | None:
+        """As :meth:`read_now`, where the bytes lie in memory of this host; None: copy them."""
+        handle = self._writing or self._reading
+        return None if handle is None else handle.views_now(offset, length)
+
     async def read(self, offset: int, length: int) -> bytes:
         """At most ``length`` bytes from ``offset``, fewer only at the end."""
         while True:
@@ -164,6 +169,23 @@ class OpenInode:
         if whence == os.SEEK_DATA:
             return await handle.data_from(offset)
         return await handle.hole_from(offset)
+
+    def write_now(
+        self, offset: int | None, data: memoryview, give_back: Callable[[], None] | None
+    ) -> bool:
+        """As :meth:`write`, if nothing has to be waited for; False: nothing was done.
+
+        ``give_back``: the bytes are lent until it is called.
+        """
+        handle = self._writing
+        if handle is None or self._lost is not None or self._changing.locked():
+            return False
+        with self._observed(self.inode):
+            if not handle.write_now(offset, data, give_back):
+                return False
+        self._stay()
+        self._small &= handle.size <= handle.file.attributes.block_size
+        return True
 
     async def write(self, offset: int | None, data: memoryview) -> int:
         """Write at ``offset``, None: at the end; the position after it."""

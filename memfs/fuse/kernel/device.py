@@ -29,18 +29,26 @@ REQUESTS_PER_TURN: Final = 16
 """Received before other work of the loop gets its turn: 1 ms of small ones."""
 TURN_SECONDS: Final = 0.001
 """The same for large ones: a read of 1 MiB is copied, and perhaps checked, before the next."""
-BUFFERS_KEPT: Final = 8
+BUFFERS_KEPT: Final = 24
+"""As many as a file that is written has on their way to nodes."""
 
 
 class Payload:
     """The bytes of a write, in memory that is lent until :meth:`give_back`."""
 
-    __slots__ = ("_device", "_memory", "data")
+    __slots__ = ("_device", "_memory", "data", "lent")
 
     def __init__(self, device: Device, memory: memoryview, length: int) -> None:
         self._device = device
         self._memory = memory
         self.data = memory[:length]
+        self.lent = False
+        """Whoever has it gives it back, however the request ends."""
+
+    def lend(self) -> Callable[[], None]:
+        """Let the bytes outlive the request, until what is returned is called."""
+        self.lent = True
+        return self.give_back
 
     def give_back(self) -> None:
         """Nobody refers to the bytes any more."""

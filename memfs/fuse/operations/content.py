@@ -6,6 +6,7 @@ import errno
 import os
 from typing import Final
 
+from memfs import limits
 from memfs.errors import PathExistsError
 from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import writes
@@ -51,6 +52,11 @@ ZERO_RANGE: Final = 0x10
 """Of fallocate(2)."""
 COPIED_AT_ONCE: Final = 1 << 30
 """Bytes of one copy_file_range at most; programs go on where it ends."""
+VIEWED_BYTES: Final = 64 * limits.KIB
+"""Reads from this size on go out of the node's memory as it is mapped here: so much is mapped by
+one fault. A smaller one is copied once more, which is cheaper than a fault."""
+LENT_BYTES: Final = 512 * limits.KIB
+"""Writes from this size on are sent from where they were received, in memory of 1 MiB each."""
 _FH_MASK: Final = 0xFFFFFFFF
 _MODE_BITS: Final = 0o7777
 
@@ -127,6 +133,10 @@ def read(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """read."""
     asked = READ_IN.unpack(body)
     file = mount.files.use(mount.cluster.inode(header.nodeid))
+    if asked.size >= VIEWED_BYTES:
+        views = file.views_now(asked.offset, asked.size)
+        if views is not None:
+            return views
     into = mount.scratch[: asked.size]
     length = file.read_now(asked.offset, into) if len(into) == asked.size else -1
     if length < 0:
@@ -138,19 +148,31 @@ async def _read(file: OpenInode, offset: int, length: int) -> Parts:
     return (await file.read(offset, length),)
 
 
-async def write(
-    mount: MountSession, header: InHeader, body: bytes, payload: Payload | None
-) -> Parts:
+def write(mount: MountSession, header: InHeader, body: bytes, payload: Payload | None) -> Reply:
     """write."""
     asked = WRITE_IN.unpack(body)
+    if payload is None:
+        return (WRITE_OUT.pack(asked.size),)
     file = mount.files.use(mount.cluster.inode(header.nodeid))
-    if payload is not None:
-        at_end = asked.flags & os.O_APPEND and not asked.write_flags & WRITE_CACHE
-        offset = None if at_end else asked.offset
-        await file.write(offset, payload.data)
-        if asked.write_flags & WRITE_KILL_SUIDGID:
-            await mount.drop_set_id(file, await mount.cluster.attributes(file.inode))
-    return (WRITE_OUT.pack(asked.size),)
+    at_end = asked.flags & os.O_APPEND and not asked.write_flags & WRITE_CACHE
+    offset = None if at_end else asked.offset
+    drops = bool(asked.write_flags & WRITE_KILL_SUIDGID)
+    if not drops:
+        give_back = payload.lend() if len(payload.data) >= LENT_BYTES else None
+        if file.write_now(offset, payload.data, give_back):
+            return (WRITE_OUT.pack(asked.size),)
+        payload.lent = False
+    return _write(mount, file, offset, payload, drops)
+
+
+async def _write(
+    mount: MountSession, file: OpenInode, offset: int | None, payload: Payload, drops: bool
+) -> Parts:
+    size = len(payload.data)
+    await file.write(offset, payload.data)
+    if drops:
+        await mount.drop_set_id(file, await mount.cluster.attributes(file.inode))
+    return (WRITE_OUT.pack(size),)
 
 
 def flush(mount: MountSession, header: InHeader, body: bytes) -> Reply:

@@ -85,6 +85,45 @@ def test_a_pending_block_is_its_base_with_the_writes_on_top(base, writes):
         assert sum(map(len, sealed.payload)) <= len(expected)
 
 
+@given(st.binary(max_size=40), st.lists(st.tuples(st.integers(0, 39), st.binary(min_size=1))))
+def test_a_pending_block_of_lent_memory_is_the_same(base, writes):
+    """What was lent may change as soon as it was given back, and no sooner."""
+    ref = BlockRef(2, 0, 1, 1, len(base), 0, (1,) if base else ())
+    pending, copies = PendingBlock(0, ref), PendingBlock(0, ref)
+    lent = [bytearray(data[: BLOCK - start]) for start, data in writes]
+    for (start, data), memory in zip(writes, lent, strict=True):
+        at = pending.end if start % 2 else start
+        data = data[: min(BLOCK - start, BLOCK - at)]
+        copies.write(at, memoryview(data))
+        borrowed = memoryview(memory)[: len(data)]
+        if not pending.borrow(at, borrowed, lambda memory=memory: memory.__setitem__(0, 0)):
+            pending.write(at, memoryview(data))
+        assert (pending.end, pending.full) == (copies.end, copies.full)
+        assert pending.complete(BLOCK) == copies.complete(BLOCK)
+    if not copies:
+        return
+    sealed, expected = pending.seal(), copies.seal()
+    assert sealed[:4] == expected[:4]
+    assert b"".join(sealed.payload) == b"".join(expected.payload)
+    whole = len(sealed.payload)
+    pending.give_back()
+    assert not pending.borrowed and len(sealed.payload) == whole
+
+
+def test_memory_is_lent_to_a_block_until_it_has_to_be_copied():
+    pending = PendingBlock(0, BlockRef(2, 0, 0, 0, 0, 0, ()))
+    memory, back = [memoryview(bytearray(b"abcd")), memoryview(bytearray(b"efgh"))], []
+    for at, each in enumerate(memory):
+        assert pending.borrow(4 * at, each, lambda at=at: back.append(at))
+    assert pending.seal().payload == tuple(memory) and pending.borrowed and not back
+    pending.write(2, memoryview(b"XYZ"))
+    assert back == [0, 1] and not pending.borrowed
+    memory[0][0] = 0
+    assert b"".join(pending.seal().payload) == b"abXYZfgh"
+    assert not pending.borrow(20, memory[1], back.clear), "not where it ends"
+    assert not pending.borrow(8, memory[1], back.clear), "what is here is copied"
+
+
 def test_a_block_of_many_small_changes_is_full():
     pending = PendingBlock(0, BlockRef(2, 0, 1, 1, 4096, 0, (1,)))
     for number in range(EXTENTS_MAX):

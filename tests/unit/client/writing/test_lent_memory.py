@@ -7,11 +7,13 @@ that changes while it is in flight does not go unnoticed, and ``waiting`` says w
 from __future__ import annotations
 
 import asyncio
+import functools
+import random
 from collections.abc import Callable
 
 import pytest
 
-from memfs import errors
+from memfs import errors, limits
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.protocol import messages as m
 from tests.unit.client.fake_cluster import FakeCluster
@@ -101,3 +103,65 @@ async def test_a_cancelled_write_adds_nothing_behind_what_was_written(
     await f.close()
     content = await fs.read_bytes("/f")
     assert content == b"a" * BLOCK + b"b" * (len(content) - BLOCK), "a hole in the middle"
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_what_is_written_without_waiting_is_what_is_read(
+    cluster: FakeCluster, fs: AsyncFileSystem, seed: int
+) -> None:
+    """Pieces that are lent, copied, or waited for, in any order, beside a plain ``bytearray``.
+
+    A buffer that was given back is filled with something else at once: would it be sent then, its
+    CRC would tell.
+    """
+    dice = random.Random(seed)
+    cluster.slow = {1: 0.001, 2: 0.002, 3: 0.001}
+    expected, lent, now = bytearray(), 0, 0
+    async with fs.open("/f", "w+b", buffering=0) as f:
+        handle = f._handle
+        for _ in range(60):
+            offset = dice.choice([len(expected), len(expected), dice.randrange(6 * BLOCK)])
+            length = dice.choice([1, 100, BLOCK // 4, BLOCK // 2, BLOCK - offset % BLOCK, BLOCK])
+            data = dice.randbytes(length)
+            expected.extend(bytes(max(0, offset + length - len(expected))))
+            expected[offset : offset + length] = data
+            memory = memoryview(bytearray(data))
+            is_lent = dice.random() < 0.7
+            back = functools.partial(memory.__setitem__, slice(None), bytes(length))
+            if handle.write_now(offset, memory, back if is_lent else None):
+                now, lent = now + 1, lent + is_lent
+            else:
+                await handle.write(offset, memory)
+            if dice.random() < 0.1:
+                await handle.flush()
+                assert await fs.read_bytes("/f") == expected
+            if dice.random() < 0.1:
+                at = dice.randrange(len(expected))
+                assert await handle.read(at, BLOCK) == expected[at : at + BLOCK]
+            await asyncio.sleep(dice.choice([0, 0, 0.001]))
+    assert await fs.read_bytes("/f") == expected
+    assert now > 10 and lent > 5
+
+
+async def test_nothing_is_written_at_once_where_it_has_to_be_waited_for(
+    cluster: FakeCluster, fs: AsyncFileSystem
+) -> None:
+    data = memoryview(bytes(BLOCK))
+    async with fs.open("/f", "wb", buffering=0) as f:
+        handle = f._handle
+        assert not handle.write_now(1, data), "it touches two blocks"
+        assert not handle.write_now(limits.FILE_BYTES_MAX, data), "no file is so large"
+        cluster.slow = dict.fromkeys(cluster.blocks, 0.05)
+        assert handle.write_now(0, data) and not handle.write_now(0, data), "it is on its way"
+    async with fs.open("/f", "rb", buffering=0) as f:
+        assert not f._handle.write_now(0, data)
+    assert not handle.write_now(0, data), "it is closed"
+    async with fs.open("/g", "wb", buffering=0) as f:
+        cluster.full = set(cluster.blocks)
+        assert f._handle.write_now(0, data)
+        await asyncio.wait(f._handle.writer._flying.values())
+        assert not f._handle.write_now(BLOCK, data), "whoever writes next hears of it"
+        with pytest.raises(errors.NoSpaceError):
+            await f._handle.write(BLOCK, data)
+        cluster.full = set()
+        await f._handle.discard()
