@@ -436,12 +436,13 @@ class Observer:
             self.breach("NoHoarding", found)
 
     def check_visible(self, namespace: Namespace) -> None:
-        """Every block of every file has a good copy on a living member (NoPartialVisible)."""
+        """A living member, or who comes back as one, has a good copy of each block of every file
+        (NoPartialVisible)."""
         for placed in all_blocks(namespace):
             if any(map(self._scene.may_bring_back, placed.replicas)):
                 continue
             self.checks["NoPartialVisible"] += 1
-            holders = [self._scene.member(number) for number in placed.replicas]
+            holders = [self._scene.keeper(number) for number in placed.replicas]
             if not any(node is not None and _holds(node, placed) == 0 for node in holders):
                 self.breach("NoPartialVisible", f"no good copy of {placed}")
 

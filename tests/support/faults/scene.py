@@ -130,6 +130,25 @@ class Scene:
         same = node is not None and record is not None and incarnation(node) == record.incarnation
         return node if same else None
 
+    def keeper(self, number: int) -> Node | None:
+        """The living node whose copies count as that member's: it, or one that comes back as it.
+
+        A node that was taken for dead keeps what it holds and joins anew under its former number.
+        Not so one that is being stopped or was decommissioned, a new process, or one that meets
+        nobody again whom it knew: those give up what they had.
+        """
+        view = self.view
+        if view is None or rules.member(view, number) is not None:
+            return self.member(number)
+        for name, node in self.cluster.nodes.items():
+            left = node.membership.latest if node.member.number else node.membership.taken_out
+            if left is None or name in self.cluster.stopping or node.healing.retirement.is_over():
+                continue
+            former = rules.named(left, name)
+            if former is not None and former.number == number and rules.has_met(view, left):
+                return node
+        return None
+
     def namespace(self) -> Namespace | None:
         """The state of the true primary, if it lives."""
         node = self.member(self.view.primary) if self.view else None
