@@ -68,6 +68,8 @@ async def pair(fabric, **options):
 
 
 PAYLOAD = bytes(range(256)) * 40
+MOST_PIECES = 6
+"""Into which what leaves at once is cut."""
 
 
 def test_bytes_arrive_in_order_however_they_are_cut():
@@ -113,6 +115,26 @@ def test_a_reader_that_stops_stops_the_writer():
     stuck, client, server = run(main())
     assert stuck == (50_000 - 4096, 1, 0)
     assert (client.paused, client.resumed, len(server.data)) == (1, 1, 50_000)
+
+
+@pytest.mark.parametrize("split_chance", [0.0, 0.6, 0.9])
+@pytest.mark.parametrize("window", [1, 2, 3, 100, 4096, 16_384])
+def test_a_window_opens_by_whole_segments_however_little_the_reader_takes(window, split_chance):
+    """RFC 1122, 4.2.3.3: by a segment or half the buffer, else ever smaller pieces travel."""
+
+    async def main():
+        fabric = Fabric(16, Conditions(window_bytes=window, split_chance=split_chance))
+        client, server = await pair(fabric, buffer=10)
+        before = fabric.trace.count
+        client.transport.write(data)
+        await asyncio.sleep(600)
+        return bytes(server.data), fabric.trace.count - before
+
+    opened = min(1460, -(-window // 2))
+    data = PAYLOAD[: 100 * opened] if window < 4096 else 20 * PAYLOAD
+    received, pieces = run(main())
+    assert received == data
+    assert pieces <= MOST_PIECES * (len(data) // opened + 2)
 
 
 def test_a_one_way_partition_holds_bytes_until_it_heals():

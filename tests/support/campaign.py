@@ -75,6 +75,7 @@ class Summary:
         self.stopped = 0
         self.virtual_seconds = 0.0
         self.cpu_seconds = 0.0
+        self.most_steps = 0
         self.recoveries: list[float] = []
 
     def add(self, result: Result) -> None:
@@ -87,6 +88,7 @@ class Summary:
         self.stopped += result.stopped
         self.virtual_seconds += result.virtual_seconds
         self.cpu_seconds += result.cpu_seconds
+        self.most_steps = max(self.most_steps, result.steps)
         if not result.stopped:
             self.recoveries.append(result.recovery_seconds)
         if result.failures:
@@ -107,8 +109,9 @@ class Summary:
         console.print(f"service back after healing: {self._recovery()}")
         console.print(
             f"{self.seeds:,} seeds, {self.virtual_seconds / 3600:.1f} virtual hours, "
-            f"{self.cpu_seconds:.0f} s of CPU; {self.stopped} seeds stopped for lack of any "
-            f"in-sync member; {len(self.failed)} seeds with violations"
+            f"{self.cpu_seconds:.0f} s of CPU, {self.most_steps:,} steps at most; "
+            f"{self.stopped} seeds stopped for lack of any in-sync member; "
+            f"{len(self.failed)} seeds with violations"
         )
 
     def _recovery(self) -> str:
@@ -171,7 +174,7 @@ def play_one(seed: int, story: str, words: Sequence[str], console: Console) -> i
         show_failure(result, console)
     console.print(
         f"trace {result.digest}, {result.virtual_seconds:.1f} virtual seconds, "
-        f"{result.cpu_seconds:.2f} s of CPU; story in {story}",
+        f"{result.steps:,} steps, {result.cpu_seconds:.2f} s of CPU; story in {story}",
         markup=False,
     )
     return 1 if result.failures else 0

@@ -20,6 +20,9 @@ from memfs.testing.simulation.conditions import Conditions
 from memfs.testing.simulation.virtual import Process
 from memfs.types import Buffer
 
+SEGMENT_BYTES = 1460
+"""What a packet of Ethernet carries for TCP over IPv4."""
+
 
 class StreamNetwork(Protocol):
     """The network, as its links see it."""
@@ -155,6 +158,9 @@ class SimulatedTransport(asyncio.Transport):
         self._waiting: deque[memoryview] = deque()
         self._waiting_bytes = 0
         self._flying_bytes = 0
+        """Sent, and not known to have been taken by the receiver."""
+        self._untold_bytes = 0
+        """Received and taken, of which the sender was not told yet."""
         self._inbox: deque[bytes | None] = deque()
         self._pump_scheduled = False
         self._reading_paused = False
@@ -307,7 +313,7 @@ class SimulatedTransport(asyncio.Transport):
         self.outgoing.send(run)
 
     def consumed(self, size: int) -> None:
-        """The receiver took bytes: the window opens."""
+        """The receiver tells that it took bytes: the window opens."""
         self._flying_bytes -= size
         if self._waiting:
             self._schedule_pump()
@@ -361,5 +367,17 @@ class SimulatedTransport(asyncio.Transport):
             buffer[:size] = piece[:size]
             if size < len(piece):
                 self._inbox.appendleft(piece[size:])
-            self.outgoing.target.consumed(size)
+            self._take(size)
             protocol.buffer_updated(size)
+
+    def _take(self, size: int) -> None:
+        """Open the sender's window by a segment or half of it, not byte by byte.
+
+        That is how a receiver avoids the silly window syndrome (RFC 1122, 4.2.3.3). Nobody waits
+        for ever: when all that was sent is taken, at most so little of the window is closed.
+        """
+        self._untold_bytes += size
+        half = -(-self.host.fabric.conditions.window_bytes // 2)
+        if self._untold_bytes >= min(SEGMENT_BYTES, half):
+            told, self._untold_bytes = self._untold_bytes, 0
+            self.outgoing.target.consumed(told)

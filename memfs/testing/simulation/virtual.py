@@ -171,12 +171,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now = 0.0
         self._serial = 0
-        self._steps_left = step_limit
+        self._step_limit = self._steps_left = step_limit
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         self._clock_resolution = _RESOLUTION
         self.failures: list[dict[str, Any]] = []
         self.set_task_factory(self._make_task)
         self.set_exception_handler(lambda _loop, details: self.failures.append(details))
+
+    @property
+    def steps(self) -> int:
+        """Callbacks that ran, or were to run, so far."""
+        return self._step_limit - self._steps_left
 
     # --- what asyncio asks of a loop ---------------------------------------------------------
 
