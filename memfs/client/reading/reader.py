@@ -25,7 +25,7 @@ from memfs.client.reading.local_blocks import LocalFile
 from memfs.client.reading.readahead import Readahead
 from memfs.client.session.attempts import Attempts
 from memfs.concurrency import run_all
-from memfs.errors import BlockNotFoundError, DataLossError, RetryableError
+from memfs.errors import BlockNotFoundError, BusyError, DataLossError, RetryableError
 from memfs.types import BlockRef
 
 DIRECT_BYTES = 8 * limits.MIB
@@ -35,6 +35,8 @@ PARALLEL_BYTES = 32 * limits.MIB
 PARALLEL_BLOCKS = 64
 """Most blocks that one read has in flight. Thousands of small ones would wait for one another
 longer than a member is waited for, and asking again would only add to the queue."""
+PASSES = 16
+"""Newer versions that a read of several blocks goes on with before it gives up."""
 BUFFERS_TROUBLE = sys.version_info >= (3, 12)
 """Whether this Python complains when the buffer of a ``BytesIO`` becomes cyclic garbage (CPython
 issue 111331), or crashes (3.12.0 and 3.12.1, issue 111049)."""
@@ -68,13 +70,40 @@ class FileReader:
         deadline = None if timeout is None else self._session.deadline(timeout)
         if offset >= self.file.size and not await self._look_again(offset, deadline):
             return 0
-        while True:
-            change = self.file.attributes.change
-            length = max(0, min(len(into), self.file.size - offset))
-            await self._read_sized(offset, into[:length], deadline)
-            if self.file.attributes.change == change or self.file.writing:
+        change = self.file.attributes.change
+        length = max(0, min(len(into), self.file.size - offset))
+        await self._read_sized(offset, into[:length], deadline)
+        if self.file.attributes.change == change or self.file.writing:
+            return length
+        await self._drop_ahead()
+        return await self._read_one_version(offset, into, deadline)
+
+    async def _read_one_version(self, offset: int, into: memoryview, deadline: float | None) -> int:
+        """Read a file that changes meanwhile: no mixture of old and new.
+
+        What was replaced since it was read is read again, and only that: a file that grows all the
+        time costs its last block. Raises BusyError when the rest changes faster than it is read.
+        """
+        file = self.file
+        block_size = file.attributes.block_size
+        held: dict[int, tuple[BlockRef, layout.BlockSpan]] = {}
+
+        async def fetch(piece: layout.BlockSpan) -> None:
+            part = into[piece.at : piece.at + piece.length]
+            held[piece.block] = await self._fetch_piece(piece, part, deadline), piece
+
+        for _ in range(PASSES):
+            length = max(0, min(len(into), file.size - offset))
+            budget = self._session.deadline() if deadline is None else deadline
+            stale = [
+                piece
+                for piece in layout.split(offset, length, block_size)
+                if held.get(piece.block) != (await file.ref(piece.block, budget), piece)
+            ]
+            if not stale:
                 return length
-            await self._drop_ahead()  # it changed under this read: no mixture of old and new
+            await run_all(map(fetch, stale), self._parallel)
+        raise BusyError("the file changes faster than it can be read: try later", path=file.path)
 
     async def _read_sized(self, offset: int, into: memoryview, deadline: float | None) -> None:
         if not into or (len(into) <= DIRECT_BYTES and self._copy_known(offset, into)):
@@ -121,13 +150,12 @@ class FileReader:
 
     async def read_all(self, offset: int, timeout: float | None = None) -> bytes:
         """Everything from ``offset`` to the end."""
-        pieces: list[bytes] = []
-        while piece := await self.read(offset, limits.FILE_BYTES_MAX, timeout):
-            pieces.append(piece)
-            offset += len(piece)
-            if offset >= self.file.size and not self._may_have_grown():
-                break
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        content = await self.read(offset, limits.FILE_BYTES_MAX, timeout)
+        end = offset + len(content)
+        if content and (end < self.file.size or self._may_have_grown()):
+            # Once: what grows all the time has its end where it was looked for.
+            content += await self.read(end, limits.FILE_BYTES_MAX, timeout)
+        return content
 
     async def read(self, offset: int, length: int, timeout: float | None = None) -> bytes:
         """At most ``length`` bytes from ``offset``, fewer only at the end."""
@@ -224,7 +252,12 @@ class FileReader:
             self._fetch_piece(piece, into[piece.at : piece.at + piece.length], deadline)
             for piece in pieces
         ]
-        await run_all(work, max(2, min(PARALLEL_BLOCKS, PARALLEL_BYTES // block_size)))
+        await run_all(work, self._parallel)
+
+    @property
+    def _parallel(self) -> int:
+        """Blocks that one read has in flight."""
+        return max(2, min(PARALLEL_BLOCKS, PARALLEL_BYTES // self.file.attributes.block_size))
 
     async def _fetch_piece(
         self, piece: layout.BlockSpan, into: memoryview, deadline: float | None

@@ -10,8 +10,9 @@ import asyncio
 
 from aiohttp import web
 
+from memfs.checksum import combine, crc32c, crc_of_zeros
 from memfs.client.handles.handle import Handle
-from memfs.errors import BlockNotFoundError, MemfsError
+from memfs.errors import MemfsError
 from memfs.gateway.http.budget import GROWTH, LARGEST, SMALLEST, StreamBuffers
 from memfs.types import BlockRef
 
@@ -81,8 +82,10 @@ class _Reading:
         self._held: list[bytearray] = []
         self._turn = 0
         self._reusable = True
-        self._change = handle.file.attributes.change
-        self._first: BlockRef | None = handle.file.known(0)
+        file = handle.file
+        self._change = file.attributes.change
+        self._first = file.known(0)
+        self._first_bytes = min(file.size, file.attributes.block_size)
 
     @property
     def more(self) -> bool:
@@ -99,11 +102,10 @@ class _Reading:
         view = memoryview(buffer)[: self._piece(min(len(buffer), left))]
         try:
             got = await self._handle.read_into(self._position, view)
-        except BlockNotFoundError as error:
-            raise CutOff(str(error)) from error
+            replaced = got < len(view) or await self._replaced()
         except MemfsError as error:
             raise CutOff(str(error)) from error
-        if got < len(view) or await self._replaced():
+        if replaced:
             raise CutOff("the file changed while it was being read")
         self._position += got
         return view
@@ -124,12 +126,35 @@ class _Reading:
         return self._held[turn]
 
     async def _replaced(self) -> bool:
-        """Whether it is another content: an append keeps the first block, a rewrite does not."""
+        """Whether it is another content: what only grows keeps the bytes of its first block."""
         file = self._handle.file
         if file.attributes.change == self._change:
             return False
         self._change = file.attributes.change
-        return file.known(0) != self._first
+        first, began = file.known(0), self._first
+        if first is None or began is None:
+            return True
+        return first.version != began.version and not await self._begins_with(began)
+
+    async def _begins_with(self, began: BlockRef) -> bool:
+        """Whether the first block, as it is now, begins with the bytes of one of its versions.
+
+        Raises MemfsError.
+        """
+        length = max(began.length, self._first_bytes)
+        if self._handle.file.size < length:
+            return False
+        crc, buffer = 0, self._buffers.take(SMALLEST)
+        try:
+            for at in range(0, length, len(buffer)):
+                part = memoryview(buffer)[: min(len(buffer), length - at)]
+                if await self._handle.read_into(at, part) < len(part):
+                    return False
+                crc = crc32c(part, crc)
+        finally:
+            self._buffers.give(buffer)
+        missing = length - began.length
+        return crc == combine(began.crc, crc_of_zeros(missing), missing)
 
     def spoil(self) -> None:
         """The transport may still read the buffers: they must not be used again."""
