@@ -77,6 +77,10 @@ def test_what_is_there_and_what_is_written_in_every_mode(
         with fs.open("/m/d/4", "ab") as file:
             file.write(b"and more")
         fs.remove("/m/d/5")
+        fs.write_bytes("/moves", b"in and out")
+        for here, there in (("/moves", "/m/moves"), ("/m/moves", "/moves")):
+            assert str(fs.path(here).move(there)) == there
+            assert fs.read_bytes(there) == b"in and out" and not fs.exists(here)
         if mode == "dual-sync":
             assert content(s3, f"{prefix}/new/large") == written
         fs.persist("/m")

@@ -9,12 +9,14 @@ on every one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Unpack, overload
 
-from memfs.client.blocking import path_copies, patterns
+from memfs.client.blocking import bridge as bridges
+from memfs.client.blocking import path_copies, path_moves, patterns
 from memfs.client.blocking.cluster_files import ClusterFiles
 from memfs.client.blocking.path_info import PathInfo
 from memfs.client.blocking.pure_path import PureMemfsPath
@@ -22,7 +24,7 @@ from memfs.client.calls.wire import PathLike, text_of
 from memfs.client.handles.create_options import OpenKeywords
 from memfs.client.stat import Stat
 from memfs.client.trees import realpath
-from memfs.errors import PathNotFoundError
+from memfs.errors import CrossMountError, PathNotFoundError
 from memfs.types import Buffer, FileKind
 
 
@@ -347,17 +349,22 @@ class MemfsPath(PureMemfsPath):
     @overload
     def move(self, target: PathLike) -> MemfsPath | Path: ...
     def move(self, target: PathLike | Path) -> MemfsPath | Path:
-        """Rename within the cluster; else copy, with metadata, and remove. Returns ``target``."""
+        """Rename within the cluster; else copy, with metadata, and remove. Returns ``target``.
+
+        What somebody has open for writing, or writes to meanwhile, is not removed: LeaseHeldError
+        or StaleHandleError says so. A rename into or out of the mount of an external store is such
+        a copy too.
+        """
         if not isinstance(target, Path):
             there = target if isinstance(target, MemfsPath) else MemfsPath(self.fs, target)
             if there.fs.config == self.fs.config:
                 self._check_other_file(there)
-                return self.rename(there)
+                with contextlib.suppress(CrossMountError):
+                    return self.rename(there)
+        run, core = bridges.bridge().run, self.fs.asynchronous
+        seen = run(path_moves.look, core, str(self))
         there_too = self.copy(target, follow_symlinks=False, preserve_metadata=True)
-        if self.is_dir(follow_symlinks=False):
-            self.rmtree()
-        else:
-            self.unlink()
+        run(path_moves.remove, core, seen)
         return there_too
 
     def _check_other_file(self, there: MemfsPath) -> None:

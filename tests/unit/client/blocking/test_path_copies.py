@@ -12,6 +12,7 @@ import pytest
 
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.client.blocking.path import MemfsPath
+from memfs.errors import LeaseHeldError, StaleHandleError
 
 from ..fake_cluster import FakeCluster
 from .on_fake import OnFake
@@ -258,3 +259,65 @@ def test_errors_name_both(top: MemfsPath) -> None:
         (top / "d").copy(top / "d/e")
     assert caught.value.errno == errno.EINVAL
     assert (caught.value.filename, caught.value.filename2) == ("/top/d", "/top/d/e")
+
+
+class Writing(OnFake):
+    """Somebody acts between the copy to it and the end of the move."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+        super().__init__(FakeCluster())
+        self.config = dataclasses.replace(self.config, user="elsewhere")
+
+    def utime(self, *arguments: Any, **options: Any) -> Any:
+        """The last thing that a copy with metadata does."""
+        self._act()
+        return super().utime(*arguments, **options)
+
+
+def append(path: MemfsPath) -> None:
+    with path.open("ab") as file:
+        file.write(b"!")
+
+
+def test_what_is_written_during_a_move_is_not_lost(top: MemfsPath) -> None:
+    with Writing(lambda: append(top / "f.txt")) as there:
+        with pytest.raises(StaleHandleError) as caught:
+            (top / "f.txt").move(there.path("/f"))
+        assert caught.value.filename == "/top/f.txt"
+    assert (top / "f.txt").read_bytes() == b"f.txt!"
+
+
+def test_what_takes_the_place_of_a_file_that_moves_is_not_lost(top: MemfsPath) -> None:
+    with (
+        Writing(lambda: (top / "f.txt").write_bytes(b"new")) as there,
+        pytest.raises(StaleHandleError),
+    ):
+        (top / "f.txt").move(there.path("/f"))
+    assert (top / "f.txt").read_bytes() == b"new"
+
+
+def test_what_is_put_into_a_tree_that_moves_is_not_lost(top: MemfsPath) -> None:
+    with Writing(lambda: (top / "d/sub/new").write_bytes(b"new")) as there:
+        with pytest.raises(OSError, match="not empty"):
+            (top / "d").move(there.path("/d"))
+        assert (there.path("/d/sub/c.tar.gz")).read_text() == "d/sub/c.tar.gz"
+    assert (top / "d/sub/new").read_bytes() == b"new"
+
+
+def test_what_is_being_written_is_not_moved_away(top: MemfsPath, tmp_path: Path) -> None:
+    with (top / "d/sub/c.tar.gz").open("ab") as file:
+        file.write(b"!")
+        for moved in (top / "d/sub/c.tar.gz", top / "d"):
+            with pytest.raises(LeaseHeldError) as caught:
+                moved.move(tmp_path / "there")
+            assert caught.value.filename == "/top/d/sub/c.tar.gz"
+    assert (top / "d/sub/c.tar.gz").read_text() == "d/sub/c.tar.gz!"
+    assert not (tmp_path / "there").exists()
+
+
+def test_names_of_one_file_move_together(top: MemfsPath, tmp_path: Path) -> None:
+    (top / "d/sub/further").hardlink_to(top / "d/a.py")
+    assert (top / "d").move(tmp_path / "d") == tmp_path / "d"
+    assert (tmp_path / "d/sub/further").samefile(tmp_path / "d/a.py")
+    assert not (top / "d").exists()
