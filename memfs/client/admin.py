@@ -1,7 +1,7 @@
 """What operators ask of a cluster: through a session, or of one node alone.
 
-Owns which requests these are, and the records that answer them under one name for whoever shows
-them. Must not know how anything is shown, nor how requests travel.
+Owns which requests these are, and exports the records that answer them. Must not know how anything
+is shown, nor how requests travel.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class AdminClient:
         return (await self._session.ask(m.ListMounts())).mounts
 
     async def bounds(self) -> tuple[BoundStatus, ...]:
-        """What clients have of what the primary bounds for each of them."""
+        """How much clients use of what the primary bounds per client."""
         return (await self._session.ask(m.GetBounds())).bounds
 
     async def decommission(self, number: int, *, cancel: bool, fewer_copies: bool) -> None:
@@ -214,11 +214,11 @@ class NodeClient:
         return await self._ask(m.GetNodeState(), NODE_SECONDS)
 
     async def hand_over(self, successor: int) -> View:
-        """Have it pass the primary's role to an in-sync member; 0: whom it chooses."""
+        """Have it pass the primary's role to an in-sync member; 0: to one that it chooses."""
         return (await self._ask(m.HandOver(successor), ROLE_SECONDS)).view
 
     async def force_recover(self) -> View:
-        """Make it the primary of what it holds, whatever only others knew."""
+        """Make it the primary of what it holds; what only other members knew is lost."""
         return (await self._ask(m.ForceRecover(True), ROLE_SECONDS)).view
 
     async def _ask(self, request: m.Request[m.R], seconds: float) -> m.R:

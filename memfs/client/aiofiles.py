@@ -238,7 +238,7 @@ class AsyncFile(Bound):
     ) -> None:
         """Unlock a range. Raises LocksLostError when others may have had it meanwhile.
 
-        That is so when the cluster heard nothing of this client for the session timeout.
+        That happens when the cluster received nothing from this client for the session timeout.
         """
         self._check()
         await self._handle.unlock(start, length, timeout=timeout)

@@ -1,7 +1,7 @@
 """The asynchronous file system's operations on attributes: modes, owners, times, xattrs.
 
-Owns the calls that change what stands in an inode beside its content. What they mean, and who may
-make them, is the namespace's business.
+Owns the calls that change what an inode has besides its content. What they mean, and who may make
+them, is the namespace's business.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ class AttributeOperations(AccessOperations):
         follow_symlinks: bool = True,
         timeout: float | None = None,
     ) -> None:
-        """Set (accessed, modified), in seconds or ``ns``; neither: to the cluster's present.
+        """Set (accessed, modified), in seconds or ``ns``; neither: to the cluster's present time.
 
-        What 64 bits of nanoseconds do not hold becomes the nearest that they do (the year 1677 or
-        2262), as Linux does it for file systems with a narrow range.
+        Times outside 64 bits of nanoseconds become the nearest ones inside (the years 1677 and
+        2262), as on Linux for file systems with a narrow range.
         """
         if times is not None and ns is not None:
             raise InvalidArgumentError("give times or ns, not both", path=self._wire(path).given)
@@ -140,7 +140,7 @@ class AttributeOperations(AccessOperations):
             error = InvalidArgumentError(reason, path=where.given)
             error.errno = errno.E2BIG
             raise error
-        request, payload = xattrs.apart(m.SetXattr(where.raw, name, value, XattrMode(flags)))
+        request, payload = xattrs.split_value(m.SetXattr(where.raw, name, value, XattrMode(flags)))
         deadline = self._session.deadline(timeout)
         await self._session.ask_primary(request, where.given, deadline, payload=payload)
 

@@ -48,7 +48,7 @@ from memfs.types import Attributes, Buffer, View
 
 
 class MappedFile(NamedTuple):
-    """A file about to be mapped."""
+    """A file that is about to be mapped."""
 
     path: WirePath
     local: LocalFile
@@ -60,7 +60,7 @@ class ContentOperations(NamespaceOperations):
     """What is in files: opening them, reading and writing whole ones, copies within the cluster."""
 
     _handles: ClassVar[type[Handle]] = Handle
-    """What is opened."""
+    """The class of the handles that are opened."""
     _drafts: ClassVar[type[Draft]] = Draft
 
     def __init__(self, session: Session) -> None:

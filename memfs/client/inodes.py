@@ -36,24 +36,24 @@ UPDATING = parse("r+b")
 
 
 class Owner(NamedTuple):
-    """In whose name something is made."""
+    """The owner and group of what is created."""
 
     user: str
     group: str
 
 
 class Made(NamedTuple):
-    """What was made, and what became of its directory, if the primary has told."""
+    """What was created, and the new attributes of its directory, if the primary sent them."""
 
     attributes: Attributes
-    beside: tuple[Attributes, ...]
+    also_changed: tuple[Attributes, ...]
 
 
 class MadeFile(NamedTuple):
     """As :class:`Made`, for a file, which is open."""
 
     handle: Handle
-    beside: tuple[Attributes, ...]
+    also_changed: tuple[Attributes, ...]
 
 
 class InodeOperations:
@@ -180,19 +180,19 @@ class InodeOperations:
         return Made(*reply)
 
     async def unlink(self, parent: int, name: bytes) -> tuple[Attributes, ...]:
-        """unlink; what became of the directory, if the primary has told."""
-        return (await self.session.ask(m.Unlink(name, parent))).beside
+        """unlink; the new attributes of the directory, if the primary sent them."""
+        return (await self.session.ask(m.Unlink(name, parent))).also_changed
 
     async def remove_directory(self, parent: int, name: bytes) -> tuple[Attributes, ...]:
-        """rmdir; told as by :meth:`unlink`."""
-        return (await self.session.ask(m.RemoveDirectory(name, False, parent))).beside
+        """rmdir; returns as :meth:`unlink`."""
+        return (await self.session.ask(m.RemoveDirectory(name, False, parent))).also_changed
 
     async def rename(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes, mode: RenameMode
     ) -> tuple[Attributes, ...]:
-        """rename, all its modes; told as by :meth:`unlink`, what was moved is the last."""
+        """rename in all its modes; returns as :meth:`unlink`, the moved inode last."""
         request = m.Rename(name, new_name, mode, parent, new_parent)
-        return (await self.session.ask(request)).beside
+        return (await self.session.ask(request)).also_changed
 
     # --- extended attributes ----------------------------------------------------------------
 
@@ -210,7 +210,7 @@ class InodeOperations:
     async def set_xattr(self, inode: int, name: str, value: bytes, mode: XattrMode) -> None:
         """setxattr."""
         session = self.session
-        request, payload = xattrs.apart(m.SetXattr(b"", name, value, mode, False, inode))
+        request, payload = xattrs.split_value(m.SetXattr(b"", name, value, mode, False, inode))
         await session.opens.by_handle(lambda: session.ask_primary(request, payload=payload))
 
     async def remove_xattr(self, inode: int, name: str) -> None:
@@ -274,7 +274,7 @@ class InodeOperations:
         request = options.create(name, exclusive=True, holder=self.session.holder)
         made = request._replace(base=parent, owner=owner.user, group=owner.group)
         reply = await self._granted(made)
-        return MadeFile(self._under(reply), reply.beside)
+        return MadeFile(self._under(reply), reply.also_changed)
 
     async def _leased(self, request: m.Create | m.AcquireLease) -> Handle:
         return self._under(await self._granted(request))
@@ -295,5 +295,5 @@ class InodeOperations:
 
 
 def _shown(inode: int) -> str:
-    """What an error calls a file whose path nobody knows."""
+    """The name in errors of a file without a known path."""
     return f"inode {inode}"

@@ -32,7 +32,7 @@ class FileLock(Bound):
 
     @property
     def lost(self) -> bool:
-        """Is it known that the cluster ended it, having heard nothing of this client?"""
+        """Is it known that the cluster ended it, because it received nothing from this client?"""
         return self._session.locks.is_lost(self._inode, self._owner, LockKind.WHOLE)
 
     @property
@@ -49,7 +49,7 @@ class FileLock(Bound):
             )
 
     def forget(self) -> None:
-        """It is another process's, of which this one is a child."""
+        """It belongs to the parent of this forked process."""
         self.closed = True
 
     def __del__(self) -> None:

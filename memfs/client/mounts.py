@@ -1,7 +1,7 @@
 """The asynchronous file system's operations on mounts of external stores.
 
-Owns the calls that mount and unmount, and those on what is in memory of what a store holds. The
-nodes speak with the stores; a client never does.
+Owns the calls that mount and unmount, and those on a store's files in the cluster's memory. Nodes
+talk to the stores; a client never does.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class MountOperations(AttributeOperations):
         await self._ask(m.Unmount(where.raw, discard), where.given, timeout)
 
     async def mounts(self, *, timeout: float | None = None) -> list[MountInfo]:
-        """All mounts, in the order in which they were made; no secret is among what is told."""
+        """All mounts, in the order in which they were made; without secrets."""
         deadline = self._session.deadline(timeout)
         found: list[MountInfo] = []
         after = 0
@@ -195,7 +195,7 @@ class MountOperations(AttributeOperations):
     async def residence(
         self, files: Sequence[Stat], *, timeout: float | None = None
     ) -> list[Residence | None]:
-        """How files stand to the stores that they are of, and how much of each is in memory.
+        """The state of files of external stores, and how much of each is in memory.
 
         ``files`` are results of ``stat`` or of a listing; the answers are in their order, None for
         what is below no mount. Only what a store alone has is asked about, a thousand at a time.

@@ -46,7 +46,7 @@ from memfs.types import KIND_OF_TYPE, Attributes, BlockRef, Member, RenameMode
 
 
 class NamespaceOperations(MountOperations):
-    """What can be done with paths without opening files."""
+    """Operations on paths that open no files."""
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -416,7 +416,7 @@ class NamespaceOperations(MountOperations):
     async def _ask_two(
         self, request: m.Request[m.R], first: str, second: str, timeout: float | None
     ) -> m.R:
-        """A request about two paths: its error names both, as those of ``os`` do."""
+        """A request with two paths: its error names both, as those of ``os`` do."""
         try:
             return await self._ask(request, first, timeout)
         except MemfsError as error:

@@ -86,7 +86,7 @@ class SignatureOperations(ContentOperations):
         return self._content(path, stored)
 
     def _content(self, path: PathLike, stored: bytes) -> bytes:
-        """What stored bytes mean."""
+        """The content that stored bytes stand for."""
         return stored
 
     async def _verified(

@@ -54,7 +54,7 @@ class Ring:
         self.epoch = epoch
         self.members = tuple(members)
         self._known = {member.number: _owner(member) for member in self.members}
-        owners = {_owner(member): member for member in self.members if takes(member)}
+        owners = {_owner(member): member for member in self.members if accepts_copies(member)}
         self.takers = frozenset(owner.number for owner in owners)
         """Numbers of the members that get something."""
         placed = sorted(
@@ -126,7 +126,7 @@ class Ring:
             yield owners[at]
 
 
-def takes(member: Member) -> bool:
+def accepts_copies(member: Member) -> bool:
     """Does a member get new copies?"""
     return member.weight > 0 and not member.leaving
 

@@ -35,13 +35,13 @@ READ_BYTES = WRITE_BYTES
 class PendingCommand:
     """A command of this mount on its way, and what its answer says."""
 
-    __slots__ = ("beside", "found", "good", "reading", "swaps")
+    __slots__ = ("also_changed", "found", "good", "reading", "swaps")
 
     def __init__(self, reading: PendingRead) -> None:
         self.reading = reading
         self.found: Attributes | None = None
         """What it has made of an inode, as far as that is said."""
-        self.beside: tuple[Attributes, ...] = ()
+        self.also_changed: tuple[Attributes, ...] = ()
         """The same of directories, and of what was moved."""
         self.swaps = False
         """Both names go on to mean something."""
@@ -111,7 +111,7 @@ class MountSession:
     async def make(self, parent: int, name: bytes, work: Awaitable[Made]) -> tuple[bytes]:
         """Make something; the reply."""
         with self.making(parent, name) as change:
-            found, change.beside = await work
+            found, change.also_changed = await work
             self.known.forget((found.inode,), change.reading)  # it may have had another name
             change.found = found
         return self.entry(found, self.validity() if change.good else None)
@@ -143,9 +143,9 @@ class MountSession:
             self._changing_name(new_parent, new_name, change),
         ):
             yield change
-        if change.good and change.beside and not change.swaps:
+        if change.good and change.also_changed and not change.swaps:
             self.known.learn_name(change.reading, parent, name, None)
-            self.known.learn_name(change.reading, new_parent, new_name, change.beside[-1])
+            self.known.learn_name(change.reading, new_parent, new_name, change.also_changed[-1])
 
     @contextlib.contextmanager
     def _changing_name(self, parent: int, name: bytes, change: PendingCommand) -> Iterator[None]:
@@ -189,7 +189,7 @@ class MountSession:
             yield change
             if way is not None and routing.open_primary is way:
                 change.good = change.found is None or self.known.learn(reading, change.found)
-                for each in change.beside:
+                for each in change.also_changed:
                     self.known.learn(reading, each)
 
     async def forget(self, inode: int) -> None:

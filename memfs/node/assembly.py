@@ -246,7 +246,7 @@ def node_environment(config: NodeConfig) -> Environment:
 
 
 def _security(config: NodeConfig, environment: Environment) -> tuple[str, int]:
-    """What the status says of it, and when the certificate ends."""
+    """The security mode that the status shows, and when the certificate ends."""
     if environment.tls is not None:
         return "tls", int(environment.tls.expires)
     return "loopback" if values.is_loopback(config.host) else "insecure", 0
@@ -270,7 +270,7 @@ def _authentication(
     own = _settings(config)
 
     def settings() -> Settings:
-        """Of the namespace, which were fixed when the cluster was formed."""
+        """The namespace's settings, fixed when the cluster was formed."""
         namespace = role.namespace
         return own if namespace is None else namespace.settings
 
@@ -315,7 +315,7 @@ def _coordinator(
     endpoint = parse_url(config.coordinator).endpoints[0]
 
     def introduce() -> m.Hello:
-        """As a node of its cluster, not as the member that it may no longer be: that is asked."""
+        """Introduce this node by its cluster only: whether it is still a member is what it asks."""
         return hello("control")._replace(member=0)
 
     return RemoteCoordinator(environment, endpoint, introduce, config.member_timeout_seconds)

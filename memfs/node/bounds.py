@@ -1,7 +1,7 @@
-"""What clients have of what is bounded for each of them, on one node.
+"""How much clients use of everything that is bounded per client, on one node.
 
-Owns nothing: the ledgers count what the node itself gives out, the state of the namespace what
-every copy of it has. Operators see it in the status, machines among the metrics.
+Owns nothing: the ledgers count what the node gives out, the namespace's state what all its copies
+share. Operators see it in the status, machines among the metrics.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Bounds:
         return (*self._of_node(), *(_of_namespace(namespace) if namespace is not None else ()))
 
     def shares(self, heaviest: int) -> tuple[ShareUse, ...]:
-        """All that belongs to users, with the ``heaviest`` of each.
+        """All bounds per user, with the ``heaviest`` users of each.
 
-        What the namespace bounds the primary tells, once for all copies.
+        Only the primary reports those of the namespace, once for all copies.
         """
         found = [_of_ledger(name, each, heaviest) for name, each in self._ledgers.items()]
         if self._role.leads and (namespace := self._role.namespace) is not None:

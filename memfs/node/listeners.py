@@ -37,8 +37,8 @@ class Listeners:
         shares: Shares,
         guard: Guard,
     ) -> None:
-        """``server`` answers at all of them; descriptors of ``store`` go to those clients of this
-        host that ``guard`` lets have them."""
+        """``server`` answers at all of them; clients of this host get descriptors of ``store`` as
+        far as ``guard`` permits."""
         self._guard = guard
         self._config = config
         self._server = server

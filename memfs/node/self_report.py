@@ -1,4 +1,4 @@
-"""What a node says of itself: in its heartbeats, and when it is asked whether it is ready.
+"""What a node reports of itself: in heartbeats, and when asked whether it is ready.
 
 Owns nothing; looks at the parts when it is asked.
 """
@@ -17,7 +17,7 @@ from memfs.types import NodeUsage
 
 
 class SelfReport:
-    """The sentences and figures of one node."""
+    """The reports of one node."""
 
     def __init__(
         self,

@@ -163,7 +163,7 @@ class Node:
             await self.journal.close()
 
     async def _stay_in(self) -> None:
-        """Enter anew, with the blocks that it holds, whenever this node was taken for dead."""
+        """Join again, with the blocks that it holds, whenever this node was taken for dead."""
         while True:
             await asyncio.sleep(self.config.heartbeat_seconds / 4)
             if self.healing.retirement.is_over():
@@ -212,7 +212,7 @@ class Node:
         self._tasks.spawn(self.journal.load_blocks(), "load blocks")
 
     async def _belong(self) -> None:
-        """Put on record whose journal it is; a number may be gone again before that is done."""
+        """Record whose journal it is; the member number may be outdated before that is done."""
         number = self.member.number
         if self.journal is not None and number:
             await self.journal.belong(self.membership.view.cluster, number)

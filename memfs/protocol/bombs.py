@@ -45,7 +45,7 @@ _NESTED_COST: Final = 1024 * _SLOT * 15
 
 
 class BombError(ProtocolError):
-    """A record made to cost the receiver: its sender is not talked to any more."""
+    """A record made to exhaust the receiver: the connection is closed."""
 
 
 def check_cost(raw: Buffer, limit: int = limits.RECORD_BYTES) -> None:
@@ -61,7 +61,7 @@ def check_cost(raw: Buffer, limit: int = limits.RECORD_BYTES) -> None:
 
 
 def _upper_bound(data: bytes) -> int:
-    """No decoding of ``data`` takes more memory than this."""
+    """An upper bound of the memory that decoding ``data`` takes."""
     long_arrays = sum(len(pattern.findall(data)) for pattern in _LONG_ARRAYS)
     record_arrays = len(_RECORD_ARRAYS.findall(data))
     return (

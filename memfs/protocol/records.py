@@ -148,7 +148,7 @@ def _checker(cls: type) -> _Convert:
 
 
 def _held(hint: Any) -> _Field:
-    """What a field of a record that was made here holds: records are still of their class."""
+    """What a field holds in a record that was made here: nested records still have their class."""
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     options = typing.get_args(hint) if union else (hint,)
     records = [each for each in options if isinstance(each, type) and hasattr(each, "_fields")]

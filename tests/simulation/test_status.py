@@ -30,7 +30,7 @@ async def status(fs):
 
 
 async def settled(fs):
-    return await until(fs, lambda found: found.healing.settled and not found.healing.moves)
+    return await until(fs, lambda found: found.healing.complete and not found.healing.moves)
 
 
 async def until(fs, wanted):

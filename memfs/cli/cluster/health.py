@@ -88,12 +88,12 @@ def wanted_in_sync(view: View) -> int:
     return min(NAMESPACE_COPIES, len(view.members))
 
 
-def unsettled(found: StatusReply, *, moves: bool = True) -> str:
+def pending_work(found: StatusReply, *, moves: bool = True) -> str:
     """What blocks wait for, beside problems; ``moves``: rebalancing counts. Empty: nothing."""
     healing = found.healing
     if healing.blocks or healing.state == "healing":
         return _short(healing)
-    if not healing.settled:
+    if not healing.complete:
         return "the blocks are being looked at"
     if moves and (healing.moves or healing.state == "rebalancing"):
         return f"{counted(healing.moves, *_BLOCKS_ARE)} being moved"

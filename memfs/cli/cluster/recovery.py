@@ -9,7 +9,7 @@ from typing import NamedTuple
 import click
 
 from memfs import errors
-from memfs.cli.cluster.health import HEALTHY, diagnosis, in_sync_survivors, problems, unsettled
+from memfs.cli.cluster.health import HEALTHY, diagnosis, in_sync_survivors, pending_work, problems
 from memfs.cli.cluster.look import Observer, Picture, observer_command
 from memfs.cli.cluster.survey import ClusterSurvey, Seen
 from memfs.cli.command import Failed
@@ -75,13 +75,13 @@ def waits_for(picture: Picture, nodes: int, moves: bool) -> str:
         return wrong[0]
     if len(found.nodes) < nodes:
         return f"{len(found.nodes)} of {counted(nodes, 'node')} are there"
-    return unsettled(found, moves=moves)
+    return pending_work(found, moves=moves)
 
 
 def is_in_vain(picture: Picture, nodes: int) -> bool:
     """Is there no problem that ends by itself, so that waiting is in vain?"""
     found = picture.status
-    if found is None or len(found.nodes) < nodes or unsettled(found):
+    if found is None or len(found.nodes) < nodes or pending_work(found):
         return False
     wrong = [problem for problem in problems(found) if problem.health != HEALTHY]
     return not any(problem.passes for problem in wrong)

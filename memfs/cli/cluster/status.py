@@ -26,7 +26,7 @@ from memfs.cli.options import json_option
 from memfs.cli.shell import Shell, file_command, write_json
 from memfs.client.admin import BoundStatus, DepartedMember, HealingStatus, NodeStatus, StatusReply
 from memfs.cluster import view as rules
-from memfs.cluster.ring import takes
+from memfs.cluster.ring import accepts_copies
 from memfs.limits import LOG_BYTES_KEPT, LOG_ENTRIES_KEPT
 from memfs.paths import Endpoint
 from memfs.quantities import counted, show_duration, show_size
@@ -262,7 +262,7 @@ def _healing_line(healing: HealingStatus) -> str:
             f"{counted(healing.moves, 'block')} to move, {show_size(healing.move_bytes)}, "
             f"balancing at {rate}{left}"
         )
-    return healing.state if healing.settled else "looking at the blocks"
+    return healing.state if healing.complete else "looking at the blocks"
 
 
 def node_table(found: StatusReply) -> list[str]:
@@ -277,8 +277,8 @@ def node_table(found: StatusReply) -> list[str]:
 
 def ring_share(node: NodeStatus, found: StatusReply) -> float:
     """The part of new blocks that a node gets by its weight."""
-    total = sum(member.weight for member in found.view.members if takes(member))
-    return node.member.weight / total if total and takes(node.member) else 0.0
+    total = sum(member.weight for member in found.view.members if accepts_copies(member))
+    return node.member.weight / total if total and accepts_copies(node.member) else 0.0
 
 
 def data_share(node: NodeStatus, found: StatusReply) -> float:

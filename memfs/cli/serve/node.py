@@ -84,8 +84,8 @@ def node(
         warn_insecure(Endpoint(settings.host, settings.port))
     if settings.coordinator == "embedded":
         _make_data_directory(settings.data_directory)
-    beside = load(GatewayConfig, path=config or outer) if gateway else None
-    return run_loop(_serve(settings, beside, stop_with_parent))
+    gateway_settings = load(GatewayConfig, path=config or outer) if gateway else None
+    return run_loop(_serve(settings, gateway_settings, stop_with_parent))
 
 
 def _warn_of_memory(limit: int) -> None:
@@ -106,7 +106,9 @@ def _make_data_directory(name: str) -> None:
         raise ConfigError(f"{text} --data-directory") from None
 
 
-async def _serve(settings: NodeConfig, beside: GatewayConfig | None, with_parent: bool) -> int:
+async def _serve(
+    settings: NodeConfig, gateway_settings: GatewayConfig | None, with_parent: bool
+) -> int:
     from memfs.node.assembly import build_node, node_environment
 
     _calm_collector()
@@ -128,7 +130,7 @@ async def _serve(settings: NodeConfig, beside: GatewayConfig | None, with_parent
         return 0
     click.echo(f"memfs node {settings.name} ready: memfs://{running.endpoint}")
     supervisor.ready()
-    async with _gateway_beside(running, beside):
+    async with _run_gateway(running, gateway_settings):
         await _first(stopping, running.retired)
         supervisor.stopping()
     if together:
@@ -140,7 +142,7 @@ async def _serve(settings: NodeConfig, beside: GatewayConfig | None, with_parent
 
 
 @contextlib.asynccontextmanager
-async def _gateway_beside(running: Node, settings: GatewayConfig | None) -> AsyncIterator[None]:
+async def _run_gateway(running: Node, settings: GatewayConfig | None) -> AsyncIterator[None]:
     """A gateway as a process of its own, which ends before the node."""
     if settings is None:
         yield

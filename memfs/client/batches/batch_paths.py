@@ -1,4 +1,4 @@
-"""The paths of one call on many files: which can be asked for, and what stands for the others.
+"""The paths of one call on many files: which are requested, and the results of the others.
 
 Owns the places of results: a name that no file can have fails its own place and no other. Must not
 know what is done with the paths. Pure.

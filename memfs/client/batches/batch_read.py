@@ -40,8 +40,8 @@ PARALLEL = 8
 """Batches, or files too large for one, that travel at once."""
 
 Elsewhere: TypeAlias = m.BlocksReply | BlockRef | None
-"""A file that did not come with its batch: its block map, the block that is all of it, or nothing
-is known of it."""
+"""What is known of a file that did not come with its batch: its block map, its only block, or
+nothing."""
 
 R = TypeVar("R")
 
@@ -375,7 +375,7 @@ def _take(
     results: list[bytes | MemfsError],
     elsewhere: dict[int, Elsewhere],
 ) -> list[int]:
-    """Enter the files of a reply, which are the first of ``numbers``.
+    """Store the files of a reply, which are the first of ``numbers``.
 
     What is to be read otherwise comes into ``elsewhere``. Returns those in segments that are not
     lent (any more).

@@ -193,7 +193,8 @@ class BatchWriter:
         results: Results,
         alone: list[FileToWrite],
     ) -> None:
-        """Store the blocks of a batch, then publish its files; what is lost between is stored anew.
+        """Store the blocks of a batch, then publish its files; blocks lost in between are stored
+        again.
 
         Nothing of a file that is refused for this has happened (NoPartialVisible).
         """

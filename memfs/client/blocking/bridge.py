@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CANCEL_SECONDS = 2.0
-"""After Ctrl-C: how long the interrupted call may take to let go of the caller's memory."""
+"""After Ctrl-C: how long the interrupted call may take to stop using the caller's memory."""
 EXIT_SECONDS = 5.0
 LOOP_DESCRIPTORS = 7
 """What an event loop takes. One that gets them half-way writes to the standard error."""
@@ -274,7 +274,7 @@ def _after_fork() -> None:
 
 
 def abandon(inherited: object) -> None:
-    """Keep for ever what a child inherited from its parent's loop: finalising it would use it."""
+    """Keep forever what a child inherited from its parent's loop, since finalising would use it."""
     _abandoned.append(inherited)
 
 

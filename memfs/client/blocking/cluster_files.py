@@ -1,9 +1,9 @@
 """A cluster's files for blocking code: the asynchronous file system on a background thread.
 
 Owns no behaviour of its own beyond the hand-over, the connection anew after a fork and the closing
-at exit. What is written here is another thing when it blocks; every other method is made from the
-one of the same name of the asynchronous API (``memfs/client/blocking/generated``). Safe to use from
-any number of threads.
+at exit. Written here are the methods that differ when they block; all others are generated from
+those of the same name of the asynchronous API (``memfs/client/blocking/generated``). Safe to use
+from any number of threads.
 """
 
 from __future__ import annotations

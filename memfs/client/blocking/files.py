@@ -87,7 +87,7 @@ class RawFile(io.RawIOBase):
     # --- reading ----------------------------------------------------------------------------
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """At most ``size`` bytes, fewer at the end or where no more is at hand; None: all."""
+        """At most ``size`` bytes, fewer at the end or where no more is buffered; None: all."""
         return super().read(-1 if size is None else size)
 
     def readinto(self, buffer: object, /) -> int:
@@ -234,7 +234,7 @@ class RawFile(io.RawIOBase):
     def unlock(self, start: int = 0, length: int = 0, *, timeout: float | None = None) -> None:
         """Unlock a range. Raises LocksLostError when others may have had it meanwhile.
 
-        That is so when the cluster heard nothing of this client for the session timeout.
+        That happens when the cluster received nothing from this client for the session timeout.
         """
         self._check()
         bridges.bridge().run(self._handle.unlock, start, length, timeout=timeout)

@@ -32,7 +32,7 @@ class FileLock(Bound):
 
     @property
     def lost(self) -> bool:
-        """Is it known that the cluster ended it, having heard nothing of this client?"""
+        """Is it known that the cluster ended it, because it received nothing from this client?"""
         return self._lock.lost
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from memfs.protocol import messages as m
 from memfs.types import Buffer
 
 
-def apart(request: m.SetXattr) -> tuple[m.SetXattr, tuple[bytes, ...]]:
+def split_value(request: m.SetXattr) -> tuple[m.SetXattr, tuple[bytes, ...]]:
     """The request as it is sent, and its payload."""
     if len(request.value) <= limits.XATTRS_IN_RECORD_BYTES:
         return request, ()

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PUBLISH_SECONDS = 5.0
-"""Longest that stored blocks stay unpublished: of those nothing makes new copies when nodes go."""
+"""Longest that stored blocks stay unpublished: unpublished blocks are not re-replicated."""
 FOLLOWING_SECONDS = 1.0
 
 
@@ -116,7 +116,7 @@ class Handle:
     async def _store_own(
         self, timeout: float | None, offset: int = 0, length: int = limits.FILE_BYTES_MAX
     ) -> None:
-        """Before a read: what this handle wrote of the range must lie on the nodes."""
+        """Before a read: send what this handle wrote in the range to the nodes."""
         if self.writer is not None and self.writer.dirty:
             async with turn(self._changing, timeout):
                 await self._trying(self.writer.drain_range(offset, length, timeout))
@@ -129,7 +129,7 @@ class Handle:
         assert self.writer is not None, "the handle is not open for writing"
         timeout = self._session.budget(timeout)
         async with turn(self._changing, timeout):
-            await self._take_over(timeout)
+            await self._copy_external(timeout)
             at = self.size if offset is None else offset
             end = at + await self._trying(self.writer.write(at, data, timeout))
         self._publish_in_time()
@@ -148,14 +148,14 @@ class Handle:
 
     @contextlib.asynccontextmanager
     async def _replacing_bytes(self, timeout: float | None) -> AsyncIterator[None]:
-        """Around a change by the nodes: nothing that was fetched ahead outlives it."""
+        """Around a change that nodes make: drops what was read ahead."""
         async with turn(self._changing, timeout):
-            await self._take_over(timeout)
+            await self._copy_external(timeout)
             if self.reader is not None:
                 await self.reader.close()
             yield
 
-    async def _take_over(self, timeout: float | None) -> None:
+    async def _copy_external(self, timeout: float | None) -> None:
         """Before a change: what an external store holds becomes the cluster's, whole.
 
         Nodes copy it among themselves. Others see nothing of it before the next flush.
@@ -179,7 +179,7 @@ class Handle:
         """Append a whole block; see :meth:`FileWriter.append_block`."""
         assert self.writer is not None, "the handle is not open for writing"
         async with self._changing:
-            await self._take_over(None)
+            await self._copy_external(None)
             storing = await self._trying(self.writer.append_block(pieces))
         self._publish_in_time()
         return storing
@@ -197,7 +197,7 @@ class Handle:
                 await self._following(self.writer.flush, timeout)
 
     async def _noting(self, work: Coroutine[Any, Any, T]) -> T:
-        """Read, and know when the cluster could not."""
+        """Run a read, and note whether the cluster failed."""
         try:
             return await work
         except ClusterError:
@@ -205,7 +205,7 @@ class Handle:
             raise
 
     async def _trying(self, work: Coroutine[Any, Any, T]) -> T:
-        """Change the file, and know when the cluster could not."""
+        """Run a change, and note whether the cluster failed."""
         assert self.writer is not None, "the handle is not open for writing"
         try:
             return await work
@@ -228,7 +228,7 @@ class Handle:
         await self._trying(step(timeout))
 
     def _publish_in_time(self) -> None:
-        """Publish by and by what lies on the nodes, unless a flush does."""
+        """Publish what lies on the nodes after a while, unless a flush does."""
         if self._due is None and self.writer is not None and self.writer.exposed:
             self._due = asyncio.get_running_loop().call_later(PUBLISH_SECONDS, self._publish)
 
@@ -253,7 +253,7 @@ class Handle:
         timeout = self._session.budget(timeout)
         async with turn(self._changing, timeout):
             if size:
-                await self._take_over(timeout)
+                await self._copy_external(timeout)
             self.file.external = False
             if self.reader is not None:
                 await self.reader.close()

@@ -27,14 +27,14 @@ from memfs.types import Attributes, BlockRef
 BUFFER_BYTES = 16 * limits.MIB
 """One of the two buffers of a copy: four blocks, which are sent from it without a copy."""
 CLONED_AT_ONCE = 64 * limits.MIB
-"""Bytes that nodes copy between two words about the progress."""
+"""Bytes that nodes copy between two reports of progress."""
 PASSES = 16
 """Newer versions that a copy goes on with before it gives up."""
 
 Extents = AsyncIterable[tuple[int, int]]
 """Ranges of bytes that hold data, ascending: start and end."""
 Advance = Callable[[int], None]
-"""Is told bytes as they are copied, holes included; negative when they have to be copied again."""
+"""Called with the bytes copied, holes included; negative when they have to be copied again."""
 
 
 def _nothing(count: int) -> None:

@@ -58,11 +58,11 @@ class BlockMap:
         self.external = False
         """The content of a writer's file is in an external store only, and is taken over whole."""
         self.most = -1
-        """Bytes up to which quotas let a writer's file grow, as far as is known; -1: none does."""
+        """Bytes up to which quotas let a writer's file grow, as far as is known; -1: no quota."""
 
     @classmethod
     def leased(cls, session: Session, path: str, reply: m.LeaseReply) -> BlockMap:
-        """Of a file that has just been opened for writing, or created."""
+        """The map of a file that has just been opened for writing, or created."""
         file = cls(session, path, reply.attributes, complete=reply.attributes.size == 0)
         file.most = reply.most
         if reply.last is not None and reply.last.length and not reply.last.generation:
@@ -218,7 +218,7 @@ class BlockMap:
         return ref._replace(crc=answer.record.crc)
 
     def put(self, ref: BlockRef) -> None:
-        """Enter a version that the writer stored; from now on the writer's word counts."""
+        """Enter a version that the writer stored; it overrides what the primary said."""
         assert ref.inode == self.attributes.inode, "a writer stores under the inode it leased"
         self.writing = True
         self._own[ref.index] = ref

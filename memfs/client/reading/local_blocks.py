@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 FETCH_SECONDS = 2.0
 """For microseconds of work: a node that takes longer is read through its connection."""
 RETRY_SECONDS = 10.0
-"""How long a node whose socket does not work is left alone."""
+"""How long a node whose socket does not work is not asked again."""
 IDLE_SECONDS = 5.0
 """A descriptor not used for this long, at most twice as long, is given back."""
 DESCRIPTORS = 96
@@ -149,7 +149,8 @@ class MemoryPlaces:
             )
 
     def mark_checked(self, version: BlockVersion, place: MemoryPlace | None) -> None:
-        """Note that a version was checked, or that its copy is corrupt: read it otherwise."""
+        """Note that a version was checked, or that its copy is corrupt and must be read over the
+        network."""
         self._young[version] = place
 
     def age(self) -> None:
@@ -294,7 +295,7 @@ class LocalNodes:
         self._broken = {n: until for n, until in self._broken.items() if rules.member(view, n)}
 
     def _failed(self, number: int, error: OSError) -> None:
-        """Leave a member alone for a while: another container's socket, or a node that is gone."""
+        """Skip a member for a while: the socket is another container's, or the node is gone."""
         log.debug("no descriptors of member %d: %s", number, error)
         now = self._session.environment.clock.monotonic()
         self._broken[number] = now + RETRY_SECONDS
@@ -352,7 +353,7 @@ class LocalFile:
         return place
 
     def _whom_to_ask(self, ref: BlockRef, version: BlockVersion) -> int:
-        """A node that may lend ``ref``, 0: none, or it said no before."""
+        """A node that may lend ``ref``, 0: none, or it refused before."""
         if self._file.size < limits.SEGMENT_BYTES_MIN or version in self._places:
             return 0
         return self._nodes.holder(ref)

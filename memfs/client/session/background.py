@@ -1,4 +1,4 @@
-"""Work of a client that no caller waits for: giving back what nobody got, and the like.
+"""Background work of a client that no caller waits for, such as returning unused leases.
 
 Owns the tasks of it, which end with the session. Must not know what the work is.
 """
@@ -49,6 +49,6 @@ class BackgroundWork:
 
 
 def consume(task: asyncio.Task[None]) -> None:
-    """Look at a background search's failure, so that it is not reported as forgotten."""
+    """Retrieve a background task's exception, so that asyncio does not report it."""
     if not task.cancelled() and task.exception() is not None:
         log.debug("no newer view: %s", task.exception())

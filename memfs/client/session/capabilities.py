@@ -2,8 +2,8 @@
 
 Owns which one goes with which request, and how a new one is obtained when a node wants it: for
 reading by asking for the file's map again, for writing by
-:class:`~memfs.protocol.messages.Authorize`. Nobody else in the client knows of capabilities. What
-is forgotten here costs a question.
+:class:`~memfs.protocol.messages.Authorize`. Nobody else in the client knows of capabilities. A
+forgotten capability costs one request.
 
 Look-ups may come from any thread: each is one operation on a dictionary.
 """
@@ -31,7 +31,7 @@ SHOWN: Final = 12
 
 
 class _Origin(NamedTuple):
-    """Where a block stands that bears another inode than the file that has it (concat)."""
+    """The file that has a block which bears another inode, after a concat."""
 
     file: int
     position: int

@@ -24,7 +24,7 @@ DIAL_SECONDS = 5.0
 STAGGER_SECONDS = 0.25
 """The next node is asked when one is silent for so long: a dead host answers nothing at all."""
 NODES_ASKED = 8
-"""At most this many nodes are asked in one search: the view travels fast, a big cluster is big."""
+"""At most this many nodes are asked in one search, however large the cluster is."""
 
 
 class Found(NamedTuple):
@@ -47,7 +47,7 @@ async def find_view(
 ) -> Found:
     """Ask ``endpoints`` in order until one has a view of a newer epoch than ``known``.
 
-    When none has, the newest view met is returned. Raises what is no matter of reachability
+    When none has, the newest view met is returned. Raises errors other than those of reachability
     (ProtocolError, AccessDeniedError).
     """
     async with _Search(environment, hello, known, deadline) as search:

@@ -1,4 +1,4 @@
-"""Leases granted to this client; a caller that is gone when the answer comes holds none.
+"""Leases granted to this client. A caller that was cancelled before the answer holds none.
 
 Owns which leases the callers of one session have, and the return of those that no caller has: when
 an open is cancelled, or ends without an answer, the primary may have granted its lease. Must not
@@ -137,8 +137,8 @@ class Grants:
     async def _return(
         self, work: Callable[[], Coroutine[Any, Any, None]], deadline: float | None
     ) -> None:
-        """Do it, and wait for it a moment: a caller that learns of the failure may open the file
-        again."""
+        """Return a lease, and wait a moment for that: after the failure the caller may open the
+        file again."""
         task = self._aside.run(self._insist(work))
         if self.closing:  # the goodbye gives back all there is
             return

@@ -91,7 +91,7 @@ class SessionLocks:
         self._keepalive = keepalive
         keepalive.followers.append(self.verify)
         self._number = 0
-        """Of the session at the primary, 0: it has none yet."""
+        """Number of the session at the primary, 0: there is none yet."""
         self._held: dict[Holding, int] = {}
         """The session's number when it was locked; 0: that session is known to have ended."""
         self._asking: Counter[Holding] = Counter()
@@ -299,8 +299,7 @@ class SessionLocks:
         return len(self._held)
 
     def is_leaked(self, inode: int, owner: int, kind: int) -> bool:
-        """Is this, which the primary says the client holds, held by no owner and about to be
-        returned by none?"""
+        """Is this lock, held as the primary says, neither held nor being returned?"""
         where = Holding(inode, kind, owner)
         known = where in self._held or where in self._asking or where in self._returning
         return not known and not self._aside.busy
@@ -327,7 +326,7 @@ class SessionLocks:
                 log.warning("the cluster ended this client's session: its file locks are lost")
 
     def _notice(self, number: int) -> None:
-        """The primary told the session's number; answers may overtake one another."""
+        """Note the session's number from a reply; replies may overtake one another."""
         self._number = max(number, self._number)
 
     def _keep(self) -> None:

@@ -38,7 +38,7 @@ T = TypeVar("T")
 REPORT_SECONDS: Final = 0.1
 """Closed files are collected for so long before they are reported."""
 ROUNDS: Final = 3
-"""Of telling everything, before the next sign of life."""
+"""Attempts to report everything, before the next sign of life."""
 
 
 class SessionOpens:
@@ -259,7 +259,7 @@ class SessionOpens:
                 del self._closed[inode], self._numbers[inode]
 
     def _tell(self, inodes: Iterable[int], number: int) -> None:
-        """The primary is about to count these as opened under ``number`` at least."""
+        """Note that the primary will count these as opened under ``number`` at least."""
         for inode in inodes:
             self._kept.pop(inode, None)
             self._numbers[inode] = max(self._numbers[inode], number)

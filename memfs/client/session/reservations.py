@@ -81,7 +81,7 @@ class Reservations:
         return Share(chain, inodes)
 
     def forget_stock(self) -> None:
-        """The session was ended: what is in stock is not this client's any more, or may not be."""
+        """The session was ended: the ids in stock may not be this client's any more."""
         stock = list(self._stock)
         for start in range(0, len(stock), RESERVE):
             self.give_back(stock[start : start + RESERVE])

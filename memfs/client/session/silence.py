@@ -1,6 +1,6 @@
-"""A cluster that does not answer: since when, what was tried, and the one sentence that says so.
+"""A cluster that does not answer: since when, what was tried, and the sentence for errors.
 
-Owns what a session remembers of answers and vain searches. Must not know requests.
+Owns what a session remembers of answers and failed searches. Must not know requests.
 """
 
 from __future__ import annotations

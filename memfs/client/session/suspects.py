@@ -2,8 +2,8 @@
 
 A chain says that it failed, not where. So every node of it is suspected, more so each time, and the
 next chain avoids the most suspected ones as far as the cluster has others. What one write learns
-about nodes that keep silent holds for the next ones of the same client for a while: else each
-block on its way to a node that hears nothing would find that out anew. Pure but for dice.
+about silent nodes holds for the next ones of the same client for a while; otherwise each block on
+its way to an unreachable node would find that out again. Pure but for randomness.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""A client's right to believe what it has read, and word of what has changed.
+"""A client's right to use what it has cached, and notices of what has changed.
 
-Owns the conversation with the primary: while :meth:`CacheWatch.trusted` says so, whatever was read
-since the last :attr:`CacheWatch.forget_all` and not named by :attr:`CacheWatch.forget` is what the
-primary would answer. The answer to each question says for how long, counted from when it was
-asked; the client takes a share of that, for its clock may be slower than the primary's. Whoever
-keeps something asks for trust again and again; a client that does not costs nothing. Must
-not know what is kept.
+Owns the requests to the primary: while :meth:`CacheWatch.trusted` says so, whatever was read since
+the last :attr:`CacheWatch.forget_all` and not named by :attr:`CacheWatch.forget` is what the
+primary would answer. The answer to each question says for how long, counted from when it was asked;
+the client takes a share of that, for its clock may be slower than the primary's. Whoever keeps
+something asks for trust again and again; a client that does not costs nothing. Must not know what
+is kept.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 SHARE: Final = 0.6
 """Of what the primary promises: the rates of two clocks differ by less than 1 / SHARE."""
 IDLE_SECONDS: Final = 10.0
-"""Nobody has asked for trust for so long: stop asking the primary."""
+"""After this long without a call of :meth:`CacheWatch.trusted` the primary is asked no more."""
 RETRY_SECONDS: Final = 0.2
 
 
@@ -51,7 +51,7 @@ class CacheWatch:
         self._task: asyncio.Task[None] | None = None
 
     def trusted(self) -> float:
-        """Seconds for which what was read may be believed; 0: ask the primary."""
+        """Seconds for which cached answers may be used; 0: ask the primary."""
         self._wanted_ns = now_ns = self._clock()
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())

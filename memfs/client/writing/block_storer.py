@@ -55,7 +55,7 @@ class BlockStorer:
         while True:
             chain: tuple[int, ...] = ()
             try:
-                sealed = await self._apart_when_degraded(sealed, deadline)
+                sealed = await self._whole_when_degraded(sealed, deadline)
                 chain = self._chain(sealed, suspects)
                 stored = await self._send(sealed, chain, deadline)
                 session.silent.trust(stored.replicas)
@@ -138,7 +138,7 @@ class BlockStorer:
         span = m.BlockRange(*source.ref.version, source.offset, source.length)
         return (near or live)[0], m.CopyRange(span, target)
 
-    async def _apart_when_degraded(self, sealed: Sealed, deadline: float) -> Sealed:
+    async def _whole_when_degraded(self, sealed: Sealed, deadline: float) -> Sealed:
         """A derived block needs its base on enough live nodes; otherwise send it whole.
 
         So does one whose base came by concat: it bears another inode.

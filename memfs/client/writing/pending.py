@@ -184,7 +184,7 @@ class PendingBlock:
         return pieces
 
 
-class Gathering:
+class PendingBlocks:
     """The blocks of a file that are being changed, the longest gathered first."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from memfs.client.context import ClientContext
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap, hole
 from memfs.client.writing.block_storer import BlockStorer, whole
-from memfs.client.writing.pending import Gathering, PendingBlock, Sealed
+from memfs.client.writing.pending import PendingBlock, PendingBlocks, Sealed
 from memfs.errors import MemfsError
 from memfs.types import BlockRef, Buffer
 
@@ -36,7 +36,7 @@ class Unpublished:
         self._session = context.session
         self._storer = BlockStorer(context, file.attributes, file.path)
         self._block_size = file.attributes.block_size
-        self._gathering = Gathering()
+        self._gathering = PendingBlocks()
         self._leftovers = self._storer.leftovers
         self._flying: dict[int, asyncio.Task[None]] = {}
         self._stored: dict[int, BlockRef] = {}
@@ -149,7 +149,7 @@ class Unpublished:
             if sealed.block in self._stored:
                 self._leftovers.add(self._stored[sealed.block])
             else:
-                self._keep_in_mind(sealed.block)
+                self._note_replaced(sealed.block)
             self._stored[ref.index] = ref
             self.file.put(ref)
         except asyncio.CancelledError:
@@ -163,7 +163,7 @@ class Unpublished:
         finally:
             self._flying.pop(sealed.block, None)
 
-    def _keep_in_mind(self, block: int) -> None:
+    def _note_replaced(self, block: int) -> None:
         """Note the version of this lease that the next commit will replace, if there is one."""
         known = self.file.known(block)
         if known is not None and known.generation == self.file.attributes.generation:
@@ -193,7 +193,7 @@ class Unpublished:
         if block in self._stored:
             self._leftovers.add(self._stored[block])
         else:
-            self._keep_in_mind(block)
+            self._note_replaced(block)
         self._stored[block] = hole(self.file.attributes.inode, block)
         self.file.put(self._stored[block])
 

@@ -131,7 +131,7 @@ class OpenInode:
     def begin_writing(self, handle: Handle) -> None:
         """Take a handle that came with a lease."""
         assert self._writing is None, "a file has one lease"
-        self._take(handle)
+        self._hold(handle)
 
     # --- bytes ------------------------------------------------------------------------------
 
@@ -286,7 +286,7 @@ class OpenInode:
     async def _lease(self) -> Handle:
         """The handle that may write."""
         if self._writing is None:
-            self._take(await self._wait_for_lease())
+            self._hold(await self._wait_for_lease())
         assert self._writing is not None
         return self._writing
 
@@ -298,7 +298,7 @@ class OpenInode:
                 return self._writing.file.attributes
             with self._observed(self.inode):
                 handle = await self._patiently(lambda: self._cluster.empty(self.inode))
-            self._take(handle)
+            self._hold(handle)
             return handle.file.attributes
 
     async def _wait_for_lease(self) -> Handle:
@@ -318,7 +318,7 @@ class OpenInode:
             await asyncio.sleep(pause)
             pause = min(2 * pause, RETRY_SECONDS_MAX)
 
-    def _take(self, handle: Handle) -> None:
+    def _hold(self, handle: Handle) -> None:
         self._writing = handle
         self._small = True
         self._drop_reading()

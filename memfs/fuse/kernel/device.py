@@ -53,7 +53,7 @@ class Payload:
     def give_back(self) -> None:
         """Nobody refers to the bytes any more."""
         self.data.release()
-        self._device.take_back(self._memory)
+        self._device.give_back(self._memory)
 
 
 Serve = Callable[[InHeader, bytes, "Payload | None"], None]
@@ -102,7 +102,7 @@ class Device:
         keep = True
         try:
             length = os.readv(self.fd, (self._head, memory))
-            keep = self._take(memory, length)
+            keep = self._hand_on(memory, length)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -117,7 +117,7 @@ class Device:
                 self._memory.append(memory)
         return True
 
-    def _take(self, memory: memoryview, length: int) -> bool:
+    def _hand_on(self, memory: memoryview, length: int) -> bool:
         """Hand a request on; whether its memory is free again."""
         header = IN_HEADER.unpack(self._head)
         body = bytes(self._head[IN_HEADER.size : length])
@@ -131,7 +131,7 @@ class Device:
         self._serve(header, body, Payload(self, memory, rest))
         return False
 
-    def take_back(self, memory: memoryview) -> None:
+    def give_back(self, memory: memoryview) -> None:
         """Memory of a payload is free again."""
         if len(self._memory) < BUFFERS_KEPT:
             self._memory.append(memory)

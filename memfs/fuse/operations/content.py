@@ -96,7 +96,7 @@ async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     unmasked = asked.mode & _MODE_BITS
     try:
         with mount.making(parent, name) as change:
-            handle, change.beside = await cluster.create(
+            handle, change.also_changed = await cluster.create(
                 parent, name, unmasked & ~asked.umask, unmasked, mount.owner(header)
             )
             change.found = handle.file.attributes

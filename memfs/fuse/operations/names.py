@@ -104,9 +104,9 @@ async def make_node(mount: MountSession, header: InHeader, body: bytes) -> Parts
 async def _make_file(
     mount: MountSession, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
 ) -> Made:
-    handle, beside = await mount.cluster.create(parent, name, mode, unmasked, owner)
+    handle, also_changed = await mount.cluster.create(parent, name, mode, unmasked, owner)
     await handle.close()
-    return Made(handle.file.attributes, beside)
+    return Made(handle.file.attributes, also_changed)
 
 
 async def make_symlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:
@@ -134,7 +134,7 @@ async def unlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """unlink."""
     parent, name = mount.cluster.inode(header.nodeid), name_at(body)
     with mount.removing(parent, name) as change:
-        change.beside = await mount.cluster.unlink(parent, name)
+        change.also_changed = await mount.cluster.unlink(parent, name)
     return DONE
 
 
@@ -142,7 +142,7 @@ async def remove_directory(mount: MountSession, header: InHeader, body: bytes) -
     """rmdir."""
     parent, name = mount.cluster.inode(header.nodeid), name_at(body)
     with mount.removing(parent, name) as change:
-        change.beside = await mount.cluster.remove_directory(parent, name)
+        change.also_changed = await mount.cluster.remove_directory(parent, name)
     return DONE
 
 
@@ -168,7 +168,7 @@ async def _rename(
     parent, target = mount.cluster.inode(header.nodeid), mount.cluster.inode(new_parent)
     with mount.renaming(parent, name, target, new_name) as change:
         mode = _RENAME_MODES[flags]
-        change.beside = await mount.cluster.rename(parent, name, target, new_name, mode)
+        change.also_changed = await mount.cluster.rename(parent, name, target, new_name, mode)
         change.swaps = mode == RenameMode.EXCHANGE
     return DONE
 

@@ -39,7 +39,7 @@ class FileDigest:
         view = memoryview(piece)
         starts = range(0, len(view), BYTES_PER_CRC)
         crcs = [crc32c(view[start : start + BYTES_PER_CRC]) for start in starts]
-        self._take(struct.pack(f">{len(crcs)}I", *crcs), len(view))
+        self._add(struct.pack(f">{len(crcs)}I", *crcs), len(view))
 
     def zeros(self, length: int) -> None:
         """The next ``length`` bytes, all zero, of any number of blocks: nothing is read."""
@@ -53,10 +53,10 @@ class FileDigest:
         self._zeros_in_block(rest)
 
     def _zeros_in_block(self, length: int) -> int:
-        self._take(_crcs_of_zeros(length), length)
+        self._add(_crcs_of_zeros(length), length)
         return length
 
-    def _take(self, crcs: bytes, length: int) -> None:
+    def _add(self, crcs: bytes, length: int) -> None:
         """The CRCs of the next ``length`` bytes, which lie in one block."""
         assert length <= self.left, "a piece lies within one block"
         self._current.update(crcs)

@@ -122,7 +122,7 @@ class Bulk(asyncio.BufferedProtocol):
         self._connection.resume_writing()
 
 
-def take_over(request: web.BaseRequest, received: int) -> Bulk | None:
+def receive_rest(request: web.BaseRequest, received: int) -> Bulk | None:
     """The rest of a request's body when it is long and ``received`` is all that the parser gave."""
     content = request.content
     if request.content_length is None or content.total_bytes != received:

@@ -19,7 +19,7 @@ from memfs.client.handles.handle import Handle
 from memfs.client.reading.buffers import BufferPool
 from memfs.errors import MemfsError, StaleHandleError
 from memfs.gateway.http.budget import Slots
-from memfs.gateway.http.bulk import Bulk, take_over
+from memfs.gateway.http.bulk import Bulk, receive_rest
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ class BodyUpload:
 
     async def _read(self, seconds: float) -> memoryview:
         if self._bulk is None and self._handle.file.attributes.block_size >= BULK_BLOCK_BYTES:
-            self._bulk = take_over(self._request, self.received)
+            self._bulk = receive_rest(self._request, self.received)
         content = self._request.content
         try:
             if self._bulk is not None:

@@ -56,7 +56,7 @@ class GatewayPeers:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
 
-    def beside(self, holders: Iterable[Member], excluded: Container[str]) -> str:
+    def at_one_of(self, holders: Iterable[Member], excluded: Container[str]) -> str:
         """The base URL of the first gateway beside one of these nodes, "": there is none.
 
         ``excluded``: addresses that the client does not want to be sent to.

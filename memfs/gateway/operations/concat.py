@@ -81,7 +81,7 @@ async def _copy_together(call: WebCall, sources: list[str]) -> None:
         versions = [await _append(call, handle, source) for source in sources]
         await handle.flush(call.deadline)
     except BaseException:
-        await asyncio.shield(_take_back(call, handle, before))
+        await asyncio.shield(_undo(call, handle, before))
         raise
     await asyncio.shield(_remove_sources(call, handle, before, sources, versions))
 
@@ -106,12 +106,12 @@ async def _remove_sources(
         await handle.close(call.progressed())
         raise
     except MemfsError:
-        await _take_back(call, handle, before)
+        await _undo(call, handle, before)
         raise
     await handle.close(call.deadline)
 
 
-async def _take_back(call: WebCall, handle: Handle, before: int) -> None:
+async def _undo(call: WebCall, handle: Handle, before: int) -> None:
     deadline = call.progressed()
     try:
         await cut_back(call, handle, before, deadline)

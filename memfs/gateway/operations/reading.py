@@ -43,7 +43,7 @@ async def open_file(call: WebCall) -> web.StreamResponse:
     if wants_redirect(call):
         found, holders = await call.fs.first_holders(call.path, timeout=call.deadline)
         _check_offset(call, found.st_size)
-        return to_second_step(call, _beside(call, holders))
+        return to_second_step(call, _gateway_of(call, holders))
     handle = await call.fs.open_handle(call.path, READ, timeout=call.deadline)
     try:
         return await _answer(call, handle)
@@ -51,12 +51,12 @@ async def open_file(call: WebCall) -> web.StreamResponse:
         await handle.close()
 
 
-def _beside(call: WebCall, holders: tuple[Member, ...]) -> str:
+def _gateway_of(call: WebCall, holders: tuple[Member, ...]) -> str:
     """The base URL of a gateway on a host of ``holders``, "": this one."""
     if any(call.session.known.is_local(holder.number) for holder in holders):
         return ""
     excluded = call.parameters.text("excludedatanodes").split(",")
-    return call.shared.peers.beside(holders, excluded)
+    return call.shared.peers.at_one_of(holders, excluded)
 
 
 async def _answer(call: WebCall, handle: Handle) -> web.StreamResponse:

@@ -1,10 +1,10 @@
 """Checks whether a lease generation that fences a writer off was given out by the namespace.
 
-A node learns generations from block writes, and whoever writes can name any where capabilities are
-switched off (:mod:`memfs.node.block_service.guard`). So a block write alone fences no writer for
-good: where it would refuse one, the primary is asked, and until it has answered the writer is told
-to try again. Versions under a generation that was never given out are forgotten. The usual write
-costs nothing more.
+A node learns generations from block writes; where capabilities are switched off
+(:mod:`memfs.node.block_service.guard`), a writer can name any. So a block write alone fences no
+writer for good: where it would refuse one, the primary is asked, and until it has answered the
+writer is told to try again. Versions under a generation that was never given out are forgotten. The
+usual write costs nothing more.
 
 Invariant: only versions that were held before the primary was asked are forgotten: a generation
 may be given out the moment after the answer.

@@ -91,11 +91,12 @@ class Guard:
         return blocks
 
     def lendable(self, request: m.GetDescriptors) -> list[bool] | None:
-        """Which versions may be lent to who shows capabilities on the socket of descriptors.
+        """The versions whose descriptors may be lent to a client that shows these capabilities.
 
-        There nobody has introduced himself: a capability is good in the hands of who has it. With
-        certificates that is the node's own account or root, which the socket asks the kernel, and
-        who could read the node's memory as well. None: all of them. Raises CapabilityError: none.
+        The descriptor socket has no handshake: whoever holds a capability may use it. With
+        certificates only the node's own user and root are served, as the kernel tells who they
+        are, and both could read the node's memory anyway. None: all versions. Raises
+        CapabilityError when there are none.
         """
         if not self._keys.wanted:
             return None
@@ -111,10 +112,11 @@ class Guard:
 
     @property
     def lends_segments(self) -> bool:
-        """Whether whoever reaches the socket of descriptors may have segments of small blocks.
+        """Whether segments of small blocks may be lent over the descriptor socket.
 
-        They hold blocks of many users, which no capability covers: where these are wanted, only
-        who could read the node's memory anyway, its own user and root, may have them.
+        A segment holds blocks of many users, which no capability covers. Where capabilities are
+        required, only the node's own user and root, who could read its memory anyway, may have
+        segments.
         """
         return self._private_socket or not self._keys.wanted
 
@@ -170,7 +172,7 @@ class Guard:
         shown.grants[0] -= len(shown.capabilities.pop(raw).firsts)
 
     def _remember(self, shown: _Shown, raw: bytes, found: Capability) -> None:
-        """Those that were shown first, and have expired, make way."""
+        """Drop the oldest and the expired ones, if necessary, to make room for it."""
         while shown.capabilities:
             first = next(iter(shown.capabilities))
             if not self._is_over(shown.capabilities[first]):

@@ -200,7 +200,7 @@ class BlockService:
     async def _copy_here(
         self, call: IncomingCall[m.CopyRange], request: m.WriteBlock, data: memoryview
     ) -> m.WriteBlockReply:
-        """As if the bytes came over a connection, with a turn for others now and then."""
+        """Store bytes as if they came over a connection; other tasks run in between."""
         arrival = self._arrival(call, request, len(data))
         try:
             at = 0
@@ -480,13 +480,14 @@ class IncomingBlock:
 
 
 def _signed(call: IncomingCall[object], request: m.WriteBlock) -> m.WriteBlock:
-    """The request with its writer: who is a client is known, a node passes on what it knows."""
+    """The request with its writer filled in: the client that sent it, or what a forwarding node
+    says."""
     peer = call.connection.peer
     return request if peer.role != m.Role.CLIENT else request._replace(writer=peer.client)
 
 
 def _owned(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    """A task whose failure is somebody's answer, or nobody's business any more."""
+    """A task whose failure is only seen by those who wait for it, if anybody does."""
     task = asyncio.get_running_loop().create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

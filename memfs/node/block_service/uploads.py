@@ -1,17 +1,15 @@
-"""What clients may store on a node before the namespace knows of it, counted per account.
+"""Bounds on what clients may store on a node before the namespace knows of it, per user.
 
-Two accounts. *Ahead*: a block write reserves its room before its bytes come, and whoever sends one
-byte and waits holds the rest; so what is reserved and has not come is bounded, and an upload that
-stands still for some seconds loses its connection. *Unknown*: a node stores what it is sent, and
-learns only from the primary what a file has of it; so bytes are counted under the inode that the
-client named until the primary was asked, at the latest when half of what is allowed is reached.
-What no file has stays counted, and of what a writer who has the lease may publish all but the two
-newest versions of each block; above the bound the account is told to wait: the sweep forgets such
-blocks, commits make the others known. Writes that other nodes pass on were counted by the first
-one.
+Two accounts. *Ahead*: a block write reserves room before its bytes arrive, and a sender that stops
+after one byte would hold the rest; so bytes that are reserved and not received are bounded, and an
+upload that stalls for some seconds loses its connection. *Unknown*: only the primary knows which of
+the stored bytes belong to a file; so they are counted under the inode that the client named until
+the primary is asked, at the latest when half of the allowance is used. Bytes of no file stay
+counted, and so do those that a lease holder could still publish, except for the two newest versions
+of each block. Above the bound a client is told to wait: the sweep drops orphans, and commits make
+the other blocks known. Writes that other nodes forward were counted there.
 
-Invariant: what somebody has in an account is what its uploads under way, or its inodes in
-question, add up to.
+Invariant: a user's account is the sum over their uploads in progress, or their inodes in question.
 """
 
 from __future__ import annotations
@@ -35,13 +33,13 @@ log = logging.getLogger(__name__)
 LEAST_COUNTED: Final = 4 * limits.KIB
 """A smaller block counts as this: a node remembers no more inodes than that allows."""
 ASKED_AT_ONCE: Final = 128
-"""Inodes that the primary is asked about in one go: the largest, and as many by chance."""
+"""Inodes in one request to the primary: the largest ones, and as many chosen at random."""
 PENDING_VERSIONS: Final = 2
-"""Of a block, which its writer may have stored and not published: one, and one to replace it."""
+"""Versions of a block that its writer may have stored unpublished: one, and its replacement."""
 PAUSE_SECONDS: Final = 1.0
-"""Between two questions about somebody who stays above their bound."""
+"""Between two requests to the primary about a user who stays above the bound."""
 WATCHED_BYTES: Final = 256 * limits.KIB
-"""Smaller uploads are here as a whole when they begin."""
+"""Smaller uploads have arrived completely when they begin."""
 
 
 class Uploads:
@@ -102,7 +100,8 @@ class Uploads:
             self._tasks.spawn(self._ask_about(account), "uploads")
 
     async def _ask_about(self, account: UserAtAddress) -> None:
-        """Ask until little enough is in question, or all that is left is unknown."""
+        """Ask the primary until few enough bytes are in question, or all that are left belong to no
+        file."""
         try:
             inodes = self._inodes.get(account, {})
             waiting = dict(inodes)
@@ -129,7 +128,7 @@ class Uploads:
             self._asking.discard(account)
 
     def _chosen(self, waiting: dict[int, int]) -> list[int]:
-        """The inodes with most bytes, and others by chance."""
+        """The inodes with most bytes, and others at random."""
         if len(waiting) <= 2 * ASKED_AT_ONCE:
             return list(waiting)
         largest = sorted(waiting, key=lambda inode: -waiting[inode])
@@ -137,7 +136,7 @@ class Uploads:
         return largest[:ASKED_AT_ONCE] + chance
 
     async def _keep_counted(self, account: UserAtAddress, inode: int) -> int:
-        """Ask about one inode; what a file has, or is not held any more, counts no longer.
+        """Ask about one inode; stop counting what a file has, and what is not held any more.
 
         Returns the bytes that still count.
         """

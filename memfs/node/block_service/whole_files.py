@@ -119,7 +119,8 @@ class WholeFileReads:
 
 
 def _with_references(found: WholeFiles, elsewhere: set[int]) -> list[m.FileReply]:
-    """What is said of files without bytes in the reply: of those ``elsewhere``, where they are."""
+    """Replies for files whose bytes are not in the payload; with the holders, for those
+    ``elsewhere``."""
     others, rest = [], iter(found.others)
     for number, (inode, generation, sequence, length, crc, replicas) in enumerate(found.blocks):
         if length < 0:

@@ -1,10 +1,10 @@
 """The byte budget of a block store.
 
-Owns three numbers: ``used``, the bytes charged; ``beside``, the measured memory of the rest of the
-process; and ``spare``, freed memory that is kept for reuse. Invariant (MemoryBound): together they
-never exceed ``limit``, because room is reserved before memory is touched and spare memory is given
-back first; only dead bytes between small blocks may exceed it, by up to ``allowance``, since it
-takes work to reclaim them. Does not know what charges stand for.
+Owns three numbers: ``used``, the bytes charged; ``process_memory``, the measured memory of the rest
+of the process; and ``spare``, freed memory that is kept for reuse. Invariant (MemoryBound):
+together they never exceed ``limit``, because room is reserved before memory is touched and spare
+memory is given back first; only dead bytes between small blocks may exceed it, by up to
+``allowance``, since it takes work to reclaim them. Does not know what charges stand for.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ class Account:
     __slots__ = (
         "_untouched",
         "allowance",
-        "beside",
         "give_back",
         "limit",
+        "process_memory",
         "refusal",
         "spare",
         "used",
@@ -34,19 +34,19 @@ class Account:
         self.limit = limit
         self.used = 0
         self.spare = 0
-        self.beside = 0
+        self.process_memory = 0
         """Bytes that others take of the limit, as measured last."""
         self.refusal = ""
         """Why nothing may be reserved at all now; empty: it may."""
         self.allowance = 0
         """Bytes by which spare memory that cannot be given back may exceed the limit."""
         self.give_back: Callable[[int], object] = lambda count: None
-        """Called when ``count`` spare bytes are in the way; takes them off ``spare``."""
+        """Called to free ``count`` spare bytes; it subtracts them from ``spare``."""
         self._untouched = 0
 
     def fits(self, count: int) -> bool:
         """Whether ``count`` more bytes can be reserved now."""
-        return not self.refusal and self.used + self.beside + count <= self.limit
+        return not self.refusal and self.used + self.process_memory + count <= self.limit
 
     def reserve(self, count: int, spare: int = 0) -> None:
         """Charge ``count`` bytes, ``spare`` of which lie in memory that was spare.
@@ -68,7 +68,7 @@ class Account:
     @property
     def excess(self) -> int:
         """Bytes that are too many, spare ones included; negative: there is room."""
-        return self.used + self.beside + self.spare - self.limit
+        return self.used + self.process_memory + self.spare - self.limit
 
     def move(self, count: int, spare: int) -> None:
         """Charge ``count`` bytes twice until their old place is released; ``spare`` as above."""
@@ -96,8 +96,9 @@ class Account:
     def _full(self, count: int) -> NoSpaceError:
         if self.refusal:
             return NoSpaceError(self.refusal)
-        beside = f", {self.beside} of them beside blocks" if self.beside else ""
+        other = f", {self.process_memory} of them beside blocks" if self.process_memory else ""
+        total = self.used + self.process_memory
         return NoSpaceError(
-            f"the node's memory is full: {self.used + self.beside} of {self.limit} bytes are "
-            f"used{beside}, {count} more are needed; delete files or add nodes"
+            f"the node's memory is full: {total} of {self.limit} bytes are used{other}, "
+            f"{count} more are needed; delete files or add nodes"
         )

@@ -85,7 +85,7 @@ class BlockWrite:
 
     @property
     def charged(self) -> int:
-        """Bytes reserved for it beside what regions count for."""
+        """Bytes reserved for it that no region accounts for."""
         return VERSION_BYTES + self._target.charged
 
     def buffers(self) -> Sequence[memoryview]:
@@ -265,7 +265,7 @@ class BatchWrite:
         self._extents = [extent_for(block.length) for block in request.blocks]
         extent = sum(self._extents) or extent_for(0)
         self.charged = INDEX_BYTES * len(request.blocks)
-        """Bytes reserved for it beside what its region counts for."""
+        """Bytes reserved for it that its region does not account for."""
         holdings.account.reserve(self.charged)
         try:
             place = holdings.segments.append(extent)
@@ -354,7 +354,7 @@ class BatchWrite:
         return held is not None
 
     def _make_room(self) -> None:
-        """Reserve what it takes where a version is not alone with its block.
+        """Reserve room for versions of blocks that have other versions.
 
         Raises NoSpaceError.
         """
@@ -368,7 +368,7 @@ class BatchWrite:
     def _store(
         self, block: SmallBlock, data: memoryview, segment: MemorySegment, offset: int, extent: int
     ) -> int:
-        """Publish a version in the record at ``offset``; its birth."""
+        """Publish the version in the record at ``offset``; returns its birth."""
         holdings = self._holdings
         key = block.inode << INDEX_BITS | block.index
         segment.store(offset + data_offset(extent), data)

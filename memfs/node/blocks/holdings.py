@@ -48,7 +48,7 @@ class Arriving(Protocol):
 
     @property
     def charged(self) -> int:
-        """Bytes reserved for it beside what regions count for."""
+        """Bytes reserved for it that no region accounts for."""
 
 
 class VersionObserver(Protocol):
@@ -127,7 +127,7 @@ class Holdings:
             self.watcher.stored(Stored(identity, version.crc, data, *layout, base))
 
     def publish_record(self, segment: MemorySegment, offset: int, header: BlockHeader) -> int:
-        """Hold the version of a record, of a block that has none: its birth.
+        """Hold the version in a record, of a block that has no other; returns its birth.
 
         Its bytes are there; ``header`` says what they are, and gets a birth here.
         """
@@ -247,7 +247,7 @@ class Holdings:
         kept = self.placement.spare + self.segments.spare
         assert spare == kept, f"{spare} spare bytes, {kept} kept"
         most = limit + self.account.allowance
-        assert (used <= limit and used + spare <= most) or self.account.beside, (
+        assert (used <= limit and used + spare <= most) or self.account.process_memory, (
             f"{used} + {spare} bytes of {limit} (MemoryBound)"
         )
         self._check_records()

@@ -207,8 +207,8 @@ class BlockIndex:
     def records(self, wanted: Iterable[WholeBlock]) -> list[int]:
         """Places of the records of packed blocks in memory that can be lent, -1: there is none.
 
-        The records are not looked at: who reads them finds out by the CRC whether one is of the
-        version that it should be.
+        The records are not read: a caller verifies the CRC to see whether a record is of the right
+        version.
         """
         get, used = self._packed.get, self._segments.used
         shared: dict[int, bool] = {}
@@ -226,7 +226,7 @@ class BlockIndex:
         return found
 
     def locate(self, wanted: Iterable[WholeBlock]) -> list[int]:
-        """Where the bytes begin of packed blocks.
+        """Where the bytes of packed blocks begin.
 
         -1: it is not packed, not held, or of another length. No objects are made: a microsecond
         for each.
@@ -266,7 +266,7 @@ class BlockIndex:
             self.set_generation(inode, generation)
 
     def set_generation(self, inode: int, generation: int) -> None:
-        """What was believed of the inode's writers was wrong."""
+        """Correct the highest generation of an inode after a forged one."""
         file = self._files.get(inode)
         if file is not None:
             self._files[inode] = generation << _COUNT_BITS | file & _COUNT_MASK
@@ -335,7 +335,7 @@ class BlockIndex:
             del self._files[inode]
 
     def _slim(self, inode: int) -> None:
-        """Drop what the record of an inode's only block holds as well."""
+        """Drop the entry of an inode where the record of its only block says the same."""
         file = self._files[inode]
         place = self._packed.get(inode << INDEX_BITS) if file & _COUNT_MASK == 1 else None
         if place is not None:

@@ -31,7 +31,7 @@ _Layout = tuple[int, int]
 
 
 REORDERED: Final = 8
-"""Blocks by which one may overtake another on the way from a writer that goes on from the last."""
+"""How many positions out of order a block may arrive and still continue a sequential rewrite."""
 
 
 class _Renewal:

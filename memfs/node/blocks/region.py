@@ -310,7 +310,7 @@ class SegmentRegion(Region):
         """
         extent = extent_for(length)
         segment, offset = self._segments.append(extent, moved=True)
-        self.take_over(SegmentRegion(0, self._segments, segment, offset, extent).attach(), length)
+        self.move_to(SegmentRegion(0, self._segments, segment, offset, extent).attach(), length)
 
     def relocate(self) -> int:
         """Move to a record of just the bytes that it holds; how many bytes that covers.
@@ -333,7 +333,7 @@ class SegmentRegion(Region):
         place = self._segments.append(extent)
         return SegmentRegion(0, self._segments, *place, extent).attach()
 
-    def take_over(self, place: SegmentRegion, kept: int) -> None:
+    def move_to(self, place: SegmentRegion, kept: int) -> None:
         """Move to the record of ``place`` with the first ``kept`` bytes; release its own."""
         place.store(0, self.view(0, kept))
         self.free()

@@ -289,16 +289,16 @@ class Segments:
 
     def _head(self, extent: int, moved: bool) -> MemorySegment:
         if extent > self.size:
-            return self._take(self._open(-(-extent // mmap.PAGESIZE) * mmap.PAGESIZE))
+            return self._add(self._open(-(-extent // mmap.PAGESIZE) * mmap.PAGESIZE))
         head = self._heads[moved]
         if head is None or head.filled + extent > head.size:
             if head is not None:
                 self._account.spend(head.shed())
-            head = self._take(self._free.pop() if self._free else self._open(self.size))
+            head = self._add(self._free.pop() if self._free else self._open(self.size))
             self._heads[moved] = head
         return head
 
-    def _take(self, segment: MemorySegment) -> MemorySegment:
+    def _add(self, segment: MemorySegment) -> MemorySegment:
         self._numbers += 1
         segment.number = self._numbers
         self.used[segment.number] = segment

@@ -63,9 +63,9 @@ class BlockStore:
 
     @property
     def used(self) -> int:
-        """Bytes charged, with those that the process takes beside blocks."""
+        """Bytes charged, including the process's memory that is not blocks."""
         self._holdings.placement.sweep()
-        return self._holdings.account.used + self._holdings.account.beside
+        return self._holdings.account.used + self._holdings.account.process_memory
 
     @property
     def limit(self) -> int:
@@ -87,7 +87,7 @@ class BlockStore:
         """Bytes of ``used`` that are not blocks' own: records, index, objects, the process."""
         holdings, packed = self._holdings, self._index.packed
         objects = (self.count - packed) * VERSION_BYTES
-        return packed * (HEADER.size + INDEX_BYTES) + objects + holdings.account.beside
+        return packed * (HEADER.size + INDEX_BYTES) + objects + holdings.account.process_memory
 
     @property
     def shared(self) -> int:
@@ -108,7 +108,7 @@ class BlockStore:
         What is not of blocks counts against the limit. ``refusal``: why no writes are accepted.
         """
         account = self._holdings.account
-        account.beside = max(0, anonymous - self._private)
+        account.process_memory = max(0, anonymous - self._private)
         account.refusal = refusal
         excess = account.spare if refusal else account.excess
         if excess > 0:
@@ -138,7 +138,7 @@ class BlockStore:
         """Bytes moved so far."""
         return self._holdings.cleaner.moved
 
-    def take_damaged(self) -> builtins.list[BlockVersion]:
+    def pop_damaged(self) -> builtins.list[BlockVersion]:
         """Versions that failed their checksum when they were moved, each reported once."""
         damaged = builtins.list(self._holdings.cleaner.damaged)
         self._holdings.cleaner.damaged.clear()
@@ -257,7 +257,7 @@ class BlockStore:
         return data, crc32c(data)
 
     def lent_records(self, wanted: Iterable[WholeBlock]) -> builtins.list[int]:
-        """Places of records that may be those of small blocks, for who checks that by the CRC.
+        """Places of records that may hold small blocks; the caller verifies the CRC.
 
         -1: it is not here, or not in memory that can be lent.
         """
@@ -306,9 +306,9 @@ class BlockStore:
     ) -> tuple[builtins.list[Segment], builtins.list[int]]:
         """Where versions lie in shared memory, and the sealed descriptors of it.
 
-        Descriptor -1 stands for a version that is not held or lies on the heap, or beside one that
-        is arriving where something else was before. The descriptors stay the store's: pass them
-        on before the next call.
+        Descriptor -1: the version is not held, lies on the heap, or shares a memfd with a block
+        that is arriving over former content. The descriptors stay the store's: pass them on before
+        the next call.
         """
         segments: builtins.list[Segment] = []
         numbers: dict[Memfd, int] = {}

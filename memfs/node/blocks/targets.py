@@ -19,15 +19,15 @@ from memfs.protocol.messages import BlockVersion, Extent, WriteBlock
 def choose(holdings: Holdings, request: WriteBlock, base: Version | None) -> Target:
     """In place when only bytes behind the base change, else a new region. Raises NoSpaceError."""
     if base is None:
-        return Apart(holdings, request, None)
+        return OwnRegion(holdings, request, None)
     holdings.placement.group(request)  # may move the base into a memfd, where it can grow
     if any(extent.offset < base.length for extent in request.extents):
-        return Apart(holdings, request, base)
+        return OwnRegion(holdings, request, base)
     if request.length <= base.length and not base.region.busy:
         return Prefix(holdings, request, base)
     if _extensible(base, request):
         return Extension(holdings, request, base)
-    return Apart(holdings, request, base)
+    return OwnRegion(holdings, request, base)
 
 
 def _extensible(base: Version, request: WriteBlock) -> bool:
@@ -52,7 +52,7 @@ class Target:
         self.region = region
         self.length = length
         self.charged = 0
-        """Bytes reserved beside what regions count for."""
+        """Bytes reserved that no region accounts for."""
         self._holdings = holdings
         region.holders += 1
 
@@ -68,7 +68,7 @@ class Target:
         self._holdings.let_go(self.region)
 
 
-class Apart(Target):
+class OwnRegion(Target):
     """A region of its own, beginning with what the payload leaves of the base."""
 
     private = True
@@ -135,7 +135,7 @@ class Extension(Target):
             self.region.memory = self._memory
             self.charged = 0
         if isinstance(self.region, SegmentRegion) and self._place is not None:
-            self.region.take_over(self._place, self._base_length)
+            self.region.move_to(self._place, self._base_length)
             self._place = None
         if not self._contiguous:
             self.region.store(self._base_length, bytes(self.length - self._base_length))

@@ -1,4 +1,4 @@
-"""A limit on bytes a second, and what was really moved lately.
+"""A limit on bytes a second, and the rate that was reached.
 
 Pure but for the clock and the sleep that it is given by the event loop.
 """
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 WINDOW_SECONDS = 10.0
-"""Over so long the present rate is measured."""
+"""The present rate is measured over this time."""
 
 
 class Bandwidth:
@@ -24,7 +24,7 @@ class Bandwidth:
         self._done: deque[tuple[float, int]] = deque()
 
     async def acquire(self, count: int) -> None:
-        """Wait for the turn of ``count`` bytes."""
+        """Wait until ``count`` more bytes may be sent."""
         if not self._rate:
             return
         now = self._now()
@@ -39,7 +39,7 @@ class Bandwidth:
         self._forget()
 
     def rate(self) -> int:
-        """Bytes a second of late."""
+        """Bytes a second, measured over the last seconds."""
         self._forget()
         if not self._done:
             return 0

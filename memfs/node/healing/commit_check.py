@@ -2,9 +2,9 @@
 would be lost from the start.
 
 Owns the check of what a writer publishes against what the primary knows of the members, before it
-is applied. A writer that has not heard of a change stores on members of the old view, and one whose
-primary dies publishes at the next one what the dead one alone may have held; when none of the
-holders is left, nothing may be acknowledged (AckedR).
+is applied. A writer with an outdated view stores on former members, and a writer whose primary
+fails may publish at the next one what only the failed node held. When no holder is left, nothing
+may be acknowledged (AckedR).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class CommitCheck:
             raise refusal(reason)
 
     def _is_held(self, replicas: Iterable[int]) -> bool:
-        """Is one of them in reach, as far as is known, and stays?"""
+        """Is one of these members reachable, as far as is known, and not about to leave?"""
         membership, stay = self._membership, self._stay()
         return any(number in stay and not membership.is_out_of_reach(number) for number in replicas)
 

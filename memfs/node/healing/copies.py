@@ -49,7 +49,7 @@ NAMED_AT_ONCE = 128
 assert NAMED_AT_ONCE <= limits.REPLICAS_PER_COMMAND
 POLL_SECONDS = 0.1
 AVOID_SECONDS = 2.0
-"""A pair of nodes between which a copy failed is left alone for so long."""
+"""A pair of nodes is not used for this long after a copy between them failed."""
 SLOWEST_BYTES_PER_SECOND = limits.MIB
 SLOWEST_BLOCKS_PER_SECOND = 100
 
@@ -60,7 +60,7 @@ class _Batches:
     def __init__(
         self, in_flight: dict[m.BlockVersion, CopyBatch], busy: Counter[int], moving: bool
     ) -> None:
-        """``in_flight`` is told at once what is taken; ``busy``: batches of each node before."""
+        """``in_flight`` gets each version as it is added; ``busy``: batches of each node so far."""
         self.filled: list[CopyBatch] = []
         self._in_flight = in_flight
         self._busy = busy.copy()
@@ -69,8 +69,8 @@ class _Batches:
         self._room: dict[tuple[int, int], int] = {}
         """Bytes that still go into the open batch of a pair."""
 
-    def take(self, block: PlacedBlock, way: tuple[int, int]) -> bool:
-        """Put a block into a batch of a pair; False: not now, a node has enough to do."""
+    def add(self, block: PlacedBlock, way: tuple[int, int]) -> bool:
+        """Put a block into a batch of a pair; False: one of the nodes is busy."""
         batch, length = self._open.get(way), block.ref.length
         if batch is not None and (length > self._room[way] or len(batch.blocks) >= BATCH_BLOCKS):
             batch = None
@@ -186,9 +186,9 @@ class Copies:
     # --- choosing ---------------------------------------------------------------------------
 
     async def _next_batches(self) -> list[CopyBatch]:
-        """Take from the queues, the most urgent first, what free pairs of nodes can do.
+        """Take from the queues, the most urgent first, what free pairs of nodes can copy.
 
-        The room that is left belongs to what departing members hold: balancing waits for them.
+        Free room is kept for blocks of departing members: balancing waits for them.
         """
         queues, departures = self._repairs.queues, self._repairs.placement().departures
         if not self._has_free_pair():
@@ -219,9 +219,9 @@ class Copies:
                 if version in self._repairs.in_flight:
                     continue
                 if block is None or way is None:
-                    self._repairs.taken_off(version)
+                    self._repairs.give_up(version)
                     continue
-                if batches.take(block, way):
+                if batches.add(block, way):
                     self._room[way[1]] -= block.ref.length
                     fruitless = 0
                 else:
@@ -239,13 +239,13 @@ class Copies:
         return batches.filled
 
     def _has_free_pair(self) -> bool:
-        """Have two nodes that live anything less to do than they can?"""
+        """Can two live nodes take on another batch?"""
         alive, busy = self._membership.is_alive, self._busy
         members = self._repairs.placement().members
         return sum(busy[n] < COPIES_PER_NODE and alive(n) for n in members) > 1
 
     def _rooms(self) -> dict[int, int]:
-        """Free bytes of the members that live and take copies."""
+        """Free bytes of the live members that accept copies."""
         rooms = {}
         for number in self._repairs.placement().ring.takers:
             if self._membership.is_alive(number):

@@ -2,8 +2,8 @@
 
 Owns which ones are known, as the primary has verified them. A bad copy does not count from then on;
 it is dropped once another one is named instead. The only copies of a block are never given up,
-however bad: the block is reported as lost and stays listed, and they are verified anew, since one
-may have been mended meanwhile without a word of it.
+however bad: the block is reported as lost and stays listed, and they are verified again, since one
+may have been repaired unnoticed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class CorruptCopies:
         )
 
     def lost(self, version: m.BlockVersion, ref: BlockRef) -> None:
-        """No copy of a block that a file has counts any more: say so, once, and look again."""
+        """No good copy of a file's block is left: log that once, and verify the copies again."""
         if version not in self._losses and len(self._losses) < LOGGED_LOSSES:
             self._losses.add(version)
             log.error("data loss", extra=fields(block=version, holders=list(ref.replicas)))

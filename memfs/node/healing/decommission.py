@@ -1,9 +1,9 @@
-"""A member goes by plan: its blocks are moved away, then its role, then it leaves the view.
+"""Planned removal of a member: its blocks are moved away, then its role, then it leaves the view.
 
-Owns the decision that a leaving member holds nothing that counts. It is made in this order: from
-now on no file may come to name the member alone (``departing``); the member says what it holds;
-nothing of that is named there or could still be; what says so is committed. The blocks themselves
-are moved by the healer, since the ring gives a leaving member nothing.
+Owns the decision that a leaving member holds nothing that counts. The order of steps: no file may
+name this member alone from now on (``departing``); the member lists what it holds; no file names
+any of it there, or could come to; the log that says so is committed. The blocks themselves are
+moved by the healer, since the ring gives a leaving member nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from memfs import errors
 from memfs.cluster import view as rules
-from memfs.cluster.ring import takes
+from memfs.cluster.ring import accepts_copies
 from memfs.logs import fields
 from memfs.node.healing.peers import Peers
 from memfs.node.healing.repair_queue import RepairQueue
@@ -36,7 +36,7 @@ class Decommissioning:
     def __init__(self, role: NamespaceRole, peers: Peers, repairs: RepairQueue) -> None:
         """The blocks are moved by the parts that work off ``repairs``."""
         self.departing: set[int] = set()
-        """Members that no file may come to name alone any more."""
+        """Members that no file may newly name as its only holder."""
         self._role = role
         self._membership = role.membership
         self._peers = peers
@@ -84,7 +84,7 @@ class Decommissioning:
     def _others(self, member: Member) -> list[int]:
         """The other members that take blocks. Raises NoSpaceError when there are none."""
         view = self._membership.view
-        others = [m.number for m in view.members if takes(m) and m.number != member.number]
+        others = [m.number for m in view.members if accepts_copies(m) and m.number != member.number]
         if not others:
             raise errors.NoSpaceError(f"no other node takes the blocks of {member.name}")
         return others
@@ -92,7 +92,7 @@ class Decommissioning:
     def _check_copies(self, member: Member, left: int) -> None:
         """Would the nodes that are left suffice for the copies that files ask for?"""
         wanted = self._repairs.copies_asked_for
-        if takes(member) and left < wanted:
+        if accepts_copies(member) and left < wanted:
             nodes = counted(left, "node")
             raise errors.NoSpaceError(
                 f"without {member.name} there would be {nodes} for the {wanted} copies that files "
@@ -149,7 +149,7 @@ class Decommissioning:
     async def _try(self, member: Member) -> None:
         self.departing.add(member.number)
         try:
-            waiting = await self._obstacle(member)
+            waiting = await self._still_held(member)
             if not waiting:
                 await self._let_go(member)
         except errors.MemfsError as error:
@@ -158,7 +158,7 @@ class Decommissioning:
             self.departing.discard(member.number)
         self._waiting[member.number] = waiting
 
-    async def _obstacle(self, member: Member) -> str:
+    async def _still_held(self, member: Member) -> str:
         """What a member still holds that counts; empty: nothing."""
         view = self._membership.view
         if self._repairs.findings.named[member.number]:

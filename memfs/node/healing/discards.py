@@ -43,13 +43,13 @@ class Discards:
         self._wake = asyncio.Event()
 
     def next_order(self) -> int:
-        """The number of a decision about copies that is made now."""
+        """Number a decision about copies that is made now."""
         return next(self._orders)
 
     def decide(self, refs: Iterable[BlockRef]) -> Callable[[], None]:
-        """Number the decision to forget all copies; a call of the result says it is committed.
+        """Number the decision to forget these copies; call the result once it is committed.
 
-        A copy that is asked for between the two is not concerned.
+        Copies that are requested in between are kept.
         """
         order = self.next_order()
 
@@ -78,7 +78,7 @@ class Discards:
             self._wake.set()
 
     def _begin(self, term: int) -> None:
-        """What was decided in an earlier term of this node is left to the sweep."""
+        """Begin a term: decisions of an earlier term of this node are left to the sweep."""
         self._term = term
         self._queues.clear()
         self._queued = 0

@@ -1,4 +1,4 @@
-"""What the parts of healing need of the other members: answers."""
+"""Requests from the parts of healing to the other members."""
 
 from __future__ import annotations
 

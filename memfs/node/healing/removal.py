@@ -67,10 +67,10 @@ class Removal:
         self._doubt(2 * gone > len(view.members), gone, len(view.members))
         for number in silent:
             if self._may_remove() and not await self._answers(number):
-                await self._take_out(number, self._seconds)
+                await self._remove_silent(number, self._seconds)
         for number in ended:
             if self._may_remove() and self._are_enough():
-                await self._take_out(number, 0.0)
+                await self._remove_silent(number, 0.0)
 
     async def _has_ended(self, number: int) -> bool:
         """Is a process gone, with all that it held?"""
@@ -80,8 +80,8 @@ class Removal:
         return not await self._answers(number) and membership.has_ended(number)
 
     def _are_enough(self) -> bool:
-        """Can a member go although it was not waited for? If the others are too few for the copies
-        that are asked for there is nothing to be won, and acknowledgements would need fewer."""
+        """Can a member be removed without a wait? Where the others are too few for the copies that
+        files ask for, removing it gains nothing and would lower what acknowledgements need."""
         view = self._membership.view
         try:
             return len(view.members) > max(view.min_in_sync, self._copies())
@@ -118,7 +118,7 @@ class Removal:
             return False
         return True
 
-    async def _take_out(self, number: int, seconds: float) -> None:
+    async def _remove_silent(self, number: int, seconds: float) -> None:
         """Remove a member unless it showed life within ``seconds``."""
         membership, silent = self._membership, self._silence(number)
         if silent < seconds or not membership.is_primary:

@@ -27,7 +27,7 @@ RESCUES = MOVES = limits.REPLICAS_MAX
 """The first queue behind those of 1, 2, ... copies left: moves of blocks that only leaving members
 hold. They go first, since a departure may be cut short."""
 DEPARTURES = MOVES + 1
-"""Moves of what leaving members hold beside others."""
+"""Moves of blocks that leaving members hold and others as well."""
 BALANCING = MOVES + 2
 """All other moves."""
 
@@ -100,7 +100,7 @@ class NoRoom:
         self._before = self._now = 0
 
     def met(self) -> None:
-        """One more."""
+        """Count one more block."""
         self._now += 1
 
     def next_round(self) -> None:
@@ -229,7 +229,7 @@ class RepairQueue:
                 self._enqueue(len(live) - 1, version, found)
                 return
             if placement.kept(block) != ref.replicas:
-                self._trim_later(version, block, placement)
+                self._remove_later(version, block, placement)
         if balance and placement.moves(block):
             found.moves += 1
             found.move_bytes += ref.length
@@ -237,13 +237,15 @@ class RepairQueue:
 
     @property
     def shown(self) -> Findings:
-        """What is to be told: the last complete scan's, or what one that goes on has found more."""
+        """The findings to report: of the last complete scan, or of the present one where they are
+        more."""
         counting = self.counting
         more = counting is not None and counting.blocks > self.findings.blocks
         return counting if counting is not None and more else self.findings
 
     def counted_in(self, version: m.BlockVersion) -> list[Findings]:
-        """Where a block is counted that is being dealt with: the scan may not have met it yet."""
+        """The findings that count a block under repair: the present scan may not have reached it
+        yet."""
         counting = self.counting
         if counting is None or version not in counting.queued:
             return [self.findings]
@@ -315,15 +317,16 @@ class RepairQueue:
         elif found is self.counting:
             found.queued.add(version)
 
-    def taken_off(self, version: m.BlockVersion) -> None:
+    def give_up(self, version: m.BlockVersion) -> None:
         """Nothing can, or need be, done about a version that was queued."""
         if self.counting is not None:
             self.counting.queued.discard(version)
 
-    def _trim_later(
+    def _remove_later(
         self, version: m.BlockVersion, block: PlacedBlock, placement: PlacementCheck
     ) -> None:
-        """Members that are gone serve no reader: only their names go, and at once."""
+        """List excess replicas for later; names of former members can go at once, since they serve
+        no reader."""
         surplus = len(placement.live(block.ref)) > placement.wanted(block.replication)
         if len(self.excess_replicas) < QUEUED_BLOCKS:
             self.excess_replicas.setdefault(

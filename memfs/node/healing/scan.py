@@ -59,13 +59,14 @@ class Scan:
             try:
                 repairs.consider_doubtful(PAGE)
                 repairs.look_at_members()  # a change of the ring makes the next scan due, too
-                if self._now() >= repairs.scan_at or self._has_new_ones_to_count():
+                if self._now() >= repairs.scan_at or self._must_recount():
                     await self._scan()
             except errors.MemfsError as error:
                 log.info("the scan of the blocks ends early", extra=fields(reason=error))
 
-    def _has_new_ones_to_count(self) -> bool:
-        """Too few nodes for the copies that files ask for: what is written now lacks them, too."""
+    def _must_recount(self) -> bool:
+        """Are there too few nodes for the copies that files ask for? Then new blocks lack copies,
+        too."""
         repairs = self._repairs
         changed = repairs.namespace.applied != self._walked_to
         return changed and repairs.is_scarce and self._now() >= self._rested

@@ -93,7 +93,7 @@ class Healing:
         self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin the loops; they are the tasks' owner's to end, if not ended before."""
+        """Start the loops; the owner of the tasks ends them, unless :meth:`stop` did."""
         loops = {
             "block scan": self.scan.run(),
             "block copies": self.copies.run(),
@@ -107,7 +107,7 @@ class Healing:
         self._loops = [self._tasks.spawn(loop, name) for name, loop in loops.items()]
 
     def stop(self) -> None:
-        """End the loops: a node that goes does not judge what the others do meanwhile."""
+        """Stop the loops: a leaving node makes no decisions about the others."""
         for loop in self._loops:
             loop.cancel()
 
@@ -124,7 +124,7 @@ class Healing:
         return "scanning" if busy == "idle" and self.scan.running else busy
 
     @property
-    def settled(self) -> bool:
+    def is_complete(self) -> bool:
         """Was every block looked at since the members last changed, and has enough copies now?"""
         done = self.scan.walked is not None and self.repairs.is_present(self.scan.walked)
         return done and not self.repairs.findings.blocks and self.copies.state != "healing"
@@ -147,7 +147,7 @@ class Healing:
             found.move_bytes,
             self.corrupt.count,
             self.decommission.progress(),
-            self.settled,
+            self.is_complete,
             found.under_replicated,
             tuple([found.exposed[copies] for copies in range(limits.REPLICAS_MAX)]),
             self.repairs.no_room.blocks if found.blocks else 0,

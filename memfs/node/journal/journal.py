@@ -114,7 +114,7 @@ class Journal:
         index = self.recovered.namespace.applied if self.recovered else 0
         log.info("journal opened", extra=fields(at=self.directory.path, index=index))
 
-    def take_recovered(self) -> Recovered | None:
+    def pop_recovered(self) -> Recovered | None:
         """The recovered namespace; None from the second call on."""
         found, self.recovered = self.recovered, None
         return found

@@ -86,7 +86,7 @@ class JournalLoader:
             self._progress(copies)
 
     async def _refused(self, copies: Sequence[JournaledCopy], error: OSError) -> None:
-        """One bad copy of a batch must not keep the others out.
+        """Load the copies of a refused batch one by one: a bad copy must not keep the others out.
 
         A crash leaves some that never counted: forgotten while they were being written, from memory
         that held something else before they were on the disk.

@@ -120,7 +120,7 @@ class Series:
             else:
                 file.write(buffers, start)
         except OSError:
-            self._take_back(segment, file)
+            self._remove_tail(segment, file)
             raise
         try:
             file.sync()
@@ -160,7 +160,7 @@ class Series:
             self.segments.append(LogSegment(path, header, 0))
         return self.segments[-1], self._file
 
-    def _take_back(self, segment: LogSegment, file: DiskFile) -> None:
+    def _remove_tail(self, segment: LogSegment, file: DiskFile) -> None:
         """Truncate what a failed write left."""
         try:
             file.truncate(segment.end)

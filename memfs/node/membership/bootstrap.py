@@ -90,7 +90,7 @@ class Bootstrap:
         if primary.name == member.name:
             raise errors.UnavailableError(_former_primary(view))
         reply = await membership.ask(primary, m.Join(member._replace(number=former)))
-        await membership.hear(reply.view)
+        await membership.learn_view(reply.view)
         if not membership.number:
             raise errors.UnavailableError("the primary did not take this node in")
         return False

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 KEY_BYTES: Final = 32
 LIFETIMES_PER_KEY: Final = 6
-"""So many lifetimes of a capability long new ones are made with the same key."""
+"""Lifetimes of a capability for which new ones are made with the same key."""
 ASKS_PER_LIFETIME: Final = 8
 """How often members ask for keys; a new one is used when they had two occasions ..."""
 ASK_SECONDS: Final = 15.0
@@ -100,7 +100,7 @@ class CapabilityKeys:
         return self._make(self._now())
 
     def told(self) -> m.CapabilityKeysReply:
-        """What a member is answered that asks this primary."""
+        """The answer of this primary to a member that asks for keys."""
         if not self.seconds:
             return m.CapabilityKeysReply(())
         self.for_proofs()

@@ -57,7 +57,7 @@ class Drain:
         return False
 
     def _is_done(self) -> bool:
-        """This node is no member any more: because it was drained, or was it taken for dead?"""
+        """Is this node no member any more because it was drained, rather than taken for dead?"""
         if not self._retired():
             log.error("removed before all blocks were moved: they stay behind", extra=self._left)
             return False
@@ -72,7 +72,7 @@ class Drain:
             return True
         if not membership.member.leaving:
             request = m.Decommission(membership.number, fewer_copies=True)
-            await membership.hear((await membership.ask(membership.primary(), request)).view)
+            await membership.learn_view((await membership.ask(membership.primary(), request)).view)
             return False
         if self._now() >= self._news_at:
             self._news_at = self._now() + NEWS_SECONDS

@@ -163,7 +163,7 @@ class Membership:
             follow(view)
         return True
 
-    async def hear(self, view: View) -> None:
+    async def learn_view(self, view: View) -> None:
         """Take over a newer view that another node told, once it is known to be published.
 
         The coordinator knows. While it is out of reach the other node is believed where that costs
@@ -255,8 +255,7 @@ class Membership:
                 await asyncio.sleep(self.heartbeat_seconds)
 
     def announce(self) -> None:
-        """Tell every member the newest view; a member that misses it learns it with its next
-        heartbeat."""
+        """Send every member the newest view; who misses it learns it by the next heartbeat."""
         for member in self.view.members:
             if member.number != self.number:
                 self._tasks.spawn(self._tell(member, self.view), f"view to {member.name}")
@@ -319,7 +318,7 @@ class Membership:
         try:
             await asyncio.wait((beat, replaced), return_when=asyncio.FIRST_COMPLETED)
             if beat.done():
-                await self.hear(beat.result().view)
+                await self.learn_view(beat.result().view)
                 self._primary_answered = self.environment.clock.monotonic()
         except errors.MemfsError as error:
             if self._news.is_news(f"no heartbeat to {primary.number}"):
@@ -338,7 +337,7 @@ class Membership:
         """Since the primary answered a heartbeat."""
         return self.environment.clock.monotonic() - self._primary_answered
 
-    def doubt(self, number: int) -> None:
+    def suspect(self, number: int) -> None:
         """The connection of a member broke: the primary sees at once whether it still lives."""
         if self.is_primary and number in self.lives and number != self.number:
             self._tasks.spawn(self._look_for(number, self.lives[number].at), f"ping {number}")
@@ -352,10 +351,10 @@ class Membership:
                 log.warning("a member is out of reach", extra=fields(member=number, reason=error))
 
     def expect_all(self, silent: int = 0) -> None:
-        """Give every member the time of a heartbeat: a new primary has had no heartbeats yet.
+        """Count every member as just heard from: a new primary has had no heartbeats yet.
 
-        Not to the ``silent`` predecessor that it took over from: that one counts as dead until it
-        is heard.
+        Except the ``silent`` predecessor that it took over from, which counts as dead until its
+        next heartbeat.
         """
         now = self.environment.clock.monotonic()
         self._broken.clear()
@@ -372,9 +371,9 @@ class Membership:
         return self.lives.get(number) or Life(NodeUsage(number, 0, 0, 0), float("-inf"))
 
     def is_out_of_reach(self, number: int) -> bool:
-        """Has a ping to it failed, or was it the predecessor, and was it not heard of since?
+        """Has a ping to it failed, or was it the predecessor, without a sign of life since?
 
-        One that is silent may be well: a node to which nothing arrives hears nobody.
+        A silent member may be well: a node that receives nothing hears from nobody.
         """
         return number in self._broken
 

@@ -1,4 +1,4 @@
-"""ReceiverFence: who takes orders from a primary takes none of a former one.
+"""ReceiverFence: a node that follows a primary refuses the orders of a former one.
 
 Pure: a view, who sent something, and under which epoch.
 """
@@ -14,9 +14,10 @@ from memfs.types import View
 def check_from_primary(view: View | None, call: IncomingCall[object]) -> View:
     """The view, if ``call`` comes from the primary of its term. Raises StaleEpochError.
 
-    The sender is told by its incarnation, since a connection may be older than the member number
-    of the node that opened it. A lower epoch of the same term is no danger: its log has one order,
-    and frames that were on their way when the primary published a view must not count as lost.
+    The sender is identified by its incarnation, since a connection may be older than the member
+    number of the node that opened it. A lower epoch of the same term is no danger: its log has one
+    order, and frames that were on their way when the primary published a view must not count as
+    lost.
     """
     epoch = call.header.epoch
     if view is None or epoch < view.primary_since:

@@ -49,7 +49,7 @@ from memfs.node.namespace.commands import tokens as token_commands
 from memfs.node.namespace.invariants import check_volume
 from memfs.node.namespace.rules import growth, quotas
 from memfs.node.namespace.rules.permissions import Caller, caller_of
-from memfs.node.namespace.snapshot import Loading
+from memfs.node.namespace.snapshot_loading import Loading
 from memfs.node.namespace.tables.inodes import FILE, ROOT
 from memfs.node.namespace.tables.results import FORGOTTEN, MARK_BYTES, NO_MARK, Results, mark_of
 from memfs.node.namespace.tables.tree import reported
@@ -160,7 +160,7 @@ class CommandResult(NamedTuple):
     woken: tuple[int, ...] = ()
     """Tickets of requests for locks that wait no more."""
     held: tuple[int, ...] = ()
-    """What the log has to say of it beside the entry: see ``Entry.held``."""
+    """What is logged with the entry: see ``Entry.held``."""
     touched: tuple[int, ...] = ()
     """Inodes whose attributes, entries or content are not what they were."""
 
@@ -477,15 +477,16 @@ def _decode(entry: Entry) -> object:
 _RECORDED: Final[dict[type, int]] = {
     m.LeaseReply: m.LeaseReply._fields.index("capability"),
     m.ReserveReply: m.ReserveReply._fields.index("capability"),
-    m.MadeReply: m.MadeReply._fields.index("beside"),
-    m.NamesReply: m.NamesReply._fields.index("beside"),
+    m.MadeReply: m.MadeReply._fields.index("also_changed"),
+    m.NamesReply: m.NamesReply._fields.index("also_changed"),
 }
 """Fields of a reply that are recorded, where not all are."""
 
 
 def _recorded(reply: Any) -> object:
-    """What of a reply is the log's: a capability is added later, by the node that answers, and
-    what a command did beside is told once, since who repeats it cannot believe that any more.
+    """The part of a reply that is recorded and digested. A capability is added later, by the node
+    that answers, and what else a command changed is sent once, since it may be outdated when the
+    command is repeated.
 
     Members of an older release know no such fields, and have the same digest.
     """

@@ -1,4 +1,4 @@
-"""Many small files by their paths: which block each one is, without an object for what it is.
+"""Many small files by their paths: the block of each, without an object per file.
 
 Owns the short way for the usual file: a name in a directory that was found before in the same
 batch, one block, readable. Whatever is not usual goes the way of every other query (``queries``),
@@ -29,7 +29,7 @@ _BLOCK_BYTES: Final = 5 + 5 + 9 + 64  # length, CRC, place; or a reply with a re
 _REPLICA_BYTES: Final = 9
 
 _HEAD_BYTES: Final = limits.PATH_BYTES - limits.NAME_BYTES - 1
-"""With any name behind it, a directory's path of so many bytes is no longer than paths may be."""
+"""With any name appended, a directory's path of so many bytes is still a valid path."""
 
 _Names: TypeAlias = Callable[[bytes], int]
 
@@ -40,7 +40,7 @@ class WholeFiles(NamedTuple):
     blocks: list[WholeBlock]
     """Of each file in order."""
     others: list[FileReply]
-    """What is said of those of length -1, in order."""
+    """Answers for the files of length -1, in order."""
 
 
 def read_many(volume: Volume, caller: Caller, request: ReadMany) -> WholeFiles:

@@ -1,7 +1,7 @@
 """The messages of the primary to its backups, answered by this node's backup.
 
-Owns the fence around them (ReceiverFence), and that an answer about what is held waits until that
-counts (``ack = journal``). What it holds is the role's.
+Owns the fence around them (ReceiverFence); under ``ack = journal`` an answer waits until what it
+acknowledges is on the disk. The state belongs to the role.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class BackupService:
 
     async def new_view(self, call: IncomingCall[m.NewView]) -> m.Empty:
         """Adopt what the primary announces."""
-        await self._hear(call.request.view)
+        await self._learn_view(call.request.view)
         return m.Empty()
 
-    async def _hear(self, view: View) -> None:
-        """Raises InvalidArgumentError for a view that cannot be, and whoever sent it hears why."""
+    async def _learn_view(self, view: View) -> None:
+        """Learn a view. Raises InvalidArgumentError for an impossible one."""
         try:
-            await self._membership.hear(view)
+            await self._membership.learn_view(view)
         except errors.ProtocolError as error:
             raise errors.InvalidArgumentError(
                 f"the view is not followed: {error.message}"
@@ -51,7 +51,7 @@ class BackupService:
 
     async def reconcile(self, call: IncomingCall[m.Reconcile]) -> m.ReconcileReply:
         """Follow a primary that takes up its role: say where the log ends."""
-        await self._hear(call.request.view)
+        await self._learn_view(call.request.view)
         self._fence(call)
         namespace = self._role.backup.namespace
         if namespace is None:
@@ -76,7 +76,7 @@ class BackupService:
         return self._when_durable(self._role.backup.replicate(call.request, call.payload))
 
     def _when_durable(self, reply: R) -> R | asyncio.Future[R]:
-        """A reply about what this backup holds, once that counts."""
+        """The reply, once what it acknowledges counts."""
         if not self._role.journal.required:
             return reply
         return asyncio.ensure_future(self._durable(reply))

@@ -22,7 +22,7 @@ LEASE_NS: Final = 2_000_000_000
 INODES_PER_REPLY: Final = 1_000
 _MILLION: Final = 1_000_000
 _SEQUENCES: Final = 1 << 62
-"""More answers than there will be: a number beyond is no answer's."""
+"""Larger than the number of any answer."""
 _NOTHING: Final = m.WatchReply(0, (), 0, True)
 """To a client that is gone, or has lost its lease."""
 
@@ -37,7 +37,7 @@ class Barrier:
         self.left = 0
 
     def one_less(self) -> None:
-        """One of them has."""
+        """One of the clients has forgotten it."""
         self.left -= 1
         if not self.left and not self.future.done():
             self.future.set_result(None)
@@ -50,7 +50,7 @@ class Watcher:
         """``sequence``: what it has confirmed last, to whomever: it has not seen the next one."""
         self.client = client
         self.fresh = True
-        """Nothing is known of what it has read before: it is to forget all, and has not confirmed
+        """It must forget everything, since what it read before is not known, and has not confirmed
         that."""
         self.until_ns = 0
         """When its lease ends, unless it asks again."""
@@ -61,9 +61,9 @@ class Watcher:
         self.sequence = sequence if sequence < _SEQUENCES else 0
         """Of the last answer."""
         self.unconfirmed: tuple[int, ...] = ()
-        """What that told, until the next request confirms it."""
+        """The inodes in that answer, until the next request confirms it."""
         self.barriers: deque[tuple[int, Barrier]] = deque()
-        """Who waits for it, by the sequence that it has to confirm."""
+        """Commands that wait for it, by the sequence that it has to confirm."""
         self.parked: asyncio.Future[None] | None = None
 
 
@@ -84,7 +84,7 @@ class CacheLeases:
     # --- what clients read, and what changes ------------------------------------------------
 
     def note(self, client: int, request: object, record: object = None) -> None:
-        """A client gets this answer; None: the answer that there is no such file."""
+        """Note what a client reads; record None: that there is no such file."""
         watcher = self._watchers.get(client)
         if watcher is None:
             return
@@ -98,7 +98,7 @@ class CacheLeases:
             watcher.changed[oldest] = None  # nobody waits for that
 
     def held(self) -> list[int]:
-        """All inodes that some client believes something of."""
+        """All inodes of which some client has cached something."""
         return list(self._holders)
 
     def change(self, client: int, inodes: Iterable[int]) -> asyncio.Future[None] | None:
@@ -136,7 +136,7 @@ class CacheLeases:
         return barrier.future
 
     def _over(self, barrier: Barrier) -> None:
-        """The leases of clients that have not answered in time are over."""
+        """End the leases of clients that have not answered in time."""
         if barrier.future.done():
             return
         now_ns = self._now_ns()
@@ -224,7 +224,7 @@ class CacheLeases:
     # --- the books ---------------------------------------------------------------------------
 
     def _tell_again(self, watcher: Watcher) -> None:
-        """The last answer did not arrive: what it told goes into the next one."""
+        """The last answer did not arrive: put its inodes into the next one."""
         watcher.changed.update(dict.fromkeys(watcher.unconfirmed))
         watcher.barriers = deque(
             (max(sequence, watcher.sequence + 1), barrier) for sequence, barrier in watcher.barriers
@@ -262,13 +262,13 @@ class CacheLeases:
 
 
 def _inodes_of(record: object) -> Collection[int]:
-    """The inodes that an answer tells of."""
+    """The inodes that an answer shows."""
     if isinstance(record, m.LookupReply | m.BlocksReply | m.AclReply):
         return (record.attributes.inode,)
     if isinstance(record, m.LeaseReply | m.MadeReply):
-        return [record.attributes.inode, *(each.inode for each in record.beside)]
+        return [record.attributes.inode, *(each.inode for each in record.also_changed)]
     if isinstance(record, m.NamesReply):
-        return [each.inode for each in record.beside]
+        return [each.inode for each in record.also_changed]
     if isinstance(record, m.ListReply):
         return [entry.attributes.inode for entry in record.entries]
     return ()

@@ -1,4 +1,4 @@
-"""Who is told what committed commands have brought about, beside those who sent them."""
+"""Observers of committed commands, besides the clients that sent them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One question asked on behalf of many callers, none of whom gets an answer older than their call.
 
-Owns which look serves which callers: those that come while a look is under way wait for the next
-one, since the one under way says nothing of the time from now on; all of them share that next one.
+Callers that come while a request is under way share the next one, since the one under way may have
+been answered before they called.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 
 class Fresh:
-    """Shares looks."""
+    """Shares requests between callers."""
 
     def __init__(self, look: Callable[[], Awaitable[bool]] | None) -> None:
         """``look`` asks; None: the answer is always no."""
@@ -21,7 +21,7 @@ class Fresh:
         self._looking = asyncio.Lock()
 
     async def look(self) -> bool:
-        """The answer of a look that begins from now on."""
+        """The answer to a request that begins after this call."""
         if self._look is None:
             return False
         wanted = self._begun + 1

@@ -35,7 +35,7 @@ URGENT_SECONDS = 0.5
 
 
 class InSyncSet:
-    """What the primary of one term does to have enough backups and no dead ones."""
+    """Adds and removes backups for the primary of one term."""
 
     def __init__(
         self, primary: Primary, membership: Membership, tasks: Tasks, since: int, wanted: int
@@ -89,7 +89,7 @@ class InSyncSet:
             self._tasks.spawn(self._take_in(number), f"catch up member {number}")
 
     def _has_place(self, view: View) -> bool:
-        """Is one more wanted? While commands wait, a slow one does not keep another from it."""
+        """Is one more wanted? While commands wait, a slow catch-up does not block another one."""
         coming = len(self.taking_in)
         return self._lasting(view) + coming < NAMESPACE_COPIES + self._is_urgent(view)
 
@@ -176,14 +176,14 @@ class InSyncSet:
         try:
             if not (back and await self._resume(number)):
                 self._postpone(number)
-                await self._take_out(number)
+                await self._remove_when_possible(number)
         except errors.NotPrimaryError:
             return
         finally:
             self._dropping.discard(number)
         self._look_after(number)
 
-    async def _take_out(self, number: int) -> None:
+    async def _remove_when_possible(self, number: int) -> None:
         """Returns once a view without the member is published, or it follows again.
 
         With fewer members than acknowledgements need nothing is gained, and those that would be

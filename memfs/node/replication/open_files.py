@@ -111,7 +111,7 @@ class OpenFiles:
         known.numbers[inode] = max(number, known.numbers.get(inode, 0))
 
     def _is_full(self, known: _Client) -> bool:
-        """More than a bound is not remembered: files beyond it are freed with their last name."""
+        """The bound is reached: files beyond it are freed with their last name."""
         many = len(known.numbers) >= limits.OPEN_FILES_PER_CLIENT
         full = many or self.count >= limits.OPEN_FILES
         if full and self._news.is_news("full"):

@@ -49,7 +49,7 @@ Decide = Callable[[tuple[BlockRef, ...]], Callable[[], None]]
 committed."""
 
 Finish: TypeAlias = Callable[[R], R]
-"""Makes of a record of the namespace the reply that leaves."""
+"""Turns a record of the namespace into the reply that is sent."""
 
 
 class _Waiter(NamedTuple):
@@ -133,7 +133,7 @@ class Primary:
     ) -> R | asyncio.Future[R]:
         """Apply a command; its reply record, or a future of it while backups still lack it.
 
-        ``finish`` makes what is answered of the record. Raises the command's error in the same way:
+        ``finish`` turns the record into the reply. Raises the command's error in the same way:
         directly, or through the future.
         """
         self._check_open()
@@ -204,7 +204,7 @@ class Primary:
     ) -> R | asyncio.Future[R]:
         """Answer a read of ``client``; a future while the lease or what it saw is in doubt.
 
-        ``finish`` makes what is answered of the record. Raises its error.
+        ``finish`` turns the record into the reply. Raises its error.
         """
         self._check_open()
         if not self.has_lease():
@@ -216,7 +216,7 @@ class Primary:
     def _answer_read(
         self, identity: Identity, request: Request[R], client: int, finish: Finish[R] | None
     ) -> R | asyncio.Future[R]:
-        """As :meth:`query`, by who holds the lease."""
+        """As :meth:`query`, while this primary holds the lease."""
         record: R | errors.MemfsError
         try:
             record = self._look(identity, request, client)
@@ -288,7 +288,7 @@ class Primary:
     def gives_way(self) -> bool:
         """Is this primary silent to its backups, since none of them confirms it?
 
-        Nothing may be sent to them then that they would take for a sign of its life.
+        It then sends them nothing that they would take for a sign of life.
         """
         return self._lease.gives_way(self.required(), self._required_since, self._boottime())
 

@@ -151,7 +151,7 @@ class NamespaceRole:
 
     @property
     def title(self) -> str:
-        """What this node is, in a word or two."""
+        """The node's role, in a word or two."""
         if self._taking_up is not None or self.candidate.campaigning:
             return "taking over"
         if self._primary is not None:
@@ -204,7 +204,7 @@ class NamespaceRole:
         if self.term and (not mine or view.primary_since != self.term):
             self._step_down()
         if self.membership.is_in_sync and not self.term and self.backup.namespace is None:
-            self._take_recovered()
+            self._load_recovered()
         if mine and not self.term:
             self._take_up(view)
         if self.leads:
@@ -212,9 +212,9 @@ class NamespaceRole:
         if not self.membership.number:
             self.backup = self._make_backup()  # it was taken for dead: nothing it has counts
 
-    def _take_recovered(self) -> None:
+    def _load_recovered(self) -> None:
         """Hold what the journal brought back, if it did."""
-        found = self._journal.take_recovered() if self._journal is not None else None
+        found = self._journal.pop_recovered() if self._journal is not None else None
         if found is not None:
             self.backup = self._make_backup(found.namespace, found.recent)
 
@@ -237,7 +237,7 @@ class NamespaceRole:
         held, self.backup = self.backup, self._make_backup()
         self.term = view.primary_since
         if held.namespace is None:
-            self._take_recovered()  # by an operator's word
+            self._load_recovered()  # by an operator's word
             held, self.backup = self.backup, self._make_backup()
         if held.namespace is None:
             assert len(view.in_sync) == 1, "only a founder or survivor begins with nothing"
@@ -360,7 +360,7 @@ class NamespaceRole:
         log.info("role handed over", extra=fields(member=target))
 
     def _why_not(self, number: int, ready: list[int]) -> str:
-        """Why a member cannot take over; 0: why none can."""
+        """Why member ``number`` cannot take over; 0: why no member can."""
         view = self.membership.view
         names = {member.number: member.name for member in view.members}
         if not number:

@@ -1,8 +1,8 @@
-"""What a node's audit log says: requests and handshakes of clients as decisions.
+"""A node's audit log: requests and handshakes of clients, as decisions.
 
-Owns which requests are worth a line, how many one is (a batch has a line for each of its files),
-and what stands in it. Blocks are not: who may read or write a file is decided at the primary. Nor
-is what was not decided, because the node is busy or not the primary.
+Owns which requests are logged, how many lines each takes (a batch: one per file), and what a line
+says. Block requests are not logged: the primary decides who may read or write a file. Neither are
+requests that were not decided, because the node is busy or not the primary.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POLLS: Final = frozenset(
         m.Watch,
     }
 )
-"""What clients ask on their own account: it says nothing of any file, or follows what was said."""
+"""Requests of clients that are not logged: they concern no file, or follow one that was logged."""
 _NAMESPACE: Final = range(64, 192)
 _PAIRS: Final = (m.Rename, m.MakeLink)
 _AUDITED: Final = frozenset(
@@ -106,7 +106,8 @@ class RequestAudit:
 
 
 def _real(peer: Peer) -> str:
-    """Who proved who they are and speaks for another; empty: for nobody else."""
+    """The user who proved their identity and speaks for another one; empty: they speak for
+    themselves."""
     proven = peer.principal
     if proven is None:
         return ""

@@ -29,7 +29,7 @@ GROUPS_USERS: Final = 4096
 
 
 class Proven(Protocol):
-    """A connection, as far as it proves something."""
+    """What a connection says about its peer's identity."""
 
     @property
     def certificate(self) -> Mapping[str, Any] | None: ...

@@ -1,8 +1,8 @@
-"""The primary's part in delegation tokens: fresh keys for the namespace, and the present time.
+"""The primary's part in delegation tokens: random keys for the namespace, and the present time.
 
 Owns the settings of tokens, when the master key rolls, and where its random bytes come from. The
-namespace (``memfs.node.namespace.tables.tokens``) holds tokens and keys; it knows neither dice nor
-clock.
+namespace (``memfs.node.namespace.tables.tokens``) holds tokens and keys; it knows neither
+randomness nor clock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What the primary gives out with its replies: capabilities for the blocks that they tell of.
+"""Capabilities that the primary adds to its replies, for the blocks that they name.
 
-Owns which replies have one, and for what. Whether the caller may have the file was decided before,
-by the namespace; what was decided is made known to all nodes here. It is added to the reply as it
-leaves, so that neither the log nor recorded results know of it.
+Owns which replies have one, and for what. The namespace has decided before whether the caller may
+have the file; a capability proves that decision to all nodes. It is added as the reply leaves, so
+that neither the log nor recorded results contain it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ R = TypeVar("R")
 _GIVING = frozenset({m.GetBlocks, m.Create, m.AcquireLease, m.CreateDraft, m.ReserveInodes})
 """Requests whose replies have a capability added by :meth:`Granting.finish`."""
 RESERVED_GENERATION = 1
-"""Under which the blocks of a reserved inode are stored."""
+"""The generation under which blocks of a reserved inode are stored."""
 
 
 class Granting:
-    """Makes capabilities on the primary, and answers who asks for keys or for new ones."""
+    """Makes capabilities on the primary, and answers requests for keys and for new capabilities."""
 
     def __init__(self, membership: Membership, role: NamespaceRole, keys: CapabilityKeys) -> None:
         self._membership = membership
@@ -62,7 +62,7 @@ class Granting:
     # --- replies ----------------------------------------------------------------------------
 
     def finish(self, call: IncomingCall[Request[R]]) -> Finish[R] | None:
-        """What makes the reply to a request of what the namespace says; None: it is that."""
+        """What turns the namespace's record into the reply; None: the record is the reply."""
         if type(call.request) not in _GIVING or not self._keys.seconds:
             return None
         peer = call.connection.peer
@@ -113,7 +113,7 @@ class Granting:
         )
 
     def _may_read(self, peer: Peer, attributes: Attributes) -> bool:
-        """May who has the lease of a file read it, too?"""
+        """May the holder of a file's lease read it, too?"""
         user, owner_may = peer.identity.user, attributes.mode & 0o400
         if attributes.owner == user and owner_may:
             return True
@@ -142,7 +142,7 @@ def _readable(attributes: Attributes | None, blocks: Sequence[BlockRef]) -> dict
 
 
 def _generation(namespace: Namespace, client: int, inode: int) -> int:
-    """Under which a client may store blocks of an inode. Raises LeaseLostError, UploadLostError."""
+    """Generation under which a client may store blocks. Raises LeaseLostError, UploadLostError."""
     volume = namespace.volume
     slot = volume.tree.inodes.slot_of(inode)
     if slot and volume.sessions.writers.get(slot) == client:

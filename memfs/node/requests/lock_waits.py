@@ -1,4 +1,4 @@
-"""Clients that wait for a file lock: answered when it is theirs, not by asking again and again.
+"""Clients that wait for a file lock are answered when they have it; they do not poll.
 
 Owns the requests that wait on this node. The namespace decides what they wait for: a waiting
 request is only woken to look again, so nothing is lost when this node is no longer the primary (the

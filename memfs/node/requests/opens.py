@@ -1,4 +1,4 @@
-"""Clients open files for reading and say when they have closed them: the primary's answers.
+"""Opening and closing files for reading: the primary's answers to clients.
 
 Owns nothing: who has what open is :mod:`memfs.node.replication.open_files`'s, what that means for
 deleted files the namespace's.
@@ -42,7 +42,7 @@ class OpensService:
         self._granting = granting
 
     def open(self, call: IncomingCall[m.OpenFile]) -> Served[m.FileReply]:
-        """What is in a file, which stays for this client until it says that it has closed it."""
+        """A file's content; the file stays for this client until it reports the close."""
         peer, primary = call.connection.peer, self._role.primary
         self._housekeeping.note_heartbeat(peer.client)
         if call.request.number:

@@ -1,7 +1,7 @@
 """Proofs of clients that have no certificate: challenges out, answers checked by the primary.
 
-Owns what is asked of whom. The primary alone checks: what a backup holds may be a moment old, and
-a key that was removed there proves nobody. Nothing is kept between two handshakes.
+Only the primary checks proofs: a backup's state may be a moment old, and hold a key that was
+removed. Nothing is kept between two handshakes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Proofs:
         self._authentication = authentication
 
     def challenge(self, connection: Connection) -> m.Challenge:
-        """What this connection is to sign. Raises AccessDeniedError, UnsupportedError."""
+        """The challenge that this connection has to sign. Raises AccessDeniedError,
+        UnsupportedError."""
         environment, view = self._membership.environment, self._membership.latest
         if not self._authentication.challenges:
             self._authentication.check_way(KEY)

@@ -140,7 +140,7 @@ class NodeService:
     def welcome(
         self, hello: m.Hello, connection: Connection
     ) -> m.Welcome | Coroutine[Any, Any, m.Welcome]:
-        """Admit a connection; what others have to be asked for takes its time.
+        """Admit a connection; a task where another node has to be asked.
 
         Raises AccessDeniedError, BusyError, ProtocolError, StaleEpochError, OtherClusterError.
         """
@@ -267,7 +267,7 @@ class NodeService:
         if self._authentication is not None:
             self._authentication.closed(connection.peer)
         if connection.peer.role == m.Role.NODE:
-            self._membership.doubt(connection.peer.member)
+            self._membership.suspect(connection.peer.member)
         else:
             self._housekeeping.disconnected(connection.peer.client)
 
@@ -392,7 +392,8 @@ class NodeService:
     # --- superusers --------------------------------------------------------------------------
 
     def _is_superuser(self, peer: Peer, groups: tuple[str, ...] | None = None) -> bool:
-        """May they do everything? Nodes may. ``groups``: the user's, None: as this node has them"""
+        """Is the peer a superuser, or a node? ``groups``: the user's, None: as this node knows
+        them."""
         if peer.role == m.Role.NODE:
             return True
         namespace, identity, settings = self._role.namespace, peer.identity, self._settings
@@ -403,7 +404,7 @@ class NodeService:
         return caller_of(identity, settings.superuser, settings.supergroup).superuser
 
     def _check_proxied(self, peer: Peer) -> None:
-        """Who speaks for a user who has become a superuser since, speaks for them no more."""
+        """Refuse a proxy whose user has become a superuser since."""
         if self._is_superuser(peer):
             proxy = peer.principal.name if peer.principal is not None else ""
             raise errors.NotPermittedError(
@@ -411,7 +412,7 @@ class NodeService:
             )
 
     def _privileged_elsewhere(self, call: IncomingCall[object], handler: Handler) -> object:
-        """A privileged request of who is no superuser as far as this node knows."""
+        """A privileged request of somebody who is no superuser as far as this node knows."""
         peer = call.connection.peer
         if self._role.namespace is None and self._proofs is not None and not peer.proxied:
             return asyncio.ensure_future(self._privileged_by_table(call, handler, self._proofs))

@@ -34,7 +34,7 @@ stored again from twice as much on."""
 
 
 class Measured(Protocol):
-    """A store that is told what its process takes."""
+    """A store that gets the measured memory of its process."""
 
     @property
     def shared(self) -> int:

@@ -1,7 +1,7 @@
 """The limits that the superuser has set, as one node enforces them.
 
-Owns where they are known from: the namespace, where this node holds it; else what the primary
-said a few seconds ago. What they bind is counted by others.
+Owns where they are known from: the namespace, where this node holds it; else what the primary said
+a few seconds ago. The things they bound are counted elsewhere.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class NodeLimits:
     def bind(
         self, load: ServerLoad, ahead: Ledger[UserAtAddress], unknown: Ledger[UserAtAddress]
     ) -> None:
-        """Have what is counted by others bounded by these limits."""
+        """Apply these limits to what is counted elsewhere."""
         load.admission.users.follow(lambda user, usual: self.of("connections", user, usual))
         load.requests_held.follow(lambda user, usual: self.of("requests", user, usual))
         for name, ledger in (

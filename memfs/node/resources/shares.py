@@ -32,7 +32,7 @@ SOCKETS_LEAST: Final = 32
 DESCRIPTOR_CLIENTS: Final = 1024
 SOCKETS_MOST: Final = 2 * limits.CONNECTIONS_PER_NODE + DESCRIPTOR_CLIENTS
 FEW_CONNECTIONS: Final = 1000
-"""Fewer are worth a word at the start."""
+"""Fewer are logged at the start."""
 CALM_SECONDS: Final = 60.0
 """Without a refusal: there is enough again."""
 ADVICE: Final = "raise LimitNOFILE (systemd) or ulimit -n"
@@ -53,7 +53,7 @@ class Shares(NamedTuple):
     connections: int
     """Of clients and nodes."""
     turned_away: int
-    """Further ones, until they have been told so."""
+    """Further ones, which are accepted to be told that they are too many."""
     descriptor_clients: int
     """Processes of this host that ask for descriptors."""
 

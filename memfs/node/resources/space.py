@@ -105,7 +105,7 @@ class Sparse(Charged, Protocol):
     def clean(self, records: int, count: int) -> int:
         """Move some closer together; 0: there is nothing to gain."""
 
-    def take_damaged(self) -> list[BlockVersion]:
+    def pop_damaged(self) -> list[BlockVersion]:
         """What failed its checksum meanwhile."""
 
 
@@ -115,7 +115,7 @@ async def clean_segments(store: Sparse, report: Callable[[BlockVersion], Awaitab
         if not store.sparse or not store.clean(CLEANED_RECORDS, CLEANED_BYTES):
             await asyncio.sleep(POLL_SECONDS)
             continue
-        for version in store.take_damaged():
+        for version in store.pop_damaged():
             await report(version)
         scarce = store.used + store.spare > LOW_SHARE * store.limit
         await asyncio.sleep(URGENT_PAUSE_SECONDS if scarce else CLEANING_PAUSE_SECONDS)

@@ -23,14 +23,14 @@ _SLASH: Final = ord("/")
 class Listing:
     """The names of one level that came so far, and what is left to ask."""
 
-    def __init__(self, wanted: Question, at: float, ordered: bool, settled: int = 0) -> None:
+    def __init__(self, wanted: Question, at: float, ordered: bool, stored_changes: int = 0) -> None:
         """``at``: when it began. ``ordered``: its store's pages come in order.
 
-        ``settled``: how many changes of the cluster's own were in stores then.
+        ``stored_changes``: how many changes of the cluster's own were in stores then.
         """
         self.at = at
         self.used = at
-        self.settled = settled
+        self.stored_changes = stored_changes
         self.after: str | None = None
         """How its store continues it."""
         self.bound = b""
@@ -50,7 +50,7 @@ class Listing:
         idle = now - self.used > IDLE_SECONDS
         return ours.key == wanted.key and (wanted.later or not (old and idle))
 
-    def take(self, page: Page) -> list[m.KnownObject]:
+    def add_page(self, page: Page) -> list[m.KnownObject]:
         """What a page tells that is new."""
         found: dict[bytes, m.KnownObject] = {}
         for info in page.entries:
@@ -75,7 +75,7 @@ class Listing:
                 return name
         return None
 
-    def settle(self, name: bytes, exists: bool) -> None:
+    def resolve_gap(self, name: bytes, exists: bool) -> None:
         """The store was asked about a gap by itself."""
         (self._seen if exists else self._absent).add(name)
 

@@ -133,9 +133,9 @@ class Metadata:
         self._stores = stores
         self._now = environment.clock.monotonic
         self._asking: dict[_Key, asyncio.Task[bool]] = {}
-        self._settled: OrderedDict[tuple[int, bytes], int] = OrderedDict()
+        self._stored_at: OrderedDict[tuple[int, bytes], int] = OrderedDict()
         """The last changes that came to stores, by mount and key: their places in the order."""
-        self._settled_count = 0
+        self._stored_changes = 0
         self.asked = 0
         """Questions to stores so far."""
 
@@ -223,22 +223,22 @@ class Metadata:
         volume = self._primary.namespace.volume
         return record_of(mount, path_of(volume, mount.slot))
 
-    def settled(self, number: int, key: bytes) -> None:
+    def note_stored(self, number: int, key: bytes) -> None:
         """A change of the cluster's own has come to the store: older answers do not count."""
-        self._settled_count += 1
-        self._settled[number, key] = self._settled_count
-        self._settled.move_to_end((number, key))
-        if len(self._settled) > NAMES_MAX:
-            self._settled.popitem(last=False)
+        self._stored_changes += 1
+        self._stored_at[number, key] = self._stored_changes
+        self._stored_at.move_to_end((number, key))
+        if len(self._stored_at) > NAMES_MAX:
+            self._stored_at.popitem(last=False)
 
     def _counts(self, wanted: Question, name: bytes, since: int) -> bool:
         """Is what the store said of a name still newer than what was stored under it?"""
         key = wanted.key + b"/" + name if wanted.key else name
-        return self._settled.get((wanted.mount.number, key), 0) <= since
+        return self._stored_at.get((wanted.mount.number, key), 0) <= since
 
     async def _look(self, wanted: Question, store: Store, name: bytes) -> bool:
         """Bring one name into the namespace, or out of it; whether the store has it."""
-        since = self._settled_count
+        since = self._stored_changes
         key = wanted.key + b"/" + name if wanted.key else name
         try:
             info = await store.stat(key.decode("utf-8"))
@@ -270,7 +270,7 @@ class Metadata:
         if listing is None or not listing.serves(wanted, self._now()):
             # Where each request asks anew, the pages of one must not come from several listings.
             ordered = store.capabilities.ordered and wanted.mount.sync_ms != 0
-            listing = Listing(wanted, self._now(), ordered, self._settled_count)
+            listing = Listing(wanted, self._now(), ordered, self._stored_changes)
             self.known.began(wanted.directory, listing)
             self.asked += 1
         return listing
@@ -278,16 +278,16 @@ class Metadata:
     async def _next_page(self, wanted: Question, store: Store, listing: Listing) -> bool:
         """Apply a page, in commands of some names each; then remove names that were not listed."""
         page = await store.list(wanted.key.decode("utf-8"), listing.after, PAGE_OBJECTS)
-        objects = listing.take(page)
+        objects = listing.add_page(page)
         for first in range(0, len(objects), OBJECTS_PER_COMMAND):
             part = objects[first : first + OBJECTS_PER_COMMAND]
-            await self._learn(wanted, part, listing.settled)
+            await self._learn(wanted, part, listing.stored_changes)
         while (gap := listing.waits_for(page)) is not None:
-            listing.settle(gap, await self._look(wanted, store, gap))
+            listing.resolve_gap(gap, await self._look(wanted, store, gap))
         bound = listing.reached()
         directory = self._directory(wanted.directory)
         if directory is not None:
-            await self._forget(wanted, listing.unlisted(directory, bound), listing.settled)
+            await self._forget(wanted, listing.unlisted(directory, bound), listing.stored_changes)
         if self.known.under_way.get(wanted.directory) is not listing:
             return True  # everything is asked anew
         if bound is None:

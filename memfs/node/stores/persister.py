@@ -73,14 +73,14 @@ class Persister:
         membership: Membership,
         stores: OpenStores,
         environment: Environment,
-        settled: Callable[[int, bytes], None],
+        note_stored: Callable[[int, bytes], None],
     ) -> None:
-        """``settled`` hears of a mount's key right before its change counts as stored."""
+        """``note_stored`` is called with a mount's key right before its change counts as stored."""
         self._primary = primary
         self._membership = membership
         self._stores = stores
         self._environment = environment
-        self._settled = settled
+        self._note_stored = note_stored
         self._running: dict[Job, asyncio.Task[None]] = {}
         self._busy: dict[Job, tuple[int, bytes]] = {}
         """The names of what is running: one thing at a time happens to each."""
@@ -219,7 +219,7 @@ class Persister:
                     "deleted here and changed in the store: it stays there",
                     extra=fields(url=mount.url, key=key),
                 )
-        self._settled(number, raw)
+        self._note_stored(number, raw)
         await self._primary.run_own(m.BuryObject(number, raw, tombstone.version))
 
     async def _delete_object(self, store: Store, key: str, tag: bytes | None) -> None:
@@ -247,7 +247,7 @@ class Persister:
         if volume.tree.inodes.kind[slot] == DIRECTORY:
             with self._stores.watching(record):
                 await store.make_directory(key)
-            self._settled(mount.number, raw)
+            self._note_stored(mount.number, raw)
             await self._primary.run_own(m.EndPersist(inode, change.version, b"", 0))
             return
         upload = self._upload(slot, key, change.version)
@@ -260,7 +260,7 @@ class Persister:
             return
         if self._key_of(slot) != (mount.number, raw) or volume.tree.inodes.id_of(slot) != inode:
             return  # it has another name: what was sent is under the old one, and buried there
-        self._settled(mount.number, raw)
+        self._note_stored(mount.number, raw)
         await self._primary.run_own(m.EndPersist(inode, change.version, info.tag, info.modified_ns))
         self._stores.traffic(record.number).persisted_bytes += upload.size
         if record.mode == m.MountMode.PROXY:

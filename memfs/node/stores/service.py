@@ -61,7 +61,7 @@ class MountService:
             environment = self._role.membership.environment
             metadata = Metadata(primary, self._stores, environment)
             persister = Persister(
-                primary, self._role.membership, self._stores, environment, metadata.settled
+                primary, self._role.membership, self._stores, environment, metadata.note_stored
             )
             self._term = primary, metadata, persister
         return self._term[1:]

@@ -262,7 +262,7 @@ class DescriptorsReply(NamedTuple):
 
     segments: tuple[Segment, ...]
     lent: tuple[int, ...] = ()
-    """For each of ``small``, an index into the descriptors; -1: it is there no more."""
+    """For each of ``small``, an index into the descriptors; -1: the segment is gone."""
 
 
 @message(200)
@@ -273,7 +273,7 @@ class GetDescriptors(NamedTuple):
     capabilities: tuple[bytes, ...] = ()
     """For reading; a version that none of them covers has no segment."""
     client: int = 0
-    """Whose capabilities these are: nobody introduces himself here."""
+    """Whose capabilities these are: this socket has no handshake."""
     user: str = ""
     small: tuple[int, ...] = ()
     """Segments of small blocks, by their numbers in the places that were told."""

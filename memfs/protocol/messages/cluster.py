@@ -24,14 +24,14 @@ class GetView(NamedTuple):
 
 
 class LeavingStatus(NamedTuple):
-    """How far the decommission of a member is."""
+    """Progress of the decommission of a member."""
 
     member: int
     blocks: int
     """Blocks still to be moved away."""
     bytes: int
     waiting: str = ""
-    """What it waits for beside moves; empty: nothing."""
+    """What it waits for besides moves; empty: nothing."""
 
 
 class NodeStatus(NamedTuple):
@@ -65,7 +65,7 @@ class HealingStatus(NamedTuple):
     corrupt: int = 0
     """Bad copies known and not replaced yet."""
     leaving: tuple[LeavingStatus, ...] = ()
-    settled: bool = False
+    complete: bool = False
     """Since the members last changed every block was looked at, and none has too few copies now."""
     under_replicated: int = 0
     """Blocks with fewer copies than their files ask for, because there are too few nodes."""
@@ -349,17 +349,17 @@ class GetNodeState(NamedTuple):
 
 
 class BoundStatus(NamedTuple):
-    """What is used of something of which there is only so much."""
+    """Use of something that is bounded."""
 
     name: str
     used: int
     """By all together."""
     largest: int
-    """By the one who has most."""
+    """By the client who uses most."""
     limit: int
-    """Most for one."""
+    """Bound per client."""
     total_limit: int
-    """Most for all together."""
+    """Bound for all together."""
 
 
 class BoundsReply(NamedTuple):
@@ -370,7 +370,7 @@ class BoundsReply(NamedTuple):
 
 @message(46)
 class GetBounds(NamedTuple):
-    """Ask any node how much its clients have of what is bounded for each of them."""
+    """Ask any node how much its clients use of what is bounded per client."""
 
     @staticmethod
     def reply() -> type[BoundsReply]:
@@ -378,7 +378,7 @@ class GetBounds(NamedTuple):
 
 
 class ShareHolder(NamedTuple):
-    """Somebody who has some of what is bounded."""
+    """Somebody who uses some of what is bounded."""
 
     who: str
     """A user, a user at an address, or an address."""

@@ -31,7 +31,7 @@ class LeaseReply(NamedTuple):
     """Bytes up to which the quotas above let the file grow, as they are now; -1: there is none."""
     capability: bytes = b""
     """For writing, and for reading where the caller may."""
-    beside: tuple[Attributes, ...] = ()
+    also_changed: tuple[Attributes, ...] = ()
     """As in :class:`MadeReply`."""
 
 
@@ -39,16 +39,16 @@ class MadeReply(NamedTuple):
     """Attributes of what was made."""
 
     attributes: Attributes
-    beside: tuple[Attributes, ...] = ()
-    """To a command with a path that begins at a handle: what became of the directory."""
+    also_changed: tuple[Attributes, ...] = ()
+    """For a path that begins at a handle: the new attributes of the directory."""
 
 
 class NamesReply(NamedTuple):
     """Names were changed."""
 
-    beside: tuple[Attributes, ...] = ()
-    """To a command with paths that begin at handles: what became of the directories, and of what
-    was moved."""
+    also_changed: tuple[Attributes, ...] = ()
+    """For paths that begin at handles: the new attributes of the directories, and of what was
+    moved."""
 
 
 @message(128, command=True)
@@ -71,7 +71,7 @@ class Create(NamedTuple):
     holder: str = ""
     """What runs where, for whoever finds the file held."""
     owner: str = ""
-    """Whose it will be, where the superuser makes it for somebody else; likewise ``group``."""
+    """The owner, where the superuser creates it for another user; likewise ``group``."""
     group: str = ""
 
     @staticmethod

@@ -28,8 +28,8 @@ C = TypeVar("C", bound=type[Request[Any]])
 class Lane(enum.Enum):
     """Which connection of a pair carries a message: control never queues behind bulk.
 
-    ``BLOCKS`` is bulk that tells no names: where a node offers it, in clear on a connection that
-    was greeted under TLS; with ``BULK`` elsewhere.
+    ``BLOCKS`` is bulk traffic without names. Where a node offers it, it travels in clear, on a
+    connection whose handshake was under TLS; elsewhere it shares the ``BULK`` connection.
     """
 
     CONTROL = "control"

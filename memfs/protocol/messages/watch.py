@@ -1,4 +1,4 @@
-"""Message 92: what a client may believe without asking again.
+"""Message 92: what a client may cache without asking again.
 
 A client that watches may keep what it reads from the primary. Before the primary acknowledges a
 command of somebody else that changes it, the client has said that it forgot it, or may not believe
@@ -13,16 +13,16 @@ from memfs.protocol.messages.registry import message
 
 
 class WatchReply(NamedTuple):
-    """What is to be forgotten, and how long all the rest is good."""
+    """What the client must forget, and how long the rest of its cache is valid."""
 
     sequence: int
-    """To be named by the next request, once these are forgotten."""
+    """Number that the next request names, once these are forgotten."""
     changed: tuple[int, ...]
     """Inodes: their attributes, what their names mean, their content."""
     lease_ms: int
-    """From when the request was sent. 0: nothing may be believed."""
+    """Milliseconds from when the request was sent, for which cached data may be used; 0: none."""
     fresh: bool
-    """The primary does not know what the client has kept: all of it is to be forgotten."""
+    """The primary does not know what the client has cached: the client must forget all of it."""
 
 
 @message(92)
@@ -30,7 +30,7 @@ class Watch(NamedTuple):
     """Tell what has changed of what this client has read, at once or as soon as something has."""
 
     sequence: int = 0
-    """Of the last answer, whose inodes are forgotten now."""
+    """Number of the last answer, whose inodes are forgotten now."""
     wait_ms: int = 0
     """Longest wait for the answer, at most ``limits.WATCH_WAIT_MS``."""
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from memfs.client.session.grants import Lease
 from memfs.client.session.keepalive import PING_SECONDS
 from memfs.cluster import view as rules
-from memfs.cluster.ring import takes
+from memfs.cluster.ring import accepts_copies
 from memfs.errors import BlockNotFoundError, CorruptBlockError, MemfsError, NoSpaceError
 from memfs.node.server import Node
 from memfs.protocol import messages as m
@@ -116,7 +116,7 @@ class Audit:
         """Chains that lead over the deaf node are given up in time, and then not tried again."""
         scene, loop = self._scene, asyncio.get_running_loop()
         view = scene.view
-        takers = [each for each in view.members if takes(each)] if view is not None else []
+        takers = [each for each in view.members if accepts_copies(each)] if view is not None else []
         copies = scene.plan.settings["replication"]
         if len([each for each in takers if each.name != deaf]) < copies:
             return
@@ -206,7 +206,7 @@ class Audit:
         view, namespace = self._scene.view, self._scene.namespace()
         assert view is not None and namespace is not None
         members = {member.number for member in view.members}
-        takers = sum(map(takes, view.members))
+        takers = sum(map(accepts_copies, view.members))
         after: tuple[int, int] | None = (0, 0)
         while after is not None:
             page, after = namespace.blocks(after)

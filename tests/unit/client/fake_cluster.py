@@ -196,10 +196,9 @@ class FakeCluster:
 
     def free_unlinked(self) -> None:
         """What the primary does by and by: free deleted files that nobody has open any more."""
-        inodes = self.opens.due()
+        inodes = self.opens.take_due()
         spec = m.BY_REQUEST[m.FreeUnlinked]
         self._apply(0, 0, Identity("root"), m.FreeUnlinked(inodes), spec)
-        self.opens.done(inodes)
 
     def expire(self, client: int) -> None:
         """The primary ends the session of a client that was silent for too long."""
@@ -212,7 +211,7 @@ class FakeCluster:
         self._apply(0, 0, Identity("root"), m.AddTokenKey(bytes(32), 1 << 40, 1 << 40), spec)
 
     def new_primary(self) -> None:
-        """Another reign, which knows of no open file."""
+        """Another term, which knows of no open file."""
         self.opens = OpenFiles(self.namespace, lambda: 0.0)
         self.opens.begin()
 

@@ -37,7 +37,7 @@ class Leaving(FakeMembership):
         healing = m.HealingStatus("rebalancing", (), 0, 0, 0, 0, 0, 0, 0, leaving)
         return m.StatusReply(self.view, 0, 0, (), 0, 0, 0, 0, 0, healing)
 
-    async def hear(self, view: Any) -> None:
+    async def learn_view(self, view: Any) -> None:
         self.latest = view
 
 

@@ -46,10 +46,10 @@ class BlockingAttributes(BlockingAccess):
         follow_symlinks: bool = True,
         timeout: float | None = None,
     ) -> None:
-        """Set (accessed, modified), in seconds or ``ns``; neither: to the cluster's present.
+        """Set (accessed, modified), in seconds or ``ns``; neither: to the cluster's present time.
 
-        What 64 bits of nanoseconds do not hold becomes the nearest that they do (the year 1677 or
-        2262), as Linux does it for file systems with a narrow range.
+        Times outside 64 bits of nanoseconds become the nearest ones inside (the years 1677 and
+        2262), as on Linux for file systems with a narrow range.
         """
         self._run(
             self._core.utime, path, times, ns=ns, follow_symlinks=follow_symlinks, timeout=timeout

@@ -72,13 +72,13 @@ class BlockingMounts(BlockingAttributes):
         self._run(self._core.unmount, path, discard=discard, timeout=timeout)
 
     def mounts(self, *, timeout: float | None = None) -> list[MountInfo]:
-        """All mounts, in the order in which they were made; no secret is among what is told."""
+        """All mounts, in the order in which they were made; without secrets."""
         return self._run(self._core.mounts, timeout=timeout)
 
     def residence(
         self, files: Sequence[Stat], *, timeout: float | None = None
     ) -> list[Residence | None]:
-        """How files stand to the stores that they are of, and how much of each is in memory.
+        """The state of files of external stores, and how much of each is in memory.
 
         ``files`` are results of ``stat`` or of a listing; the answers are in their order, None for
         what is below no mount. Only what a store alone has is asked about, a thousand at a time.

@@ -53,7 +53,7 @@ def concat(volume: Volume, command: Command, request: Concat) -> LookupReply:
     _check_layouts(volume, [target, *slots], request)
     check_concat(tree, target, places, request.path)
     for place in places:
-        _take_over(volume, command, target, place)
+        _absorb(volume, command, target, place)
     tree.inodes.mode[target] = mode_after_write(tree.inodes.mode[target], command.caller)
     tree.touch(target, command.now, command.index)
     volume.changed(command, target)
@@ -107,7 +107,7 @@ def _check_layouts(volume: Volume, slots: list[int], request: Concat) -> None:
     check_size(sum(tree.inodes.size[slot] for slot in slots), block_size)
 
 
-def _take_over(volume: Volume, command: Command, target: int, place: Place) -> None:
+def _absorb(volume: Volume, command: Command, target: int, place: Place) -> None:
     """Move one source's blocks and remove its name."""
     tree, inodes = volume.tree, volume.tree.inodes
     parent, name, source = place

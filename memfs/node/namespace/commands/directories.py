@@ -47,7 +47,7 @@ def make_directory(volume: Volume, command: Command, request: MakeDirectory) -> 
         volume.tree.check_depth(parent, 1)
         slot = volume.make_directory(command, parent, name, request.mode, request.unmasked)
         volume.changed(command, slot)
-    return MadeReply(volume.attributes(slot), volume.beside(request.path, parent))
+    return MadeReply(volume.attributes(slot), volume.also_changed(request.path, parent))
 
 
 def _new_place(volume: Volume, command: Command, request: MakeDirectory) -> Place:
@@ -88,4 +88,4 @@ def remove_directory(volume: Volume, command: Command, request: RemoveDirectory)
     tree.directory(parent).remove(name)
     volume.remove_directory(command, parent, slot)
     tree.touch(parent, command.now, command.index)
-    return NamesReply(volume.beside(path, parent))
+    return NamesReply(volume.also_changed(path, parent))

@@ -60,7 +60,7 @@ def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
     follow = not request.exclusive
     place = place_of_file(volume, command, request.base, path, follow, make)
     slot = place[2]
-    beside: tuple[Attributes, ...] = ()
+    also_changed: tuple[Attributes, ...] = ()
     if slot:
         if request.exclusive:
             raise PathExistsError("the file exists", path=text(path))
@@ -69,9 +69,11 @@ def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
         empty(volume, command, slot, request.replication)
     else:
         slot = _make_file(volume, command, place, request, layout)
-        beside = volume.beside(path, place[0])
+        also_changed = volume.also_changed(path, place[0])
     _grant(volume, command, slot, request.holder)
-    return LeaseReply(volume.attributes(slot), most=longest(volume, slot), beside=beside)
+    return LeaseReply(
+        volume.attributes(slot), most=longest(volume, slot), also_changed=also_changed
+    )
 
 
 def acquire_lease(volume: Volume, command: Command, request: AcquireLease) -> LeaseReply:

@@ -62,7 +62,7 @@ def unlink(volume: Volume, command: Command, request: Unlink) -> NamesReply:
     volume.tree.directory(parent).remove(name)
     volume.unlink(command, parent, slot)
     volume.tree.touch(parent, command.now, command.index)
-    return NamesReply(volume.beside(path, parent))
+    return NamesReply(volume.also_changed(path, parent))
 
 
 def _is_directory(path: bytes, last: bytes) -> RequestError:
@@ -103,7 +103,7 @@ def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> Made
     tree.directory(parent).insert(name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)
-    return MadeReply(volume.attributes(slot), volume.beside(request.path, parent))
+    return MadeReply(volume.attributes(slot), volume.also_changed(request.path, parent))
 
 
 def make_link(volume: Volume, command: Command, request: MakeLink) -> MadeReply:
@@ -131,7 +131,7 @@ def make_link(volume: Volume, command: Command, request: MakeLink) -> MadeReply:
     tree.inodes.links[slot] += 1
     tree.mark(slot, command.now, command.index)
     tree.touch(parent, command.now, command.index)
-    return MadeReply(volume.attributes(slot), volume.beside(request.path, parent))
+    return MadeReply(volume.attributes(slot), volume.also_changed(request.path, parent))
 
 
 def _check_target(target: bytes) -> None:

@@ -35,7 +35,7 @@ def make_node(volume: Volume, command: Command, request: MakeNode) -> MadeReply:
     tree.directory(parent).insert(name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)
-    return MadeReply(volume.attributes(slot), volume.beside(path, parent))
+    return MadeReply(volume.attributes(slot), volume.also_changed(path, parent))
 
 
 def _check(command: Command, request: MakeNode) -> None:

@@ -61,7 +61,7 @@ def rename(volume: Volume, command: Command, request: Rename) -> NamesReply:
     volume.tree.mark(source[2], command.now, command.index)
     if exchange:
         volume.tree.mark(target[2], command.now, command.index)
-    return NamesReply(volume.beside(request.source, source[0], target[0], source[2]))
+    return NamesReply(volume.also_changed(request.source, source[0], target[0], source[2]))
 
 
 def _places(volume: Volume, command: Command, request: Rename) -> tuple[Place, Place]:

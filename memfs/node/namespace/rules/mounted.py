@@ -62,7 +62,7 @@ def told(residence: Residence, is_file: bool = True) -> dict[str, bytes]:
 
 
 def check_kind(volume: Volume, slot: int, what: str, path: bytes) -> None:
-    """Raise StoreUnsupportedError below a mount, for ``what`` no store has."""
+    """Raise StoreUnsupportedError below a mount: no store has ``what``."""
     found = volume.mounts.mount_of(volume.tree, slot)
     if found is not None:
         raise StoreUnsupportedError(f"{found.url} cannot hold {what}", path=text(path))

@@ -32,7 +32,7 @@ _OWNER_CHANGES = CHANGE << 6  # whatever a default list says: the way goes on be
 
 
 Refusal = Callable[[bytes, bytes], RequestError]
-"""What is said of (path, its last component), which is ``.``, ``..`` or, of the root, empty."""
+"""Makes the error for (path, its last component): ``.``, ``..`` or, of the root, empty."""
 
 
 def no_name(path: bytes, last: bytes) -> RequestError:
@@ -47,7 +47,7 @@ def unnamed(path: bytes) -> bytes | None:
 
 
 def check_way(volume: Volume, command: Command, base: int, path: bytes) -> None:
-    """Walk to what holds the last component. Raises what ``Tree.locate`` does."""
+    """Walk to the directory of the last component. Raises what ``Tree.locate`` does."""
     above, slash, _ = path.rstrip(b"/").rpartition(b"/")
     if above:
         volume.tree.find(command.caller, base, above + slash)
@@ -94,7 +94,7 @@ def existing_entry_of(
 def free_place_of(
     volume: Volume, command: Command, base: int, path: bytes, make: Make | None = None
 ) -> Place:
-    """The place of a name to be made of what is no directory.
+    """The place of a new name of something that is no directory.
 
     Raises what ``Tree.locate`` does, PathExistsError for any name that is taken, whatever slashes
     follow it, else PathNotFoundError when some do.

@@ -44,11 +44,11 @@ def check_removable(
                 if not tree.owns(caller, child):
                     raise sticky(tree, caller, child, slot, _below(where, name))
 
-    def is_settled(slot: int, directory: Directory) -> bool:
+    def needs_no_check(slot: int, directory: Directory) -> bool:
         return not directory.mixed and tree.owns(caller, slot)
 
     if deep:
-        _check(tree, caller, (top, path), refuse, is_settled)
+        _check(tree, caller, (top, path), refuse, needs_no_check)
     elif not caller.superuser:
         refuse(top, tree.directory(top), path)
 
@@ -60,10 +60,10 @@ def check_countable(tree: Tree, caller: Caller, top: int, path: bytes) -> None:
         if not tree.may(caller, slot, READ | SEARCH):
             raise access_denied(tree, caller, slot, READ | SEARCH, where)
 
-    def is_settled(slot: int, directory: Directory) -> bool:
+    def needs_no_check(slot: int, directory: Directory) -> bool:
         return not directory.closed or (not directory.mixed and tree.owns(caller, slot))
 
-    _check(tree, caller, (top, path), refuse, is_settled)
+    _check(tree, caller, (top, path), refuse, needs_no_check)
 
 
 def _check(
@@ -71,9 +71,9 @@ def _check(
     caller: Caller,
     top: tuple[int, bytes],
     refuse: Callable[[int, Directory, bytes], None],
-    is_settled: Callable[[int, Directory], bool],
+    needs_no_check: Callable[[int, Directory], bool],
 ) -> None:
-    """``refuse`` the directories from ``top`` down to where all below ``is_settled``."""
+    """``refuse`` the directories from ``top`` down to where all below ``needs_no_check``."""
     if caller.superuser:
         return
     kinds, steps = tree.inodes.kind, limits.SUBTREE_STEPS
@@ -83,7 +83,7 @@ def _check(
         directory = tree.directory(slot)
         refuse(slot, directory, where)
         steps -= _DIRECTORY_STEPS
-        if directory.directories > 1 and not is_settled(slot, directory):
+        if directory.directories > 1 and not needs_no_check(slot, directory):
             steps -= directory.count
             if steps >= 0:
                 waiting += [

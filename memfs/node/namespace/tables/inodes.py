@@ -69,7 +69,7 @@ Stat = tuple[int, int, int, int, int, int, int, int, int, int]
 Whole = tuple[int, int, int, int, int, int, int]
 
 
-class Word:
+class Column32:
     """A 32-bit field of all rows: reads and writes like an array of its own."""
 
     __slots__ = ("_at", "_rows")
@@ -85,7 +85,7 @@ class Word:
         self._rows[slot * _WORDS + self._at] = value
 
 
-class Quad:
+class Column64:
     """A 64-bit signed field of all rows: reads and writes like an array of its own."""
 
     __slots__ = ("_at", "_rows")
@@ -136,18 +136,18 @@ class Inodes:
         self.extra = array("I")
         """Number of the directory, symlink target or block table, 0: none; of a device, its own."""
         self.rows = array("I")
-        self.incarnation = Word(self.rows, 0)
-        self.owner = Word(self.rows, 1)
+        self.incarnation = Column32(self.rows, 0)
+        self.owner = Column32(self.rows, 1)
         """Number of the (user, group) pair."""
-        self.links = Word(self.rows, 2)
-        self.layout = Word(self.rows, 3)
+        self.links = Column32(self.rows, 2)
+        self.layout = Column32(self.rows, 3)
         """Number of the (block size, group blocks, replication) triple; files only."""
-        self.generation = Word(self.rows, 4)
-        self.size = Quad(self.rows, 20)
-        self.modified = Quad(self.rows, 28)
-        self.changed = Quad(self.rows, 36)
-        self.change = Quad(self.rows, 44)
-        self.accessed = Quad(self.rows, 52)
+        self.generation = Column32(self.rows, 4)
+        self.size = Column64(self.rows, 20)
+        self.modified = Column64(self.rows, 28)
+        self.changed = Column64(self.rows, 36)
+        self.change = Column64(self.rows, 44)
+        self.accessed = Column64(self.rows, 52)
         self.free_slots = array("I")
         """A stack of freed slots."""
         self.retired = 0

@@ -18,7 +18,7 @@ RESERVED_PER_SESSION: Final = 16 * limits.INODES_PER_RESERVATION
 
 
 class Holder(NamedTuple):
-    """Who has a lease, for whom it keeps out."""
+    """Who has a lease, as it is shown to those whom it excludes."""
 
     user: str
     where: str
@@ -45,8 +45,8 @@ class ClientSession:
         """Log index of the first command about locks: tells this session from a later one of the
         same client. A client that has one keeps its session until it expires, locks or not."""
         self.opens = False
-        """Has the client opened files for reading, of which the primary alone knows? Until the
-        session expires: whether it has closed them all is not told to the log."""
+        """Has the client ever opened files for reading? Only the primary knows which; that they
+        were closed is not logged, so this stays until the session expires."""
         self.locked: dict[tuple[int, int], int] = {}
         """Locks held in a table of :class:`~memfs.node.namespace.tables.locks.Locks`."""
         self.waits: dict[int, tuple[int, int]] = {}

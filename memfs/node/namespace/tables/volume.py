@@ -60,14 +60,14 @@ class Settings(NamedTuple):
     block_size: int
     group_blocks: int
     parents_group: bool = False
-    """Whether what is new has the group of its directory, as in HDFS, whoever makes it."""
+    """Whether new inodes get the group of their directory, as in HDFS."""
 
 
 class Opens(Protocol):
     """Who has which files open for reading: what the primary knows and the log does not."""
 
     def is_open(self, inode: int) -> bool:
-        """Has any client the file open, or may it?"""
+        """Does any client have the file open, or is that not known yet?"""
 
     def has_open(self, client: int, inode: int) -> bool:
         """Has this client?"""
@@ -104,7 +104,7 @@ class Command:
         self.caller = caller
         self.opens = opens
         self.held = list(held)
-        """Inodes of which it mattered, and is so, that somebody has them open."""
+        """Inodes for which it made a difference that somebody has them open."""
         self.owner = caller.user
         """Of what is made, likewise ``group``: the caller's, unless they say otherwise."""
         self.counted = 0
@@ -112,7 +112,7 @@ class Command:
         self.group = caller.group
         self.client = client
         self.now = now
-        """Nanoseconds, by the clock of who was the primary: it may have been set back."""
+        """Nanoseconds by the clock of the then primary, which may have been set back."""
         self.index = index
         self.discards: list[BlockRef] = []
         self.ended: list[int] = []
@@ -332,7 +332,8 @@ class Volume:
     def dress(
         self, command: Command, parent: int, slot: int, mode: int, unmasked: int | None
     ) -> None:
-        """Give a file without a name what :meth:`new_inode` would have given it in ``parent``."""
+        """Give a file without a name the attributes that :meth:`new_inode` would give it in
+        ``parent``."""
         tree = self.tree
         mode, group, acl = self._birthright(command, parent, FILE, mode, unmasked)
         tree.owners.release(tree.inodes.owner[slot])
@@ -363,9 +364,9 @@ class Volume:
             mode |= SET_GID
         return mode, group, acl
 
-    def beside(self, path: bytes, *slots: int) -> tuple[Attributes, ...]:
-        """What a command has changed beside what it is about, for one who names it by handle: they
-        keep the attributes of directories, and would ask for them next."""
+    def also_changed(self, path: bytes, *slots: int) -> tuple[Attributes, ...]:
+        """What else a command has changed, for a client that names inodes by handle: it caches the
+        attributes of directories, and would ask for them next."""
         if path.startswith(b"/"):
             return ()
         return tuple([self.attributes(slot) for slot in dict.fromkeys(slots)])
@@ -417,9 +418,9 @@ class Volume:
             raise sticky(tree, caller, slot, parent, path)
 
     def unlink(self, command: Command, parent: int, slot: int) -> None:
-        """A name of a file or symlink in ``parent`` is gone; with its last one, so is the inode.
+        """A name of a file or symlink in ``parent`` was removed; with the last one the inode goes.
 
-        Unless somebody has it open: it stays for them.
+        It stays while somebody has it open.
         """
         tree = self.tree
         inodes = tree.inodes

@@ -1,4 +1,4 @@
-"""Extended attributes by slot, of the few inodes that have some, and what they take of memory.
+"""Extended attributes by slot, of the few inodes that have some, and their size.
 
 Attributes count as their inode's owner's, whoever set them, as blocks do under a disk quota.
 
@@ -48,7 +48,7 @@ class Xattrs:
         return self._rows.get(slot, _NONE)
 
     def bytes_of(self, slot: int) -> int:
-        """What those of an inode count."""
+        """Bytes that those of an inode count."""
         return sum(cost(*item) for item in self.of(slot).items())
 
     @property
@@ -58,12 +58,12 @@ class Xattrs:
 
     @property
     def most(self) -> int:
-        """What the owner has who has most."""
+        """The largest total of any owner."""
         return max(self._of_owner.values(), default=0)
 
     def refusal(self, owner: str, growth: int, each: int) -> str:
-        """Which bound ``growth`` more bytes of an owner, who gets ``each``, would exceed; empty:
-        none."""
+        """The bound that ``growth`` more bytes of an owner would exceed, empty: none; ``each``:
+        bytes per owner."""
         held = self._of_owner.get(owner, 0)
         if growth > 0 and held + growth > each:
             return f"files of {owner} have {held} bytes of extended attributes, {each} are allowed"

@@ -13,9 +13,9 @@ from memfs.cli.cluster.health import (
     UNAVAILABLE,
     diagnosis,
     health,
+    pending_work,
     problems,
     store_problems,
-    unsettled,
 )
 from memfs.cli.cluster.look import Picture
 from memfs.cli.cluster.recovery import is_in_vain, planned, waits_for
@@ -44,7 +44,7 @@ MEMBERS = tuple(
     Member(n, f"node-{n}", 100 + n, f"h{n}", 10500, domain=f"r{n % 2}/h{n}") for n in range(1, 5)
 )
 VIEW = View("c1", 9, 1, (1, 2, 3), MEMBERS, 5, 4, 2)
-CALM = HealingStatus(settled=True)
+CALM = HealingStatus(complete=True)
 
 
 def node(member: Member, **changed: Any) -> NodeStatus:
@@ -68,7 +68,7 @@ def with_node(number: int, **changed: Any) -> StatusReply:
 
 def test_a_healthy_cluster_needs_no_more_copies_than_it_keeps() -> None:
     found = reply()
-    assert (health(found), problems(found), unsettled(found)) == (HEALTHY, [], "")
+    assert (health(found), problems(found), pending_work(found)) == (HEALTHY, [], "")
     lines = lines_of(Picture(found, None))
     assert lines[0] == "cluster   c1: healthy"
     assert "in sync   node-1, node-2, node-3 (2 required, 3 wanted)" in lines
@@ -218,7 +218,7 @@ def test_rates_and_time_left_are_shown() -> None:
     assert "healing   3 blocks short of copies (3 with 1 left), 3 MiB to copy, 1 MiB/s" in text
     assert "about 3 s left" in text
     assert "leaving   member 2: 7 blocks, 4 KiB left, waiting for x" in text
-    moving = HealingStatus("rebalancing", moves=2, move_bytes=2048, settled=True)
+    moving = HealingStatus("rebalancing", moves=2, move_bytes=2048, complete=True)
     text = "\n".join(lines_of(Picture(reply(healing=moving), None)))
     assert "healing   2 blocks to move, 2 KiB, balancing at 0 B/s" in text
 

@@ -219,8 +219,8 @@ def test_damage_is_noticed_when_it_is_moved(store: BlockStore) -> None:
             store.discard(one(inode))
     store._find(one(7)).view(0, 4000)[17] ^= 1
     emptied(store)
-    assert store.take_damaged() == [one(7)]
-    assert store.take_damaged() == []
+    assert store.pop_damaged() == [one(7)]
+    assert store.pop_damaged() == []
     assert store.verify(one(7)) == errors.CorruptBlockError.code
 
 

@@ -70,7 +70,7 @@ async def test_another_primary_removes_nobody() -> None:
     world = World(3)
     world.membership.latest = world.membership.view._replace(primary=2)
     world.membership.now = 100
-    await world.removal._take_out(3, 10.0)
+    await world.removal._remove_silent(3, 10.0)
     assert world.gone == []
 
 

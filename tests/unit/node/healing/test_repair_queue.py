@@ -106,7 +106,7 @@ def test_what_is_dealt_with_while_the_scan_counts_is_counted_down_where_it_was_c
     assert counting.blocks == 1
     assert repairs.counted_in(met.ref.version) == [repairs.findings, counting]
     assert repairs.counted_in(not_met.ref.version) == [repairs.findings]
-    repairs.taken_off(met.ref.version)
+    repairs.give_up(met.ref.version)
     assert repairs.counted_in(met.ref.version) == [repairs.findings]
 
 

@@ -99,7 +99,7 @@ def test_what_was_never_published_is_refused(change: Any) -> None:
         view = three()
         membership, _ = member_of(view, "c")
         with pytest.raises(errors.ProtocolError):
-            await membership.hear(change(view))
+            await membership.learn_view(change(view))
         assert membership.view == view
 
     asyncio.run(main())
@@ -110,7 +110,7 @@ def test_a_published_view_is_adopted() -> None:
         view = three()
         membership, coordinator = member_of(view, "c")
         coordinator.view = rules.promote(view, 2)
-        await membership.hear(coordinator.view)
+        await membership.learn_view(coordinator.view)
         assert membership.view == coordinator.view
 
     asyncio.run(main())
@@ -131,10 +131,10 @@ def test_nothing_is_dropped_without_the_coordinators_word(name: str, change: Any
         coordinator.reachable = False
         newer = change(view)
         with pytest.raises(errors.UnavailableError, match="confirm"):
-            await membership.hear(newer)
+            await membership.learn_view(newer)
         assert membership.view == view
         coordinator.reachable, coordinator.view = True, newer
-        await membership.hear(newer)
+        await membership.learn_view(newer)
         assert membership.view == newer
 
     asyncio.run(main())
@@ -146,7 +146,7 @@ def test_a_new_primary_is_followed_while_the_coordinator_is_out_of_reach() -> No
         membership, coordinator = member_of(view, "c")
         coordinator.reachable = False
         newer = rules.promote(view, 2)
-        await membership.hear(newer)
+        await membership.learn_view(newer)
         assert membership.view == newer
 
     asyncio.run(main())

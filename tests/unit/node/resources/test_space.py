@@ -102,7 +102,7 @@ class SparseStore:
         self.steps -= 1
         return records
 
-    def take_damaged(self) -> list[BlockVersion]:
+    def pop_damaged(self) -> list[BlockVersion]:
         damaged, self.damaged = self.damaged, []
         return damaged
 

@@ -44,11 +44,11 @@ class Level:
             dice.shuffle(found)
             more = str(number) if number + 1 < len(self.pages) else None
             page = Page(tuple(found), 0, more)
-            for known in listing.take(page):
+            for known in listing.add_page(page):
                 self.learn(known.name)
             while (gap := listing.waits_for(page)) is not None:
                 self.probes += 1
-                listing.settle(gap, gap in self.names)
+                listing.resolve_gap(gap, gap in self.names)
                 if gap in self.names:
                     self.learn(gap)
             bound = listing.reached()
@@ -109,7 +109,7 @@ def test_a_store_that_breaks_its_order_is_believed_no_more() -> None:
     listing = Listing(wanted(), 0.0, True)
     for names, bound in ((["b", "c"], b"c\0"), (["a"], b"c\0"), (["d"], b"c\0")):
         page = Page(tuple([ObjectInfo(name, 0, 0, b"t") for name in names]), 0, "on")
-        assert [known.name for known in listing.take(page)] == [name.encode() for name in names]
+        assert [known.name for known in listing.add_page(page)] == [name.encode() for name in names]
         assert listing.waits_for(page) is None
         assert listing.reached() == bound
         listing.publish(bound)

@@ -286,22 +286,24 @@ def test_whoever_names_by_handle_hears_what_became_of_directories(machine: Machi
 
     here = state("/a").inode
     made = machine.run(m.MakeDirectory(b"d", base=here))
-    assert made.beside == (state("/a"),)
+    assert made.also_changed == (state("/a"),)
     file = machine.run(m.Create(b"x", base=here))
-    assert file.beside == (state("/a"),)
+    assert file.also_changed == (state("/a"),)
     machine.run(m.ReleaseLease(file.attributes.inode, file.attributes.generation))
     emptied = machine.run(m.Create(b"", base=file.attributes.inode))
-    assert emptied.beside == ()
-    assert machine.run(m.MakeSymlink(b"s", b"x", base=here)).beside == (state("/a"),)
-    assert machine.run(m.MakeLink(b"/f", b"l", base=here)).beside == (state("/a"),)
+    assert emptied.also_changed == ()
+    assert machine.run(m.MakeSymlink(b"s", b"x", base=here)).also_changed == (state("/a"),)
+    assert machine.run(m.MakeLink(b"/f", b"l", base=here)).also_changed == (state("/a"),)
     there = state("/b").inode
     moved = machine.run(m.Rename(b"x", b"y", source_base=here, target_base=there))
-    assert moved.beside == (state("/a"), state("/b"), state("/b/y"))
-    assert machine.run(m.Rename(b"y", b"y", source_base=there, target_base=there)).beside == ()
-    assert machine.run(m.Unlink(b"y", there)).beside == (state("/b"),)
-    assert machine.run(m.RemoveDirectory(b"d", base=here)).beside == (state("/a"),)
-    assert machine.run(m.MakeDirectory(b"/a/e")).beside == ()
-    assert machine.run(m.Rename(b"/a/e", b"/e")).beside == ()
+    assert moved.also_changed == (state("/a"), state("/b"), state("/b/y"))
+    assert (
+        machine.run(m.Rename(b"y", b"y", source_base=there, target_base=there)).also_changed == ()
+    )
+    assert machine.run(m.Unlink(b"y", there)).also_changed == (state("/b"),)
+    assert machine.run(m.RemoveDirectory(b"d", base=here)).also_changed == (state("/a"),)
+    assert machine.run(m.MakeDirectory(b"/a/e")).also_changed == ()
+    assert machine.run(m.Rename(b"/a/e", b"/e")).also_changed == ()
 
 
 def test_what_was_beside_is_not_recorded(machine: Machine) -> None:
@@ -309,4 +311,4 @@ def test_what_was_beside_is_not_recorded(machine: Machine) -> None:
     request = m.MakeDirectory(b"d", base=machine.stat("/a").inode)
     first = machine.apply(machine.entry(request, request_id=900)).record
     again = machine.apply(machine.entry(request, request_id=900)).record
-    assert first.beside and again == first._replace(beside=())
+    assert first.also_changed and again == first._replace(also_changed=())
