@@ -24,12 +24,14 @@ _UNKNOWN: Final = -1
 class _Directory:
     """Inodes by name of one directory."""
 
-    __slots__ = ("complete", "names")
+    __slots__ = ("complete", "names", "reached")
 
     def __init__(self) -> None:
         self.names: dict[bytes, int] = {}
         self.complete = False
         """Whether a name that is not here does not exist."""
+        self.reached: bytes | None = None
+        """That is so of names up to this one; None: of none."""
 
 
 class PendingRead:
@@ -85,6 +87,20 @@ class KnownTree:
         directory = self._directories.get(parent)
         return directory is not None and directory.complete
 
+    def listing(self, parent: int) -> tuple[DirectoryEntry, ...] | None:
+        """All entries of a directory, ordered by name, None: the cluster has to be asked."""
+        directory = self._directories.get(parent)
+        if directory is None or not directory.complete:
+            return None
+        attributes, entries = self._attributes, []
+        for name, inode in sorted(directory.names.items()):
+            if inode != ABSENT:
+                found = attributes.get(inode)
+                if found is None:
+                    return None
+                entries.append(DirectoryEntry(name, found))
+        return tuple(entries)
+
     # --- learning ---------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -130,15 +146,18 @@ class KnownTree:
         """Cache a page of a directory: its entries after a name, and whether there are more."""
         if not reading.holds(parent):
             return
-        names = self._directory(parent).names
+        directory = self._directory(parent)
+        names = directory.names
         for name, found in entries:
             if not found.links or not self.learn(reading, found):  # not to be looked at, or old
                 names[name] = _UNKNOWN
             else:
                 names[name] = found.inode
-        directory = self._directories.get(parent)
-        if directory is not None and not after and not more:
-            directory.complete = True
+        if self._directories.get(parent) is not directory:
+            return  # too many inodes were learnt, and it was among the first ones
+        if not after or after == directory.reached:
+            directory.reached = entries[-1].name if entries else after
+            directory.complete |= not more
 
     def _directory(self, parent: int) -> _Directory:
         found = self._directories.get(parent)

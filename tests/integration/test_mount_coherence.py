@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -140,3 +140,39 @@ for line in sys.stdin:
             watching.stdin.flush()
             assert watching.stdout.readline() == f"True {expected}\n"
         watching.stdin.close()
+
+
+def test_a_listing_that_a_mount_knows_is_the_one_that_there_is(
+    two: tuple[Mounted, Mounted], cluster: Cluster
+) -> None:
+    """Several pages of names, which a mount lists without asking until somebody changes them."""
+    one, other = two[0].root / "listing", two[1].root / "listing"
+    one.mkdir()
+    expected = {f"{number:05}" for number in range(2500)}
+    with memfs.connect(cluster.url) as fs:
+        fs.write_many({f"/listing/{name}": b"" for name in expected})
+        changes: list[tuple[Callable[[], object], set[str], set[str]]] = [
+            (lambda: (one / "00001").unlink(), set(), {"00001"}),
+            (lambda: (one / "02000").rename(one / "new"), {"new"}, {"02000"}),
+            (lambda: (other / "beside").touch(), {"beside"}, set()),
+            (lambda: (one / "directory").mkdir(), {"directory"}, set()),
+            (lambda: fs.remove("/listing/02499"), set(), {"02499"}),
+            (lambda: (one / "again").touch(), {"again"}, set()),
+            (lambda: (other / "new").replace(other / "again"), set(), {"new"}),
+            (lambda: (one / "directory").rmdir(), set(), {"directory"}),
+        ]
+        for change, added, gone in changes:
+            for place in (one, one, other):
+                assert sorted(os.listdir(place)) == sorted(expected)
+                with os.scandir(place) as entries:
+                    assert sum(each.is_file() for each in entries) + (
+                        "directory" in expected
+                    ) == len(expected)
+            change()
+            expected = expected - gone | added
+    assert sorted(os.listdir(one)) == sorted(os.listdir(other)) == sorted(expected)
+    listing = os.open(one, os.O_RDONLY)
+    first = os.listdir(listing)
+    (one / "00002").unlink()
+    assert sorted({*os.listdir(listing), "00002"}) == sorted(first), "rewound, it is looked at anew"
+    os.close(listing)

@@ -8,20 +8,32 @@ repeats others. Must not know the kernel's protocol.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Final
 
 from memfs.client.inodes import InodeOperations
 from memfs.fuse.known import KnownTree
 from memfs.types import DirectoryEntry
 
+GIVEN_AT_ONCE: Final = 4096
+"""Entries; more do not fit the answer to one request of a program."""
+
 
 class DirectoryStream:
     """Entries of one directory for one descriptor."""
 
-    def __init__(self, cluster: InodeOperations, known: KnownTree, inode: int) -> None:
-        """``known``: learns what is listed."""
+    def __init__(
+        self,
+        cluster: InodeOperations,
+        known: KnownTree,
+        trusted: Callable[[], float],
+        inode: int,
+    ) -> None:
+        """``known``: learns what is listed; while ``trusted`` what it knows is what there is."""
         self.inode = inode
         self._cluster = cluster
         self._known = known
+        self._trusted = trusted
         self._names: list[bytes] = []
         """Of all entries given so far, in order."""
         self._page: tuple[DirectoryEntry, ...] = ()
@@ -33,7 +45,7 @@ class DirectoryStream:
         """Entries from a position on, when they are here: empty at the end, else None."""
         start = position - self._page_start
         if 0 <= start < len(self._page):
-            return self._page[start:]
+            return self._page[start : start + GIVEN_AT_ONCE]
         if position >= len(self._names) and not self._more:
             return ()
         return None
@@ -54,6 +66,10 @@ class DirectoryStream:
         self._page = ()
         self._page_start = 0
         self._more = True
+        listing = self._known.listing(self.inode)
+        if listing is not None and self._trusted():
+            self._page, self._more = listing, False
+            self._names += [entry.name for entry in listing]
 
     async def _load(self, position: int) -> None:
         """The page that begins at a position, or the next one when nobody has been there."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import stat
+import struct
 from collections.abc import Iterable
 from typing import Final
 
+from memfs import limits
 from memfs.errors import StaleHandleError
 from memfs.fuse.attributes import TYPE_BITS
 from memfs.fuse.files.directory_stream import DirectoryStream
@@ -27,6 +29,11 @@ _NO_ENTRY: Final = bytes(ENTRY_OUT_SIZE)
 """Of an entry whose attributes the kernel asks for when it needs them."""
 _DIRECTORY_TYPE: Final = stat.S_IFDIR >> 12
 _DOTS: Final = (b".", b"..")
+_TYPES: Final = {kind: bits >> 12 for kind, bits in TYPE_BITS.items()}
+_ENTRIES: Final = tuple(
+    struct.Struct(f"={DIRENT.code}{length + 7 & ~7}s") for length in range(limits.NAME_BYTES + 1)
+)
+"""An entry without attributes, by the length of its name."""
 _PADDING: Final = tuple(bytes(-length % 8) for length in range(8))
 """Behind a name, by its length modulo 8: entries begin at multiples of 8 bytes."""
 
@@ -34,10 +41,13 @@ _PADDING: Final = tuple(bytes(-length % 8) for length in range(8))
 def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """opendir."""
     number = next(mount.numbering)
-    mount.directories[number] = DirectoryStream(
-        mount.cluster, mount.known, mount.cluster.inode(header.nodeid)
-    )
+    mount.directories[number] = _stream(mount, header)
     return (OPEN_OUT.pack(number, 0, 0),)
+
+
+def _stream(mount: MountSession, header: InHeader) -> DirectoryStream:
+    inode = mount.cluster.inode(header.nodeid)
+    return DirectoryStream(mount.cluster, mount.known, mount.watch.trusted, inode)
 
 
 def release(mount: MountSession, header: InHeader, body: bytes) -> Parts:
@@ -65,8 +75,7 @@ def _read(mount: MountSession, header: InHeader, body: bytes, *, plus: bool) -> 
     asked = READ_IN.unpack(body)
     stream = mount.directories.get(asked.fh)
     if stream is None:  # opened before this server took over
-        stream = DirectoryStream(mount.cluster, mount.known, mount.cluster.inode(header.nodeid))
-        mount.directories[asked.fh] = stream
+        stream = mount.directories[asked.fh] = _stream(mount, header)
     page = _Page(asked.size, plus)
     position = asked.offset
     entries = stream.known(position - len(_DOTS)) if position > len(_DOTS) else None
@@ -100,16 +109,20 @@ def _fill(
 ) -> None:
     """As many entries as there is room for."""
     cluster, shapes, files, known = mount.cluster, mount.shapes, mount.files, mount.known
+    if not page.plus:
+        page.add_names(position, entries)
+        return
     validity = mount.validity()
     for name, found in entries:
         position += 1
         described = _NO_ENTRY
-        if page.plus and found.links and page.has_room(name):
+        if found.links and page.has_room(name):
             file = files.get(found.inode)
             if file is None or not file.leased:
-                believed = validity if known.name(directory, name) is found else shapes.attributes
+                sure = known.name(directory, name) is found and not known.is_aged(found.inode)
+                believed = validity if sure else shapes.attributes
                 described = shapes.entry(cluster.node(found.inode), found, believed)
-        if not page.add(described, found.inode, position, TYPE_BITS[found.kind] >> 12, name):
+        if not page.add(described, found.inode, position, _TYPES[found.kind], name):
             return
 
 
@@ -140,6 +153,16 @@ class _Page:
             self._parts.append(entry)
         self._parts += (DIRENT.pack(inode, after, len(name), kind), name, _PADDING[len(name) & 7])
         return True
+
+    def add_names(self, position: int, entries: Iterable[DirectoryEntry]) -> None:
+        """Add entries without attributes as long as there is room."""
+        parts, room = self._parts, self._room
+        for after, (name, found) in enumerate(entries, position + 1):
+            entry = _ENTRIES[len(name)]
+            room -= entry.size
+            if room < 0:
+                return
+            parts.append(entry.pack(found.inode, after, len(name), _TYPES[found.kind], name))
 
     def _length(self, name: bytes) -> int:
         return self._head + (len(name) + 7 & ~7)

@@ -118,3 +118,42 @@ def test_the_times_of_a_directory_are_not_known_once_a_name_in_it_was_changed() 
     with known.reading() as reading:
         assert known.learn(reading, directory)
     assert known.attributes(1) == directory and not known.is_aged(1)
+
+
+def names(known: KnownTree) -> list[bytes] | None:
+    listing = known.listing(1)
+    return None if listing is None else [entry.name for entry in listing]
+
+
+def test_a_directory_learnt_page_by_page_is_listed_without_asking() -> None:
+    known = KnownTree()
+    listed(known, b"a", b"b", more=True)
+    assert names(known) is None
+    listed(known, b"c", b"d", more=True, after=b"b")
+    assert known.name(1, b"0") is None, "it is not known whole yet"
+    listed(known, b"e", after=b"d")
+    assert names(known) == [b"a", b"b", b"c", b"d", b"e"]
+    assert known.name(1, b"0") == ABSENT
+    with known.reading() as reading:
+        known.forget_name(1, b"b", reading)
+        assert names(known) is None, "it is being changed"
+        assert known.learn_name(reading, 1, b"b", None)
+        known.forget_name(1, b"aa", reading)
+        assert known.learn_name(reading, 1, b"aa", file(70))
+    assert names(known) == [b"a", b"aa", b"c", b"d", b"e"]
+    listing = known.listing(1)
+    assert listing is not None and listing[1].attributes == file(70)
+    known.forget((10 + ord("c"),))
+    assert names(known) is None, "what c is may be another thing by now"
+
+
+def test_a_directory_of_which_a_page_is_missing_is_not_known() -> None:
+    known = KnownTree()
+    listed(known, b"a", b"b", more=True)
+    listed(known, b"d", after=b"c")
+    assert names(known) is None
+    known = KnownTree()
+    listed(known, b"a", b"b", more=True)
+    known.forget((1,))
+    listed(known, b"c", after=b"b")
+    assert names(known) is None, "somebody changed it in between"
