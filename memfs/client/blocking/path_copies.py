@@ -7,9 +7,10 @@ already is an error, whatever it holds.
 
 from __future__ import annotations
 
-import shutil
+import errno
+import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from memfs import paths
 from memfs.client.blocking import bridge as bridges
@@ -76,12 +77,30 @@ def between(fs: ClusterFiles, source: str, other: ClusterFiles, target: str, how
             names = fs.listdir(here)
             waiting += [(paths.join(here, name), paths.join(there, name)) for name in names]
         else:
-            with fs.open(here, "rb") as reading, other.open(there, "wb") as writing:
-                shutil.copyfileobj(reading, writing, BUFFER_BYTES)
+            with fs.open(here, "rb") as reading, other.replacing(there) as writing:
+                _copy_content(reading, writing, found.st_size)
         if how.preserve:
             made.append((here, there, found))
     for here, there, found in reversed(made):  # a directory's times after what was put into it
         _keep(fs, here, other, there, found)
+
+
+def _copy_content(reading: IO[bytes], writing: IO[bytes], size: int) -> None:
+    """Copy the first ``size`` bytes; holes stay holes."""
+    position = 0
+    while position < size:
+        try:
+            start = reading.seek(position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            break  # a hole to the end
+        position = min(reading.seek(start, os.SEEK_HOLE), size)
+        reading.seek(start)
+        writing.seek(start)
+        while start < position and (data := reading.read(min(BUFFER_BYTES, position - start))):
+            start += writing.write(data)
+    writing.truncate(size)
 
 
 def _link(fs: ClusterFiles, source: str, other: ClusterFiles, target: str, how: How) -> None:

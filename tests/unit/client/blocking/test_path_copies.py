@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.client.blocking.path import MemfsPath
-from memfs.errors import LeaseHeldError, StaleHandleError
+from memfs.errors import LeaseHeldError, SpaceQuotaError, StaleHandleError
 
 from ..fake_cluster import FakeCluster
 from .on_fake import OnFake
@@ -321,3 +322,54 @@ def test_names_of_one_file_move_together(top: MemfsPath, tmp_path: Path) -> None
     assert (top / "d").move(tmp_path / "d") == tmp_path / "d"
     assert (tmp_path / "d/sub/further").samefile(tmp_path / "d/a.py")
     assert not (top / "d").exists()
+
+
+def test_a_copy_that_finds_no_room_elsewhere_keeps_what_was_there(
+    top: MemfsPath, elsewhere: FileSystem
+) -> None:
+    full = elsewhere.path("/full")
+    full.mkdir()
+    (full / "f").write_bytes(b"old")
+    elsewhere.set_quota(full, names=None, space=1_000)
+    (top / "large").write_bytes(bytes(range(256)) * 100)
+    for name in ("f", "new"):
+        with pytest.raises(SpaceQuotaError):
+            (top / "large").copy(full / name)
+    assert (full / "f").read_bytes() == b"old" and not (full / "new").exists()
+
+
+def test_a_copy_elsewhere_through_a_link_and_over_a_directory(
+    top: MemfsPath, elsewhere: FileSystem
+) -> None:
+    there = elsewhere.path("/kinds")
+    (there / "d").mkdir(parents=True)
+    (there / "f").write_bytes(b"old")
+    (there / "f").chmod(0o640)
+    (there / "link").symlink_to("f")
+    (top / "f.txt").copy(there / "link")
+    assert (there / "link").is_symlink() and (there / "f").read_text() == "f.txt"
+    assert (there / "f").stat().st_mode & 0o777 == 0o640
+    with pytest.raises(IsADirectoryError):
+        (top / "f.txt").copy(there / "d")
+
+
+def test_holes_stay_holes_in_another_cluster(top: MemfsPath, elsewhere: FileSystem) -> None:
+    with (top / "sparse").open("wb") as file:
+        file.truncate(1 << 35)
+        file.seek(1 << 34)
+        file.write(b"data")
+    (top / "hole").write_bytes(b"")
+    top.fs.truncate(top / "hole", 1 << 35)
+    for name in ("sparse", "hole"):
+        found = (top / name).copy(elsewhere.path(f"/{name}"))
+        assert found.stat().st_size == 1 << 35
+        with found.open("rb") as file:
+            if name == "hole":
+                with pytest.raises(OSError) as caught:
+                    file.seek(0, os.SEEK_DATA)
+                assert caught.value.errno == errno.ENXIO
+            else:
+                assert 0 < file.seek(0, os.SEEK_DATA) <= 1 << 34
+                assert file.seek(1 << 34, os.SEEK_HOLE) < 1 << 35
+                file.seek(1 << 34)
+                assert file.read(5) == b"data\0"
