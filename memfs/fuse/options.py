@@ -11,11 +11,13 @@ from typing import Any
 
 from memfs import limits
 from memfs.errors import ConfigError
-from memfs.fuse.kernel.mounting import is_flag
+from memfs.fuse.kernel.mounting import REMOUNT, is_flag
 from memfs.quantities import parse_duration, parse_size
 
 IGNORED = ("_netdev", "noauto", "auto", "nofail", "user", "nouser", "users", "owner", "defaults")
 """Words of /etc/fstab that are meant for others: mount(8), systemd."""
+_OF_THE_KERNEL = ("user_id=", "group_id=", "rootmode=", "max_read=", "default_permissions")
+"""Words of the table of mounts, which mount(8) gives back when it mounts again."""
 _IGNORED_PREFIXES = ("x-", "comment=", "fsname=", "subtype=")
 
 
@@ -94,6 +96,18 @@ def parse(texts: tuple[str, ...]) -> MountOptions:
         else:
             given[name] = _value(name, known[name].metadata["parse"], equals, value)
     return MountOptions(**given, words=(*_SAFE, *words))
+
+
+def flags(texts: tuple[str, ...]) -> list[str] | None:
+    """The words for mount(2) when a mount is to get other ones (``remount``), else None.
+
+    Raises ConfigError.
+    """
+    words = list(_words(texts))
+    if REMOUNT not in words:
+        return None
+    others = [word for word in words if word != REMOUNT and not word.startswith(_OF_THE_KERNEL)]
+    return list(parse((",".join(others),)).words)
 
 
 _SAFE = ("nosuid", "nodev")

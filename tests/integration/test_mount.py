@@ -179,6 +179,48 @@ def test_mount_and_fstab_find_the_helper(cluster: Cluster, tmp_path: Path) -> No
         end(here)
 
 
+def test_a_mount_is_mounted_again_with_other_flags(here: Mounted, tmp_path: Path) -> None:
+    """As mount(8) calls the helper, with all that the table of mounts says; and by the command."""
+    (here.root / "before").write_text("here")
+    helper = Path(sys.executable).parent / "mount.memfs"
+    (found,) = [each for each in mounts() if each.directory == str(here.root)]
+    assert "rw" in found.options and "nosuid" in found.options
+    told = ",".join([*found.options, "remount", "ro", "noexec"])
+    command = [str(helper), found.source, str(here.root), "-o", told]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.raises(OSError, match="Read-only file system"):
+        (here.root / "after").touch()
+    assert (here.root / "before").read_text() == "here"
+    (found,) = [each for each in mounts() if each.directory == str(here.root)]
+    assert {"ro", "noexec", "nosuid", "nodev"} <= set(found.options)
+    assert fuse("mount", "-o", "remount,rw", str(here.root)).returncode == 0
+    (here.root / "after").touch()
+    for wrong, said in ((tmp_path, "not a mount of memfs"), (tmp_path / "none", "No such file")):
+        refused = fuse("mount", "-o", "remount,rw", str(wrong))
+        assert refused.returncode != 0 and said in refused.stderr
+        assert "Traceback" not in refused.stderr
+    refused = fuse("mount", "-o", "remount,wrong", str(here.root))
+    assert refused.returncode != 0 and "no such option" in refused.stderr
+
+
+def test_mount_8_mounts_again_through_the_helper(here: Mounted) -> None:
+    """In mount namespaces of their own, where the helper lies where mount(8) looks for it."""
+    helper = shlex.quote(str(Path(sys.executable).parent / "mount.memfs"))
+    where = shlex.quote(str(here.root))
+    script = f"""set -e
+    d=$(mktemp -d) && mount -t tmpfs none "$d" && cp -a /sbin/. "$d"
+    ln -sf {helper} "$d/mount.fuse.memfs" && mount --bind "$d" /sbin
+    mount -o remount,ro {where}
+    touch {where}/new 2>&1 | grep -o 'Read-only file system'
+    mount -o remount,rw {where}
+    touch {where}/new"""
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "Read-only file system\n"), done.stderr
+
+
 NOBODY = """
 set -e
 mknod -m 666 "$DIRECTORY/fuse" c 10 229 # some machines keep theirs for root

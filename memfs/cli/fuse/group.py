@@ -54,11 +54,16 @@ def mount(
     `memfs fuse umount`. What -o takes is described in docs/fuse.md.
     """
     from memfs.cli.fuse import serving
+    from memfs.fuse.kernel.mounting import check_directory, remount
+    from memfs.fuse.options import flags
 
     remember(ctx, given)
     if len(operands) > 2:
         raise click.UsageError("at most a source and a directory", ctx)
     directory = operands[-1]
+    if (words := flags(options)) is not None:
+        remount(check_directory(directory), words)
+        return 0
     path = PATH.convert(operands[0], None, ctx).bare if len(operands) == 2 else "/"
     file, port = ctx.obj.get("config"), monitoring_port or 0
     plan = serving.Plan.of(client_config(ctx), file, path, directory, options, port)

@@ -35,6 +35,8 @@ FLAGS = {
     "lazytime": 1 << 25,
 }
 """``MS_*`` of mount(2), by the words of mount(8)."""
+REMOUNT = "remount"
+_MS_REMOUNT = 32
 _OPPOSITES = {"rw": "ro", "suid": "nosuid", "dev": "nodev", "exec": "noexec", "async": "sync"}
 _MNT_DETACH = 2
 _HELPER = "fusermount3"
@@ -94,6 +96,19 @@ def mount(directory: str, source: str, words: list[str], *, allow_other: bool) -
     if os.geteuid() == 0:
         return _mount_as_root(directory, source, words, allow_other)
     return _mount_by_helper(directory, source, words, allow_other)
+
+
+def remount(directory: str, words: list[str]) -> None:
+    """Change the flags of a mount of memfs to these. Raises MountError."""
+    found = next((each for each in reversed(mounts()) if each.directory == directory), None)
+    if found is None:
+        raise MountError("not a mount of memfs", path=directory)
+    flags = flags_of(words) | _MS_REMOUNT
+    try:
+        _call("mount", found.source.encode(), os.fsencode(directory), None, flags, None)
+    except OSError as error:
+        text = "only root may do that" if error.errno == errno.EPERM else error.strerror
+        raise MountError(f"cannot be remounted: {text}", path=directory) from None
 
 
 def _kernel_options(allow_other: bool) -> list[str]:

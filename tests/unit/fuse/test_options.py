@@ -3,7 +3,7 @@
 import pytest
 
 from memfs.errors import ConfigError
-from memfs.fuse.options import MountOptions, describe, parse
+from memfs.fuse.options import MountOptions, describe, flags, parse
 
 
 def test_nothing_is_needed() -> None:
@@ -37,3 +37,11 @@ def test_mistakes_are_named(text: str, said: str) -> None:
 
 def test_every_option_is_described() -> None:
     assert all(text.endswith(".") for _, _, text in describe())
+
+
+def test_a_mount_that_is_to_get_other_flags_says_so() -> None:
+    assert flags(("ro,timeout=5",)) is None
+    told = "rw,nosuid,relatime,user_id=0,group_id=0,default_permissions,allow_other,timeout=5"
+    assert flags((told, "remount,ro")) == ["nosuid", "nodev", "rw", "nosuid", "relatime", "ro"]
+    with pytest.raises(ConfigError, match="no such option"):
+        flags(("remount,wrong",))
