@@ -7,7 +7,7 @@ from typing import Any
 
 from memfs.integrations.torch.checkpoints import AsyncCheckpointer, load, save
 from memfs.integrations.torch.dataset import FileDataset
-from memfs.integrations.torch.stream import FileStream, ShardStream, StreamLoader
+from memfs.integrations.torch.iterable import FileStream, ShardStream, StreamLoader
 
 __all__ = [
     "AsyncCheckpointer",

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from memfs.cli.connection import run_loop
+from memfs.cli.cluster_client import run_loop
 from memfs.cli.options import client_config, cluster_options, remember
 
 if TYPE_CHECKING:

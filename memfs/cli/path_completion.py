@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memfs.cli.connection import connected, run_loop
+from memfs.cli.cluster_client import connected, run_loop
 
 if TYPE_CHECKING:
     from memfs.config import ClientConfig

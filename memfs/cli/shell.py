@@ -16,8 +16,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from memfs import errors
+from memfs.cli.cluster_client import connected
 from memfs.cli.command import CommandContext, cluster_command
-from memfs.cli.connection import connected
 from memfs.cli.options import Operand
 from memfs.cli.quoting import shell_quoted
 

@@ -15,7 +15,7 @@ from memfs.client.session.session import Session
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m
 from memfs.security.acls import minimal, parse_entries
-from memfs.security.delegation import KIND, Token
+from memfs.security.delegation_tokens import KIND, Token
 from memfs.types import AclEntry
 
 AclEntries: TypeAlias = str | Iterable[AclEntry | str]

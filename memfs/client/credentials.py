@@ -22,7 +22,7 @@ from memfs.security.certificate_files import (
     client_name,
     find_client,
 )
-from memfs.security.delegation import Token, TokenIdentifier
+from memfs.security.delegation_tokens import Token, TokenIdentifier
 from memfs.security.keys import key_from
 from memfs.security.proofs import KeyProver, Prover, TokenProver
 from memfs.transport.environment import Tls

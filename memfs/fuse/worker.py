@@ -20,7 +20,7 @@ from memfs.fuse.mount import MountSession
 from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.options import MountOptions
 from memfs.fuse.server import FuseServer
-from memfs.monitoring.http import Monitoring
+from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint
 from memfs.types import FileKind

@@ -15,7 +15,7 @@ from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.session import Session
 from memfs.errors import InvalidPathError, NameTooLongError
 from memfs.gateway.auth.authentication import RequestUser
-from memfs.gateway.auth.clients import UserSession
+from memfs.gateway.auth.user_sessions import UserSession
 from memfs.gateway.hadoop.exceptions import INVALID_PATH, NAME_TOO_LONG, RemoteException
 from memfs.gateway.hadoop.parameters import Parameters
 from memfs.gateway.shared import Shared

@@ -21,10 +21,10 @@ from memfs.config import ClientConfig, GatewayConfig
 from memfs.errors import MemfsError
 from memfs.gateway.auth import tokens
 from memfs.gateway.auth.authentication import NOBODY, RequestUser, Unauthenticated
-from memfs.gateway.auth.clients import Open
 from memfs.gateway.auth.groups import Groups
 from memfs.gateway.auth.methods import authentication
 from memfs.gateway.auth.proxies import Proxies
+from memfs.gateway.auth.user_sessions import Open
 from memfs.gateway.call import WebCall, normal
 from memfs.gateway.hadoop.exceptions import (
     ACCESS_CONTROL,
@@ -40,11 +40,11 @@ from memfs.gateway.hadoop.exceptions import (
     refusal_of,
 )
 from memfs.gateway.hadoop.parameters import DELEGATION, Parameters
-from memfs.gateway.http.conditions import check_conditions
 from memfs.gateway.http.connection import HttpServer
 from memfs.gateway.http.csrf import check_csrf
 from memfs.gateway.http.inflow import BrokenUpload
-from memfs.gateway.http.monitoring import METRICS, PROBES, GatewayMonitoring
+from memfs.gateway.http.monitoring_endpoints import METRICS, PROBES, GatewayMonitoring
+from memfs.gateway.http.preconditions import check_conditions
 from memfs.gateway.http.redirects import PREFIX
 from memfs.gateway.http.replies import HttpReply, json_reply, local_address
 from memfs.gateway.http.tls import GatewayTls

@@ -12,10 +12,10 @@ from typing import Final
 from memfs.client.calls.deadline import Deadline
 from memfs.client.reading.buffers import BufferPool
 from memfs.config import ClientConfig, GatewayConfig
-from memfs.gateway.auth.clients import IDLE_SESSIONS, Open, UserSessions
+from memfs.gateway.auth.user_sessions import IDLE_SESSIONS, Open, UserSessions
 from memfs.gateway.http.addresses import Addresses
 from memfs.gateway.http.budget import Slots, StreamBuffers
-from memfs.gateway.http.peers import GatewayPeers
+from memfs.gateway.http.gateway_peers import GatewayPeers
 from memfs.gateway.operations.checksum_cache import ChecksumCache
 from memfs.machine import descriptors_allowed
 from memfs.paths import Endpoint

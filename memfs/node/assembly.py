@@ -17,7 +17,7 @@ from memfs.cluster.etcd import open_etcd
 from memfs.cluster.remote import RemoteCoordinator
 from memfs.config import NodeConfig, values
 from memfs.machine import Footprint, descriptors_allowed, mapping_limit, trim_malloc
-from memfs.monitoring.http import Monitoring
+from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.node.block_service.fences import Fences
 from memfs.node.block_service.guard import Guard
@@ -36,7 +36,7 @@ from memfs.node.listeners import Listeners
 from memfs.node.membership.bootstrap import Bootstrap
 from memfs.node.membership.capability_keys import CapabilityKeys
 from memfs.node.membership.members import Membership
-from memfs.node.monitoring import bind_metrics, bind_shares, bind_stores
+from memfs.node.metric_bindings import bind_metrics, bind_shares, bind_stores
 from memfs.node.namespace import Settings
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
@@ -56,9 +56,9 @@ from memfs.node.resources.space import SpaceWatch
 from memfs.node.self_report import SelfReport
 from memfs.node.server import Node, Parts
 from memfs.node.stores.cached_blocks import ObjectBlocks
+from memfs.node.stores.mount_service import MountService
 from memfs.node.stores.opened import OpenStore, OpenStores
 from memfs.node.stores.residence import ResidenceService
-from memfs.node.stores.service import MountService
 from memfs.node.stores.sweeping import Sweeper
 from memfs.node.tasks import Tasks
 from memfs.paths import parse_url

@@ -17,7 +17,7 @@ from memfs.cluster.embedded import EmbeddedCoordinator
 from memfs.config import NodeConfig
 from memfs.logs import fields
 from memfs.machine import raise_descriptor_limit
-from memfs.monitoring.http import Monitoring
+from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.node.blocks import BlockStore
 from memfs.node.healing.discards import Discards
@@ -29,7 +29,7 @@ from memfs.node.listeners import Listeners
 from memfs.node.membership.bootstrap import Bootstrap
 from memfs.node.membership.capability_keys import CapabilityKeys
 from memfs.node.membership.members import Membership
-from memfs.node.monitoring import bind_journal
+from memfs.node.metric_bindings import bind_journal
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.control import Control
 from memfs.node.requests.standing import Standing
@@ -39,8 +39,8 @@ from memfs.node.resources.shares import Shares, Shortages, say_what_does_not_fit
 from memfs.node.resources.space import SpaceWatch, clean_segments, give_back_spare_memory
 from memfs.node.self_report import SelfReport
 from memfs.node.stores.cached_blocks import ObjectBlocks
+from memfs.node.stores.mount_service import MountService
 from memfs.node.stores.opened import OpenStores
-from memfs.node.stores.service import MountService
 from memfs.node.stores.sweeping import Sweeper
 from memfs.node.tasks import Tasks
 from memfs.paths import Endpoint

@@ -19,7 +19,7 @@ import hmac
 from typing import Final, NamedTuple, Protocol
 
 from memfs.errors import AccessDeniedError
-from memfs.security.delegation import Token
+from memfs.security.delegation_tokens import Token
 from memfs.security.keys import KEY_BYTES
 
 NONCE_BYTES: Final = 32

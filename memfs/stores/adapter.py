@@ -34,8 +34,8 @@ from memfs.errors import (
 from memfs.limits import MIB
 from memfs.stores.errors import of_os_error
 from memfs.stores.interface import Capabilities, ObjectInfo, Page
+from memfs.stores.key_names import PARTS, is_key, joined, parent
 from memfs.stores.levels import Levels
-from memfs.stores.names import PARTS, is_key, joined, parent
 from memfs.stores.retry import Retry
 from memfs.stores.sending import Sending, checked
 from memfs.stores.staged import StagedStore

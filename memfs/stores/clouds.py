@@ -25,7 +25,7 @@ from memfs.errors import (
 )
 from memfs.limits import MIB
 from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
-from memfs.stores.names import as_prefix, is_key, is_name
+from memfs.stores.key_names import as_prefix, is_key, is_name
 from memfs.stores.options import Options
 from memfs.stores.range_reader import RETRIES, RangeReader, client_options, library, translated
 from memfs.stores.replies import is_etag, tag_of

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from memfs.stores.names import PARTS, is_name
+from memfs.stores.key_names import PARTS, is_name
 
 KEPT_NAMES: Final = 200_000
 """Of all listings together: about 20 MB."""

@@ -27,8 +27,8 @@ from memfs.errors import (
 )
 from memfs.stores.errors import of_os_error
 from memfs.stores.interface import Capabilities, ObjectInfo, Page
+from memfs.stores.key_names import PARTS, is_key, joined
 from memfs.stores.levels import Levels
-from memfs.stores.names import PARTS, is_key, joined
 from memfs.stores.sending import Sending, checked
 from memfs.stores.staged import StagedStore
 from memfs.types import Buffer

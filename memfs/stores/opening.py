@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, quote, unquote
 
 from memfs.errors import ConfigError
 from memfs.stores.interface import Store
-from memfs.stores.names import as_prefix, is_key
+from memfs.stores.key_names import as_prefix, is_key
 from memfs.stores.options import Options, masked_url, split
 from memfs.stores.options import masked as masked_options
 from memfs.stores.retry import TIMEOUT_SECONDS, Retry
@@ -71,7 +71,7 @@ def _cloud(parts: SplitResult, options: Options, environment: Environment) -> St
 
 
 def _website(parts: SplitResult, options: Options, environment: Environment) -> Store:
-    from memfs.stores.http import HttpClient
+    from memfs.stores.http_client import HttpClient
     from memfs.stores.websites import WebsiteStore
 
     if not parts.hostname:
@@ -82,7 +82,7 @@ def _website(parts: SplitResult, options: Options, environment: Environment) -> 
 
 
 def _webhdfs(parts: SplitResult, options: Options, environment: Environment) -> Store:
-    from memfs.stores.http import HttpClient
+    from memfs.stores.http_client import HttpClient
     from memfs.stores.webhdfs import WebHdfsStore, authority_of
 
     root = unquote(parts.path).strip("/")

@@ -20,7 +20,7 @@ from memfs.errors import (
     StoreDeniedError,
     StoreUnreachableError,
 )
-from memfs.stores.http import CONNECT_SECONDS, IDLE_SECONDS
+from memfs.stores.http_client import CONNECT_SECONDS, IDLE_SECONDS
 from memfs.stores.interface import ObjectInfo
 from memfs.stores.replies import tag_of
 from memfs.stores.retry import Retry

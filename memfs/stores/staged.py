@@ -16,7 +16,7 @@ from typing import Final
 
 from memfs.errors import MemfsError, PathExistsError
 from memfs.stores.interface import ABSENT, Expected, ObjectInfo, Store
-from memfs.stores.names import PARTS, joined
+from memfs.stores.key_names import PARTS, joined
 from memfs.stores.sending import Sending, already_stored, fits, verified
 from memfs.types import Buffer
 

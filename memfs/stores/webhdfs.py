@@ -28,9 +28,9 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.stores.errors import of_status
-from memfs.stores.http import BodyStream, HttpClient, WholeReply, place
+from memfs.stores.http_client import BodyStream, HttpClient, WholeReply, place
 from memfs.stores.interface import Capabilities, ObjectInfo, Page
-from memfs.stores.names import PARTS, is_key, is_name, joined, parent
+from memfs.stores.key_names import PARTS, is_key, is_name, joined, parent
 from memfs.stores.retry import Retry
 from memfs.stores.sending import Sending, checked
 from memfs.stores.staged import StagedStore

@@ -25,10 +25,10 @@ from memfs.errors import (
 )
 from memfs.limits import MIB
 from memfs.stores.errors import of_status
-from memfs.stores.http import HttpClient, WholeReply
+from memfs.stores.http_client import HttpClient, WholeReply
 from memfs.stores.interface import Capabilities, Expected, ObjectInfo, Page, Store
+from memfs.stores.key_names import is_key, joined
 from memfs.stores.levels import Levels
-from memfs.stores.names import is_key, joined
 from memfs.stores.replies import info_of, is_etag
 from memfs.stores.retry import Retry
 from memfs.stores.sending import checked

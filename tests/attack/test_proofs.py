@@ -17,7 +17,7 @@ from memfs.errors import (
     NotPermittedError,
 )
 from memfs.protocol import messages as m
-from memfs.security.delegation import Token
+from memfs.security.delegation_tokens import Token
 from memfs.security.proofs import KeyProver, Prover, TokenProver
 from memfs.security.signing import public_key
 from memfs.security.tls import TlsCredentials

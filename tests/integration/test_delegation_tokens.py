@@ -8,7 +8,7 @@ import time
 import pytest
 
 from memfs.errors import InvalidTokenError, NotPermittedError
-from memfs.security.delegation import SECURE_KIND, Token, TokenIdentifier
+from memfs.security.delegation_tokens import SECURE_KIND, Token, TokenIdentifier
 from memfs.testing.in_process import Cluster
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import IntegrityError
-from memfs.node.blocks.store import BlockStore
+from memfs.node.blocks.block_store import BlockStore
 from memfs.security.signing import public_key
 from memfs.testing.in_process import Cluster
 from tests.support.forgery import forge

@@ -20,7 +20,7 @@ from gateway_served import JAVA, Served
 
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.errors import ConfigError, UnavailableError
-from memfs.gateway.auth.clients import UserSessions
+from memfs.gateway.auth.user_sessions import UserSessions
 from memfs.gateway.server import Gateway
 from memfs.paths import Endpoint
 from memfs.types import Identity

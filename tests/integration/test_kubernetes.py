@@ -34,7 +34,7 @@ from memfs.cli.serve.gateway import STOP_SECONDS as GATEWAY_STOP_SECONDS
 from memfs.cli.serve.node import STOP_SECONDS
 from memfs.config import ClientConfig, GatewayConfig, NodeConfig, load
 from memfs.limits import GIB, MIB
-from memfs.monitoring.http import Monitoring
+from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint, parse_etcd_url, parse_url
 from memfs.quantities import parse_duration

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memfs.testing.checkers.append_log import check_log, log_read
+from memfs.testing.checkers.conserved_sums import check_totals
 from memfs.testing.checkers.locks import Wanted, check_locks
 from memfs.testing.checkers.names import ABSENT, EXISTS, check_names
-from memfs.testing.checkers.records import check_log, log_read
 from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.search import IMPOSSIBLE, Verdict, file_step, search
-from memfs.testing.checkers.sessions import check_sessions
-from memfs.testing.checkers.totals import check_totals
+from memfs.testing.checkers.single_writer import check_sessions
 from memfs.testing.checkers.trees import TreeEntry, check_tree
 from memfs.testing.checkers.violation import Torn
 from memfs.testing.history import FINAL, Outcome

@@ -17,7 +17,7 @@ from memfs.errors import (
     StoreUnreachableError,
 )
 from memfs.stores.interface import ABSENT, Expected, ObjectInfo
-from memfs.testing.simulation.store import FaultyStore, StoreConditions, StoreServer
+from memfs.testing.simulation.external_store import FaultyStore, StoreConditions, StoreServer
 from memfs.testing.simulation.virtual import Process, run
 
 

@@ -14,7 +14,7 @@ from memfs.node.blocks import BlockStore
 from memfs.node.healing.discards import Discards
 from memfs.testing.patches import replaced
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 from tests.support.faults.plan import choose
 from tests.support.faults.scene import Scene

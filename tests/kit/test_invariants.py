@@ -12,7 +12,7 @@ from memfs.cluster import view as rules
 from memfs.node.server import Node
 from memfs.protocol import messages as m
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 from memfs.types import BlockRef
 from tests.support.faults.decay import flip

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from memfs.paths import Endpoint
-from memfs.testing.simulation.conditions import Conditions
 from memfs.testing.simulation.network import Fabric
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 
 PORT = 10500

@@ -14,7 +14,7 @@ from memfs.limits import MIB
 from memfs.node.server import Node
 from memfs.testing import in_process
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 
 WHOLE = Conditions(split_chance=0.0)

@@ -9,7 +9,7 @@ import pytest
 
 from memfs.protocol import messages as m
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 
 BLOCK = 4096

@@ -10,7 +10,7 @@ import pytest
 from memfs.cluster import view as rules
 from memfs.limits import MIB
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 
 BLOCK = 4096

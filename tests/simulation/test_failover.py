@@ -12,7 +12,7 @@ from memfs.limits import MIB
 from memfs.logs import NEWS_SECONDS
 from memfs.protocol import messages as m
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 
 LEASE_SECONDS = 3.0

@@ -22,7 +22,7 @@ from memfs.node.stores import metadata
 from memfs.protocol import messages as m
 from memfs.stores.interface import Store
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.store import (
+from memfs.testing.simulation.external_store import (
     FaultyStore,
     StoreConditions,
     StoredObject,

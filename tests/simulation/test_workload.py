@@ -16,7 +16,7 @@ from memfs.testing.model.filesystem import Model
 from memfs.testing.model.operations import RaisedError, RandomOperations, outcome, snapshot
 from memfs.testing.model.tree import ModelTree
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 
 BLOCK_SIZE = 4096

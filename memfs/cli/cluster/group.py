@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from memfs.cli.cluster.limits import limits
 from memfs.cli.cluster.members import decommission, rebalance, weight
 from memfs.cli.cluster.recovery import force_recover, hand_over, wait
 from memfs.cli.cluster.status import nodes, status
+from memfs.cli.cluster.user_limits import limits
 from memfs.cli.command import example_text
 
 

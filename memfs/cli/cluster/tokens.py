@@ -10,7 +10,7 @@ import click
 from memfs.cli.command import example_text
 from memfs.cli.shell import Shell, file_command
 from memfs.errors import ConfigError
-from memfs.security.delegation import Token
+from memfs.security.delegation_tokens import Token
 from memfs.security.keys import write_secret
 
 _FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import click
 
 from memfs import config, logs
-from memfs.cli.connection import run_loop
+from memfs.cli.cluster_client import run_loop
 from memfs.cli.serve.process import keep_freed_memory, stop_signals
 from memfs.cli.serve.supervisor import Supervisor
 from memfs.config import ClientConfig

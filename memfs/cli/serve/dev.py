@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from memfs.cli import streams
+from memfs.cli.cluster_client import connected, run_loop
 from memfs.cli.command import Failed, example_text
-from memfs.cli.connection import connected, run_loop
 from memfs.cli.options import Quantity, client_config
 from memfs.cli.serve.certificates import make_certificates
 from memfs.cli.serve.dev_nodes import Nodes

@@ -15,8 +15,8 @@ import click
 
 from memfs import limits, logs
 from memfs.cli import streams
+from memfs.cli.cluster_client import run_loop
 from memfs.cli.command import example_text
-from memfs.cli.connection import run_loop
 from memfs.cli.fields import settings_options
 from memfs.cli.options import client_config, cluster_options, remember
 from memfs.cli.serve.process import die_with_parent, keep_freed_memory, stop_signals, warn_insecure

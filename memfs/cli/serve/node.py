@@ -15,8 +15,8 @@ import click
 
 from memfs import logs, machine
 from memfs.cli import streams
+from memfs.cli.cluster_client import run_loop
 from memfs.cli.command import example_text
-from memfs.cli.connection import run_loop
 from memfs.cli.fields import settings_options
 from memfs.cli.serve.process import die_with_parent, stop_signals, warn_insecure
 from memfs.cli.serve.supervisor import Supervisor

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from memfs.client.calls.deadline import seconds_left
-from memfs.client.session.background import BackgroundWork
+from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.requester import Requester
 from memfs.errors import MemfsError, OutcomeUnknownError
 from memfs.protocol import messages as m

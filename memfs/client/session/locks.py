@@ -37,7 +37,7 @@ from typing import Any, NamedTuple
 from memfs import limits
 from memfs.client.calls.arguments import whole
 from memfs.client.calls.deadline import ended, seconds_left
-from memfs.client.session.background import BackgroundWork
+from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.requester import Requester
 from memfs.errors import (

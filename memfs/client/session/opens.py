@@ -23,7 +23,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from memfs import limits
-from memfs.client.session.background import BackgroundWork
+from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.requester import Requester
 from memfs.errors import MemfsError, RequestError, StaleHandleError

@@ -21,7 +21,7 @@ from memfs import limits
 from memfs.client.calls.arguments import number
 from memfs.client.calls.deadline import Deadline
 from memfs.client.session.attempts import Attempts
-from memfs.client.session.background import BackgroundWork
+from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.capabilities import KnownCapabilities
 from memfs.client.session.grants import Grants
 from memfs.client.session.keepalive import Keepalive

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from memfs.client.calls.deadline import Deadline, seconds_left
-from memfs.client.session.background import consume
+from memfs.client.session.background_work import consume
 from memfs.client.session.discovery import find_view
 from memfs.client.session.routing import Routing
 from memfs.client.session.silence import Silence

@@ -19,7 +19,7 @@ from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.exceptions import INVALID_TOKEN, IO, SECURITY, RemoteException
 from memfs.gateway.hadoop.parameters import DELEGATION, USER
 from memfs.gateway.http.replies import HttpReply, json_reply
-from memfs.security.delegation import KIND, SECURE_KIND, Token
+from memfs.security.delegation_tokens import KIND, SECURE_KIND, Token
 
 _REFRESH: Final = "Failed to obtain user group information:"
 """How a message begins that makes Hadoop's client get a new token."""

@@ -13,7 +13,7 @@ from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop import shapes
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.replies import HttpReply, json_reply
-from memfs.gateway.operations.status import look_up
+from memfs.gateway.operations.file_status import look_up
 
 HOMES = "/user"
 TRASH = ".Trash"

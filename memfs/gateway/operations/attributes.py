@@ -12,8 +12,8 @@ from memfs.errors import PathNotFoundError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.replies import HttpReply, is_java
+from memfs.gateway.operations.file_status import look_up
 from memfs.gateway.operations.names import boolean
-from memfs.gateway.operations.status import look_up
 from memfs.types import FileKind
 
 _UNCHANGED = -1

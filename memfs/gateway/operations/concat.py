@@ -26,7 +26,7 @@ from memfs.gateway.hadoop.exceptions import FILE_NOT_FOUND, HADOOP_ILLEGAL_ARGUM
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.budget import LARGEST
 from memfs.gateway.http.replies import HttpReply
-from memfs.gateway.operations.status import look_up
+from memfs.gateway.operations.file_status import look_up
 from memfs.gateway.operations.writing import EXISTING, cut_back
 from memfs.types import Attributes, FileKind
 

@@ -15,7 +15,7 @@ from memfs.gateway.hadoop.exceptions import (
     PARENT_NOT_DIRECTORY,
     RemoteException,
 )
-from memfs.gateway.operations.status import look_up
+from memfs.gateway.operations.file_status import look_up
 from memfs.types import Attributes, FileKind
 
 WRITE, _SEARCH = 2, 1

@@ -30,7 +30,7 @@ from memfs.gateway.hadoop.exceptions import (
     RemoteException,
 )
 from memfs.gateway.http.replies import HttpReply, json_reply
-from memfs.gateway.operations.status import look_up
+from memfs.gateway.operations.file_status import look_up
 from memfs.types import Attributes, FileKind
 
 _OPTIONS = frozenset({"NONE", "OVERWRITE", "TO_TRASH"})

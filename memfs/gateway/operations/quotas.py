@@ -12,7 +12,7 @@ from memfs.gateway.hadoop import shapes
 from memfs.gateway.hadoop.exceptions import NOT_DIRECTORY, RemoteException
 from memfs.gateway.hadoop.parameters import illegal
 from memfs.gateway.http.replies import HttpReply, json_reply
-from memfs.gateway.operations.status import look_up
+from memfs.gateway.operations.file_status import look_up
 from memfs.types import FileKind
 
 _LEAVE: Final = (1 << 63) - 1

@@ -19,7 +19,7 @@ from memfs.gateway.hadoop.exceptions import IO, RemoteException
 from memfs.gateway.http.outflow import CutOff, send
 from memfs.gateway.http.redirects import to_second_step, wants_redirect
 from memfs.gateway.http.replies import HttpReply, HttpStream
-from memfs.gateway.operations.status import etag, matches, not_modified
+from memfs.gateway.operations.file_status import etag, matches, not_modified
 from memfs.types import Member
 
 READ: Final = modes.parse("rb")

@@ -20,11 +20,11 @@ from memfs.gateway.operations import (
     attributes,
     checksums,
     concat,
+    file_status,
     listing,
     locations,
     quotas,
     reading,
-    status,
     writing,
     xattrs,
 )
@@ -33,7 +33,7 @@ from memfs.gateway.operations import names as tree
 Operation: TypeAlias = Callable[[WebCall], Awaitable[web.StreamResponse]]
 
 OPERATIONS: Final[Mapping[str, Mapping[str, Operation]]] = {
-    "GET": status.GET
+    "GET": file_status.GET
     | listing.GET
     | reading.GET
     | checksums.GET

@@ -32,8 +32,8 @@ from memfs.gateway.hadoop.exceptions import (
     RemoteException,
 )
 from memfs.gateway.hadoop.parameters import illegal
-from memfs.gateway.http.conditions import check_match, failed
 from memfs.gateway.http.inflow import Undo, receive
+from memfs.gateway.http.preconditions import check_match, failed
 from memfs.gateway.http.redirects import hadoop_url, is_second_step, to_second_step
 from memfs.gateway.http.replies import HttpReply
 from memfs.gateway.operations.create_conditions import (
@@ -44,8 +44,8 @@ from memfs.gateway.operations.create_conditions import (
     layout,
     replication,
 )
+from memfs.gateway.operations.file_status import etag, look_up
 from memfs.gateway.operations.names import boolean
-from memfs.gateway.operations.status import etag, look_up
 from memfs.types import Attributes, FileKind
 
 _HINTS = "SYNC_BLOCK LAZY_PERSIST NEW_BLOCK NO_LOCALWRITE SHOULD_REPLICATE NO_LOCAL_RACK"

@@ -13,8 +13,8 @@ from typing import Any
 
 from memfs.client.blocking.files import RawFile
 from memfs.client.blocking.filesystem import FileSystem
-from memfs.integrations.tensorflow.interface import Code
-from memfs.integrations.tensorflow.status import StatusError
+from memfs.integrations.tensorflow.c_interface import Code
+from memfs.integrations.tensorflow.status_codes import StatusError
 
 AHEAD_BYTES = 8 << 20
 """Measured beside a busy Python thread: 256 KiB at a time 51 MB/s, 8 MiB 203 MB/s."""

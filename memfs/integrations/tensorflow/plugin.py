@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from memfs.integrations import library
-from memfs.integrations.tensorflow import interface
-from memfs.integrations.tensorflow.operations import Operations
-from memfs.integrations.tensorflow.status import StatusWriter
+from memfs.integrations.tensorflow import c_interface
+from memfs.integrations.tensorflow.callbacks import Operations
+from memfs.integrations.tensorflow.status_codes import StatusWriter
 from memfs.paths import SCHEME
 
 try:
@@ -57,13 +57,13 @@ def os_text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _register_by_shim(info: interface.PluginInfo) -> None:
+def _register_by_shim(info: c_interface.PluginInfo) -> None:
     shim = ctypes.CDLL(str(SHIM))
     shim.memfs_set_table(ctypes.byref(info))
     tf.experimental.register_filesystem_plugin(str(SHIM))
 
 
-def _register_directly(info: interface.PluginInfo) -> None:
+def _register_directly(info: c_interface.PluginInfo) -> None:
     """``Status RegisterFilesystemPluginImpl(const TF_FilesystemPluginInfo*)`` of TensorFlow.
 
     A status is returned through memory of the caller, by the C++ ABI of Linux.
@@ -90,7 +90,7 @@ def _loaded(name: str) -> ctypes.CDLL | None:
     return ctypes.CDLL(str(directory / name)) if (directory / name).exists() else None
 
 
-def _table() -> interface.PluginInfo:
+def _table() -> c_interface.PluginInfo:
     operations = Operations()
     library_of_status = _loaded("libtensorflow_framework.so.2")
     assert library_of_status is not None, "TensorFlow without libtensorflow_framework.so.2"
@@ -99,51 +99,51 @@ def _table() -> interface.PluginInfo:
     def action(kind: Any, call: Any, failed: Any = None) -> Any:
         return kind(status.guarded(call, failed))
 
-    reading = interface.RandomAccessFileOps(
-        cleanup=interface.CLEANUP(operations.forget),
-        read=action(interface.READ, operations.read, -1),
+    reading = c_interface.RandomAccessFileOps(
+        cleanup=c_interface.CLEANUP(operations.forget),
+        read=action(c_interface.READ, operations.read, -1),
     )
-    writing = interface.WritableFileOps(
-        cleanup=interface.CLEANUP(operations.forget),
-        append=action(interface.APPEND, operations.append),
-        tell=action(interface.TELL, operations.tell, -1),
-        flush=action(interface.FILE_ACTION, operations.flush),
-        sync=action(interface.FILE_ACTION, operations.flush),
-        close=action(interface.FILE_ACTION, operations.close),
+    writing = c_interface.WritableFileOps(
+        cleanup=c_interface.CLEANUP(operations.forget),
+        append=action(c_interface.APPEND, operations.append),
+        tell=action(c_interface.TELL, operations.tell, -1),
+        flush=action(c_interface.FILE_ACTION, operations.flush),
+        sync=action(c_interface.FILE_ACTION, operations.flush),
+        close=action(c_interface.FILE_ACTION, operations.close),
     )
-    names = interface.FilesystemOps(
-        init=action(interface.FILE_ACTION, operations.init),
-        cleanup=interface.CLEANUP(operations.cleanup),
-        new_random_access_file=action(interface.OPEN, operations.new_random_access_file),
-        new_writable_file=action(interface.OPEN, operations.new_writable_file),
-        new_appendable_file=action(interface.OPEN, operations.new_appendable_file),
-        create_dir=action(interface.PATH_ACTION, operations.create_dir),
-        recursively_create_dir=action(interface.PATH_ACTION, operations.recursively_create_dir),
-        delete_file=action(interface.PATH_ACTION, operations.delete_file),
-        delete_dir=action(interface.PATH_ACTION, operations.delete_dir),
-        delete_recursively=action(interface.DELETE_TREE, operations.delete_recursively),
-        rename_file=action(interface.TWO_PATHS, operations.rename_file),
-        copy_file=action(interface.TWO_PATHS, operations.copy_file),
-        path_exists=action(interface.PATH_ACTION, operations.path_exists),
-        stat=action(interface.STAT, operations.stat),
-        is_directory=action(interface.IS_DIRECTORY, operations.is_directory, False),
-        get_file_size=action(interface.FILE_SIZE, operations.get_file_size, -1),
-        translate_name=interface.TRANSLATE(operations.translate_name),
-        get_children=action(interface.NAMES, operations.get_children, -1),
-        get_matching_paths=action(interface.NAMES, operations.get_matching_paths, -1),
-        flush_caches=interface.NOTHING(operations.flush_caches),
+    names = c_interface.FilesystemOps(
+        init=action(c_interface.FILE_ACTION, operations.init),
+        cleanup=c_interface.CLEANUP(operations.cleanup),
+        new_random_access_file=action(c_interface.OPEN, operations.new_random_access_file),
+        new_writable_file=action(c_interface.OPEN, operations.new_writable_file),
+        new_appendable_file=action(c_interface.OPEN, operations.new_appendable_file),
+        create_dir=action(c_interface.PATH_ACTION, operations.create_dir),
+        recursively_create_dir=action(c_interface.PATH_ACTION, operations.recursively_create_dir),
+        delete_file=action(c_interface.PATH_ACTION, operations.delete_file),
+        delete_dir=action(c_interface.PATH_ACTION, operations.delete_dir),
+        delete_recursively=action(c_interface.DELETE_TREE, operations.delete_recursively),
+        rename_file=action(c_interface.TWO_PATHS, operations.rename_file),
+        copy_file=action(c_interface.TWO_PATHS, operations.copy_file),
+        path_exists=action(c_interface.PATH_ACTION, operations.path_exists),
+        stat=action(c_interface.STAT, operations.stat),
+        is_directory=action(c_interface.IS_DIRECTORY, operations.is_directory, False),
+        get_file_size=action(c_interface.FILE_SIZE, operations.get_file_size, -1),
+        translate_name=c_interface.TRANSLATE(operations.translate_name),
+        get_children=action(c_interface.NAMES, operations.get_children, -1),
+        get_matching_paths=action(c_interface.NAMES, operations.get_matching_paths, -1),
+        flush_caches=c_interface.NOTHING(operations.flush_caches),
     )
-    table = interface.PluginOps(
-        scheme=interface.text(SCHEME),
+    table = c_interface.PluginOps(
+        scheme=c_interface.text(SCHEME),
         filesystem_ops_size=ctypes.sizeof(names),
-        filesystem_ops=interface.given(names),
+        filesystem_ops=c_interface.given(names),
         random_access_file_ops_size=ctypes.sizeof(reading),
-        random_access_file_ops=interface.given(reading),
+        random_access_file_ops=c_interface.given(reading),
         writable_file_ops_size=ctypes.sizeof(writing),
-        writable_file_ops=interface.given(writing),
+        writable_file_ops=c_interface.given(writing),
     )
-    info = interface.PluginInfo(
-        1, interface.given(table), interface.allocate_entry, interface.free_entry
+    info = c_interface.PluginInfo(
+        1, c_interface.given(table), c_interface.allocate_entry, c_interface.free_entry
     )
     _kept.extend([operations, reading, writing, names, info])
     return info

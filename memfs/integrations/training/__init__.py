@@ -6,7 +6,7 @@ as it is.
 
 from memfs.integrations.training.order import EpochOrder
 from memfs.integrations.training.prefetch import Batch, Prefetcher
-from memfs.integrations.training.records import tfrecord, tfrecords
 from memfs.integrations.training.shards import samples
+from memfs.integrations.training.tfrecords import tfrecord, tfrecords
 
 __all__ = ["Batch", "EpochOrder", "Prefetcher", "samples", "tfrecord", "tfrecords"]

@@ -18,8 +18,8 @@ from memfs.node.healing.corrupt import CorruptCopies
 from memfs.node.healing.decommission import Decommissioning
 from memfs.node.healing.discards import Discards
 from memfs.node.healing.excess_replicas import ExcessReplicas
+from memfs.node.healing.member_removal import Removal
 from memfs.node.healing.peers import Peers
-from memfs.node.healing.removal import Removal
 from memfs.node.healing.repair_queue import RepairQueue
 from memfs.node.healing.retirement import Retirement
 from memfs.node.healing.scan import Scan

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memfs.node.journal.block_records import Shape
-from memfs.node.journal.framing import FRAME_BYTES
+from memfs.node.journal.block_frames import Shape
+from memfs.node.journal.segment_format import FRAME_BYTES
 from memfs.node.journal.series import LogSegment
 from memfs.protocol.messages import BlockVersion
 

@@ -18,9 +18,9 @@ from memfs.errors import BlockNotFoundError
 from memfs.limits import MIB
 from memfs.logs import fields
 from memfs.node.blocks.holdings import Stored
-from memfs.node.journal import block_records as records
+from memfs.node.journal import block_frames as records
+from memfs.node.journal.block_frames import Shape
 from memfs.node.journal.block_index import IndexPart, JournaledBlocks, JournaledCopy
-from memfs.node.journal.block_records import Shape
 from memfs.node.journal.commits import BATCH_BYTES, Commits, log
 from memfs.node.journal.series import FoundRecord, LogRecord, LogSegment, Series
 from memfs.protocol.messages import BlockVersion

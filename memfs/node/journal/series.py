@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from memfs.errors import ConfigError, DataLossError
-from memfs.node.journal import framing
-from memfs.node.journal.framing import Frame, RecordHeader
+from memfs.node.journal import segment_format
+from memfs.node.journal.segment_format import Frame, RecordHeader
 from memfs.transport.disk import Disk, DiskFile
 from memfs.types import Buffer
 
@@ -112,11 +112,11 @@ class Series:
         another one.
         """
         segment, file = self._current(first)
-        start = segment.end or framing.HEADER_BYTES
+        start = segment.end or segment_format.HEADER_BYTES
         buffers, places, at = _lay_out(records, segment, start)
         try:
             if segment.end == 0:
-                file.write([framing.pack_header(segment.header), *buffers], 0)
+                file.write([segment_format.pack_header(segment.header), *buffers], 0)
             else:
                 file.write(buffers, start)
         except OSError:
@@ -242,7 +242,7 @@ class Series:
         That happens after a failed sync, and to the last batch only: earlier ones were synced.
         """
         start = last.frames[-1].batch if last.frames else 0
-        if start == framing.HEADER_BYTES:
+        if start == segment_format.HEADER_BYTES:
             start = 0  # the header was written with it
         file = self._disk.open(last.segment.path)
         try:
@@ -256,7 +256,7 @@ class Series:
         file = self._disk.open(path)
         try:
             size, read = file.size(), buffered(file.read)
-            header = framing.unpack_header(read(0, framing.HEADER_BYTES), path)
+            header = segment_format.unpack_header(read(0, segment_format.HEADER_BYTES), path)
             if header is None:
                 salt = int(path[-24:-8], 16)
                 if after is None and not _was_synced(read, salt, size):
@@ -266,17 +266,19 @@ class Series:
             if header.cluster != self._cluster or header.kind != self._kind:
                 raise ConfigError(f"{path}: of cluster {header.cluster}, not {self._cluster}")
             end = None if after is None else after.previous_end
-            survey = framing.survey(read, size, header, path, end=end, bodies=self._check_bodies)
+            survey = segment_format.survey(
+                read, size, header, path, end=end, bodies=self._check_bodies
+            )
         finally:
             file.close()
         return FoundRecord(LogSegment(path, header, survey.end), survey.frames, survey.torn)
 
 
-def _was_synced(read: framing.Read, salt: int, size: int) -> bool:
+def _was_synced(read: segment_format.Read, salt: int, size: int) -> bool:
     """Whether a second batch was written: then the header had been synced."""
     return any(
-        frame.batch > framing.HEADER_BYTES
-        for frame in framing.frames_behind(read, salt, framing.HEADER_BYTES - 1, size)
+        frame.batch > segment_format.HEADER_BYTES
+        for frame in segment_format.frames_behind(read, salt, segment_format.HEADER_BYTES - 1, size)
     )
 
 
@@ -288,7 +290,7 @@ def _lay_out(
     places: list[tuple[LogSegment, int]] = []
     at = start
     for record in records:
-        head = framing.pack_frame(
+        head = segment_format.pack_frame(
             segment.header.salt,
             at,
             start,
@@ -303,7 +305,7 @@ def _lay_out(
     return buffers, places, at
 
 
-def buffered(read: Callable[[int, int], bytes], window: int = 1 << 18) -> framing.Read:
+def buffered(read: Callable[[int, int], bytes], window: int = 1 << 18) -> segment_format.Read:
     """``read`` through a one-window cache: nearby headers cost one call."""
     begin, data = 0, b""
 

@@ -41,8 +41,8 @@ from memfs.node.requests.opens import OpensService
 from memfs.node.requests.proofs import Proofs
 from memfs.node.requests.standing import Standing
 from memfs.node.stores.cached_blocks import ObjectBlocks
+from memfs.node.stores.mount_service import MountService
 from memfs.node.stores.residence import ResidenceService, asks_for_memory
-from memfs.node.stores.service import MountService
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.messages.registry import Request

@@ -22,8 +22,8 @@ from memfs.node.namespace.tables.directory import Directory
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.replication.primary import Primary
-from memfs.node.stores.listing import Listing, complete, known
 from memfs.node.stores.opened import OpenStores
+from memfs.node.stores.store_listing import Listing, complete, known
 from memfs.protocol import messages as m
 from memfs.stores.interface import Store
 from memfs.transport.environment import Environment

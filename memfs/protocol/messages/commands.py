@@ -592,7 +592,7 @@ class SetQuota(NamedTuple):
 
 
 class TokenReply(NamedTuple):
-    """A new delegation token, in Hadoop's encoding (``memfs.security.delegation``)."""
+    """A new delegation token, in Hadoop's encoding (``memfs.security.delegation_tokens``)."""
 
     identifier: bytes
     password: bytes

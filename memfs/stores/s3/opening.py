@@ -6,14 +6,14 @@ import os
 from urllib.parse import SplitResult, unquote
 
 from memfs.errors import ConfigError
-from memfs.stores.http import HttpClient
+from memfs.stores.http_client import HttpClient
 from memfs.stores.interface import Store
-from memfs.stores.names import as_prefix, is_key
+from memfs.stores.key_names import as_prefix, is_key
 from memfs.stores.options import Options, split
 from memfs.stores.retry import TIMEOUT_SECONDS, Retry
 from memfs.stores.s3.credentials import RefreshedCredentials, source_of
-from memfs.stores.s3.reading import BucketConnection
-from memfs.stores.s3.requests import Bucket, Requests
+from memfs.stores.s3.object_reads import BucketConnection
+from memfs.stores.s3.signed_requests import Bucket, Requests
 from memfs.stores.s3.store import S3Store
 from memfs.transport.environment import Environment
 

@@ -17,7 +17,7 @@ from memfs.errors import (
 )
 from memfs.stores.errors import of_status
 from memfs.stores.interface import ObjectInfo
-from memfs.stores.names import is_name
+from memfs.stores.key_names import is_name
 from memfs.stores.replies import iso_ns, tag_of
 from memfs.types import Buffer
 

@@ -18,13 +18,13 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
-from memfs.stores.names import as_prefix, is_key
+from memfs.stores.key_names import as_prefix, is_key
 from memfs.stores.range_reader import RangeReader
 from memfs.stores.replies import info_of, is_etag
 from memfs.stores.s3 import replies
-from memfs.stores.s3.reading import BucketConnection
-from memfs.stores.s3.requests import Requests
-from memfs.stores.s3.uploads import PART_BYTES, sweep, upload
+from memfs.stores.s3.multipart import PART_BYTES, sweep, upload
+from memfs.stores.s3.object_reads import BucketConnection
+from memfs.stores.s3.signed_requests import Requests
 from memfs.stores.sending import Sending, already_stored, fits
 from memfs.transport.environment import Clock
 from memfs.types import Buffer

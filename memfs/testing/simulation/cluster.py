@@ -22,10 +22,10 @@ from memfs.paths import Endpoint
 from memfs.stores.opening import open_store
 from memfs.testing.in_process import connect
 from memfs.testing.simulation.clients import SimulatedClient
-from memfs.testing.simulation.conditions import Conditions
 from memfs.testing.simulation.coordinator import FakeCoordinator
 from memfs.testing.simulation.disk import DELAY_SECONDS, HostDisk
 from memfs.testing.simulation.network import Fabric, HostNetwork
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import Process, ProcessKilledError
 from memfs.transport.environment import Environment
 

@@ -16,8 +16,8 @@ from contextvars import copy_context
 from typing import TypeVar
 
 from memfs.paths import Endpoint
-from memfs.testing.simulation.conditions import Conditions
-from memfs.testing.simulation.stream import SimulatedTransport, StreamPipe
+from memfs.testing.simulation.network_conditions import Conditions
+from memfs.testing.simulation.network_stream import SimulatedTransport, StreamPipe
 from memfs.testing.simulation.trace import Trace
 from memfs.testing.simulation.virtual import Process
 

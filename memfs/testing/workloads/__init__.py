@@ -14,8 +14,8 @@ from memfs.testing.workloads.base import Connect, Sizes, Workload
 from memfs.testing.workloads.contents import DeleteCreate, LargeFiles, WholeFileRegister
 from memfs.testing.workloads.held_open import HeldOpen
 from memfs.testing.workloads.locks import FileLocks
+from memfs.testing.workloads.memory_pressure import FillAndFree
 from memfs.testing.workloads.names import DirectorySet, RenameDance, Transfer
-from memfs.testing.workloads.space import FillAndFree
 
 WORKLOADS: Mapping[str, type[Workload]] = {
     kind.__name__: kind

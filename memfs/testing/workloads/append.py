@@ -17,8 +17,8 @@ from memfs.errors import (
     PathNotFoundError,
     RequestError,
 )
-from memfs.testing.checkers.records import LogRead, check_log, log_read
-from memfs.testing.checkers.sessions import check_sessions
+from memfs.testing.checkers.append_log import LogRead, check_log, log_read
+from memfs.testing.checkers.single_writer import check_sessions
 from memfs.testing.checkers.violation import Torn, Violation
 from memfs.testing.history import Outcome, classify
 from memfs.testing.workloads.base import Workload

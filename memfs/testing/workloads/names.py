@@ -12,9 +12,9 @@ from memfs.errors import (
     PathNotFoundError,
     RequestError,
 )
+from memfs.testing.checkers.conserved_sums import check_totals
 from memfs.testing.checkers.names import ABSENT, EXISTS, check_names
 from memfs.testing.checkers.registers import check_register
-from memfs.testing.checkers.totals import check_totals
 from memfs.testing.checkers.trees import TreeEntry, check_tree
 from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.history import FINAL

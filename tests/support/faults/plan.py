@@ -13,7 +13,7 @@ from typing import Any
 
 from memfs.config import NodeConfig
 from memfs.limits import KIB, MIB
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 
 JOURNALED_SHARE = 1 / 7
 DEAFENED_SHARE = 1 / 4

@@ -14,8 +14,8 @@ DIRECTORY = Path(".fuzz")
 
 READERS = (
     *("memfs.protocol.records", "memfs.protocol.frames", "memfs.protocol.messages"),
-    *("memfs.node.log.entries", "memfs.node.journal.framing"),
-    *("memfs.security.delegation", "memfs.security.signature", "memfs.security.acls"),
+    *("memfs.node.log.entries", "memfs.node.journal.segment_format"),
+    *("memfs.security.delegation_tokens", "memfs.security.signature", "memfs.security.acls"),
     *("memfs.gateway.hadoop.parameters", "memfs.gateway.http.addresses"),
 )
 """Instrumented with what they stand on. All of memfs would take a minute."""

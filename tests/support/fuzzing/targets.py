@@ -28,15 +28,15 @@ from memfs.gateway.auth.token_file import parse_tokens
 from memfs.gateway.hadoop.exceptions import RemoteException
 from memfs.gateway.hadoop.parameters import USER, Parameters
 from memfs.gateway.http.addresses import Addresses
+from memfs.gateway.operations.file_status import matches
 from memfs.gateway.operations.reading import byte_range
-from memfs.gateway.operations.status import matches
-from memfs.node.journal import framing
+from memfs.node.journal import segment_format
 from memfs.node.log.entries import Entry, pack_entries, unpack_entries
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import decode, encode
 from memfs.security import acls, capabilities, signature
-from memfs.security.delegation import Token, TokenIdentifier
+from memfs.security.delegation_tokens import Token, TokenIdentifier
 from memfs.types import Identity
 
 GOLDEN: Final = Path(__file__).parents[2] / "golden" / "frames"
@@ -155,20 +155,22 @@ def run_journal(data: bytes) -> None:
         return raw[at : at + length]
 
     with contextlib.suppress(DataLossError):
-        header = framing.unpack_header(raw[: framing.HEADER_BYTES], "journal")
+        header = segment_format.unpack_header(raw[: segment_format.HEADER_BYTES], "journal")
         if header is None:
             return
         for end in (None, header.previous_end % (len(raw) + 1)):
             for bodies in (True, False):
                 with contextlib.suppress(DataLossError):
-                    found = framing.survey(read, len(raw), header, "j", end=end, bodies=bodies)
+                    found = segment_format.survey(
+                        read, len(raw), header, "j", end=end, bodies=bodies
+                    )
                     _check_survey(found, len(raw) if end is None else end)
 
 
-def _check_survey(found: framing.LogSurvey, size: int) -> None:
+def _check_survey(found: segment_format.LogSurvey, size: int) -> None:
     assert found.torn >= 0
     assert found.end + found.torn == size or found.end == size
-    at = framing.HEADER_BYTES
+    at = segment_format.HEADER_BYTES
     for frame in found.frames:
         assert at <= frame.at < frame.end <= found.end, "frames overlap"
         at = frame.end
@@ -179,32 +181,35 @@ _FRAME_HEAD: Final = struct.Struct(">QQHHII")
 
 def _mend_segment(given: bytearray) -> None:
     """Right salts and checksums wherever the lengths lead to a frame."""
-    checked = framing.HEADER_BYTES - 4
-    if len(given) < framing.HEADER_BYTES:
+    checked = segment_format.HEADER_BYTES - 4
+    if len(given) < segment_format.HEADER_BYTES:
         return
     given[checked : checked + 4] = crc32c(given[:checked]).to_bytes(4, "big")
     salt = int.from_bytes(given[44:52], "big")
-    at = framing.HEADER_BYTES
-    while len(given) - at >= framing.FRAME_BYTES:
+    at = segment_format.HEADER_BYTES
+    while len(given) - at >= segment_format.FRAME_BYTES:
         _, batch, kind, meta, length, _ = _FRAME_HEAD.unpack_from(given, at)
-        meta_at = at + framing.FRAME_BYTES
+        meta_at = at + segment_format.FRAME_BYTES
         body_at = meta_at + meta
         crc = crc32c(given[body_at : body_at + length])
-        if meta > framing.META_BYTES or batch > at:
+        if meta > segment_format.META_BYTES or batch > at:
             return
-        given[at:meta_at] = framing.pack_frame(
+        given[at:meta_at] = segment_format.pack_frame(
             salt, at, batch, kind, bytes(given[meta_at:body_at]), length, crc
-        )[: framing.FRAME_BYTES]
+        )[: segment_format.FRAME_BYTES]
         at = body_at + length
 
 
 def _segments() -> list[bytes]:
-    header = framing.RecordHeader(1, "0123456789abcdef", 1, 1, 0x1122334455667788, 0, 0)
-    found = framing.pack_header(header)
+    header = segment_format.RecordHeader(1, "0123456789abcdef", 1, 1, 0x1122334455667788, 0, 0)
+    found = segment_format.pack_header(header)
     seeds = [found]
     for body in (b"", b"body", b"another body"):
         at = len(found)
-        found += framing.pack_frame(header.salt, at, at, 2, b"meta", len(body), crc32c(body)) + body
+        found += (
+            segment_format.pack_frame(header.salt, at, at, 2, b"meta", len(body), crc32c(body))
+            + body
+        )
         seeds.append(found)
     return [bytes([mended]) + each for each in seeds for mended in (0, _MENDED)]
 

@@ -10,7 +10,7 @@ from memfs import machine
 from memfs.client.credentials import as_proven, client_proof, usual_key
 from memfs.config import ClientConfig
 from memfs.errors import ConfigError
-from memfs.security.delegation import Token, TokenIdentifier
+from memfs.security.delegation_tokens import Token, TokenIdentifier
 from memfs.security.keys import write_key, write_secret
 from memfs.security.proofs import KeyProver, TokenProver
 from tests.attack.certificates import Authority

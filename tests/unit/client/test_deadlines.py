@@ -20,7 +20,7 @@ from memfs.client.aiofiles import AsyncFile, Opening
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.stat import Stat
 from memfs.errors import MemfsError
-from memfs.security.delegation import Token
+from memfs.security.delegation_tokens import Token
 from memfs.security.signing import public_key
 from memfs.testing.simulation import virtual
 from memfs.types import Attributes, ObjectState

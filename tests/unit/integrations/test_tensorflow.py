@@ -9,10 +9,10 @@ import pytest
 
 from memfs import errors
 from memfs.integrations.tensorflow import files
+from memfs.integrations.tensorflow.c_interface import Code
+from memfs.integrations.tensorflow.callbacks import as_pathlib
 from memfs.integrations.tensorflow.files import ReadHandle, ShortRead
-from memfs.integrations.tensorflow.interface import Code
-from memfs.integrations.tensorflow.operations import as_pathlib
-from memfs.integrations.tensorflow.status import StatusError, StatusWriter, code_of
+from memfs.integrations.tensorflow.status_codes import StatusError, StatusWriter, code_of
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from memfs.monitoring.catalogue import CATALOGUE, catalogue_table
 from memfs.monitoring.metrics import BOUNDS, Histogram, Metrics
-from memfs.node.monitoring import bind_shares
+from memfs.node.metric_bindings import bind_shares
 from memfs.protocol.messages import BoundStatus
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memfs.errors import AccessDeniedError
-from memfs.security.delegation import Token
+from memfs.security.delegation_tokens import Token
 from memfs.security.proofs import (
     KeyProof,
     KeyProver,

@@ -7,8 +7,8 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from memfs.stores.key_names import PARTS
 from memfs.stores.local import LocalStore
-from memfs.stores.names import PARTS
 
 
 async def pieces(data: bytes) -> AsyncIterator[bytes]:

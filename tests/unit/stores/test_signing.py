@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memfs.stores.s3.credentials import Credentials
-from memfs.stores.s3.signing import EMPTY, RequestLine, encoded, query_string, signed_headers
+from memfs.stores.s3.signature_v4 import EMPTY, RequestLine, encoded, query_string, signed_headers
 from tests.support.examples import examples
 
 EXAMPLE = Credentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")

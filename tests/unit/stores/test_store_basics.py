@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from memfs.errors import ConfigError, InvalidArgumentError, StoreDeniedError, StoreUnreachableError
+from memfs.stores.key_names import is_key, is_name
 from memfs.stores.levels import Levels
-from memfs.stores.names import is_key, is_name
 from memfs.stores.opening import masked, open_store
 from memfs.stores.options import Options, is_secret, refuse_secrets
 from memfs.stores.retry import Retry

@@ -11,8 +11,8 @@ from typing import Any
 from memfs.errors import MemfsError
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m
-from memfs.testing.simulation.conditions import Conditions
 from memfs.testing.simulation.network import Fabric
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment

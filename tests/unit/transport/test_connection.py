@@ -11,7 +11,7 @@ from memfs import errors, limits
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 from memfs.transport.server import Reply
 from memfs.types import Attributes, Identity

@@ -9,7 +9,7 @@ from memfs.client.access import Acl, AclEntries, Quota
 from memfs.client.blocking.hand_over import BlockingCalls
 from memfs.client.calls.wire import PathLike
 from memfs.protocol import messages as m
-from memfs.security.delegation import KIND, Token
+from memfs.security.delegation_tokens import KIND, Token
 
 
 class BlockingAccess(BlockingCalls):

@@ -15,13 +15,13 @@ from memfs.errors import (
     UnsupportedError,
 )
 from memfs.node.namespace.rules import quotas
-from memfs.node.namespace.rules.content import check_time
 from memfs.node.namespace.rules.permissions import (
     HAS_ACL,
     WRITE,
     mode_after_chown,
     mode_without_foreign_gid,
 )
+from memfs.node.namespace.rules.published_content import check_time
 from memfs.node.namespace.rules.refusals import not_owner, text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, SYMLINK
 from memfs.node.namespace.tables.volume import Command, Volume, check_mode, check_replication

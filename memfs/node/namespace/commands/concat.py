@@ -17,9 +17,9 @@ from memfs.errors import (
 from memfs.node.namespace.commands.files import check_unleased, check_writable
 from memfs.node.namespace.rules import mounted
 from memfs.node.namespace.rules.acls import NO_ACL
-from memfs.node.namespace.rules.content import check_size
 from memfs.node.namespace.rules.naming import existing_entry_of
 from memfs.node.namespace.rules.permissions import READ, mode_after_write
+from memfs.node.namespace.rules.published_content import check_size
 from memfs.node.namespace.rules.quotas import check_concat
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import ABSORBED, DIRECTORY, FILE, NOWHERE

@@ -22,7 +22,6 @@ from memfs.errors import (
 from memfs.node.namespace.commands import files
 from memfs.node.namespace.commands.put import check_inheritance, inherit
 from memfs.node.namespace.rules.acls import NO_ACL
-from memfs.node.namespace.rules.content import check_blocks, check_time, layout_of
 from memfs.node.namespace.rules.growth import longest_draft
 from memfs.node.namespace.rules.naming import (
     check_missing,
@@ -31,6 +30,7 @@ from memfs.node.namespace.rules.naming import (
     place_of_file,
 )
 from memfs.node.namespace.rules.permissions import mode_after_write
+from memfs.node.namespace.rules.published_content import check_blocks, check_time, layout_of
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import ABSORBED, FILE, NOWHERE

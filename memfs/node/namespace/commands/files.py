@@ -18,7 +18,6 @@ from memfs.errors import (
     StaleHandleError,
 )
 from memfs.node.namespace.rules import mounted
-from memfs.node.namespace.rules.content import Layout, check_blocks, check_time, layout_of
 from memfs.node.namespace.rules.growth import longest
 from memfs.node.namespace.rules.naming import (
     check_new_name,
@@ -26,6 +25,7 @@ from memfs.node.namespace.rules.naming import (
     place_of_file,
 )
 from memfs.node.namespace.rules.permissions import WRITE, mode_after_write
+from memfs.node.namespace.rules.published_content import Layout, check_blocks, check_time, layout_of
 from memfs.node.namespace.rules.quotas import check_commit
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE

@@ -27,13 +27,13 @@ from memfs.node.namespace.commands.files import (
     check_writable,
     withdraw,
 )
-from memfs.node.namespace.rules.content import check_blocks, layout_of
 from memfs.node.namespace.rules.naming import (
     check_new_name,
     maker_unless_directory,
     place_of_file,
 )
 from memfs.node.namespace.rules.permissions import mode_after_write
+from memfs.node.namespace.rules.published_content import check_blocks, layout_of
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, RESERVED

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from memfs import limits
 from memfs.errors import BusyError, InvalidTokenError, NotPermittedError
-from memfs.security.delegation import TokenIdentifier
+from memfs.security.delegation_tokens import TokenIdentifier
 
 PRUNE_MS: Final = 60_000
 """Time between two searches for tokens that are over."""

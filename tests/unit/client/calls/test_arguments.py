@@ -18,7 +18,7 @@ import pytest
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.stat import Stat
 from memfs.errors import FileTooLargeError
-from memfs.security.delegation import Token
+from memfs.security.delegation_tokens import Token
 from memfs.types import Attributes, FileKind
 from tests.unit.client.fake_cluster import FakeCluster
 

@@ -15,12 +15,12 @@ from memfs.gateway.auth.proxies import Proxies
 from memfs.gateway.call import normal, parent
 from memfs.gateway.hadoop.exceptions import RemoteException
 from memfs.gateway.hadoop.parameters import Parameters
-from memfs.gateway.http import budget, peers
+from memfs.gateway.http import budget, gateway_peers
 from memfs.gateway.http.connection import encode_raw
 from memfs.gateway.http.redirects import file_url
 from memfs.gateway.operations import acls, xattrs
+from memfs.gateway.operations.file_status import matches
 from memfs.gateway.operations.reading import _ranged
-from memfs.gateway.operations.status import matches
 from memfs.types import AclEntry, AclKind, Member
 
 # --- paths and addresses -------------------------------------------------------------------------
@@ -154,7 +154,7 @@ def member(host: str, name: str = "n") -> Member:
 
 
 def test_peers_are_wanted_before_they_are_named() -> None:
-    found = peers.GatewayPeers(("alpha=g1:9870",), "http", find=True)
+    found = gateway_peers.GatewayPeers(("alpha=g1:9870",), "http", find=True)
     found._port = 9870
     assert found.of(member("10.0.0.1", "alpha")) == ""
     assert found.of(member("10.0.0.2")) == ""
@@ -166,7 +166,7 @@ def test_peers_are_wanted_before_they_are_named() -> None:
 
 
 def test_peers_are_not_looked_for_when_told_so() -> None:
-    found = peers.GatewayPeers((), "http", find=False)
+    found = gateway_peers.GatewayPeers((), "http", find=False)
     assert found.of(member("10.0.0.2")) == ""
     assert not found._wanted
 

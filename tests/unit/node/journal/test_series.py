@@ -10,7 +10,7 @@ from memfs.errors import ConfigError, DataLossError
 from memfs.testing.simulation.disk import HostDisk
 from memfs.testing.simulation.virtual import run
 
-from .test_framing import bodies, record, series
+from .test_segment_format import bodies, record, series
 
 
 def fill(writer, count, first=0):

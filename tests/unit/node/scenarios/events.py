@@ -16,7 +16,7 @@ from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import decode
 from memfs.testing.patches import followed
-from memfs.testing.simulation.stream import StreamPipe
+from memfs.testing.simulation.network_stream import StreamPipe
 from memfs.testing.simulation.virtual import current_process
 from memfs.types import Attributes, Member, View
 

@@ -20,7 +20,7 @@ from memfs.paths import Endpoint
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.testing.simulation.cluster import PORT, SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import ProcessKilledError
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial

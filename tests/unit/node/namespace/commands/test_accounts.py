@@ -15,7 +15,7 @@ from memfs.node.namespace import Namespace
 from memfs.node.namespace.commands.accounts import NEVER_MS
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
-from memfs.security.delegation import Token
+from memfs.security.delegation_tokens import Token
 from memfs.security.proofs import KeyProver, TokenProver, challenge
 from memfs.security.signing import public_key
 

@@ -15,7 +15,7 @@ from memfs.errors import (
 )
 from memfs.node.namespace.tables.tokens import Tokens
 from memfs.protocol import messages as m
-from memfs.security.delegation import TokenIdentifier
+from memfs.security.delegation_tokens import TokenIdentifier
 
 from ..machine import Machine
 

@@ -14,11 +14,11 @@ from typing import Final
 
 from memfs.errors import StoreDeniedError
 from memfs.limits import KIB
-from memfs.stores.http import HttpClient, WholeReply, place
+from memfs.stores.http_client import HttpClient, WholeReply, place
 from memfs.stores.retry import Retry
 from memfs.stores.s3.credentials import RefreshedCredentials
 from memfs.stores.s3.replies import NO_BUCKET, code_of, error_of
-from memfs.stores.s3.signing import (
+from memfs.stores.s3.signature_v4 import (
     EMPTY,
     UNSIGNED,
     RequestLine,

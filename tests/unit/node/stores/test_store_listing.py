@@ -10,7 +10,7 @@ import pytest
 
 from memfs.node.namespace.rules.frontier import Question
 from memfs.node.namespace.tables.directory import Directory
-from memfs.node.stores.listing import IDLE_SECONDS, Listing, complete
+from memfs.node.stores.store_listing import IDLE_SECONDS, Listing, complete
 from memfs.protocol import messages as m
 from memfs.stores.interface import ObjectInfo, Page
 

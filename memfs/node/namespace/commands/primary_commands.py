@@ -10,7 +10,7 @@ from typing import Final
 from memfs import limits
 from memfs.errors import InvalidArgumentError, StaleHandleError
 from memfs.node.namespace.commands.files import end_lease
-from memfs.node.namespace.rules.content import check_replicas
+from memfs.node.namespace.rules.published_content import check_replicas
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.protocol.messages import (

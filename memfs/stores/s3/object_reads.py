@@ -6,7 +6,7 @@ from typing import Any
 
 from memfs.stores.range_reader import RETRIES, client_options, library
 from memfs.stores.s3.credentials import Credentials, RefreshedCredentials
-from memfs.stores.s3.requests import Bucket
+from memfs.stores.s3.signed_requests import Bucket
 
 
 class BucketConnection:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from memfs import errors
-from memfs.integrations.tensorflow.interface import Code
+from memfs.integrations.tensorflow.c_interface import Code
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from memfs.checksum import crc32c
 from memfs.paths import Endpoint
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import Process
 from memfs.types import Buffer
 

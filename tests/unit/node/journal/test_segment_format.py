@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from memfs.checksum import crc32c
 from memfs.errors import DataLossError
-from memfs.node.journal import framing
+from memfs.node.journal import segment_format
 from memfs.node.journal.series import LogRecord, Series
 from memfs.testing.simulation.disk import HostDisk
 from tests.support.examples import examples
@@ -113,17 +113,19 @@ def test_without_checking_bodies_the_last_batch_is_checked_all_the_same(content,
 
 @given(st.binary(max_size=300), st.integers(0, 2**64 - 1))
 def test_rubbish_holds_no_frame(rubbish, salt):
-    assert framing.frame_at(lambda at, n: rubbish[at : at + n], salt, 0, len(rubbish)) is None
-    assert framing.unpack_header(rubbish, "f") is None
+    assert (
+        segment_format.frame_at(lambda at, n: rubbish[at : at + n], salt, 0, len(rubbish)) is None
+    )
+    assert segment_format.unpack_header(rubbish, "f") is None
 
 
 def test_a_frame_of_another_place_is_none():
     disk, _ = written([[b"a" * 100]])
     (path,) = disk.files
-    header = framing.unpack_header(disk.read(path)[:72], path)
+    header = segment_format.unpack_header(disk.read(path)[:72], path)
     moved = bytes(100) + disk.read(path)
     found = list(
-        framing.frames_behind(lambda at, n: moved[at : at + n], header.salt, 0, len(moved))
+        segment_format.frames_behind(lambda at, n: moved[at : at + n], header.salt, 0, len(moved))
     )
     assert found == []
 
@@ -131,16 +133,20 @@ def test_a_frame_of_another_place_is_none():
 def test_another_version_is_refused():
     import struct
 
-    raw = bytearray(framing.pack_header(framing.RecordHeader(1, CLUSTER, 1, 0, 7, 0, 0)))
+    raw = bytearray(
+        segment_format.pack_header(segment_format.RecordHeader(1, CLUSTER, 1, 0, 7, 0, 0))
+    )
     raw[10:12] = struct.pack(">H", 9)
     raw[-4:] = struct.pack(">I", crc32c(bytes(raw[:-4])))
     with pytest.raises(DataLossError, match="version 9"):
-        framing.unpack_header(bytes(raw), "file")
+        segment_format.unpack_header(bytes(raw), "file")
 
 
 def test_a_header_whose_checksum_is_right_and_whose_cluster_is_no_name():
-    raw = bytearray(framing.pack_header(framing.RecordHeader(1, CLUSTER, 1, 1, 7, 0, 0)))
+    raw = bytearray(
+        segment_format.pack_header(segment_format.RecordHeader(1, CLUSTER, 1, 1, 7, 0, 0))
+    )
     raw[12] = 0xFF
     raw[68:] = crc32c(raw[:68]).to_bytes(4, "big")
     with pytest.raises(DataLossError, match="a journal of no cluster"):
-        framing.unpack_header(bytes(raw), "/j")
+        segment_format.unpack_header(bytes(raw), "/j")

@@ -12,7 +12,7 @@ from aiohttp import hdrs
 from memfs.errors import NotDirectoryError, PathNotFoundError
 from memfs.gateway.call import WebCall
 from memfs.gateway.hadoop.exceptions import EXISTS, IO, JavaException, RemoteException
-from memfs.gateway.operations.status import etag, look_up, matches
+from memfs.gateway.operations.file_status import etag, look_up, matches
 from memfs.types import Attributes
 
 _READING = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs.errors import InvalidTokenError
-from memfs.security.delegation import SECURE_KIND, Token, TokenIdentifier, write_vint
+from memfs.security.delegation_tokens import SECURE_KIND, Token, TokenIdentifier, write_vint
 
 IDENTIFIER = TokenIdentifier("alice", "yarn", "", 1_700_000_000_000, 1_700_604_800_000, 7, 3)
 NAMES = st.text(st.characters(codec="utf-8"), max_size=200)

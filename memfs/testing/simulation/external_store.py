@@ -29,7 +29,7 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
-from memfs.stores.names import as_prefix, is_name
+from memfs.stores.key_names import as_prefix, is_name
 from memfs.types import Buffer
 
 T = TypeVar("T")

@@ -15,10 +15,10 @@ from memfs import paths
 from memfs.client.blocking import patterns
 from memfs.client.blocking.entry import shared
 from memfs.client.blocking.filesystem import FileSystem
-from memfs.integrations.tensorflow import interface
+from memfs.integrations.tensorflow import c_interface
+from memfs.integrations.tensorflow.c_interface import Code
 from memfs.integrations.tensorflow.files import ReadHandle, WriteHandle
-from memfs.integrations.tensorflow.interface import Code
-from memfs.integrations.tensorflow.status import StatusError
+from memfs.integrations.tensorflow.status_codes import StatusError
 
 
 class UrlPath(NamedTuple):
@@ -186,18 +186,18 @@ class Operations:
     def get_children(self, filesystem: Any, url: bytes, entries: Any) -> int:
         """Names in a directory."""
         where = place(url)
-        return interface.texts(where.fs.listdir(where.path), entries)
+        return c_interface.texts(where.fs.listdir(where.path), entries)
 
     def get_matching_paths(self, filesystem: Any, pattern: bytes, entries: Any) -> int:
         """Paths that match; ``*`` matches a leading dot too, and no slash."""
         where = place(pattern)
         wanted = as_pathlib(where.path.lstrip("/"))
         found = patterns.below(where.fs, "/", wanted) if wanted else iter(["/"])
-        return interface.texts(sorted(where.prefix + path for path in found), entries)
+        return c_interface.texts(sorted(where.prefix + path for path in found), entries)
 
     def translate_name(self, filesystem: Any, url: bytes) -> int:
         """The URL itself: its authority tells clusters apart."""
-        return interface.text(os.fsdecode(url))
+        return c_interface.text(os.fsdecode(url))
 
     def flush_caches(self, filesystem: Any) -> None:
         """Nothing is cached."""

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from memfs.errors import MemfsError, UnavailableError
 from memfs.gateway.http.connection import HttpServer
-from memfs.gateway.http.peers import ADVERTISE_HEADER, CLUSTER_HEADER
+from memfs.gateway.http.gateway_peers import ADVERTISE_HEADER, CLUSTER_HEADER
 from memfs.gateway.http.replies import HttpReply
 from memfs.gateway.shared import Shared
 from memfs.gateway.workers import WorkerLink

@@ -18,7 +18,7 @@ from memfs.errors import MemfsError
 from memfs.limits import MIB
 from memfs.stores.replies import iso_ns
 from memfs.stores.s3.replies import error_of, root
-from memfs.stores.s3.requests import Requests
+from memfs.stores.s3.signed_requests import Requests
 from memfs.stores.sending import Sending
 
 PART_BYTES: Final = 8 * MIB

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from memfs.checksum import crc32c
-from memfs.node.journal.framing import META_BYTES, Frame
+from memfs.node.journal.segment_format import META_BYTES, Frame
 from memfs.node.journal.series import LogRecord
 from memfs.protocol.messages import BlockVersion
 from memfs.types import Buffer

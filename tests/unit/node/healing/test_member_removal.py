@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from memfs import errors
+from memfs.node.healing.member_removal import Removal
 from memfs.node.healing.peers import Peers
-from memfs.node.healing.removal import Removal
 
 from .fakes import FakeMembership, FakePeers
 

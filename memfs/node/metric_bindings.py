@@ -17,8 +17,8 @@ from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shares
 from memfs.node.resources.space import SpaceWatch
 from memfs.node.stores.cached_blocks import ObjectBlocks
+from memfs.node.stores.mount_service import MountService
 from memfs.node.stores.opened import OpenStores
-from memfs.node.stores.service import MountService
 from memfs.node.stores.traffic import Traffic
 from memfs.protocol.messages import BoundStatus, MountRecord
 from memfs.transport.environment import Tls
