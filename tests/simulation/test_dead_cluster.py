@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.errors import ClusterError
+from memfs.errors import ClusterError, DeadlineError, OutcomeUnknownError, UnavailableError
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.virtual import run
 
@@ -130,6 +130,31 @@ def test_blocks_are_out_of_reach_too(silent: bool, mode: str, work: Any) -> None
         assert loop.time() - began < TIMEOUT_SECONDS + 4
         await fs.close()
         assert loop.time() - began < TIMEOUT_SECONDS + 8
+
+    run(main())
+
+
+@pytest.mark.parametrize("budget", [6.0, 30.0], ids=["one attempt", "several"])
+@pytest.mark.parametrize("size", [5, 200_000, 9_000_000])
+def test_a_write_that_cannot_have_happened_is_no_doubt(size: int, budget: float) -> None:
+    """Nodes stand still: what was asked for on the way changes nothing of the file."""
+
+    async def main() -> None:
+        cluster, fs = await ended()
+        await fs.write_bytes("/f", b"old")
+        for name in ("n1", "n2", "n3"):
+            cluster.host(name).process.pause()
+        with pytest.raises((DeadlineError, UnavailableError), match="/f: ") as caught:
+            await fs.write_bytes("/f", bytes(size), timeout=budget)
+        assert budget < TIMEOUT_SECONDS or "no memfs node answers" in str(caught.value)
+        with pytest.raises(OutcomeUnknownError, match="may") as doubt:
+            await fs.mkdir("/d", timeout=budget)
+        assert budget < TIMEOUT_SECONDS or "no memfs node answers" in str(doubt.value)
+        for name in ("n1", "n2", "n3"):
+            cluster.host(name).process.resume()
+        await asyncio.sleep(TIMEOUT_SECONDS)
+        assert await fs.read_bytes("/f") == b"old"
+        await fs.close()
 
     run(main())
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from memfs.client.calls.deadline import seconds_left
 from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.requester import Requester
+from memfs.client.session.silence import no_doubt
 from memfs.errors import MemfsError, OutcomeUnknownError
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef
@@ -61,10 +62,12 @@ class Grants:
             reply = await self._primary.ask(request, path, deadline)
             self.held.add(Lease(reply.attributes.inode, reply.attributes.generation))
             return reply
-        except (asyncio.CancelledError, OutcomeUnknownError):
+        except (asyncio.CancelledError, OutcomeUnknownError) as error:
             self._asking.discard(turn)
             reclaim = functools.partial(self._reclaim, request.path, request.base)
             await self._return(reclaim, deadline)
+            if isinstance(error, OutcomeUnknownError) and _leaves_nothing(request):
+                raise no_doubt(error, path) from error
             raise
         finally:
             self._asking.discard(turn)
@@ -154,3 +157,8 @@ class Grants:
 
     async def _release(self, lease: Lease, withdrawn: tuple[BlockRef, ...]) -> None:
         await self._primary.ask(m.ReleaseLease(*lease, withdrawn))
+
+
+def _leaves_nothing(request: m.Create | m.AcquireLease) -> bool:
+    """Whether all is as it was once the lease is back."""
+    return isinstance(request, m.AcquireLease) and not request.steal

@@ -26,7 +26,8 @@ from memfs import limits
 from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.requester import Requester
-from memfs.errors import MemfsError, RequestError, StaleHandleError
+from memfs.client.session.silence import no_doubt
+from memfs.errors import MemfsError, OutcomeUnknownError, RequestError, StaleHandleError
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.types import ROOT_INODE
@@ -98,6 +99,8 @@ class SessionOpens:
                 self._whole = True
                 self._hold()
                 self._schedule()
+            if isinstance(error, OutcomeUnknownError):
+                raise no_doubt(error, path) from error
             raise
         finally:
             del self._flying[number]

@@ -30,7 +30,7 @@ from memfs.client.session.locks import SessionLocks
 from memfs.client.session.opens import SessionOpens
 from memfs.client.session.request_ids import RequestIds
 from memfs.client.session.routing import Routing
-from memfs.client.session.silence import Silence
+from memfs.client.session.silence import Silence, in_doubt, no_doubt
 from memfs.client.session.suspects import Silent, Suspects
 from memfs.client.session.view_search import ViewSearch
 from memfs.config import ClientConfig
@@ -218,6 +218,7 @@ class Session:
 
         When the caller is cancelled, or gets no answer in time, it is asked once more on the side
         under the same id, and ``undo`` gives back what nobody got; ``leave`` is told of the task.
+        So a lack of an answer is no doubt for the caller: DeadlineError, not OutcomeUnknownError.
         Not for commands that do harm when they are carried out late.
         """
         check(request)
@@ -225,9 +226,11 @@ class Session:
         left = False
         try:
             return (await self._persist(request, number, deadline)).record
-        except (asyncio.CancelledError, OutcomeUnknownError):
+        except (asyncio.CancelledError, OutcomeUnknownError) as error:
             left = True
             leave(self.background.run(self._undo(request, number, undo)))
+            if isinstance(error, OutcomeUnknownError):
+                raise no_doubt(error, path) from error
             raise
         except MemfsError as error:
             error.filename = path
@@ -426,7 +429,5 @@ _NOT_WATCHED = contextlib.nullcontext()
 def _give_up(error: MemfsError, unknown: bool) -> NoReturn:
     """Raise the last error, unless an earlier attempt may have been carried out."""
     if unknown and not isinstance(error, OutcomeUnknownError):
-        raise OutcomeUnknownError(
-            f"sent but not answered, it may or may not have happened; then: {error.message}"
-        ) from error
+        raise in_doubt(error.message) from error
     raise error

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from memfs.client.session.discovery import nobody
-from memfs.errors import MemfsError, RetryableError
+from memfs.errors import DeadlineError, MemfsError, OutcomeUnknownError, RetryableError
+
+_DOUBT = "sent but not answered, it may or may not have happened; then: "
 
 
 class Silence:
@@ -46,4 +48,17 @@ class Silence:
         self.felt |= bool(said)
         if said and isinstance(error, RetryableError):
             return type(error)(said, path=error.filename)
+        if said and isinstance(error, OutcomeUnknownError):
+            return in_doubt(said, error.filename)
         return error
+
+
+def in_doubt(then: str, path: str | None = None) -> OutcomeUnknownError:
+    """What is raised for a command that was sent and not answered; ``then``: what came after."""
+    return OutcomeUnknownError(f"{_DOUBT}{then}", path=path)
+
+
+def no_doubt(error: OutcomeUnknownError, path: str | None = None) -> DeadlineError:
+    """... for one of which nothing stays, whether it was carried out or not."""
+    _, doubt, then = error.message.rpartition(_DOUBT)
+    return DeadlineError(then if doubt else "no answer in time, and nothing was changed", path=path)

@@ -72,8 +72,19 @@ def test_a_cancelled_recovery_holds_no_lease(after: float) -> None:
 
 def test_an_open_that_hears_nothing_in_time_holds_no_lease() -> None:
     async def test(cluster: FakeCluster, fs: AsyncFileSystem) -> None:
-        with pytest.raises(errors.OutcomeUnknownError):
+        with pytest.raises(errors.DeadlineError, match="/old: no answer in time"):
             await fs.open("/old", "ab", timeout=ANSWER_SECONDS / 2)
+        await asyncio.sleep(1)
+        assert not cluster.namespace.volume.sessions.writers
+
+    in_cluster(test)
+
+
+@pytest.mark.parametrize(("mode", "recover"), [("wb", False), ("ab", True)])
+def test_a_doubt_about_what_was_emptied_or_taken_stays(mode: str, recover: bool) -> None:
+    async def test(cluster: FakeCluster, fs: AsyncFileSystem) -> None:
+        with pytest.raises(errors.OutcomeUnknownError):
+            await fs.open("/old", mode, recover=recover, timeout=ANSWER_SECONDS / 2)
         await asyncio.sleep(1)
         assert not cluster.namespace.volume.sessions.writers
 

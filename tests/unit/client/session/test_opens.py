@@ -130,7 +130,7 @@ def test_a_cancelled_open_has_nothing_open(after: float) -> None:
 def test_an_open_without_an_answer_has_nothing_open() -> None:
     async def test(cluster: FakeCluster, fs: AsyncFileSystem) -> None:
         cluster.unanswered.add(m.OpenFile)
-        with pytest.raises(errors.OutcomeUnknownError):
+        with pytest.raises(errors.DeadlineError, match="/large: no answer in time"):
             await fs.open("/large", "rb")
         assert registered(cluster) == 1
         await settled(cluster)
