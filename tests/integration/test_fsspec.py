@@ -191,11 +191,22 @@ def test_a_transaction(fs: MemfsFileSystem) -> None:
             file.write(b"new")
         with fs.open("/t/other", "wb") as file:
             file.write(b"other")
+            assert (file.size, file.details["size"], file.details["name"]) == (5, 5, "/t/other")
+        assert file.closed
+        with pytest.raises(ValueError, match="closed"):
+            file.write(b"more")
         assert fs.cat_file("/t/old") == b"old" and not fs.exists("/t/other")
+        assert fs.find("/t") == ["/t/old"], "what a process that dies here would leave"
+        with pytest.raises(ValueError, match="whole files"):
+            fs.open("/t/old", "ab")
+        with pytest.raises(FileExistsError):
+            fs.open("/t/old", "xb")
     assert fs.cat("/t/*") == {"/t/old": b"new", "/t/other": b"other"}
     with pytest.raises(ZeroDivisionError), fs.transaction:
         with fs.open("/t/old", "wb") as file:
             file.write(b"lost")
+        unclosed = fs.open("/t/unclosed", "wb")
+        unclosed.write(b"lost too")
         raise ZeroDivisionError
     assert fs.find("/t") == ["/t/old", "/t/other"] and fs.cat_file("/t/old") == b"new"
 

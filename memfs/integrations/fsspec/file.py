@@ -1,17 +1,17 @@
 """An open file as fsspec hands it out: memfs's own, with what fsspec adds to one.
 
-Owns ``commit`` and ``discard`` of files that are written in a transaction: they have a hidden name
-beside their own until then.
+Owns ``commit`` and ``discard`` of files that are written in a transaction: they have no name until
+then, so that nothing of them is left when their process dies.
 """
 
 from __future__ import annotations
 
 import io
-import posixpath
-import secrets
+import os
 from collections.abc import Iterator
 from typing import IO, Any, Protocol
 
+from memfs.client.blocking.files import Replacement
 from memfs.client.blocking.filesystem import FileSystem
 
 
@@ -40,9 +40,20 @@ class MemfsFile(io.IOBase):
         self.mode = mode
         self.autocommit = autocommit
         self.blocksize = io.DEFAULT_BUFFER_SIZE
-        directory, name = posixpath.split(path)
-        self._target = path if autocommit else f"{directory}/.{name}.{secrets.token_hex(6)}"
-        self.f: IO[bytes] = fs.blocking.open(self._target, mode, **options)
+        self._draft: Replacement | None = None
+        self._ended = False
+        """Closed, though what was written waits for its name."""
+        if autocommit:
+            self.f: IO[bytes] = fs.blocking.open(path, mode, **options)
+            return
+        if "w" not in mode and "x" not in mode:
+            raise ValueError(f"a transaction writes whole files: mode {mode!r} is not for one")
+        options.pop("buffering", None)
+        # The generator gives the draft up when it is collected.
+        self._held = fs.blocking.replacing(path, exclusive="x" in mode, **options)
+        self.f = self._held.__enter__()
+        assert isinstance(self.f, Replacement), "what replacing() yields"
+        self._draft = self.f
 
     @property
     def full_name(self) -> str:
@@ -51,32 +62,35 @@ class MemfsFile(io.IOBase):
 
     @property
     def size(self) -> int:
-        """Bytes, as published."""
-        return self.fs.blocking.stat(self._target).st_size
+        """Bytes: as published, or written so far in a transaction."""
+        if self._draft is None:
+            return self.fs.blocking.stat(self.path).st_size
+        position = self._draft.tell()
+        size = self._draft.seek(0, os.SEEK_END)
+        self._draft.seek(position)
+        return size
 
     @property
     def details(self) -> dict[str, Any]:
         """What ``info`` says."""
-        found: dict[str, Any] = self.fs.info(self._target)
-        return {**found, "name": self.path}
+        if self._draft is not None:
+            return {"name": self.path, "size": self.size, "type": "file"}
+        return self.fs.info(self.path)
 
     def commit(self) -> None:
         """Give the file its name, replacing what had it: readers see old or new."""
-        if not self.autocommit:
-            self.close()
-            self.fs.blocking.replace(self._target, self.path)
+        if self._draft is not None:
+            self._draft.close()
             self._stay_at_path()
 
     def discard(self) -> None:
-        """Remove what was written."""
-        if not self.autocommit:
-            self.close()
-            self.fs.blocking.remove(self._target)
+        """Forget what was written."""
+        if self._draft is not None:
+            self._draft.raw.discard()
             self._stay_at_path()
 
     def _stay_at_path(self) -> None:
-        self.autocommit = True
-        self._target = self.path
+        self.autocommit, self._draft = True, None
 
     # io.IOBase has these itself, so __getattr__ is not asked for them.
 
@@ -126,6 +140,7 @@ class MemfsFile(io.IOBase):
 
     def write(self, data: Any, /) -> int:
         """Write all of ``data``; its length."""
+        self._check_open()
         return self.f.write(data)
 
     def flush(self) -> None:
@@ -134,16 +149,25 @@ class MemfsFile(io.IOBase):
 
     def truncate(self, size: int | None = None, /) -> int:
         """Set the length."""
+        self._check_open()
         return self.f.truncate(size)
 
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
-        return self.f.closed
+        return self._ended or self.f.closed
 
     def close(self) -> None:
-        """Publish and close."""
-        self.f.close()
+        """Publish and close; what a transaction writes is published with it."""
+        if self._draft is None:
+            self.f.close()
+        elif not self._ended:
+            self._draft.flush()
+            self._ended = True
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise ValueError("I/O operation on closed file")
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.f)
