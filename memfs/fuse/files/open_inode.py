@@ -4,7 +4,8 @@ Owns when the lease of a file is taken (at the first change, not when it is open
 several hosts open a file for writing and take turns by locks) and when it goes back: when a
 descriptor is closed, a while after the last change, when the file is unlocked. Invariants: all
 descriptors of one mount share the lease; what is shown of the file's attributes is published, so
-that nobody sees a time or size that others never will.
+that nobody sees a time or size that others never will; whoever looks or reads through this mount
+finds what was written through it before, also while it is being published.
 
 Must not know the kernel's protocol.
 """
@@ -70,6 +71,11 @@ class OpenInode:
         self._patience = patience
         self._reading: Handle | None = None
         self._writing: Handle | None = None
+        self._closing: Handle | None = None
+        """What was :attr:`_writing`, while its last changes are being published."""
+        self._published = asyncio.Event()
+        self._leases = 0
+        """Taken so far."""
         self._changing = asyncio.Lock()
         self._changed_at = 0.0
         self._small = True
@@ -82,18 +88,13 @@ class OpenInode:
     @property
     def dirty(self) -> bool:
         """Whether something was written that nobody else can see."""
-        writing = self._writing
+        writing = self._writing or self._closing
         return writing is not None and writing.writer is not None and writing.writer.dirty
 
     @property
     def leased(self) -> bool:
         """Whether this mount has the file's lease."""
-        return self._writing is not None
-
-    @property
-    def size(self) -> int | None:
-        """Bytes of the file, None: the cluster knows better."""
-        return None if self._writing is None else self._writing.size
+        return self._writing is not None or self._closing is not None
 
     def notice(self, attributes: Attributes) -> None:
         """The file has these attributes now: forget what was known of an older state."""
@@ -106,7 +107,7 @@ class OpenInode:
         handle = await self._cluster.open_for_reading(self.inode)
         change = handle.file.attributes.change
         reading = self._reading
-        if self._writing is None and (reading is None or reading.file.attributes.change != change):
+        if not self.leased and (reading is None or reading.file.attributes.change != change):
             self._drop_reading()
             self._reading = handle
         return change
@@ -148,22 +149,38 @@ class OpenInode:
     async def read(self, offset: int, length: int) -> bytes:
         """At most ``length`` bytes from ``offset``, fewer only at the end."""
         while True:
-            handle = self._writing or self._reading
-            if handle is None:
-                handle = self._reading = await self._cluster.open_for_reading(self.inode)
+            handle = await self._readable()
             try:
                 return await handle.read(offset, length)
             except MemfsError:
                 if handle in (self._writing, self._reading):
                     raise  # otherwise it was given up meanwhile: there is a newer one
 
+    async def _readable(self) -> Handle:
+        """A handle that shows all that was written here before."""
+        while True:
+            await self._until_published()
+            handle = self._writing or self._reading
+            if handle is not None:
+                return handle
+            leases = self._leases
+            opened = await self._cluster.open_for_reading(self.inode)
+            if self._reading is None and leases == self._leases:
+                self._reading = opened
+            else:  # it may be older than what is written now
+                await opened.close()
+
+    async def _until_published(self) -> None:
+        while self._closing is not None:
+            await self._published.wait()
+
     async def seek(self, offset: int, whence: int) -> int | None:
         """Where data, or a hole, begins from ``offset`` on; None: behind the end."""
+        await self._until_published()
         handle = self._writing
         if handle is None:
             await self.refresh()
-            handle = self._reading or self._writing
-        assert handle is not None, "a file that was just looked at is open"
+            handle = await self._readable()
         if offset >= handle.size:
             return None
         if whence == os.SEEK_DATA:
@@ -320,6 +337,7 @@ class OpenInode:
 
     def _hold(self, handle: Handle) -> None:
         self._writing = handle
+        self._leases += 1
         self._small = True
         self._drop_reading()
         self._stay()
@@ -389,10 +407,17 @@ class OpenInode:
     async def _end_writing(self) -> None:
         """Publish and release. What cannot be published is lost, and the caller hears it."""
         writing, self._writing = self._writing, None
-        if writing is not None:
+        if writing is None:
+            return
+        self._closing = writing
+        self._published.clear()
+        try:
             with self._observed(self.inode) as change:
                 await writing.close()
                 change.found = writing.file.attributes
+        finally:
+            self._closing = None
+            self._published.set()
 
     def _drop_reading(self) -> None:
         reading, self._reading = self._reading, None
