@@ -44,6 +44,17 @@ def shell_quoted(name: str, always: bool = True) -> str:
     return shown
 
 
+def c_quoted(name: str) -> str:
+    """``"name"`` as C has it, what is not printable as ``\\n`` or octal numbers (``ls -Q``)."""
+    return '"' + "".join(map(_escape_in_c, name)) + '"'
+
+
+def _escape_in_c(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    return _escape(character) if _hidden(character) else character
+
+
 def _needs_quotes(name: str) -> bool:
     return (
         name[0] in _AT_THE_START

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -35,6 +36,12 @@ EXPRESSIONS = """
 -mtime -3
 -mmin -60
 -newer {top}/old.txt
+-newer {top}/link
+-newer {top}/missing
+-samefile {top}/a1.txt
+-samefile {top}/link
+-samefile {top}/missing
+! -samefile {top}/a1.txt -type f
 -maxdepth 1
 -mindepth 2
 -depth
@@ -49,6 +56,21 @@ EXPRESSIONS = """
 -type d -exec true ; -print
 -name a1.txt -quit
 """
+
+
+PRINTED = [
+    *(r"%p|%f|%h|%P|%H|%d\n", r"%m|%M|%#m|%04m|%5m|%-5m|\n", r"%u %g %U %G %n\n", r"%l|%y|%Y\n"),
+    *(r"%5d|%-3d|%+d|% d|%03d|%.2d\n", r"%-10f|%10f|%.2f|%10.1f|\n", r"a\tb\x\101\\%%\n", r"%p\0"),
+    *(r"%f\c%p", r"%q%p", "%f", r"no directive\n", "\\"),
+]
+OF_FILES = [
+    *(r"%s|%05s|%-5s|% s|%#s\n", r"%t\n", r"%T@ %T+ %TT %TS %TH:%TM %Tr %TX %Tc %TD %Tx %TZ\n"),
+    *(
+        r"%Tk %Tl %Tj %TY %TF %TR %Ta %TA %Tb %TB %Th %Td %Tm %Ty %TU %TW %Tw %TI %Tp %Ts\n",
+        r"%30t|\n",
+    ),
+]
+"""Directories have no size, links no times of their own."""
 
 
 @pytest.fixture
@@ -85,6 +107,32 @@ def test_as_find(cli: Command, top: Path) -> None:
             theirs = ours if not wanted.stdout and not found.out else theirs
         if (found.status, ours) != (wanted.returncode, theirs):
             wrong.append((line, found, sorted(theirs)))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+def test_formats(cli: Command, top: Path) -> None:
+    (top / "loop").symlink_to("loop")
+    (top / "broken").symlink_to("nothing")
+    for name in ("loop", "broken"):
+        cli.ok("ln", "-s", str((top / name).readlink()), str(top / name))
+    environment = {**os.environ, "LC_ALL": "C"}
+    wrong = []
+    for form, test in [(form, []) for form in PRINTED] + [
+        (form, ["-type", "f"]) for form in OF_FILES
+    ]:
+        for start in (str(top), f"{top}/sub"):
+            words = [start, "-depth", "-mindepth", "0", *test, "-printf", form]
+            wanted = subprocess.run(
+                ["find", *words], capture_output=True, text=True, env=environment
+            )
+            found = cli("find", *words)
+            ours, theirs = (sorted(re.split("[\n\0]", text)) for text in (found.out, wanted.stdout))
+            if not form.endswith(("\\n", "\\0")):  # nothing parts what is printed of each
+                ours, theirs = sorted(found.out), sorted(wanted.stdout)
+            if (found.status, ours) != (wanted.returncode, theirs):
+                wrong.append((form, found.out, wanted.stdout))
+            if bool(found.err) != bool(wanted.stderr):
+                wrong.append((form, found.err, wanted.stderr))
     assert not wrong, "\n".join(map(str, wrong))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
+import re
 import subprocess
 from pathlib import Path
 
@@ -91,6 +93,117 @@ LINES = [
     *("test lines -nt old", "test old -nt lines", "test old -ot lines", "test nothing -ot lines"),
     *("test lines -ef ll", "test lines -ef ends", "test lines -nt nothing", "test -f lines/"),
 ]
+LINES += """
+ls -v versions
+ls -vr versions
+ls -va versions
+ls -Q
+ls -QR d
+ls -Qp
+ls -s blocks
+ls -1s blocks
+ls -sF blocks
+ls -Qs blocks
+ls -sh blocks
+ls --color=never
+ls --color=never -F d
+ls -X versions
+ls -vd versions d
+readlink ll
+readlink ll ld broken
+readlink lines
+readlink nothing ll
+readlink -n ll
+readlink -n ll ld
+readlink -z ll ld
+readlink -v lines
+readlink -q lines
+readlink -f ll
+readlink -f broken
+readlink -f nothing
+readlink -f nothing/x
+readlink -f ld/e
+readlink -f lines/x
+readlink -f d/
+readlink -f nothing/
+readlink -f lines/
+readlink -e broken
+readlink -e ll
+readlink -e nothing ll
+readlink -m nothing/x/y
+readlink -m broken/x
+readlink -m lines/x
+readlink -ve broken
+readlink -fv nothing/x
+readlink ld/
+readlink -m ld/e/nothing
+readlink -f loop
+realpath ll
+realpath ll broken nothing
+realpath nothing/x
+realpath -q nothing/x ll
+realpath -e broken
+realpath -e ll ld
+realpath -m nothing/x
+realpath -z ll ld
+realpath -s ll
+realpath -s nothing/x
+realpath -s ld/e
+realpath lines/x
+realpath d
+realpath --relative-to d ll
+realpath --relative-to=ld/e ll d
+realpath --relative-to d d
+realpath --relative-to nothing/x ll
+realpath -s --relative-to d ld/e
+realpath loop
+mv -u old lines
+mv -u lines old
+mv -u lines made
+mv -u old lines d
+mv -nf old lines
+mv -fn old lines
+mv -nu lines old
+mv -uT files d
+mv -u old files
+mv -vu lines old
+chgrp root lines
+chgrp -R root files
+chgrp root nothing
+chgrp -f root nothing
+chgrp --reference old lines
+chgrp --reference=nothing lines
+chgrp -h root ll
+chgrp root
+chgrp -h root broken
+chgrp root broken
+chgrp -R root files nothing
+cp -l lines made
+cp -l lines ends
+cp -lf lines ends
+cp -l d made
+cp -lr d made
+cp -l ll made
+cp -lP ll made
+cp -la d made
+cp -lr files d
+cp -lv lines made
+cp -ln lines ends
+cp -lu lines old
+cp -l lines lines
+cp -l nothing made
+cp --parents d/e/f e
+cp --parents lines made
+cp -r --parents d/e files
+cp --parents -p d/e/f files lines e
+cp --parents d/nothing e
+""".strip().splitlines()
+VERSIONS = [
+    *("a1", "a10", "a2", "a02", "a", "a.txt", "a1.txt", "a10.txt", "a2.tar.gz"),
+    *("a.b.c", "b-1.2", "b-1.10", "b-1.2~rc", "b-1.2a", ".h1", ".h10", ".h2", "1"),
+    *("01", "10", "_", "Z", "z~", "z", "z0", "z0~", "a.1"),
+    *("a..b", "a1.b2.c3", "100000000000000000000000", "99999999999999999999999"),
+]
 FORMATS = [
     *("%a", "%04a", "%#a", "%10s|", "%-10s|", "%010s", "%f", "%#f", "%u %g", "%h", "%F", "%5.3n|"),
     *("%N", "%%", "%y", "%X %Y", "%A", "%20U|", "%-20G|", "%t:%T", "%q"),
@@ -124,6 +237,13 @@ def tree(top: Path) -> None:
     (top / "ld").symlink_to("d")
     (top / "ll").symlink_to("lines")
     (top / "broken").symlink_to("nothing")
+    (top / "loop").symlink_to("loop")
+    (top / "versions").mkdir()
+    for name in VERSIONS:
+        (top / "versions" / name).write_bytes(b"")
+    (top / "blocks").mkdir()
+    for name, pages in (("none", 0), ("one", 1), ("many", 300)):
+        (top / "blocks" / name).write_bytes(bytes(4096 * pages))
 
 
 @pytest.fixture
@@ -159,7 +279,8 @@ def test_as_coreutils(cli: Command, top: Path, line: str) -> None:
         [program, *words], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
     )
     found = cli(command, *words)
-    assert (found.status > 0, found.out) == (wanted.returncode > 0, wanted.stdout), found.err
+    theirs = without_totals(wanted.stdout) if command == "ls" else wanted.stdout
+    assert (found.status > 0, found.out) == (wanted.returncode > 0, theirs), found.err
     assert bool(found.err) == bool(wanted.stderr), found.err
     if command in ("truncate", "chmod"):
         shown = [f"{top}/lines", f"{top}/ends"]
@@ -167,6 +288,149 @@ def test_as_coreutils(cli: Command, top: Path, line: str) -> None:
         assert cli("stat", "-c", "%s %a", *shown).out == theirs.stdout
     names = {str(top), *(str(each) for each in top.rglob("*"))}
     assert set(cli.ok("find", str(top))) == names
+
+
+@pytest.mark.parametrize("flags", [["--parents"], ["--parents", "-p"], ["-r", "--parents"]])
+def test_parents_of_what_is_fetched(
+    cli: Command, top: Path, tmp_path: Path, flags: list[str]
+) -> None:
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+    (top / "d").chmod(0o710)
+    cli.ok("chmod", "710", f"{top}/d")
+    sources = [f"{top}/d/e/f", f"{top}/lines", *([f"{top}/files"] if "-r" in flags else [])]
+    subprocess.run(["cp", *flags, *sources, str(tmp_path / "theirs")], check=True)
+    cli.ok("get", *flags, *sources, str(tmp_path / "ours"))
+    ours, theirs = (
+        {
+            str(path.relative_to(tmp_path / side)): oct(path.stat().st_mode)
+            for path in (tmp_path / side).rglob("*")
+        }
+        for side in ("ours", "theirs")
+    )
+    assert ours == theirs
+
+
+def without_totals(listing: str) -> str:
+    """What ls says of the disk beneath is not there."""
+    return "".join(line for line in listing.splitlines(True) if not line.startswith("total "))
+
+
+QUESTIONS = """
+cp -i lines ends
+cp -i lines made
+cp -i lines ends d
+cp -ri files d
+cp -ni lines ends
+cp -in lines ends
+cp -iu lines old
+cp -iu old lines
+mv -i lines ends
+mv -i lines made
+mv -ni lines ends
+mv -in lines ends
+mv -if lines ends
+mv -fi lines ends
+mv -iu old lines
+mv -iu lines old
+mv -iv lines ends
+"""
+
+
+@pytest.mark.parametrize("line", QUESTIONS.strip().splitlines())
+def test_questions(
+    cli: Command, cluster: Cluster, top: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command, *words = line.split()
+    words = placed(top, words, command)
+    environment = {**os.environ, "LC_ALL": "C"}
+    for answer in ("n", "", "yes"):
+        given = f"{answer}\n" * 3
+        wanted = subprocess.run(
+            [command, *words], capture_output=True, text=True, env=environment, input=given
+        )
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        found = cli(command, *words)
+        assert (found.status, found.out) == (wanted.returncode, wanted.stdout), found.err
+        assert questions(found.err) == questions(wanted.stderr)
+        with memfs.connect(cluster.url) as fs:
+            for name in ("lines", "ends", "old", "made", "d/lines", "d/ends", "d/files/a"):
+                path = top / name
+                ours = fs.read_bytes(str(path)) if fs.exists(str(path)) else None
+                assert ours == (path.read_bytes() if path.exists() else None), name
+
+
+def questions(said: str) -> list[str]:
+    """What is asked, whoever asks, and whether a file is writable for who asks."""
+    return sorted(re.findall(r"overwrite '([^']*)'\?", said))
+
+
+TIME_STYLES = [
+    "full-iso",
+    "long-iso",
+    "iso",
+    "locale",
+    "+%F",
+    "+%s.%N %% %j",
+    "+%Y\n%m-%d",
+    "posix-iso",
+]
+
+
+@pytest.mark.parametrize("option", ["-l", "-lrt", "-lQ", "-o"])
+def test_time_styles(cli: Command, top: Path, option: str) -> None:
+    environment = {**os.environ, "LC_ALL": "C"}
+    for style in TIME_STYLES:
+        for name in ("files", "blocks"):
+            words = [option, f"--time-style={style}", str(top / name)]
+            wanted = subprocess.run(["ls", *words], capture_output=True, text=True, env=environment)
+            assert cli("ls", *words).out == without_totals(wanted.stdout), style
+    assert cli("ls", "-l", "--time-style=nonsense").status == 2
+
+
+def test_colours_without_a_word_about_when(cli: Command, top: Path) -> None:
+    assert cli("ls", "--color", f"{top}/d").out == cli("ls", "--color=always", f"{top}/d").out
+    assert "\x1b[" in cli("ls", "-F", "--color", f"{top}/d").out
+    assert cli("ls", "--", "--color").status == 1
+
+
+SIZES = [0, 1, 1023, 1024, 1025, 999_999, 1 << 20, (1 << 20) + 1, 5 << 30]
+UNITS = [
+    *("1", "512", "1K", "K", "k", "KB", "kB", "1kB", "KiB"),
+    *("M", "1M", "2M", "MB", "1000", "1024", "1000000", "G", "10G"),
+    *("1MiB", "3KB"),
+]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_units_of_sizes(cli: Command, cluster: Cluster, top: Path, unit: str) -> None:
+    """du and df with the same unit: each size as du(1) has it, the title as df(1) has it."""
+    local = top / "sizes"
+    local.mkdir()
+    for size in SIZES:
+        with (local / str(size)).open("wb") as file:
+            file.truncate(size)
+    with memfs.connect(cluster.url) as fs:
+        fs.mkdir(str(local))
+        for size in SIZES:
+            fs.write_bytes(f"{local}/{size}", b"")
+            fs.truncate(f"{local}/{size}", size)
+    paths = [f"{local}/{size}" for size in SIZES]
+    theirs = subprocess.run(
+        ["du", "-B", unit, "--apparent-size", *paths], capture_output=True, text=True, check=True
+    )
+    assert cli("du", "-B", unit, *paths).out == theirs.stdout
+    title = subprocess.run(["df", "-B", unit, "/"], capture_output=True, text=True, check=True)
+    header, row = cli.ok("df", "-B", unit)
+    assert header.split()[1] == title.stdout.split()[1]
+    assert row.split()[1].endswith(title.stdout.splitlines()[1].split()[1].lstrip("0123456789"))
+
+
+def test_what_is_no_unit(cli: Command) -> None:
+    for unit in ("", "0", "x", "-1", "1X", "K1", "0K"):
+        assert subprocess.run(["df", "-B", unit], capture_output=True).returncode == 1, unit
+        assert cli("df", "-B", unit).status == 2, unit
+    assert cli("df", "-k").out.split()[1] == "1K-blocks"
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -45,6 +45,15 @@ PRINTED = {
     "rmdir -v /top/made": r"removed directory '/top/made'\n",
     "chmod 600 /top/new": r"",
     "chown :staff /top/new": r"",
+    "chgrp staff /top/new": r"",
+    "readlink /top/link": r"file\n",
+    "realpath /top/link": r"/top/file\n",
+    "ls -sQv --time-style=long-iso -l /top": r"1 -rw-r--r-- 1 \S+ \S+ +7 [-\d]{10} \d\d:\d\d "
+    r'"file"\n'
+    r'0 lrwxrwxrwx 1 .* "link" -> "file"\n(.*\n)*0 drwxr-xr-x 2 .* "sub"\n',
+    "find /top -name f* -printf %f:%s:%m\\n": r"file:7:644\n",
+    "df -k": r"Filesystem +1K-blocks +Used +Avail +Use% +Files +Copies\n"
+    r"memfs://\S+( +\d+){3} +\d+% +\d+ +2\n",
     "xattr set user.origin here /top/file": r"",
     "xattr list /top/file": r"user.origin\n",
     "xattr get user.origin /top/file": r"here",

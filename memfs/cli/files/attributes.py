@@ -1,4 +1,4 @@
-"""``memfs chmod``, ``chown``, ``setrep`` and ``xattr``."""
+"""``memfs chmod``, ``chown``, ``chgrp``, ``setrep`` and ``xattr``."""
 
 from __future__ import annotations
 
@@ -127,6 +127,36 @@ async def chown(
         await shell.fs.chown(path, user or None, group or None, follow_symlinks=not link)
 
     await _change_all(shell, paths, recursive, "cannot change the owner of", change, quiet, link)
+
+
+@file_command("chgrp", example="memfs chgrp -R users /data")
+@click.argument("group", metavar="GROUP")
+@click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
+@_reference_option
+@click.option("-R", "--recursive", is_flag=True, help="Trees, symbolic links excepted.")
+@click.option("-h", "--no-dereference", "link", is_flag=True, help="Links themselves.")
+@click.option("-f", "--silent", "--quiet", "quiet", is_flag=True, help="Say no errors.")
+async def chgrp(
+    shell: Shell,
+    group: str,
+    paths: tuple[Operand, ...],
+    reference: Operand | None,
+    recursive: bool,
+    link: bool,
+    quiet: bool,
+) -> None:
+    """Change the group."""
+    if reference is not None:
+        paths = (PATH.convert(group, None, click.get_current_context()), *paths)
+        group = (await _of_reference(shell, reference)).group
+    if not paths:
+        raise click.UsageError("a PATH is needed")
+
+    async def change(path: str, found: Stat) -> None:
+        if group:  # as in chgrp(1), an empty one changes nothing
+            await shell.fs.chown(path, None, group, follow_symlinks=not link)
+
+    await _change_all(shell, paths, recursive, "changing group of", change, quiet, link)
 
 
 @file_command("setrep", example="memfs setrep -R 3 /data")

@@ -7,16 +7,15 @@ year show the year instead of the hour.
 from __future__ import annotations
 
 import stat as _stat
-import time
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from memfs.cli.files.times import show_time
 from memfs.client.stat import Stat
 from memfs.quantities import show_short
 from memfs.types import Attributes, FileKind, Residence
 
-_HALF_YEAR_SECONDS = 31_556_952 // 2
 _KIND_NAMES = {
     FileKind.FILE: "file",
     FileKind.DIRECTORY: "directory",
@@ -127,10 +126,12 @@ class Long(NamedTuple):
     group: bool = True
     numeric: bool = False
     """Owner and group as this host's numbers."""
-    full_time: bool = False
-    """All of the time, as ``stat`` prints it."""
+    style: str = "locale"
+    """Of times."""
     clock: str = "modified_ns"
     """Which of the times: an attribute's name."""
+    blocks: bool = False
+    """KiB that the content takes, before all but the inode."""
 
 
 def long_lines(
@@ -153,6 +154,7 @@ def long_lines(
         attributes = row.attributes
         size = show_short(attributes.size) if form.human else str(attributes.size)
         number = [str(attributes.inode)] if form.inodes else []
+        number += [kibibytes(attributes, form.human)] if form.blocks else []
         if attributes.is_bare:
             bare = permissions(attributes)[0] + "?????????"
             owners = "?" * (form.owner + form.group)
@@ -187,10 +189,18 @@ def _owner_cells(attributes: Attributes, form: Long) -> list[str]:
 
 def _numeric_columns(form: Long) -> set[int]:
     """Those that are aligned to the right."""
-    first, owners = int(form.inodes), form.owner + form.group
+    first, owners = form.inodes + form.blocks, form.owner + form.group
     size = first + 2 + owners
     ids = set(range(first + 2, size)) if form.numeric else set()
-    return {first + 1, size, size + 2} | ids | ({0} if form.inodes else set())
+    return {*range(first), first + 1, size, size + 2} | ids
+
+
+def kibibytes(attributes: Attributes, human: bool) -> str:
+    """What ``ls -s`` shows: the content of one copy, in KiB that are begun."""
+    if attributes.is_bare:
+        return "?"
+    size = attributes.size if attributes.kind == FileKind.FILE else 0
+    return show_short(size) if human else str(-(-size // 1024))
 
 
 def residence_cells(residence: Residence | None, attributes: Attributes) -> tuple[str, str]:
@@ -205,7 +215,7 @@ def _time_cell(attributes: Attributes, now: float, form: Long) -> str:
     if attributes.is_bare:
         return f"{'?':>12}"
     when: int = getattr(attributes, form.clock)
-    return iso_time(when) if form.full_time else show_time(when, now)
+    return show_time(when, now, form.style)
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], numeric: set[int]) -> list[str]:
@@ -213,21 +223,6 @@ def _aligned(cells: Sequence[str], widths: Sequence[int], numeric: set[int]) -> 
         _right(cell, width) if at in numeric else _left(cell, width)
         for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
-
-
-def show_time(nanoseconds: int, now: float) -> str:
-    """``Jan 31 12:00``, or ``Jan 31  2024`` when that is over half a year away; local time."""
-    seconds = nanoseconds / 1e9
-    local = time.localtime(seconds)
-    recent = now - _HALF_YEAR_SECONDS < seconds <= now + 60
-    return time.strftime("%b %e %H:%M" if recent else "%b %e  %Y", local)
-
-
-def iso_time(nanoseconds: int) -> str:
-    """``2026-01-31 12:00:00.000000000 +0000``, as ``stat`` prints it; local time."""
-    local = time.localtime(nanoseconds // 1_000_000_000)
-    fraction = nanoseconds % 1_000_000_000
-    return time.strftime(f"%Y-%m-%d %H:%M:%S.{fraction:09d} %z", local)
 
 
 def columns(names: Sequence[str], width: int, shown: Sequence[str] | None = None) -> list[str]:

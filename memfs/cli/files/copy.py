@@ -5,21 +5,22 @@ The options and what they mean for every kind of source and target are those of 
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import errno
 import functools
 import os
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from memfs.cli.command import Failed
-from memfs.cli.files.names import check_targets
+from memfs.cli.files.copy_flags import Choice, CopyFlags, copy_flags
+from memfs.cli.files.parents import Parents
 from memfs.cli.files.progress import Report, shown_progress
-from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.options import PATH, Operand
 from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, quoted, reason, write_json
 from memfs.cli.streams import INPUT, OUTPUT
@@ -27,81 +28,15 @@ from memfs.client.stat import Stat
 from memfs.client.transfer.cluster_target import put_stream
 from memfs.client.transfer.copy_calls import copy as copy_tree
 from memfs.client.transfer.copy_calls import get as get_tree
+from memfs.client.transfer.copy_calls import link_tree
 from memfs.client.transfer.copy_calls import put as put_tree
-from memfs.client.transfer.copying import Follow, Item, Transferred
-from memfs.client.transfer.hard_links import HardLinks
+from memfs.client.transfer.copying import Item, Transferred
 from memfs.client.transfer.upload import new_bits
 from memfs.paths import join
 from memfs.types import FileKind
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-
-class CopyFlags(NamedTuple):
-    """How to copy."""
-
-    recursive: bool
-    preserve: bool
-    xattrs: bool
-    """With ``preserve``: extended attributes too."""
-    links: HardLinks | None
-    """Of all operands; None: each name gets a copy."""
-    follow: Follow
-    plain: bool
-    """The target is the new name, not a directory to copy into."""
-    directory: str | None
-    """To copy all operands into."""
-    no_clobber: bool
-    verbose: bool
-    as_json: bool
-
-
-def _copy_options(function: F) -> F:
-    """Add the options that the three commands share, given to the body as one ``options``."""
-
-    @functools.wraps(function)
-    async def body(shell: Shell, **given: Any) -> None:
-        archive, links = given.pop("archive"), given.pop("links")
-        recursive = given.pop("recursive") or archive
-        follow = given.pop("follow") or (Follow.NEVER if links or recursive else Follow.NAMED)
-        preserve = given.pop("preserve") or archive
-        hard = HardLinks() if preserve or links else None
-        check_targets(given["directory"], given["plain"])
-        names = ("plain", "directory", "no_clobber", "verbose", "as_json")
-        rest = {name: given.pop(name) for name in names}
-        await function(
-            shell, options=CopyFlags(recursive, preserve, archive, hard, follow, **rest), **given
-        )
-
-    for decorate in reversed(_SHARED):
-        body = decorate(body)
-    return body  # type: ignore[return-value]
-
-
-_SHARED = (
-    click.option("-r", "-R", "--recursive", is_flag=True, help="Directories and all in them."),
-    click.option("-p", "--preserve", is_flag=True, help="Keep modes, times and hard links."),
-    click.option(
-        "-a", "--archive", is_flag=True, help="Short for -r -p -d; extended attributes too."
-    ),
-    click.option(
-        "-L", "--dereference", "follow", flag_value=Follow.ALWAYS, help="Follow symbolic links."
-    ),
-    click.option("-H", "follow", flag_value=Follow.NAMED, help="Follow those that are operands."),
-    click.option(
-        "-P", "--no-dereference", "follow", flag_value=Follow.NEVER, help="Copy links as links."
-    ),
-    click.option("-d", "links", is_flag=True, help="The same, and keep hard links."),
-    click.option("-t", "--target-directory", "directory", help="Copy all operands into it."),
-    click.option("-T", "--no-target-directory", "plain", is_flag=True, help="TARGET is the name."),
-    click.option(
-        "-f", "--force", is_flag=True, expose_value=False, help="Replace what exists (as always)."
-    ),
-    click.option("-n", "--no-clobber", is_flag=True, help="Do not replace what exists."),
-    click.option("-v", "--verbose", is_flag=True, help="Say what is copied."),
-    click.option("-q", "--quiet", is_flag=True, help="No progress bar, no summary."),
-    json_option,
-)
 
 _recover_option = click.option(
     "--recover",
@@ -122,14 +57,25 @@ class _Course(NamedTuple):
     report: Report
     made: dict[str, str]
     """Targets of operands that are no directories, so far, and their sources."""
+    choice: Choice
+    parents: Parents
 
     def place_of(self, name: str) -> str:
         """Where the source ``name`` goes; ``x/.`` and ``..`` stand for what is in them."""
+        if self.options.parents:
+            return self.parents.place_of(name)
         base = name.rstrip("/").rpartition("/")[2]
         there = self.target.rstrip("/") or "/"
         if not self.into or base in ("", ".", ".."):
             return there
         return join(there, base)
+
+    @contextlib.asynccontextmanager
+    async def below_parents(self, source: str) -> AsyncIterator[None]:
+        """While an operand is copied; with ``--parents`` into directories like those it lies in."""
+        made = await self.parents.make(source) if self.options.parents else []
+        yield
+        await self.parents.finish(made)
 
     def may_make(self, source: str, target: str) -> bool:
         """Whether ``target`` can be a file, and no earlier operand made it; else a word."""
@@ -154,7 +100,6 @@ class _Course(NamedTuple):
 
     async def run(self, copy: Callable[..., Awaitable[Transferred]], source: str, to: str) -> None:
         """Copy one operand and say what failed."""
-        chosen = Choice(self.shell, self.options, local=copy is get_tree)
         try:
             done = await copy(
                 self.shell.fs,
@@ -166,7 +111,7 @@ class _Course(NamedTuple):
                 follow_symlinks=self.options.follow,
                 progress=self.report.progress,
                 return_errors=True,
-                choose=chosen.choose,
+                choose=self.choice.choose,
             )
         except OSError as error:
             if error.errno != errno.ENOSPC or not error.filename:
@@ -180,33 +125,6 @@ class _Course(NamedTuple):
             write_json({"source": source, "target": to} | done._asdict() | {"failures": failed})
 
 
-class Choice:
-    """What ``-n`` and ``-v`` do to each thing that is about to be copied."""
-
-    def __init__(self, shell: Shell, options: CopyFlags, local: bool) -> None:
-        self._shell, self._options, self._local = shell, options, local
-
-    async def choose(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Those to copy."""
-        if self._options.no_clobber:
-            there = await self._there([item.target for item in items])
-            items = [
-                item
-                for item, known in zip(items, there, strict=True)
-                if not known or item.kind == FileKind.DIRECTORY
-            ]
-        if self._options.verbose:
-            for item in items:
-                print(f"{quoted(item.source)} -> {quoted(item.target)}")
-        return items
-
-    async def _there(self, targets: list[str]) -> list[bool]:
-        if self._local:
-            return await asyncio.to_thread(lambda: [os.path.lexists(each) for each in targets])
-        found = await self._shell.fs.stat_many(targets, follow_symlinks=False)
-        return [each is not None for each in found]
-
-
 def _course(
     shell: Shell,
     act: str,
@@ -215,8 +133,11 @@ def _course(
     target: str,
     into: bool,
     report: Report,
+    parents: Parents,
 ) -> _Course:
     """Raises Failed when several things, or a file, would need a directory that is not there."""
+    if options.parents and not into:
+        raise click.UsageError("with --parents, the target has to be a directory")
     into = into and not options.plain
     if not into and options.directory is not None:
         shell.complain(f"target directory {quoted(target)}: Not a directory")
@@ -224,7 +145,8 @@ def _course(
     if not into and (len(names) > 1 or (target.endswith("/") and not options.recursive)):
         shell.complain(f"target {quoted(target)} is not a directory")
         raise Failed
-    return _Course(shell, act, options, target, into, report, {})
+    choice = Choice(shell, options, parents.local)
+    return _Course(shell, act, options, target, into, report, {}, choice, parents)
 
 
 def _sources_and_target(operands: Sequence[str], options: CopyFlags) -> tuple[list[str], str]:
@@ -241,7 +163,7 @@ def _sources_and_target(operands: Sequence[str], options: CopyFlags) -> tuple[li
 @click.argument("locals_", nargs=-1, required=True, metavar="LOCAL... TARGET")
 @click.option("--replication", type=click.IntRange(1, 8), help="Copies of each block.")
 @_recover_option
-@_copy_options
+@copy_flags
 async def put(
     shell: Shell,
     locals_: tuple[str, ...],
@@ -259,11 +181,13 @@ async def put(
     target = _operand(last)
     into = await shell.fs.isdir(target)
     with shown_progress(quiet) as report:
-        course = _course(shell, "cannot put", options, names, target, into, report)
+        parents = Parents.of_put(shell.fs, target, options)
+        course = _course(shell, "cannot put", options, names, target, into, report, parents)
         storing = _Storing(replication, recover)
         for name in names:
             with shell.attempt("cannot put", name):
-                await _put(course, name, storing)
+                async with course.below_parents(name):
+                    await _put(course, name, storing)
 
 
 class _Storing(NamedTuple):
@@ -288,15 +212,19 @@ async def _put(course: _Course, name: str, storing: _Storing) -> None:
         return
     if not stat.S_ISDIR(found.st_mode) and not course.may_make(name, there):
         return
-    no_directory = not stat.S_ISDIR(found.st_mode)
-    if no_directory and options.no_clobber and await course.shell.lexists(there):
-        return
     if options.recursive or stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode):
         await course.run(functools.partial(put_tree, **storing._asdict()), name, there)
+        return
+    if not await course.choice.wants(_stream_item(name, there, found.st_mtime_ns)):
         return
     pipe = await Pipe.opened(name, os.O_RDONLY)
     mode = stat.S_IMODE(found.st_mode) & new_bits()
     await put_stream(course.shell.fs, there, pipe.read_into, permissions=mode, **storing._asdict())
+
+
+def _stream_item(source: str, target: str, modified_ns: int) -> Item:
+    """One end of a copy that is a pipe or device."""
+    return Item(source, target, FileKind.FIFO, 0, 0, modified_ns, named=True)
 
 
 def _operand(text: str) -> Operand:
@@ -306,7 +234,7 @@ def _operand(text: str) -> Operand:
 
 @file_command("get", example="memfs get -r /data ./copy\nmemfs get /backup.tar - | tar x")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE... [LOCAL]")
-@_copy_options
+@copy_flags
 async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: CopyFlags) -> None:
     """Copy files of the cluster to this machine; LOCAL - is the standard output.
 
@@ -322,10 +250,12 @@ async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: Copy
         return
     with shown_progress(quiet) as report:
         into = _is_directory(local)
-        course = _course(shell, "cannot get", options, names, local, into, report)
+        parents = Parents.of_get(shell.fs, local, options)
+        course = _course(shell, "cannot get", options, names, local, into, report, parents)
         for name in names:
             with shell.attempt("cannot get", name):
-                await _get(course, name)
+                async with course.below_parents(name):
+                    await _get(course, name)
 
 
 async def _get(course: _Course, name: Operand) -> None:
@@ -336,6 +266,8 @@ async def _get(course: _Course, name: Operand) -> None:
     if not found.is_dir() and not course.may_make(name, there):
         return
     if found.is_file() and _is_stream(there):
+        if not await course.choice.wants(_stream_item(name, there, found.st_mtime_ns)):
+            return
         pipe = await Pipe.opened(there, os.O_WRONLY)
         try:
             await _copy_to_pipe(course.shell, name, pipe)
@@ -368,23 +300,35 @@ async def _copy_to_pipe(shell: Shell, name: str, output: Pipe) -> None:
 @file_command("cp", example="memfs cp -r /data /backup")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="SOURCE... TARGET")
 @_recover_option
-@_copy_options
+@click.option("-l", "--link", is_flag=True, help="Hard links instead of copies of files.")
+@copy_flags
 async def cp(
-    shell: Shell, paths: tuple[Operand, ...], recover: bool, quiet: bool, options: CopyFlags
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    recover: bool,
+    quiet: bool,
+    options: CopyFlags,
 ) -> None:
     """Copy inside the cluster (put and get copy from and to this machine)."""
+    copy: Callable[..., Awaitable[Transferred]] = functools.partial(copy_tree, recover=recover)
+    if options.link:
+        copy = functools.partial(link_tree, replace=options.force)
     given, last = _sources_and_target(paths, options)
     target = _operand(last)
     sources = await shell.expand([_operand(each) for each in given], "cannot copy")
     into = await shell.fs.isdir(target)
     with shown_progress(quiet) as report:
-        course = _course(shell, "cannot copy", options, sources, target, into, report)
+        parents = Parents.of_cp(shell.fs, target, options)
+        course = _course(shell, "cannot copy", options, sources, target, into, report, parents)
         for source in sources:
             with shell.attempt("cannot copy", source):
-                await _cp(course, source, recover)
+                async with course.below_parents(source):
+                    await _cp(course, source, copy)
 
 
-async def _cp(course: _Course, source: Operand, recover: bool) -> None:
+async def _cp(
+    course: _Course, source: Operand, copy: Callable[..., Awaitable[Transferred]]
+) -> None:
     shell, there = course.shell, course.place_of(source.content or source)
     found = await shell.fs.stat(source, follow_symlinks=course.options.follow.follows(named=True))
     if course.omits(source, found.is_dir()):
@@ -396,10 +340,10 @@ async def _cp(course: _Course, source: Operand, recover: bool) -> None:
             return
     elif not course.may_make(source, there):
         return
-    elif await _is_same(shell, source, there, found.is_symlink()):
+    elif not course.options.link and await _is_same(shell, source, there, found.is_symlink()):
         shell.complain(f"{quoted(source)} and {quoted(there)} are the same file")
         return
-    await course.run(functools.partial(copy_tree, recover=recover), source, there)
+    await course.run(copy, source, there)
 
 
 async def _is_same(shell: Shell, source: str, target: str, link: bool) -> bool:

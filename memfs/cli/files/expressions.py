@@ -36,6 +36,8 @@ class FoundFile(NamedTuple):
     listed: Stat
     """What its directory told of it."""
     depth: int
+    top: str = ""
+    """Where the walk began."""
 
     @property
     def stat(self) -> Stat:
@@ -65,8 +67,8 @@ class Actions(Protocol):
     async def execute(self, found: FoundFile, command: Sequence[str], gathered: bool) -> bool:
         """Run a command; ``gathered``: later, with as many paths as fit."""
 
-    async def modified_ns(self, path: str) -> int:
-        """When a file of the cluster was changed."""
+    def format(self, text: str) -> Callable[[FoundFile], Awaitable[bool]]:
+        """What prints files by a format."""
 
     def prune(self, found: FoundFile) -> bool:
         """Do not go down into it."""
@@ -78,6 +80,20 @@ class Actions(Protocol):
 Test = Callable[[FoundFile], Awaitable[bool]]
 
 
+class Reference:
+    """A file that the expression compares with. It has to be looked at before anything is found."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.found: Stat | None = None
+
+    @property
+    def known(self) -> Stat:
+        """Its attributes."""
+        assert self.found is not None, "looked at before the walk"
+        return self.found
+
+
 class Expression(NamedTuple):
     """What was asked for."""
 
@@ -87,6 +103,8 @@ class Expression(NamedTuple):
     deepest_first: bool
     acts: bool
     """It says itself what is done with what it finds; otherwise that is printed."""
+    references: Sequence[Reference]
+    """Files to be looked at first."""
 
 
 class ExpressionError(ValueError):
@@ -99,7 +117,9 @@ def parse(words: Sequence[str], actions: Actions) -> Expression:
     test = parser.either() if words else _constant(True)
     if parser.left():
         raise ExpressionError(f"unexpected {parser.word()!r}")
-    return Expression(test, parser.low, parser.high, parser.deepest_first, parser.acts)
+    return Expression(
+        test, parser.low, parser.high, parser.deepest_first, parser.acts, parser.references
+    )
 
 
 def number(text: str, scale: Callable[[str], tuple[str, float]]) -> Callable[[float], bool]:
@@ -223,6 +243,7 @@ class _Parser:
         self._actions = actions
         self.low, self.high = 0, 1 << 30
         self.deepest_first = self.acts = False
+        self.references: list[Reference] = []
 
     def left(self) -> bool:
         return self._at < len(self._words)
@@ -296,8 +317,8 @@ class _Parser:
             return _is(_is_empty)
         if word in ("-true", "-false"):
             return _constant(word == "-true")
-        if word == "-newer":
-            return self._newer(self._next("the argument of -newer"))
+        if word in ("-newer", "-samefile"):
+            return self._compared(word)
         return self._option(word) or self._action(word)
 
     def _option(self, word: str) -> Test | None:
@@ -323,6 +344,8 @@ class _Parser:
             return lambda found: actions.print(found, end)
         if word == "-ls":
             return actions.show
+        if word == "-printf":
+            return actions.format(self._next("the argument of -printf"))
         if word == "-delete":
             self.deepest_first = True
             return actions.delete
@@ -348,12 +371,10 @@ class _Parser:
         now = self._actions.now
         return _is(lambda found: holds((now - of(found.stat) / 1e9) // unit))
 
-    def _newer(self, path: str) -> Test:
-        known: list[int] = []
-
-        async def test(found: FoundFile) -> bool:
-            if not known:
-                known.append(await self._actions.modified_ns(path))
-            return found.stat.st_mtime_ns > known[0]
-
-        return test
+    def _compared(self, word: str) -> Test:
+        """With another file: a symbolic link itself, not what it leads to."""
+        other = Reference(self._next(f"the argument of {word}"))
+        self.references.append(other)
+        if word == "-newer":
+            return _is(lambda found: found.stat.st_mtime_ns > other.known.st_mtime_ns)
+        return _is(lambda found: found.listed.st_ino == other.known.st_ino)

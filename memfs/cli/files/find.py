@@ -12,10 +12,13 @@ import click
 
 from memfs.cli.files import columns as layout
 from memfs.cli.files.columns import Row
-from memfs.cli.files.expressions import Expression, ExpressionError, FoundFile, parse
+from memfs.cli.files.expressions import Expression, ExpressionError, FoundFile, Test, parse
+from memfs.cli.files.find_formats import Known, compiled
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.client.stat import DirEntry
+from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError, SymlinkLoopError
+from memfs.types import FileKind
 
 _GATHERED = 1000
 """Paths of one ``-exec ... +``."""
@@ -53,9 +56,15 @@ async def find(shell: Shell, words: tuple[str, ...], as_json: bool) -> None:
     """Search trees, the whole file system by default, as find(1) does.
 
     Tests: -name -iname -path -ipath -regex -iregex -type -size N[cwbkMG] -mtime -mmin -atime -amin
-    -ctime -cmin -newer FILE -perm [-/]MODE -user -group -links -inum -empty -true -false. Actions:
-    -print -print0 -ls -exec COMMAND ; -exec COMMAND {} + -delete -prune -quit. Walk: -mindepth
-    -maxdepth -depth. Joined by -a (or nothing), -o, -not or !, and parentheses.
+    -ctime -cmin -newer FILE -samefile FILE -perm [-/]MODE -user -group -links -inum -empty -true
+    -false. Actions: -print -print0 -printf FORMAT -ls -exec COMMAND ; -exec COMMAND {} + -delete
+    -prune -quit. Walk: -mindepth -maxdepth -depth. Joined by -a (or nothing), -o, -not or !, and
+    parentheses.
+
+    Formats are find's: %p path, %f name, %h its directory, %P path below the start %H, %d depth,
+    %s size, %k KiB, %b blocks of 512 bytes, %m %M mode, %u %g owner and group, %U %G their numbers,
+    %n links, %i inode, %l what a link says, %y kind, %Y what it leads to, %a %c %t times, %Tk and
+    its like parts of them (%T@ seconds, %T+ all), %%, and \\n, \\t, \\0 and others.
     """
     count = 0
     while count < len(words) and words[count][:1] not in ("-", "(", "!"):
@@ -67,6 +76,11 @@ async def find(shell: Shell, words: tuple[str, ...], as_json: bool) -> None:
         expression = parse(words[count:], search)
     except ExpressionError as error:
         raise click.UsageError(str(error)) from None
+    for each in expression.references:
+        with shell.attempt("cannot access", each.path):
+            each.found = await shell.fs.lstat(PATH.convert(each.path, None, ctx))
+            continue
+        return
     for top in await shell.expand(paths, "cannot search"):
         with shell.attempt("cannot search", top):
             await search.run(top, expression)
@@ -102,7 +116,7 @@ class _Search:
 
     async def _walk(self, top: str, expression: Expression) -> AsyncIterator[FoundFile]:
         """``top`` and what is below it, each directory before, or after, what it holds."""
-        first = FoundFile(top, await self._shell.fs.lstat(top), 0)
+        first = FoundFile(top, await self._shell.fs.lstat(top), 0, top)
         if not expression.deepest_first:
             yield first
         levels: list[tuple[FoundFile, AsyncIterator[DirEntry]]] = []
@@ -120,7 +134,7 @@ class _Search:
                 if expression.deepest_first:
                     yield above
                 continue
-            found = FoundFile(entry.path, entry.listed, len(levels))
+            found = FoundFile(entry.path, entry.listed, len(levels), top)
             self._pruned = False
             if not expression.deepest_first:
                 yield found
@@ -148,6 +162,34 @@ class _Search:
         (line,) = layout.long_lines([row], self.now)
         print(f"{attributes.inode:9} {-(-attributes.size // 1024):6} {line}")
         return True
+
+    def format(self, text: str) -> Test:
+        wanted = compiled(text, printable)
+        for each in wanted.odd:
+            self._shell.warn(f"-printf: {each!r} is no directive: it is printed as it stands")
+
+        async def show(found: FoundFile) -> bool:
+            target = ""
+            leads_to: FileKind | str = ""
+            if found.listed.is_symlink():
+                fs = self._shell.fs
+                target = await fs.readlink(found.path) if wanted.asks_link else ""
+                leads_to = await self._end_of(found.path) if wanted.asks_target else ""
+            sys.stdout.write(wanted.filled(Known(found, target, leads_to)))
+            return True
+
+        return show
+
+    async def _end_of(self, path: str) -> FileKind | str:
+        """What a symbolic link leads to."""
+        try:
+            return (await self._shell.fs.stat(path)).kind
+        except (PathNotFoundError, NotDirectoryError):
+            return "N"
+        except SymlinkLoopError:
+            return "L"
+        except AccessDeniedError:
+            return "?"
 
     async def delete(self, found: FoundFile) -> bool:
         with self._shell.attempt("cannot delete", found.path):
@@ -177,10 +219,6 @@ class _Search:
             self._shell.complain(f"{command[0]}: {error.strerror}")
             return 127
         return status
-
-    async def modified_ns(self, path: str) -> int:
-        operand: Operand = PATH.convert(path, None, click.get_current_context())
-        return (await self._shell.fs.stat(operand)).st_mtime_ns
 
     def prune(self, found: FoundFile) -> bool:
         self._pruned = True

@@ -7,20 +7,20 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 import click
 
 from memfs.cli.files import columns as layout
 from memfs.cli.files.columns import Row
+from memfs.cli.files.times import formats_of
+from memfs.cli.files.version_order import VersionKey
 from memfs.cli.options import PATH, Operand, json_option
-from memfs.cli.quoting import shell_quoted
+from memfs.cli.quoting import c_quoted, shell_quoted
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.client.stat import DirEntry, Stat
-from memfs.errors import PathNotFoundError
+from memfs.errors import PathNotFoundError, SymlinkLoopError
 from memfs.paths import join
-from memfs.quantities import counted
 from memfs.types import Attributes, FileKind
 
 
@@ -48,24 +48,27 @@ class _Format(NamedTuple):
     no_group: bool
     hide_group: bool
     numeric: bool
-    full_time: bool
     by_access: bool
     by_change: bool
     by_extension: bool
+    by_version: bool
     directories_first: bool
+    quoted: bool
+    blocks: bool
+    time_style: str
     colour: str
     as_json: bool
 
     @property
     def ordered(self) -> bool:
         """Whether another order is wanted than the namespace's, by name."""
-        sorting = self.by_time or self.by_size or self.by_extension or self.reverse
+        sorting = self.by_time or self.by_size or self.by_extension or self.by_version
         clock = (self.by_access or self.by_change) and not self.long
-        return not self.unsorted and (sorting or clock or self.directories_first)
+        return not self.unsorted and (sorting or clock or self.reverse or self.directories_first)
 
     def needs_attributes(self, listed: Stat) -> bool:
         """Whether more is shown than name, kind and inode."""
-        marked = self.classify and listed.is_file()
+        marked = (self.classify or self.blocks) and listed.is_file()
         clock = self.by_time or self.by_access or self.by_change
         return marked or self.long or clock or self.by_size or self.as_json
 
@@ -86,8 +89,9 @@ class _Format(NamedTuple):
             not self.no_owner,
             group,
             self.numeric,
-            self.full_time,
+            self.time_style,
             self.clock,
+            self.blocks,
         )
 
     def shows(self, name: str) -> bool:
@@ -96,6 +100,8 @@ class _Format(NamedTuple):
 
     def shown(self, name: str) -> str:
         """A name as it is printed: as a shell takes it where a terminal shows it."""
+        if self.quoted and not self.as_json:
+            return c_quoted(name)
         if self.literal or self.as_json or not sys.stdout.isatty():
             return printable(name)
         return shell_quoted(name, always=False)
@@ -138,7 +144,7 @@ class _Screen:
                 least=self._widths,
             )
         rows = _aligned(rows) if form.columnar else rows
-        before = self._numbers(rows) if form.inodes else [""] * len(rows)
+        before = self._before(rows)
         shown = [number + self._decorated(row) for number, row in zip(before, rows, strict=True)]
         if not form.columnar:
             return shown
@@ -147,10 +153,22 @@ class _Screen:
         ]
         return layout.columns(plain, shutil.get_terminal_size().columns, shown)
 
-    def _numbers(self, rows: list[Row]) -> list[str]:
-        width = max(len(str(row.attributes.inode)) for row in rows)
-        self._widths = [max([width, *self._widths])]
-        return [f"{row.attributes.inode:>{self._widths[0]}} " for row in rows]
+    def _before(self, rows: list[Row]) -> list[str]:
+        """What stands before the names: inodes and sizes, no narrower than on earlier pages."""
+        form, cells = self._form, []
+        if form.inodes:
+            cells.append([str(row.attributes.inode) for row in rows])
+        if form.blocks:
+            cells.append([layout.kibibytes(row.attributes, form.human) for row in rows])
+        least = self._widths or [0] * len(cells)
+        self._widths = [
+            max(width, *map(len, column)) for width, column in zip(least, cells, strict=True)
+        ]
+        aligned = [
+            [f"{each:>{width}} " for each in column]
+            for width, column in zip(self._widths, cells, strict=True)
+        ]
+        return ["".join(each) for each in zip(*aligned, strict=True)] or [""] * len(rows)
 
     def _decorated(self, row: Row) -> str:
         coloured = self._colours(row.name, row.attributes) if self._colours else row.name
@@ -175,7 +193,32 @@ def _aligned(rows: list[Row]) -> list[Row]:
     ]
 
 
-@file_command("ls", example="memfs ls -lh /data")
+class _TimeStyle(click.ParamType[str]):
+    """How times are shown."""
+
+    name = "style"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Raises a usage error."""
+        try:
+            formats_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+class _ListCommand(click.Command):
+    """A command with ``--color[=WHEN]``: a word behind it is no value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        until = args.index("--") if "--" in args else len(args)
+        options = ["--color=always" if each == "--color" else each for each in args[:until]]
+        return super().parse_args(ctx, options + args[until:])
+
+
+@file_command("ls", cls=_ListCommand, example="memfs ls -lh /data\nmemfs ls -lv --time-style=+%F")
 @click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
 @click.option("-l", "long", is_flag=True, help="Permissions, owner, size, time.")
 @click.option("-h", "--human-readable", "human", is_flag=True, help="Sizes as 1.5K, 64M (with -l).")
@@ -184,11 +227,18 @@ def _aligned(rows: list[Row]) -> list[Row]:
 @click.option("-G", "--no-group", "hide_group", is_flag=True, help="No group (with -l).")
 @click.option("-n", "--numeric-uid-gid", "numeric", is_flag=True, help="As -l, with numbers.")
 @click.option("--full-time", is_flag=True, help="As -l, with all of the time.")
+@click.option(
+    "--time-style",
+    type=_TimeStyle(),
+    default="locale",
+    help="Of times (with -l): full-iso, long-iso, iso, locale or +FORMAT, as date has it.",
+)
 @click.option("-R", "--recursive", is_flag=True, help="Subdirectories too.")
 @click.option("-t", "by_time", is_flag=True, help="Newest first.")
 @click.option("-u", "by_access", is_flag=True, help="The time of access, for -l and -t.")
 @click.option("-c", "by_change", is_flag=True, help="That of the attributes, for -l and -t.")
 @click.option("-X", "by_extension", is_flag=True, help="By what follows the last dot.")
+@click.option("-v", "by_version", is_flag=True, help="Numbers in names by their value.")
 @click.option("--group-directories-first", "directories_first", is_flag=True, help="Before files.")
 @click.option("-S", "by_size", is_flag=True, help="Largest first.")
 @click.option("-U", "unsorted", is_flag=True, help="As the namespace has them: by name.")
@@ -203,27 +253,30 @@ def _aligned(rows: list[Row]) -> list[Row]:
 @click.option("-C", "in_columns", is_flag=True, help="In columns, as on a terminal.")
 @click.option("-p", "slashes", is_flag=True, help="/ behind directories.")
 @click.option("-N", "--literal", is_flag=True, help="Names without quotes.")
+@click.option("-Q", "--quote-name", "quoted", is_flag=True, help="Names in double quotes.")
 @click.option("-i", "--inode", "inodes", is_flag=True, help="The number of each inode.")
+@click.option("-s", "--size", "blocks", is_flag=True, help="KiB that each file's content takes.")
 @click.option("-F", "--classify", is_flag=True, help="/ behind directories, @ links, * programs.")
 @click.option(
     "--color",
     "colour",
     type=click.Choice(["auto", "always", "never"]),
-    is_flag=False,
-    flag_value="always",
     default="never",
-    help="Kinds in the colours of LS_COLORS.",
+    help="Kinds in the colours of LS_COLORS; --color alone means always.",
 )
 @json_option
 async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
     """List directories, the root by default.
 
-    Other orders than that of names (-t, -S, -X, -r) hold a directory's entries in memory, about
+    Other orders than that of names (-t, -S, -X, -v, -r) hold a directory's entries in memory, about
     1 KiB each; else what a page of the listing brings is printed at once.
     """
+    full_time = options.pop("full_time")
     form = _Format(**options)
-    if form.no_owner or form.no_group or form.numeric or form.full_time:
+    if form.no_owner or form.no_group or form.numeric or full_time:
         form = form._replace(long=True)
+    if full_time:
+        form = form._replace(time_style="full-iso")
     files: list[Row] = []
     directories: list[str] = []
     operands = await shell.expand(paths or (Operand("/"),), "cannot access")
@@ -235,7 +288,7 @@ async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
             else:
                 row = await _row(shell, path, path, attributes, form)
                 files += await _with_residence(shell, [row], form)
-    _Screen(form).show(_ordered(files, form))
+    _Screen(form).show(_ordered(files, form, lambda row: row.path))
     titled = len(operands) > 1 or form.recursive
     apart = bool(files)
     for directory in directories:
@@ -269,7 +322,7 @@ async def _entry_row(shell: Shell, entry: DirEntry, form: _Format) -> Row:
         return Row(form.shown(entry.name), attributes, "", entry.path)
     if form.follow and entry.is_symlink():
         matters = form.slashes or form.classify or form.needs_attributes(entry.listed)
-        quiet = () if matters else (PathNotFoundError,)
+        quiet = () if matters else (PathNotFoundError, SymlinkLoopError)
         with shell.attempt("cannot access", entry.path, expected=quiet):
             attributes = (await shell.fs.stat(entry.path)).attributes
     row = await _row(shell, entry.path, entry.name, attributes, form)
@@ -349,12 +402,22 @@ def _is_directory(row: Row) -> bool:
     return row.attributes.kind == FileKind.DIRECTORY or row.leads_to_directory
 
 
-def _ordered(rows: list[Row], form: _Format) -> list[Row]:
+def _name(row: Row) -> str:
+    """As the directory has it, without quotes."""
+    return row.path.rpartition("/")[2] or row.name
+
+
+def _extension(name: str) -> str:
+    return name[name.rfind(".") :] if "." in name else ""
+
+
+def _ordered(rows: list[Row], form: _Format, name_of: Callable[[Row], str] = _name) -> list[Row]:
     if not form.ordered:
         return rows
     by_time = form.by_time or ((form.by_access or form.by_change) and not form.long)
     keys: dict[bool, Callable[[Row], Any]] = {
-        form.by_extension: lambda row: PurePosixPath(row.name).suffix,
+        form.by_extension: lambda row: _extension(name_of(row)),
+        form.by_version: lambda row: VersionKey(name_of(row)),
         by_time: lambda row: -getattr(row.attributes, form.clock),
         form.by_size: lambda row: -row.attributes.size,
     }
@@ -364,82 +427,3 @@ def _ordered(rows: list[Row], form: _Format) -> list[Row]:
     if form.directories_first:
         rows = sorted(rows, key=lambda row: not _is_directory(row))
     return rows
-
-
-@file_command("tree", example="memfs tree -L 2 /data")
-@click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
-@click.option("-L", "depth", type=click.IntRange(1), default=1 << 30, help="Levels to show.")
-@click.option("-d", "only_directories", is_flag=True, help="Directories only.")
-@click.option("-a", "--all", "everything", is_flag=True, help="Names that begin with a dot too.")
-@json_option
-async def tree(
-    shell: Shell,
-    paths: tuple[Operand, ...],
-    depth: int,
-    only_directories: bool,
-    everything: bool,
-    as_json: bool,
-) -> None:
-    """Show directories as trees, the root by default."""
-    counts = {True: 0, False: 0}
-    for path in await shell.expand(paths or (Operand("/"),), "cannot open"):
-        with shell.attempt("cannot open", path):
-            top = await shell.fs.stat(path)
-            if as_json:
-                write_json(layout.described(path, top.attributes))
-            else:
-                print(printable(path))
-            if not top.is_dir():
-                counts[False] += 1
-                continue
-            async for entry, before, link in _branches(
-                shell, path, depth, only_directories, everything
-            ):
-                counts[entry.is_dir()] += 1
-                if as_json:
-                    write_json(layout.described(entry.path, entry.listed.attributes, link))
-                else:
-                    print(before + printable(f"{entry.name} -> {link}" if link else entry.name))
-    if not as_json:
-        print(_total(counts[True], None if only_directories else counts[False]))
-
-
-def _total(directories: int, files: int | None) -> str:
-    shown = "\n" + counted(directories, "directory", "directories")
-    return shown if files is None else f"{shown}, {counted(files, 'file')}"
-
-
-async def _branches(
-    shell: Shell, top: str, depth: int, only_directories: bool, everything: bool
-) -> AsyncIterator[tuple[DirEntry, str, str]]:
-    """Entries below ``top``, depth first, with the text before each and where a link leads."""
-
-    async def listed(path: str) -> AsyncIterator[tuple[DirEntry, bool]]:
-        """The entries that are shown, and of each whether it is the last."""
-        before = None
-        with shell.attempt("cannot open", path):
-            async for entry in shell.entries(path):
-                if entry.name.startswith(".") and not everything:
-                    continue
-                if entry.is_dir() or not only_directories:
-                    if before is not None:
-                        yield before, False
-                    before = entry
-        if before is not None:
-            yield before, True
-
-    levels = [("", listed(top))]
-    while levels:
-        indent, entries = levels[-1]
-        found = await anext(entries, None)
-        if found is None:
-            levels.pop()
-            continue
-        entry, last = found
-        link = ""
-        if entry.is_symlink() and not entry.listed.attributes.is_bare:
-            link = await shell.fs.readlink(entry.path)
-        yield entry, indent + ("└── " if last else "├── "), link
-        if entry.is_dir() and len(levels) < depth:
-            deeper = indent + ("    " if last else "│   ")
-            levels.append((deeper, listed(entry.path)))

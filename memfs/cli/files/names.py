@@ -1,20 +1,19 @@
-"""``memfs mkdir``, ``rmdir``, ``rm``, ``mv`` and ``ln``: changes of the tree."""
+"""``memfs mkdir``, ``rmdir``, ``rm`` and ``mv``: changes of the tree."""
 
 from __future__ import annotations
 
-import posixpath
-import sys
 from collections.abc import Sequence
 
 import click
 
 from memfs.cli.command import Failed
 from memfs.cli.files.columns import kind_name
+from memfs.cli.files.replacing import Clobber, clobber_options, confirmed
 from memfs.cli.files.symbolic_modes import parse_mode
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, quoted, write_json
 from memfs.client.stat import Stat
-from memfs.errors import InvalidArgumentError, NotDirectoryError, PathExistsError, PathNotFoundError
+from memfs.errors import NotDirectoryError, PathExistsError, PathNotFoundError
 from memfs.machine import current_umask
 from memfs.paths import join
 
@@ -108,7 +107,7 @@ async def rm(
                 if force:
                     continue
                 raise
-            if interactive and not _confirmed(f"remove {_kind(found)} {quoted(path)}?"):
+            if interactive and not confirmed(f"remove {_kind(found)} {quoted(path)}?"):
                 continue
             if not await _remove(shell, path, found, recursive, empty):
                 continue
@@ -134,12 +133,6 @@ def _kind(found: Stat) -> str:
     return "symbolic link" if found.is_symlink() else kind_name(found.attributes)
 
 
-def _confirmed(question: str) -> bool:
-    """Ask on stderr; only a line that begins with y means yes."""
-    click.echo(f"memfs: {question} ", err=True, nl=False)
-    return sys.stdin.readline().strip().lower().startswith("y")
-
-
 async def _remove(shell: Shell, path: str, found: Stat, recursive: bool, empty: bool) -> bool:
     """Remove one operand; whether it is gone. Says why when it is not."""
     if path == "/":
@@ -159,18 +152,26 @@ async def _remove(shell: Shell, path: str, found: Stat, recursive: bool, empty: 
 
 @file_command("mv", example="memfs mv /data/part-* /data/done")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="SOURCE... TARGET")
-@click.option("-n", "--no-clobber", is_flag=True, help="Do not replace what exists.")
+@clobber_options
+@click.option("-u", "--update", is_flag=True, help="Only what is newer than what it replaces.")
 @click.option("-t", "--target-directory", "into", type=PATH, help="Move all operands into it.")
 @click.option("-T", "--no-target-directory", "plain", is_flag=True, help="TARGET is the new name.")
-@click.option("-f", "--force", is_flag=True, help="Replace what exists (as always).")
+@click.option(
+    "-f",
+    "--force",
+    "clobber",
+    flag_value=Clobber.ALWAYS,
+    type=Clobber,
+    help="Replace what exists, as without -n and -i.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
 async def mv(
     shell: Shell,
     paths: tuple[Operand, ...],
-    no_clobber: bool,
+    clobber: Clobber | None,
+    update: bool,
     into: Operand | None,
     plain: bool,
-    force: bool,
     verbose: bool,
 ) -> None:
     """Rename files and trees, or move them into a directory: atomically, whatever their size."""
@@ -185,7 +186,9 @@ async def mv(
             try:
                 if await _are_same(shell, source, target):
                     continue
-                if no_clobber:
+                if not await _replaces(shell, source, target, clobber, update):
+                    continue
+                if clobber is Clobber.NEVER:
                     await shell.fs.rename(source, target, overwrite=False)
                 else:
                     await shell.fs.replace(source, target)
@@ -193,6 +196,20 @@ async def mv(
                 continue
             if verbose:
                 print(f"renamed {quoted(source)} -> {quoted(target)}")
+
+
+async def _replaces(
+    shell: Shell, source: str, target: str, clobber: Clobber | None, update: bool
+) -> bool:
+    """Whether a move takes the place of what has the name ``target``, if anything has."""
+    if clobber is not Clobber.ASK and not update:
+        return True
+    first, second = await shell.fs.stat_many([source, target], follow_symlinks=False)
+    if first is None or second is None:
+        return True
+    if update and not first.is_dir() and first.st_mtime_ns <= second.st_mtime_ns:
+        return False
+    return clobber is not Clobber.ASK or confirmed(f"overwrite {quoted(target)}?")
 
 
 async def _are_same(shell: Shell, source: str, target: str) -> bool:
@@ -236,83 +253,3 @@ async def directory(shell: Shell, path: Operand) -> Operand:
         shell.complain(f"target directory {quoted(path)}: Not a directory")
         raise Failed
     return path
-
-
-@file_command("ln", example="memfs ln -s ../releases/7 /srv/current")
-@click.argument("paths", nargs=-1, required=True, metavar="TARGET... LINK")
-@click.option("-s", "--symbolic", is_flag=True, help="A symbolic link; TARGET is kept as written.")
-@click.option("-r", "--relative", is_flag=True, help="With -s: TARGET as seen from the link.")
-@click.option("-f", "--force", is_flag=True, help="Replace an existing LINK.")
-@click.option(
-    "-n", "--no-dereference", "bare", is_flag=True, help="LINK as a link is no directory."
-)
-@click.option("-t", "--target-directory", "into", type=PATH, help="Make all links in it.")
-@click.option("-T", "--no-target-directory", "plain", is_flag=True, help="LINK is the new name.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
-async def ln(
-    shell: Shell,
-    paths: tuple[str, ...],
-    symbolic: bool,
-    relative: bool,
-    force: bool,
-    bare: bool,
-    into: Operand | None,
-    plain: bool,
-    verbose: bool,
-) -> None:
-    """Make LINK another name of TARGET, or with -s a link to it; in a directory under its name."""
-    check_targets(into, plain)
-    if relative and not symbolic:
-        raise click.UsageError("-r needs -s")
-    for target, link in await _links(shell, paths, into, plain, bare):
-        with shell.attempt("cannot create link", link):
-            if relative:
-                target = await _seen_from(shell, link, target)
-            if force and await shell.lexists(link):
-                await _make_way(shell, target, link, symbolic)
-            if symbolic:
-                await shell.fs.symlink(target, link)
-            else:
-                await shell.fs.link(target, link)
-            if verbose:
-                print(f"{quoted(link)} {'->' if symbolic else '=>'} {quoted(target)}")
-
-
-async def _seen_from(shell: Shell, link: Operand, target: str) -> str:
-    """``target`` as a link has to name it wherever the tree around both is mounted."""
-    wanted: Operand = PATH.convert(target, None, click.get_current_context())
-    there = await shell.fs.realpath(wanted)
-    above = await shell.fs.realpath(link.bare.rpartition("/")[0] or "/")
-    return posixpath.relpath(there, above)
-
-
-async def _links(
-    shell: Shell, paths: tuple[str, ...], into: Operand | None, plain: bool, bare: bool
-) -> list[tuple[str, Operand]]:
-    """Targets, as they were written, and where the link to each is made."""
-    if into is not None:
-        targets, place, inside = paths, await directory(shell, into), True
-    else:
-        if len(paths) < 2:
-            raise click.UsageError("a target and a link are needed")
-        *given, last = paths
-        targets, place = tuple(given), PATH.convert(last, None, click.get_current_context())
-        inside = not plain and await shell.fs.isdir(place)
-        if inside and bare and place == place.bare:
-            inside = not await shell.fs.islink(place)
-        if not inside and len(targets) > 1:
-            shell.complain(f"target {quoted(place)}: Not a directory")
-            raise Failed
-    if not inside:
-        return [(targets[0], place)]
-    names = (each.rstrip("/").rpartition("/")[2] for each in targets)
-    return [(each, Operand(join(place, name))) for each, name in zip(targets, names, strict=True)]
-
-
-async def _make_way(shell: Shell, target: str, link: Operand, symbolic: bool) -> None:
-    """Remove what has the name of a link to be made, unless it is what the link is to name."""
-    if not symbolic:
-        first, second = await shell.fs.stat_many([target, link], follow_symlinks=False)
-        if first is not None and second is not None and first.st_ino == second.st_ino:
-            raise InvalidArgumentError("it is the same file", path=link)
-    await shell.fs.remove(link)

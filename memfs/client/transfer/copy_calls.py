@@ -27,7 +27,7 @@ from memfs.client.transfer.copying import (
     chosen,
 )
 from memfs.client.transfer.download import Download
-from memfs.client.transfer.duplicate import Duplicate
+from memfs.client.transfer.duplicate import Duplicate, Linked
 from memfs.client.transfer.upload import Upload, local_tree, new_bits
 from memfs.errors import DeadlineError
 
@@ -91,6 +91,25 @@ async def copy(
         fs, options.preserve, options.replication, kept_bits, options.recover, options.xattrs
     )
     return await _run(duplicate, cluster_tree(fs, source, target, options.follow), options)
+
+
+async def link_tree(
+    fs: ContentOperations,
+    source: str,
+    target: str,
+    *,
+    replace: bool = False,
+    **given: Unpack[CopyKeywords],
+) -> Transferred:
+    """As :func:`copy`, but only directories are made: of all else there is a further name.
+
+    What exists is an error, or makes way (``replace``).
+    """
+    options = CopyOptions(**given)
+    kept_bits = 0o7777 if options.preserve else new_bits()
+    linked = Linked(fs, options.preserve, None, kept_bits, xattrs=options.xattrs)
+    linked.replace = replace
+    return await _run(linked, cluster_tree(fs, source, target, options.follow), options)
 
 
 async def _run(

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs.cli.files import columns as layout
+from memfs.cli.files import times
 from memfs.cli.files.columns import Row
 from memfs.types import Attributes, FileKind, ObjectState, Residence
 
@@ -104,12 +105,12 @@ def test_human_sizes() -> None:
     ],
 )
 def test_times(age: int, shown: str) -> None:
-    assert layout.show_time(int((NOW - age) * 1e9), NOW) == shown
+    assert times.show_time(int((NOW - age) * 1e9), NOW) == shown
 
 
 def test_iso_time() -> None:
-    assert layout.iso_time(int(NOW) * 10**9 + 7) == "2027-01-15 08:00:00.000000007 +0000"
-    assert layout.iso_time(-1) == "1969-12-31 23:59:59.999999999 +0000"
+    assert times.iso_time(int(NOW) * 10**9 + 7) == "2027-01-15 08:00:00.000000007 +0000"
+    assert times.iso_time(-1) == "1969-12-31 23:59:59.999999999 +0000"
 
 
 def test_columns_fill_downwards() -> None:

@@ -12,10 +12,14 @@ from memfs.cli.files.expressions import (
     parse,
     permission_test,
 )
+from memfs.cli.files.find_formats import compiled
 
 
 class Actions:
     now = 0.0
+
+    def format(self, text: str) -> object:
+        return compiled(text, str)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,10 @@ class Actions:
         (["-regex", "("], "invalid regular expression"),
         (["-exec", "ls"], "the ; of -exec is missing"),
         (["-exec", ";"], "needs a command"),
+        (["-printf"], "the argument of -printf is missing"),
+        (["-printf", "%p%"], "ends in a %"),
+        (["-printf", "%-5"], "ends in a %"),
+        (["-samefile"], "the argument of -samefile is missing"),
     ],
 )
 def test_what_is_no_expression(words: list[str], says: str) -> None:
