@@ -13,7 +13,7 @@ import click
 from memfs.cli.files import columns as layout
 from memfs.cli.files.columns import Row
 from memfs.cli.files.expressions import Expression, ExpressionError, FoundFile, Test, parse
-from memfs.cli.files.find_formats import Known, compiled
+from memfs.cli.files.find_formats import FormattedFile, compiled
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.client.stat import DirEntry
@@ -175,7 +175,7 @@ class _Search:
                 fs = self._shell.fs
                 target = await fs.readlink(found.path) if wanted.asks_link else ""
                 leads_to = await self._end_of(found.path) if wanted.asks_target else ""
-            sys.stdout.write(wanted.filled(Known(found, target, leads_to)))
+            sys.stdout.write(wanted.filled(FormattedFile(found, target, leads_to)))
             return True
 
         return show

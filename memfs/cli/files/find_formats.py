@@ -39,7 +39,7 @@ _CLOCKS: dict[str, Callable[[Stat], int]] = {
 _OF_TIMES = "HIklMprSTXZ+@aAbBcdDFhjmRUwWxyYGsgVue"
 
 
-class Known(NamedTuple):
+class FormattedFile(NamedTuple):
     """A file, and what has to be asked for beside what its directory told of it."""
 
     file: FoundFile
@@ -49,7 +49,7 @@ class Known(NamedTuple):
     """What it leads to; ``N``: nothing, ``L``: itself, ``?``: what cannot be looked at."""
 
 
-Render = Callable[[Known], str]
+Render = Callable[[FormattedFile], str]
 _VALUES: dict[str, Render] = {
     "p": lambda known: known.file.path,
     "f": lambda known: known.file.name,
@@ -80,7 +80,7 @@ _VALUES: dict[str, Render] = {
     "t": lambda known: _plain_time(known.file.stat.st_mtime_ns),
 }
 _NAMES = "pfhHPl"
-_NUMBERS: dict[str, tuple[Callable[[Known], int], str]] = {
+_NUMBERS: dict[str, tuple[Callable[[FormattedFile], int], str]] = {
     "d": (lambda known: known.file.depth, "d"),
     "m": (lambda known: known.file.stat.attributes.mode, "o"),
 }
@@ -97,7 +97,7 @@ class Format(NamedTuple):
     odd: tuple[str, ...]
     """Directives and escapes that there are none of."""
 
-    def filled(self, known: Known) -> str:
+    def filled(self, known: FormattedFile) -> str:
         """What is printed of one file."""
         return "".join(render(known) for render in self.pieces)
 
@@ -153,7 +153,7 @@ def _directive(found: re.Match[str], shown: Callable[[str], str]) -> Render | No
     else:
         return None
 
-    def render(known: Known) -> str:
+    def render(known: FormattedFile) -> str:
         text = shown(value(known)) if letter in _NAMES else value(known)
         text = text if precision is None else text[: int(precision or 0)]
         return text.ljust(width) if "-" in flags else text.rjust(width)
@@ -162,9 +162,9 @@ def _directive(found: re.Match[str], shown: Callable[[str], str]) -> Render | No
 
 
 def _number(
-    of: Callable[[Known], int], base: str, flags: str, width: int, precision: str | None
+    of: Callable[[FormattedFile], int], base: str, flags: str, width: int, precision: str | None
 ) -> Render:
-    def render(known: Known) -> str:
+    def render(known: FormattedFile) -> str:
         digits = f"{of(known):{base}}".zfill(int(precision or 0))
         if base == "o" and "#" in flags and not digits.startswith("0"):
             digits = "0" + digits
@@ -201,6 +201,6 @@ def _plain_time(nanoseconds: int) -> str:
     return f"{before}.{fraction:09d}0 {year}"
 
 
-def _content(known: Known) -> int:
+def _content(known: FormattedFile) -> int:
     found = known.file.stat
     return found.st_size if found.is_file() else 0
