@@ -298,17 +298,16 @@ def test_parents_of_what_is_fetched(
         (tmp_path / name).mkdir()
     (top / "d").chmod(0o710)
     cli.ok("chmod", "710", f"{top}/d")
-    sources = [f"{top}/d/e/f", f"{top}/lines", *([f"{top}/files"] if "-r" in flags else [])]
-    subprocess.run(["cp", *flags, *sources, str(tmp_path / "theirs")], check=True)
-    cli.ok("get", *flags, *sources, str(tmp_path / "ours"))
-    ours, theirs = (
-        {
-            str(path.relative_to(tmp_path / side)): oct(path.stat().st_mode)
-            for path in (tmp_path / side).rglob("*")
-        }
-        for side in ("ours", "theirs")
-    )
-    assert ours == theirs
+    names = ["d/e/f", "lines", *(["files"] if "-r" in flags else [])]
+    subprocess.run(["cp", *flags, *names, str(tmp_path / "theirs")], cwd=top, check=True)
+    cli.ok("get", *flags, *(f"{top}/{name}" for name in names), str(tmp_path / "ours"))
+    ours = modes(tmp_path / "ours" / top.relative_to("/"))
+    assert ours == modes(tmp_path / "theirs")
+
+
+def modes(top: Path) -> dict[str, str]:
+    """Of all below a directory."""
+    return {str(path.relative_to(top)): oct(path.stat().st_mode) for path in top.rglob("*")}
 
 
 def without_totals(listing: str) -> str:
