@@ -22,7 +22,9 @@ from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.tree import Tree
 
 _DIRECTORY_STEPS: Final = 16
-"""What looking at a directory costs, in steps of looking at one of its names."""
+"""What looking at a directory costs, in steps of looking at the kind of one of its names."""
+_NAME_STEPS: Final = 16
+"""What looking at the owner of a name below a sticky directory costs."""
 
 
 def check_removable(
@@ -39,16 +41,22 @@ def check_removable(
             return
         if not tree.may(caller, slot, READ | CHANGE):
             raise access_denied(tree, caller, slot, READ | CHANGE, where)
-        if tree.inodes.mode[slot] & STICKY and not tree.owns(caller, slot):
+        if protects_names(slot):
             for name, child in directory.items():
                 if not tree.owns(caller, child):
                     raise sticky(tree, caller, child, slot, _below(where, name))
+
+    def protects_names(slot: int) -> bool:
+        return bool(tree.inodes.mode[slot] & STICKY) and not tree.owns(caller, slot)
+
+    def steps_for_names(slot: int, directory: Directory) -> int:
+        return _NAME_STEPS * directory.count if protects_names(slot) else 0
 
     def needs_no_check(slot: int, directory: Directory) -> bool:
         return not directory.mixed and tree.owns(caller, slot)
 
     if deep:
-        _check(tree, caller, (top, path), refuse, needs_no_check)
+        _check(tree, caller, (top, path), refuse, needs_no_check, steps_for_names)
     elif not caller.superuser:
         refuse(top, tree.directory(top), path)
 
@@ -72,8 +80,13 @@ def _check(
     top: tuple[int, bytes],
     refuse: Callable[[int, Directory, bytes], None],
     needs_no_check: Callable[[int, Directory], bool],
+    steps_for_names: Callable[[int, Directory], int] = lambda slot, directory: 0,
 ) -> None:
-    """``refuse`` the directories from ``top`` down to where all below ``needs_no_check``."""
+    """``refuse`` the directories from ``top`` down to where all below ``needs_no_check``.
+
+    ``steps_for_names``: the steps that ``refuse`` takes for names of a directory. Those of ``top``
+    are not counted: it is one of the parts that a tree is taken by.
+    """
     if caller.superuser:
         return
     kinds, steps = tree.inodes.kind, limits.SUBTREE_STEPS
@@ -81,9 +94,12 @@ def _check(
     while waiting:
         slot, where = waiting.pop()
         directory = tree.directory(slot)
-        refuse(slot, directory, where)
+        if slot != top[0]:
+            steps -= steps_for_names(slot, directory)
+        if steps >= 0:
+            refuse(slot, directory, where)
         steps -= _DIRECTORY_STEPS
-        if directory.directories > 1 and not needs_no_check(slot, directory):
+        if steps >= 0 and directory.directories > 1 and not needs_no_check(slot, directory):
             steps -= directory.count
             if steps >= 0:
                 waiting += [

@@ -12,7 +12,12 @@ from pathlib import Path
 import pytest
 
 from memfs import limits
-from memfs.errors import AccessDeniedError, InvalidArgumentError, MemfsError
+from memfs.errors import (
+    AccessDeniedError,
+    InvalidArgumentError,
+    MemfsError,
+    TreeTooLargeError,
+)
 from memfs.protocol import messages as m
 from memfs.types import AclEntry, RenameMode
 
@@ -171,6 +176,27 @@ def test_the_walk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MemfsError, match="one by one"):
         machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
     monkeypatch.undo()
+    machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
+
+
+def test_names_below_sticky_directories_count_among_what_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not those of the directory itself: otherwise a large one could not be removed at all."""
+    machine = Machine()
+    machine.mkdir("/d", 0o777)
+    machine.mkdir("/d/s", 0o777)
+    for number in range(100):
+        machine.run(m.Create(b"/d/s/%d" % number, 0o644), "alice")
+    machine.run(m.SetAttributes(b"/d/s", mode=0o1777, owner="bob"))
+    monkeypatch.setattr(limits, "SUBTREE_STEPS", 90)
+    with pytest.raises(TreeTooLargeError, match="one by one"):
+        machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
+    with pytest.raises(TreeTooLargeError, match="one by one"):
+        machine.ask(m.CheckRemoval(b"/d"), "alice")
+    machine.ask(m.CheckRemoval(b"/d", deep=False), "alice")
+    machine.ask(m.CheckRemoval(b"/d/s"), "alice")
+    machine.run(m.RemoveDirectory(b"/d/s", recursive=True), "alice")
     machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
 
 
