@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
 NEWS_SECONDS = 10.0
 """What fails again and again for the same reason is logged again after this."""
@@ -28,7 +28,7 @@ _BARE = re.compile(r"[\w.:/@+,%\[\]-]{1,200}", re.ASCII)
 _FIXED = frozenset({"time", "level", "logger", "message", "exception"})
 
 
-def fields(**values: object) -> dict[str, Any]:
+def fields(**values: object) -> dict[str, object]:
     """Values of one record, for ``extra=``: ``log.info("joined", extra=fields(member=3))``."""
     assert not _FIXED & values.keys(), "a field would hide a part of the record"
     return {_KEY: values}

@@ -72,7 +72,7 @@ class FileLock(Bound):
     async def __aenter__(self) -> FileLock:
         return self
 
-    async def __aexit__(self, *_: Any) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 

@@ -18,7 +18,7 @@ class Tasks:
 
     def __init__(self) -> None:
         """Begins empty."""
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
     def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
         """Run a coroutine to its end; an exception is logged with its traceback."""

@@ -9,27 +9,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
+from memfs.protocol.messages.registry import RequestClass
 from memfs.transport.service import IncomingCall, Served
 
-Q_co = TypeVar("Q_co", covariant=True)
-R_co = TypeVar("R_co", covariant=True)
 Q = TypeVar("Q")
 R = TypeVar("R")
 
 Handler: TypeAlias = Callable[[IncomingCall[object]], object]
 """Of the request that it stands for in the table; answers with a :data:`Served`."""
-
-
-class RequestClass(Protocol[Q_co, R_co]):
-    """The class of a request, which makes requests and names the class of their reply."""
-
-    def __call__(self, *fields: Any, **named: Any) -> Q_co:
-        """A request."""
-
-    def reply(self) -> type[R_co]:
-        """See :class:`~memfs.protocol.messages.registry.Request`."""
 
 
 class Handlers:

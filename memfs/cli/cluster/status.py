@@ -130,7 +130,7 @@ def headline(picture: Picture) -> str:
     return "; ".join(parts)
 
 
-def described_picture(picture: Picture) -> dict[str, Any]:
+def described_picture(picture: Picture) -> dict[str, object]:
     """One look as a JSON object."""
     if picture.status is not None:
         shown = described(picture.status)
@@ -357,7 +357,7 @@ def described(found: StatusReply) -> dict[str, Any]:
     }
 
 
-def described_node(node: NodeStatus, found: StatusReply) -> dict[str, Any]:
+def described_node(node: NodeStatus, found: StatusReply) -> dict[str, object]:
     """A node as a JSON object."""
     member, usage = node.member, node.usage
     return {
@@ -415,7 +415,7 @@ def _seen_row(seen: Seen) -> tuple[str, ...]:
     )
 
 
-def described_survey(survey: ClusterSurvey) -> dict[str, Any]:
+def described_survey(survey: ClusterSurvey) -> dict[str, object]:
     """The survey as one JSON object."""
     view, problem = survey.view, diagnosis(survey)
     return {
@@ -429,7 +429,7 @@ def described_survey(survey: ClusterSurvey) -> dict[str, Any]:
     }
 
 
-def _described_seen(seen: Seen) -> dict[str, Any]:
+def _described_seen(seen: Seen) -> dict[str, object]:
     state = seen.state
     if state is None:
         return {"address": str(seen.endpoint), "answers": False, "reason": seen.reason}

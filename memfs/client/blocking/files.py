@@ -330,40 +330,34 @@ class Replacement(io.BufferedWriter):
         self.raw.discard()
 
 
-class BufferedWriter(io.BufferedWriter):
+class PublishingBuffer(io.BufferedIOBase):
+    """A buffer of the standard library whose ``flush`` publishes."""
+
+    raw: RawFile
+    closing = False
+
+    def flush(self) -> None:
+        """Write out the buffer and publish."""
+        super().flush()
+        if not self.closing:
+            self.raw.flush()
+
+    def close(self) -> None:
+        """Write out the buffer; the raw file publishes as it closes."""
+        self.closing = True
+        super().close()
+
+
+class BufferedWriter(PublishingBuffer, io.BufferedWriter):
     """``io.BufferedWriter`` whose ``flush`` publishes."""
 
     raw: RawFile
-    closing = False
-
-    def flush(self) -> None:
-        """Write out the buffer and publish."""
-        super().flush()
-        if not self.closing:
-            self.raw.flush()
-
-    def close(self) -> None:
-        """Write out the buffer; the raw file publishes as it closes."""
-        self.closing = True
-        super().close()
 
 
-class BufferedRandom(io.BufferedRandom):
+class BufferedRandom(PublishingBuffer, io.BufferedRandom):
     """``io.BufferedRandom`` whose ``flush`` publishes."""
 
     raw: RawFile
-    closing = False
-
-    def flush(self) -> None:
-        """Write out the buffer and publish."""
-        super().flush()
-        if not self.closing:
-            self.raw.flush()
-
-    def close(self) -> None:
-        """Write out the buffer; the raw file publishes as it closes."""
-        self.closing = True
-        super().close()
 
 
 class TextFile(io.TextIOWrapper):
@@ -373,7 +367,7 @@ class TextFile(io.TextIOWrapper):
 
     def close(self) -> None:
         """Write out and close."""
-        if isinstance(self.buffer, (BufferedWriter, BufferedRandom)):
+        if isinstance(self.buffer, PublishingBuffer):
             self.buffer.closing = True
         super().close()
 

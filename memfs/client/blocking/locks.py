@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from memfs.client import locking
 from memfs.client.blocking import bridge as bridges
 from memfs.client.calls import unclosed
@@ -55,5 +53,5 @@ class FileLock(Bound):
     def __enter__(self) -> FileLock:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar, cast
 
 from memfs.client.session.opens import SessionOpens
 from memfs.client.session.requester import Requester
@@ -23,6 +23,8 @@ from memfs.security.capabilities import READ, WRITE, gives
 from memfs.types import Attributes, BlockRef
 
 log = logging.getLogger(__name__)
+Q = TypeVar("Q")
+T = TypeVar("T")
 
 KEPT: Final = 65_536
 """Inodes of each kind: some 15 MiB at most. The oldest go first."""
@@ -49,21 +51,20 @@ class KnownCapabilities:
 
     # --- what the primary gave out ----------------------------------------------------------
 
-    def note(self, request: Any, record: Any) -> None:
+    def note(self, request: object, record: object) -> None:
         """Keep what came with a reply of the primary."""
-        kind = type(record)
-        if kind is m.BlocksReply:
+        if isinstance(record, m.BlocksReply):
             self._file(record.capability, record.attributes, record.blocks, record.first)
-        elif kind is m.FileReply:
+        elif isinstance(record, m.FileReply):
             self._file(record.capability, record.attributes, record.blocks)
-        elif kind is m.ReadFilesReply:
+        elif isinstance(record, m.ReadFilesReply):
             for file in record.files if record.capability else ():
                 if file.length < 0:
                     self._file(record.capability, file.attributes, file.blocks)
-        elif kind is m.ReadManyReply:
+        elif isinstance(record, m.ReadManyReply):
             for file in record.others if record.capability else ():
                 self._file(record.capability, file.attributes, file.blocks)
-        elif kind is m.LeaseReply:
+        elif isinstance(record, m.LeaseReply):
             inode = record.attributes.inode
             if gives(record.capability, READ):
                 _keep(self._read, inode, record.capability)
@@ -73,9 +74,11 @@ class KnownCapabilities:
             if last is not None and last.inode != inode:
                 end = max(0, record.attributes.size - 1) // record.attributes.block_size
                 _keep(self._origins, last.inode, _Origin(inode, end))
-        elif kind is m.ReserveReply or kind is m.AuthorizeReply:
-            inodes = record.inodes if kind is m.ReserveReply else request.inodes
-            for inode in inodes if record.capability else ():
+        elif isinstance(record, m.ReserveReply):
+            for inode in record.inodes if record.capability else ():
+                _keep(self._write, inode, record.capability)
+        elif isinstance(record, m.AuthorizeReply) and isinstance(request, m.Authorize):
+            for inode in request.inodes if record.capability else ():
                 _keep(self._write, inode, record.capability)
 
     def _file(
@@ -100,21 +103,23 @@ class KnownCapabilities:
 
     # --- what nodes are shown ---------------------------------------------------------------
 
-    def shown(self, request: Any) -> Any:
+    def shown(self, request: Q) -> Q:
         """The request with the capabilities that it needs, as far as there are any."""
-        kind = type(request)
-        if kind is m.ReadBlock:
+        return cast(Q, self._shown(request))
+
+    def _shown(self, request: object) -> object:
+        if isinstance(request, m.ReadBlock):
             capability = self._read.get(request.inode)
             return request._replace(capability=capability) if capability else request
-        if kind is m.WriteBlock:
+        if isinstance(request, m.WriteBlock):
             capability = self._write.get(request.inode)
             return request._replace(capability=capability) if capability else request
-        if kind is m.ReadBlocks:
+        if isinstance(request, m.ReadBlocks):
             return request._replace(capabilities=self.for_reading(request.ranges))
-        if kind is m.WriteBlocks:
+        if isinstance(request, m.WriteBlocks):
             inodes = [block.inode for block in request.blocks]
             return request._replace(capabilities=_of(self._write, inodes))
-        if kind is m.CopyRange:
+        if isinstance(request, m.CopyRange):
             return request._replace(
                 capability=self._read.get(request.source.inode, b""),
                 target=self.shown(request.target),
@@ -127,22 +132,21 @@ class KnownCapabilities:
 
     # --- another one ------------------------------------------------------------------------
 
-    async def renew(self, request: Any, deadline: float) -> None:
+    async def renew(self, request: object, deadline: float) -> None:
         """Get capabilities for a request that a node refused for the lack of one.
 
         Raises what the primary answers: StaleHandleError, AccessDeniedError, LeaseLostError, ...
         """
-        kind = type(request)
-        if kind is m.ReadBlocks:
+        if isinstance(request, m.ReadBlocks):
             await self.renew_reading([each.inode for each in request.ranges], deadline)
-        elif kind is m.ReadBlock:
+        elif isinstance(request, m.ReadBlock):
             await self.renew_reading([request.inode], deadline)
-        elif kind is m.CopyRange:
+        elif isinstance(request, m.CopyRange):
             await self.renew_reading([request.source.inode], deadline)
             await self._renew_writing((request.target.inode,), deadline)
-        elif kind is m.WriteBlock:
+        elif isinstance(request, m.WriteBlock):
             await self._renew_writing((request.inode,), deadline)
-        elif kind is m.WriteBlocks:
+        elif isinstance(request, m.WriteBlocks):
             await self._renew_writing(tuple([each.inode for each in request.blocks]), deadline)
 
     async def _renew_writing(self, inodes: tuple[int, ...], deadline: float) -> None:
@@ -170,7 +174,7 @@ def _of(held: dict[int, bytes], inodes: Iterable[int]) -> tuple[bytes, ...]:
     return tuple([each for each in found if each is not None][:SHOWN])
 
 
-def _keep(held: dict[int, Any], inode: int, what: Any) -> None:
+def _keep(held: dict[int, T], inode: int, what: T) -> None:
     held[inode] = what
     if len(held) > KEPT:
         for old in list(itertools.islice(held, max(1, KEPT // 8))):

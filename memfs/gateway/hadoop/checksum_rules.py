@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import struct
-from typing import Any, Final
+from typing import Final
 
 from memfs.checksum import crc32c, crc_of_zeros
 from memfs.types import Buffer
@@ -70,7 +70,7 @@ class FileDigest:
         self._current = _md5()
         self.left = self._block
 
-    def content(self) -> dict[str, Any]:
+    def content(self) -> dict[str, object]:
         """The answer to GETFILECHECKSUM."""
         if self.left < self._block:
             self._end_block()
@@ -110,11 +110,11 @@ def _padding(length: int) -> int:
     return size - length
 
 
-def composite(crc: int) -> dict[str, Any]:
+def composite(crc: int) -> dict[str, object]:
     """The answer for a file whose content has this CRC32C."""
     return _answer("COMPOSITE-CRC32C", struct.pack(">I", crc))
 
 
-def _answer(algorithm: str, content: bytes) -> dict[str, Any]:
+def _answer(algorithm: str, content: bytes) -> dict[str, object]:
     found = {"algorithm": algorithm, "bytes": content.hex(), "length": len(content)}
     return {"FileChecksum": found}

@@ -87,7 +87,7 @@ def partial_listing(statuses: Iterable[str], remaining: int) -> str:
 
 def content_summary(
     usage: ContentSummary, names: int = NO_QUOTA, space: int = NO_QUOTA
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The answer to GETCONTENTSUMMARY; ``names``, ``space``: the directory's own quotas."""
     return {
         "ContentSummary": {
@@ -109,7 +109,7 @@ def content_summary(
 
 def quota_usage(
     usage: ContentSummary, names: int = NO_QUOTA, space: int = NO_QUOTA
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The answer to GETQUOTAUSAGE."""
     return {
         "QuotaUsage": {
@@ -122,13 +122,13 @@ def quota_usage(
     }
 
 
-def filesystem_status(found: StatVfs) -> dict[str, Any]:
+def filesystem_status(found: StatVfs) -> dict[str, object]:
     """The answer to GETSTATUS."""
     remaining = max(0, found.capacity - found.used)
     return {"FsStatus": {"capacity": found.capacity, "used": found.used, "remaining": remaining}}
 
 
-def server_defaults(block: int, replication: int) -> dict[str, Any]:
+def server_defaults(block: int, replication: int) -> dict[str, object]:
     """The answer to GETSERVERDEFAULTS. ``block``: bytes of a placement group."""
     return {
         "FsServerDefaults": {
@@ -158,7 +158,7 @@ STORAGE_POLICY: Final[Mapping[str, Any]] = {
 """The one policy there is: everything lies in RAM."""
 
 
-def trash_root(path: str, attributes: Attributes) -> dict[str, Any]:
+def trash_root(path: str, attributes: Attributes) -> dict[str, object]:
     """One entry of GETTRASHROOTS, which names its fields differently from a FileStatus."""
     return {
         "path": path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 KEPT = 4096
 
@@ -12,9 +11,9 @@ class ChecksumCache:
     """Answers by (inode, change, kind), the least recently used first."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[int, int, str], dict[str, Any]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int, str], dict[str, object]] = OrderedDict()
 
-    def get(self, key: tuple[int, int, str]) -> dict[str, Any] | None:
+    def get(self, key: tuple[int, int, str]) -> dict[str, object] | None:
         """What was computed of this very content."""
         found = self._kept.get(key)
         if found is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -46,7 +46,7 @@ async def get_file_checksum(call: WebCall) -> web.StreamResponse:
     return json_reply(call.request, content)
 
 
-async def _md5(call: WebCall, handle: Handle) -> dict[str, Any]:
+async def _md5(call: WebCall, handle: Handle) -> dict[str, object]:
     """Read what is stored, a piece at a time; others get their turn after each."""
     size = handle.size
     digest = FileDigest(hadoop_block(handle.file.attributes))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from aiohttp import web
 
@@ -119,7 +119,7 @@ def _range(call: WebCall) -> tuple[int, int]:
     )
 
 
-def _location(group: Group) -> dict[str, Any]:
+def _location(group: Group) -> dict[str, object]:
     names = [str(Endpoint(member.host, member.port)) for member in group.members]
     return {
         "cachedHosts": [],
@@ -157,7 +157,7 @@ async def get_block_locations(call: WebCall) -> web.StreamResponse:
     return json_reply(call.request, {"LocatedBlocks": content})
 
 
-def _located(call: WebCall, file: BlockMap, group: Group) -> dict[str, Any]:
+def _located(call: WebCall, file: BlockMap, group: Group) -> dict[str, object]:
     inode = file.attributes.inode
     return {
         "block": {
@@ -175,7 +175,7 @@ def _located(call: WebCall, file: BlockMap, group: Group) -> dict[str, Any]:
     }
 
 
-def _datanode(call: WebCall, member: Member) -> dict[str, Any]:
+def _datanode(call: WebCall, member: Member) -> dict[str, object]:
     return dict.fromkeys(_NOT_TOLD, 0) | {
         "adminState": "NORMAL",
         "hostName": member.host,

@@ -8,7 +8,7 @@ everything is checked, never before.
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from aiohttp import hdrs, web
 
@@ -152,8 +152,18 @@ def _takes_body(call: WebCall) -> bool:
     )
 
 
-def _options(call: WebCall) -> dict[str, Any]:
+class _FileOptions(TypedDict):
     """Options of the file to create."""
+
+    permissions: int
+    parents: bool
+    replication: int | None
+    block_size: int | None
+    group_blocks: int | None
+    unmasked: int
+
+
+def _options(call: WebCall) -> _FileOptions:
     permission = call.parameters.permission(0o644)
     block_size, group_blocks = layout(call)
     return {

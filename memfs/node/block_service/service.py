@@ -413,7 +413,7 @@ class IncomingBlock:
 
     def when_durable(
         self, answer: object, durable: Callable[[], Awaitable[None]]
-    ) -> asyncio.Task[Any]:
+    ) -> asyncio.Task[object]:
         """A task of the reply: this copy is ``durable``, and the rest of the chain has theirs."""
         settling = _owned(self._when_durable(answer, durable))
         settling.add_done_callback(self._confirmed)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 from memfs import limits
 from memfs.errors import (
@@ -56,91 +56,114 @@ from memfs.node.namespace.tables.tree import reported
 from memfs.node.namespace.tables.volume import Command, Opens, Settings, Volume
 from memfs.protocol import messages as m
 from memfs.protocol import records
+from memfs.protocol.messages.registry import RequestClass
 from memfs.types import ROOT_INODE, BlockRef, Identity
 
-_COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = {
-    m.Create: files.create,
-    m.AcquireLease: files.acquire_lease,
-    m.CreateDraft: drafts.create_draft,
-    m.PublishDraft: drafts.publish_draft,
-    m.ReleaseLease: files.release_lease,
-    m.Commit: files.commit,
-    m.PutFiles: put.put_files,
-    m.ReserveInodes: put.reserve_inodes,
-    m.ReleaseInodes: put.release_inodes,
-    m.MakeDirectory: directories.make_directory,
-    m.RemoveDirectory: directories.remove_directory,
-    m.Rename: rename.rename,
-    m.Unlink: links.unlink,
-    m.UnlinkMany: links.unlink_many,
-    m.MakeSymlink: links.make_symlink,
-    m.MakeLink: links.make_link,
-    m.MakeNode: nodes.make_node,
-    m.SetAttributes: attributes.set_attributes,
-    m.ChangeAcl: acls.change_acl,
-    m.SetQuota: quotas.set_quota,
-    m.IssueToken: token_commands.issue_token,
-    m.RenewToken: token_commands.renew_token,
-    m.CancelToken: token_commands.cancel_token,
-    m.AddTokenKey: token_commands.add_token_key,
-    m.AddUserKey: accounts.add_user_key,
-    m.RemoveUserKey: accounts.remove_user_key,
-    m.ChangeGroups: accounts.change_groups,
-    m.SetLimit: principal_limits.set_limit,
-    m.SetXattr: xattrs.set_xattr,
-    m.RemoveXattr: xattrs.remove_xattr,
-    m.Concat: concat.concat,
-    m.SetLock: locks.set_lock,
-    m.CancelLock: locks.cancel_lock,
-    m.Mount: mounts.mount,
-    m.Unmount: mounts.unmount,
-    m.Pin: mounts.pin,
-    m.LearnObjects: mounts.learn_objects,
-    m.ForgetObjects: mounts.forget_objects,
-    m.BeginPersist: persisting.begin_persist,
-    m.EndPersist: persisting.end_persist,
-    m.SetAside: persisting.set_aside,
-    m.BuryObject: persisting.bury_object,
-    m.EvictFiles: persisting.evict_files,
-    m.ExpireSession: primary_commands.expire_session,
-    m.ExpectOpens: primary_commands.expect_opens,
-    m.FreeUnlinked: primary_commands.free_unlinked,
-    m.Reclaim: primary_commands.reclaim,
-    m.SetReplicas: primary_commands.set_replicas,
-    m.SetManyReplicas: primary_commands.set_many_replicas,
-}
+Q = TypeVar("Q")
+R = TypeVar("R")
 
-_QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = {
-    m.Lookup: reads.lookup,
-    m.LookupMany: reads.lookup_many,
-    m.GetBlocks: reads.get_blocks,
-    m.ReadFiles: reads.read_files,
-    m.ReadMany: whole_files.read_many,
-    m.OpenFile: reads.open_file,
-    m.List: reads.list_directory,
-    m.ReadLink: reads.read_link,
-    m.GetXattrs: xattrs.get_xattrs,
-    m.GetAcl: acls.get_acl,
-    m.GetQuota: quotas.get_quota,
-    m.VerifyToken: token_commands.verify_token,
-    m.ListUsers: accounts.list_users,
-    m.ListGroups: accounts.list_groups,
-    m.GetGroupsOf: accounts.get_groups_of,
-    m.CheckProof: accounts.check_proof,
-    m.CheckStanding: accounts.check_standing,
-    m.ListLimits: principal_limits.list_limits,
-    m.GetLock: locks.get_lock,
-    m.AwaitLock: locks.await_lock,
-    m.Summarise: reads.summarise,
-    m.SummarisePage: reads.summarise_page,
-    m.CheckRemoval: reads.check_removal,
-    m.Access: reads.access,
-    m.CheckGrowth: growth.check_size,
-    m.StatFileSystem: reads.stat_file_system,
-    m.CheckVersions: reads.check_versions,
-    m.ListMounts: mount_queries.list_mounts,
-    m.DescribeObjects: mount_queries.describe_objects,
-}
+
+def _command(
+    request: RequestClass[Q, R], carry_out: Callable[[Volume, Command, Q], R]
+) -> tuple[type, Callable[[Volume, Command, Any], Any]]:
+    """A row of the table; mypy checks that the function fits the request and its reply."""
+    return cast(type, request), carry_out
+
+
+def _query(
+    request: RequestClass[Q, object], answer: Callable[[Volume, Caller, Q], object]
+) -> tuple[type, Callable[[Volume, Caller, Any], Any]]:
+    """As :func:`_command`; some answers are turned into the reply by the service."""
+    return cast(type, request), answer
+
+
+_COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = dict(
+    [
+        _command(m.Create, files.create),
+        _command(m.AcquireLease, files.acquire_lease),
+        _command(m.CreateDraft, drafts.create_draft),
+        _command(m.PublishDraft, drafts.publish_draft),
+        _command(m.ReleaseLease, files.release_lease),
+        _command(m.Commit, files.commit),
+        _command(m.PutFiles, put.put_files),
+        _command(m.ReserveInodes, put.reserve_inodes),
+        _command(m.ReleaseInodes, put.release_inodes),
+        _command(m.MakeDirectory, directories.make_directory),
+        _command(m.RemoveDirectory, directories.remove_directory),
+        _command(m.Rename, rename.rename),
+        _command(m.Unlink, links.unlink),
+        _command(m.UnlinkMany, links.unlink_many),
+        _command(m.MakeSymlink, links.make_symlink),
+        _command(m.MakeLink, links.make_link),
+        _command(m.MakeNode, nodes.make_node),
+        _command(m.SetAttributes, attributes.set_attributes),
+        _command(m.ChangeAcl, acls.change_acl),
+        _command(m.SetQuota, quotas.set_quota),
+        _command(m.IssueToken, token_commands.issue_token),
+        _command(m.RenewToken, token_commands.renew_token),
+        _command(m.CancelToken, token_commands.cancel_token),
+        _command(m.AddTokenKey, token_commands.add_token_key),
+        _command(m.AddUserKey, accounts.add_user_key),
+        _command(m.RemoveUserKey, accounts.remove_user_key),
+        _command(m.ChangeGroups, accounts.change_groups),
+        _command(m.SetLimit, principal_limits.set_limit),
+        _command(m.SetXattr, xattrs.set_xattr),
+        _command(m.RemoveXattr, xattrs.remove_xattr),
+        _command(m.Concat, concat.concat),
+        _command(m.SetLock, locks.set_lock),
+        _command(m.CancelLock, locks.cancel_lock),
+        _command(m.Mount, mounts.mount),
+        _command(m.Unmount, mounts.unmount),
+        _command(m.Pin, mounts.pin),
+        _command(m.LearnObjects, mounts.learn_objects),
+        _command(m.ForgetObjects, mounts.forget_objects),
+        _command(m.BeginPersist, persisting.begin_persist),
+        _command(m.EndPersist, persisting.end_persist),
+        _command(m.SetAside, persisting.set_aside),
+        _command(m.BuryObject, persisting.bury_object),
+        _command(m.EvictFiles, persisting.evict_files),
+        _command(m.ExpireSession, primary_commands.expire_session),
+        _command(m.ExpectOpens, primary_commands.expect_opens),
+        _command(m.FreeUnlinked, primary_commands.free_unlinked),
+        _command(m.Reclaim, primary_commands.reclaim),
+        _command(m.SetReplicas, primary_commands.set_replicas),
+        _command(m.SetManyReplicas, primary_commands.set_many_replicas),
+    ]
+)
+
+_QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = dict(
+    [
+        _query(m.Lookup, reads.lookup),
+        _query(m.LookupMany, reads.lookup_many),
+        _query(m.GetBlocks, reads.get_blocks),
+        _query(m.ReadFiles, reads.read_files),
+        _query(m.ReadMany, whole_files.read_many),
+        _query(m.OpenFile, reads.open_file),
+        _query(m.List, reads.list_directory),
+        _query(m.ReadLink, reads.read_link),
+        _query(m.GetXattrs, xattrs.get_xattrs),
+        _query(m.GetAcl, acls.get_acl),
+        _query(m.GetQuota, quotas.get_quota),
+        _query(m.VerifyToken, token_commands.verify_token),
+        _query(m.ListUsers, accounts.list_users),
+        _query(m.ListGroups, accounts.list_groups),
+        _query(m.GetGroupsOf, accounts.get_groups_of),
+        _query(m.CheckProof, accounts.check_proof),
+        _query(m.CheckStanding, accounts.check_standing),
+        _query(m.ListLimits, principal_limits.list_limits),
+        _query(m.GetLock, locks.get_lock),
+        _query(m.AwaitLock, locks.await_lock),
+        _query(m.Summarise, reads.summarise),
+        _query(m.SummarisePage, reads.summarise_page),
+        _query(m.CheckRemoval, reads.check_removal),
+        _query(m.Access, reads.access),
+        _query(m.CheckGrowth, growth.check_size),
+        _query(m.StatFileSystem, reads.stat_file_system),
+        _query(m.CheckVersions, reads.check_versions),
+        _query(m.ListMounts, mount_queries.list_mounts),
+        _query(m.DescribeObjects, mount_queries.describe_objects),
+    ]
+)
 
 _DIGESTED: Final = struct.Struct("<QQQQQH")  # the numbers of an entry
 _MESSAGE_CHARACTERS: Final = 1000  # what a request says may be quoted, and be long

@@ -50,7 +50,6 @@ class ObjectPlacement:
 
     def _present(self) -> Ring:
         view = self._membership.view
-        assert view is not None, "a primary has a view"
         if self._ring is None or self._ring.epoch != view.epoch:
             self._ring = Ring(view.members, view.epoch)
         return self._ring

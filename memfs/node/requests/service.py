@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar, cast
 
 from memfs import errors, limits
@@ -25,31 +25,31 @@ from memfs.node.housekeeping import Housekeeping
 from memfs.node.membership.coordinator_service import add_coordinator_handlers
 from memfs.node.membership.members import Membership
 from memfs.node.namespace import Settings
-from memfs.node.namespace.commands.xattrs import parted
 from memfs.node.namespace.rules.permissions import caller_of
-from memfs.node.namespace.whole_files import WholeFiles
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
 from memfs.node.requests.authentication import PeerAuthentication
+from memfs.node.requests.cluster_status import ClusterStatus
 from memfs.node.requests.control import Control
 from memfs.node.requests.delegation import Delegation
 from memfs.node.requests.granting import Granting
 from memfs.node.requests.lock_waits import LockWaits
+from memfs.node.requests.namespace_reads import NamespaceReads
 from memfs.node.requests.opens import OpensService
 from memfs.node.requests.proofs import Proofs
 from memfs.node.requests.standing import Standing
 from memfs.node.stores.cached_blocks import ObjectBlocks
 from memfs.node.stores.mount_service import MountService
-from memfs.node.stores.residence import ResidenceService, asks_for_memory
+from memfs.node.stores.residence import ResidenceService
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.messages.registry import Request
 from memfs.security.principals import Principal
 from memfs.transport.connection import Connection, Peer
 from memfs.transport.handlers import Handler, Handlers
-from memfs.transport.server import IncomingCall, Reply, Served
+from memfs.transport.server import IncomingCall
 from memfs.transport.sink import Sink
 
 R = TypeVar("R")
@@ -113,13 +113,14 @@ class NodeService:
         self._mounts = mounts
         self._objects = objects
         self._residence = residence
+        self._reads = NamespaceReads(membership, role, blocks, granting, residence, delegation)
+        self._status = ClusterStatus(membership, role, healing, control, security)
         self._lock_waits = LockWaits(role)
         self._opens = OpensService(role, housekeeping, blocks, granting)
         self._authentication = authentication
         self._proofs = proofs
         self._standing = standing
         self._audit = audit
-        self._security = security
         self._bounds = bounds
         self._settings = settings
         self._coordinator = coordinator
@@ -298,7 +299,7 @@ class NodeService:
         on(m.Ping, self._ping)
         on(m.Goodbye, self._housekeeping.goodbye)
         on(m.GetView, self._get_view)
-        on(m.GetStatus, self._get_status)
+        on(m.GetStatus, self._status.get)
         on(m.Join, self._admission.join)
         on(m.Leave, self._admission.leave)
         on(m.Heartbeat, self._admission.heartbeat)
@@ -315,18 +316,17 @@ class NodeService:
         on(m.GetShares, self._shares)
         on(m.HandOver, self._control.hand_over)
         on(m.ForceRecover, self._control.force_recover)
-        on(m.ReadFiles, self._read_files)
-        on(m.ReadMany, self._read_many)
+        on(m.ReadFiles, self._reads.read_files)
+        on(m.ReadMany, self._reads.read_many)
         on(m.OpenFile, self._opens.open)
         on(m.ReportOpens, self._opens.report)
-        on(m.GetXattrs, self._get_xattrs)
-        on(m.StatFileSystem, self._stat_file_system)
-        on(m.VerifyToken, self._verify_token)
-        on(m.CheckProof, self._verify_token)
-        on(m.CheckStanding, self._check_standing)
-        on(m.CheckStanding, self._check_standing)
+        on(m.GetXattrs, self._reads.get_xattrs)
+        on(m.StatFileSystem, self._reads.stat_file_system)
+        on(m.VerifyToken, self._reads.verify_token)
+        on(m.CheckProof, self._reads.verify_token)
+        on(m.CheckStanding, self._reads.check_standing)
         on(m.AwaitLock, self._lock_waits.wait)
-        on(m.ListMounts, lambda call: self._mounts.list_mounts(call, self._query))
+        on(m.ListMounts, lambda call: self._mounts.list_mounts(call, self._reads.query))
         on(m.SyncMetadata, self._mounts.sync_metadata)
         on(m.PersistFiles, self._mounts.persist)
         on(m.FreeFiles, self._mounts.free)
@@ -357,7 +357,7 @@ class NodeService:
             if spec.command and not spec.peer:
                 table.setdefault(spec.request, cast(Handler, self._command))
             elif 64 <= spec.opcode < 128:
-                table.setdefault(spec.request, cast(Handler, self._query))
+                table.setdefault(spec.request, cast(Handler, self._reads.query))
         return table
 
     def _command(self, call: IncomingCall[Request[R]]) -> R | asyncio.Future[R]:
@@ -381,10 +381,6 @@ class NodeService:
 
     async def _pin(self, call: IncomingCall[m.Pin]) -> m.Empty:
         return await self._mounts.pin(call, self._command)
-
-    def _query(self, call: IncomingCall[Request[R]]) -> R | asyncio.Future[R]:
-        peer, finish = call.connection.peer, self._granting.finish(call)
-        return self._role.primary.query(peer.identity, call.request, peer.client, finish)
 
     async def _watch(self, call: IncomingCall[m.Watch]) -> m.WatchReply:
         return await self._role.primary.watch(call.connection.peer.client, call.request)
@@ -447,139 +443,9 @@ class NodeService:
     def _get_view(self, call: IncomingCall[m.GetView]) -> m.ViewReply:
         return m.ViewReply(self._membership.view)
 
-    # --- reads that need more than the namespace ---------------------------------------------
-
-    def _read_files(self, call: IncomingCall[m.ReadFiles]) -> Served[m.ReadFilesReply]:
-        found = self._query(call)
-        if isinstance(found, asyncio.Future):
-            return asyncio.ensure_future(self._read_files_later(call, found))
-        return self._with_data(call, found)
-
-    async def _read_files_later(
-        self, call: IncomingCall[m.ReadFiles], pending: Awaitable[m.ReadFilesReply]
-    ) -> Reply[m.ReadFilesReply]:
-        return self._with_data(call, await pending)
-
-    def _with_data(
-        self, call: IncomingCall[m.ReadFiles], reply: m.ReadFilesReply
-    ) -> Reply[m.ReadFilesReply]:
-        files: list[m.FileReply] = []
-        payload: list[memoryview] = []
-        room = limits.BATCH_PAYLOAD_BYTES
-        for file in reply.files:
-            answer, data = self._blocks.inline(file, min(room, call.request.inline))
-            files.append(answer)
-            if data is not None:
-                payload.append(data)
-                room -= len(data)
-        capability = self._granting.read(call, files)
-        return Reply(m.ReadFilesReply(tuple(files), capability), payload)
-
-    def _read_many(self, call: IncomingCall[m.ReadMany]) -> Served[m.ReadManyReply]:
-        # the namespace answers with what it has, of which the reply is made here
-        found = cast("WholeFiles | asyncio.Future[WholeFiles]", self._query(call))
-        if isinstance(found, asyncio.Future):
-            return asyncio.ensure_future(self._read_many_later(call, found))
-        return self._whole_files(call, found)
-
-    async def _read_many_later(
-        self, call: IncomingCall[m.ReadMany], pending: Awaitable[WholeFiles]
-    ) -> Reply[m.ReadManyReply]:
-        return self._whole_files(call, await pending)
-
-    def _whole_files(
-        self, call: IncomingCall[m.ReadMany], found: WholeFiles
-    ) -> Reply[m.ReadManyReply]:
-        reply = self._blocks.whole_files.reply(found, call.request.lend)
-        others = reply.record.others
-        if not others or not (capability := self._granting.read(call, others)):
-            return reply
-        return reply._replace(record=reply.record._replace(capability=capability))
-
-    def _get_xattrs(self, call: IncomingCall[m.GetXattrs]) -> Served[m.XattrsReply]:
-        found = self._query(call)
-        if asks_for_memory(call.request):
-            found = asyncio.ensure_future(self._residence.complete(call, found))
-        if isinstance(found, asyncio.Future):
-            return asyncio.ensure_future(_parted_later(found))
-        return Reply(*parted(found))
-
-    async def _verify_token(self, call: IncomingCall[Request[V]]) -> V:
-        found = self._query(call)
-        reply = await found if isinstance(found, asyncio.Future) else found
-        return self._delegation.check(reply)
-
-    async def _check_standing(self, call: IncomingCall[m.CheckStanding]) -> m.StandingReply:
-        found = self._query(call)
-        reply = await found if isinstance(found, asyncio.Future) else found
-        return self._delegation.standing(reply)
-
-    def _stat_file_system(self, call: IncomingCall[m.StatFileSystem]) -> Served[m.FileSystemReply]:
-        found = self._query(call)
-        if isinstance(found, asyncio.Future):
-            return asyncio.ensure_future(self._stat_file_system_later(found))
-        return self._with_capacity(found)
-
-    async def _stat_file_system_later(
-        self, pending: Awaitable[m.FileSystemReply]
-    ) -> m.FileSystemReply:
-        return self._with_capacity(await pending)
-
-    def _with_capacity(self, counts: m.FileSystemReply) -> m.FileSystemReply:
-        capacity = used = 0
-        for member in self._live_members():
-            usage = self._membership.life(member).usage
-            capacity, used = capacity + usage.limit, used + usage.used
-        return counts._replace(capacity=capacity, used=used)
-
-    def _live_members(self) -> list[int]:
-        numbers = [member.number for member in self._membership.view.members]
-        return [number for number in numbers if self._membership.is_alive(number)]
-
-    def _get_status(self, call: IncomingCall[m.GetStatus]) -> m.StatusReply:
-        primary, view = self._role.primary, self._membership.view
-        namespace, now = primary.namespace, self._membership.environment.clock.monotonic()
-        nodes = []
-        for member in view.members:
-            number = member.number
-            life = self._membership.life(number)
-            silent = min(now - life.at, 1e9)
-            nodes.append(
-                m.NodeStatus(
-                    member,
-                    life.usage,
-                    self._membership.is_alive(number),
-                    number in view.in_sync,
-                    int(silent * 1000),
-                )
-            )
-        counts = namespace.statistics()
-        return m.StatusReply(
-            view,
-            namespace.applied,
-            primary.committed,
-            tuple(nodes),
-            counts.files,
-            counts.directories,
-            counts.bytes,
-            len(namespace.sessions),
-            namespace.reclaiming,
-            self._healing.status(),
-            self._membership.coordinator_reachable,
-            self._control.unavailable_reason(),
-            self._membership.departures.told(),
-            primary.recent.entries,
-            primary.recent.bytes,
-            *self._security(),
-        )
-
 
 def _within(heaviest: int) -> int:
     return max(0, min(heaviest, SHARES_SHOWN))
-
-
-async def _parted_later(pending: Awaitable[m.XattrsReply]) -> Reply[m.XattrsReply]:
-    return Reply(*parted(await pending))
 
 
 def _with_value(request: m.SetXattr, payload: memoryview) -> m.SetXattr:

@@ -339,7 +339,7 @@ class MountService:
         view = membership.view
         for first in range(0, len(inodes), INODES_AT_ONCE):
             part = tuple(inodes[first : first + INODES_AT_ONCE])
-            for member in view.members if view is not None else ():
+            for member in view.members:
                 with contextlib.suppress(errors.MemfsError):
                     await membership.ask(member, m.TellObjects(part, **what))
 

@@ -22,6 +22,19 @@ class Request(Protocol[R_co]):
         """The class of its reply."""
 
 
+Q_co = TypeVar("Q_co", covariant=True)
+
+
+class RequestClass(Protocol[Q_co, R_co]):
+    """The class of a request, which makes requests and names the class of their reply."""
+
+    def __call__(self, *fields: Any, **named: Any) -> Q_co:
+        """A request."""
+
+    def reply(self) -> type[R_co]:
+        """See :class:`Request`."""
+
+
 C = TypeVar("C", bound=type[Request[Any]])
 
 
