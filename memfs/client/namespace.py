@@ -498,6 +498,8 @@ class NamespaceOperations(MountOperations):
         """Create the symbolic link ``path`` with the text ``target`` (as ``os.symlink``)."""
         where = self._wire(path)
         text = text_of(target)
+        if not text:
+            raise PathNotFoundError("a symlink cannot have an empty text", path=where.given)
         request = m.MakeSymlink(where.raw, text.encode("utf-8"), parents)
         await self._ask_two(request, text, where.given, timeout)
 

@@ -216,6 +216,20 @@ def test_a_part_of_a_body_is_refused(served: Served, path: str) -> None:
     assert served.ask("POST", path, "APPEND", b"x", part).status == 400
 
 
+def test_a_body_that_is_compressed_on_its_way_is_refused(served: Served, path: str) -> None:
+    """Who compresses so wants the other side to undo it: it is not what is to be stored."""
+    served.write(path, b"whole")
+    for coding in ("gzip, chunked", "x, Chunked"):
+        head = {"Transfer-Encoding": coding}
+        answer = served.put(path, "CREATE", iter([b"x"]), head, overwrite=True)
+        assert answer.exception == "UnsupportedOperationException"
+        assert served.ask("POST", path, "APPEND", iter([b"x"]), head).status == 400
+    assert served.read(path) == b"whole"
+    head = {"Transfer-Encoding": "Chunked"}
+    assert served.put(path, "CREATE", iter([b"x"]), head, overwrite=True).status == 201
+    assert served.read(path) == b"x"
+
+
 def test_an_empty_body_in_chunks(served: Served, path: str) -> None:
     octets = {"Content-Type": "application/octet-stream"}
     assert served.put(path, "CREATE", iter(()), octets).status == 201

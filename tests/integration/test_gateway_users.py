@@ -185,6 +185,8 @@ def test_browsers_need_the_header_to_change_something(served: Served, top: str) 
     form = {"Origin": "http://evil.example"}
     assert served.ask("POST", top, "APPEND", b"x", form).status == 400
     assert served.get("/", "GETDELEGATIONTOKEN", headers=browser).status == 400
+    image = {"Sec-Fetch-Site": "cross-site", "User-Agent": "another"}
+    assert served.get("/", "GETDELEGATIONTOKEN", headers=image).status == 400
 
 
 def test_requests_for_another_name_are_refused(served: Served, top: str) -> None:

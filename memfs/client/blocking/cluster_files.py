@@ -24,7 +24,7 @@ from memfs.client.blocking.locks import FileLock
 from memfs.client.blocking.scanning import Scandir
 from memfs.client.calls import modes
 from memfs.client.calls.modes import Mode
-from memfs.client.calls.wire import PathLike, text_of
+from memfs.client.calls.wire import PathLike, name_of
 from memfs.client.connect import open_file_system
 from memfs.client.credentials import client_proof
 from memfs.client.handles.create_options import DraftKeywords, OpenKeywords
@@ -172,7 +172,7 @@ class ClusterFiles(BlockingTransfers):
     ) -> RawFile:
         """Made on the loop: whoever is interrupted has a file that closes itself, or nothing."""
         handle = await core.open_handle(path, mode, **options)
-        return RawFile(handle, text_of(path), mode, self._reopen)
+        return RawFile(handle, name_of(path), mode, self._reopen)
 
     @contextlib.contextmanager
     def replacing(
@@ -219,7 +219,7 @@ class ClusterFiles(BlockingTransfers):
     ) -> RawReplacement:
         """Made on the loop: whoever is interrupted has a file that is given up, or nothing."""
         draft = await core.open_draft(path, **options)
-        return RawReplacement(draft, text_of(path), draft.mode, self._reopen)
+        return RawReplacement(draft, name_of(path), draft.mode, self._reopen)
 
     def _reopen(self, handle: Handle) -> Handle:
         """In a forked child: the same inode over this process's connections."""

@@ -37,8 +37,11 @@ Reopen = Callable[[Handle], Handle]
 class RawFile(io.RawIOBase):
     """An unbuffered file: every call is an operation on the cluster. Safe to use from threads."""
 
-    def __init__(self, handle: Handle, name: str, mode: Mode, reopen: Reopen) -> None:
-        """``reopen`` is called when a forked child first reads."""
+    closefd = True
+    """As ``io.FileIO`` has it; there is no descriptor."""
+
+    def __init__(self, handle: Handle, name: str | bytes, mode: Mode, reopen: Reopen) -> None:
+        """``name`` as it was given; ``reopen`` is called when a forked child first reads."""
         self.name = name
         self._mode = mode
         self._handle = handle
@@ -181,7 +184,7 @@ class RawFile(io.RawIOBase):
     def _check_not_writing(self) -> None:
         if self._mode.writing and self._generation != bridges.generation():
             raise StaleHandleError(
-                "opened for writing before a fork: the parent has it", path=self.name
+                "opened for writing before a fork: the parent has it", path=os.fsdecode(self.name)
             )
 
     def copy_range(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Unpack, overload
@@ -20,11 +21,13 @@ from memfs.client.blocking import path_copies, path_moves, patterns
 from memfs.client.blocking.cluster_files import ClusterFiles
 from memfs.client.blocking.path_info import PathInfo
 from memfs.client.blocking.pure_path import PureMemfsPath
+from memfs.client.calls import arguments
 from memfs.client.calls.wire import PathLike, text_of
 from memfs.client.handles.create_options import OpenKeywords
-from memfs.client.stat import Stat
+from memfs.client.stat import DirEntry, Stat
 from memfs.client.trees import realpath
 from memfs.errors import CrossMountError, PathNotFoundError
+from memfs.machine import current_umask
 from memfs.types import Buffer, FileKind
 
 
@@ -126,12 +129,15 @@ class MemfsPath(PureMemfsPath):
         return self.fs.readlink(self)
 
     def iterdir(self) -> Iterator[MemfsPath]:
-        """What the directory holds, ordered by name."""
-        for page in self.fs.scandir_pages(self):
-            for entry in page:
-                path = MemfsPath(self.fs, entry.path)
-                path._info = PathInfo(self.fs, entry.path, entry.listed)
-                yield path
+        """What the directory holds, ordered by name; one that cannot be listed is refused now."""
+        pages = self.fs.scandir_pages(self)
+        first = next(pages, [])
+        return map(self._listed, itertools.chain(first, itertools.chain.from_iterable(pages)))
+
+    def _listed(self, entry: DirEntry) -> MemfsPath:
+        path = MemfsPath(self.fs, entry.path)
+        path._info = PathInfo(self.fs, entry.path, entry.listed)
+        return path
 
     def glob(
         self,
@@ -156,8 +162,11 @@ class MemfsPath(PureMemfsPath):
         recurse_symlinks: bool = False,
     ) -> Iterator[MemfsPath]:
         """As ``glob`` with ``**/`` in front."""
+        text = text_of(pattern)
+        if text.startswith("/"):
+            raise NotImplementedError("Non-relative patterns are unsupported")
         return self.glob(
-            f"**/{text_of(pattern)}",
+            f"**/{text}",
             case_sensitive=case_sensitive,
             recurse_symlinks=recurse_symlinks,
         )
@@ -237,18 +246,18 @@ class MemfsPath(PureMemfsPath):
     # --- changing ---------------------------------------------------------------------------
 
     def mkdir(self, mode: int | None = None, parents: bool = False, exist_ok: bool = False) -> None:
-        """Create the directory; no ``mode``: as :meth:`memfs.FileSystem.mkdir`."""
+        """Create the directory, with ``mode`` less the process's umask."""
         if parents:
             self.fs.makedirs(self.parent, exist_ok=True)
         try:
-            self.fs.mkdir(self, mode)
+            self.fs.mkdir(self, masked(mode), unmasked=mode)
         except FileExistsError:
             if not exist_ok or not self.is_dir():
                 raise
 
     def touch(self, mode: int | None = None, exist_ok: bool = True) -> None:
-        """Create an empty file or set the times to now."""
-        self.fs.touch(self, mode, exist_ok)
+        """Create an empty file, with ``mode`` less the umask, or set the times to now."""
+        self.fs.touch(self, masked(mode), exist_ok)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file or symlink."""
@@ -399,3 +408,8 @@ class MemfsPath(PureMemfsPath):
     def hardlink_to(self, target: PathLike) -> None:
         """Make this path a further name of ``target``."""
         self.fs.link(target, self)
+
+
+def masked(mode: int | None) -> int | None:
+    """What ``os.mkdir`` and ``os.open`` make of a mode; None stays."""
+    return None if mode is None else arguments.whole("mode", mode) & ~current_umask()

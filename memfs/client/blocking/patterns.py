@@ -20,8 +20,10 @@ from memfs.client.trees import realpath
 
 _MAGIC = re.compile(r"[*?\[]")
 _ANY_DEPTH = "**"
+_LINKS_TOO = sys.version_info >= (3, 12)
+"""A name without magic at the end matches a broken symlink."""
 _NEWER = sys.version_info >= (3, 13)
-"""``**`` at the end matches files too, and a name without magic broken symlinks."""
+"""``**`` at the end matches files too, and beside others in a name it is a star."""
 
 
 def below(
@@ -32,6 +34,8 @@ def below(
     ``cased``: a and A differ; ``through``: ``**`` goes through symlinks to directories.
     """
     parsed = PurePosixPath(pattern)
+    if not _NEWER and any(_ANY_DEPTH in part and part != _ANY_DEPTH for part in parsed.parts):
+        raise ValueError("Invalid pattern: '**' can only be an entire path component")
     if not pattern or not parsed.parts:
         raise ValueError(f"Unacceptable pattern: {pattern!r}")
     if parsed.is_absolute():
@@ -95,7 +99,7 @@ class _Matching:
                 yield paths.join(path, part), rest, True
         elif self._cased and _MAGIC.search(part) is None:
             where = paths.join(path, part)
-            if self._fs.exists(where) if rest or not _NEWER else self._fs.lexists(where):
+            if self._fs.exists(where) if rest or not _LINKS_TOO else self._fs.lexists(where):
                 yield where, rest, False
         else:
             matches = _matcher(part, self._cased)
@@ -114,7 +118,7 @@ class _Matching:
                 self._through and entry.is_symlink() and self._is_dir(entry.path)
             ):
                 yield entry.path, [_ANY_DEPTH, *rest], True
-            elif not rest and _NEWER:
+            elif not rest and _NEWER and not self._directories:  # which a link to one is not
                 yield entry.path, rest, False
 
     def _entries(self, path: str) -> Iterator[DirEntry]:

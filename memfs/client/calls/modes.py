@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from typing import NamedTuple
 
 from memfs.client.calls import arguments
@@ -76,6 +77,12 @@ def check_text_arguments(
         for name, value in given:
             if value is not None:
                 raise ValueError(f"binary mode doesn't take {name!r} argument")
+        if buffering == 1:
+            text = (
+                "line buffering (buffering=1) isn't supported in binary mode, "
+                "the default buffer size will be used"
+            )
+            warnings.warn(text, RuntimeWarning, stacklevel=3)
     elif buffering == 0:
         raise ValueError("can't have unbuffered text I/O")
     if newline not in (None, "", "\n", "\r", "\r\n"):

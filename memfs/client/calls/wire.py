@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from memfs import paths
 from memfs.config import ClientConfig
-from memfs.errors import InvalidArgumentError, InvalidPathError
+from memfs.errors import InvalidArgumentError, InvalidPathError, PathNotFoundError
 from memfs.paths import Endpoint
 from memfs.types import View
 
@@ -49,6 +49,8 @@ class WirePath(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def _from_text(given: str) -> WirePath:
+    if not given:  # as for the kernel: whoever has lost a name does not mean the root
+        raise PathNotFoundError("an empty path: no such file or directory")
     normal = _normalise(given)
     raw = paths.encode(normal + (_ending(given) if normal != "/" else ""))
     return WirePath(given, normal, raw, named_nodes(given))
@@ -81,6 +83,11 @@ def text_of(path: PathLike) -> str:
     return plain
 
 
+def name_of(path: PathLike) -> str | bytes:
+    """What an open file is called, as the builtin ``open`` has it: bytes stay bytes."""
+    return str(path) if isinstance(path, ClusterPath) else os.fspath(path)
+
+
 def normal_text(path: PathLike) -> str:
     """The absolute, normalised text of ``path``, whether or not a file can have that name."""
     return _normalise(text_of(path))
@@ -111,5 +118,6 @@ def _host(node: Endpoint) -> Endpoint:
 
 
 def wire(path: PathLike) -> WirePath:
-    """All forms of ``path``. Raises InvalidPathError, NameTooLongError, TypeError."""
+    """All forms of ``path``. Raises InvalidPathError, NameTooLongError, TypeError, and
+    PathNotFoundError for an empty one."""
     return _from_text(path if type(path) is str else text_of(path))

@@ -68,7 +68,7 @@ async def glob(
     matches any number of directories, none included; as the last one everything below.
     """
     parts = [part for part in pattern.split("/") if part]
-    waiting = [_Step("/", parts)]
+    waiting = [_Step("/", parts)] if pattern else []  # an empty one matches nothing
     while waiting:
         step = waiting.pop()
         if not step.parts:

@@ -29,6 +29,7 @@ from memfs.gateway.hadoop.exceptions import (
     EXISTS,
     FILE_NOT_FOUND,
     ILLEGAL_ARGUMENT,
+    UNSUPPORTED,
     RemoteException,
 )
 from memfs.gateway.hadoop.parameters import illegal
@@ -142,9 +143,12 @@ def _takes_body(call: WebCall) -> bool:
     """Whether the body is here (or, in a second step or in chunks, may be empty).
 
     Raises RemoteException for a part of a body: to take it for the whole would lose the rest (RFC
-    9110, 14.5).
+    9110, 14.5). So for one that is compressed on its way: it would be stored so (RFC 9112, 6.1).
     """
     request = call.request
+    coding = request.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
+    if coding.strip().lower() != "chunked":
+        raise RemoteException(UNSUPPORTED, f"Transfer-Encoding: {coding[:255]}: chunked is known")
     if hdrs.CONTENT_RANGE in request.headers:
         raise RemoteException(ILLEGAL_ARGUMENT, "Content-Range: a part of a file cannot be written")
     return (

@@ -172,3 +172,28 @@ def test_a_lock_dropped_unclosed(fs: FileSystem) -> None:
         gc.collect()
     with fs.lock("/dropped", timeout=10):
         pass
+
+
+@pytest.mark.parametrize("how", [str, os.fsencode, Path])
+def test_what_an_open_file_says_of_itself(fs: FileSystem, tmp_path: Path, how: Any) -> None:
+    said = []
+    fs.makedirs(tmp_path, exist_ok=True)
+    for open_file in (fs.open, open):
+        for mode, buffering in (("w", -1), ("wb", 0), ("w+b", -1), ("rb", 0), ("r+", -1)):
+            with open_file(how(tmp_path / "f"), mode, buffering) as file:
+                raw = getattr(getattr(file, "buffer", file), "raw", file)
+                said.append((file.name, file.mode, raw.name, raw.mode, raw.closefd))
+    assert said[:5] == said[5:]
+
+
+@pytest.mark.parametrize("mode", ["wb", "r+b", "rb"])
+def test_lines_of_a_binary_file_are_not_buffered(fs: FileSystem, tmp_path: Path, mode: str) -> None:
+    local = tmp_path / "f"
+    local.write_bytes(b"")
+    fs.write_bytes("/lines", b"")
+    told = []
+    for open_file, path in ((fs.open, "/lines"), (open, local)):
+        with pytest.warns(RuntimeWarning) as warned:
+            open_file(path, mode, 1).close()
+        told += [(str(each.message), each.filename) for each in warned]
+    assert told[0] == told[1] and len(told) == 2

@@ -158,6 +158,41 @@ async def test_a_wrong_argument_is_refused_before_anything_is_sent(
     assert not cluster.asked, f"{dict(cluster.asked)} were asked before {caught.value!r}"
 
 
+EMPTY = [
+    pytest.param(name, argument, id=f"{name}-{argument}")
+    for name, right in RIGHT.items()
+    for argument in ("path", "source", "target")
+    if argument in right and name not in ("access", "open_handle")
+]
+
+
+@pytest.mark.parametrize(("name", "argument"), EMPTY)
+async def test_an_empty_path_is_not_the_root(name: str, argument: str) -> None:
+    """As for the kernel: whoever has lost a name does not mean everything."""
+    cluster = FakeCluster()
+    fs = cluster.connect()
+    await fs.write_many({"/f": b"f", "/g": b"g"})
+    cluster.asked.clear()
+    for empty in ("", b""):
+        with pytest.raises(FileNotFoundError):
+            called = getattr(fs, name)(**RIGHT[name] | {argument: empty})
+            if hasattr(called, "__aiter__"):
+                await anext(called)
+            else:
+                await called
+    assert not cluster.asked
+
+
+async def test_nothing_is_at_an_empty_path() -> None:
+    fs = FakeCluster().connect()
+    assert not await fs.exists("") and not await fs.lexists("")
+    assert not await fs.isdir("") and not await fs.isfile("") and not await fs.islink("")
+    assert not await fs.access("") and await fs.glob("") == []
+    for mode in ("r", "w", "a", "x"):
+        with pytest.raises(FileNotFoundError):
+            await fs.open("", mode)
+
+
 @pytest.mark.parametrize("options", [{"replication": "2"}, {"permissions": 1.5}, {"parents": "x"}])
 async def test_so_is_a_wrong_option_of_open(options: dict[str, Any]) -> None:
     cluster = FakeCluster()
