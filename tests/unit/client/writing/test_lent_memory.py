@@ -43,7 +43,11 @@ def time_over(cluster: FakeCluster, fs: AsyncFileSystem, task: asyncio.Task[obje
     cluster.refuse[m.WriteBlock] = errors.DeadlineError("no answer")
 
 
-FAILURES: list[Break] = [no_space, no_node, cancel, lost_lease, time_over]
+def closed_client(cluster: FakeCluster, fs: AsyncFileSystem, task: asyncio.Task[object]) -> None:
+    asyncio.ensure_future(fs.close()).add_done_callback(lambda closing: closing.exception())
+
+
+FAILURES: list[Break] = [no_space, no_node, cancel, lost_lease, time_over, closed_client]
 
 
 @pytest.mark.parametrize("break_it", FAILURES, ids=lambda each: each.__name__)
@@ -69,7 +73,7 @@ async def test_a_buffer_is_free_when_its_write_has_failed(
         await f.close()
     except OSError:
         assert break_it is not cancel
-    assert b"x" not in await fs.read_bytes("/f")
+    assert b"x" not in await cluster.connect().read_bytes("/f")
 
 
 async def test_a_write_that_is_cancelled_twice_lets_go_before_it_ends(
