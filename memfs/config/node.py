@@ -215,6 +215,10 @@ class NodeConfig:
     bulk_port: int = setting(values.within(values.whole, 0, 65535), 0)
     """TCP port for them, 0: any free one, which firewalls do not know. Others learn it from the
     node, and use TLS where they cannot reach it."""
+    metrics_tls_port: int = setting(values.within(values.whole, 0, 65535), 0)
+    """Another TCP port of ``host`` for ``/metrics`` alone, with ``certificates``: under TLS, for
+    whoever shows a certificate of the authority. Leave ``monitoring_host`` loopback then, where
+    probes ask. 0: there is none."""
     connections_per_user: int = setting(values.within(values.whole, 0, 1_000_000), 0)
     """Most connections of one user to this node at a time, with ``certificates``; 0: a quarter of
     what the node takes. Few break programs of many processes; many let one user shut others out.
@@ -248,6 +252,8 @@ class NodeConfig:
             yield "connections_per_user: needs certificates; without, users have no proven name"
         if self.bulk != "tls" and not self.certificates:
             yield "bulk: needs certificates; without, everything is in clear"
+        if self.metrics_tls_port and not (self.certificates and self.monitoring_port >= 0):
+            yield "metrics_tls_port: needs certificates, and monitoring_port not to be -1"
         if self.bulk_port and self.bulk == "tls":
             yield "bulk_port: needs bulk = authenticated"
         if self.authentication != ("certificate",) and not self.certificates:

@@ -192,7 +192,7 @@ _OF_SERVICES = re.compile(
 """What Kubernetes tells every container of a namespace about a service named memfs."""
 _OF_DEPLOYMENT = (
     *("MEMFS_BIND", "MEMFS_SUBNET", "MEMFS_SUPERUSER", "MEMFS_CONTAINER_MEMORY", "MEMFS_WHEELS"),
-    *("MEMFS_MOUNT", "MEMFS_PROPAGATION"),
+    *("MEMFS_BULK", "MEMFS_MOUNT", "MEMFS_PROPAGATION"),
     *("MEMFS_IMAGE", "MEMFS_BASE_IMAGE", "MEMFS_ETCD_IMAGE", "MEMFS_PROXY_IMAGE"),
     *("MEMFS_PROMETHEUS_IMAGE", "MEMFS_TEST_"),
 )

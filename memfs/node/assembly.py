@@ -61,7 +61,7 @@ from memfs.node.stores.opened import OpenStore, OpenStores
 from memfs.node.stores.residence import ResidenceService
 from memfs.node.stores.sweeping import Sweeper
 from memfs.node.tasks import Tasks
-from memfs.paths import parse_url
+from memfs.paths import Endpoint, parse_url
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.security.principals import CERTIFICATE
@@ -191,7 +191,9 @@ def build_node(
     endpoint = config.monitoring()
     monitoring = None
     if endpoint is not None:
-        monitoring = Monitoring(endpoint, metrics, report.not_ready)
+        secured = config.metrics_tls_port and environment.tls
+        tls = (Endpoint(config.host, config.metrics_tls_port), secured.server) if secured else None
+        monitoring = Monitoring(endpoint, metrics, report.not_ready, tls)
     return Node(
         config,
         environment,
@@ -245,11 +247,11 @@ def node_environment(config: NodeConfig) -> Environment:
     return production_environment(node_credentials(config.certificates, strangers=strangers))
 
 
-def _security(config: NodeConfig, environment: Environment) -> tuple[str, int]:
-    """The security mode that the status shows, and when the certificate ends."""
+def _security(config: NodeConfig, environment: Environment) -> tuple[str, int, str]:
+    """The security mode that the status shows, when the certificate ends, and how blocks go."""
     if environment.tls is not None:
-        return "tls", int(environment.tls.expires)
-    return "loopback" if values.is_loopback(config.host) else "insecure", 0
+        return "tls", int(environment.tls.expires), config.bulk
+    return "loopback" if values.is_loopback(config.host) else "insecure", 0, ""
 
 
 USERS_SHARE = 4

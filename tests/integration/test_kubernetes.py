@@ -221,7 +221,17 @@ def test_a_node_listens_at_the_ports_of_its_pod(rendered: Rendered, node: NodeCo
     monitoring = node.monitoring()
     assert monitoring is not None
     ports = {port["name"]: port["containerPort"] for port in container(rendered.nodes)["ports"]}
-    assert ports == {"memfs": node.port, "monitoring": monitoring.port}
+    expected = {"memfs": node.port, "monitoring": monitoring.port}
+    if rendered.variant == "secure":
+        text = (MANIFESTS / "secure" / "nodes.yaml").read_text()
+        [(name, port)] = re.findall(r"{name: (MEMFS_NODE_BULK_PORT), value: \"(\d+)\"}", text)
+        variables = environment(rendered.nodes, POD, "host-7", "zone-b")
+        assert variables["MEMFS_NODE_BULK"] == node.bulk == "tls"
+        changed = load(
+            NodeConfig, environ=variables | {"MEMFS_NODE_BULK": "authenticated", name: port}
+        )
+        expected["blocks"] = changed.bulk_port
+    assert ports == expected
     notes = rendered.nodes["spec"]["template"]["metadata"]["annotations"]
     assert notes["prometheus.io/port"] == str(monitoring.port)
 

@@ -266,6 +266,8 @@ def test_blocks_in_clear_on_proved_connections(tmp_path: Path) -> None:
     ):
         fs.write_bytes("/file", content)
         assert fs.read_bytes("/file") == content
+        status = run(cluster, certificates, "cluster", "status")
+        assert "BLOCKS IN CLEAR" in status.stdout, status.stderr
         ways = fs.asynchronous._session.routing._blocks.values()
         assert {(each.peer.lane, each.certificate) for each in ways} == {("blocks", None)}
         cluster.nodes[1].kill()

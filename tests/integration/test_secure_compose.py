@@ -6,13 +6,19 @@ in the files, at ports of this host.
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
+import re
+import ssl
 import stat
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,8 +28,10 @@ import yaml
 from memfs import machine
 from memfs.testing.ports import free_port
 from tests.integration.cli_cluster import COMMAND, clean_environment
+from tests.support.debian import unpacked
 from tests.support.etcd_package import etcd_binaries
 from tests.support.patience import PATIENCE_SECONDS
+from tests.unit.deploy.test_alarms import SUITE
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 USER = machine.login_name()
@@ -37,6 +45,8 @@ class Place(NamedTuple):
     url: str
     settings: dict[str, dict[str, str]]
     """By service, with this host's paths and ports."""
+    metrics: list[int]
+    """Ports of the nodes' metrics under TLS."""
 
 
 def run(
@@ -67,6 +77,18 @@ def services() -> dict[str, Any]:
     return above
 
 
+@contextmanager
+def started(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    """A process that runs until then."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     top = tmp_path_factory.mktemp("compose")
@@ -80,6 +102,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     client, peer = (f"https://127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}")
 
     def here(text: str, service: str) -> str:
+        text = re.sub(r"^\$\{\w+:-(\w+)\}$", r"\1", text)  # what Compose takes by default
         text = text.replace("/certificates", str(certificates / service))
         text = text.replace("https://0.0.0.0:2379", client).replace("https://etcd:2379", client)
         return text.replace("etcds://etcd:2379", client.replace("https", "etcds"))
@@ -96,10 +119,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ExitStack() as running:
 
         def start(command: list[str], environment: dict[str, str]) -> None:
-            log = running.enter_context((top / f"{Path(command[-1]).name}.log").open("ab"))
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-            running.callback(process.wait)
-            running.callback(process.terminate)
+            log = top / f"{Path(command[-1]).name}.log"
+            running.enter_context(started(command, environment, log))
 
         start([str(etcd_binaries() / "etcd"), *flags], clean_environment())
         control = clean_environment(
@@ -112,10 +133,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             run(users, clean_environment())
         assert not run(health, control).returncode, "with users, too"
         url = f"memfs://127.0.0.1:{ports[2]},127.0.0.1:{ports[3]}"
+        metrics = {port: free_port() for port in ports[2:4]}
         for port in ports[2:4]:
             own = {
                 "MEMFS_NODE_HOST": "127.0.0.1",
-                "MEMFS_NODE_MONITORING_PORT": "-1",
+                "MEMFS_NODE_MONITORING_PORT": str(free_port()),
+                "MEMFS_NODE_METRICS_TLS_PORT": str(metrics[port]),
                 "MEMFS_NODE_MEMORY": "64MiB",
                 "MEMFS_NODE_SUPERUSER": USER,
                 "MEMFS_NODE_SOCKET_DIRECTORY": str(top / "sockets"),
@@ -124,7 +147,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 "MEMFS_NODE_NAME": f"node-{port}",
             }
             start([*COMMAND, "node"], clean_environment(**settings["node"] | own))
-        yield Place(certificates, client, url, settings)
+        yield Place(certificates, client, url, settings, list(metrics.values()))
 
 
 def until(done: Any) -> None:
@@ -178,6 +201,68 @@ def test_the_gateway_speaks_for_users_but_the_superuser(place: Place) -> None:
     run([*COMMAND, "ls", "--user", "hadoop", "/"], environment)
     refused = run([*COMMAND, "ls", "--user", USER, "/"], environment, 1)
     assert "not for the superuser" in refused.stderr
+
+
+def test_prometheus_scrapes_with_its_own_proofs(place: Place, tmp_path: Path) -> None:
+    """The file's own settings, with the addresses that the names stand for in the containers."""
+    gateway = place.settings["gateway"] | {
+        "MEMFS_URL": place.url,
+        "MEMFS_GATEWAY_HOST": "127.0.0.1",
+        "MEMFS_GATEWAY_PORT": str(free_port()),
+        "MEMFS_GATEWAY_ADVERTISE": "",
+        "MEMFS_GATEWAY_INSECURE": "false",
+    }
+    text = (DEPLOY / "prometheus.secure.yml").read_text()
+    text = text.replace("/certificates", str(place.certificates / "prometheus"))
+    settings = yaml.safe_load(text)
+    settings["rule_files"] = [str(DEPLOY / "alarms.yml")]
+    targets = {
+        "memfs-node": [f"127.0.0.1:{port}" for port in place.metrics],
+        "memfs-gateway": [f"127.0.0.1:{gateway['MEMFS_GATEWAY_PORT']}"],
+    }
+    for job in settings["scrape_configs"]:
+        assert job.pop("dns_sd_configs")
+        job["static_configs"] = [{"targets": targets[job["job_name"]]}]
+    prometheus = unpacked("prometheus", ["prometheus"], SUITE) / "usr" / "bin" / "prometheus"
+    file, address = tmp_path / "prometheus.yml", f"127.0.0.1:{free_port()}"
+    file.write_text(yaml.safe_dump(settings))
+    flags = [f"--config.file={file}", f"--storage.tsdb.path={tmp_path / 'data'}"]
+    with (
+        started([*COMMAND, "gateway"], clean_environment(**gateway), tmp_path / "gateway.log"),
+        started(
+            [str(prometheus), *flags, f"--web.listen-address={address}"],
+            clean_environment(),
+            tmp_path / "prometheus.log",
+        ),
+    ):
+        until(lambda: _up(address) == {"memfs-node": "2", "memfs-gateway": "1"})
+        for target in (*targets["memfs-node"], *targets["memfs-gateway"]):
+            _refuses_metrics(target, place.certificates / "prometheus" / "ca.crt")
+
+
+def _up(address: str) -> dict[str, str]:
+    url = f"http://{address}/api/v1/query?query=sum%20by%20(job)%20(up)"
+    try:
+        with urllib.request.urlopen(url, timeout=9) as answer:
+            found = json.loads(answer.read())["data"]["result"]
+    except OSError:
+        return {}
+    return {each["metric"]["job"]: each["value"][1] for each in found}
+
+
+def _refuses_metrics(target: str, authority: Path) -> None:
+    """Without a certificate, or without a token, nothing is told; in clear neither."""
+    context = ssl.create_default_context(cafile=str(authority))
+    for scheme in ("http", "https"):
+        try:
+            urllib.request.urlopen(f"{scheme}://{target}/metrics", timeout=30, context=context)
+        except urllib.error.HTTPError as error:
+            assert error.code in (401, 403)
+            assert b"memfs_" not in error.read()
+        except (OSError, http.client.HTTPException):
+            continue
+        else:
+            raise AssertionError(f"{target} tells its metrics by {scheme} to anybody")
 
 
 def test_a_stranger_does_not_reach_etcd(place: Place) -> None:

@@ -7,7 +7,7 @@ import datetime
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -198,11 +198,18 @@ def summary(found: StatusReply) -> list[str]:
     return lines + healing_lines(found.healing) + _complaints(problems(found))
 
 
+_BULK: Final = {
+    "tls": "blocks under TLS, too",
+    "authenticated": "BLOCKS IN CLEAR on connections that were proved (bulk = authenticated)",
+}
+
+
 def _security(found: StatusReply) -> str:
     """How clients are authenticated."""
     if found.security == "tls":
         ends = datetime.datetime.fromtimestamp(found.certificate_expires, datetime.UTC)
-        return f"TLS 1.3, the primary's certificate ends on {ends:%Y-%m-%d}"
+        text = f"TLS 1.3, the primary's certificate ends on {ends:%Y-%m-%d}"
+        return f"{text}; {_BULK[found.bulk]}" if found.bulk in _BULK else text
     if found.security == "loopback":
         return "none: everybody on the primary's host is believed, nobody else reaches it"
     return "INSECURE: everybody who reaches a node is believed, whoever they say they are"
@@ -337,6 +344,7 @@ def described(found: StatusReply) -> dict[str, Any]:
         "coordinator_reachable": found.coordinator_reachable,
         "security": found.security,
         "certificate_expires": found.certificate_expires,
+        "bulk": found.bulk,
         "log_index": found.log_index,
         "committed": found.committed,
         "files": found.files,

@@ -21,7 +21,7 @@ class ClusterStatus:
         role: NamespaceRole,
         healing: Healing,
         control: Control,
-        security: Callable[[], tuple[str, int]],
+        security: Callable[[], tuple[str, int, str]],
     ) -> None:
         """``security``: the fields of that name of ``StatusReply``."""
         self._membership = membership

@@ -85,7 +85,7 @@ class NodeService:
         proofs: Proofs | None,
         standing: Standing,
         audit: RequestAudit,
-        security: Callable[[], tuple[str, int]],
+        security: Callable[[], tuple[str, int, str]],
         bounds: Callable[[], Bounds],
         settings: Settings,
         metrics: Metrics,
@@ -93,8 +93,8 @@ class NodeService:
         """``coordinator`` is the embedded one if this node hosts it.
 
         ``authentication`` and ``proofs``: None on a trusted network, where everybody is believed.
-        ``security``:
-        the fields of that name of ``StatusReply``. ``bounds`` are what clients have a share of.
+        ``security``: the fields of ``StatusReply`` from that one on. ``bounds`` are what clients
+        have a share of.
         ``settings`` name the superuser on a node that holds no namespace; elsewhere the namespace
         does.
         """

@@ -117,6 +117,9 @@ class StatusReply(NamedTuple):
     (so it does, and listens for this host only)."""
     certificate_expires: int = 0
     """When its certificate ends, seconds since the epoch; 0: it has none."""
+    bulk: str = ""
+    """How its blocks go under TLS: ``tls``, or ``authenticated`` (in clear on proved connections);
+    empty: there is no TLS."""
 
 
 @message(33)

@@ -39,6 +39,10 @@ def plain(text, environ=None):
     return yaml.safe_load(text)
 
 
+def plain_file(name):
+    return plain((DEPLOY / name).read_text())
+
+
 @pytest.fixture(scope="module")
 def project():
     return tomllib.loads((PROJECT / "pyproject.toml").read_text())
@@ -86,6 +90,17 @@ def test_every_setting_of_the_secure_variant_is_one(services, tmp_path):
     node = loaded(NodeConfig, environment("node"), tmp_path)
     assert node.certificates and not node.insecure and node.socket_access == "user"
     assert node.coordinator.startswith("etcds://") and node.etcd_user
+    assert node.bulk == "tls"
+    text = (DEPLOY / "compose.secure.yaml").read_text()
+    chosen = plain(text, {"MEMFS_BULK": "authenticated"})["services"]["node"]["environment"]
+    chosen = {**services["node"]["environment"], **chosen}
+    assert loaded(NodeConfig, chosen, tmp_path).bulk == "authenticated"
+    scraped = {
+        job["job_name"]: job for job in plain_file("prometheus.secure.yml")["scrape_configs"]
+    }
+    [where] = scraped["memfs-node"]["dns_sd_configs"]
+    assert (where["port"], scraped["memfs-node"]["scheme"]) == (node.metrics_tls_port, "https")
+    assert node.monitoring_host == "127.0.0.1", "nobody else asks in clear"
     gateway = loaded(GatewayConfig, environment("gateway"), tmp_path)
     assert gateway.authentication == ("bearer",)
     assert loaded(ClientConfig, environment("gateway"), tmp_path).user in node.proxy_users

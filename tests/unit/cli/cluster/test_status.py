@@ -80,17 +80,27 @@ def test_a_healthy_cluster_needs_no_more_copies_than_it_keeps() -> None:
 @pytest.mark.parametrize(
     ("security", "line"),
     [
-        (("tls", 1_900_000_000), "security  TLS 1.3, the primary's certificate ends on 2030-03-17"),
-        (("insecure", 0), "security  INSECURE: everybody who reaches a node is believed, whoever"),
-        (("loopback", 0), "security  none: everybody on the primary's host is believed"),
+        (
+            ("tls", 1_900_000_000, "tls"),
+            "security  TLS 1.3, the primary's certificate ends on 2030-03-17; blocks under TLS",
+        ),
+        (
+            ("tls", 1_900_000_000, "authenticated"),
+            "security  TLS 1.3, the primary's certificate ends on 2030-03-17; BLOCKS IN CLEAR",
+        ),
+        (
+            ("insecure", 0, ""),
+            "security  INSECURE: everybody who reaches a node is believed, whoever",
+        ),
+        (("loopback", 0, ""), "security  none: everybody on the primary's host is believed"),
     ],
 )
-def test_how_the_primary_knows_who_asks(security: tuple[str, int], line: str) -> None:
-    found = reply(security=security[0], certificate_expires=security[1])
+def test_how_the_primary_knows_who_asks(security: tuple[str, int, str], line: str) -> None:
+    found = reply(security=security[0], certificate_expires=security[1], bulk=security[2])
     shown = [each for each in lines_of(Picture(found, None)) if each.startswith("security")]
     assert len(shown) == 1 and shown[0].startswith(line)
     told = described_picture(Picture(found, None))
-    assert (told["security"], told["certificate_expires"]) == security
+    assert (told["security"], told["certificate_expires"], told["bulk"]) == security
 
 
 @pytest.mark.parametrize(
