@@ -25,6 +25,7 @@ from memfs.limits import (
     INBOX_BYTES,
     INBOX_BYTES_BUSY,
     OUTBOX_BYTES,
+    TLS_PIECE_BYTES,
     WRITE_HIGH_WATER,
     WRITE_LOW_WATER,
 )
@@ -140,6 +141,8 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self._loop = loop
         self._deadlines = Deadlines(loop)
         self._transport: Any = None
+        self._in_pieces = False
+        """Under TLS: the loop encrypts a write as a whole before it sends any of it."""
         self._look_at_mark: Callable[[], None] | None = None
         """Asyncio's own transport in CPython 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 does not look at
         its high-water mark after ``writelines`` (CVE-2024-12254): a peer that does not read fills
@@ -189,7 +192,8 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
 
     def _use(self, transport: Any) -> None:
         self._transport = transport
-        if transport.get_extra_info("sslcontext") is None:
+        self._in_pieces = transport.get_extra_info("sslcontext") is not None
+        if not self._in_pieces:
             self._look_at_mark = getattr(transport, "_maybe_pause_protocol", None)
         transport.set_write_buffer_limits(high=WRITE_HIGH_WATER, low=WRITE_LOW_WATER)
 
@@ -417,7 +421,11 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
             self._write(outbox)
 
     def _write(self, buffers: Sequence[Buffer]) -> None:
-        self._transport.writelines(buffers)
+        if self._in_pieces:
+            for piece in _pieces(buffers):
+                self._transport.writelines(piece)
+        else:
+            self._transport.writelines(buffers)
         if self._look_at_mark is not None:
             self._look_at_mark()
 
@@ -439,3 +447,20 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         """Wait while more than the high-water mark is waiting to be sent."""
         if self._blocked is not None:
             await asyncio.shield(self._blocked)
+
+
+def _pieces(buffers: Sequence[Buffer]) -> Iterator[list[Buffer]]:
+    """The same bytes in groups of at most ``TLS_PIECE_BYTES``, nothing copied."""
+    group, room = list[Buffer](), TLS_PIECE_BYTES
+    for buffer in buffers:
+        view, at = memoryview(buffer), 0
+        while at < len(view):
+            part = view[at : at + room]
+            group.append(part)
+            at += len(part)
+            room -= len(part)
+            if not room:
+                yield group
+                group, room = [], TLS_PIECE_BYTES
+    if group:
+        yield group

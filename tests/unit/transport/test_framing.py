@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memfs import limits
-from memfs.limits import INBOX_BYTES, INBOX_BYTES_BUSY, OUTBOX_BYTES
+from memfs.limits import INBOX_BYTES, INBOX_BYTES_BUSY, OUTBOX_BYTES, TLS_PIECE_BYTES
 from memfs.protocol import frames
 from memfs.testing.simulation.virtual import run
 from memfs.transport.framing import FrameProtocol
@@ -203,5 +203,32 @@ def test_a_closed_connection_sends_what_it_had_and_hears_nothing():
         protocol.send(b"more")
         assert protocol.transport.written == [b"answer"]
         assert len(protocol.frames) == 1
+
+    run(main())
+
+
+class SecuredTransport(RecordingTransport):
+    """One under TLS."""
+
+    def get_extra_info(self, name):
+        return self if name == "sslcontext" else super().get_extra_info(name)
+
+
+@pytest.mark.parametrize("transport", [RecordingTransport, SecuredTransport])
+def test_what_is_encrypted_goes_in_pieces(transport):
+    """Of a bounded size, in order, whatever the buffers are; in clear as a whole."""
+
+    async def main():
+        sizes = (16, 3 * TLS_PIECE_BYTES + 5, 0, TLS_PIECE_BYTES - 7, 100, 1)
+        buffers = [bytes([number]) * size for number, size in enumerate(sizes)]
+        protocol = Collector()
+        protocol.connection_made(made := transport())
+        protocol.send(buffers[0], buffers[1:], sum(sizes[1:]))
+        assert b"".join(made.written) == b"".join(buffers)
+        if transport is RecordingTransport:
+            assert len(made.written) == 1
+        else:
+            assert max(map(len, made.written)) == TLS_PIECE_BYTES
+            assert len(made.written) == -(-sum(sizes) // TLS_PIECE_BYTES)
 
     run(main())
