@@ -79,8 +79,6 @@ INBOX_BYTES: Final = 4 * KIB  # headers and records of an idle connection; 16 Ki
 INBOX_BYTES_BUSY: Final = 64 * KIB  # once a read has filled it: hundreds of small requests per read
 OUTBOX_BYTES: Final = 256 * KIB  # answers collected until the transport gets them
 TLS_PIECE_BYTES: Final = 512 * KIB  # encrypted at once; malloc maps no fresh pages for so little
-    512 * KIB
-)  # encrypted at once: its buffers are below malloc's mmap threshold
 WRITE_HIGH_WATER: Final = 8 * MIB  # unsent bytes at which a peer's requests are read no longer
 WRITE_LOW_WATER: Final = 2 * MIB  # ... and are read again: ~1 ms at the loopback's speed
 UNREAD_BYTES_PER_PRINCIPAL: Final = 64 * MIB  # of answers: eight connections at the high water
