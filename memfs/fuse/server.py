@@ -218,10 +218,11 @@ class FuseServer:
         event = self.mount.interruptible.get(unique)
         if event is not None:
             event.set()
-        elif is_dying(header.pid):
-            task.cancel()
+            return
+        loop = asyncio.get_running_loop()
+        if is_dying(header.pid):  # not at once: a task that has not begun would end without a reply
+            loop.call_soon(self._cancel, unique, task)
         else:
-            loop = asyncio.get_running_loop()
             loop.call_later(PATIENCE_SECONDS, self._cancel, unique, task)
 
     def _cancel(self, unique: int, task: asyncio.Task[None]) -> None:

@@ -16,7 +16,7 @@ import pytest
 from cli_cluster import Cluster, dev_cluster
 
 from tests.support.mounts import Mounted, mounted, need_mounts
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.alone
 
@@ -158,3 +158,22 @@ def check_remount(cluster: Cluster, here: Mounted) -> None:
     done = fuse("mount", f"--log-file={here.log}", str(here.root), url=cluster.url)
     assert done.returncode == 0, done.stderr
     (here.root / "again").write_text("works")
+
+
+def test_a_process_that_is_killed_ends_whatever_it_has_open(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """The kernel closes its files for it, and tells of the signal in the same breath."""
+    kill_itself = """
+import os, signal, sys
+descriptor = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY)
+os.write(descriptor, b"written")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with mounted(cluster.url, tmp_path) as here:
+        for number in range(20):
+            path = here.root / f"killed-{number}"
+            killed = subprocess.Popen([sys.executable, "-ISc", kill_itself, str(path)])
+            assert killed.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+            until(lambda path=path: path.read_bytes() == b"written")
+        assert here.story() == ""

@@ -16,9 +16,9 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
-from typing import Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from memfs.client.handles.handle import Handle
 from memfs.client.inodes import InodeOperations
@@ -82,6 +82,8 @@ class OpenInode:
         self._lost: MemfsError | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._finishing: set[asyncio.Task[None]] = set()
+        """What gives the lease back, for whoever asked for it."""
 
     # --- looking ----------------------------------------------------------------------------
 
@@ -255,6 +257,9 @@ class OpenInode:
 
     async def publish_for_stat(self) -> None:
         """As :meth:`publish`, when attributes are asked for: a small file is probably complete."""
+        await self._undisturbed(self._publish_for_stat())
+
+    async def _publish_for_stat(self) -> None:
         async with self._changing:
             if self._small:
                 await self._end_writing()
@@ -271,9 +276,29 @@ class OpenInode:
 
     async def release(self) -> None:
         """Publish, and give the lease back."""
+        await self._undisturbed(self._release())
+
+    async def _release(self) -> None:
         async with self._changing:
             self._tell_lost()
             await self._end_writing()
+
+    async def _undisturbed(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what gives the lease back to its end, even when who asked for it is killed meanwhile:
+        what a program has written stays, whatever becomes of the program."""
+        task = asyncio.create_task(work)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(self._tell_log)
+            raise
+
+    def _tell_log(self, done: asyncio.Task[None]) -> None:
+        """Nobody else hears of it."""
+        if not done.cancelled() and (error := done.exception()) is not None:
+            log.error("what was written is lost: %s: %s", self, error)
 
     def close_now(self) -> bool:
         """As :meth:`close` when nothing has to be waited for; whether that was so."""
