@@ -62,6 +62,11 @@ def test_there_and_back(cli: Command, home: str, source: Path, tmp_path: Path) -
     assert counts(cli, f"memfs:{home}/copy/", str(back)) == (0, 5, 0)
     assert counts(cli, str(source), f"memfs:{home}/into") == (5, 0, 0)
     assert cli.ok("ls", f"{home}/into") == ["source"]
+    new = tmp_path / "new"
+    assert counts(cli, f"memfs:{home}/into/source", str(new)) == (5, 0, 0)
+    assert tree(new / "source") == tree(source)
+    gone = cli.fails("sync", f"memfs:{home}/into/source", str(tmp_path / "no" / "new"))
+    assert gone == [f"memfs: cannot make '{tmp_path}/no/new': No such file or directory"]
 
 
 def test_only_what_differs(cli: Command, home: str, source: Path, tmp_path: Path) -> None:

@@ -64,12 +64,15 @@ async def sync(
         ClusterSide(shell) if _is_ours(each) else LocalSide() for each in (source, target)
     )
     names = [_plain(each) for each in (source, target)]
-    if not source.endswith("/"):
+    into = not source.endswith("/")
+    if into:
         names[1] = join(names[1], names[0].rstrip("/").rpartition("/")[2])
     work = _Sync(shell, sides[0], sides[1], names[0], names[1])
     work.checksum, work.delete, work.dry_run = checksum, delete, dry_run
     work.excluded, work.says = _matcher(exclude), verbose or dry_run
     work.as_json = as_json
+    if into and not dry_run and not await work.make_room(target):
+        return
     with shell.attempt("cannot synchronise", source), shown_progress(quiet or dry_run) as report:
         await work.run(report.progress)
     if as_json:
@@ -114,6 +117,14 @@ class _Sync:
         self._top, self._there = top, there
         self._seen: set[str] = set()
         self.counts = {"copied": 0, "unchanged": 0, "deleted": 0, "failed": 0}
+
+    async def make_room(self, directory: str) -> bool:
+        """Make ``directory``, as rsync does, for a source to go into; False: that failed."""
+        with self._shell.attempt("cannot make", directory):
+            if (await self._source.states([self._top]))[0] is not None:
+                await self._target.make_parent(self._there)
+            return True
+        return False
 
     async def run(self, progress: Progress | None) -> None:
         """Copy, then delete: unless something could not be read, of which nothing is known."""

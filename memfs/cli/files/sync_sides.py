@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import stat
@@ -34,6 +35,9 @@ class Side(Protocol):
     async def states(self, paths: Sequence[str]) -> list[State | None]:
         """Of several paths; None where there is nothing."""
 
+    async def make_parent(self, path: str) -> None:
+        """Make the directory that ``path`` is to lie in, unless copying makes it."""
+
     async def link(self, path: str) -> str:
         """The text of a symbolic link."""
 
@@ -55,6 +59,10 @@ class LocalSide:
 
     async def states(self, paths: Sequence[str]) -> list[State | None]:
         return await asyncio.to_thread(lambda: [_state(path) for path in paths])
+
+    async def make_parent(self, path: str) -> None:
+        with contextlib.suppress(FileExistsError):
+            await asyncio.to_thread(Path(path).parent.mkdir)
 
     async def link(self, path: str) -> str:
         return await asyncio.to_thread(os.readlink, path)
@@ -93,6 +101,9 @@ class ClusterSide:
     async def states(self, paths: Sequence[str]) -> list[State | None]:
         found = await self._shell.fs.stat_many(paths, follow_symlinks=False)
         return [None if each is None else _state_of(each.attributes) for each in found]
+
+    async def make_parent(self, path: str) -> None:
+        pass
 
     async def link(self, path: str) -> str:
         return await self._shell.fs.readlink(path)
