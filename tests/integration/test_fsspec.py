@@ -306,3 +306,9 @@ def test_errors(fs: MemfsFileSystem) -> None:
         fs.pipe_file("/", b"")
     with pytest.raises(OSError, match="no memfs node"):
         MemfsFileSystem("memfs://127.0.0.1:9", timeout_seconds=1).ls("/")
+    fs.pipe_file("/there", b"x")
+    for wrong in (5, None, b"/there"):
+        for call in (fs.ls, fs.info, fs.exists, fs.cat_file, fs.open, lambda x: fs.mv("/there", x)):
+            with pytest.raises(TypeError):
+                call(wrong)
+    assert fs.cat_file("/there") == b"x"

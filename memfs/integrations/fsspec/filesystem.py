@@ -105,6 +105,8 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
         text = stringify_path(path)
+        if not isinstance(text, str):
+            raise TypeError(f"a path is text, not {type(path).__name__}")
         return paths.parse_url(text).path
 
     @staticmethod
