@@ -84,7 +84,7 @@ def test_the_readme_in_an_empty_environment(environment: Path, tmp_path: Path) -
 def test_paths_and_files_are_those_of_this_python(environment: Path) -> None:
     """The rules of ``pathlib`` change between releases; the other levels run on one of them."""
     pip = [environment / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run(*pip, "pytest", "pytest-asyncio", "hypothesis")
+    run(*pip, "pytest", "pytest-asyncio", "pytest-timeout", "hypothesis")
     tests = [f"tests/unit/client/blocking/test_{name}.py" for name in ("path", "files")]
     run(environment / "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=TOP)
 
