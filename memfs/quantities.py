@@ -6,7 +6,7 @@ import re
 
 _SUFFIXES = {"": 1, "B": 1} | {
     letter + form: base**power
-    for power, letter in enumerate("KMGTP", start=1)
+    for power, letter in enumerate("KMGTPE", start=1)
     for form, base in (("", 1024), ("IB", 1024), ("B", 1000))
 }
 _SECONDS = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}

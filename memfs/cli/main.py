@@ -185,7 +185,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _output_closed()
     except streams.OutputError as error:
         return _output_failed(error)
-    except (MemfsError, OSError, click.ClickException) as error:
+    except (MemfsError, OSError, OverflowError, click.ClickException) as error:
         _say(str(error))
         return USAGE if isinstance(error, ConfigError) else FAILURE
 

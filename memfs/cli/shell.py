@@ -92,6 +92,8 @@ class Shell(CommandContext):
             raise
         except OSError as error:
             self.complain(f"{act} {quoted(_refusing(error, path))}: {reason(error)}")
+        except OverflowError as error:  # a number that no message takes
+            self.complain(f"{act} {quoted(path)}: {error}")
 
     async def expand(self, operands: Iterable[Operand], act: str) -> list[Operand]:
         """Operands with patterns replaced by what they match, in order."""

@@ -359,6 +359,46 @@ def test_questions(
                 assert ours == (path.read_bytes() if path.exists() else None), name
 
 
+@pytest.mark.parametrize("line", ["mv -i lines ends", "cp -i lines ends", "rm -i lines"])
+@pytest.mark.parametrize("given", ["<&-", "</dev/null", "<GARBAGE"])
+def test_no_answer_means_no(cluster: Cluster, top: Path, line: str, given: str) -> None:
+    """Also from an input that is closed, or is no text."""
+    (top / "garbage").write_bytes(b"\xff\xfe\n")
+    given = given.replace("GARBAGE", f"{top}/garbage")
+    command, *words = line.split()
+    rest = " ".join(placed(top, words, command))
+    environment = clean_environment(MEMFS_URL=cluster.url, LC_ALL="C.UTF-8")
+    with memfs.connect(cluster.url) as fs:
+        before = {name: fs.read_bytes(f"{top}/{name}") for name in ("lines", "ends")}
+        script = f"{' '.join(COMMAND)} {command} {rest} {given}"
+        done = subprocess.run(["sh", "-c", script], capture_output=True, env=environment, text=True)
+        subprocess.run(["sh", "-c", f"{command} {rest} {given}"], capture_output=True)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr.startswith("memfs: ") and done.stderr.count("memfs: ") == 1, done.stderr
+        for name, content in before.items():
+            assert fs.read_bytes(f"{top}/{name}") == content == (top / name).read_bytes()
+
+
+TOO_LARGE = [
+    "truncate -s 99999999999999999999 lines",
+    "truncate -s +9223372036854775807 lines",
+    "find lines -printf %99999999999d",
+    "stat --printf %99999999999n lines",
+    "stat -c %.99999999999n lines",
+    f"df -B {'9' * 5000}",
+    f"stat -c %{'9' * 5000}n lines",
+]
+
+
+@pytest.mark.parametrize("line", TOO_LARGE, ids=lambda line: line[:30])
+def test_numbers_that_are_too_large_are_told(cli: Command, top: Path, line: str) -> None:
+    """One line, not a traceback, and no attempt to fill the memory."""
+    command, *words = line.split()
+    found = cli(command, *placed(top, words, command))
+    assert found.status in (1, 2) and not found.out
+    assert found.err.startswith("memfs: ") and len(found.err) < 6000, found.err
+
+
 def questions(said: str) -> list[str]:
     """What is asked, whoever asks, and whether a file is writable for who asks."""
     return sorted(re.findall(r"overwrite '([^']*)'\?", said))

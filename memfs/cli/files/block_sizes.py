@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 _LETTERS = "KMGTPE"
-_FORM = re.compile(r"(\d*)(?:([KMGTPE])(i?B)?|(B))?", re.IGNORECASE | re.ASCII)
+_FORM = re.compile(r"(\d{0,20})(?:([KMGTPE])(i?B)?|(B))?", re.IGNORECASE | re.ASCII)
 
 
 class BlockSize(NamedTuple):

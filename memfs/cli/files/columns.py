@@ -54,6 +54,11 @@ _CODES = {
 """Colours by default, as GNU ls has them."""
 
 
+WIDTH_MAX = 65_535
+"""Characters of a field: more than any terminal and most names have."""
+_WIDTH_DIGITS = 9
+
+
 class Row(NamedTuple):
     """One entry of a listing."""
 
@@ -253,6 +258,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: set[int
     every = [header, *rows]
     widths = [max(text_width(row[at]) for row in every) for at in range(len(header))]
     return ["  ".join(_aligned(row, widths, numeric)).rstrip() for row in every]
+
+
+def field_width(digits: str | None) -> int:
+    """Of a field in a format, or its precision. Raises ValueError for one that fills the memory."""
+    if digits and (len(digits) > _WIDTH_DIGITS or int(digits) > WIDTH_MAX):
+        raise ValueError(f"a field is {WIDTH_MAX} characters wide at most")
+    return int(digits or "0")
 
 
 def text_width(text: str) -> int:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from memfs.cli.files.columns import permissions
+from memfs.cli.files.columns import field_width, permissions
 from memfs.cli.files.expressions import ExpressionError, FoundFile
 from memfs.client.stat import Stat
 from memfs.types import FileKind
@@ -143,9 +143,13 @@ def _directive(found: re.Match[str], shown: Callable[[str], str]) -> Render | No
     letter, flags = found["letter"], found["flags"]
     if letter == "%":
         return _constant("%")
-    width, precision = int(found["width"] or 0), found["precision"]
+    precision = found["precision"]
+    try:
+        width, most = field_width(found["width"]), field_width(precision)
+    except ValueError as error:
+        raise ExpressionError(str(error)) from None
     if letter in _NUMBERS:
-        return _number(*_NUMBERS[letter], flags, width, precision)
+        return _number(*_NUMBERS[letter], flags, width, None if precision is None else most)
     if letter[:1] in _CLOCKS and letter[1:] in _OF_TIMES and len(letter) == 2:
         value = _clock(_CLOCKS[letter[0]], letter[1])
     elif letter in _VALUES:
@@ -155,17 +159,17 @@ def _directive(found: re.Match[str], shown: Callable[[str], str]) -> Render | No
 
     def render(known: FormattedFile) -> str:
         text = shown(value(known)) if letter in _NAMES else value(known)
-        text = text if precision is None else text[: int(precision or 0)]
+        text = text if precision is None else text[:most]
         return text.ljust(width) if "-" in flags else text.rjust(width)
 
     return render
 
 
 def _number(
-    of: Callable[[FormattedFile], int], base: str, flags: str, width: int, precision: str | None
+    of: Callable[[FormattedFile], int], base: str, flags: str, width: int, precision: int | None
 ) -> Render:
     def render(known: FormattedFile) -> str:
-        digits = f"{of(known):{base}}".zfill(int(precision or 0))
+        digits = f"{of(known):{base}}".zfill(precision or 0)
         if base == "o" and "#" in flags and not digits.startswith("0"):
             digits = "0" + digits
         if base == "d":

@@ -49,6 +49,8 @@ async def stat(
     %i inode, %x %y %z times of access, content and attributes, %X %Y %Z the same in seconds, %w %W
     none of birth; %o is the size of a block, %r the number of copies.
     """
+    for form in (pattern, printf):
+        _check_widths(form or "")
     for path in await shell.expand(paths, "cannot stat"):
         with shell.attempt("cannot stat", path):
             found = await (shell.fs.stat if follow else shell.fs.lstat)(path)
@@ -66,6 +68,15 @@ async def stat(
             else:
                 (residence,) = await shell.fs.residence([found])
                 sys.stdout.write(_described(path, target, found, residence) + _blocks(where))
+
+
+def _check_widths(form: str) -> None:
+    """Raises a usage error."""
+    for found in _DIRECTIVE.finditer(form):
+        try:
+            layout.field_width(found[2]), layout.field_width(found[3])
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
 
 
 def formatted(pattern: str, path: str, found: Stat, target: str = "") -> str:

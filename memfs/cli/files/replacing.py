@@ -41,7 +41,11 @@ def clobber_options(function: F) -> F:
 
 
 def confirmed(question: str) -> bool:
-    """Ask on stderr; only a line that begins with y means yes."""
+    """Ask on stderr; only a line that begins with y means yes, and no input is no."""
     sys.stdout.flush()
     click.echo(f"memfs: {question} ", err=True, nl=False)
-    return sys.stdin.readline().strip().lower().startswith("y")
+    try:
+        answer = sys.stdin.readline()
+    except (OSError, ValueError):  # it is closed, or no text
+        return False
+    return answer.strip().lower().startswith("y")

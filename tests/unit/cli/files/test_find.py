@@ -83,3 +83,11 @@ def test_permissions() -> None:
     assert permission_test("644")(0o644) and not permission_test("644")(0o600)
     assert permission_test("-u+w")(0o644) and not permission_test("-222")(0o644)
     assert permission_test("/222")(0o644) and not permission_test("/111")(0o644)
+
+
+@pytest.mark.parametrize("width", ["99999999999", "9" * 5000])
+def test_widths_that_no_memory_holds_are_refused(width: str) -> None:
+    for form in (f"%{width}d", f"%-{width}f", f"%.{width}f", f"%.{width}m"):
+        with pytest.raises(ExpressionError, match="65535"):
+            compiled(form, str)
+    assert compiled("%65535f", str).odd == ()
