@@ -171,6 +171,12 @@ class BlockMaps:
         """The reference to a version, None when no file refers to it."""
         return self.find(version)[1]
 
+    def is_outdated(self, version: BlockVersion) -> bool:
+        """Has the file a later version of the block, written under the same lease?"""
+        where = self._where(version)
+        row = self.row(*where) if where else None
+        return row is not None and row[:3] == version[:3] and row[3] > version.sequence
+
     def find(self, version: BlockVersion) -> tuple[int, BlockRef | None]:
         """The slot of the file that refers to a version, and the reference; None: no file does."""
         where = self._where(version)

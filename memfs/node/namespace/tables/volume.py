@@ -241,7 +241,8 @@ class Volume:
     def is_live(self, version: BlockVersion) -> bool:
         """Does a file refer to this block version, or can it still come to (NoEarlyGC)?
 
-        It can while its inode is reserved, or leased under the generation it names.
+        It can while its inode is reserved, or leased under the generation it names and no later
+        version of the block is published under it.
         """
         inodes = self.tree.inodes
         slot = inodes.slot_of(version.inode)
@@ -257,7 +258,7 @@ class Volume:
             and slot in self.sessions.writers
             and inodes.generation[slot] == version.generation
         ):
-            return True
+            return not self.blocks.is_outdated(version)
         return kind in (FILE, ABSORBED) and self.blocks.current(version) is not None
 
     def block_count(self, slot: int) -> int:

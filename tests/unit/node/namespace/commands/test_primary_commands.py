@@ -46,6 +46,22 @@ def test_uncommitted_blocks_are_live_while_the_lease_is(machine: Machine) -> Non
     assert not machine.namespace.is_live(version._replace(generation=2))
 
 
+def test_a_version_older_than_the_published_one_of_its_lease_is_not_live(machine: Machine) -> None:
+    """Nobody can publish it any more, though its writer goes on."""
+    held = machine.run(m.Create(b"/f")).attributes
+    old, new = (m.BlockVersion(held.inode, 1, 1, sequence) for sequence in (3, 4))
+    holes = block(held.inode, 0, 0, 0, 0, replicas=())
+    published = block(*new)
+    machine.run(m.Commit(held.inode, 1, 2 * BLOCK, (holes, published)))
+    assert not machine.namespace.is_live(old)
+    with pytest.raises(InvalidArgumentError, match="a later version"):
+        machine.run(m.Commit(held.inode, 1, 2 * BLOCK, (block(*old),)))
+    may_come = (new, new._replace(sequence=5), old._replace(index=0), old._replace(index=2))
+    assert all(map(machine.namespace.is_live, may_come))
+    stolen = machine.run(m.AcquireLease(b"/f", steal=True), client=2).attributes
+    assert machine.namespace.is_live(old._replace(generation=stolen.generation))
+
+
 @pytest.mark.parametrize("inode", [0, 1, -1, 99, 1 << 40, 1 << 64])
 def test_blocks_of_what_is_no_file_are_not_live(machine: Machine, inode: int) -> None:
     machine.mkdir("/d")
