@@ -33,7 +33,7 @@ def make_samples(fs: memfs.FileSystem, directory: str) -> None:
     fs.write_many(samples, parents=True)
 
 
-def decode(path: str, content: bytes) -> tuple[torch.Tensor, int]:
+def decode(path: str, content: memoryview) -> tuple[torch.Tensor, int]:
     return torch.load(io.BytesIO(content))
 
 

@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import os
 
+import numpy
 import pytest
 
 from memfs.limits import KIB, MIB
 from memfs.testing.in_process import Cluster
 
 BLOCK = 64 * KIB
+
+
+def where(view):
+    """The address of its first byte."""
+    return numpy.frombuffer(view, numpy.uint8).ctypes.data
 
 
 async def write_files(fs, count=30, size=3 * BLOCK + 7):
@@ -90,6 +96,39 @@ async def test_small_files_come_out_of_segments_that_nodes_lend():
             assert found[:-1] == list(content.values()) and isinstance(found[-1], FileNotFoundError)
 
 
+async def test_views_of_small_files_are_the_memory_of_their_nodes():
+    async with Cluster(nodes=3, replication=1) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        other = await cluster.connect(local_descriptors=False)
+        content = {f"/f{number}": os.urandom(number * 37) for number in range(1, 200)}
+        content |= {"/chunks": os.urandom(100_000), "/empty": b"", "/large": os.urandom(9 * MIB)}
+        await fs.write_many(content)
+        views = await fs.map_many(content)
+        assert views == list(content.values()) and all(view.readonly for view in views)
+        assert await other.map_many(content) == list(content.values())
+        lent = [where(view) for view in views if len(view) < MIB and view]
+        segments = fs._context.local._small._young.items()
+        assert len({lender for (lender, _), _ in segments}) == 3
+        held = [(where(segment), where(segment) + len(segment)) for _, segment in segments]
+        assert all(any(start <= at < end for start, end in held) for at in lent)
+        await fs.remove_many(content)
+        for _ in range(3):
+            await fs.write_many({path: bytes(len(data)) for path, data in content.items()})
+            await fs.remove_many(content)
+        assert views == list(content.values()), "they are of one moment"
+        await fs.close()
+        assert views == list(content.values()), "and outlive who made them"
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+async def test_a_corrupt_copy_is_never_seen_in_a_view(damaged):
+    async with Cluster(nodes=3, replication=2, block_size=BLOCK) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        content = await write_files(fs)
+        assert cluster.corrupt(damaged) > 10
+        assert await fs.map_many(content) == list(content.values())
+
+
 async def test_a_client_whose_node_lends_nothing_reads_through_the_socket():
     async with Cluster(nodes=1, replication=1) as cluster:
         fs = await cluster.connect(local_descriptors=True)
@@ -98,6 +137,7 @@ async def test_a_client_whose_node_lends_nothing_reads_through_the_socket():
         (member,) = fs._session.known.members.values()
         os.unlink(member.socket + ".fd")
         assert await fs.read_many(content) == list(content.values())
+        assert await fs.map_many(content) == list(content.values())
         assert await fs.read_bytes("/f7") == content["/f7"]
         assert not fs._context.local._small
 

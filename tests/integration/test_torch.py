@@ -31,7 +31,7 @@ def cluster() -> Iterator[Processes]:
 def test_every_case(torch: LibraryEnvironment, cluster: Processes, tmp_path: Path) -> None:
     """Datasets, loaders, checkpoints, and a group of two processes."""
     said = torch.run([HERE / "torch_cases.py", tmp_path], tmp_path, MEMFS_URL=cluster.url)
-    assert said.count("ok ") == 10
+    assert said.count("ok ") == 11
 
 
 def test_the_document_and_the_example(

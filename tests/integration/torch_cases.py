@@ -15,6 +15,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -74,6 +75,20 @@ def files_in_batches(fs: memfs.FileSystem, top: str, local: str) -> None:
 
 
 @case
+def what_is_decoded_is_the_nodes_memory(fs: memfs.FileSystem, top: str, local: str) -> None:
+    for views in (
+        FileDataset(fs, PATHS, lambda _, content: content).__getitems__(range(60)),
+        flat(FileStream(fs, PATHS, 7, decode=lambda _, content: content, seed=None)),
+    ):
+        assert views == contents() and all(view.readonly for view in views)
+        held = [torch.frombuffer(view, dtype=torch.uint8).data_ptr() for view in views]
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        lent = [line.split()[0] for line in maps if "memfd:memfs" in line]
+        ranges = [[int(end, 16) for end in each.split("-")] for each in lent]
+        assert all(any(start <= at < end for start, end in ranges) for at in held)
+
+
+@case
 def parts_of_files(fs: memfs.FileSystem, top: str, local: str) -> None:
     big = bytes(range(256)) * 20_000
     fs.write_bytes(f"{top}/big", big)
@@ -108,7 +123,7 @@ def streams_have_the_order_of_epoch_and_rank(fs: memfs.FileSystem, top: str, loc
 
 @case
 def a_loader_goes_on_in_the_middle(fs: memfs.FileSystem, top: str, local: str) -> None:
-    stream = FileStream(fs, PATHS, 4, decode=lambda path, content: content.decode())
+    stream = FileStream(fs, PATHS, 4, decode=lambda path, content: str(content, "utf-8"))
     whole = StreamLoader(stream)
     expected = flat(whole) + flat(whole)
     for workers in (0, 2):
@@ -121,7 +136,7 @@ def a_loader_goes_on_in_the_middle(fs: memfs.FileSystem, top: str, local: str) -
                 state = loader.state_dict()
                 break
         assert state == {"epoch": 0, "position": 6}
-        again = StreamLoader(FileStream(fs, PATHS, 4, decode=lambda _, c: c.decode()))
+        again = StreamLoader(FileStream(fs, PATHS, 4, decode=lambda _, c: str(c, "utf-8")))
         again.load_state_dict(state)
         assert seen + flat(again) + flat(again) == expected
 

@@ -40,7 +40,7 @@ def images(files: int) -> Iterator[tuple[str, bytes]]:
         yield f"{number:06}.jpg", noise[number : number + dice.randint(SMALLEST, LARGEST)]
 
 
-def image(content: bytes) -> torch.Tensor:
+def image(content: bytes | memoryview) -> torch.Tensor:
     """What stands for decoding."""
     return torch.frombuffer(content, dtype=torch.uint8, count=SMALLEST)
 
@@ -100,7 +100,7 @@ def stream(fs: memfs.FileSystem, names: Sequence[str]) -> Any:
     )
 
 
-def decoded(_: str, content: bytes) -> torch.Tensor:
+def decoded(_: str, content: memoryview) -> torch.Tensor:
     """``image`` as memfs's datasets call it."""
     return image(content)
 

@@ -6,23 +6,28 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from memfs.client.blocking.filesystem import FileSystem
+from memfs.types import Buffer
 
 Item: TypeAlias = str | tuple[str, int | None, int | None]
 """A path: all of the file; or path, start and stop: ``content[start:stop]``."""
+Decode: TypeAlias = Callable[[Any, memoryview], Any]
+"""What makes of an item and its content what is handed out."""
 
 
 class FileDataset:
     """``dataset[i]`` is ``decode(item, content)`` of the i-th item; nothing is decoded by default.
 
-    Args: ``items``, all paths, or all parts of files: (path, start, stop). Workers of a DataLoader,
-    forked or spawned, connect for themselves.
+    What is decoded is a read-only view, and no copy where a node of this host holds the file. It is
+    valid as long as somebody holds it, and so long its memory stays in use. Args: ``items``, all
+    paths, or all parts of files: (path, start, stop). Workers of a DataLoader, forked or spawned,
+    connect for themselves.
     """
 
     def __init__(
         self,
         fs: FileSystem,
         items: Sequence[Item],
-        decode: Callable[[Any, bytes], Any] | None = None,
+        decode: Decode | None = None,
     ) -> None:
         self._fs = fs
         self._items = items
@@ -34,21 +39,21 @@ class FileDataset:
     def __getitem__(self, item: int) -> Any:
         return self.__getitems__([item])[0]
 
-    def __getitems__(self, items: Sequence[int]) -> list[Any]:
+    def __getitems__(self, items: Sequence[int]) -> Sequence[Any]:
         """What a DataLoader calls with all the items of a batch."""
         wanted = [self._items[item] for item in items]
-        return decoded(wanted, contents(self._fs, wanted), self._decode)
+        return decoded(wanted, contents(self._fs, wanted, self._decode), self._decode)
 
 
-def contents(fs: Any, items: Sequence[Item]) -> Any:
+def contents(fs: Any, items: Sequence[Item], decode: Decode | None) -> Any:
     """What is asked of a file system, blocking or asynchronous, for the contents of items."""
-    return fs.read_ranges(items) if items and isinstance(items[0], tuple) else fs.read_many(items)
+    if items and isinstance(items[0], tuple):
+        return fs.read_ranges(items)
+    return fs.read_many(items) if decode is None else fs.map_many(items)
 
 
-def decoded(
-    items: Sequence[Item], found: list[bytes], decode: Callable[[Any, bytes], Any] | None
-) -> list[Any]:
+def decoded(items: Sequence[Item], found: Sequence[Buffer], decode: Decode | None) -> Sequence[Any]:
     """What is handed out for a batch."""
     if decode is None:
         return found
-    return [decode(*each) for each in zip(items, found, strict=True)]
+    return [decode(item, memoryview(content)) for item, content in zip(items, found, strict=True)]

@@ -13,7 +13,7 @@ from typing import Any
 from memfs import aio
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.integrations.library import missing
-from memfs.integrations.torch.dataset import Item, contents, decoded
+from memfs.integrations.torch.dataset import Decode, Item, contents, decoded
 from memfs.integrations.training.order import EpochOrder
 from memfs.integrations.training.prefetch import fetched_ahead
 
@@ -53,9 +53,9 @@ class FileStream(_Stream):
     """Batches of small files, or of parts of files, in the order of epoch and rank.
 
     Each batch is one request for each node, ``ahead`` of them under way in every worker. It is a
-    list of ``decode(item, content)``; nothing is decoded by default. Args: ``items`` as of
-    ``FileDataset``; ``seed``, None: their own order; ``rank`` and ``world_size``, by default those
-    of torch.distributed where it is initialised. Give it to a :class:`StreamLoader`.
+    list of ``decode(item, content)``; nothing is decoded by default. Args: ``items`` and ``decode``
+    as of ``FileDataset``; ``seed``, None: their own order; ``rank`` and ``world_size``, by default
+    those of torch.distributed where it is initialised. Give it to a :class:`StreamLoader`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FileStream(_Stream):
         items: Sequence[Item],
         batch_size: int,
         *,
-        decode: Callable[[Any, bytes], Any] | None = None,
+        decode: Decode | None = None,
         seed: int | None = 0,
         rank: int | None = None,
         world_size: int | None = None,
@@ -82,9 +82,13 @@ class FileStream(_Stream):
         """Batches of an epoch."""
         return self._order.batch_count
 
-    def __iter__(self) -> Iterator[list[Any]]:
+    def __iter__(self) -> Iterator[Sequence[Any]]:
         wanted = [[self._items[number] for number in batch] for batch in self._batches()]
-        fetched = fetched_ahead(self._fs, wanted, contents, self._ahead)
+
+        def read(fs: aio.AsyncFileSystem, items: list[Item]) -> Any:
+            return contents(fs, items, self._decode)
+
+        fetched = fetched_ahead(self._fs, wanted, read, self._ahead)
         for items, found in zip(wanted, fetched, strict=True):
             yield decoded(items, found, self._decode)
 

@@ -97,6 +97,7 @@ CALLS: dict[str, list[Call]] = {
     "lstat": [lambda fs, o: fs.lstat("/f", **o)],
     "makedirs": [lambda fs, o: fs.makedirs("/x/y", **o)],
     "map": [lambda fs, o: fs.map("/f", **o)],
+    "map_many": [lambda fs, o: fs.map_many(["/f", "/g", "/small"], **o)],
     "mkdir": [lambda fs, o: fs.mkdir("/x", **o)],
     "mknod": [lambda fs, o: fs.mknod("/x", stat.S_IFIFO | 0o600, **o)],
     "modify_acl": [lambda fs, o: fs.modify_acl("/f", "user:ann:r--", **o)],

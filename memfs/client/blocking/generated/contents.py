@@ -87,6 +87,21 @@ class BlockingContents(BlockingNamespace):
         """
         return self._run(self._core.read_many, paths, return_errors=return_errors, timeout=timeout)
 
+    def map_many(
+        self,
+        paths: Iterable[PathLike],
+        *,
+        return_errors: bool = False,
+        timeout: float | None = None,
+    ) -> list[Any]:
+        """As ``read_many``, but read-only views that stay valid when the files are deleted.
+
+        Small files that a node of this host holds are not copied: a view is the node's memory,
+        which stays in use, with its neighbours (a segment, 8 MiB by default), as long as the view
+        does. Views of what came from another host share the memory it was received into.
+        """
+        return self._run(self._core.map_many, paths, return_errors=return_errors, timeout=timeout)
+
     def read_ranges(
         self,
         ranges: Iterable[tuple[PathLike, int | None, int | None]],

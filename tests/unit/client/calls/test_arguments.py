@@ -51,6 +51,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "getxattr": {"path": "/f", "name": "user.a"},
     "link": {"source": "/f", "target": "/l"},
     "makedirs": {"path": "/x/y", "mode": 0o755, "exist_ok": True},
+    "map_many": {"paths": ["/f"]},
     "mkdir": {"path": "/x", "mode": 0o755},
     "mknod": {"path": "/x", "mode": stat.S_IFIFO | 0o600, "device": 0},
     "open_handle": {"path": "/f"},

@@ -120,6 +120,7 @@ async def test_batches_ranges_and_maps(sealed: SealedFileSystem) -> None:
     files = {"/a": b"x" * 10, "/b": b"y" * 100_000}
     assert await sealed.write_many(files) == [10, 100_000]
     assert await sealed.read_many(files) == list(files.values())
+    assert await sealed.map_many(files) == list(files.values())
     assert await sealed.read_ranges([("/b", -3, None), ("/a", 2, 4)]) == [b"yyy", b"xx"]
     assert bytes(await sealed.map("/b")) == files["/b"]
     found = await sealed.read_many(["/a", "/none"], return_errors=True)

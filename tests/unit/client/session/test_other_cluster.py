@@ -42,6 +42,7 @@ CALLS: dict[str, dict[str, Any]] = RIGHT | {
     "lock": {"path": "/f"},
     "lstat": {"path": "/f"},
     "map": {"path": "/f"},
+    "map_many": {"paths": ["/f", "/g"]},
     "mount": {"path": "/m", "url": "file:///data"},
     "modify_acl": {"path": "/f", "entries": "user:ann:r--"},
     "open": {"file": "/f"},
