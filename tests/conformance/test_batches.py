@@ -92,6 +92,37 @@ def test_of_several_contents_for_one_path_the_last_wins(surface, top, sizes):
     assert surface.read_bytes(f"{top}/f") == contents[-1]
 
 
+@pytest.mark.parametrize("sizes", [(200_000, 1), (1, 200_000, 3), (200_000, 300_000), (3, 4)])
+@pytest.mark.parametrize("way", ["symlink", "directory", "dots", "hard link"])
+def test_the_last_wins_under_names_that_only_the_cluster_knows_for_one(surface, top, sizes, way):
+    surface.mkdir(f"{top}/d")
+    surface.mkdir(f"{top}/d/e")
+    surface.write_bytes(f"{top}/d/f", b"old")
+    surface.symlink("d", f"{top}/to_d")
+    surface.symlink("d/f", f"{top}/to_f")
+    surface.link(f"{top}/d/f", f"{top}/hard")
+    if way != "hard link":
+        surface.remove(f"{top}/hard")
+    other = {"symlink": "to_f", "directory": "to_d/f", "dots": "to_d/e/../f", "hard link": "hard"}
+    names = [f"{top}/d/f", f"{top}/{other[way]}"]
+    for spelled in (names, names[::-1]):
+        contents = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
+        files = [(spelled[n % 2], content) for n, content in enumerate(contents)]
+        lead = [(f"{top}/{n}", b"lead") for n in range(3)]
+        surface.write_many([*lead, *files])
+        assert surface.read_bytes(f"{top}/d/f") == contents[-1]
+
+
+def test_the_last_wins_over_names_in_other_batches(surface, top):
+    surface.mkdir(f"{top}/d")
+    surface.symlink("d", f"{top}/link")
+    first = [(f"{top}/d/{n}", b"first") for n in range(200)]
+    last = [(f"{top}/link/{n}", b"last, %d" % n) for n in reversed(range(200))]
+    surface.write_many([*first, *last])
+    wanted = [b"last, %d" % n for n in range(200)]
+    assert surface.read_many([f"{top}/d/{n}" for n in range(200)]) == wanted
+
+
 def test_a_batch_replaces_and_keeps_the_mode(surface, top):
     surface.write_bytes(f"{top}/file", b"old")
     surface.chmod(f"{top}/file", 0o640)

@@ -42,7 +42,7 @@ class BatchPaths:
         """Of files that are written several times the last one wins, as one after the other."""
         last = {path.raw: number for number, path in self.wanted.items()}
         self._instead = {n: last[path.raw] for n, path in self.wanted.items()}
-        self.wanted = {number: self.wanted[number] for number in last.values()}
+        self.wanted = {number: self.wanted[number] for number in sorted(last.values())}
 
     def only_first(self) -> None:
         """Of files that are created several times the second finds the first."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import NamedTuple
 
 from memfs import limits
 from memfs.checksum import crc32c
 from memfs.client.batches.batch_read import PARALLEL, PATHS_BYTES, named
+from memfs.client.batches.same_files import SameFiles, inodes_of
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.handles.create_options import CreateOptions
@@ -126,6 +127,7 @@ class BatchWriter:
         """Bytes written or errors, in order."""
         wanted = await self._write_options(options, exclusive, timeout)
         results: Results = [0] * len(files)
+        same = SameFiles()
         small: list[FileToWrite] = []
         alone: list[FileToWrite] = []
         limit = min(limits.SMALL_FILE_BYTES, wanted.block_size)
@@ -133,9 +135,40 @@ class BatchWriter:
             file = FileToWrite(number, path, memoryview(data).cast("B"))
             (small if len(file.data) <= limit else alone).append(file)
         batches = _file_batches(small)
-        await run_all((self._put_batch(each, wanted, results, alone) for each in batches), PARALLEL)
+        await run_all(
+            (self._put_batch(each, wanted, results, alone, same) for each in batches), PARALLEL
+        )
         await run_all((self._put_alone(each, wanted, results) for each in alone), PARALLEL // 2)
+        if len(files) > 1 and not exclusive:
+            await self._let_last_win(files, {each.number for each in alone}, wanted, results, same)
         return results
+
+    async def _let_last_win(
+        self,
+        files: Sequence[tuple[WirePath, Buffer]],
+        alone: Set[int],
+        options: WriteOptions,
+        results: Results,
+        same: SameFiles,
+    ) -> None:
+        """Where several names of a call led to one file, it holds the last one's content.
+
+        Batches are published in any order and large files after small ones; that two names mean
+        one file (through symlinks, ``..``, hard links) shows only then.
+        """
+        asked = [
+            number
+            for number in same.doubtful(alone, len(files))
+            if not isinstance(results[number], MemfsError)
+        ]
+        if len(asked) > 1:
+            deadline = self._session.deadline(options.timeout)
+            raws = [files[number][0].raw for number in asked]
+            same.found(zip(asked, await inodes_of(self._session, raws, deadline), strict=True))
+        for number in same.overtaken():
+            path, data = files[number]
+            again = FileToWrite(number, path, memoryview(data).cast("B"))
+            await self._put_alone(again, options, results)
 
     async def _write_options(
         self, create: CreateOptions, exclusive: bool, timeout: float | None
@@ -192,6 +225,7 @@ class BatchWriter:
         options: WriteOptions,
         results: Results,
         alone: list[FileToWrite],
+        same: SameFiles,
     ) -> None:
         """Store the blocks of a batch, then publish its files; blocks lost in between are stored
         again.
@@ -204,7 +238,7 @@ class BatchWriter:
         try:
             while True:
                 try:
-                    left = await self._put(left, options, results, alone, deadline)
+                    left = await self._put(left, options, results, alone, same, deadline)
                     if not left:
                         return
                     error = UploadLostError("the session was ended: what it had reserved is gone")
@@ -221,6 +255,7 @@ class BatchWriter:
         options: WriteOptions,
         results: Results,
         alone: list[FileToWrite],
+        same: SameFiles,
         deadline: float,
     ) -> list[FileToWrite]:
         """Store files and publish them, once; returns those whose inode is reserved no more.
@@ -236,7 +271,7 @@ class BatchWriter:
                 for ref in (placed[file.number],)
             ]
             try:
-                return await self._publish(files, new, options, results, alone)
+                return await self._publish(files, new, options, results, alone, same)
             except UploadLostError:
                 self._session.silent.blame({n for ref in placed.values() for n in ref.replicas})
                 raise
@@ -248,6 +283,7 @@ class BatchWriter:
         options: WriteOptions,
         results: Results,
         alone: list[FileToWrite],
+        same: SameFiles,
     ) -> list[FileToWrite]:
         """Give stored files their names; returns those that are to be stored anew.
 
@@ -263,6 +299,7 @@ class BatchWriter:
         for file, record, outcome in zip(files, new, reply.results, strict=True):
             if not outcome.code:
                 results[file.number] = len(file.data)
+                same.published(file.number, record.inode, outcome.replaced)
                 continue
             refused.append(record)
             if outcome.code == UnsupportedError.code or (

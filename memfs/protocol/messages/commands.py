@@ -219,6 +219,8 @@ class PutResult(NamedTuple):
     code: int
     message: str
     attributes: Attributes | None = None
+    replaced: int = 0
+    """The inode that the name meant before; 0: there was none, or it is not told."""
 
 
 class PutFilesReply(NamedTuple):

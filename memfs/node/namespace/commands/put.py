@@ -55,7 +55,7 @@ from memfs.types import ROOT_INODE
 GENERATION = 1
 """Lease generation of a file that was put."""
 
-_RESULT_BYTES = 8  # array, code, empty message, nil
+_RESULT_BYTES = 17  # array, code, empty message, nil, inode
 
 
 def reserve_inodes(volume: Volume, command: Command, request: ReserveInodes) -> ReserveReply:
@@ -102,20 +102,20 @@ def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesRe
         size = (
             attributes_bytes(result.attributes) if result.attributes else text_bytes(result.message)
         )
-        results.append(result if room.takes(size) else PutResult(result.code, ""))
+        results.append(result if room.takes(size) else result._replace(message="", attributes=None))
     return PutFilesReply(tuple(results))
 
 
 def _put(volume: Volume, command: Command, file: NewFile) -> PutResult:
     try:
-        slot = _publish(volume, command, file)
+        slot, replaced = _publish(volume, command, file)
     except MemfsError as error:
         return PutResult(error.code, error.message)
-    return PutResult(0, "", volume.attributes(slot))
+    return PutResult(0, "", volume.attributes(slot), replaced)
 
 
-def _publish(volume: Volume, command: Command, file: NewFile) -> int:
-    """Check one file, then make it; its slot."""
+def _publish(volume: Volume, command: Command, file: NewFile) -> tuple[int, int]:
+    """Check one file, then make it; its slot, and the inode that it replaces (0: none)."""
     check_mode(file.mode, file.unmasked)
     layout = layout_of(volume.settings, file.replication, file.block_size, file.group_blocks)
     slot = volume.tree.inodes.slot_of(file.inode)
@@ -135,6 +135,7 @@ def _publish(volume: Volume, command: Command, file: NewFile) -> int:
     else:
         check_new_name(volume, command, place, file.path, space)
     volume.sessions.drop_reservation(command.client, slot)
+    replaced = volume.tree.inodes.id_of(place[2]) if place[2] else 0
     number = volume.tree.layouts.acquire(layout)
     volume.new_inode(
         command, place[0], FILE, file.mode, slot, number, GENERATION, file.size, file.unmasked
@@ -144,7 +145,7 @@ def _publish(volume: Volume, command: Command, file: NewFile) -> int:
     _enter(volume, command, place, slot)
     volume.changed(command, slot)
     volume.tree.charge(place[0], file.size, 1, 0, space)
-    return slot
+    return slot, replaced
 
 
 def _enter(volume: Volume, command: Command, place: Place, slot: int) -> None:

@@ -71,6 +71,20 @@ async def test_files_too_large_for_a_batch_go_with_it(fs: AsyncFileSystem) -> No
     assert await fs.read_many(["/a", "/b"]) == [b"small", large]
 
 
+async def test_files_that_are_not_the_same_are_looked_up_only_behind_a_large_one(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    large = bytes(2 * limits.SMALL_FILE_BYTES)
+    await fs.write_many([(path, b"x") for path in FILES])
+    await fs.write_many([(path, b"y") for path in FILES])
+    assert cluster.asked["LookupMany"] == 0
+    await fs.write_many([*((path, b"z") for path in FILES), ("/large", large)])
+    assert cluster.asked["LookupMany"] == 0
+    await fs.write_many([("/large", large), ("/small", b"s")])
+    assert cluster.asked["LookupMany"] == 1
+    assert await fs.read_many([*FILES, "/large"]) == [b"z"] * len(FILES) + [large]
+
+
 async def test_a_large_file_replaces_the_old_one_in_one_step(
     fs: AsyncFileSystem, cluster: FakeCluster
 ) -> None:
