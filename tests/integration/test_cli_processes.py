@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,32 @@ def test_an_early_ctrl_c_is_silent() -> None:
         )
         said = (done.returncode, done.stderr.strip())
         assert said == (130, ""), (moment, said)
+
+
+@pytest.mark.parametrize("script", ["memfs", "mount.memfs"])
+def test_ctrl_c_while_the_command_is_imported_is_silent(script: str) -> None:
+    """The signal comes at moments spread over the imports, when what they begin with is loaded."""
+    program = (
+        "import importlib, itertools, signal, sys\n"
+        "import memfs.cli\n"
+        "calls = itertools.count()\n"
+        "def interrupt(frame, event, argument):\n"
+        "    if next(calls) == MOMENT:\n"
+        "        sys.setprofile(None)\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "module, _, name = ENTRY.partition(':')\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.argv = [SCRIPT, '--help']\n"
+        "sys.setprofile(interrupt)\n"
+        "sys.exit(getattr(importlib.import_module(module), name)())\n"
+    )
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    entry = project["project"]["scripts"][script]
+    for moment in (1000, 3000, 10_000, 30_000):
+        text = program.replace("MOMENT", str(moment)).replace("SCRIPT", repr(script))
+        text = text.replace("ENTRY", repr(entry))
+        done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (130, ""), moment
 
 
 def test_a_killed_dev_goes_on_at_once_with_its_data(tmp_path: Path) -> None:

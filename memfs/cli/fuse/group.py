@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
@@ -106,11 +105,3 @@ def list_(as_json: bool) -> None:
             )
         else:
             click.echo(f"{found.source} on {found.directory} ({','.join(found.options)})")
-
-
-def mount_helper() -> None:
-    """``mount.memfs SOURCE DIRECTORY [-sfnv] [-o OPTIONS]``, as mount(8) calls it."""
-    from memfs.cli.fuse.mount_helper import arguments
-    from memfs.cli.main import main
-
-    main(arguments(sys.argv[1:]))
