@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import itertools
 
 import pytest
 
@@ -44,6 +46,34 @@ async def until(fs, wanted):
 
 def number_of(cluster, name):
     return cluster.nodes[name].member.number
+
+
+def test_nobody_was_heard_in_the_future():
+    """Telling a node's own use takes time, and counts as its sign of life."""
+
+    async def main():
+        cluster, fs = await form(1)
+        for each in cluster.nodes.values():
+            environment = each.parts.membership.environment
+            slow = SlowClock(environment.clock)
+            each.parts.membership.environment = dataclasses.replace(environment, clock=slow)
+        assert all(node.heartbeat_ms >= 0 for node in (await status(fs)).nodes)
+
+    run(main())
+
+
+class SlowClock:
+    """A clock on which every look takes ten milliseconds."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._looks = itertools.count()
+
+    def monotonic(self):
+        return self._clock.monotonic() + next(self._looks) / 100
+
+    def __getattr__(self, name):
+        return getattr(self._clock, name)
 
 
 def test_a_killed_node_is_missed_at_once():

@@ -38,7 +38,7 @@ class ClusterStatus:
         for member in view.members:
             number = member.number
             life = self._membership.life(number)
-            silent = min(now - life.at, 1e9)
+            silent = min(max(0.0, now - life.at), 1e9)  # its own sign of life is newer than `now`
             nodes.append(
                 m.NodeStatus(
                     member,
