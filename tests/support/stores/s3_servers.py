@@ -82,6 +82,9 @@ def seaweed(directory: Path) -> Iterator[S3Server]:
         "-volume.max=20",
         "-master.volumeSizeLimitMB=256",
         "-s3.allowDeleteBucketNotEmpty=true",
+        "-s3.port.iceberg=0",  # these two have fixed ports
+        "-s3.port.lance=0",
+        "-master.telemetry=false",
     ]
     # Opened before: its environment may lie in /tmp itself.
     script = f'exec 3<"$1" && shift && mount --bind {private} /tmp && exec /proc/self/fd/3 "$@"'
