@@ -93,6 +93,11 @@ class CloudStore(Store):
     async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:
         return await self._reader.read(self._whole(key), offset, size, tag)
 
+    async def stream(
+        self, key: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
+    ) -> None:
+        await self._reader.stream(self._whole(key), offset, size, tag, take)
+
     async def put(
         self, key: str, chunks: AsyncIterator[Buffer], size: int, expected: Expected = None
     ) -> ObjectInfo:

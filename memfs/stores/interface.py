@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import abc
 import enum
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -114,6 +114,12 @@ class Store(abc.ABC):
         Raises ObjectChangedError when there is another version or the range is not in it,
         ObjectMissingError when there is none.
         """
+
+    async def stream(
+        self, key: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
+    ) -> None:
+        """As :meth:`read`, of one version: ``take`` is given the bytes in order as they arrive."""
+        take(await self.read(key, offset, size, tag))
 
     @abc.abstractmethod
     async def put(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from memfs.errors import (
     ConfigError,
@@ -20,6 +20,7 @@ from memfs.errors import (
     StoreDeniedError,
     StoreUnreachableError,
 )
+from memfs.quantities import counted
 from memfs.stores.http_client import CONNECT_SECONDS, IDLE_SECONDS
 from memfs.stores.interface import ObjectInfo
 from memfs.stores.replies import tag_of
@@ -27,6 +28,12 @@ from memfs.stores.retry import Retry
 from memfs.stores.sending import checked
 from memfs.types import Buffer
 
+T = TypeVar("T")
+
+PIECE_BYTES: Final = 256 << 10
+"""What is handed on at least while a body arrives: malloc keeps such buffers for the next ones."""
+STREAMED_BYTES: Final = 2 * PIECE_BYTES
+"""Bodies from here on come in pieces."""
 RETRIES: Final = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 """The library's own tries; the rest is ours, within the caller's time."""
 
@@ -95,18 +102,56 @@ class RangeReader:
             return b""
 
         async def attempt() -> Buffer:
-            try:
-                return await self._once(path, offset, size, tag)
-            except StoreDeniedError:
-                self._doubt()
-                return await self._once(path, offset, size, tag)
+            pieces: list[Buffer] = []
+            await self._once(path, offset, size, tag, pieces.append, whole=True)
+            return pieces[0]
 
-        return await self._retry.run(attempt, path)
+        return await self._retry.run(lambda: self._trusted(attempt), path)
 
-    async def _once(self, path: str, offset: int, size: int, tag: bytes) -> Buffer:
+    async def stream(
+        self, path: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
+    ) -> None:
+        """As :meth:`read`, in pieces; a try goes on where the one before it broke off."""
+        assert tag, "bytes of two tries are of one version"
+        if size < STREAMED_BYTES:
+            take(await self.read(path, offset, size, tag))
+            return
+        done = 0
+
+        def taken(piece: Buffer) -> None:
+            nonlocal done
+            done += len(piece)
+            take(piece)
+
+        async def attempt() -> None:
+            if done < size:
+                await self._once(path, offset + done, size - done, tag, taken)
+
+        await self._retry.run(lambda: self._trusted(attempt), path)
+
+    async def _trusted(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Try once more when the credentials are refused: there may be newer ones."""
+        try:
+            return await attempt()
+        except StoreDeniedError:
+            self._doubt()
+            return await attempt()
+
+    async def _once(
+        self,
+        path: str,
+        offset: int,
+        size: int,
+        tag: bytes,
+        take: Callable[[Buffer], None],
+        *,
+        whole: bool = False,
+    ) -> None:
+        """One request; its body in pieces, or in one if it is to be ``whole``."""
         options: dict[str, object] = {"range": (offset, offset + size)}
         if tag.startswith(b'"'):
             options["if_match"] = tag.decode()
+        done = 0
         try:
             result = await self._library.get_async(await self._connect(), path, options=options)
             meta = result.meta
@@ -115,7 +160,14 @@ class RangeReader:
             )
             if tag and found != tag:
                 raise ObjectChangedError(f"{path}: the object was changed in the store")
-            data = memoryview(await result.bytes_async())
+            if whole:
+                take(checked(memoryview(await result.bytes_async()), size, path))
+                return
+            async for piece in result.stream(min_chunk_size=PIECE_BYTES):
+                done += len(piece)
+                if done > size:
+                    break
+                take(memoryview(piece))
         except MemfsError:
             raise
         except Exception as error:
@@ -125,7 +177,9 @@ class RangeReader:
             if not unclear and type(error).__name__ != "GenericError":
                 raise failure from None
         else:
-            return checked(data, size, path)
+            if done != size:
+                raise ObjectChangedError(f"{path}: {counted(done, 'byte')} came instead of {size}")
+            return
         await self._understand(path, offset + size, tag)
         raise failure
 

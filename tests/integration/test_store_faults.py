@@ -75,6 +75,38 @@ async def test_what_passes_is_tried_again(server: BrokenServer, faults: list[str
         assert server.asked() == len(faults) + (faults[-1] != "slow")
 
 
+@pytest.mark.parametrize(
+    "faults",
+    [[], ["503"], ["truncated"], ["truncated"] * 3, ["reset", "truncated"], ["wrong-range"]],
+    ids=" ".join,
+)
+async def test_a_body_comes_in_pieces_whatever_breaks(
+    server: BrokenServer, faults: list[str]
+) -> None:
+    """Of S3, whose protocol the server speaks as far as reading needs it."""
+    content = random.Random(1).randbytes(3_000_000)
+    (server.root / "bucket").mkdir(exist_ok=True)
+    (server.root / "bucket" / "large").write_bytes(content)
+    async with store_at("s3://bucket", endpoint=server.url, anonymous="true") as store:
+        info = await store.stat("large")
+        assert info is not None and info.size == len(content)
+        for at, size in ((0, len(content)), (999, 2_000_000), (5, 100)):
+            pieces: list[bytes] = []
+            server.faults(*faults)
+            await store.stream(
+                "large", at, size, info.tag, lambda piece, to=pieces: to.append(bytes(piece))
+            )
+            assert b"".join(pieces) == content[at : at + size]
+            assert (len(pieces) > 3) is (size > 100)
+        (server.root / "bucket" / "large").write_bytes(content[::-1])
+        server.faults()
+        with pytest.raises(ObjectChangedError):
+            await store.stream("large", 0, len(content), info.tag, pieces.append)
+        (server.root / "bucket" / "large").write_bytes(content[:-1])
+        with pytest.raises(ObjectChangedError):
+            await store.stream("large", 0, len(content), info.tag, pieces.append)
+
+
 async def test_what_stays_is_an_error_within_the_time_given(server: BrokenServer) -> None:
     async with store_at(server.url, timeout="2s") as store:
         server.faults(*["503"] * 100)

@@ -19,7 +19,7 @@ from memfs import concurrency, errors, limits
 from memfs.checksum import crc32c
 from memfs.node.blocks import BlockStore
 from memfs.node.membership.members import Membership
-from memfs.node.stores.block_fetch import BlockFetch
+from memfs.node.stores.block_fetch import BlockFetch, Take
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.policies import BlockCache, Policy
 from memfs.protocol import messages as m
@@ -108,7 +108,8 @@ class ObjectBlocks:
             start = version.index * place.block_size + offset
             with self._stores.watching(record):
                 data = await store.read(place.key, start, length, place.tag)
-            return _whole(data, length), crc32c(data)
+            _check_length(len(data), length)
+            return data, crc32c(data)
         fetch = self._fetch_once(version, place, offset, length)
         early = await fetch.part(offset, length)
         if early is not None:
@@ -172,65 +173,67 @@ class ObjectBlocks:
     ) -> tuple[Buffer, int]:
         record, store = await self._stores.of(place.mount, place.generation)
 
-        async def read(at: int, size: int) -> Buffer:
+        async def read(at: int, size: int, take: Take) -> None:
+            start = version.index * place.block_size + at
             with self._stores.watching(record):
-                start = version.index * place.block_size + at
-                data = await store.read(place.key, start, size, place.tag)
-            return _whole(data, size)
+                await store.stream(place.key, start, size, place.tag, take)
 
         async with self._turns:
             try:
-                data = await fetch.run(read)
+                pieces = await fetch.run(read)
             except (errors.ObjectChangedError, errors.ObjectMissingError):
                 self._places.pop(m.ObjectVersion(version.inode, version.sequence), None)
                 raise
-        crc = crc32c(data)
+        _check_length(sum(map(len, pieces)), total)
+        crc = 0
+        for piece in pieces:
+            crc = crc32c(piece, crc)
         self._stores.traffic(record.number).fetched_bytes += total
-        self._keep(version, place, record, data, crc)
-        return data, crc
+        if self._keep(version, place, record, pieces, total, crc):
+            return self._store.read(version, 0, total)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces), crc
 
     def _keep(
         self,
         version: m.BlockVersion,
         place: m.ObjectPlace,
         record: m.MountRecord,
-        data: Buffer,
+        pieces: Sequence[Buffer],
+        total: int,
         crc: int,
-    ) -> None:
-        """Cache a block if its mount's policy says so; it is served either way."""
+    ) -> bool:
+        """Cache a block if its mount's policy says so; it is served either way. Is it cached?"""
         now, mount = self._now(), record.number
         self._keep_within(record)
         self._cache.read(mount, version, now)
         free = int(self._store.limit * CACHE_SHARE) - self._store.used
-        victims = self._cache.admit(mount, len(data), free, now)
+        victims = self._cache.admit(mount, total, free, now)
         if victims is None:
-            return
+            return False
         for victim in victims:
             self._evict(cast("m.BlockVersion", victim))
-        request = m.WriteBlock(*version, len(data), crc, (), place.block_size, place.group_blocks)
+        request = m.WriteBlock(*version, total, crc, (), place.block_size, place.group_blocks)
         try:
             write = self._store.begin_copy(request)
         except errors.NoSpaceError:
-            return
+            return False
         try:
-            at, view = 0, memoryview(data)
-            for buffer in write.buffers():
-                buffer[:] = view[at : at + len(buffer)]
-                at += len(buffer)
-            write.received(len(data))
+            _copy(pieces, write.buffers())
+            write.received(total)
             write.finish()
         except errors.MemfsError:
             write.abort()
-            return
+            return False
         except BaseException:
             write.abort()
             raise
-        self._cache.add(mount, version, len(data))
+        self._cache.add(mount, version, total)
         file = m.ObjectVersion(version.inode, version.sequence)
-        self._sizes[file] = self._sizes.get(file, 0) + len(data)
+        self._sizes[file] = self._sizes.get(file, 0) + total
         self._read_at[version] = now, record.ttl_ms / 1000
         if place.pinned_until_ns is not None:
             self._pinned[version.inode] = place.pinned_until_ns
+        return True
 
     # --- room --------------------------------------------------------------------------------
 
@@ -314,13 +317,26 @@ class ObjectBlocks:
         return self._cache.size(mount)
 
 
-def _whole(data: Buffer, length: int) -> Buffer:
-    """``data``, if it is as long as it was asked for."""
-    if len(data) != length:
+def _check_length(came: int, length: int) -> None:
+    """Raise StoreUnreachableError unless all came that was asked for."""
+    if came != length:
         raise errors.StoreUnreachableError(
-            f"the store sent {counted(len(data), 'byte')} of {length}: try again"
+            f"the store sent {counted(came, 'byte')} of {length}: try again"
         )
-    return data
+
+
+def _copy(pieces: Sequence[Buffer], targets: Sequence[memoryview]) -> None:
+    """Copy pieces one behind the other into memory that is as long as all of them."""
+    left = iter(targets)
+    target = memoryview(b"")
+    for piece in pieces:
+        view = memoryview(piece)
+        while len(view):
+            if not len(target):
+                target = next(left)
+            count = min(len(view), len(target))
+            target[:count] = view[:count]
+            view, target = view[count:], target[count:]
 
 
 Read = Callable[[m.BlockVersion, int, int], Coroutine[Any, Any, tuple[Buffer, int]]]

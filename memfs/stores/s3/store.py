@@ -7,7 +7,7 @@ since some servers ignore the condition.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from memfs.errors import (
@@ -81,6 +81,11 @@ class S3Store(Store):
 
     async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:
         return await self._reader.read(self._whole(key), offset, size, tag)
+
+    async def stream(
+        self, key: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
+    ) -> None:
+        await self._reader.stream(self._whole(key), offset, size, tag, take)
 
     async def put(
         self, key: str, chunks: AsyncIterator[Buffer], size: int, expected: Expected = None
