@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final, TypeAlias, cast
 
 from memfs import errors
@@ -151,8 +151,7 @@ class MountService:
             return asyncio.ensure_future(metadata.page(call.request, show))
         if wanted is not None:
             return asyncio.ensure_future(self._later(metadata, call, handler))
-        answer = handler(call)
-        waits = self._waits() if call.spec.command else []
+        answer, waits = self._carry_out(call, handler)
         return answer if not waits else asyncio.ensure_future(self._when_stored(answer, waits))
 
     async def _later(
@@ -162,15 +161,32 @@ class MountService:
         handler: Callable[[IncomingCall[object]], object],
     ) -> object:
         await metadata.prepare(call.request)
-        answer = handler(call)
-        waits = self._waits() if call.spec.command else []
-        return await self._when_stored(answer, waits)
+        return await self._when_stored(*self._carry_out(call, handler))
 
-    def _waits(self) -> list[Job]:
-        """The changes of the command just applied that must be stored before the answer."""
+    def _carry_out(
+        self, call: IncomingCall[object], handler: Callable[[IncomingCall[object]], object]
+    ) -> tuple[object, list[Job]]:
+        """The answer, and what must be stored before it is given."""
+        if not call.spec.command:
+            return handler(call), []
+        namespace = self._role.primary.namespace
+        mounts = namespace.volume.mounts
+        again = namespace.has_answered(call.connection.peer.client, call.header.request_id)
+        answer = handler(call)
+        if not again:
+            return answer, self._synced(mounts.recent)
+        # Its first answer was lost, with another primary perhaps: what it changed may not be
+        # stored, and is among what is not.
+        if isinstance(call.request, m.Commit):
+            slot = namespace.volume.tree.inodes.slot_of(call.request.inode)
+            return answer, self._synced([slot] if slot in mounts.changes else [])
+        return answer, self._synced([*mounts.changes, *mounts.tombstones])
+
+    def _synced(self, changes: Iterable[Job]) -> list[Job]:
+        """Those of some changes that must be stored before they are acknowledged."""
         volume = self._role.primary.namespace.volume
         found: list[Job] = []
-        for changed in volume.mounts.recent:
+        for changed in changes:
             if isinstance(changed, tuple):
                 mount = volume.mounts.by_number(changed[0])
             else:
