@@ -7,21 +7,22 @@ talk to the stores; a client never does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from memfs import limits, paths
 from memfs.client.attributes import AttributeOperations
 from memfs.client.calls.arguments import number, text, whole
+from memfs.client.calls.deadline import Deadline
 from memfs.client.calls.wire import PathLike
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.stat import Stat
 from memfs.client.transfer.copying import Failure, Progress, ProgressEvent
-from memfs.concurrency import run_all
-from memfs.errors import InvalidArgumentError, RequestError
+from memfs.concurrency import run_all, run_each
+from memfs.errors import DeadlineError, InvalidArgumentError, RequestError
 from memfs.protocol import messages as m
-from memfs.types import FileKind, ObjectState, Residence
+from memfs.types import BlockRef, FileKind, ObjectState, Residence
 
 MODES: Final = {
     "dual-async": m.MountMode.DUAL_ASYNC,
@@ -227,11 +228,19 @@ class MountOperations(AttributeOperations):
     async def persist(self, path: PathLike, *, timeout: float | None = None) -> int:
         """Return when the store has all that was changed below a path; how many changes.
 
-        Raises what keeps the store from having it.
+        Raises what keeps the store from having it. Without ``timeout`` it takes as long as the
+        cluster answers; the changes of the last half minute are counted then.
         """
         where = self._wire(path)
-        reply = await self._ask(m.PersistFiles(where.raw), where.given, timeout)
-        return reply.files
+        while True:
+            try:
+                reply = await self._ask(m.PersistFiles(where.raw), where.given, timeout)
+            except DeadlineError:
+                if timeout is not None:
+                    raise
+                await self._ask(m.ListMounts(), None, None)  # is anybody there?
+            else:
+                return reply.files
 
     async def free(self, path: PathLike, *, timeout: float | None = None) -> LoadReport:
         """Give up the memory of what the store has too, below a path; changes stay."""
@@ -274,11 +283,12 @@ class MountOperations(AttributeOperations):
         Blocks that are in memory already cost a question each, so that a load that was interrupted
         goes on where it was. A file that cannot be fetched does not stop the others: its error is
         raised at the end, the first one, or with ``return_errors`` all are in ``failures``. What
-        concerns all files, as a store out of reach does, is raised at once.
+        concerns all files, as a store out of reach does, is raised at once. Without ``timeout``
+        each step has the configured budget, and all of it takes as long as it takes.
         """
-        deadline = self._session.deadline(timeout)
+        deadline = self._session.budget(timeout)
         pace = Pace(number("bandwidth", bandwidth))
-        loading = LoadCounts(progress)
+        loading, turns = LoadCounts(progress), asyncio.Semaphore(LOADS_AT_ONCE)
         pending = [self._wire(path).text]
         while pending:
             top = pending.pop()
@@ -289,13 +299,13 @@ class MountOperations(AttributeOperations):
                 elif kind == FileKind.FILE:
                     wanted.append((name, length))
             loading.found([length for _, length in wanted])
-            files = (self._load_file(*each, pace, loading, deadline) for each in wanted)
+            files = (self._load_file(*each, turns, pace, loading, deadline) for each in wanted)
             await run_all(files, LOADS_AT_ONCE)
         if loading.failures and not return_errors:
             raise loading.failures[0].error
         return LoadReport(loading.files, loading.bytes, tuple(loading.failures))
 
-    async def _entries(self, top: str, deadline: float) -> list[tuple[str, int, int]]:
+    async def _entries(self, top: str, deadline: Deadline | None) -> list[tuple[str, int, int]]:
         """(path, kind, size) of what is in a directory, or of a file itself."""
         where = self._wire(top)
         found: list[tuple[str, int, int]] = []
@@ -310,32 +320,51 @@ class MountOperations(AttributeOperations):
             after = reply.entries[-1].name
 
     async def _load_file(
-        self, path: str, size: int, pace: Pace, loading: LoadCounts, deadline: float
+        self,
+        path: str,
+        size: int,
+        turns: asyncio.Semaphore,
+        pace: Pace,
+        loading: LoadCounts,
+        deadline: Deadline | None,
     ) -> None:
-        try:
-            await self._load_blocks(path, size, pace, loading, deadline)
-        except RequestError as error:
-            loading.failed(path, size, error)
-
-    async def _load_blocks(
-        self, path: str, size: int, pace: Pace, loading: LoadCounts, deadline: float
-    ) -> None:
-        where = self._wire(path)
-        file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
         left = size
-        for index in range(layout.block_count(file.attributes.size, file.attributes.block_size)):
-            ref = await file.ref(index, deadline)
-            if ref.generation or not ref.length:
-                break  # its blocks are the cluster's own
-            for member in ref.replicas:
-                await pace.wait_for(ref.length)
-                await self._session.ask_member(
-                    member, m.ReadBlock(*ref.version, 0, 0), deadline=deadline
-                )
+
+        async def load(ref: BlockRef) -> None:
+            nonlocal left
+            async with turns:
+                for member in ref.replicas:
+                    await pace.wait_for(ref.length)
+                    await self._session.ask_member(
+                        member,
+                        m.ReadBlock(*ref.version, 0, 0),
+                        deadline=self._session.deadline(deadline),
+                    )
             count = min(left, ref.length)  # another program may have replaced it by a longer one
             left -= count
             loading.advanced(path, count)
-        loading.advanced(path, left, complete=True)
+
+        where = self._wire(path)
+        try:
+            begin = self._session.deadline(deadline)
+            file = await BlockMap.fetch(self._session, where.given, where.raw, begin)
+            count = layout.block_count(file.attributes.size, file.attributes.block_size)
+            refs = self._stored_blocks(file, count, deadline)
+            await run_each(load, refs, max(1, min(count, LOADS_AT_ONCE)))
+        except RequestError as error:
+            loading.failed(path, size, error)
+        else:
+            loading.advanced(path, left, complete=True)
+
+    async def _stored_blocks(
+        self, file: BlockMap, count: int, deadline: Deadline | None
+    ) -> AsyncGenerator[BlockRef, None]:
+        """The blocks of a file as far as only its store has them."""
+        for index in range(count):
+            ref = await file.ref(index, self._session.deadline(deadline))
+            if ref.generation or not ref.length:
+                return  # its blocks are the cluster's own
+            yield ref
 
 
 def _info(record: m.MountRecord) -> MountInfo:

@@ -10,79 +10,23 @@ import asyncio
 import contextlib
 import functools
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
 
 import pytest
-from in_virtual_time import WHOLE
+from mounted_scene import BLOCK, PATIENCE_SECONDS, Scene, insist
 
-from memfs.client.filesystem import AsyncFileSystem
-from memfs.errors import MemfsError, StoreUnreachableError
+from memfs.errors import DeadlineError, MemfsError, StoreUnreachableError
 from memfs.node.stores import metadata
 from memfs.protocol import messages as m
-from memfs.stores.interface import Store
-from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.external_store import (
     FaultyStore,
     StoreConditions,
     StoredObject,
-    StoreServer,
 )
 from memfs.testing.simulation.virtual import run
-from memfs.transport.environment import Environment
 from memfs.types import Buffer, ObjectState, Residence
 
-T = TypeVar("T")
 SEEDS = range(6)
-BLOCK = 64 << 10
 FAULTY = StoreConditions(refused_chance=0.15, lost_reply_chance=0.15)
-PATIENCE_SECONDS = 600
-
-
-class Scene:
-    """A cluster of three nodes, its bucket mounted at /x, and a client."""
-
-    def __init__(
-        self, seed: int, conditions: StoreConditions | None = None, **settings: object
-    ) -> None:
-        self.bucket = StoreServer(seed, conditions)
-        self.dice = random.Random(f"stores {seed}")
-        self.cluster = SimulatedCluster(
-            seed,
-            open_store=self._open,
-            conditions=WHOLE,
-            **{"min_in_sync": 1, "block_size": BLOCK, "group_blocks": 4} | settings,
-        )
-
-    def _open(self, url: str, options: Mapping[str, str], environment: Environment) -> Store:
-        return self.bucket.connect()
-
-    async def start(self, nodes: int = 3, **how: object) -> AsyncFileSystem:
-        """Mounted, whatever the store thinks of it."""
-        await self.cluster.start(nodes)
-        fs = await self.cluster.connect()
-        await insist(lambda: fs.mount("/x", "fake://bucket", **how))  # type: ignore[arg-type]
-        return fs
-
-    async def settled(self, fs: AsyncFileSystem) -> None:
-        """Until the store lacks nothing."""
-        for _ in range(PATIENCE_SECONDS):
-            with contextlib.suppress(MemfsError):
-                (mount,) = await fs.mounts()
-                if not mount.dirty_files:
-                    return
-            await asyncio.sleep(1)
-        raise AssertionError(f"never stored: {await fs.mounts()}")
-
-
-async def insist(act: Callable[[], Awaitable[T]]) -> T:
-    """Do it again while the store fails."""
-    for _ in range(100):
-        try:
-            return await act()
-        except StoreUnreachableError:
-            await asyncio.sleep(0.1)
-    raise AssertionError("the store never answered")
 
 
 def content(dice: random.Random, size: int) -> bytes:
@@ -240,6 +184,21 @@ def test_synchronous_mounts_answer_when_the_store_has_it() -> None:
         assert scene.bucket.contents()["large"] == b"y" * 500_000
         await fs.remove("/x/file")
         assert "file" not in scene.bucket.contents()
+
+    run(main())
+
+
+def test_a_persist_takes_as_long_as_the_store_does() -> None:
+    async def main() -> None:
+        scene = Scene(35)
+        fs = await scene.start(sync_interval=-1)
+        await fs.listdir("/x")
+        scene.bucket.conditions = StoreConditions(delay_min=35, delay_max=36)
+        await fs.write_bytes("/x/file", b"content")
+        with pytest.raises(DeadlineError):
+            await fs.persist("/x", timeout=10)
+        assert await fs.persist("/x") == 1
+        assert scene.bucket.contents() == {"file": b"content"}
 
     run(main())
 

@@ -23,13 +23,15 @@ from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
 from memfs.client.session.locks import last_byte
 from memfs.client.writing.range_copy import RangeCopy
-from memfs.client.writing.writer import FileWriter
+from memfs.client.writing.writer import PUBLISH_BLOCKS, FileWriter
 from memfs.errors import (
     ClusterError,
     InvalidArgumentError,
     MemfsError,
+    StoreUnsupportedError,
 )
 from memfs.protocol import messages as m
+from memfs.quantities import counted
 from memfs.types import Attributes, Buffer
 
 log = logging.getLogger(__name__)
@@ -163,14 +165,20 @@ class Handle:
         if not self.file.external:
             return
         assert self.writer is not None, "the handle is not open for writing"
+        attributes = self.file.attributes
+        if attributes.size > PUBLISH_BLOCKS * attributes.block_size:
+            raise StoreUnsupportedError(
+                "only its store has the content, and one of more than "
+                f"{counted(PUBLISH_BLOCKS, 'block')} cannot be changed in parts: copy it, change "
+                "the copy, and move that to its place",
+                path=self.file.path,
+            )
         if self.reader is not None:
             await self.reader.close()
-        source = FileReader(
-            self._context, BlockMap(self._session, self.file.path, self.file.attributes)
-        )
+        source = FileReader(self._context, BlockMap(self._session, self.file.path, attributes))
         copying = RangeCopy(source, self.writer, publishing=False)
         try:
-            await self._trying(copying.copy(0, 0, self.file.attributes.size, timeout))
+            await self._trying(copying.copy(0, 0, attributes.size, timeout))
         finally:
             await source.close()
         self.file.external = False
