@@ -92,7 +92,8 @@ class BlockingMounts(BlockingAttributes):
     def persist(self, path: PathLike, *, timeout: float | None = None) -> int:
         """Return when the store has all that was changed below a path; how many changes.
 
-        Raises what keeps the store from having it.
+        Raises what keeps the store from having it. Without ``timeout`` it takes as long as the
+        cluster answers; the changes of the last half minute are counted then.
         """
         return self._run(self._core.persist, path, timeout=timeout)
 
@@ -128,7 +129,8 @@ class BlockingMounts(BlockingAttributes):
         Blocks that are in memory already cost a question each, so that a load that was interrupted
         goes on where it was. A file that cannot be fetched does not stop the others: its error is
         raised at the end, the first one, or with ``return_errors`` all are in ``failures``. What
-        concerns all files, as a store out of reach does, is raised at once.
+        concerns all files, as a store out of reach does, is raised at once. Without ``timeout``
+        each step has the configured budget, and all of it takes as long as it takes.
         """
         return self._run(
             self._core.load,
