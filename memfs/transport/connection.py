@@ -25,7 +25,7 @@ from memfs.protocol.records import decode, encode
 from memfs.security.principals import Principal
 from memfs.transport.framing import Discard, FrameProtocol, Incoming
 from memfs.transport.ledgers import LOCAL, UserAtAddress
-from memfs.transport.payload_memory import fresh_memory
+from memfs.transport.payload_memory import reply_memory
 from memfs.types import Buffer, Identity
 
 Into = memoryview | Sequence[memoryview] | None
@@ -396,7 +396,7 @@ class ReplyPayload:
         self.epoch = header.epoch
         into = call.into
         if into is None:
-            into = fresh_memory(length)
+            into = reply_memory(length)
         self._buffers = [into[:length]] if isinstance(into, memoryview) else _cut(into, length)
         self.view = self._buffers[0] if isinstance(into, memoryview) else _NOTHING
         if sum(map(len, self._buffers)) != length:

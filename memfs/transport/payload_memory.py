@@ -1,12 +1,28 @@
-"""Memory for payloads that nobody has a place for."""
+"""Memory for payloads that nobody has a place for.
+
+Owns the memory of replies that nobody looks at any more, which receives the next ones: a page that
+the kernel has to clear and to map costs more than to receive its bytes. Invariant: memory is used
+again when no view of it is left, however it was passed on, and what is kept is bounded, and the
+kernel's to take while it is unused.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import mmap
+import weakref
+from collections import deque
 
 from memfs import limits
 
 _MAPPED_FROM_BYTES = 256 * limits.KIB
+KEPT = 8
+"""Pieces, at most 64 MiB, of one process. Each holds a reply with a batch of small files."""
+_KEPT_BYTES_MOST = 8 * limits.MIB
+_kept: deque[mmap.mmap] = deque()
+"""What nobody looks at. Taken out and put in by single steps: loops may be in several threads, and
+views end in any."""
 
 
 def fresh_memory(length: int) -> memoryview:
@@ -18,3 +34,33 @@ def fresh_memory(length: int) -> memoryview:
     if length < _MAPPED_FROM_BYTES:
         return memoryview(bytearray(length))
     return memoryview(mmap.mmap(-1, length))
+
+
+def reply_memory(length: int) -> memoryview:
+    """As :func:`fresh_memory`, but for a payload that fills it: it may hold bytes of others."""
+    if not _MAPPED_FROM_BYTES <= length <= _KEPT_BYTES_MOST:
+        return fresh_memory(length)
+    size = 1 << (length - 1).bit_length()
+    memory = _unused(size)
+    if memory is None:  # of this process alone: a forked child receives into copies
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    array = (ctypes.c_ubyte * size).from_buffer(memory)
+    weakref.finalize(array, _keep, memory).atexit = False
+    return memoryview(array).cast("B")[:length]
+
+
+def _unused(size: int) -> mmap.mmap | None:
+    """A piece of ``size`` that was kept."""
+    for _ in range(len(_kept)):
+        with contextlib.suppress(IndexError):  # another thread was faster
+            memory = _kept.popleft()
+            if len(memory) == size:
+                return memory
+            _kept.append(memory)
+    return None
+
+
+def _keep(memory: mmap.mmap) -> None:
+    if len(_kept) < KEPT:
+        memory.madvise(mmap.MADV_FREE)
+        _kept.append(memory)
