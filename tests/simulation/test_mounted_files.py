@@ -8,7 +8,7 @@ import os
 import pytest
 
 from memfs.testing.simulation.cluster import SimulatedCluster
-from memfs.testing.simulation.conditions import Conditions
+from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
 from tests.support.mounted import Kernel
 

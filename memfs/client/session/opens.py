@@ -4,7 +4,8 @@ Owns the count of openings by inode and what the primary is still to be told: an
 itself, closed files are reported in batches on the side, and everything anew to a primary that
 knows nothing. Must not know file objects. A file layer that opens inodes itself, such as a mount,
 calls :meth:`SessionOpens.open` and :meth:`SessionOpens.close`, once for each; a file that it has
-leased is kept by the lease and needs :meth:`SessionOpens.keep` only before that ends.
+leased is kept by the lease and needs :meth:`SessionOpens.keep` only, and :meth:`SessionOpens.tell`
+before the lease ends.
 
 Openings have even numbers. A report counts below the lowest number of which the answer is still on
 its way, so that what overtakes it on another connection is not undone; one of everything has the
@@ -115,6 +116,16 @@ class SessionOpens:
             self._kept[inode] = None
             self._schedule()
         self._add(inode, 0)
+
+    async def tell(self, inode: int) -> None:
+        """Before a lease ends: until the primary knows of what it has kept so far.
+
+        An error is none of the lease's; the next report tells everything.
+        """
+        while inode in self._kept:
+            await self.verify()
+        if self._reporting is not None and inode in self._counts:
+            await asyncio.shield(self._reporting)
 
     def _add(self, inode: int, number: int) -> None:
         self._counts[inode] = self._counts.get(inode, 0) + 1

@@ -68,6 +68,8 @@ class OpenInode:
         """Those of them that are open for writing."""
         self._cluster = cluster
         self._stays = False
+        """Whether the cluster keeps it, or the lease does until the cluster is told."""
+        self._staying = asyncio.Lock()
         self._patience = patience
         self._reading: Handle | None = None
         self._writing: Handle | None = None
@@ -115,16 +117,14 @@ class OpenInode:
         return change
 
     async def stay(self) -> None:
-        """Have the cluster keep the file while it is open here, whatever becomes of its name."""
-        if self._stays:
-            return
-        self._stays = True
-        try:
-            kept = self._writing is not None or self._reading is not None
-            self._stays = await self._cluster.keep(self.inode, kept=kept)
-        except BaseException:
-            self._stays = False
-            raise
+        """Have the cluster keep the file while it is open here, whatever becomes of its name.
+
+        Whoever opens it meanwhile waits for the same answer, and asks itself if the first is gone.
+        """
+        async with self._staying:
+            if not self._stays:
+                kept = self._writing is not None or self._reading is not None
+                self._stays = await self._cluster.keep(self.inode, kept=kept)
 
     def _leave(self) -> None:
         if self._stays:
@@ -278,10 +278,15 @@ class OpenInode:
         """Publish, and give the lease back."""
         await self._undisturbed(self._release())
 
-    async def _release(self) -> None:
+    async def release_at_last(self) -> None:
+        """As :meth:`release`, when the only open is probably closed next: nothing is told about
+        that one, so that whoever makes many files does not pay for it."""
+        await self._undisturbed(self._release(stays=self.opens > 1))
+
+    async def _release(self, *, stays: bool = True) -> None:
         async with self._changing:
             self._tell_lost()
-            await self._end_writing()
+            await self._end_writing(stays=stays)
 
     async def _undisturbed(self, work: Coroutine[Any, Any, None]) -> None:
         """Do what gives the lease back to its end, even when who asked for it is killed meanwhile:
@@ -312,14 +317,15 @@ class OpenInode:
         return True
 
     async def close(self) -> None:
-        """Nobody has it open any more."""
+        """Nobody has it open any more, unless somebody opens it meanwhile."""
         if self._idle is not None:
             self._idle.cancel()
         try:
             await self.release()
         finally:
-            self._drop_reading()
-            self._leave()
+            if self.opens <= 0:
+                self._drop_reading()
+                self._leave()
             if self._ending is not None and self._ending is not asyncio.current_task():
                 await asyncio.gather(self._ending, return_exceptions=True)
 
@@ -429,8 +435,13 @@ class OpenInode:
         if error is not None:
             raise error
 
-    async def _end_writing(self) -> None:
-        """Publish and release. What cannot be published is lost, and the caller hears it."""
+    async def _end_writing(self, *, stays: bool = True) -> None:
+        """Publish and release. What cannot be published is lost, and the caller hears it.
+
+        What ``stays`` open is kept by the cluster before the lease, which kept it so far, ends.
+        """
+        if stays and self._stays and self.opens > 0 and self._writing is not None:
+            await self._cluster.session.opens.tell(self.inode)
         writing, self._writing = self._writing, None
         if writing is None:
             return

@@ -109,6 +109,8 @@ class OpenInodes:
         """Close all, whoever has them open."""
         files = list(self._files.values())
         self._files.clear()
+        for file in files:
+            file.opens = 0
         outcomes = await asyncio.gather(*(file.close() for file in files), return_exceptions=True)
         for file, outcome in zip(files, outcomes, strict=True):
             if isinstance(outcome, BaseException):

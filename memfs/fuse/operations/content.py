@@ -188,7 +188,7 @@ def flush(mount: MountSession, header: InHeader, body: bytes) -> Reply:
 async def _flush(mount: MountSession, inode: int, file: OpenInode | None, lock_owner: int) -> Parts:
     try:
         if file is not None:
-            await (file.release() if file.writers <= 1 else file.publish())
+            await (file.release_at_last() if file.writers <= 1 else file.publish())
     finally:
         await unlock(mount, inode, lock_owner, LockKind.RANGE, 0, LOCK_END)
     return DONE

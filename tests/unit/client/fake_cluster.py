@@ -71,6 +71,8 @@ class FakeCluster:
         self.opens.begin()
         self.blocks: dict[int, dict[Version, bytes]] = {n: {} for n in range(1, nodes + 1)}
         self.crcs: dict[Version, int] = {}
+        self.ask_seconds = 0.0
+        """How long requests to the primary are under way."""
         self.answer_seconds = 0.0
         """How long the primary's answers are under way."""
         self.unanswered: set[type] = set()
@@ -382,6 +384,8 @@ class FakeSession(Session):
         into: Any = None,
         payload: Sequence[Any] = (),
     ) -> Answer:
+        if seconds := self.cluster.ask_seconds:
+            await asyncio.sleep(seconds)
         answer = self.cluster.primary(self.client, number, self.identity, request, payload)
         if isinstance(request, m.AwaitLock):
             answer = await self._park(request, answer)

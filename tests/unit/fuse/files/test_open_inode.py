@@ -1,0 +1,165 @@
+"""Files that are open through a mount stay for as long as they are, whoever deletes them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from memfs.client.filesystem import AsyncFileSystem
+from memfs.client.inodes import InodeOperations
+from memfs.client.session.opens import REPORT_SECONDS
+from memfs.fuse.files.open_inode import OpenInode
+from memfs.fuse.files.open_inodes import OpenInodes
+from memfs.testing.simulation import virtual
+from memfs.types import Attributes
+from tests.unit.client.fake_cluster import FakeCluster
+
+DATA = b"content"
+SETTLED_SECONDS = 60.0
+"""Pings have told what was closed."""
+
+
+class _Said:
+    """What the answer to a command says, of no use here."""
+
+    found: Attributes | None = None
+
+
+@contextlib.contextmanager
+def _observed(inode: int) -> Iterator[_Said]:
+    yield _Said()
+
+
+class Programs:
+    """What has one file open through a mount."""
+
+    def __init__(self, cluster: FakeCluster, inode: int) -> None:
+        self.cluster = cluster
+        self.mounted = InodeOperations(cluster.session())
+        self.files = OpenInodes(self.mounted, None, _observed)
+        self.inode = inode
+
+    @property
+    def file(self) -> OpenInode:
+        return self.files.use(self.inode)
+
+    async def open(self) -> None:
+        """As the mount does for a program that reads and writes."""
+        file = self.file
+        self.files.opened(file, os.O_RDWR)
+        try:
+            await file.stay()
+        except BaseException:
+            await self.files.give_up(self.inode, os.O_RDWR)
+            raise
+
+    async def close(self) -> None:
+        """The last descriptor of one program."""
+        file = self.files.released(self.inode, os.O_RDWR)
+        if file is not None:
+            await self.files.put_down(file)
+
+    async def lasts(self, fs: AsyncFileSystem) -> None:
+        """Another client deletes the file: it is read on, and goes when it is closed."""
+        await fs.remove("/f")
+        await asyncio.sleep(3 * REPORT_SECONDS)
+        self.cluster.free_unlinked()
+        assert await self.file.read(0, 100) == DATA
+        while len(self.files):
+            await self.close()
+        await asyncio.sleep(SETTLED_SECONDS)
+        self.cluster.free_unlinked()
+        assert self.cluster.namespace.unlinked() == [] and self.cluster.opens.count == 0
+
+
+def with_programs(test: Callable[[Programs, AsyncFileSystem], Awaitable[None]]) -> None:
+    async def main() -> None:
+        cluster = FakeCluster()
+        fs = cluster.connect()
+        await fs.write_bytes("/f", DATA)
+        programs = Programs(cluster, (await fs.stat("/f")).st_ino)
+        await test(programs, fs)
+        cluster.namespace.check_invariants()
+        await programs.files.close()
+        await programs.mounted.session.close()
+        await fs.close()
+
+    virtual.run(main())
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_who_opens_it_meanwhile_has_it_open_too(killed: bool) -> None:
+    """The second open returns once the cluster keeps the file, whatever becomes of the first."""
+
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        programs.cluster.ask_seconds = 0.01
+        first = asyncio.create_task(programs.open())
+        await asyncio.sleep(0)
+        if killed:
+            asyncio.get_running_loop().call_later(0.005, first.cancel)
+        await programs.open()
+        programs.cluster.ask_seconds = 0.0
+        await programs.lasts(fs)
+        await asyncio.wait((first,))
+        assert first.cancelled() == killed
+
+    with_programs(test)
+
+
+def test_a_file_that_is_opened_while_it_is_closed_stays() -> None:
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        await programs.open()
+        await programs.file.write(0, memoryview(DATA))
+        programs.cluster.answer_seconds = 0.01
+        closing = asyncio.create_task(programs.close())
+        await asyncio.sleep(0.001)
+        opening = asyncio.create_task(programs.open())
+        await asyncio.gather(closing, opening)
+        await programs.lasts(fs)
+
+    with_programs(test)
+
+
+ENDS = {
+    "stat": lambda file: file.publish_for_stat(),
+    "release": lambda file: file.release(),
+    "close of one of two": lambda file: file.release_at_last(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_the_cluster_keeps_it_when_the_lease_that_kept_it_ends(end: str) -> None:
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        file = programs.file
+        programs.files.opened(file, os.O_RDWR)
+        await file.empty()
+        await file.stay()
+        assert programs.cluster.opens.count == 0
+        await programs.open()
+        await file.write(0, memoryview(DATA))
+        await ENDS[end](file)
+        await programs.lasts(fs)
+
+    with_programs(test)
+
+
+def test_who_makes_a_file_and_closes_it_tells_nothing() -> None:
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        await programs.open()
+        await programs.close()
+        await asyncio.sleep(SETTLED_SECONDS)
+        programs.cluster.asked.clear()
+        file = programs.file
+        programs.files.opened(file, os.O_RDWR)
+        await file.empty()
+        await file.stay()
+        await file.write(0, memoryview(DATA))
+        await file.release_at_last()
+        assert not programs.cluster.asked["ReportOpens"]
+        await programs.close()
+
+    with_programs(test)
