@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 import pickle
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from memfs import errors
 from memfs.fsspec import MemfsFileSystem
 from memfs.testing.processes import Processes
+from memfs.transport.connection import Connection
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +243,35 @@ def test_versions_and_no_stale_listing(fs: MemfsFileSystem) -> None:
     assert fs.ls("/", detail=False) == ["/v"]
     other.pipe_file("/w", b"")
     assert fs.ls("/", detail=False) == ["/v", "/w"]
+
+
+def test_many_files_take_few_requests(fs: MemfsFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for each node and batch, whatever the number of files."""
+    asked: Counter[str] = Counter()
+    call = Connection.call
+
+    def counted(self: Any, request: Any, *given: Any, **options: Any) -> Any:
+        asked[type(request).__name__] += 1
+        return call(self, request, *given, **options)
+
+    files = {f"/many/{number:03}": b"%d" % number for number in range(200)}
+    monkeypatch.setattr(Connection, "call", counted)
+    fs.mkdir("/many")
+    for work, most in (
+        (lambda: fs.pipe(files), 20),
+        (lambda: fs.cat(list(files)), 6),
+        (lambda: fs.cat_ranges(list(files), 0, 1), 8),
+        (lambda: fs.find("/many"), 4),
+        (lambda: fs.glob("/many/0*"), 4),
+        (lambda: fs.info("/many/007"), 2),
+        (lambda: list(fs.walk("/many")), 4),
+        (lambda: fs.du("/many"), 4),
+        (lambda: fs.rm(list(files)), 12),
+    ):
+        asked.clear()
+        work()
+        asked.pop("Ping", None)
+        assert 0 < asked.total() <= most, asked
 
 
 def test_progress(fs: MemfsFileSystem, tmp_path: Path) -> None:

@@ -113,11 +113,16 @@ def test_datasets_ask_for_files_or_for_parts() -> None:
         def read_many(self, paths: Sequence[str]) -> list[bytes]:
             return [path.encode() for path in paths]
 
+        def map_many(self, paths: Sequence[str]) -> list[memoryview]:
+            return [memoryview(path.encode()) for path in paths]
+
         def read_ranges(self, ranges: Sequence[tuple[str, int, int]]) -> list[bytes]:
             return [path.encode()[start:stop] for path, start, stop in ranges]
 
     fs: Any = Files()
     assert FileDataset(fs, ["/a", "/b", "/c"]).__getitems__([2, 0]) == [b"/c", b"/a"]
+    (view,) = FileDataset(fs, ["/a"], lambda _, data: data).__getitems__([0])
+    assert isinstance(view, memoryview) and bytes(view) == b"/a"
     parts = FileDataset(fs, [("/abc", 1, 3), ("/abc", 0, 1)], lambda item, data: (item[1], data))
     assert (len(parts), parts[0], parts.__getitems__([])) == (2, (1, b"ab"), [])
 
