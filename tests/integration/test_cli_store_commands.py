@@ -28,6 +28,16 @@ def test_the_life_of_a_mount(cli: Command, cluster: Cluster, tmp_path: Path) -> 
     assert cli.ok("cat", "/bucket/new") == ["old"]
     cli.ok("mount", "/bucket", "--update", "--quota", "64MiB")
     assert any("quota=64 MiB" in line for line in cli.ok("mount"))
+    how = ["--read-only", "--shared", "--sync-interval", "5s"]
+    cli.ok("mount", "/bucket/", "--update", *how)
+    cli.ok("mount", "/bucket", "--update", "--policy", "lru")
+    (line,) = [line for line in cli.ok("mount") if "/bucket" in line]
+    for kept in ("read-only", "shared", "lru", "sync-interval=5.0 s", "64 MiB"):
+        assert kept in line, "what is not given stays"
+    assert "Read-only" in cli.fails("cp", "/bucket/old", "/bucket/other")[0]
+    cli.ok("mount", "/bucket", "--update", "--read-write", "--private")
+    (line,) = [line for line in cli.ok("mount") if "/bucket" in line]
+    assert "read-only" not in line and "shared" not in line and "lru" in line
     cli.ok("unmount", "/bucket")
     assert not any("/bucket" in line for line in cli.ok("mount"))
     left = sorted(each.name for each in store.iterdir() if not each.name.startswith("."))

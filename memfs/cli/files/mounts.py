@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from posixpath import normpath
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from memfs.cli.files.progress import shown_progress
 from memfs.cli.options import PATH, Operand, Quantity, json_option
@@ -42,8 +44,12 @@ def _interval(raw: object) -> float:
 @click.option(
     "-o", "--option", "options", multiple=True, type=_Option(), help="Of the store; several."
 )
-@click.option("--read-only", is_flag=True, help="Nothing can be changed below.")
-@click.option("--shared", is_flag=True, help="For all users, by the mode bits of what is shown.")
+@click.option(
+    "--read-only/--read-write", default=False, help="Whether nothing can be changed below."
+)
+@click.option(
+    "--shared/--private", default=False, help="For all users, by the mode bits of what is shown."
+)
 @click.option("--mode", type=click.Choice(list(MODES)), default="dual-async", show_default=True)
 @click.option(
     "--policy",
@@ -66,7 +72,7 @@ def _interval(raw: object) -> float:
     default=0,
     help="Memory for its blocks on all nodes together; 0: as much as there is.",
 )
-@click.option("--update", is_flag=True, help="Change how it is mounted.")
+@click.option("--update", is_flag=True, help="Change what is given of how it is mounted.")
 @json_option
 async def mount(
     shell: Shell,
@@ -92,9 +98,27 @@ async def mount(
     if store is None and not how["update"]:
         raise click.UsageError("what is to be mounted? Give a URL, as s3://bucket/prefix")
     with shell.attempt("cannot mount", path):
+        if how["update"]:
+            held = [each for each in await shell.fs.mounts() if each.path == normpath(path)]
+            options, how = _updated(held, options, how)
         done = await shell.fs.mount(path, store or "", options=dict(options), **how)
         if as_json:
             write_json(done._asdict())
+
+
+def _updated(
+    held: list[MountInfo], options: tuple[tuple[str, str], ...], how: dict[str, Any]
+) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+    """How a mount is to be mounted: as it is, but for what was given on the command line."""
+    context = click.get_current_context()
+    for mount in held:
+        kept = {
+            name: getattr(mount, name)
+            for name in how.keys() & set(MountInfo._fields)
+            if context.get_parameter_source(name) is ParameterSource.DEFAULT
+        }
+        return tuple((mount.options | dict(options)).items()), how | kept
+    return options, how
 
 
 def _line(each: MountInfo) -> str:
