@@ -47,7 +47,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "ln": ("files.links", "Make links."),
         "readlink": ("files.links", "Show where symbolic links lead."),
         "realpath": ("files.links", "Show paths without symbolic links."),
-        "rm": ("files.names", "Remove files and trees."),
+        "rm": ("files.removing", "Remove files and trees."),
         "mkdir": ("files.names", "Make directories."),
         "rmdir": ("files.names", "Remove empty directories."),
         "chmod": ("files.attributes", "Change permissions."),

@@ -1,19 +1,15 @@
-"""``memfs mkdir``, ``rmdir``, ``rm`` and ``mv``: changes of the tree."""
+"""``memfs mkdir``, ``rmdir`` and ``mv``: changes of the tree."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import click
 
 from memfs.cli.command import Failed
-from memfs.cli.files.columns import kind_name
 from memfs.cli.files.replacing import Clobber, clobber_options, confirmed
 from memfs.cli.files.symbolic_modes import parse_mode
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, quoted, write_json
-from memfs.client.stat import Stat
-from memfs.errors import NotDirectoryError, PathExistsError, PathNotFoundError
+from memfs.errors import PathExistsError
 from memfs.machine import current_umask
 from memfs.paths import join
 
@@ -72,82 +68,6 @@ async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose
                     print(f"removed directory {quoted(each)}")
             done, shell.status = not shell.status, shell.status or failed
             each = each.rstrip("/").rpartition("/")[0] if parents and done else ""
-
-
-@file_command("rm", example="memfs rm -r /data/old '/data/*.part'")
-@click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
-@click.option("-r", "-R", "--recursive", is_flag=True, help="Directories and all in them.")
-@click.option("-d", "--dir", "empty", is_flag=True, help="Empty directories.")
-@click.option("-f", "--force", is_flag=True, help="No error for what does not exist.")
-@click.option("-i", "--interactive", is_flag=True, help="Ask before each operand.")
-@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
-@json_option
-async def rm(
-    shell: Shell,
-    paths: tuple[Operand, ...],
-    recursive: bool,
-    empty: bool,
-    force: bool,
-    interactive: bool,
-    verbose: bool,
-    as_json: bool,
-) -> None:
-    """Remove files, and trees with -r: at once, whatever their size."""
-    if not paths and not force:
-        raise click.UsageError("nothing to remove is named")
-    for path in await _expand_present(shell, paths, force):
-        if path.content and path.bare != "/":
-            text = "refusing to remove '.' or '..' directory: skipping"
-            shell.complain(f"{text} {quoted(path.content)}")
-            continue
-        with shell.attempt("cannot remove", path):
-            try:
-                found = await shell.fs.lstat(path)
-            except (PathNotFoundError, NotDirectoryError):
-                if force:
-                    continue
-                raise
-            if interactive and not confirmed(f"remove {_kind(found)} {quoted(path)}?"):
-                continue
-            if not await _remove(shell, path, found, recursive, empty):
-                continue
-            if as_json:
-                write_json({"removed": path, "kind": _kind(found)})
-            elif verbose:
-                print(f"removed {quoted(path)}")
-
-
-async def _expand_present(shell: Shell, paths: Sequence[Operand], force: bool) -> Sequence[Operand]:
-    """Patterns replaced by what they match; with ``force``, none is no error."""
-    if not force:
-        return await shell.expand(paths, "cannot remove")
-    found: list[Operand] = []
-    for path in paths:
-        quiet = Shell(shell.fs, shell.session)
-        quiet.complain = lambda text: None  # type: ignore[method-assign]
-        found += await quiet.expand([path], "cannot remove")
-    return found
-
-
-def _kind(found: Stat) -> str:
-    return "symbolic link" if found.is_symlink() else kind_name(found.attributes)
-
-
-async def _remove(shell: Shell, path: str, found: Stat, recursive: bool, empty: bool) -> bool:
-    """Remove one operand; whether it is gone. Says why when it is not."""
-    if path == "/":
-        shell.complain("it is dangerous to remove '/': name what is in it")
-        return False
-    if not found.is_dir():
-        await shell.fs.remove(path)
-    elif recursive:
-        await shell.fs.rmtree(path)
-    elif empty:
-        await shell.fs.rmdir(path)
-    else:
-        shell.complain(f"cannot remove {quoted(path)}: Is a directory")
-        return False
-    return True
 
 
 @file_command("mv", example="memfs mv /data/part-* /data/done")
