@@ -82,7 +82,11 @@ class Removal:
             (path, None if _is_below(path, links) else what)
             for path, what in zip(operands, found, strict=True)
         ]
-        for alone, few in itertools.groupby(looked, lambda each: self._goes_alone(*each, links)):
+
+        def goes_alone(each: _Found) -> bool:
+            return self._goes_alone(*each, links)
+
+        for alone, few in itertools.groupby(looked, goes_alone):
             if alone:
                 for path, what in few:
                     await self._remove_one(path, what)
