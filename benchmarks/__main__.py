@@ -37,6 +37,7 @@ BENCHMARKS = (
     "node_memory",
     "small_memory",
     "pauses",
+    "healing",
     "mount",
     "stores",
     "gateway",

@@ -1,0 +1,118 @@
+"""Copies made again after a node was killed: small blocks, then large ones.
+
+Four nodes, two copies; a node that does not keep the namespace is killed. The status is asked all
+the time, from the moment in which it tells of the first block with too few copies to the one in
+which all have theirs again. Nodes, the client and the questions share the processors. The first row
+of each pair is the rate, the second how long it takes until the status tells of the loss: the
+coordinator notices at once that the process ended, or after ``member_timeout_seconds``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import memfs
+from benchmarks.harness import Row, Scale
+from memfs.cli.cluster_client import connected
+from memfs.client.admin import AdminClient
+from memfs.client.connect import client_config
+from memfs.limits import KIB, MIB
+from memfs.testing.processes import Processes
+
+NODES = 4
+COPIES = 2
+PATIENCE_SECONDS = 120.0
+POLL_SECONDS = 0.01
+FLAGS = ("--log-level=warning", "--healing-bandwidth=0")
+
+
+class Load(NamedTuple):
+    """Equal files."""
+
+    count: int
+    size: int
+
+
+class Healing(NamedTuple):
+    """What was seen of one node's loss."""
+
+    noticed: float
+    """Seconds from the end of the process to the first status with blocks short of copies."""
+    seconds: float
+    """From there until none is."""
+    blocks: int
+    """Copies that were missing."""
+    data: int
+    """Their bytes."""
+
+
+def run(scale: Scale) -> Iterator[Row]:
+    """Kill a node under small blocks, and one under large ones."""
+    loads = (
+        ("blocks of 8 kB", Load(scale.pick(40_000, 200), 8000), "blocks/s", 30_000.0, 1),
+        ("blocks of 4 MiB", Load(scale.pick(500, 4), 4 * MIB), "MB/s", float(KIB * MIB), 1e6),
+    )
+    for name, load, unit, goal, divisor in loads:
+        seen = [killed(load) for _ in range(max(1, scale.rounds - 2))]
+        amounts = [each.blocks if unit == "blocks/s" else each.data for each in seen]
+        rate = statistics.median(n / each.seconds for n, each in zip(amounts, seen, strict=True))
+        yield Row(f"healing of {name}", unit, rate / divisor, "a fixed rate", goal / divisor, 1)
+        noticed = statistics.median(each.noticed for each in seen)
+        yield Row(
+            f"until the loss of {name} is told",
+            "s",
+            noticed,
+            "a fixed time",
+            2,
+            1,
+            lower_is_better=True,
+        )
+
+
+def killed(load: Load) -> Healing:
+    """Fill a new cluster, kill its last node, and watch."""
+    with Processes(NODES, replication=COPIES, memory="3GiB", flags=FLAGS) as cluster:
+        with memfs.connect(cluster.url) as fs:
+            fill(fs, load)
+        return asyncio.run(watch(cluster))
+
+
+def fill(fs: memfs.FileSystem, load: Load) -> None:
+    """Store the files."""
+    if load.size >= MIB:
+        for number in range(load.count):
+            fs.write_bytes(f"/{number}", os.urandom(64) * (load.size // 64))
+        return
+    together = 1000
+    for start in range(0, load.count, together):
+        count = min(together, load.count - start)
+        fs.mkdir(f"/{start}")
+        fs.write_many({f"/{start}/{number}": os.urandom(load.size) for number in range(count)})
+
+
+async def watch(cluster: Processes) -> Healing:
+    """Kill the last node of ``cluster``; what its status tells until all is whole."""
+    victim = cluster.nodes[-1]
+    async with connected(client_config(cluster.url)) as (_, session):
+        admin = AdminClient(session)
+        await admin.status()
+        victim.kill()
+        killed_at = time.monotonic()
+        began = 0.0
+        most = data = 0
+        while True:
+            healing = (await admin.status()).healing
+            now = time.monotonic()
+            assert now - killed_at < PATIENCE_SECONDS, healing
+            if healing.blocks:
+                began = began or now
+                most, data = max(most, healing.blocks), max(data, healing.bytes)
+                assert sum(healing.endangered), "they are told by copies left"
+            elif began and healing.complete:
+                return Healing(began - killed_at, now - began, most, data)
+            await asyncio.sleep(POLL_SECONDS)
