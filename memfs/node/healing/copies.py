@@ -26,6 +26,7 @@ from memfs.node.healing.repair_queue import (
     Findings,
     Queue,
     RepairQueue,
+    Way,
 )
 from memfs.node.namespace.state import PlacedBlock
 from memfs.node.replication.role import NamespaceRole
@@ -39,7 +40,7 @@ LOOKED_AT_ONCE = 128
 WINDOW = 4_096
 """Blocks looked at to fill batches..."""
 FRUITLESS = 512
-"""... unless so many one after the other belong to pairs of nodes that are busy."""
+"""... unless so many, looked at one after the other, turn out to belong to nodes that are busy."""
 BATCH_BYTES = 64 * limits.MIB
 BATCH_BLOCKS = 512
 COPIES_PER_NODE = 2
@@ -65,11 +66,21 @@ class _Batches:
         self._in_flight = in_flight
         self._busy = busy.copy()
         self._moving = moving
-        self._open: dict[tuple[int, int], CopyBatch] = {}
-        self._room: dict[tuple[int, int], int] = {}
+        self._open: dict[Way, CopyBatch] = {}
+        self._room: dict[Way, int] = {}
         """Bytes that still go into the open batch of a pair."""
 
-    def add(self, block: PlacedBlock, way: tuple[int, int]) -> bool:
+    def refuse(self, ways: Sequence[Way]) -> bool:
+        """Would :meth:`add` refuse any block that can go these ways only? False: perhaps not."""
+        for way in ways:
+            batch = self._open.get(way)
+            if batch is not None and len(batch.blocks) < BATCH_BLOCKS and self._room[way] > 0:
+                return False
+            if self._busy[way[0]] < COPIES_PER_NODE and self._busy[way[1]] < COPIES_PER_NODE:
+                return False
+        return bool(ways)
+
+    def add(self, block: PlacedBlock, way: Way) -> bool:
         """Put a block into a batch of a pair; False: one of the nodes is busy."""
         batch, length = self._open.get(way), block.ref.length
         if batch is not None and (length > self._room[way] or len(batch.blocks) >= BATCH_BLOCKS):
@@ -121,7 +132,7 @@ class Copies:
         self._busy: Counter[int] = Counter()
         self._promised: Counter[int] = Counter()
         self._room: dict[int, int] = {}
-        self._avoided: dict[tuple[int, int], float] = {}
+        self._avoided: dict[Way, float] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._reported = "idle"
 
@@ -207,34 +218,38 @@ class Copies:
     async def _fill(self, queue: Queue, moving: bool) -> list[CopyBatch]:
         """Batches of the first blocks of a queue; those of busy pairs go back to its front."""
         batches = _Batches(self._repairs.in_flight, self._busy, moving)
-        kept: list[m.BlockVersion] = []
+        kept: list[tuple[m.BlockVersion, tuple[Way, ...]]] = []
         fruitless = 0
         try:
             for looked in range(1, WINDOW + 1):
                 if not queue or fruitless >= FRUITLESS:
                     break
-                version, _none = queue.popitem(last=False)
+                version, ways = queue.popitem(last=False)
+                if looked % LOOKED_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+                if batches.refuse(ways):
+                    kept.append((version, ways))
+                    continue
                 block = self._repairs.namespace.placed_block(version)
-                way = self._way(block, moving) if block is not None else None
+                ways = self._ways(block, moving) if block is not None else ()
                 if version in self._repairs.in_flight:
                     continue
-                if block is None or way is None:
+                if block is None or not ways:
                     self._repairs.give_up(version)
                     continue
+                way = min(ways, key=lambda pair: self._busy[pair[0]])
                 if batches.add(block, way):
                     self._room[way[1]] -= block.ref.length
                     fruitless = 0
                 else:
-                    kept.append(version)
+                    kept.append((version, ways))
                     fruitless += 1
-                if looked % LOOKED_AT_ONCE == 0:
-                    await asyncio.sleep(0)
         except BaseException:
             batches.release()
             raise
         finally:
-            for version in reversed(kept):
-                queue[version] = None
+            for version, ways in reversed(kept):
+                queue[version] = ways
                 queue.move_to_end(version, last=False)
         return batches.filled
 
@@ -253,9 +268,9 @@ class Copies:
                 rooms[number] = usage.limit - usage.used - self._promised[number]
         return rooms
 
-    def _way(self, block: PlacedBlock, moving: bool) -> tuple[int, int] | None:
-        """The source and the target of the next copy of a block; None: it needs none, or no node
-        can."""
+    def _ways(self, block: PlacedBlock, moving: bool) -> tuple[Way, ...]:
+        """Sources with the target of the next copy of a block; none: it needs no copy, or no node
+        can make one."""
         placement, room, length = self._repairs.placement(), self._room, block.ref.length
         full = frozenset([n for n in placement.ring.takers if room.get(n, -1) < length])
         if placement.missing(block):
@@ -263,7 +278,7 @@ class Copies:
         elif moving and (wanted := placement.moves(block)):
             targets = tuple([number for number in wanted if number not in full])
         else:
-            return None
+            return ()
         pairs = self._pairs(block, targets, placement)
         if not pairs and moving:
             pairs = self._pairs(block, placement.refuges(block, full.union(targets)), placement)
@@ -271,20 +286,19 @@ class Copies:
             self._repairs.stuck += 1
             if not targets and not moving:
                 self._repairs.no_room.met()
-            return None
-        return min(pairs, key=lambda pair: self._busy[pair[0]])
+        return pairs
 
     def _pairs(
         self, block: PlacedBlock, targets: tuple[int, ...], placement: PlacementCheck
-    ) -> list[tuple[int, int]]:
+    ) -> tuple[Way, ...]:
         """Sources, with the first of the targets to which any of them can copy now."""
         now, alive = self._now(), self._membership.is_alive
         sources = [number for number in placement.live(block.ref) if alive(number)]
         for target in targets:
             ways = [(source, target) for source in sources]
             if free := [way for way in ways if now >= self._avoided.get(way, 0.0)]:
-                return free
-        return []
+                return tuple(free)
+        return ()
 
     # --- carrying out -----------------------------------------------------------------------
 

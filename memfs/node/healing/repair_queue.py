@@ -31,7 +31,11 @@ DEPARTURES = MOVES + 1
 BALANCING = MOVES + 2
 """All other moves."""
 
-Queue = OrderedDict[m.BlockVersion, None]
+Way = tuple[int, int]
+"""A source and a target."""
+
+Queue = OrderedDict[m.BlockVersion, tuple[Way, ...]]
+"""Versions, each with the ways of which none was free at the last look; none: look at it."""
 
 
 class CopyBatch(NamedTuple):
@@ -155,6 +159,11 @@ class RepairQueue:
     def leads(self) -> bool:
         """Is this node the primary, and serving?"""
         return self._role.leads
+
+    @property
+    def waiting(self) -> int:
+        """Blocks that lack copies and are queued."""
+        return sum(map(len, self.queues[:MOVES]))
 
     @property
     def namespace(self) -> Namespace:
@@ -309,7 +318,7 @@ class RepairQueue:
     def _enqueue(self, urgency: int, version: m.BlockVersion, found: Findings) -> None:
         queue, waits = self.queues[urgency], version in self.in_flight
         if not waits and len(queue) < QUEUED_BLOCKS:
-            queue[version] = None
+            queue[version] = ()
             waits = True
             self.wake.set()
         if not waits:

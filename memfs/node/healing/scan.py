@@ -21,6 +21,9 @@ PAGE = 128
 STEP_SECONDS = 0.001
 STEP_PAGES = 64
 PAUSE_SECONDS = 0.002
+WAITING = 2_048
+"""Blocks waiting to be copied. With fewer of them, and blocks in danger, no pause is made: what
+copies would wait for the scan."""
 POLL_SECONDS = 0.1
 SHARE = 20
 """Pause between two scans, as a multiple of what one takes: scanning takes a twentieth of the time
@@ -100,7 +103,8 @@ class Scan:
         while after is not None:
             after = self.step(after, placement, balance, found)
             if after is not None:
-                await asyncio.sleep(PAUSE_SECONDS)
+                urgent = found.blocks and repairs.waiting < WAITING
+                await asyncio.sleep(0 if urgent else PAUSE_SECONDS)
         repairs.corrupt.prune(repairs.namespace)
         repairs.findings = found
         found.queued.clear()
