@@ -1,0 +1,51 @@
+"""Batches of copies: which blocks are put back without a look, and that none is left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from memfs.node.healing.copies import BATCH_BLOCKS, BATCH_BYTES, COPIES_PER_NODE, _Batches
+from memfs.node.healing.repair_queue import CopyBatch
+from memfs.node.namespace.state import PlacedBlock
+from memfs.protocol.messages import BlockVersion
+from memfs.types import BlockRef
+
+
+def block(inode: int, length: int = 1) -> PlacedBlock:
+    return PlacedBlock(BlockRef(inode, 0, 1, 1, length, 0, (1,)), 2, 1, 1)
+
+
+def batches(busy: Counter[int] | None = None) -> _Batches:
+    in_flight: dict[BlockVersion, CopyBatch] = {}
+    return _Batches(in_flight, busy or Counter(), False)
+
+
+def test_ways_of_busy_nodes_are_refused_without_a_look() -> None:
+    some = batches(Counter({1: COPIES_PER_NODE}))
+    assert some.refuse(((1, 2), (3, 1)))
+    assert not some.refuse(((1, 2), (3, 2)))
+
+
+def test_what_was_not_looked_at_is_not_refused() -> None:
+    assert not batches(Counter({1: COPIES_PER_NODE})).refuse(())
+
+
+def test_an_open_batch_takes_more_until_it_is_full() -> None:
+    some = batches(Counter({1: COPIES_PER_NODE - 1, 2: COPIES_PER_NODE - 1}))
+    way = (1, 2)
+    for number in range(BATCH_BLOCKS):
+        assert not some.refuse((way,))
+        assert some.add(block(number + 1), way)
+    assert some.refuse((way,))
+    assert not some.add(block(BATCH_BLOCKS + 1), way)
+
+
+def test_refusing_never_contradicts_adding() -> None:
+    """What is put back without a look would not have been added."""
+    for busy in range(COPIES_PER_NODE + 1):
+        for length in (1, BATCH_BYTES - 1, BATCH_BYTES):
+            some = batches(Counter({1: busy}))
+            some.add(block(1, length), (1, 2))
+            for way in ((1, 2), (2, 1), (1, 3), (3, 4)):
+                refused = some.refuse((way,))
+                assert not (refused and some.add(block(2), way)), (busy, length, way)
