@@ -33,6 +33,7 @@ BENCHMARKS = (
     "append",
     "growth",
     "listing",
+    "scale",
     "memory",
     "node_memory",
     "small_memory",

@@ -34,7 +34,7 @@ FLAGS = ("--log-level=warning", "--healing-bandwidth=0")
 class Load(NamedTuple):
     """Equal files."""
 
-    count: int
+    files: int
     size: int
 
 
@@ -85,12 +85,12 @@ def killed(load: Load) -> Healing:
 def fill(fs: memfs.FileSystem, load: Load) -> None:
     """Store the files."""
     if load.size >= MIB:
-        for number in range(load.count):
+        for number in range(load.files):
             fs.write_bytes(f"/{number}", os.urandom(64) * (load.size // 64))
         return
     together = 1000
-    for start in range(0, load.count, together):
-        count = min(together, load.count - start)
+    for start in range(0, load.files, together):
+        count = min(together, load.files - start)
         fs.mkdir(f"/{start}")
         fs.write_many({f"/{start}/{number}": os.urandom(load.size) for number in range(count)})
 

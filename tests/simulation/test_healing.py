@@ -154,6 +154,7 @@ async def test_what_is_copied_during_a_scan_is_not_counted_after_it():
     with (
         replaced(*find("memfs.node.healing.scan.STEP_PAGES"), 1),
         replaced(*find("memfs.node.healing.scan.PAUSE_SECONDS"), 0.01),
+        replaced(*find("memfs.node.healing.scan.WAITING"), 0),
     ):
         async with Cluster(nodes=4, replication=2, **PATIENT) as cluster:
             fs = await cluster.connect()
