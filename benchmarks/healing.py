@@ -31,14 +31,14 @@ POLL_SECONDS = 0.01
 FLAGS = ("--log-level=warning", "--healing-bandwidth=0")
 
 
-class Load(NamedTuple):
+class EqualFiles(NamedTuple):
     """Equal files."""
 
     files: int
     size: int
 
 
-class Healing(NamedTuple):
+class SeenHealing(NamedTuple):
     """What was seen of one node's loss."""
 
     noticed: float
@@ -54,8 +54,8 @@ class Healing(NamedTuple):
 def run(scale: Scale) -> Iterator[Row]:
     """Kill a node under small blocks, and one under large ones."""
     loads = (
-        ("blocks of 8 kB", Load(scale.pick(40_000, 200), 8000), "blocks/s", 30_000.0, 1),
-        ("blocks of 4 MiB", Load(scale.pick(500, 4), 4 * MIB), "MB/s", float(KIB * MIB), 1e6),
+        ("blocks of 8 kB", EqualFiles(scale.pick(40_000, 200), 8000), "blocks/s", 30_000.0, 1),
+        ("blocks of 4 MiB", EqualFiles(scale.pick(500, 4), 4 * MIB), "MB/s", float(KIB * MIB), 1e6),
     )
     for name, load, unit, goal, divisor in loads:
         seen = [killed(load) for _ in range(max(1, scale.rounds - 2))]
@@ -74,7 +74,7 @@ def run(scale: Scale) -> Iterator[Row]:
         )
 
 
-def killed(load: Load) -> Healing:
+def killed(load: EqualFiles) -> SeenHealing:
     """Fill a new cluster, kill its last node, and watch."""
     with Processes(NODES, replication=COPIES, memory="3GiB", flags=FLAGS) as cluster:
         with memfs.connect(cluster.url) as fs:
@@ -82,7 +82,7 @@ def killed(load: Load) -> Healing:
         return asyncio.run(watch(cluster))
 
 
-def fill(fs: memfs.FileSystem, load: Load) -> None:
+def fill(fs: memfs.FileSystem, load: EqualFiles) -> None:
     """Store the files."""
     if load.size >= MIB:
         for number in range(load.files):
@@ -95,7 +95,7 @@ def fill(fs: memfs.FileSystem, load: Load) -> None:
         fs.write_many({f"/{start}/{number}": os.urandom(load.size) for number in range(count)})
 
 
-async def watch(cluster: Processes) -> Healing:
+async def watch(cluster: Processes) -> SeenHealing:
     """Kill the last node of ``cluster``; what its status tells until all is whole."""
     victim = cluster.nodes[-1]
     async with connected(client_config(cluster.url)) as (_, session):
@@ -114,5 +114,5 @@ async def watch(cluster: Processes) -> Healing:
                 most, data = max(most, healing.blocks), max(data, healing.bytes)
                 assert sum(healing.endangered), "they are told by copies left"
             elif began and healing.complete:
-                return Healing(began - killed_at, now - began, most, data)
+                return SeenHealing(began - killed_at, now - began, most, data)
             await asyncio.sleep(POLL_SECONDS)

@@ -28,7 +28,7 @@ _Found: TypeAlias = tuple[Operand, Stat | None]
 _ABSENT = (PathNotFoundError, NotDirectoryError)
 
 
-class Manner(NamedTuple):
+class RemovalManner(NamedTuple):
     """The options of one run."""
 
     recursive: bool
@@ -60,17 +60,19 @@ async def rm(
     """Remove files, and trees with -r: at once, whatever their size."""
     if not paths and not force:
         raise click.UsageError("nothing to remove is named")
-    removal = Removal(shell, Manner(recursive, empty, force, interactive, verbose, as_json))
+    removal = OperandRemoval(
+        shell, RemovalManner(recursive, empty, force, interactive, verbose, as_json)
+    )
     operands = await _expand_present(shell, paths, force)
     together = 1 if interactive else TOGETHER
     for start in range(0, len(operands), together):
         await removal.remove(operands[start : start + together])
 
 
-class Removal:
+class OperandRemoval:
     """Removes operands and says what became of each."""
 
-    def __init__(self, shell: Shell, manner: Manner) -> None:
+    def __init__(self, shell: Shell, manner: RemovalManner) -> None:
         self._shell = shell
         self._manner = manner
 
