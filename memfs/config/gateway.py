@@ -84,8 +84,9 @@ class GatewayConfig:
     """PEM file of the authority that signs users' certificates (``authentication = certificate``);
     the common name is the user's. Connections without one are asked for another proof."""
     csrf_protection: bool = setting(values.flag, True)
-    """Demand the header ``X-XSRF-HEADER`` of browsers that change something (their ``User-Agent``,
-    or an ``Origin``). Off: any page that a user opens can write under any name."""
+    """Demand the header ``X-XSRF-HEADER`` of browsers that change something: known by their
+    ``User-Agent``, an ``Origin`` or ``Sec-Fetch-Site``. Off: any page that a user opens can write
+    under any name."""
     find_peers: bool = setting(values.flag, True)
     """Look for gateways at this one's port on the hosts of the nodes, and redirect Hadoop's readers
     to the one beside their data. Off where clients cannot reach the nodes' hosts."""

@@ -42,6 +42,7 @@ from memfs.gateway.hadoop.exceptions import (
 from memfs.gateway.hadoop.parameters import DELEGATION, Parameters
 from memfs.gateway.http.connection import HttpServer
 from memfs.gateway.http.csrf import check_csrf
+from memfs.gateway.http.expectations import check_expectations
 from memfs.gateway.http.inflow import BrokenUpload
 from memfs.gateway.http.monitoring_endpoints import METRICS, PROBES, GatewayMonitoring
 from memfs.gateway.http.preconditions import check_conditions
@@ -208,6 +209,7 @@ class Gateway:
         counts = self._monitoring.operation("invalid")
         try:
             self._check_host(request)
+            check_expectations(request)
             parameters = Parameters(query)
             if request.method == hdrs.METH_OPTIONS:
                 name = hdrs.METH_OPTIONS

@@ -395,6 +395,7 @@ def test_trifles_of_file_objects(fs: memfs.FileSystem) -> None:
     assert (found.st_uid, found.st_gid) == (os.getuid(), os.getgid())
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # CPython 3.12 and later
 def test_a_forked_child_may_begin_with_open(fs: memfs.FileSystem) -> None:
     fs.write_bytes("/f", b"abc")
     child = os.fork()

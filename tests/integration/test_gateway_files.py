@@ -11,6 +11,8 @@ import struct
 import threading
 import urllib.parse
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 from gateway_served import BLOCK_SIZE, GROUP_BLOCKS, JAVA, Served
@@ -164,23 +166,23 @@ def test_conditional_create(served: Served, path: str) -> None:
     assert served.read(path) == b"a"
 
 
-@pytest.mark.parametrize(
-    ("method", "op", "more"),
-    [
-        ("GET", "OPEN", {}),
-        ("HEAD", "OPEN", {}),
-        ("GET", "GETFILESTATUS", {}),
-        ("GET", "GETFILECHECKSUM", {}),
-        ("PUT", "CREATE", {"overwrite": True}),
-        ("POST", "APPEND", {}),
-        ("POST", "TRUNCATE", {"newlength": 0}),
-        ("PUT", "SETPERMISSION", {"permission": 600}),
-        ("PUT", "SETTIMES", {"modificationtime": 1}),
-        ("PUT", "RENAME", {"destination": "/files/elsewhere"}),
-        ("PUT", "SETXATTR", {"xattr_name": "user.a", "xattr_value": '"b"', "flag": "CREATE"}),
-        ("DELETE", "DELETE", {}),
-    ],
-)
+CONDITIONAL: list[tuple[str, str, dict[str, object]]] = [
+    ("GET", "OPEN", {}),
+    ("HEAD", "OPEN", {}),
+    ("GET", "GETFILESTATUS", {}),
+    ("GET", "GETFILECHECKSUM", {}),
+    ("PUT", "CREATE", {"overwrite": True}),
+    ("POST", "APPEND", {}),
+    ("POST", "TRUNCATE", {"newlength": 0}),
+    ("PUT", "SETPERMISSION", {"permission": 600}),
+    ("PUT", "SETTIMES", {"modificationtime": 1}),
+    ("PUT", "RENAME", {"destination": "/files/elsewhere"}),
+    ("PUT", "SETXATTR", {"xattr_name": "user.a", "xattr_value": '"b"', "flag": "CREATE"}),
+    ("DELETE", "DELETE", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "op", "more"), CONDITIONAL)
 def test_if_match(served: Served, path: str, method: str, op: str, more: dict[str, object]) -> None:
     served.write(path, b"old")
     old = {"If-Match": served.get(path, "GETFILESTATUS").headers["ETag"]}
@@ -195,16 +197,46 @@ def test_if_match(served: Served, path: str, method: str, op: str, more: dict[st
     assert absent.status == 412
 
 
-def test_a_conditional_upload_loses_no_update(served: Served, path: str) -> None:
+@pytest.mark.parametrize(("method", "op", "more"), CONDITIONAL)
+def test_if_unmodified_since(
+    served: Served, path: str, method: str, op: str, more: dict[str, object]
+) -> None:
+    served.write(path, b"here")
+    status = served.get(path, "GETFILESTATUS")
+    seconds = status.json["FileStatus"]["modificationTime"] // 1000
+    body = b"x" if op in ("CREATE", "APPEND") else None
+    before = {"If-Unmodified-Since": format_datetime(at(seconds - 1), usegmt=True)}
+    assert served.ask(method, path, op, body, before, **more).status == 412
+    assert served.read(path) == b"here"
+    absent = served.ask(method, f"{path}absent", op, body, before, **more)
+    assert absent.status != 412, "what is not there has no date"
+    ignored = before | {"If-Match": status.headers["ETag"]}
+    then = {"If-Unmodified-Since": format_datetime(at(seconds), usegmt=True)}
+    for unchanged in ({"If-Unmodified-Since": "yesterday"}, ignored, then):
+        served.delete(path)
+        served.write(path, b"here")
+        served.put(path, "SETTIMES", modificationtime=seconds * 1000 + 999)
+        if "If-Match" in unchanged:
+            unchanged["If-Match"] = served.get(path, "GETFILESTATUS").headers["ETag"]
+        assert served.ask(method, path, op, body, unchanged, **more).status < 300
+
+
+def at(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, tz=UTC)
+
+
+@pytest.mark.parametrize("head", ["If-Match", "If-Unmodified-Since"])
+def test_a_conditional_upload_loses_no_update(served: Served, path: str, head: str) -> None:
     served.write(path, b"old")
     tag = served.get(path, "GETFILESTATUS").headers["ETag"]
+    known = tag if head == "If-Match" else format_datetime(datetime.now(UTC), usegmt=True)
 
     def body() -> Iterator[bytes]:
         yield b"mine"
         served.write(path, b"somebody's")
         yield b" too"
 
-    assert served.put(path, "CREATE", body(), {"If-Match": tag}, overwrite=True).status == 412
+    assert served.put(path, "CREATE", body(), {head: known}, overwrite=True).status == 412
     assert served.read(path) == b"somebody's"
 
 

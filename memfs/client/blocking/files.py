@@ -11,6 +11,7 @@ writes stays the parent's, and the child gets StaleHandleError.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import warnings
@@ -181,8 +182,14 @@ class RawFile(io.RawIOBase):
         self._check_not_writing()
         return self._handle
 
+    @property
+    def inherited(self) -> bool:
+        """Whether it is open for writing in the process that this one was forked from."""
+        open_there = not self.closed and self._generation != bridges.generation()
+        return open_there and self._mode.writing
+
     def _check_not_writing(self) -> None:
-        if self._mode.writing and self._generation != bridges.generation():
+        if self.inherited:
             raise StaleHandleError(
                 "opened for writing before a fork: the parent has it", path=os.fsdecode(self.name)
             )
@@ -350,6 +357,10 @@ class PublishingBuffer(io.BufferedIOBase):
         self.closing = True
         super().close()
 
+    def __del__(self) -> None:
+        _forget_if_inherited(self, getattr(self, "raw", None))
+        super().__del__()
+
 
 class BufferedWriter(PublishingBuffer, io.BufferedWriter):
     """``io.BufferedWriter`` whose ``flush`` publishes."""
@@ -373,6 +384,21 @@ class TextFile(io.TextIOWrapper):
         if isinstance(self.buffer, PublishingBuffer):
             self.buffer.closing = True
         super().close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(ValueError):  # detached
+            _forget_if_inherited(self, getattr(self.buffer, "raw", None))
+        super().__del__()
+
+
+def _forget_if_inherited(file: io.IOBase, raw: object) -> None:
+    """Close a forked child's copy of what its parent writes; its buffer is the parent's to write.
+
+    Errors of closing a file that is collected are printed since CPython 3.13.
+    """
+    if isinstance(raw, RawFile) and raw.inherited:
+        with contextlib.suppress(StaleHandleError):
+            file.close()
 
 
 def compose(

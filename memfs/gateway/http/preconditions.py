@@ -1,13 +1,13 @@
-"""If-Match and If-None-Match (RFC 9110, 13.1): what a client has seen must still be there.
+"""If-Match, If-None-Match, If-Unmodified-Since (RFC 9110, 13.1): what a client saw is still there.
 
-A representation is what is at a path; its tag changes whenever the inode does. Checked before the
-operation; CREATE checks again in the command that commits and APPEND under its lease: no update is
-lost between.
+A representation is what is at a path; its tag changes whenever the inode does, its date is the
+modification time. Checked before the operation; CREATE checks again in the command that commits
+and APPEND under its lease: no update is lost between.
 """
 
 from __future__ import annotations
 
-from aiohttp import hdrs
+from aiohttp import hdrs, web
 
 from memfs.errors import NotDirectoryError, PathNotFoundError
 from memfs.gateway.call import WebCall
@@ -27,7 +27,7 @@ async def check_conditions(call: WebCall) -> None:
     """
     headers = call.request.headers
     excluding = headers.get(hdrs.IF_NONE_MATCH) if call.request.method not in _READING else None
-    if hdrs.IF_MATCH not in headers and not excluding:
+    if not wants_unchanged(call.request) and not excluding:
         return
     found = await _current(call)
     check_match(call, found)
@@ -35,10 +35,22 @@ async def check_conditions(call: WebCall) -> None:
         raise failed(call, "what If-None-Match names already exists", EXISTS)
 
 
+def wants_unchanged(request: web.BaseRequest) -> bool:
+    """Whether what is there has to be what the client knows. A date that is none is ignored."""
+    return hdrs.IF_MATCH in request.headers or request.if_unmodified_since is not None
+
+
 def check_match(call: WebCall, found: Attributes | None) -> None:
-    """The same for If-Match alone, of what was found."""
+    """The same for If-Match, else If-Unmodified-Since, of what was found."""
     wanted = call.request.headers.get(hdrs.IF_MATCH)
     if wanted is None:
+        since = call.request.if_unmodified_since
+        if (
+            found is not None
+            and since is not None
+            and found.modified_ns // 10**9 > int(since.timestamp())
+        ):
+            raise failed(call, f"it was modified after {since:%Y-%m-%d %H:%M:%S} UTC")
         return
     if found is None or not matches(wanted, etag(found), strong=True):
         raise failed(call, "it is not what If-Match names (any more)")

@@ -33,8 +33,9 @@ from memfs.gateway.hadoop.exceptions import (
     RemoteException,
 )
 from memfs.gateway.hadoop.parameters import illegal
+from memfs.gateway.http.expectations import awaits_continue
 from memfs.gateway.http.inflow import Undo, receive
-from memfs.gateway.http.preconditions import check_match, failed
+from memfs.gateway.http.preconditions import check_match, failed, wants_unchanged
 from memfs.gateway.http.redirects import hadoop_url, is_second_step, to_second_step
 from memfs.gateway.http.replies import HttpReply
 from memfs.gateway.operations.create_conditions import (
@@ -111,13 +112,13 @@ async def _replace(call: WebCall, found: Attributes | None) -> Attributes:
     async with call.fs.replacing(
         call.path, recover=True, **options, timeout=call.deadline
     ) as draft:
-        if found is not None and hdrs.IF_MATCH in call.request.headers:
+        if found is not None and wants_unchanged(call.request):
             draft.made_from(found)
         await _continue(call.request)
         try:
             await _fill(call, draft, draft.discard)
         except StaleHandleError:
-            if hdrs.IF_MATCH in call.request.headers:
+            if wants_unchanged(call.request):
                 raise failed(call, "it was changed meanwhile") from None
             raise
     return await _with_mode(call, draft, found, options["permissions"])
@@ -192,7 +193,7 @@ async def _open_new(call: WebCall) -> Handle:
 
 async def _continue(request: web.BaseRequest) -> None:
     """Tell a client that waits for it to send the body."""
-    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+    if awaits_continue(request):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
 
@@ -270,10 +271,10 @@ async def append(call: WebCall) -> web.StreamResponse:
 
 
 def _check_unchanged(call: WebCall, found: Attributes, leased: Attributes) -> None:
-    """Raises RemoteException when somebody else wrote since the look that If-Match depends on."""
+    """Raises RemoteException when somebody wrote since the look that a condition is about."""
     check_match(call, found)
     same = (leased.inode, leased.generation) == (found.inode, found.generation + 1)
-    if hdrs.IF_MATCH in call.request.headers and not same:
+    if wants_unchanged(call.request) and not same:
         raise failed(call, "it was changed meanwhile")
 
 

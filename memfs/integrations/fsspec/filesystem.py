@@ -12,11 +12,12 @@ awaited in other loops (``asynchronous=True``, ``fsspec.generic``) connects in e
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, SupportsIndex
 
 from memfs import aio, paths
 from memfs.client.blocking import bridge as bridges
@@ -311,18 +312,19 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     async def _pipe_file(
         self, path: str, value: bytes, mode: str = "overwrite", **options: Any
     ) -> None:
+        exclusive = _creates(mode)
         fs = await self._fs()
         await fs.write_bytes(
-            self._strip_protocol(path), value, exclusive=mode == "create", parents=self.auto_mkdir
+            self._strip_protocol(path), value, exclusive=exclusive, parents=self.auto_mkdir
         )
 
     async def _pipe(
         self, path: Any, value: Any = None, batch_size: int | None = None, **options: Any
     ) -> None:
         """Whole files as a batch, each atomically."""
+        exclusive = _creates(options.get("mode", "overwrite"))
         files = path if isinstance(path, Mapping) else {path: value}
         pairs = [(self._strip_protocol(name), data) for name, data in files.items()]
-        exclusive = options.get("mode") == "create"
         await (await self._fs()).write_many(pairs, exclusive=exclusive, parents=self.auto_mkdir)
 
     async def _put_file(
@@ -333,11 +335,12 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         callback: Callback = DEFAULT_CALLBACK,
         **options: Any,
     ) -> None:
+        exclusive = _creates(mode)
         fs, rpath = await self._fs(), self._strip_protocol(rpath)
         if os.path.isdir(lpath):  # noqa: ASYNC240, PTH112
             await fs.makedirs(rpath, exist_ok=True)
             return
-        if mode == "create" and await fs.lexists(rpath):
+        if exclusive and await fs.lexists(rpath):
             raise FileExistsError(rpath)
         await self._make_parent(fs, rpath)
         await fs.put(lpath, rpath, follow_symlinks=True, progress=_told(callback))
@@ -452,11 +455,12 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         self,
         path: str,
         mode: str = "rb",
-        block_size: int | None = None,
+        block_size: int | str | None = None,
         autocommit: bool = True,
         cache_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> MemfsFile:
+        _check_block_size(block_size)
         given = {name: options[name] for name in _OPEN_OPTIONS if name in options}
         if "r" not in mode:
             given["parents"] = self.auto_mkdir
@@ -466,9 +470,29 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         """A file whose methods are awaited."""
         if "b" not in mode:
             raise ValueError("an asynchronous file is binary: add 'b' to the mode")
+        _check_block_size(options.get("block_size"))
         fs = await self._fs()
         given: dict[str, Any] = {"parents": self.auto_mkdir} if "r" not in mode else {}
         return AsyncMemfsFile(self, mode, await fs.open(self._strip_protocol(path), mode, **given))
+
+
+def _creates(mode: object) -> bool:
+    """Whether fsspec's ``mode`` of whole files wants new ones only."""
+    if not isinstance(mode, str):
+        raise TypeError(f"mode is text, not {type(mode).__name__}")
+    if mode not in ("create", "overwrite"):
+        raise ValueError(f'mode is "overwrite" or "create", not {mode!r}')
+    return mode == "create"
+
+
+def _check_block_size(size: object) -> None:
+    """Refuse what no buffer could have. A right one is not used: buffers fit themselves."""
+    if size is None or size == "default":
+        return
+    if isinstance(size, bool) or not isinstance(size, SupportsIndex):
+        raise TypeError(f"block_size is a number of bytes, not {size!r}")
+    if operator.index(size) < 1:
+        raise ValueError(f"block_size is at least 1, not {size!r}")
 
 
 class AsyncMemfsFile(AbstractAsyncStreamedFile):  # type: ignore[misc]  # fsspec has no types

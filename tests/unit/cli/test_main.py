@@ -92,10 +92,10 @@ def test_wrong_settings_are_usage_errors(
 
 
 def test_config_shows_values_and_origins(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(config_module.sources, "SYSTEM_FILE", "/nonexistent")
-    monkeypatch.setattr(config_module.sources, "USER_FILE", "/nonexistent")
+    monkeypatch.setattr(config_module.sources, "SYSTEM_FILE", str(tmp_path / "absent"))
+    monkeypatch.setattr(config_module.sources, "USER_FILE", str(tmp_path / "absent"))
     monkeypatch.setenv("MEMFS_NODE_WEIGHT", "7")
     assert run(["config", "--url", "memfs://a:1"]) == 0
     text = capsys.readouterr().out

@@ -93,12 +93,18 @@ class FakeGateway:
         self._server = HttpServer(self.gateway.serve, connections=100, head_seconds=30)
 
     def begin(
-        self, method: str, target: str, body: bytes = b"", headers: str = "", length: int = -1
+        self,
+        method: str,
+        target: str,
+        body: bytes = b"",
+        headers: str = "",
+        length: int = -1,
+        version: str = "1.1",
     ) -> HttpExchange:
         """Send a request; ``length``: of its body, if that does not come at once."""
         length = len(body) if length < 0 else length
         sized = f"Content-Length: {length}\r\n" if length or method in ("PUT", "POST") else ""
-        head = f"{method} /webhdfs/v1{target} HTTP/1.1\r\nHost: 127.0.0.1:9870\r\n{sized}"
+        head = f"{method} /webhdfs/v1{target} HTTP/{version}\r\nHost: 127.0.0.1:9870\r\n{sized}"
         exchange = HttpExchange(self._server)
         exchange.send(f"{head}{headers}Connection: close\r\n\r\n".encode() + body)
         return exchange
