@@ -26,6 +26,8 @@ import fsspec
 import numpy as np
 import pandas as pd
 
+import memfs
+
 CASES: list[Callable[[str, str], object]] = []
 
 
@@ -196,6 +198,26 @@ def dask_threads_and_processes(top: str, local: str) -> None:
             lines = dask.bag.from_sequence(map(str, range(1000)), npartitions=5)
             lines.to_textfiles(f"{at}/text/*.txt.gz")
             assert dask.bag.read_text(f"{at}/text/*.txt.gz").map(int).sum().compute() == 499_500
+
+
+@case
+def dask_carries_what_is_connected(top: str, local: str) -> None:
+    """File systems and paths as arguments and as results, through threads and processes."""
+    import dask
+
+    fs = memfs.connect()
+    above = fs.path(urllib.parse.urlsplit(top).path)
+    spawn = multiprocessing.get_context("spawn")
+    for pool in (
+        concurrent.futures.ThreadPoolExecutor(3),
+        concurrent.futures.ProcessPoolExecutor(2, mp_context=spawn),
+    ):
+        scheduler = "processes" if hasattr(pool, "_mp_context") else "threads"
+        names = [above / f"{scheduler}-{number}" for number in range(6)]
+        with pool, dask.config.set(scheduler=scheduler, pool=pool):
+            written = dask.compute(*(dask.delayed(written_by)(fs, each) for each in names))
+        assert list(written) == names
+        assert [each.read_text() for each in written] == list(map(str, names))
 
 
 @case
@@ -377,6 +399,28 @@ def joblib_models(top: str, local: str) -> None:
         joblib.Parallel(2, backend=backend)(joblib.delayed(put)(url) for url in urls)
         found = joblib.Parallel(2, backend=backend)(joblib.delayed(got)(url) for url in urls)
         assert found == [url.encode() for url in urls]
+
+
+@case
+def joblib_carries_what_is_connected(top: str, local: str) -> None:
+    import joblib
+
+    fs = memfs.connect()
+    above = fs.path(urllib.parse.urlsplit(top).path)
+    for backend in ("threading", "multiprocessing", "loky"):
+        names = [above / f"{backend}-{number}" for number in range(6)]
+        calls = (joblib.delayed(written_by)(fs, each) for each in names)
+        written = joblib.Parallel(2, backend=backend)(calls)
+        assert written == names
+        assert [each.read_text() for each in written] == list(map(str, names))
+    joblib.dump({"fs": fs, "path": above}, f"{local}/connected.joblib")
+    found = joblib.load(f"{local}/connected.joblib")
+    assert found["path"] == above and found["fs"].isdir(above)
+
+
+def written_by(fs: memfs.FileSystem, path: memfs.MemfsPath) -> memfs.MemfsPath:
+    fs.write_bytes(path, str(path).encode())
+    return path
 
 
 def put(url: str) -> None:

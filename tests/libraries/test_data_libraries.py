@@ -80,7 +80,7 @@ def test_every_case(
 ) -> None:
     libraries: LibraryEnvironment = request.getfixturevalue(release)
     said = libraries.run([HERE / "data_cases.py", tmp_path], tmp_path, MEMFS_URL=cluster.url)
-    assert len(re.findall("^ok ", said, re.MULTILINE)) == 22
+    assert len(re.findall("^ok ", said, re.MULTILINE)) == 24
 
 
 def test_the_document_and_the_example(

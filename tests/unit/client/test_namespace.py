@@ -6,12 +6,14 @@ import errno
 import glob
 import os
 import stat
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from memfs import errors, limits
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.protocol import messages as m
 from tests.unit.client.fake_cluster import FakeCluster
 
 TREE = ["a/one.txt", "a/two.log", "a/b/three.txt", "a/b/c/four.txt", "d/.hidden", "d/five.txt"]
@@ -281,3 +283,28 @@ async def test_special_files_are_not_copied(fs: AsyncFileSystem, tmp_path: Path)
     assert await fs.listdir("/e") == ["f"]
     with pytest.raises(OSError, match="not a file"):
         await fs.get("/d/fifo", tmp_path / "alone")
+
+
+MALFORMED: dict[type, Callable[[AsyncFileSystem], Awaitable[object]]] = {
+    m.Lookup: lambda fs: fs.stat("/f"),
+    m.MakeDirectory: lambda fs: fs.mkdir("/new"),
+    m.Rename: lambda fs: fs.rename("/f", "/g"),
+    m.SetAttributes: lambda fs: fs.chmod("/f", 0o600),
+    m.SetXattr: lambda fs: fs.setxattr("/f", "user.a", b"x"),
+    m.List: lambda fs: fs.listdir("/"),
+    m.Unlink: lambda fs: fs.remove("/f"),
+    m.Create: lambda fs: fs.open("/new", "wb"),
+    m.PutFiles: lambda fs: fs.write_bytes("/new", b"x"),
+}
+
+
+@pytest.mark.parametrize("kind", MALFORMED, ids=lambda kind: kind.__name__)
+async def test_what_is_refused_as_malformed_is_asked_once(
+    fs: AsyncFileSystem, cluster: FakeCluster, kind: type
+) -> None:
+    await fs.write_bytes("/f", b"12345")
+    cluster.asked.clear()
+    cluster.refuse_once[kind] = [errors.InvalidArgumentError("malformed: no such field")] * 3
+    with pytest.raises(errors.InvalidArgumentError, match="malformed"):
+        await MALFORMED[kind](fs)
+    assert cluster.asked[kind.__name__] == 1 and len(cluster.refuse_once[kind]) == 2

@@ -375,3 +375,38 @@ async def test_cancelling_a_request_tells_the_node(world: World, session: Sessio
     task.cancel()
     await asyncio.sleep(1)
     assert task.cancelled() and stopped
+
+
+@pytest.mark.parametrize("request_", [m.Lookup(b"/f"), m.MakeDirectory(b"/d", 0o755)])
+def test_a_request_refused_as_malformed_is_not_sent_again(request_: Any) -> None:
+    """As a node refuses whose record it cannot read; others on the connection do not suffer."""
+
+    @in_world(timeout_seconds=30.0)
+    async def test(world: World, session: Session) -> None:
+        def answer(call: IncomingCall[object]) -> Any:
+            if call.request == request_:
+                raise errors.InvalidArgumentError("malformed: path must be bytes, not int")
+            return FOUND
+
+        for node in world.nodes.values():
+            node.answer = answer
+        refused, served = await asyncio.gather(
+            session.ask(request_), session.ask(m.Lookup(b"/")), return_exceptions=True
+        )
+        assert type(refused) is errors.InvalidArgumentError and "malformed" in str(refused)
+        assert served == FOUND
+        asked = [call.request for node in world.nodes.values() for call in node.calls]
+        assert asked.count(request_) == 1
+
+    test()
+
+
+def test_a_request_that_is_malformed_is_not_sent_at_all() -> None:
+    @in_world()
+    async def test(world: World, session: Session) -> None:
+        with pytest.raises(TypeError, match="path must be bytes"):
+            await session.ask(m.Lookup(5))  # type: ignore[arg-type]  # that is the point
+        assert await session.ask(m.Lookup(b"/")) == FOUND
+        assert [len(node.calls) for node in world.nodes.values()] == [1, 0, 0]
+
+    test()
