@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
@@ -115,6 +115,32 @@ class Ran(NamedTuple):
         return self.out.decode()
 
 
+def compiled(
+    source: Path, directory: Path, settings: Mapping[str, str], version: str = NEWEST
+) -> tuple[Path, str]:
+    """Compile a Java program for Hadoop's clients; returns Java's home and the class path.
+
+    Args: ``directory``, its own, for classes and ``core-site.xml``, which gets ``settings``.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    home = java_home()
+    jars = pyspark(version) / "pyspark" / "jars"
+    names = [str(jar) for pattern in _JARS for jar in sorted(jars.glob(f"{pattern}.jar"))]
+    classes = ":".join([str(directory), *names])
+    (directory / "core-site.xml").write_text(_configuration(settings))
+    run([f"{home}/bin/javac", "-cp", classes, "-d", str(directory), str(source)])
+    return home, classes
+
+
+def java_program(
+    name: str, directory: Path, settings: Mapping[str, str], arguments: Sequence[str]
+) -> str:
+    """The output of a program of this directory, ``NAME.java``. Raises RuntimeError."""
+    source = Path(__file__).with_name(f"{name}.java")
+    home, classes = compiled(source, directory, settings)
+    return run([f"{home}/bin/java", "-Xmx256m", "-cp", classes, name, *arguments])
+
+
 class Shell(Started):
     """``hadoop fs``: every command in the same JVM. Use it with ``with``."""
 
@@ -130,13 +156,7 @@ class Shell(Started):
         """Args: ``directory``, its own, for configuration, log and classes; ``settings``, its
         ``core-site.xml``; ``version``, of PySpark; ``user``, as whom, "": who runs this;
         ``variables``, further ones of its environment."""
-        directory.mkdir(parents=True, exist_ok=True)
-        home = java_home()
-        jars = pyspark(version) / "pyspark" / "jars"
-        names = [str(jar) for pattern in _JARS for jar in sorted(jars.glob(f"{pattern}.jar"))]
-        classes = ":".join([str(directory), *names])
-        (directory / "core-site.xml").write_text(_configuration(settings))
-        run([f"{home}/bin/javac", "-cp", classes, "-d", str(directory), str(_DRIVER)])
+        home, classes = compiled(_DRIVER, directory, settings, version)
         self.log = directory / "shell.log"
         name = {"HADOOP_USER_NAME": user} if user else {}
         self._environment = os.environ | {"LC_ALL": "C.UTF-8"} | name | dict(variables or {})
