@@ -4,6 +4,9 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# The newest supported Python, where the tests also run: DIR/bin/python of pyenv will do.
+NEWEST ?= python3.13
+NEWEST_VENV ?= .venv-newest
 RUN    := .ci/stage
 PYTEST := $(BIN)/python -m pytest
 ARGS   ?=
@@ -21,7 +24,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
         --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-nightly test-fast test-integrations bench simulate mutants nemesis fuzz fuzz-mount lint format blocking reference docs lock dist clean
+.PHONY: help demo test test-nightly test-newest test-fast test-integrations bench simulate mutants nemesis fuzz fuzz-mount lint format blocking reference docs lock dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' $(MAKEFILE_LIST) | awk -F': *' '{printf "  make %-17s %s\n", $$1, $$2}'
@@ -32,7 +35,11 @@ demo: $(VENV)/.core  ## three nodes on this machine hold the standard library an
 test: lint docs  ## lint, the site, then every level of tests; what .ci/run runs
 	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST)" "not nightly" $(LEVELS)
 
+test-newest: $(NEWEST_VENV)/.dev  ## unit and conformance tests on the newest supported Python, NEWEST=python3.13
+	@WORKERS=$(WORKERS) .ci/levels "$(NEWEST_VENV)/bin/python -m pytest" "not nightly" unit golden conformance
+
 test-nightly: $(VENV)/.dev  ## what takes too long for each change: more of everything, see docs/testing.md
+	@$(MAKE) test-newest
 	@HYPOTHESIS_PROFILE=nightly WORKERS=$(WORKERS) .ci/levels "$(PYTEST) --timeout 3600" "nightly or not nightly" unit kit
 	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST)" nightly integration
 	@$(MAKE) test-integrations
@@ -91,7 +98,7 @@ dist: $(VENV)/.dev  ## wheel and sdist, in dist/
 	@$(BIN)/python -m build --outdir dist .
 
 clean:  ## remove the environment, the caches and what was built
-	@rm -rf $(VENV) dist build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) $(NEWEST_VENV) dist build site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment: .core is what a user of memfs has, .dev adds what tests and benchmarks need.
@@ -105,6 +112,11 @@ $(VENV)/.core: pyproject.toml | $(BIN)/python
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@$(RUN) "install memfs[dev,bench]" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	@touch $@ $(VENV)/.core
+
+$(NEWEST_VENV)/.dev: pyproject.toml
+	@$(RUN) "environment in $(NEWEST_VENV)" .ci/environment $(NEWEST) $(NEWEST_VENV)
+	@$(RUN) "install memfs[dev]" $(NEWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
 
 $(VENV)/.fuzz: pyproject.toml | $(VENV)/.dev
 	@$(RUN) "install memfs[fuzz]" $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
