@@ -183,13 +183,13 @@ class RawFile(io.RawIOBase):
         return self._handle
 
     @property
-    def inherited(self) -> bool:
+    def _inherited(self) -> bool:
         """Whether it is open for writing in the process that this one was forked from."""
         open_there = not self.closed and self._generation != bridges.generation()
         return open_there and self._mode.writing
 
     def _check_not_writing(self) -> None:
-        if self.inherited:
+        if self._inherited:
             raise StaleHandleError(
                 "opened for writing before a fork: the parent has it", path=os.fsdecode(self.name)
             )
@@ -396,7 +396,7 @@ def _forget_if_inherited(file: io.IOBase, raw: object) -> None:
 
     Errors of closing a file that is collected are printed since CPython 3.13.
     """
-    if isinstance(raw, RawFile) and raw.inherited:
+    if isinstance(raw, RawFile) and raw._inherited:
         with contextlib.suppress(StaleHandleError):
             file.close()
 
