@@ -11,7 +11,9 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
+import memfs
 from memfs.integrations.tensorflow import checkpoints
+from memfs.integrations.training import EpochOrder, Prefetcher
 
 gfile = tf.io.gfile
 OLD_KERAS = keras.__version__.startswith("2.")
@@ -206,6 +208,30 @@ def dataset_saved(top: str) -> None:
     assert values(tf.data.Dataset.load(f"{top}/saved")) == list(range(1000))
 
 
+def prefetched(top: str) -> None:
+    """Small files in the order of an epoch, ahead of ``tf.data``, and on in the middle of one."""
+    contents = [b"file %d" % number for number in range(22)]
+    with memfs.connect() as fs:
+        paths = [f"{top}/{number}" for number in range(22)]
+        fs.write_many(dict(zip(paths, contents, strict=True)))
+
+        def epoch(prefetcher: Prefetcher) -> list[bytes]:
+            kind = tf.TensorSpec([None], tf.string)
+            data = tf.data.Dataset.from_generator(
+                lambda: (batch.contents for batch in prefetcher), output_signature=kind
+            )
+            return values(data.unbatch())
+
+        prefetcher = Prefetcher(fs, paths, EpochOrder(22, 4, seed=3))
+        first, second = epoch(prefetcher), epoch(prefetcher)
+        assert first != second and sorted(first) == sorted(second) == sorted(contents)
+        begun, again = (Prefetcher(fs, paths, EpochOrder(22, 4, seed=3)) for _ in range(2))
+        going = iter(begun)
+        seen = next(going).contents + next(going).contents
+        again.load_state_dict(begun.state_dict())
+        assert seen + epoch(again) == first
+
+
 def read_and_written_in_a_graph(top: str) -> None:
     tf.io.write_file(f"{top}/deep/file", "content")
     assert tf.io.read_file(f"{top}/deep/file").numpy() == b"content"
@@ -264,6 +290,7 @@ CASES: tuple[Callable[[str], None], ...] = (
     cached,
     snapshot,
     dataset_saved,
+    prefetched,
     read_and_written_in_a_graph,
     summaries,
     a_busy_thread,

@@ -213,6 +213,21 @@ def test_a_transaction(fs: MemfsFileSystem) -> None:
     assert fs.find("/t") == ["/t/old", "/t/other"] and fs.cat_file("/t/old") == b"new"
 
 
+@pytest.mark.parametrize("recursive", [True, False])
+def test_moves_that_cannot_be(recursive: bool, cluster: Processes, fs: MemfsFileSystem) -> None:
+    """fsspec's own suite has these two of local files only."""
+    for name, mode in (("/own", 0o777), ("/protected", 0o755)):
+        fs.mkdir(name)
+        fs.chmod(name, mode)
+    ann = MemfsFileSystem(cluster.url, user="ann", auto_mkdir=False)
+    ann.pipe_file("/own/f", b"x")
+    with pytest.raises(FileNotFoundError):
+        ann.mv("/own/f", "/own/nothing/f", recursive=recursive)
+    with pytest.raises(PermissionError):
+        ann.mv("/own/f", "/protected/f", recursive=recursive)
+    assert fs.find("/") == ["/own/f"] and ann.cat_file("/own/f") == b"x"
+
+
 def test_modes(fs: MemfsFileSystem) -> None:
     with fs.open("/m", "ab") as file:
         file.write(b"one")
