@@ -44,11 +44,13 @@ _OWN_WORDS = (
     errors.MountBusyError,
     errors.CrossMountError,
     errors.StoreDeniedError,
+    errors.StoreMissingError,
     errors.StoreConflictError,
     errors.ObjectChangedError,
+    errors.ObjectMissingError,
 )
 """Of which the system's words would say less, or something else: a store that refuses is no lack of
-permission here, an object that was changed is no stale handle."""
+permission here, a bucket that is missing no device, an object that was changed no stale handle."""
 _FATAL = (errors.UnavailableError, errors.DeadlineError, errors.InternalError)
 VANISHED = (errors.PathNotFoundError, errors.NotDirectoryError, errors.IsDirectoryError)
 """What a name that was just listed meets when others have removed or replaced it."""
