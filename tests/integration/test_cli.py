@@ -656,6 +656,12 @@ def test_an_interrupted_put_leaves_nothing(cluster: Cluster, cli: Command, home:
     assert cli.ok("ls", "-A", home) == []
 
 
+def test_what_refuses_the_standard_input_is_named(cluster: Cluster, home: str) -> None:
+    done = execute(cluster.url, ["put", "-", f"{home}/missing/a"], b"from a pipe\n")
+    text = f"memfs: cannot put '{home}/missing/a': No such file or directory\n"
+    assert (done.returncode, done.stderr.decode()) == (1, text)
+
+
 def test_as_a_process(cluster: Cluster, home: str) -> None:
     done = execute(cluster.url, ["put", "-", f"{home}/a"], b"from a pipe\n")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

@@ -185,7 +185,7 @@ async def put(
         course = _course(shell, "cannot put", options, names, target, into, report, parents)
         storing = _Storing(replication, recover)
         for name in names:
-            with shell.attempt("cannot put", name):
+            with shell.attempt("cannot put", target if name == "-" else name):
                 async with course.below_parents(name):
                     await _put(course, name, storing)
 

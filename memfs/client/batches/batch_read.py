@@ -64,7 +64,10 @@ class BatchReader:
         deadline = self._session.deadline(timeout)
         results: list[bytes | MemfsError] = [b""]
         elsewhere: dict[int, Elsewhere] = {}
-        await self._ask_whole((path,), [0], results, elsewhere, deadline)
+        try:
+            await self._ask_whole((path,), [0], results, elsewhere, deadline)
+        except MemfsError as error:
+            raise named(error, path) from None
         if elsewhere:
             await self._read_elsewhere((path,), results, elsewhere, timeout, deadline)
         (result,) = results
@@ -123,7 +126,10 @@ class BatchReader:
         """Fill ``results`` for the files numbered ``batch``."""
         deadline = self._session.deadline(timeout)
         elsewhere: dict[int, Elsewhere] = {}
-        await self._ask_whole(files, list(batch), results, elsewhere, deadline)
+        try:
+            await self._ask_whole(files, list(batch), results, elsewhere, deadline)
+        except MemfsError as error:
+            raise named(error, files[batch.start]) from None
         if elsewhere:
             await self._read_elsewhere(files, results, elsewhere, timeout, deadline)
 

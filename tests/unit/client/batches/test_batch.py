@@ -305,3 +305,14 @@ async def test_columns_that_do_not_fit_one_another_are_an_error(
     monkeypatch.setattr(fs._session, "ask_primary", answer)
     with pytest.raises(errors.ProtocolError):
         await fs.read_bytes("/f")
+
+
+@pytest.mark.parametrize("way", ["read_bytes", "read_text", "read_many"])
+async def test_what_fails_for_the_cluster_names_the_file(
+    fs: AsyncFileSystem, cluster: FakeCluster, way: str
+) -> None:
+    cluster.refuse_once[m.ReadMany] = [errors.UnavailableError("nobody answers")]
+    given = ["/first", "/second"] if way == "read_many" else "/first"
+    with pytest.raises(errors.UnavailableError) as caught:
+        await getattr(fs, way)(given)
+    assert caught.value.filename == "/first"
