@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import logging
 
 import pytest
 
@@ -229,6 +230,21 @@ def test_who_does_not_confirm_the_primary_is_named():
         assert node.parts.control.unavailable_reason() == (
             "1 of 2 required copies of the namespace are in sync: no word from n2"
         )
+
+    run(main())
+
+
+def test_a_backup_that_is_only_starting_is_no_error_in_the_log_one_that_stays_away_is(caplog):
+    def errors():
+        return [each.message for each in caplog.records if each.levelno >= logging.ERROR]
+
+    async def main():
+        cluster, _ = await form(8, nodes=2)
+        cluster.host("n2").process.pause()
+        await asyncio.sleep(10)
+        assert not errors()
+        await asyncio.sleep(60)
+        assert "a backup failed and stays in the view: commands wait" in errors()
 
     run(main())
 

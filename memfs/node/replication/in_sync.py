@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 5.0
 """A member that failed as a backup is tried again after this long, then twice as long, ..."""
 RETRY_SECONDS_MAX = 60.0
+STAYS_SECONDS = 30.0
+"""A backup that is missed for longer is an error in the log: nodes that are started together, and
+load what their journals hold, follow within that; after it somebody has to look."""
 DROP_PAUSE_SECONDS = 0.25
 URGENT_SECONDS = 0.5
 """... but after this long while commands wait for one more member in sync."""
@@ -190,6 +193,8 @@ class InSyncSet:
         shut out may live beyond a partition and take over, which a member out of sync cannot: they
         stay counted, however long it takes, until another member has caught up.
         """
+        now = self._membership.environment.clock.monotonic
+        since = now()
         while True:
             try:
                 await self.shrink(number)
@@ -197,16 +202,25 @@ class InSyncSet:
             except errors.NotPrimaryError:
                 raise
             except errors.MemfsError as error:
-                if self._news.is_news(f"{number} stays: {error.message}"):
-                    log.error(
-                        "a backup failed and stays in the view: commands wait",
-                        extra=fields(member=number, reason=error),
-                    )
+                self._tell_of_staying(number, error, now() - since)
             with contextlib.suppress(errors.MemfsError):
                 await self._membership.publisher.read()  # it may have taken over, unheard of here
             if await self._resume(number):
                 return
             await asyncio.sleep(DROP_PAUSE_SECONDS)
+
+    def _tell_of_staying(self, number: int, error: errors.MemfsError, seconds: float) -> None:
+        """Say that commands wait for a member: an error only once somebody has to look."""
+        if seconds < STAYS_SECONDS:
+            if self._news.is_news(f"{number} is waited for: {error.message}"):
+                log.info(
+                    "a backup failed and is waited for", extra=fields(member=number, reason=error)
+                )
+        elif self._news.is_news(f"{number} stays: {error.message}"):
+            log.error(
+                "a backup failed and stays in the view: commands wait",
+                extra=fields(member=number, reason=error, seconds=round(seconds)),
+            )
 
     async def shrink(self, number: int) -> None:
         """Publish that a member is in sync no more.
