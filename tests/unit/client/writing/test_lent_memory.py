@@ -57,7 +57,7 @@ async def test_a_buffer_is_free_when_its_write_has_failed(
     f = await fs.open("/f", "wb")
     await f.write(b"before")
     buffer = bytearray(20 * BLOCK)
-    cluster.slow = {1: 0.004, 2: 0.02, 3: 0.03}
+    cluster.slow = {1: 0.004, 2: 1.0, 3: 1.0}  # so that no write is over before it is broken
     task: asyncio.Task[object] = asyncio.create_task(
         f.write(buffer, timeout=5 if break_it is cancel else 0.1)
     )
