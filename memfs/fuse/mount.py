@@ -290,6 +290,14 @@ class MountSession:
         """The reply to whatever finds or makes a name."""
         return (self.shapes.entry(self.cluster.node(found.inode), found, validity),)
 
+    async def outlast_name(self, parent: int, name: bytes) -> None:
+        """A name goes: what is open here of it stays, even when its lease ends at once."""
+        found = self.known.name(parent, name)
+        if found is None:
+            await self.files.outlast_names()
+        elif isinstance(found, Attributes) and (file := self.files.get(found.inode)) is not None:
+            await file.outlast_name()
+
     def has_directory_open(self, inode: int) -> bool:
         """Whether somebody reads this directory, or works in it."""
         return any(stream.inode == inode for stream in self.directories.values())

@@ -408,7 +408,10 @@ class FileWriter(Unpublished):
     async def _release(self, timeout: float | None) -> None:
         request = m.ReleaseLease(*self._lease, self._leftovers.rest())
         with contextlib.suppress(StaleHandleError):  # deleted meanwhile: nothing to give back
-            await self._session.ask(request, self.file.path, self._session.deadline(timeout))
+            reply = await self._session.ask(
+                request, self.file.path, self._session.deadline(timeout)
+            )
+            self.file.attributes = reply.attributes
 
     async def _abandon(self, deadline: float | None) -> None:
         """After a failure: stop what is in flight and release, keeping the first error."""

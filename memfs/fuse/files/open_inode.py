@@ -126,6 +126,11 @@ class OpenInode:
                 kept = self._writing is not None or self._reading is not None
                 self._stays = await self._cluster.keep(self.inode, kept=kept)
 
+    async def outlast_name(self) -> None:
+        """The name goes, or there is none: see that the cluster knows that the file has to stay."""
+        if self._stays:
+            await self._cluster.session.opens.tell(self.inode)
+
     def _leave(self) -> None:
         if self._stays:
             self._stays = False
@@ -217,9 +222,14 @@ class OpenInode:
     async def truncate(self, size: int) -> Attributes:
         """Set the length, visibly for all."""
         async with self._changing:
-            handle = await self._lease()
-            await self._keeping(handle.truncate(size))
-            return handle.file.attributes
+            return await self._truncate(await self._lease(), size)
+
+    async def _truncate(self, handle: Handle, size: int) -> Attributes:
+        before = handle.file.attributes
+        await self._keeping(handle.truncate(size))
+        if handle.file.attributes is before:  # it was so long: others may have changed its mode
+            return await self._cluster.attributes(self.inode)
+        return handle.file.attributes
 
     async def zero(self, offset: int, length: int, *, grow: bool) -> None:
         """Let a range read as zeros; with ``grow`` the file ends behind it at least."""
@@ -342,8 +352,7 @@ class OpenInode:
         """Empty it, as O_TRUNC does."""
         async with self._changing:
             if self._writing is not None:
-                await self._keeping(self._writing.truncate(0))
-                return self._writing.file.attributes
+                return await self._truncate(self._writing, 0)
             with self._observed(self.inode):
                 handle = await self._patiently(lambda: self._cluster.empty(self.inode))
             self._hold(handle)
@@ -401,11 +410,12 @@ class OpenInode:
     async def _keeping(self, work: Awaitable[T]) -> T:
         """Use the lease. When it is over or the writer has failed, the next use takes another."""
         self._stay()
+        before = self._writing.file.attributes if self._writing is not None else None
         with self._observed(self.inode) as change:
             done = await self._trying(work)
             writing = self._writing
             if writing is not None and not self.dirty:
-                change.found = writing.file.attributes
+                change.found = _told(writing, before)
             return done
 
     async def _trying(self, work: Awaitable[T]) -> T:
@@ -449,8 +459,9 @@ class OpenInode:
         self._published.clear()
         try:
             with self._observed(self.inode) as change:
+                before = writing.file.attributes
                 await writing.close()
-                change.found = writing.file.attributes
+                change.found = _told(writing, before)
         finally:
             self._closing = None
             self._published.set()
@@ -465,3 +476,10 @@ class OpenInode:
 
     def __repr__(self) -> str:
         return f"<inode {self.inode}, open {self.opens} times>"
+
+
+def _told(handle: Handle, before: Attributes | None) -> Attributes | None:
+    """What the cluster has told of a file since it was ``before``; None: nothing. What a handle
+    knows may be older than a change of mode that this mount has made beside it."""
+    found = handle.file.attributes
+    return None if found is before else found

@@ -71,6 +71,11 @@ class OpenInodes:
             del self._cached[next(iter(self._cached))]
         return kept
 
+    async def outlast_names(self) -> None:
+        """As :meth:`OpenInode.outlast_name`, of all files."""
+        for file in list(self._files.values()):
+            await file.outlast_name()
+
     def released(self, inode: int, flags: int) -> OpenInode | None:
         """One descriptor less; with the last one the file is closed.
 

@@ -125,6 +125,9 @@ async def read_link(mount: MountSession, header: InHeader, body: bytes) -> Parts
 async def make_link(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """link."""
     source = mount.cluster.inode(LINK_IN.unpack(body).oldnodeid)
+    file = mount.files.get(source)
+    if file is not None and file.dirty:  # the reply says its size
+        await file.publish_for_stat()
     name = check_utf8(name_at(body, LINK_IN.size))
     parent = mount.cluster.inode(header.nodeid)
     return await mount.make(parent, name, mount.cluster.make_link(source, parent, name))
@@ -133,6 +136,7 @@ async def make_link(mount: MountSession, header: InHeader, body: bytes) -> Parts
 async def unlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """unlink."""
     parent, name = mount.cluster.inode(header.nodeid), name_at(body)
+    await mount.outlast_name(parent, name)
     with mount.removing(parent, name) as change:
         change.also_changed = await mount.cluster.unlink(parent, name)
     return DONE
@@ -166,6 +170,8 @@ async def _rename(
     name, new_name = two_names_at(body, offset)
     check_utf8(new_name)
     parent, target = mount.cluster.inode(header.nodeid), mount.cluster.inode(new_parent)
+    if flags != EXCHANGE:
+        await mount.outlast_name(target, new_name)
     with mount.renaming(parent, name, target, new_name) as change:
         mode = _RENAME_MODES[flags]
         change.also_changed = await mount.cluster.rename(parent, name, target, new_name, mode)
