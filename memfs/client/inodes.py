@@ -175,8 +175,7 @@ class InodeOperations:
 
     async def make_link(self, inode: int, parent: int, name: bytes) -> Made:
         """link."""
-        request = m.MakeLink(b"", name, inode, parent)
-        reply = await self.session.ask(request)
+        reply = await self._ask_of(m.MakeLink(b"", name, inode, parent))
         return Made(*reply)
 
     async def unlink(self, parent: int, name: bytes) -> tuple[Attributes, ...]:
@@ -275,6 +274,27 @@ class InodeOperations:
         made = request._replace(base=parent, owner=owner.user, group=owner.group)
         reply = await self._granted(made)
         return MadeFile(self._under(reply), reply.also_changed)
+
+    async def create_unnamed(
+        self, parent: int, mode: int, unmasked: int, owner: Owner, *, linkable: bool
+    ) -> Handle:
+        """Make a file without a name, under a lease; ``linkable``: it may get one."""
+        session = self.session
+        options = CreateOptions.of(session.config)
+        request = m.CreateUnnamed(
+            b"",
+            parent,
+            linkable,
+            mode,
+            unmasked,
+            options.replication,
+            options.block_size,
+            options.group_blocks,
+            session.holder,
+            owner.user,
+            owner.group,
+        )
+        return self._under(await session.grants.unnamed(request, "", session.deadline()))
 
     async def _leased(self, request: m.Create | m.AcquireLease) -> Handle:
         return self._under(await self._granted(request))

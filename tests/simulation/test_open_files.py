@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from memfs.client.inodes import InodeOperations
+from memfs.client.inodes import InodeOperations, Owner
 from memfs.errors import StaleHandleError
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.virtual import run
@@ -198,6 +198,42 @@ def test_who_was_away_for_too_long_finds_it_gone():
             while await file.read(50_000):
                 pass
         await file.close()
+        await nothing_kept(cluster)
+
+    run(main())
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "closed without"])
+@pytest.mark.parametrize("event", [nothing, failover, failover_in_silence, handover])
+def test_a_file_that_was_made_without_a_name(event, named):
+    async def main():
+        cluster = SimulatedCluster(3, replication=3, **SETTINGS)
+        await cluster.start(4)
+        await asyncio.sleep(3)
+        fs, other = await cluster.connect(), await cluster.connect()
+        await fs.makedirs("/d")
+        root = (await fs.stat("/d")).st_ino
+        operations = InodeOperations(fs._session)
+        handle = await operations.create_unnamed(root, 0o600, 0o600, Owner("", ""), linkable=True)
+        inode = handle.file.attributes.inode
+        assert await operations.keep(inode, kept=True)
+        await fs._session.opens.told(inode)
+        await handle.write(0, memoryview(DATA))
+        await handle.close()
+        await event(cluster)
+        assert await other.listdir("/d") == []
+        if named:
+            await operations.make_link(inode, root, b"f")
+            assert await other.read_bytes("/d/f") == DATA
+            fs._session.opens.close(inode)
+            await asyncio.sleep(5)
+            assert await other.read_bytes("/d/f") == DATA
+            await other.remove("/d/f")
+        else:
+            reading = await operations.open_for_reading(inode)
+            assert await reading.read(0, len(DATA)) == DATA
+            await reading.close()
+            fs._session.opens.close(inode)
         await nothing_kept(cluster)
 
     run(main())

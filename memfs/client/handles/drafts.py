@@ -93,7 +93,7 @@ async def open_draft(
         options.group_blocks,
         recover=options.recover,
     )
-    reply = await session.grants.draft(request, path.given, deadline)
+    reply = await session.grants.unnamed(request, path.given, deadline)
     mode, unmasked = options.permissions()
     naming = m.PublishDraft(
         0,

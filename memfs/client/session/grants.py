@@ -86,7 +86,9 @@ class Grants:
         self.ended(leased.inode, leased.generation)
         return reply.attributes
 
-    async def draft(self, request: m.CreateDraft, path: str, deadline: float) -> m.LeaseReply:
+    async def unnamed(
+        self, request: m.CreateDraft | m.CreateUnnamed, path: str, deadline: float
+    ) -> m.LeaseReply:
         """A file without a name under a lease, which the caller has to give back."""
 
         async def undo(reply: m.LeaseReply) -> None:

@@ -113,6 +113,27 @@ async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     return (*mount.entry(found, believed), _opened(asked.flags, False))
 
 
+async def create_unnamed(mount: MountSession, header: InHeader, body: bytes) -> Parts:
+    """open with O_TMPFILE: link gives it a name, unless O_EXCL forbids that."""
+    asked = CREATE_IN.unpack(body)
+    cluster = mount.cluster
+    unmasked = asked.mode & _MODE_BITS
+    handle = await cluster.create_unnamed(
+        cluster.inode(header.nodeid),
+        unmasked & ~asked.umask,
+        unmasked,
+        mount.owner(header),
+        linkable=not asked.flags & os.O_EXCL,
+    )
+    found = handle.file.attributes
+    file = mount.files.use(found.inode)
+    file.begin_writing(handle)
+    mount.files.opened(file, asked.flags)
+    await file.stay()
+    await file.outlast_name()
+    return (*mount.entry(found), _opened(asked.flags, False))
+
+
 async def _open_found(mount: MountSession, found: Attributes, flags: int) -> Parts:
     """Open a file that somebody else created between the lookup and the create."""
     if found.kind != FileKind.FILE:
@@ -267,6 +288,7 @@ async def seek(mount: MountSession, header: InHeader, body: bytes) -> Parts:
 HANDLERS: Final[dict[int, Handler]] = {
     Opcode.OPEN: open_,
     Opcode.CREATE: create,
+    Opcode.TMPFILE: create_unnamed,
     Opcode.READ: read,
     Opcode.FLUSH: flush,
     Opcode.RELEASE: release,

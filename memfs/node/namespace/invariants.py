@@ -177,6 +177,7 @@ def _check_holdings(volume: Volume) -> None:
     assert volume.tree.nameless <= set(writers), "a draft without a writer"
     assert not volume.tree.nameless & volume.tree.unlinked, "a draft that had a name"
     assert all(inodes.kind[slot] == FILE for slot in volume.tree.unlinked)
+    assert volume.tree.linkable <= volume.tree.unlinked, "a named file that waits for its name"
     assert sessions.holders.keys() <= writers.keys(), "a holder of nothing"
     assert writers == sessions.writers and sessions.reserved == len(reserved)
     assert all(inodes.kind[slot] == FILE for slot in writers)

@@ -99,6 +99,7 @@ class Kind(enum.IntEnum):
     ACCOUNT = 38
     LIMIT = 39
     SESSION_USER = 40
+    LINKABLE = 41
 
 
 class Image(NamedTuple):
@@ -161,6 +162,8 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         _numbers(Kind.RESERVED, [((client,), list(s.reserved)) for client, s in sessions.items()]),
         [_packed(Kind.NUMBER, client, s.number) for client, s in sessions.items() if s.number],
         _numbers(Kind.UNLINKED, [((), sorted(tree.unlinked))]),
+        # Nodes before CreateUnnamed do not know the section: it is there when they cannot know it.
+        _numbers(Kind.LINKABLE, [((), sorted(tree.linkable))] if tree.linkable else []),
         _numbers(Kind.OPENS, [((), [client for client, s in sessions.items() if s.opens])]),
         _locks(volume.locks.rows()),
         [_packed(Kind.LOCK_WAIT, w.ticket, *w.table, *w.lock) for w in volume.locks.waiters()],

@@ -113,6 +113,7 @@ class _Loader:
             Kind.RESERVED: self._load_reserved,
             Kind.NUMBER: self._load_number,
             Kind.UNLINKED: lambda slots: self._tree.unlinked.update(slots),
+            Kind.LINKABLE: lambda slots: self._tree.linkable.update(slots),
             Kind.OPENS: self._load_opens,
             Kind.MOUNTS: self._load_mounts,
             Kind.MOUNT: self._load_mount,

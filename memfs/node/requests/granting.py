@@ -28,7 +28,9 @@ from memfs.types import Attributes, BlockRef
 
 R = TypeVar("R")
 
-_GIVING = frozenset({m.GetBlocks, m.Create, m.AcquireLease, m.CreateDraft, m.ReserveInodes})
+_GIVING = frozenset(
+    {m.GetBlocks, m.Create, m.CreateUnnamed, m.AcquireLease, m.CreateDraft, m.ReserveInodes}
+)
 """Requests whose replies have a capability added by :meth:`Granting.finish`."""
 RESERVED_GENERATION = 1
 """The generation under which blocks of a reserved inode are stored."""

@@ -155,6 +155,33 @@ class CreateDraft(NamedTuple):
         return LeaseReply
 
 
+@message(150, command=True)
+class CreateUnnamed(NamedTuple):
+    """Create a file without a name, under a lease of the caller, as O_TMPFILE does.
+
+    It goes when nobody has it open any more, unless MakeLink has given it a name.
+    """
+
+    path: bytes
+    """The directory as if in which it is made."""
+    base: int = ROOT_INODE
+    linkable: bool = True
+    """MakeLink may name it."""
+    mode: int = 0o600
+    unmasked: int | None = None
+    """As of :class:`Create`, and so are the others."""
+    replication: int = 0
+    block_size: int = 0
+    group_blocks: int = 0
+    holder: str = ""
+    owner: str = ""
+    group: str = ""
+
+    @staticmethod
+    def reply() -> type[LeaseReply]:
+        return LeaseReply
+
+
 class FileVersion(NamedTuple):
     """A file as it was seen."""
 

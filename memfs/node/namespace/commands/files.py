@@ -14,6 +14,7 @@ from memfs.errors import (
     IsDirectoryError,
     LeaseHeldError,
     LeaseLostError,
+    NotDirectoryError,
     PathExistsError,
     StaleHandleError,
 )
@@ -24,11 +25,11 @@ from memfs.node.namespace.rules.naming import (
     maker_unless_directory,
     place_of_file,
 )
-from memfs.node.namespace.rules.permissions import WRITE, mode_after_write
+from memfs.node.namespace.rules.permissions import CHANGE, WRITE, mode_after_write
 from memfs.node.namespace.rules.published_content import Layout, check_blocks, check_time, layout_of
 from memfs.node.namespace.rules.quotas import check_commit
 from memfs.node.namespace.rules.refusals import text
-from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
+from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, NOWHERE
 from memfs.node.namespace.tables.sessions import Holder
 from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import FREED_AT_ONCE, Command, Volume, check_mode
@@ -36,6 +37,7 @@ from memfs.protocol.messages import (
     AcquireLease,
     Commit,
     Create,
+    CreateUnnamed,
     LeaseReply,
     LookupReply,
     PublishDraft,
@@ -74,6 +76,35 @@ def create(volume: Volume, command: Command, request: Create) -> LeaseReply:
     return LeaseReply(
         volume.attributes(slot), most=longest(volume, slot), also_changed=also_changed
     )
+
+
+def create_unnamed(volume: Volume, command: Command, request: CreateUnnamed) -> LeaseReply:
+    """Make a file without a name and lease it to the caller."""
+    command.make_for(request.owner, request.group)
+    check_mode(request.mode, request.unmasked)
+    layout = layout_of(
+        volume.settings, request.replication, request.block_size, request.group_blocks
+    )
+    volume.check_session(command)
+    tree, path = volume.tree, request.path
+    directory = tree.find(command.caller, request.base, path)
+    if tree.inodes.kind[directory] != DIRECTORY:
+        raise NotDirectoryError("not a directory", path=text(path))
+    if volume.mounts:
+        volume.mounts.check_writable(tree, directory, path)
+    tree.require(command.caller, directory, CHANGE, path)
+    volume.check_inodes(command, 1, path)
+    number = tree.layouts.acquire(layout)
+    slot = volume.new_inode(
+        command, directory, FILE, request.mode, layout=number, unmasked=request.unmasked
+    )
+    tree.inodes.parent[slot] = NOWHERE
+    tree.inodes.links[slot] = 0
+    tree.unlinked.add(slot)
+    if request.linkable:
+        tree.linkable.add(slot)
+    _grant(volume, command, slot, request.holder)
+    return LeaseReply(volume.attributes(slot), most=longest(volume, slot))
 
 
 def acquire_lease(volume: Volume, command: Command, request: AcquireLease) -> LeaseReply:
@@ -265,5 +296,5 @@ def end_lease(volume: Volume, command: Command, slot: int) -> None:
         tree.nameless.discard(slot)
         volume.free(command, slot)
     elif slot in tree.unlinked and not volume.is_in_use(command, slot):
-        tree.unlinked.discard(slot)
+        tree.end_unlinked(slot)
         volume.free(command, slot)

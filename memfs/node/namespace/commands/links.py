@@ -29,6 +29,7 @@ from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, SYMLINK
 from memfs.node.namespace.tables.sizes import ReplyRoom, text_bytes
+from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
 from memfs.protocol.messages import (
@@ -107,7 +108,7 @@ def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> Made
 
 
 def make_link(volume: Volume, command: Command, request: MakeLink) -> MadeReply:
-    """Give a file a further name."""
+    """Give a file a further name, or the first one to a file that was made without."""
     tree = volume.tree
     slot = tree.find(command.caller, request.source_base, request.source, follow=False)
     place = free_place_of(volume, command, request.base, request.path)
@@ -117,6 +118,8 @@ def make_link(volume: Volume, command: Command, request: MakeLink) -> MadeReply:
         raise NotPermittedError("a directory has one name only", path=text(request.source))
     if slot in tree.nameless:
         raise StaleHandleError("the file gets its name when it is complete")
+    if slot in tree.linkable:
+        return _name_first(volume, command, request, place, slot)
     if slot in tree.unlinked:
         raise StaleHandleError("the file was deleted")
     if tree.inodes.links[slot] >= limits.LINK_COUNT:
@@ -131,6 +134,27 @@ def make_link(volume: Volume, command: Command, request: MakeLink) -> MadeReply:
     tree.inodes.links[slot] += 1
     tree.mark(slot, command.now, command.index)
     tree.touch(parent, command.now, command.index)
+    return MadeReply(volume.attributes(slot), volume.also_changed(request.path, parent))
+
+
+def _name_first(
+    volume: Volume, command: Command, request: MakeLink, place: Place, slot: int
+) -> MadeReply:
+    """It counts from now on where its name is; who writes it goes on under the same lease."""
+    tree = volume.tree
+    parent, name, _ = place
+    if volume.mounts:
+        volume.mounts.check_writable(tree, parent, request.path)
+    length, space = tree.weight(slot)
+    check_growth(tree, parent, 1, space, request.path)
+    tree.end_unlinked(slot)
+    tree.inodes.parent[slot] = parent
+    tree.inodes.links[slot] = 1
+    tree.directory(parent).insert(name, slot)
+    tree.charge(parent, length, 1, 0, space)
+    tree.mark(slot, command.now, command.index)
+    tree.touch(parent, command.now, command.index)
+    volume.changed(command, slot)
     return MadeReply(volume.attributes(slot), volume.also_changed(request.path, parent))
 
 

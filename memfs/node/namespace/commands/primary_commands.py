@@ -89,7 +89,7 @@ def free_unlinked(volume: Volume, command: Command, request: FreeUnlinked) -> Em
     for inode in request.inodes[: limits.INODES_PER_RECLAIM]:
         slot = tree.inodes.slot_of(inode)
         if slot in tree.unlinked and not volume.is_in_use(command, slot):
-            tree.unlinked.discard(slot)
+            tree.end_unlinked(slot)
             volume.free(command, slot)
     return Empty()
 

@@ -68,6 +68,7 @@ class Tree:
         "directories",
         "inodes",
         "layouts",
+        "linkable",
         "nameless",
         "owners",
         "parents",
@@ -98,7 +99,9 @@ class Tree:
         self.nameless: set[int] = set()
         """Files that are written out of sight under a lease, and have no name yet."""
         self.unlinked: set[int] = set()
-        """Files whose last name is gone, and that somebody has open still."""
+        """Files whose last name is gone, or that never had one, and that somebody has open."""
+        self.linkable: set[int] = set()
+        """Those of :attr:`unlinked` that never had a name and may get one."""
         self.parents: dict[int, dict[int, int]] = {}
         """Of what has several links: links per directory, the home first."""
 
@@ -213,6 +216,11 @@ class Tree:
     def is_alive(self, slot: int) -> bool:
         """Can it be reached, by a path or by the handle of who has it open without one?"""
         return slot in self.nameless or slot in self.unlinked or self.is_attached(slot)
+
+    def end_unlinked(self, slot: int) -> None:
+        """A file of :attr:`unlinked` goes, or gets a name."""
+        self.unlinked.discard(slot)
+        self.linkable.discard(slot)
 
     def is_attached(self, slot: int) -> bool:
         """Does any path lead there from the root? Costs a step per ancestor."""

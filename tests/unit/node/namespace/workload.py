@@ -112,6 +112,8 @@ class Workload:
                 m.ReserveInodes(dice.randrange(1, 5)),
                 m.CreateDraft(self.path(), dice.random() < 0.2, dice.random() < 0.3),
                 m.CreateDraft(self.path(), recover=True),
+                m.CreateUnnamed(self.path(), linkable=dice.random() < 0.8),
+                self.naming(machine),
                 m.ReleaseInodes(tuple(dice.choices(range(1, 40), k=3))),
                 m.Concat(self.path(), (self.path(), self.path())),
                 m.Concat(self.path(), (self.path(),)),
@@ -123,6 +125,13 @@ class Workload:
                 m.CancelLock(dice.randrange(machine.namespace.applied + 1)),
             ]
         )
+
+    def naming(self, machine: Machine) -> m.MakeLink:
+        """Give a name to what has none, if there is such a file."""
+        tree = machine.namespace.volume.tree
+        slots = sorted(tree.linkable) or sorted(tree.unlinked) or [1]
+        inode = tree.inodes.id_of(self.dice.choice(slots))
+        return m.MakeLink(b"", self.path(), inode)
 
     def lock(self, machine: Machine) -> m.SetLock:
         """Lock or unlock some inode, often waiting for it."""
@@ -136,12 +145,13 @@ class Workload:
 
     def commit(self, machine: Machine, inode: int) -> Any:
         volume = machine.namespace.volume  # asked directly: the file's tree may be deleted
-        attributes = volume.attributes(volume.tree.inodes.slot_of(inode))
+        slot = volume.tree.inodes.slot_of(inode)
+        attributes = volume.attributes(slot)
         size = self.dice.choice([0, 1, BLOCK, 2 * BLOCK, 2 * BLOCK + 7, attributes.size])
         refs = blocks_of(inode, attributes.generation, size, sequence=machine.namespace.applied)
         chosen = [ref for ref in refs if self.dice.random() < 0.7 or ref is refs[-1]]
         held = inode, attributes.generation
-        if attributes.links:
+        if slot not in volume.tree.nameless:
             return m.Commit(*held, size, tuple(chosen), self.dice.random() < 0.5)
         if self.dice.random() < 0.2:
             return m.ReleaseLease(*held)
