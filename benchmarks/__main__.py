@@ -16,6 +16,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from benchmarks.guard import guarded
 from benchmarks.harness import Row, Scale, SkippedError, show
 
 TABLE_COLUMNS = 132
@@ -99,4 +100,6 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with guarded():
+        outcome = main()
+    sys.exit(outcome)
