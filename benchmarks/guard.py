@@ -1,9 +1,9 @@
 """Nothing of a benchmark outlives it: processes, mounts and files are gone on every way out.
 
-SIGTERM and SIGHUP end a run as Ctrl-C does, so that each benchmark takes down what it has made. What
-a run that was killed leaves behind, a guard ends: a process of its own, which waits for the end of a
-pipe that only the run holds open. All processes of a run have its mark in their environment, all
-its mounts and files lie in one directory.
+SIGTERM and SIGHUP end a run as Ctrl-C does, so that each benchmark takes down what it has made.
+What a run that was killed leaves behind, a guard ends: a process of its own, which waits for the
+end of a pipe that only the run holds open. All processes of a run have its mark in their
+environment, all its mounts and files lie in one directory.
 """
 
 from __future__ import annotations

@@ -269,7 +269,7 @@ GROWN = (NameQuotaError.code, SpaceQuotaError.code)
 @pytest.mark.parametrize("seed", range(30))
 def test_exactly_what_would_exceed_is_refused(seed: int) -> None:
     """Against a copy of the same state without quotas: it shows what would have happened."""
-    machine, workload = Machine(), Workload(5000 + seed)
+    machine, workload = Machine(), Workload(5100 + seed)
     dice = random.Random(seed)
     for _ in range(40):
         step(machine, workload)
