@@ -217,7 +217,7 @@ def test_a_file_that_was_made_without_a_name(event, named):
         handle = await operations.create_unnamed(root, 0o600, 0o600, Owner("", ""), linkable=True)
         inode = handle.file.attributes.inode
         assert await operations.keep(inode, kept=True)
-        await fs._session.opens.told(inode)
+        await fs._session.opens.tell(inode)
         await handle.write(0, memoryview(DATA))
         await handle.close()
         await event(cluster)
