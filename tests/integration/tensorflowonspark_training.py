@@ -78,12 +78,13 @@ def train(arguments: dict[str, Any], context: Any) -> None:
     manager.restore_or_initialize()
     with tf.io.gfile.GFile(f"{own}/executor", "w") as file:
         file.write(f"{executor_pid()} {line.steps.numpy()}")
-    feed = context.get_data_feed(train_mode=True)
+    feed, fed = context.get_data_feed(train_mode=True), 0
     with tf.summary.create_file_writer(f"{own}/logs").as_default() as writer:
         while not feed.should_stop():
             batch = feed.next_batch(50)
             if not batch:
                 continue
+            fed += len(batch)
             x, y = map(list, zip(*batch, strict=True))
             loss = line.step(tf.constant(x), tf.constant(y))
             tf.summary.scalar("loss", loss, step=line.steps)
@@ -92,6 +93,9 @@ def train(arguments: dict[str, Any], context: Any) -> None:
                 manager.save()
             time.sleep(arguments["pause"])
     manager.save()
+    workers = [each for job in context.cluster_spec.values() for each in job]
+    with tf.io.gfile.GFile(f"{own}/end", "w") as file:
+        file.write(f"{fed} {' '.join(workers)}")
 
 
 def infer(arguments: dict[str, Any], context: Any) -> None:
@@ -151,12 +155,33 @@ def last_step(fs: memfs.FileSystem, name: str) -> list[int]:
     return steps
 
 
+def losses(name: str, task: int) -> list[float]:
+    """What a worker has logged, step by step."""
+    found = []
+    for path in sorted(tf.io.gfile.glob(f"{TOP}/{name}/{task}/logs/*")):
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
+            for value in tf.compat.v1.Event.FromString(record).summary.value:
+                found.append(float(tf.make_ndarray(value.tensor)))
+    return found
+
+
 def feeding(sc: SparkContext, fs: memfs.FileSystem) -> None:
     cluster = run(sc, train, TFCluster.InputMode.SPARK, run="fed", pause=0)
+    reserved = sorted(f"{each['host']}:{each['port']}" for each in cluster.cluster_info)
+    assert len(set(reserved)) == 2, "reservation: each says where it listens"
     cluster.train(rows(sc), 2)
     cluster.shutdown(timeout=120)
+    tops = [f"/tensorflowonspark/fed/{task}" for task in (0, 1)]
+    assert len({fs.read_text(f"{top}/executor").split()[0] for top in tops}) == 2, "two executors"
+    # Both came to their end, which is what the shutdown waits for.
+    ends = [fs.read_text(f"{top}/end").split() for top in tops]
+    assert all(sorted(others) == reserved for _, *others in ends), "startup: they know each other"
+    fed = [int(rows) for rows, *_ in ends]
+    assert sum(fed) == 2 * ROWS and all(fed), "ingestion: each row once in each epoch"
     assert all(last_step(fs, "fed"))
-    assert all(fs.listdir(f"/tensorflowonspark/fed/{task}/logs") for task in (0, 1))
+    for task in (0, 1):
+        logged = losses("fed", task)
+        assert len(logged) > 5 and logged[-1] < logged[0] / 10, logged
     print("fed", flush=True)
 
 
