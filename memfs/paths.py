@@ -20,6 +20,7 @@ ETCD_PORT = 2379
 _AUTHORITY = re.compile(
     r"^(?P<host>\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]|[^/:\[\],@]+):(?P<port>[0-9]{1,5})$"
 )
+_SECRET = re.compile(r"(?P<user>(?:^|//|,)[^/:@,]*):[^/@,]*@")
 _ETCD_PREFIX = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 
 
@@ -41,13 +42,21 @@ class Location(NamedTuple):
     path: str
 
 
+def without_password(url: str) -> str:
+    """``url`` as it may be shown: what is between a user's name and ``@`` is no more than ``***``.
+
+    URLs of memfs carry no credentials, but who believes that they do has typed one already.
+    """
+    return _SECRET.sub(r"\g<user>:***@", url)
+
+
 def parse_endpoint(text: str, default_port: int = DEFAULT_PORT) -> Endpoint:
     """``host``, ``host:port`` or ``[v6]:port``. Raises InvalidPathError."""
     found = _AUTHORITY.match(text)
     if found is None and text and ":" not in text and "/" not in text:
         return Endpoint(text, default_port)
     if found is None or not 0 < int(found["port"]) < 65536:
-        raise InvalidPathError(f"{text!r} is no address: write host:port")
+        raise InvalidPathError(f"{without_password(text)!r} is no address: write host:port")
     return Endpoint(found["host"].strip("[]"), int(found["port"]))
 
 
@@ -65,13 +74,15 @@ def parse_url(url: str) -> Location:
             return Location((), normalise(url[len(SCHEME) + 1 :]))
         return Location((), normalise(url))
     if scheme != SCHEME:
-        raise InvalidPathError(f"{url!r}: the scheme is not {SCHEME}://")
+        raise InvalidPathError(f"{without_password(url)!r}: the scheme is not {SCHEME}://")
     authority, slash, path = rest.partition("/")
     parts = authority.split(",")
     if authority and all(_AUTHORITY.match(part) for part in parts):
         return Location(tuple(parse_endpoint(part) for part in parts), normalise(slash + path))
     if ":" in authority:
-        text = f"{authority!r} is no address: write host:port, or {SCHEME}:///{rest} for a path"
+        text = f"{without_password(authority)!r} is no address: write host:port"
+        if "@" not in authority:
+            text += f", or {SCHEME}:///{rest} for a path"
         raise InvalidPathError(text)
     return Location((), normalise("/" + rest))
 
@@ -82,7 +93,8 @@ def endpoints_of(url: str) -> tuple[Endpoint, ...]:
     """
     location = parse_url(url)
     if not location.endpoints and location.path != "/":
-        raise InvalidPathError(f"{url!r} names a path: write {SCHEME}://host:port")
+        shown = without_password(url)
+        raise InvalidPathError(f"{shown!r} names a path: write {SCHEME}://host:port")
     return location.endpoints
 
 

@@ -13,7 +13,13 @@ from typing import Any, TypeAlias
 
 from memfs import limits, machine
 from memfs.limits import MIB
-from memfs.paths import Endpoint, parse_endpoint, parse_etcd_url, parse_url
+from memfs.paths import (
+    Endpoint,
+    parse_endpoint,
+    parse_etcd_url,
+    parse_url,
+    without_password,
+)
 from memfs.quantities import parse_size
 from memfs.security.keys import key_of
 
@@ -112,7 +118,9 @@ def _advertised(word: str) -> str:
     if not mark:
         return str(parse_endpoint(word, HTTP_PORT))
     if scheme not in ("http", "https"):
-        raise ValueError(f"{word!r} is no address: write host:port or https://host:port")
+        raise ValueError(
+            f"{without_password(word)!r} is no address: write host:port or https://host:port"
+        )
     standard = 443 if scheme == "https" else 80
     found = parse_endpoint(authority.removesuffix("/"), standard)
     return f"{scheme}://{str(found).removesuffix(f':{standard}')}"
@@ -147,7 +155,7 @@ def endpoints(raw: object) -> tuple[Endpoint, ...]:
     if isinstance(raw, str) and "://" in raw:
         location = parse_url(raw)
         if location.path != "/":
-            raise ValueError(f"{raw!r} names a path: write memfs://host:port")
+            raise ValueError(f"{without_password(raw)!r} names a path: write memfs://host:port")
         return location.endpoints
     if isinstance(raw, (list, tuple)) and all(isinstance(part, Endpoint) for part in raw):
         return tuple(raw)

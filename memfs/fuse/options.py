@@ -1,6 +1,6 @@
 """The options of a mount: what stands behind ``-o``. Pure.
 
-Owns their names, their meaning and their defaults; ``docs/fuse.md`` is written from here.
+Owns their names, their meaning and their defaults; ``docs/mount.md`` is written from here.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def describe() -> Iterator[tuple[str, Any, str]]:
 
 
 def markdown() -> str:
-    """The table of options in ``docs/fuse.md``."""
+    """The table of options in ``docs/mount.md``."""
     lines = ["| option | default | meaning |", "|---|---|---|"]
     for name, default, text in describe():
         shown = "" if default in (None, "") or default is False else f"{default:g}"

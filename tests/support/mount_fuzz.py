@@ -67,7 +67,7 @@ def run_seed(seed: int, cluster: Processes, mounts: list[Mounted], oracle: Path)
     faults = Faults(seed, cluster, mounts) if seed % 2 else None
     told = []
     for _ in range(0, STEPS, STEPS_BETWEEN_FAULTS):
-        # What was neither flushed nor closed goes with a worker (docs/fuse.md): a run closes its
+        # What was neither flushed nor closed goes with a worker (docs/mount.md): a run closes its
         # files before the fault.
         comparison.run(STEPS_BETWEEN_FAULTS)
         if faults is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,28 @@ def test_what_is_no_address_is_no_path_of_another_cluster(authority: str) -> Non
     for rest in ("", "/", "/x"):
         with pytest.raises(InvalidPathError, match="is no address: write host:port"):
             paths.parse_url(f"memfs://{authority}{rest}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memfs://ann:swordfish@a:1/x",
+        "memfs://a:1,ann:swordfish@b:1",
+        "memfs://:swordfish@a",
+        "hdfs://ann:swordfish@a/x",
+        "ann:swordfish@a:1",
+        "a:1,ann:swordfish@b",
+    ],
+)
+@pytest.mark.parametrize("read", [paths.parse_url, paths.parse_endpoint, paths.endpoints_of])
+def test_no_refusal_shows_a_password(read: Callable[[str], object], url: str) -> None:
+    try:
+        read(url)
+    except InvalidPathError as error:
+        assert "swordfish" not in str(error)
+        assert ":***@" in str(error)
+    else:
+        assert "://" not in url, "a path of the default cluster"
 
 
 @pytest.mark.parametrize("url", ["memfs://host", "memfs://host/x", "host:1", "host", "/a/b"])

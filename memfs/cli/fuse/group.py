@@ -50,7 +50,7 @@ def mount(
     """Show a directory of the cluster (SOURCE, / unless it is given) as DIRECTORY.
 
     The command returns when the mount can be used; processes in the background serve it until
-    `memfs fuse umount`. What -o takes is described in docs/fuse.md.
+    `memfs fuse umount`. What -o takes is described in docs/mount.md.
     """
     from memfs.cli.fuse import serving
     from memfs.fuse.kernel.mounting import check_directory, remount

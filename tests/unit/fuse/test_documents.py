@@ -1,10 +1,10 @@
-"""docs/fuse.md names the options as they are."""
+"""docs/mount.md names the options as they are."""
 
 from pathlib import Path
 
 from memfs.fuse.options import markdown
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "fuse.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "mount.md"
 
 
 def test_the_table_of_options_is_up_to_date() -> None:
