@@ -30,6 +30,7 @@
     │   ├── NotPermittedError        (PermissionError EPERM)
     │   ├── InvalidArgumentError     (ValueError, OSError EINVAL)
     │   │   ├── TreeTooLargeError    a tree is too large to be looked at in one step
+    │   │   ├── AttributeTooLargeError  an extended attribute has more than 64 KiB (OSError E2BIG)
     │   │   └── UnmovableError       the root, ``.`` and ``..`` stay where they are (OSError EBUSY)
     │   ├── InvalidPathError         (ValueError, OSError EINVAL)
     │   ├── NameTooLongError         (OSError ENAMETOOLONG)
@@ -277,6 +278,13 @@ class TreeTooLargeError(InvalidArgumentError):
     """Permission for a whole tree would take too long to look up: go by its parts."""
 
     code = 140
+
+
+class AttributeTooLargeError(InvalidArgumentError):
+    """The value of an extended attribute has more than 65,536 bytes; as setxattr(2)."""
+
+    code = 142
+    posix = _errno.E2BIG
 
 
 class UnmovableError(InvalidArgumentError):

@@ -6,7 +6,6 @@ them, is the namespace's business.
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 from memfs import limits
@@ -15,7 +14,7 @@ from memfs.client.calls import xattrs
 from memfs.client.calls.arguments import octets, pair, text, whole
 from memfs.client.calls.wire import PathLike
 from memfs.client.stat import Stat, nanoseconds
-from memfs.errors import InvalidArgumentError
+from memfs.errors import AttributeTooLargeError, InvalidArgumentError
 from memfs.limits import TIME_NS_MAX, TIME_NS_MIN
 from memfs.protocol import messages as m
 from memfs.types import XattrMode
@@ -131,15 +130,13 @@ class AttributeOperations(AccessOperations):
     ) -> None:
         """Set an extended attribute; ``flags``: ``os.XATTR_CREATE``, ``os.XATTR_REPLACE``.
 
-        A value of more than 64 KiB is refused with ``errno.E2BIG``.
+        A value of more than 64 KiB is refused: AttributeTooLargeError.
         """
         where = self._wire(path)
         value = bytes(octets(value))
         if len(value) > limits.XATTR_VALUE_BYTES:
             reason = f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most"
-            error = InvalidArgumentError(reason, path=where.given)
-            error.errno = errno.E2BIG
-            raise error
+            raise AttributeTooLargeError(reason, path=where.given)
         request, payload = xattrs.split_value(m.SetXattr(where.raw, name, value, XattrMode(flags)))
         deadline = self._session.deadline(timeout)
         await self._session.ask_primary(request, where.given, deadline, payload=payload)

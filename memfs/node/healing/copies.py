@@ -227,7 +227,8 @@ class Copies:
                 version, ways = queue.popitem(last=False)
                 if looked % LOOKED_AT_ONCE == 0:
                     await asyncio.sleep(0)
-                if batches.refuse(ways):
+                # A move is looked at anew: its target may be full, and who leaves waits for it.
+                if not moving and batches.refuse(ways):
                     kept.append((version, ways))
                     continue
                 block = self._repairs.namespace.placed_block(version)

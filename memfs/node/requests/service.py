@@ -449,9 +449,9 @@ def _within(heaviest: int) -> int:
 
 
 def _with_value(request: m.SetXattr, payload: memoryview) -> m.SetXattr:
-    """A command as it is logged. Raises InvalidArgumentError."""
+    """A command as it is logged. Raises AttributeTooLargeError."""
     if request.value or len(payload) > limits.XATTR_VALUE_BYTES:
-        raise errors.InvalidArgumentError(
+        raise errors.AttributeTooLargeError(
             f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most"
         )
     return request._replace(value=bytes(payload))

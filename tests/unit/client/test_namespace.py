@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import pickle
 import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -230,7 +231,8 @@ async def test_an_attribute_too_large_is_refused_at_once(
     for size in (limits.XATTR_VALUE_BYTES + 1, 65_537, 1 << 20):
         with pytest.raises(OSError, match="bytes at most") as caught:
             await fs.setxattr("/file", "user.large", bytes(size))
-        assert caught.value.errno == errno.E2BIG
+        assert caught.value.errno == caught.value.args[0] == errno.E2BIG
+        assert pickle.loads(pickle.dumps(caught.value)).errno == errno.E2BIG
     assert cluster.asked["SetXattr"] == 0
 
 

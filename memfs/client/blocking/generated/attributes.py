@@ -86,7 +86,7 @@ class BlockingAttributes(BlockingAccess):
     ) -> None:
         """Set an extended attribute; ``flags``: ``os.XATTR_CREATE``, ``os.XATTR_REPLACE``.
 
-        A value of more than 64 KiB is refused with ``errno.E2BIG``.
+        A value of more than 64 KiB is refused: AttributeTooLargeError.
         """
         self._run(self._core.setxattr, path, name, value, flags, timeout=timeout)
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from memfs import limits
 from memfs.errors import (
+    AttributeTooLargeError,
     InvalidArgumentError,
     NameTooLongError,
     NoAttributeError,
@@ -100,7 +101,8 @@ def _check_size(request: SetXattr) -> None:
     if len(request.name.encode()) > limits.XATTR_NAME_BYTES:
         raise NameTooLongError(f"an attribute's name has {limits.XATTR_NAME_BYTES} bytes at most")
     if len(request.value) > limits.XATTR_VALUE_BYTES:
-        raise NoSpaceError(f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most")
+        reason = f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most"
+        raise AttributeTooLargeError(reason)
 
 
 def _check_room(volume: Volume, slot: int, held: Mapping[str, bytes], request: SetXattr) -> None:

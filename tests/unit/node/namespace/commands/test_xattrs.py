@@ -9,6 +9,7 @@ import pytest
 from memfs import limits
 from memfs.errors import (
     AccessDeniedError,
+    AttributeTooLargeError,
     InvalidArgumentError,
     MemfsError,
     NameTooLongError,
@@ -81,7 +82,7 @@ def test_modes(machine: Machine) -> None:
         ("system.posix_acl_access", b"", UnsupportedError),
         ("trusted.a", b"", NotPermittedError),
         ("user." + "x" * 251, b"", NameTooLongError),
-        ("user.a", b"x" * (limits.XATTR_VALUE_BYTES + 1), NoSpaceError),
+        ("user.a", b"x" * (limits.XATTR_VALUE_BYTES + 1), AttributeTooLargeError),
     ],
 )
 def test_what_cannot_be_set(
