@@ -42,6 +42,18 @@ _reference_option = click.option(
 )
 
 
+def _ownership_options(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The options that chown and chgrp share."""
+    for option in (
+        click.option("-f", "--silent", "--quiet", "quiet", is_flag=True, help="Say no errors."),
+        click.option("-h", "--no-dereference", "link", is_flag=True, help="Links themselves."),
+        click.option("-R", "--recursive", is_flag=True, help="Trees, symbolic links excepted."),
+        _reference_option,
+    ):
+        command = option(command)
+    return command
+
+
 async def _of_reference(shell: Shell, path: Operand | None) -> Attributes:
     assert path is not None
     with shell.attempt("failed to get attributes of", path):
@@ -98,10 +110,7 @@ def _mode(attributes: Attributes) -> str:
 @file_command("chown", example="memfs chown -R ada:users /data")
 @click.argument("owner", metavar="[OWNER][:GROUP]")
 @click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
-@_reference_option
-@click.option("-R", "--recursive", is_flag=True, help="Trees, symbolic links excepted.")
-@click.option("-h", "--no-dereference", "link", is_flag=True, help="Links themselves.")
-@click.option("-f", "--silent", "--quiet", "quiet", is_flag=True, help="Say no errors.")
+@_ownership_options
 async def chown(
     shell: Shell,
     owner: str,
@@ -132,10 +141,7 @@ async def chown(
 @file_command("chgrp", example="memfs chgrp -R users /data")
 @click.argument("group", metavar="GROUP")
 @click.argument("paths", nargs=-1, type=PATH, metavar="PATH...")
-@_reference_option
-@click.option("-R", "--recursive", is_flag=True, help="Trees, symbolic links excepted.")
-@click.option("-h", "--no-dereference", "link", is_flag=True, help="Links themselves.")
-@click.option("-f", "--silent", "--quiet", "quiet", is_flag=True, help="Say no errors.")
+@_ownership_options
 async def chgrp(
     shell: Shell,
     group: str,
