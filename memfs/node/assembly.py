@@ -66,8 +66,8 @@ from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.security.principals import CERTIFICATE
 from memfs.stores.opening import open_store
+from memfs.transport.bounds.load import ServerLimits
 from memfs.transport.environment import Environment, production_environment
-from memfs.transport.load import ServerLimits
 from memfs.transport.pool import Pool
 from memfs.transport.server import Server
 from memfs.types import Identity, Member

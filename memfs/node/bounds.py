@@ -16,7 +16,7 @@ from memfs.node.namespace.tables.principal_limits import ANY
 from memfs.node.namespace.tables.volume import Volume
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol.messages import BoundStatus, ShareHolder, ShareUse
-from memfs.transport.ledgers import Ledger
+from memfs.transport.bounds.ledgers import Ledger
 
 
 class Bounds:

@@ -31,10 +31,10 @@ from memfs.protocol.messages import (
     Welcome,
 )
 from memfs.protocol.records import decode, encode
+from memfs.transport.bounds.ledgers import LOCAL, UserAtAddress
+from memfs.transport.bounds.load import ServerLoad
 from memfs.transport.connection import Connection, Peer, request_name
 from memfs.transport.framing import Discard, Incoming
-from memfs.transport.ledgers import LOCAL, UserAtAddress
-from memfs.transport.load import ServerLoad
 from memfs.transport.payload_memory import fresh_memory
 from memfs.transport.service import IncomingCall, Reply, Service
 from memfs.transport.sink import Sink
@@ -183,23 +183,23 @@ class Accepted(Connection):
 
     @property
     def unread(self) -> int:
-        """See :class:`~memfs.transport.unread.Reader`."""
+        """See :class:`~memfs.transport.bounds.unread.Reader`."""
         return self.bytes_sent - self.bytes_left
 
     def curb(self) -> None:
-        """See :class:`~memfs.transport.unread.Reader`."""
+        """See :class:`~memfs.transport.bounds.unread.Reader`."""
         if not self._curbed and not self.closed:
             self._curbed = True
             self.halt_reading()
 
     def uncurb(self) -> None:
-        """See :class:`~memfs.transport.unread.Reader`."""
+        """See :class:`~memfs.transport.bounds.unread.Reader`."""
         if self._curbed:
             self._curbed = False
             self.continue_reading()
 
     def drop(self, reason: str) -> None:
-        """See :class:`~memfs.transport.unread.Reader`."""
+        """See :class:`~memfs.transport.bounds.unread.Reader`."""
         self.abort(reason)
 
     # --- a peer that asks much ---------------------------------------------------------------
@@ -236,7 +236,7 @@ class Accepted(Connection):
             self._turns.wait(self)
 
     def take_turn(self) -> None:
-        """See :class:`~memfs.transport.turns.Waiting`."""
+        """See :class:`~memfs.transport.bounds.turns.Waiting`."""
         self._waits = False
         self._continue()
 

@@ -23,8 +23,8 @@ from memfs.protocol.frames import FrameHeader, pack_frame
 from memfs.protocol.messages import BY_REQUEST, Cancel, ErrorReply, Ping, R, Request, Spec, Welcome
 from memfs.protocol.records import decode, encode
 from memfs.security.principals import Principal
+from memfs.transport.bounds.ledgers import LOCAL, UserAtAddress
 from memfs.transport.framing import Discard, FrameProtocol, Incoming
-from memfs.transport.ledgers import LOCAL, UserAtAddress
 from memfs.transport.payload_memory import reply_memory
 from memfs.types import Buffer, Identity
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from memfs.paths import Endpoint
 from memfs.transport.accepted import Accepted
+from memfs.transport.bounds.load import ServerLimits, ServerLoad
 from memfs.transport.environment import Environment, Listener
-from memfs.transport.load import ServerLimits, ServerLoad
 from memfs.transport.service import IncomingCall, Reply, Served, Service
 
 __all__ = ["IncomingCall", "Reply", "Served", "Server", "ServerStatistics", "Service"]

@@ -22,10 +22,10 @@ from memfs.paths import Endpoint
 from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
+from memfs.transport.bounds.load import ServerLimits
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import production_environment
-from memfs.transport.load import ServerLimits
 from memfs.transport.server import IncomingCall, Reply, Server
 from memfs.transport.sink import Sink
 from memfs.types import Identity

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import click
 
-from memfs.cli.files import columns as layout
+from memfs.cli.files.looking import columns as layout
 from memfs.cli.options import PATH, Operand, Quantity, json_option
 from memfs.cli.shell import Shell, file_command, write_json
 from memfs.paths import join

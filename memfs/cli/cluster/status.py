@@ -21,7 +21,7 @@ from memfs.cli.cluster.health import (
 )
 from memfs.cli.cluster.look import Observer, Picture, observer_command
 from memfs.cli.cluster.survey import ClusterSurvey, Seen
-from memfs.cli.files import columns as layout
+from memfs.cli.files.looking import columns as layout
 from memfs.cli.options import json_option
 from memfs.cli.shell import Shell, file_command, write_json
 from memfs.client.admin import BoundStatus, DepartedMember, HealingStatus, NodeStatus, StatusReply

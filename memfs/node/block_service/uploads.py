@@ -26,7 +26,7 @@ from memfs.logs import fields
 from memfs.node.blocks import BlockStore
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
-from memfs.transport.ledgers import Ledger, UserAtAddress
+from memfs.transport.bounds.ledgers import Ledger, UserAtAddress
 
 log = logging.getLogger(__name__)
 

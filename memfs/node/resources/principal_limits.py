@@ -15,9 +15,9 @@ from memfs.node.membership.members import Membership
 from memfs.node.namespace.tables.principal_limits import PrincipalLimits
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
-from memfs.transport.ledgers import Ledger, UserAtAddress
-from memfs.transport.load import ServerLoad
-from memfs.transport.rates import UNLIMITED
+from memfs.transport.bounds.ledgers import Ledger, UserAtAddress
+from memfs.transport.bounds.load import ServerLoad
+from memfs.transport.bounds.rates import UNLIMITED
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ that is never reused. The decorator says how it is carried: over the ``bulk`` co
 nodes (``peer``). Types are those of ``memfs.types``.
 
 Opcodes: 1-31 session, 32-63 cluster, 64-127 namespace reads, 128-191 namespace commands,
-192-223 blocks, 224-255 coordinator: a module each; questions and commands about locks share one,
-and so do those about open files, and those about users.
+192-223 blocks, 224-255 coordinator: a module each, commands a module per family; questions and
+commands about locks share one, and so do those about open files, and those about users.
 """
 
 from memfs.protocol.messages.accounts import *

@@ -13,10 +13,10 @@ from memfs.paths import Endpoint
 from memfs.protocol import messages as m
 from memfs.testing.simulation.network import Fabric
 from memfs.testing.simulation.network_conditions import Conditions
+from memfs.transport.bounds.load import ServerLimits
 from memfs.transport.connection import Connection
 from memfs.transport.dial import dial
 from memfs.transport.environment import Environment
-from memfs.transport.load import ServerLimits
 from memfs.transport.server import IncomingCall, Reply, Server
 from memfs.transport.sink import Sink
 from memfs.types import Identity

@@ -11,8 +11,8 @@ from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
 from memfs.testing.simulation.virtual import run
+from memfs.transport.bounds.load import ServerLimits
 from memfs.transport.connection import Connection
-from memfs.transport.load import ServerLimits
 
 from .loopback import World, settle
 from .test_server import HELLO, PING, raw_client

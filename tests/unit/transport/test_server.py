@@ -14,7 +14,7 @@ from memfs.protocol import messages as m
 from memfs.protocol.records import decode, encode
 from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
-from memfs.transport.load import ServerLimits
+from memfs.transport.bounds.load import ServerLimits
 from memfs.transport.server import Reply
 from memfs.types import Identity
 

@@ -21,7 +21,7 @@ from memfs.node.block_service.uploads import (
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
 from memfs.testing.simulation.virtual import run
-from memfs.transport.ledgers import UserAtAddress
+from memfs.transport.bounds.ledgers import UserAtAddress
 
 ANN, BOB = UserAtAddress("ann", "1.2.3.4"), UserAtAddress("bob", "1.2.3.4")
 MEMORY = 64 * MIB

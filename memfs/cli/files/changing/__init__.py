@@ -1,0 +1,1 @@
+"""Commands that change one name or file after another: names, content, attributes."""

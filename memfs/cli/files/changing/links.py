@@ -1,0 +1,236 @@
+"""``memfs ln``, ``readlink`` and ``realpath``: links, and where they lead."""
+
+from __future__ import annotations
+
+import enum
+import posixpath
+import sys
+
+import click
+
+from memfs.cli.command import Failed
+from memfs.cli.files.changing.names import check_targets, directory
+from memfs.cli.options import PATH, Operand
+from memfs.cli.shell import Shell, file_command, printable, quoted, reason
+from memfs.errors import InvalidArgumentError, PathNotFoundError
+from memfs.paths import join
+
+
+class _Exists(enum.Enum):
+    """How much of a path has to be there."""
+
+    ALL = "all"
+    DIRECTORY = "directory"
+    """All but the last component, after symbolic links."""
+    NOTHING = "nothing"
+
+
+@file_command("readlink", example="memfs readlink /srv/current\nmemfs readlink -f /srv/current")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option(
+    *("-f", "--canonicalize", "exists"),
+    flag_value=_Exists.DIRECTORY,
+    type=_Exists,
+    help="The path without any symbolic link; its last name need not exist.",
+)
+@click.option(
+    *("-e", "--canonicalize-existing", "exists"),
+    flag_value=_Exists.ALL,
+    type=_Exists,
+    help="The same; all of it has to exist.",
+)
+@click.option(
+    *("-m", "--canonicalize-missing", "exists"),
+    flag_value=_Exists.NOTHING,
+    type=_Exists,
+    help="The same; nothing has to exist.",
+)
+@click.option("-n", "--no-newline", "bare", is_flag=True, help="No line end behind a single path.")
+@click.option("-z", "--zero", is_flag=True, help="A NUL behind each instead of a line end.")
+@click.option("-v", "--verbose", is_flag=True, help="Say why there is nothing to show.")
+@click.option(
+    *("-q", "-s", "--quiet", "--silent"), is_flag=True, expose_value=False, help="As always."
+)
+async def readlink(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    exists: _Exists | None,
+    bare: bool,
+    zero: bool,
+    verbose: bool,
+) -> None:
+    """Show what symbolic links say, or with -f, -e, -m where paths lead in the end.
+
+    What is no link is told by the exit status alone, unless -v is given.
+    """
+    end = "\0" if zero else "\n"
+    if bare and len(paths) == 1:
+        end = ""
+    elif bare:
+        shell.warn("ignoring --no-newline with multiple arguments")
+    for path in paths:
+        try:
+            text = await _canonical(shell, path, exists) if exists else await _text(shell, path)
+        except OSError as error:
+            shell.status = 1
+            if verbose:
+                shell.complain(f"{path}: {reason(error)}")
+            continue
+        _write(text, end)
+
+
+async def _text(shell: Shell, path: Operand) -> str:
+    if path != path.bare:
+        raise InvalidArgumentError("it is no symbolic link", path=path)
+    return await shell.fs.readlink(path)
+
+
+@file_command(
+    "realpath",
+    example="memfs realpath /srv/current\nmemfs realpath --relative-to=/srv /srv/current",
+)
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option(
+    *("-e", "--canonicalize-existing", "exists"),
+    flag_value=_Exists.ALL,
+    type=_Exists,
+    help="All of the path has to exist, not only its directory.",
+)
+@click.option(
+    *("-m", "--canonicalize-missing", "exists"),
+    flag_value=_Exists.NOTHING,
+    type=_Exists,
+    help="Nothing of it has to exist.",
+)
+@click.option("-s", "--strip", "--no-symlinks", "plain", is_flag=True, help="Links stay.")
+@click.option("--relative-to", "start", type=PATH, metavar="DIR", help="As seen from DIR.")
+@click.option("-z", "--zero", is_flag=True, help="A NUL behind each instead of a line end.")
+@click.option("-q", "--quiet", is_flag=True, help="Say no errors.")
+async def realpath(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    exists: _Exists | None,
+    plain: bool,
+    start: Operand | None,
+    zero: bool,
+    quiet: bool,
+) -> None:
+    """Show paths without symbolic links; their last names need not exist."""
+    wanted = exists or _Exists.DIRECTORY
+
+    async def real(path: Operand) -> str:
+        if plain and wanted is not _Exists.ALL:
+            return path.bare
+        found = await _canonical(shell, path, wanted)
+        return path.bare if plain else found
+
+    above = await real(start) if start is not None else ""
+    for path in paths:
+        try:
+            text = await real(path)
+        except OSError as error:
+            shell.status = 1
+            if not quiet:
+                shell.complain(f"{path}: {reason(error)}")
+            continue
+        _write(posixpath.relpath(text, above) if above else text, "\0" if zero else "\n")
+
+
+def _write(text: str, end: str) -> None:
+    sys.stdout.write((text if end == "\0" else printable(text)) + end)
+
+
+async def _canonical(shell: Shell, path: Operand, exists: _Exists) -> str:
+    """``path`` without symbolic links. Raises an OSError when too little of it is there."""
+    if exists is _Exists.NOTHING:
+        return await shell.fs.realpath(path)
+    try:
+        if path != path.bare:
+            await shell.fs.stat(path)  # what has a slash behind it is a directory
+        return await shell.fs.realpath(path, strict=True)
+    except PathNotFoundError:
+        if exists is _Exists.ALL:
+            raise
+    real = await shell.fs.realpath(path)
+    await shell.fs.realpath(posixpath.dirname(real) + "/", strict=True)
+    return real
+
+
+@file_command("ln", example="memfs ln -s ../releases/7 /srv/current")
+@click.argument("paths", nargs=-1, required=True, metavar="TARGET... LINK")
+@click.option("-s", "--symbolic", is_flag=True, help="A symbolic link; TARGET is kept as written.")
+@click.option("-r", "--relative", is_flag=True, help="With -s: TARGET as seen from the link.")
+@click.option("-f", "--force", is_flag=True, help="Replace an existing LINK.")
+@click.option(
+    "-n", "--no-dereference", "bare", is_flag=True, help="LINK as a link is no directory."
+)
+@click.option("-t", "--target-directory", "into", type=PATH, help="Make all links in it.")
+@click.option("-T", "--no-target-directory", "plain", is_flag=True, help="LINK is the new name.")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
+async def ln(
+    shell: Shell,
+    paths: tuple[str, ...],
+    symbolic: bool,
+    relative: bool,
+    force: bool,
+    bare: bool,
+    into: Operand | None,
+    plain: bool,
+    verbose: bool,
+) -> None:
+    """Make LINK another name of TARGET, or with -s a link to it; in a directory under its name."""
+    check_targets(into, plain)
+    if relative and not symbolic:
+        raise click.UsageError("-r needs -s")
+    for target, link in await _links(shell, paths, into, plain, bare):
+        with shell.attempt("cannot create link", link):
+            if relative:
+                target = await _seen_from(shell, link, target)
+            if force and await shell.lexists(link):
+                await _make_way(shell, target, link, symbolic)
+            if symbolic:
+                await shell.fs.symlink(target, link)
+            else:
+                await shell.fs.link(target, link)
+            if verbose:
+                print(f"{quoted(link)} {'->' if symbolic else '=>'} {quoted(target)}")
+
+
+async def _seen_from(shell: Shell, link: Operand, target: str) -> str:
+    """``target`` as a link has to name it wherever the tree around both is mounted."""
+    wanted: Operand = PATH.convert(target, None, click.get_current_context())
+    there = await shell.fs.realpath(wanted)
+    above = await shell.fs.realpath(link.bare.rpartition("/")[0] or "/")
+    return posixpath.relpath(there, above)
+
+
+async def _links(
+    shell: Shell, paths: tuple[str, ...], into: Operand | None, plain: bool, bare: bool
+) -> list[tuple[str, Operand]]:
+    """Targets, as they were written, and where the link to each is made."""
+    if into is not None:
+        targets, place, inside = paths, await directory(shell, into), True
+    else:
+        if len(paths) < 2:
+            raise click.UsageError("a target and a link are needed")
+        *given, last = paths
+        targets, place = tuple(given), PATH.convert(last, None, click.get_current_context())
+        inside = not plain and await shell.fs.isdir(place)
+        if inside and bare and place == place.bare:
+            inside = not await shell.fs.islink(place)
+        if not inside and len(targets) > 1:
+            shell.complain(f"target {quoted(place)}: Not a directory")
+            raise Failed
+    if not inside:
+        return [(targets[0], place)]
+    names = (each.rstrip("/").rpartition("/")[2] for each in targets)
+    return [(each, Operand(join(place, name))) for each, name in zip(targets, names, strict=True)]
+
+
+async def _make_way(shell: Shell, target: str, link: Operand, symbolic: bool) -> None:
+    """Remove what has the name of a link to be made, unless it is what the link is to name."""
+    if not symbolic:
+        first, second = await shell.fs.stat_many([target, link], follow_symlinks=False)
+        if first is not None and second is not None and first.st_ino == second.st_ino:
+            raise InvalidArgumentError("it is the same file", path=link)
+    await shell.fs.remove(link)

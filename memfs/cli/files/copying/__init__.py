@@ -1,0 +1,1 @@
+"""``memfs put``, ``get``, ``cp`` and ``sync``: commands that copy files and trees."""

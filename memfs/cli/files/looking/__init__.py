@@ -1,0 +1,1 @@
+"""Commands that look at files and change nothing: listings, searches, sizes, checksums."""

@@ -1,0 +1,1 @@
+"""What clients may use of a node: bounds, what counts against them, and whose turn it is."""
