@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from memfs import errors, limits
@@ -33,11 +33,11 @@ from memfs.protocol.messages import (
 from memfs.protocol.records import decode, encode
 from memfs.transport.bounds.ledgers import LOCAL, UserAtAddress
 from memfs.transport.bounds.load import ServerLoad
-from memfs.transport.connection import Connection, Peer, request_name
+from memfs.transport.connection import Peer, request_name
 from memfs.transport.framing import Discard, Incoming
-from memfs.transport.payload_memory import fresh_memory
+from memfs.transport.paced import PacedConnection
+from memfs.transport.request_payload import RequestPayload
 from memfs.transport.service import IncomingCall, Reply, Service
-from memfs.transport.sink import Sink
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,10 @@ _CANCEL = BY_REQUEST[Cancel]
 _CHALLENGE = BY_REQUEST[GetChallenge]
 _PING = BY_REQUEST[Ping]
 _HANDSHAKE = "the handshake is due"
-_SILENCE = "nothing is heard"
-_UNREAD = "the peer does not read"
 _MESSAGE_CHARACTERS = 1000
 
 
-class Accepted(Connection):
+class Accepted(PacedConnection):
     """A connection that a client or another node opened."""
 
     def __init__(
@@ -73,27 +71,17 @@ class Accepted(Connection):
         ``admit`` is asked once it is connected: False, it is dropped without a word; ``forget`` is
         told when it is gone.
         """
-        super().__init__(loop)
+        super().__init__(loop, load)
         self.record_limit = limits.HANDSHAKE_RECORD_BYTES
-        self.stalled_seconds = load.bounds.stalled_seconds
         self._load = load
         self._admit = admit
         self._forget = forget
         self._service = service
         self._bulk_port = bulk_port
         self._blocks = blocks
-        self._bounds = load.bounds
-        self._greeted = False
         self._greeting: asyncio.Future[Welcome] | None = None
         self._served: dict[IncomingCall[object], asyncio.Future[object]] = {}
         self._bytes_in_flight = 0
-        self._unread = 0
-        self._turns = load.turns
-        self._turn = 0
-        self._frames = 0
-        self._share_ends = 0.0
-        self._waits = False
-        self._curbed = False
         self._reports = False
         self.account = UserAtAddress("", LOCAL)
 
@@ -140,109 +128,6 @@ class Accepted(Connection):
     def _handshake_missed(self, _key: str) -> None:
         seconds = self._bounds.handshake_seconds
         self._refuse(ProtocolError(f"no handshake within {seconds:g} s"))
-
-    def _watch_silence(self) -> None:
-        due = self._loop.time() + self._bounds.silence_seconds
-        self._deadlines.set(_SILENCE, due, self._listen_for_silence)
-
-    def _listen_for_silence(self, _key: str) -> None:
-        if not self.received_since and self._blocked is None:
-            log.info("closed the connection with %s: nothing was heard", self.address)
-            self.close("nothing was heard")
-            return
-        self.received_since = False
-        self.shrink()
-        self._watch_silence()
-
-    # --- a peer that does not read -----------------------------------------------------------
-
-    def pause_writing(self) -> None:
-        """Called by the loop: as long as answers wait, no further request is read."""
-        super().pause_writing()
-        self.halt_reading()
-        self._watch_reader()
-
-    def resume_writing(self) -> None:
-        """Called by the loop."""
-        super().resume_writing()
-        self._deadlines.clear(_UNREAD)
-        self.continue_reading()
-
-    def _watch_reader(self) -> None:
-        self._unread = self._transport.get_write_buffer_size()
-        due = self._loop.time() + self._bounds.stalled_seconds
-        self._deadlines.set(_UNREAD, due, self._check_reader)
-
-    def _check_reader(self, _key: str) -> None:
-        if self._transport.get_write_buffer_size() < self._unread:
-            self._watch_reader()
-            return
-        seconds = self._bounds.stalled_seconds
-        log.warning("closed the connection with %s: it read nothing in %g s", self.address, seconds)
-        self.abort("the peer does not read")
-
-    @property
-    def unread(self) -> int:
-        """See :class:`~memfs.transport.bounds.unread.Reader`."""
-        return self.bytes_sent - self.bytes_left
-
-    def curb(self) -> None:
-        """See :class:`~memfs.transport.bounds.unread.Reader`."""
-        if not self._curbed and not self.closed:
-            self._curbed = True
-            self.halt_reading()
-
-    def uncurb(self) -> None:
-        """See :class:`~memfs.transport.bounds.unread.Reader`."""
-        if self._curbed:
-            self._curbed = False
-            self.continue_reading()
-
-    def drop(self, reason: str) -> None:
-        """See :class:`~memfs.transport.bounds.unread.Reader`."""
-        self.abort(reason)
-
-    # --- a peer that asks much ---------------------------------------------------------------
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """Called by the loop. What comes when the clients' part of a turn is over is left."""
-        if self._is_shared and self._arrival is None and nbytes and self._turns.is_over():
-            self._leave_turn()
-        super().buffer_updated(nbytes)
-
-    @property
-    def _is_shared(self) -> bool:
-        return self._greeted and self.peer.role != Role.NODE
-
-    def _count_frame(self) -> None:
-        """One frame of a client is being served: is it the last one of this turn?"""
-        turns = self._turns
-        over = turns.is_over()
-        if self._turn != turns.number:
-            self._turn, self._frames, self._share_ends = turns.number, 0, turns.begin_share()
-        self._frames += 1
-        if over or self._frames >= turns.frames:
-            self._leave_turn()
-
-    def _check_share(self) -> None:
-        """A frame of a client was served: was its time over with it?"""
-        if self._turns.has_passed(self._share_ends):
-            self._leave_turn()
-
-    def _leave_turn(self) -> None:
-        if not self._waits and not self.closed:
-            self._waits = True
-            self.halt_reading()
-            self._turns.wait(self)
-
-    def take_turn(self) -> None:
-        """See :class:`~memfs.transport.bounds.turns.Waiting`."""
-        self._waits = False
-        self._continue()
-
-    def _continue(self) -> None:
-        if not self._waits and not self._curbed:
-            super()._continue()
 
     # --- frames ------------------------------------------------------------------------------
 
@@ -557,47 +442,6 @@ class Accepted(Connection):
         self.send(
             pack_frame(frames.ERROR, header.opcode, header.request_id, header.epoch, 0, record)
         )
-
-
-class RequestPayload:
-    """The payload of a request on its way into its sink, or into fresh memory."""
-
-    __slots__ = ("_buffers", "_call", "_connection")
-
-    def __init__(self, connection: Accepted, call: IncomingCall[object], sink: Sink | None) -> None:
-        """Args: ``sink``, where the service wants it, if it does."""
-        self._connection = connection
-        self._call = call
-        call.sink = sink
-        length = call.header.payload_length
-        if sink is None:
-            call.payload = fresh_memory(length)
-            self._buffers: Sequence[memoryview] = [call.payload]
-        else:
-            self._buffers = sink.buffers()
-            assert sum(map(len, self._buffers)) == length, "a sink of another length"
-
-    def buffers(self) -> Sequence[memoryview]:
-        """See :class:`~memfs.transport.framing.Incoming`."""
-        return self._buffers
-
-    def received(self, total: int) -> None:
-        """Tell the sink."""
-        sink = self._call.sink
-        if sink is not None and total:
-            try:
-                sink.received(total)
-            except Exception as error:
-                self._connection.payload_refused(self._call, error)
-
-    def complete(self) -> None:
-        """See :class:`~memfs.transport.framing.Incoming`."""
-        if not self._call.answered:
-            self._connection.payload_complete(self._call)
-
-    def abort(self) -> None:
-        """See :class:`~memfs.transport.framing.Incoming`."""
-        self._connection.payload_lost(self._call)
 
 
 def _common_version(hello: Hello) -> int:
