@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,26 @@ def environment(workload: Object, pod: str, host: str, zone: str = "") -> dict[s
         assert "$(" not in value, f"{each['name']} refers to a later variable"
         found[each["name"]] = value
     return found
+
+
+def probes(workload: Object) -> set[tuple[str, str]]:
+    """Path and port of all probes."""
+    found = [each for key, each in container(workload).items() if key.endswith("Probe")]
+    return {(each["httpGet"]["path"], each["httpGet"]["port"]) for each in found}
+
+
+def made_secrets(directory: Path) -> dict[str, dict[str, bytes]]:
+    """What ``secure/certificates.sh`` makes there, as the Secrets' files by their names."""
+    environ = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    for _ in range(2):  # what is there stays
+        subprocess.run(
+            [MANIFESTS / "secure" / "certificates.sh", directory], env=environ, check=True
+        )
+    return {
+        f"memfs-{part.name}-certs": {each.name: each.read_bytes() for each in part.iterdir()}
+        for part in directory.iterdir()
+        if part.name not in ("authority", "clients")
+    }
 
 
 def quantity(text: str) -> int:

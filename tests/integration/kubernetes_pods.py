@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from kubernetes_objects import NAMESPACE, Object, Rendered, container, environment
@@ -26,9 +27,17 @@ _PROBE = "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=5)"
 class Pods(Started):
     """``with Pods(rendered, images, memory="512m") as pods: pods.start("memfs", 0)``."""
 
-    def __init__(self, rendered: Rendered, images: dict[str, str], memory: str) -> None:
-        """Args: ``images``, of containers by their names in the manifests; ``memory``, limit."""
+    def __init__(
+        self,
+        rendered: Rendered,
+        images: dict[str, str],
+        memory: str,
+        secrets: Mapping[str, Mapping[str, bytes]] | None = None,
+    ) -> None:
+        """Args: ``images``, of containers by their names in the manifests; ``memory``, limit;
+        ``secrets``, files by names."""
         self._rendered, self._images, self._memory = rendered, images, memory
+        self._secrets = secrets or {}
         self.network = f"memfs-test-pods-{os.getpid()}"
         self._started: list[str] = []
         self._work = Path(tempfile.mkdtemp(prefix="memfs-pods-"))
@@ -80,6 +89,17 @@ class Pods(Started):
                 raise TimeoutError(f"{name} is not ready")
             time.sleep(0.5)
 
+    def finish(self, job: str) -> None:
+        """One pod of a job, again until it ends well. Raises TimeoutError."""
+        deadline = time.monotonic() + READY_SECONDS
+        self.start(job, 0)
+        name = self._name(f"{job}-0")
+        while docker("wait", name).strip() != b"0":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} ends badly")
+            time.sleep(0.5)
+            docker("start", name)
+
     def stop(self, workload: str, number: int) -> int:
         """As Kubernetes does: ``preStop``, SIGTERM, patience; the exit code of its process."""
         found, name = self._workload(workload), self._name(f"{workload}-{number}")
@@ -102,7 +122,11 @@ class Pods(Started):
     # --- what a kubelet knows ----------------------------------------------------------------
 
     def _workload(self, name: str) -> Object:
-        [found] = [w for w in self._rendered.workloads() if w["metadata"]["name"] == name]
+        [found] = [
+            each
+            for each in (*self._rendered.workloads(), *self._rendered.kind("Job"))
+            if each["metadata"]["name"] == name
+        ]
         return found
 
     def _name(self, pod: str) -> str:
@@ -120,8 +144,8 @@ class Pods(Started):
             if service["spec"]["selector"].items() <= labels.items():
                 name = service["metadata"]["name"]
                 headless = service["spec"].get("clusterIP") == "None"
-                name = f"{pod}.{name}" if headless else name
-                names += [name, f"{name}.{NAMESPACE}.svc"]
+                for each in (name, f"{pod}.{name}") if headless else (name,):
+                    names += [each, f"{each}.{NAMESPACE}.svc"]
         return [f"--network-alias={name}" for name in names]
 
     def _mount(self, found: Object, pod: str, mount: Object) -> list[str]:
@@ -130,6 +154,15 @@ class Pods(Started):
         if "emptyDir" in volumes.get(name, {}):
             return [f"--tmpfs={path}:mode=1777"]
         directory = self._work / f"{pod}-{name}"
+        if "secret" in volumes.get(name, {}):
+            secret = volumes[name]["secret"]
+            group = found["spec"]["template"]["spec"]["securityContext"]["fsGroup"]
+            directory.mkdir(mode=0o755, exist_ok=True)
+            for file, content in self._secrets[secret["secretName"]].items():
+                (directory / file).write_bytes(content)
+                os.chown(directory / file, 0, group)
+                (directory / file).chmod(secret["defaultMode"])
+            return [f"--volume={directory}:{path}:ro"]
         if name in volumes:
             directory.mkdir(mode=0o755, exist_ok=True)
             (directory / "memfs.toml").write_text(self._rendered.file(found))

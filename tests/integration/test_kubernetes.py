@@ -4,10 +4,6 @@ schemas, and read as the pods would: what memfs makes of their files, variables 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +20,9 @@ from kubernetes_objects import (
     Rendered,
     container,
     environment,
+    made_secrets,
     memory_limit,
+    probes,
     quantity,
 )
 
@@ -38,10 +36,6 @@ from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint, parse_etcd_url, parse_url
 from memfs.quantities import parse_duration
-from memfs.testing.ports import free_port
-from tests.support.debian import cache_directory
-from tests.support.etcd_package import etcd_binaries
-from tests.support.patience import PATIENCE_SECONDS
 
 VERSIONS = ("1.31", "1.37")
 """The oldest that the manifests are for, and the newest whose schemas are checked."""
@@ -49,6 +43,12 @@ OVERHEAD = 2 * GIB
 """What a pod needs beside the blocks: docs/deployment.md."""
 SETTINGS = ("MEMFS_NODE_", "MEMFS_CLIENT_", "MEMFS_GATEWAY_", "MEMFS_URL", "MEMFS_CONFIG")
 POD = "memfs-1"
+SECRETS = {
+    "memfs": "memfs-node-certs",
+    "memfs-gateway": "memfs-gateway-certs",
+    "etcd": "memfs-etcd-certs",
+    "memfs-etcd-users": "memfs-etcd-users-certs",
+}
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=["ram", "durable", "secure"])
@@ -161,7 +161,7 @@ def test_ports_have_the_names_by_which_they_are_called(rendered: Rendered) -> No
 
 def test_pods_are_confined(rendered: Rendered) -> None:
     """The Pod Security Standard "restricted", and a root file system that is read only."""
-    for each in rendered.workloads():
+    for each in [*rendered.workloads(), *rendered.kind("Job")]:
         pod, inside = each["spec"]["template"]["spec"], container(each)["securityContext"]
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
@@ -261,7 +261,9 @@ def test_every_member_of_etcd_is_named(rendered: Rendered, node: NodeConfig) -> 
     etcd = rendered.of("StatefulSet", "etcd")
     service = etcd["spec"]["serviceName"]
     port = next(p for p in container(etcd)["ports"] if p["name"] == "client")["containerPort"]
-    assert parse_etcd_url(node.coordinator).endpoints == tuple(
+    url = parse_etcd_url(node.coordinator)
+    assert url.secure == (rendered.variant == "secure")
+    assert url.endpoints == tuple(
         Endpoint(f"etcd-{number}.{service}", port) for number in range(etcd["spec"]["replicas"])
     )
 
@@ -288,14 +290,16 @@ def test_secrets_are_read_and_only_where_they_belong(
     """The keys are of the group of the pod, which a key may be; a gateway has none of a node's."""
     secure = rendered.variant == "secure"
     assert (node.insecure, bool(node.certificates)) == (not secure, secure)
-    for workload in (rendered.nodes, rendered.of("Deployment", "memfs-gateway")):
+    for workload in [*rendered.workloads(), *rendered.kind("Job")]:
         pod = workload["spec"]["template"]["spec"]
-        secrets = [each["secret"] for each in pod["volumes"] if "secret" in each]
-        assert len(secrets) == secure
-        if not secure:
-            continue
-        assert secrets[0]["defaultMode"] == 0o440
-        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+        secrets = [each["secret"] for each in pod.get("volumes", []) if "secret" in each]
+        assert [each["secretName"] for each in secrets] == (
+            [SECRETS[workload["metadata"]["name"]]] if secure else []
+        )
+        assert {each["defaultMode"] for each in secrets} <= {0o440}
+        if secure:
+            assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    for workload in (rendered.nodes, rendered.of("Deployment", "memfs-gateway")) if secure else ():
         mounts = {each["mountPath"] for each in container(workload)["volumeMounts"]}
         file = tmp_path / "memfs.toml"
         file.write_text(rendered.file(workload))
@@ -305,6 +309,44 @@ def test_secrets_are_read_and_only_where_they_belong(
         assert client.user in (node.superuser, *node.proxy_users)
     if secure:
         assert node.proxy_users == ("gateway",)
+        assert node.authentication == ("certificate", "key", "token")
+
+
+def test_every_file_that_is_named_is_in_its_secret(tmp_path: Path) -> None:
+    """What ``certificates.sh`` makes is what the pods look for, and no authority's key is in it."""
+    rendered, made = Rendered("secure"), made_secrets(tmp_path)
+    for workload in [*rendered.workloads(), *rendered.kind("Job")]:
+        mounts = container(workload)["volumeMounts"]
+        [where] = [each["mountPath"] for each in mounts if each["name"] == "certificates"]
+        files = set(made[SECRETS[workload["metadata"]["name"]]])
+        named = set(re.findall(rf"{where}/([\w.]+)", yaml.safe_dump(container(workload))))
+        assert named <= files and "ca.crt" in files and "ca.key" not in files
+    nodes, gateways = made["memfs-node-certs"], made["memfs-gateway-certs"]
+    assert {"node.key", "client.memfs.key", "etcd.crt", "etcd.password"} <= nodes.keys()
+    assert {"client.gateway.key", "tokens"} <= gateways.keys()
+    assert not {"node.key", "etcd.password"} & gateways.keys()
+    assert made["memfs-etcd-certs"]["node.key"] != nodes["node.key"]
+
+
+def test_who_comes_through_a_secure_gateway_shows_a_token(tmp_path: Path) -> None:
+    rendered = Rendered("secure")
+    gateways = rendered.of("Deployment", "memfs-gateway")
+    file = tmp_path / "memfs.toml"
+    file.write_text(rendered.file(gateways))
+    found = load(GatewayConfig, path=str(file), environ=environment(gateways, POD, "host-7"))
+    assert (found.authentication, found.audit) == (("bearer",), "deny")
+    assert found.tokens_file in {"/etc/memfs-certs/tokens"}
+
+
+def test_the_secure_etcd_has_the_flags_of_the_other(tmp_path: Path) -> None:
+    """But for the scheme, and what the certificates want."""
+    plain, secure = (
+        container(Rendered(variant).of("StatefulSet", "etcd"))["args"] for variant in ("", "secure")
+    )
+    assert secure[: len(plain)] == [
+        flag if "metrics" in flag else flag.replace("http:", "https:") for flag in plain
+    ]
+    assert all("cert" in flag or "key" in flag or "ca" in flag for flag in secure[len(plain) :])
 
 
 def test_clients_begin_at_the_service(rendered: Rendered, tmp_path: Path) -> None:
@@ -368,12 +410,6 @@ def test_the_daemon_set_of_mounts(tmp_path: Path) -> None:
 # --- probes --------------------------------------------------------------------------------------
 
 
-def probes(workload: Object) -> set[tuple[str, str]]:
-    """Path and port of all probes."""
-    found = [each for key, each in container(workload).items() if key.endswith("Probe")]
-    return {(each["httpGet"]["path"], each["httpGet"]["port"]) for each in found}
-
-
 def test_probes_ask_what_is_answered(rendered: Rendered) -> None:
     assert probes(rendered.nodes) == {("/healthz", "monitoring"), ("/readyz", "monitoring")}
     gateways = rendered.of("Deployment", "memfs-gateway")
@@ -399,42 +435,3 @@ async def test_a_node_answers_its_probes(rendered: Rendered) -> None:
                     assert reply.status == 200
     finally:
         await monitoring.stop()
-
-
-def test_etcd_takes_its_flags_and_answers_its_probes(rendered: Rendered, tmp_path: Path) -> None:
-    """A real etcd, alone, on loopback, with what else the manifest says."""
-    etcd = rendered.of("StatefulSet", "etcd")
-    data = cache_directory() / f"etcd-{tmp_path.name}"
-    ports = {str(port): str(free_port()) for port in (2379, 2380, 2381)}
-
-    def here(argument: str) -> str:
-        argument = argument.replace("$(NAME)", "etcd-0").replace("/var/lib/etcd", str(data))
-        if argument.startswith("--initial-cluster="):
-            argument = argument.partition(",")[0]
-        argument = re.sub(r"//[\w.-]+:(\d+)", lambda m: f"//127.0.0.1:{ports[m[1]]}", argument)
-        return argument
-
-    only = container(etcd)
-    command = [str(etcd_binaries() / only["command"][0]), *map(here, only["args"])]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for path, port in probes(etcd):
-            assert port == "metrics"
-            assert answers(f"http://127.0.0.1:{ports['2381']}{path}"), path
-        assert process.poll() is None
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_SECONDS)
-        shutil.rmtree(data, ignore_errors=True)
-
-
-def answers(url: str) -> bool:
-    """Whether it says 200 within a while."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as reply:
-                return bool(reply.status == 200)
-        except OSError:
-            time.sleep(0.1)
-    return False

@@ -7,9 +7,10 @@ there is no Docker engine this says so and does not run.
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
-from kubernetes_objects import Rendered
+from kubernetes_objects import Rendered, made_secrets
 from kubernetes_pods import Pods
 
 from tests.support.containers.cluster import Containers
@@ -22,6 +23,11 @@ STATUS = (
 )
 
 pytestmark = [pytest.mark.alone, pytest.mark.nightly]
+AS_HADOOP = (
+    "import sys, urllib.request as r; print(r.urlopen(r.Request("
+    "'http://webhdfs:9870/webhdfs/v1/shared/file?op=GETFILESTATUS', "
+    "headers={'Authorization': 'Bearer ' + sys.argv[1]} if sys.argv[1:] else {})).read().decode())"
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +35,14 @@ def images(containers: Containers) -> dict[str, str]:
     return {"memfs": containers.image, "etcd": containers.environment["MEMFS_ETCD_IMAGE"]}
 
 
-def start(pods: Pods) -> None:
+def start(pods: Pods, *jobs: str) -> None:
     """All of it; a file is in it then."""
-    for workload, count in (("etcd", 3), ("memfs", 3)):
-        for number in range(count):
-            pods.start(workload, number)
+    for number in range(3):
+        pods.start("etcd", number)
+    for job in jobs:
+        pods.finish(job)
+    for number in range(3):
+        pods.start("memfs", number)
     for number in range(3):
         pods.wait_ready("memfs", number)
     pods.run("memfs-0", "memfs", "cluster", "wait", "--nodes", "3")
@@ -67,3 +76,24 @@ def test_durable_pods_come_back_from_a_power_cut(images: dict[str, str]) -> None
             pods.wait_ready("memfs", number)
         pods.run("memfs-2", "memfs", "cluster", "wait", "--nodes", "3", "--no-moves")
         assert pods.run("memfs-2", "memfs", "cat", "/shared/file") == DATA
+
+
+def test_secure_pods_prove_themselves(images: dict[str, str], tmp_path: Path) -> None:
+    """Certificates, an etcd with TLS and users, and a gateway that wants a token."""
+    with Pods(Rendered("secure"), images, MEMORY, made_secrets(tmp_path)) as pods:
+        start(pods, "memfs-etcd-users")
+        assert "TLS 1.3" in pods.run("memfs-0", "memfs", "cluster", "status").decode()
+        pods.start("memfs-gateway", 0)
+        pods.wait_ready("memfs-gateway", 0)
+        token = (tmp_path / "clients" / "gateway.token").read_text()
+        ask = ("memfs-0", "python3", "-c", AS_HADOOP)
+        assert f'"length":{len(DATA)}' in pods.run(*ask, token).decode()
+        with pytest.raises(RuntimeError, match="401"):
+            pods.run(*ask)
+        with pytest.raises(RuntimeError, match=r"TLS|magic"):
+            pods.run("memfs-1", "env", "MEMFS_CLIENT_CERTIFICATES=", "memfs", "ls", "/")
+        assert pods.stop("memfs", 1) == 0
+        pods.start("memfs", 1)
+        pods.wait_ready("memfs", 1)
+        pods.run("memfs-1", "memfs", "cluster", "wait", "--nodes", "3", "--no-moves")
+        assert pods.run("memfs-1", "memfs", "cat", "/shared/file") == DATA
