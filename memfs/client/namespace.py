@@ -485,22 +485,36 @@ class NamespaceOperations(MountOperations):
                 raise
 
     async def link(
-        self, source: PathLike, target: PathLike, *, timeout: float | None = None
+        self,
+        source: PathLike,
+        target: PathLike,
+        *,
+        replace: bool = False,
+        timeout: float | None = None,
     ) -> None:
-        """Give a file a further name."""
+        """Give a file a further name. ``replace``: in place of what has it, as ``rename`` would."""
         first, second = self._wire(source), self._wire(target)
-        request = m.MakeLink(first.raw, second.raw)
+        request = m.MakeLink(first.raw, second.raw, replace=replace)
         await self._ask_two(request, first.given, second.given, timeout)
 
     async def symlink(
-        self, target: str, path: PathLike, *, parents: bool = False, timeout: float | None = None
+        self,
+        target: str,
+        path: PathLike,
+        *,
+        parents: bool = False,
+        replace: bool = False,
+        timeout: float | None = None,
     ) -> None:
-        """Create the symbolic link ``path`` with the text ``target`` (as ``os.symlink``)."""
+        """Create the symbolic link ``path`` with the text ``target`` (as ``os.symlink``).
+
+        ``replace``: in place of what has the name, which is there until the link is.
+        """
         where = self._wire(path)
         text = text_of(target)
         if not text:
             raise PathNotFoundError("a symlink cannot have an empty text", path=where.given)
-        request = m.MakeSymlink(where.raw, text.encode("utf-8"), parents)
+        request = m.MakeSymlink(where.raw, text.encode("utf-8"), parents, replace=replace)
         await self._ask_two(request, text, where.given, timeout)
 
     async def mknod(

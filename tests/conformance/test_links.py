@@ -135,3 +135,55 @@ def test_renaming_one_name_onto_the_other_changes_nothing(surface, top):
     surface.link(f"{top}/a", f"{top}/b")
     surface.rename(f"{top}/a", f"{top}/b")
     assert surface.listdir(top) == ["a", "b"]
+
+
+@needs(Feature.LINK_OVER)
+def test_a_link_takes_the_place_of_what_has_its_name(surface, top):
+    surface.write_bytes(f"{top}/file", b"content")
+    surface.write_bytes(f"{top}/a", b"old")
+    surface.write_bytes(f"{top}/b", b"old")
+    surface.symlink("file", f"{top}/a", replace=True)
+    assert (surface.readlink(f"{top}/a"), surface.lstat(f"{top}/a").kind) == ("file", 2)
+    surface.symlink("elsewhere", f"{top}/a", replace=True)
+    assert surface.readlink(f"{top}/a") == "elsewhere"
+    surface.link(f"{top}/file", f"{top}/b", replace=True)
+    surface.link(f"{top}/file", f"{top}/a", replace=True)
+    assert surface.read_bytes(f"{top}/a") == surface.read_bytes(f"{top}/b") == b"content"
+    assert surface.stat(f"{top}/file").links == 3
+    surface.symlink("file", f"{top}/new", replace=True)
+    assert surface.listdir(top) == ["a", "b", "file", "new"]
+
+
+@needs(Feature.LINK_OVER, Feature.ERRORS)
+def test_a_link_takes_no_directory_s_place(surface, top):
+    surface.write_bytes(f"{top}/file", b"content")
+    surface.mkdir(f"{top}/d")
+    for attempt in (
+        lambda: surface.symlink("file", f"{top}/d", replace=True),
+        lambda: surface.link(f"{top}/file", f"{top}/d", replace=True),
+    ):
+        with pytest.raises(OSError) as caught:
+            attempt()
+        assert caught.value.errno == errno.EISDIR
+    assert surface.listdir(top) == ["d", "file"]
+
+
+@needs(Feature.LINK_OVER, Feature.USERS, Feature.CHMOD, Feature.ERRORS)
+def test_under_a_sticky_bit_links_replace_what_is_one_s_own(surface, top):
+    ann = surface.as_user("ann", ("ann",))
+    bob = surface.as_user("bob", ("bob",))
+    surface.mkdir(f"{top}/shared")
+    surface.chmod(f"{top}/shared", 0o1777)
+    ann.write_bytes(f"{top}/shared/hers", b"ann's")
+    bob.write_bytes(f"{top}/shared/his", b"bob's")
+    for attempt in (
+        lambda: bob.symlink("x", f"{top}/shared/hers", replace=True),
+        lambda: bob.link(f"{top}/shared/his", f"{top}/shared/hers", replace=True),
+    ):
+        with pytest.raises(PermissionError) as caught:
+            attempt()
+        assert caught.value.errno == errno.EPERM
+    assert ann.read_bytes(f"{top}/shared/hers") == b"ann's"
+    bob.symlink("x", f"{top}/shared/his", replace=True)
+    assert bob.readlink(f"{top}/shared/his") == "x"
+    assert surface.listdir(f"{top}/shared") == ["hers", "his"]

@@ -242,8 +242,18 @@ def what_is_stored_otherwise_gets_no_name(fs: memfs.FileSystem, top: str, local:
         def __getattr__(self, name: str) -> Any:
             return getattr(fs, name)
 
-        def write_bytes(self, path: str, content: memoryview) -> None:
-            fs.write_bytes(path, bytes(content[:-1]) + self._added)
+        @contextlib.contextmanager
+        def replacing(self, path: str) -> Iterator[Any]:
+            with fs.replacing(path) as file:
+
+                class Changing:
+                    raw, flush = file.raw, file.flush
+
+                    @staticmethod
+                    def write(content: memoryview, added: bytes = self._added) -> None:
+                        file.write(bytes(content[:-1]) + added)
+
+                yield Changing
 
     for added in (b"x", b"", b"xx"):
         damaging: Any = Damaging(added)

@@ -161,3 +161,23 @@ def test_blocks_that_came_by_concat_are_their_new_file_s() -> None:
         assert await other.read_bytes("/a") == content + b"d" * 100
 
     run(main())
+
+
+def test_the_writer_of_a_draft_reads_it_back_whatever_expired_meanwhile() -> None:
+    async def main() -> None:
+        cluster = SimulatedCluster(6)
+        await cluster.start(3)
+        root = await cluster.connect()
+        await root.mkdir("/d", 0o777)
+        ann = await cluster.connect(user="ann", groups=("ann",))
+        content = os.urandom(3 * BLOCK)
+        async with ann.replacing("/d/f", block_size=BLOCK) as draft:
+            await draft.write(None, memoryview(content))
+            assert await draft.read(0, -1) == content
+            await draft.flush()
+            await asyncio.sleep(3 * CAPABILITY_SECONDS)
+            assert await draft.read(0, -1) == content and refusals(cluster)
+            assert await ann.listdir("/d") == []
+        assert await root.read_bytes("/d/f") == content
+
+    run(main())

@@ -188,7 +188,7 @@ class ClusterFiles(BlockingTransfers):
         group_blocks: int | None = None,
         unmasked: int | None = None,
         timeout: float | None = None,
-    ) -> Iterator[IO[bytes]]:
+    ) -> Iterator[Replacement]:
         """A binary file to write, which takes the name ``path`` when the block ends well.
 
         Until then nobody sees it, and what was there stays; when the block fails, or this process

@@ -317,7 +317,8 @@ class RawReplacement(RawFile):
 class Replacement(io.BufferedWriter):
     """A new file that is written out of sight, with a buffer.
 
-    Closing it gives it its name, if all of it could be written; otherwise it is forgotten.
+    Closing it gives it its name, if all of it could be written; otherwise it is forgotten. After
+    ``flush`` its ``raw`` file reads back what the nodes have (``pread``, ``pread_into``).
     """
 
     raw: RawReplacement

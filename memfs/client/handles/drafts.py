@@ -24,9 +24,12 @@ from memfs.types import Attributes
 
 
 class Draft(Handle):
-    """An open file without a name; ``close`` publishes it, ``discard`` forgets it."""
+    """An open file without a name; ``close`` publishes it, ``discard`` forgets it.
 
-    _mode: ClassVar[Mode] = modes.parse("wb")
+    Its writer alone can read it: what was stored is read back from the nodes.
+    """
+
+    _mode: ClassVar[Mode] = modes.parse("w+b")
 
     def __init__(self, context: ClientContext, file: BlockMap, naming: m.PublishDraft) -> None:
         """``naming``: how it is published; blocks, length and lease are filled in."""

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from memfs.client.calls import modes
 from memfs.client.calls.arguments import whole
 from memfs.client.calls.deadline import turn
 from memfs.client.context import ClientContext
@@ -367,8 +366,6 @@ class SealedHandle(Handle):
 
 class SealedDraft(SealedHandle, Draft):
     """A sealed file without a name; ``close`` publishes it, ``discard`` forgets it."""
-
-    _mode = modes.parse("w+b")
 
 
 def _parts(at: int, data: memoryview) -> Iterator[tuple[int, int, memoryview]]:

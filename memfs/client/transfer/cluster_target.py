@@ -8,7 +8,6 @@ file appears under its final name only when all of it is there (NoPartialVisible
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from memfs import concurrency
 from memfs.client.contents import ContentOperations
 from memfs.client.handles.versions import CopySink
 from memfs.client.stat import Stat
-from memfs.client.transfer.copying import ATTRIBUTES, Item, Reader, part_of, pump
+from memfs.client.transfer.copying import ATTRIBUTES, Item, Reader, pump
 from memfs.errors import (
     InvalidArgumentError,
     IsDirectoryError,
@@ -147,35 +146,12 @@ class ClusterTarget(ABC):
 
     async def symlink(self, item: Item) -> None:
         """Make a symlink in place of anything but a directory."""
-        try:
-            await self._fs.symlink(item.link, item.target)
-        except PathExistsError:
-            await self._replace_by_symlink(item)
-
-    async def _replace_by_symlink(self, item: Item) -> None:
-        part = part_of(item.target)
-        await self._fs.symlink(item.link, part)
-        await self._publish(part, item.target)
+        await self._fs.symlink(item.link, item.target, replace=True)
 
     async def link(self, first: str, item: Item) -> None:
         """Make another name of the file ``first`` in place of anything but a directory."""
         place = await find_place(self._fs, first)
-        try:
-            await self._fs.link(place.path, item.target)
-        except PathExistsError:
-            (old,) = await self._fs.stat_many([item.target], follow_symlinks=False)
-            if old is None or place.found is None or old.st_ino != place.found.st_ino:
-                part = part_of(item.target)
-                await self._fs.link(place.path, part)
-                await self._publish(part, item.target)
-
-    async def _publish(self, part: str, target: str) -> None:
-        try:
-            await self._fs.replace(part, target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                await asyncio.shield(self._fs.remove(part))
-            raise
+        await self._fs.link(place.path, item.target, replace=True)
 
     async def store(
         self, items: Sequence[Item], contents: Sequence[Buffer | OSError]

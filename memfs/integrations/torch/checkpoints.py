@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import posixpath
-import secrets
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from memfs import errors
 from memfs.checksum import crc32c
+from memfs.client.blocking.files import RawReplacement
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.integrations.library import missing
 
@@ -81,27 +80,23 @@ class AsyncCheckpointer:
         self.close()
 
     def _store(self, content: memoryview, path: str) -> int:
-        directory, name = posixpath.split(path)
-        hidden = posixpath.join(directory, f".{name}.{secrets.token_hex(6)}")
-        self._fs.write_bytes(hidden, content)
-        try:
-            self._compare(content, hidden)
-            self._fs.replace(hidden, path)
-        except BaseException:
-            self._fs.remove(hidden)
-            raise
+        with self._fs.replacing(path) as file:
+            file.write(content)
+            file.flush()
+            _compare(content, file.raw, path)
         return len(content)
 
-    def _compare(self, content: memoryview, path: str) -> None:
-        at = 0
-        with self._fs.open(path, "rb", buffering=0) as file:
-            while piece := file.read(COMPARED_BYTES):
-                if crc32c(piece) != crc32c(content[at : at + len(piece)]):
-                    break
-                at += len(piece)
-        if at != len(content) or piece:
-            text = f"what was read back differs at byte {at}: it was not given its name"
-            raise errors.DataLossError(text, path=path)
+
+def _compare(content: memoryview, stored: RawReplacement, path: str) -> None:
+    """Raise DataLossError unless the nodes have ``content``."""
+    at = 0
+    while piece := stored.pread(COMPARED_BYTES, at):
+        if crc32c(piece) != crc32c(content[at : at + len(piece)]):
+            break
+        at += len(piece)
+    if at != len(content) or piece:
+        text = f"what was read back differs at byte {at}: it was not given its name"
+        raise errors.DataLossError(text, path=path)
 
 
 def _content(value: Any, options: dict[str, Any]) -> memoryview:

@@ -262,11 +262,12 @@ class Model(AccessModel):
         del place.parent.entries[place.name]
         place.inode.names -= 1
 
-    def symlink(self, target: str, path: str) -> None:
-        """Create a symbolic link at ``path``."""
-        place = self.walk(path, follow=False)
+    def symlink(self, target: str, path: str, *, replace: bool = False) -> None:
+        """Create a symbolic link at ``path``; with ``replace`` as a rename over it would."""
+        place = self._place_of_link(path, replace)
         if place.inode is not None:
-            raise errors.PathExistsError("exists already", path=path)
+            self._make_way(place)
+            place = self.walk(path, follow=False)
         self.add(place, FileKind.SYMLINK, 0o777).target = target
 
     def readlink(self, path: str) -> str:
@@ -276,18 +277,35 @@ class Model(AccessModel):
             raise errors.InvalidArgumentError("no symbolic link", path=path)
         return inode.target
 
-    def link(self, source: str, path: str) -> None:
-        """Give a file a further name."""
+    def link(self, source: str, path: str, *, replace: bool = False) -> None:
+        """Give a file a further name; with ``replace`` as a rename over it would."""
         inode = self.find(source, follow=False)
-        place = self.walk(path, follow=False)
-        if place.inode is not None:
-            raise errors.PathExistsError("exists already", path=path)
+        place = self._place_of_link(path, replace)
+        if place.inode is inode:
+            return
         self.require(place.parent, CHANGE)
         if inode.is_directory:
             raise errors.NotPermittedError("a directory has one name", path=source)
         paths.check_name(place.name.encode())
+        if place.inode is not None:
+            self._make_way(place)
         place.parent.entries[place.name] = inode
         inode.names += 1
+
+    def _place_of_link(self, path: str, replace: bool) -> Resolution:
+        place = self.walk(path, follow=False)
+        if place.inode is not None and not replace:
+            raise errors.PathExistsError("exists already", path=path)
+        return place
+
+    def _make_way(self, place: Resolution) -> None:
+        """Take a name away for a link of the same name."""
+        assert place.inode is not None
+        self.require_removable(place)
+        if place.inode.is_directory:
+            raise errors.IsDirectoryError("is a directory", path=place.name)
+        del place.parent.entries[place.name]
+        place.inode.names -= 1
 
     def rename(self, source: str, target: str, *, overwrite: bool = True) -> None:
         """Move a name; with ``overwrite`` onto a file, a directory onto an empty one."""

@@ -33,6 +33,7 @@ class CliSurface:
         {
             Feature.SYMLINK,
             Feature.LINK,
+            Feature.LINK_OVER,
             Feature.CHMOD,
             Feature.SET_ID,
             Feature.DOTS,
@@ -159,9 +160,12 @@ class CliSurface:
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
         self.memfs("rm", "-r", path)
 
-    def symlink(self, target: str, path: str) -> None:
-        self._refuse_existing(path)
-        self.memfs("ln", "-s", target, path)
+    def symlink(self, target: str, path: str, *, replace: bool = False) -> None:
+        if replace:
+            self.memfs("ln", "-sfT", target, path)
+        else:
+            self._refuse_existing(path)
+            self.memfs("ln", "-s", target, path)
 
     def readlink(self, path: str) -> str:
         if self.lstat(path).kind != 2:
@@ -169,10 +173,13 @@ class CliSurface:
         first_line, _, _ = self.memfs("stat", path).partition("\n  Size: ")
         return first_line.removeprefix(f"  File: {path} -> ")
 
-    def link(self, source: str, path: str) -> None:
+    def link(self, source: str, path: str, *, replace: bool = False) -> None:
         self.lstat(source)
-        self._refuse_existing(path)
-        self.memfs("ln", source, path)
+        if replace:
+            self.memfs("ln", "-fT", source, path)
+        else:
+            self._refuse_existing(path)
+            self.memfs("ln", source, path)
 
     def _refuse_existing(self, path: str) -> None:
         """``ln`` would put the link into a directory of that name."""

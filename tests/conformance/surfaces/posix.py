@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import ctypes
 import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -119,8 +121,25 @@ class PosixSurface:
             os.rmdir(self._real(path))  # refused: not a directory
         shutil.rmtree(self._real(path))
 
-    def symlink(self, target: str, path: str) -> None:
-        os.symlink(self._real(target) if target.startswith("/") else target, self._real(path))
+    def symlink(self, target: str, path: str, *, replace: bool = False) -> None:
+        text = self._real(target) if target.startswith("/") else target
+        with self._replacing(path, replace) as place:
+            os.symlink(text, place)
+
+    @contextlib.contextmanager
+    def _replacing(self, path: str, replace: bool) -> Iterator[str]:
+        """Where a link is made: with ``replace`` under another name, to be moved."""
+        place = self._real(path)
+        if not replace:
+            yield place
+            return
+        aside = f"{place}.aside"
+        yield aside
+        try:
+            os.rename(aside, place)
+        finally:
+            if os.path.lexists(aside):  # a name of the same file, or refused
+                os.remove(aside)
 
     def readlink(self, path: str) -> str:
         return os.readlink(self._real(path)).removeprefix(self._root)
@@ -129,8 +148,9 @@ class PosixSurface:
         os.mknod(self._real(path), mode)
         os.chmod(self._real(path), stat.S_IMODE(mode))
 
-    def link(self, source: str, path: str) -> None:
-        os.link(self._real(source), self._real(path), follow_symlinks=False)
+    def link(self, source: str, path: str, *, replace: bool = False) -> None:
+        with self._replacing(path, replace) as place:
+            os.link(self._real(source), place, follow_symlinks=False)
 
     def chmod(self, path: str, mode: int) -> None:
         os.chmod(self._real(path), mode)

@@ -119,6 +119,23 @@ async def test_glob_is_that_of_the_library(
     assert len(found) == len(set(found))
 
 
+async def test_links_in_place_of_what_is_there(fs: AsyncFileSystem, cluster: FakeCluster) -> None:
+    await fs.write_bytes("/f", b"x")
+    await fs.write_bytes("/a", b"y")
+    for make in (fs.symlink, fs.link):
+        with pytest.raises(FileExistsError):
+            await make("/f", "/a")
+    cluster.asked.clear()
+    await fs.symlink("f", "/a", replace=True)
+    await fs.link("/f", "/a", replace=True)
+    assert cluster.asked_for == {"MakeSymlink": 1, "MakeLink": 1}
+    assert (await fs.stat("/a")).st_nlink == 2 and await fs.listdir("/") == ["a", "f"]
+    await fs.mkdir("/d")
+    with pytest.raises(IsADirectoryError) as caught:
+        await fs.link("/f", "/d", replace=True)
+    assert (caught.value.filename, caught.value.filename2) == ("/f", "/d")
+
+
 async def test_changing_the_tree(tree: AsyncFileSystem) -> None:
     await tree.makedirs("/n/e/w")
     with pytest.raises(FileExistsError):

@@ -186,12 +186,12 @@ async def ln(
         with shell.attempt("cannot create link", link):
             if relative:
                 target = await _seen_from(shell, link, target)
-            if force and await shell.lexists(link):
-                await _make_way(shell, target, link, symbolic)
             if symbolic:
-                await shell.fs.symlink(target, link)
+                await shell.fs.symlink(target, link, replace=force)
             else:
-                await shell.fs.link(target, link)
+                if force:
+                    await _check_not_same(shell, target, link)
+                await shell.fs.link(target, link, replace=force)
             if verbose:
                 print(f"{quoted(link)} {'->' if symbolic else '=>'} {quoted(target)}")
 
@@ -227,10 +227,8 @@ async def _links(
     return [(each, Operand(join(place, name))) for each, name in zip(targets, names, strict=True)]
 
 
-async def _make_way(shell: Shell, target: str, link: Operand, symbolic: bool) -> None:
-    """Remove what has the name of a link to be made, unless it is what the link is to name."""
-    if not symbolic:
-        first, second = await shell.fs.stat_many([target, link], follow_symlinks=False)
-        if first is not None and second is not None and first.st_ino == second.st_ino:
-            raise InvalidArgumentError("it is the same file", path=link)
-    await shell.fs.remove(link)
+async def _check_not_same(shell: Shell, target: str, link: Operand) -> None:
+    """Raise InvalidArgumentError where the name is the file's already."""
+    first, second = await shell.fs.stat_many([target, link], follow_symlinks=False)
+    if first is not None and second is not None and first.st_ino == second.st_ino:
+        raise InvalidArgumentError("it is the same file", path=link)

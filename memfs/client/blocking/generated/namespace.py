@@ -230,15 +230,33 @@ class BlockingNamespace(BlockingMounts):
         """
         self._run(self._core.rmtree, path, ignore_errors=ignore_errors, timeout=timeout)
 
-    def link(self, source: PathLike, target: PathLike, *, timeout: float | None = None) -> None:
-        """Give a file a further name."""
-        self._run(self._core.link, source, target, timeout=timeout)
+    def link(
+        self,
+        source: PathLike,
+        target: PathLike,
+        *,
+        replace: bool = False,
+        timeout: float | None = None,
+    ) -> None:
+        """Give a file a further name. ``replace``: in place of what has it, as ``rename`` would."""
+        self._run(self._core.link, source, target, replace=replace, timeout=timeout)
 
     def symlink(
-        self, target: str, path: PathLike, *, parents: bool = False, timeout: float | None = None
+        self,
+        target: str,
+        path: PathLike,
+        *,
+        parents: bool = False,
+        replace: bool = False,
+        timeout: float | None = None,
     ) -> None:
-        """Create the symbolic link ``path`` with the text ``target`` (as ``os.symlink``)."""
-        self._run(self._core.symlink, target, path, parents=parents, timeout=timeout)
+        """Create the symbolic link ``path`` with the text ``target`` (as ``os.symlink``).
+
+        ``replace``: in place of what has the name, which is there until the link is.
+        """
+        self._run(
+            self._core.symlink, target, path, parents=parents, replace=replace, timeout=timeout
+        )
 
     def mknod(
         self, path: PathLike, mode: int, device: int = 0, *, timeout: float | None = None

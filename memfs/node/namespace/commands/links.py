@@ -1,6 +1,7 @@
 """Names of files and symlinks: unlink, hard links, symbolic links.
 
-As Linux, a hard link to a symlink names the symlink itself, and directories have no hard links.
+As Linux, a hard link to a symlink names the symlink itself, and directories have no hard links. A
+link that replaces what has its name does what rename over it would, and needs no name meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from memfs.errors import (
 from memfs.node.namespace.rules import mounted
 from memfs.node.namespace.rules.naming import (
     check_new_name,
+    check_replaced,
     existing_entry_of,
     free_place_of,
     maker_unless_directory,
@@ -92,16 +94,22 @@ def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> Made
     command.make_for(request.owner, request.group)
     _check_target(request.target)
     make = maker_unless_directory(volume, command, request.path, request.parents)
-    place = free_place_of(volume, command, request.base, request.path, make)
-    check_new_name(volume, command, place, request.path)
+    replace = request.replace
+    place = free_place_of(volume, command, request.base, request.path, make, replace=replace)
     tree = volume.tree
-    parent, name, _ = place
+    parent, _, old = place
+    if not old:
+        check_new_name(volume, command, place, request.path)
+    else:
+        check_replaced(volume, command, place, request.path)
+        if tree.inodes.links[old] > 1 or tree.owner_of(old) != command.owner:
+            volume.check_inodes(command, 1, request.path)
     if volume.mounts:
         mounted.check_kind(volume, parent, "symbolic links", request.path)
     slot = volume.new_inode(command, parent, SYMLINK, _SYMLINK_MODE)
     tree.inodes.extra[slot] = tree.targets.add(request.target)
     tree.inodes.size[slot] = len(request.target)
-    tree.directory(parent).insert(name, slot)
+    _enter(volume, command, place, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)
     return MadeReply(volume.attributes(slot), volume.also_changed(request.path, parent))
@@ -111,9 +119,15 @@ def make_link(volume: Volume, command: Command, request: MakeLink) -> MadeReply:
     """Give a file a further name, or the first one to a file that was made without."""
     tree = volume.tree
     slot = tree.find(command.caller, request.source_base, request.source, follow=False)
-    place = free_place_of(volume, command, request.base, request.path)
-    check_name(place[1])
-    tree.require(command.caller, place[0], CHANGE, request.path)
+    replace = request.replace
+    place = free_place_of(volume, command, request.base, request.path, replace=replace)
+    parent, name, old = place
+    if old == slot:
+        return MadeReply(volume.attributes(slot))
+    if old:
+        check_replaced(volume, command, place, request.path)
+    check_name(name)
+    tree.require(command.caller, parent, CHANGE, request.path)
     if tree.inodes.kind[slot] == DIRECTORY:
         raise NotPermittedError("a directory has one name only", path=text(request.source))
     if slot in tree.nameless:
@@ -124,12 +138,12 @@ def make_link(volume: Volume, command: Command, request: MakeLink) -> MadeReply:
         raise StaleHandleError("the file was deleted")
     if tree.inodes.links[slot] >= limits.LINK_COUNT:
         raise TooManyLinksError(f"the file has {limits.LINK_COUNT} links already")
-    parent, name, _ = place
     if volume.mounts:
         mounted.check_kind(volume, parent, "hard links", request.path)
         mounted.check_kind(volume, slot, "hard links", request.source)
-    check_growth(tree, parent, 1, 0, request.path)
-    tree.directory(parent).insert(name, slot)
+    if not old:
+        check_growth(tree, parent, 1, 0, request.path)
+    _enter(volume, command, place, slot)
     tree.note_link(parent, slot)
     tree.inodes.links[slot] += 1
     tree.mark(slot, command.now, command.index)
@@ -142,20 +156,34 @@ def _name_first(
 ) -> MadeReply:
     """It counts from now on where its name is; who writes it goes on under the same lease."""
     tree = volume.tree
-    parent, name, _ = place
+    parent, _, old = place
     if volume.mounts:
         volume.mounts.check_writable(tree, parent, request.path)
     length, space = tree.weight(slot)
-    check_growth(tree, parent, 1, space, request.path)
+    freed = tree.weight(old)[1] if old and tree.inodes.links[old] == 1 else 0
+    check_growth(tree, parent, 0 if old else 1, space - freed, request.path)
     tree.end_unlinked(slot)
     tree.inodes.parent[slot] = parent
     tree.inodes.links[slot] = 1
-    tree.directory(parent).insert(name, slot)
+    if old:
+        volume.mounts.replaced(slot, old)
+    _enter(volume, command, place, slot)
     tree.charge(parent, length, 1, 0, space)
     tree.mark(slot, command.now, command.index)
     tree.touch(parent, command.now, command.index)
     volume.changed(command, slot)
     return MadeReply(volume.attributes(slot), volume.also_changed(request.path, parent))
+
+
+def _enter(volume: Volume, command: Command, place: Place, slot: int) -> None:
+    """Let the name mean ``slot``; what had it has a name less."""
+    parent, name, old = place
+    directory = volume.tree.directory(parent)
+    if old:
+        directory.replace(name, slot)
+        volume.unlink(command, parent, old)
+    else:
+        directory.insert(name, slot)
 
 
 def _check_target(target: bytes) -> None:

@@ -92,9 +92,16 @@ def existing_entry_of(
 
 
 def free_place_of(
-    volume: Volume, command: Command, base: int, path: bytes, make: Make | None = None
+    volume: Volume,
+    command: Command,
+    base: int,
+    path: bytes,
+    make: Make | None = None,
+    *,
+    replace: bool = False,
 ) -> Place:
-    """The place of a new name of something that is no directory.
+    """The place of a new name of something that is no directory; with ``replace`` one that may be
+    taken.
 
     Raises what ``Tree.locate`` does, PathExistsError for any name that is taken, whatever slashes
     follow it, else PathNotFoundError when some do.
@@ -102,10 +109,23 @@ def free_place_of(
     bare = path.rstrip(b"/") or path
     place = volume.tree.locate(command.caller, base, bare, False, make)
     if place[2]:
-        raise PathExistsError("the name is taken", path=text(path))
-    if ends_as_directory(path):
+        if not replace:
+            raise PathExistsError("the name is taken", path=text(path))
+        if unnamed(path) is not None:
+            raise IsDirectoryError("is a directory", path=text(path))
+        if len(bare) != len(path):
+            raise NotDirectoryError("not a directory", path=text(path))
+    elif ends_as_directory(path):
         raise PathNotFoundError("no such directory", path=text(path))
     return place
+
+
+def check_replaced(volume: Volume, command: Command, place: Place, path: bytes) -> None:
+    """May something that is no directory take this name from what has it, as in rename(2)?"""
+    parent, _, old = place
+    volume.check_removal(command.caller, parent, old, path)
+    if volume.tree.inodes.kind[old] == DIRECTORY:
+        raise IsDirectoryError("is a directory", path=text(path))
 
 
 def place_of_file(

@@ -54,6 +54,8 @@ class MakeSymlink(NamedTuple):
     owner: str = ""
     """As of :class:`Create`, likewise the next."""
     group: str = ""
+    replace: bool = False
+    """What has the name makes way, as under :class:`Rename`; a directory refuses."""
 
     @staticmethod
     def reply() -> type[MadeReply]:
@@ -89,6 +91,8 @@ class MakeLink(NamedTuple):
     path: bytes
     source_base: int = ROOT_INODE
     base: int = ROOT_INODE
+    replace: bool = False
+    """As of :class:`MakeSymlink`; nothing is done where the name is the file's already."""
 
     @staticmethod
     def reply() -> type[MadeReply]:

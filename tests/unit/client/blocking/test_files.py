@@ -135,6 +135,15 @@ def test_a_replacement_appears_when_the_block_ends_well(fs: FileSystem) -> None:
     assert fs.read_bytes("/new/r") == b"" and fs.stat("/new/r").st_mode & 0o7777 == 0o600
 
 
+def test_a_replacement_is_read_back_by_its_raw_file(fs: FileSystem) -> None:
+    with fs.replacing("/back") as file:
+        file.write(b"few" * 200_000)
+        file.flush()
+        assert file.raw.pread(10, 599_995) == b"ewfew" and file.raw.pread(9, 600_000) == b""
+        assert not fs.exists("/back") and not file.readable()
+    assert fs.read_bytes("/back") == b"few" * 200_000
+
+
 @pytest.mark.parametrize("written", [b"few", b"many" * 500_000])
 def test_a_replacement_whose_block_fails_changes_nothing(fs: FileSystem, written: bytes) -> None:
     fs.write_bytes("/r", b"old")

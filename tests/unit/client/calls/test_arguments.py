@@ -49,7 +49,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     },
     "pin": {"path": "/f", "ttl": 1.5, "unpin": False},
     "getxattr": {"path": "/f", "name": "user.a"},
-    "link": {"source": "/f", "target": "/l"},
+    "link": {"source": "/f", "target": "/l", "replace": True},
     "makedirs": {"path": "/x/y", "mode": 0o755, "exist_ok": True},
     "map_many": {"paths": ["/f"]},
     "mkdir": {"path": "/x", "mode": 0o755},
@@ -77,7 +77,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "setxattr": {"path": "/f", "name": "user.a", "value": b"x"},
     "stat": {"path": "/f", "follow_symlinks": True},
     "stat_many": {"paths": ["/f"]},
-    "symlink": {"target": "f", "path": "/t"},
+    "symlink": {"target": "f", "path": "/t", "replace": True},
     "read_ranges": {"ranges": [("/f", 0, None)]},
     "truncate": {"path": "/f", "size": 3},
     "utime": {"path": "/f", "ns": (1, 2)},
@@ -126,6 +126,7 @@ WRONG: dict[str, list[Any]] = {
     "accessed_ns": ["1"],
     "timeout": ["1", [], float("nan")],
     "follow_symlinks": ["yes"],
+    "replace": ["yes", 2],
 }
 CASES = [
     pytest.param(name, argument, wrong, id=f"{name}-{argument}={wrong!r}")

@@ -96,6 +96,27 @@ async def test_a_draft_of_many_blocks_is_published_once(
     assert await fs.read_bytes("/f") == content
 
 
+async def test_its_writer_reads_a_draft_back_from_the_nodes(
+    fs: AsyncFileSystem, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it is published, whatever of it was committed meanwhile; nobody else can."""
+    monkeypatch.setattr(writer, "PUBLISH_BLOCKS", 8)
+    monkeypatch.setattr("memfs.client.reading.block_map.PAGE", 16)
+    content = bytes(range(256)) * 16 * 50 + b"tail"
+    async with fs.replacing("/f") as draft:
+        await draft.write(None, memoryview(bytearray(content)))
+        assert await draft.read(0, -1) == content
+        assert await draft.read(3 * BLOCK - 5, 10) == content[3 * BLOCK - 5 : 3 * BLOCK + 5]
+        await draft.write(5, memoryview(b"changed"))
+        assert await draft.read(0, 20) == content[:5] + b"changed" + content[12:20]
+        for blocks in cluster.blocks.values():
+            for version in blocks:
+                blocks[version] = bytes(len(blocks[version]))  # not what was written
+        with pytest.raises(errors.MemfsError):
+            await draft.read(BLOCK, BLOCK)
+        assert await fs.listdir("/") == []
+
+
 async def test_an_empty_draft(fs: AsyncFileSystem) -> None:
     async with fs.replacing("/f"):
         pass

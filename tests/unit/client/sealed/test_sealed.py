@@ -107,6 +107,15 @@ async def test_a_draft_takes_writes_in_any_order(sealed: SealedFileSystem) -> No
     assert content == bytes(10) + b"begin" + bytes(200_000 - 15) + b"en"
 
 
+async def test_a_draft_is_read_back_opened(sealed: SealedFileSystem) -> None:
+    async with sealed.replacing("/f") as draft:
+        await draft.write(0, memoryview(b"secret" * 50_000))
+        assert await draft.read(6, 12) == b"secretsecret"
+        await draft.write(6, memoryview(b"public"))
+        assert await draft.read(0, -1) == b"secretpublic" + b"secret" * 49_998
+    assert (await sealed.read_bytes("/f"))[:12] == b"secretpublic"
+
+
 async def test_a_draft_that_fails_changes_nothing(sealed: SealedFileSystem) -> None:
     await sealed.write_bytes("/f", b"old")
     with pytest.raises(ZeroDivisionError):

@@ -41,11 +41,31 @@ def _locate(oracle: Oracle, who: Identity, path: bytes, follow: bool, parents: b
     return oracle.walk(who, path, follow)
 
 
-def _free(oracle: Oracle, who: Identity, path: bytes, parents: bool = False) -> tuple[Node, bytes]:
-    """Where a name that is not taken would be; it has no slash at its end."""
+def _free(
+    oracle: Oracle,
+    who: Identity,
+    path: bytes,
+    parents: bool = False,
+    replace: bool = False,
+    same: Node | None = None,
+) -> tuple[Node, bytes]:
+    """Where a name that is not taken would be; it has no slash at its end.
+
+    With ``replace`` what has it goes, unless it is ``same``.
+    """
     parent, name, node = _locate(oracle, who, path.rstrip(b"/") or path, False, parents)
-    if node is not None:
+    if node is not None and not replace:
         raise errors.PathExistsError
+    if node is not None:
+        if not name:
+            raise errors.IsDirectoryError
+        if path.endswith(b"/"):
+            raise errors.NotDirectoryError
+        if node is not same:
+            oracle.may_remove(who, parent, node)
+            if node.kind == 1:
+                raise errors.IsDirectoryError
+        return parent, name
     if path.endswith(b"/"):
         raise errors.PathNotFoundError
     return parent, name
@@ -175,7 +195,9 @@ def unlink(oracle: Oracle, who: Identity, client: int, request: m.Unlink) -> Non
 
 
 def symlink(oracle: Oracle, who: Identity, client: int, request: m.MakeSymlink) -> None:
-    parent, name = _free(oracle, who, request.path, request.parents)
+    parent, name = _free(oracle, who, request.path, request.parents, request.replace)
+    if name in parent.entries:
+        oracle.detach(parent, name)
     made = oracle.new(who, parent, name, 2, 0o777)
     made.target, made.size = request.target, len(request.target)
 
@@ -190,10 +212,14 @@ def make_node(oracle: Oracle, who: Identity, client: int, request: m.MakeNode) -
 
 def link(oracle: Oracle, who: Identity, client: int, request: m.MakeLink) -> None:
     node = oracle.find(who, request.source, follow=False)
-    parent, name = _free(oracle, who, request.path)
+    parent, name = _free(oracle, who, request.path, False, request.replace, node)
+    if parent.entries.get(name) is node:
+        return
     oracle.need(who, parent, 3)
     if node.kind == 1:
         raise errors.NotPermittedError
+    if name in parent.entries:
+        oracle.detach(parent, name)
     oracle.attach(parent, name, node)
 
 

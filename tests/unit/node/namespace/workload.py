@@ -59,8 +59,10 @@ class Workload:
                 lambda: m.MakeDirectory(self.path(), 0o777),
                 lambda: m.RemoveDirectory(self.path(), chance() < 0.5),
                 lambda: m.Unlink(self.path()),
-                lambda: m.MakeSymlink(self.path(), dice.choice(TARGETS), chance() < 0.2),
-                lambda: m.MakeLink(self.path(), self.path()),
+                lambda: m.MakeSymlink(
+                    self.path(), dice.choice(TARGETS), chance() < 0.2, replace=chance() < 0.4
+                ),
+                lambda: m.MakeLink(self.path(), self.path(), replace=chance() < 0.4),
                 self.special,
                 lambda: m.Rename(self.path(), self.path(), dice.choice([0, 0, 1, 2])),
                 lambda: m.Rename(self.path(), self.path()),
@@ -131,7 +133,7 @@ class Workload:
         tree = machine.namespace.volume.tree
         slots = sorted(tree.linkable) or sorted(tree.unlinked) or [1]
         inode = tree.inodes.id_of(self.dice.choice(slots))
-        return m.MakeLink(b"", self.path(), inode)
+        return m.MakeLink(b"", self.path(), inode, replace=self.dice.random() < 0.4)
 
     def lock(self, machine: Machine) -> m.SetLock:
         """Lock or unlock some inode, often waiting for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
@@ -196,6 +197,118 @@ def test_unlink_takes_the_symlink_not_its_target(machine: Machine) -> None:
     symlink(machine, "/s", "f")
     machine.run(m.Unlink(b"/s"))
     assert machine.names("/") == ["a", "b", "c", "f"]
+
+
+# --- links in place of what has their name -----------------------------------------------------
+
+HERE = "/p"
+"""The directory of the names."""
+
+
+def crowded(directory_mode: int, owner: str, kind: str) -> Machine:
+    """``HERE/x`` of bob's is of some kind, in a directory of somebody's."""
+    machine = Machine()
+    machine.mkdir(HERE, 0o777)
+    machine.file("/source", 3, "carol", mode=0o666)
+    make = {
+        "file": lambda: machine.file(HERE + "/x", 2 * BLOCK, "bob"),
+        "linked": lambda: machine.file(HERE + "/x", 2 * BLOCK, "bob"),
+        "leased": lambda: machine.run(m.Create(b"/p/x"), "bob"),
+        "symlink": lambda: machine.run(m.MakeSymlink(b"/p/x", b"old"), "bob"),
+        "directory": lambda: machine.run(m.MakeDirectory(b"/p/x"), "bob"),
+        "nothing": lambda: None,
+    }
+    make[kind]()
+    if kind == "linked":
+        machine.run(m.MakeLink(b"/p/x", b"/also"))
+    machine.run(m.SetAttributes(HERE.encode(), directory_mode, owner))
+    return machine
+
+
+@pytest.mark.parametrize("what", ["symlink", "link"])
+@pytest.mark.parametrize("kind", ["file", "linked", "leased", "symlink", "directory", "nothing"])
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o755, 0o700], ids=oct)
+@pytest.mark.parametrize("user", ["root", "alice", "bob", "carol"])
+def test_a_link_replaces_as_a_rename_over_the_name_would(
+    what: str, kind: str, mode: int, user: str
+) -> None:
+    """In one command; nothing but the name that was needed meanwhile is different."""
+    once, twice = crowded(mode, "alice", kind), crowded(mode, "alice", kind)
+    made: dict[str, type[MemfsError] | None] = {}
+    for name, machine, path in (("once", once, b"/p/x"), ("twice", twice, b"/aside")):
+        request = (
+            m.MakeSymlink(path, b"new", replace=True)
+            if what == "symlink"
+            else m.MakeLink(b"/source", path, replace=True)
+        )
+        made[name] = refusal(machine, request, user)
+    assert made["twice"] is None
+    assert made["once"] is refusal(twice, m.Rename(b"/aside", b"/p/x"), user)
+    if made["once"] is not None:
+        twice.run(m.Unlink(b"/aside"), user)
+    for machine in (once, twice):
+        machine.reclaim()
+    assert once.names("/") == twice.names("/") and once.names(HERE) == twice.names(HERE)
+    assert [once.du(path) for path in ("/", HERE)] == [twice.du(path) for path in ("/", HERE)]
+    assert once.discards == twice.discards
+    for path in [f"/{each}" for each in once.names("/")] + [f"/p/{e}" for e in once.names(HERE)]:
+        assert seen(once, path) == seen(twice, path), path
+
+
+def refusal(machine: Machine, request: Any, user: str) -> type[MemfsError] | None:
+    try:
+        machine.run(request, user)
+    except MemfsError as error:
+        return type(error)
+    return None
+
+
+def seen(machine: Machine, path: str) -> tuple[object, ...]:
+    found = machine.stat(path, follow=False)
+    return found.kind, found.mode, found.owner, found.group, found.size, found.links
+
+
+def test_whoever_has_a_replaced_file_open_keeps_it(machine: Machine) -> None:
+    lease = machine.run(m.AcquireLease(b"/f")).attributes
+    machine.run(m.MakeSymlink(b"/f", b"elsewhere", replace=True))
+    assert machine.namespace.is_unlinked(lease.inode) and machine.discards == []
+    machine.write(lease, 3)
+    assert machine.stat("/f", follow=False).kind == 2 and len(machine.discards) >= 2
+
+
+def test_a_link_in_its_own_place_changes_nothing(machine: Machine) -> None:
+    link(machine, "/f", "/a/f")
+    before = machine.stat("/f"), machine.stat("/a"), machine.du("/")
+    machine.run(m.MakeLink(b"/f", b"/a/f", replace=True))
+    machine.run(m.MakeLink(b"/f", b"/f", replace=True))
+    assert (machine.stat("/f"), machine.stat("/a"), machine.du("/")) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        (b"/a", IsDirectoryError),
+        (b"/", IsDirectoryError),
+        (b"/a/.", IsDirectoryError),
+        (b"/a/..", IsDirectoryError),
+        (b"/f/", NotDirectoryError),
+        (b"/a/", NotDirectoryError),
+        (b"/x/", PathNotFoundError),
+        (b"/x/y", PathNotFoundError),
+        (b"/f/y", NotDirectoryError),
+    ],
+)
+def test_where_no_link_can_replace(machine: Machine, path: bytes, error: type[MemfsError]) -> None:
+    machine.file("/g")
+    for request in (
+        m.MakeSymlink(path, b"t", replace=True),
+        m.MakeLink(b"/g", path, replace=True),
+    ):
+        with pytest.raises(error):
+            machine.run(request)
+    with pytest.raises(NotPermittedError, match="one name"):
+        machine.run(m.MakeLink(b"/a", b"/g", replace=True))
+    assert machine.names("/") == ["a", "b", "c", "f", "g"]
 
 
 # --- symlinks ----------------------------------------------------------------------------------

@@ -100,6 +100,20 @@ def test_inodes_of_a_user(machine: Machine) -> None:
         machine.run(m.MakeDirectory(b"/d"))
 
 
+def test_a_symlink_that_replaces_counts_as_a_new_one_unless_it_is_of_the_same_user(
+    machine: Machine,
+) -> None:
+    machine.run(m.SetLimit("inodes", "alice", 1))
+    machine.run(m.MakeSymlink(b"/mine", b"x"), "alice")
+    machine.run(m.MakeSymlink(b"/theirs", b"x"), "bob")
+    machine.run(m.MakeSymlink(b"/mine", b"y", replace=True), "alice")
+    with pytest.raises(NameQuotaError, match="limit inodes"):
+        machine.run(m.MakeSymlink(b"/theirs", b"y", replace=True), "alice")
+    machine.run(m.MakeLink(b"/mine", b"/again"))
+    with pytest.raises(NameQuotaError, match="limit inodes"):
+        machine.run(m.MakeSymlink(b"/mine", b"z", replace=True), "alice")
+
+
 def test_a_draft_within_the_limit_is_published(machine: Machine) -> None:
     machine.run(m.SetLimit("inodes", "alice", 1))
     draft = machine.run(m.CreateDraft(b"/d"), "alice").attributes

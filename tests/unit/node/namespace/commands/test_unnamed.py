@@ -115,6 +115,32 @@ def test_a_name_that_is_taken_is_not_given(machine: Machine) -> None:
     assert name(machine, file, b"/d/g").links == 1
 
 
+def test_its_name_may_be_that_of_another_file(machine: Machine) -> None:
+    machine.file("/d/f", BLOCK)
+    file = made(machine)
+    write(machine, file, 2 * BLOCK, release=False)
+    named = machine.run(m.MakeLink(b"", b"/d/f", file.inode, replace=True)).attributes
+    assert (named.inode, named.links) == (file.inode, 1)
+    assert machine.du("/d") == (2 * BLOCK, 1, 1, 4 * BLOCK) and len(machine.discards) == 1
+    machine.namespace.check_invariants()
+
+
+def test_what_it_replaces_makes_room_under_a_quota(machine: Machine) -> None:
+    machine.file("/d/f", BLOCK)
+    machine.run(m.SetQuota(b"/d", 2, 2 * BLOCK))
+    small, large = made(machine), made(machine)
+    write(machine, small, BLOCK)
+    write(machine, large, BLOCK + 1)
+    with pytest.raises(SpaceQuotaError):
+        machine.run(m.MakeLink(b"", b"/d/f", large.inode, replace=True))
+    machine.run(m.MakeLink(b"/d/f", b"/also"))
+    with pytest.raises(SpaceQuotaError):  # what it replaces goes nowhere
+        machine.run(m.MakeLink(b"", b"/d/f", small.inode, replace=True))
+    machine.run(m.Unlink(b"/also"))
+    machine.run(m.MakeLink(b"", b"/d/f", small.inode, replace=True))
+    assert machine.stat("/d/f").inode == small.inode
+
+
 def test_others_name_it_not(machine: Machine) -> None:
     machine.run(m.SetAttributes(b"/d", mode=0o777))
     file = machine.run(m.CreateUnnamed(b"/d"), "alice", 3).attributes

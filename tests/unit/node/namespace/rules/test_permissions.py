@@ -33,6 +33,8 @@ OPERATIONS: dict[str, tuple[Any, int, int]] = {
     "mkdir -p of what exists": (m.MakeDirectory(b"/d", parents=True), 0, 0),
     "symlink": (m.MakeSymlink(b"/d/new", b"x"), 3, 0),
     "link": (m.MakeLink(b"/d/f", b"/d/new"), 3, 0),
+    "symlink over": (m.MakeSymlink(b"/d/f", b"x", replace=True), 3, 0),
+    "link over": (m.MakeLink(b"/d/f", b"/d/link", replace=True), 3, 0),
     "unlink": (m.Unlink(b"/d/f"), 3, 0),
     "rmdir": (m.RemoveDirectory(b"/d/empty"), 3, 0),
     "rename": (m.Rename(b"/d/f", b"/d/new"), 3, 0),

@@ -98,6 +98,16 @@ class TestNames:
         machine.run(m.Unlink(b"/q/d/g"))
         machine.run(m.MakeDirectory(b"/q/new"))
 
+    def test_a_link_that_replaces_needs_no_name(self, machine: Machine) -> None:
+        machine.file("/q/f")
+        machine.file("/q/g")
+        limit(machine, "/q", 4)
+        machine.run(m.MakeSymlink(b"/q/g", b"f", replace=True))
+        machine.run(m.MakeLink(b"/q/f", b"/q/g", replace=True))
+        assert usage(machine, "/q")[2] == 4
+        with pytest.raises(NameQuotaError):
+            machine.run(m.MakeLink(b"/q/f", b"/q/new", replace=True))
+
     def test_missing_directories_count_at_once(self, machine: Machine) -> None:
         limit(machine, "/q", 4)
         with pytest.raises(NameQuotaError):
