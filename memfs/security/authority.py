@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -65,6 +66,21 @@ def make_client(authority: Pair, user: str, days: int, now: datetime) -> Pair:
 def expiry(certificate: bytes) -> float:
     """When a PEM certificate ends, in seconds since the epoch. Raises ConfigError."""
     return _parsed(certificate).not_valid_after_utc.timestamp()
+
+
+def is_signed_by(certificates: bytes, authorities: bytes) -> bool:
+    """Whether the first of these certificates is of an authority, or of the others beside it.
+
+    All are PEM. Raises ConfigError.
+    """
+    first, *chain = _all_parsed(certificates)
+    for each in (*_all_parsed(authorities), *chain):
+        try:
+            first.verify_directly_issued_by(each)
+        except (ValueError, TypeError, InvalidSignature):
+            continue
+        return True
+    return False
 
 
 def _signed(
@@ -146,6 +162,13 @@ def _general_name(host: str) -> x509.GeneralName:
 def _parsed(certificate: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(certificate)
+    except ValueError:
+        raise ConfigError("no certificate in PEM") from None
+
+
+def _all_parsed(certificates: bytes) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(certificates)
     except ValueError:
         raise ConfigError("no certificate in PEM") from None
 

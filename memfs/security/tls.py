@@ -58,6 +58,30 @@ class TlsCredentials:
         else:
             log.info("the certificate is renewed", extra=fields(file=self._files[0]))
 
+    def doubt(self, now: float) -> str:
+        """What may be why a node hangs up that was shown this certificate, and what to do.
+
+        ``now``: seconds since the epoch.
+        """
+        if self._pair is None:
+            return "does it take what proves you?"
+        file = self._pair[0]
+        try:
+            certificate, believed = file.read_bytes(), self._ca.read_bytes()
+            expires = authority.expiry(certificate)
+            signed = authority.is_signed_by(certificate, believed)
+        except (OSError, ConfigError):  # it is being replaced
+            return f"does it accept {file}?"
+        of_whom = "create-node HOST..." if file.stem == certificate_files.NODE else "create-client"
+        if expires <= now:
+            return f"{file} is expired: renew it with memfs certs {of_whom} --overwrite"
+        if not signed:
+            return (
+                f"{file} is not signed by the authority in {self._ca}: make one with that one's "
+                f"key, memfs certs {of_whom}"
+            )
+        return f"does it know the authority of {file}? its ca.crt has to have the certificate"
+
     def _load(self) -> None:
         stamp = self._look()
         if self._pair is not None:

@@ -13,12 +13,21 @@ _MEANINGS: Final = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS: unset certificates to speak in clear",
     "UNEXPECTED_EOF": "it hung up; does it speak TLS? unset certificates to speak in clear",
 }
+_OTHERS: Final = "; is ca.crt here of the authority that signed it?"
+_REMEDIES: Final = {  # by X509_V_ERR_...
+    10: "; renew it there with memfs certs create-node HOST... --overwrite",
+    18: _OTHERS,
+    19: _OTHERS,
+    20: _OTHERS,
+    21: _OTHERS,
+}
 
 
 def explain(error: Exception) -> str:
     """Why a connection under TLS failed, and what to do; empty where it was not TLS."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
+        text = f"its certificate is not accepted: {error.verify_message}"
+        return text + _REMEDIES.get(error.verify_code, "")
     if isinstance(error, ssl.SSLError):
         reason = error.reason or str(error)
         for part, meaning in _MEANINGS.items():

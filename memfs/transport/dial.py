@@ -46,9 +46,9 @@ async def dial(
         if not connected and isinstance(error, OSError):
             why = _reason(error, secured)
             raise UnavailableError(f"cannot connect to {where}: {why}") from error
-        if hung_up and not secured and isinstance(error, UnavailableError):
-            text = f"{error.message} before it said who it is; does it want TLS? set certificates"
-            raise UnavailableError(text) from error
+        if hung_up and isinstance(error, UnavailableError):
+            doubt = _doubt(environment, where)
+            raise UnavailableError(f"{error.message} before it said who it is; {doubt}") from error
         raise
     connection.keep_alive(limits.KEEPALIVE_SECONDS)
     return connection
@@ -95,6 +95,13 @@ async def _introduce(connection: Connection, hello: Hello, timeout: float) -> No
         lane=hello.lane,
         address=connection.address,
     )
+
+
+def _doubt(environment: Environment, where: Endpoint | str) -> str:
+    """Why a node may hang up before it has said who it is, and what to do."""
+    if environment.tls is not None and not isinstance(where, str):
+        return environment.tls.doubt(environment.clock.wall_ns() / 1e9)
+    return "does it want TLS? set certificates"
 
 
 def _reason(error: OSError, secured: bool) -> str:

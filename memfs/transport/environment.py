@@ -95,6 +95,12 @@ class Tls(Protocol):
     def refresh(self) -> None:
         """Take certificates that were renewed."""
 
+    def doubt(self, now: float) -> str:
+        """What may be wrong with this process's certificate, where it was not accepted.
+
+        ``now``: seconds since the epoch.
+        """
+
 
 @dataclass(frozen=True)
 class Environment:
