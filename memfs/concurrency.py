@@ -16,14 +16,17 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from typing import Any, TypeVar
+from typing import Never, TypeAlias, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 E = TypeVar("E", bound=Exception)
 
+Coro: TypeAlias = Coroutine[object, Never, T]
+"""A coroutine by what it returns; what it yields and is sent is the loop's business."""
 
-async def run_all(work: Iterable[Coroutine[Any, Any, object]], limit: int) -> None:
+
+async def run_all(work: Iterable[Coro[object]], limit: int) -> None:
     """Run every coroutine, at most ``limit`` at a time, in order of start.
 
     On the first failure, and on cancellation, what runs is cancelled and awaited and what has not
@@ -77,11 +80,11 @@ async def run_each(
         await items.aclose()
 
 
-async def results(work: Iterable[Coroutine[Any, Any, R]], limit: int) -> list[R]:
+async def results(work: Iterable[Coro[R]], limit: int) -> list[R]:
     """As :func:`run_all`; what the coroutines return, in their order."""
     found: dict[int, R] = {}
 
-    async def keep(number: int, coroutine: Coroutine[Any, Any, R]) -> None:
+    async def keep(number: int, coroutine: Coro[R]) -> None:
         found[number] = await coroutine
 
     coroutines = list(work)
@@ -93,12 +96,10 @@ async def results(work: Iterable[Coroutine[Any, Any, R]], limit: int) -> list[R]
     return [found[number] for number in range(len(coroutines))]
 
 
-async def outcomes(
-    work: Iterable[Coroutine[Any, Any, R]], limit: int, failure: type[E]
-) -> list[R | E]:
+async def outcomes(work: Iterable[Coro[R]], limit: int, failure: type[E]) -> list[R | E]:
     """As :func:`results`; a ``failure`` of one stands in its place and ends no other."""
 
-    async def attempt(coroutine: Coroutine[Any, Any, R]) -> R | E:
+    async def attempt(coroutine: Coro[R]) -> R | E:
         try:
             return await coroutine
         except failure as error:
@@ -112,9 +113,7 @@ async def outcomes(
             coroutine.close()
 
 
-async def _work(
-    first: Coroutine[Any, Any, object], queue: Iterator[Coroutine[Any, Any, object]]
-) -> None:
+async def _work(first: Coro[object], queue: Iterator[Coro[object]]) -> None:
     await first
     for coroutine in queue:
         await coroutine

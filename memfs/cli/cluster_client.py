@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+from memfs.concurrency import Coro
 
 if TYPE_CHECKING:
     from memfs.client.filesystem import AsyncFileSystem
@@ -32,7 +34,7 @@ LOOP_DESCRIPTORS = 12
 """What an event loop and the first connections take. One that lacks them half-way cannot end."""
 
 
-def run_loop(main: Coroutine[Any, Any, T]) -> T:
+def run_loop(main: Coro[T]) -> T:
     """Run ``main`` on a loop of its own; Ctrl-C cancels it and surfaces as KeyboardInterrupt."""
     with contextlib.closing(main):  # where it was never begun
         import uvloop

@@ -7,13 +7,13 @@ that file once the lock is held. Must not know how locks are kept (``memfs.clien
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from memfs.client.calls import unclosed
 from memfs.client.calls.bound import Bound
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
+from memfs.concurrency import Coro
 from memfs.errors import PathNotFoundError, StaleHandleError
 from memfs.protocol import messages as m
 from memfs.types import LockKind
@@ -57,7 +57,7 @@ class FileLock(Bound):
             unclosed.warn("lock", self)
             unclosed.close_soon(self._loop, self._dropped())
 
-    def _dropped(self) -> Callable[[], Coroutine[Any, Any, None]]:
+    def _dropped(self) -> Callable[[], Coro[None]]:
         """What unlocks when this object is gone."""
         release, inode, owner = self._session.locks.release, self._inode, self._owner
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from memfs import errors
+from memfs.concurrency import Coro
 from memfs.logs import Seldom, fields
 from memfs.node.membership.drain import Drain
 from memfs.node.membership.members import Membership
@@ -64,9 +64,7 @@ class Leaving:
         """Pass on what this node is to the cluster, then leave it."""
         await self._unless_alone(self._leave(), LEAVE_SECONDS, ALONE_SECONDS)
 
-    async def _unless_alone(
-        self, work: Coroutine[Any, Any, None], seconds: float, patience: float
-    ) -> None:
+    async def _unless_alone(self, work: Coro[None], seconds: float, patience: float) -> None:
         """Work until it is done, or its time is over, or it cannot be done any more.
 
         It cannot once the coordinator has answered nothing for ``patience`` seconds.

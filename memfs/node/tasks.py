@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from memfs.concurrency import Coro
 from memfs.logs import fields
 
 log = logging.getLogger(__name__)
@@ -20,13 +20,13 @@ class Tasks:
         """Begins empty."""
         self._tasks: set[asyncio.Task[object]] = set()
 
-    def spawn(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    def spawn(self, coroutine: Coro[T], name: str) -> asyncio.Task[T]:
         """Run a coroutine to its end; an exception is logged with its traceback."""
         task = self.start(coroutine, name)
         task.add_done_callback(_report)
         return task
 
-    def start(self, coroutine: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    def start(self, coroutine: Coro[T], name: str) -> asyncio.Task[T]:
         """Run a coroutine to its end; its outcome is the caller's concern."""
         task = asyncio.get_running_loop().create_task(coroutine, name=name)
         self._tasks.add(task)

@@ -18,11 +18,12 @@ import inspect
 import os
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import uvloop
 
+from memfs.concurrency import Coro
 from memfs.machine import check_descriptors
 
 P = ParamSpec("P")
@@ -61,9 +62,7 @@ class Bridge:
         """Whether the caller runs in the loop's own thread, where waiting would never end."""
         return threading.current_thread() is self._thread
 
-    def run(
-        self, work: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    def run(self, work: Callable[P, Coro[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work(*args, **kwargs)`` on the loop; returns its result or raises its error.
 
         An interrupt (Ctrl-C) cancels the work, waits briefly until it has let go, and is raised; a
@@ -94,9 +93,7 @@ class Bridge:
         elif close is not None:
             close()
 
-    def begin(
-        self, work: Callable[P, Coroutine[Any, Any, object]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> None:
+    def begin(self, work: Callable[P, Coro[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Start ``work`` and do not wait: for finalisers, which may run in any thread."""
         if self.running:
             self.loop.call_soon_threadsafe(_Call(work, args, kwargs).start)
@@ -163,7 +160,7 @@ class _Call:
 
     def __init__(
         self,
-        work: Callable[..., Coroutine[Any, Any, Any]],
+        work: Callable[..., Coro[Any]],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> None:

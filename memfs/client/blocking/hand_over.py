@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import ParamSpec, TypeVar
 
 from memfs.client import filesystem as aio
 from memfs.client.blocking import bridge as bridges
+from memfs.concurrency import Coro
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,7 +21,7 @@ class BlockingCalls:
         raise AssertionError("the file system says which session it uses")
 
     @staticmethod
-    def _run(work: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def _run(work: Callable[P, Coro[T]], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return bridges.bridge().run(work, *args, **kwargs)
 
     def _iterate(self, found: AsyncIterator[T]) -> Iterator[T]:

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
+
+from memfs.concurrency import Coro
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +23,7 @@ def warn(what: str, owner: object) -> None:
     warnings.warn(f"unclosed {what} {owner!r}", ResourceWarning, 3, owner)
 
 
-def close_soon(
-    loop: asyncio.AbstractEventLoop, close: Callable[[], Coroutine[Any, Any, None]]
-) -> None:
+def close_soon(loop: asyncio.AbstractEventLoop, close: Callable[[], Coro[None]]) -> None:
     """Have something closed on its loop: called in whichever thread collects its owner.
 
     Nothing happens once the loop is closed: nobody is there who could do it.

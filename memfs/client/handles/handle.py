@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 from memfs import limits
 from memfs.client.calls.arguments import whole
@@ -24,6 +24,7 @@ from memfs.client.reading.reader import FileReader
 from memfs.client.session.locks import last_byte
 from memfs.client.writing.range_copy import RangeCopy
 from memfs.client.writing.writer import PUBLISH_BLOCKS, FileWriter
+from memfs.concurrency import Coro
 from memfs.errors import (
     ClusterError,
     InvalidArgumentError,
@@ -204,7 +205,7 @@ class Handle:
             async with turn(self._changing, timeout):
                 await self._following(self.writer.flush, timeout)
 
-    async def _noting(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _noting(self, work: Coro[T]) -> T:
         """Run a read, and note whether the cluster failed."""
         try:
             return await work
@@ -212,7 +213,7 @@ class Handle:
             self._failed = True
             raise
 
-    async def _trying(self, work: Coroutine[Any, Any, T]) -> T:
+    async def _trying(self, work: Coro[T]) -> T:
         """Run a change, and note whether the cluster failed."""
         assert self.writer is not None, "the handle is not open for writing"
         try:
@@ -225,7 +226,7 @@ class Handle:
             raise told from error
 
     async def _following(
-        self, step: Callable[[float | None], Coroutine[Any, Any, None]], timeout: float | None
+        self, step: Callable[[float | None], Coro[None]], timeout: float | None
     ) -> None:
         """Publish, flush or close what an earlier call left behind when its time was over.
 

@@ -10,8 +10,8 @@ are not copied. Must not know where the bytes go: that is a :class:`CopySink`'s 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Protocol
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Protocol
 
 from memfs import limits
 from memfs.client.calls.wire import WirePath
@@ -20,7 +20,7 @@ from memfs.client.handles.handle import Handle
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
-from memfs.concurrency import end_all
+from memfs.concurrency import Coro, end_all
 from memfs.errors import BusyError, StaleHandleError
 from memfs.types import Attributes, BlockRef
 
@@ -195,7 +195,7 @@ async def move(
     extents: Extents,
     size: int,
     read: Callable[[int, memoryview], Awaitable[object]],
-    write: Callable[[int, memoryview], Coroutine[Any, Any, None]],
+    write: Callable[[int, memoryview], Coro[None]],
     advance: Advance,
     piece: int = BUFFER_BYTES,
 ) -> None:

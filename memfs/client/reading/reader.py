@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 import io
 import sys
-from collections.abc import Coroutine
-from typing import Any
 
 from memfs import limits
 from memfs.client.context import ClientContext
@@ -24,7 +22,7 @@ from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.local_blocks import LocalFile
 from memfs.client.reading.readahead import Readahead
 from memfs.client.session.attempts import Attempts
-from memfs.concurrency import run_all
+from memfs.concurrency import Coro, run_all
 from memfs.errors import BlockNotFoundError, BusyError, DataLossError, RetryableError
 from memfs.types import BlockRef
 
@@ -248,7 +246,7 @@ class FileReader:
         if len(pieces) == 1:
             await self._fetch_piece(pieces[0], into, deadline)
             return
-        work: list[Coroutine[Any, Any, object]] = [
+        work: list[Coro[object]] = [
             self._fetch_piece(piece, into[piece.at : piece.at + piece.length], deadline)
             for piece in pieces
         ]

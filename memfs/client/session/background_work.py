@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
+from memfs.concurrency import Coro
 from memfs.errors import ClusterError, NoSpaceError
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class BackgroundWork:
         self.tasks: set[asyncio.Task[None]] = set()
         """Tasks that have not ended."""
 
-    async def insist(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def insist(self, work: Callable[[], Coro[T]]) -> T:
         """Try again, for as long as the session lasts, while the cluster cannot do it."""
         while True:
             try:
@@ -35,7 +36,7 @@ class BackgroundWork:
                 log.debug("retried in the background: %s", error)
             await asyncio.sleep(INSIST_SECONDS)
 
-    def run(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def run(self, work: Coro[None]) -> asyncio.Task[None]:
         """Run something that no caller waits for; it ends with the session."""
         task = asyncio.create_task(work)
         self.tasks.add(task)

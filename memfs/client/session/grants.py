@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from memfs.client.calls.deadline import seconds_left
 from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.requester import Requester
 from memfs.client.session.silence import no_doubt
+from memfs.concurrency import Coro
 from memfs.errors import MemfsError, OutcomeUnknownError
 from memfs.protocol import messages as m
 from memfs.types import Attributes, BlockRef
@@ -139,9 +140,7 @@ class Grants:
         lease = Lease(inode, generation)
         await self._return(functools.partial(self._release, lease, withdrawn), deadline)
 
-    async def _return(
-        self, work: Callable[[], Coroutine[Any, Any, None]], deadline: float | None
-    ) -> None:
+    async def _return(self, work: Callable[[], Coro[None]], deadline: float | None) -> None:
         """Return a lease, and wait a moment for that: after the failure the caller may open the
         file again."""
         task = self._aside.run(self._insist(work))
@@ -151,7 +150,7 @@ class Grants:
         patience = RETURN_SECONDS if left is None else min(RETURN_SECONDS, left)
         await asyncio.wait((task,), timeout=patience)
 
-    async def _insist(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _insist(self, work: Callable[[], Coro[None]]) -> None:
         try:
             await self._aside.insist(work)
         except MemfsError as error:  # the file is gone, or somebody else has it

@@ -31,7 +31,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from memfs import limits
@@ -40,6 +40,7 @@ from memfs.client.calls.deadline import ended, seconds_left
 from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.requester import Requester
+from memfs.concurrency import Coro
 from memfs.errors import (
     ClusterError,
     DeadlineError,
@@ -355,11 +356,11 @@ class SessionLocks:
         except StaleHandleError:  # its locks went with it
             return
 
-    def _give_back(self, where: Holding, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _give_back(self, where: Holding, work: Callable[[], Coro[None]]) -> None:
         """Release it in the background; retried for as long as the session lasts."""
         self._leave(where, self._aside.run(self._insist(work)))
 
-    async def _insist(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _insist(self, work: Callable[[], Coro[None]]) -> None:
         try:
             await self._aside.insist(work)
         except MemfsError as error:  # the end of the session gives it back

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from memfs.client.calls.deadline import Deadline
+from memfs.concurrency import Coro
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 
@@ -36,7 +37,7 @@ class Requester(Protocol):
         request: m.Request[m.R],
         path: str | None,
         deadline: float,
-        undo: Callable[[m.R], Coroutine[Any, Any, object]],
+        undo: Callable[[m.R], Coro[object]],
         leave: Callable[[asyncio.Task[None]], object] = lambda task: None,
     ) -> m.R:
         """As :meth:`ask`, for a command whose reply hands something out."""

@@ -7,11 +7,12 @@ requests, and never looks for a view: that is :mod:`memfs.client.session.view_se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from memfs.client.calls.deadline import seconds_left
 from memfs.client.session.known_view import KnownView
+from memfs.concurrency import Coro
 from memfs.errors import InvalidArgumentError, MemfsError, UnavailableError
 from memfs.paths import Endpoint
 from memfs.protocol import frames
@@ -115,7 +116,7 @@ class Routing:
             (self._blocks if blocks else self._bulk)[number] = connection
         return connection
 
-    async def in_time(self, work: Coroutine[Any, Any, T], member: Member, deadline: float) -> T:
+    async def in_time(self, work: Coro[T], member: Member, deadline: float) -> T:
         """Await ``work`` with a member until the deadline. Raises UnavailableError otherwise."""
         try:
             async with asyncio.timeout(seconds_left(deadline)):

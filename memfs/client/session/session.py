@@ -14,8 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from memfs import limits
 from memfs.client.calls.arguments import number
@@ -33,6 +33,7 @@ from memfs.client.session.routing import Routing
 from memfs.client.session.silence import Silence, in_doubt, no_doubt
 from memfs.client.session.suspects import Silent, Suspects
 from memfs.client.session.view_search import ViewSearch
+from memfs.concurrency import Coro
 from memfs.config import ClientConfig
 from memfs.errors import (
     BusyError,
@@ -211,7 +212,7 @@ class Session:
         request: m.Request[m.R],
         path: str | None,
         deadline: float,
-        undo: Callable[[m.R], Coroutine[Any, Any, object]],
+        undo: Callable[[m.R], Coro[object]],
         leave: Callable[[asyncio.Task[None]], object] = lambda task: None,
     ) -> m.R:
         """As :meth:`ask`, for a command whose reply hands something out.
@@ -243,7 +244,7 @@ class Session:
         self,
         request: m.Request[m.R],
         number: int,
-        undo: Callable[[m.R], Coroutine[Any, Any, object]],
+        undo: Callable[[m.R], Coro[object]],
     ) -> None:
         insist = self.background.insist
         try:

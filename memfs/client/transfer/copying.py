@@ -13,12 +13,12 @@ import enum
 import errno
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from typing import NamedTuple, Protocol
 
 from memfs import limits
 from memfs.client.transfer.hard_links import HardLinks, LinkStep
-from memfs.concurrency import results, run_all
+from memfs.concurrency import Coro, results, run_all
 from memfs.errors import DeadlineError, NoSpaceError, OutcomeUnknownError, UnavailableError
 from memfs.types import FileKind
 
@@ -73,9 +73,9 @@ class Transferred(NamedTuple):
 
 
 Progress = Callable[[ProgressEvent], object]
-Reader = Callable[[memoryview], Coroutine[Any, Any, int]]
+Reader = Callable[[memoryview], Coro[int]]
 """Fills a buffer, less of it only at the end; returns the bytes."""
-Writer = Callable[[memoryview], Coroutine[Any, Any, None]]
+Writer = Callable[[memoryview], Coro[None]]
 """Takes all of a buffer's bytes before it returns."""
 
 
@@ -304,7 +304,7 @@ class Copy:
         await self._start(group, self._batches, self._batch(self._waiting.pop(mode).items))
 
     async def _start(
-        self, group: asyncio.TaskGroup, lane: asyncio.Semaphore, work: Coroutine[Any, Any, None]
+        self, group: asyncio.TaskGroup, lane: asyncio.Semaphore, work: Coro[None]
     ) -> asyncio.Task[None]:
         try:
             await lane.acquire()
@@ -385,7 +385,7 @@ class Copy:
     async def _link(self, item: Item) -> None:
         await self._alone(item, self._direction.symlink(item))
 
-    async def _alone(self, item: Item, work: Coroutine[Any, Any, None]) -> bool:
+    async def _alone(self, item: Item, work: Coro[None]) -> bool:
         """Whether ``work`` made the item, in a directory that could be made."""
         await self._made()
         if self._is_refused(item):
@@ -441,14 +441,12 @@ async def pump(read: Reader, write: Writer) -> int:
     return total
 
 
-async def _both(
-    writing: Coroutine[Any, Any, None], reading: Coroutine[Any, Any, int] | None
-) -> int:
+async def _both(writing: Coro[None], reading: Coro[int] | None) -> int:
     """Write and read at the same time; what was read, 0 when there was nothing to read."""
     if reading is None:
         await writing
         return 0
-    both: list[Coroutine[Any, Any, int | None]] = [writing, reading]
+    both: list[Coro[int | None]] = [writing, reading]
     _, got = await results(both, 2)
     return got or 0
 

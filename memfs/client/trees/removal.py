@@ -10,13 +10,12 @@ way elsewhere by a symlink. Nothing recurses: trees are deeper than Python's sta
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
 from memfs.client.trees.parts import PARALLEL, TreePart, ask_of, named
-from memfs.concurrency import run_all
+from memfs.concurrency import Coro, run_all
 from memfs.errors import MemfsError, PathNotFoundError, TreeTooLargeError
 from memfs.protocol import messages as m
 from memfs.types import ROOT_INODE, FileKind
@@ -78,9 +77,7 @@ class _Steps:
         except PathNotFoundError:
             pass
 
-    async def _each_below(
-        self, part: TreePart, work: Callable[[TreePart], Coroutine[Any, Any, None]]
-    ) -> None:
+    async def _each_below(self, part: TreePart, work: Callable[[TreePart], Coro[None]]) -> None:
         async for page in self._directories(part):
             await run_all((work(each) for each in page), PARALLEL)
 

@@ -16,12 +16,13 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 from memfs.client.handles.handle import Handle
 from memfs.client.inodes import InodeOperations
+from memfs.concurrency import Coro
 from memfs.errors import LeaseHeldError, LeaseLostError, MemfsError, StaleHandleError
 from memfs.types import Attributes
 
@@ -298,7 +299,7 @@ class OpenInode:
             self._tell_lost()
             await self._end_writing(stays=stays)
 
-    async def _undisturbed(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _undisturbed(self, work: Coro[None]) -> None:
         """Do what gives the lease back to its end, even when who asked for it is killed meanwhile:
         what a program has written stays, whatever becomes of the program."""
         task = asyncio.create_task(work)

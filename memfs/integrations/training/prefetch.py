@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
 from memfs import aio
 from memfs.client.blocking.filesystem import FileSystem
+from memfs.concurrency import Coro
 from memfs.integrations.training.order import EpochOrder
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ R = TypeVar("R")
 def fetched_ahead(
     fs: FileSystem,
     wanted: Sequence[T],
-    read: Callable[[aio.AsyncFileSystem, T], Coroutine[Any, Any, R]],
+    read: Callable[[aio.AsyncFileSystem, T], Coro[R]],
     ahead: int,
 ) -> Iterator[R]:
     """``read`` of each that is wanted, in order, ``ahead`` of them begun before their turn.

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from memfs import errors, limits
+from memfs.concurrency import Coro
 from memfs.node.block_service.fences import Fences
 from memfs.node.block_service.guard import Guard
 from memfs.node.block_service.uploads import WATCHED_BYTES, UploadReservation, Uploads
@@ -486,7 +487,7 @@ def _signed(call: IncomingCall[object], request: m.WriteBlock) -> m.WriteBlock:
     return request if peer.role != m.Role.CLIENT else request._replace(writer=peer.client)
 
 
-def _owned(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+def _owned(work: Coro[T]) -> asyncio.Task[T]:
     """A task whose failure is only seen by those who wait for it, if anybody does."""
     task = asyncio.get_running_loop().create_task(work)
     task.add_done_callback(lambda done: done.cancelled() or done.exception())

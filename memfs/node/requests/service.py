@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Callable
+from typing import Final, TypeVar, cast
 
 from memfs import errors, limits
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import Coordinator
+from memfs.concurrency import Coro
 from memfs.monitoring.metrics import Metrics, OperationMetrics
 from memfs.node.block_service.guard import Guard
 from memfs.node.block_service.service import BlockService
@@ -138,9 +139,7 @@ class NodeService:
             raise errors.UnsupportedError("this cluster believes everybody: prove nothing")
         return self._proofs.challenge(connection)
 
-    def welcome(
-        self, hello: m.Hello, connection: Connection
-    ) -> m.Welcome | Coroutine[Any, Any, m.Welcome]:
+    def welcome(self, hello: m.Hello, connection: Connection) -> m.Welcome | Coro[m.Welcome]:
         """Admit a connection; a task where another node has to be asked.
 
         Raises AccessDeniedError, BusyError, ProtocolError, StaleEpochError, OtherClusterError.

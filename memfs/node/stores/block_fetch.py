@@ -7,11 +7,11 @@ stores or the cache. Invariant: no byte of a block is asked for twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from memfs import limits
-from memfs.concurrency import run_all
+from memfs.concurrency import Coro, run_all
 from memfs.errors import UnavailableError
 from memfs.types import Buffer
 
@@ -22,7 +22,7 @@ FEWEST_PARTS: Final = 4
 
 Take: TypeAlias = Callable[[Buffer], None]
 """Is given what has arrived, in order."""
-Read: TypeAlias = Callable[[int, int, Take], Coroutine[Any, Any, None]]
+Read: TypeAlias = Callable[[int, int, Take], Coro[None]]
 """Fetches so many bytes from an offset in the block, piece by piece; raises when they are fewer."""
 
 

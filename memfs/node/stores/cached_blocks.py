@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Hashable, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final, cast
 
 from memfs import concurrency, errors, limits
 from memfs.checksum import crc32c
+from memfs.concurrency import Coro
 from memfs.node.blocks import BlockStore
 from memfs.node.membership.members import Membership
 from memfs.node.stores.block_fetch import BlockFetch, Take
@@ -339,7 +340,7 @@ def _copy(pieces: Sequence[Buffer], targets: Sequence[memoryview]) -> None:
             view, target = view[count:], target[count:]
 
 
-Read = Callable[[m.BlockVersion, int, int], Coroutine[Any, Any, tuple[Buffer, int]]]
+Read = Callable[[m.BlockVersion, int, int], Coro[tuple[Buffer, int]]]
 
 
 async def read_ranges(

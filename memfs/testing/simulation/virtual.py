@@ -14,9 +14,11 @@ import contextlib
 import heapq
 import inspect
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, NoReturn, TypeVar
+
+from memfs.concurrency import Coro
 
 T = TypeVar("T")
 
@@ -60,12 +62,12 @@ class Process:
         """Call ``function`` as this process."""
         return self.context.copy().run(function, *arguments)
 
-    def spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def spawn(self, coroutine: Coro[T]) -> asyncio.Task[T]:
         """Start a task of this process."""
         loop = asyncio.get_running_loop()
         return loop.create_task(coroutine, context=self.context.copy())
 
-    async def perform(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    async def perform(self, coroutine: Coro[T]) -> T:
         """Await a coroutine from outside, run as this process.
 
         Raises :class:`ProcessKilledError` when the process ends first, and CancelledError when the
@@ -222,7 +224,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _make_task(
         self,
         _loop: asyncio.AbstractEventLoop,
-        coroutine: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        coroutine: Coro[T] | Generator[Any, None, T],
         context: Context | None = None,
     ) -> SerialTask[T]:
         serial = self._next_serial()
@@ -292,7 +294,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         raise DeadlockError(f"at {self._now:.6f} s {len(waiting)} tasks wait for ever: {names}")
 
 
-def run(main: Coroutine[Any, Any, T], *, step_limit: int = 20_000_000) -> T:
+def run(main: Coro[T], *, step_limit: int = 20_000_000) -> T:
     """Run ``main`` to its end on a fresh loop, then cancel what is left and close the loop.
 
     Raises what ``main`` raises; :class:`DeadlockError`; and, when ``main`` succeeded, the first

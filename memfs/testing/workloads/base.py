@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.concurrency import Coro
 from memfs.errors import ClusterError, LeaseHeldError, MemfsError, PathExistsError
 from memfs.testing.checkers.violation import Guarantee, Violation
 from memfs.testing.history import FINAL, Call, History, Outcome
@@ -159,7 +160,7 @@ class Workload(abc.ABC):
         return self.history.of(key)
 
     async def record(
-        self, process: str, key: str, name: str, argument: object, work: Coroutine[Any, Any, object]
+        self, process: str, key: str, name: str, argument: object, work: Coro[object]
     ) -> Call:
         """One call; now and then it is cancelled on its way."""
         if process == FINAL or self.random.random() >= self.sizes.cancel_chance:

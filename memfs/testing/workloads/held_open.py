@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Coroutine
 from typing import Any
 
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.concurrency import Coro
 from memfs.errors import MemfsError
 from memfs.testing.checkers.violation import Guarantee, Torn, Violation
 from memfs.testing.workloads.base import Workload
@@ -45,7 +45,7 @@ class HeldOpen(Workload):
 
     async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key, timeout = self._key(dice), self.sizes.timeout_seconds
-        work: Coroutine[Any, Any, object]
+        work: Coro[object]
         kind = dice.choice(("write", "write", "write", "remove", "rmtree", "rename"))
         if kind == "write":
             data = content(self.token(process), dice.randrange(self.sizes.large_bytes))
