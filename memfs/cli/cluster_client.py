@@ -31,7 +31,8 @@ async def connected(config: ClientConfig) -> AsyncIterator[tuple[AsyncFileSystem
 
 
 LOOP_DESCRIPTORS = 12
-"""What an event loop and the first connections take. One that lacks them half-way cannot end."""
+"""Descriptors for an event loop and the first connections: a loop that runs out of them half-way
+cannot even be closed."""
 
 
 def run_loop(main: Coro[T]) -> T:

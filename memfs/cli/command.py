@@ -27,7 +27,7 @@ C = TypeVar("C", bound="CommandContext")
 
 
 class Failed(Exception):
-    """Ends a command after it has said what is wrong."""
+    """Ends a command that has already printed what is wrong."""
 
 
 class CommandContext:
@@ -43,7 +43,7 @@ class CommandContext:
         self.status = 1
 
     def warn(self, text: str) -> None:
-        """Say one line on stderr that does not make the command fail."""
+        """Print a warning on stderr; the exit status stays as it is."""
         sys.stdout.flush()
         click.echo(f"memfs: {text}", err=True)
 
@@ -55,9 +55,8 @@ def cluster_command(
     example: str,
     **settings: Any,
 ) -> Callable[[Callable[..., Awaitable[None]]], click.Command]:
-    """Make a click command of ``async def body(context, **parameters)``.
-
-    ``opened`` gives the context for the time of one run; ``example`` ends the help text.
+    """Make a click command of ``async def body(context, **parameters)``. ``opened`` opens the
+    context of one run and closes it afterwards; ``example`` is appended to the help text.
     """
 
     def wrap(body: Callable[..., Awaitable[None]]) -> click.Command:

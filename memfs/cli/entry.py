@@ -1,4 +1,4 @@
-"""Where the installed scripts begin: an interrupt ends them silently from here on.
+"""Entry points of the installed scripts: from here on an interrupt ends them silently.
 
 Imports nothing at the top, so that a Ctrl-C while the command is still being imported, which is
 most of the time that a short command takes, is caught: exit status 130, as later. Before that only

@@ -33,7 +33,7 @@ _MACHINE_DEFAULTS = {
 
 
 def descriptions(kind: Kind) -> dict[str, str]:
-    """Field names to the texts under them, on one line each."""
+    """The text under each field by the field's name, on one line."""
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     assert isinstance(body, ast.ClassDef)
     texts: dict[str, str] = {}
@@ -49,8 +49,7 @@ def descriptions(kind: Kind) -> dict[str, str]:
 
 
 def settings_options(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """One option per field that is no secret: flags are seen by every user of the machine.
-
+    """Add one option for each field but secrets, since every user of the machine can see flags.
     Values stay text: the configuration reports all mistakes at once.
     """
 

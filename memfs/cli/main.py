@@ -201,7 +201,7 @@ def _command_path(error: click.UsageError) -> str:
 
 
 def _output_closed() -> int:
-    """As a program that SIGPIPE killed."""
+    """End as if killed by SIGPIPE."""
     streams.discard()
     return OUTPUT_CLOSED
 

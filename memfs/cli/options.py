@@ -74,17 +74,16 @@ def client_flags(ctx: click.Context) -> dict[str, object]:
 
 
 class Operand(str):
-    """A path in the cluster: absolute and normalised, but for a ``/`` at its end.
-
-    With one only a directory is meant, and what a symbolic link leads to, as for the kernel.
+    """A path in the cluster: absolute and normalised, except that a ``/`` at its end is kept. It
+    then means a directory only, and the target of a symbolic link, as for the kernel.
     """
 
     content: str = ""
-    """The path as it was written when it ends in ``.`` or ``..``: what is in it is meant."""
+    """The path as it was typed when it ends in ``.`` or ``..``: the content is meant."""
 
     @property
     def bare(self) -> str:
-        """Without the slash."""
+        """The path without the slash."""
         return self.rstrip("/") or "/"
 
 
@@ -126,7 +125,7 @@ class PathType(click.ParamType[Operand]):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[Any]:
-        """Names in the cluster that begin so; nothing when it cannot be reached at once."""
+        """Names in the cluster that begin with this; none when it does not answer at once."""
         from memfs.cli.path_completion import complete_path
 
         return complete_path(lambda: client_config(ctx), incomplete)

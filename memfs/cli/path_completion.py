@@ -19,7 +19,7 @@ NAMES_MAX = 1000
 
 
 def complete_path(config: Callable[[], ClientConfig], typed: str) -> list[Any]:
-    """Entries whose names begin as ``typed``; none when the cluster does not answer at once."""
+    """Entries whose names begin with ``typed``; none when the cluster does not answer at once."""
     from click.shell_completion import CompletionItem
 
     folder, slash, start = typed.rpartition("/")

@@ -10,7 +10,7 @@ import re
 from itertools import groupby
 
 _SPECIAL = frozenset("!\"$&'()*;<=>?[\\^`| ")
-"""What a shell may take for something else, anywhere in a word."""
+"""Characters with a meaning for the shell anywhere in a word."""
 _AT_THE_START = frozenset("#~")
 _IN_DOUBLE_QUOTES = re.compile(r"[\w %+,\-./:@\]']", re.ASCII)
 _SHORT = {
@@ -27,7 +27,7 @@ _SHORT = {
 def shell_quoted(name: str, always: bool = True) -> str:
     """``'name'``; with a quote in it ``"it's"``, with control characters ``'a'$'\\n''b'``.
 
-    Not ``always``: only where a shell needs it.
+    Unless ``always``, only where a shell needs it.
     """
     if not always and name and not _needs_quotes(name):
         return name

@@ -49,29 +49,30 @@ _OWN_WORDS = (
     errors.ObjectChangedError,
     errors.ObjectMissingError,
 )
-"""Of which the system's words would say less, or something else: a store that refuses is no lack of
-permission here, a bucket that is missing no device, an object that was changed no stale handle."""
+"""Errors whose own message is shown instead of strerror's, which would mislead: a store that
+refuses is not a missing permission here, a missing bucket not a missing device, a changed object
+not a stale handle."""
 _FATAL = (errors.UnavailableError, errors.DeadlineError, errors.InternalError)
 VANISHED = (errors.PathNotFoundError, errors.NotDirectoryError, errors.IsDirectoryError)
-"""What a name that was just listed meets when others have removed or replaced it."""
+"""Errors for a name that was listed a moment ago and that others have removed or replaced."""
 
 
 CHANGES_AT_ONCE = 32
-"""Changes of single files that a recursive command has on their way."""
+"""How many changes of single files a recursive command has in flight."""
 
 
 class Shell(CommandContext):
     """One run of a file command."""
 
     def __init__(self, fs: AsyncFileSystem, session: Session) -> None:
-        """``session`` is that of ``fs``: for the commands that speak to single nodes."""
+        """``session`` is the session of ``fs``, for commands that talk to single nodes."""
         super().__init__()
         self.fs = fs
         self.session = session
 
     @functools.cached_property
     def admin(self) -> AdminClient:
-        """The same session, for what only operators ask."""
+        """The same session, for operators' requests."""
         from memfs.client.admin import AdminClient
 
         return AdminClient(self.session)
@@ -112,7 +113,7 @@ class Shell(CommandContext):
         return found
 
     async def lexists(self, path: str) -> bool:
-        """Whether there is anything of that name, a broken link included."""
+        """Whether the name exists, even as a broken link."""
         try:
             await self.fs.lstat(path)
         except (errors.PathNotFoundError, errors.NotDirectoryError):
@@ -161,14 +162,14 @@ def _is_pattern(path: str) -> bool:
 
 
 def _refusing(error: OSError, path: str) -> str:
-    """What an error is about: ``path``, or a part of that tree."""
+    """The path that an error is about: ``path``, or one below it."""
     named = error.filename
     below = isinstance(named, str) and named.startswith(path.rstrip("/") + "/")
     return named if below else path
 
 
 def reason(error: OSError) -> str:
-    """Why, in the words of the system where it has some."""
+    """The reason, as strerror has it where there is an errno."""
     if isinstance(error, errors.MemfsError):
         if isinstance(error, errors.RequestError) and not isinstance(error, _OWN_WORDS):
             return os.strerror(error.posix)

@@ -1,8 +1,7 @@
-"""Standard input, output and error of a command: present, and honest about failed writes.
-
-A descriptor that is closed at the start would be given to the next socket. Invariant: 0, 1 and 2
-are open from here on; what was missing fails when it is used, as in coreutils. A failed write to
-the standard output is an :class:`OutputError`, which no operand of the command is blamed for.
+"""Standard input, output and error of a command: always open, and failed writes are noticed. A
+descriptor that is closed at the start would be given to the next socket. Invariant: 0, 1 and 2 are
+open from here on; one that was closed fails when it is used, as in coreutils. A failed write to the
+standard output is an :class:`OutputError`, which is not attributed to an operand of the command.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ def serve() -> None:
 
 
 def discard() -> None:
-    """Let what is still buffered, and all that follows, go nowhere."""
+    """Discard what is still buffered and everything that follows."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, OUTPUT)
     os.close(nowhere)

@@ -1,4 +1,4 @@
-"""``memfs tensorflow-hook``: whether programs of this environment get ``memfs://`` unasked."""
+"""``memfs tensorflow-hook``: makes ``memfs://`` known in every program of this environment."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Owns the bytes of these extended attributes (``linux/posix_acl_xattr.h``) and what setting or
 removing one means for the cluster's list, which has entries by name where the kernel has numbers.
-Pure: whoever calls gives the functions from names to numbers and back.
+Pure: the caller passes the functions from names to numbers and back.
 
 ::
 
@@ -63,9 +63,9 @@ _TAGS: Final = {
 _KINDS: Final = {tag: kind for kind, tag in _TAGS.items()}
 
 Number = Callable[[str], int]
-"""Of a user's or a group's name."""
+"""The number of a user's or group's name."""
 Name = Callable[[int], str]
-"""... and back."""
+"""The name of a number."""
 
 
 def encode(entries: Iterable[AclEntry], name: str, uid: Number, gid: Number) -> bytes | None:
@@ -89,7 +89,7 @@ def encode(entries: Iterable[AclEntry], name: str, uid: Number, gid: Number) -> 
 def decode(blob: bytes, name: str, user: Name, group: Name) -> tuple[AclEntry, ...]:
     """The entries of a blob of attribute ``name``. Raises InvalidArgumentError, UnsupportedError.
 
-    Whether they make a valid list together is the cluster's to say.
+    The cluster checks whether they make a valid list together.
     """
     if len(blob) < _HEAD.size or (len(blob) - _HEAD.size) % _ENTRY.size:
         raise InvalidArgumentError("an access control list of the wrong length")
@@ -114,8 +114,8 @@ def replacement(
 ) -> tuple[AclEntry, ...]:
     """The entries to set when attribute ``name`` is set, or removed (None).
 
-    None at all: the default list goes. ``mode``: the inode's mode bits now, which stay as they are
-    when its access list goes. Raises as :func:`decode`.
+    No entries: the default list is removed. ``mode``: the inode's mode bits now, which stay as they
+    are when its access list goes. Raises as :func:`decode`.
     """
     entries = decode(blob, name, user, group) if blob is not None else ()
     if not entries and name == ACCESS:

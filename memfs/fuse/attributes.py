@@ -16,7 +16,8 @@ from memfs.types import Attributes, FileKind
 
 TYPE_BITS: Final[dict[int, int]] = {kind: kind.type_bits for kind in FileKind}
 PREFERRED_BYTES: Final = 128 * limits.KIB
-"""What programs are told to read and write at once: a request of the kernel costs a wake-up."""
+"""The preferred size of reads and writes (st_blksize): each request of the kernel costs a
+wake-up."""
 REMEMBERED: Final = 65_536
 DIRECTORY_BYTES: Final = 4096
 _SECTOR: Final = 512
@@ -39,14 +40,15 @@ NEVER: Final = Validity(0)
 
 
 class Shapes:
-    """What one mount shows of attributes."""
+    """How one mount shows attributes."""
 
     def __init__(self, numbers: Numbers, attributes: Validity, entries: Validity) -> None:
         self._numbers = numbers
         self.attributes = attributes
         self.entries = entries
         self.has_list: dict[int, bool] = {}
-        """Whether an inode has an access control list, as it was last shown; the latest last."""
+        """Whether inodes have an access control list, as last shown; the least recently shown
+        first."""
 
     def _fields(self, found: Attributes) -> tuple[int, ...]:
         kind = found.kind

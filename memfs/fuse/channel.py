@@ -1,4 +1,4 @@
-"""What a keeper and its worker say to each other: a socket pair, messages of JSON, a descriptor.
+"""The channel between a keeper and its worker: a socket pair, messages of JSON, a descriptor.
 
 Owns the form of messages. Must not know what they are for.
 """
@@ -36,7 +36,7 @@ class Channel:
         return self._socket.fileno()
 
     def send(self, kind: str, fd: int | None = None, **fields: Any) -> None:
-        """Say something. Raises OSError when nobody is there."""
+        """Send a message. Raises OSError when the other end is gone."""
         raw = json.dumps({"kind": kind, **fields}).encode()
         if fd is None:
             self._socket.send(raw)
@@ -55,5 +55,5 @@ class Channel:
         return (json.loads(raw) if raw else {}), fd
 
     def close(self) -> None:
-        """Say no more."""
+        """Close this end."""
         self._socket.close()

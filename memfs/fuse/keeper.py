@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 30.0
-"""Time for a worker to publish its open files; then it is killed."""
+"""Time for a worker to publish its open files before it is killed."""
 RESTART_SECONDS: Final = 0.5
 RESTART_SECONDS_MAX: Final = 10.0
 STABLE_SECONDS: Final = 60.0
-"""A worker that lived so long is started again at once."""
+"""A worker that lived at least this long is restarted at once."""
 _POLL_SECONDS: Final = 1.0
 
 
@@ -57,7 +57,7 @@ class Keeper:
         self._started_at = 0.0
 
     def start(self) -> None:
-        """Mount. Raises MountError, or what the worker says is wrong, as MemfsError."""
+        """Mount. Raises MountError, or the worker's error as MemfsError."""
         self._start_worker()
         try:
             self._expect("connected")

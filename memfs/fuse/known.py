@@ -1,8 +1,7 @@
-"""What a mount knows of the tree and may believe: attributes by inode, and what names mean.
-
-Owns which reads may be kept: what was forgotten while a read was on its way is not learnt from it.
-Invariant: what is here is what the cluster would answer, as long as the watch over it is trusted.
-Must not know the kernel's protocol or how word of a change comes.
+"""A mount's cache of the tree: attributes by inode, and inodes by name. Owns which replies may be
+cached: what was invalidated while a request was under way is not cached from its reply. Invariant:
+as long as the watch is trusted, everything cached is what the cluster would answer. Must not know
+the kernel's protocol or how notices of changes arrive.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from typing import Final
 from memfs.types import Attributes, DirectoryEntry
 
 INODES: Final = 100_000
-"""Of which something is kept: 60 MiB; fewer than the primary remembers of a client."""
+"""Cached inodes: 60 MiB; fewer than the primary remembers for a client."""
 ABSENT: Final = 0
 """Inode number of a name that is known not to exist."""
 _UNKNOWN: Final = -1
-"""Inode number of a name that is being changed, or was: the cluster has to be asked."""
+"""Inode number of a name that this mount has changed or is changing: the cluster has to be
+asked."""
 
 
 class _Directory:
@@ -29,9 +29,9 @@ class _Directory:
     def __init__(self) -> None:
         self.names: dict[bytes, int] = {}
         self.complete = False
-        """Whether a name that is not here does not exist."""
+        """Whether a name that is not cached certainly does not exist."""
         self.reached: bytes | None = None
-        """That is so of names up to this one; None: of none."""
+        """All names up to this one are cached; None: no such name."""
 
 
 class PendingRead:
@@ -56,7 +56,7 @@ class KnownTree:
         self._attributes: dict[int, Attributes] = {}
         self._directories: dict[int, _Directory] = {}
         self._aged: set[int] = set()
-        """Directories of which only the times are old: this mount has changed names in them."""
+        """Directories whose cached times only are stale: this mount has changed names in them."""
         self._readings: set[PendingRead] = set()
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class KnownTree:
         return self._attributes.get(inode) if inode else ABSENT
 
     def is_complete(self, parent: int) -> bool:
-        """Whether all names of a directory are known, but those that this mount has changed."""
+        """Whether all names of a directory are cached, except those that this mount has changed."""
         directory = self._directories.get(parent)
         return directory is not None and directory.complete
 
@@ -170,9 +170,8 @@ class KnownTree:
     # --- forgetting -------------------------------------------------------------------------
 
     def forget(self, inodes: Iterable[int], by: PendingRead | None = None) -> None:
-        """These have changed: their attributes, and what names in them mean.
-
-        ``by``: the command of this mount that has changed them, whose answer is new.
+        """Invalidate inodes: their attributes, and the names in them. ``by``: the command of this
+        mount that has changed them, whose reply is current.
         """
         inodes = tuple(inodes)
         for reading in self._readings:
@@ -182,7 +181,7 @@ class KnownTree:
             self._drop(inode)
 
     def forget_name(self, parent: int, name: bytes, by: PendingRead | None = None) -> None:
-        """What a name means is being changed by this mount: other names there stay as they are."""
+        """This mount is changing one name: the other names of the directory stay cached."""
         for reading in self._readings:
             if reading is not by:
                 reading.forgotten.add(parent)

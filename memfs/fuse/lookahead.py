@@ -2,8 +2,8 @@
 
 A program that asks for names one at a time (a loader with a list of files, ``make``, ``git``) pays
 a round trip for each. After a second miss in a directory a page of it is fetched with all
-attributes: a small directory is then known whole, of a large one what comes next in the order of
-names, more and more as long as it is used. Must not know what is kept or how it is fetched.
+attributes: a small directory is then cached whole; of a large one the next names in order are, more
+and more as long as they are used. Must not know what is cached or how it is fetched.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Final, NamedTuple
 from memfs import limits
 
 DIRECTORIES: Final = 1_000
-"""Of which it is remembered how names are looked up."""
+"""Directories for which the pattern of lookups is remembered."""
 FIRST_ENTRIES: Final = 256
 LEAST_ENTRIES: Final = 32
 SCARCE: Final = 0.5
-"""Less of a page was used: fetch less."""
+"""Share of a page that must be used; below it the next page is smaller."""
 RETRY_MISSES: Final = 100
-"""After so many misses a page is tried again in a directory where none was worth it."""
+"""Misses until a page is tried again in a directory where pages were not used."""
 
 
 class Window(NamedTuple):
@@ -31,7 +31,7 @@ class Window(NamedTuple):
 
 
 class _Habit:
-    """How names of one directory are looked up."""
+    """The pattern of lookups in one directory."""
 
     __slots__ = ("entries", "hits", "misses", "small")
 
@@ -40,25 +40,25 @@ class _Habit:
         self.hits = 0
         """Since the last page was fetched."""
         self.entries = LEAST_ENTRIES
-        """Of the next page."""
+        """Entries of the next page."""
         self.small = False
-        """The first page was all of it."""
+        """The first page held the whole directory."""
 
 
 class Lookahead:
-    """Of one mount."""
+    """The lookups of one mount."""
 
     def __init__(self) -> None:
         self._habits: dict[int, _Habit] = {}
 
     def hit(self, parent: int) -> None:
-        """A name was known."""
+        """A name was found in the cache."""
         habit = self._habits.get(parent)
         if habit is not None:
             habit.hits += 1
 
     def miss(self, parent: int, name: bytes) -> Window | None:
-        """A name was not known: what to fetch, None: only what it means."""
+        """A name was not cached: returns the page to fetch; None: only the name."""
         habit = self._habits.get(parent)
         if habit is None:
             if len(self._habits) >= DIRECTORIES:
@@ -88,5 +88,5 @@ class Lookahead:
 
 
 def just_before(name: bytes) -> bytes:
-    """What sorts between a name and all names before it: no UTF-8 has the byte 255."""
+    """A key that sorts after all names before this one: UTF-8 never has the byte 255."""
     return name[:-1] + bytes((name[-1] - 1, 0xFF))

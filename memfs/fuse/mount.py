@@ -1,4 +1,4 @@
-"""What the handlers of one mount share: the cluster, what is open, and how things are shown.
+"""The state that the handlers of one mount share: the cluster's client, open files, caches.
 
 Must not know requests.
 """
@@ -33,20 +33,20 @@ READ_BYTES = WRITE_BYTES
 
 
 class PendingCommand:
-    """A command of this mount on its way, and what its answer says."""
+    """A command of this mount that is under way, and what its reply says."""
 
     __slots__ = ("also_changed", "found", "good", "reading", "swaps")
 
     def __init__(self, reading: PendingRead) -> None:
         self.reading = reading
         self.found: Attributes | None = None
-        """What it has made of an inode, as far as that is said."""
+        """The inode's new attributes, as far as the reply has them."""
         self.also_changed: tuple[Attributes, ...] = ()
-        """The same of directories, and of what was moved."""
+        """The new attributes of directories, and of what was moved."""
         self.swaps = False
-        """Both names go on to mean something."""
+        """Both names exist afterwards (an exchange)."""
         self.good = False
-        """It may be believed."""
+        """Its reply may be cached."""
 
 
 class MountSession:
@@ -60,9 +60,10 @@ class MountSession:
         self.directories: dict[int, DirectoryStream] = {}
         self.numbering = itertools.count(1)
         self.scratch = memoryview(bytearray(READ_BYTES))
-        """For what is answered at once: the kernel takes the bytes before the next request."""
+        """Buffer of replies that are sent at once: the kernel copies the bytes before the next
+        request."""
         self.interruptible: dict[int, asyncio.Event] = {}
-        """By ``unique``: requests that end at once when their event is set."""
+        """Interruptible requests by ``unique``; each ends when its event is set."""
         self.invalidate: Callable[[Sequence[int]], Awaitable[None]] | None = None
         """Has the kernel forget attributes of nodes."""
         self.shapes = Shapes(
@@ -84,14 +85,14 @@ class MountSession:
             await self.cluster.close()
 
     def owner(self, header: InHeader) -> Owner:
-        """In whose name something is made that a process asks for."""
+        """Owner and group of what a process creates."""
         found = Owner(self.numbers.user(header.uid), self.numbers.group(header.gid))
         return NOBODY_ELSE if found == self._own else found
 
     # --- what is believed -------------------------------------------------------------------
 
     async def _forget(self, inodes: tuple[int, ...]) -> None:
-        """Others have changed these."""
+        """Inodes that others have changed: invalidate them here and in the kernel."""
         self.known.forget(inodes)
         await self._tell_kernel(inodes)
 
@@ -105,11 +106,12 @@ class MountSession:
             await self.invalidate([self.cluster.node(inode) for inode in inodes])
 
     def changed(self, *inodes: int) -> None:
-        """This mount has changed these. The kernel knows: it has asked for it."""
+        """Inodes that this mount has changed: invalidate them here. The kernel knows: it asked for
+        the change."""
         self.known.forget(inodes)
 
     async def make(self, parent: int, name: bytes, work: Awaitable[Made]) -> tuple[bytes]:
-        """Make something; the reply."""
+        """Create an inode; returns the kernel's reply."""
         with self.making(parent, name) as change:
             found, change.also_changed = await work
             self.known.forget((found.inode,), change.reading)  # it may have had another name
@@ -118,7 +120,7 @@ class MountSession:
 
     @contextlib.contextmanager
     def making(self, parent: int, name: bytes) -> Iterator[PendingCommand]:
-        """Around what this mount makes."""
+        """Encloses a command that creates a name."""
         with self.change() as change, self._renaming(parent, name, change.reading):
             yield change
         if change.good and change.found is not None:
@@ -126,7 +128,7 @@ class MountSession:
 
     @contextlib.contextmanager
     def removing(self, parent: int, name: bytes) -> Iterator[PendingCommand]:
-        """Around what takes a name away."""
+        """Encloses a command that removes a name."""
         with self.change() as change, self._changing_name(parent, name, change):
             yield change
         if change.good:
@@ -136,7 +138,7 @@ class MountSession:
     def renaming(
         self, parent: int, name: bytes, new_parent: int, new_name: bytes
     ) -> Iterator[PendingCommand]:
-        """Around what gives something another name."""
+        """Encloses a rename."""
         with (
             self.change() as change,
             self._changing_name(parent, name, change),
@@ -149,7 +151,7 @@ class MountSession:
 
     @contextlib.contextmanager
     def _changing_name(self, parent: int, name: bytes, change: PendingCommand) -> Iterator[None]:
-        """Around what is done with a name that may be there."""
+        """Encloses a command on a name that may exist."""
         before = self.known.name(parent, name)
         try:
             with self._renaming(parent, name, change.reading):
@@ -162,7 +164,7 @@ class MountSession:
 
     @contextlib.contextmanager
     def _renaming(self, parent: int, name: bytes, by: PendingRead | None = None) -> Iterator[None]:
-        """Around whatever changes what a name means."""
+        """Encloses every command that changes a name."""
         self.known.forget_name(parent, name, by)
         try:
             yield
@@ -171,7 +173,7 @@ class MountSession:
 
     @contextlib.contextmanager
     def changing_file(self, inode: int) -> Iterator[PendingCommand]:
-        """Around what this mount does with the content of a file."""
+        """Encloses every change of a file's content by this mount."""
         with self.change() as change:
             try:
                 yield change
@@ -180,8 +182,8 @@ class MountSession:
 
     @contextlib.contextmanager
     def change(self) -> Iterator[PendingCommand]:
-        """Around a command; its answer is believed unless it may be an earlier attempt's, which
-        another connection carried, or others have changed the inode meanwhile."""
+        """Encloses a command. Its reply is cached unless it may be that of an earlier attempt over
+        another connection, or others have changed the inode meanwhile."""
         routing = self.cluster.session.routing
         way = routing.open_primary
         with self.known.reading() as reading:
@@ -193,17 +195,17 @@ class MountSession:
                     self.known.learn(reading, each)
 
     async def forget(self, inode: int) -> None:
-        """Whoever looks at a file next asks anew."""
+        """Drop a file's cached attributes: the next reader asks the cluster."""
         await self._forget((inode,))
 
     def validity(self) -> Validity:
-        """How long the kernel may believe what is known now."""
+        """How long the kernel may cache what is known now."""
         return Validity(max(self.watch.trusted(), self.options.attr_timeout))
 
     # --- attributes ------------------------------------------------------------------------
 
     def recall(self, inode: int) -> bytes | None:
-        """The reply to GETATTR when nobody has to be asked."""
+        """The reply to GETATTR when it can be given from the cache."""
         found = self.known.attributes(inode)
         if found is None or self._is_dirty(inode):
             return None
@@ -213,7 +215,7 @@ class MountSession:
         return self.shapes.attr(found, Validity(max(trust, self.options.attr_timeout)))
 
     def recall_name(self, parent: int, name: bytes) -> bytes | int | None:
-        """The reply to LOOKUP when nobody has to be asked, or ABSENT."""
+        """The reply to LOOKUP, or ABSENT, when it can be given from the cache."""
         found = self.known.name(parent, name)
         if found is None:
             return None
@@ -234,7 +236,8 @@ class MountSession:
         return file is not None and file.dirty
 
     async def attributes(self, inode: int) -> tuple[Attributes, Validity]:
-        """What an inode is, what was written through this mount included; and for how long."""
+        """An inode's attributes, including what was written through this mount, and how long they
+        are valid."""
         file = self.files.get(inode)
         if file is not None and file.dirty:
             await file.publish_for_stat()
@@ -246,7 +249,7 @@ class MountSession:
         return found, self.validity() if kept else self.shapes.attributes
 
     async def look_up(self, parent: int, name: bytes) -> tuple[Attributes, Validity]:
-        """What a name means. Raises PathNotFoundError."""
+        """The inode that a name refers to. Raises PathNotFoundError."""
         with self.known.reading() as reading:
             window = None
             if self.watch.trusted() and not self.known.is_complete(parent):
@@ -268,7 +271,8 @@ class MountSession:
     async def _fetch(
         self, reading: PendingRead, parent: int, name: bytes, window: Window
     ) -> Attributes | None:
-        """Learn a part of a directory; the attributes of a name that is in it, None: ask.
+        """Cache a page of a directory; returns the attributes of ``name`` if it is in the page,
+        else None.
 
         Raises PathNotFoundError.
         """
@@ -291,7 +295,8 @@ class MountSession:
         return (self.shapes.entry(self.cluster.node(found.inode), found, validity),)
 
     async def outlast_name(self, parent: int, name: bytes) -> None:
-        """A name goes: what is open here of it stays, even when its lease ends at once."""
+        """A name is about to be removed: files open here stay, even when their lease ends at
+        once."""
         found = self.known.name(parent, name)
         if found is None:
             await self.files.outlast_names()
@@ -305,7 +310,7 @@ class MountSession:
     # --- privileges ------------------------------------------------------------------------
 
     async def drop_set_id(self, file: OpenInode, found: Attributes) -> None:
-        """Somebody has changed the content who may not keep set-id bits: take them away."""
+        """An unprivileged user has changed the content: clear the set-id bits."""
         mode = without_set_id(found.mode)
         if mode != found.mode:
             await self.cluster.set_attributes(file.inode, mode=mode)

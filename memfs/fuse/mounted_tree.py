@@ -1,6 +1,6 @@
 """The directory of the cluster that a mount shows, by the kernel's node ids.
 
-Owns how node ids become inode ids: they are the same, but for the root of the mount.
+Owns the translation of node ids to inode ids: they are the same except for the mount's root.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from memfs.types import Attributes
 
 
 class MountedTree(InodeOperations):
-    """A session, seen by inode, with a root of its own."""
+    """The cluster's files by inode, below the directory that is mounted."""
 
     def __init__(self, session: Session, root: int) -> None:
         """``root``: inode id of the directory that is mounted."""
@@ -28,5 +28,5 @@ class MountedTree(InodeOperations):
         return ROOT_ID if inode == self.root else inode
 
     async def lookup(self, parent: int, name: bytes) -> Attributes:
-        """What a name in a directory means; nothing is above the root."""
+        """The inode that a name in a directory refers to; ``..`` does not lead above the root."""
         return await super().lookup(parent, b"" if name == b".." and parent == self.root else name)

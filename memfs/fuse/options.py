@@ -1,4 +1,4 @@
-"""The options of a mount: what stands behind ``-o``. Pure.
+"""The options of a mount, given by ``-o``. Pure.
 
 Owns their names, their meaning and their defaults; ``docs/mount.md`` is written from here.
 """
@@ -15,7 +15,7 @@ from memfs.fuse.kernel.mounting import REMOUNT, is_flag
 from memfs.quantities import parse_duration, parse_size
 
 IGNORED = ("_netdev", "noauto", "auto", "nofail", "user", "nouser", "users", "owner", "defaults")
-"""Words of /etc/fstab that are meant for others: mount(8), systemd."""
+"""Words of /etc/fstab for other programs: mount(8), systemd."""
 _OF_THE_KERNEL = ("user_id=", "group_id=", "rootmode=", "max_read=", "default_permissions")
 """Words of the table of mounts, which mount(8) gives back when it mounts again."""
 _IGNORED_PREFIXES = ("x-", "comment=", "fsname=", "subtype=")
@@ -99,7 +99,7 @@ def parse(texts: tuple[str, ...]) -> MountOptions:
 
 
 def flags(texts: tuple[str, ...]) -> list[str] | None:
-    """The words for mount(2) when a mount is to get other ones (``remount``), else None.
+    """The new words for mount(2) when a mount is to be changed (``remount``), else None.
 
     Raises ConfigError.
     """
@@ -111,7 +111,8 @@ def flags(texts: tuple[str, ...]) -> list[str] | None:
 
 
 _SAFE = ("nosuid", "nodev")
-"""Unless ``suid`` or ``dev`` is said: whoever is superuser elsewhere shall not become it here."""
+"""Set unless ``suid`` or ``dev`` is given: a superuser of another host must not become superuser
+here."""
 
 
 def _words(texts: tuple[str, ...]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""One mount being served: requests find their handlers, and answers their way back.
+"""Serves one mount: passes requests to their handlers and sends the replies.
 
 Owns the tasks of requests that wait, interruption, and the end of the mount. Must not know what a
 request does. Invariants: every request but those without a reply is answered once; the memory of a
@@ -51,7 +51,7 @@ PATIENCE_SECONDS: Final = 1.0
 """How long a request goes on after a signal that does not end its process: no program expects that
 a signal interrupts ``stat``, but one that hangs should be interruptible."""
 _SIGKILL: Final = 1 << 8
-"""Among pending signals: whatever kills a process becomes one of these for its threads."""
+"""Pending signals that end a process: any fatal signal becomes one of these for its threads."""
 
 
 class FuseServer:
@@ -63,10 +63,10 @@ class FuseServer:
         self.ended = asyncio.Event()
         """The kernel has ended the mount."""
         self.ready = asyncio.Event()
-        """The kernel has said what it is."""
+        """The kernel has sent INIT."""
         self.agreement: Agreement | None = None
         self.trouble = ""
-        """Why it cannot go on."""
+        """Why the mount cannot be served any further."""
         self.device = Device(fd, self._serve, self.ended.set)
         mount.invalidate = self._invalidate
         self._tasks: dict[int, tuple[asyncio.Task[None], InHeader]] = {}
@@ -92,7 +92,7 @@ class FuseServer:
             self.device.notify(Notify.RESEND)
 
     async def close(self) -> None:
-        """Finish what is under way, publish everything, and give the descriptor up."""
+        """Finish the requests under way, publish everything, and close the descriptor."""
         self.device.stop()
         while self._tasks:
             tasks = [task for task, _ in self._tasks.values()]
@@ -134,7 +134,7 @@ class FuseServer:
     async def _finish(
         self, header: InHeader, work: Awaitable[Parts], payload: Payload | None, began: float
     ) -> None:
-        """Answer a request that waits."""
+        """Run the handler of a request that has to wait, and reply."""
         try:
             self.device.reply(header.unique, await work)
             self._succeeded(header.opcode, began)
@@ -196,8 +196,8 @@ class FuseServer:
         self.ready.set()
 
     async def _invalidate(self, nodes: Sequence[int]) -> None:
-        """Have the kernel forget attributes of nodes; it drops what it holds of their bytes when
-        it learns that they are others now."""
+        """Have the kernel drop cached attributes of nodes; it drops cached bytes when it sees the
+        new attributes."""
         if nodes:
             await asyncio.get_running_loop().run_in_executor(None, self._notify, nodes)
 

@@ -1,7 +1,6 @@
-"""The process that serves a mount: connects first, is given the descriptor, and serves.
-
-Owns its life between a keeper (or nobody) and the kernel. Invariant: it is connected before the
-directory becomes a mount, so that what is wrong is said to who mounts.
+"""The process that serves a mount: it connects to the cluster, receives the descriptor, and serves.
+Owns the process's life between its keeper, if any, and the kernel. Invariant: it is connected
+before the directory becomes a mount, so that the user who mounts sees the error.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ async def serve(
 
 
 class Watched:
-    """What machines that watch are shown of a mount."""
+    """The metrics of a mount."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -79,14 +78,14 @@ class Watched:
         self.metrics = Metrics() if port else None
 
     async def start(self) -> None:
-        """Listen, if anybody wants it. Raises ConfigError when the port is taken."""
+        """Listen, if a port was given. Raises ConfigError when the port is taken."""
         if self.metrics is not None:
             endpoint = Endpoint("127.0.0.1", self._port)
             self._monitoring = Monitoring(endpoint, self.metrics, self._not_ready)
             await self._monitoring.start()
 
     def show(self, server: FuseServer) -> None:
-        """This is what serves."""
+        """Set the server whose state is shown."""
         self._server = server
         if self.metrics is not None:
             mount = server.mount
@@ -127,7 +126,7 @@ async def _serve(
 
 
 async def _report(server: FuseServer, channel: Channel) -> None:
-    """Say that it serves, or why not."""
+    """Tell the keeper that it serves, or why it does not."""
     await _first(server.ready, server.ended)
     if server.agreement is not None:
         channel.send("ready", agreement=server.agreement.text())

@@ -1,8 +1,8 @@
 """One operation being carried out: the request, its path and parameters, and the user's client.
 
-Owns the request's time. Whatever an operation asks of the cluster ends by one deadline, made when
-the request came. Bytes on their way are progress: each piece of a body or of a copy has a budget of
-its own, and what follows it has the request's time anew.
+Owns the request's time. Everything that an operation asks of the cluster has one deadline, made
+when the request came. Transferred bytes are progress: each piece of a body or of a copy has a
+budget of its own, and after it the request's time begins again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from memfs.gateway.shared import Shared
 
 
 class WebCall:
-    """What an operation works with."""
+    """The context of one operation."""
 
     __slots__ = (
         "deadline",
@@ -67,7 +67,8 @@ class WebCall:
         return self.user_session.session
 
     def progressed(self) -> Deadline:
-        """Bytes have been moved, or what was begun has to be undone: the time begins anew."""
+        """Start the request's time again: bytes were transferred, or an unfinished change has to be
+        undone."""
         self.deadline = self.shared.deadline()
         return self.deadline
 

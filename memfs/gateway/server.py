@@ -1,7 +1,7 @@
 """One gateway: listening, and the way of a request from bytes to its operation and back.
 
-Owns the life of everything else here. A request is parsed, its principal named, its client taken,
-its operation carried out; whatever is raised on the way becomes an answer in one place.
+Owns the lifetime of everything else here. A request is parsed and authenticated, its user's client
+is found, its operation is run; every exception on the way becomes an answer in one place.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ class Gateway:
         workers: WorkerLink | None = None,
         opener: Open = open_session,
     ) -> None:
-        """``workers``: who counts with it; ``opener``: of sessions. Raises ConfigError."""
+        """``workers``: the other worker processes; ``opener`` opens sessions. Raises
+        ConfigError."""
         self.shared = Shared(config, client, opener)
         self._config = config
         self._audit = Audit(config.audit, time.monotonic, config.audit_rate)
@@ -118,7 +119,8 @@ class Gateway:
         log.info("gateway is up", extra=fields(address=str(self.endpoint)))
 
     def _most_connections(self) -> int:
-        """As configured, if half of the open files allow it: the rest reaches the cluster."""
+        """The configured number, limited to half of the open files: the rest is for connections to
+        the cluster."""
         raise_descriptor_limit()
         allowed = max(1, descriptor_limit() // 2)
         wanted = self._config.connections
@@ -135,13 +137,14 @@ class Gateway:
         return min(wanted, allowed)
 
     async def _warm_up(self) -> None:
-        """Reach the cluster as the default user: what cannot work is said at the start."""
+        """Connect to the cluster as the default user, so that a wrong setting shows at the
+        start."""
         identity = await self._identity(RequestUser(self._config.default_user))
         async with self.shared.sessions.user_session(identity):
             pass
 
     async def stop(self) -> None:
-        """Finish what runs, within seconds, and leave."""
+        """Finish running requests within seconds, then close."""
         if self._listening is not None:
             self._listening.close()
         if self._sweeping is not None:
@@ -183,7 +186,7 @@ class Gateway:
     # --- requests ---------------------------------------------------------------------------
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request, whatever it is."""
+        """Answer one request."""
         target, _, query = request.raw_path.partition("?")
         if target.startswith(PREFIX) and target[len(PREFIX) : len(PREFIX) + 1] in ("", "/"):
             return await self._webhdfs(request, target[len(PREFIX) :], query)
@@ -257,7 +260,7 @@ class Gateway:
     async def _greeted(
         self, request: web.BaseRequest, parameters: Parameters, deadline: Deadline
     ) -> web.StreamResponse:
-        """OPTIONS: what Hadoop's client proves itself with before its first operation."""
+        """OPTIONS: Hadoop's client authenticates by it before its first operation."""
         who = await self._authenticated(request, parameters, deadline)
         reply = HttpReply(b"", 200)
         reply.headers[hdrs.ALLOW] = ", ".join(operations.METHODS)
@@ -272,7 +275,7 @@ class Gateway:
     async def _authenticated(
         self, request: web.BaseRequest, parameters: Parameters, deadline: Deadline
     ) -> RequestUser:
-        """Who the request shows that it is from."""
+        """The authenticated user of a request."""
         if DELEGATION in parameters:
             verifier = Identity(self._config.default_user)
             async with self.shared.sessions.user_session(verifier, deadline) as session:
@@ -290,13 +293,14 @@ class Gateway:
 _REFUSALS = frozenset(
     kind.name for kind in (ACCESS_CONTROL, AUTHORIZATION, INVALID_TOKEN, SECURITY, UNAUTHENTICATED)
 )
-"""What says that somebody may not."""
+"""Results that mean that the caller was denied, for the audit log."""
 
 
 def _decision(
     request: web.BaseRequest, who: RequestUser, name: str, path: str, result: str
 ) -> Decision:
-    """``real_user`` is who asked for another (``doas``, or a token got so)."""
+    """``real_user`` is the user who asked on behalf of another (``doas``, or a token issued that
+    way)."""
     allowed = result not in _REFUSALS
     return Decision(who.user, request.remote or "", name, allowed, result, path, real_user=who.real)
 

@@ -21,7 +21,7 @@ from memfs.machine import descriptors_allowed
 from memfs.paths import Endpoint
 
 DESCRIPTORS_PER_SESSION: Final = 8
-"""Connections of a session with a few nodes, and of their sockets on this host."""
+"""Descriptors of a session: connections to a few nodes, and their sockets on this host."""
 
 
 class Shared:
@@ -41,25 +41,25 @@ class Shared:
         scheme = "https" if config.tls_certificate else "http"
         self.peers = GatewayPeers(config.peers, scheme, find=config.find_peers)
         self.endpoint = Endpoint(config.host, config.port)
-        """Where the gateway listens: the port it was given, once it does."""
+        """The port at which the gateway listens, once it does."""
         self.streams = 0
         """Files being sent."""
         self.uploads = 0
         """Files being received."""
         self.hidden_names = 0
-        """Names left out of listings, every time."""
+        """Names left out of listings, counted each time."""
 
     def deadline(self) -> Deadline:
-        """When all that a request asks of the cluster from now on is to be over."""
+        """The deadline of what a request asks of the cluster from now on."""
         now = asyncio.get_running_loop().time()
         return Deadline(now + self._request_seconds)
 
     async def close(self) -> None:
-        """Leave the cluster and the other gateways."""
+        """Close the sessions and stop probing other gateways."""
         await self.peers.close()
         await self.sessions.close()
 
 
 def _idle_sessions() -> int:
-    """As many as an eighth of the open files allows: each has connections of its own."""
+    """Idle sessions, limited by an eighth of the open files: each has connections of its own."""
     return max(1, min(IDLE_SESSIONS, descriptors_allowed() // (8 * DESCRIPTORS_PER_SESSION)))

@@ -1,4 +1,4 @@
-"""Workers of one gateway count together: whoever is asked for metrics answers for all of them.
+"""The workers of one gateway add up their metrics: each of them answers for all.
 
 The process that started the workers holds one end of a socket to each, without a name that anybody
 else could connect to. A worker that is asked for ``/metrics`` asks it for the total; it asks every
@@ -37,7 +37,7 @@ class Total:
         self._samples: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
 
     def add(self, snapshot: Snapshot, *, ended: bool = False) -> None:
-        """Count a process in; of one that has ended only what it counted, not how it was."""
+        """Add a process's snapshot; of one that has ended only its counters, not its gauges."""
         for family in snapshot:
             if ended and family.kind not in _CUMULATIVE:
                 continue
@@ -66,7 +66,7 @@ class Total:
 
 
 class WorkerLink:
-    """A worker's end: reports when it is asked to, and asks for the total."""
+    """The worker's end of the socket: reports when asked to, and asks for the total."""
 
     def __init__(self, connection: socket.socket) -> None:
         """``connection``: to the process that started this one. Needs :meth:`start`."""
@@ -92,7 +92,7 @@ class WorkerLink:
             self._writer.close()
 
     async def total(self) -> Snapshot:
-        """What all workers count. Raises UnavailableError when nobody says it."""
+        """The metrics of all workers. Raises UnavailableError when no answer comes."""
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
@@ -117,7 +117,7 @@ class WorkerLink:
 
 
 class WorkerTotals:
-    """The other end: asks the workers and adds up."""
+    """The parent's end: asks the workers and adds up."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
@@ -126,7 +126,7 @@ class WorkerTotals:
         self._ended_snapshot: Snapshot = []
 
     async def serve(self, connection: socket.socket) -> None:
-        """Talk with one worker until it has ended."""
+        """Serve one worker until it has ended."""
         reader, writer = await asyncio.open_connection(sock=connection, limit=LINE_BYTES)
         worker = _Worker(writer)
         self._workers.add(worker)
@@ -152,7 +152,7 @@ class WorkerTotals:
             writer.close()
 
     async def total(self) -> Snapshot:
-        """What all workers count, those included that have ended."""
+        """The metrics of all workers, including those that have ended."""
         number = next(self._numbers)
         asked = list(self._workers)
         await asyncio.gather(*(each.ask(number) for each in asked))
@@ -178,7 +178,7 @@ class _Worker:
         self._writer.write(_line(message))
 
     async def ask(self, number: int) -> None:
-        """Have it report, if it does so in time."""
+        """Ask it for a report and wait a little."""
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         self.send({"report": number})
         await asyncio.wait([future], timeout=REPORT_SECONDS)

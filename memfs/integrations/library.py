@@ -1,4 +1,4 @@
-"""What is said when a library that an integration is for is not installed."""
+"""The error when the library of an integration is not installed."""
 
 from __future__ import annotations
 

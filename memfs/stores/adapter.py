@@ -1,9 +1,9 @@
 """``fsspec+SCHEME:``, whatever fsspec has a file system for, in threads.
 
-Whoever asks has an instance to itself meanwhile, since not all of them may be shared. A put is
-written aside and moved; where fsspec moves by copying, the object is copied as a whole or the file
-system itself shows a copy that grows: prefer a kind of our own where there is one. Versions are
-ETags where fsspec tells them, else size and time: best effort.
+Each call has an instance to itself, since not all of them are thread-safe. A put writes a temporary
+file and moves it. Where fsspec moves by copying, readers may see the copy grow: prefer memfs's own
+kind of store where there is one. Versions are ETags where fsspec tells them, else size and time:
+best effort.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ from memfs.types import Buffer
 T = TypeVar("T")
 Names: TypeAlias = list[str]
 THREADS: Final = 4
-"""Each with a connection of its own."""
+"""Threads, and file systems, at a time; each has a connection of its own."""
 _PIECE_BYTES: Final = 4 * MIB
 _NOBODY: Final = cast("FsspecFiles", object())
-"""In place of a file system that is not used."""
+"""Passed where a call needs no file system."""
 _CAPABILITIES: Final = Capabilities(
     conditional_put=False, rename=True, real_directories=True, modes=False, exact_tags=False
 )
@@ -57,7 +57,7 @@ _ETAGS: Final = ("ETag", "etag", "e_tag")
 
 
 class FsspecFiles(Protocol):
-    """What is used of a file system of fsspec, which has no types of its own."""
+    """The methods of fsspec's file systems that are used here; fsspec has no types."""
 
     protocol: str | tuple[str, ...]
 
@@ -74,7 +74,7 @@ class FsspecFiles(Protocol):
 
 
 class FsspecStore(StagedStore):
-    """What is below ``root`` of a file system that ``make`` gives."""
+    """The store below ``root`` of a file system that ``make`` returns."""
 
     def __init__(
         self, make: Callable[[], FsspecFiles], root: str, retry: Retry, dice: random.Random
@@ -85,7 +85,7 @@ class FsspecStore(StagedStore):
         self._retry = retry
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="fsspec-store")
         self._idle: list[FsspecFiles] = []
-        """File systems that nobody uses now."""
+        """Idle file systems."""
         self._puts = asyncio.Semaphore(THREADS)
         self._levels = Levels()
 
@@ -225,7 +225,7 @@ class FsspecStore(StagedStore):
         return f"{self._root}/{key}" if key else self._root or "/"
 
     async def _run(self, work: Callable[[FsspecFiles], T], key: str) -> T:
-        """Do ``work`` with a file system, and again while that may help."""
+        """Run ``work`` with a file system; retried while that may help."""
 
         async def attempt() -> T:
             return await self._in_thread(work, key)
@@ -235,7 +235,7 @@ class FsspecStore(StagedStore):
     async def _in_thread(
         self, work: Callable[[FsspecFiles], T], key: str, files: FsspecFiles | None = None
     ) -> T:
-        """Do ``work`` once, with ``files`` or with one that is idle or made for it."""
+        """Run ``work`` once, with ``files``, an idle file system or a new one."""
         what = key or "the mount's directory"
 
         def in_thread() -> T:
@@ -261,7 +261,7 @@ class FsspecStore(StagedStore):
         return await asyncio.get_running_loop().run_in_executor(self._threads, in_thread)
 
     def _borrowed(self) -> FsspecFiles:
-        """A file system that nobody uses until it is given back."""
+        """An idle or new file system, reserved until it is returned."""
         try:
             return self._idle.pop()
         except IndexError:
@@ -279,7 +279,7 @@ def _range(files: FsspecFiles, path: str, offset: int, size: int) -> Buffer:
 
 
 def of_library_error(error: Exception, what: str) -> MemfsError:
-    """What an error means that is no OSError, by the name of its class; its text is not shown."""
+    """Maps an error that is no OSError by the name of its class; its text is not shown."""
     name = type(error).__name__
     if any(
         word in name.lower() for word in ("auth", "permission", "credential", "denied", "hostkey")
@@ -289,7 +289,7 @@ def of_library_error(error: Exception, what: str) -> MemfsError:
 
 
 def info_of(key: str, found: Mapping[str, Any]) -> ObjectInfo:
-    """What fsspec's ``info`` says."""
+    """The record for the result of fsspec's ``info``."""
     modified_ns = next((_ns(found[name]) for name in _TIMES if found.get(name) is not None), 0)
     if found.get("type") == "directory":
         return ObjectInfo(key, 0, modified_ns, b"", True)
@@ -313,7 +313,8 @@ def _ns(moment: Any) -> int:
 def file_system(
     url: str, path: str, options: dict[str, str]
 ) -> tuple[Callable[[], FsspecFiles], str]:
-    """What makes fsspec's file system for ``url``, and the path below it. Raises ConfigError."""
+    """A function that makes fsspec's file system for ``url``, and the path below it. Raises
+    ConfigError."""
     try:
         import fsspec
     except ImportError:

@@ -1,9 +1,10 @@
 """``gs:`` and ``azblob:``, by the library obstore alone.
 
-A level is listed by leaps: keys in order, and from the first key of a sub-directory on to the first
-one behind it. So a page needs one request for each of its sub-directories, and memory for nothing
-but itself; the library's own call for a level gathers all of it. A key that is no path ends such a
-listing with an error that names the trouble, since the library gives up there.
+A level is listed by skipping: keys are listed in order, and after the first key of a sub-directory
+the listing continues behind the last one. So a page needs one request for each of its
+sub-directories and no memory besides; the library's own call for a level gathers the whole level. A
+key that is no valid path ends such a listing with an error that names it, since the library stops
+there.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from memfs.stores.sending import Sending, already_stored, fits
 from memfs.types import Buffer
 
 SINGLE_BYTES: Final = 64 * MIB
-"""Up to here one request sends an object and its condition; beyond, it is compared before."""
+"""Up to this size one request sends an object with its condition; a larger one is compared
+before."""
 PART_BYTES: Final = 8 * MIB
 _CHUNK_KEYS: Final = 1000
 _CAPABILITIES: Final = Capabilities(
@@ -42,13 +44,13 @@ _CAPABILITIES: Final = Capabilities(
 )
 Metas: TypeAlias = list[Any]
 _NOTHING_THERE: Final = "status code: 404"
-"""In the library's words for a listing that failed: its bucket is missing."""
+"""Text in the library's error when a listing failed because the bucket is missing."""
 _BEHIND: Final = "\U0010ffff"
-"""Behind every other character: what comes after all keys of a directory."""
+"""Sorts after every other character: marks the position after all keys of a directory."""
 
 
 class CloudStore(Store):
-    """What is below ``prefix``, empty or ending with ``/``, of a store of the library."""
+    """The store below ``prefix`` (empty, or ending with ``/``) of one of the library's stores."""
 
     def __init__(self, make: Callable[[], Any], prefix: str, retry: Retry) -> None:
         self._make = make
@@ -135,7 +137,8 @@ class CloudStore(Store):
             return
 
     async def make_directory(self, key: str) -> None:
-        """Nothing: a directory is there with its first object, and the library writes no marker."""
+        """Does nothing: a directory exists with its first object, and the library writes no
+        markers."""
         self._whole(key)
 
     async def remove_directory(self, key: str) -> None:
@@ -177,7 +180,7 @@ class CloudStore(Store):
         return found
 
     async def _head(self, whole: str) -> ObjectInfo | None:
-        """The object; None says nothing of the bucket."""
+        """The object; None also when the bucket is missing."""
         try:
             meta = await self._call("head_async", whole)
         except ObjectMissingError:
@@ -221,7 +224,7 @@ class CloudStore(Store):
 
 
 def _mode(expected: Expected) -> object:
-    """The library's word for what is to be replaced."""
+    """The library's put mode for the expected version."""
     if expected is None:
         return "overwrite"
     if expected is ABSENT:
@@ -230,7 +233,7 @@ def _mode(expected: Expected) -> object:
 
 
 def maker(scheme: str, container: str, options: Options) -> Callable[[], Any]:
-    """What makes the library's store for a bucket of Google or a container of Azure."""
+    """A function that makes the library's store for a bucket of Google or a container of Azure."""
     endpoint, path = options.text("endpoint"), options.text("credentials")
     trust, verify = options.text("ca_file"), options.flag("verify_tls", True)
     settings: dict[str, object] = {

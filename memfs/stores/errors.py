@@ -1,8 +1,7 @@
-"""What goes wrong at an external store, in the terms of the one error tree.
-
-The classes stand in :mod:`memfs.errors`, since they travel to clients; here is how the answers of
-HTTP and of the operating system become them. Invariant: no message names a secret, so messages are
-made of the kind of failure and the store's public address only, never of a request's headers.
+"""Maps failures of external stores to memfs's errors. The classes are in :mod:`memfs.errors`, since
+they travel to clients; here are the mappings from HTTP statuses and from errors of the operating
+system. Invariant: no message names a secret, so messages are made of the kind of failure and the
+store's public address only, never of a request's headers.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
 
 
 def transient(status: int) -> bool:
-    """Is it an HTTP status that another try may change?"""
+    """Whether a retry may succeed after this HTTP status."""
     return status in _TRANSIENT
 
 
 def of_status(status: int, what: str, said: str = "") -> MemfsError:
     """The error for an HTTP status.
 
-    ``what`` says what was asked of which store, ``said`` is the store's own word for it (an S3
+    ``what`` names the request and the store, ``said`` is the store's own error code or text (an S3
     error code, say), which must not hold a secret.
     """
     detail = f" ({status}{' ' + said if said else ''})"
@@ -71,7 +70,7 @@ def of_status(status: int, what: str, said: str = "") -> MemfsError:
 
 
 def of_os_error(error: OSError, what: str) -> MemfsError:
-    """The error for a failure of the operating system, or of a library that speaks like it."""
+    """The error for an OSError of the operating system or of a library."""
     if isinstance(error, MemfsError):
         return error
     reason = error.strerror or type(error).__name__

@@ -1,4 +1,4 @@
-"""HTTP requests to stores: one pool of connections, whose failures are memfs's errors.
+"""HTTP requests to stores over one pool of connections; failures are raised as memfs's errors.
 
 Owns the session and the reading of bodies. A body is read whole, into memory of its own, and is at
 most what one ranged read or one page of a listing asks for. Invariant: no message holds a header, a
@@ -22,12 +22,12 @@ from memfs.stores.errors import transient
 from memfs.types import Buffer
 
 CONNECTIONS: Final = 64
-"""To one store: enough for 32 small reads in flight beside writes and listings."""
+"""Connections to one store: enough for 32 small reads in flight beside writes and listings."""
 CONNECT_SECONDS: Final = 5.0
 IDLE_SECONDS: Final = 10.0
-"""Without a byte of a reply: the request is given up and tried again."""
+"""Time without a byte of a reply after which the request is given up and retried."""
 BODY_BYTES: Final = 128 * MIB
-"""Of one reply."""
+"""Largest body of one reply."""
 
 
 _SLICE_BYTES: Final = 256 * KIB
@@ -62,9 +62,9 @@ class HttpClient:
     ) -> WholeReply:
         """Ask once. ``url`` is sent as it is written, already encoded.
 
-        ``expected_bytes``: a longer body is not read, its reply has a body that is one byte longer
-        than this. Raises StoreUnreachableError when there was no reply, a broken one, or one that
-        says that the store fails for now.
+        ``expected_bytes``: a longer body is not read; one byte more than this is returned then.
+        Raises StoreUnreachableError when there was no reply, a broken one, or one that says that
+        the store fails for now.
         """
         where, sent = place(url), dict(headers or {})
         data: _Body | BodyStream | None = None
@@ -116,7 +116,7 @@ class HttpClient:
 class BodyStream:
     """A body of known length that comes piece by piece, and only once.
 
-    What its source raises is kept in ``failure``, since the client hides it.
+    An exception of its source is kept in ``failure``, since the client hides it.
     """
 
     def __init__(self, chunks: AsyncIterable[Buffer], length: int) -> None:

@@ -1,9 +1,8 @@
-"""What every external store does: keys, versions and bytes.
+"""The interface of every external store: keys, versions and bytes.
 
 Owns the records and the abstract :class:`Store`. Must not know mounts, inodes or any library.
-Invariants: a tag names exactly one content of a key; what :meth:`Store.read` returns is of the tag
-it was asked for and has the length it was asked for; what :meth:`Store.put` does not finish is
-never seen by anybody.
+Invariants: a tag names exactly one content of a key; :meth:`Store.read` returns bytes of the
+requested tag and of the requested length; an unfinished :meth:`Store.put` is never visible.
 
 Keys are relative to the mount's prefix, have no ``/`` at either end, and are UTF-8. The empty key
 is the mount's own directory. All calls raise the errors of :mod:`memfs.stores.errors`: the store
@@ -29,10 +28,10 @@ class Absent(enum.Enum):
 
 
 ABSENT: Final = Absent.ABSENT
-"""What :meth:`Store.put` expects when there must be no object under the key."""
+"""Passed to :meth:`Store.put` as ``expected`` when the key must have no object."""
 
 Expected: TypeAlias = bytes | Absent | None
-"""A tag, :data:`ABSENT`, or None: whatever is there is replaced."""
+"""A tag, :data:`ABSENT`, or None to replace whatever exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a kind of store can do; the rest is refused, never pretended."""
+    """The capabilities of a kind of store; other calls are refused."""
 
     conditional_put: bool
     """``expected`` of put and ``tag`` of delete are decided by the store in one step; elsewhere
@@ -93,18 +92,19 @@ class Store(abc.ABC):
     @property
     @abc.abstractmethod
     def capabilities(self) -> Capabilities:
-        """What it can do; known once it was made."""
+        """Its capabilities, fixed when it is made."""
 
     @abc.abstractmethod
     async def stat(self, key: str) -> ObjectInfo | None:
-        """The object or directory under ``key``; the object, when it is both. None: neither."""
+        """The object or directory under ``key``, the object when both exist, None when neither
+        does."""
 
     @abc.abstractmethod
     async def list(self, directory: str, after: str | None = None, limit: int = 1000) -> Page:
-        """At most ``limit`` entries of one level, those behind ``after``: of the page before.
+        """At most ``limit`` entries of one level; ``after`` is that of the page before.
 
         A directory that does not exist has no entries where directories are prefixes, and raises
-        ObjectMissingError where they are real. A page may have no entries and go on.
+        ObjectMissingError where they are real. A page may be empty and not the last one.
         """
 
     @abc.abstractmethod
@@ -159,15 +159,15 @@ class Store(abc.ABC):
         """
 
     async def close(self) -> None:  # noqa: B027 - a store may have nothing to let go of
-        """Let go of connections and threads; the store is not used any more."""
+        """Close connections and threads; the store is not used any more."""
 
     async def probe(self) -> None:
-        """Ask the store one cheap question: can it be reached, do the credentials do?
+        """Make one cheap request: is the store reachable, are the credentials valid?
 
         Raises StoreUnreachableError, StoreDeniedError or StoreMissingError (no such bucket).
         """
         await self.list("", None, 1)
 
     async def sweep(self, older_than_seconds: float) -> int:
-        """Give up what unfinished puts left behind that are so old; how many there were."""
+        """Remove what unfinished puts of this age left behind; returns how many there were."""
         return 0

@@ -11,7 +11,7 @@ from typing import Final
 from memfs.limits import NAME_BYTES
 
 PARTS: Final = ".memfs-uploads"
-"""The directory at a mount's root where stores without uploads keep what is not finished yet."""
+"""The directory at a mount's root in which stores without uploads keep unfinished files."""
 
 
 def is_name(text: str) -> bool:
@@ -40,5 +40,5 @@ def parent(key: str) -> str:
 
 
 def as_prefix(directory: str) -> str:
-    """What the keys below a directory begin with."""
+    """The prefix of all keys below a directory."""
     return f"{directory}/" if directory else ""

@@ -1,7 +1,6 @@
-"""Levels that a store only lists whole, cut into pages that continue by name.
-
-Keeps what is left of a few listings, so that the next page does not list again. Soft state of a
-bounded size: a continuation that is not known any more lists again and goes on behind its name.
+"""Pages of levels that a store can only list whole. Keeps the rest of a few listings, so that the
+next page does not list again. The cache is bounded: when a rest was evicted the level is listed
+again, and the page begins after the continuation's name.
 """
 
 from __future__ import annotations
@@ -14,11 +13,12 @@ from typing import Final
 from memfs.stores.key_names import PARTS, is_name
 
 KEPT_NAMES: Final = 200_000
-"""Of all listings together: about 20 MB."""
+"""Names kept for all listings together: about 20 MB."""
 
 
 class Levels:
-    """The rest of listings that are under way, by directory and the name they continue behind."""
+    """The rests of listings that are under way, by directory and the name after which they
+    continue."""
 
     def __init__(self) -> None:
         self._rests: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
@@ -30,9 +30,8 @@ class Levels:
         limit: int,
         names: Callable[[], Awaitable[list[str]]],
     ) -> tuple[list[str], int, str | None]:
-        """The next names, how many were no names (told with the first page), how to go on.
-
-        ``names`` lists the whole level.
+        """The next names, how many keys had no valid name (in the first page only), and the
+        continuation. ``names`` lists the whole level.
         """
         invalid = 0
         rest = self._rests.pop((directory, after), None) if after is not None else None

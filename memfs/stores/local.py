@@ -1,8 +1,8 @@
 """``file:``, a directory of the nodes' own machine, or of a network file system mounted on all.
 
-Blocking calls run in threads. Versions are made of inode number, size and time of change, which a
-write in place within one tick of the clock keeps: best effort. Symbolic links are followed; one
-that leads nowhere, and what is neither a file nor a directory, has no name here and is counted.
+Blocking calls run in threads. Versions are made of inode number, size and time of change; a write
+in place within one tick of the clock does not change them: best effort. Symbolic links are
+followed. Broken links, and special files, are not listed but counted.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from memfs.types import Buffer
 
 T = TypeVar("T")
 THREADS: Final = 16
-"""Reads that wait for a disk or a network file system at once."""
+"""Concurrent reads of a disk or a network file system."""
 _CAPABILITIES = Capabilities(
     conditional_put=False, rename=True, real_directories=True, modes=False, exact_tags=False
 )

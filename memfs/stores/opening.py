@@ -1,4 +1,4 @@
-"""A store of a URL and options: the table of kinds.
+"""Opens a store from a URL and options: the table of kinds.
 
 A kind's module is imported when the first mount of it is opened, so that a node without mounts
 needs none of their libraries.
@@ -21,9 +21,8 @@ Opener = Callable[[SplitResult, Options, Environment], Store]
 
 
 def open_store(url: str, options: Mapping[str, str], environment: Environment) -> Store:
-    """The store behind ``url``. Nothing is asked of it yet: see :meth:`Store.probe`.
-
-    Raises ConfigError for a URL or option that cannot be right, or a library that is missing.
+    """The store behind ``url``. No request is made yet: see :meth:`Store.probe`. Raises ConfigError
+    for a wrong URL or option, or a missing library.
     """
     parts = split(url)
     if parts.query or parts.fragment:

@@ -1,4 +1,4 @@
-"""The options of a mount: text by name, taken one by one, secrets never shown.
+"""The options of a mount: texts by name, read one by one; secrets are never shown.
 
 Owns which names are secrets and how they are masked. Invariant: the ``repr`` of nothing here, and
 no message, holds the value of a secret.
@@ -82,7 +82,7 @@ def masked_url(url: str) -> str:
 
 
 class Options:
-    """What ``--option`` gave, until each was taken."""
+    """The values of ``--option`` that have not been read yet."""
 
     def __init__(self, given: Mapping[str, str]) -> None:
         self._left = dict(given)
@@ -92,29 +92,29 @@ class Options:
         return f"Options({masked(self._left)})"
 
     def text(self, name: str, default: str = "") -> str:
-        """Take one as it is."""
+        """Read a text option."""
         self._known.add(name)
         return self._left.pop(name, default)
 
     def flag(self, name: str, default: bool = False) -> bool:
-        """Take one that is ``true`` or ``false``. Raises ConfigError."""
+        """Read an option that is ``true`` or ``false``. Raises ConfigError."""
         return self._parsed(name, default, _parse_flag)
 
     def seconds(self, name: str, default: float) -> float:
-        """Take a duration. Raises ConfigError."""
+        """Read a duration. Raises ConfigError."""
         return self._parsed(name, default, parse_duration)
 
     def size(self, name: str, default: int) -> int:
-        """Take a number of bytes. Raises ConfigError."""
+        """Read a number of bytes. Raises ConfigError."""
         return self._parsed(name, default, parse_size)
 
     def rest(self) -> dict[str, str]:
-        """Take all that is left, for a library that knows its own options."""
+        """Read all remaining options, for a library that knows its own."""
         left, self._left = self._left, {}
         return left
 
     def finish(self, kind: str) -> None:
-        """Raises ConfigError when something was given that ``kind`` does not know."""
+        """Raises ConfigError when an option remains that ``kind`` does not know."""
         if self._left:
             unknown, known = ", ".join(sorted(self._left)), ", ".join(sorted(self._known))
             raise ConfigError(f"{kind} knows no option {unknown}; it knows {known}")

@@ -1,8 +1,8 @@
-"""The library obstore: reading ranges of objects, and what its failures mean.
+"""The library obstore: reading ranges of objects, and mapping its failures.
 
 Its threads carry the bytes, so the event loop only sees a finished piece of memory. Must not be
-used by a process that forks: a child hangs in it. Invariant: what is read is of the version that
-was asked for, whatever the server made of the condition.
+used by a process that forks: a child hangs in it. Invariant: the bytes are of the requested
+version, even when the server ignores the condition.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from memfs.types import Buffer
 T = TypeVar("T")
 
 PIECE_BYTES: Final = 256 << 10
-"""What is handed on at least while a body arrives: malloc keeps such buffers for the next ones."""
+"""Smallest piece of a body that is passed on: malloc reuses buffers of this size."""
 STREAMED_BYTES: Final = 2 * PIECE_BYTES
 """Bodies from here on come in pieces."""
 RETRIES: Final = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
-"""The library's own tries; the rest is ours, within the caller's time."""
+"""The library's own retries; the others are made here, within the caller's deadline."""
 
 
 def library() -> Any:
@@ -52,7 +52,7 @@ def library() -> Any:
 
 
 def client_options(address: str, *, trust: str = "", verify: bool = True) -> dict[str, Any]:
-    """The library's settings of connections to ``address``."""
+    """The library's connection settings for ``address``."""
     options: dict[str, object] = {
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
         "timeout": timedelta(seconds=4 * IDLE_SECONDS),
@@ -78,9 +78,9 @@ def _certificates(path: str) -> str:
 class RangeReader:
     """Reads ranges of the objects of one store of the library.
 
-    ``connect`` gives that store, with the credentials that hold now; ``look`` asks for an object
-    in another way when the library's failure does not say what it means, and raises
-    StoreMissingError when there is no bucket; ``doubt`` is told that the credentials were refused.
+    ``connect`` returns that store with the current credentials; ``look`` asks for an object in
+    another way when the library's error is ambiguous, and raises StoreMissingError when there is no
+    bucket; ``doubt`` is called when the credentials were refused.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class RangeReader:
     async def stream(
         self, path: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
     ) -> None:
-        """As :meth:`read`, in pieces; a try goes on where the one before it broke off."""
+        """As :meth:`read`, in pieces; a retry continues where the attempt before it stopped."""
         assert tag, "bytes of two tries are of one version"
         if size < STREAMED_BYTES:
             take(await self.read(path, offset, size, tag))
@@ -130,7 +130,7 @@ class RangeReader:
         await self._retry.run(lambda: self._trusted(attempt), path)
 
     async def _trusted(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Try once more when the credentials are refused: there may be newer ones."""
+        """Retry once when the credentials are refused: there may be newer ones."""
         try:
             return await attempt()
         except StoreDeniedError:
@@ -147,7 +147,7 @@ class RangeReader:
         *,
         whole: bool = False,
     ) -> None:
-        """One request; its body in pieces, or in one if it is to be ``whole``."""
+        """One request; its body in pieces, or in one piece when ``whole``."""
         options: dict[str, object] = {"range": (offset, offset + size)}
         if tag.startswith(b'"'):
             options["if_match"] = tag.decode()
@@ -184,7 +184,7 @@ class RangeReader:
         raise failure
 
     async def _understand(self, path: str, end: int, tag: bytes) -> None:
-        """Raises what a failure meant: a range past the end, an object or a bucket that is gone."""
+        """Raises the reason of a failure: a range past the end, a missing object or bucket."""
         info = await self._look(path)
         if info is None or info.is_directory:
             raise ObjectMissingError(f"{path}: the store has no such object any more")
@@ -197,7 +197,7 @@ def _whole_seconds(moment: Any) -> int:
 
 
 def translated(error: Exception, path: str) -> MemfsError:
-    """What a failure of the library means. Its own words may hold signed addresses: not kept."""
+    """Maps a failure of the library. Its text is dropped, since it may contain signed URLs."""
     name = type(error).__name__
     if isinstance(error, FileNotFoundError):
         return ObjectMissingError(f"{path}: the store has no such object")

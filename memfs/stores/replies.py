@@ -1,4 +1,4 @@
-"""What HTTP replies say of an object: versions, sizes, times. Pure."""
+"""Versions, sizes and times of objects in HTTP replies. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tag_of(etag: str, size: int, modified_ns: int) -> bytes:
 
 
 def is_etag(tag: bytes) -> bool:
-    """Can the store compare it itself?"""
+    """Whether the store itself can compare this version."""
     return tag.startswith(b'"')
 
 

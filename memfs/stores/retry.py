@@ -1,7 +1,6 @@
-"""Asking a store again: growing waits with dice in them, within one budget of time.
-
-Owns the decision whether another try may help. The caller's own ``asyncio.timeout`` ends a wait
-like anything else. Invariant: what is not :class:`StoreUnreachableError` is never tried again.
+"""Retries of requests to a store: exponential backoff with jitter, within one time budget. Owns the
+decision whether a retry may help. The caller's own ``asyncio.timeout`` ends a wait like anything
+else. Invariant: only :class:`StoreUnreachableError` is retried.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ T = TypeVar("T")
 
 FIRST_SECONDS: Final = 0.05
 LONGEST_SECONDS: Final = 5.0
-"""A store that says 503 is asked by each node every 2.5 s on average, not more."""
+"""Longest pause: each node asks a store that answers 503 every 2.5 s on average."""
 
 
 TIMEOUT_SECONDS: Final = 30.0
-"""Of one request with all its tries, unless the mount's option ``timeout`` says otherwise."""
+"""Time for one request with all its retries, unless the mount's option ``timeout`` is set."""
 
 
 class Retry:
-    """Tries again until ``budget`` seconds are over; one try has ``attempt`` seconds at most."""
+    """Retries until ``budget`` seconds are over; one attempt has ``attempt`` seconds at most."""
 
     def __init__(self, dice: random.Random, budget: float, attempt: float | None = None) -> None:
         self.budget = budget
@@ -33,7 +32,8 @@ class Retry:
         self._dice = dice
 
     async def run(self, attempt: Callable[[], Awaitable[T]], what: str) -> T:
-        """What ``attempt`` returns. Raises its error, or StoreUnreachableError after the budget."""
+        """The result of ``attempt``. Raises its error, or StoreUnreachableError after the
+        budget."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.budget
         longest = FIRST_SECONDS

@@ -1,8 +1,7 @@
-"""What is sent by a put: counted, summed up, and recognised when it is there already.
-
-A put that was tried twice, by this process or by one before it that was killed, finds its own
-content in the store instead of what it expects. Comparing contents tells that from a stranger's
-change, at any kind of store, for the price of one read in a rare case.
+"""The content of a put: counted, checksummed, and recognised when it is in the store already. A put
+that is retried, by this process or after an earlier one was killed, finds its own content in the
+store instead of the expected version. Comparing contents distinguishes that from a stranger's
+change, at any kind of store, at the price of one read in a rare case.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Sending:
     def __init__(self, chunks: AsyncIterator[Buffer], size: int) -> None:
         self.size = size
         self.crc = 0
-        """CRC32C of what was taken so far."""
+        """CRC32C of the bytes read so far."""
         self._chunks = chunks
         self._taken = 0
 
@@ -61,7 +60,7 @@ class Sending:
 
 
 def fits(present: ObjectInfo | None, expected: Expected) -> bool:
-    """Is ``present`` what a put expects to replace?"""
+    """Whether ``present`` is the version that a put expects to replace."""
     if expected is None:
         return True
     if present is None:
@@ -70,7 +69,8 @@ def fits(present: ObjectInfo | None, expected: Expected) -> bool:
 
 
 async def already_stored(store: Store, key: str, sending: Sending) -> ObjectInfo:
-    """What is under ``key``, when it is what was sent. Raises StoreConflictError otherwise."""
+    """The record of ``key`` if it has the content that was sent. Raises StoreConflictError
+    otherwise."""
     present = await store.stat(key)
     if present is not None and not present.is_directory and present.size == sending.size:
         try:
@@ -82,7 +82,7 @@ async def already_stored(store: Store, key: str, sending: Sending) -> ObjectInfo
 
 
 async def verified(store: Store, key: str, sending: Sending) -> ObjectInfo:
-    """The object just put; its size was compared. Raises StoreConflictError when it is another."""
+    """The record of the object just put. Raises StoreConflictError when its size is another."""
     present = await store.stat(key)
     if present is None or present.is_directory or present.size != sending.size:
         raise StoreConflictError(f"{key}: the object was changed in the store right after the put")

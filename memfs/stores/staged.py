@@ -1,7 +1,6 @@
-"""Stores whose files grow in view of everybody: a put is written aside, then moved into place.
-
-Owns the course of such a put, the same for a local file system, WebHDFS and fsspec's. What was not
-finished lies in one directory at the mount's root, which no listing shows. What is expected is
+"""Stores in which a file is visible while it is written: a put writes a temporary file and moves it
+into place. Owns the steps of such a put, for a local file system, WebHDFS and fsspec. Unfinished
+files are in one directory at the mount's root, which no listing shows. The expected version is
 compared just before the move, so that the time in which a stranger's change can be lost is short.
 """
 
@@ -51,18 +50,19 @@ class StagedStore(Store):
         return None if present is None or present.is_directory else present
 
     async def _let_go(self, part: str) -> None:
-        """Remove what is left of a part, also when the put was cancelled; a sweep does the rest."""
+        """Remove a temporary file, also when the put was cancelled; :meth:`sweep` removes
+        others."""
         with contextlib.suppress(MemfsError, TimeoutError):
             async with asyncio.timeout(_DISCARD_SECONDS):
                 await self.delete(part)
 
     @abc.abstractmethod
     async def _write(self, part: str, chunks: Sending) -> None:
-        """Write a file that nobody looks at, with the directories above it."""
+        """Write a temporary file, making the directories above it."""
 
     @abc.abstractmethod
     async def _publish(self, part: str, key: str, *, fresh: bool) -> None:
-        """Move it, replacing what is there; ``fresh``: PathExistsError when something is.
+        """Move it, replacing an existing file; ``fresh``: raises PathExistsError when there is one.
 
         A store that cannot decide ``fresh`` in one step replaces.
         """

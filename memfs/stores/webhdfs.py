@@ -1,8 +1,8 @@
 """``webhdfs:`` and ``swebhdfs:``, HDFS's REST interface: Hadoop's own, HttpFS, another memfs.
 
-After Hadoop's "WebHDFS REST API". A file is written aside and renamed, since one that is being
-written is seen by everybody. A version is file id, length and time of change in milliseconds; HDFS
-has no conditional reads, so the version is asked for again after each read.
+After Hadoop's "WebHDFS REST API". A put writes a temporary file and renames it, since a file is
+visible while it is written. A version is file id, length and time of change in milliseconds; HDFS
+has no conditional reads, so the version is checked again after each read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _DENIED = ("AccessControlException", "SecurityException", "InvalidToken", "Authe
 
 
 class WebHdfsStore(StagedStore):
-    """What is below the directory ``root`` of a cluster at ``address``, http://host:port."""
+    """The store below the directory ``root`` of a cluster at ``address``, http://host:port."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class WebHdfsStore(StagedStore):
             return
 
     async def _compare(self, key: str, tag: bytes, end: int) -> None:
-        """Raises when the file is another than the one that was read, or shorter."""
+        """Raises when the file was replaced or truncated since it was read."""
         info = await self._file(key)
         if info is None:
             raise ObjectMissingError(f"{key}: the store has no such file any more")
@@ -267,7 +267,7 @@ def _info(key: str, status: dict[str, Any]) -> ObjectInfo:
 
 
 def error_of(reply: WholeReply, what: str) -> MemfsError:
-    """The error that a reply means; HDFS says it by the name of a Java class."""
+    """The error for a reply, by the name of the Java class in it."""
     try:
         name = json.loads(bytes(reply.body))["RemoteException"]["exception"]
     except (ValueError, KeyError, TypeError):

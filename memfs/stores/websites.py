@@ -35,9 +35,9 @@ from memfs.stores.sending import checked
 from memfs.types import Buffer
 
 AT_ONCE: Final = 32
-"""Entries of a page that are asked for at once."""
+"""Entries of a page that are requested concurrently."""
 INDEX_BYTES: Final = 64 * MIB
-"""Of a directory's page: about half a million links."""
+"""Largest page of a directory: about half a million links."""
 Names: TypeAlias = list[str]
 _REDIRECTS: Final = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -47,7 +47,7 @@ _CAPABILITIES = Capabilities(
 
 
 class WebsiteStore(Store):
-    """What is below ``base``, a URL without a slash at its end."""
+    """The store below ``base``, a URL without a slash at its end."""
 
     def __init__(self, base: str, client: HttpClient, retry: Retry) -> None:
         self._base = base
@@ -114,7 +114,8 @@ class WebsiteStore(Store):
     # --- single requests -----------------------------------------------------------------------
 
     async def _look(self, key: str) -> ObjectInfo | None:
-        """One name, by HEAD. Redirects are followed here, since one of them says: a directory."""
+        """Looks up one name by HEAD. Redirects are followed here, since one to a slash means a
+        directory."""
         url = self._url(key)
         for _ in range(_REDIRECTS):
             reply = await self._retry.run(lambda url=url: self._client.request("HEAD", url), key)  # type: ignore[misc]
@@ -152,7 +153,7 @@ class WebsiteStore(Store):
 
 
 class _Links(HTMLParser):
-    """Collects where the anchors of a page lead."""
+    """Collects the targets of a page's links."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,7 +185,7 @@ def links(page: str, url: str) -> list[str]:
 
 
 def _piece(reply: WholeReply, key: str, offset: int, size: int, tag: bytes) -> Buffer:
-    """The bytes of a reply to a ranged read, if they are those that were asked for."""
+    """The bytes of a reply to a ranged read, checked against the request."""
     if reply.status in (404, 410):
         raise ObjectMissingError(f"{key}: the server has no such file any more")
     if reply.status == 200:
@@ -201,7 +202,7 @@ def _piece(reply: WholeReply, key: str, offset: int, size: int, tag: bytes) -> B
 
 
 def _total(reply: WholeReply, key: str, offset: int, size: int) -> int:
-    """The file's size by Content-Range, which must be of the range that was asked for."""
+    """The file's size by Content-Range, which must match the requested range."""
     found = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", ""))
     if found is None:
         raise StoreUnreachableError(f"{key}: the server's reply does not say which range it is")

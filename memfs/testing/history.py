@@ -1,8 +1,8 @@
 """Histories: the calls of clients, their times and results, as the checkers read them.
 
-Owns the records and the classification of errors into "not done" and "unknown". Must not know
-what the calls mean. Invariant: stamps of one history grow strictly, so that of two calls of which
-one ended before the other began the order is never lost, however coarse the clock.
+Owns the records and the classification of errors into "not done" and "unknown". Must not know what
+the calls mean. Invariant: stamps of one history grow strictly, so that the order of two calls is
+never lost when one ended before the other began, however coarse the clock.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 from memfs.errors import InternalError, MemfsError, OutcomeUnknownError
 
 NEVER = math.inf
-"""When a call returned that did not, or whose effect may still come."""
+"""The return time of a call without an answer, whose effect may still come."""
 FINAL = "final"
-"""The process that looks when everything is over."""
+"""The process that reads the final state."""
 _STEP_SECONDS = 1e-9
 
 
@@ -92,7 +92,7 @@ class History:
         """Args: ``clock``, of the loop or the machine."""
         self.calls: list[Call] = []
         self.acknowledged = 0
-        """Calls answered; a watcher sees from it whether the cluster serves."""
+        """Number of answered calls, which shows whether the cluster serves."""
         self.on_acknowledged: Callable[[Call], None] = lambda call: None
         self._keys: dict[str, list[Call]] = defaultdict(list)
         self._clock = clock
@@ -118,7 +118,7 @@ class History:
         self.on_acknowledged(call)
 
     def fail(self, call: Call, error: BaseException) -> None:
-        """It ended with an error, which says whether it can have happened."""
+        """It ended with an error, which tells whether it may have taken effect."""
         assert call.outcome is Outcome.RUNNING, "a call ends once"
         call.outcome = classify(error)
         call.error = f"{type(error).__name__}: {error}"[:200]
@@ -174,7 +174,8 @@ def classify(error: BaseException) -> Outcome:
 
 @contextlib.contextmanager
 def half_done() -> Iterator[None]:
-    """A failure inside leaves an earlier step behind: its outcome is unknown, not "not done"."""
+    """Encloses steps after the first one: a failure in them means an unknown outcome, not "not
+    done"."""
     try:
         yield
     except MemfsError as error:

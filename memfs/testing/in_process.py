@@ -118,7 +118,7 @@ class Cluster:
         return client
 
     async def kill(self, index: int) -> None:
-        """End a node as a crash would: it says no word to anybody."""
+        """End a node like a crash, without a word to the others."""
         self._dead.add(index)
         await self.nodes[index].stop(leave=False)
 

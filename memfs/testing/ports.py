@@ -27,7 +27,7 @@ _dice = random.SystemRandom()
 def free_port(count: int = 1) -> int:
     """The first of ``count`` ports in a row of loopback that nobody listens at.
 
-    Those 1000 higher, where nodes have their monitoring, are free too. None is given twice
+    Those 1000 higher, where nodes have their monitoring, are free too. A port is not returned again
     soon.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -24,7 +24,7 @@ from memfs.testing.ports import free_port
 from memfs.testing.started import Started
 
 READY_SECONDS = 240.0
-"""On a machine that is busy with much else, seconds are nothing."""
+"""Long, since the machine may be busy."""
 STOP_SECONDS = 60.0
 _LOG_TAIL = 4_000
 _FIRST = "node-1"
@@ -32,7 +32,7 @@ _FIRST = "node-1"
 
 
 class Place(NamedTuple):
-    """Where a node runs."""
+    """The place in which a node runs."""
 
     address: str = "127.0.0.1"
     port: int = 0
@@ -76,7 +76,7 @@ class NodeProcess:
         return self._process.poll() is None
 
     def wait_ready(self, deadline: float) -> None:
-        """Until it says that it serves. Raises RuntimeError with its log when it does not."""
+        """Wait until it serves. Raises RuntimeError with its log when it does not."""
         assert self._process.stdout is not None
         text = b""
         while b"\n" not in text:
@@ -135,7 +135,8 @@ class NodeProcess:
             self._close()
 
     def wait_ended(self, seconds: float) -> int:
-        """Until it ends by itself; its exit status. Raises RuntimeError with its log."""
+        """Wait until it ends by itself; returns its exit status. Raises RuntimeError with its
+        log."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -213,7 +214,7 @@ class Processes(Started):
         return Place(port=free_port())
 
     def flags_of(self, name: str) -> list[str]:
-        """What only this node is told."""
+        """The flags of this node only."""
         return []
 
     def _launch(self, name: str) -> NodeProcess:

@@ -8,7 +8,8 @@ from typing import Self
 
 
 class Started(abc.ABC):
-    """Runs as long as its ``with`` block; an exception that leaves it takes the story along."""
+    """Runs as long as its ``with`` block; its logs are added to an exception that leaves the
+    block."""
 
     @abc.abstractmethod
     def set_up(self) -> None:
@@ -20,7 +21,7 @@ class Started(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Leave nothing behind."""
+        """Stop and remove everything."""
 
     def __enter__(self) -> Self:
         try:

@@ -65,11 +65,11 @@ class Accepted(PacedConnection):
     ) -> None:
         """``load``: what it shares with the server's other connections.
 
-        ``bulk_port``: where connections for blocks are taken, as it tells; ``blocks``: this is one,
-        in clear after the greeting, and nothing else is served on it.
+        ``bulk_port``: the port for connections for blocks, which the greeting names; ``blocks``:
+        this is such a connection, in clear after the greeting, and serves nothing else.
 
-        ``admit`` is asked once it is connected: False, it is dropped without a word; ``forget`` is
-        told when it is gone.
+        ``admit`` is called when it is connected; if it returns False the connection is dropped
+        without an answer. ``forget`` is called when the connection is lost.
         """
         super().__init__(loop, load)
         self.record_limit = limits.HANDSHAKE_RECORD_BYTES
@@ -87,7 +87,7 @@ class Accepted(PacedConnection):
 
     @property
     def in_flight(self) -> int:
-        """Requests being served by something that has to be waited for."""
+        """Requests whose handlers have not finished yet."""
         return len(self._served)
 
     # --- life --------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Accepted(PacedConnection):
             self._load.unread.remove(self)
 
     def ended(self) -> None:
-        """Nobody waits for the answers any more."""
+        """The connection was closed: cancel what is being served."""
         super().ended()
         for work in list(self._served.values()):
             work.cancel()
@@ -275,7 +275,7 @@ class Accepted(PacedConnection):
     def _proved(
         self, call: IncomingCall[object], done: asyncio.Future[Welcome], version: int
     ) -> None:
-        """It is known now whether the client is who it says."""
+        """The client's proof was verified, or refused."""
         self._greeting = None
         if done.cancelled():
             return
@@ -317,7 +317,7 @@ class Accepted(PacedConnection):
     # --- serving -----------------------------------------------------------------------------
 
     def _serve(self, call: IncomingCall[object]) -> None:
-        """Answer at once, or when what the service returned is done."""
+        """Answer at once, or when the service's awaitable is done."""
         try:
             result = self._service.handle(call)
             if not isinstance(result, tuple):  # a record, or a Reply
@@ -363,7 +363,7 @@ class Accepted(PacedConnection):
             self._served[call].cancel()
 
     def _give_up(self, call: IncomingCall[object], why: str) -> None:
-        """Answer for work that is not waited for; a command may still take effect."""
+        """Answer for work that is abandoned; a command may still take effect."""
         kind = errors.OutcomeUnknownError if call.spec.command else errors.DeadlineError
         self._answer_error(call, kind(f"{request_name(call.spec)} {why}"))
 
@@ -377,7 +377,7 @@ class Accepted(PacedConnection):
             self._serve(call)
 
     def payload_refused(self, call: IncomingCall[object], error: Exception) -> None:
-        """A sink failed in the midst of its payload: answer, throw the rest away."""
+        """A sink failed while its payload arrived: answer, and discard the rest."""
         if self._arrival is not None:
             self._arrival.divert()
         if call.sink is not None:
@@ -386,7 +386,7 @@ class Accepted(PacedConnection):
         self._release(call)
 
     def payload_lost(self, call: IncomingCall[object]) -> None:
-        """The connection is lost in the midst of a payload."""
+        """The connection was lost while a payload arrived."""
         if call.sink is not None:
             call.sink.abort()
         self._release(call)

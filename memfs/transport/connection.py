@@ -1,11 +1,11 @@
 """Requests out, answers in: the calling side of a connection.
 
-Owns the requests in flight of one connection: their deadlines, their cancellation, and what is
-known of their outcome when no answer comes. Must not know what the messages mean.
+Owns the requests in flight of one connection: their deadlines, their cancellation, and their
+outcome when no answer comes. Must not know what the messages mean.
 
-Invariant: every request sent is answered exactly once by the peer; an answer that nobody waits for
-any more (``_abandoned``) is counted off, any other is a breach of the protocol. A request id may be
-sent again after its Cancel: the peer answers the first one before it reads the second.
+Invariant: every request sent is answered exactly once by the peer; an answer to an abandoned
+request (``_abandoned``) is discarded, any other unexpected one is a protocol error. A request id
+may be sent again after its Cancel: the peer answers the first one before it reads the second.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Answer(NamedTuple, Generic[R]):
 
 
 class Peer(NamedTuple):
-    """Who is at the other end: by its own word in the handshake, where nothing proves it."""
+    """The peer, as the handshake names it and, where it proved it, as it was verified."""
 
     name: str = ""
     role: int = 0
@@ -58,13 +58,13 @@ class Peer(NamedTuple):
     lane: str = ""
     address: str = ""
     principal: Principal | None = None
-    """Who it proved to be, None: it had to prove nothing."""
+    """The verified principal; None when no proof was required."""
     proxied: bool = False
-    """It speaks for another, and may not for superusers."""
+    """It acts on behalf of another user, who must not be a superuser."""
 
     @property
     def account(self) -> UserAtAddress:
-        """Whose account it uses: a port is another one each time."""
+        """The user and address whose account it uses."""
         return UserAtAddress(self.identity.user, self.address.rpartition(":")[0] or LOCAL)
 
 
@@ -81,7 +81,7 @@ class PendingCall(asyncio.Future[Answer[R]], Generic[R]):
         self.timeout = math.inf
         self.stream: OutgoingStream | None = None
         self.ends_at = 0
-        """What the connection has sent once the payload has left, in bytes."""
+        """The connection's count of sent bytes at which the payload has left."""
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Stop waiting; ``into`` is not touched from now on."""
@@ -91,7 +91,7 @@ class PendingCall(asyncio.Future[Answer[R]], Generic[R]):
 
     @property
     def unfinished(self) -> bool:
-        """The request itself has not been sent to its end."""
+        """Whether the request has not been sent completely."""
         if self.stream is not None and self.stream.left > 0:
             return True
         return self.ends_at > 0 and self.connection.bytes_left < self.ends_at
@@ -116,7 +116,8 @@ class PendingCall(asyncio.Future[Answer[R]], Generic[R]):
 
 
 class OutgoingStream:
-    """A request whose payload is sent as it becomes available. The connection is its own."""
+    """A request whose payload is sent as it becomes available, over a connection that it has to
+    itself."""
 
     def __init__(self, connection: Connection, answer: PendingCall[Any], length: int) -> None:
         """Made by :meth:`Connection.stream`; ``length`` bytes of payload will come."""
@@ -161,7 +162,7 @@ class Connection(FrameProtocol):
         self.own_certificate = b""
         """On the accepting side, SHA-256 of the certificate that this connection shows."""
         self.challenge = b""
-        """What a proof in the handshake has to be made for; empty: nothing was asked for."""
+        """The challenge that a proof in the handshake has to sign; empty: none was requested."""
         self._calls: dict[int, PendingCall[Any]] = {}
         self._abandoned: dict[int, int] = {}
         self._stream: OutgoingStream | None = None
@@ -264,7 +265,7 @@ class Connection(FrameProtocol):
     # --- no answer ---------------------------------------------------------------------------
 
     def abandon(self, call: PendingCall[Any]) -> None:
-        """Nobody waits for ``call`` any more: tell the peer, throw its answer away."""
+        """Abandon ``call``: tell the peer, and discard its answer."""
         del self._calls[call.request_id]
         self._deadlines.clear(call)
         if call.unfinished:
@@ -290,14 +291,14 @@ class Connection(FrameProtocol):
         call.set_exception(errors.DeadlineError(text) if certain else _unknown(text))
 
     def close(self, reason: str = "") -> None:
-        """As the protocol's; payloads whose callers take them back are not sent to their end."""
+        """See :class:`asyncio.Protocol`; the unsent rest of payloads is dropped."""
         if any(call.unfinished for call in self._calls.values()):
             self.abort(reason)
         else:
             super().close(reason)
 
     def ended(self) -> None:
-        """The answers in flight will not come."""
+        """The connection was closed: fail the calls in flight."""
         calls, self._calls = list(self._calls.values()), {}
         for call in calls:
             if call.get_loop().is_closed():

@@ -14,7 +14,8 @@ from typing import Any
 
 
 class Deadlines:
-    """Calls ``expire(key)`` once for each key whose time has come. Times are of ``loop.time()``."""
+    """Calls ``expire(key)`` once for each key whose deadline has passed. Times are of
+    ``loop.time()``."""
 
     __slots__ = ("_due", "_loop", "_next", "_timer")
 

@@ -50,13 +50,13 @@ from memfs.transport.local_sockets import check_peer, user_of
 log = logging.getLogger(__name__)
 
 DESCRIPTORS_PER_REPLY: Final = 200
-"""The kernel passes 253 at once (SCM_MAX_FD); what lies in further ones is read otherwise."""
+"""The kernel passes 253 at once (SCM_MAX_FD); blocks in further ones are read over the network."""
 _SCM_MAX_FD: Final = 253
 _BACKLOG: Final = 128
 _NAME: Final = re.compile(r"[0-9a-f]{16}(\.fd)?")
 """Names of a node's sockets: its incarnation."""
 SETTLED_SECONDS: Final = 1.0
-"""A socket has a name for a moment before somebody listens."""
+"""A socket has a name for a moment before its process listens."""
 _INT_BYTES: Final = array("i").itemsize
 CLIENTS: Final = 1024
 """Processes that may be connected; one socket each, no buffers."""
@@ -64,11 +64,11 @@ _OPCODE: Final = BY_REQUEST[GetDescriptors].opcode
 _DATAGRAM_BYTES: Final = frames.HEADER_BYTES + limits.RECORD_BYTES
 
 Handler = Callable[[GetDescriptors], tuple[DescriptorsReply, list[int]]]
-"""Names the segments and the descriptors they index; called in the event loop."""
+"""Returns the segments and the descriptors that they index; called in the event loop."""
 
 
 def remove_stale_sockets(directory: Path, settled_seconds: float = SETTLED_SECONDS) -> None:
-    """Remove the sockets of nodes that were killed: names that nobody listens at any more."""
+    """Remove the sockets of nodes that were killed, at which no process listens any more."""
     for path in directory.iterdir():
         with contextlib.suppress(OSError):
             if _NAME.fullmatch(path.name) and _is_stale(path, time.time() - settled_seconds):
@@ -98,8 +98,7 @@ class DescriptorServer:
     ) -> None:
         """Listens at ``path``, replacing a socket left there; ``clients`` at a time.
 
-        ``accounts``: numbers of the users who are answered, however they got to the socket; None:
-        whoever does. Raises OSError.
+        ``accounts``: uids that are answered; None: all who can connect. Raises OSError.
         """
         self._accounts = accounts
         self._path = path
@@ -410,7 +409,7 @@ def _split(data: bytes) -> tuple[frames.FrameHeader, bytes]:
 def _within_bounds(
     reply: DescriptorsReply, descriptors: list[int]
 ) -> tuple[DescriptorsReply, list[int]]:
-    """As many descriptors as one datagram carries; the segments of others are read otherwise."""
+    """The descriptors that fit one datagram; the segments of others are read over the network."""
     if len(descriptors) <= DESCRIPTORS_PER_REPLY:
         return reply, descriptors
     segments = tuple(

@@ -1,4 +1,4 @@
-"""Time, randomness, network and disk as one object that is passed in.
+"""Time, randomness, network and disk as one injected object.
 
 Owns the interfaces and their production implementations (the disk's are in
 ``memfs.transport.disk``). Nothing above this module may read a clock, draw a random number, open a
@@ -74,7 +74,7 @@ class Network(Protocol):
 
 
 class Tls(Protocol):
-    """What connections by TCP are secured with, see :mod:`memfs.security.tls`."""
+    """TLS settings of TCP connections, see :mod:`memfs.security.tls`."""
 
     @property
     def client(self) -> ssl.SSLContext:
@@ -93,7 +93,7 @@ class Tls(Protocol):
         """When this process's certificate ends, seconds since the epoch."""
 
     def refresh(self) -> None:
-        """Take certificates that were renewed."""
+        """Reload renewed certificates."""
 
     def doubt(self, now: float) -> str:
         """What may be wrong with this process's certificate, where it was not accepted.
@@ -111,11 +111,12 @@ class Environment:
     network: Network
     disk: Disk
     tls: Tls | None = None
-    """What ``network`` is secured with, None: it is in clear."""
+    """TLS of ``network``; None: it is in clear."""
     prover: Prover | None = None
-    """What proves a client that has no certificate of its own."""
+    """Proves the identity of a client without a certificate."""
     blocks: Network | None = None
-    """Of connections for blocks that are under TLS until they are greeted; None: there are none."""
+    """The network of connections for blocks, under TLS until they are greeted; None: there are
+    none."""
 
 
 def production_environment(tls: Tls | None = None, prover: Prover | None = None) -> Environment:

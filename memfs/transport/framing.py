@@ -45,7 +45,7 @@ _CLOSING = "the connection is closing"
 
 
 class Incoming(Sink, Protocol):
-    """A payload on its way to a :class:`Sink`, and what its end means.
+    """A payload that is arriving at a :class:`Sink`, and the handling of its end.
 
     ``abort``: the connection is lost before the end.
     """
@@ -77,7 +77,7 @@ class Discard:
 
 
 class Arrival:
-    """How far a payload has come. ``space`` is where its next bytes belong."""
+    """The progress of a payload. ``space`` is the memory for its next bytes."""
 
     __slots__ = ("_length", "_rest", "_total", "incoming", "space")
 
@@ -94,7 +94,7 @@ class Arrival:
         return self._total == self._length
 
     def copy(self, data: memoryview) -> int:
-        """Take what came with the record; the number of bytes that were the payload's."""
+        """Copy the part that came with the record; returns the number of the payload's bytes."""
         size = min(len(data), self._length - self._total)
         taken = 0
         while taken < size:
@@ -129,9 +129,9 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self.closed = False
         """Nothing more is sent, no further frame is received."""
         self.reason = ""
-        """Why it was closed."""
+        """The reason for which it was closed."""
         self.address = ""
-        """The other end, for people."""
+        """The address of the other end, for messages."""
         self.received_since = False
         """Whether bytes were received since this was last reset."""
         self.bytes_received = 0
@@ -144,9 +144,9 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
         self._in_pieces = False
         """Under TLS: the loop encrypts a write as a whole before it sends any of it."""
         self._look_at_mark: Callable[[], None] | None = None
-        """Asyncio's own transport in CPython 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 does not look at
-        its high-water mark after ``writelines`` (CVE-2024-12254): a peer that does not read fills
-        this process's memory."""
+        """The transport of asyncio in CPython 3.12.0 to 3.12.8 and 3.13.0 to 3.13.1 does not look
+        at its high-water mark after ``writelines`` (CVE-2024-12254): a peer that does not read
+        fills this process's memory."""
         self._lost: asyncio.Future[None] = loop.create_future()
         self._inbox = memoryview(bytearray(INBOX_BYTES))
         self._filled = 0
@@ -167,7 +167,7 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
 
     @abc.abstractmethod
     def payload_begins(self, header: FrameHeader, record: memoryview) -> Incoming:
-        """A frame whose payload follows: who takes it. Raises ProtocolError."""
+        """A frame whose payload follows; returns its receiver. Raises ProtocolError."""
 
     @abc.abstractmethod
     def ended(self) -> None:

@@ -1,4 +1,4 @@
-"""Unix sockets of this host: whose directory they lie in, and who is at the other end.
+"""Unix sockets of this host: the owner of their directory, and the user at the other end.
 
 Owns two rules: a node creates its sockets only where nobody else can replace them, and a client
 checks who listens (SO_PEERCRED) before it sends anything.
@@ -30,7 +30,7 @@ ACCESS: Final = {
     "group": SocketAccess(0o750, 0o660),
     "all": SocketAccess(0o755, 0o666),
 }
-"""Who may connect: only the node's user (and root), its group too, or everybody of this host."""
+"""Who may connect: the node's user and root only, its group too, or every user of this host."""
 
 
 def prepare_directory(directory: Path, access: SocketAccess) -> None:
@@ -56,7 +56,7 @@ def prepare_directory(directory: Path, access: SocketAccess) -> None:
 
 
 async def connect(path: str) -> socket.socket:
-    """A stream to whoever listens at ``path``, if they are trusted. Raises OSError."""
+    """Connect to ``path`` if a trusted user listens there. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.setblocking(False)

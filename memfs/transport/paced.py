@@ -1,8 +1,8 @@
 """A served connection that takes no more than its share, and reads what it has asked for.
 
 Owns when the socket of an accepted connection is read: not while the peer leaves its answers
-unread, and for clients only in their turn. Ends the connection of a peer that reads nothing or
-says nothing. Must not know what is asked. Invariant: whatever halts the reading continues it, or
+unread, and for clients only in their turn. Ends the connection of a peer that reads nothing or says
+nothing. Must not know requests. Invariant: each part that halts the reading continues it later, or
 ends the connection.
 """
 
@@ -104,7 +104,8 @@ class PacedConnection(Connection):
     # --- a peer that asks much ---------------------------------------------------------------
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Called by the loop. What comes when the clients' part of a turn is over is left."""
+        """Called by the loop. Bytes that arrive when the clients' part of a turn is over wait for
+        the next turn."""
         if self._is_shared and self._arrival is None and nbytes and self._turns.is_over():
             self._leave_turn()
         super().buffer_updated(nbytes)
@@ -114,7 +115,7 @@ class PacedConnection(Connection):
         return self._greeted and self.peer.role != Role.NODE
 
     def _count_frame(self) -> None:
-        """One frame of a client is being served: is it the last one of this turn?"""
+        """Count a client's frame that is being served; it may be the last one of this turn."""
         turns = self._turns
         over = turns.is_over()
         if self._turn != turns.number:
@@ -124,7 +125,7 @@ class PacedConnection(Connection):
             self._leave_turn()
 
     def _check_share(self) -> None:
-        """A frame of a client was served: was its time over with it?"""
+        """A client's frame was served; the time of its connection may be over now."""
         if self._turns.has_passed(self._share_ends):
             self._leave_turn()
 

@@ -1,9 +1,6 @@
-"""Memory for payloads that nobody has a place for.
-
-Owns the memory of replies that nobody looks at any more, which receives the next ones: a page that
-the kernel has to clear and to map costs more than to receive its bytes. Invariant: memory is used
-again when no view of it is left, however it was passed on, and what is kept is bounded, and the
-kernel's to take while it is unused.
+"""Memory for payloads without a destination of their own. Owns a pool of memory of earlier replies:
+having the kernel clear and map new pages costs more than receiving the bytes. Invariant: memory is
+reused only when no view of it is left; the pool is bounded, and the kernel may reclaim its pages.
 """
 
 from __future__ import annotations
@@ -18,11 +15,11 @@ from memfs import limits
 
 _MAPPED_FROM_BYTES = 256 * limits.KIB
 KEPT = 8
-"""Pieces, at most 64 MiB, of one process. Each holds a reply with a batch of small files."""
+"""Pooled pieces of one process, 64 MiB at most. Each holds a reply with a batch of small files."""
 _KEPT_BYTES_MOST = 8 * limits.MIB
 _kept: deque[mmap.mmap] = deque()
-"""What nobody looks at. Taken out and put in by single steps: loops may be in several threads, and
-views end in any."""
+"""Free pieces. Removed and added by atomic operations: loops may run in several threads, and views
+may end in any."""
 
 
 def fresh_memory(length: int) -> memoryview:
@@ -50,7 +47,7 @@ def reply_memory(length: int) -> memoryview:
 
 
 def _unused(size: int) -> mmap.mmap | None:
-    """A piece of ``size`` that was kept."""
+    """A pooled piece of ``size``, or None."""
     for _ in range(len(_kept)):
         with contextlib.suppress(IndexError):  # another thread was faster
             memory = _kept.popleft()

@@ -1,10 +1,10 @@
 """Connections to members, made when they are needed and shared while they last.
 
 Owns one control and one bulk connection per member, one for blocks where the member offers it (its
-``bulk_port``), and the spare ones for streams. Invariants: at
-most one dial per shared connection at a time; a connection leads to the very incarnation of the
-member that was asked for (IncarnationIdentity), never to what was started later at its address;
-and whoever is reached through it knows this process under the member number that it has now.
+``bulk_port``), and the spare ones for streams. Invariants: at most one dial per shared connection
+at a time; a connection leads to the very incarnation of the member that was asked for
+(IncarnationIdentity), never to what was started later at its address; and peers reached through it
+know this process under its present member number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SPARE_CONNECTIONS = 4
 
 
 _Place = tuple[str, int, int]
-"""An incarnation at its address."""
+"""An incarnation of a member, with its address."""
 _Self = tuple[int, int]
 """The member number and the incarnation under which this process introduces itself."""
 
@@ -56,9 +56,9 @@ class _Failure(NamedTuple):
     until: float
     delay: float
     reason: str
-    """In words: an error would keep everything that its traceback refers to."""
+    """As text: an exception would keep everything that its traceback refers to."""
     ended: bool
-    """The host refused, or another process answered: that incarnation is over."""
+    """The host refused, or another process answered: that incarnation has ended."""
 
 
 class Pool:
@@ -211,9 +211,8 @@ class Pool:
             return connection
 
     async def _offers_blocks(self, member: Member) -> bool:
-        """Does it take connections for blocks alone? Each greeting by TCP says where.
-
-        One that could not be made leaves the member without, until another greeting.
+        """Whether the member has a port for blocks, which each greeting by TCP names. After a
+        failed connection the port is not used until another greeting.
         """
         if self._environment.blocks is None:
             return False
@@ -257,15 +256,14 @@ class Pool:
             raise UnavailableError(f"{member.name} is not reachable: {failure.reason}")
 
     def has_ended(self, member: Member) -> bool:
-        """Did its host refuse the last attempt to connect, or somebody else answer?
-
-        A host that is cut off, without power or overloaded says nothing.
+        """Whether its host refused the last attempt to connect, or another process answered. A host
+        that is cut off, without power or overloaded does not answer.
         """
         failure = self._failures.get(_place(member))
         return failure is not None and failure.ended
 
     def trouble(self, member: Member) -> str:
-        """Since when the member cannot be reached, and why; empty: no attempt has failed."""
+        """How long the member has been unreachable, and why; empty: no attempt has failed."""
         failure = self._failures.get(_place(member))
         if failure is None:
             return ""
@@ -316,7 +314,7 @@ def _take_idle(spare: list[Connection]) -> Connection | None:
 
 
 def _over(connection: Connection) -> bool:
-    """Close a connection for good once none of its requests waits for an answer."""
+    """Close a connection once none of its requests waits for an answer."""
     if connection.idle:
         connection.close("not needed any more")
     return connection.closed

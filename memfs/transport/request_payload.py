@@ -1,8 +1,8 @@
 """The payload of a request on its way in.
 
-Owns the step between the frames of a connection and the sink that the service names; what becomes
-of the request is told to the connection. Invariant: it is told exactly one of complete, refused
-and lost.
+Owns the step between the frames of a connection and the sink that the service names; the connection
+decides what becomes of the request. Invariant: it is told exactly one of complete, refused and
+lost.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from memfs.transport.sink import Sink
 
 
 class Receiver(Protocol):
-    """Who is told what became of a payload: the connection."""
+    """The connection, which is told how a payload ended."""
 
     def payload_complete(self, call: IncomingCall[object]) -> None:
         """All of a request is there."""
 
     def payload_refused(self, call: IncomingCall[object], error: Exception) -> None:
-        """A sink failed in the midst of its payload."""
+        """A sink failed while its payload arrived."""
 
     def payload_lost(self, call: IncomingCall[object]) -> None:
-        """The connection is lost in the midst of a payload."""
+        """The connection was lost while a payload arrived."""
 
 
 class RequestPayload:

@@ -35,9 +35,9 @@ class ServerStatistics(NamedTuple):
     deferred: int
     """How often a client's connection had to wait for another turn of the event loop."""
     turned_away: int
-    """Connections that were too many."""
+    """Connections refused above the bound."""
     unread: int = 0
-    """Bytes of answers that clients had not read when that was last looked at."""
+    """Bytes of answers that clients had not read at the last check."""
     dropped: int = 0
     """Connections closed because their peers did not read."""
 
@@ -130,7 +130,8 @@ class Server:
         return connection
 
     def _admit(self, connection: Accepted) -> bool:
-        """Register a new connection; False: drop it without an answer, there are far too many."""
+        """Register a new connection; False when it exceeds even the spare ones and is dropped
+        without an answer."""
         self._connections[connection] = None
         bounds = self.load.bounds
         welcome = len(self._connections) <= bounds.connections + bounds.turned_away

@@ -1,4 +1,4 @@
-"""What a server serves: the interface between the transport and a node."""
+"""The interface between the transport and the node that it serves."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Reply(NamedTuple, Generic[R]):
 
 
 Served: TypeAlias = R | Reply[R] | Awaitable[R | Reply[R]]
-"""What a handler gives: the reply's record, alone or with a payload, now or later."""
+"""What a handler returns: the reply's record, alone or with a payload, or an awaitable of
+either."""
 
 
 class IncomingCall(Generic[Q_co]):
@@ -62,9 +63,9 @@ class IncomingCall(Generic[Q_co]):
         self.deadline = deadline
         """Monotonic seconds; ``math.inf`` when the caller set none."""
         self.payload: memoryview = memoryview(b"")
-        """What was received without a sink."""
+        """The payload, where there is no sink."""
         self.sink: Sink | None = None
-        """What took the payload."""
+        """The sink that received the payload."""
         self.answered = False
 
     def remaining(self) -> float:
@@ -78,7 +79,7 @@ class Service(Protocol):
     """The node behind a server. Exceptions of ``memfs.errors`` are answered as they are."""
 
     def challenge(self, connection: Connection) -> Challenge:
-        """What a proof in the handshake is to be made for; raises where none is taken."""
+        """The challenge for a proof in the handshake; raises where proofs are not accepted."""
 
     def welcome(self, hello: Hello, connection: Connection) -> Welcome | Awaitable[Welcome]:
         """Admit a connection, whose ``peer`` is set, or raise: it is then closed.
@@ -87,7 +88,8 @@ class Service(Protocol):
         """
 
     def sink(self, call: IncomingCall[object]) -> Sink | None:
-        """Where an arriving payload goes, None: into fresh memory. May refuse the request."""
+        """The sink of an arriving payload; None: it is received into fresh memory. May refuse the
+        request."""
 
     def handle(self, call: IncomingCall[object]) -> object:
         """Serve a request that is completely there: a reply record, a :class:`Reply`, or an
@@ -98,7 +100,7 @@ class Service(Protocol):
         """
 
     def denied(self, call: IncomingCall[object], error: MemfsError) -> None:
-        """A client's request was refused without asking the service: it is for nodes only."""
+        """A client's request was refused by the transport, since it is for nodes only."""
 
     def connection_closed(self, connection: Connection) -> None:
         """A connection that was admitted is gone."""

@@ -1,10 +1,10 @@
-"""TLS for the handshake only: what carries blocks in clear once both sides have proved themselves.
+"""TLS for the handshake only: such connections carry blocks in clear once both sides are verified.
 
 Owns the record layer of such a connection until it is released, between the socket's transport and
-the protocol of frames. The handshake is the one of every connection, under TLS 1.3, up to and with
-``Welcome``; what comes after it is in clear in both directions. Invariants: nothing is given to the
-protocol before TLS has verified the peer as the context demands, and nothing that came under TLS
-is left when the connection is released, nor is anything read as TLS after that.
+the protocol of frames. The handshake is that of every connection, under TLS 1.3, up to and
+including ``Welcome``; everything after it is in clear in both directions. Invariants: nothing is
+given to the protocol before TLS has verified the peer as the context demands, and nothing that came
+under TLS is left when the connection is released, nor is anything read as TLS after that.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class TlsHandshake(asyncio.BufferedProtocol):
         accepts: bool = False,
         host: str | None = None,
     ) -> None:
-        """``protocol`` is connected when the peer is verified. ``host``: whom the certificate of
-        the node has to name; None where this side ``accepts``."""
+        """``protocol`` is connected when the peer is verified. ``host``: the name that the node's
+        certificate must have; None where this side ``accepts``."""
         self._protocol: Any = protocol
         self._context = context
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()

@@ -83,7 +83,7 @@ async def remove(shell: Shell, name: str, key: Path | None) -> None:
 
 
 def _public(file: Path) -> bytes:
-    """A public key; a private one is told by its name, and would be one that everybody sees."""
+    """A public key. A private key is refused: as an argument everybody would see it."""
     if file.suffix != _PUBLIC:
         raise ConfigError(f"{file} is not called *.pub: name the public half of the key")
     return key_from(file)
@@ -116,7 +116,7 @@ async def leave(shell: Shell, name: str, users: tuple[str, ...]) -> None:
 @file_command("list", example="memfs group list --json")
 @json_option
 async def list_groups(shell: Shell, as_json: bool) -> None:
-    """Show the users of the table with their groups."""
+    """Show all users that are in a group here, with their groups."""
     for found in await shell.admin.groups():
         if as_json:
             write_json({"user": found.user, "groups": found.groups})

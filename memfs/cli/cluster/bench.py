@@ -70,7 +70,7 @@ async def bench(
 
 @asynccontextmanager
 async def _scratch(shell: Shell, directory: str) -> AsyncIterator[str]:
-    """A new directory that is gone afterwards."""
+    """A new directory, which is removed at the end."""
     place = join(directory, f".memfs-bench-{os.getpid()}-{time.time_ns():x}")
     await shell.fs.mkdir(place)
     try:

@@ -32,14 +32,14 @@ _COPIES = ("copy", "copies")
 
 
 class FileProblem(NamedTuple):
-    """One block that is not as it should be."""
+    """One block with a problem."""
 
     path: str
     block: int
     kind: str
     """lost (no copy left), corrupt, or under-replicated."""
     good: int
-    """Copies that are there."""
+    """How many copies exist."""
     wanted: int
     nodes: tuple[str, ...]
     """Where copies are missing or corrupt."""

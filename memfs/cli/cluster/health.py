@@ -25,7 +25,7 @@ from memfs.types import View
 HEALTHY, DEGRADED, UNAVAILABLE = "healthy", "degraded", "unavailable"
 LOW_SHARE = 0.90
 LATE_SECONDS: Final = 60.0
-"""A change that a store lacks for longer is told of."""
+"""A change that has not reached its store for longer than this is reported."""
 _BLOCKS_ARE = ("block is", "blocks are")
 ROOM = "delete files or add a node: `memfs node --coordinator ...`"
 RECOVER = "memfs cluster force-recover --accept-data-loss"
@@ -36,15 +36,15 @@ NOTHING_LEFT = (
 
 
 class Problem(NamedTuple):
-    """One thing that is not as it should be."""
+    """One problem."""
 
     text: str
     step: str
     """What to do or type."""
     health: str = DEGRADED
-    """What it makes of the cluster; :data:`HEALTHY`: it is only worth knowing."""
+    """The state of a cluster that has it; :data:`HEALTHY`: it is information only."""
     passes: bool = True
-    """Does it end by itself, so that waiting helps?"""
+    """Whether it goes away by itself, so that waiting helps."""
 
 
 # --- external stores -----------------------------------------------------------------------------
@@ -84,12 +84,13 @@ def problems(found: StatusReply) -> list[Problem]:
 
 
 def wanted_in_sync(view: View) -> int:
-    """How many members the cluster brings in sync by itself."""
+    """How many members the cluster is bringing in sync by itself."""
     return min(NAMESPACE_COPIES, len(view.members))
 
 
 def pending_work(found: StatusReply, *, moves: bool = True) -> str:
-    """What blocks wait for, beside problems; ``moves``: rebalancing counts. Empty: nothing."""
+    """What blocks wait for besides the problems, empty for nothing. ``moves``: rebalancing counts
+    too."""
     healing = found.healing
     if healing.blocks or healing.state == "healing":
         return _short(healing)
@@ -159,7 +160,7 @@ def _exposed(healing: HealingStatus) -> str:
 
 UNEXPLAINED_SHARE: Final = 1.10
 UNEXPLAINED_BYTES: Final = 64 * MIB
-"""Memory of the process itself, and a tenth more than what it accounts for, are no surprise."""
+"""The process's own memory, and a tenth more than it accounts for, is not reported."""
 _STEPS = (
     ("container", "then it stores again by itself"),
     ("disk", "it goes on by itself once that is mended"),
@@ -167,7 +168,7 @@ _STEPS = (
     ("mappings", "raise the sysctl vm.max_map_count, and start it again"),
     ("connections", "let programs keep one connection each"),
 )
-"""What to do, by a word of what is told."""
+"""What to do, by a word that the report contains."""
 
 
 def _step_against(unavailable_reason: str) -> str:
@@ -204,7 +205,7 @@ def _members(found: StatusReply) -> Iterator[Problem]:
 
 
 def silence(node: NodeStatus) -> str:
-    """How long ago a member was heard."""
+    """How long ago the member's last heartbeat came."""
     if node.heartbeat_ms >= 1e11:
         return "ever"
     return f"{node.heartbeat_ms / 1000:.1f} s"

@@ -28,7 +28,7 @@ STATUS_SECONDS = 5.0
 
 
 class Picture(NamedTuple):
-    """One look: one of the two is there."""
+    """One look at the cluster; one of ``status`` and ``survey`` is set."""
 
     status: StatusReply | None
     survey: ClusterSurvey | None
@@ -50,7 +50,7 @@ class Observer(CommandContext):
         self._session: Session | None = None
 
     async def look(self) -> Picture:
-        """The cluster as it is now. Raises what is no matter of reachability."""
+        """The cluster as it is now. Raises every error but those of an unreachable cluster."""
         try:
             if self._session is None:
                 self._session = await open_session(self.config)

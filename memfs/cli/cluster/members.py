@@ -110,7 +110,7 @@ async def _wait(shell: Shell, member: Member) -> None:
 
 
 def progress(found: StatusReply, member: Member) -> str:
-    """One line on how far a decommission is."""
+    """One line that says how far a decommission has come."""
     left = next((each for each in found.healing.leaving if each.member == member.number), None)
     if left is None:
         return f"{member.name}: waiting"
@@ -122,7 +122,7 @@ def progress(found: StatusReply, member: Member) -> str:
 
 
 def _show(line: str, before: str) -> str:
-    """Replace the line on a terminal; elsewhere, say what changed."""
+    """Replace the line on a terminal; elsewhere print a line when something has changed."""
     if sys.stderr.isatty():
         sys.stderr.write("\r" + line.ljust(len(before)) + ("" if line else "\r"))
         sys.stderr.flush()

@@ -79,7 +79,7 @@ def waits_for(picture: Picture, nodes: int, moves: bool) -> str:
 
 
 def is_in_vain(picture: Picture, nodes: int) -> bool:
-    """Is there no problem that ends by itself, so that waiting is in vain?"""
+    """Whether no problem goes away by itself, so that waiting does not help."""
     found = picture.status
     if found is None or len(found.nodes) < nodes or pending_work(found):
         return False
@@ -129,7 +129,7 @@ def _number(observer: Observer, view: View, node: str) -> int:
 
 
 class RecoveryPlan(NamedTuple):
-    """Which node to recover from, and what that gives up; or why none should be."""
+    """Which node to recover from and what would be lost, or why no recovery is possible."""
 
     refusal: str = ""
     chosen: Seen | None = None

@@ -73,7 +73,7 @@ async def nodes(shell: Shell, as_json: bool) -> None:
 
 
 async def _watch(observer: Observer, seconds: float, as_json: bool) -> None:
-    """Look until interrupted: the whole on a terminal, a line a look elsewhere."""
+    """Show the state until interrupted: all of it on a terminal, one line each time elsewhere."""
     if as_json or not sys.stdout.isatty():
         while True:
             picture = await observer.look()
@@ -216,7 +216,7 @@ def _security(found: StatusReply) -> str:
 
 
 def _memory_parts(found: StatusReply) -> str:
-    """The parts of the used memory, and how much of it the kernel has resident."""
+    """The parts of the used memory, and how much the kernel counts as resident."""
     usages = [node.usage for node in found.nodes]
     overhead = sum(usage.overhead for usage in usages)
     spare = sum(usage.spare for usage in usages)

@@ -1,4 +1,4 @@
-"""``memfs token``: delegation tokens, got, prolonged and ended. None is ever an argument."""
+"""``memfs token``: issue, renew and cancel delegation tokens. A token is never an argument."""
 
 from __future__ import annotations
 

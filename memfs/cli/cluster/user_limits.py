@@ -114,7 +114,7 @@ _of = click.option(
 @click.argument("value", type=Quantity("size", parse_size))
 @_of
 async def set_(shell: Shell, name: str, value: int, whom: str) -> None:
-    """Set a limit: of one user, or of everybody who has none of their own."""
+    """Set a limit of one user, or of all users without a limit of their own."""
     await shell.admin.set_limit(name, value, whom)
 
 

@@ -109,7 +109,7 @@ async def mount(
 def _updated(
     held: list[MountInfo], options: tuple[tuple[str, str], ...], how: dict[str, Any]
 ) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
-    """How a mount is to be mounted: as it is, but for what was given on the command line."""
+    """The new settings of a mount: the present ones, replaced by those on the command line."""
     context = click.get_current_context()
     for mount in held:
         kept = {

@@ -16,7 +16,7 @@ _REFRESH_SECONDS = 0.1
 
 
 class Report:
-    """What the user sees of a copy: nothing, or a bar and a summary on a terminal."""
+    """The display of a copy: nothing, or on a terminal a bar and a summary."""
 
     progress: Progress | None = None
 
@@ -71,7 +71,7 @@ class _Bar(Report):
         )
 
     def _sum(self) -> ProgressEvent:
-        """This operand's counts and those before it."""
+        """The counts of this operand and of those before it."""
         old, new = self._before, self._last
         return ProgressEvent(
             new.path,
@@ -98,7 +98,7 @@ def _safe_name(path: str) -> str:
 
 @contextlib.contextmanager
 def shown_progress(quiet: bool) -> Iterator[Report]:
-    """A bar if stderr is a terminal and nobody asked for silence."""
+    """A bar if stderr is a terminal and ``quiet`` was not asked for."""
     if quiet or not sys.stderr.isatty():
         yield Report()
         return

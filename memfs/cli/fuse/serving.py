@@ -1,7 +1,7 @@
-"""The processes behind a mount: who starts whom, and how the caller hears of it.
+"""The processes behind a mount: who starts which, and how the caller learns the result.
 
-``memfs fuse mount`` starts a keeper in the background, which starts a worker; the word that the
-mount can be used goes the other way, as does what is wrong.
+``memfs fuse mount`` starts a keeper in the background, which starts a worker; the message that the
+mount is ready, or the error, goes the other way.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     endpoints: str
     """``memfs://host:port,host:port``."""
     user: str
-    """Empty: whoever mounts."""
+    """Empty: the user who mounts."""
     config: str
     """File of settings, empty: the usual ones."""
     path: str
@@ -131,7 +131,7 @@ def _log_file(directory: str) -> Path:
 
 
 def keep(plan: Plan, log_level: str, ready: int = -1) -> int:
-    """Keep a mount until it ends. ``ready``: descriptor for the word to who waits."""
+    """Keep a mount until it ends. ``ready``: descriptor on which the waiting caller is told."""
     logs.configure(log_level, "text")
     supervisor = Supervisor()
     command = module_command("memfs.cli.fuse.serving", "work", plan.text(), log_level)
@@ -180,7 +180,7 @@ async def _work(plan: Plan, number: int) -> int:
 
 
 def main(role: str, plan: str, log_level: str, descriptor: str) -> int:
-    """What :func:`start` and the keeper start."""
+    """The command line that :func:`start` and the keeper run."""
     acting = {
         "keep": lambda: keep(Plan.of_text(plan), log_level, int(descriptor)),
         "work": lambda: work(Plan.of_text(plan), int(descriptor), log_level),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 START_SECONDS = 30.0
 ORPHAN_SECONDS = 30.0
-"""For the nodes of a run that was killed to be gone; they need a fraction of a second."""
+"""Time for the nodes of a killed run to end; they need a fraction of a second."""
 POLL_SECONDS = 0.05
 NODES_MAX = 64
 PREFIX, LOCK = "memfs-dev-", "dev.lock"
@@ -53,7 +53,7 @@ class DevPlan(NamedTuple):
     replication: int
     log_level: str
     directory: Path
-    """Holds the sockets, and the coordinator's log unless ``data`` does."""
+    """The directory of the sockets, and of the coordinator's log without ``data``."""
     data: Path
     keep: bool
     """Journals in ``data``: a restart of the command finds everything."""
@@ -62,7 +62,7 @@ class DevPlan(NamedTuple):
 
     @property
     def certificates(self) -> Path:
-        """Where an authority of this cluster's own is, if it is ``secure``."""
+        """The directory of this cluster's own authority, if it is ``secure``."""
         return self.data / "certs"
 
     @property
@@ -272,7 +272,7 @@ def _flags(plan: DevPlan, index: int, name: str) -> Iterator[str]:
 
 
 async def _watch(plan: DevPlan, client: ClientConfig, nodes: Nodes, stopping: asyncio.Event) -> int:
-    """Wait for the cluster, then for the end of it."""
+    """Wait until the cluster serves, then until it ends."""
     stopped = asyncio.create_task(stopping.wait(), name="signal")
     ready = asyncio.create_task(_wait_ready(plan, client), name="ready")
     kept = asyncio.create_task(nodes.keep(), name="nodes")
@@ -294,9 +294,8 @@ async def _watch(plan: DevPlan, client: ClientConfig, nodes: Nodes, stopping: as
 
 
 async def _wait_ready(plan: DevPlan, client: ClientConfig) -> None:
-    """Until the cluster consists of this run's nodes and serves.
-
-    Raises what the last try raised when that takes too long.
+    """Wait until the cluster consists of this run's nodes and serves. Raises the error of the last
+    attempt when that takes too long.
     """
     config = dataclasses.replace(client, endpoints=(plan.first,), timeout_seconds=START_SECONDS)
     deadline = asyncio.get_running_loop().time() + START_SECONDS
@@ -313,7 +312,7 @@ async def _wait_ready(plan: DevPlan, client: ClientConfig) -> None:
 
 
 def _missing(plan: DevPlan, found: StatusReply) -> str:
-    """What keeps the cluster from being complete; empty: nothing.
+    """Why the cluster is not complete yet; empty: it is.
 
     A member of an earlier run has its socket elsewhere than in this run's own directory.
     """

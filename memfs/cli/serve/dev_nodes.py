@@ -1,7 +1,6 @@
-"""The node processes of one command: started, started again when they die, stopped together.
-
-Owns the processes from the first to the last; knows no cluster. Invariant: none outlives the
-command, nor its death: they ask the kernel for a signal then, and take it as an order to stop.
+"""The node processes of one command: started, restarted when they die, stopped together. Owns the
+processes; knows no cluster. Invariant: no process outlives the command, even if that is killed: the
+kernel then sends each of them a signal, on which it stops.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from memfs.quantities import counted
 
 RESTART_SECONDS = 0.5
 RESTARTS = 5
-"""Of one node within a minute; then something is wrong with it that a restart does not mend."""
+"""Restarts of one node within a minute; after that a restart is not expected to help."""
 STOP_SECONDS = 20.0
 _HOPELESS = 2
-"""The exit status of a node that was given something wrong: it would be so again."""
+"""The exit status of a node with wrong settings: a restart would fail again."""
 
 
 class Nodes:
@@ -90,7 +89,7 @@ class Nodes:
         return len(recent) >= RESTARTS
 
     async def stop(self) -> None:
-        """All together, so that none takes the others' end for a loss; in the end by force."""
+        """Stop all at once, so that no node treats the others as lost; kill what does not stop."""
         running = [each for each in self._processes.values() if each.returncode is None]
         for process in running:
             process.send_signal(signal.SIGINT)

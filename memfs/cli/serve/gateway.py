@@ -67,7 +67,7 @@ def gateway(ctx: click.Context, /, stop_with_parent: bool, worker: int | None, *
 
 
 def _client(ctx: click.Context) -> ClientConfig:
-    """The client settings of a gateway: it pipelines itself, for many files at once."""
+    """The client settings of a gateway, which itself works on many files at once."""
     return dataclasses.replace(
         client_config(ctx), readahead_bytes=0, write_window_blocks=WINDOW_BLOCKS
     )
@@ -122,7 +122,7 @@ async def _supervise(settings: GatewayConfig, client: ClientConfig) -> int:
 
 @contextlib.contextmanager
 def _reserved(host: str, port: int) -> Iterator[int]:
-    """A port that stays this process's, to be shared with the workers. Raises OSError."""
+    """A port that this process keeps bound and shares with the workers. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 20.0
-"""Time to leave the cluster in good order; a second signal ends it at once."""
+"""Time for an orderly departure from the cluster; a second signal ends the process at once."""
 TOGETHER = signal.SIGINT
-"""What a parent sends to all nodes at once: the cluster ends, and nobody is left to leave to."""
+"""The signal that a parent sends to all nodes at once: the whole cluster ends, so no node hands
+over."""
 HUSH_SECONDS = 0.1
-"""Until every node has heard of it: then none complains of the others' end."""
+"""Time for the signal to reach every node, so that none reports the others' end."""
 
 
 @click.command(

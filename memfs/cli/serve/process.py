@@ -26,9 +26,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def stop_signals(noticed: Callable[[int], None] = lambda number: None) -> asyncio.Event:
-    """Set by the first SIGTERM or SIGINT, which ``noticed`` is told at once.
-
-    The next one has its usual, immediate effect.
+    """Set by the first SIGTERM or SIGINT; ``noticed`` is called at once. The next signal has its
+    usual, immediate effect.
     """
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
@@ -45,7 +44,7 @@ def stop_signals(noticed: Callable[[int], None] = lambda number: None) -> asynci
 
 
 def die_with_parent(number: int = signal.SIGTERM) -> None:
-    """Ask the kernel for a signal when the process that started this one is gone."""
+    """Ask the kernel for a signal when the parent process ends."""
     import ctypes
 
     set_parent_death_signal = 1

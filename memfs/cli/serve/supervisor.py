@@ -1,8 +1,9 @@
-"""What started this process and wants to know how it is: systemd, or whoever sets NOTIFY_SOCKET.
+"""The supervisor that started this process and wants to know its state: systemd, or another one
+that sets NOTIFY_SOCKET.
 
 The protocol is that of ``sd_notify(3)``: datagrams of ``NAME=value`` to a unix socket whose path,
-or abstract name behind an ``@``, the environment gives. Nobody there: nothing happens. Invariant:
-the processes that this one starts do not speak for it.
+or abstract name behind an ``@``, the environment gives. Without a supervisor nothing happens.
+Invariant: child processes do not send notifications.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ VARIABLE = "NOTIFY_SOCKET"
 
 
 class Supervisor:
-    """Tell it when this process serves, and when it stops."""
+    """Tells the supervisor when this process is ready and when it stops."""
 
     def __init__(self, environ: MutableMapping[str, str] = os.environ) -> None:
         """Takes the address out of ``environ``."""
@@ -28,11 +29,11 @@ class Supervisor:
         self._address = "\0" + address[1:] if address.startswith("@") else address
 
     def ready(self) -> None:
-        """It serves."""
+        """The process is ready."""
         self._tell(b"READY=1")
 
     def stopping(self) -> None:
-        """It was told to stop, or does so by itself."""
+        """The process is stopping."""
         self._tell(b"STOPPING=1")
 
     def _tell(self, what: bytes) -> None:

@@ -1,1 +1,1 @@
-"""What of the cluster is open through a mount: files, with their leases, and directories."""
+"""What is open through a mount: files, with their leases, and directories."""

@@ -1,8 +1,8 @@
 """An open directory: its entries by position, fetched a page at a time.
 
-A position is what ``telldir`` shows: the number of entries before it, of those that this descriptor
-has been given. Names are ordered, so that what is made or removed meanwhile neither hides nor
-repeats others. Must not know the kernel's protocol.
+A position, as ``telldir`` shows it, is the number of entries that this descriptor returned before
+it. Names are ordered, so that a name made or removed meanwhile neither hides nor repeats others.
+Must not know the kernel's protocol.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class DirectoryStream:
         trusted: Callable[[], float],
         inode: int,
     ) -> None:
-        """``known``: learns what is listed; while ``trusted`` what it knows is what there is."""
+        """``known`` caches what is listed; while it is ``trusted`` its entries are valid."""
         self.inode = inode
         self._cluster = cluster
         self._known = known
         self._trusted = trusted
         self._names: list[bytes] = []
-        """Of all entries given so far, in order."""
+        """Names of all entries returned so far, in order."""
         self._page: tuple[DirectoryEntry, ...] = ()
         self._page_start = 0
         self._more = True
@@ -72,7 +72,7 @@ class DirectoryStream:
             self._names += [entry.name for entry in listing]
 
     async def _load(self, position: int) -> None:
-        """The page that begins at a position, or the next one when nobody has been there."""
+        """The page that begins at a position; for a position not reached yet, the next page."""
         start = min(position, len(self._names))
         after = self._names[start - 1] if start else b""
         with self._known.reading() as reading:

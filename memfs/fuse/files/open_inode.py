@@ -1,11 +1,12 @@
 """A file that is open through a mount, however often: one reader, one lease.
 
-Owns when the lease of a file is taken (at the first change, not when it is opened, for programs on
-several hosts open a file for writing and take turns by locks) and when it goes back: when a
-descriptor is closed, a while after the last change, when the file is unlocked. Invariants: all
-descriptors of one mount share the lease; what is shown of the file's attributes is published, so
-that nobody sees a time or size that others never will; whoever looks or reads through this mount
-finds what was written through it before, also while it is being published.
+Owns when the lease of a file is acquired and when it is released. It is acquired at the first
+change and not when the file is opened, since programs on several hosts open a file for writing and
+take turns by locks. It is released when a descriptor is closed, a while after the last change, and
+when the file is unlocked. Invariants: all descriptors of one mount share the lease; attributes are
+shown after they are published, so that no program sees a time or size that others never see;
+whoever reads through this mount sees what was written through it before, also while it is being
+published.
 
 Must not know the kernel's protocol.
 """
@@ -30,18 +31,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 IDLE_SECONDS: Final = 1.0
-"""After so long without a change a lease goes back: somebody else may wait for it."""
+"""A lease is released after this time without a change: somebody else may wait for it."""
 PASS_ON_SECONDS: Final = 0.05
-"""The same when the file was unlocked: programs on several hosts may take turns."""
+"""The same after an unlock: programs on several hosts may take turns."""
 RETRY_SECONDS: Final = 0.02
 RETRY_SECONDS_MAX: Final = 0.25
 
 
 class CommandOutcome(Protocol):
-    """What the answer to a command says."""
+    """What the reply to a command says about the file."""
 
     found: Attributes | None
-    """What the file is now, None: that was not said."""
+    """The file's new attributes; None: the reply has none."""
 
 
 Observed: TypeAlias = Callable[[int], AbstractContextManager[CommandOutcome]]
@@ -59,26 +60,27 @@ class OpenInode:
     ) -> None:
         """``patience``: seconds to wait for another writer, None: for as long as it takes.
 
-        ``observed`` goes around whatever may change the file in the cluster.
+        ``observed`` encloses every call that may change the file in the cluster.
         """
         self.inode = inode
         self._observed = observed
         self.opens = 0
-        """Descriptors; the kernel says when one is gone."""
+        """Open descriptors; the kernel tells when one is closed."""
         self.writers = 0
-        """Those of them that are open for writing."""
+        """Descriptors open for writing."""
         self._cluster = cluster
         self._stays = False
-        """Whether the cluster keeps it, or the lease does until the cluster is told."""
+        """Whether the file stays when its last name is removed: the cluster knows that it is open,
+        or the lease keeps it until the cluster is told."""
         self._staying = asyncio.Lock()
         self._patience = patience
         self._reading: Handle | None = None
         self._writing: Handle | None = None
         self._closing: Handle | None = None
-        """What was :attr:`_writing`, while its last changes are being published."""
+        """The former :attr:`_writing`, while its last changes are being published."""
         self._published = asyncio.Event()
         self._leases = 0
-        """Taken so far."""
+        """Leases acquired so far."""
         self._changing = asyncio.Lock()
         self._changed_at = 0.0
         self._small = True
@@ -86,13 +88,13 @@ class OpenInode:
         self._idle: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
         self._finishing: set[asyncio.Task[None]] = set()
-        """What gives the lease back, for whoever asked for it."""
+        """Tasks that release the lease, kept until they are done."""
 
     # --- looking ----------------------------------------------------------------------------
 
     @property
     def dirty(self) -> bool:
-        """Whether something was written that nobody else can see."""
+        """Whether something was written that is not published yet."""
         writing = self._writing or self._closing
         return writing is not None and writing.writer is not None and writing.writer.dirty
 
@@ -118,9 +120,9 @@ class OpenInode:
         return change
 
     async def stay(self) -> None:
-        """Have the cluster keep the file while it is open here, whatever becomes of its name.
-
-        Whoever opens it meanwhile waits for the same answer, and asks itself if the first is gone.
+        """Have the cluster keep the file while it is open here, even when its name is removed.
+        Concurrent calls wait for the same reply; the next one asks again if the first was
+        cancelled.
         """
         async with self._staying:
             if not self._stays:
@@ -128,7 +130,8 @@ class OpenInode:
                 self._stays = await self._cluster.keep(self.inode, kept=kept)
 
     async def outlast_name(self) -> None:
-        """The name goes, or there is none: see that the cluster knows that the file has to stay."""
+        """The name is about to be removed, or there is none: make sure that the cluster keeps the
+        file."""
         if self._stays:
             await self._cluster.session.opens.tell(self.inode)
 
@@ -138,14 +141,14 @@ class OpenInode:
             self._cluster.session.opens.close(self.inode)
 
     def begin_writing(self, handle: Handle) -> None:
-        """Take a handle that came with a lease."""
+        """Adopt a handle that came with a lease."""
         assert self._writing is None, "a file has one lease"
         self._hold(handle)
 
     # --- bytes ------------------------------------------------------------------------------
 
     def read_now(self, offset: int, into: memoryview) -> int:
-        """As :meth:`read`, into ``into``, when nothing has to be waited for; else -1."""
+        """As :meth:`read`, into ``into``, when nothing has to be awaited; else -1."""
         handle = self._writing or self._reading
         return -1 if handle is None else handle.read_now(offset, into)
 
@@ -165,7 +168,7 @@ class OpenInode:
                     raise  # otherwise it was given up meanwhile: there is a newer one
 
     async def _readable(self) -> Handle:
-        """A handle that shows all that was written here before."""
+        """A handle that sees everything written through this mount before."""
         while True:
             await self._until_published()
             handle = self._writing or self._reading
@@ -198,9 +201,8 @@ class OpenInode:
     def write_now(
         self, offset: int | None, data: memoryview, give_back: Callable[[], None] | None
     ) -> bool:
-        """As :meth:`write`, if nothing has to be waited for; False: nothing was done.
-
-        ``give_back``: the bytes are lent until it is called.
+        """As :meth:`write`, if nothing has to be awaited; False: nothing was done. The bytes are
+        lent until ``give_back`` is called.
         """
         handle = self._writing
         if handle is None or self._lost is not None or self._changing.locked():
@@ -300,8 +302,8 @@ class OpenInode:
             await self._end_writing(stays=stays)
 
     async def _undisturbed(self, work: Coro[None]) -> None:
-        """Do what gives the lease back to its end, even when who asked for it is killed meanwhile:
-        what a program has written stays, whatever becomes of the program."""
+        """Release the lease to the end even when the program that asked for it is killed meanwhile:
+        what a program has written must not be lost with it."""
         task = asyncio.create_task(work)
         self._finishing.add(task)
         task.add_done_callback(self._finishing.discard)
@@ -312,12 +314,12 @@ class OpenInode:
             raise
 
     def _tell_log(self, done: asyncio.Task[None]) -> None:
-        """Nobody else hears of it."""
+        """An error that no caller sees is logged."""
         if not done.cancelled() and (error := done.exception()) is not None:
             log.error("what was written is lost: %s: %s", self, error)
 
     def close_now(self) -> bool:
-        """As :meth:`close` when nothing has to be waited for; whether that was so."""
+        """As :meth:`close` when nothing has to be awaited; returns whether that was so."""
         ending = self._ending is not None and not self._ending.done()
         if self._writing is not None or self._lost is not None or ending or self._changing.locked():
             return False
@@ -328,7 +330,7 @@ class OpenInode:
         return True
 
     async def close(self) -> None:
-        """Nobody has it open any more, unless somebody opens it meanwhile."""
+        """Close the file after its last descriptor, unless somebody opens it meanwhile."""
         if self._idle is not None:
             self._idle.cancel()
         try:
@@ -391,7 +393,7 @@ class OpenInode:
             self._idle = loop.call_later(IDLE_SECONDS, self._look_idle)
 
     def _look_idle(self) -> None:
-        """Give the lease back when it was not used for a while."""
+        """Release the lease when it was not used for a while."""
         self._idle = None
         if self._writing is None:
             return
@@ -409,7 +411,8 @@ class OpenInode:
             log.warning("%s is not published: %s", self, error)
 
     async def _keeping(self, work: Awaitable[T]) -> T:
-        """Use the lease. When it is over or the writer has failed, the next use takes another."""
+        """Encloses the use of the lease. When it has ended or the writer has failed, the next use
+        acquires another."""
         self._stay()
         before = self._writing.file.attributes if self._writing is not None else None
         with self._observed(self.inode) as change:
@@ -432,7 +435,7 @@ class OpenInode:
             raise
 
     async def _give_up(self, error: MemfsError) -> None:
-        """What was written and not published is lost: whoever publishes next hears of it."""
+        """What was written and not published is lost: the next call that publishes raises it."""
         lost, writing = self.dirty, self._writing
         self._writing = None
         if lost:
@@ -447,9 +450,8 @@ class OpenInode:
             raise error
 
     async def _end_writing(self, *, stays: bool = True) -> None:
-        """Publish and release. What cannot be published is lost, and the caller hears it.
-
-        What ``stays`` open is kept by the cluster before the lease, which kept it so far, ends.
+        """Publish and release. Raises what publishing raises; the changes are lost then. A file
+        that ``stays`` open is registered as open before the lease, which kept it so far, ends.
         """
         if stays and self._stays and self.opens > 0 and self._writing is not None:
             await self._cluster.session.opens.tell(self.inode)
@@ -480,7 +482,7 @@ class OpenInode:
 
 
 def _told(handle: Handle, before: Attributes | None) -> Attributes | None:
-    """What the cluster has told of a file since it was ``before``; None: nothing. What a handle
-    knows may be older than a change of mode that this mount has made beside it."""
+    """The attributes that the cluster has returned for a file since ``before``; None: none. A
+    handle's own attributes may be older than a change of mode by this mount."""
     found = handle.file.attributes
     return None if found is before else found

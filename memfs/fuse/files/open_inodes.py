@@ -1,7 +1,7 @@
 """All files that are open through a mount, by inode.
 
-Owns their number of descriptors. Nothing here is needed to understand a request: a server that
-takes over from one that was killed knows no files, and opens them again as they are used.
+Owns their number of descriptors. No request needs this state: a worker that takes over from a
+killed one begins without open files and opens them again as they are used.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class OpenInodes:
         self._patience = patience
         self._files: dict[int, OpenInode] = {}
         self._cached: dict[int, int] = {}
-        """The state (``Attributes.change``) of which the kernel holds bytes, the latest last."""
+        """The version (``Attributes.change``) of the bytes that the kernel caches, the latest
+        last."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -47,7 +48,7 @@ class OpenInodes:
         return self._files.get(inode)
 
     def use(self, inode: int) -> OpenInode:
-        """The file, open or about to be."""
+        """The file's entry, made if there is none."""
         found = self._files.get(inode)
         if found is None:
             found = self._files[inode] = OpenInode(
@@ -56,12 +57,13 @@ class OpenInodes:
         return found
 
     def opened(self, file: OpenInode, flags: int) -> None:
-        """One descriptor more."""
+        """Count a new descriptor."""
         file.opens += 1
         file.writers += writes(flags)
 
     async def look(self, file: OpenInode, flags: int) -> bool:
-        """See what an open file is now; whether the kernel's copies of its bytes are still good."""
+        """Refresh an open file's attributes; returns whether the kernel's cached bytes are still
+        valid."""
         if flags & os.O_ACCMODE == os.O_WRONLY or file.leased:
             return False
         change = await file.refresh()
@@ -77,9 +79,8 @@ class OpenInodes:
             await file.outlast_name()
 
     def released(self, inode: int, flags: int) -> OpenInode | None:
-        """One descriptor less; with the last one the file is closed.
-
-        Returns the file where that has to be waited for, by :meth:`put_down`.
+        """Count a closed descriptor; with the last one the file is closed. Returns the file when
+        closing has to be awaited, by :meth:`put_down`.
         """
         file = self._files.get(inode)
         if file is None:
@@ -100,7 +101,7 @@ class OpenInodes:
             await self.put_down(file)
 
     async def put_down(self, file: OpenInode) -> None:
-        """Close the file unless it is open; an error is only logged."""
+        """Close the file unless it was opened again; an error is only logged."""
         if file.opens > 0:
             return
         try:
@@ -111,7 +112,7 @@ class OpenInodes:
             del self._files[file.inode]
 
     async def close(self) -> None:
-        """Close all, whoever has them open."""
+        """Close all files, even those with open descriptors."""
         files = list(self._files.values())
         self._files.clear()
         for file in files:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 HEAD_BYTES: Final = IN_HEADER.size + WRITE_IN.size
 """Of a write, what comes before its bytes."""
 REQUESTS_PER_TURN: Final = 16
-"""Received before other work of the loop gets its turn: 1 ms of small ones."""
+"""Requests received before other work of the loop gets its turn: 1 ms of small ones."""
 TURN_SECONDS: Final = 0.001
 """The same for large ones: a read of 1 MiB is copied, and perhaps checked, before the next."""
 BUFFERS_KEPT: Final = 24
@@ -43,10 +43,10 @@ class Payload:
         self._memory = memory
         self.data = memory[:length]
         self.lent = False
-        """Whoever has it gives it back, however the request ends."""
+        """The handler gives it back, however the request ends."""
 
     def lend(self) -> Callable[[], None]:
-        """Let the bytes outlive the request, until what is returned is called."""
+        """Keep the bytes valid after the request, until the returned function is called."""
         self.lent = True
         return self.give_back
 
@@ -84,7 +84,7 @@ class Device:
             asyncio.get_running_loop().remove_reader(self.fd)
 
     def close(self) -> None:
-        """Give the descriptor up. The mount ends when nobody else has it."""
+        """Close the descriptor. The mount ends when no other process has it."""
         self.stop()
         os.close(self.fd)
 
@@ -118,7 +118,7 @@ class Device:
         return True
 
     def _hand_on(self, memory: memoryview, length: int) -> bool:
-        """Hand a request on; whether its memory is free again."""
+        """Hand a request on; returns whether its memory is free again."""
         header = IN_HEADER.unpack(self._head)
         body = bytes(self._head[IN_HEADER.size : length])
         if length <= HEAD_BYTES:

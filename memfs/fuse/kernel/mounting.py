@@ -1,4 +1,4 @@
-"""Mount points: where a FUSE descriptor becomes a directory, and where it ends being one.
+"""Mount points: mounting a FUSE descriptor on a directory, and unmounting it.
 
 Root mounts by mount(2); anybody else through ``fusermount3``, which is set-uid and asks the kernel
 on their behalf. Owns ``/dev/fuse``, mount(2), umount2(2) and what ``/proc/self/mountinfo`` says.
@@ -58,7 +58,7 @@ class MountEntry(NamedTuple):
 
 
 def flags_of(words: list[str]) -> int:
-    """The flags of mount(2) for words of mount(8); the later of two opposites counts."""
+    """The flags of mount(2) for words of mount(8); of two opposites the later one counts."""
     chosen: set[str] = set()
     for word in words:
         if word in _OPPOSITES:
@@ -74,7 +74,8 @@ def is_flag(word: str) -> bool:
 
 
 def check_directory(path: str) -> str:
-    """The directory as the kernel will call it. Raises MountError unless it can be mounted on."""
+    """The directory's path as the kernel will show it. Raises MountError unless it can be mounted
+    on."""
     try:
         found = Path(path).stat()
     except OSError as error:
@@ -89,7 +90,7 @@ def check_directory(path: str) -> str:
 
 
 def mount(directory: str, source: str, words: list[str], *, allow_other: bool) -> int:
-    """Mount on a directory; the descriptor on which the kernel will ask.
+    """Mount on a directory; returns the descriptor on which the kernel sends requests.
 
     ``words``: flags, as of :func:`flags_of`. Raises MountError.
     """
@@ -256,7 +257,8 @@ def _unescaped(text: str) -> str:
 
 
 def set_readahead(device: tuple[int, int], size: int) -> bool:
-    """Have the kernel read so many bytes ahead of a sequential reader; whether it let us."""
+    """Set how many bytes the kernel reads ahead of a sequential reader; returns whether it was
+    permitted."""
     where = Path(f"/sys/class/bdi/{device[0]}:{device[1]}/read_ahead_kb")
     try:
         where.write_text(str(size // 1024))

@@ -40,14 +40,14 @@ ALWAYS: Final = (
 
 
 class Agreement(NamedTuple):
-    """What both sides do."""
+    """The agreed features."""
 
     flags: int
     """All 64 bits."""
     minor: int
 
     def has(self, flag: InitFlag) -> bool:
-        """Whether both sides do it."""
+        """Whether a feature was agreed on."""
         return bool(self.flags & flag)
 
     def reply(self, readahead: int) -> InitOut:
@@ -73,7 +73,7 @@ class Agreement(NamedTuple):
 
     @classmethod
     def of_text(cls, text: str) -> Agreement:
-        """What :meth:`text` was made of."""
+        """The inverse of :meth:`text`."""
         minor, flags = text.split()
         return cls(int(flags, 16), int(minor))
 

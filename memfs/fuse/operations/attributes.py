@@ -14,7 +14,7 @@ from memfs.types import Attributes, FileKind
 _BILLION: Final = 1_000_000_000
 _MODE_BITS: Final = 0o7777
 _UNSAID: Final = SetAttr.FH | SetAttr.LOCKOWNER | SetAttr.CTIME
-"""Without any other: chown to nobody in particular, which takes set-id bits away like any other."""
+"""FATTR_KILL_SUIDGID alone: like a chown that changes nothing, which clears the set-id bits."""
 _NOW: Final = SetAttr.ATIME_NOW | SetAttr.MTIME_NOW
 
 
@@ -36,7 +36,7 @@ async def _get(mount: MountSession, inode: int) -> Parts:
 
 
 def removed_directory(inode: int) -> Attributes:
-    """What is left of a directory that somebody has open, or works in."""
+    """The attributes of a removed directory that a process has open or works in."""
     return Attributes(inode, FileKind.DIRECTORY, 0o700, 0, "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -71,7 +71,7 @@ async def _truncate(mount: MountSession, inode: int, size: int) -> Attributes:
 async def _fields(
     mount: MountSession, inode: int, asked: SetattrIn, found: Attributes | None
 ) -> dict[str, Any]:
-    """What to set, by the names of the cluster."""
+    """The attributes to set, by their names in the client's API."""
     valid = asked.valid
     fields: dict[str, object] = {}
     if valid & SetAttr.MODE:
@@ -108,7 +108,7 @@ def _times(asked: SetattrIn) -> dict[str, Any]:
 
 
 async def capacity(mount: MountSession, header: InHeader, body: bytes) -> Parts:
-    """statfs: bytes of all nodes, copies not counted."""
+    """statfs: bytes of all nodes, each copy counted once."""
     found = await mount.cluster.capacity()
     unit = limits.BLOCK_BYTES_MIN
     free = max(0, found.capacity - found.used) // unit

@@ -62,7 +62,7 @@ _MODE_BITS: Final = 0o7777
 
 
 async def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
-    """open of what exists."""
+    """open of an existing file."""
     asked = OPEN_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
     file = mount.files.use(inode)
@@ -88,7 +88,7 @@ def _opened(flags: int, kept: bool) -> bytes:
 
 
 async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
-    """open of what does not exist."""
+    """open that creates the file."""
     asked = CREATE_IN.unpack(body)
     name = check_utf8(name_at(body, CREATE_IN.size))
     cluster = mount.cluster
@@ -135,7 +135,7 @@ async def create_unnamed(mount: MountSession, header: InHeader, body: bytes) -> 
 
 
 async def _open_found(mount: MountSession, found: Attributes, flags: int) -> Parts:
-    """Open a file that somebody else created between the lookup and the create."""
+    """Open a file that was created elsewhere between the lookup and the create."""
     if found.kind != FileKind.FILE:
         raise failure(errno.EEXIST)
     file = mount.files.use(found.inode)
@@ -216,7 +216,7 @@ async def _flush(mount: MountSession, inode: int, file: OpenInode | None, lock_o
 
 
 def release(mount: MountSession, header: InHeader, body: bytes) -> Reply:
-    """The last descriptor of an open is gone."""
+    """release: the last descriptor of an open file was closed."""
     asked = RELEASE_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
     file = mount.files.released(inode, asked.flags)

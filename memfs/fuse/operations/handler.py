@@ -1,8 +1,8 @@
 """What a handler is: a request in, the parts of its reply out. Pure.
 
-A handler that knows the answer returns it; one that must wait returns something to await, for which
-the server makes a task, which costs as much as a small read; one of a request that has no reply
-returns None. What is returned at once may lie in memory that the next request uses again.
+A handler that knows the answer returns it; one that must wait returns an awaitable, which the
+server runs as a task (that costs as much as a small read); for a request without a reply it returns
+None. A reply that is returned at once may lie in memory that the next request uses again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Reply: TypeAlias = "Parts | Awaitable[Parts] | None"
 Handler: TypeAlias = Callable[[MountSession, InHeader, bytes], Reply]
 
 DONE: Parts = ()
-"""The reply of what has no answer but that it was done."""
+"""The reply of requests whose only answer is success."""
 
 
 def name_at(body: bytes, offset: int = 0) -> bytes:

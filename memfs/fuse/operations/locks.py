@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 async def test(mount: MountSession, header: InHeader, body: bytes) -> Parts:
-    """F_GETLK: who is in the way."""
+    """F_GETLK: the lock that would conflict."""
     asked = LK_IN.unpack(body)
     found = await mount.cluster.locks.test(
         mount.cluster.inode(header.nodeid),

@@ -44,7 +44,7 @@ _MODE_BITS: Final = 0o7777
 
 
 def lookup(mount: MountSession, header: InHeader, body: bytes) -> Reply:
-    """What a name means."""
+    """lookup."""
     name = name_at(body)
     if len(name) > limits.NAME_BYTES:
         raise failure(errno.ENAMETOOLONG)
@@ -72,7 +72,7 @@ def _absent(mount: MountSession) -> Parts:
 
 
 def forget(mount: MountSession, header: InHeader, body: bytes) -> None:
-    """The kernel has no use for a node any more: nothing was kept for it."""
+    """forget: nothing is kept for a node, so there is nothing to do."""
 
 
 async def make_directory(mount: MountSession, header: InHeader, body: bytes) -> Parts:

@@ -1,7 +1,7 @@
-"""Who asks: the interface, what all ways of it share, and the way without any proof.
-
-An :class:`Authenticator` looks at a request's connection, headers and parameters and names a
-:class:`RequestUser`. Several stand in a row: the first that finds what it judges decides.
+"""Authentication: its interface, what all methods share, and the method without any proof. An
+:class:`Authenticator` looks at a request's connection, headers and parameters and returns a
+:class:`RequestUser`. Several are tried in order: the first that finds credentials of its kind
+decides.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class RequestUser(NamedTuple):
 
     user: str
     groups: tuple[str, ...] | None = None
-    """None: to be looked up."""
+    """None: they are looked up."""
     real: str = ""
-    """Who asked, when they asked for another (``doas``)."""
+    """The authenticated user, when the request is on behalf of another (``doas``)."""
     headers: tuple[tuple[str, str], ...] = ()
-    """What the answer to a request that only authenticates (OPTIONS) carries."""
+    """Headers of the answer to a request that only authenticates (OPTIONS)."""
 
 
 NOBODY: Final = RequestUser("")
-"""Who asks until that is known."""
+"""The user of a request that is not authenticated yet."""
 
 
 class Unauthenticated(RemoteException):
@@ -41,17 +41,16 @@ class Unauthenticated(RemoteException):
 
 
 class Authenticator(Protocol):
-    """Names the principal of a request."""
+    """Finds the principal of a request."""
 
     challenge: str
-    """What a client without proof is told to bring: a WWW-Authenticate header, or nothing."""
+    """The WWW-Authenticate header for a client without credentials, or nothing."""
 
     async def authenticate(
         self, request: web.BaseRequest, parameters: Parameters
     ) -> RequestUser | None:
-        """None: the request shows nothing that this one judges.
-
-        Raises Unauthenticated for a proof that is none, RemoteException for what makes no sense.
+        """The principal; None when the request has no credentials of this kind. Raises
+        Unauthenticated for wrong credentials, RemoteException for malformed ones.
         """
 
 
@@ -69,14 +68,14 @@ class Simple:
 
 
 class Authentication:
-    """All ways that a gateway accepts, in their order."""
+    """All methods that a gateway accepts, in order."""
 
     def __init__(self, ways: Sequence[Authenticator]) -> None:
         self._ways = ways
         self._challenges = tuple(way.challenge for way in ways if way.challenge)
 
     async def authenticate(self, request: web.BaseRequest, parameters: Parameters) -> RequestUser:
-        """Who asks. Raises Unauthenticated, RemoteException."""
+        """The principal of a request. Raises Unauthenticated, RemoteException."""
         for way in self._ways:
             principal = await way.authenticate(request, parameters)
             if principal is not None:

@@ -15,7 +15,7 @@ from memfs.security import principals
 class ClientCertificates:
     """The common name of a certificate that ``tls_client_ca`` has signed.
 
-    TLS has judged it before: a connection with another certificate never gets so far.
+    TLS has verified it already: a connection with another certificate is closed before.
     """
 
     challenge = ""

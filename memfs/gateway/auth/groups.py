@@ -33,7 +33,7 @@ class Groups:
         self._known: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     async def of(self, user: str) -> tuple[str, ...]:
-        """Groups, the primary one first; none for whom nobody knows."""
+        """Groups, the primary one first; none for an unknown user."""
         found = self._configured.get(user)
         if found is not None or not self._system:
             return found or ()

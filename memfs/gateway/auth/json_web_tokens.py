@@ -1,7 +1,7 @@
 """``jwt``: bearer tokens that an OpenID provider has signed (RFC 7519, RFC 9068).
 
 Owns what makes a token good: signed with an asymmetric key of the issuer, for this audience, not
-expired. Which user it is stands in a claim. Nothing is remembered of a token.
+expired. A claim names the user. Nothing of a token is cached.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA")
-"""Those where who can check a token cannot make one."""
+"""Asymmetric algorithms only: whoever can verify such a token cannot make one."""
 SKEW_SECONDS: Final = 30.0
 """By how much the issuer's clock may differ."""
 KEPT_SECONDS: Final = 3600.0
-"""Keys are fetched again after that; a key that is withdrawn is believed no longer."""
+"""Keys are fetched again after this time, so a withdrawn key is accepted no longer than that."""
 PAUSE_SECONDS: Final = 10.0
-"""Between two attempts to fetch: a token with an unknown key costs the issuer no request each."""
+"""Pause between two fetches, so that tokens with unknown keys do not cost the issuer a request
+each."""
 Fetch = Callable[[], Awaitable[dict[str, Any]]]
 _FETCH: Final = ClientTimeout(total=10)
 _DOCUMENT_BYTES: Final = 1 << 20
 
 
 class KeySet:
-    """Public keys of an issuer by their ids, fetched when one is wanted that is not known."""
+    """Public keys of an issuer by their ids, fetched when an unknown one is needed."""
 
     def __init__(self, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
         """``fetch``: the key set as it is now (RFC 7517); it may raise what the network raises."""

@@ -38,7 +38,8 @@ _TOKEN_BYTES: Final = 64 << 10
 
 
 class Kerberos:
-    """``Authorization: Negotiate``, judged with the keytab, or the cookie that it got."""
+    """``Authorization: Negotiate``, verified with the keytab, or the cookie of an earlier
+    exchange."""
 
     challenge = NEGOTIATE
 
@@ -68,7 +69,7 @@ class Kerberos:
     async def authenticate(
         self, request: web.BaseRequest, parameters: Parameters
     ) -> RequestUser | None:
-        """None: there is neither a cookie that is good nor a token. Raises Unauthenticated."""
+        """None: there is neither a valid cookie nor a token. Raises Unauthenticated."""
         known = self._cookies.principal(_cookie(request))
         if known:
             return RequestUser(self._user(known))
@@ -91,7 +92,8 @@ class Kerberos:
         return RequestUser(user, headers=headers)
 
     def _accept(self, token: bytes) -> tuple[str, bytes]:
-        """Whose ticket it is, and what proves this service to them. It reads a replay cache."""
+        """The client of a ticket, and the token that authenticates this service to them. Uses a
+        replay cache."""
         gssapi = self._gssapi
         context = gssapi.SecurityContext(creds=self._credentials, usage="accept")
         try:
@@ -132,7 +134,7 @@ class Cookies:
         return f"{said}&s={self._signature(said)}"
 
     def principal(self, value: str) -> str:
-        """Who got it; empty: it is not one of these, or no longer good."""
+        """The user that the cookie was made for; empty: it is forged or has expired."""
         said, _, signature = value.rpartition("&s=")
         if not hmac.compare_digest(
             self._signature(said).encode(), signature.encode("utf-8", "surrogateescape")

@@ -1,4 +1,4 @@
-"""``doas``: who may ask on behalf of others, judged after they have been authenticated."""
+"""``doas``: who may ask on behalf of others, checked after they have been authenticated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Proxies:
     ) -> RequestUser:
         """The principal that ``doas`` names, if any. Raises RemoteException unless ``asking`` may.
 
-        A token already says on whose behalf.
+        A token names the user already.
         """
         user = parameters.matching("doas", USER)
         if not user or user == asking.user or DELEGATION in parameters:

@@ -26,8 +26,8 @@ class TokenFile:
     """``Authorization: Bearer TOKEN``, looked up in a file of token digests.
 
     A line is ``SHA256-HEX USER [GROUP,...]``; the tokens themselves are written nowhere. The file
-    is read again when it has changed; one that makes no sense is logged, and the former tokens stay
-    good until it does.
+    is read again when it has changed; a malformed file is logged, and the former tokens stay valid
+    meanwhile.
     """
 
     challenge = BEARER
@@ -41,12 +41,13 @@ class TokenFile:
     async def authenticate(
         self, request: web.BaseRequest, parameters: Parameters
     ) -> RequestUser | None:
-        """Whose token it is; None without one that the file has."""
+        """The owner of the request's token; None when there is no token or it is not in the
+        file."""
         token = bearer_token(request)
         return self.principal(token) if token else None
 
     def principal(self, token: str) -> RequestUser | None:
-        """Whose token it is, None: nobody's. Compares digests in constant time, and all of them."""
+        """The owner of a token, or None. Compares with all digests, each in constant time."""
         self._refresh()
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
         found: RequestUser | None = None

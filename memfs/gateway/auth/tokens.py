@@ -1,8 +1,8 @@
 """GETDELEGATIONTOKEN, RENEWDELEGATIONTOKEN, CANCELDELEGATIONTOKEN, and requests that show a token.
 
-Tokens live in the namespace: any gateway issues, renews, cancels and honours them. A request that
-shows one speaks for its owner, whatever else it says of its user. Invariant: each request with a
-token is verified by the primary; nothing is remembered here.
+Tokens live in the namespace: any gateway issues, renews, cancels and honours them. A request with a
+token is its owner's, whatever user it names besides. Invariant: each request with a token is
+verified by the primary; nothing is remembered here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _REFRESH: Final = "Failed to obtain user group information:"
 
 
 async def principal_of(text: str, fs: AsyncFileSystem, deadline: Deadline) -> RequestUser:
-    """Whom the token in a URL speaks for. Raises RemoteException for one that is not good."""
+    """The owner of the token in a URL. Raises RemoteException when it is not valid."""
     try:
         found = await fs.verify_delegation_token(text, timeout=deadline)
     except InvalidTokenError as error:

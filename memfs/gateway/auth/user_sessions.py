@@ -1,8 +1,8 @@
 """One client of the cluster per user: opened with the first request, closed when room is needed.
 
-The cluster takes a session's identity from its handshake, so each user has own connections.
-When it turns out to be another cluster, begun anew at the same addresses, all sessions are opened
-again. Invariant: a session that somebody uses is never closed; at most ``limit`` are kept idle.
+The cluster takes a session's identity from its handshake, so each user has connections of their
+own. When another cluster was formed at the same addresses, all sessions are opened again.
+Invariant: a session that somebody uses is never closed; at most ``limit`` are kept idle.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Open = Callable[[ClientConfig], Awaitable[Session]]
 
 
 class UserSession:
-    """A user's session, and how many requests use it; ``retired``: nobody else may."""
+    """A user's session, and how many requests use it; ``retired``: no further request may."""
 
     __slots__ = ("fs", "retired", "session", "users")
 
@@ -50,7 +50,7 @@ class UserSessions:
     ) -> None:
         """``config``: the cluster, and how to read and write it; its user is not used."""
         self.cluster = ""
-        """Id of the cluster, as the newest session has it."""
+        """Id of the cluster of the newest session."""
         self._config = config
         self._limit = limit
         self._open = opener
@@ -96,7 +96,7 @@ class UserSessions:
             self._shrink()
 
     def _renew(self, user_session: UserSession) -> None:
-        """The cluster of ``user_session`` is no more: open new sessions for everybody."""
+        """The cluster of ``user_session`` no longer exists: open new sessions for all users."""
         if not user_session.retired:
             for each in self._user_sessions.values():
                 each.retired = True
@@ -104,7 +104,7 @@ class UserSessions:
             self._user_sessions.clear()
 
     async def _shared(self, identity: Identity) -> UserSession:
-        """Requests of one user that come at once open one session; it outlives any of them."""
+        """Concurrent requests of one user open one session, even if some of them are cancelled."""
         opening = self._opening.get(identity)
         if opening is None:
             opening = self._opening[identity] = asyncio.create_task(self._connect(identity))

@@ -98,7 +98,7 @@ def _crcs_of_zeros(length: int) -> bytes:
 
 @functools.lru_cache(64)
 def _digest_of_zeros(block: int) -> bytes:
-    """What a block of nothing but zeros adds."""
+    """The digest of a block of zeros."""
     return hashlib.md5(_crcs_of_zeros(block), usedforsecurity=False).digest()
 
 
@@ -111,7 +111,7 @@ def _padding(length: int) -> int:
 
 
 def composite(crc: int) -> dict[str, object]:
-    """The answer for a file whose content has this CRC32C."""
+    """The answer to GETFILECHECKSUM for content with this CRC32C."""
     return _answer("COMPOSITE-CRC32C", struct.pack(">I", crc))
 
 

@@ -1,6 +1,6 @@
 """What concerns no file in particular: homes, trash, the file system, its defaults and policies.
 
-There is one storage policy: everything lies in RAM. It can be set where it is in force anyway.
+There is one storage policy: everything is in RAM. Setting it changes nothing.
 """
 
 from __future__ import annotations

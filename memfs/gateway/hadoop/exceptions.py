@@ -1,8 +1,7 @@
-"""What a failure is called in Java, and its HTTP status: the one table.
-
-Hadoop's client makes the exception again from the class name, so the names are part of the
-protocol. Must not know HTTP or operations. Invariant: every error of memfs has an answer here, and
-none tells more of the inside than its message.
+"""The table of Java's exception classes and HTTP statuses for each error. Hadoop's client makes the
+exception again from the class name, so the names are part of the protocol. Must not know HTTP or
+operations. Invariant: every error of memfs has an entry, and no answer reveals more than the
+error's message.
 """
 
 from __future__ import annotations
@@ -111,9 +110,8 @@ def kind_of(error: errors.MemfsError) -> JavaException:
 
 
 def refusal_of(error: errors.MemfsError, path: str, *, reading: bool = False) -> RemoteException:
-    """The answer for an error of memfs that no operation has put into better words.
-
-    What lies below a file does not exist, says HDFS to whom only wants to look (``reading``).
+    """The answer for an error of memfs that no operation has mapped itself. ``reading``: a path
+    below a file is reported as missing, as HDFS does for operations that only read.
     """
     if isinstance(error, errors.PathNotFoundError) or (
         reading and isinstance(error, errors.NotDirectoryError)

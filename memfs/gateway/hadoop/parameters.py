@@ -83,7 +83,8 @@ class Parameters:
         return number
 
     def check_unused(self) -> None:
-        """Refuse a wrong value of what HDFS checks on every operation and nothing here needs."""
+        """Refuse wrong values of parameters that HDFS checks on every operation and that are not
+        used here."""
         self.whole("buffersize", 0, 1, _INT_MAX)
 
     def permission(self, default: int, name: str = "permission") -> int:

@@ -1,8 +1,8 @@
 """The JSON of WebHDFS, made of what the client says: exact names and exact types.
 
-Pure: knows neither HTTP nor requests. A file status is written by hand as text, since listings
-hold hundreds of thousands of them and a status is what is asked for most. Hadoop takes the
-placement group for the file's block: that is what is told as its block size.
+Pure: knows neither HTTP nor requests. A file status is written by hand as text, since listings hold
+hundreds of thousands of them and GETFILESTATUS is the most frequent request. The placement group is
+reported as Hadoop's block, so its size is the block size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def dumps(content: object) -> str:
 
 
 def remote_exception(name: str, java_class: str, message: str) -> str:
-    """What went wrong. It is asked for by the thousand: clients look for what is not there."""
+    """An exception as JSON. Made often: clients look for files that do not exist."""
     return (
         f'{{"RemoteException":{{"exception":"{name}","javaClassName":"{java_class}",'
         f'"message":{quoted(message)}}}}}'
@@ -69,7 +69,7 @@ def file_status(attributes: Attributes, target: str = "") -> str:
 
 
 LISTING: Final = ('{"FileStatuses":{"FileStatus":[', "]}}")
-"""What stands before and after the statuses of a listing."""
+"""The text before and after the statuses of a listing."""
 
 
 def listing(statuses: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Under which addresses a gateway is known: what ``Host`` may say, and where redirects lead.
+"""The addresses of a gateway: which ``Host`` headers are accepted, and where redirects lead.
 
 Pure. A page of another site whose name is made to resolve to a gateway (DNS rebinding) sends that
 name as Host; a redirect that followed Host would carry a delegation token wherever a forged request

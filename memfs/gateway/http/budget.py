@@ -1,4 +1,4 @@
-"""How much memory bodies may take: buffers for what is read, slots for what is written.
+"""The memory for bodies: buffers for downloads, slots for uploads.
 
 Invariant: buffers lent beyond the smallest size never exceed the limit, whatever the number of
 streams or the slowness of their clients; a stream always gets the smallest one.

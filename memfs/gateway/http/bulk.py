@@ -1,8 +1,9 @@
 """The rest of a large body of known length, received where it is needed, past aiohttp's parser.
 
-The parser copies every byte, and its reader copies most of them again; what is only passed on has
-to leave the kernel once. Must not know files. Invariants: nothing beyond the body is read; the
-connection serves no further request, since its parser still waits for what went past it.
+The parser copies every byte, and its reader copies most of them again; bytes that are only passed
+on need to be copied from the kernel once. Must not know files. Invariants: nothing beyond the body
+is read; the connection serves no further request, since its parser still waits for what went past
+it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Bulk(asyncio.BufferedProtocol):
         self._transport.set_protocol(self)
 
     async def first(self, most: int, seconds: float) -> memoryview:
-        """What comes next, whatever it is, ``most`` bytes of it. Raises as :meth:`fill`."""
+        """The next bytes of the body, ``most`` at most. Raises as :meth:`fill`."""
         return await self._receive(memoryview(bytearray(min(most, self.left))), 1, seconds)
 
     async def fill(self, into: memoryview, seconds: float) -> memoryview:
@@ -73,7 +74,7 @@ class Bulk(asyncio.BufferedProtocol):
         return into[: self._received]
 
     def discard(self) -> None:
-        """Let the rest come and go, so that its sender hears the answer."""
+        """Receive and discard the rest, so that the sender gets the answer."""
         if self.left and not self._transport.is_closing():
             self._discarding = True
             self._transport.resume_reading()
@@ -100,7 +101,7 @@ class Bulk(asyncio.BufferedProtocol):
             self._wake(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The sender is gone, or was sent away."""
+        """The connection is lost or was closed."""
         self._connection.connection_lost(exc)
         self._wake(exc or ConnectionResetError("the sender is gone"))
 
@@ -123,7 +124,7 @@ class Bulk(asyncio.BufferedProtocol):
 
 
 def receive_rest(request: web.BaseRequest, received: int) -> Bulk | None:
-    """The rest of a request's body when it is long and ``received`` is all that the parser gave."""
+    """The rest of a long body, of which the parser has delivered the ``received`` bytes."""
     content = request.content
     if request.content_length is None or content.total_bytes != received:
         return None

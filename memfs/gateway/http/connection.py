@@ -1,9 +1,9 @@
-"""One HTTP connection: aiohttp's, with what Hadoop's client and hostile ones make necessary.
+"""One HTTP connection: aiohttp's, adapted to Hadoop's client and to hostile ones.
 
 Java sends the path as raw UTF-8, which the parser refuses: bytes beyond ASCII in a request line are
 percent-encoded before it sees them. A request's head must be complete within seconds (nothing in
-aiohttp says so). What is not HTTP is answered with 400, as JSON. What a connection asked for ends
-with it. Must not know WebHDFS.
+aiohttp says so). What is not HTTP is answered with 400, as JSON. Requests end with their
+connection. Must not know WebHDFS.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ LINE_BYTES = 3 * limits.PATH_BYTES * 3
 FIELD_BYTES = 16 * limits.KIB
 FIELDS = 100
 LINGER_SECONDS = 30.0
-"""How long a body that nobody wants is read, so that its sender hears why."""
+"""How long an unwanted body is read and discarded, so that its sender gets the answer."""
 READ_BYTES = 256 * limits.KIB
-"""Received and not consumed bytes of a body at which the sender is held up."""
+"""Unconsumed bytes of a body above which no more is read from the sender."""
 HALF_CLOSED_SECONDS = 15.0
-"""Longest that a client which sends no more waits for the beginning of its answer.
-
-One that is gone altogether looks the same until something is sent to it.
+"""Longest wait for the beginning of the answer after the client has closed its sending half. A
+client that is gone looks the same until something is sent to it.
 """
 KEEPALIVE_PROBES = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 4))
 """A peer that is gone without a word is noticed after two minutes, not two hours."""
@@ -63,15 +62,15 @@ class HttpConnection(RequestHandler):
         self.head_since = 0.0
         self._line_done = False
         self._tail = b""
-        """Of an incomplete head: its end may come in two pieces."""
+        """The last bytes of an incomplete head: its end may arrive in two pieces."""
         self._body: StreamReader | None = None
-        """Of the newest request: what comes before its end is no head."""
+        """The newest request's body: bytes before its end belong to no head."""
         self._last = False
         """Whether the newest request is the connection's last one, by its own word."""
         self._half_closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refuse one too many; otherwise expect a request soon."""
+        """Refuse a connection above the bound; otherwise expect a request soon."""
         server = cast(HttpServer, self._manager)
         if server.full:
             cast(asyncio.Transport, transport).abort()
@@ -87,14 +86,14 @@ class HttpConnection(RequestHandler):
                 connected.setsockopt(socket.IPPROTO_TCP, option, value)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Whoever still waits for a body waits in vain: also aiohttp, to discard it."""
+        """End every wait for the body, including aiohttp's, which would discard it."""
         super().connection_lost(exc)
         _give_up(self._body)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Say so when it is the connection's last one."""
+        """Tell the client when this is the connection's last answer."""
         if self._half_closed and not self._messages:
             self.close()
         if self._close:
@@ -102,7 +101,8 @@ class HttpConnection(RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
     def data_received(self, data: bytes) -> None:
-        """What comes when the last body is complete is a head; everything else passes as it is."""
+        """Bytes after a complete body are a head; all others are passed to the parser as they
+        are."""
         if not data:
             self._feed(data)
         while data:
@@ -116,9 +116,8 @@ class HttpConnection(RequestHandler):
             self._feed(head)
 
     def _split(self, data: bytes) -> tuple[bytes, bytes]:
-        """What belongs to the head that is arriving, for the parser, and what follows it.
-
-        Were both given to the parser at once, nonsense after a last request would undo that one.
+        """Split the bytes at the end of the arriving head. If both parts were parsed at once,
+        garbage after a valid last request would make that request fail.
         """
         joined = self._tail + data
         found = joined.find(_END)
@@ -174,7 +173,7 @@ class HttpConnection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What is not HTTP, and bugs; the connection ends."""
+        """Answer what is not HTTP, and log bugs; then close the connection."""
         if isinstance(exc, ConnectionError):  # the client has left, which readers do all the time
             log.debug("a client is gone: %s", exc)
             raise exc
@@ -198,7 +197,7 @@ def _give_up(body: StreamReader | None) -> None:
 
 
 class HttpServer(web.Server):
-    """Makes connections and looks after those whose head does not come."""
+    """Makes connections and closes those whose head does not arrive in time."""
 
     def __init__(self, handler: Handler, *, connections: int, head_seconds: float) -> None:
         """``connections``: most at a time; ``head_seconds``: for a request's head."""
@@ -214,7 +213,7 @@ class HttpServer(web.Server):
 
     @property
     def full(self) -> bool:
-        """Whether another connection is one too many."""
+        """Whether another connection would exceed the bound."""
         return len(self._connections) >= self.most
 
     def __call__(self) -> RequestHandler:

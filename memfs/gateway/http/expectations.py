@@ -1,4 +1,4 @@
-"""Expect (RFC 9110, 10.1.1): what a client wants to hear before it sends its body."""
+"""Expect (RFC 9110, 10.1.1): what a client waits for before it sends its body."""
 
 from __future__ import annotations
 

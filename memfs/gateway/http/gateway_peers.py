@@ -1,4 +1,4 @@
-"""Other gateways, and which of them stands beside a file's data.
+"""Other gateways, and which of them runs on a host with a file's data.
 
 Gateways need no registration: they are looked for on the hosts of the nodes, at this one's port,
 and where the settings say. Owns what was found: a gateway counts while it answers as one of this
@@ -30,7 +30,7 @@ _HOSTS_MAX = 1024
 
 
 class GatewayPeers:
-    """Gateways by the node beside which they stand."""
+    """Gateways by the node on whose host they run."""
 
     def __init__(self, configured: tuple[str, ...], scheme: str, *, find: bool) -> None:
         """``configured``: ``NODE=HOST:PORT``, node by name or address; ``find``: look further."""
@@ -45,21 +45,21 @@ class GatewayPeers:
         self._probing: asyncio.Task[None] | None = None
 
     def start(self, cluster: Callable[[], str], port: int) -> None:
-        """Begin to ask how they are. ``cluster`` tells its id; this one listens at ``port``."""
+        """Begin to probe them. ``cluster`` returns the cluster's id; this gateway listens at
+        ``port``."""
         self._cluster = cluster
         self._port = port
         self._probing = asyncio.create_task(self._probe(), name="gateway peers")
 
     async def close(self) -> None:
-        """Stop asking."""
+        """Stop probing."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
 
     def at_one_of(self, holders: Iterable[Member], excluded: Container[str]) -> str:
-        """The base URL of the first gateway beside one of these nodes, "": there is none.
-
-        ``excluded``: addresses that the client does not want to be sent to.
+        """The base URL of the first gateway on a host of these nodes, "" when there is none.
+        ``excluded``: addresses that the client does not want to be redirected to.
         """
         for holder in holders:
             base = self.of(holder)
@@ -68,7 +68,7 @@ class GatewayPeers:
         return ""
 
     def of(self, member: Member) -> str:
-        """The advertised base URL of the gateway beside a node, "": none that answers."""
+        """The advertised base URL of the gateway on a node's host, "" when none answers."""
         asked = self._configured.get(member.name) or self._configured.get(member.host)
         if asked is None and self._find and not _is_loopback(member.host):
             asked = str(Endpoint(member.host, self._port))
@@ -90,7 +90,8 @@ class GatewayPeers:
                 await asyncio.sleep(PROBE_SECONDS)
 
     async def _ask(self, client: aiohttp.ClientSession, address: str) -> str:
-        """What the gateway at ``address`` advertises, "": there is none of this cluster."""
+        """The base URL that the gateway at ``address`` advertises, "" when there is none of this
+        cluster."""
         try:
             async with client.get(f"{self._scheme}://{address}/readyz") as response:
                 headers = response.headers

@@ -1,8 +1,8 @@
-"""Receiving a body into an open file: nothing counts until the last chunk has come.
+"""Receiving a body into an open file: it is valid only when the last chunk has come.
 
-Must not know WebHDFS. The bytes received so far are published when their sender pauses, so that
-readers follow a log that is being written and a pausing sender holds no memory here. Invariant:
-a body that ends early leaves nothing of itself behind.
+Must not know WebHDFS. The bytes received so far are published when the sender pauses, so that
+readers can follow a log that is being written, and a pausing sender holds no memory here.
+Invariant: a body that ends early leaves no bytes in the file.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 PAUSE_SECONDS = 1.0
 """Silence after which what has come is published."""
 TURN_SECONDS = 10.0
-"""Longest that a slow sender keeps its slot before it waits in line again."""
+"""Longest that a slow sender keeps its slot before it has to queue again."""
 PIECES = 1024
-"""Most pieces gathered of a block: they may be of one byte each."""
+"""Most pieces gathered for a block: each may be a single byte."""
 JOINED_PIECES = 64
-"""A block of more pieces is sent as one: to copy it costs less than to send them."""
+"""A block of more pieces is copied into one: that costs less than sending them."""
 BULK_BLOCK_BYTES = 256 * limits.KIB
 """Smallest block that is worth receiving by itself."""
 FIRST_BYTES = 64 * limits.KIB
@@ -39,7 +39,7 @@ FIRST_BYTES = 64 * limits.KIB
 _NOTHING = memoryview(b"")
 
 Undo = Callable[[Deadline], Awaitable[None]]
-"""Takes a file back to what it was, by then."""
+"""Restores a file to its former state, before a deadline."""
 
 
 class BrokenUpload(ConnectionError):
@@ -71,7 +71,7 @@ class BodyUpload:
         self.received = 0
 
     async def run(self, patience: float) -> None:
-        """Receive all of it; ``patience``: seconds without a byte that are borne.
+        """Receive all of it; ``patience``: most seconds without a byte.
 
         Raises BrokenUpload when it ends early, errors of memfs when it cannot be stored.
         """
@@ -117,7 +117,7 @@ class BodyUpload:
                 self._blocks.give(buffer)
 
     async def _next(self, patience: float) -> memoryview:
-        """What has come, empty at the end; publishes in a pause."""
+        """The next bytes, empty at the end; publishes when the sender pauses."""
         if self._holding and self._turn_is_over():
             await self._publish()
         seconds = min(PAUSE_SECONDS, patience) if self._holding else patience
@@ -148,7 +148,7 @@ class BodyUpload:
             raise BrokenUpload(f"the body ended early: {error}") from error
 
     async def _receive(self, bulk: Bulk, seconds: float) -> memoryview:
-        """Straight into the memory from which the block is sent."""
+        """Receive directly into the memory from which the block is sent."""
         if not bulk.left:
             return _NOTHING
         room = self._room() - self._gathered
@@ -193,9 +193,8 @@ async def receive(
     """Receive the request's body into ``handle`` and close it; returns the bytes.
 
     Raises StaleHandleError for a file that was deleted meanwhile: unlike a process that has it
-    open, nobody could ever read what was sent. When that or anything else fails, or is cancelled,
-    ``undo`` takes the file back to what it was. ``begin_deadline``: when what follows the body, or
-    its end, is to be over.
+    open, nobody could ever read what was sent. When anything fails or is cancelled, ``undo``
+    restores the file. ``begin_deadline`` makes the deadline of what follows the body.
     """
     upload = BodyUpload(request, handle, slots, blocks)
     try:

@@ -30,7 +30,7 @@ _PLAIN = "text/plain; charset=utf-8"
 
 
 class GatewayMonitoring:
-    """What machines that watch may ask."""
+    """The monitoring endpoints of one gateway."""
 
     def __init__(
         self,
@@ -38,7 +38,8 @@ class GatewayMonitoring:
         server: Callable[[], HttpServer | None],
         workers: WorkerLink | None = None,
     ) -> None:
-        """``server``: the one that is listening, if one is; ``workers``: who counts with it."""
+        """``server``: the listening HTTP server, if there is one; ``workers``: the other worker
+        processes."""
         self._shared = shared
         self._workers = workers
         self._metrics = Metrics()
@@ -57,7 +58,7 @@ class GatewayMonitoring:
         )
 
     async def start(self) -> None:
-        """Let the other workers hear what is counted here."""
+        """Report this worker's counts to the others on request."""
         if self._workers is not None:
             await self._workers.start(self._metrics.snapshot)
 
@@ -71,7 +72,7 @@ class GatewayMonitoring:
         return self._metrics.operation(name)
 
     async def answer(self, request: web.BaseRequest, target: str) -> web.StreamResponse | None:
-        """The reply, None when ``target`` is none of these."""
+        """The reply, None when ``target`` is no monitoring path."""
         if target == METRICS:
             return await self._exposed()
         if target == "/healthz":

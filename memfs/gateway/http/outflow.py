@@ -18,7 +18,7 @@ from memfs.types import BlockRef
 
 
 class CutOff(ConnectionError):
-    """The promised bytes are gone: the client must see that the body is short."""
+    """The announced bytes no longer exist: the client must see that the body is short."""
 
 
 async def send(
@@ -32,7 +32,7 @@ async def send(
 ) -> None:
     """Write bytes ``start`` to ``end`` of the file to a prepared response.
 
-    ``patience``: seconds that the client may take none of it. Raises CutOff when the file has
+    ``patience``: most seconds in which the client reads nothing. Raises CutOff when the file has
     become shorter or another one, ConnectionError when the client is gone.
     """
     transport = request.transport
@@ -60,7 +60,8 @@ async def send(
 
 
 def _pause_until_all_is_sent(transport: asyncio.Transport) -> None:
-    """TLS pauses at its high-water mark, others beyond it: 0 would be a pause without an end."""
+    """TLS pauses at its high-water mark, other transports above it: with 0 TLS would pause for
+    ever."""
     encrypted = transport.get_extra_info("sslcontext") is not None
     transport.set_write_buffer_limits(high=1 if encrypted else 0, low=0)
 
@@ -126,7 +127,8 @@ class _Reading:
         return self._held[turn]
 
     async def _replaced(self) -> bool:
-        """Whether it is another content: what only grows keeps the bytes of its first block."""
+        """Whether the content was replaced: a file that only grew keeps the bytes of its first
+        block."""
         file = self._handle.file
         if file.attributes.change == self._change:
             return False

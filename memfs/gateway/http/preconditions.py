@@ -1,4 +1,5 @@
-"""If-Match, If-None-Match, If-Unmodified-Since (RFC 9110, 13.1): what a client saw is still there.
+"""If-Match, If-None-Match, If-Unmodified-Since (RFC 9110, 13.1): the file is still as the client
+saw it.
 
 A representation is what is at a path; its tag changes whenever the inode does, its date is the
 modification time. Checked before the operation; CREATE checks again in the command that commits
@@ -23,7 +24,7 @@ _OF_THE_NAME = frozenset({"DELETE", "RENAME", "GETFILELINKSTATUS", "GETLINKTARGE
 async def check_conditions(call: WebCall) -> None:
     """Raises RemoteException (412) when the request is conditional and the condition does not hold.
 
-    If-None-Match of a reading operation is its own business: it answers 304.
+    Reading operations handle If-None-Match themselves: they answer 304.
     """
     headers = call.request.headers
     excluding = headers.get(hdrs.IF_NONE_MATCH) if call.request.method not in _READING else None
@@ -36,12 +37,12 @@ async def check_conditions(call: WebCall) -> None:
 
 
 def wants_unchanged(request: web.BaseRequest) -> bool:
-    """Whether what is there has to be what the client knows. A date that is none is ignored."""
+    """Whether the request requires the state that the client knows. A malformed date is ignored."""
     return hdrs.IF_MATCH in request.headers or request.if_unmodified_since is not None
 
 
 def check_match(call: WebCall, found: Attributes | None) -> None:
-    """The same for If-Match, else If-Unmodified-Since, of what was found."""
+    """Check If-Match, else If-Unmodified-Since, against what was found."""
     wanted = call.request.headers.get(hdrs.IF_MATCH)
     if wanted is None:
         since = call.request.if_unmodified_since

@@ -1,4 +1,4 @@
-"""Locations: where the second step of an operation is done.
+"""Locations: the URLs of the second step of an operation.
 
 A location is absolute, has a query (Java appends ``&offset=``), can be used again and again, and
 carries everything that the first step said but ``noredirect`` and ``offset``. It leads to an
@@ -47,7 +47,7 @@ def location(call: WebCall, base: str = "") -> str:
 
 
 def to_second_step(call: WebCall, base: str = "") -> web.StreamResponse:
-    """307, or the location as JSON for whom asked for that."""
+    """307, or the location as JSON with ``noredirect``."""
     where = location(call, base)
     if call.parameters.flag("noredirect"):
         return json_reply(call.request, {"Location": where})

@@ -1,8 +1,8 @@
 """Answers as HTTP: JSON, nothing, a redirect, a stream.
 
-Owns the headers of every response. Hadoop 3.5's client cannot parse any Content-Type of JSON and
-takes its absence well, so a client that names itself so gets none. An idle connection of
-Java's is kept for 5 seconds unless it is told otherwise.
+Owns the headers of every response. Hadoop 3.5's client cannot parse any Content-Type of JSON but
+accepts its absence, so a client with that User-Agent gets none. Java keeps an idle connection for 5
+seconds unless Keep-Alive says otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from memfs.gateway.hadoop.shapes import dumps
 JAVA_HEADER: Final = "X-Hadoop-Accept-EZ"
 """Every request of Hadoop's Java client has it."""
 KEEP_ALIVE_SECONDS: Final = 75
-"""What clients are told; the connection is in fact kept a little longer."""
+"""The Keep-Alive timeout that clients are told; the connection is kept a little longer."""
 _KEEP_ALIVE: Final = f"timeout={KEEP_ALIVE_SECONDS}, max=1000000"
 OCTETS: Final = "application/octet-stream"
 JSON: Final = "application/json"

@@ -31,7 +31,7 @@ class GatewayTls:
         self.context = self._loaded()
 
     def refresh(self) -> None:
-        """Look whether the files have changed, and take what is new for further connections."""
+        """Reload the files when they have changed; new connections use them."""
         if not self._watched.changed():
             return
         try:

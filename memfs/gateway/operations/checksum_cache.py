@@ -14,7 +14,7 @@ class ChecksumCache:
         self._kept: OrderedDict[tuple[int, int, str], dict[str, object]] = OrderedDict()
 
     def get(self, key: tuple[int, int, str]) -> dict[str, object] | None:
-        """What was computed of this very content."""
+        """The checksum of this exact content, if it was computed."""
         found = self._kept.get(key)
         if found is not None:
             self._kept.move_to_end(key)

@@ -21,7 +21,7 @@ from memfs.gateway.operations.reading import READ
 COMPOSITE = "COMPOSITE_CRC"
 """Value of the parameter ``combinemode``, which HDFS has as a setting."""
 ZEROS_AT_ONCE: Final = 1 * limits.GIB
-"""Of a hole, before others get their turn: 8 MiB are hashed at most, or a digest a block."""
+"""Bytes of a hole per turn of the loop: at most 8 MiB are hashed, or one digest per block."""
 
 
 async def get_file_checksum(call: WebCall) -> web.StreamResponse:

@@ -1,9 +1,9 @@
 """CONCAT: the sources become the end of the target and vanish.
 
-The namespace moves blocks, which it can where files end on block boundaries. HDFS joins any files,
-and clients write large ones in pieces that way; what cannot be moved is copied here. The sources
-then vanish in one step, all or none, and only if they are what was copied; otherwise the target is
-cut back to what it was. Nobody may be writing any of the files, as for HDFS.
+The namespace moves the blocks where files end on block boundaries. HDFS joins any files, and
+clients write large ones in pieces that way, so other sources are copied here. The sources are then
+removed in one step, all or none, and only if they are unchanged since they were copied; otherwise
+the target is truncated to its former length. As in HDFS, none of the files may be open for writing.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ def _under_construction(source: str) -> RemoteException:
 
 
 class _End:
-    """What is written behind the end that an open file had."""
+    """Writes behind the former end of an open file."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
         self._end = handle.size
 
     async def write(self, offset: int, data: memoryview) -> None:
-        """Put ``data`` at ``offset`` after the old end."""
+        """Write ``data`` at ``offset`` after the old end."""
         await self._handle.write(self._end + offset, data)
 
     async def truncate(self, size: int) -> None:
-        """Let ``size`` bytes follow the old end."""
+        """Set the length to ``size`` bytes after the old end."""
         await self._handle.truncate(self._end + size)
 
 
@@ -87,7 +87,7 @@ async def _copy_together(call: WebCall, sources: list[str]) -> None:
 
 
 async def _append(call: WebCall, handle: Handle, source: str) -> Attributes:
-    """Copy one source to the end; which version of it."""
+    """Copy one source to the end; returns the version that was copied."""
     found = await look_up(call, source)
     if found.leased:
         raise _under_construction(source)
@@ -99,7 +99,7 @@ async def _append(call: WebCall, handle: Handle, source: str) -> Attributes:
 async def _remove_sources(
     call: WebCall, handle: Handle, before: int, sources: list[str], copied: list[Attributes]
 ) -> None:
-    """The last step, which is not left half way when the client goes."""
+    """The last step, which is completed even when the client disconnects."""
     try:
         await call.fs.remove_copied(call.path, sources, copied, timeout=call.deadline)
     except OutcomeUnknownError:

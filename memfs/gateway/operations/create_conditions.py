@@ -1,6 +1,5 @@
-"""CREATE's conditions: what speaks against a new file, said before anything is made or sent.
-
-Also what a client asks of the file's blocks. Changes nothing: the operation itself checks again.
+"""CREATE's conditions: errors of creating a file, found before anything is made or sent. Also the
+block size and copies that a client asks for. Changes nothing: the operation checks again.
 """
 
 from __future__ import annotations
@@ -23,7 +22,8 @@ _SHORT_MAX = (1 << 15) - 1
 
 
 async def check_create(call: WebCall, overwrite: bool, conditional: bool) -> Attributes | None:
-    """Raise what creating the file would, without creating it; the one that is there already."""
+    """Raise what creating the file would raise, without creating it; returns the existing file, if
+    any."""
     check_new_name(call.path)
     call.parameters.permission(0o644)
     layout(call)
@@ -106,7 +106,7 @@ def layout(call: WebCall) -> tuple[int | None, int | None]:
 
 
 def replication(call: WebCall) -> int | None:
-    """Copies: what the gateway is told, else what the client asks, within reason."""
+    """Copies: the gateway's setting, else what the client asks for, within bounds."""
     wanted = call.parameters.whole("replication", 0, 1, _SHORT_MAX)
     fixed = call.shared.config.replication
     if fixed:

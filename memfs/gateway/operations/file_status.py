@@ -1,4 +1,4 @@
-"""GETFILESTATUS and its kin: what is known of one path."""
+"""GETFILESTATUS and its kin: the attributes of one path."""
 
 from __future__ import annotations
 

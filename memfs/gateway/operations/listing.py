@@ -23,7 +23,7 @@ HIDDEN_HEADER = "X-Memfs-Hidden"
 """How many entries of the (first) page were left out."""
 _READ_AND_SEARCH = 0o5
 _UNREADABLE = b":"
-"""Java's Path takes what stands before it for a scheme: one such name spoils the whole listing."""
+"""Java's Path parses the part before it as a scheme: one such name breaks the whole listing."""
 
 
 class ListingPage(NamedTuple):
@@ -55,7 +55,7 @@ async def list_status_batch(call: WebCall) -> web.StreamResponse:
 
 
 async def _page(call: WebCall, after: bytes) -> ListingPage:
-    """What comes after a name. Hadoop's client is spared the names that it cannot read."""
+    """The page after a name, for Hadoop's client without the names that it cannot parse."""
     try:
         listed = await call.fs.list_page(call.path, after, timeout=call.deadline)
     except PathNotFoundError:
@@ -113,7 +113,7 @@ async def _status(call: WebCall, entry: DirectoryEntry) -> str:
 
 
 async def _target(call: WebCall, entry: DirectoryEntry) -> str:
-    """Where an entry points, for a symlink."""
+    """The target of an entry that is a symlink."""
     if entry.attributes.kind != FileKind.SYMLINK:
         return ""
     try:

@@ -1,8 +1,7 @@
-"""GETFILEBLOCKLOCATIONS and GET_BLOCK_LOCATIONS: where a file's data lies.
-
-Hadoop's block is a placement group: its blocks lie together, so the first one that is stored tells
-where. A hole is one block without hosts, however long it is. The hosts are those that the nodes
-advertise; schedulers compare them with their own names.
+"""GETFILEBLOCKLOCATIONS and GET_BLOCK_LOCATIONS: which hosts have a file's data. Hadoop's block is
+a placement group: its blocks are on the same nodes, so the first stored one tells which. A hole is
+one block without hosts, however long it is. The hosts are those that the nodes advertise;
+schedulers compare them with their own names.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _NOT_TOLD: Final = (
     *("blockPoolUsed", "cacheCapacity", "cacheUsed", "capacity", "dfsUsed", "infoSecurePort"),
     *("lastUpdate", "lastUpdateMonotonic", "remaining", "xceiverCount"),
 )
-"""Numbers of a data node that a client wants to see and nobody looks at."""
+"""Fields of a data node that clients require and do not use."""
 
 
 class Group(NamedTuple):
@@ -79,10 +78,9 @@ async def _holders(call: WebCall, file: BlockMap, number: int) -> tuple[Member, 
 def _to_stay(
     call: WebCall, file: BlockMap, ref: BlockRef, holders: tuple[int, ...]
 ) -> tuple[int, ...]:
-    """``holders`` without copies that are too many: they are there for readers who know no other.
-
-    They go when the others are verified, perhaps a minute after SETREPLICATION or a move; a
-    scheduler must not count on them, and ``-setrep -w`` waits until nobody does.
+    """``holders`` without excess copies. Those stay until the others are verified, perhaps a minute
+    after SETREPLICATION or a move; a scheduler must not count on them, and ``-setrep -w`` waits
+    until they are no longer reported.
     """
     wanted = file.attributes.replication
     if len(holders) <= wanted:

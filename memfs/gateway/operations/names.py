@@ -1,6 +1,6 @@
 """MKDIRS, RENAME, DELETE, CREATESYMLINK: the names.
 
-Rename tries first and asks why afterwards: what succeeds costs one round trip.
+Rename tries first and finds the reason of a failure afterwards: a success costs one round trip.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CANNOT = (
     IsDirectoryError,
     InvalidArgumentError,
 )
-"""What makes the old rename answer false."""
+"""Errors for which the old form of rename answers false."""
 
 
 def boolean(call: WebCall, value: bool) -> HttpReply:
@@ -51,7 +51,7 @@ def boolean(call: WebCall, value: bool) -> HttpReply:
 
 
 async def find(call: WebCall, path: str) -> Attributes | None:
-    """What is at ``path`` itself, None: nothing."""
+    """The attributes of ``path`` itself, None when it does not exist."""
     try:
         return await look_up(call, path, follow=False)
     except (PathNotFoundError, NotDirectoryError):
@@ -62,7 +62,8 @@ async def find(call: WebCall, path: str) -> Attributes | None:
 
 
 async def mkdirs(call: WebCall) -> web.StreamResponse:
-    """MKDIRS: with the missing directories above, which get the same mode; an old one is fine."""
+    """MKDIRS: with the missing parents, which get the same mode; an existing directory is no
+    error."""
     mode = call.parameters.permission(0o755)
     unmasked = call.parameters.permission(mode, "unmaskedpermission")
     if call.path == "/":
@@ -78,7 +79,8 @@ async def mkdirs(call: WebCall) -> web.StreamResponse:
 
 
 async def _make_all(call: WebCall, mode: int, unmasked: int) -> None:
-    """From the top down. As in HDFS the owner can always go on below what they make."""
+    """Make directories from the top down. As in HDFS the owner can always create below what they
+    make."""
     missing = [call.path]
     while await find(call, above := parent(missing[-1])) is None:
         missing.append(above)
@@ -176,7 +178,7 @@ async def _rename_or_false(call: WebCall, target: str) -> bool:
 
 
 async def _moved(call: WebCall, target: str) -> bool:
-    """Rename to a name that is free; False when it is not free or may not be taken."""
+    """Rename to a name that does not exist; False when it exists or the rename is not allowed."""
     if target == "/":
         return False
     try:
@@ -208,7 +210,7 @@ def _check_names(source: str, target: str) -> None:
 
 
 async def _refuse_rename(call: WebCall, target: str, error: MemfsError) -> NoReturn:
-    """Say why, in HDFS's order and words."""
+    """Raise the reason, in HDFS's order and words."""
     source = await find(call, call.path)
     if source is None:
         raise RemoteException(FILE_NOT_FOUND, f"rename source {call.path} is not found.")

@@ -31,7 +31,7 @@ SMALL_BYTES: Final = 128 * 1024
 
 
 class ByteRange(NamedTuple):
-    """Which bytes to send, and the status that says so."""
+    """The bytes to send, and the HTTP status."""
 
     start: int
     end: int
@@ -115,7 +115,8 @@ def _check_offset(call: WebCall, size: int) -> int:
 
 
 def _extent(call: WebCall, size: int, tag: str) -> ByteRange | None:
-    """What ``offset`` and ``length`` ask for, else what Range does; None: it lies beyond."""
+    """The range of ``offset`` and ``length``, else that of the Range header; None: it is beyond the
+    end."""
     offset = _check_offset(call, size)
     length = call.parameters.whole("length", -1, 0)
     if "offset" in call.parameters or length >= 0:
@@ -127,7 +128,8 @@ def _extent(call: WebCall, size: int, tag: str) -> ByteRange | None:
 
 
 def byte_range(header: str, size: int) -> ByteRange | None:
-    """What Range asks for of ``size`` bytes, all where it makes no sense; None: it lies beyond."""
+    """The range that a Range header names in ``size`` bytes, all of them when it is malformed;
+    None: beyond the end."""
     found = _RANGE.fullmatch(header.strip())
     if found is None or not (found[1] or found[2]):
         return ByteRange(0, size)

@@ -1,7 +1,7 @@
 """Every operation of Hadoop 3.5's WebHDFS: which method it belongs to, and who carries it out.
 
-What memfs has no meaning for stands in ``_UNSUPPORTED`` and is answered with an
-UnsupportedOperationException (snapshots with a SnapshotException), never with a pretence.
+Operations that memfs does not have are listed in ``_UNSUPPORTED`` and answered with an
+UnsupportedOperationException (snapshots with a SnapshotException).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ _UNSUPPORTED: Final[Mapping[str, frozenset[str]]] = {
 
 
 def find(method: str, name: str) -> Operation:
-    """What carries out ``name``. Raises RemoteException when nothing does."""
+    """The function of operation ``name``. Raises RemoteException when there is none."""
     method = "GET" if method == "HEAD" else method
     found = OPERATIONS.get(method, {}).get(name)
     if found is None:

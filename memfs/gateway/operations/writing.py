@@ -1,8 +1,8 @@
 """CREATE, APPEND, TRUNCATE: content.
 
-The first step checks all that can be checked and redirects; the second one checks again and
-receives. A body that comes at once is taken at once. ``Expect: 100-continue`` is answered when
-everything is checked, never before.
+The first step checks everything that can be checked and redirects; the second one checks again and
+receives. A body that comes with the first step is stored without a redirect. ``Expect:
+100-continue`` is answered when everything is checked, never before.
 """
 
 from __future__ import annotations
@@ -90,9 +90,8 @@ def _created(call: WebCall, attributes: Attributes) -> HttpReply:
 
 
 async def _write_new(call: WebCall, overwrite: bool) -> Attributes:
-    """A file that is visible while it is written: Spark sets its permission meanwhile.
-
-    With ``overwrite`` it counts as written, too, when a newer upload has taken its name.
+    """Create a file that is visible while it is written: Spark sets its permission meanwhile. With
+    ``overwrite`` the upload also succeeds when a newer one has replaced the file.
     """
     handle = await _open_new(call)
     await _continue(call.request)
@@ -107,7 +106,8 @@ async def _write_new(call: WebCall, overwrite: bool) -> Attributes:
 
 
 async def _replace(call: WebCall, found: Attributes | None) -> Attributes:
-    """A new content for what is there: old or new, whoever else writes; the newest one wins."""
+    """Replace the content of an existing file: readers see the old or the new one; the newest
+    upload wins."""
     options = _options(call)
     async with call.fs.replacing(
         call.path, recover=True, **options, timeout=call.deadline
@@ -127,9 +127,8 @@ async def _replace(call: WebCall, found: Attributes | None) -> Attributes:
 async def _with_mode(
     call: WebCall, draft: Draft, before: Attributes | None, mode: int
 ) -> Attributes:
-    """A file that was there before keeps its mode; HDFS gives the new one, and so it is here.
-
-    Unless somebody has set another one meanwhile.
+    """Set the new mode, as HDFS does; publishing keeps that of the replaced file. Not when another
+    mode was set meanwhile.
     """
     written = draft.file.attributes
     if before is None or written.mode != before.mode or written.mode == mode:
@@ -141,10 +140,9 @@ async def _with_mode(
 
 
 def _takes_body(call: WebCall) -> bool:
-    """Whether the body is here (or, in a second step or in chunks, may be empty).
-
-    Raises RemoteException for a part of a body: to take it for the whole would lose the rest (RFC
-    9110, 14.5). So for one that is compressed on its way: it would be stored so (RFC 9112, 6.1).
+    """Whether the request has a body (which may be empty in a second step or in chunks). Raises
+    RemoteException for a partial body, whose rest would be lost (RFC 9110, 14.5), and for one with
+    a transfer coding, which would be stored encoded (RFC 9112, 6.1).
     """
     request = call.request
     coding = request.headers.get(hdrs.TRANSFER_ENCODING, "chunked")
@@ -182,7 +180,7 @@ def _options(call: WebCall) -> _FileOptions:
 
 
 async def _open_new(call: WebCall) -> Handle:
-    """The file, visible and empty from now on. Raises PathExistsError."""
+    """Create the file, visible and empty. Raises PathExistsError."""
     try:
         return await call.fs.open_handle(
             call.path, _EXCLUSIVE, **_options(call), timeout=call.deadline
@@ -192,7 +190,7 @@ async def _open_new(call: WebCall) -> Handle:
 
 
 async def _continue(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to send the body."""
+    """Send 100 (Continue) to a client that waits for it."""
     if awaits_continue(request):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
@@ -216,7 +214,8 @@ async def _fill(call: WebCall, handle: Handle, undo: Undo) -> None:
 
 
 async def _discard(call: WebCall, handle: Handle, deadline: Deadline) -> None:
-    """Empty what was begun, and remove it if it is still at its path and nobody else's."""
+    """Empty a new file whose upload failed, and remove it if nobody else has replaced or written
+    it."""
     with contextlib.suppress(MemfsError):  # a block that failed earlier fails here again
         await handle.truncate(0, deadline)
     with contextlib.suppress(PathNotFoundError, StaleHandleError):
@@ -224,7 +223,7 @@ async def _discard(call: WebCall, handle: Handle, deadline: Deadline) -> None:
 
 
 async def cut_back(call: WebCall, handle: Handle, before: int, deadline: Deadline) -> None:
-    """Give a file the length that it had, unless somebody else has written to it since."""
+    """Restore a file's former length, unless somebody else has written to it since."""
     try:
         await handle.truncate(before, deadline)
     except MemfsError:
@@ -234,7 +233,7 @@ async def cut_back(call: WebCall, handle: Handle, before: int, deadline: Deadlin
 
 
 async def _cut_again(call: WebCall, begun: Attributes, before: int, deadline: Deadline) -> None:
-    """Cut with a new lease: the writer of the first one has failed."""
+    """Truncate under a new lease: the writer of the first one has failed."""
     handle = await call.fs.open_handle(call.path, EXISTING, timeout=deadline)
     try:
         found = handle.file.attributes
@@ -271,7 +270,7 @@ async def append(call: WebCall) -> web.StreamResponse:
 
 
 def _check_unchanged(call: WebCall, found: Attributes, leased: Attributes) -> None:
-    """Raises RemoteException when somebody wrote since the look that a condition is about."""
+    """Raises RemoteException when the file was changed after the state that the condition names."""
     check_match(call, found)
     same = (leased.inode, leased.generation) == (found.inode, found.generation + 1)
     if wants_unchanged(call.request) and not same:

@@ -1,1 +1,1 @@
-"""fsspec's file system interface: the file system, its open files, what it tells of entries."""
+"""fsspec's file system interface: the file system, its open files, the dictionaries of entries."""

@@ -1,4 +1,4 @@
-"""What fsspec is told of a file: the dictionary of ``info`` and ``ls``. Pure."""
+"""The dictionaries of fsspec's ``info`` and ``ls``. Pure."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def entry(path: str, own: Stat, leads_to: Stat | None, target: str | None = None
 
 
 def in_memory(residence: Residence | None) -> dict[str, Any]:
-    """What ``info`` tells besides of what is below a mount of an external store."""
+    """Further items of ``info`` for files below a mount of an external store."""
     if residence is None:
         return {}
     return {"state": residence.name, "in_memory_percent": residence.percent}
 
 
 def version(of: Stat) -> str:
-    """Changes with every change of the file, and is never that of another file."""
+    """Identifies the version of a file: changes with every change, and differs between files."""
     return f"{of.st_ino:x}-{of.change:x}"
 
 

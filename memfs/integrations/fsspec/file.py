@@ -1,4 +1,4 @@
-"""An open file as fsspec hands it out: memfs's own, with what fsspec adds to one.
+"""An open file with fsspec's interface, over memfs's own.
 
 Owns ``commit`` and ``discard`` of files that are written in a transaction: they have no name until
 then, so that nothing of them is left when their process dies.
@@ -30,7 +30,7 @@ class FileOwner(Protocol):
 
 
 class MemfsFile(io.IOBase):
-    """A binary file. What is not fsspec's own is that of the file underneath (``f``)."""
+    """A binary file. Methods that are not fsspec's are those of the file underneath (``f``)."""
 
     def __init__(
         self, fs: FileOwner, path: str, mode: str, autocommit: bool, options: dict[str, Any]
@@ -42,7 +42,7 @@ class MemfsFile(io.IOBase):
         self.blocksize = io.DEFAULT_BUFFER_SIZE
         self._draft: Replacement | None = None
         self._ended = False
-        """Closed, though what was written waits for its name."""
+        """Closed by its writer, and not committed yet."""
         if autocommit:
             self.f: IO[bytes] = fs.blocking.open(path, mode, **options)
             return
@@ -62,7 +62,7 @@ class MemfsFile(io.IOBase):
 
     @property
     def size(self) -> int:
-        """Bytes: as published, or written so far in a transaction."""
+        """The size in bytes: as published, or as written so far in a transaction."""
         if self._draft is None:
             return self.fs.blocking.stat(self.path).st_size
         position = self._draft.tell()

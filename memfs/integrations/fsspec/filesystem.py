@@ -1,12 +1,12 @@
 """The file system of the protocol ``memfs`` for fsspec.
 
 Owns the mapping from fsspec's operations to memfs's, and the rule for URLs: an authority counts
-only when it has a port. Must not know requests. What fsspec makes of single operations (``cat`` of
-many files, ``pipe``, ``find``) is mapped to batches; nothing is cached, so nothing is stale.
+only when it has a port. Must not know requests. Operations on many files (``cat``, ``pipe``,
+``find``) are mapped to batches; nothing is cached, so nothing is stale.
 
-A synchronous instance runs on the loop of memfs's own background thread, over the connection that
-everything with the same settings shares in this process; after a fork it connects anew. What is
-awaited in other loops (``asynchronous=True``, ``fsspec.generic``) connects in each of them.
+A synchronous instance runs on the loop of memfs's background thread, over the connection that all
+users of the same settings share in this process; after a fork it connects again. Coroutines in
+other loops (``asynchronous=True``, ``fsspec.generic``) have a connection in each loop.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ except ImportError as error:
 PARALLEL = 32
 """Directories that one call lists at a time."""
 _OURS = object()
-"""Stands for the loop that fsspec would make otherwise; see :attr:`MemfsFileSystem.loop`."""
+"""Passed to fsspec in place of a loop, so that it does not make one; see
+:attr:`MemfsFileSystem.loop`."""
 _CLIENT_OPTIONS = {each.name for each in fields(ClientConfig)} - {"endpoints"}
 _OPEN_OPTIONS = ("permissions", "replication", "group_blocks", "timeout", "buffering")
 
@@ -87,7 +88,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Where coroutines of a synchronous instance run: in this process, forked or not."""
+        """The loop of a synchronous instance, of this process even after a fork."""
         return self.blocking.loop
 
     async def _fs(self) -> aio.AsyncFileSystem:
@@ -96,7 +97,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         return await self._own.here()
 
     async def _close(self) -> None:
-        """End what was connected for the running loop."""
+        """Close the connection of the running loop."""
         await self._own.close()
 
     # --- names ------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         return {name: found[name] for name in names} if detail else names
 
     async def _listing(self, fs: aio.AsyncFileSystem, path: str) -> list[dict[str, Any]]:
-        """Nothing of what vanished or is no directory."""
+        """A directory's entries; empty when it was removed or is no directory."""
         try:
             return await self._entries(fs, path)
         except (PathNotFoundError, NotDirectoryError):
@@ -436,7 +437,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     async def _chmod(self, path: str, mode: int) -> None:
         await (await self._fs()).chmod(self._strip_protocol(path), mode)
 
-    # What fsspec does not mirror by itself.
+    # fsspec does not make these synchronous by itself.
     checksum = sync_wrapper(_checksum)
     ukey = sync_wrapper(_ukey)
     created = sync_wrapper(_created)
@@ -486,7 +487,7 @@ def _creates(mode: object) -> bool:
 
 
 def _check_block_size(size: object) -> None:
-    """Refuse what no buffer could have. A right one is not used: buffers fit themselves."""
+    """Refuse an invalid buffer size. A valid one is ignored: memfs chooses its buffers."""
     if size is None or size == "default":
         return
     if isinstance(size, bool) or not isinstance(size, SupportsIndex):
@@ -496,7 +497,7 @@ def _check_block_size(size: object) -> None:
 
 
 class AsyncMemfsFile(AbstractAsyncStreamedFile):  # type: ignore[misc]  # fsspec has no types
-    """What ``open_async`` gives."""
+    """The file that ``open_async`` returns."""
 
     def __init__(self, fs: MemfsFileSystem, mode: str, file: aio.AsyncFile) -> None:
         self.fs = fs
@@ -533,7 +534,7 @@ def _raise_first(found: list[Any]) -> None:
 
 
 def _told(callback: Callback) -> Any:
-    """Progress of a copy, as fsspec's callbacks want it; None where nobody listens."""
+    """Reports the progress of a copy to fsspec's callback; None when there is none."""
     if callback is DEFAULT_CALLBACK:
         return None
 

@@ -1,7 +1,7 @@
 """The connections of an asynchronous file system: one for each event loop that uses it.
 
-fsspec hands the same instance to all who ask with the same options in a thread, whatever loop they
-run. Invariant: a connection is used in the loop where it was opened only, and ends with it.
+fsspec returns the same instance for the same options in a thread, whatever loop runs. Invariant: a
+connection is used only in the loop in which it was opened, and is closed with it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class LoopConnections:
 
 
 class _Kept:
-    """A connection, kept by a task: whoever ends a loop cancels its tasks, as asyncio.run does."""
+    """A connection, owned by a task, since ending a loop cancels its tasks (as asyncio.run
+    does)."""
 
     def __init__(self, config: ClientConfig) -> None:
         self.opened: asyncio.Future[aio.AsyncFileSystem] = (

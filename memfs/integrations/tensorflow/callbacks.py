@@ -1,4 +1,4 @@
-"""What TensorFlow asks of a file system, answered by the blocking client.
+"""The operations of TensorFlow's file system interface, over the blocking client.
 
 Owns the meaning of each operation, for which TensorFlow's local file system is the model, and the
 objects that TensorFlow holds by number. A URL's authority names the cluster when it has a port.
@@ -22,7 +22,7 @@ from memfs.integrations.tensorflow.status_codes import StatusError
 
 
 class UrlPath(NamedTuple):
-    """A path on a cluster, and what stood before the path in its URL."""
+    """A path on a cluster, and the part of its URL before the path."""
 
     fs: FileSystem
     path: str
@@ -61,7 +61,7 @@ class Operations:
         return self._open[file[0]]
 
     def forget(self, file: Any) -> None:
-        """TensorFlow lets go of a file: nothing can be said any more."""
+        """TensorFlow releases a file; errors cannot be reported any more."""
         handle = self._open.pop(file[0], None)
         if handle is not None:
             try:

@@ -20,7 +20,7 @@ LARGE_BYTES = 1 << 32
 
 
 def read_large_tensors_without_the_lock() -> None:
-    """Put :func:`get_tensor` in front of TensorFlow's own."""
+    """Replace TensorFlow's reader by one with :func:`get_tensor`."""
     from tensorflow.python.training import py_checkpoint_reader
 
     make = py_checkpoint_reader.NewCheckpointReader

@@ -17,7 +17,7 @@ class Finder:
 
     @classmethod
     def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
-        """The other finders' answer, with a further step."""
+        """The spec that the other finders return, with a further step after the import."""
         if name != "tensorflow":
             return None
         others = (each for each in sys.meta_path if each is not cls)
@@ -47,5 +47,5 @@ def _register() -> None:
 
 
 def watch() -> None:
-    """From now on."""
+    """Install the finder."""
     sys.meta_path.insert(0, Finder)

@@ -34,7 +34,7 @@ _kept: list[Any] = []
 
 
 def register() -> None:
-    """Make TensorFlow know ``memfs://``; nothing where it does. Raises RuntimeError."""
+    """Register ``memfs://`` with TensorFlow, once. Raises RuntimeError."""
     with _registering:
         if _kept or SCHEME in _schemes():
             return

@@ -14,7 +14,7 @@ from tensorboard.plugins.base_plugin import TBLoader
 from memfs.paths import SCHEME
 
 ITS_SECONDS, OUR_SECONDS = 5.0, 1.0
-"""Between two looks at the logs: TensorBoard's default, for disks and buckets, and memory's."""
+"""Seconds between two looks at the logs: TensorBoard's default, and ours for files in memory."""
 
 
 class Loader(TBLoader):  # type: ignore[misc]  # tensorboard has no types

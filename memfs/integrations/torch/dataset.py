@@ -11,7 +11,7 @@ from memfs.types import Buffer
 Item: TypeAlias = str | tuple[str, int | None, int | None]
 """A path: all of the file; or path, start and stop: ``content[start:stop]``."""
 Decode: TypeAlias = Callable[[Any, memoryview], Any]
-"""What makes of an item and its content what is handed out."""
+"""Makes the sample that is returned from an item and its content."""
 
 
 class FileDataset:
@@ -46,14 +46,14 @@ class FileDataset:
 
 
 def contents(fs: Any, items: Sequence[Item], decode: Decode | None) -> Any:
-    """What is asked of a file system, blocking or asynchronous, for the contents of items."""
+    """Read the contents of items from a blocking or asynchronous file system."""
     if items and isinstance(items[0], tuple):
         return fs.read_ranges(items)
     return fs.read_many(items) if decode is None else fs.map_many(items)
 
 
 def decoded(items: Sequence[Item], found: Sequence[Buffer], decode: Decode | None) -> Sequence[Any]:
-    """What is handed out for a batch."""
+    """The samples of a batch."""
     if decode is None:
         return found
     return [decode(item, memoryview(content)) for item, content in zip(items, found, strict=True)]

@@ -25,7 +25,7 @@ except ImportError as error:
 
 
 class _Stream(IterableDataset):  # type: ignore[misc]  # torch is not there when types are checked
-    """What the streams share: the order, and the place where an iteration begins."""
+    """The common part of the streams: the order, and the position at which an iteration begins."""
 
     def __init__(self, order: EpochOrder) -> None:
         self._order = order
@@ -42,7 +42,7 @@ class _Stream(IterableDataset):  # type: ignore[misc]  # torch is not there when
         self._place[:] = torch.tensor([epoch, position])
 
     def _batches(self) -> list[list[int]]:
-        """Those that this process, a worker or not, reads of the iteration that begins."""
+        """The batches of the next iteration that this process reads, be it a worker or not."""
         epoch, position = self._place.tolist()
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
@@ -149,7 +149,7 @@ class StreamLoader(DataLoader):  # type: ignore[misc]
         self._epoch, self._position = self._epoch + 1, 0
 
     def state_dict(self) -> dict[str, int]:
-        """Where it stands."""
+        """The position, for :meth:`load_state_dict`."""
         return {"epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:

@@ -29,10 +29,8 @@ def fetched_ahead(
     read: Callable[[aio.AsyncFileSystem, T], Coro[R]],
     ahead: int,
 ) -> Iterator[R]:
-    """``read`` of each that is wanted, in order, ``ahead`` of them begun before their turn.
-
-    One that failed raises when its turn has come. A process that was forked in the middle reads
-    for itself.
+    """``read`` of each item in order, with ``ahead`` reads in flight. A failed read raises when its
+    turn comes. A process that was forked in the middle reads for itself.
     """
     flying: deque[Future[R]] = deque()
     process = os.getpid()
@@ -98,11 +96,11 @@ class Prefetcher:
         return await fs.read_many([self._paths[item] for item in items])
 
     def state_dict(self) -> dict[str, Any]:
-        """Where it stands: plain numbers, for :meth:`load_state_dict` of an equal one."""
+        """The position as plain numbers, for :meth:`load_state_dict` of an equal object."""
         return {"epoch": self._epoch, "position": self._position, "order": asdict(self._order)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there. ValueError when that was another order."""
+        """Continue at that position. Raises ValueError when it is of another order."""
         if state["order"] != asdict(self._order):
             raise ValueError(f"the state is of another order: {state['order']}")
         self._epoch, self._position = state["epoch"], state["position"]

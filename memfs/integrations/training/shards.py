@@ -10,7 +10,7 @@ from memfs.types import Buffer
 
 
 class _Bytes(io.RawIOBase):
-    """A file object over memory, of which only what is asked for is copied: the headers."""
+    """A file object over memory that copies only the bytes that are read: the headers."""
 
     def __init__(self, data: memoryview) -> None:
         self._data = data

@@ -1,6 +1,5 @@
-"""Whose keys sign requests: given ones, a file of the node, its environment, or its machine's role.
-
-Owns when they are asked for again. Invariant: a secret is in no ``repr`` and in no message.
+"""The keys that sign requests: given ones, or those of a file, the environment or the machine's
+role. Owns when they are read again. Invariant: a secret is in no ``repr`` and in no message.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from memfs.stores.options import Options
 from memfs.transport.environment import Clock
 
 KEPT_SECONDS: Final = 60.0
-"""A file that was rewritten, or another role, is noticed after this at the latest."""
+"""Longest time until a rewritten file or another role is noticed."""
 EARLY_SECONDS: Final = 120.0
-"""Temporary keys are asked for again so long before they end."""
+"""How long before their expiry temporary keys are renewed."""
 _CHAIN_SECONDS: Final = 10.0
 _NEVER_YEAR: Final = 3000
 
@@ -37,11 +36,11 @@ class Credentials:
 
 
 Source = Callable[[], Awaitable[Credentials | None]]
-"""Gives the keys that hold now; None: requests are not signed. Raises StoreDeniedError."""
+"""Returns the current keys; None: requests are not signed. Raises StoreDeniedError."""
 
 
 class RefreshedCredentials:
-    """The keys that hold now, asked for again in time."""
+    """Keeps the current keys, and renews them in time."""
 
     def __init__(self, source: Source, clock: Clock) -> None:
         self._source = source
@@ -59,7 +58,7 @@ class RefreshedCredentials:
             return self._known
 
     def doubt(self) -> None:
-        """The store refused them: ask for them again before the next request."""
+        """The store refused the keys: read them again before the next request."""
         self._until = 0.0
 
     def _lifetime(self, credentials: Credentials | None) -> float:
@@ -123,14 +122,14 @@ def read_file(path: str, profile: str) -> Credentials:
 
 
 class Chain:
-    """What the node's own machine gives, by awscrt: environment variables, the home directory's
-    profile, a web identity, a container's role, the machine's role."""
+    """The default chain of awscrt: environment variables, the home directory's profile, a web
+    identity, a container's role, the machine's role."""
 
     def __init__(self) -> None:
         self._provider: Any = None
 
     async def credentials(self) -> Credentials:
-        """Raises StoreDeniedError when nothing on this machine gives keys."""
+        """Raises StoreDeniedError when no source on this machine has keys."""
         if self._provider is None:
             self._provider = await asyncio.to_thread(_default_chain)
         asked: Future[Any] = self._provider.get_credentials()

@@ -1,8 +1,7 @@
-"""Large objects in parts, seen by nobody before they are complete.
-
-Owns the life of an upload: every one that is begun here is completed or given up here, whatever is
-raised; a node that dies leaves one behind for :func:`sweep`. The condition is the store's: it
-compares the object there with the expected version in the moment of completion.
+"""Uploads of large objects in parts, invisible until they are complete. Owns the life of an upload:
+each one is completed or aborted here, whatever is raised; a node that dies leaves one behind for
+:func:`sweep`. The store checks the condition: at completion it compares the present object with the
+expected version.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _GIVE_UP_SECONDS: Final = 10.0
 
 
 def part_bytes(size: int) -> int:
-    """How long the parts of an object are, so that there are not too many."""
+    """The size of the parts of an object, so that their number stays within S3's bound."""
     least = -(-size // PARTS_MAX)
     return max(PART_BYTES, -(-least // MIB) * MIB)
 
@@ -59,7 +58,7 @@ async def upload(
 
 
 async def sweep(requests: Requests, prefix: str, before_ns: int) -> int:
-    """Give up the uploads below ``prefix`` that were begun before a time; how many."""
+    """Abort uploads below ``prefix`` that were begun before a time; returns how many."""
     swept, markers = 0, [("key-marker", ""), ("upload-id-marker", "")]
     while True:
         reply = await requests.ask("GET", "", [("uploads", ""), ("prefix", prefix), *markers])

@@ -1,4 +1,4 @@
-"""What S3 answers: XML into records, errors into memfs's. Pure."""
+"""Parses S3's replies: XML into records, error codes into memfs's errors. Pure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Level:
     unreachable: int
     token: str | None
     count: int
-    """Keys and prefixes that it held, the directory's own marker included."""
+    """Number of keys and prefixes in the page, including the directory's own marker."""
 
 
 def root(body: Buffer, what: str) -> ElementTree.Element:
@@ -98,7 +98,7 @@ def _decoded(raw: str) -> str | None:
 
 
 def code_of(body: Buffer) -> str:
-    """The store's own word for what went wrong; empty where the reply tells none."""
+    """The error code in the reply, empty when there is none."""
     if not len(body):
         return ""
     try:
@@ -108,7 +108,7 @@ def code_of(body: Buffer) -> str:
 
 
 def error_of(status: int, headers: Mapping[str, str], body: Buffer, what: str) -> MemfsError:
-    """The error that an S3 reply means."""
+    """The error for an S3 reply."""
     code = code_of(body)
     if code in _EXPIRED:
         return StoreDeniedError(f"{what}: the credentials have expired ({status} {code})")

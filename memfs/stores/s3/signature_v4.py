@@ -1,4 +1,4 @@
-"""AWS Signature Version 4, for requests whose body is summed up in advance. Pure.
+"""AWS Signature Version 4, for requests whose body is hashed in advance. Pure.
 
 After "Create a signed AWS API request" in Amazon's documentation of Identity and Access Management;
 S3 differs from other services in that a path is encoded once.
@@ -16,7 +16,7 @@ from urllib.parse import quote
 from memfs.stores.s3.credentials import Credentials
 
 UNSIGNED: Final = "UNSIGNED-PAYLOAD"
-"""In the place of the body's hash: over TLS, which protects the body itself."""
+"""Replaces the body's hash over TLS, which protects the body itself."""
 EMPTY: Final = hashlib.sha256(b"").hexdigest()
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 
@@ -33,7 +33,8 @@ def query_string(parameters: Sequence[tuple[str, str]]) -> str:
 
 
 class RequestLine(NamedTuple):
-    """What is asked of whom: ``path`` encoded, ``query`` as of :func:`query_string`."""
+    """The parts of a request that are signed: ``path`` encoded, ``query`` as of
+    :func:`query_string`."""
 
     method: str
     host: str

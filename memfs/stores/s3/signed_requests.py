@@ -1,7 +1,7 @@
 """Signed requests to one bucket.
 
-Owns addresses, signatures and what a refusal means. Invariant: keys that were refused are asked for
-again once, so that temporary ones that ended are no failure.
+Owns addresses, signatures and the mapping of refusals. Invariant: when keys are refused they are
+read again once, so that expired temporary keys cause no failure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from memfs.transport.environment import Clock
 from memfs.types import Buffer
 
 _INLINE_BYTES: Final = 64 * KIB
-"""Of a body that is summed up at once; more goes to a thread."""
+"""Largest body that is hashed in the event loop; a larger one is hashed in a thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Bucket:
 
     @property
     def host(self) -> str:
-        """As requests name it."""
+        """The Host header."""
         host = self.endpoint.partition("://")[2]
         return f"{self.name}.{host}" if self.virtual_host else host
 
@@ -60,7 +60,7 @@ class Bucket:
 
 
 class Requests:
-    """Asks one bucket."""
+    """Sends requests to one bucket."""
 
     def __init__(
         self,
@@ -89,9 +89,8 @@ class Requests:
         body: Buffer = b"",
         accepted: Sequence[int] = (200,),
     ) -> WholeReply:
-        """One request, tried again while that may help; a status of ``accepted``.
-
-        Raises what the reply means otherwise. ``key`` is the whole key, prefix included.
+        """One request, retried while that may help; returns a reply with a status of ``accepted``.
+        Raises the mapped error for any other. ``key`` is the whole key, prefix included.
         """
         what = f"{place(self.bucket.address)}/{self.bucket.name}/{key}"
         payload_hash = await self._payload_hash(body)

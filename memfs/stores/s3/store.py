@@ -1,4 +1,4 @@
-"""One bucket, or what is below a prefix of it.
+"""One bucket, or the part of it below a prefix.
 
 A directory is a prefix that something is below, or a marker: an empty object whose key ends with
 ``/``. Versions are ETags. Every read names its version, and the reply's ETag is compared again,
@@ -30,17 +30,17 @@ from memfs.transport.environment import Clock
 from memfs.types import Buffer
 
 PAGE_KEYS: Final = 1000
-"""What S3 gives in one page at most."""
+"""Most keys that S3 returns in one page."""
 _UNORDERED: Final = "--x-s3"
 """Amazon's directory buckets list in no order."""
 SINGLE_BYTES: Final = 2 * PART_BYTES
-"""Up to here an object is sent by one request, beyond in parts."""
+"""Up to this size an object is sent by one request, a larger one in parts."""
 
 
 class S3Store(Store):
     """The bucket of ``requests`` below ``prefix``, which is empty or ends with ``/``.
 
-    ``conditional``: the server compares versions in the moment of a put.
+    ``conditional``: the server compares versions atomically with a put.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class S3Store(Store):
         return None
 
     async def _head(self, whole: str) -> ObjectInfo | None:
-        """The object; None says nothing of the bucket."""
+        """The object; None also when the bucket is missing."""
         reply = await self._requests.ask("HEAD", whole, accepted=(200, 404))
         if reply.status == 404:
             return None
@@ -173,7 +173,7 @@ class S3Store(Store):
         await self._requests.ask("DELETE", whole, accepted=(200, 204, 404))
 
     def _condition(self, expected: Expected) -> dict[str, str]:
-        """Headers by which the store compares; nothing where it cannot."""
+        """The headers of a conditional request; none where the store cannot compare."""
         if not self._capabilities.conditional_put or expected is None:
             return {}
         if expected is ABSENT:
@@ -181,12 +181,13 @@ class S3Store(Store):
         return {"if-match": expected.decode()} if is_etag(expected) else {}
 
     async def _compare(self, whole: str, expected: Expected) -> None:
-        """Compare just before, for servers that do not in the moment itself."""
+        """Compare just before the put, for servers without conditional requests."""
         if not fits(await self._head(whole), expected):
             raise StoreConflictError(f"{whole}: another version of the object is in the store")
 
     async def _put_info(self, key: str, etag: str, size: int) -> ObjectInfo:
-        """What was put. When somebody replaced it at once, the next look will see theirs."""
+        """The record of the new object. If somebody replaced it already, the next look will see
+        theirs."""
         found = await self._head(self._whole(key))
         ours = info_of(key, {"etag": etag}, size)
         if found is None or (is_etag(ours.tag) and found.tag != ours.tag):

@@ -3,10 +3,10 @@
 A *section* is what one open file locks until it unlocks all of it. Of a section whose unlock was
 answered as held to its end, each lock was held for certain from its answer to the beginning of the
 unlock, or of a lock of the section on some of the same bytes: two such spans that exclude one
-another must not meet. A refusal needs somebody who can have
-held, at some moment between its call and its answer, what excludes the lock: from the call of any
-lock that was not certainly refused to the answer of its section's unlock, and without one for ever.
-Exact for exclusion; of waiting it is not judged who comes first. O(n^2) for n locks of one file.
+another must not meet. A refusal needs somebody who can have held, at some moment between its call
+and its answer, what excludes the lock: from the call of any lock that was not certainly refused to
+the answer of its section's unlock, and without one for ever. Exact for exclusion; the order of
+waiters is not checked. O(n^2) for n locks of one file.
 
 Calls: ``lock`` (argument: :class:`Wanted`; result: ``"granted"``, ``"blocked"`` or ``"deadlock"``)
 and ``unlock`` (argument: the section; result: ``"held"``, or ``"lost"`` when the cluster had ended
@@ -69,7 +69,7 @@ def check_locks(key: str, calls: Iterable[Call]) -> list[Violation]:
 
 
 def _until(lock: Call, locks: list[Call], unlocks: dict[str, Call]) -> float:
-    """Until when a lock was certainly held, 0: not known."""
+    """The time until which a lock was certainly held, 0: unknown."""
     unlock = unlocks.get(lock.argument.section)
     if unlock is None or not (lock.ok and lock.result == GRANTED):
         return 0

@@ -3,8 +3,8 @@
 Each name by itself is absent, then present, then absent. Its creation took effect between its
 invocation and the earliest answer that shows it; its removal likewise. A listing that lies wholly
 between the two and lacks the name, or that shows it wholly outside, is wrong. Exact for each name;
-that a listing is one moment for all names at once is not judged. O(n log n) for answers of
-bounded size.
+whether a listing shows all names at one moment is not checked. O(n log n) for answers of bounded
+size.
 
 Calls: ``create`` and ``remove`` (argument: the name; result ``"exists"`` or ``"absent"`` when that
 was the answer), ``list`` (result: a set of names).

@@ -1,4 +1,4 @@
-"""What a tree looks like whatever was renamed in it: a tree, with the right counts."""
+"""Whether a tree is still a tree after renames, with the right counts."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Guarantee(enum.Enum):
     BROKEN = "broken"
     """The tree, a link count or a total is wrong."""
     UNREADABLE = "unreadable"
-    """When everything had healed it could still not be looked at."""
+    """It could not be read even after all faults had been healed."""
 
 
 class Violation(NamedTuple):

@@ -1,8 +1,8 @@
 """The oracle's access control lists, written from POSIX.1e and the documentation of HDFS.
 
-Owns what the list of an inode is, how the five changes of it go, and what is inherited. Slow and
-plain: a whole list is a dictionary from (kind, name) to permissions, made of the inode for each
-change and taken apart again. Shares no rule with the code under test, only the text of entries.
+Owns the list of an inode, its five kinds of change, and inheritance. Slow and plain: a whole list
+is a dictionary from (kind, name) to permissions, built from the inode for each change and stored
+back. Shares no rule with the code under test, only the text of entries.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ def comparable(result: object) -> Any:
 
 
 class RandomOperations:
-    """An endless random sequence of operations below ``top``."""
+    """Generates an endless random sequence of operations below ``top``."""
 
     def __init__(
         self,

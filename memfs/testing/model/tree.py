@@ -93,7 +93,7 @@ class Inode:
 
 
 class Resolution(NamedTuple):
-    """Where a path ends: a name in a directory, and what it means there (if anything)."""
+    """The end of a path: a name in a directory, and the inode that it refers to, if any."""
 
     parent: Inode
     name: str

@@ -1,9 +1,8 @@
 """A simulated application: the asynchronous client on a host of its own that may die or stall.
-
-Owns the way from a workload, which lives outside of every host, to the client's code, which runs
-as its host's process. A call whose host died, or whose task a fault cancelled, ends with
-OutcomeUnknownError; the next call finds the client started anew, with a new session. Handles of
-the former one stay dead. Knows nothing of what is called.
+Passes calls from a workload, which runs outside of every host, to the client's code, which runs as
+a process of its host. A call whose host died, or whose task a fault cancelled, ends with
+OutcomeUnknownError; the next call starts a new client with a new session. Handles of the former one
+stay invalid. Must not know the methods that are called.
 """
 
 from __future__ import annotations
@@ -29,7 +28,8 @@ class SimulatedClient:
         process: Callable[[], Process],
         connect: Callable[[], Awaitable[AsyncFileSystem]],
     ) -> None:
-        """``process`` is what runs on the client's host now; ``connect`` makes a session as it."""
+        """``process`` is the process on the client's host now; ``connect`` opens a session in
+        it."""
         self.name = name
         self.process = process
         self._connect = connect
@@ -38,7 +38,7 @@ class SimulatedClient:
         self._connecting = asyncio.Lock()
 
     async def connected(self) -> tuple[Process, AsyncFileSystem]:
-        """The running client; begins one when there is none."""
+        """The running client; starts one when there is none."""
         async with self._connecting:
             process = self.process()
             if self._fs is None or self._owner is not process:
@@ -48,12 +48,12 @@ class SimulatedClient:
 
     @property
     def session(self) -> Session | None:
-        """That of the running client, None: there is none."""
+        """The session of the running client, None when there is none."""
         alive = self._fs is not None and self._owner is not None and self._owner.alive
         return self._fs._session if self._fs is not None and alive else None
 
     async def close(self) -> None:
-        """Say goodbye, if there is anybody to say it."""
+        """Close the client, if it is running."""
         fs, owner, self._fs = self._fs, self._owner, None
         if fs is not None and owner is not None and owner.alive:
             await perform(owner, fs.close())

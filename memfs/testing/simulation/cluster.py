@@ -1,7 +1,7 @@
 """A whole cluster in one thread under virtual time: real nodes and clients, simulated hosts.
 
-Owns the hosts, what runs on each, and the clocks and disks that they see. One seed decides
-everything. Knows no workload and judges nothing.
+Owns the hosts, their processes, clocks and disks. One seed decides everything. Must not know
+workloads or check results.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from memfs.transport.environment import Environment
 
 PORT = 10500
 RESTART_SECONDS = 1.0
-"""After which a node that could not start is started again, as by systemd."""
+"""Pause before a node that could not start is started again, as by systemd."""
 CAPABILITY_SECONDS = 4.0
 """Short: they expire under readers and writers, and keys roll, within a run."""
 _EPOCH_NS = 1_800_000_000_000_000_000  # where simulated wall clocks begin
@@ -47,7 +47,7 @@ class HostClock:
         self._since = 0.0
         self._boottime_ns = 0.0
         self.wall_offset_ns = 0
-        """What somebody, or NTP, set the wall clock forward by."""
+        """How far an operator, or NTP, has set the wall clock forward."""
 
     @property
     def rate(self) -> float:
@@ -69,7 +69,7 @@ class HostClock:
         return round(self._boottime_ns + (self._loop.time() - self._since) * self._rate * 1e9)
 
     def wall_ns(self) -> int:
-        """What people read on this host's clock."""
+        """The wall clock of this host."""
         return _EPOCH_NS + self.boottime_ns() + self.wall_offset_ns
 
 
@@ -87,7 +87,7 @@ class Host:
 
     @property
     def process(self) -> Process:
-        """What runs on it now."""
+        """The process that runs on it now."""
         return self.network.process
 
     def environment(self) -> Environment:
@@ -122,7 +122,7 @@ class SimulatedCluster:
             random.Random(f"coordinator {seed}"), note=self.fabric.record
         )
         self.nodes: dict[str, Node] = {}
-        """What runs, started or starting, by the name of its host."""
+        """Nodes that run or are starting, by the name of their host."""
         self.hosts: dict[str, Host] = {}
         self.clients: list[SimulatedClient] = []
         self.on_start: Callable[[str, Node], None] = lambda name, node: None

@@ -1,8 +1,7 @@
-"""The disk of a simulated host: it survives crashes, and power cuts as far as it was synced.
-
-Owns files, their names, what of both is durable, and the faults: no room, errors of writing and of
-syncing, a power cut that loses or tears what was not synced. Everything comes from one generator.
-Knows nothing of what files mean. Invariant: synced bytes and names are never lost.
+"""The disk of a simulated host: it survives crashes, and what was synced survives power cuts. Owns
+files, their names, what of both is durable, and the faults: no space, failing writes and syncs, a
+power cut that loses or tears what was not synced. Everything comes from one generator. Knows
+nothing of what files mean. Invariant: synced bytes and names are never lost.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from memfs.types import Buffer
 T = TypeVar("T")
 
 SECTOR: Final = 512
-"""What a disk writes whole or not at all."""
+"""The unit that a disk writes completely or not at all."""
 DELAY_SECONDS: Final = 0.002
 
 
 class _Content:
-    """The bytes of one file: as read now, as on the medium, and what lies between."""
+    """The bytes of one file: as read now, as on the medium, and the writes in between."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.now = bytearray(data)
@@ -50,13 +49,14 @@ class _Content:
         self.pending.clear()
 
     def fail_sync(self, dice: random.Random) -> None:
-        """Save some of it and count all as saved: what is read is cached, and proves nothing."""
+        """A failed sync: save some of the writes and count all as saved; reads come from the cache
+        and do not show it."""
         now = self.now
         self.lose_power(dice)
         self.now = now
 
     def lose_power(self, dice: random.Random) -> None:
-        """Keep what was synced, and of the rest nothing, all, a beginning or random sectors."""
+        """Keep what was synced, and of the rest nothing, all, a prefix or random sectors."""
         chance = dice.choice([0.0, 1.0, 0.5, 0.5])
         ordered = dice.random() < 0.5
         stopped = False
@@ -116,17 +116,17 @@ class HostDisk:
         return sum(len(content.now) for content in self._files.values())
 
     def damage(self, path: str, at: int, data: bytes) -> None:
-        """Change bytes behind everybody's back, on the medium too."""
+        """Corrupt bytes silently, on the medium too."""
         content = self._files[path]
         content.put(at, data)
         content.sync()
 
     def heal(self) -> None:
-        """Room for everything, and no more failures."""
+        """Switch all faults off."""
         self.capacity, self.failing_writes, self.failing_syncs = None, False, 0
 
     def power_cut(self) -> None:
-        """Lose what was not synced. What runs on the host is to be killed by the caller."""
+        """Lose what was not synced. The caller kills the host's processes."""
         self._dying = True
         for process, work in list(self._waiting.values()):
             if process is None or process.alive:

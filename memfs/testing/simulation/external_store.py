@@ -1,7 +1,7 @@
 """An external store that fails as real ones do, by dice of one seed, under virtual time.
 
-:class:`StoreServer` is the store's side: objects, versions, what was asked of it, and the faults.
-It outlives every simulated process. :class:`FaultyStore` is one process's way to it, a
+:class:`StoreServer` is the store's side: objects, versions, requests, and the faults. It outlives
+every simulated process. :class:`FaultyStore` is one process's way to it, a
 :class:`memfs.stores.interface.Store`. A request travels, is carried out at one moment, and its
 reply travels back: a process that is killed on the way leaves it carried out or not. A request may
 also come late, long after the asker has given it up. Invariant: an object changes at one moment as
@@ -44,11 +44,11 @@ class StoreConditions:
     """Seconds until a request is carried out, and again until its reply is there, at least."""
     delay_max: float = 0.05
     refused_chance: float = 0.0
-    """It answers that it is too busy; nothing was done."""
+    """Chance of the answer "too busy"; nothing is done then."""
     lost_reply_chance: float = 0.0
-    """It was carried out and nobody hears of it."""
+    """Chance that the request is carried out and its reply lost."""
     late_chance: float = 0.0
-    """It is given up, and carried out all the same, up to ``late_seconds`` later."""
+    """Chance that the request is given up but carried out later, within ``late_seconds``."""
     late_seconds: float = 5.0
     shuffled: bool = True
     """The entries of a page come in any order."""
@@ -73,7 +73,7 @@ class StoreChange:
 
 
 class StoreServer:
-    """The store's side. ``seed`` of every decision."""
+    """The store's side. ``seed`` decides every fault."""
 
     def __init__(self, seed: int, conditions: StoreConditions | None = None) -> None:
         self.conditions = conditions or StoreConditions()
@@ -84,7 +84,7 @@ class StoreServer:
         self.requests: Counter[str] = Counter()
         """By kind: stat, list, read, put, delete, make_directory, remove_directory."""
         self.down = False
-        """Nobody answers."""
+        """No request is answered."""
         self.denied = False
         """The credentials have expired."""
         self.random = random.Random(f"store {seed}")

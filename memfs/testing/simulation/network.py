@@ -34,7 +34,7 @@ class Fabric:
         self.conditions = conditions or Conditions()
         self.trace = Trace()
         self.context = copy_context()
-        """Of no process: what happens in it happens whoever dies."""
+        """Belongs to no process, so no process's death stops it."""
         self._hosts: dict[str, HostNetwork] = {}
         self._blocked: set[tuple[str, str]] = set()
         self._opened = asyncio.Event()
@@ -51,7 +51,8 @@ class Fabric:
     # --- faults ------------------------------------------------------------------------------
 
     def block(self, source: str, target: str) -> None:
-        """Hold back everything from ``source`` to ``target``; the other way still works."""
+        """Delay everything from ``source`` to ``target`` until it is opened; the other way still
+        works."""
         self._blocked.add((source, target))
         self.note("block", source, target)
 

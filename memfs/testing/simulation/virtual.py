@@ -28,15 +28,15 @@ _process: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
 class DeadlockError(RuntimeError):
-    """Nothing is ready and no timer is set: the program waits for ever."""
+    """Nothing is ready and no timer is set, so the program would wait for ever."""
 
 
 class StepLimitError(RuntimeError):
-    """The program ran more callbacks than it was granted: it spins."""
+    """The program ran more callbacks than allowed: it probably loops without waiting."""
 
 
 class ProcessKilledError(RuntimeError):
-    """The process that was to do something is gone."""
+    """The process that was to run a coroutine has ended."""
 
 
 class Process:

@@ -1,8 +1,8 @@
-"""Clients at work, with the checker that judges what they were told.
+"""Workloads of clients, each with the checker of its history.
 
 Each workload runs on any cluster, simulated or real: it is given a way to connect, a seed, a
-history and a directory of its own, and is used as ``prepare()``, ``run(until)``, ``verify()``.
-All of them ride over a cluster in trouble; only a broken promise is a violation.
+history and a directory of its own, and is used as ``prepare()``, ``run(until)``, ``verify()``. All
+of them tolerate errors of a cluster with faults; only a broken promise is a violation.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ class Workload(abc.ABC):
 
     @property
     def name(self) -> str:
-        """For reports."""
+        """Counts for reports."""
         return type(self).__name__
 
     # --- the three steps ---------------------------------------------------------------------
@@ -111,7 +111,7 @@ class Workload(abc.ABC):
         self._stopped = True
 
     async def verify(self) -> list[Violation]:
-        """Look at everything once the cluster is healed, and check the history."""
+        """Read everything once the cluster is healed, and check the history."""
         self._verifier = fs = await self.surely(self._connect)
         try:
             return self.found + await self.check_history(fs)
@@ -139,7 +139,7 @@ class Workload(abc.ABC):
 
     @abc.abstractmethod
     async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
-        """One or a few looks of one sticky reader."""
+        """One or a few reads of one sticky reader."""
 
     @abc.abstractmethod
     async def check_history(self, fs: AsyncFileSystem) -> list[Violation]:
@@ -178,7 +178,7 @@ class Workload(abc.ABC):
         return call
 
     async def look(self, key: str, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        """One look of ``FINAL``, in the history, repeated until the cluster answers."""
+        """One read by ``FINAL``, in the history, repeated until the cluster answers."""
         call = self.history.begin(FINAL, key, name)
         result = await self.surely(work)
         self.history.end(call, result)

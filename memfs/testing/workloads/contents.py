@@ -105,8 +105,8 @@ class LargeFiles(WholeFileRegister):
 
 
 class DeleteCreate(Workload):
-    """One path, made, replaced and deleted by all writers: judged by search, a bounded history
-    a path."""
+    """One path, made, replaced and deleted by all writers: checked by search, with a bounded
+    history for each path."""
 
     _CALLS = 120
     """Calls on one path before the next one is used; each search stays within its budget."""

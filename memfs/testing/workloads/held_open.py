@@ -33,9 +33,8 @@ class _Reading:
 
 
 class HeldOpen(Workload):
-    """What is read from one opening is one content, whole, whatever became of its name.
-
-    A reader that was away for too long may find its file gone; that is judged elsewhere.
+    """All reads of one open file are of one content, whatever becomes of its name. A reader whose
+    session ended may find its file removed; other workloads check that.
     """
 
     def __init__(self, *args: object, **options: object) -> None:

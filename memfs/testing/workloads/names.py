@@ -1,4 +1,4 @@
-"""Names: directories that change, tokens that dance, coins that change hands."""
+"""Names: directories that change, tokens that are renamed, coins that move between accounts."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ class RenameDance(Workload):
     """Tokens that their owners rename from place to place, and directories that are moved below
     one another, cycles being refused.
 
-    Each rename gives a token a place that no rename gives again, so that where it is, is a
-    register: whoever lists a directory and finds it has read it.
+    Each rename moves a token to a place that is used once, so a token's place is a register with
+    unique values, and a listing that contains the token reads it.
     """
 
     _PLACES = 3

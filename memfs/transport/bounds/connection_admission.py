@@ -1,9 +1,10 @@
-"""Who may have one more connection: members first, and no client all of what is for clients.
+"""Whether a connection is admitted: members have priority, and no client may use up the share of
+all clients.
 
 Pure. One connection in ``limits.MEMBERS_SHARE`` is kept for other nodes, so that clients cannot
-come between them; of the others one user, or one address, gets ``limits.PRINCIPAL_SHARE`` at
-most (``limits.PRINCIPAL_CONNECTIONS`` in any case). Counted is who has shaken hands: who has not
-is gone soon.
+lock them out; of the others one user, or one address, gets ``limits.PRINCIPAL_SHARE`` at most
+(``limits.PRINCIPAL_CONNECTIONS`` in any case). Connections count after their handshake; those
+without one are closed soon.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ class ConnectionAdmission:
     """The connections of one server."""
 
     def __init__(self, connections: int, spare: int) -> None:
-        """``connections`` in all, and so many ``spare`` ones, half of which members may take."""
+        """``connections`` in all, and ``spare`` further ones, half of which members may use."""
         self.spare = spare
         self.connections = connections
         self.clients = max(1, connections - -(-connections // limits.MEMBERS_SHARE))
-        """Of clients at most."""
+        """Most connections of clients."""
         part, whole = limits.PRINCIPAL_SHARE
         share = max(limits.PRINCIPAL_CONNECTIONS, self.clients * part // whole)
         each = min(self.clients, share)
@@ -29,9 +30,8 @@ class ConnectionAdmission:
         self.members = 0
 
     def refusal(self, member: bool, account: UserAtAddress) -> str:
-        """Why a connection is not taken; empty: it is.
-
-        Who may have none at all need not wait for one: the service says so, for good.
+        """Why a connection is refused; empty: it is admitted. A user whose bound is zero is not
+        refused here: the service refuses them for good.
         """
         kept = self.connections - self.clients
         if member:
@@ -46,11 +46,11 @@ class ConnectionAdmission:
         return user or self.addresses.refusal(account.address)
 
     def enter(self, member: bool, account: UserAtAddress) -> None:
-        """A connection was taken."""
+        """A connection was admitted."""
         self._count(member, account, 1)
 
     def leave(self, member: bool, account: UserAtAddress) -> None:
-        """It is gone."""
+        """A connection was closed."""
         self._count(member, account, -1)
 
     def _count(self, member: bool, account: UserAtAddress, count: int) -> None:

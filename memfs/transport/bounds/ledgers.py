@@ -1,4 +1,4 @@
-"""Accounting of what clients use of a node, behind every bound on a single client.
+"""Accounts of what each client uses of a node; every bound on a single client is checked here.
 
 An account is a user at an address: all processes of one user on one host count together, since who
 may start one process may start a thousand. Pure: counts and bounds, no clock, no
@@ -16,7 +16,7 @@ from memfs.errors import BusyError
 
 K = TypeVar("K")
 LOCAL = "this host"
-"""The address of whoever comes over a unix socket."""
+"""The address of clients on a unix socket."""
 
 
 class UserAtAddress(NamedTuple):
@@ -24,7 +24,7 @@ class UserAtAddress(NamedTuple):
 
     user: str
     address: str
-    """The host alone: a port is another one each time."""
+    """The host without the port, which is another one each time."""
 
     def __str__(self) -> str:
         return f"{self.user or 'a stranger'} at {self.address}"
@@ -43,7 +43,7 @@ class Ledger(Generic[K]):
         self._bound: Callable[[K, int], int] | None = None
 
     def follow(self, bound: Callable[[K, int], int]) -> None:
-        """Have ``bound`` say the bound of a holder, given the usual one."""
+        """Set a function that returns the bound of a holder, given the usual one."""
         self._bound = bound
 
     def bound(self, holder: K) -> int:
@@ -84,16 +84,16 @@ class Ledger(Generic[K]):
         self.add(holder, -count)
 
     def of(self, holder: K) -> int:
-        """What a holder has."""
+        """The amount of a holder."""
         return self._held.get(holder, 0)
 
     @property
     def most(self) -> int:
-        """What the holder with most has."""
+        """The largest amount of a holder."""
         return max(self._held.values(), default=0)
 
     def largest(self) -> list[tuple[K, int]]:
-        """All holders with what they have, the largest first."""
+        """All holders with their amounts, the largest first."""
         return sorted(self._held.items(), key=lambda item: -item[1])
 
     def check_invariants(self) -> None:

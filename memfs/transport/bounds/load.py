@@ -25,30 +25,30 @@ class ServerLimits:
 
     connections: int = limits.CONNECTIONS_PER_NODE
     turned_away: int = limits.CONNECTIONS_PER_NODE
-    """Further connections at a time, which are told in their handshake that they are too many."""
+    """Further connections, which are refused in their handshake with a reason."""
     requests_per_connection: int = limits.REQUESTS_IN_FLIGHT_PER_CONNECTION
     requests_per_user: int = limits.REQUESTS_PER_USER
     requests: int = limits.REQUESTS_PER_NODE
-    """Of all clients that are being served."""
+    """Requests of all clients being served at a time."""
     bytes_per_connection: int = limits.BYTES_IN_FLIGHT_PER_CONNECTION
     bytes: int = limits.BYTES_IN_FLIGHT_PER_NODE
-    """Of payloads received and not yet answered, all connections together."""
+    """Bytes of payloads received and not yet answered, of all connections together."""
     handshake_seconds: float = limits.HANDSHAKE_SECONDS
     stalled_seconds: float = limits.STALLED_FRAME_SECONDS
-    """For a frame to arrive, and for a peer to read something of what waits for it."""
+    """Time for a frame to arrive, and for a peer to read something of its answers."""
     frames_per_turn: int = limits.FRAMES_PER_TURN
-    """Of one client's connection in one turn of the event loop; then others come first."""
+    """Frames of one client's connection in one turn of the event loop."""
     turn_seconds: float = limits.CLIENT_TURN_SECONDS
-    """For the requests of all clients in one turn; connections of nodes are not limited so."""
+    """Time for the requests of all clients in one turn; connections of nodes are not limited."""
     share_seconds: float = limits.CONNECTION_TURN_SECONDS
-    """For those of one client's connection; the request with which it ends is served whole."""
+    """Time for one client's connection in a turn; the request that exceeds it is served whole."""
     unread_per_principal: int = limits.UNREAD_BYTES_PER_PRINCIPAL
     """Bytes of answers that a user at an address may leave unread."""
     unread: int = limits.UNREAD_BYTES_PER_NODE
     unread_seconds: float = limits.UNREAD_SECONDS
-    """Without progress, above that bound, until a connection is closed."""
+    """Time without progress above that bound until a connection is closed."""
     silence_seconds: float = 4 * limits.KEEPALIVE_SECONDS
-    """A connection that nothing comes from is closed; clients ping more often."""
+    """A connection is closed after this time without a byte; clients ping more often."""
 
 
 class ServerLoad:
@@ -58,13 +58,13 @@ class ServerLoad:
         """Nobody is connected yet."""
         self.bounds = bounds
         self.bytes_in_flight = 0
-        """Of payloads received and not yet answered."""
+        """Bytes of payloads received and not yet answered."""
         self.requests = 0
         """Answered."""
         self.refused = 0
         """Requests answered with BusyError."""
         self.turned_away = 0
-        """Connections that were too many."""
+        """Connections refused above the bound."""
         self.turns = Turns(
             clock.monotonic, bounds.frames_per_turn, bounds.turn_seconds, bounds.share_seconds
         )
@@ -81,11 +81,11 @@ class ServerLoad:
         self.requests_held = Ledger[str](
             "requests being served", bounds.requests_per_user, bounds.requests
         )
-        """Of clients, those that have to wait for something, by user."""
+        """Requests of clients that are waiting, by user."""
         self.rates = Rates(clock.monotonic)
 
     def ledgers(self) -> dict[str, Ledger[Any]]:
-        """What each client gets a share of, by the name that metrics show."""
+        """The ledgers, by the names that metrics show."""
         return {
             "connections": self.admission.users,
             "address_connections": self.admission.addresses,

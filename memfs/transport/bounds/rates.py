@@ -1,6 +1,5 @@
-"""How many requests each user makes in a second, where somebody has set a limit of that.
-
-Counts in whole seconds: who has asked as often as they may is refused until the next one begins.
+"""Request rates of users, where a limit is set. Counts in whole seconds: a user who has reached the
+limit is refused until the next second begins.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ class Rates:
     def __init__(self, now: Callable[[], float]) -> None:
         """``now``: monotonic seconds."""
         self.limit_of: Callable[[str], int] = lambda user: UNLIMITED
-        """Requests a second of a user, UNLIMITED: as many as they want."""
+        """Requests a second of a user, or UNLIMITED."""
         self.on = False
-        """Is there a limit for anybody? Else nothing is counted."""
+        """Whether any user has a limit; otherwise nothing is counted."""
         self._now = now
         self._began = now()
         self._counts: dict[str, int] = {}
 
     def refusal(self, user: str) -> str:
-        """Count a request, or say why it is one too many."""
+        """Count a request; returns the reason when it exceeds the limit."""
         now = self._now()
         if now - self._began >= SECOND:
             self._began = now

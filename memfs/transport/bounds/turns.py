@@ -44,22 +44,22 @@ class Turns:
         self._line: deque[Waiting] = deque()
 
     def is_over(self) -> bool:
-        """Has this turn served clients for as long as it may? Begins one if there is none."""
+        """Whether this turn has used up the time for clients. Begins a turn if there is none."""
         if not self._open:
             self._begin()
             asyncio.get_running_loop().call_soon(self._next)
         return self._now() >= self._until
 
     def begin_share(self) -> float:
-        """When the share of a connection ends that is served now for the first time in a turn."""
+        """The end of the share of a connection that is served for the first time in this turn."""
         return self._now() + self._share
 
     def has_passed(self, moment: float) -> bool:
-        """Is the share over that ends then?"""
+        """Whether a share with this end is over."""
         return self._now() >= moment
 
     def wait(self, connection: Waiting) -> None:
-        """Have the connection called in a later turn. It is not waiting yet."""
+        """Queue a connection that is not waiting yet for a later turn."""
         self.deferred += 1
         self._line.append(connection)
 

@@ -20,9 +20,9 @@ from memfs.transport.bounds.ledgers import Ledger, UserAtAddress
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 0.1
-"""Between two looks at who is curbed."""
+"""Pause between two checks of curbed accounts."""
 _STEPS: Final = 16
-"""Parts of a bound that are sent before the next look."""
+"""Share of a bound that is sent before the next check."""
 
 
 class Reader(Protocol):
@@ -30,7 +30,7 @@ class Reader(Protocol):
 
     @property
     def account(self) -> UserAtAddress:
-        """Who is at the other end."""
+        """The account of the peer."""
 
     @property
     def unread(self) -> int:
@@ -52,7 +52,7 @@ class _Curbed(NamedTuple):
     least: int
     """The fewest unread bytes since then."""
     since: float
-    """When that was."""
+    """The time of that minimum."""
 
 
 class UnreadReplies:
@@ -86,7 +86,7 @@ class UnreadReplies:
             self._look()
 
     def remove(self, reader: Reader) -> None:
-        """It is gone, or never was here."""
+        """Remove a connection, if it was added."""
         readers = self._readers.get(reader.account, {})
         readers.pop(reader, None)
         if not readers:

@@ -107,7 +107,7 @@ async def setfacl(
     act = "cannot change the access control list of"
 
     async def change(path: str, directory: bool) -> None:
-        """Each command is one step; together they are as many as there are options."""
+        """The changes in order. Each is atomic; several options are several changes."""
 
         def chosen(given: tuple[tuple[AclEntry, ...], ...]) -> list[AclEntry]:
             flat = [entry for entries in given for entry in entries]

@@ -192,7 +192,8 @@ async def _change_all(
 ) -> None:
     """Apply ``change`` to each path, and with ``recursive`` to all below it.
 
-    ``quiet``: what fails is told by the exit status only; ``links``: links are meant themselves.
+    ``quiet``: failures show in the exit status only; ``links``: change links, not what they lead
+    to.
     """
     if quiet:
         shell.warn = _nothing  # type: ignore[method-assign]

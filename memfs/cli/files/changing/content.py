@@ -1,4 +1,4 @@
-"""``memfs cat``, ``head``, ``tail``, ``touch`` and ``truncate``: what is inside of files.
+"""``memfs cat``, ``head``, ``tail``, ``touch`` and ``truncate``: the content of files.
 
 Bytes go to the output as they are, in constant memory.
 """
@@ -58,7 +58,7 @@ async def cat(
 
 
 class _Marking:
-    """What ``cat`` does to lines; it goes on from one file to the next."""
+    """What ``cat`` does to lines; the numbering continues from one file to the next."""
 
     def __init__(self, number: bool, nonblank: bool, squeeze: bool, ends: bool) -> None:
         self._number, self._nonblank = number or nonblank, nonblank
@@ -68,10 +68,10 @@ class _Marking:
         self._count = 0
         self._blanks = 0
         self._inside = False
-        """The last line has no end yet."""
+        """The last line is not complete yet."""
 
     def marked(self, data: bytes) -> bytes:
-        """The lines of ``data``, whose last one may go on in the next."""
+        """The lines of ``data``; the last one may continue in the next call."""
         *whole, rest = data.split(b"\n")
         lines = [self._line(each + b"\n") for each in whole]
         return b"".join([*lines, self._line(rest)] if rest else lines)
@@ -110,7 +110,7 @@ async def _copy_range(file: AsyncFile, start: int, count: int | None, output: Pi
 
 
 class _Count(click.ParamType[tuple[str, int]]):
-    """``10``, or with a sign: what it means is up to the command."""
+    """``10``, or a number with a sign, whose meaning is the command's."""
 
     name = "count"
 
@@ -168,7 +168,7 @@ async def head(
 
 
 async def _head_end(file: AsyncFile, lines: tuple[str, int], count: tuple[str, int] | None) -> int:
-    """Where the part to show ends."""
+    """The offset at which the part to show ends."""
     sign, number = count or lines
     if sign != "-":
         return number if count is not None else await _after_lines(file, number)
@@ -238,7 +238,7 @@ async def tail(
 async def _tail_start(
     file: AsyncFile, size: int, lines: tuple[str, int], count: tuple[str, int] | None
 ) -> int:
-    """Where the part to show begins."""
+    """The offset at which the part to show begins."""
     sign, number = count or lines
     if count is not None:
         return min(size, max(0, number - 1)) if sign == "+" else max(0, size - number)
@@ -286,7 +286,8 @@ async def _follow(shell: Shell, path: str, file: AsyncFile, end: int, output: Pi
 
 
 async def _follow_name(shell: Shell, path: str, known: int, end: int, output: Pipe) -> None:
-    """Show what is appended to the file of that name, for ever, also when another one takes it.
+    """Show what is appended to the file of that name, for ever; a new file of the same name is
+    followed too.
 
     ``known``: the inode of which the bytes before ``end`` were shown.
     """
@@ -305,7 +306,7 @@ async def _follow_name(shell: Shell, path: str, known: int, end: int, output: Pi
 
 
 async def _looks(shell: Shell, path: str) -> AsyncIterator[Stat]:
-    """The attributes of a file again and again, while it is there."""
+    """The attributes of a file, asked for repeatedly as long as it exists."""
     gone = False
     while True:
         try:

@@ -17,11 +17,11 @@ from memfs.paths import join
 
 
 class _Exists(enum.Enum):
-    """How much of a path has to be there."""
+    """How much of a path has to exist."""
 
     ALL = "all"
     DIRECTORY = "directory"
-    """All but the last component, after symbolic links."""
+    """All components but the last one, with symbolic links resolved."""
     NOTHING = "nothing"
 
 
@@ -141,7 +141,7 @@ def _write(text: str, end: str) -> None:
 
 
 async def _canonical(shell: Shell, path: Operand, exists: _Exists) -> str:
-    """``path`` without symbolic links. Raises an OSError when too little of it is there."""
+    """``path`` without symbolic links. Raises an OSError when too little of it exists."""
     if exists is _Exists.NOTHING:
         return await shell.fs.realpath(path)
     try:

@@ -121,7 +121,7 @@ async def mv(
 async def _replaces(
     shell: Shell, source: str, target: str, clobber: Clobber | None, update: bool
 ) -> bool:
-    """Whether a move takes the place of what has the name ``target``, if anything has."""
+    """Whether a move may replace what has the name ``target``; true when nothing has it."""
     if clobber is not Clobber.ASK and not update:
         return True
     first, second = await shell.fs.stat_many([source, target], follow_symlinks=False)
@@ -133,7 +133,7 @@ async def _replaces(
 
 
 async def _are_same(shell: Shell, source: str, target: str) -> bool:
-    """Whether both are names of one inode, which rename leaves alone: then the source goes."""
+    """Whether both are names of one inode: rename does nothing then, so the source is removed."""
     first, second = await shell.fs.stat_many([source, target], follow_symlinks=False)
     if first is None or second is None or first.st_ino != second.st_ino:
         return False
@@ -168,7 +168,7 @@ def check_targets(into: object, plain: bool) -> None:
 
 
 async def directory(shell: Shell, path: Operand) -> Operand:
-    """``path``, which operands are put into. Complains when it is no directory."""
+    """``path``, the directory to move operands into. Reports an error when it is no directory."""
     if not await shell.fs.isdir(path):
         shell.complain(f"target directory {quoted(path)}: Not a directory")
         raise Failed

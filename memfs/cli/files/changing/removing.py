@@ -1,8 +1,8 @@
 """``memfs rm``: many operands with one command of the namespace for tens of them.
 
-Owns the order of what is removed and what is said of each operand. Invariant: as if one operand had
-been removed after the other: what is asked for together are names of no directories, with all
-that stands before a directory gone, or complained of, before the directory is touched.
+Owns the order of removals and the message for each operand. Invariant: the result is that of
+removing one operand after the other. Only names that are not directories are removed together, and
+everything named before a directory is removed, or reported, before the directory is touched.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from memfs.client.stat import Stat
 from memfs.errors import NotDirectoryError, PathNotFoundError
 
 TOGETHER = 4096
-"""Operands that are looked at before the first of them goes."""
+"""How many operands are looked at before the first of them is removed."""
 
 _Found: TypeAlias = tuple[Operand, Stat | None]
 _ABSENT = (PathNotFoundError, NotDirectoryError)
@@ -70,7 +70,7 @@ async def rm(
 
 
 class OperandRemoval:
-    """Removes operands and says what became of each."""
+    """Removes operands and reports the result of each."""
 
     def __init__(self, shell: Shell, manner: RemovalManner) -> None:
         self._shell = shell
@@ -96,7 +96,7 @@ class OperandRemoval:
                 await self._remove_together(list(few))
 
     def _goes_alone(self, path: Operand, what: Stat | None, links: Collection[str]) -> bool:
-        """``links``: what may be gone, and lead nowhere, when the turn of this one comes."""
+        """``links``: links named earlier, which may be removed before this operand's turn comes."""
         return (
             self._manner.interactive
             or _is_below(path, links)
@@ -106,7 +106,8 @@ class OperandRemoval:
         )
 
     async def _remove_together(self, few: Sequence[_Found]) -> None:
-        """Remove what is no directory; or is not there, of which the attempt tells why."""
+        """Remove operands that are not directories. Of one that does not exist the attempt gives
+        the error."""
         results = await self._shell.fs.remove_many([path for path, _ in few], return_errors=True)
         for (path, what), error in zip(few, results, strict=True):
             if self._manner.force and isinstance(error, _ABSENT):
@@ -137,7 +138,7 @@ class OperandRemoval:
                     raise
 
     async def _is_gone(self, path: str, what: Stat) -> bool:
-        """Remove one operand; whether it is gone. Says why when it is not."""
+        """Remove one operand; returns whether that worked, and prints why when it did not."""
         if path == "/":
             self._shell.complain("it is dangerous to remove '/': name what is in it")
             return False

@@ -1,6 +1,6 @@
 """``memfs put``, ``get`` and ``cp``: to, from and within the cluster.
 
-The options and what they mean for every kind of source and target are those of cp(1).
+The options, and their meaning for every kind of source and target, are those of cp(1).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _recover_option = click.option(
 
 
 class _Course(NamedTuple):
-    """One run of a command: what is the same for each of its operands."""
+    """One run of a command: what all its operands share."""
 
     shell: Shell
     act: str
@@ -61,7 +61,8 @@ class _Course(NamedTuple):
     parents: Parents
 
     def place_of(self, name: str) -> str:
-        """Where the source ``name`` goes; ``x/.`` and ``..`` stand for what is in them."""
+        """The target of the source ``name``; ``x/.`` and ``..`` mean the content of the
+        directory."""
         if self.options.parents:
             return self.parents.place_of(name)
         base = name.rstrip("/").rpartition("/")[2]
@@ -72,13 +73,14 @@ class _Course(NamedTuple):
 
     @contextlib.asynccontextmanager
     async def below_parents(self, source: str) -> AsyncIterator[None]:
-        """While an operand is copied; with ``--parents`` into directories like those it lies in."""
+        """Around the copy of one operand; with ``--parents`` its directories are made at the
+        target."""
         made = await self.parents.make(source) if self.options.parents else []
         yield
         await self.parents.finish(made)
 
     def may_make(self, source: str, target: str) -> bool:
-        """Whether ``target`` can be a file, and no earlier operand made it; else a word."""
+        """Whether ``target`` can be a file that no earlier operand made; prints an error if not."""
         if not self.into and self.target.endswith("/"):
             self.shell.complain(f"{self.act} {quoted(source)}: target is not a directory")
             return False
@@ -93,13 +95,13 @@ class _Course(NamedTuple):
         return False
 
     def omits(self, source: str, directory: bool) -> bool:
-        """Whether it is a directory and those are not copied; a complaint if so."""
+        """Whether it is a directory although directories are not copied; prints an error if so."""
         if directory and not self.options.recursive:
             self.shell.complain(f"-r not specified; omitting directory {quoted(source)}")
         return directory and not self.options.recursive
 
     async def run(self, copy: Callable[..., Awaitable[Transferred]], source: str, to: str) -> None:
-        """Copy one operand and say what failed."""
+        """Copy one operand and print what failed."""
         try:
             done = await copy(
                 self.shell.fs,
@@ -282,7 +284,7 @@ def _is_directory(name: str) -> bool:
 
 
 def _is_stream(name: str) -> bool:
-    """Whether ``name`` leads to a pipe or device: something to write into, not to replace."""
+    """Whether ``name`` leads to a pipe or device, which is written into instead of replaced."""
     try:
         mode = Path(name).stat().st_mode
     except OSError:

@@ -27,21 +27,21 @@ Found = Stat | os.stat_result
 
 
 class CopyFlags(NamedTuple):
-    """How to copy."""
+    """The options of one copy."""
 
     recursive: bool
     preserve: bool
     xattrs: bool
     """With ``preserve``: extended attributes too."""
     links: HardLinks | None
-    """Of all operands; None: each name gets a copy."""
+    """Hard links found so far, of all operands; None: each name gets a copy of its own."""
     follow: Follow
     link: bool
-    """Further names of files instead of copies."""
+    """Make hard links instead of copies."""
     plain: bool
     """The target is the new name, not a directory to copy into."""
     directory: str | None
-    """To copy all operands into."""
+    """The directory to copy all operands into."""
     clobber: Clobber | None
     update: bool
     """Only what is newer than what it replaces."""
@@ -121,7 +121,7 @@ class Choice:
         self._shell, self._options, self._local = shell, options, local
 
     async def choose(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Those to copy."""
+        """The items to copy."""
         if self._options.clobber in (Clobber.ASK, Clobber.NEVER) or self._options.update:
             there = await self._there(items, follow=False)
             followed = await self._there(items, follow=True) if self._options.update else there
@@ -137,7 +137,8 @@ class Choice:
         return bool(await self.choose([item]))
 
     def _replaces(self, item: Item, old: Found | None, led_to: Found | None) -> bool:
-        """``old`` is what has the target's name, ``led_to`` what a link of that name leads to."""
+        """``old`` is what has the target's name now, ``led_to`` what it leads to if it is a
+        link."""
         if old is None or item.kind == FileKind.DIRECTORY:
             return True
         compared = old if item.kind == FileKind.SYMLINK else led_to

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from memfs.client.filesystem import AsyncFileSystem
 
 Tree = Callable[[str, str, Follow], AsyncIterator[Item | Failure]]
-"""Lists a source for a target, the top first."""
+"""Lists the directories of a source below a target, the top first."""
 
 
 class Parents:
-    """Makes directories like those that a source lies in."""
+    """Makes the directories that a source lies in again, below a target."""
 
     def __init__(self, direction: Direction, tree: Tree, target: str, local: bool) -> None:
         """``local``: the target is a directory of this machine."""
@@ -32,30 +32,31 @@ class Parents:
 
     @classmethod
     def of_put(cls, fs: AsyncFileSystem, target: str, options: CopyFlags) -> Parents:
-        """Local directories, made in the cluster."""
+        """From this machine into the cluster."""
         upload = Upload(fs, options.preserve, None, xattrs=options.xattrs)
         return cls(upload, local_tree, target, False)
 
     @classmethod
     def of_get(cls, fs: AsyncFileSystem, target: str, options: CopyFlags) -> Parents:
-        """Directories of the cluster, made here."""
+        """From the cluster to this machine."""
         download = Download(fs, options.preserve, options.xattrs)
         return cls(download, lambda *given: cluster_tree(fs, *given), target, True)
 
     @classmethod
     def of_cp(cls, fs: AsyncFileSystem, target: str, options: CopyFlags) -> Parents:
-        """Directories of the cluster, made there."""
+        """Inside the cluster."""
         kept = 0o7777 if options.preserve else new_bits()
         duplicate = Duplicate(fs, options.preserve, None, kept, xattrs=options.xattrs)
         return cls(duplicate, lambda *given: cluster_tree(fs, *given), target, False)
 
     def place_of(self, source: str) -> str:
-        """Where ``source`` goes."""
+        """The target of ``source``."""
         there = f"{self._target}/{source.strip('/')}"
         return there if self.local else posixpath.normpath(there)
 
     async def make(self, source: str) -> list[Item]:
-        """Make what is missing above the place of ``source``; its directories, the top first."""
+        """Make the missing directories above the target of ``source``; returns them, the top
+        first."""
         made: list[Item] = []
         names = source.rstrip("/").split("/")
         for count in range(1, len(names)):

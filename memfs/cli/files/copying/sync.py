@@ -91,7 +91,7 @@ def _plain(text: str) -> str:
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a path, relative to the source, is left out."""
+    """Whether a path, relative to the source, is excluded."""
 
     def matches(relative: str) -> bool:
         name = relative.rpartition("/")[2]
@@ -119,7 +119,7 @@ class _Sync:
         self.counts = {"copied": 0, "unchanged": 0, "deleted": 0, "failed": 0}
 
     async def make_room(self, directory: str) -> bool:
-        """Make ``directory``, as rsync does, for a source to go into; False: that failed."""
+        """Make ``directory`` for a source to go into, as rsync does; False when that failed."""
         with self._shell.attempt("cannot make", directory):
             if (await self._source.states([self._top]))[0] is not None:
                 await self._target.make_parent(self._there)
@@ -127,7 +127,7 @@ class _Sync:
         return False
 
     async def run(self, progress: Progress | None) -> None:
-        """Copy, then delete: unless something could not be read, of which nothing is known."""
+        """Copy, then delete. Nothing is deleted when a part of the source could not be read."""
         if self.dry_run:
             async for each in chosen(self._items(), self._choose):
                 if not isinstance(each, Item):
@@ -167,7 +167,7 @@ class _Sync:
     # --- what differs -------------------------------------------------------------------------
 
     async def _choose(self, items: Sequence[Item]) -> Sequence[Item]:
-        """What is to copy. Notes all that the source has."""
+        """What has to be copied. Records everything that the source has."""
         items = [item for item in items if item.named or not self.excluded(self._relative(item))]
         self._seen.update(item.target for item in items)
         states = await self._target.states([item.target for item in items])

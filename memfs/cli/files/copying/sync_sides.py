@@ -21,7 +21,7 @@ _READ_BYTES = 1 << 20
 
 
 class State(NamedTuple):
-    """What a comparison needs to know of a file."""
+    """What is compared of a file."""
 
     kind: FileKind | None
     size: int
@@ -30,10 +30,10 @@ class State(NamedTuple):
 
 
 class Side(Protocol):
-    """One end."""
+    """One of the two ends."""
 
     async def states(self, paths: Sequence[str]) -> list[State | None]:
-        """Of several paths; None where there is nothing."""
+        """The states of several paths, None for one that does not exist."""
 
     async def make_parent(self, path: str) -> None:
         """Make the directory that ``path`` is to lie in, unless copying makes it."""
@@ -48,7 +48,8 @@ class Side(Protocol):
         """Set mode and times of a target whose content is right."""
 
     def below(self, top: str) -> AsyncIterator[tuple[str, State]]:
-        """Everything below a directory, each before what it holds; nothing where there is none."""
+        """Everything below a directory, parents first; nothing when the directory does not
+        exist."""
 
     async def remove(self, path: str, state: State) -> None:
         """Remove it, a directory with all in it."""

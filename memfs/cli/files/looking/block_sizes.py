@@ -12,11 +12,11 @@ _FORM = re.compile(r"(\d{0,20})(?:([KMGTPE])(i?B)?|(B))?", re.IGNORECASE | re.AS
 
 
 class BlockSize(NamedTuple):
-    """So many bytes are counted as one, the last one begun being one."""
+    """Bytes that count as one unit; a unit that is begun counts whole."""
 
     unit: int
     suffix: str = ""
-    """Behind each number: what stands for the unit when a letter alone was given."""
+    """The suffix of each number when the unit was given as a letter alone."""
 
     def shown(self, size: int) -> str:
         """``size`` bytes."""

@@ -56,7 +56,7 @@ _COMPARED: dict[str, Callable[[Stat | None, Stat | None], bool]] = {
 async def test(shell: Shell, paths: tuple[Operand, ...], question: str | None) -> None:
     """Tell by the exit status what a path is: 0 yes, 1 no, 2 a mistake.
 
-    Symbolic links are followed, but by -L. What cannot be looked at is not there.
+    Symbolic links are followed, but by -L. What cannot be looked at counts as missing.
     """
     wanted = 2 if question in _COMPARED else 1
     if len(paths) != wanted or question is None:

@@ -1,4 +1,4 @@
-"""``memfs checksum``: what content is, in a few characters."""
+"""``memfs checksum``: short strings that identify content."""
 
 from __future__ import annotations
 

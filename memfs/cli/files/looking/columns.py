@@ -68,9 +68,9 @@ class Row(NamedTuple):
     """Where a symlink points."""
     path: str = ""
     residence: Residence | None = None
-    """How it stands to its store; None: it is below no mount."""
+    """Its state in the external store; None: it is not below a mount."""
     leads_to_directory: bool = False
-    """It is a symlink to one, as far as that was asked for."""
+    """It is a symlink to a directory; False where that was not looked up."""
 
 
 Decorate = Callable[[Row], str]

@@ -30,14 +30,14 @@ _KINDS: dict[str, Callable[[Stat], bool]] = {
 
 
 class FoundFile(NamedTuple):
-    """One file of a walk."""
+    """One file that the search visits."""
 
     path: str
     listed: Stat
-    """What its directory told of it."""
+    """Its directory's entry."""
     depth: int
     top: str = ""
-    """Where the walk began."""
+    """The operand below which it was found."""
 
     @property
     def stat(self) -> Stat:
@@ -51,7 +51,7 @@ class FoundFile(NamedTuple):
 
 
 class Actions(Protocol):
-    """What an expression may do beside deciding."""
+    """The actions of an expression."""
 
     now: float
 
@@ -71,7 +71,7 @@ class Actions(Protocol):
         """What prints files by a format."""
 
     def prune(self, found: FoundFile) -> bool:
-        """Do not go down into it."""
+        """Do not descend into it."""
 
     def quit(self) -> bool:
         """End the search."""
@@ -102,13 +102,13 @@ class Expression(NamedTuple):
     high: int
     deepest_first: bool
     acts: bool
-    """It says itself what is done with what it finds; otherwise that is printed."""
+    """It has an action; without one every match is printed."""
     references: Sequence[Reference]
     """Files to be looked at first."""
 
 
 class ExpressionError(ValueError):
-    """The words are no expression."""
+    """The words do not form an expression."""
 
 
 def parse(words: Sequence[str], actions: Actions) -> Expression:
@@ -322,7 +322,7 @@ class _Parser:
         return self._option(word) or self._action(word)
 
     def _option(self, word: str) -> Test | None:
-        """What concerns the whole walk; true wherever it stands."""
+        """Options for the whole search; always true, wherever they stand in the expression."""
         if word in ("-mindepth", "-maxdepth"):
             text = self._next(f"the argument of {word}")
             if not text.isdecimal():

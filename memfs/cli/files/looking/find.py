@@ -109,13 +109,13 @@ class _Search:
                 return
 
     async def finish(self) -> None:
-        """Run what was put off."""
+        """Run the commands that were gathered."""
         for command, paths in self._gathered.items():
             if paths:
                 await self._run([*command, *paths])
 
     async def _walk(self, top: str, expression: Expression) -> AsyncIterator[FoundFile]:
-        """``top`` and what is below it, each directory before, or after, what it holds."""
+        """``top`` and everything below it, each directory before its entries, or after them."""
         first = FoundFile(top, await self._shell.fs.lstat(top), 0, top)
         if not expression.deepest_first:
             yield first

@@ -40,11 +40,11 @@ _OF_TIMES = "HIklMprSTXZ+@aAbBcdDFhjmRUwWxyYGsgVue"
 
 
 class FormattedFile(NamedTuple):
-    """A file, and what has to be asked for beside what its directory told of it."""
+    """A file, with what its directory's entry does not say."""
 
     file: FoundFile
     target: str = ""
-    """What a symbolic link says."""
+    """The text of a symbolic link."""
     leads_to: FileKind | str = ""
     """What it leads to; ``N``: nothing, ``L``: itself, ``?``: what cannot be looked at."""
 
@@ -87,7 +87,7 @@ _NUMBERS: dict[str, tuple[Callable[[FormattedFile], int], str]] = {
 
 
 class Format(NamedTuple):
-    """A format that was understood."""
+    """A parsed format."""
 
     pieces: tuple[Render, ...]
     asks_link: bool
@@ -95,7 +95,7 @@ class Format(NamedTuple):
     asks_target: bool
     """It shows what they lead to."""
     odd: tuple[str, ...]
-    """Directives and escapes that there are none of."""
+    """Unknown directives and escapes."""
 
     def filled(self, known: FormattedFile) -> str:
         """What is printed of one file."""
@@ -103,10 +103,9 @@ class Format(NamedTuple):
 
 
 def compiled(text: str, shown: Callable[[str], str]) -> Format:
-    """Understand a format: all of it is valid, some of it may be printed as it stands.
+    """Parse a format. Every text is valid: what is no directive is printed as it is.
 
-    ``shown`` makes of a name what may reach a terminal. Raises ExpressionError for a ``%`` at the
-    end.
+    ``shown`` makes a name safe for a terminal. Raises ExpressionError for a ``%`` at the end.
     """
     pieces: list[Render] = []
     odd: list[str] = []

@@ -1,4 +1,4 @@
-"""``memfs stat``: all that is known of a file, and formats of one's own."""
+"""``memfs stat``: all attributes of a file, or those that a format names."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def formatted(pattern: str, path: str, found: Stat, target: str = "") -> str:
 
 _DIRECTIVE = re.compile(r"%([-0#+ ']*)(\d*)(?:\.(\d+))?([A-Za-z%])")
 _TEXTS = "nNAUGFxyzwm%"
-"""Letters of what is no number."""
+"""Directives whose value is text."""
 
 
 def unescaped(text: str) -> str:

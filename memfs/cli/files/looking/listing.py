@@ -61,7 +61,7 @@ class _Format(NamedTuple):
 
     @property
     def ordered(self) -> bool:
-        """Whether another order is wanted than the namespace's, by name."""
+        """Whether another order than that of names is wanted, in which the namespace lists."""
         sorting = self.by_time or self.by_size or self.by_extension or self.by_version
         clock = (self.by_access or self.by_change) and not self.long
         return not self.unsorted and (sorting or clock or self.reverse or self.directories_first)
@@ -108,7 +108,7 @@ class _Format(NamedTuple):
 
     @property
     def streams(self) -> bool:
-        """Whether names can be shown as they arrive: in the namespace's order, not in columns."""
+        """Whether names can be shown as they arrive: in the order of names and not in columns."""
         return not self.ordered and (self.as_json or self.long or not self.columnar)
 
     @property
@@ -118,7 +118,7 @@ class _Format(NamedTuple):
 
 
 class _Screen:
-    """Shows the rows of one listing, some at a time."""
+    """Prints one listing, a part at a time."""
 
     def __init__(self, form: _Format) -> None:
         self._form = form
@@ -183,7 +183,7 @@ class _Screen:
 
 
 def _aligned(rows: list[Row]) -> list[Row]:
-    """Where some names stand in quotes on a terminal, the others stand one further right."""
+    """Where some names are quoted on a terminal, the others are indented by one."""
     quoted = [row.name.startswith(("'", '"')) for row in rows]
     if not sys.stdout.isatty() or not any(quoted):
         return rows
@@ -296,7 +296,7 @@ async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
 
 
 async def _attributes(shell: Shell, path: str, form: _Format) -> Attributes:
-    """Those of what a link leads to, unless the link itself is meant or leads nowhere."""
+    """The path's own attributes; of a link to a directory that is to be listed, the directory's."""
     if not form.directory:
         try:
             found = (await shell.fs.stat(path)).attributes
@@ -332,7 +332,8 @@ async def _entry_row(shell: Shell, entry: DirEntry, form: _Format) -> Row:
 
 
 async def _with_residence(shell: Shell, rows: list[Row], form: _Format) -> list[Row]:
-    """Where it is shown, how the files of a page stand to their stores; no question elsewhere."""
+    """The states of a page's files in their external stores; nothing is asked where none is
+    shown."""
     if not (form.long or form.as_json) or not any(row.attributes.object_state for row in rows):
         return rows
     found = await shell.fs.residence([Stat(row.attributes) for row in rows])
@@ -389,7 +390,7 @@ async def _shown(
 
 
 async def _dots(shell: Shell, top: str) -> list[Row]:
-    """The directory and the one above, which no listing has."""
+    """The entries ``.`` and ``..``, which the namespace does not list."""
     found = [(name, await shell.fs.stat(join(top, name))) for name in (".", "..")]
     return [Row(name, each.attributes) for name, each in found]
 
@@ -403,7 +404,7 @@ def _is_directory(row: Row) -> bool:
 
 
 def _name(row: Row) -> str:
-    """As the directory has it, without quotes."""
+    """The plain name, without quotes."""
     return row.path.rpartition("/")[2] or row.name
 
 

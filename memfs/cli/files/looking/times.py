@@ -16,7 +16,8 @@ STYLES = {
 
 
 def formats_of(style: str) -> tuple[str, str]:
-    """Those of a style; ``+FORMAT`` is one itself, or two, a line each. Raises ValueError."""
+    """The formats of a style; ``+FORMAT`` is one or, on two lines, two of them. Raises
+    ValueError."""
     if style.startswith("+"):
         old, _, recent = style[1:].partition("\n")
         return old, recent or old

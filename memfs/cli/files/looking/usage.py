@@ -1,4 +1,4 @@
-"""``memfs du`` and ``memfs df``: how large what there is is."""
+"""``memfs du`` and ``memfs df``: the sizes of trees and of the cluster."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def _with_those_above(path: str) -> Iterator[str]:
 
 
 class _Totals:
-    """What trees hold, as far as the caller may know; each directory that refuses is said once."""
+    """What trees hold, as far as the caller may read them; each unreadable directory is reported
+    once."""
 
     def __init__(self, shell: Shell, links: bool) -> None:
         """``links``: every name of a file is one of its own."""
@@ -106,10 +107,10 @@ class _Totals:
         self._links = links
         self._refused: set[str] = set()
         self._several: set[int] = set()
-        """Inodes of the files with several names of which one was shown."""
+        """Inodes of files with several names, of which one was shown already."""
 
     def is_new(self, found: Stat) -> bool:
-        """Whether no other name of the file was shown."""
+        """Whether no other name of the file was shown before."""
         if self._links or found.is_dir() or found.st_nlink == 1:
             return True
         if found.st_ino in self._several:
@@ -128,7 +129,8 @@ class _Totals:
             return await self._open_parts(path)
 
     async def _open_parts(self, top: str) -> Usage:
-        """The sum of what is not closed: the namespace tells of a tree only to who may read all."""
+        """The sum of the readable parts: the namespace gives totals only to users who may read the
+        whole tree."""
         sums, waiting = Usage(0, 0, 0, 0), [top]
         while waiting:
             path = waiting.pop()
@@ -146,7 +148,7 @@ class _Totals:
         return sums
 
     async def entries(self, path: str) -> AsyncIterator[DirEntry]:
-        """Entries of a directory; none, and a message, where it refuses."""
+        """Entries of a directory; none, and an error message, when it cannot be read."""
         try:
             async for entry in self.shell.entries(path):
                 yield entry
