@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,6 +27,7 @@ import pytest
 import yaml
 
 from memfs import machine
+from memfs.security.authority import expiry
 from memfs.testing.ports import free_port
 from tests.integration.cli_cluster import COMMAND, clean_environment
 from tests.support.debian import unpacked
@@ -236,18 +238,27 @@ def test_prometheus_scrapes_with_its_own_proofs(place: Place, tmp_path: Path) ->
         ),
     ):
         until(lambda: _up(address) == {"memfs-node": "2", "memfs-gateway": "1"})
+        own = expiry((place.certificates / "node" / "node.crt").read_bytes())
+        found = _asked(address, "memfs_certificate_expires_seconds")
+        assert [float(each["value"][1]) for each in found] == [own, own]
         for target in (*targets["memfs-node"], *targets["memfs-gateway"]):
             _refuses_metrics(target, place.certificates / "prometheus" / "ca.crt")
 
 
 def _up(address: str) -> dict[str, str]:
-    url = f"http://{address}/api/v1/query?query=sum%20by%20(job)%20(up)"
     try:
-        with urllib.request.urlopen(url, timeout=9) as answer:
-            found = json.loads(answer.read())["data"]["result"]
+        found = _asked(address, "sum by (job) (up)")
     except OSError:
         return {}
     return {each["metric"]["job"]: each["value"][1] for each in found}
+
+
+def _asked(address: str, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers. Raises OSError."""
+    url = f"http://{address}/api/v1/query?query={urllib.parse.quote(query)}"
+    with urllib.request.urlopen(url, timeout=9) as answer:
+        found: list[dict[str, Any]] = json.loads(answer.read())["data"]["result"]
+        return found
 
 
 def _refuses_metrics(target: str, authority: Path) -> None:
