@@ -13,9 +13,8 @@ from memfs.client.access import AccessOperations
 from memfs.client.calls import xattrs
 from memfs.client.calls.arguments import octets, pair, text, whole
 from memfs.client.calls.wire import PathLike
-from memfs.client.stat import Stat, nanoseconds
+from memfs.client.stat import Stat, nanoseconds, nearest_time_ns
 from memfs.errors import AttributeTooLargeError, InvalidArgumentError
-from memfs.limits import TIME_NS_MAX, TIME_NS_MIN
 from memfs.protocol import messages as m
 from memfs.types import XattrMode
 
@@ -27,6 +26,12 @@ class AttributeOperations(AccessOperations):
         where = self._wire(path)
         reply = await self._ask(m.SetAttributes(where.raw, **fields), where.given, timeout)
         return Stat(reply.attributes)
+
+    async def _set_times(self, path: PathLike, timeout: float | None, **fields: Any) -> None:
+        for name in ("accessed_ns", "modified_ns"):
+            if fields[name] is not None:
+                fields[name] = nearest_time_ns(whole(name, fields[name]))
+        await self._set(path, timeout, **fields)
 
     async def chmod(
         self,
@@ -73,12 +78,9 @@ class AttributeOperations(AccessOperations):
         if ns is None:
             await self._set(path, timeout, now=True, follow=follow_symlinks)
         else:
-            accessed, modified = (
-                max(TIME_NS_MIN, min(whole("ns", each), TIME_NS_MAX)) for each in pair("ns", ns)
-            )
-            await self._set(
-                path, timeout, accessed_ns=accessed, modified_ns=modified, follow=follow_symlinks
-            )
+            accessed, modified = pair("ns", ns)
+            times = {"accessed_ns": accessed, "modified_ns": modified}
+            await self._set_times(path, timeout, **times, follow=follow_symlinks)
 
     async def set_times(
         self,
@@ -90,7 +92,7 @@ class AttributeOperations(AccessOperations):
     ) -> None:
         """As ``utime`` for one time or both, by HDFS's rule: whoever may write the file may."""
         times = {"modified_ns": modified_ns, "accessed_ns": accessed_ns}
-        await self._set(path, timeout, **times, by_writers=True)
+        await self._set_times(path, timeout, **times, by_writers=True)
 
     async def set_replication(
         self, path: PathLike, replication: int, *, timeout: float | None = None

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, SupportsIndex, overload
 from memfs import paths
 from memfs.client.calls.wire import ClusterPath
 from memfs.errors import AccessDeniedError, InvalidArgumentError
+from memfs.limits import TIME_NS_MAX, TIME_NS_MIN
 from memfs.types import Attributes, ContentSummary, DirectoryEntry, FileKind
 
 _SECTOR = 512
@@ -35,6 +36,11 @@ def nanoseconds(seconds: float) -> int:
     """As ``os.utime`` reads them: 1700000000.25 is exact, the rest is rounded down."""
     whole = math.floor(seconds)
     return whole * 1_000_000_000 + math.floor((seconds - whole) * 1e9)
+
+
+def nearest_time_ns(nanoseconds: int) -> int:
+    """A time as the cluster keeps it, as on Linux for file systems with a narrow range."""
+    return max(TIME_NS_MIN, min(nanoseconds, TIME_NS_MAX))
 
 
 @functools.lru_cache(maxsize=1024)

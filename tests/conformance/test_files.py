@@ -140,6 +140,26 @@ def test_concat_refuses_what_does_not_fit(surface, top):
     assert surface.listdir(top) == ["more", "odd"]
 
 
+@needs(Feature.CONCAT)
+def test_concat_names_what_is_missing(surface, top):
+    surface.write_bytes(f"{top}/target", b"")
+    surface.write_bytes(f"{top}/source", b"more")
+    for target, sources, named in (
+        ("target", ["missing"], "missing"),
+        ("target", ["source", "missing"], "missing"),
+        ("target", ["none/below"], "none/below"),
+        ("nowhere", ["source"], "nowhere"),
+    ):
+        with pytest.raises(FileNotFoundError) as caught:
+            surface.concat(f"{top}/{target}", [f"{top}/{source}" for source in sources])
+        error = caught.value
+        said = str(error.strerror if surface.name == "webhdfs" else error)
+        others = {"target", "source", "missing", "nowhere"} - {named}
+        assert f"{top}/{named}" in said
+        assert not any(f"{top}/{other}" in said for other in others)
+    assert surface.listdir(top) == ["source", "target"]
+
+
 @needs(Feature.ERRORS)
 def test_what_is_missing_or_no_file(surface, top):
     surface.write_bytes(f"{top}/file", b"data")

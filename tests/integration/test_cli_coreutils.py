@@ -60,6 +60,10 @@ def test_touch(cli: Command, top: Path) -> None:
         cli.ok("touch", *options, path)
         assert cli("stat", "-c", "%X %Y", path).out == wanted("stat", "-c", "%X %Y", path)
     assert cli("touch", "-t", "13", path).status == 2
+    for given in ("9999-12-31", "0001-01-01"):  # out of range: the nearest time that there is
+        cli.ok("touch", "-d", given, path)
+        (found,) = cli.ok("stat", "-c", "%y", path)
+        assert found.startswith("2262-04-11" if given > "2" else "1677-09-21")
 
 
 def test_head_and_tail_in_short(cli: Command, top: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def test_only_what_differs(cli: Command, home: str, source: Path, tmp_path: Path
     assert counts(cli, f"{source}/", there) == (3, 3, 0)
     assert counts(cli, f"{there}/", str(back)) == (3, 3, 0)
     assert tree(back) == tree(source)
+
+
+def test_times_that_the_cluster_cannot_keep(cli: Command, home: str) -> None:
+    """Out of range they become the nearest there, and compare so the next time."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as top:  # ext4 ends in 2446
+        (Path(top) / "file").write_bytes(b"content")
+        os.utime(Path(top) / "file", ns=(0, 253_402_300_799 * 10**9))
+        there = f"memfs:{home}/there"
+        assert [counts(cli, f"{top}/", there) for _ in range(2)] == [(1, 0, 0), (0, 1, 0)]
+        assert counts(cli, f"{there}/", f"{top}/") == (0, 1, 0)
 
 
 def test_content_instead_of_times(cli: Command, home: str, source: Path, tmp_path: Path) -> None:

@@ -453,7 +453,10 @@ def test_concat(served: Served, path: str) -> None:
     assert served.post(names[0], "CONCAT").status == 400
     assert served.post(names[0], "CONCAT", sources="relative").status == 400
     missing = served.post(names[0], "CONCAT", sources=f"{path}-none")
-    assert missing.status == 404 and f"{path}-none" in missing.body.decode()
+    assert (missing.status, missing.exception) == (404, "FileNotFoundException")
+    assert missing.message == f"File does not exist: {path}-none"  # in HDFS's words
+    nowhere = served.post(f"{path}-none", "CONCAT", sources=names[0])
+    assert (nowhere.status, nowhere.message) == (404, f"File does not exist: {path}-none")
 
 
 @pytest.mark.parametrize("sizes", [(5, 7, 3 * BLOCK_SIZE), (0, 3 * BLOCK_SIZE + 1, 0, 1)])

@@ -373,6 +373,16 @@ def test_attributes(served: Served, top: str) -> None:
     assert served.get(path, "GETFILESTATUS").json["FileStatus"]["permission"] == "755"
 
 
+def test_times_out_of_range_become_the_nearest(served: Served, top: str) -> None:
+    """HDFS takes any positive time: ``distcp -pt`` copies what a file system has."""
+    year_9999 = 253_402_300_799_000
+    for times in ({"modificationtime": year_9999}, {"accesstime": (1 << 63) - 1}):
+        assert served.put(top, "SETTIMES", **times).status == 200
+    status = served.get(top, "GETFILESTATUS").json["FileStatus"]
+    latest = limits.TIME_NS_MAX // 1_000_000
+    assert (status["modificationTime"], status["accessTime"]) == (latest, latest)
+
+
 def test_times_are_set_by_who_may_write_the_file(served: Served, top: str) -> None:
     """As in HDFS; natively they are the owner's, as POSIX has it."""
     served.write(f"{top}/f", b"x")
@@ -402,7 +412,7 @@ def test_attributes_that_cannot_be_set(served: Served, top: str) -> None:
     assert served.put(top, "SETOWNER").status == 400
     assert served.put(top, "SETPERMISSION", permission="9").status == 400
     assert served.put(top, "SETTIMES", modificationtime=-2).status == 400
-    assert served.put(top, "SETTIMES", modificationtime=1 << 62).status == 400
+    assert served.put(top, "SETTIMES", modificationtime=1 << 63).status == 400
     for op in ("SETOWNER", "SETPERMISSION", "SETTIMES"):
         missing = served.put(f"{top}/no", op, owner="a", modificationtime=1)
         assert missing.exception == "FileNotFoundException", op

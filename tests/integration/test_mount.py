@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from cli_cluster import Cluster, Command, clean_environment
 
+from memfs import limits
 from memfs.fuse.kernel.mounting import mounts
 from memfs.machine import module_command
 from memfs.testing.ports import free_port
@@ -177,6 +178,18 @@ def test_mount_and_fstab_find_the_helper(cluster: Cluster, tmp_path: Path) -> No
         assert "noexec" in found.options
     finally:
         end(here)
+
+
+def test_times_out_of_range_become_the_nearest(here: Mounted) -> None:
+    path, billion = here.root / "file", 1_000_000_000
+    path.touch()
+    for seconds, kept in (
+        (253_402_300_799, limits.TIME_NS_MAX),  # the last second of the year 9999
+        (-62_135_596_800, limits.TIME_NS_MIN),  # the first of the year 1
+        (-86_401, -86_401 * billion + 5),
+    ):
+        os.utime(path, ns=(seconds * billion + 5, seconds * billion + 5))
+        assert (path.stat().st_atime_ns, path.stat().st_mtime_ns) == (kept, kept)
 
 
 def test_a_mount_is_mounted_again_with_other_flags(here: Mounted, tmp_path: Path) -> None:

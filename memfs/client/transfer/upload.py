@@ -15,6 +15,7 @@ from pathlib import Path
 
 from memfs.client.contents import ContentOperations
 from memfs.client.handles.versions import CopySink, move
+from memfs.client.stat import nearest_time_ns
 from memfs.client.transfer.cluster_target import ClusterTarget, write_stream
 from memfs.client.transfer.copying import LEADS_BACK, SPECIAL, Ancestors, Failure, Follow, Item
 from memfs.machine import current_umask
@@ -233,7 +234,7 @@ def _local_item(
         kind,
         found.st_size if kind == FileKind.FILE else 0,
         stat.S_IMODE(found.st_mode),
-        found.st_mtime_ns,
+        nearest_time_ns(found.st_mtime_ns),  # as it will be there: what is compared is equal then
         link,
         named,
         found.st_atime_ns,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from memfs import limits
+from memfs.client.stat import nearest_time_ns
 from memfs.errors import StaleHandleError
 from memfs.fuse.kernel.protocol import SETATTR_IN, STATFS_OUT, InHeader, Opcode, SetAttr, SetattrIn
 from memfs.fuse.mount import MountSession, without_set_id
@@ -102,8 +103,7 @@ def _times(asked: SetattrIn) -> dict[str, Any]:
         if valid & now:
             fields[f"{name}_now"] = True  # the cluster's time, as of all that is written
         elif valid & chosen:
-            given = seconds * _BILLION + rest
-            fields[f"{name}_ns"] = max(limits.TIME_NS_MIN, min(given, limits.TIME_NS_MAX))
+            fields[f"{name}_ns"] = nearest_time_ns(seconds * _BILLION + rest)
     return fields
 
 

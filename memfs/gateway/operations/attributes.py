@@ -18,7 +18,6 @@ from memfs.types import FileKind
 
 _UNCHANGED = -1
 _MILLISECOND = 1_000_000
-_TIME_MAX = ((1 << 63) - 1) // _MILLISECOND
 _REPLICATION_WORD = 32_767
 _PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds between looks for a file whose upload is on its way, perhaps at another gateway."""
@@ -52,8 +51,8 @@ async def set_owner(call: WebCall) -> web.StreamResponse:
 
 async def set_times(call: WebCall) -> web.StreamResponse:
     """SETTIMES, milliseconds; -1 leaves one alone. As in HDFS, whoever may write may do it."""
-    modified = call.parameters.whole("modificationtime", _UNCHANGED, _UNCHANGED, _TIME_MAX)
-    accessed = call.parameters.whole("accesstime", _UNCHANGED, _UNCHANGED, _TIME_MAX)
+    modified = call.parameters.whole("modificationtime", _UNCHANGED, _UNCHANGED)
+    accessed = call.parameters.whole("accesstime", _UNCHANGED, _UNCHANGED)
     await call.fs.set_times(
         call.path,
         modified_ns=None if modified == _UNCHANGED else modified * _MILLISECOND,

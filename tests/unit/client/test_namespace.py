@@ -239,6 +239,10 @@ async def test_times_out_of_range_become_the_nearest(fs: AsyncFileSystem) -> Non
     for seconds in (253_402_300_799.0, -1e12):
         await fs.utime("/file", (seconds, seconds))
         assert abs((await fs.stat("/file")).st_mtime_ns) >= limits.TIME_NS_MAX
+        await fs.utime("/file", (0, 0))
+        await fs.set_times("/file", modified_ns=int(seconds) * 1_000_000_000)
+        found = await fs.stat("/file")
+        assert abs(found.st_mtime_ns) >= limits.TIME_NS_MAX and found.st_atime_ns == 0
 
 
 async def test_an_attribute_too_large_is_refused_at_once(

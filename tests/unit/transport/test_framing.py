@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from memfs import limits
 from memfs.limits import INBOX_BYTES, INBOX_BYTES_BUSY, OUTBOX_BYTES, TLS_PIECE_BYTES
+from memfs.logs import BURST, NEWS_SECONDS, RateLimit
 from memfs.protocol import frames
 from memfs.testing.simulation.virtual import run
 from memfs.transport.framing import FrameProtocol
@@ -205,6 +206,21 @@ def test_a_closed_connection_sends_what_it_had_and_hears_nothing():
         assert len(protocol.frames) == 1
 
     run(main())
+
+
+def test_a_flood_of_bad_frames_writes_few_lines(caplog):
+    async def main():
+        for number in range(500):
+            Collector().receive(bytes([number % 256]) * 44)
+
+    run(main())
+    assert len(caplog.records) == 500
+    limit = RateLimit()
+    for number, record in enumerate(caplog.records):
+        record.created = number * NEWS_SECONDS / 250  # two windows
+    shown = [record.getMessage() for record in caplog.records if limit.filter(record)]
+    assert len(shown) == 2 * BURST
+    assert shown[BURST].endswith(f"(and {250 - BURST} like it that were not logged)")
 
 
 class SecuredTransport(RecordingTransport):

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from memfs.checksum import crc32c
 from memfs.cli.files.looking.checksums import kept_checksum
 from memfs.cli.shell import Shell
+from memfs.client.stat import nearest_time_ns
 from memfs.client.transfer.copying import Item
 from memfs.types import KIND_OF_TYPE, Attributes, FileKind
 
@@ -134,7 +135,8 @@ def _state(path: str) -> State | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     kind = KIND_OF_TYPE.get(stat.S_IFMT(found.st_mode))
-    return State(kind, found.st_size, found.st_mtime_ns, stat.S_IMODE(found.st_mode))
+    modified_ns = nearest_time_ns(found.st_mtime_ns)
+    return State(kind, found.st_size, modified_ns, stat.S_IMODE(found.st_mode))
 
 
 def _state_of(attributes: Attributes) -> State:
