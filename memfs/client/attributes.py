@@ -79,8 +79,8 @@ class AttributeOperations(AccessOperations):
             await self._set(path, timeout, now=True, follow=follow_symlinks)
         else:
             accessed, modified = pair("ns", ns)
-            times = {"accessed_ns": accessed, "modified_ns": modified}
-            await self._set_times(path, timeout, **times, follow=follow_symlinks)
+            chosen = {"accessed_ns": accessed, "modified_ns": modified}
+            await self._set_times(path, timeout, **chosen, follow=follow_symlinks)
 
     async def set_times(
         self,

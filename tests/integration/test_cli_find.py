@@ -14,7 +14,7 @@ from cli_cluster import Cluster, Command
 import memfs
 
 DAY_NS = 86_400 * 10**9
-EXPRESSIONS = """
+EXPRESSIONS = r"""
 -type f
 -type d,l
 -name *.txt -o -name *.LOG
@@ -35,6 +35,27 @@ EXPRESSIONS = """
 -mtime +3
 -mtime -3
 -mmin -60
+-mmin 5
+-mmin +5
+-mmin -5
+-mmin 4.5
+-mtime 2
+-mtime +1
+-mtime 1.5
+-mtime +1.5
+-mtime -1.5
+-mtime .5
+-newermt '2 days ago'
+-newermt '2020-01-01 12:00'
+-newermt @0.5 -type f
+-newercm {top}/old.txt -type f
+-anewer {top}/old.txt -type f
+-cnewer {top}/old.txt -type f
+-name [^a]*.txt
+-name a[[:digit:]].txt
+-name \*
+-name 'a\[1\]'
+-wholename */sub/*
 -newer {top}/old.txt
 -newer {top}/link
 -newer {top}/missing
@@ -87,6 +108,12 @@ def top(cluster: Cluster, tmp_path: Path) -> Path:
     os.link(top / "a1.txt", top / "sub" / "same")
     now = (top / "a1.txt").stat().st_mtime_ns
     os.utime(top / "old.txt", ns=(now, now - 5 * DAY_NS))
+    for seconds in (210, 270, 330, 390, 30_000, 140_000, 200_000, 240_000, 300_000):
+        aged = top / "sub" / f"{seconds}s"
+        aged.touch()
+        os.utime(aged, ns=(now - seconds * 10**9,) * 2)
+    for name in ("*", "a[1]"):
+        (top / name).touch()
     with memfs.connect(cluster.url) as fs:
         fs.makedirs(str(tmp_path))
         fs.put(top, str(top), preserve=True)

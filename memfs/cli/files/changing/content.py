@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memfs.cli.files.looking.moments import Moment, parse_moment
 from memfs.cli.options import PATH, Operand
 from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason
@@ -323,21 +324,22 @@ async def _looks(shell: Shell, path: str) -> AsyncIterator[Stat]:
         await asyncio.sleep(FOLLOW_SECONDS)
 
 
-class _Moment(click.ParamType[int]):
-    """A time, as nanoseconds since the epoch."""
+class _Moment(click.ParamType[Moment]):
+    """A time as date(1) takes it."""
 
     name = "time"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    ) -> Moment:
         text = str(value)
         try:
-            if text.startswith("@"):
-                return round(float(text[1:]) * 1e9)
-            return round(datetime.fromisoformat(text).timestamp() * 1e9)
-        except ValueError:
-            self.fail(f"invalid time {text!r}: write 2026-01-31T12:00 or @SECONDS", param, ctx)
+            found = parse_moment(text)
+            found.at(time.time_ns())
+        except (ValueError, OverflowError):
+            known = "2026-01-31T12:00, '2 days ago' or @SECONDS"
+            self.fail(f"invalid time {text!r}: write {known}", param, ctx)
+        return found
 
 
 class _Stamp(click.ParamType[int]):
@@ -365,7 +367,13 @@ class _Stamp(click.ParamType[int]):
 @file_command("touch", example="memfs touch -d 2026-01-31T12:00 /data/file")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 @click.option("-c", "--no-create", is_flag=True, help="Only what exists.")
-@click.option("-d", "--date", "moment", type=_Moment(), help="This time instead of now.")
+@click.option(
+    "-d",
+    "--date",
+    "moment",
+    type=_Moment(),
+    help="This time instead of now: 2026-01-31T12:00, '2 days ago', @SECONDS; relative to -r's.",
+)
 @click.option("-t", "stamp", type=_Stamp(), help="The same, as [[CC]YY]MMDDhhmm[.ss].")
 @click.option("-r", "--reference", type=PATH, help="The times of that file.")
 @click.option("-a", "only_accessed", is_flag=True, help="Only the time of access.")
@@ -375,7 +383,7 @@ async def touch(
     shell: Shell,
     paths: tuple[Operand, ...],
     no_create: bool,
-    moment: int | None,
+    moment: Moment | None,
     stamp: int | None,
     reference: Operand | None,
     only_accessed: bool,
@@ -383,11 +391,15 @@ async def touch(
     link: bool,
 ) -> None:
     """Create empty files, or set the times of those that exist."""
-    given = stamp if moment is None else moment
-    times = None if given is None else (given, given)
+    if stamp is not None and not (moment is None and reference is None):
+        raise click.UsageError("cannot specify times from more than one source")
+    times = None if stamp is None else (stamp, stamp)
     if reference is not None:
-        found = await shell.fs.stat(reference)
-        times = (found.st_atime_ns, found.st_mtime_ns)
+        found = await shell.fs.stat(reference, follow_symlinks=not link)
+        times = found.st_atime_ns, found.st_mtime_ns
+    if moment is not None:
+        accessed, modified = times or (time.time_ns(),) * 2
+        times = moment.at(accessed), moment.at(modified)
     for path in await shell.expand(paths, "cannot touch"):
         with shell.attempt("cannot touch", path):
             try:

@@ -6,17 +6,20 @@ know how trees are walked or how actions are carried out: a :class:`Actions` doe
 
 from __future__ import annotations
 
-import fnmatch
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from memfs.cli.files.looking.moments import parse_moment
+from memfs.cli.files.looking.patterns import pattern
 from memfs.cli.files.looking.symbolic_modes import parse_mode
 from memfs.client.stat import Stat, known
 from memfs.types import FileKind
 
 DAY, MINUTE = 86_400, 60
+_DECIMAL = re.compile(r"\d+\.?\d*|\.\d+", re.ASCII)
+_NEWER = re.compile("-newer([acm])([acmt])")
 _UNITS = {"c": 1, "w": 2, "b": 512, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _KINDS: dict[str, Callable[[Stat], bool]] = {
     "f": Stat.is_file,
@@ -124,17 +127,38 @@ def parse(words: Sequence[str], actions: Actions) -> Expression:
 
 def number(text: str, scale: Callable[[str], tuple[str, float]]) -> Callable[[float], bool]:
     """``N``, ``+N`` (more) or ``-N`` (less) of what ``scale`` takes for the unit."""
-    sign = text[:1] if text[:1] in "+-" else ""
-    digits, unit = scale(text[len(sign) :])
-    try:
-        wanted = float(digits)
-    except ValueError:
-        raise ExpressionError(f"invalid number {text!r}") from None
+    sign, rest = signed(text)
+    digits, unit = scale(rest)
+    if not digits.isascii() or not digits.isdecimal():
+        raise ExpressionError(f"invalid number {text!r}")
+    wanted = int(digits)
     if sign == "+":
         return lambda actual: math.ceil(actual / unit) > wanted
     if sign == "-":
         return lambda actual: math.ceil(actual / unit) < wanted
     return lambda actual: math.ceil(actual / unit) == wanted
+
+
+def signed(text: str) -> tuple[str, str]:
+    """The sign and what follows it."""
+    return (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
+
+
+def _age(text: str, unit: int, lead: int) -> Callable[[float], bool]:
+    """Of seconds since then, as find counts them: ``N`` is a span of one unit.
+
+    It begins ``lead`` units before N; what is more lies behind its end for days (``lead`` 0: whole
+    days that have passed), behind N for minutes (``lead`` 1).
+    """
+    sign, digits = signed(text)
+    if not _DECIMAL.fullmatch(digits):
+        raise ExpressionError(f"invalid number {text!r}")
+    wanted = float(digits) * unit
+    if sign == "+":
+        return lambda age: age >= wanted + (1 - lead) * unit
+    if sign == "-":
+        return lambda age: age < wanted
+    return lambda age: wanted - lead * unit <= age < wanted + (1 - lead) * unit
 
 
 def _sized(text: str) -> tuple[str, float]:
@@ -175,7 +199,7 @@ def _is(check: Callable[[FoundFile], bool]) -> Test:
 
 
 def _matching(text: str, of: Callable[[FoundFile], str], *, fold: bool = False) -> Test:
-    matches = re.compile(fnmatch.translate(text), re.IGNORECASE * fold).match
+    matches = re.compile(pattern(text), re.IGNORECASE * fold).fullmatch
     return _is(lambda found: matches(of(found)) is not None)
 
 
@@ -212,7 +236,9 @@ _TESTS: dict[str, Callable[[str], Test]] = {
     "-name": lambda text: _matching(text, _name),
     "-iname": lambda text: _matching(text, _name, fold=True),
     "-path": lambda text: _matching(text, _path),
+    "-wholename": lambda text: _matching(text, _path),
     "-ipath": lambda text: _matching(text, _path, fold=True),
+    "-iwholename": lambda text: _matching(text, _path, fold=True),
     "-regex": _regex,
     "-iregex": lambda text: _regex(text, re.IGNORECASE),
     "-type": _kind,
@@ -223,6 +249,12 @@ _NUMBERS: dict[str, tuple[Callable[[Stat], float], Callable[[str], tuple[str, fl
     "-size": (lambda found: found.st_size, _sized),
     "-links": (lambda found: found.st_nlink, _plain),
     "-inum": (lambda found: found.st_ino, _plain),
+}
+_OTHER_NAMES = {"-newer": "-newermm", "-anewer": "-neweram", "-cnewer": "-newercm"}
+_TIME_OF: dict[str, Callable[[Stat], int]] = {
+    "a": lambda found: found.st_atime_ns,
+    "c": lambda found: found.st_ctime_ns,
+    "m": lambda found: found.st_mtime_ns,
 }
 _TIMES: dict[str, tuple[Callable[[Stat], int], int]] = {
     "-mtime": (lambda found: found.st_mtime_ns, DAY),
@@ -317,7 +349,8 @@ class _Parser:
             return _is(_is_empty)
         if word in ("-true", "-false"):
             return _constant(word == "-true")
-        if word in ("-newer", "-samefile"):
+        word = _OTHER_NAMES.get(word, word)
+        if word == "-samefile" or _NEWER.fullmatch(word):
             return self._compared(word)
         return self._option(word) or self._action(word)
 
@@ -366,15 +399,27 @@ class _Parser:
         return lambda found: self._actions.execute(found, command, False)
 
     def _age(self, of: Callable[[Stat], int], unit: int, text: str) -> Test:
-        """Whole units that have passed, as find counts them."""
-        holds = number(text, _plain)
+        holds = _age(text, unit, 0 if unit == DAY else 1)
         now = self._actions.now
-        return _is(lambda found: holds((now - of(found.stat) / 1e9) // unit))
+        return _is(lambda found: holds(now - of(found.stat) / 1e9))
 
     def _compared(self, word: str) -> Test:
         """With another file: a symbolic link itself, not what it leads to."""
-        other = Reference(self._next(f"the argument of {word}"))
+        text = self._next(f"the argument of {word}")
+        newer = _NEWER.fullmatch(word)
+        if newer and newer[2] == "t":
+            of, since = _TIME_OF[newer[1]], self._moment(text)
+            return _is(lambda found: of(found.stat) > since)
+        other = Reference(text)
         self.references.append(other)
-        if word == "-newer":
-            return _is(lambda found: found.stat.st_mtime_ns > other.known.st_mtime_ns)
+        if newer:
+            of, theirs = _TIME_OF[newer[1]], _TIME_OF[newer[2]]
+            return _is(lambda found: of(found.stat) > theirs(other.known))
         return _is(lambda found: found.listed.st_ino == other.known.st_ino)
+
+    def _moment(self, text: str) -> int:
+        try:
+            return parse_moment(text).at(int(self._actions.now * 1e9))
+        except (ValueError, OverflowError):
+            known = "2026-01-31T12:00, '2 days ago' or @SECONDS"
+            raise ExpressionError(f"invalid time {text!r}: write {known}") from None

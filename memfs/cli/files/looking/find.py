@@ -56,7 +56,8 @@ async def find(shell: Shell, words: tuple[str, ...], as_json: bool) -> None:
     """Search trees, the whole file system by default, as find(1) does.
 
     Tests: -name -iname -path -ipath -regex -iregex -type -size N[cwbkMG] -mtime -mmin -atime -amin
-    -ctime -cmin -newer FILE -samefile FILE -perm [-/]MODE -user -group -links -inum -empty -true
+    -ctime -cmin -newer FILE -newerXY FILE (X, Y: a, c or m; Y also t: a time as touch -d has it)
+    -anewer -cnewer -samefile FILE -perm [-/]MODE -user -group -links -inum -empty -true
     -false. Actions: -print -print0 -printf FORMAT -ls -exec COMMAND ; -exec COMMAND {} + -delete
     -prune -quit. Walk: -mindepth -maxdepth -depth. Joined by -a (or nothing), -o, -not or !, and
     parentheses.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from memfs.cli.files.looking.expressions import (
     ExpressionError,
+    FoundFile,
     _plain,
     _sized,
     number,
@@ -13,6 +16,8 @@ from memfs.cli.files.looking.expressions import (
     permission_test,
 )
 from memfs.cli.files.looking.find_formats import compiled
+from memfs.client.stat import Stat
+from memfs.types import Attributes, FileKind
 
 
 class Actions:
@@ -30,6 +35,10 @@ class Actions:
         (["-type", "x"], "unknown type 'x'"),
         (["-size", "x"], "invalid number 'x'"),
         (["-size", "+"], "invalid number"),
+        (["-size", "inf"], "invalid number"),
+        (["-mmin", "+nan"], "invalid number"),
+        (["-newermt", "soon"], "invalid time 'soon': write"),
+        (["-newermx", "/a"], "unknown predicate '-newermx'"),
         (["-maxdepth", "-1"], "invalid number"),
         (["(", "-empty"], r"a \) is missing"),
         (["-empty", ")"], "unexpected"),
@@ -77,6 +86,31 @@ def test_sizes_are_counted_in_units_begun(text: str, size: int, wanted: bool) ->
 def test_numbers() -> None:
     assert number("+5", _plain)(6) and not number("+5", _plain)(5)
     assert number("-5", _plain)(4) and number("5", _plain)(5)
+
+
+def matching(words: list[str], age: float) -> bool:
+    at = -int(age * 1e9)
+    found = Stat(Attributes(7, FileKind.FILE, 0o644, 1, "a", "a", 0, at, at, at, 16, 16, 1, 1, 1))
+    expression = parse(words, Actions())  # type: ignore[arg-type]
+    return asyncio.run(expression.test(FoundFile("/f", found, 0)))
+
+
+@pytest.mark.parametrize(
+    ("words", "ages"),
+    [
+        ("-mtime 1", [86_400, 129_600, 172_799]),
+        ("-mtime +1", [172_800, 215_999, 300_000]),
+        ("-mtime -1", [-5, 0, 239, 240, 299, 300, 301, 86_399]),
+        ("-mtime 1.5", [129_600, 172_799, 172_800, 215_999]),
+        ("-mmin 5", [240, 299]),
+        ("-mmin +5", [300, 301, 86_399, 86_400, 129_600, 172_799, 172_800, 215_999, 300_000]),
+        ("-mmin -5", [-5, 0, 239, 240, 299]),
+    ],
+)
+def test_ages(words: str, ages: list[int]) -> None:
+    """Spans as in GNU find: days that have passed, minutes that have begun."""
+    every = [-5, 0, 239, 240, 299, 300, 301, 86_399, 86_400, 129_600, 172_799, 172_800, 215_999]
+    assert [age for age in [*every, 300_000] if matching(words.split(), age)] == ages
 
 
 def test_permissions() -> None:
