@@ -563,7 +563,7 @@ def test_a_system_without_memory_is_no_space(
     def exhausted(size: int) -> bytearray:
         raise MemoryError
 
-    def refuse(*arguments: object) -> int:
+    def refuse(*arguments: object, **options: object) -> int:
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr(placement, "bytearray", exhausted, raising=False)
