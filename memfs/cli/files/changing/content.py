@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memfs.cli.files.looking.moments import Moment, parse_moment
+from memfs.cli.files.looking.moments import GivenTime, parse_moment
 from memfs.cli.options import PATH, Operand
 from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason
@@ -324,14 +324,14 @@ async def _looks(shell: Shell, path: str) -> AsyncIterator[Stat]:
         await asyncio.sleep(FOLLOW_SECONDS)
 
 
-class _Moment(click.ParamType[Moment]):
+class _Moment(click.ParamType[GivenTime]):
     """A time as date(1) takes it."""
 
     name = "time"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Moment:
+    ) -> GivenTime:
         text = str(value)
         try:
             found = parse_moment(text)
@@ -383,7 +383,7 @@ async def touch(
     shell: Shell,
     paths: tuple[Operand, ...],
     no_create: bool,
-    moment: Moment | None,
+    moment: GivenTime | None,
     stamp: int | None,
     reference: Operand | None,
     only_accessed: bool,

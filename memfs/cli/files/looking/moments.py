@@ -38,7 +38,7 @@ _NAMED = {"now": 0, "today": 0, "yesterday": -1, "tomorrow": 1}
 _COUNTS = {"": 1, "next": 1, "last": -1, "this": 0}
 
 
-class Moment(NamedTuple):
+class GivenTime(NamedTuple):
     """A time that was written; :meth:`at` says which one that is."""
 
     absolute_ns: int | None = None
@@ -76,14 +76,14 @@ class Moment(NamedTuple):
         return (found + self.seconds) * _BILLION + fraction
 
 
-def parse_moment(text: str) -> Moment:
+def parse_moment(text: str) -> GivenTime:
     """Read a time. Raises ValueError."""
     if exact := _SECONDS.fullmatch(text):
         sign, seconds, fraction = exact.groups(default="")
         value = int(seconds) * _BILLION + _nanoseconds(fraction)
-        return Moment(absolute_ns=-value if sign == "-" else value)
-    found, at, end = Moment(clock=(0, 0, 0)) if not text.strip() else Moment(), 0, len(text)
-    last: Moment | None = None  # before the amount that an "ago" would turn round
+        return GivenTime(absolute_ns=-value if sign == "-" else value)
+    found, at, end = GivenTime(clock=(0, 0, 0)) if not text.strip() else GivenTime(), 0, len(text)
+    last: GivenTime | None = None  # before the amount that an "ago" would turn round
     while at < end and text[at:].strip():
         words = _WORDS.match(text, at)
         if words is None:
@@ -93,7 +93,9 @@ def parse_moment(text: str) -> Moment:
     return found
 
 
-def _with(found: Moment, last: Moment | None, words: re.Match[str]) -> tuple[Moment, Moment | None]:
+def _with(
+    found: GivenTime, last: GivenTime | None, words: re.Match[str]
+) -> tuple[GivenTime, GivenTime | None]:
     """With one more date, clock, or amount; and what it was before, if that was an amount."""
     if words["year"]:
         if found.date is not None:
@@ -123,7 +125,7 @@ def _with(found: Moment, last: Moment | None, words: re.Match[str]) -> tuple[Mom
     return found._replace(**{field: getattr(found, field) + amount * factor}), found
 
 
-def _reversed(found: Moment, last: Moment) -> Moment:
+def _reversed(found: GivenTime, last: GivenTime) -> GivenTime:
     return found._replace(
         months=2 * last.months - found.months,
         days=2 * last.days - found.days,
