@@ -42,7 +42,7 @@ class Housekeeping:
         self._role = role
         self._membership = membership
         self._session_timeout = session_timeout_seconds
-        self._last_heard: dict[int, float] = {}
+        self._last_heartbeat: dict[int, float] = {}
         self._connections: Counter[int] = Counter()
         """Open ones to this node, by client."""
         self._gone: dict[int, float] = {}
@@ -52,7 +52,7 @@ class Housekeeping:
 
     def note_heartbeat(self, client: int) -> None:
         """A client showed life."""
-        self._last_heard[client] = self._membership.environment.clock.monotonic()
+        self._last_heartbeat[client] = self._membership.environment.clock.monotonic()
 
     def connected(self, client: int) -> None:
         """A client has one connection more."""
@@ -70,7 +70,7 @@ class Housekeeping:
     async def goodbye(self, call: IncomingCall[m.Goodbye]) -> m.Empty:
         """A client ends its session by itself."""
         client = call.connection.peer.client
-        self._last_heard.pop(client, None)
+        self._last_heartbeat.pop(client, None)
         primary = self._role.primary
         primary.opens.forget(client)
         if client in primary.namespace.sessions:
@@ -82,7 +82,7 @@ class Housekeeping:
         while True:
             await asyncio.sleep(min(1.0, self._session_timeout / 4))
             if not self._role.leads:
-                self._last_heard.clear()  # whoever leads next counts silence from then on
+                self._last_heartbeat.clear()  # whoever leads next counts silence from then on
                 self._gone.clear()
                 continue
             now = self._membership.environment.clock.monotonic()
@@ -94,14 +94,14 @@ class Housekeeping:
                     opens.forget(client)
                     if client in sessions and not await self._tried(m.ExpireSession(client)):
                         break
-            for known in (self._last_heard, self._gone):
+            for known in (self._last_heartbeat, self._gone):
                 for client in [each for each in known if each not in sessions]:
                     if not opens.has_any(client):
                         del known[client]
 
     def _is_over(self, client: int, now: float) -> bool:
         """Was a client silent, or without a connection, for too long?"""
-        if now - self._last_heard.setdefault(client, now) > self._session_timeout:
+        if now - self._last_heartbeat.setdefault(client, now) > self._session_timeout:
             return True
         return now - self._gone.get(client, now) > min(GONE_SECONDS, self._session_timeout)
 

@@ -53,7 +53,7 @@ class TokenIdentifier(NamedTuple):
     @classmethod
     def decode(cls, raw: bytes) -> TokenIdentifier:
         """Decode without any proof of who made it. Raises InvalidTokenError."""
-        reader = _Reader(raw)
+        reader = _FieldReader(raw)
         if reader.read(1) != _VERSION:
             raise InvalidTokenError("the token is of an unknown version")
         names = [reader.text() for _ in range(3)]
@@ -91,7 +91,7 @@ class Token(NamedTuple):
             raw = base64.b64decode(bare + "=" * (-len(bare) % 4), b"-_", validate=True)
         except (binascii.Error, ValueError):
             raise InvalidTokenError("the token is no base64url") from None
-        reader = _Reader(raw)
+        reader = _FieldReader(raw)
         identifier = reader.read(reader.vint())
         password = reader.read(reader.vint())
         found = cls(identifier, password, reader.text(), reader.text())
@@ -116,7 +116,7 @@ def _text(text: str) -> bytes:
     return write_vint(len(raw)) + raw
 
 
-class _Reader:
+class _FieldReader:
     """Takes values off the front of bytes that somebody sent."""
 
     def __init__(self, raw: bytes) -> None:

@@ -49,7 +49,7 @@ class _Way(NamedTuple):
     introduced: _Self
 
 
-class _Failure(NamedTuple):
+class _FailedDial(NamedTuple):
     """The last dial failed, as all have since a time: not again before ``until``."""
 
     since: float
@@ -73,7 +73,7 @@ class Pool:
         self._machine = machine
         self._shared: dict[_Way, Connection] = {}
         self._dialling: dict[_Way, asyncio.Task[Connection]] = {}
-        self._failures: dict[_Place, _Failure] = {}
+        self._failures: dict[_Place, _FailedDial] = {}
         self._spare: dict[_Place, list[Connection]] = {}
         self._former: list[Connection] = []
         self._bulk_ports: dict[_Place, int] = {}
@@ -237,7 +237,7 @@ class Pool:
             until = now() + delay * self._environment.random.uniform(0.5, 1.0)
             since = failure.since if failure else began
             ended = isinstance(error, _EndedError) or _is_refusal(error)
-            self._failures[_place(member)] = _Failure(since, until, delay, str(error), ended)
+            self._failures[_place(member)] = _FailedDial(since, until, delay, str(error), ended)
             raise
         self._failures.pop(_place(member), None)
         return self._unless_closed(connection)

@@ -8,7 +8,7 @@ import pytest
 
 from memfs import errors
 from memfs.testing.history import NEVER, History, Outcome, classify, story
-from memfs.testing.workloads.tokens import content, token_of
+from memfs.testing.workloads.marked_contents import content, token_of
 
 
 async def answer(result):

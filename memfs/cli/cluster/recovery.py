@@ -199,9 +199,9 @@ def _given_up(survey: ClusterSurvey, view: View, chosen: Seen) -> list[str]:
     assert chosen.state is not None, "only a node that answers is chosen"
     members = [rules.member(view, number) for number in view.in_sync]
     names = ", ".join(f"{each.name} ({Endpoint(each.host, each.port)})" for each in members if each)
-    heard = chosen.state.primary_heartbeat_ms / 1000
+    seconds = chosen.state.primary_heartbeat_ms / 1000
     return [
         f"what only {names} knew: all that was acknowledged after log index {chosen.state.applied}",
-        f"{chosen.state.name} last heard of a primary {heard:.0f} s ago",
+        f"{chosen.state.name} last heard of a primary {seconds:.0f} s ago",
         *(f"not asked: {seen.endpoint}: {seen.reason}" for seen in survey.nodes if not seen.state),
     ]

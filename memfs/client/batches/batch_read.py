@@ -222,12 +222,12 @@ class BatchReader:
         except MemfsError as error:
             results[number] = named(error, path)
 
-    async def _ask_files(self, raws: Sequence[bytes], deadline: float) -> list[_Content]:
+    async def _ask_files(self, raws: Sequence[bytes], deadline: float) -> list[_FileContent]:
         """One ReadFiles; answers at least one file, perhaps fewer than asked."""
         request = m.ReadFiles(tuple(raws), limits.SMALL_FILE_BYTES)
         answer = await self._session.ask_primary(request, None, deadline)
         reply = answer.record
-        contents: list[_Content] = []
+        contents: list[_FileContent] = []
         at = 0
         for raw, file in zip(raws, reply.files, strict=False):
             length = max(0, file.length)
@@ -238,13 +238,13 @@ class BatchReader:
             raise UnavailableError("the primary answered for no file")
         return contents
 
-    async def _ask_blocks(self, raw: bytes, deadline: float) -> _Content:
+    async def _ask_blocks(self, raw: bytes, deadline: float) -> _FileContent:
         """A file's block map, after its inline content arrived damaged."""
         log.warning("a file arrived damaged from the primary: reading it from its replicas")
         try:
-            return _Content(await self._session.ask(m.GetBlocks(raw), None, deadline))
+            return _FileContent(await self._session.ask(m.GetBlocks(raw), None, deadline))
         except MemfsError as error:
-            return _Content(error)
+            return _FileContent(error)
 
     async def _fetch_small(
         self,
@@ -430,21 +430,21 @@ def _only_block(what: Elsewhere) -> BlockRef | None:
     return None
 
 
-class _Content(NamedTuple):
+class _FileContent(NamedTuple):
     """One file of a ReadFiles reply."""
 
     content: bytes | MemfsError | m.BlocksReply
 
 
-def _content(file: m.FileReply, data: memoryview) -> _Content | None:
+def _content(file: m.FileReply, data: memoryview) -> _FileContent | None:
     """A file of a reply; None when its inline bytes are damaged and it has no block map."""
     if file.code or file.attributes is None:
-        return _Content(from_wire(file.code, file.message))
+        return _FileContent(from_wire(file.code, file.message))
     if file.length < 0:
-        return _Content(m.BlocksReply(file.attributes, 0, file.blocks))
+        return _FileContent(m.BlocksReply(file.attributes, 0, file.blocks))
     if file.length and crc32c(data) != file.crc:
         return None
-    return _Content(bytes(data))
+    return _FileContent(bytes(data))
 
 
 def named(result: R, path: WirePath) -> R:

@@ -50,7 +50,7 @@ async def find_view(
     When none has, the newest view met is returned. Raises errors other than those of reachability
     (ProtocolError, AccessDeniedError).
     """
-    async with _Search(environment, hello, known, deadline) as search:
+    async with _NodeSearch(environment, hello, known, deadline) as search:
         for endpoint in list(dict.fromkeys(endpoints))[:NODES_ASKED]:
             search.ask(endpoint)
             if await search.step(STAGGER_SECONDS):
@@ -62,7 +62,7 @@ async def find_view(
     return Found(search.best, tuple(search.tried), search.starting)
 
 
-class _Search:
+class _NodeSearch:
     """Questions under way: the next one does not wait for one that is silent."""
 
     def __init__(
@@ -116,7 +116,7 @@ class _Search:
         elif self.best is None or view.epoch > self.best.epoch:
             self.best = view
 
-    async def __aenter__(self) -> _Search:
+    async def __aenter__(self) -> _NodeSearch:
         return self
 
     async def __aexit__(

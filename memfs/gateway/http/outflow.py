@@ -39,7 +39,7 @@ async def send(
     if transport is None:
         raise ConnectionResetError("the client is gone")
     _pause_until_all_is_sent(transport)
-    reading = _Reading(handle, start, end, buffers)
+    reading = _PieceReader(handle, start, end, buffers)
     try:
         view = await reading.next()
         while view is not None:
@@ -71,7 +71,7 @@ async def _sent(request: web.BaseRequest) -> None:
     await request.writer.drain()
 
 
-class _Reading:
+class _PieceReader:
     """The file's bytes in pieces that grow, each in one of two buffers."""
 
     def __init__(self, handle: Handle, start: int, end: int, buffers: StreamBuffers) -> None:

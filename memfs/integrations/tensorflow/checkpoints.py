@@ -29,12 +29,12 @@ def read_large_tensors_without_the_lock() -> None:
     def new_checkpoint_reader(filepattern: Any) -> Any:
         reader = make(filepattern)
         prefix = tf.compat.as_str_any(filepattern)
-        return _Reader(reader, prefix) if prefix.startswith(SCHEME + "://") else reader
+        return _CheckpointReader(reader, prefix) if prefix.startswith(SCHEME + "://") else reader
 
     py_checkpoint_reader.NewCheckpointReader = new_checkpoint_reader
 
 
-class _Reader:
+class _CheckpointReader:
     """A checkpoint reader of TensorFlow, for a checkpoint on memfs."""
 
     def __init__(self, reader: Any, prefix: str) -> None:

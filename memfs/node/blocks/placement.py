@@ -134,9 +134,9 @@ class Placement:
             if beside is not None:
                 return self._slot_region(beside, request)
         if request.length >= SEGMENT_BYTES_MIN:
-            apart = self._create(request.block_size, 1, None)
-            if apart is not None:
-                return self._slot_region(apart.slot(0), request)
+            alone = self._create(request.block_size, 1, None)
+            if alone is not None:
+                return self._slot_region(alone.slot(0), request)
             region: Region = self._on_heap(request)
         else:
             region = self._in_segment(request)

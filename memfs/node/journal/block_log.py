@@ -49,13 +49,13 @@ class _Forget(NamedTuple):
     version: BlockVersion
 
 
-class _Drop(NamedTuple):
+class _DropSegment(NamedTuple):
     """Remove the oldest segment."""
 
     segment: LogSegment
 
 
-_Item: TypeAlias = _Store | _Forget | _Drop
+_Item: TypeAlias = _Store | _Forget | _DropSegment
 
 
 class BlockLog:
@@ -144,11 +144,11 @@ class BlockLog:
         batch: list[LogRecord] = []
         stores: list[_Store] = []
         gone: list[BlockVersion] = []
-        drops: list[_Drop] = []
+        drops: list[_DropSegment] = []
         for item in items:
             if isinstance(item, _Forget):
                 gone.append(item.version)
-            elif isinstance(item, _Drop):
+            elif isinstance(item, _DropSegment):
                 drops.append(item)
             elif item.copy.alive:
                 batch += _forgets(gone)
@@ -185,7 +185,7 @@ class BlockLog:
         for item in items:
             if isinstance(item, _Store):
                 self.index.release(item.base)
-            elif isinstance(item, _Drop):
+            elif isinstance(item, _DropSegment):
                 self.index.forget(item.segment)
 
     # --- room --------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class BlockLog:
             await self.until_durable()
         if self.index.live(segment):
             return False
-        self.commits.add(_Drop(segment), 0)
+        self.commits.add(_DropSegment(segment), 0)
         await self.until_durable()
         return True
 

@@ -28,7 +28,7 @@ RETRY_SECONDS: Final = 0.5
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
-class _Waiter(NamedTuple):
+class _CommitWaiter(NamedTuple):
     ticket: int
     future: asyncio.Future[None]
 
@@ -66,7 +66,7 @@ class Commits(Generic[T]):
         self._written = written
         self._relieve = relieve
         self._items: deque[tuple[T, int]] = deque()
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[_CommitWaiter] = deque()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -87,7 +87,7 @@ class Commits(Generic[T]):
         if ticket <= self.durable:
             return None
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(_Waiter(ticket, future))
+        self._waiters.append(_CommitWaiter(ticket, future))
         if self.failure is not None:
             self.refuse(self.failure.message)
         return future

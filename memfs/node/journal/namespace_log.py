@@ -42,7 +42,7 @@ class _Append(NamedTuple):
     record: LogRecord
 
 
-class _Drop(NamedTuple):
+class _DropBefore(NamedTuple):
     """A snapshot is durable: drop the log before it."""
 
     snapshot: int
@@ -61,7 +61,7 @@ class Recovered(NamedTuple):
     """The end of the log, for others that lack it."""
 
 
-_Item: TypeAlias = _Append | _Drop | _Rotate
+_Item: TypeAlias = _Append | _DropBefore | _Rotate
 
 
 class NamespaceLog:
@@ -236,7 +236,7 @@ class NamespaceLog:
         try:
             await self._environment.disk.run(lambda: self._store(pieces, index))
             if mine == self._beginnings:
-                self.commits.add(_Drop(index), 0)
+                self.commits.add(_DropBefore(index), 0)
         except OSError as error:
             log.warning("no snapshot could be written", extra=fields(reason=error))
         finally:

@@ -196,8 +196,8 @@ def _check_locks(volume: Volume) -> None:
             held.setdefault(lock.client, Counter())[table] += 1
         for one, other in itertools.combinations(ranges, 2):
             assert not one.meets(other), f"{one} and {other} exclude one another"
-            apart = one.end + (one.exclusive == other.exclusive) < other.start
-            assert one.by != other.by or apart, f"{one} and {other} should be one"
+            separate = one.end + (one.exclusive == other.exclusive) < other.start
+            assert one.by != other.by or separate, f"{one} and {other} should be one"
     assert locks.count == sum(counts.total() for counts in held.values())
     waits: dict[int, dict[int, Table]] = {}
     for table, queue in locks.waiting.items():

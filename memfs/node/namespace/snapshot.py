@@ -176,7 +176,7 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         _results(
             [
                 (
-                    (client, held.floor, image.results.clock_ns - held.heard_ns),
+                    (client, held.floor, image.results.clock_ns - held.active_ns),
                     list(held.by_request.items()),
                 )
                 for client, held in image.results.by_client.items()

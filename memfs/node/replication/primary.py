@@ -52,7 +52,7 @@ Finish: TypeAlias = Callable[[R], R]
 """Turns a record of the namespace into the reply that is sent."""
 
 
-class _Waiter(NamedTuple):
+class _ReplyWaiter(NamedTuple):
     log_index: int
     future: asyncio.Future[Any]
     record: Any
@@ -110,7 +110,7 @@ class Primary:
         self._required_since = self._boottime()
         self._unsent: list[Entry] = []
         self._pending = Pending(self.committed)
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[_ReplyWaiter] = deque()
         self._discards: deque[tuple[int, Callable[[], None]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._flush_scheduled = False
@@ -263,7 +263,7 @@ class Primary:
         if index <= self.committed:
             return _answer(record)
         future: asyncio.Future[R] = self._loop.create_future()
-        self._waiters.append(_Waiter(index, future, record))
+        self._waiters.append(_ReplyWaiter(index, future, record))
         return future
 
     def _check_open(self) -> None:

@@ -1,10 +1,10 @@
-"""Connections of clients end when what they stand on ends: a key, a token, a certificate, a user.
+"""Ends clients' connections when their proof is revoked: a key, a token, a certificate, a user.
 
-Owns which connections stand on what. Keys and tokens are the namespace's: the primary is asked
-about those in use here every few seconds, by all nodes alike; certificates end by the clock; a user
-whose limit of connections is none is shut out. Invariant: within ``BOUND_SECONDS`` after something
-was withdrawn no connection that it proved is served by a node that reaches the primary; one that
-does not ends them ``UNHEARD_SECONDS`` after it was last told that they are good.
+Owns which connection was authenticated by which proof. Keys and tokens are kept in the namespace:
+every node asks the primary every few seconds about those in use here. Certificates expire by the
+clock; a user whose limit of connections is zero is shut out. Invariant: within ``BOUND_SECONDS``
+after a proof was revoked, no connection with it is served by a node that reaches the primary; a
+node that does not reach it closes them ``UNHEARD_SECONDS`` after their proofs were last confirmed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from memfs.transport.connection import Connection, Peer
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 3.0
-"""Between two looks."""
+"""Pause between two checks."""
 BOUND_SECONDS: Final = 10.0
-"""A look, the question, and some seconds until a node without the namespace knows the limits."""
+"""A check, the question, and some seconds until a node without the namespace knows the limits."""
 UNHEARD_SECONDS: Final = 60.0
-"""So long a key or a token is believed without a word of a primary."""
+"""How long a key or a token stays valid while no primary confirms it."""
 PAGE_BYTES: Final = 32 * 1024
-"""Of proofs in a question; a record has 64 KiB."""
+"""Most bytes of proofs in one question; a record has 64 KiB."""
 _ROW_BYTES: Final = 16
 
 Shut = Callable[[str], bool]
@@ -44,10 +44,10 @@ class Standing:
         self._membership = membership
         self._shut_out = shut_out
         self._connections: dict[Connection, None] = {}
-        self._heard = 0.0
+        self._confirmed_at = 0.0
 
     def check(self, peer: Peer) -> None:
-        """Let nobody in who is shut out. Raises AccessDeniedError."""
+        """Raises AccessDeniedError for a user who is shut out."""
         if reason := self._who_is_out(peer):
             raise AccessDeniedError(reason)
 
@@ -56,18 +56,18 @@ class Standing:
         self._connections[connection] = None
 
     def closed(self, connection: Connection) -> None:
-        """One is gone."""
+        """A client's connection was closed."""
         self._connections.pop(connection, None)
 
     async def run(self) -> None:
-        """End what does not stand any more, forever."""
-        self._heard = self._now()
+        """Check again and again."""
+        self._confirmed_at = self._now()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             await self.look()
 
     async def look(self) -> None:
-        """End what does not stand any more."""
+        """Close the connections whose proofs have ended."""
         now = self._membership.environment.clock.wall_ns() / 1e9
         for connection in list(self._connections):
             principal = connection.peer.principal
@@ -78,7 +78,7 @@ class Standing:
         await self._ask()
 
     async def _ask(self) -> None:
-        """Have the primary say which keys and tokens are good."""
+        """Ask the primary which keys and tokens are still valid."""
         shown: dict[m.ShownProof, list[Connection]] = {}
         for connection in self._connections:
             if (proof := _proof_of(connection.peer.principal)) is not None:
@@ -94,14 +94,14 @@ class Standing:
             pass
         except MemfsError as error:
             log.debug("the primary does not say which proofs stand: %s", error)
-            if self._now() - self._heard >= UNHEARD_SECONDS:
+            if self._now() - self._confirmed_at >= UNHEARD_SECONDS:
                 every = [each for connections in shown.values() for each in connections]
                 _end_all(every, "no primary says whether what proved it is good")
             return
-        self._heard = self._now()
+        self._confirmed_at = self._now()
 
     def _who_is_out(self, peer: Peer) -> str:
-        """Why the user, or who speaks for them, is shut out; empty: neither is."""
+        """Why the user, or the one who acts for them, is shut out; empty: neither is."""
         names = {peer.identity.user}
         if peer.principal is not None and not peer.principal.is_node:
             names.add(peer.principal.name)
@@ -115,7 +115,7 @@ class Standing:
 
 
 def _proof_of(principal: Principal | None) -> m.ShownProof | None:
-    """What the namespace knows of a proof; None: nothing, it is of another kind."""
+    """The key or token of a principal; None for another kind of proof."""
     if principal is None or not principal.shown:
         return None
     if principal.proof == KEY:

@@ -44,7 +44,7 @@ Job: TypeAlias = int | tuple[int, bytes]
 """A changed slot, or the (mount, key) of what was deleted."""
 
 
-class _Failure(NamedTuple):
+class _FailedPersist(NamedTuple):
     """What went wrong with a job, and when it is tried again."""
 
     times: int
@@ -84,7 +84,7 @@ class Persister:
         self._running: dict[Job, asyncio.Task[None]] = {}
         self._busy: dict[Job, tuple[int, bytes]] = {}
         """The names of what is running: one thing at a time happens to each."""
-        self._failures: dict[Job, _Failure] = {}
+        self._failures: dict[Job, _FailedPersist] = {}
         self._urgent: set[Job] = set()
         self._done = asyncio.Event()
 
@@ -158,7 +158,7 @@ class Persister:
             wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(times - 1, 10))
             wait *= 0.75 + self._environment.random.random() / 2
             due = self._environment.clock.monotonic() + wait
-            self._failures[job] = _Failure(times, due, error)
+            self._failures[job] = _FailedPersist(times, due, error)
             log.warning("not stored yet", extra=fields(job=str(job), reason=error.message))
         else:
             self._failures.pop(job, None)

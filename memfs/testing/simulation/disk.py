@@ -23,7 +23,7 @@ SECTOR: Final = 512
 DELAY_SECONDS: Final = 0.002
 
 
-class _Content:
+class _FileBytes:
     """The bytes of one file: as read now, as on the medium, and the writes in between."""
 
     def __init__(self, data: bytes = b"") -> None:
@@ -98,8 +98,8 @@ class HostDisk:
         """Seconds that work waits at most, before and again behind it."""
         self.syncs = 0
         self._dice = dice or random.Random(0)
-        self._files: dict[str, _Content] = {}
-        self._durable_names: dict[str, _Content] = {}
+        self._files: dict[str, _FileBytes] = {}
+        self._durable_names: dict[str, _FileBytes] = {}
         self._locks: dict[str, Process | None] = {}
         self._waiting: dict[int, tuple[Process | None, Callable[[], object]]] = {}
         self._jobs = 0
@@ -159,7 +159,7 @@ class HostDisk:
         """Put ``data`` in the place of a file; durable at return."""
         self._make_room(len(data))
         self._check_alive()
-        self._files[path] = _Content(bytes(data))
+        self._files[path] = _FileBytes(bytes(data))
         self._keep_name(path)
 
     def open(self, path: str, *, create: bool = False) -> DiskFile:
@@ -168,7 +168,7 @@ class HostDisk:
         if content is None:
             if not create:
                 raise FileNotFoundError(errno.ENOENT, "no such file", path)
-            content = self._files[path] = _Content()
+            content = self._files[path] = _FileBytes()
         return _HostFile(self, content)
 
     def names(self, directory: str) -> list[str]:
@@ -215,7 +215,7 @@ class HostDisk:
 
     def reserve(self, path: str, length: int) -> None:
         """Make a file that occupies ``length`` bytes."""
-        content = self._files.setdefault(path, _Content())
+        content = self._files.setdefault(path, _FileBytes())
         self._make_room(length - len(content.now))
         content.cut(length)
         content.sync()
@@ -233,7 +233,7 @@ class HostDisk:
 
     # --- used by files -----------------------------------------------------------------------
 
-    def write(self, content: _Content, data: bytes, at: int) -> None:
+    def write(self, content: _FileBytes, data: bytes, at: int) -> None:
         """One write, as far as there is room."""
         if self.failing_writes:
             raise OSError(errno.EIO, "the disk fails to write")
@@ -244,7 +244,7 @@ class HostDisk:
             raise OSError(errno.ENOSPC, "no space left on the disk")
         content.put(at, data)
 
-    def sync(self, content: _Content) -> None:
+    def sync(self, content: _FileBytes) -> None:
         """One sync; a failed one leaves the bytes to chance and counts them as clean."""
         self._check_alive()
         self.syncs += 1
@@ -270,7 +270,7 @@ class HostDisk:
 class _HostFile:
     """An open file of a simulated disk."""
 
-    def __init__(self, disk: HostDisk, content: _Content) -> None:
+    def __init__(self, disk: HostDisk, content: _FileBytes) -> None:
         self._disk = disk
         self._content = content
 

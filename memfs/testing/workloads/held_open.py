@@ -11,13 +11,13 @@ from memfs.concurrency import Coro
 from memfs.errors import MemfsError
 from memfs.testing.checkers.violation import Guarantee, Torn, Violation
 from memfs.testing.workloads.base import Workload
-from memfs.testing.workloads.tokens import content, token_of
+from memfs.testing.workloads.marked_contents import content, token_of
 
 HELD = 3
 """Files that one reader has open at a time."""
 
 
-class _Reading:
+class _HeldFile:
     """One open file and what was read of it, in order."""
 
     def __init__(self, key: str, file: Any) -> None:
@@ -40,7 +40,7 @@ class HeldOpen(Workload):
     def __init__(self, *args: object, **options: object) -> None:
         """As Workload."""
         super().__init__(*args, **options)  # type: ignore[arg-type]
-        self._held: dict[str, list[_Reading]] = {}
+        self._held: dict[str, list[_HeldFile]] = {}
 
     async def write(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
         key, timeout = self._key(dice), self.sizes.timeout_seconds
@@ -81,15 +81,15 @@ class HeldOpen(Workload):
         return self.path(dice.randrange(2), dice.randrange(self.sizes.keys))
 
     async def _open(
-        self, fs: AsyncFileSystem, process: str, held: list[_Reading], key: str
+        self, fs: AsyncFileSystem, process: str, held: list[_HeldFile], key: str
     ) -> None:
         async def work() -> None:
             file = await fs.open(key, "rb", timeout=self.sizes.timeout_seconds)
-            held.append(_Reading(key, file))
+            held.append(_HeldFile(key, file))
 
         await self.record(process, key, "open", None, work())
 
-    async def _read(self, held: list[_Reading], reading: _Reading, size: int) -> bool:
+    async def _read(self, held: list[_HeldFile], reading: _HeldFile, size: int) -> bool:
         """A piece; at the end, or when it fails, the file is closed."""
         goes_on = False
         try:
@@ -103,7 +103,7 @@ class HeldOpen(Workload):
                     await reading.file.close()
         return goes_on
 
-    def _check(self, reading: _Reading) -> None:
+    def _check(self, reading: _HeldFile) -> None:
         token = token_of(reading.data)
         if isinstance(token, Torn):
             self.found.append(Violation(Guarantee.TORN, reading.key, token.text))

@@ -10,7 +10,7 @@ from memfs.testing.checkers.registers import check_register
 from memfs.testing.checkers.violation import Guarantee, Torn, Violation
 from memfs.testing.history import Outcome
 from memfs.testing.workloads.base import Workload
-from memfs.testing.workloads.tokens import content, token_of
+from memfs.testing.workloads.marked_contents import content, token_of
 
 
 class FillAndFree(Workload):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from memfs.errors import MemfsError
-from memfs.testing.workloads.tokens import content, token_of
+from memfs.testing.workloads.marked_contents import content, token_of
 from tests.support.etcd import EtcdCluster
 from tests.support.hosts import Hosts
 from tests.support.nemesis.clients import Worker, longest, now, wait_served

@@ -72,7 +72,7 @@ async def find(shell: Shell, words: tuple[str, ...], as_json: bool) -> None:
         count += 1
     ctx = click.get_current_context()
     paths = [PATH.convert(word, None, ctx) for word in words[:count]] or [Operand("/")]
-    search = _Search(shell, as_json)
+    search = _TreeSearch(shell, as_json)
     try:
         expression = parse(words[count:], search)
     except ExpressionError as error:
@@ -88,7 +88,7 @@ async def find(shell: Shell, words: tuple[str, ...], as_json: bool) -> None:
     await search.finish()
 
 
-class _Search:
+class _TreeSearch:
     """The walk, and what the expression does with what it finds."""
 
     def __init__(self, shell: Shell, as_json: bool) -> None:

@@ -290,9 +290,9 @@ async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
                 files += await _with_residence(shell, [row], form)
     _Screen(form).show(_ordered(files, form, lambda row: row.path))
     titled = len(operands) > 1 or form.recursive
-    apart = bool(files)
+    preceded = bool(files)
     for directory in directories:
-        apart = await _list(shell, directory, form, titled, apart)
+        preceded = await _list(shell, directory, form, titled, preceded)
 
 
 async def _attributes(shell: Shell, path: str, form: _Format) -> Attributes:
@@ -340,17 +340,17 @@ async def _with_residence(shell: Shell, rows: list[Row], form: _Format) -> list[
     return [row._replace(residence=each) for row, each in zip(rows, found, strict=True)]
 
 
-async def _list(shell: Shell, top: str, form: _Format, titled: bool, apart: bool) -> bool:
+async def _list(shell: Shell, top: str, form: _Format, titled: bool, preceded: bool) -> bool:
     """Show one directory, and with ``-R`` those below it.
 
-    ``apart``: something is shown above already; returns whether there is now.
+    ``preceded``: something is shown above already; returns whether there is now.
     """
     waiting = [top]
     while waiting:
         path = waiting.pop()
         title = ""
         if titled and not form.as_json:
-            title = f"{chr(10) if apart else ''}{form.shown(path)}:"
+            title = f"{chr(10) if preceded else ''}{form.shown(path)}:"
         with shell.attempt("cannot open directory", path):
             pages = aiter(shell.fs.scandir_pages(path))
             first: list[DirEntry] = await anext(
@@ -358,10 +358,10 @@ async def _list(shell: Shell, top: str, form: _Format, titled: bool, apart: bool
             )  # nothing is said of a directory that cannot be read
             if title:
                 print(title)
-            apart = True
+            preceded = True
             found = [each async for each in _shown(shell, path, first, pages, form)]
             waiting += reversed(found if form.recursive else [])
-    return apart
+    return preceded
 
 
 async def _shown(

@@ -115,8 +115,8 @@ def _entry(
     """What to ask of one name of a directory below a mount."""
     mounts, inodes = volume.mounts, volume.tree.inodes
     if child:
-        settled = child in mounts.changes or child in mounts.by_slot
-        if settled or child in volume.sessions.writers or inodes.kind[child] != FILE:
+        ours = child in mounts.changes or child in mounts.by_slot
+        if ours or child in volume.sessions.writers or inodes.kind[child] != FILE:
             return None
     elif on_the_way and slot in mounts.changes:
         return None

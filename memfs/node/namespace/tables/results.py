@@ -41,14 +41,14 @@ _AGE_NS: Final = limits.RESULT_SECONDS * 10**9
 class ClientResults:
     """Recent results of one client."""
 
-    __slots__ = ("by_request", "bytes", "floor", "heard_ns")
+    __slots__ = ("active_ns", "by_request", "bytes", "floor")
 
     def __init__(self) -> None:
         self.by_request: dict[int, bytes] = {}
         self.floor = 0
         """Highest request id that was pushed out: nothing can be said of ids up to it."""
         self.bytes = 0
-        self.heard_ns = 0
+        self.active_ns = 0
         """When the last one was recorded, in the time of :class:`Results`."""
 
 
@@ -69,7 +69,7 @@ class Results:
         oldest = self.clock_ns - _AGE_NS
         while self.by_client:
             first = next(iter(self.by_client))
-            if self.by_client[first].heard_ns >= oldest:
+            if self.by_client[first].active_ns >= oldest:
                 return
             self.bytes -= self.by_client.pop(first).bytes
 
@@ -95,7 +95,7 @@ class Results:
         """Remember a mark and its result, and forget others where a bound says so."""
         results = self.by_client.pop(client, None) or ClientResults()
         self.by_client[client] = results
-        results.heard_ns = self.clock_ns
+        results.active_ns = self.clock_ns
         self._put(results, request_id, marked)
         while self.bytes > limits.RESULT_BYTES_TOTAL or len(self.by_client) > limits.SESSIONS:
             self.bytes -= self.by_client.pop(next(iter(self.by_client))).bytes
@@ -115,7 +115,7 @@ class Results:
         """Begin a client that a snapshot names; its results are restored next."""
         results = self.by_client[client] = ClientResults()
         results.floor = floor
-        results.heard_ns = self.clock_ns - silent_ns
+        results.active_ns = self.clock_ns - silent_ns
 
     def restore_result(self, client: int, request_id: int, result: bytes) -> None:
         """A result that a snapshot names, after its client."""

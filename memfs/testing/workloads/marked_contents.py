@@ -30,7 +30,7 @@ def token_of(data: bytes) -> str | Torn:
 
 
 def _difference(data: bytes, expected: bytes) -> str:
-    """The first position at which two byte strings differ."""
+    """How two byte strings differ."""
     if len(data) != len(expected):
         common = min(len(data), len(expected))
         same = data[:common] == expected[:common]
