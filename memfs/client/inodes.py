@@ -140,6 +140,11 @@ class InodeOperations:
         )
         return (await self._ask_of(request)).attributes
 
+    async def touch(self, inode: int) -> Attributes:
+        """Set the time of modification, as who may write may; writing nothing does not."""
+        request = m.SetAttributes(b"", modified_now=True, follow=False, base=inode, by_writers=True)
+        return (await self._ask_of(request)).attributes
+
     async def make_directory(
         self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
     ) -> Made:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from memfs.client.inodes import Made, Owner
 from memfs.client.session.watch import CacheWatch
@@ -58,10 +60,17 @@ class MountSession:
         self.numbers = Numbers()
         self.files = OpenInodes(cluster, 0.0 if options.nowait else None, self.changing_file)
         self.directories: dict[int, DirectoryStream] = {}
-        self.numbering = itertools.count(1)
+        self.numbering = itertools.count(int.from_bytes(os.urandom(4), "big"))
+        """Of what is opened. A server that takes over begins elsewhere: what its predecessor has
+        opened is still in use."""
+        self.range_owners: dict[int, set[int]] = {}
+        """Who has locked ranges through what was opened under a number."""
         self.scratch = memoryview(bytearray(READ_BYTES))
         """Buffer of replies that are sent at once: the kernel copies the bytes before the next
         request."""
+        self.refused_links: dict[int, int] = {}
+        """By thread, the inode of its last LINK that failed because another host had deleted it.
+        The kernel then looks the path up again, and repeats LINK if it finds the same inode."""
         self.interruptible: dict[int, asyncio.Event] = {}
         """Interruptible requests by ``unique``; each ends when its event is set."""
         self.invalidate: Callable[[Sequence[int]], Awaitable[None]] | None = None
@@ -309,16 +318,29 @@ class MountSession:
 
     # --- privileges ------------------------------------------------------------------------
 
-    async def drop_set_id(self, file: OpenInode, found: Attributes) -> None:
+    async def drop_set_id(self, file: OpenInode, found: Attributes, header: InHeader) -> None:
         """An unprivileged user has changed the content: clear the set-id bits."""
-        mode = without_set_id(found.mode)
+        mode = self.without_set_id(found, header)
         if mode != found.mode:
             await self.cluster.set_attributes(file.inode, mode=mode)
             self.changed(file.inode)
 
+    def without_set_id(self, found: Attributes, header: InHeader) -> int:
+        """The mode of a file after a change by somebody unprivileged, as Linux has it."""
+        mode = found.mode & ~stat.S_ISUID
+        if mode & stat.S_ISGID:
+            group = self.numbers.gid(found.group)
+            mine = group == header.gid or not header.uid or group in groups_of(header.pid)
+            if mode & stat.S_IXGRP or not mine:
+                mode &= ~stat.S_ISGID
+        return mode
 
-def without_set_id(mode: int) -> int:
-    """The mode of a file after a change by somebody unprivileged, as Linux has it."""
-    if mode & stat.S_IXGRP:
-        mode &= ~stat.S_ISGID
-    return mode & ~stat.S_ISUID
+
+def groups_of(thread: int, proc: Path = Path("/proc")) -> tuple[int, ...]:
+    """Supplementary groups; none of a thread that cannot be seen from here."""
+    try:
+        text = (proc / str(thread) / "status").read_text()
+    except OSError:
+        return ()
+    (line,) = (line for line in text.splitlines() if line.startswith("Groups:"))
+    return tuple(map(int, line.split()[1:]))

@@ -230,15 +230,29 @@ class OpenInode:
     async def _truncate(self, handle: Handle, size: int) -> Attributes:
         before = handle.file.attributes
         await self._keeping(handle.truncate(size))
-        if handle.file.attributes is before:  # it was so long: others may have changed its mode
-            return await self._cluster.attributes(self.inode)
+        if handle.file.attributes is before:  # it was so long
+            return await self._touch()
         return handle.file.attributes
+
+    async def touch(self) -> None:
+        """What a program did has changed no byte, but the time of the last change."""
+        async with self._changing:
+            if not self.dirty:
+                await self._touch()
+
+    async def _touch(self) -> Attributes:
+        with self._observed(self.inode) as change:
+            change.found = await self._cluster.touch(self.inode)
+            return change.found
 
     async def zero(self, offset: int, length: int, *, grow: bool) -> None:
         """Let a range read as zeros; with ``grow`` the file ends behind it at least."""
         async with self._changing:
             handle = await self._lease()
+            before = handle.file.attributes
             await self._keeping(handle.zero(offset, length, grow=grow))
+            if not self.dirty and handle.file.attributes is before:  # there was nothing
+                await self._touch()
 
     async def copy_from(self, source: OpenInode, start: int, offset: int, length: int) -> int:
         """Copy a range of another file, or of this one, by the nodes; how many bytes."""

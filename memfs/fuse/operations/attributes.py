@@ -6,16 +6,17 @@ from typing import Any, Final
 
 from memfs import limits
 from memfs.client.stat import nearest_time_ns
-from memfs.errors import StaleHandleError
+from memfs.errors import NotPermittedError, StaleHandleError
 from memfs.fuse.kernel.protocol import SETATTR_IN, STATFS_OUT, InHeader, Opcode, SetAttr, SetattrIn
-from memfs.fuse.mount import MountSession, without_set_id
+from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import Handler, Parts, Reply
 from memfs.types import Attributes, FileKind
 
 _BILLION: Final = 1_000_000_000
 _MODE_BITS: Final = 0o7777
 _UNSAID: Final = SetAttr.FH | SetAttr.LOCKOWNER | SetAttr.CTIME
-"""FATTR_KILL_SUIDGID alone: like a chown that changes nothing, which clears the set-id bits."""
+"""SETATTR without any other bit: a chown that changes nothing, or the content was changed by a call
+other than write(2). It sets the change time and clears the set-id bits."""
 _NOW: Final = SetAttr.ATIME_NOW | SetAttr.MTIME_NOW
 
 
@@ -45,6 +46,18 @@ async def change(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """chmod, chown, utimens, truncate, in one request or several."""
     asked = SETATTR_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
+    try:
+        found = await _change(mount, header, inode, asked)
+    except StaleHandleError:
+        if not mount.has_directory_open(inode):
+            raise
+        found = removed_directory(inode)
+    return (mount.shapes.attr(found),)
+
+
+async def _change(
+    mount: MountSession, header: InHeader, inode: int, asked: SetattrIn
+) -> Attributes:
     found: Attributes | None = None
     if asked.valid & SetAttr.SIZE:
         found = await _truncate(mount, inode, asked.size)
@@ -52,11 +65,28 @@ async def change(mount: MountSession, header: InHeader, body: bytes) -> Parts:
         file = mount.files.get(inode)
         if file is not None and file.dirty:  # or publishing it would change the times again
             await file.publish_for_stat()
-    fields = await _fields(mount, inode, asked, found)
+    if not asked.valid & ~_UNSAID:
+        return await _touch(mount, header, inode)
+    fields = await _fields(mount, header, inode, asked, found)
     if fields or found is None:
         found = await mount.cluster.set_attributes(inode, **fields)
         mount.changed(inode)
-    return (mount.shapes.attr(found),)
+    return found
+
+
+async def _touch(mount: MountSession, header: InHeader, inode: int) -> Attributes:
+    """Change the time of the inode, and its set-id bits."""
+    found = await mount.cluster.attributes(inode)
+    mode = mount.without_set_id(found, header)
+    fields: dict[str, Any] = {"owner": found.owner}
+    if mode != found.mode and found.kind != FileKind.DIRECTORY:
+        fields = {"mode": mode}
+    try:
+        found = await mount.cluster.set_attributes(inode, **fields)
+    except NotPermittedError:  # a mount in somebody's name, and a file of another's
+        return found
+    mount.changed(inode)
+    return found
 
 
 async def _truncate(mount: MountSession, inode: int, size: int) -> Attributes:
@@ -70,18 +100,20 @@ async def _truncate(mount: MountSession, inode: int, size: int) -> Attributes:
 
 
 async def _fields(
-    mount: MountSession, inode: int, asked: SetattrIn, found: Attributes | None
+    mount: MountSession,
+    header: InHeader,
+    inode: int,
+    asked: SetattrIn,
+    found: Attributes | None,
 ) -> dict[str, Any]:
     """The attributes to set, by their names in the client's API."""
     valid = asked.valid
     fields: dict[str, object] = {}
     if valid & SetAttr.MODE:
         fields["mode"] = asked.mode & _MODE_BITS
-    elif (not valid & ~_UNSAID or valid & SetAttr.KILL_SUIDGID) and not valid & (
-        SetAttr.UID | SetAttr.GID
-    ):
+    elif valid & SetAttr.KILL_SUIDGID and not valid & (SetAttr.UID | SetAttr.GID):
         found = found or await mount.cluster.attributes(inode)
-        mode = without_set_id(found.mode)
+        mode = mount.without_set_id(found, header)
         if mode != found.mode and found.kind != FileKind.DIRECTORY:
             fields["mode"] = mode
     if valid & SetAttr.UID:

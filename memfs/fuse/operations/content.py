@@ -57,7 +57,8 @@ VIEWED_BYTES: Final = 64 * limits.KIB
 one fault. A smaller one is copied once more, which is cheaper than a fault."""
 LENT_BYTES: Final = 512 * limits.KIB
 """Writes from this size on are sent from where they were received, in memory of 1 MiB each."""
-_FH_MASK: Final = 0xFFFFFFFF
+_FLAG_BITS: Final = 32
+_FLAGS: Final = (1 << _FLAG_BITS) - 1
 _MODE_BITS: Final = 0o7777
 
 
@@ -71,7 +72,7 @@ async def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
         if asked.flags & os.O_TRUNC:  # whatever it may do then, as Linux has it
             found = await file.empty()
             if asked.open_flags & OPEN_KILL_SUIDGID:
-                await mount.drop_set_id(file, found)
+                await mount.drop_set_id(file, found, header)
             kept = False
         else:
             kept = await mount.files.look(file, asked.flags)
@@ -79,12 +80,14 @@ async def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     except BaseException:
         await mount.files.give_up(inode, asked.flags)
         raise
-    return (_opened(asked.flags, kept),)
+    return (_opened(mount, asked.flags, kept),)
 
 
-def _opened(flags: int, kept: bool) -> bytes:
-    """The reply; a file needs no number but the flags it was opened with."""
-    return OPEN_OUT.pack(flags & _FH_MASK, OpenFlag.KEEP_CACHE if kept else 0, 0)
+def _opened(mount: MountSession, flags: int, kept: bool) -> bytes:
+    """The reply: what was opened is known by its flags and, above them, a number."""
+    number = next(mount.numbering) & _FLAGS
+    handle = number << _FLAG_BITS | flags & _FLAGS
+    return OPEN_OUT.pack(handle, OpenFlag.KEEP_CACHE if kept else 0, 0)
 
 
 async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
@@ -110,7 +113,7 @@ async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     mount.files.opened(file, asked.flags)
     await file.stay()
     believed = mount.validity() if change.good else None
-    return (*mount.entry(found, believed), _opened(asked.flags, False))
+    return (*mount.entry(found, believed), _opened(mount, asked.flags, False))
 
 
 async def create_unnamed(mount: MountSession, header: InHeader, body: bytes) -> Parts:
@@ -131,7 +134,7 @@ async def create_unnamed(mount: MountSession, header: InHeader, body: bytes) -> 
     mount.files.opened(file, asked.flags)
     await file.stay()
     await file.outlast_name()
-    return (*mount.entry(found), _opened(asked.flags, False))
+    return (*mount.entry(found), _opened(mount, asked.flags, False))
 
 
 async def _open_found(mount: MountSession, found: Attributes, flags: int) -> Parts:
@@ -147,7 +150,7 @@ async def _open_found(mount: MountSession, found: Attributes, flags: int) -> Par
     except BaseException:
         await mount.files.give_up(found.inode, flags)
         raise
-    return (*mount.entry(found), _opened(flags, False))
+    return (*mount.entry(found), _opened(mount, flags, False))
 
 
 def read(mount: MountSession, header: InHeader, body: bytes) -> Reply:
@@ -183,16 +186,22 @@ def write(mount: MountSession, header: InHeader, body: bytes, payload: Payload |
         if file.write_now(offset, payload.data, give_back):
             return (WRITE_OUT.pack(asked.size),)
         payload.lent = False
-    return _write(mount, file, offset, payload, drops)
+    return _write(mount, file, offset, payload, header if drops else None)
 
 
 async def _write(
-    mount: MountSession, file: OpenInode, offset: int | None, payload: Payload, drops: bool
+    mount: MountSession,
+    file: OpenInode,
+    offset: int | None,
+    payload: Payload,
+    dropping: InHeader | None,
 ) -> Parts:
+    """``dropping``: the request of somebody who may not keep set-id bits."""
     size = len(payload.data)
     await file.write(offset, payload.data)
-    if drops:
-        await mount.drop_set_id(file, await mount.cluster.attributes(file.inode))
+    if dropping is not None:
+        found = await mount.cluster.attributes(file.inode)
+        await mount.drop_set_id(file, found, dropping)
     return (WRITE_OUT.pack(size),)
 
 
@@ -200,6 +209,8 @@ def flush(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """close of one descriptor: others see what was written when it returns."""
     asked = FLUSH_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
+    if mount.range_owners:
+        mount.range_owners.get(asked.fh, set()).discard(asked.lock_owner)
     file = mount.files.get(inode) if writes(asked.fh) else None
     if file is None and not mount.cluster.locks.holds(inode, asked.lock_owner, LockKind.RANGE):
         return DONE
@@ -220,19 +231,21 @@ def release(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     asked = RELEASE_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
     file = mount.files.released(inode, asked.flags)
-    unlocks = bool(asked.release_flags & RELEASE_FLOCK_UNLOCK)
-    if file is None and not unlocks:
+    locked = [(each, LockKind.RANGE) for each in mount.range_owners.pop(asked.fh, ())]
+    if asked.release_flags & RELEASE_FLOCK_UNLOCK:
+        locked.append((asked.lock_owner, LockKind.WHOLE))
+    if file is None and not locked:
         return DONE
-    return _release(mount, inode, file, asked.lock_owner if unlocks else None)
+    return _release(mount, inode, file, locked)
 
 
 async def _release(
-    mount: MountSession, inode: int, file: OpenInode | None, lock_owner: int | None
+    mount: MountSession, inode: int, file: OpenInode | None, locked: list[tuple[int, LockKind]]
 ) -> Parts:
     if file is not None:
         await mount.files.put_down(file)
-    if lock_owner is not None:
-        await unlock(mount, inode, lock_owner, LockKind.WHOLE, 0, LOCK_END)
+    for owner, kind in locked:
+        await unlock(mount, inode, owner, kind, 0, LOCK_END)
     return DONE
 
 
@@ -260,6 +273,8 @@ async def allocate(mount: MountSession, header: InHeader, body: bytes) -> Parts:
         raise failure(errno.ENOSPC)
     if not asked.mode & KEEP_SIZE and end > (await mount.attributes(file.inode))[0].size:
         await file.truncate(end)
+    else:
+        await file.touch()
     return DONE
 
 

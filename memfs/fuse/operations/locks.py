@@ -1,7 +1,9 @@
 """File locks: fcntl's ranges and flock's whole files, kept in the cluster for all hosts.
 
 A lock is also a promise about bytes: what was written under it is published before it is given up,
-and what is read under it is asked for anew.
+and what is read under it is asked for anew. Ranges may belong to what was opened instead of to a
+process (F_OFD_SETLK): the kernel tells neither the difference nor the end of these, so that what
+was locked through a descriptor, and no process has unlocked by closing it, goes with the last one.
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ async def _set(
     if asked.type == fcntl.F_UNLCK:
         await unlock(mount, inode, asked.owner, kind, asked.start, asked.end)
         return DONE
+    if kind == LockKind.RANGE:
+        mount.range_owners.setdefault(asked.fh, set()).add(asked.owner)
     await mount.cluster.locks.acquire(
         inode,
         asked.owner,

@@ -41,6 +41,8 @@ _RENAME_MODES: Final = {
 }
 _DEVICES: Final = (FileKind.CHARACTER_DEVICE, FileKind.BLOCK_DEVICE)
 _MODE_BITS: Final = 0o7777
+_REFUSED_LINKS: Final = 64
+"""Remembered for the moment until the kernel asks again."""
 
 
 def lookup(mount: MountSession, header: InHeader, body: bytes) -> Reply:
@@ -130,7 +132,15 @@ async def make_link(mount: MountSession, header: InHeader, body: bytes) -> Parts
         await file.publish_for_stat()
     name = check_utf8(name_at(body, LINK_IN.size))
     parent = mount.cluster.inode(header.nodeid)
-    return await mount.make(parent, name, mount.cluster.make_link(source, parent, name))
+    try:
+        return await mount.make(parent, name, mount.cluster.make_link(source, parent, name))
+    except StaleHandleError:
+        if mount.refused_links.pop(header.pid, None) == source:
+            raise failure(errno.ENOENT) from None
+        if len(mount.refused_links) >= _REFUSED_LINKS:
+            del mount.refused_links[next(iter(mount.refused_links))]
+        mount.refused_links[header.pid] = source
+        raise
 
 
 async def unlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:

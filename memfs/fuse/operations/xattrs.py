@@ -27,7 +27,9 @@ _MODES: Final = {
     os.XATTR_CREATE: XattrMode.CREATE,
     os.XATTR_REPLACE: XattrMode.REPLACE,
 }
-_OFFERED: Final = ("user.", "trusted.")
+_HIDDEN: Final = "trusted."
+"""For the superuser's eyes only."""
+_OFFERED: Final = ("user.", _HIDDEN)
 """Namespaces of the cluster; beside them there are access control lists."""
 
 
@@ -39,6 +41,8 @@ def _name(body: bytes, offset: int) -> str:
         raise failure(errno.EILSEQ) from None
     if not name.startswith(_OFFERED) and name not in acls.NAMES:
         raise failure(errno.EOPNOTSUPP)
+    if name in _OFFERED:
+        raise failure(errno.EINVAL)
     return name
 
 
@@ -76,6 +80,8 @@ async def names(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     """listxattr."""
     inode = mount.cluster.inode(header.nodeid)
     found = list(await mount.cluster.xattr_names(inode))
+    if header.uid:
+        found = [name for name in found if not name.startswith(_HIDDEN)]
     if mount.shapes.has_list.get(inode) is not False:
         entries = await mount.cluster.acl(inode)
         uid, gid = mount.numbers.uid, mount.numbers.gid

@@ -70,7 +70,7 @@ def publish_draft(volume: Volume, command: Command, request: PublishDraft) -> Lo
     tree = volume.tree
     slot = files.writing(volume, command, request)
     if slot not in tree.nameless:
-        raise InvalidArgumentError("the file has a name already")
+        raise InvalidArgumentError(_why_no_draft(volume, slot))
     check_mode(request.mode, request.unmasked)
     if request.modified_ns is not None:
         check_time(request.modified_ns)
@@ -90,6 +90,14 @@ def publish_draft(volume: Volume, command: Command, request: PublishDraft) -> Lo
     if request.modified_ns is not None:
         tree.inodes.modified[slot] = request.modified_ns
     return LookupReply(volume.attributes(slot))
+
+
+def _why_no_draft(volume: Volume, slot: int) -> str:
+    if slot in volume.tree.linkable:
+        return "the file is no draft: a link gives it its name"
+    if slot in volume.tree.unlinked:
+        return "the file is no draft: it was deleted, or made to have no name"
+    return "the file has a name already"
 
 
 def _check_target(

@@ -231,6 +231,11 @@ def test_a_draft_gets_no_name_in_another_way(machine: Machine) -> None:
     with pytest.raises(errors.AccessDeniedError):
         machine.ask(m.Access(b"", 4, base=lease.inode), "bob")
     named = machine.run(m.Create(b"/g")).attributes
-    with pytest.raises(errors.InvalidArgumentError):
+    with pytest.raises(errors.InvalidArgumentError, match="has a name already"):
         publish(machine, named, "/f")
+    machine.mkdir("/d")
+    for linkable, reason in ((True, "a link gives it its name"), (False, "made to have no name")):
+        unnamed = machine.run(m.CreateUnnamed(b"/d", linkable=linkable)).attributes
+        with pytest.raises(errors.InvalidArgumentError, match=reason):
+            publish(machine, unnamed, "/f")
     assert machine.run(m.SetAttributes(b"", mode=0o400, base=lease.inode)).attributes.mode == 0o400
