@@ -35,6 +35,7 @@ def check_volume(volume: Volume) -> None:
     _check_names(volume)
     _check_totals(volume)
     _check_guards(volume)
+    _check_foreign(volume)
     _check_holdings(volume)
     _check_locks(volume)
     _check_absorbed(volume)
@@ -155,6 +156,15 @@ def _check_guards(volume: Volume) -> None:
         if tree.is_attached(slot):
             directory = tree.directory(slot)
             assert [directory.mixed, directory.closed] == expected, f"guards of slot {slot}"
+
+
+def _check_foreign(volume: Volume) -> None:
+    """Directories count whose entries are not of their own user."""
+    tree = volume.tree
+    for slot in _directories(tree):
+        users = Counter(map(tree.owner_of, _names(tree, slot)))
+        del users[tree.owner_of(slot)]
+        assert tree.directory(slot).foreign == (dict(users) or None), f"entries of slot {slot}"
 
 
 def _add(tree: Tree, sums: dict[int, list[int]], at: int, parts: tuple[int, ...]) -> None:

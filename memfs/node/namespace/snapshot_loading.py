@@ -7,6 +7,8 @@ a section that does not pass its checksum, or does not fit, ends it.
 from __future__ import annotations
 
 import contextlib
+from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -89,6 +91,10 @@ class _Loader:
         self._image: Image | None = None
         self._version = 0
         self._used = 0
+        self._owner = array("L", [0])
+        """The owner of the entries of each directory so far; 0: there are none."""
+        self._owners: dict[int, Counter[int]] = {}
+        """Of those whose entries have several: how many of each."""
         self._takers: dict[int, Callable[..., None]] = {
             Kind.FREE_SLOTS: lambda slots: self._tree.inodes.free_slots.extend(slots),
             Kind.INTERNED: self._load_interned,
@@ -150,6 +156,7 @@ class _Loader:
             raise ProtocolError("the snapshot's columns differ in length")
         inodes.used = self._used
         self._tree.count_guards()
+        self._count_foreign()
         writers = image.volume.sessions.writers
         tree = image.volume.tree
         nameless = {slot for slot in writers if not inodes.links[slot]}
@@ -157,6 +164,20 @@ class _Loader:
         if self._version == 1:
             self._count_links()
         return image
+
+    def _count_foreign(self) -> None:
+        """Count the entries that are not of their directory's user."""
+        tree = self._tree
+        for slot in tree.directory_slots():
+            number = tree.inodes.extra[slot]
+            directory = tree.directories.items[number]
+            single = self._owner[number]
+            owners = self._owners.get(number) or {single: directory.count} if single else {}
+            users = Counter[str]()
+            for owner, count in owners.items():
+                users[tree.owners.values[owner][0]] += count
+            del users[tree.owner_of(slot)]
+            directory.foreign = dict(users) or None
 
     def _count_links(self) -> None:
         """Count the links that version 1 did not record for directories."""
@@ -211,10 +232,22 @@ class _Loader:
         directory.length, directory.files, directory.directories, directory.space = totals[:4]
         directory.links = sum(totals[4:])  # absent in version 1
         self._tree.directories.restore(directory, not directory.directories)
+        self._owner.append(0)
 
     def _load_leaf(self, names: list[bytes], slots: list[int]) -> None:
         leaf = dict(zip(names, slots, strict=True))
-        self._tree.directories.items[-1].append_leaf(leaf)
+        directories = self._tree.directories.items
+        directories[-1].append_leaf(leaf)
+        self._note_owners(len(directories) - 1, self._tree.inodes.owners_of(slots))
+
+    def _note_owners(self, number: int, owners: list[int]) -> None:
+        """Whose some entries of a directory are: mostly one user's."""
+        single = self._owner[number] or owners[0]
+        self._owner[number] = single
+        if number in self._owners or owners.count(single) != len(owners):
+            before = self._tree.directories.items[number].count - len(owners)
+            known = self._owners.setdefault(number, Counter({single: before}))
+            known.update(owners)
 
     def _load_chunk(self, number: int, chunk: bytes | None) -> None:
         tables = self._volume.blocks.tables

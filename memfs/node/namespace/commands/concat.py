@@ -88,7 +88,7 @@ def _remove_copied(
     for parent, name, slot in places:
         if volume.mounts:
             mounted.deleted(volume, command, parent, name, slot)
-        tree.directory(parent).remove(name)
+        tree.remove_name(parent, name)
         volume.unlink(command, parent, slot)
         tree.touch(parent, command.now, command.index)
     return LookupReply(volume.attributes(target))
@@ -115,7 +115,7 @@ def _absorb(volume: Volume, command: Command, target: int, place: Place) -> None
     length, space = tree.weight(source)
     if volume.mounts:
         mounted.deleted(volume, command, parent, name, source)
-    tree.directory(parent).remove(name)
+    tree.remove_name(parent, name)
     tree.charge(parent, -length, -1, 0, -space)
     tree.touch(parent, command.now, command.index)
     volume.end_locks(command, source)

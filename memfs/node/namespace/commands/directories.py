@@ -85,7 +85,7 @@ def remove_directory(volume: Volume, command: Command, request: RemoveDirectory)
     if volume.mounts:
         mounted.check_movable(volume, slot, path)
         mounted.deleted(volume, command, parent, name, slot)
-    tree.directory(parent).remove(name)
+    tree.remove_name(parent, name)
     volume.remove_directory(command, parent, slot)
     tree.touch(parent, command.now, command.index)
     return NamesReply(volume.also_changed(path, parent))

@@ -174,11 +174,11 @@ def _give_name(
         volume.mounts.replaced(slot, old)
         if request.recover:
             volume.sessions.drop_lease(old)
-        tree.directory(parent).replace(name, slot)
+        tree.replace_name(parent, name, slot)
         volume.unlink(command, parent, old)
     else:
         volume.dress(command, parent, slot, request.mode, request.unmasked)
-        tree.directory(parent).insert(name, slot)
+        tree.insert_name(parent, name, slot)
     length, space = tree.weight(slot)
     tree.charge(parent, length, 1, 0, space)
     tree.touch(parent, command.now, command.index)

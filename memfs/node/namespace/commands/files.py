@@ -242,7 +242,7 @@ def _make_file(
     slot = volume.new_inode(
         command, parent, FILE, request.mode, layout=number, unmasked=request.unmasked
     )
-    tree.directory(parent).insert(name, slot)
+    tree.insert_name(parent, name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)
     volume.changed(command, slot)

@@ -62,7 +62,7 @@ def unlink(volume: Volume, command: Command, request: Unlink) -> NamesReply:
         raise StaleHandleError("somebody else's file is there", path=text(path))
     if volume.mounts:
         mounted.deleted(volume, command, parent, name, slot)
-    volume.tree.directory(parent).remove(name)
+    volume.tree.remove_name(parent, name)
     volume.unlink(command, parent, slot)
     volume.tree.touch(parent, command.now, command.index)
     return NamesReply(volume.also_changed(path, parent))
@@ -178,12 +178,11 @@ def _name_first(
 def _enter(volume: Volume, command: Command, place: Place, slot: int) -> None:
     """Let the name mean ``slot``; what had it has a name less."""
     parent, name, old = place
-    directory = volume.tree.directory(parent)
     if old:
-        directory.replace(name, slot)
+        volume.tree.replace_name(parent, name, slot)
         volume.unlink(command, parent, old)
     else:
-        directory.insert(name, slot)
+        volume.tree.insert_name(parent, name, slot)
 
 
 def _check_target(target: bytes) -> None:

@@ -191,7 +191,7 @@ def unmount(volume: Volume, command: Command, request: Unmount) -> Empty:
     if found.made:
         name = tree.directory(parent).name_of(slot)
         assert name is not None, "a mount has a name"
-        tree.directory(parent).remove(name)
+        tree.remove_name(parent, name)
         volume.remove_directory(command, parent, slot)
         tree.touch(parent, command.now, command.index)
     return Empty()
@@ -200,9 +200,8 @@ def unmount(volume: Volume, command: Command, request: Unmount) -> Empty:
 def _clear(volume: Volume, command: Command, slot: int) -> None:
     """Take everything out of a directory: Reclaim frees it."""
     tree = volume.tree
-    directory = tree.directory(slot)
-    for name, child in list(directory.items()):
-        directory.remove(name)
+    for name, child in list(tree.directory(slot).items()):
+        tree.remove_name(slot, name)
         _drop(volume, command, slot, child)
     tree.touch(slot, command.now, command.index)
 
@@ -257,7 +256,7 @@ def forget_objects(volume: Volume, command: Command, request: ForgetObjects) -> 
     for name in request.names:
         child = directory.get(name)
         if child and _is_clean(volume, child):
-            directory.remove(name)
+            volume.tree.remove_name(slot, name)
             _drop(volume, command, slot, child)
             changed = True
     if changed:
@@ -327,7 +326,7 @@ def _learn(volume: Volume, command: Command, parent: int, known: KnownObject) ->
 def _learn_directory(volume: Volume, command: Command, parent: int, name: bytes, old: int) -> None:
     tree = volume.tree
     if old:
-        tree.directory(parent).remove(name)
+        tree.remove_name(parent, name)
         _drop(volume, command, parent, old)
     command.owner, command.group = tree.owners.values[tree.inodes.owner[parent]]
     slot = volume.make_directory(command, parent, name, _DIRECTORY_MODE)
@@ -350,10 +349,10 @@ def _learn_file(
     if old:
         if inodes.kind[old] == FILE:
             inherit(volume, command, slot, old)
-        tree.directory(parent).replace(known.name, slot)
+        tree.replace_name(parent, known.name, slot)
         _drop(volume, command, parent, old)
     else:
-        tree.directory(parent).insert(known.name, slot)
+        tree.insert_name(parent, known.name, slot)
     length, space = tree.weight(slot)
     tree.charge(parent, length, 1, 0, space)
     tree.touched.append(inodes.id_of(slot))

@@ -32,7 +32,7 @@ def make_node(volume: Volume, command: Command, request: MakeNode) -> MadeReply:
         mounted.check_kind(volume, parent, "special files", path)
     slot = volume.new_inode(command, parent, request.kind, request.mode, unmasked=request.unmasked)
     tree.inodes.extra[slot] = request.device
-    tree.directory(parent).insert(name, slot)
+    tree.insert_name(parent, name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)
     return MadeReply(volume.attributes(slot), volume.also_changed(path, parent))

@@ -61,8 +61,8 @@ def set_aside(volume: Volume, command: Command, request: SetAside) -> Empty:
         raise PathExistsError("the name for a file in conflict is taken")
     name = directory.name_of(slot)
     assert name is not None, "a changed file has a name"
-    directory.remove(name)
-    directory.insert(request.name, slot)
+    tree.remove_name(parent, name)
+    tree.insert_name(parent, request.name, slot)
     del mounts.changes[slot]
     mounts.tags.set(slot, request.tag)
     mounts.resident.add(slot)

@@ -51,7 +51,7 @@ def _free_one(volume: Volume, command: Command) -> None:
         volume.reclaim.pop()
         volume.forget(command, top)
         return
-    _, slot = directory.pop()
+    _, slot = tree.pop_name(top)
     if tree.inodes.kind[slot] == DIRECTORY:
         tree.inodes.parent[slot] = NOWHERE
         volume.reclaim.append(slot)

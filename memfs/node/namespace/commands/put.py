@@ -155,10 +155,10 @@ def _enter(volume: Volume, command: Command, place: Place, slot: int) -> None:
     if old:
         inherit(volume, command, slot, old)
         volume.mounts.replaced(slot, old)
-        tree.directory(parent).replace(name, slot)
+        tree.replace_name(parent, name, slot)
         volume.unlink(command, parent, old)
     else:
-        tree.directory(parent).insert(name, slot)
+        tree.insert_name(parent, name, slot)
     tree.touch(parent, command.now, command.index)
 
 

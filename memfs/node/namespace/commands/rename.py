@@ -157,22 +157,22 @@ def _replace(volume: Volume, command: Command, source: Place, target: Place) -> 
     tree = volume.tree
     source_parent, source_name, moved = source
     target_parent, target_name, replaced = target
-    tree.directory(source_parent).remove(source_name)
+    tree.remove_name(source_parent, source_name)
     if replaced:
-        tree.directory(target_parent).replace(target_name, moved)
+        tree.replace_name(target_parent, target_name, moved)
         if tree.inodes.kind[replaced] == DIRECTORY:
             volume.remove_directory(command, target_parent, replaced)
         else:
             volume.unlink(command, target_parent, replaced)
     else:
-        tree.directory(target_parent).insert(target_name, moved)
+        tree.insert_name(target_parent, target_name, moved)
     _relocate(volume, moved, source_parent, target_parent)
 
 
 def _swap(volume: Volume, source: Place, target: Place) -> None:
     tree = volume.tree
-    tree.directory(source[0]).replace(source[1], target[2])
-    tree.directory(target[0]).replace(target[1], source[2])
+    tree.replace_name(source[0], source[1], target[2])
+    tree.replace_name(target[0], target[1], source[2])
     _relocate(volume, source[2], source[0], target[0])
     _relocate(volume, target[2], target[0], source[0])
 

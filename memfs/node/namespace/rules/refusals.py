@@ -87,6 +87,17 @@ def sticky(
     )
 
 
+def names_kept(
+    tree: NameTree, caller: Caller, slot: int, kept: int, path: bytes
+) -> NotPermittedError:
+    """The sticky bit of ``slot`` keeps so many of its names for their owners."""
+    return NotPermittedError(
+        f"Permission denied by sticky bit: user={caller.user}, names of others: {kept}, "
+        f"parent={_inode(tree, slot, path)}",
+        path=text(path) or None,
+    )
+
+
 def not_superuser(caller: Caller, path: bytes = b"") -> NotPermittedError:
     """Only superusers may do this."""
     return NotPermittedError(

@@ -1,9 +1,9 @@
 """One directory: an ordered map from names to slots, and the totals of its subtree.
 
 Owns the order of names (by their bytes) and pages over it. Knows nothing of inodes: a slot is a
-number to it. Names lie in leaves, each a dictionary of the names in one range of the order. So a
-lookup touches little memory whatever the size of the directory, nothing is ever rebuilt as a whole,
-and a page sorts the few leaves that it shows.
+number to it, and whose it is it hears. Names lie in leaves, each a dictionary of the names in one
+range of the order. So a lookup touches little memory whatever the size of the directory, nothing is
+ever rebuilt as a whole, and a page sorts the few leaves that it shows.
 
 Invariant: the names of a leaf are less than those of the next, none is empty unless it is the only
 one, and ``_firsts[i]`` separates leaf ``i`` from the one before: greater than all names there, than
@@ -33,6 +33,7 @@ class Directory:
         "count",
         "directories",
         "files",
+        "foreign",
         "length",
         "links",
         "mixed",
@@ -58,6 +59,8 @@ class Directory:
         """Directories below that are another user's than the one above, or deny theirs a right."""
         self.closed = 0
         """Directories below that not everybody may read and search."""
+        self.foreign: dict[str, int] | None = None
+        """Entries that are not of the directory's own user, by user; None: there are none."""
 
     def get(self, name: bytes) -> int:
         """The slot of ``name``, 0 when there is none."""
@@ -82,12 +85,13 @@ class Directory:
         assert name in leaf, "no such name"
         leaf[name] = slot
 
-    def remove(self, name: bytes) -> None:
-        """Take an existing name out."""
+    def remove(self, name: bytes) -> int:
+        """Take an existing name out; returns its slot."""
         at = self._leaf_of(name)
-        del self._leaves[at][name]
+        slot = self._leaves[at].pop(name)
         self.count -= 1
         self._shrink(at)
+        return slot
 
     def pop(self) -> tuple[bytes, int]:
         """Take some name out; returns it with its slot. The directory is not empty."""
@@ -108,6 +112,32 @@ class Directory:
         at = self._leaf_of(name)
         later = sum(map(len, self._leaves[at + 1 :]))
         return later + sum(each > name for each in self._leaves[at])
+
+    # --- whose the entries are ----------------------------------------------------------------
+
+    def count_foreign(self, user: str, entries: int) -> None:
+        """There are so many more entries of ``user``, who is not the directory's own."""
+        if self.foreign is None:
+            self.foreign = {}
+        left = self.foreign.get(user, 0) + entries
+        if left:
+            self.foreign[user] = left
+        else:
+            self.foreign.pop(user, None)
+            self.foreign = self.foreign or None
+
+    def foreign_to(self, user: str) -> int:
+        """Entries of ``user``, who is not the directory's own."""
+        return self.foreign.get(user, 0) if self.foreign else 0
+
+    def change_user(self, old: str, new: str) -> None:
+        """The directory is another user's; its entries are not."""
+        foreign = self.foreign or {}
+        kin = self.count - sum(foreign.values())
+        foreign.pop(new, None)
+        if kin:
+            foreign[old] = kin
+        self.foreign = foreign or None
 
     @property
     def names(self) -> int:

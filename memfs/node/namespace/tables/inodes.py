@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from memfs.types import ROOT_INODE, FileKind
@@ -52,6 +52,7 @@ _TOUCH: Final = struct.Struct("=3q")
 _QUAD: Final = struct.Struct("=q")
 _WORDS: Final = 20
 _BYTES: Final = 80
+_OWNER_AT: Final = 1
 _TOUCH_AT: Final = 28  # modified, changed, change
 _BLOCK_AT: Final = _STAT.size
 assert _WHOLE.size == _ROW.size == _BYTES == _WORDS * array("I").itemsize
@@ -159,6 +160,11 @@ class Inodes:
     def __len__(self) -> int:
         """Inodes in use, whatever their kind."""
         return self.used - 1 - len(self.free_slots) - self.retired
+
+    def owners_of(self, slots: Iterable[int]) -> list[int]:
+        """The numbers of the owners of several inodes."""
+        rows = self.rows
+        return [rows[slot * _WORDS + _OWNER_AT] for slot in slots]
 
     # --- coming and going --------------------------------------------------------------------
 

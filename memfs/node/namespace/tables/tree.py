@@ -11,7 +11,7 @@ links is charged to one of them, its home: the directory that has held a link fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 from memfs import limits
@@ -312,8 +312,13 @@ class Tree:
     def set_owner(self, slot: int, owner: str, group: str) -> None:
         """Give an inode to another user or group."""
         inodes, old = self.inodes, self.inodes.owner[slot]
+        user = self.owners.values[old][0]
+        entries = self._entries_of(slot) if user != owner else {}
+        for parent, count in entries.items():
+            self._count_entry(parent, slot, -count)
         concerned = []
-        if inodes.kind[slot] == DIRECTORY and self.owners.values[old][0] != owner:
+        if inodes.kind[slot] == DIRECTORY and user != owner:
+            self.directory(slot).change_user(user, owner)
             concerned.append(slot)
             if inodes.links[slot] > 2:
                 names = self.directory(slot).items()
@@ -323,6 +328,8 @@ class Tree:
         inodes.owner[slot] = self.owners.acquire((owner, group))
         for each in concerned:
             self._count_guard(each, 1)
+        for parent, count in entries.items():
+            self._count_entry(parent, slot, count)
         self.owners.release(old)
         self.xattrs.give(slot, owner)
 
@@ -345,6 +352,44 @@ class Tree:
         """The entries and totals of a directory's slot."""
         assert self.inodes.kind[slot] == DIRECTORY
         return self.directories.items[self.inodes.extra[slot]]
+
+    def insert_name(self, parent: int, name: bytes, slot: int) -> None:
+        """Add a name that is not there to directory ``parent``."""
+        self.directory(parent).insert(name, slot)
+        self._count_entry(parent, slot, 1)
+
+    def replace_name(self, parent: int, name: bytes, slot: int) -> None:
+        """Let an existing name mean another slot."""
+        directory = self.directory(parent)
+        self._count_entry(parent, directory.get(name), -1)
+        directory.replace(name, slot)
+        self._count_entry(parent, slot, 1)
+
+    def remove_name(self, parent: int, name: bytes) -> None:
+        """Take an existing name out."""
+        self._count_entry(parent, self.directory(parent).remove(name), -1)
+
+    def pop_name(self, parent: int) -> tuple[bytes, int]:
+        """Take some name out; returns it with its slot."""
+        name, slot = self.directory(parent).pop()
+        self._count_entry(parent, slot, -1)
+        return name, slot
+
+    def _count_entry(self, parent: int, slot: int, entries: int) -> None:
+        """Directory ``parent`` has so many more entries that mean ``slot``."""
+        owner, above = self.inodes.owner[slot], self.inodes.owner[parent]
+        if owner != above:
+            user = self.owners.values[owner][0]
+            if user != self.owners.values[above][0]:
+                self.directory(parent).count_foreign(user, entries)
+
+    def _entries_of(self, slot: int) -> dict[int, int]:
+        """Directories that have entries which mean ``slot``, and how many."""
+        links = self.parents.get(slot)
+        if links is not None:
+            return links
+        parent = self.inodes.parent[slot] if slot != ROOT else NOWHERE
+        return {parent: 1} if parent else {}
 
     def touch(self, slot: int, now: int, change: int) -> None:
         """The entries or the content of ``slot`` changed."""
@@ -440,10 +485,14 @@ class Tree:
 
     def count_guards(self) -> None:
         """Count all guards anew, of a tree that was restored without them."""
-        kinds = self.inodes.kind[: self.inodes.used].tobytes()
-        slot = ROOT
-        while (slot := kinds.find(DIRECTORY, slot + 1)) >= 0:
+        for slot in self.directory_slots():
             self._count_guard(slot, 1)
+
+    def directory_slots(self) -> Iterator[int]:
+        """The slots of all directories, deleted ones included."""
+        kinds, slot = self.inodes.kind[: self.inodes.used].tobytes(), NOWHERE
+        while (slot := kinds.find(DIRECTORY, slot + 1)) >= 0:
+            yield slot
 
     def _count_guard(self, slot: int, sign: int) -> None:
         if slot != ROOT:

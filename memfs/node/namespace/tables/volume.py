@@ -391,7 +391,7 @@ class Volume:
         slot = self.new_inode(command, parent, DIRECTORY, mode, unmasked=unmasked)
         inodes.extra[slot] = tree.directories.add(Directory())
         inodes.links[slot] = 2
-        tree.directory(parent).insert(name, slot)
+        tree.insert_name(parent, name, slot)
         inodes.links[parent] += 1
         tree.charge(parent, 0, 0, 1, 0)
         tree.charge_guards(parent, *tree.guard(slot, parent))

@@ -16,8 +16,9 @@ from memfs.errors import (
     AccessDeniedError,
     InvalidArgumentError,
     MemfsError,
-    TreeTooLargeError,
+    NotPermittedError,
 )
+from memfs.node.namespace.rules import subtrees
 from memfs.protocol import messages as m
 from memfs.types import AclEntry, RenameMode
 
@@ -179,25 +180,90 @@ def test_the_walk_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
 
 
-def test_names_below_sticky_directories_count_among_what_is_looked_at(
+def crowd(directory: str, names: int, user: str = "alice") -> Machine:
+    """Names of ``user`` in a directory of bob's that is sticky."""
+    machine = Machine()
+    machine.mkdir(directory, 0o777)
+    for number in range(names):
+        machine.run(m.MakeSymlink(b"%s/%03d" % (directory.encode(), number), b"x"), user)
+    machine.run(m.SetAttributes(b"/d", mode=0o777))
+    machine.run(m.SetAttributes(directory.encode(), mode=0o1777, owner="bob"))
+    return machine
+
+
+@pytest.mark.parametrize("directory", ["/d", "/d/s"])
+def test_however_many_names_a_sticky_directory_has_is_known_without_looking_at_them(
+    directory: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = crowd(directory, 100)
+    monkeypatch.setattr(limits, "SUBTREE_STEPS", 40)
+    machine.ask(m.CheckRemoval(b"/d"), "alice")
+    machine.ask(m.CheckRemoval(b"/d", deep=False), "alice")
+    with pytest.raises(NotPermittedError, match=f'parent="{directory}":bob'):
+        machine.ask(m.CheckRemoval(b"/d"), "carol")
+    machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
+    machine.reclaim()
+
+
+def test_one_name_of_somebody_else_keeps_a_sticky_directory_though_nobody_comes_across_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not those of the directory itself: otherwise a large one could not be removed at all."""
-    machine = Machine()
-    machine.mkdir("/d", 0o777)
-    machine.mkdir("/d/s", 0o777)
-    for number in range(100):
-        machine.run(m.Create(b"/d/s/%d" % number, 0o644), "alice")
-    machine.run(m.SetAttributes(b"/d/s", mode=0o1777, owner="bob"))
-    monkeypatch.setattr(limits, "SUBTREE_STEPS", 90)
-    with pytest.raises(TreeTooLargeError, match="one by one"):
+    machine = crowd("/d", 20)
+    machine.run(m.MakeSymlink(b"/d/zz", b"x"), "carol")
+    with pytest.raises(NotPermittedError, match="/d/zz"):
         machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
-    with pytest.raises(TreeTooLargeError, match="one by one"):
-        machine.ask(m.CheckRemoval(b"/d"), "alice")
-    machine.ask(m.CheckRemoval(b"/d", deep=False), "alice")
-    machine.ask(m.CheckRemoval(b"/d/s"), "alice")
-    machine.run(m.RemoveDirectory(b"/d/s", recursive=True), "alice")
+    monkeypatch.setattr(subtrees, "_NAMED", 10)
+    with pytest.raises(NotPermittedError, match="user=alice, names of others: 1, parent="):
+        machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
+    machine.run(m.Unlink(b"/d/zz"), "carol")
     machine.run(m.RemoveDirectory(b"/d", recursive=True), "alice")
+
+
+def test_whose_names_are_is_known_whatever_becomes_of_them() -> None:
+    """The machine recounts after every command; here each way to change it is taken."""
+    machine = Machine()
+    machine.mkdir("/d", 0o777, "alice")
+    machine.mkdir("/e", 0o777, "bob")
+    for user in ("alice", "bob", "carol"):
+        machine.file(f"/d/{user}", 0, user)
+        machine.mkdir(f"/d/{user}-d", 0o777, user)
+    for request in (
+        m.MakeLink(b"/d/bob", b"/e/1"),
+        m.MakeLink(b"/d/bob", b"/d/2"),
+        m.SetAttributes(b"/d/bob", owner="carol"),
+        m.SetAttributes(b"/d/bob", group="others"),
+        m.SetAttributes(b"/d", owner="carol"),
+        m.SetAttributes(b"/d/carol-d", owner="alice"),
+        m.SetAttributes(b"/", owner="carol"),
+        m.Rename(b"/d/carol", b"/e/1"),
+        m.Rename(b"/d/bob", b"/e/1", RenameMode.EXCHANGE),
+        m.Rename(b"/d/alice-d", b"/d/2", RenameMode.EXCHANGE),
+        m.MakeSymlink(b"/d/alice", b"x", replace=True),
+        m.MakeLink(b"/e/1", b"/d/alice", replace=True),
+        m.Unlink(b"/e/1"),
+        m.SetAttributes(b"/d/alice", owner="bob"),
+        m.SetAttributes(b"/d", owner="bob"),
+        m.RemoveDirectory(b"/d/carol-d"),
+    ):
+        machine.run(request)
+    for name, user in (("to", "alice"), ("from", "carol")):
+        machine.file(f"/d/{name}", 0, user)
+    machine.run(m.Concat(b"/d/to", (b"/d/from",)))
+    for name in (b"/d/bob", b"/d/fresh"):  # over carol's, and root's own
+        draft = machine.run(m.CreateDraft(name)).attributes
+        machine.run(m.PublishDraft(draft.inode, draft.generation, name, 0))
+    machine.copy().namespace.check_invariants()
+    machine.run(m.RemoveDirectory(b"/d", recursive=True))
+    machine.reclaim()
+
+
+def test_a_restored_namespace_knows_whose_names_are() -> None:
+    machine = crowd("/d", 1_500)  # several leaves
+    machine.run(m.MakeSymlink(b"/d/0000", b"x"), "carol")
+    machine.run(m.MakeSymlink(b"/d/~", b"x"), "bob")
+    copied = machine.copy()
+    copied.namespace.check_invariants()
+    assert copied.namespace.volume.tree.directory(2).foreign == {"alice": 1_500, "carol": 1}
 
 
 def test_a_rename_takes_along_what_is_not_the_callers_as_on_linux(scratch: Path) -> None:
