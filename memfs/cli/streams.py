@@ -6,12 +6,15 @@ standard output is an :class:`OutputError`, which is not attributed to an operan
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import io
 import os
 import sys
 
 INPUT, OUTPUT, ERROR = 0, 1, 2
+OCTETS = "memfs.octets"
+"""How text that holds what ``os.fsdecode`` made of odd bytes is written: as those bytes."""
 
 
 class OutputError(Exception):
@@ -48,9 +51,20 @@ def prepare() -> None:
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Output(OUTPUT, "w", closefd=False)),
         encoding=getattr(sys.stdout, "encoding", None) or "utf-8",
-        errors="backslashreplace",
+        errors=OCTETS,
         line_buffering=os.isatty(OUTPUT),
     )
+
+
+def _octets(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The bytes, or escapes of what an encoding other than UTF-8 does not have."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeEncodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+codecs.register_error(OCTETS, _octets)
 
 
 def serve() -> None:

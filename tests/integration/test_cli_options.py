@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_cluster import COMMAND, Cluster, Command, clean_environment
+from cli_cluster import COMMAND, Cluster, Command, clean_environment, execute
 
 import memfs
 
@@ -489,6 +489,20 @@ def test_printf_of_stat(cli: Command, top: Path, form: str) -> None:
     paths = [str(top / "lines"), str(top / "ends")]
     wanted = subprocess.run(["stat", "--printf", form, *paths], capture_output=True, text=True)
     assert cli("stat", "--printf", form, *paths).out == wanted.stdout
+
+
+@pytest.mark.parametrize(
+    "form", [r"\200\377\0\400\777\xff|", r"\303\274", r"\045n|%%n|\\n|\e\"", "a\\"]
+)
+def test_printf_writes_bytes(cluster: Cluster, top: Path, form: str) -> None:
+    path = str(top / "lines")
+    for command in (["stat", "--printf", form, path], ["find", path, "-printf", form]):
+        if command[0] == "stat" or not {"x", "e"} & set(form):  # find knows neither
+            wanted = subprocess.run(command, capture_output=True)
+            assert execute(cluster.url, command).stdout == wanted.stdout
+    odd = os.fsdecode(b"\xff|%n")
+    wanted = subprocess.run(["stat", "-c", odd, path], capture_output=True)
+    assert execute(cluster.url, ["stat", "-c", odd, path]).stdout == wanted.stdout
 
 
 NAMES = [

@@ -51,3 +51,20 @@ def test_as_coreutils(cli: Command, cluster: Cluster, tmp_path: Path, line: str)
     assert bool(found.err) == bool(wanted.stderr)
     there = set(cli.ok("find", str(tmp_path)))
     assert there == {str(tmp_path), *(str(each) for each in tmp_path.rglob("*"))}
+
+
+@pytest.mark.parametrize("options", [["-r"], ["-rf"], ["-r", "-v"]])
+def test_a_link_to_a_tree_is_no_tree(
+    cli: Command, cluster: Cluster, tmp_path: Path, options: list[str]
+) -> None:
+    """In the words of rm(1); but it empties the directory before it says so."""
+    top = tree(tmp_path / "top")
+    with memfs.connect(cluster.url) as fs:
+        fs.makedirs(str(tmp_path), exist_ok=True)
+        fs.put(top, str(top), preserve=True)
+        before = [each.path for each in fs.scandir(f"{top}/d")]
+        wanted = subprocess.run(["rm", *options, f"{top}/ld/"], capture_output=True, text=True)
+        found = cli("rm", *options, f"{top}/ld/")
+        assert found.status == wanted.returncode
+        assert found.err == wanted.stderr.replace("rm: ", "memfs: ") and not found.out
+        assert [each.path for each in fs.scandir(f"{top}/d")] == before

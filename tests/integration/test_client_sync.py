@@ -281,6 +281,75 @@ def test_files_left_open_are_written_at_exit(cluster: Processes, fs: memfs.FileS
     fs.write_bytes("/left", b"the lease is free")
 
 
+ORDINARY = """
+import asyncio, gc, os, pickle, sys, tarfile
+import memfs
+
+def use(fs):
+    fs.makedirs("/used/d")
+    with fs.open("/used/f", "wb") as file:
+        file.write(bytes(9_000_000))
+    with fs.open("/used/f", "rb") as file:
+        assert len(file.read()) == 9_000_000
+    file = fs.open("/used/t", "w")
+    file.write("a\\nb\\n")
+    file.close()
+    with fs.open("/used/t") as file:
+        assert list(file) == ["a\\n", "b\\n"]
+    fs.write_many({"/used/m": b"1"})
+    fs.read_many(["/used/m", "/used/t"])
+    fs.copy("/used/t", "/used/u")
+    with fs.map("/used/f") as view:
+        assert bytes(view[:2]) == bytes(2)
+    with fs.replacing("/used/u") as file:
+        file.write(b"new")
+    with fs.open("/used/tar", "wb") as file, tarfile.open(fileobj=file, mode="w") as archive:
+        archive.add(os.__file__)
+    with fs.open("/used/tar", "rb") as file, tarfile.open(fileobj=file) as archive:
+        assert archive.getnames()
+    with fs.scandir("/used") as entries:
+        assert len(list(entries)) == len(list(fs.scandir("/used"))) == len(fs.listdir("/used"))
+    assert len(list(fs.walk("/used"))) == 2 and fs.glob("/used/*")
+    next(fs.walk("/used"))
+    path = fs.path("/used")
+    (path / "p").write_text((path / "t").read_text())
+    assert list(path.iterdir()) and list(path.rglob("*"))
+    fs.put(os.__file__, "/used/put")
+    fs.get("/used/put", sys.argv[1])
+    fs.rmtree("/used")
+
+async def wait():
+    async with memfs.aio.connect() as fs:
+        async with fs.open("/waited", "wb") as file:
+            await file.write(b"1")
+        await fs.read_bytes("/waited")
+        await fs.remove("/waited")
+
+with memfs.connect() as fs:
+    use(fs)
+    with pickle.loads(pickle.dumps(fs)) as other:
+        use(other)
+fs = memfs.connect()
+use(fs)
+fs.close()
+with memfs.open("/left", "w") as file:
+    file.write("by the default file system")
+asyncio.run(wait())
+gc.collect()
+"""
+
+
+def test_ordinary_use_leaves_nothing_unclosed(cluster: Processes, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", ORDINARY, str(tmp_path / "got")],
+        env={**os.environ, "MEMFS_URL": cluster.url},
+        capture_output=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_an_interrupt_ends_a_blocked_call(cluster: Processes) -> None:
     script = (
         "import memfs, signal, threading\n"

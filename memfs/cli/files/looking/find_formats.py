@@ -6,6 +6,7 @@ Directives, widths, flags and escapes are those of GNU find, without what a clus
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -133,7 +134,7 @@ def _constant(text: str) -> Render:
 
 def _escape(found: re.Match[str]) -> Render | None:
     if found["octal"] is not None:
-        return _constant(chr(int(found["octal"], 8) & 0xFF))
+        return _constant(os.fsdecode(bytes([int(found["octal"], 8) & 0xFF])))
     shown = _ESCAPES.get(found["escape"])
     return None if shown is None else _constant(shown)
 

@@ -64,7 +64,7 @@ async def stat(
             elif pattern is not None:
                 print(formatted(pattern, path, found, target))
             elif printf is not None:
-                sys.stdout.write(formatted(unescaped(printf), path, found, target))
+                sys.stdout.write(formatted(printf, path, found, target, escapes=True))
             else:
                 (residence,) = await shell.fs.residence([found])
                 sys.stdout.write(_described(path, target, found, residence) + _blocks(where))
@@ -79,12 +79,19 @@ def _check_widths(form: str) -> None:
             raise click.UsageError(str(error)) from None
 
 
-def formatted(pattern: str, path: str, found: Stat, target: str = "") -> str:
-    """``pattern`` with ``%s`` and others replaced; unknown ones become ``?``, as in stat."""
+def formatted(
+    pattern: str, path: str, found: Stat, target: str = "", *, escapes: bool = False
+) -> str:
+    """``pattern`` with ``%s`` and others replaced; unknown ones become ``?``, as in stat.
+
+    ``escapes``: so are ``\\n``, ``\\x41``, ``\\101`` and their like.
+    """
     values = _values(path, found, target)
 
     def filled(directive: re.Match[str]) -> str:
-        flags, width, precision, letter = directive.groups()
+        if directive[0][0] == "\\":
+            return _escaped(directive)
+        flags, width, precision, letter = directive.group(1, 2, 3, 4)
         text = values.get(letter, "?")
         if precision is not None and letter in _TEXTS:
             text = text[: int(precision)]
@@ -95,28 +102,22 @@ def formatted(pattern: str, path: str, found: Stat, target: str = "") -> str:
         zeros = "0" in flags and letter not in _TEXTS
         return text.rjust(int(width or 0), "0" if zeros else " ")
 
-    return _DIRECTIVE.sub(filled, pattern)
+    return (_PRINTED if escapes else _DIRECTIVE).sub(filled, pattern)
 
 
 _DIRECTIVE = re.compile(r"%([-0#+ ']*)(\d*)(?:\.(\d+))?([A-Za-z%])")
+_ESCAPE = re.compile(r"\\(?:x(?P<hex>[0-9A-Fa-f]{1,2})|(?P<octal>[0-7]{1,3})|(?P<name>.))")
+_PRINTED = re.compile(f"{_DIRECTIVE.pattern}|{_ESCAPE.pattern}", re.DOTALL)
+_NAMED = dict(zip('abefnrtv\\"', '\a\b\x1b\f\n\r\t\v\\"', strict=True))
 _TEXTS = "nNAUGFxyzwm%"
 """Directives whose value is text."""
 
 
-def unescaped(text: str) -> str:
-    """``\\n``, ``\\x41``, ``\\101`` and their like replaced, as printf(1) has them."""
-    return _ESCAPE.sub(_escaped, text)
-
-
-_ESCAPE = re.compile(r"\\(?:x([0-9A-Fa-f]{1,2})|([0-7]{1,3})|(.))", re.DOTALL)
-_NAMED = dict(zip('abefnrtv\\"', '\a\b\x1b\f\n\r\t\v\\"', strict=True))
-
-
 def _escaped(found: re.Match[str]) -> str:
-    hexadecimal, octal, name = found.groups()
-    if hexadecimal:
-        return chr(int(hexadecimal, 16))
-    return chr(int(octal, 8) & 0xFF) if octal else _NAMED.get(name, name)
+    if found["name"]:
+        return _NAMED.get(found["name"], found["name"])
+    number = int(found["hex"], 16) if found["hex"] else int(found["octal"], 8) & 0xFF
+    return os.fsdecode(bytes([number]))
 
 
 def _values(path: str, found: Stat, target: str) -> dict[str, str]:
