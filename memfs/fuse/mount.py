@@ -58,7 +58,8 @@ class MountSession:
         self.cluster = cluster
         self.options = options
         self.numbers = Numbers()
-        self.files = OpenInodes(cluster, 0.0 if options.nowait else None, self.changing_file)
+        patience = 0.0 if options.nowait else None
+        self.files = OpenInodes(cluster, patience, self.changing_file, self.changed)
         self.directories: dict[int, DirectoryStream] = {}
         self.numbering = itertools.count(int.from_bytes(os.urandom(4), "big"))
         """Of what is opened. A server that takes over begins elsewhere: what its predecessor has

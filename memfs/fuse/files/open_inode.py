@@ -57,13 +57,16 @@ class OpenInode:
         inode: int,
         patience: float | None,
         observed: Observed,
+        changed: Callable[[int], None],
     ) -> None:
         """``patience``: seconds to wait for another writer, None: for as long as it takes.
 
-        ``observed`` encloses every call that may change the file in the cluster.
+        ``observed`` encloses every call that may change the file in the cluster; ``changed`` is
+        called for a change that is done at once.
         """
         self.inode = inode
         self._observed = observed
+        self._changed = changed
         self.opens = 0
         """Open descriptors; the kernel tells when one is closed."""
         self.writers = 0
@@ -207,9 +210,9 @@ class OpenInode:
         handle = self._writing
         if handle is None or self._lost is not None or self._changing.locked():
             return False
-        with self._observed(self.inode):
-            if not handle.write_now(offset, data, give_back):
-                return False
+        if not handle.write_now(offset, data, give_back):
+            return False
+        self._changed(self.inode)
         self._stay()
         self._small &= handle.size <= handle.file.attributes.block_size
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable
 from typing import Final
 
 from memfs.client.inodes import InodeOperations
@@ -29,11 +30,16 @@ class OpenInodes:
     """Open files of one mount."""
 
     def __init__(
-        self, cluster: InodeOperations, patience: float | None, observed: Observed
+        self,
+        cluster: InodeOperations,
+        patience: float | None,
+        observed: Observed,
+        changed: Callable[[int], None],
     ) -> None:
-        """``patience``, ``observed``: as of :class:`OpenInode`."""
+        """``patience``, ``observed``, ``changed``: as of :class:`OpenInode`."""
         self._cluster = cluster
         self._observed = observed
+        self._changed = changed
         self._patience = patience
         self._files: dict[int, OpenInode] = {}
         self._cached: dict[int, int] = {}
@@ -52,7 +58,7 @@ class OpenInodes:
         found = self._files.get(inode)
         if found is None:
             found = self._files[inode] = OpenInode(
-                self._cluster, inode, self._patience, self._observed
+                self._cluster, inode, self._patience, self._observed, self._changed
             )
         return found
 

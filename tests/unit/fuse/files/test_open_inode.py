@@ -40,7 +40,7 @@ class Programs:
     def __init__(self, cluster: FakeCluster, inode: int) -> None:
         self.cluster = cluster
         self.mounted = InodeOperations(cluster.session())
-        self.files = OpenInodes(self.mounted, None, _observed)
+        self.files = OpenInodes(self.mounted, None, _observed, lambda _: None)
         self.inode = inode
 
     @property
