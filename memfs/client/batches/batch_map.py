@@ -14,14 +14,9 @@ from typing import TypeAlias
 
 from memfs import limits
 from memfs.checksum import crc32c
-from memfs.client.batches.batch_read import (
-    PARALLEL,
-    BatchReader,
-    _check_columns,
-    _only_block,
-    named,
-    path_batches,
-)
+from memfs.client.batches.batch_read import BatchReader
+from memfs.client.batches.packing import PARALLEL, named, path_batches
+from memfs.client.batches.whole_replies import check_columns, only_block
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.concurrency import run_all
@@ -85,7 +80,7 @@ class BatchMapper:
             except UnsupportedError:  # of a release that answers with a record for each file only
                 return
             reply = answer.record
-            _check_columns(reply, len(left))
+            check_columns(reply, len(left))
             segments = await self._segments(reply.lender, reply.places)
             payload, at, others = answer.payload.toreadonly(), 0, iter(reply.others)
             places = reply.places or (-1,) * len(reply.lengths)
@@ -182,5 +177,5 @@ def _take(found: Found, number: int, view: memoryview | None, length: int, crc: 
 def _block(file: m.FileReply) -> BlockRef | None:
     """The block that is all of a file."""
     if file.attributes is not None:
-        return _only_block(m.BlocksReply(file.attributes, 0, file.blocks))
+        return only_block(m.BlocksReply(file.attributes, 0, file.blocks))
     return file.blocks[0] if file.blocks else None

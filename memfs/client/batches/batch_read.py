@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from memfs import limits
 from memfs.checksum import crc32c
+from memfs.client.batches.packing import PARALLEL, named, path_batches
+from memfs.client.batches.whole_replies import Elsewhere, check_columns, only_block
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.reading.block_map import BlockMap
@@ -23,7 +25,6 @@ from memfs.client.session.session import Session
 from memfs.concurrency import run_all
 from memfs.errors import (
     MemfsError,
-    ProtocolError,
     RetryableError,
     StaleHandleError,
     UnavailableError,
@@ -34,16 +35,6 @@ from memfs.protocol import messages as m
 from memfs.types import BlockRef, Buffer, View
 
 log = logging.getLogger(__name__)
-
-PATHS_BYTES = limits.RECORD_BYTES - 4 * limits.KIB
-PARALLEL = 8
-"""Batches, or files too large for one, that travel at once."""
-
-Elsewhere: TypeAlias = m.BlocksReply | BlockRef | None
-"""What is known of a file that did not come with its batch: its block map, its only block, or
-nothing."""
-
-R = TypeVar("R")
 
 
 class BatchReader:
@@ -156,7 +147,7 @@ class BatchReader:
                 self._plain = True
                 continue
             reply = answer.record
-            _check_columns(reply, len(left))
+            check_columns(reply, len(left))
             segments: Mapping[int, memoryview] = {}
             if reply.places:
                 found, unknown = local.mapped(reply.lender, reply.places)
@@ -174,7 +165,7 @@ class BatchReader:
         deadline: float,
     ) -> None:
         """Read what did not come with its batch."""
-        tried = {number for number, what in elsewhere.items() if _only_block(what) is not None}
+        tried = {number for number, what in elsewhere.items() if only_block(what) is not None}
         await self._fetch_small(elsewhere, results, deadline)
         await run_all(
             (
@@ -259,7 +250,7 @@ class BatchReader:
         """
         by_node: dict[int, list[tuple[int, BlockRef]]] = {}
         for number, what in elsewhere.items():
-            ref = _only_block(what)
+            ref = only_block(what)
             if ref is not None:
                 node = next((n for n in ref.replicas if n in self._session.known.members), None)
                 if node is not None:
@@ -357,21 +348,6 @@ async def read_pieces(
     return found + [None] * (len(pieces) - len(found))
 
 
-def _check_columns(reply: m.ReadManyReply, asked: int) -> None:
-    """Raise ProtocolError unless the columns fit one another and the ``asked`` paths."""
-    count = len(reply.lengths)
-    if not count:
-        raise UnavailableError("the primary answered for no file")
-    if (
-        count > asked
-        or count != len(reply.crcs)
-        or len(reply.places) not in (0, count)
-        or min(reply.lengths) < -1
-        or reply.lengths.count(-1) != len(reply.others)
-    ):
-        raise ProtocolError(f"columns of {count} files for {asked} that do not fit one another")
-
-
 def _take(
     numbers: Sequence[int],
     files: Sequence[WirePath],
@@ -420,16 +396,6 @@ def _take(
     return missed
 
 
-def _only_block(what: Elsewhere) -> BlockRef | None:
-    """The block that is all of a small file; None: it is not one."""
-    if not isinstance(what, m.BlocksReply):
-        return what
-    size = what.attributes.size
-    if len(what.blocks) == 1 and what.blocks[0].length == size <= limits.WHOLE_READ_BYTES:
-        return what.blocks[0]
-    return None
-
-
 class _FileContent(NamedTuple):
     """One file of a ReadFiles reply."""
 
@@ -445,22 +411,3 @@ def _content(file: m.FileReply, data: memoryview) -> _FileContent | None:
     if file.length and crc32c(data) != file.crc:
         return None
     return _FileContent(bytes(data))
-
-
-def named(result: R, path: WirePath) -> R:
-    """``result``; if it is an error, ``path`` becomes its ``filename``."""
-    if isinstance(result, MemfsError):
-        result.filename = path.given
-    return result
-
-
-def path_batches(raws: Sequence[bytes], most: int = limits.FILES_PER_BATCH) -> Iterator[range]:
-    """Cut wire paths into batches: ranges of indexes whose paths fit one record."""
-    start, size = 0, 0
-    for number, raw in enumerate(raws):
-        if number - start == most or size + len(raw) + 3 > PATHS_BYTES:
-            yield range(start, number)
-            start, size = number, 0
-        size += len(raw) + 3
-    if start < len(raws):
-        yield range(start, len(raws))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from memfs import limits
 from memfs.checksum import crc32c
-from memfs.client.batches.batch_read import PARALLEL, PATHS_BYTES, named
+from memfs.client.batches.packing import PARALLEL, PATHS_BYTES, named
 from memfs.client.batches.same_files import SameFiles, inodes_of
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
