@@ -48,12 +48,12 @@ def descriptions(kind: Kind) -> dict[str, str]:
     return texts
 
 
-def settings_options(kind: Kind) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def settings_options(kind: Kind) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Add one option for each field but secrets, since every user of the machine can see flags.
     Values stay text: the configuration reports all mistakes at once.
     """
 
-    def decorate(function: Callable[..., object]) -> Callable[..., Any]:
+    def decorate(function: Callable[..., object]) -> Callable[..., object]:
         texts = descriptions(kind)
         for field in reversed(dataclasses.fields(kind)):
             if field.metadata["secret"]:

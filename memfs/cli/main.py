@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -143,7 +142,7 @@ class _Commands(click.Group):
 @cluster_options
 @click.version_option(__version__, "--version", message="memfs %(version)s")
 @click.pass_context
-def memfs(ctx: click.Context, /, **given: Any) -> None:
+def memfs(ctx: click.Context, /, **given: object) -> None:
     """A distributed file system in memory.
 
     Paths are paths in the cluster: /data/file, or memfs://host:port/data/file. Quoted patterns

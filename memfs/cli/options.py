@@ -6,6 +6,7 @@ Must not know the client: parsing needs no network.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -13,11 +14,31 @@ import click
 from memfs.errors import InvalidPathError
 
 if TYPE_CHECKING:
-    from memfs.config import ClientConfig
+    from click.shell_completion import CompletionItem
 
-F = TypeVar("F", bound=Callable[..., Any])
+    from memfs.config import ClientConfig
+    from memfs.paths import Endpoint
+
+F = TypeVar("F", bound=Callable[..., object])
 
 _NAMES = ("config", "url", "user", "request_timeout")
+
+
+@dataclass
+class GivenOptions:
+    """The options of :func:`cluster_options` as they were given; None: not at all."""
+
+    config: str | None = None
+    url: str | None = None
+    user: str | None = None
+    request_timeout: str | None = None
+    operand_endpoints: tuple[Endpoint, ...] = ()
+    """The cluster that operands name."""
+
+
+def options_of(ctx: click.Context) -> GivenOptions:
+    """Those of this run, which groups and commands share."""
+    return ctx.ensure_object(GivenOptions)
 
 
 def cluster_options(function: F) -> F:
@@ -45,31 +66,31 @@ def _has_option(function: Callable[..., object], name: str) -> bool:
 
 def remember(ctx: click.Context, given: dict[str, object]) -> None:
     """Take the options of :func:`cluster_options` out of ``given``; later (inner) ones win."""
-    known: dict[str, object] = ctx.ensure_object(dict)
-    taken = {name: given.pop(name, None) for name in _NAMES}
-    known.update({name: value for name, value in taken.items() if value})
+    known = options_of(ctx)
+    for name in _NAMES:
+        if value := given.pop(name, None):
+            setattr(known, name, value)
 
 
 def client_config(ctx: click.Context) -> ClientConfig:
     """The client's configuration, options included. Raises ConfigError."""
     from memfs.config import ClientConfig, load
 
-    known: dict[str, Any] = ctx.ensure_object(dict)
-    return load(ClientConfig, path=known.get("config"), flags=client_flags(ctx))
+    return load(ClientConfig, path=options_of(ctx).config, flags=client_flags(ctx))
 
 
 def client_flags(ctx: click.Context) -> dict[str, object]:
     """The client's settings that the options give."""
     from memfs import machine
 
-    known: dict[str, Any] = ctx.ensure_object(dict)
-    flags = {
-        "endpoints": known.get("operand_endpoints") or known.get("url"),
-        "user": known.get("user"),
-        "timeout_seconds": known.get("request_timeout"),
+    known = options_of(ctx)
+    flags: dict[str, object] = {
+        "endpoints": known.operand_endpoints or known.url,
+        "user": known.user,
+        "timeout_seconds": known.request_timeout,
     }
-    if known.get("user"):  # groups that are configured are somebody else's
-        flags["groups"] = machine.groups_of(known["user"])
+    if known.user:  # groups that are configured are somebody else's
+        flags["groups"] = machine.groups_of(known.user)
     return flags
 
 
@@ -93,22 +114,23 @@ class PathType(click.ParamType[Operand]):
     name = "path"
 
     def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Operand:
         """Raises a usage error for what is no path, or for a second cluster."""
         from memfs.paths import parse_url
 
         if isinstance(value, Operand):
             return value
-        if not value:
+        if not isinstance(value, str) or not value:
             self._refuse("an empty path", param, ctx)
         try:
             location = parse_url(value)
         except InvalidPathError as error:
             self._refuse(error.message, param, ctx)
         if location.endpoints and ctx is not None:
-            known: dict[str, object] = ctx.ensure_object(dict)
-            if known.setdefault("operand_endpoints", location.endpoints) != location.endpoints:
+            known = options_of(ctx)
+            known.operand_endpoints = known.operand_endpoints or location.endpoints
+            if known.operand_endpoints != location.endpoints:
                 text = f"{value!r} names other nodes than the operands before: name the same ones"
                 self._refuse(text, param, ctx)
         slash = "/" * (value.endswith(("/", "/.")) and location.path != "/")
@@ -124,7 +146,7 @@ class PathType(click.ParamType[Operand]):
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[Any]:
+    ) -> list[CompletionItem[str]]:
         """Names in the cluster that begin with this; none when it does not answer at once."""
         from memfs.cli.path_completion import complete_path
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from memfs.cli.cluster_client import connected, run_loop
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from memfs.config import ClientConfig
 
 COMPLETION_SECONDS = 1.0
@@ -18,9 +20,9 @@ COMPLETION_SECONDS = 1.0
 NAMES_MAX = 1000
 
 
-def complete_path(config: Callable[[], ClientConfig], typed: str) -> list[Any]:
+def complete_path(config: Callable[[], ClientConfig], typed: str) -> list[CompletionItem[str]]:
     """Entries whose names begin with ``typed``; none when the cluster does not answer at once."""
-    from click.shell_completion import CompletionItem
+    from click import shell_completion
 
     folder, slash, start = typed.rpartition("/")
     try:
@@ -28,7 +30,7 @@ def complete_path(config: Callable[[], ClientConfig], typed: str) -> list[Any]:
         names = run_loop(_names(hasty, folder or "/", start))
     except (OSError, click.ClickException):
         return []
-    return [CompletionItem(folder + (slash or "/") + name) for name in names]
+    return [shell_completion.CompletionItem(folder + (slash or "/") + name) for name in names]
 
 
 async def _names(config: ClientConfig, folder: str, start: str) -> list[str]:

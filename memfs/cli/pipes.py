@@ -12,7 +12,6 @@ import os
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from memfs.cli.streams import OUTPUT, OutputError
 
@@ -95,7 +94,7 @@ class Pipe:
                 return
 
 
-def _set_outcome(done: asyncio.Future[Any], result: int, error: OSError | None) -> None:
+def _set_outcome(done: asyncio.Future[int], result: int, error: OSError | None) -> None:
     if done.done():
         return
     if error is not None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from memfs.cli.command import example_text
 from memfs.cli.fields import Kind, annotated, toml_value
-from memfs.cli.options import client_flags, cluster_options, json_option, remember
+from memfs.cli.options import client_flags, cluster_options, json_option, options_of, remember
 from memfs.cli.shell import write_json
 from memfs.config import ClientConfig, GatewayConfig, NodeConfig, resolve, shown
 
@@ -29,7 +27,7 @@ KINDS: dict[str, Kind] = {"node": NodeConfig, "client": ClientConfig, "gateway":
 @cluster_options
 @click.pass_context
 def config(
-    ctx: click.Context, /, table: str | None, defaults: bool, as_json: bool, **given: Any
+    ctx: click.Context, /, table: str | None, defaults: bool, as_json: bool, **given: object
 ) -> None:
     """Show the settings in effect, as a file that memfs would read.
 
@@ -49,10 +47,10 @@ def config(
     click.echo("\n\n".join(_toml(name, *content) for name, content in tables.items()))
 
 
-def _in_effect(ctx: click.Context, kind: Kind) -> tuple[dict[str, Any], dict[str, str]]:
+def _in_effect(ctx: click.Context, kind: Kind) -> tuple[dict[str, object], dict[str, str]]:
     """Values and origins of one table."""
     flags = client_flags(ctx) if kind is ClientConfig else None
-    found = resolve(kind, path=ctx.obj.get("config"), flags=flags)
+    found = resolve(kind, path=options_of(ctx).config, flags=flags)
     return shown(found.config), found.origins
 
 

@@ -11,7 +11,7 @@ from memfs.config.values import Parser
 from memfs.errors import ConfigError, MemfsError
 
 
-def setting(parse: Parser, default: object, *, secret: bool = False) -> Any:
+def setting(parse: Parser[object], default: object, *, secret: bool = False) -> Any:
     """Declare a field: how its value is read, its default (or a function for it), if to hide it."""
     metadata = {"parse": parse, "secret": secret}
     if callable(default):

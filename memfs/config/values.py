@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, TypeVar
 
 from memfs import limits, machine
 from memfs.limits import MIB
@@ -23,7 +23,9 @@ from memfs.paths import (
 from memfs.quantities import parse_size
 from memfs.security.keys import key_of
 
-Parser: TypeAlias = Callable[[Any], Any]
+T = TypeVar("T")
+N = TypeVar("N", int, float)
+Parser: TypeAlias = Callable[[object], T]
 
 PROCESS_BYTES = 192 * MIB
 """What a node takes beside its blocks: 60 MiB for the process, 64 for the log that is kept for
@@ -55,11 +57,15 @@ def text(raw: object) -> str:
     return raw
 
 
-def secret_keys(raw: Any) -> tuple[bytes, ...]:
+def secret_keys(raw: object) -> tuple[bytes, ...]:
     """Keys of 32 bytes each: bytes, or text in base64 or hex, several separated by commas."""
     if isinstance(raw, str):
-        raw = [each for each in raw.split(",") if each.strip()]
-    return tuple(key_of(each) for each in ((raw,) if isinstance(raw, bytes) else raw))
+        return tuple(key_of(each) for each in raw.split(",") if each.strip())
+    if isinstance(raw, bytes):
+        return (key_of(raw),)
+    if not isinstance(raw, Iterable):
+        raise ValueError("the keys are neither text nor bytes")
+    return tuple(key_of(each) for each in raw)
 
 
 def flag(raw: object) -> bool:
@@ -126,7 +132,7 @@ def _advertised(word: str) -> str:
     return f"{scheme}://{str(found).removesuffix(f':{standard}')}"
 
 
-def choice(*names: str) -> Parser:
+def choice(*names: str) -> Parser[str]:
     """One of ``names``, in any case."""
 
     def parse(raw: object) -> str:
@@ -137,7 +143,7 @@ def choice(*names: str) -> Parser:
     return parse
 
 
-def choices(*names: str) -> Parser:
+def choices(*names: str) -> Parser[tuple[str, ...]]:
     """One or more of ``names``, comma separated or a list, in any case."""
     one = choice(*names)
 
@@ -184,10 +190,10 @@ def node_name(raw: object) -> str:
     return given
 
 
-def within(parse: Parser, low: float, high: float, zero: bool = False) -> Parser:
+def within(parse: Parser[N], low: float, high: float, zero: bool = False) -> Parser[N]:
     """``parse``, then refuse what lies outside ``low`` to ``high`` (``zero``: 0 passes too)."""
 
-    def check(raw: object) -> Any:
+    def check(raw: object) -> N:
         value = parse(raw)
         if not low <= value <= high and not (zero and value == 0):
             raise ValueError(f"{raw!r} is out of range: {'0 or ' * zero}{low:g} to {high:g}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from typing import Any, Final
+from typing import Final
 
 MESSAGE_BYTES: Final = 64 * 1024
 
@@ -35,7 +35,7 @@ class Channel:
         """Of the socket."""
         return self._socket.fileno()
 
-    def send(self, kind: str, fd: int | None = None, **fields: Any) -> None:
+    def send(self, kind: str, fd: int | None = None, **fields: str) -> None:
         """Send a message. Raises OSError when the other end is gone."""
         raw = json.dumps({"kind": kind, **fields}).encode()
         if fd is None:
@@ -43,7 +43,7 @@ class Channel:
         else:
             socket.send_fds(self._socket, [raw], [fd])
 
-    def receive(self) -> tuple[dict[str, Any], int | None]:
+    def receive(self) -> tuple[dict[str, str], int | None]:
         """The next message, and its descriptor; an empty one when the other end is gone."""
         try:
             raw, descriptors, _, _ = socket.recv_fds(self._socket, MESSAGE_BYTES, 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from memfs import limits
 from memfs.node.namespace import Namespace
@@ -16,13 +15,13 @@ from memfs.node.namespace.tables.principal_limits import ANY
 from memfs.node.namespace.tables.volume import Volume
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol.messages import BoundStatus, ShareHolder, ShareUse
-from memfs.transport.bounds.ledgers import Ledger
+from memfs.transport.bounds.ledgers import ClientLedger
 
 
 class Bounds:
     """Every bound of one node with what is used of it."""
 
-    def __init__(self, ledgers: Mapping[str, Ledger[Any]], role: NamespaceRole) -> None:
+    def __init__(self, ledgers: Mapping[str, ClientLedger], role: NamespaceRole) -> None:
         """``ledgers`` by name; ``role`` knows the namespace, where there is one."""
         self._ledgers = ledgers
         self._role = role
@@ -64,11 +63,9 @@ def _of_namespace(namespace: Namespace) -> Iterator[BoundStatus]:
     yield BoundStatus("sessions", len(sessions.by_client), most, each, total)
 
 
-def _of_ledger(name: str, ledger: Ledger[Any], heaviest: int) -> ShareUse:
-    holders = [
-        ShareHolder(str(who), used, ledger.bound(who)) for who, used in ledger.largest()[:heaviest]
-    ]
-    return ShareUse(name, ledger.total, ledger.each, ledger.together, tuple(holders))
+def _of_ledger(name: str, ledger: ClientLedger, heaviest: int) -> ShareUse:
+    holders = tuple(ShareHolder(*each) for each in ledger.shares(heaviest))
+    return ShareUse(name, ledger.total, ledger.each, ledger.together, holders)
 
 
 def _shares_of_namespace(namespace: Namespace, heaviest: int) -> Iterator[ShareUse]:

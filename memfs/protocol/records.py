@@ -28,7 +28,7 @@ _Convert = Callable[[Any], Any]
 _packer = msgpack.Packer(use_bin_type=True, autoreset=True)
 
 
-def encode(record: Any, limit: int = limits.RECORD_BYTES) -> bytes:
+def encode(record: object, limit: int = limits.RECORD_BYTES) -> bytes:
     """The bytes of a record. Raises ProtocolError when it exceeds ``limit``.
 
     InvalidArgumentError for a number or text that no message can carry.
@@ -46,7 +46,7 @@ def encode(record: Any, limit: int = limits.RECORD_BYTES) -> bytes:
     return raw
 
 
-def check(record: Any) -> None:
+def check(record: object) -> None:
     """Raise TypeError for a field that is not of its type, before a peer finds it."""
     cls: type = type(record)
     _checker(cls)(record)
@@ -89,7 +89,7 @@ class _Field(NamedTuple):
         return f"({' or '.join(tests)})"
 
 
-def _field(hint: Any) -> _Field:
+def _field(hint: object) -> _Field:
     """Compile one type hint."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint in (int, str, bytes, bool):
@@ -114,7 +114,7 @@ def _sequence(item: _Field) -> _Convert:
     """Convert an array of equal items."""
     kinds, convert = frozenset(item.kinds), item.convert
 
-    def check(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    def check(values: tuple[object, ...]) -> tuple[object, ...]:
         if not kinds.issuperset(map(type, values)):
             wrong = next(value for value in values if type(value) not in kinds)
             raise _Mismatch(f"{_show(wrong)} in an array of {_names(item.kinds)}")
@@ -147,7 +147,7 @@ def _checker(cls: type) -> _Convert:
     return typing.cast(_Convert, scope["check"])
 
 
-def _held(hint: Any) -> _Field:
+def _held(hint: object) -> _Field:
     """What a field holds in a record that was made here: nested records still have their class."""
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     options = typing.get_args(hint) if union else (hint,)
@@ -156,7 +156,7 @@ def _held(hint: Any) -> _Field:
 
 
 def _complainer(fields: dict[str, _Field]) -> _Convert:
-    def complain(values: tuple[Any, ...]) -> None:
+    def complain(values: tuple[object, ...]) -> None:
         for value, (name, field) in zip(values, fields.items(), strict=True):
             number = isinstance(value, enum.IntEnum) and int in field.kinds
             if type(value) not in field.kinds and not number:
@@ -204,7 +204,7 @@ def _fitter(cls: type, fields: dict[str, _Field]) -> _Convert:
     defaults = tuple(cls._field_defaults.values())  # type: ignore[attr-defined]
     required = len(fields) - len(defaults)
 
-    def fit(values: tuple[Any, ...]) -> Any:
+    def fit(values: tuple[object, ...]) -> object:
         if len(values) < required:
             raise _Mismatch(f"{len(values)} fields, {required} are required")
         fitted = []
@@ -221,7 +221,7 @@ def _names(kinds: tuple[type, ...]) -> str:
     return " or ".join("None" if kind is types.NoneType else kind.__name__ for kind in kinds)
 
 
-def _show(value: Any) -> str:
+def _show(value: object) -> str:
     """A few characters of a value, whatever its size."""
     if isinstance(value, tuple | dict):
         return f"a {type(value).__name__} of {len(value)}"

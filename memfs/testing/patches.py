@@ -9,7 +9,6 @@ import contextlib
 import functools
 import importlib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 
 @contextlib.contextmanager
@@ -29,7 +28,7 @@ def followed(owner: type, name: str, after: Callable[..., None]) -> Iterator[Non
     method: Callable[..., object] = getattr(owner, name)
 
     @functools.wraps(method)
-    def call(*arguments: Any, **options: Any) -> Any:
+    def call(*arguments: object, **options: object) -> object:
         result = method(*arguments, **options)
         after(result, *arguments, **options)
         return result

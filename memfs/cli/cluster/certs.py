@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 
@@ -22,7 +22,7 @@ from memfs.security.authority import (
 )
 from memfs.security.certificate_files import AUTHORITY, NODE, client_name, read_pair, write_pair
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 _DAYS_MAX = 36_500
 

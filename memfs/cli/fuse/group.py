@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from memfs.cli.command import example_text
-from memfs.cli.options import PATH, client_config, cluster_options, json_option, remember
+from memfs.cli.options import (
+    PATH,
+    client_config,
+    cluster_options,
+    json_option,
+    options_of,
+    remember,
+)
 from memfs.cli.shell import write_json
 
 
@@ -45,7 +50,7 @@ def mount(
     log_level: str,
     monitoring_port: int | None,
     operands: tuple[str, ...],
-    **given: Any,
+    **given: object,
 ) -> int:
     """Show a directory of the cluster (SOURCE, / unless it is given) as DIRECTORY.
 
@@ -64,7 +69,7 @@ def mount(
         remount(check_directory(directory), words)
         return 0
     path = PATH.convert(operands[0], None, ctx).bare if len(operands) == 2 else "/"
-    file, port = ctx.obj.get("config"), monitoring_port or 0
+    file, port = options_of(ctx).config, monitoring_port or 0
     plan = serving.Plan.of(client_config(ctx), file, path, directory, options, port)
     if foreground:
         return serving.keep(plan, log_level)

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,7 +18,7 @@ from memfs.cli import streams
 from memfs.cli.cluster_client import run_loop
 from memfs.cli.command import example_text
 from memfs.cli.fields import settings_options
-from memfs.cli.options import client_config, cluster_options, remember
+from memfs.cli.options import client_config, cluster_options, options_of, remember
 from memfs.cli.serve.process import die_with_parent, keep_freed_memory, stop_signals, warn_insecure
 from memfs.cli.serve.supervisor import Supervisor
 from memfs.config import ClientConfig, GatewayConfig, load
@@ -45,7 +45,9 @@ WINDOW_BLOCKS = 2
 @click.option("--worker", type=int, hidden=True)
 @settings_options(GatewayConfig)
 @click.pass_context
-def gateway(ctx: click.Context, /, stop_with_parent: bool, worker: int | None, **flags: Any) -> int:
+def gateway(
+    ctx: click.Context, /, stop_with_parent: bool, worker: int | None, **flags: object
+) -> int:
     """Serve WebHDFS until SIGTERM or Ctrl-C.
 
     Hadoop, Spark and whatever speaks their REST protocol find the cluster at
@@ -56,7 +58,7 @@ def gateway(ctx: click.Context, /, stop_with_parent: bool, worker: int | None, *
     if stop_with_parent:
         die_with_parent()
     remember(ctx, flags)
-    settings = load(GatewayConfig, path=ctx.obj.get("config"), flags=flags)
+    settings = load(GatewayConfig, path=options_of(ctx).config, flags=flags)
     client = _client(ctx)
     logs.configure(settings.log_level, settings.log_format)
     if settings.insecure:

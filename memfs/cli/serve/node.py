@@ -9,7 +9,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,7 @@ from memfs.cli import streams
 from memfs.cli.cluster_client import run_loop
 from memfs.cli.command import example_text
 from memfs.cli.fields import settings_options
+from memfs.cli.options import options_of
 from memfs.cli.serve.process import die_with_parent, stop_signals, warn_insecure
 from memfs.cli.serve.supervisor import Supervisor
 from memfs.config import GatewayConfig, NodeConfig, load
@@ -60,7 +61,7 @@ def node(
     config: str | None,
     gateway: bool,
     stop_with_parent: bool,
-    **flags: Any,
+    **flags: object,
 ) -> int:
     """Run one node of a cluster until SIGTERM or Ctrl-C.
 
@@ -77,7 +78,7 @@ def node(
         if flags.get("coordinator"):
             raise click.UsageError("--join and --coordinator both say who keeps the view: give one")
         flags["coordinator"] = join if "://" in join else f"memfs://{join}"
-    outer = (ctx.find_root().obj or {}).get("config")
+    outer = options_of(ctx.find_root()).config
     settings = load(NodeConfig, path=config or outer, flags=flags)
     logs.configure(settings.log_level, settings.log_format, constant={"node": settings.name})
     _warn_of_memory(settings.memory)

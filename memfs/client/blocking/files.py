@@ -16,7 +16,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable
-from typing import IO, Any, NoReturn, SupportsIndex
+from typing import IO, TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from memfs import limits
 from memfs.client.blocking import bridge as bridges
@@ -25,6 +25,9 @@ from memfs.client.calls.modes import Mode
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.errors import StaleHandleError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 BUFFER_BYTES = 256 * limits.KIB
 """Of the buffered objects: 25 us of hand-over to the loop are little beside moving this."""
@@ -153,7 +156,7 @@ class RawFile(io.RawIOBase):
 
     # --- writing ----------------------------------------------------------------------------
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         """Write all of ``data`` at the position (at the end in append mode); returns its length."""
         view = memoryview(data).cast("B")
         handle = self._for_writing()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from memfs.client.blocking.cluster_files import ClusterFiles
 from memfs.client.blocking.path import MemfsPath
@@ -19,7 +18,7 @@ class FileSystem(ClusterFiles):
     leave the ``with`` block, to give back connections; at exit that happens by itself.
     """
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """In another process, or copied: connected anew, once for all with the same settings."""
         return reconnect, (self.config,)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Self
 
 from memfs.client.blocking import patterns
 from memfs.client.blocking.cluster_files import ClusterFiles
@@ -205,5 +205,5 @@ class PureMemfsPath(ClusterPath):
     def __hash__(self) -> int:
         return hash((self.fs.config.endpoints, self._pure))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.fs, str(self))

@@ -32,7 +32,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 from memfs import limits
 from memfs.client.calls.arguments import whole
@@ -53,6 +53,7 @@ from memfs.protocol import messages as m
 from memfs.protocol.messages import LockMode, LockState
 from memfs.types import LOCK_END, ROOT_INODE, LockKind
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 OWNERS_FROM = 1 << 62
@@ -394,7 +395,7 @@ def last_byte(start: int, length: int) -> int:
     return min(start + length - 1, LOCK_END) if length else LOCK_END
 
 
-def _look(task: asyncio.Future[Any]) -> None:
+def _look(task: asyncio.Future[T]) -> None:
     """Retrieve its error, if any, which no caller needs any more."""
     if not task.cancelled():
         task.exception()

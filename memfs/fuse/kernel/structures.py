@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from memfs.types import Buffer
 
@@ -27,7 +27,7 @@ class Structure(Generic[R]):
         """The record that begins at ``offset``. Raises struct.error when there are fewer bytes."""
         return self.record._make(self._struct.unpack_from(raw, offset))
 
-    def pack(self, *values: Any) -> bytes:
+    def pack(self, *values: object) -> bytes:
         """The bytes of a record with these values."""
         return self._struct.pack(*values)
 

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
@@ -37,7 +37,7 @@ KEPT_SECONDS: Final = 3600.0
 PAUSE_SECONDS: Final = 10.0
 """Pause between two fetches, so that tokens with unknown keys do not cost the issuer a request
 each."""
-Fetch = Callable[[], Awaitable[dict[str, Any]]]
+Fetch = Callable[[], Awaitable[dict[str, object]]]
 _FETCH: Final = ClientTimeout(total=10)
 _DOCUMENT_BYTES: Final = 1 << 20
 
@@ -116,7 +116,7 @@ class JsonWebTokens:
             raise _invalid("its key is not one of the issuer's")
         return self._principal(self._claims(token, key))
 
-    def _claims(self, token: str, key: jwt.PyJWK) -> Mapping[str, Any]:
+    def _claims(self, token: str, key: jwt.PyJWK) -> Mapping[str, object]:
         config = self._config
         try:
             claims: Mapping[str, object] = self._jwt.decode(
@@ -156,7 +156,7 @@ def checked_address(address: str) -> str:
     raise ConfigError(f"{address!r}: keys of tokens come by https://")
 
 
-async def _published_keys(issuer: str) -> dict[str, Any]:
+async def _published_keys(issuer: str) -> dict[str, object]:
     """What OpenID Connect Discovery 1.0 leads to. Raises ClientError, OSError, ValueError."""
     async with ClientSession(timeout=_FETCH) as session:
         place = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
@@ -166,7 +166,7 @@ async def _published_keys(issuer: str) -> dict[str, Any]:
         return await _document(session, checked_address(str(provider.get("jwks_uri"))))
 
 
-async def _document(session: ClientSession, address: str) -> dict[str, Any]:
+async def _document(session: ClientSession, address: str) -> dict[str, object]:
     """Raises ClientError, OSError, ValueError."""
     async with session.get(address, allow_redirects=False) as reply:
         if reply.status != 200:

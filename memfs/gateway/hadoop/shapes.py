@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final
+from typing import Final
 
 from memfs.client.stat import StatVfs
 from memfs.types import Attributes, ContentSummary, FileKind
@@ -147,7 +147,7 @@ def server_defaults(block: int, replication: int) -> dict[str, object]:
     }
 
 
-STORAGE_POLICY: Final[Mapping[str, Any]] = {
+STORAGE_POLICY: Final[Mapping[str, object]] = {
     "id": 7,
     "name": "HOT",
     "storageTypes": ["RAM_DISK"],

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from memfs.client.stat import Stat
 from memfs.types import Residence
 
 
-def entry(path: str, own: Stat, leads_to: Stat | None, target: str | None = None) -> dict[str, Any]:
+def entry(
+    path: str, own: Stat, leads_to: Stat | None, target: str | None = None
+) -> dict[str, object]:
     """``own``: the attributes of what ``path`` names; ``leads_to``: those behind a symlink.
 
     A symlink has type and size of what it leads to, as fsspec's local file system has it; a broken
@@ -16,7 +16,7 @@ def entry(path: str, own: Stat, leads_to: Stat | None, target: str | None = None
     """
     link = own.is_symlink()
     shown = leads_to if link else own
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "name": path,
         "size": shown.st_size if shown else 0,
         "type": _kind(shown),
@@ -38,7 +38,7 @@ def entry(path: str, own: Stat, leads_to: Stat | None, target: str | None = None
     return found
 
 
-def in_memory(residence: Residence | None) -> dict[str, Any]:
+def in_memory(residence: Residence | None) -> dict[str, object]:
     """Further items of ``info`` for files below a mount of an external store."""
     if residence is None:
         return {}

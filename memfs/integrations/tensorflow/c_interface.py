@@ -21,7 +21,6 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
-from typing import Any
 
 
 class Code(enum.IntEnum):
@@ -183,7 +182,7 @@ def text(value: str) -> int:
     return address
 
 
-def given(structure: Structure) -> Any:
+def given(structure: Structure) -> object:
     """A pointer to a copy of a table, which TensorFlow frees once it has registered it."""
     size = ctypes.sizeof(structure)
     address = allocate(size)

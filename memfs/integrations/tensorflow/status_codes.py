@@ -11,7 +11,7 @@ import ctypes
 import errno
 import functools
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from memfs import errors
 from memfs.integrations.tensorflow.c_interface import Code
@@ -68,7 +68,7 @@ class StatusWriter:
         """``call`` without its last argument, the status; ``failed`` is what it returns then."""
 
         @functools.wraps(call)
-        def guarded(*arguments: Any) -> T:
+        def guarded(*arguments: object) -> T:
             status = arguments[-1]
             try:
                 result = call(*arguments[:-1])

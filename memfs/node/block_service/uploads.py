@@ -19,14 +19,14 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 from memfs import errors, limits
 from memfs.logs import fields
 from memfs.node.blocks import BlockStore
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
-from memfs.transport.bounds.ledgers import Ledger, UserAtAddress
+from memfs.transport.bounds.ledgers import ClientLedger, Ledger, UserAtAddress
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Uploads:
         self._tasks = tasks
         self._dice = dice
 
-    def ledgers(self) -> dict[str, Ledger[Any]]:
+    def ledgers(self) -> dict[str, ClientLedger]:
         """The accounts, by the name that metrics show."""
         return {"ahead_bytes": self.ahead, "unknown_bytes": self.unknown}
 

@@ -18,7 +18,7 @@ import fcntl
 import mmap
 import os
 import sys
-from typing import Any, Final
+from typing import Final
 
 from memfs.errors import NoSpaceError
 from memfs.node.blocks.account import Account
@@ -29,7 +29,7 @@ F_SEAL_FUTURE_WRITE: Final = 0x0010
 SEALS: Final = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL | F_SEAL_FUTURE_WRITE
 _PAGE: Final = mmap.PAGESIZE
 # Before Python 3.13 a mapping keeps a second descriptor of its own.
-UNTRACKED: Final[dict[str, Any]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+UNTRACKED: Final[dict[str, bool]] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 DESCRIPTORS_PER_MEMFD: Final = 1 if UNTRACKED else 2
 
 

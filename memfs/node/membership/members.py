@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 from memfs import errors
 from memfs.cluster import view as rules
@@ -311,7 +311,7 @@ class Membership:
             finally:
                 waiting.cancel()
 
-    async def _beat(self, replaced: asyncio.Future[Any]) -> None:
+    async def _beat(self, replaced: asyncio.Future[Literal[True]]) -> None:
         """One heartbeat, given up when another node has become the primary meanwhile."""
         primary = self.primary()
         beat = asyncio.ensure_future(self.ask(primary, m.Heartbeat(self._usage())))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from typing import Any
+from typing import TypeVar
 
 from memfs.node.namespace.rules.acls import modified, whole
 from memfs.node.namespace.rules.permissions import HAS_ACL
@@ -22,11 +22,13 @@ from memfs.node.namespace.tables.inodes import (
     SYMLINK,
     is_named,
 )
-from memfs.node.namespace.tables.interning import Arena, Interned
+from memfs.node.namespace.tables.interning import Interned
 from memfs.node.namespace.tables.locks import Table
 from memfs.node.namespace.tables.tree import Tree
 from memfs.node.namespace.tables.volume import Volume
 from memfs.types import LOCK_END
+
+T = TypeVar("T")
 
 
 def check_volume(volume: Volume) -> None:
@@ -265,7 +267,7 @@ def _check_shared(volume: Volume) -> None:
     for chunk in blocks.dropped:
         sets.update(row[6] for row in blocks.rows_of(chunk))
     _check_counts(blocks.replica_sets, sets)
-    arenas: tuple[tuple[Arena[Any], int], ...] = (
+    arenas = (
         (tree.directories, DIRECTORY),
         (tree.targets, SYMLINK),
         (blocks.tables, FILE),
@@ -292,7 +294,7 @@ def _check_acls(tree: Tree, real: list[int]) -> None:
         assert modified(entries, ()) == entries
 
 
-def _check_counts(table: Interned[Any], users: Counter[int]) -> None:
+def _check_counts(table: Interned[T], users: Counter[int]) -> None:
     counts = {number: count for number, count in enumerate(table.counts) if number and count}
     users.pop(0, None)
     assert counts == users, "users of a shared value are miscounted"

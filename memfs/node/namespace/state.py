@@ -317,7 +317,7 @@ class Namespace:
         return self.volume.sessions.writers.get(slot) == client
 
     def _run(
-        self, entry: Entry, request: Any, opens: Opens | None
+        self, entry: Entry, request: object, opens: Opens | None
     ) -> tuple[CommandResult, bytes, bool]:
         """The outcome, its encoded form, and whether a retry must get the same."""
         try:
@@ -507,7 +507,7 @@ _RECORDED: Final[dict[type, int]] = {
 """Fields of a reply that are recorded, where not all are."""
 
 
-def _recorded(reply: Any) -> object:
+def _recorded(reply: object) -> object:
     """The part of a reply that is recorded and digested. A capability is added later, by the node
     that answers, and what else a command changed is sent once, since it may be outdated when the
     command is repeated.
@@ -515,7 +515,7 @@ def _recorded(reply: Any) -> object:
     Members of an older release know no such fields, and have the same digest.
     """
     fields = _RECORDED.get(type(reply))
-    return reply if fields is None else reply[:fields]
+    return reply[:fields] if isinstance(reply, tuple) else reply
 
 
 def _refused(error: MemfsError) -> tuple[CommandResult, bytes]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from memfs import errors, limits
 from memfs.node.log.entries import Entry, pack_entries
@@ -118,7 +117,9 @@ class BackupLink:
             epoch=epoch,
         )
 
-    def _send(self, batch: list[Entry], epoch: int, committed: int) -> asyncio.Future[Answer[Any]]:
+    def _send(
+        self, batch: list[Entry], epoch: int, committed: int
+    ) -> asyncio.Future[Answer[m.ReplicateReply]]:
         assert self._connection is not None
         return self._connection.call(
             m.Replicate(batch[0].index, len(batch), committed),
@@ -128,13 +129,13 @@ class BackupLink:
             epoch=epoch,
         )
 
-    def _answered(self, future: asyncio.Future[Answer[Any]]) -> None:
+    def _answered(self, future: asyncio.Future[Answer[m.ReplicateReply]]) -> None:
         if future.cancelled():
             return self.fail(errors.UnavailableError("the connection to the backup was closed"))
         error = future.exception()
         if error is not None:
             return self.fail(error if isinstance(error, Exception) else errors.InternalError())
-        reply: m.ReplicateReply = future.result().record
+        reply = future.result().record
         expected = self._digests.pop(reply.applied, reply.digest)
         if expected != reply.digest:
             return self.fail(

@@ -8,7 +8,7 @@ requests that were not decided, because the node is busy or not the primary.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from memfs.audit import Audit, Decision, verdict
 from memfs.errors import BY_CODE, PathNotFoundError, RetryableError
@@ -114,14 +114,14 @@ def _real(peer: Peer) -> str:
     return proven.name if proven.name != peer.identity.user else proven.real_user
 
 
-def _codes(record: Any) -> Iterator[int] | None:
+def _codes(record: object) -> Iterator[int] | None:
     """The error code of each file of a batch, 0: none. None: it is no batch."""
     if type(record) is m.ReadFilesReply:
         return (file.code for file in record.files)
     if type(record) is m.ReadManyReply:
         others = iter(record.others)
         return (next(others).code if length < 0 else 0 for length in record.lengths)
-    if type(record) in (m.PutFilesReply, m.UnlinkManyReply):
+    if isinstance(record, m.PutFilesReply | m.UnlinkManyReply):
         return (each.code for each in record.results)
     if type(record) is m.LookupManyReply:
         return (0 if each is not None else _ABSENT for each in record.attributes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pwd
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from memfs import machine
 from memfs.cluster import view as rules
@@ -32,7 +32,7 @@ class Proven(Protocol):
     """What a connection says about its peer's identity."""
 
     @property
-    def certificate(self) -> Mapping[str, Any] | None: ...
+    def certificate(self) -> Mapping[str, object] | None: ...
 
     @property
     def local_user(self) -> int | None: ...

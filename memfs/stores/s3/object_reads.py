@@ -31,7 +31,7 @@ class BucketConnection:
     def _made(self, keys: Credentials | None) -> object:
         bucket = self._bucket
 
-        def provide() -> dict[str, Any]:
+        def provide() -> dict[str, object]:
             assert keys is not None
             return {
                 "access_key_id": keys.access_key_id,

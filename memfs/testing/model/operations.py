@@ -57,7 +57,7 @@ class Operation(NamedTuple):
     """One call."""
 
     method: str
-    arguments: tuple[Any, ...]
+    arguments: tuple[object, ...]
 
     def on(self, target: object) -> Any:
         """Make the call on anything that has the method."""
@@ -101,7 +101,7 @@ def failure(error: OSError) -> RaisedError:
     return RaisedError(errno.errorcode.get(error.errno or 0, type(error).__name__))
 
 
-def comparable(result: object) -> Any:
+def comparable(result: object) -> object:
     """A result in the form in which all surfaces agree."""
     return facts(result) if hasattr(result, "links") or hasattr(result, "attributes") else result
 
@@ -162,78 +162,78 @@ class RandomOperations:
 
     # --- arguments by method -----------------------------------------------------------------
 
-    def _write_bytes(self, known: list[str]) -> tuple[Any, ...]:
+    def _write_bytes(self, known: list[str]) -> tuple[object, ...]:
         return self._new(known), self._data()
 
-    def _append(self, known: list[str]) -> tuple[Any, ...]:
+    def _append(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), self._data()
 
-    def _write_at(self, known: list[str]) -> tuple[Any, ...]:
+    def _write_at(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), self._size(), self._data()
 
-    def _truncate(self, known: list[str]) -> tuple[Any, ...]:
+    def _truncate(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), self._size()
 
-    def _one(self, known: list[str]) -> tuple[Any, ...]:
+    def _one(self, known: list[str]) -> tuple[object, ...]:
         return (self._some(known),)
 
-    def _du(self, known: list[str]) -> tuple[Any, ...]:
+    def _du(self, known: list[str]) -> tuple[object, ...]:
         """Of a subtree only while no hard link leads out of it: each file counts in one place."""
         return (self.top if self._hard_links else self._some(known),)
 
     _read_bytes = _stat = _lstat = _listdir = _remove = _rmdir = _rmtree = _one
     _readlink = _listxattr = _acl = _remove_acl = _one
 
-    def _mkdir(self, known: list[str]) -> tuple[Any, ...]:
+    def _mkdir(self, known: list[str]) -> tuple[object, ...]:
         return (self._new(known),)
 
-    def _makedirs(self, known: list[str]) -> tuple[Any, ...]:
+    def _makedirs(self, known: list[str]) -> tuple[object, ...]:
         """Not through symlinks: what a broken one leads to is made or refused, as one likes."""
         path = paths.join(self._new(known), self.random.choice(_NAMES))
         through = any(path.startswith(link + "/") or path == link for link in self._symlinks)
         fresh = f"made-{self.random.getrandbits(20):x}/deep"
         return (paths.join(self.top, fresh) if through else path,)
 
-    def _rename(self, known: list[str]) -> tuple[Any, ...]:
+    def _rename(self, known: list[str]) -> tuple[object, ...]:
         target = self._new if self.random.random() < 0.6 else self._some
         return self._some(known), target(known)
 
-    def _exchange(self, known: list[str]) -> tuple[Any, ...]:
+    def _exchange(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), self._some(known)
 
-    def _symlink(self, known: list[str]) -> tuple[Any, ...]:
+    def _symlink(self, known: list[str]) -> tuple[object, ...]:
         relative = self.random.random() < 0.5
         target = self.random.choice(_NAMES) if relative else self._some(known)
         return target, self._new(known)
 
-    def _link(self, known: list[str]) -> tuple[Any, ...]:
+    def _link(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), self._new(known)
 
-    def _chmod(self, known: list[str]) -> tuple[Any, ...]:
+    def _chmod(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), self.random.choice((0o600, 0o644, 0o755, 0o700, 0o1777))
 
-    def _modify_acl(self, known: list[str]) -> tuple[Any, ...]:
+    def _modify_acl(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), ",".join(self.random.sample(_ENTRIES, self.random.randint(1, 3)))
 
-    def _remove_acl_entries(self, known: list[str]) -> tuple[Any, ...]:
+    def _remove_acl_entries(self, known: list[str]) -> tuple[object, ...]:
         entry = self.random.choice(_ENTRIES)
         return self._some(known), entry.rpartition(":")[0]
 
-    def _setxattr(self, known: list[str]) -> tuple[Any, ...]:
+    def _setxattr(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), self.random.choice(_XATTRS), self._data()[:100]
 
-    def _getxattr(self, known: list[str]) -> tuple[Any, ...]:
+    def _getxattr(self, known: list[str]) -> tuple[object, ...]:
         return self._some(known), self.random.choice(_XATTRS)
 
     _removexattr = _getxattr
 
 
-def snapshot(target: Any, top: str = "/") -> dict[str, tuple[Any, ...]]:
+def snapshot(target: Any, top: str = "/") -> dict[str, tuple[object, ...]]:
     """Everything below ``top`` as ``target`` shows it: facts and content by path."""
     found: dict[str, tuple[object, ...]] = {}
     for name in target.listdir(top):
         path = paths.join(top, name)
-        entry = comparable(target.lstat(path))
+        entry = facts(target.lstat(path))
         if entry.kind == 1:
             found[path] = (entry,)
             found |= snapshot(target, path)

@@ -10,7 +10,7 @@ Invariant: a ledger's total is the sum of its accounts, none of which is negativ
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from memfs.errors import BusyError
 
@@ -96,7 +96,15 @@ class Ledger(Generic[K]):
         """All holders with their amounts, the largest first."""
         return sorted(self._held.items(), key=lambda item: -item[1])
 
+    def shares(self, count: int) -> list[tuple[str, int, int]]:
+        """The ``count`` holders with most: who they are, their amounts and bounds."""
+        return [(str(who), used, self.bound(who)) for who, used in self.largest()[:count]]
+
     def check_invariants(self) -> None:
         """Assert the module's invariant."""
         assert self.total == sum(self._held.values())
         assert all(count > 0 for count in self._held.values())
+
+
+ClientLedger: TypeAlias = Ledger[str] | Ledger[UserAtAddress]
+"""A ledger of clients: by user, or by user and address."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 from memfs import limits
 from memfs.transport.bounds.connection_admission import ConnectionAdmission
-from memfs.transport.bounds.ledgers import Ledger, UserAtAddress
+from memfs.transport.bounds.ledgers import ClientLedger, Ledger, UserAtAddress
 from memfs.transport.bounds.rates import Rates
 from memfs.transport.bounds.turns import Turns
 from memfs.transport.bounds.unread import UnreadReplies
@@ -84,7 +83,7 @@ class ServerLoad:
         """Requests of clients that are waiting, by user."""
         self.rates = Rates(clock.monotonic)
 
-    def ledgers(self) -> dict[str, Ledger[Any]]:
+    def ledgers(self) -> dict[str, ClientLedger]:
         """The ledgers, by the names that metrics show."""
         return {
             "connections": self.admission.users,

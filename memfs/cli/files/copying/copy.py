@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import click
 
@@ -35,7 +35,7 @@ from memfs.client.transfer.upload import new_bits
 from memfs.paths import join
 from memfs.types import FileKind
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 _recover_option = click.option(
