@@ -176,3 +176,33 @@ def test_a_listing_that_a_mount_knows_is_the_one_that_there_is(
     (one / "00002").unlink()
     assert sorted({*os.listdir(listing), "00002"}) == sorted(first), "rewound, it is looked at anew"
     os.close(listing)
+
+
+def append(path: Path, content: bytes) -> None:
+    with path.open("ab", 0) as file:
+        file.write(content)
+
+
+def test_who_does_not_wait_for_another_writer_hears_that_the_file_is_busy(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """With ``-o nowait``: writing, emptying and truncating, until the other has closed it."""
+    need_mounts()
+    with (
+        mounted(cluster.url, tmp_path, "nowait") as here,
+        memfs.connect(cluster.url) as fs,
+    ):
+        path = here.root / "busy"
+        path.write_bytes(b"before")
+        with fs.open("/busy", "r+b"):
+            changes: list[Callable[[], object]] = [
+                lambda: os.truncate(path, 1),
+                lambda: path.write_bytes(b"mine"),
+                lambda: append(path, b"mine"),
+            ]
+            for change in changes:
+                with pytest.raises(OSError, match="busy"):
+                    change()
+            assert path.read_bytes() == b"before"
+        path.write_bytes(b"after")
+        assert fs.read_bytes("/busy") == b"after"

@@ -140,7 +140,7 @@ async def make_link(mount: MountSession, header: InHeader, body: bytes) -> Parts
         if len(mount.refused_links) >= _REFUSED_LINKS:
             del mount.refused_links[next(iter(mount.refused_links))]
         mount.refused_links[header.pid] = source
-        raise
+        raise failure(errno.ESTALE) from None
 
 
 async def unlink(mount: MountSession, header: InHeader, body: bytes) -> Parts:
