@@ -332,7 +332,7 @@ class AsyncTextFile(Bound):
         if file.tell():
             self._encoder.setstate(0)  # appending: no second byte order mark
 
-    def _new_decoder(self) -> Any:
+    def _new_decoder(self) -> codecs.IncrementalDecoder | io.IncrementalNewlineDecoder:
         decoder = codecs.getincrementaldecoder(self.encoding)(self.errors)
         if self.newline in (None, ""):
             return io.IncrementalNewlineDecoder(decoder, translate=self.newline is None)

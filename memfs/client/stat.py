@@ -88,7 +88,7 @@ class Stat(tuple[int, ...]):
     def __new__(cls, attributes: Attributes) -> Stat:
         return tuple.__new__(cls, (attributes,))
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return Stat, (self.attributes,)
 
     @property

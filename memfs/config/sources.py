@@ -140,7 +140,7 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, mistakes: list[str]) -> dict[str, Any]:
+def _read(path: Path, mistakes: list[str]) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:

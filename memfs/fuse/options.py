@@ -63,7 +63,7 @@ class MountOptions:
     """What mount(2) knows by itself: ro, noexec..."""
 
 
-def describe() -> Iterator[tuple[str, Any, str]]:
+def describe() -> Iterator[tuple[str, object, str]]:
     """Name, default and text of each option."""
     for each in fields(MountOptions):
         if "text" in each.metadata:

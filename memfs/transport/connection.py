@@ -83,7 +83,7 @@ class PendingCall(asyncio.Future[Answer[R]], Generic[R]):
         self.ends_at = 0
         """The connection's count of sent bytes at which the payload has left."""
 
-    def cancel(self, msg: Any | None = None) -> bool:
+    def cancel(self, msg: object = None) -> bool:
         """Stop waiting; ``into`` is not touched from now on."""
         if not self.done():
             self.connection.abandon(self)
@@ -264,7 +264,7 @@ class Connection(FrameProtocol):
 
     # --- no answer ---------------------------------------------------------------------------
 
-    def abandon(self, call: PendingCall[Any]) -> None:
+    def abandon(self, call: PendingCall[R]) -> None:
         """Abandon ``call``: tell the peer, and discard its answer."""
         del self._calls[call.request_id]
         self._deadlines.clear(call)
@@ -276,7 +276,7 @@ class Connection(FrameProtocol):
             self._abandoned[call.request_id] = self._abandoned.get(call.request_id, 0) + 1
             self._tell_to_stop(call)
 
-    def _tell_to_stop(self, call: PendingCall[Any]) -> None:
+    def _tell_to_stop(self, call: PendingCall[R]) -> None:
         if len(self._abandoned) > limits.REQUESTS_IN_FLIGHT_PER_CONNECTION:
             self.close("the peer leaves too many requests unanswered")
         elif self._stream is None:
@@ -284,7 +284,7 @@ class Connection(FrameProtocol):
             opcode = BY_REQUEST[Cancel].opcode
             self.send(pack_frame(frames.REQUEST, opcode, self.new_request_id(), 0, 0, record))
 
-    def _expire(self, call: PendingCall[Any]) -> None:
+    def _expire(self, call: PendingCall[R]) -> None:
         certain = call.unfinished or not call.spec.command
         self.abandon(call)
         text = f"no answer to {request_name(call.spec)} from {self.address} in {call.timeout:.3g} s"
@@ -354,7 +354,7 @@ class Connection(FrameProtocol):
             raise ProtocolError(f"a reply to request {request_id}, which was not asked")
         return call
 
-    def _finish(self, call: PendingCall[Any]) -> PendingCall[Any]:
+    def _finish(self, call: PendingCall[R]) -> PendingCall[R]:
         del self._calls[call.request_id]
         self._deadlines.clear(call)
         return call
@@ -440,6 +440,6 @@ def _unknown(text: str) -> errors.OutcomeUnknownError:
     return errors.OutcomeUnknownError(f"{text}: it may have taken effect or not")
 
 
-def _ignore_outcome(future: asyncio.Future[Answer[Any]]) -> None:
+def _ignore_outcome(future: asyncio.Future[Answer[R]]) -> None:
     if not future.cancelled():
         future.exception()

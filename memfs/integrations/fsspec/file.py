@@ -9,10 +9,13 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from memfs.client.blocking.files import Replacement
 from memfs.client.blocking.filesystem import FileSystem
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 
 class FileOwner(Protocol):
@@ -25,7 +28,7 @@ class FileOwner(Protocol):
     def unstrip_protocol(self, name: str) -> str:
         """A path with its protocol."""
 
-    def info(self, path: str) -> dict[str, Any]:
+    def info(self, path: str) -> dict[str, object]:
         """What fsspec calls the details of a file."""
 
 
@@ -71,7 +74,7 @@ class MemfsFile(io.IOBase):
         return size
 
     @property
-    def details(self) -> dict[str, Any]:
+    def details(self) -> dict[str, object]:
         """What ``info`` says."""
         if self._draft is not None:
             return {"name": self.path, "size": self.size, "type": "file"}
@@ -118,7 +121,7 @@ class MemfsFile(io.IOBase):
         """At most ``size`` bytes, all that is left when negative."""
         return self.f.read(size)
 
-    def readinto(self, buffer: Any, /) -> int:
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Read into ``buffer``; the bytes read."""
         return self.f.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
 
@@ -138,7 +141,7 @@ class MemfsFile(io.IOBase):
             pieces.append(piece)
         return b"".join(pieces)
 
-    def write(self, data: Any, /) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         """Write all of ``data``; its length."""
         self._check_open()
         return self.f.write(data)
@@ -189,7 +192,7 @@ class MemfsFile(io.IOBase):
     def __del__(self) -> None:
         """The file underneath says that nobody closed it."""
 
-    def __reduce_ex__(self, protocol: Any, /) -> tuple[Any, ...]:
+    def __reduce_ex__(self, protocol: SupportsIndex, /) -> tuple[object, ...]:
         """A file that reads is opened anew elsewhere, at the same position."""
         if "r" not in self.mode or "+" in self.mode:
             raise TypeError("a memfs file that writes cannot be pickled")

@@ -65,7 +65,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         auto_mkdir: bool = True,
         asynchronous: bool = False,
         batch_size: int | None = None,
-        **options: Any,
+        **options: object,
     ) -> None:
         ours = {name: options.pop(name) for name in list(options) if name in _CLIENT_OPTIONS}
         self.config = client_config(url, **ours)
@@ -112,7 +112,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         return paths.parse_url(text).path
 
     @staticmethod
-    def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
+    def _get_kwargs_from_urls(path: str) -> dict[str, object]:
         endpoints = paths.parse_url(path).endpoints
         return {"url": f"memfs://{','.join(map(str, endpoints))}"} if endpoints else {}
 
@@ -127,7 +127,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
 
     # --- looking ----------------------------------------------------------------------------
 
-    async def _info(self, path: str, **options: Any) -> dict[str, Any]:
+    async def _info(self, path: str, **options: object) -> dict[str, object]:
         fs, path = await self._fs(), self._strip_protocol(path)
         own = await fs.lstat(path)
         if not own.is_symlink():
@@ -135,7 +135,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             return entry(path, own, None) | in_memory(residence)
         return entry(path, own, await fs.stat(path), await fs.readlink(path))
 
-    async def _ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
+    async def _ls(self, path: str, detail: bool = True, **options: object) -> list[Any]:
         fs, path = await self._fs(), self._strip_protocol(path)
         try:
             if detail:
@@ -144,7 +144,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         except NotDirectoryError:
             return [await self._info(path) if detail else path]
 
-    async def _entries(self, fs: aio.AsyncFileSystem, path: str) -> list[dict[str, Any]]:
+    async def _entries(self, fs: aio.AsyncFileSystem, path: str) -> list[dict[str, object]]:
         """A directory; what symlinks lead to comes in one further request."""
         listed: list[DirEntry] = await fs.scandir(path)
         links = [each.path for each in listed if each.is_symlink()]
@@ -153,7 +153,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             behind = dict(zip(links, await fs.stat_many(links), strict=True))
         return [entry(each.path, each.stat(), behind.get(each.path)) for each in listed]
 
-    async def _exists(self, path: str, **options: Any) -> bool:
+    async def _exists(self, path: str, **options: object) -> bool:
         return await (await self._fs()).exists(self._strip_protocol(path))
 
     async def _isdir(self, path: str) -> bool:
@@ -162,7 +162,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     async def _isfile(self, path: str) -> bool:
         return await (await self._fs()).isfile(self._strip_protocol(path))
 
-    async def _lexists(self, path: str, **options: Any) -> bool:
+    async def _lexists(self, path: str, **options: object) -> bool:
         return await (await self._fs()).lexists(self._strip_protocol(path))
 
     async def _islink(self, path: str) -> bool:
@@ -173,7 +173,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         path: str,
         maxdepth: int | None = None,
         withdirs: bool = False,
-        **options: Any,
+        **options: object,
     ) -> Any:
         """All below, the directories of one depth listed at the same time."""
         if maxdepth is not None and maxdepth < 1:
@@ -188,19 +188,20 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             below: list[str] = []
             for listed in await results([self._listing(fs, each) for each in level], PARALLEL):
                 for each in listed:
+                    name = str(each["name"])
                     if each["type"] == "directory":
                         if not each["islink"]:
-                            below.append(each["name"])
+                            below.append(name)
                         if not withdirs:
                             continue
-                    found[each["name"]] = each
+                    found[name] = each
             level = below
         if not found and await fs.isfile(top):
             found[top] = await self._info(top)
         names = sorted(found)
         return {name: found[name] for name in names} if detail else names
 
-    async def _listing(self, fs: aio.AsyncFileSystem, path: str) -> list[dict[str, Any]]:
+    async def _listing(self, fs: aio.AsyncFileSystem, path: str) -> list[dict[str, object]]:
         """A directory's entries; empty when it was removed or is no directory."""
         try:
             return await self._entries(fs, path)
@@ -213,7 +214,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         total: bool = True,
         maxdepth: int | None = None,
         withdirs: bool = False,
-        **options: Any,
+        **options: object,
     ) -> Any:
         """Of a whole tree: one request, whatever its size."""
         if total and maxdepth is None and not withdirs:
@@ -243,7 +244,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     # --- reading ----------------------------------------------------------------------------
 
     async def _cat_file(
-        self, path: str, start: int | None = None, end: int | None = None, **options: Any
+        self, path: str, start: int | None = None, end: int | None = None, **options: object
     ) -> bytes:
         fs, path = await self._fs(), self._strip_protocol(path)
         if start is None and end is None:
@@ -257,7 +258,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         recursive: bool = False,
         on_error: str = "raise",
         batch_size: int | None = None,
-        **options: Any,
+        **options: object,
     ) -> Any:
         """Whole files as a batch, a request for each node."""
         names = await self._expand_path(path, recursive=recursive)
@@ -285,7 +286,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         max_gap: int | None = None,
         batch_size: int | None = None,
         on_error: str = "return",
-        **options: Any,
+        **options: object,
     ) -> list[Any]:
         """Ranges in order, as a batch, a request for each node. ``max_gap`` is not needed."""
         if not isinstance(paths, list):
@@ -297,7 +298,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         return await fs.read_ranges(wanted, return_errors=on_error != "raise")
 
     async def _get_file(
-        self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **options: Any
+        self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **options: object
     ) -> None:
         fs, rpath = await self._fs(), self._strip_protocol(rpath)
         if await fs.isdir(rpath):
@@ -311,7 +312,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     # --- writing ----------------------------------------------------------------------------
 
     async def _pipe_file(
-        self, path: str, value: bytes, mode: str = "overwrite", **options: Any
+        self, path: str, value: bytes, mode: str = "overwrite", **options: object
     ) -> None:
         exclusive = _creates(mode)
         fs = await self._fs()
@@ -320,7 +321,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         )
 
     async def _pipe(
-        self, path: Any, value: Any = None, batch_size: int | None = None, **options: Any
+        self, path: Any, value: Any = None, batch_size: int | None = None, **options: object
     ) -> None:
         """Whole files as a batch, each atomically."""
         exclusive = _creates(options.get("mode", "overwrite"))
@@ -334,7 +335,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         rpath: str,
         mode: str = "overwrite",
         callback: Callback = DEFAULT_CALLBACK,
-        **options: Any,
+        **options: object,
     ) -> None:
         exclusive = _creates(mode)
         fs, rpath = await self._fs(), self._strip_protocol(rpath)
@@ -346,7 +347,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         await self._make_parent(fs, rpath)
         await fs.put(lpath, rpath, follow_symlinks=True, progress=_told(callback))
 
-    async def _cp_file(self, path1: str, path2: str, **options: Any) -> None:
+    async def _cp_file(self, path1: str, path2: str, **options: object) -> None:
         fs = await self._fs()
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         await self._make_parent(fs, target)
@@ -359,7 +360,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         if self.auto_mkdir:
             await fs.makedirs(self._parent(path), exist_ok=True)
 
-    async def _rm_file(self, path: str, **options: Any) -> None:
+    async def _rm_file(self, path: str, **options: object) -> None:
         await (await self._fs()).remove(self._strip_protocol(path))
 
     async def _rm(
@@ -368,7 +369,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         recursive: bool = False,
         batch_size: int | None = None,
         maxdepth: int | None = None,
-        **options: Any,
+        **options: object,
     ) -> None:
         """Trees in one step each, whatever their size; files in batches."""
         if maxdepth is not None:
@@ -388,7 +389,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         for name in reversed(trees):
             await fs.rmtree(name)
 
-    async def _mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:
+    async def _mkdir(self, path: str, create_parents: bool = True, **options: object) -> None:
         fs, path = await self._fs(), self._strip_protocol(path)
         if create_parents:
             await fs.makedirs(path)
@@ -401,7 +402,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     async def _rmdir(self, path: str) -> None:
         await (await self._fs()).rmdir(self._strip_protocol(path))
 
-    async def _mv_file(self, path1: str, path2: str, **options: Any) -> None:
+    async def _mv_file(self, path1: str, path2: str, **options: object) -> None:
         """Rename, atomically, a file or a whole tree; into a directory that exists."""
         fs = await self._fs()
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
@@ -411,27 +412,27 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             await self._make_parent(fs, target)
         await fs.rename(source, target)
 
-    def mv(self, path1: Any, path2: Any, recursive: bool = False, **options: Any) -> None:
+    def mv(self, path1: Any, path2: Any, recursive: bool = False, **options: object) -> None:
         """Move: renames, no data moves. A pattern or a list moves several into a directory."""
         sync(self.loop, self._mv, path1, path2)
 
-    async def _mv(self, path1: Any, path2: str, **options: Any) -> None:
+    async def _mv(self, path1: Any, path2: str, **options: object) -> None:
         for each in await self._expand_path(path1):
             await self._mv_file(each, path2)
 
     _rename = _mv
 
-    async def _touch(self, path: str, truncate: bool = True, **options: Any) -> None:
+    async def _touch(self, path: str, truncate: bool = True, **options: object) -> None:
         fs, path = await self._fs(), self._strip_protocol(path)
         await self._make_parent(fs, path)
         await fs.touch(path)
         if truncate:
             await fs.truncate(path, 0)
 
-    async def _symlink(self, src: str, dst: str, **options: Any) -> None:
+    async def _symlink(self, src: str, dst: str, **options: object) -> None:
         await (await self._fs()).symlink(self._strip_protocol(src), self._strip_protocol(dst))
 
-    async def _link(self, src: str, dst: str, **options: Any) -> None:
+    async def _link(self, src: str, dst: str, **options: object) -> None:
         await (await self._fs()).link(self._strip_protocol(src), self._strip_protocol(dst))
 
     async def _chmod(self, path: str, mode: int) -> None:
@@ -458,8 +459,8 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         mode: str = "rb",
         block_size: int | str | None = None,
         autocommit: bool = True,
-        cache_options: dict[str, Any] | None = None,
-        **options: Any,
+        cache_options: dict[str, object] | None = None,
+        **options: object,
     ) -> MemfsFile:
         _check_block_size(block_size)
         given = {name: options[name] for name in _OPEN_OPTIONS if name in options}
@@ -467,14 +468,15 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             given["parents"] = self.auto_mkdir
         return MemfsFile(self, path, mode, autocommit, given)
 
-    async def open_async(self, path: str, mode: str = "rb", **options: Any) -> AsyncMemfsFile:
+    async def open_async(self, path: str, mode: str = "rb", **options: object) -> AsyncMemfsFile:
         """A file whose methods are awaited."""
         if "b" not in mode:
             raise ValueError("an asynchronous file is binary: add 'b' to the mode")
         _check_block_size(options.get("block_size"))
         fs = await self._fs()
-        given: dict[str, Any] = {"parents": self.auto_mkdir} if "r" not in mode else {}
-        return AsyncMemfsFile(self, mode, await fs.open(self._strip_protocol(path), mode, **given))
+        parents = self.auto_mkdir and "r" not in mode
+        opened = await fs.open(self._strip_protocol(path), mode, parents=parents)
+        return AsyncMemfsFile(self, mode, opened)
 
 
 def _creates(mode: object) -> bool:

@@ -21,6 +21,7 @@ from ctypes import (
     c_uint64,
     c_void_p,
 )
+from typing import Protocol
 
 
 class Code(enum.IntEnum):
@@ -52,6 +53,15 @@ class FileStatistics(Structure):
 # Files and file systems are structures of one pointer, which is ours: the number of an object.
 Object = POINTER(c_void_p)
 Status = c_void_p
+
+
+class IntPointer(Protocol):
+    """A pointer to an integer: an object by its number, or a count to fill in."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
 
 CLEANUP = CFUNCTYPE(None, Object)
 READ = CFUNCTYPE(c_int64, Object, c_uint64, c_size_t, c_void_p, Status)

@@ -16,7 +16,7 @@ from memfs.client.blocking import patterns
 from memfs.client.blocking.entry import shared
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.integrations.tensorflow import c_interface
-from memfs.integrations.tensorflow.c_interface import Code
+from memfs.integrations.tensorflow.c_interface import Code, IntPointer
 from memfs.integrations.tensorflow.files import ReadHandle, WriteHandle
 from memfs.integrations.tensorflow.status_codes import StatusError
 
@@ -46,21 +46,21 @@ class Operations:
 
     # --- objects ----------------------------------------------------------------------------
 
-    def init(self, filesystem: Any) -> None:
+    def init(self, filesystem: object) -> None:
         """Nothing to prepare: the cluster is in the URL."""
 
-    def cleanup(self, filesystem: Any) -> None:
+    def cleanup(self, filesystem: object) -> None:
         """Nothing to give back: connections are closed at exit."""
 
-    def _keep(self, target: Any, handle: Any) -> None:
+    def _keep(self, target: IntPointer, handle: Any) -> None:
         number = next(self._numbers)
         self._open[number] = handle
         target[0] = number
 
-    def _handle(self, file: Any) -> Any:
+    def _handle(self, file: IntPointer) -> Any:
         return self._open[file[0]]
 
-    def forget(self, file: Any) -> None:
+    def forget(self, file: IntPointer) -> None:
         """TensorFlow releases a file; errors cannot be reported any more."""
         handle = self._open.pop(file[0], None)
         if handle is not None:
@@ -71,51 +71,51 @@ class Operations:
 
     # --- files ------------------------------------------------------------------------------
 
-    def new_random_access_file(self, filesystem: Any, url: bytes, file: Any) -> None:
+    def new_random_access_file(self, filesystem: object, url: bytes, file: IntPointer) -> None:
         """Open for reading."""
         where = place(url)
         self._keep(file, ReadHandle(where.fs, where.path))
 
-    def new_writable_file(self, filesystem: Any, url: bytes, file: Any) -> None:
+    def new_writable_file(self, filesystem: object, url: bytes, file: IntPointer) -> None:
         """Create, or empty what is there; missing directories are made."""
         where = place(url)
         self._keep(file, WriteHandle(where.fs, where.path, "wb"))
 
-    def new_appendable_file(self, filesystem: Any, url: bytes, file: Any) -> None:
+    def new_appendable_file(self, filesystem: object, url: bytes, file: IntPointer) -> None:
         """Open at the end, or create."""
         where = place(url)
         self._keep(file, WriteHandle(where.fs, where.path, "ab"))
 
-    def read(self, file: Any, offset: int, size: int, address: int) -> int:
+    def read(self, file: IntPointer, offset: int, size: int, address: int) -> int:
         """Read; fewer bytes than asked for are out of range."""
         count: int = self._handle(file).read(offset, address, size)
         return count
 
-    def append(self, file: Any, address: int, size: int) -> None:
+    def append(self, file: IntPointer, address: int, size: int) -> None:
         """Write at the end."""
         self._handle(file).append(address, size)
 
-    def tell(self, file: Any) -> int:
+    def tell(self, file: IntPointer) -> int:
         """The position of a file that is written."""
         position: int = self._handle(file).tell()
         return position
 
-    def flush(self, file: Any) -> None:
+    def flush(self, file: IntPointer) -> None:
         """Publish, for readers of other processes too."""
         self._handle(file).flush()
 
-    def close(self, file: Any) -> None:
+    def close(self, file: IntPointer) -> None:
         """Publish and close."""
         self._handle(file).close()
 
     # --- names ------------------------------------------------------------------------------
 
-    def create_dir(self, filesystem: Any, url: bytes) -> None:
+    def create_dir(self, filesystem: object, url: bytes) -> None:
         """One directory, in one that exists."""
         where = place(url)
         where.fs.mkdir(where.path)
 
-    def recursively_create_dir(self, filesystem: Any, url: bytes) -> None:
+    def recursively_create_dir(self, filesystem: object, url: bytes) -> None:
         """A directory and those above it, if need be."""
         where = place(url)
         try:
@@ -123,17 +123,23 @@ class Operations:
         except FileExistsError as error:
             raise StatusError(Code.FAILED_PRECONDITION, str(error)) from error
 
-    def delete_file(self, filesystem: Any, url: bytes) -> None:
+    def delete_file(self, filesystem: object, url: bytes) -> None:
         """Remove a file or symlink."""
         where = place(url)
         where.fs.remove(where.path)
 
-    def delete_dir(self, filesystem: Any, url: bytes) -> None:
+    def delete_dir(self, filesystem: object, url: bytes) -> None:
         """Remove an empty directory."""
         where = place(url)
         where.fs.rmdir(where.path)
 
-    def delete_recursively(self, filesystem: Any, url: bytes, files: Any, dirs: Any) -> None:
+    def delete_recursively(
+        self,
+        filesystem: object,
+        url: bytes,
+        files: IntPointer,
+        dirs: IntPointer,
+    ) -> None:
         """Remove a tree in one step, or a file."""
         files[0], dirs[0] = 0, 1
         where = place(url)
@@ -143,19 +149,19 @@ class Operations:
             where.fs.remove(where.path)
         dirs[0] = 0
 
-    def rename_file(self, filesystem: Any, source: bytes, target: bytes) -> None:
+    def rename_file(self, filesystem: object, source: bytes, target: bytes) -> None:
         """Rename atomically, replacing a file."""
         first, second = _of_one_cluster(source, target)
         first.fs.rename(first.path, second.path)
 
-    def copy_file(self, filesystem: Any, source: bytes, target: bytes) -> None:
+    def copy_file(self, filesystem: object, source: bytes, target: bytes) -> None:
         """Copy inside the cluster."""
         first, second = _of_one_cluster(source, target)
         if first.fs.isdir(first.path):
             raise StatusError(Code.INVALID_ARGUMENT, f"{os.fsdecode(source)} is a directory")
         first.fs.copy(first.path, second.path)
 
-    def path_exists(self, filesystem: Any, url: bytes) -> None:
+    def path_exists(self, filesystem: object, url: bytes) -> None:
         """Fails with NOT_FOUND where there is nothing."""
         where = place(url)
         try:
@@ -163,7 +169,7 @@ class Operations:
         except NotADirectoryError as error:
             raise StatusError(Code.NOT_FOUND, str(error)) from error
 
-    def stat(self, filesystem: Any, url: bytes, stats: Any) -> None:
+    def stat(self, filesystem: object, url: bytes, stats: Any) -> None:
         """Length, time and kind."""
         where = place(url)
         found = where.fs.stat(where.path)
@@ -171,35 +177,35 @@ class Operations:
         stats[0].mtime_nsec = found.st_mtime_ns
         stats[0].is_directory = found.is_dir()
 
-    def is_directory(self, filesystem: Any, url: bytes) -> bool:
+    def is_directory(self, filesystem: object, url: bytes) -> bool:
         """Fails with FAILED_PRECONDITION for a file."""
         where = place(url)
         if not where.fs.stat(where.path).is_dir():
             raise StatusError(Code.FAILED_PRECONDITION, f"{os.fsdecode(url)} is not a directory")
         return True
 
-    def get_file_size(self, filesystem: Any, url: bytes) -> int:
+    def get_file_size(self, filesystem: object, url: bytes) -> int:
         """Bytes of a file."""
         where = place(url)
         return where.fs.stat(where.path).st_size
 
-    def get_children(self, filesystem: Any, url: bytes, entries: Any) -> int:
+    def get_children(self, filesystem: object, url: bytes, entries: Any) -> int:
         """Names in a directory."""
         where = place(url)
         return c_interface.texts(where.fs.listdir(where.path), entries)
 
-    def get_matching_paths(self, filesystem: Any, pattern: bytes, entries: Any) -> int:
+    def get_matching_paths(self, filesystem: object, pattern: bytes, entries: Any) -> int:
         """Paths that match; ``*`` matches a leading dot too, and no slash."""
         where = place(pattern)
         wanted = as_pathlib(where.path.lstrip("/"))
         found = patterns.below(where.fs, "/", wanted) if wanted else iter(["/"])
         return c_interface.texts(sorted(where.prefix + path for path in found), entries)
 
-    def translate_name(self, filesystem: Any, url: bytes) -> int:
+    def translate_name(self, filesystem: object, url: bytes) -> int:
         """The URL itself: its authority tells clusters apart."""
         return c_interface.text(os.fsdecode(url))
 
-    def flush_caches(self, filesystem: Any) -> None:
+    def flush_caches(self, filesystem: object) -> None:
         """Nothing is cached."""
 
 

@@ -66,7 +66,7 @@ class CheckpointWriter(filesystem.FileSystemWriter):  # type: ignore[misc]
     Each checkpoint has a directory of its own. Options: those of torch's ``FileSystemWriter``.
     """
 
-    def __init__(self, fs: FileSystem, path: str, **options: Any) -> None:
+    def __init__(self, fs: FileSystem, path: str, **options: object) -> None:
         super().__init__(path, **({"sync_files": False} | options))  # closing a file stores it
         self.fs = _Files(fs)
         self.path = path
@@ -80,7 +80,7 @@ class CheckpointWriter(filesystem.FileSystemWriter):  # type: ignore[misc]
 class CheckpointReader(filesystem.FileSystemReader):  # type: ignore[misc]
     """``dcp.load(state, storage_reader=CheckpointReader(fs, "/run/step-100"))``."""
 
-    def __init__(self, fs: FileSystem, path: str, **options: Any) -> None:
+    def __init__(self, fs: FileSystem, path: str, **options: object) -> None:
         super().__init__(path, **options)
         self.fs = _Files(fs)
         self.path = path

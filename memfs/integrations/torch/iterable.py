@@ -136,7 +136,7 @@ class StreamLoader(DataLoader):  # type: ignore[misc]
     ``DataLoader``, but those about batches and order.
     """
 
-    def __init__(self, stream: FileStream, **options: Any) -> None:
+    def __init__(self, stream: FileStream, **options: object) -> None:
         super().__init__(stream, batch_size=None, **options)
         self._epoch = stream.epoch
         self._position = 0

@@ -191,7 +191,7 @@ def _section(kind: Kind, body: bytes) -> bytes:
     return HEAD.pack(len(body), kind, crc32c(body)) + body
 
 
-def _packed(kind: Kind, *values: Any) -> bytes:
+def _packed(kind: Kind, *values: object) -> bytes:
     return _section(kind, msgpack.packb(values, use_bin_type=True))
 
 

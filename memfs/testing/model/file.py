@@ -6,10 +6,13 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from memfs import errors as _errors
 from memfs.testing.model.tree import Inode
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 
 class ModelFile(io.RawIOBase):
@@ -31,7 +34,7 @@ class ModelFile(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
+    def readinto(self, buffer: WriteableBuffer) -> int:
         """Fill ``buffer`` from the position."""
         if not self.readable():
             raise io.UnsupportedOperation("not readable")
@@ -41,7 +44,7 @@ class ModelFile(io.RawIOBase):
         self._position += len(piece)
         return len(piece)
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Overwrite at the position (appending: at the end); a gap becomes zeros."""
         if not self.writable():
             raise io.UnsupportedOperation("not writable")

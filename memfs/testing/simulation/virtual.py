@@ -52,13 +52,13 @@ class Process:
         self.calls: dict[asyncio.Future[None], asyncio.Task[Any]] = {}
         """What :meth:`perform` runs now."""
         self._deferred: list[asyncio.Handle] = []
-        self._remains: list[asyncio.Task[Any]] = []
+        self._remains: list[asyncio.Task[object]] = []
 
     def __repr__(self) -> str:
         state = "dead" if not self.alive else "paused" if self.paused else "running"
         return f"<Process {self.name} {state}>"
 
-    def run(self, function: Callable[..., T], *arguments: Any) -> T:
+    def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Call ``function`` as this process."""
         return self.context.copy().run(function, *arguments)
 
@@ -142,7 +142,7 @@ def _process_of(task: asyncio.Task[object]) -> Process | None:
     return task.process if isinstance(task, SerialTask) else None
 
 
-def tasks_of(process: Process) -> list[asyncio.Task[Any]]:
+def tasks_of(process: Process) -> list[asyncio.Task[object]]:
     """The tasks of a process that have not ended, oldest first."""
     return sorted((t for t in asyncio.all_tasks() if _process_of(t) is process), key=hash)
 
