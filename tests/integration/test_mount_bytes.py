@@ -16,8 +16,6 @@ from cli_cluster import Cluster
 
 from tests.support.mounts import mounted, need_mounts, tmpfs
 
-pytestmark = pytest.mark.alone
-
 MIB = 1024 * 1024
 SIZE = 24 * MIB + 4097
 

@@ -18,8 +18,6 @@ import memfs
 from tests.support.mounts import Mounted, mounted, need_mounts, tmpfs
 from tests.support.patience import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture(scope="module")
 def here(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:

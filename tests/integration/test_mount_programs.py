@@ -20,8 +20,6 @@ from cli_cluster import Cluster
 from tests.support.debian import install
 from tests.support.mounts import Mounted, mounted, need_mounts, tmpfs
 
-pytestmark = pytest.mark.alone
-
 SCRIPTS = {path.stem: path for path in sorted(Path(__file__).parent.glob("mount_scripts/*.sh"))}
 PACKAGES = {
     "ed": "ed",

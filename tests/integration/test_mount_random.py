@@ -10,8 +10,6 @@ from cli_cluster import Cluster
 from tests.support.mount_random import Comparison
 from tests.support.mounts import mounted, need_mounts, tmpfs
 
-pytestmark = pytest.mark.alone
-
 STEPS = 700
 STEPS_OF_TWO = 400
 

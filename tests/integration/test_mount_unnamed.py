@@ -14,8 +14,6 @@ from cli_cluster import Cluster
 
 from tests.support.mounts import mounted, need_mounts, tmpfs
 
-pytestmark = pytest.mark.alone
-
 DATA = bytes(range(256)) * 40_000
 AT_FDCWD, AT_EMPTY_PATH, AT_SYMLINK_FOLLOW = -100, 0x1000, 0x400
 _libc = ctypes.CDLL(None, use_errno=True)
