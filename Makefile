@@ -50,7 +50,7 @@ test-fast: $(VENV)/.dev  ## unit and conformance tests, under a minute
 	@$(PYTEST) --numprocesses $(WORKERS) --dist loadfile tests/unit tests/conformance
 
 test-integrations: $(VENV)/.dev  ## other people's libraries in several releases; ARGS="-k zarr"
-	@$(PYTEST) tests/libraries tests/integration/test_store_kinds.py $(ARGS)
+	@$(PYTEST) tests/libraries tests/integration/test_store_kinds.py tests/integration/test_store_kills.py $(ARGS)
 
 bench: $(VENV)/.dev  ## every benchmark beside its peer or limit; ARGS="--smoke", "--only stat", "--json"
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -76,8 +76,8 @@ class AdminClient:
         return await self._session.ask(m.GetStatus())
 
     async def mounts(self) -> tuple[MountRecord, ...]:
-        """The first page of what is mounted where."""
-        return (await self._session.ask(m.ListMounts())).mounts
+        """The first page of what is mounted where, with what is wrong with the stores now."""
+        return (await self._session.ask(m.ListMounts(fresh=True))).mounts
 
     async def bounds(self) -> tuple[BoundStatus, ...]:
         """How much clients use of what the primary bounds per client."""

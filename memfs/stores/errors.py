@@ -24,6 +24,7 @@ from memfs.errors import (
 )
 
 __all__ = [
+    "EXPIRED",
     "DirectoryNotEmptyError",
     "InvalidArgumentError",
     "ObjectChangedError",
@@ -37,6 +38,8 @@ __all__ = [
     "of_status",
 ]
 
+EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
+"""S3's codes for temporary keys that are over: under status 400, not 403."""
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
 
 

@@ -21,6 +21,7 @@ from memfs.errors import (
     StoreUnreachableError,
 )
 from memfs.quantities import counted
+from memfs.stores.errors import EXPIRED
 from memfs.stores.http_client import CONNECT_SECONDS, IDLE_SECONDS
 from memfs.stores.interface import ObjectInfo
 from memfs.stores.replies import tag_of
@@ -173,8 +174,11 @@ class RangeReader:
         except Exception as error:
             failure = translated(error, path)
             # The library has one word for an object that is missing and for a missing bucket.
-            unclear = isinstance(failure, ObjectMissingError)
-            if not unclear and type(error).__name__ != "GenericError":
+            unclear = isinstance(failure, ObjectMissingError) or (
+                isinstance(failure, StoreUnreachableError)
+                and type(error).__name__ == "GenericError"
+            )
+            if not unclear:
                 raise failure from None
         else:
             if done != size:
@@ -207,4 +211,6 @@ def translated(error: Exception, path: str) -> MemfsError:
         return StoreDeniedError(f"{path}: the store refuses these credentials")
     if isinstance(error, asyncio.CancelledError):
         raise error
+    if any(f"<Code>{code}</Code>" in str(error) for code in EXPIRED):
+        return StoreDeniedError(f"{path}: the credentials have expired")
     return StoreUnreachableError(f"{path}: the store cannot be reached ({name})")

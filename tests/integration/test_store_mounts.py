@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import re
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,8 +18,18 @@ from memfs.client.blocking.entry import connect
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.errors import MemfsError, ObjectChangedError, StoreDeniedError, StoreMissingError
 from memfs.testing.processes import Processes
+from tests.integration.cli_cluster import execute
 from tests.support.patience import PATIENCE_SECONDS, until
-from tests.support.stores.s3_servers import SECRET, S3Server, moto, s3_client, seaweed
+from tests.support.stores.counting import CountingProxy
+from tests.support.stores.s3_servers import (
+    REGION,
+    SECRET,
+    S3Server,
+    moto,
+    port_of,
+    s3_client,
+    seaweed,
+)
 from tests.support.stores.web_servers import BrokenServer, broken
 
 pytestmark = pytest.mark.alone
@@ -229,6 +240,57 @@ def test_a_store_that_is_away_for_a_while_gets_everything(
         assert counted(cluster, "in_trouble", "/away") == 0
         assert counted(cluster, "persisted_bytes_total", "/away") >= sum(map(len, written.values()))
         fs.unmount("/away")
+
+
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>"
+
+
+def test_keys_that_end_are_said_and_new_ones_count_without_another_mount(
+    cluster: Processes, fs: FileSystem, tmp_path: Path
+) -> None:
+    """Temporary keys, in a file on the nodes that somebody writes anew."""
+    good, keys = {"first"}, tmp_path / "keys"
+
+    def refuse(headers: Mapping[str, str]) -> tuple[int, bytes] | None:
+        signed = re.search(r"Credential=(\w+)/", headers.get("authorization", ""))
+        return None if signed is not None and signed[1] in good else (400, EXPIRED)
+
+    def give(key: str) -> None:
+        keys.write_text(
+            f"[default]\naws_access_key_id={key}\naws_secret_access_key={SECRET}\n"
+            f"aws_session_token={key}-session\n"
+        )
+
+    def status() -> str:
+        done = execute(cluster.url, ["cluster", "status"])
+        return (done.stdout + done.stderr).decode()
+
+    give("first")
+    with moto(tmp_path) as server, CountingProxy(port_of(server)) as proxy:
+        proxy.refuse = refuse
+        server.client.create_bucket(Bucket=BUCKET)
+        for key in ("warm", "cold"):
+            server.client.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
+        options = {"endpoint": proxy.endpoint, "region": REGION, "credentials": str(keys)}
+        fs.mount("/ends", f"s3://{BUCKET}", options=options, sync_interval=600)
+        assert sorted(fs.listdir("/ends")) == ["cold", "warm"]
+        assert fs.read_bytes("/ends/warm") == b"warm"
+        assert "cannot be asked" not in status()
+        good.clear()
+        assert fs.read_bytes("/ends/warm") == b"warm"
+        with pytest.raises(StoreDeniedError, match="the credentials have expired") as no:
+            fs.read_bytes("/ends/cold")
+        assert no.value.errno == errno.EACCES and SECRET not in str(no.value)
+        fs.write_bytes("/ends/new", b"new")
+        until(lambda: "the store mounted at /ends cannot be asked" in status())
+        assert "the credentials have expired" in status()
+        give("second")
+        good.add("second")
+        assert fs.read_bytes("/ends/cold") == b"cold"
+        fs.persist("/ends", timeout=PATIENCE_SECONDS)
+        assert content(server, "new") == b"new"
+        assert "cannot be asked" not in status()
+        fs.unmount("/ends")
 
 
 def test_a_bucket_that_is_gone_is_said_and_nothing_is_taken_for_deleted(

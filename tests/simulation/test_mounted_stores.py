@@ -14,6 +14,7 @@ import random
 import pytest
 from mounted_scene import BLOCK, PATIENCE_SECONDS, Scene, insist
 
+from memfs.client.admin import AdminClient
 from memfs.errors import DeadlineError, MemfsError, StoreUnreachableError
 from memfs.node.stores import metadata
 from memfs.protocol import messages as m
@@ -105,6 +106,36 @@ def test_a_store_that_is_down_delays_nothing_but_its_own_mount() -> None:
         scene.bucket.down = False
         await scene.settled(fs)
         assert scene.bucket.contents() == {"old": b"rewritten"}
+
+    run(main())
+
+
+def test_who_asks_how_the_cluster_is_hears_of_a_store_that_is_down() -> None:
+    """Within seconds, though nobody uses it; while nobody asks, nothing asks the store."""
+
+    async def main() -> None:
+        scene = Scene(1)
+        scene.bucket.replace("old", b"content")
+        fs = await scene.start(sync_interval=-1)
+        admin, now = AdminClient(fs._session), asyncio.get_running_loop().time
+        assert await fs.read_bytes("/x/old") == b"content"
+        await asyncio.sleep(60)
+        (mount,) = await admin.mounts()
+        assert not mount.trouble
+        asked = scene.bucket.requests.copy()
+        scene.bucket.down = True
+        await asyncio.sleep(60)
+        assert scene.bucket.requests == asked
+        begin = now()
+        (mount,) = await admin.mounts()
+        assert mount.trouble and now() - begin < 5
+        assert await fs.read_bytes("/x/old") == b"content"
+        scene.bucket.down = False
+        begin = now()
+        while mount.trouble:
+            (mount,) = await admin.mounts()
+            await asyncio.sleep(0.5)
+        assert now() - begin < 40, "the question that was under way ends, and another one is asked"
 
     run(main())
 

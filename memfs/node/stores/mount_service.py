@@ -251,13 +251,18 @@ class MountService:
         query: Callable[[IncomingCall[m.ListMounts]], m.MountsReply | Awaitable[m.MountsReply]],
     ) -> Served[m.MountsReply]:
         """All mounts, with what is wrong with their stores as this node saw it."""
-        answer = query(call)
-        if isinstance(answer, m.MountsReply):
+        answer, fresh = query(call), call.request.fresh
+        if isinstance(answer, m.MountsReply) and not fresh:
             return self._with_trouble(answer)
-        return asyncio.ensure_future(self._list_later(answer))
+        return asyncio.ensure_future(self._list_later(answer, fresh=fresh))
 
-    async def _list_later(self, answer: Awaitable[m.MountsReply]) -> m.MountsReply:
-        return self._with_trouble(await answer)
+    async def _list_later(
+        self, answer: m.MountsReply | Awaitable[m.MountsReply], *, fresh: bool
+    ) -> m.MountsReply:
+        reply: m.MountsReply = await resolved(answer)
+        if fresh:
+            await self._stores.look(reply.mounts)
+        return self._with_trouble(reply)
 
     def _with_trouble(self, reply: m.MountsReply) -> m.MountsReply:
         trouble = self._stores.trouble

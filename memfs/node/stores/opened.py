@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, TypeAlias
 
 from memfs.errors import (
     MemfsError,
@@ -27,6 +28,11 @@ from memfs.stores.interface import Store
 from memfs.transport.environment import Environment
 
 log = logging.getLogger(__name__)
+
+FRESH_SECONDS: Final = 5.0
+"""So long what a store said of itself counts for who asks how it is."""
+LOOK_SECONDS: Final = 3.0
+"""A store that says nothing for so long is told to be out of reach; it may still answer."""
 
 OpenStore: TypeAlias = Callable[[str, Mapping[str, str], Environment], Store]
 """Makes a store of a URL and options; raises what is wrong with them."""
@@ -47,6 +53,10 @@ class OpenStores:
         self.trouble: dict[int, str] = {}
         """What was wrong with a store when it was last asked, by mount; absent: nothing."""
         self._traffic: dict[int, Traffic] = {}
+        self._heard: dict[int, float] = {}
+        """When a store last answered or failed, by mount, monotonic."""
+        self._looks: dict[int, asyncio.Task[None]] = {}
+        """Questions whether a store is there, one at a time for each mount."""
 
     def traffic(self, number: int) -> Traffic:
         """The counters of a mount."""
@@ -113,6 +123,9 @@ class OpenStores:
         held = self._stores.pop(number, None)
         self.trouble.pop(number, None)
         self._traffic.pop(number, None)
+        self._heard.pop(number, None)
+        if (look := self._looks.pop(number, None)) is not None:
+            look.cancel()
         if held is not None:
             self._close(held[1])
 
@@ -130,9 +143,7 @@ class OpenStores:
             yield
         except (StoreUnreachableError, StoreDeniedError, StoreMissingError) as error:
             traffic.errors += 1
-            if number not in self.trouble:
-                log.warning("store in trouble", extra=fields(url=record.url, reason=error.message))
-            self.trouble[number] = error.message
+            self._in_trouble(record, error.message)
             where = record.path.decode(errors="replace")
             raise type(error)(f"the store mounted at {where}: {error.message}") from error
         except MemfsError:
@@ -141,12 +152,48 @@ class OpenStores:
         else:
             self._answered(record)
 
+    async def look(self, records: Iterable[m.MountRecord]) -> None:
+        """Ask the stores that said nothing of late, all at once; return within seconds."""
+        now = self._environment.clock.monotonic()
+        due = [
+            record
+            for record in records
+            if now - self._heard.get(record.number, -math.inf) >= FRESH_SECONDS
+        ]
+        looks = {record.number: self._look_at(record) for record in due}
+        if looks:
+            await asyncio.wait(looks.values(), timeout=LOOK_SECONDS)
+        for record in due:
+            look = looks[record.number]
+            if not look.done() and record.number not in self.trouble:
+                self._in_trouble(record, f"it does not answer within {LOOK_SECONDS:g} s")
+
+    def _look_at(self, record: m.MountRecord) -> asyncio.Task[None]:
+        """The question that is under way, or a new one; it has the time of every request."""
+        look = self._looks.get(record.number)
+        if look is None or look.done():
+            look = self._looks[record.number] = asyncio.ensure_future(self._ask_whether(record))
+        return look
+
+    async def _ask_whether(self, record: m.MountRecord) -> None:
+        with contextlib.suppress(MemfsError), self.watching(record):
+            await self.adopt(record).probe()
+
+    def _in_trouble(self, record: m.MountRecord, reason: str) -> None:
+        self._heard[record.number] = self._environment.clock.monotonic()
+        if record.number not in self.trouble:
+            log.warning("store in trouble", extra=fields(url=record.url, reason=reason))
+        self.trouble[record.number] = reason
+
     def _answered(self, record: m.MountRecord) -> None:
+        self._heard[record.number] = self._environment.clock.monotonic()
         if self.trouble.pop(record.number, None) is not None:
             log.info("store answers again", extra=fields(url=record.url))
 
     async def close(self) -> None:
         """Close all."""
+        for look in self._looks.values():
+            look.cancel()
         for number in list(self._stores):
             _, store = self._stores.pop(number)
             with contextlib.suppress(MemfsError):

@@ -234,6 +234,8 @@ class ListMounts(NamedTuple):
     """What is mounted where. URLs and options hold no secrets."""
 
     after: int = 0
+    fresh: bool = False
+    """Ask the stores of the page before, if that was not done a moment ago: the answer may wait."""
 
     @staticmethod
     def reply() -> type[MountsReply]:

@@ -15,14 +15,13 @@ from memfs.errors import (
     StoreMissingError,
     StoreUnreachableError,
 )
-from memfs.stores.errors import of_status
+from memfs.stores.errors import EXPIRED, of_status
 from memfs.stores.interface import ObjectInfo
 from memfs.stores.key_names import is_name
 from memfs.stores.replies import iso_ns, tag_of
 from memfs.types import Buffer
 
 NO_BUCKET: Final = "NoSuchBucket"
-_EXPIRED: Final = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def code_of(body: Buffer) -> str:
 def error_of(status: int, headers: Mapping[str, str], body: Buffer, what: str) -> MemfsError:
     """The error for an S3 reply."""
     code = code_of(body)
-    if code in _EXPIRED:
+    if code in EXPIRED:
         return StoreDeniedError(f"{what}: the credentials have expired ({status} {code})")
     if code == NO_BUCKET:
         return StoreMissingError(f"{what}: the store has no such bucket")

@@ -151,7 +151,10 @@ class S3Store(Store):
 
     async def _head(self, whole: str) -> ObjectInfo | None:
         """The object; None also when the bucket is missing."""
-        reply = await self._requests.ask("HEAD", whole, accepted=(200, 404))
+        reply = await self._requests.ask("HEAD", whole, accepted=(200, 400, 404))
+        if reply.status == 400:  # it has no body: what answers with one says why, expired keys say
+            await self._level(self._prefix, None, 1)
+            reply = await self._requests.ask("HEAD", whole, accepted=(200, 404))
         if reply.status == 404:
             return None
         return info_of(whole.removeprefix(self._prefix), reply.headers)

@@ -100,6 +100,11 @@ def seaweed(directory: Path) -> Iterator[S3Server]:
         yield S3Server(endpoint, s3_client(endpoint), server)
 
 
+def port_of(server: S3Server) -> int:
+    """Where it listens, on loopback."""
+    return int(server.endpoint.rpartition(":")[2])
+
+
 def s3_client(endpoint: str, key: str = KEY, secret: str = SECRET) -> Any:
     """boto3's client of a server."""
     import boto3

@@ -15,6 +15,7 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.stores.errors import of_status
+from memfs.stores.range_reader import translated
 from memfs.stores.replies import tag_of
 from memfs.stores.s3.replies import error_of, level
 from memfs.stores.websites import links
@@ -69,6 +70,20 @@ def test_errors(status: int, code: str, kind: type[MemfsError]) -> None:
     error = error_of(status, {}, body, "s3://bucket/key")
     assert type(error) is kind
     assert "a-secret" not in str(error) and "\n" not in str(error)
+
+
+def test_the_library_says_of_expired_keys_what_the_store_said() -> None:
+    """It has no class for them."""
+
+    class GenericError(Exception):
+        pass
+
+    said = "400 Bad Request: <Error><Code>{}</Code><Message>a-secret</Message></Error>"
+    error = translated(GenericError(said.format("ExpiredToken")), "key")
+    assert type(error) is StoreDeniedError and "expired" in str(error)
+    assert "a-secret" not in str(error)
+    other = translated(GenericError(said.format("EntityTooSmall")), "key")
+    assert type(other) is StoreUnreachableError
 
 
 def test_another_region_is_named() -> None:
