@@ -3,7 +3,8 @@
 Owns what is known of the inode: ``attributes`` and, per block index, the current version. Readers
 refresh it; a writer, who alone may change the file under its lease, enters what it stored. Must
 not know data. Invariant: all pages belong to the same ``attributes.change``, or were entered by the
-writer since.
+writer since. An answer that was given before is asked for again, and what a writer has cut does not
+come back, though the primary has it until the next commit.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from memfs.types import ROOT_INODE, Attributes, BlockRef, Buffer
 PAGE = limits.BLOCKS_PER_RECORD
 INLINE_BYTES = limits.SMALL_FILE_BYTES
 """Content up to here comes with the answer to an open: sending it costs less than a round trip."""
+
+
+_NOTHING = limits.BLOCKS_PER_FILE
+"""A block from which on there is none."""
 
 
 def hole(inode: int, index: int) -> BlockRef:
@@ -53,6 +58,8 @@ class BlockMap:
         self._refs: dict[int, BlockRef] = {}
         self._own: dict[int, BlockRef] = {}  # a writer's: they win over what pages say
         self._pages: set[int] = set()
+        self._cut = _NOTHING
+        """From here on a block that is not the writer's own is a hole, until the next commit."""
         self._loading = asyncio.Lock()
         self.writing = False
         self.external = False
@@ -119,6 +126,7 @@ class BlockMap:
         found = self._own.get(index) or self._refs.get(index)
         if found is None and (
             self._complete
+            or index >= self._cut
             or index // PAGE in self._pages
             or index >= layout.block_count(self.attributes.size, self.attributes.block_size)
         ):
@@ -236,6 +244,7 @@ class BlockMap:
     def published(self, attributes: Attributes) -> None:
         """The primary confirmed the writer's state."""
         self.attributes = attributes
+        self._cut = _NOTHING
         if len(self._own) > PAGE:  # a long stream: what is published can be asked for again
             self._own.clear()
             self._refs.clear()
@@ -246,6 +255,7 @@ class BlockMap:
         """Forget blocks wholly beyond ``size`` and take it as the file's size."""
         self.writing = True
         first = layout.block_count(size, self.attributes.block_size)
+        self._cut = min(self._cut, first)
         for refs in (self._own, self._refs):
             for index in [index for index in refs if index >= first]:
                 del refs[index]
@@ -264,26 +274,32 @@ class BlockMap:
 
     async def _load(self, page: int, deadline: float) -> None:
         """Fetch one page; its answer may come in several records."""
-        first, end = page * PAGE, (page + 1) * PAGE
+        start, end = page * PAGE, (page + 1) * PAGE
+        first = start
         while True:
-            seen = self.session.commits
-            request = m.GetBlocks(b"", first, end - first, self.attributes.inode)
-            reply = await self._ask(request, deadline)
-            self.seen = seen
-            if self._enter(reply):
+            reply = await self._ask(m.GetBlocks(b"", first, end - first), deadline)
+            if first != start and reply.attributes.change != self.attributes.change:
+                first = start  # the records before are of another version
+            elif self._enter(reply):
                 return
-            first = reply.first + len(reply.blocks)
+            else:
+                first = reply.first + len(reply.blocks)
 
     async def _ask(self, request: m.GetBlocks, deadline: float) -> m.BlocksReply:
+        """The primary's answer, which is no older than what is known."""
         session = self.session
-        return await session.opens.by_handle(lambda: session.ask(request, self.path, deadline))
+        request = request._replace(base=self.attributes.inode)
+        while True:
+            seen = session.commits
+            reply = await session.opens.by_handle(lambda: session.ask(request, self.path, deadline))
+            if reply.attributes.change >= self.attributes.change:
+                self.seen = seen
+                return reply
 
     async def _skip(self, page: int, deadline: float) -> int:
         """Find the first block after the hole that a page may begin with."""
-        request = m.GetBlocks(b"", page * PAGE, PAGE, self.attributes.inode, skip_holes=True)
-        seen = self.session.commits
+        request = m.GetBlocks(b"", page * PAGE, PAGE, skip_holes=True)
         reply = await self._ask(request, deadline)
-        self.seen = seen
         self._enter(reply)
         self._pages.update(range(page, reply.first // PAGE))
         return reply.first
@@ -297,7 +313,8 @@ class BlockMap:
         self.attributes = attributes
         if not self.writing:
             self.size = attributes.size
-        self._refs.update(enumerate(reply.blocks, reply.first))
+        kept = reply.blocks[: max(0, self._cut - reply.first)]
+        self._refs.update(enumerate(kept, reply.first))
         page = reply.first // PAGE
         reached = reply.first + len(reply.blocks)
         total = layout.block_count(attributes.size, attributes.block_size)

@@ -75,6 +75,12 @@ class FakeCluster:
         """How long requests to the primary are under way."""
         self.answer_seconds = 0.0
         """How long the primary's answers are under way."""
+        self.late: dict[type, Gate] = {}
+        """The primary's answers to requests of a class arrive once their gate is opened."""
+        self.held: dict[type, Gate] = {}
+        """... and requests of a class reach it then."""
+        self.stale = False
+        """Whether members keep what they are told to forget."""
         self.unanswered: set[type] = set()
         """Requests that the primary carries out without a word."""
         self.headless = False
@@ -183,7 +189,7 @@ class FakeCluster:
         raw = records.encode(request, limits.LOGGED_BYTES)
         entry = Entry(index, 1, index * 1000, client, number, identity, spec.opcode, raw)
         outcome = self.namespace.apply(entry, request, self.opens)
-        for ref in outcome.discards:
+        for ref in () if self.stale else outcome.discards:
             for number in ref.replicas:
                 self.blocks[number].pop(ref[:4], None)
         if isinstance(outcome.record, m.ErrorReply):
@@ -386,9 +392,13 @@ class FakeSession(Session):
     ) -> Answer:
         if seconds := self.cluster.ask_seconds:
             await asyncio.sleep(seconds)
+        if gate := self.cluster.held.get(type(request)):
+            await gate.passed()
         answer = self.cluster.primary(self.client, number, self.identity, request, payload)
         if isinstance(request, m.AwaitLock):
             answer = await self._park(request, answer)
+        if gate := self.cluster.late.get(type(request)):
+            await gate.passed()
         if type(request) in self.cluster.unanswered:
             raise errors.OutcomeUnknownError("no answer")
         if seconds := self.cluster.answer_seconds:
