@@ -100,7 +100,8 @@ class Tombstone(NamedTuple):
 class Tags:
     """Version tags by slot: 17 bytes a slot in the ranges that have some.
 
-    A quoted MD5, as most ETags are, lies there as its 16 bytes; other tags lie beside.
+    A quoted MD5, as most ETags are, lies there as its 16 bytes, also with the number of parts that
+    an object in parts has behind it (``"...-12"``), up to 253; other tags lie beside.
     """
 
     __slots__ = ("_chunks", "_others", "count")
@@ -121,9 +122,13 @@ class Tags:
 
     def _tag(self, slot: int, chunk: bytearray) -> bytes | None:
         at = slot % _CHUNK * _WIDTH
-        if chunk[at] == _DIGEST:
-            return b'"' + chunk[at + 1 : at + _WIDTH].hex().encode() + b'"'
-        return None if chunk[at] == _NONE else self._others.get(slot, b"")
+        kind = chunk[at]
+        if kind == _NONE:
+            return None
+        if kind == _OTHER:
+            return self._others.get(slot, b"")
+        parts = b"-%d" % (kind - _IN_PARTS) if kind > _IN_PARTS else b""
+        return b'"' + chunk[at + 1 : at + _WIDTH].hex().encode() + parts + b'"'
 
     def set(self, slot: int, tag: bytes) -> None:
         """The store has this version of it."""
@@ -133,9 +138,9 @@ class Tags:
         at = slot % _CHUNK * _WIDTH
         self.count += chunk[at] == _NONE
         self._others.pop(slot, None)
-        digest = _digest_of(tag)
-        if digest:
-            chunk[at : at + _WIDTH] = bytes([_DIGEST]) + digest
+        packed = _packed(tag)
+        if packed:
+            chunk[at : at + _WIDTH] = packed
             return
         chunk[at] = _OTHER
         if tag:
@@ -167,15 +172,25 @@ _DIGEST: Final = 1
 _OTHER: Final = 2
 
 
-def _digest_of(tag: bytes) -> bytes:
-    """The 16 bytes of a quoted MD5; empty: it is something else."""
-    if len(tag) != _MD5 or tag[:1] != b'"' or tag[-1:] != b'"':
+_IN_PARTS: Final = 2
+"""A larger number is a digest and so many parts more than this."""
+_PARTS_MAX: Final = 255 - _IN_PARTS
+
+
+def _packed(tag: bytes) -> bytes:
+    """A quoted MD5, with a number of parts perhaps, as 17 bytes; empty: it is something else."""
+    digits, dash, count = tag[1:-1].partition(b"-")
+    if len(tag) < _MD5 or tag[:1] != b'"' or tag[-1:] != b'"' or len(digits) != _MD5 - 2:
+        return b""
+    if dash and not (count.isdigit() and 0 < int(count) <= _PARTS_MAX and count[:1] != b"0"):
         return b""
     try:
-        raw = bytes.fromhex(tag[1:-1].decode("ascii"))
+        raw = bytes.fromhex(digits.decode("ascii"))
     except ValueError:
         return b""
-    return raw if raw.hex().encode() == tag[1:-1] else b""
+    if raw.hex().encode() != digits:
+        return b""
+    return bytes([_IN_PARTS + int(count) if dash else _DIGEST]) + raw
 
 
 class Mounts:

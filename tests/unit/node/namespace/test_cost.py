@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import tracemalloc
 
+import pytest
+
 from benchmarks import namespace_memory
 from memfs.node.namespace.tables.block_maps import BlockMaps
 from memfs.node.namespace.tables.inodes import FILE, Inodes
@@ -51,7 +53,8 @@ def test_large_files_are_concatenated_by_chunks() -> None:
     assert found == refs
 
 
-def test_a_known_object_takes_250_bytes_at_most() -> None:
+@pytest.mark.parametrize("parts", [b"", b"-12"], ids=["whole", "in parts"])
+def test_a_known_object_takes_250_bytes_at_most(parts: bytes) -> None:
     """With a name of 17 bytes and an ETag of S3; nothing at all where nothing was listed."""
     count, page = 20_000, 200
     machine = Machine()
@@ -60,7 +63,7 @@ def test_a_known_object_takes_250_bytes_at_most() -> None:
 
     def learn(numbers: range) -> None:
         objects = tuple(
-            m.KnownObject(b"object-%010d" % number, 5, 7, b'"%032x"' % (number << 64))
+            m.KnownObject(b"object-%010d" % number, 5, 7, b'"%032x%s"' % (number << 64, parts))
             for number in numbers
         )
         namespace.apply(machine.entry(m.LearnObjects(1, 1, inode, objects)))
