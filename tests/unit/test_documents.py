@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import itertools
 import re
@@ -216,14 +215,3 @@ def test_the_site_has_every_document() -> None:
     listed = set(re.findall(r"^ +- ([\w/-]+\.md)$", (TOP / "mkdocs.yml").read_text(), re.M))
     pages = {str(page.relative_to(TOP / "docs")) for page in (TOP / "docs").rglob("*.md")}
     assert {page for page in pages if not page.startswith("decisions/")} <= listed
-
-
-def test_a_class_name_means_one_thing() -> None:
-    """But for the blocking face, whose classes are called as those that they stand before."""
-    places: dict[str, list[str]] = {}
-    for file in sorted((TOP / "memfs").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places.setdefault(node.name, []).append(str(file.relative_to(TOP)))
-    shared = {name: files for name, files in places.items() if len(files) > 1}
-    assert shared.keys() == {"FileLock"}, shared

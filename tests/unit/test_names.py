@@ -62,6 +62,8 @@ SUBJECTS = {
     "opens": "which files are open",
     "operations": "operations on files",
     "options": "options",
+    "packing": "small contents side by side",
+    "patterns": "patterns of names",
     "primary_commands": "commands that the primary gives itself",
     "principal_limits": "limits of users",
     "proofs": "what clients without a certificate prove themselves with",

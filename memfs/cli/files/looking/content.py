@@ -1,0 +1,321 @@
+"""``memfs cat``, ``head`` and ``tail``: the content of files.
+
+Bytes go to the output as they are, in constant memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+import click
+
+from memfs.cli.options import PATH, Operand
+from memfs.cli.pipes import PIECE_BYTES, Pipe
+from memfs.cli.shell import Shell, file_command, printable, quoted, reason
+from memfs.cli.streams import OUTPUT
+from memfs.errors import NotDirectoryError, PathNotFoundError, StaleHandleError
+from memfs.quantities import parse_size
+
+if TYPE_CHECKING:
+    from memfs.client.aiofiles import AsyncFile
+    from memfs.client.stat import Stat
+
+FOLLOW_SECONDS = 0.5
+_SCAN_BYTES = 64 * 1024
+
+
+@file_command("cat", example="memfs cat /logs/*.txt | grep error")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-n", "--number", is_flag=True, help="The number of each line before it.")
+@click.option("-b", "--number-nonblank", "nonblank", is_flag=True, help="... of those not empty.")
+@click.option("-s", "--squeeze-blank", "squeeze", is_flag=True, help="One empty line for several.")
+@click.option("-E", "--show-ends", "ends", is_flag=True, help="$ at the end of lines.")
+async def cat(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    number: bool,
+    nonblank: bool,
+    squeeze: bool,
+    ends: bool,
+) -> None:
+    """Write files to the output, one after the other."""
+    output = Pipe(OUTPUT)
+    marking = _Marking(number, nonblank, squeeze, ends)
+    for path in await shell.expand(paths, "cannot open"):
+        with shell.attempt("cannot open", path):
+            async with shell.fs.open(path, "rb", buffering=0) as file:
+                if marking.idle:
+                    await _copy_range(file, 0, None, output)
+                else:
+                    await _copy_marked(file, marking, output)
+
+
+class _Marking:
+    """What ``cat`` does to lines; the numbering continues from one file to the next."""
+
+    def __init__(self, number: bool, nonblank: bool, squeeze: bool, ends: bool) -> None:
+        self._number, self._nonblank = number or nonblank, nonblank
+        self._squeeze = squeeze
+        self._end = b"$\n" if ends else b"\n"
+        self.idle = not (self._number or squeeze or ends)
+        self._count = 0
+        self._blanks = 0
+        self._inside = False
+        """The last line is not complete yet."""
+
+    def marked(self, data: bytes) -> bytes:
+        """The lines of ``data``; the last one may continue in the next call."""
+        *whole, rest = data.split(b"\n")
+        lines = [self._line(each + b"\n") for each in whole]
+        return b"".join([*lines, self._line(rest)] if rest else lines)
+
+    def _line(self, line: bytes) -> bytes:
+        begins, self._inside = not self._inside, not line.endswith(b"\n")
+        blank = begins and line == b"\n"
+        self._blanks = self._blanks + 1 if blank else 0
+        if self._squeeze and self._blanks > 1:
+            return b""
+        before = b""
+        if self._number and begins and not (self._nonblank and blank):
+            self._count += 1
+            before = b"%6d\t" % self._count
+        return before + (line if self._inside else line[:-1] + self._end)
+
+
+async def _copy_marked(file: AsyncFile, marking: _Marking, output: Pipe) -> None:
+    while data := await file.read(PIECE_BYTES):
+        await output.write(memoryview(marking.marked(data)))
+
+
+async def _copy_range(file: AsyncFile, start: int, count: int | None, output: Pipe) -> int:
+    """Bytes from ``start`` to the output, ``count`` of them or all; the position reached."""
+    buffer = memoryview(bytearray(PIECE_BYTES))
+    await file.seek(start)
+    position = start
+    while count is None or position < start + count:
+        left = PIECE_BYTES if count is None else min(PIECE_BYTES, start + count - position)
+        got = await file.readinto(buffer[:left])
+        if not got:
+            break
+        await output.write(buffer[:got])
+        position += got
+    return position
+
+
+class Count(click.ParamType[tuple[str, int]]):
+    """``10``, or a number with a sign, whose meaning is the command's."""
+
+    name = "count"
+
+    def __init__(self, signs: str = "-+") -> None:
+        self._pattern = f"([{signs}]?)(.+)"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(self._pattern, str(value))
+        try:
+            assert found is not None
+            return found[1], parse_size(found[2])
+        except (ValueError, AssertionError):
+            self.fail(f"invalid number: {value!r}", param, ctx)
+
+
+class _ShortCount(click.Command):
+    """``head -5`` means ``head -n 5``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        for at, word in enumerate(args[:end]):
+            after_option = at and args[at - 1] in ("-n", "--lines", "-c", "--bytes")
+            if re.fullmatch(r"-\d+", word) and not after_option:
+                args = [*args[:at], f"--lines={word[1:]}", *args[at + 1 :]]
+        return super().parse_args(ctx, args)
+
+
+@file_command("head", cls=_ShortCount, example="memfs head -n 20 /logs/today")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-n", "--lines", type=Count(), default="10", help="Lines; -N: all but the last N.")
+@click.option("-c", "--bytes", "count", type=Count(), help="Bytes; -N: all but the last N.")
+@click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files.")
+@click.option("-v", "--verbose", is_flag=True, help="Names also above a single file.")
+async def head(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    lines: tuple[str, int],
+    count: tuple[str, int] | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Show the beginning of files."""
+    output = Pipe(OUTPUT)
+    operands = await shell.expand(paths, "cannot open")
+    for at, path in enumerate(operands):
+        with shell.attempt("cannot open", path):
+            async with shell.fs.open(path, "rb", buffering=0) as file:
+                if verbose or (len(operands) > 1 and not quiet):
+                    await _title(output, path, at)
+                await _copy_range(file, 0, await _head_end(file, lines, count), output)
+
+
+async def _head_end(file: AsyncFile, lines: tuple[str, int], count: tuple[str, int] | None) -> int:
+    """The offset at which the part to show ends."""
+    sign, number = count or lines
+    if sign != "-":
+        return number if count is not None else await _after_lines(file, number)
+    size = await file.seek(0, os.SEEK_END)
+    if count is not None:
+        return max(0, size - number)
+    return await _before_lines(file, size, number)
+
+
+async def _title(output: Pipe, path: str, at: int) -> None:
+    text = f"{chr(10) if at else ''}==> {printable(path)} <==\n"
+    await output.write(memoryview(text.encode("utf-8", "backslashreplace")))
+
+
+async def _after_lines(file: AsyncFile, lines: int) -> int:
+    """The offset behind the first ``lines`` lines."""
+    offset = await file.seek(0)
+    buffer = memoryview(bytearray(_SCAN_BYTES))
+    while lines and (got := await file.readinto(buffer)):
+        piece = bytes(buffer[:got])
+        at = -1
+        while lines and (at := piece.find(b"\n", at + 1)) >= 0:
+            lines -= 1
+        offset += got if lines else at + 1
+    return offset
+
+
+@file_command("tail", cls=_ShortCount, example="memfs tail -f /logs/today")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
+@click.option("-n", "--lines", type=Count(), default="10", help="Lines; +N: from line N on.")
+@click.option("-c", "--bytes", "count", type=Count(), help="Bytes; +N: from byte N on.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as the file grows, also when renamed.")
+@click.option("-F", "by_name", is_flag=True, help="Go on with whatever has that name.")
+@click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files.")
+@click.option("-v", "--verbose", is_flag=True, help="Names also above a single file.")
+async def tail(
+    shell: Shell,
+    paths: tuple[Operand, ...],
+    lines: tuple[str, int],
+    count: tuple[str, int] | None,
+    follow: bool,
+    by_name: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Show the end of files."""
+    output = Pipe(OUTPUT)
+    operands = await shell.expand(paths, "cannot open")
+    if (follow or by_name) and len(operands) > 1:
+        raise click.UsageError("one file only can be followed")
+    for at, path in enumerate(operands):
+        end = known = 0
+        with shell.attempt("cannot open", path):
+            known = (await shell.fs.stat(path)).st_ino if by_name else 0
+            async with shell.fs.open(path, "rb", buffering=0) as file:
+                if verbose or (len(operands) > 1 and not quiet):
+                    await _title(output, path, at)
+                size = await file.seek(0, os.SEEK_END)
+                start = await _tail_start(file, size, lines, count)
+                end = await _copy_range(file, start, size - start, output)
+                if follow and not by_name:
+                    await _follow(shell, path, file, end, output)
+        if by_name:
+            await _follow_name(shell, path, known, end, output)
+
+
+async def _tail_start(
+    file: AsyncFile, size: int, lines: tuple[str, int], count: tuple[str, int] | None
+) -> int:
+    """The offset at which the part to show begins."""
+    sign, number = count or lines
+    if count is not None:
+        return min(size, max(0, number - 1)) if sign == "+" else max(0, size - number)
+    if sign == "+":
+        return await _after_lines(file, max(0, number - 1))
+    return await _before_lines(file, size, number)
+
+
+async def _before_lines(file: AsyncFile, size: int, lines: int) -> int:
+    """The offset of the last ``lines`` lines, searched backwards."""
+    end = size
+    wanted = lines
+    buffer = memoryview(bytearray(_SCAN_BYTES))
+    while end and lines:
+        start = max(0, end - _SCAN_BYTES)
+        await file.seek(start)
+        got = await file.readinto(buffer[: end - start])
+        piece = bytes(buffer[:got])
+        # The line end that closes the file does not begin a line.
+        at = len(piece) - (end == size and piece.endswith(b"\n"))
+        while (at := piece.rfind(b"\n", 0, at)) >= 0:
+            wanted -= 1
+            if not wanted:
+                return start + at + 1
+        end = start
+    return size if not lines else 0
+
+
+async def _follow(shell: Shell, path: str, file: AsyncFile, end: int, output: Pipe) -> None:
+    """Show what is appended to an open file, whatever it is called; one that shrinks begins anew.
+
+    Returns when the file is gone.
+    """
+    while True:
+        try:
+            end = await _copy_range(file, end, None, output)
+        except StaleHandleError:
+            shell.complain(f"{path}: file was removed")
+            return
+        if await file.seek(0, os.SEEK_END) < end:
+            shell.warn(f"{path}: file truncated")
+            end = 0
+            continue
+        await asyncio.sleep(FOLLOW_SECONDS)
+
+
+async def _follow_name(shell: Shell, path: str, known: int, end: int, output: Pipe) -> None:
+    """Show what is appended to the file of that name, for ever; a new file of the same name is
+    followed too.
+
+    ``known``: the inode of which the bytes before ``end`` were shown.
+    """
+    async for found in _looks(shell, path):
+        if known and found.st_ino != known:
+            shell.warn(f"{quoted(path)} has been replaced; following new file")
+            end = 0
+        elif found.st_size < end:
+            shell.warn(f"{path}: file truncated")
+            end = 0
+        known = found.st_ino
+        if found.st_size > end:
+            with contextlib.suppress(PathNotFoundError, StaleHandleError):
+                async with shell.fs.open(path, "rb", buffering=0) as file:
+                    end = await _copy_range(file, end, None, output)
+
+
+async def _looks(shell: Shell, path: str) -> AsyncIterator[Stat]:
+    """The attributes of a file, asked for repeatedly as long as it exists."""
+    gone = False
+    while True:
+        try:
+            found = await shell.fs.stat(path)
+        except (PathNotFoundError, NotDirectoryError) as error:
+            if not gone:
+                shell.warn(f"{quoted(path)} has become inaccessible: {reason(error)}")
+            gone = True
+        else:
+            if gone:
+                shell.warn(f"{quoted(path)} has appeared; following new file")
+            gone = False
+            yield found
+        await asyncio.sleep(FOLLOW_SECONDS)
