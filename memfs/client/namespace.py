@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
 
 from memfs import limits, paths
 from memfs.client.batches.batch_paths import BatchPaths, checked
@@ -440,7 +439,7 @@ class NamespaceOperations(MountOperations):
         *,
         return_errors: bool = False,
         timeout: float | None = None,
-    ) -> list[Any]:
+    ) -> list[OSError | None]:
         """Remove many files or symlinks, each by itself: one command a batch.
 
         Returns None for each, in order. With ``return_errors`` an error takes the place of a name

@@ -8,7 +8,7 @@ compare-and-swap at the coordinator, never done here.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from memfs import errors
 from memfs.limits import EPOCHS_AT_ONCE
@@ -137,16 +137,16 @@ def shrink(view: View, number: int) -> View:
 
 def reweigh(view: View, number: int, weight: int) -> View:
     """Give a member another share of the ring."""
-    return _with_member(view, number, weight=weight)
+    return _with_member(view, number, lambda m: m._replace(weight=weight))
 
 
 def retire(view: View, number: int, leaving: bool) -> View:
     """Begin or, with ``leaving`` false, call off the decommission of a member."""
-    return _with_member(view, number, leaving=leaving)
+    return _with_member(view, number, lambda m: m._replace(leaving=leaving))
 
 
-def _with_member(view: View, number: int, **changed: Any) -> View:
-    members = tuple(m._replace(**changed) if m.number == number else m for m in view.members)
+def _with_member(view: View, number: int, changed: Callable[[Member], Member]) -> View:
+    members = tuple(changed(m) if m.number == number else m for m in view.members)
     if members == view.members:
         return view
     return check(view._replace(epoch=view.epoch + 1, members=members))

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from memfs.errors import MemfsError
 from memfs.fuse.channel import Channel
@@ -204,7 +204,7 @@ class Keeper:
 @contextlib.contextmanager
 def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
     """SIGTERM and Ctrl-C call ``stop`` inside; the next one has its usual effect."""
-    former: dict[int, Any] = {}
+    former = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
 
     def handle(number: int, frame: object) -> None:
         restore()
@@ -214,8 +214,8 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
         for each, handler in former.items():
             signal.signal(each, handler)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        former[number] = signal.signal(number, handle)
+    for number in former:
+        signal.signal(number, handle)
     try:
         yield
     finally:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import cast
 
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
@@ -92,7 +92,7 @@ class Accepted(PacedConnection):
 
     # --- life --------------------------------------------------------------------------------
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
         super().connection_made(transport)
         if not self._admit(self):

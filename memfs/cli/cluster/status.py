@@ -7,7 +7,7 @@ import datetime
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -134,7 +134,8 @@ def described_picture(picture: Picture) -> dict[str, object]:
     """One look as a JSON object."""
     if picture.status is not None:
         shown = described(picture.status)
-        shown["problems"] += [problem._asdict() for problem in picture.stores]
+        found = (*problems(picture.status), *picture.stores)
+        shown["problems"] = [problem._asdict() for problem in found]
         shown["bounds"] = {each.name: described_bound(each) for each in picture.bounds}
         return shown
     assert picture.survey is not None, "a look has one of the two"
@@ -328,7 +329,7 @@ def _role(node: NodeStatus, found: StatusReply) -> str:
     return "catching up" if behind else "member"
 
 
-def described(found: StatusReply) -> dict[str, Any]:
+def described(found: StatusReply) -> dict[str, object]:
     """The status as one JSON object."""
     view = found.view
     return {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from memfs import concurrency
 from memfs.client.contents import ContentOperations
@@ -164,7 +164,11 @@ class ClusterTarget(ABC):
         good = [at for at, outcome in enumerate(outcomes) if outcome is None]
         if not good:
             return outcomes
-        pairs: list[tuple[str, Any]] = [(items[at].target, contents[at]) for at in good]
+        pairs = [
+            (items[at].target, content)
+            for at in good
+            if not isinstance(content := contents[at], OSError)
+        ]
         results = await self._fs.write_many(
             pairs,
             permissions=self.mode(items[0]),

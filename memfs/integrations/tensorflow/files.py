@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from typing import Any
+from typing import IO
 
 from memfs.client.blocking.files import RawFile
 from memfs.client.blocking.filesystem import FileSystem
@@ -104,7 +104,7 @@ class WriteHandle:
     """A file opened for writing or appending."""
 
     def __init__(self, fs: FileSystem, path: str, mode: str) -> None:
-        self._file: Any = fs.open(path, mode, parents=True)
+        self._file: IO[bytes] = fs.open(path, mode, parents=True)
 
     def append(self, address: int, size: int) -> None:
         """Write ``size`` bytes at ``address``, which are TensorFlow's again after the call."""
@@ -113,8 +113,7 @@ class WriteHandle:
 
     def tell(self) -> int:
         """The position in bytes."""
-        position: int = self._file.tell()
-        return position
+        return self._file.tell()
 
     def flush(self) -> None:
         """Publish: every reader sees what was written."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 from memfs import paths
 from memfs.client.blocking.filesystem import FileSystem
@@ -30,7 +30,7 @@ class _Files(filesystem.FileSystemBase):  # type: ignore[misc]  # not there when
         self._fs = fs
 
     @contextlib.contextmanager
-    def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[IO[Any]]:
+    def create_stream(self, path: str | os.PathLike[str], mode: str) -> Iterator[IO[bytes]]:
         with self._fs.open(path, mode) as stream:
             yield stream
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from memfs.stores.range_reader import RETRIES, client_options, library
 from memfs.stores.s3.credentials import Credentials, RefreshedCredentials
 from memfs.stores.s3.signed_requests import Bucket
@@ -18,7 +16,7 @@ class BucketConnection:
         self._bucket = bucket
         self._credentials = credentials
         self._client = client_options(bucket.endpoint, trust=trust, verify=verify)
-        self._known: Any = None
+        self._known: object = None
         self._keys: Credentials | None = None
 
     async def current(self) -> object:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from memfs.client.blocking.generated.mounts import BlockingMounts
 from memfs.client.calls.wire import PathLike
@@ -206,7 +205,7 @@ class BlockingNamespace(BlockingMounts):
         *,
         return_errors: bool = False,
         timeout: float | None = None,
-    ) -> list[Any]:
+    ) -> list[OSError | None]:
         """Remove many files or symlinks, each by itself: one command a batch.
 
         Returns None for each, in order. With ``return_errors`` an error takes the place of a name
