@@ -444,6 +444,49 @@ def modes_of_what_is_deleted(top: Path) -> Any:
     ]
 
 
+def _in_a_child(act: Callable[[], Any]) -> int:
+    """``act`` in a process that has inherited all descriptors, and closes them as it ends."""
+    child = os.fork()
+    if not child:
+        act()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@case
+def descriptors_that_were_duplicated(top: Path) -> Any:
+    """Closing one of them shows what was written, and the others write on."""
+    path, told = top / "file", []
+    first = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    for number in range(4):
+        other = os.dup(first)
+        os.write(first, b"first %d\n" % number)
+        os.write(other, b"other %d\n" % number)
+        os.close(other)
+        told.append(path.read_bytes())
+        os.write(first, b"after %d\n" % number)
+        told.append(_in_a_child(lambda: os.write(first, b"child\n")))
+        told.append(path.read_bytes())
+    os.write(first, b"end\n")
+    os.close(first)
+    return [*told, path.read_bytes()]
+
+
+@case
+def duplicates_of_what_is_deleted(top: Path) -> Any:
+    path = top / "file"
+    first = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+    os.close(os.dup(first))
+    path.unlink()
+    told = []
+    for number in range(3):
+        os.write(first, b"%d" % number)
+        os.close(os.dup(first))
+        told += [_in_a_child(lambda: os.write(first, b"c")), os.pread(first, 100, 0)]
+        time.sleep(1.5)  # longer than a mount keeps a lease that nobody uses
+    return [*told, os.fstat(first).st_size, os.fstat(first).st_nlink]
+
+
 if __name__ == "__main__":
     os.umask(0o022)
     for line in CASES[sys.argv[1]](Path(sys.argv[2])):

@@ -87,6 +87,10 @@ class OpenInode:
         self._changing = asyncio.Lock()
         self._changed_at = 0.0
         self._small = True
+        self._ended = False
+        """The lease went when a descriptor of the only open for writing was closed."""
+        self._goes_on = False
+        """... and another descriptor of that open wrote on."""
         self._lost: MemfsError | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._ending: asyncio.Task[None] | None = None
@@ -310,8 +314,20 @@ class OpenInode:
 
     async def release_at_last(self) -> None:
         """As :meth:`release`, when the only open is probably closed next: nothing is told about
-        that one, so that whoever makes many files does not pay for it."""
+        that one, so that whoever makes many files does not pay for it.
+
+        The kernel says the same when one of several descriptors is closed that were duplicated or
+        inherited. Once another one has written on, the lease stays until the last is closed.
+        """
+        if self._goes_on:
+            await self.publish()
+            return
+        self._ended = self._writing is not None
         await self._undisturbed(self._release(stays=self.opens > 1))
+
+    def not_written(self) -> None:
+        """The last open for writing is over."""
+        self._ended = self._goes_on = False
 
     async def _release(self, *, stays: bool = True) -> None:
         async with self._changing:
@@ -365,6 +381,7 @@ class OpenInode:
         """The handle that may write."""
         if self._writing is None:
             self._hold(await self._wait_for_lease())
+            self._goes_on |= self._ended
         assert self._writing is not None
         return self._writing
 

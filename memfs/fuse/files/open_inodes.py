@@ -93,6 +93,8 @@ class OpenInodes:
             return None
         file.opens -= 1
         file.writers -= writes(flags)
+        if file.writers <= 0:
+            file.not_written()
         if file.opens > 0:
             return None
         if not file.close_now():

@@ -163,3 +163,39 @@ def test_who_makes_a_file_and_closes_it_tells_nothing() -> None:
         await programs.close()
 
     with_programs(test)
+
+
+def test_a_descriptor_that_was_duplicated_writes_on_when_another_is_closed() -> None:
+    """The kernel tells of each close alike: the lease goes with the first, and stays later."""
+
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        await programs.open()
+        file, cluster = programs.file, programs.cluster
+        await file.write(0, memoryview(b"one"))
+        await file.release_at_last()
+        assert not file.leased and await fs.read_bytes("/f") == b"onetent"
+        await file.write(3, memoryview(b"two"))
+        await file.release_at_last()
+        assert file.leased and await fs.read_bytes("/f") == b"onetwot"
+        cluster.asked.clear()
+        await file.write(6, memoryview(b"three"))
+        await file.release_at_last()
+        assert cluster.asked_for == {"WriteBlock": 1, "Commit": 1}
+        await programs.close()
+        assert not file.leased and await fs.read_bytes("/f") == b"onetwothree"
+
+    with_programs(test)
+
+
+def test_another_open_of_a_file_that_is_read_meanwhile_begins_anew() -> None:
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        await programs.open()  # keeps the entry
+        programs.file.writers -= 1  # ... and only reads
+        for content in (b"first..", b"second."):
+            programs.files.opened(programs.file, os.O_RDWR)
+            await programs.file.write(0, memoryview(content))
+            await programs.file.release_at_last()
+            assert not programs.file.leased and await fs.read_bytes("/f") == content
+            await programs.close()
+
+    with_programs(test)
