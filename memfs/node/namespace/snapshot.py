@@ -5,8 +5,9 @@ disk after an upgrade: its version is checked, and older ones are understood. Wh
 behaves exactly like the original: slots come back in the same order, results are remembered,
 reclaim goes on where it was.
 
-Taking a snapshot copies columns, names and tables at once and encodes the copy piece by piece, so
-that the namespace may change meanwhile.
+The namespace may change while its snapshot is encoded piece by piece, by another thread as well.
+What grows with the files (inodes, directories, block tables) is copied when its turn comes, or
+before it changes (``tables.images``); what is small is copied at once.
 
 ::
 
@@ -21,7 +22,7 @@ import enum
 import itertools
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgpack
@@ -29,8 +30,8 @@ import msgpack
 from memfs import limits
 from memfs.checksum import crc32c
 from memfs.node.namespace.rules.acls import StoredAcl
-from memfs.node.namespace.tables.directory import Directory
-from memfs.node.namespace.tables.inodes import COLUMNS
+from memfs.node.namespace.tables.directory import Frozen
+from memfs.node.namespace.tables.inodes import Part
 from memfs.node.namespace.tables.interning import Interned
 from memfs.node.namespace.tables.locks import Lock
 from memfs.node.namespace.tables.mounts import Mounts
@@ -47,7 +48,6 @@ times at which clients were last heard; 3: without marks beside results; 4: with
 groups and limits; 8: without quotas of mounts."""
 HEAD: Final = struct.Struct("<IBI")
 BODY_BYTES: Final = 512 * limits.KIB
-_COLUMN_BYTES: Final = 256 * limits.KIB
 _NUMBERS: Final = 10_000  # per section, 90 KB at most
 _VALUES: Final = 250  # owners per section, two names of 255 bytes each at most
 _TAGS: Final = 500  # per section; a tag has 1 KiB at most
@@ -113,14 +113,19 @@ class Image(NamedTuple):
 
 
 def pieces(image: Image) -> Iterator[bytes]:
-    """Copy the state now; returns the pieces of the stream, encoded as they are asked for."""
-    return _cut(itertools.chain.from_iterable(_frozen(image)))
+    """The pieces of the stream, encoded as they are asked for; they hold the state as it is now."""
+    return _cut(sections(image))
 
 
-def _cut(sections: Iterable[bytes]) -> Iterator[bytes]:
+def sections(image: Image) -> Iterator[bytes]:
+    """As :func:`pieces`, uncut."""
+    return itertools.chain.from_iterable(_frozen(image))
+
+
+def _cut(uncut: Iterable[bytes]) -> Iterator[bytes]:
     pending: list[bytes] = []
     size = 0
-    for section in sections:
+    for section in uncut:
         if size + len(section) > PIECE_BYTES:
             yield b"".join(pending)
             pending, size = [], 0
@@ -130,7 +135,7 @@ def _cut(sections: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _frozen(image: Image) -> list[Iterable[bytes]]:
-    """Generators of sections; their arguments, copied here, are the state as it is now."""
+    """Generators of sections; their arguments, copies and images, are the state as it is now."""
     volume, tree, blocks = image.volume, image.volume.tree, image.volume.blocks
     inodes, sessions = tree.inodes, volume.sessions.by_client
     position = (image.applied, image.digest, image.now_ns)
@@ -138,16 +143,13 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
     interned: tuple[Interned[Any], ...] = (tree.owners, tree.layouts, blocks.replica_sets)
     return [
         [_packed(Kind.STATE, *state)],
-        *[
-            _column(number, bytes(memoryview(getattr(inodes, name))[: inodes.used * count]))
-            for number, (name, (_, count)) in enumerate(COLUMNS.items())
-        ],
-        _numbers(Kind.FREE_SLOTS, [((), inodes.free_slots.tolist())]),
+        _columns(inodes.image()),
+        _numbers(Kind.FREE_SLOTS, [((), inodes.free_slots[:])]),
         *[_interned(at, each.values[1:], each.counts[1:]) for at, each in enumerate(interned)],
-        _directories([_copied(each) for each in tree.directories.items]),
+        _directories(tree.image()),
         _targets(tree.targets.items[:]),
-        _tables([[bytes(chunk) for chunk in table] for table in blocks.tables.items]),
-        _xattrs([(slot, dict(held)) for slot, held in tree.xattrs.items()]),
+        _tables(blocks.image()),
+        _xattrs(tree.xattrs.rows()),
         _acls(tree.acl_values.values[1:], tree.acl_values.counts[1:]),
         [_packed(Kind.QUOTA, slot, *quota) for slot, quota in tree.quotas.items()],
         _numbers(Kind.ACLS, [((), _flat(tree.acls.items()))]),
@@ -195,16 +197,19 @@ def _packed(kind: Kind, *values: object) -> bytes:
     return _section(kind, msgpack.packb(values, use_bin_type=True))
 
 
-def _column(number: int, raw: bytes) -> Iterator[bytes]:
-    for at in range(0, len(raw), _COLUMN_BYTES):
-        yield _section(Kind.COLUMN, bytes([number]) + raw[at : at + _COLUMN_BYTES])
+def _columns(parts: Iterable[Part]) -> Iterator[bytes]:
+    for part in parts:
+        for number, raw in enumerate(part):
+            yield _section(Kind.COLUMN, bytes([number]) + raw)
 
 
-def _numbers(kind: Kind, rows: list[tuple[tuple[int, ...], list[int]]]) -> Iterator[bytes]:
+def _numbers(
+    kind: Kind, rows: Sequence[tuple[tuple[int, ...], Sequence[int]]]
+) -> Iterator[bytes]:
     """Per row, sections of its key and of its numbers in turn; an empty row has one as well."""
     for key, numbers in rows:
         for at in range(0, max(len(numbers), 1), _NUMBERS):
-            yield _packed(kind, *key, numbers[at : at + _NUMBERS])
+            yield _packed(kind, *key, list(numbers[at : at + _NUMBERS]))
 
 
 def _interned(which: int, values: list[object], counts: list[int]) -> Iterator[bytes]:
@@ -213,15 +218,8 @@ def _interned(which: int, values: list[object], counts: list[int]) -> Iterator[b
         yield _packed(Kind.INTERNED, which, values[part], counts[part])
 
 
-_Copied = tuple[tuple[int, ...], list[dict[bytes, int]]]
-
-
-def _copied(directory: Directory) -> _Copied:
-    return directory.totals, [leaf.copy() for leaf in directory.leaves()]
-
-
-def _directories(directories: list[_Copied]) -> Iterator[bytes]:
-    for totals, leaves in directories[1:]:
+def _directories(directories: Iterable[Frozen]) -> Iterator[bytes]:
+    for totals, leaves in itertools.islice(directories, 1, None):
         raw = [total.to_bytes(TOTAL_BYTES, "little", signed=True) for total in totals]
         yield _packed(Kind.DIRECTORY, *raw)
         for leaf in leaves:
@@ -233,16 +231,16 @@ def _targets(targets: list[bytes]) -> Iterator[bytes]:
     return (_packed(Kind.TARGET, target) for target in targets[1:])
 
 
-def _tables(tables: list[list[bytes]]) -> Iterator[bytes]:
-    for number, table in enumerate(tables[1:], 1):
-        if not table:
+def _tables(tables: Iterable[list[bytes]]) -> Iterator[bytes]:
+    for number, table in enumerate(tables):
+        if number and not table:
             yield _packed(Kind.CHUNK, number, None)
         for chunk in table:
             yield _packed(Kind.CHUNK, number, chunk)
 
 
-def _xattrs(rows: list[tuple[int, dict[str, bytes]]]) -> Iterator[bytes]:
-    for slot, held in rows:
+def _xattrs(rows: Mapping[int, Mapping[str, bytes]]) -> Iterator[bytes]:
+    for slot, held in rows.items():
         for name, value in held.items():
             yield _packed(Kind.XATTR, slot, name, value)
 

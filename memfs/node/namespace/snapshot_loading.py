@@ -20,7 +20,6 @@ from memfs.node.namespace.rules.acls import StoredAcl
 from memfs.node.namespace.snapshot import BODY_BYTES, HEAD, OLDEST, VERSION, Image, Kind
 from memfs.node.namespace.tables.block_maps import Table
 from memfs.node.namespace.tables.directory import Directory
-from memfs.node.namespace.tables.inodes import COLUMNS
 from memfs.node.namespace.tables.interning import Interned
 from memfs.node.namespace.tables.locks import Lock, Waiter
 from memfs.node.namespace.tables.mounts import Change, MountPoint, Tombstone
@@ -150,11 +149,8 @@ class _Loader:
         """The state, once all sections were taken. Raises ProtocolError."""
         image = self._checked()
         inodes = image.volume.tree.inodes
-        if any(
-            len(getattr(inodes, name)) != self._used * count for name, (_, count) in COLUMNS.items()
-        ):
+        if not inodes.end_restoring(self._used):
             raise ProtocolError("the snapshot's columns differ in length")
-        inodes.used = self._used
         self._tree.count_guards()
         self._count_foreign()
         writers = image.volume.sessions.writers
@@ -212,13 +208,11 @@ class _Loader:
         *settings, applied, digest, now_ns, retired, self._used = values
         volume = Volume(Settings(*settings))
         volume.tree.inodes.retired = retired
-        for name in COLUMNS:
-            del getattr(volume.tree.inodes, name)[:]
+        volume.tree.inodes.begin_restoring()
         self._image = Image(volume, Results(), applied, digest, now_ns)
 
     def _load_column(self, body: memoryview) -> None:
-        column = getattr(self._tree.inodes, tuple(COLUMNS)[body[0]])
-        column.frombytes(body[1:])
+        self._tree.inodes.restore(body[0], body[1:])
 
     def _load_interned(self, which: int, values: list[Any], counts: list[int]) -> None:
         tree = self._tree

@@ -362,7 +362,8 @@ class Namespace:
     def snapshot(self) -> Iterator[bytes]:
         """Pieces of at most 1 MiB that hold the state as it is now, even if it changes later.
 
-        The state is copied at once, and takes its memory twice until the pieces are consumed.
+        What grows with the files is copied piece by piece, or before it changes; the pieces may be
+        taken in another thread.
         """
         return snapshot.pieces(
             snapshot.Image(self.volume, self.results, self.applied, self.digest, self.now_ns)

@@ -18,7 +18,7 @@ from memfs.errors import ObjectMissingError, StaleHandleError, StoreUnreachableE
 from memfs.node.namespace.commands.mounts import record_of
 from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.rules.frontier import Question, question
-from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.directory import Entries
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.replication.primary import Primary
@@ -298,7 +298,7 @@ class Metadata:
             self.known.listings.pop(wanted.directory, None)
         return bound is None
 
-    def _directory(self, inode: int) -> Directory | None:
+    def _directory(self, inode: int) -> Entries | None:
         tree = self._primary.namespace.volume.tree
         slot = tree.inodes.slot_of(inode)
         if not slot or tree.inodes.kind[slot] != DIRECTORY:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from memfs.node.namespace.rules.frontier import Question
-from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.directory import Entries
 from memfs.protocol import messages as m
 from memfs.stores.interface import ObjectInfo, Page
 
@@ -96,7 +96,7 @@ class Listing:
         gap = self.gap()
         return max(self.bound, self._last[1] + b"\0" if gap is None else gap)
 
-    def unlisted(self, directory: Directory, bound: bytes | None) -> list[bytes]:
+    def unlisted(self, directory: Entries, bound: bytes | None) -> list[bytes]:
         """Names from the present bound up to the next one that the store does not have."""
         missing = []
         if directory.get(self.bound) and self.bound not in self._seen:

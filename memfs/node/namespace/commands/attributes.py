@@ -111,7 +111,7 @@ def _set_owner(volume: Volume, slot: int, request: SetAttributes) -> None:
     owner, group = tree.owners.values[inodes.owner[slot]]
     tree.set_owner(slot, request.owner or owner, request.group or group)
     if inodes.kind[slot] != DIRECTORY:
-        inodes.mode[slot] = mode_after_chown(inodes.mode[slot])
+        inodes.set_mode(slot, mode_after_chown(inodes.mode[slot]))
 
 
 def _set_mode(volume: Volume, command: Command, slot: int, request: SetAttributes) -> None:

@@ -54,7 +54,7 @@ def concat(volume: Volume, command: Command, request: Concat) -> LookupReply:
     check_concat(tree, target, places, request.path)
     for place in places:
         _absorb(volume, command, target, place)
-    tree.inodes.mode[target] = mode_after_write(tree.inodes.mode[target], command.caller)
+    tree.inodes.set_mode(target, mode_after_write(tree.inodes.mode[target], command.caller))
     tree.touch(target, command.now, command.index)
     volume.changed(command, target)
     return LookupReply(volume.attributes(target))
@@ -128,5 +128,5 @@ def _absorb(volume: Volume, command: Command, target: int, place: Place) -> None
         tree.xattrs.forget(source)
         tree.set_acl(source, NO_ACL)
     else:
-        inodes.parent[source] = NOWHERE
+        inodes.set_parent(source, NOWHERE)
         tree.forget(source)

@@ -168,7 +168,7 @@ def _give_name(
     tree.nameless.discard(slot)
     volume.sessions.drop_lease(slot)
     inodes.links[slot] = 1
-    inodes.parent[slot] = parent
+    inodes.set_parent(slot, parent)
     if old:
         inherit(volume, command, slot, old)
         volume.mounts.replaced(slot, old)
@@ -219,6 +219,6 @@ def _fill_in(volume: Volume, command: Command, old: int, draft: int) -> None:
         tree.set_acl(draft, NO_ACL)
     else:
         tree.forget(draft)
-    inodes.mode[old] = mode_after_write(inodes.mode[old], command.caller)
+    inodes.set_mode(old, mode_after_write(inodes.mode[old], command.caller))
     tree.touch(old, command.now, command.index)
     volume.changed(command, old)

@@ -98,7 +98,7 @@ def create_unnamed(volume: Volume, command: Command, request: CreateUnnamed) -> 
     slot = volume.new_inode(
         command, directory, FILE, request.mode, layout=number, unmasked=request.unmasked
     )
-    tree.inodes.parent[slot] = NOWHERE
+    tree.inodes.set_parent(slot, NOWHERE)
     tree.inodes.links[slot] = 0
     tree.unlinked.add(slot)
     if request.linkable:
@@ -203,7 +203,7 @@ def change_content(
         volume.blocks.cut(slot, -(-size // block_size), command.discards, FREED_AT_ONCE)
     if size != before:
         tree.resize(slot, size)
-    inodes.mode[slot] = mode_after_write(inodes.mode[slot], command.caller)
+    inodes.set_mode(slot, mode_after_write(inodes.mode[slot], command.caller))
     tree.touch(slot, command.now, command.index)
     volume.changed(command, slot)
 
@@ -227,7 +227,7 @@ def empty(volume: Volume, command: Command, slot: int, replication: int) -> None
     tree.resize(slot, 0)
     if replication:
         tree.set_replication(slot, replication)
-    inodes.mode[slot] = mode_after_write(inodes.mode[slot], command.caller)
+    inodes.set_mode(slot, mode_after_write(inodes.mode[slot], command.caller))
     tree.touch(slot, command.now, command.index)
     volume.changed(command, slot)
 

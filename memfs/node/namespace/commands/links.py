@@ -107,7 +107,7 @@ def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> Made
     if volume.mounts:
         mounted.check_kind(volume, parent, "symbolic links", request.path)
     slot = volume.new_inode(command, parent, SYMLINK, _SYMLINK_MODE)
-    tree.inodes.extra[slot] = tree.targets.add(request.target)
+    tree.inodes.set_extra(slot, tree.targets.add(request.target))
     tree.inodes.size[slot] = len(request.target)
     _enter(volume, command, place, slot)
     tree.charge(parent, 0, 1, 0, 0)
@@ -163,7 +163,7 @@ def _name_first(
     freed = tree.weight(old)[1] if old and tree.inodes.links[old] == 1 else 0
     check_growth(tree, parent, 0 if old else 1, space - freed, request.path)
     tree.end_unlinked(slot)
-    tree.inodes.parent[slot] = parent
+    tree.inodes.set_parent(slot, parent)
     tree.inodes.links[slot] = 1
     if old:
         volume.mounts.replaced(slot, old)

@@ -31,7 +31,7 @@ def make_node(volume: Volume, command: Command, request: MakeNode) -> MadeReply:
     if volume.mounts:
         mounted.check_kind(volume, parent, "special files", path)
     slot = volume.new_inode(command, parent, request.kind, request.mode, unmasked=request.unmasked)
-    tree.inodes.extra[slot] = request.device
+    tree.inodes.set_extra(slot, request.device)
     tree.insert_name(parent, name, slot)
     tree.charge(parent, 0, 1, 0, 0)
     tree.touch(parent, command.now, command.index)

@@ -46,14 +46,13 @@ def _free_one(volume: Volume, command: Command) -> None:
     """Take one name out of the newest detached directory, or free that when it is empty."""
     tree = volume.tree
     top = volume.reclaim[-1]
-    directory = tree.directory(top)
-    if not directory.count:
+    if not tree.directory(top).count:
         volume.reclaim.pop()
         volume.forget(command, top)
         return
     _, slot = tree.pop_name(top)
     if tree.inodes.kind[slot] == DIRECTORY:
-        tree.inodes.parent[slot] = NOWHERE
+        tree.inodes.set_parent(slot, NOWHERE)
         volume.reclaim.append(slot)
     else:
         volume.unlink(command, top, slot)

@@ -67,7 +67,7 @@ def reserve_inodes(volume: Volume, command: Command, request: ReserveInodes) -> 
     found = []
     for _ in range(request.count):
         slot = inodes.allocate()
-        inodes.kind[slot] = RESERVED
+        inodes.set_kind(slot, RESERVED)
         volume.sessions.reserve(command.client, slot, command.caller.user)
         found.append(inodes.id_of(slot))
     return ReserveReply(tuple(found))
@@ -195,7 +195,7 @@ def inherit(volume: Volume, command: Command, slot: int, old: int) -> None:
     tree, inodes = volume.tree, volume.tree.inodes
     tree.owners.release(inodes.owner[slot])
     inodes.owner[slot] = tree.owners.retain(inodes.owner[old])
-    inodes.mode[slot] = mode_after_write(inodes.mode[old], command.caller)
+    inodes.set_mode(slot, mode_after_write(inodes.mode[old], command.caller))
     tree.set_acl(slot, tree.acl(old))
     tree.xattrs.give(slot, tree.owner_of(slot))
     tree.xattrs.copy(old, slot, tree.owner_of(slot))

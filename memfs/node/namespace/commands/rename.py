@@ -187,7 +187,7 @@ def _relocate(volume: Volume, slot: int, old: int, new: int) -> None:
         tree.charge_subtree(new, slot, 1)
         inodes.links[old] -= 1
         inodes.links[new] += 1
-        inodes.parent[slot] = new
+        inodes.set_parent(slot, new)
     elif slot in tree.parents:
         tree.note_link(new, slot)
         tree.drop_link(old, slot)

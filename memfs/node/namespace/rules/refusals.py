@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from memfs import limits
 from memfs.errors import AccessDeniedError, NotPermittedError
 from memfs.node.namespace.rules.permissions import CHANGE, HAS_ACL, MODE_BITS, SEARCH, WRITE, Caller
-from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.directory import Entries
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT, SYMLINK, Inodes
 from memfs.node.namespace.tables.interning import Arena, Interned
 from memfs.paths import split
@@ -50,7 +50,7 @@ class NameTree(Protocol):
     def may(self, caller: Caller, slot: int, wanted: int) -> bool:
         """Has the caller these rights?"""
 
-    def directory(self, slot: int) -> Directory:
+    def directory(self, slot: int) -> Entries:
         """The names in a directory."""
 
 

@@ -3,10 +3,10 @@
 Removing a tree needs, as ``rm -r`` and HDFS have it, read, write and search permission on every
 directory below that is not empty, and under a sticky bit to own each name or the directory.
 Counting a tree needs read and search permission on every directory. Usually one step
-decides: each directory counts those below with other owners or without access (``Directory.mixed``
+decides: each directory counts those below with other owners or without access (``Entries.mixed``
 and ``closed``, kept by ``memfs.node.namespace.tables.tree``); where the counts do not decide, the
 directories are walked, up to ``limits.SUBTREE_STEPS``. Whose the names in a directory are it counts
-too (``Directory.foreign``): they are never looked at one by one. Nothing is changed here.
+too (``Entries.foreign``): they are never looked at one by one. Nothing is changed here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from memfs import limits
 from memfs.errors import TreeTooLargeError
 from memfs.node.namespace.rules.permissions import CHANGE, READ, SEARCH, STICKY, Caller
 from memfs.node.namespace.rules.refusals import access_denied, names_kept, sticky, text
-from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.directory import Entries
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.tree import Tree
 
@@ -38,7 +38,7 @@ def check_removable(
     TreeTooLargeError where finding that out takes too long.
     """
 
-    def refuse(slot: int, directory: Directory, where: bytes) -> None:
+    def refuse(slot: int, directory: Entries, where: bytes) -> None:
         if not directory.count:
             return
         if not tree.may(caller, slot, READ | CHANGE):
@@ -51,7 +51,7 @@ def check_removable(
                     raise sticky(tree, caller, child, slot, _below(where, name))
             raise names_kept(tree, caller, slot, kept, where)
 
-    def needs_no_check(slot: int, directory: Directory) -> bool:
+    def needs_no_check(slot: int, directory: Entries) -> bool:
         return not directory.mixed and tree.owns(caller, slot)
 
     if deep:
@@ -63,11 +63,11 @@ def check_removable(
 def check_countable(tree: Tree, caller: Caller, top: int, path: bytes) -> None:
     """May the caller know the totals of directory ``top``? Raises as :func:`check_removable`."""
 
-    def refuse(slot: int, directory: Directory, where: bytes) -> None:
+    def refuse(slot: int, directory: Entries, where: bytes) -> None:
         if not tree.may(caller, slot, READ | SEARCH):
             raise access_denied(tree, caller, slot, READ | SEARCH, where)
 
-    def needs_no_check(slot: int, directory: Directory) -> bool:
+    def needs_no_check(slot: int, directory: Entries) -> bool:
         return not directory.closed or (not directory.mixed and tree.owns(caller, slot))
 
     _check(tree, caller, (top, path), refuse, needs_no_check)
@@ -77,8 +77,8 @@ def _check(
     tree: Tree,
     caller: Caller,
     top: tuple[int, bytes],
-    refuse: Callable[[int, Directory, bytes], None],
-    needs_no_check: Callable[[int, Directory], bool],
+    refuse: Callable[[int, Entries, bytes], None],
+    needs_no_check: Callable[[int, Entries], bool],
 ) -> None:
     """``refuse`` the directories from ``top`` down to where all below ``needs_no_check``."""
     if caller.superuser:

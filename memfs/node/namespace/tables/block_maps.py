@@ -17,6 +17,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
+from memfs.node.namespace.tables.images import Image, Images
 from memfs.node.namespace.tables.inodes import ABSORBED, FILE, NOWHERE, RESERVED, Inodes
 from memfs.node.namespace.tables.interning import Arena, Interned
 from memfs.protocol.messages import BlockVersion
@@ -37,12 +38,14 @@ Table = list[bytearray]
 class BlockMaps:
     """The block map of every file."""
 
-    __slots__ = ("absorbed", "dropped", "inodes", "replica_sets", "tables")
+    __slots__ = ("absorbed", "dropped", "images", "inodes", "replica_sets", "tables")
 
     def __init__(self, inodes: Inodes) -> None:
         self.inodes = inodes
         self.replica_sets: Interned[tuple[int, ...]] = Interned(())
         self.tables: Arena[Table] = Arena([])
+        self.images: Images[list[bytes]] = Images()
+        """Of the tables, by their numbers."""
         self.absorbed: dict[int, list[int]] = {}
         """Slots that a file has absorbed, in order."""
         self.dropped: list[bytearray] = []
@@ -94,6 +97,11 @@ class BlockMaps:
         """The rows of a chunk that are no holes."""
         return [row for row in ROW.iter_unpack(chunk) if row[6]]
 
+    def image(self) -> Image[list[bytes]]:
+        """The tables as they are now, in the order of their numbers."""
+        items = self.tables.items[:]
+        return self.images.begin(len(items), lambda number: list(map(bytes, items[number])))
+
     # --- writing -----------------------------------------------------------------------------
 
     def put(self, slot: int, position: int, ref: BlockRef, discards: list[BlockRef]) -> None:
@@ -116,7 +124,7 @@ class BlockMaps:
                 self.inodes.set_block(slot, 0, 0, 0, 0, 0)
                 discards.append(self._release(old))
             return
-        table = self.tables.items[number]
+        table = self._changing(number)
         whole, at = divmod(count, CHUNK_ROWS)
         if at and whole < len(table):
             tail = table[whole][at * ROW.size :]
@@ -127,7 +135,7 @@ class BlockMaps:
         del table[whole:]
         if not count:
             self.tables.remove(number)
-            self.inodes.extra[slot] = 0
+            self.inodes.set_extra(slot, 0)
         for chunk in cut:
             if len(discards) < at_once:
                 discards += self._release_all(chunk)
@@ -139,7 +147,7 @@ class BlockMaps:
         self.cut(slot, 0, discards, at_once)
         for source in self.absorbed.pop(slot, ()):
             if self.inodes.kind[source] == ABSORBED:
-                self.inodes.parent[source] = NOWHERE
+                self.inodes.set_parent(source, NOWHERE)
 
     def release_dropped(self, rows: int, discards: list[BlockRef]) -> int:
         """Release up to ``rows`` rows of :attr:`dropped`; returns how many."""
@@ -214,15 +222,15 @@ class BlockMaps:
             self._append(target, at + first, rows)
         if inodes.extra[source]:
             self.tables.remove(inodes.extra[source])
-        inodes.extra[source] = 0
+        inodes.set_extra(source, 0)
         inodes.set_block(source, 0, 0, 0, 0, 0)
         inherited = self.absorbed.pop(source, [])
         for slot in inherited:
-            inodes.parent[slot] = target
+            inodes.set_parent(slot, target)
             inodes.size[slot] += at
         if own:
-            inodes.kind[source] = ABSORBED
-            inodes.parent[source] = target
+            inodes.set_kind(source, ABSORBED)
+            inodes.set_parent(source, target)
             inodes.size[source] = at
             inodes.links[source] = own
             inherited.append(source)
@@ -240,7 +248,7 @@ class BlockMaps:
 
     def _append(self, slot: int, position: int, rows: bytes | bytearray) -> None:
         """Write packed rows to ``position`` and after, where the file has none yet."""
-        table = self.tables.items[self.inodes.extra[slot] or self._make_table(slot)]
+        table = self._changing(self.inodes.extra[slot] or self._make_table(slot))
         while rows:
             chunk, at = divmod(position, CHUNK_ROWS)
             part = rows[: (CHUNK_ROWS - at) * ROW.size]
@@ -269,7 +277,7 @@ class BlockMaps:
             if not row[6]:
                 return
             number = self._make_table(slot)
-        table = self.tables.items[number]
+        table = self._changing(number)
         chunk, at = divmod(position, CHUNK_ROWS)
         table.extend(bytearray() for _ in range(chunk + 1 - len(table)))
         rows = table[chunk]
@@ -279,10 +287,17 @@ class BlockMaps:
         elif at * ROW.size < len(rows):
             rows[at * ROW.size : (at + 1) * ROW.size] = _HOLE
 
+    def _changing(self, number: int) -> Table:
+        """A table that is about to change."""
+        if self.images:
+            self.images.keep(number)
+        return self.tables.items[number]
+
     def _make_table(self, slot: int) -> int:
         first = self.row(slot, 0)
         table = [bytearray(ROW.pack(*first) if first else b"")]
-        number = self.inodes.extra[slot] = self.tables.add(table)
+        number = self.tables.add(table)
+        self.inodes.set_extra(slot, number)
         self.inodes.set_block(slot, 0, 0, 0, 0, 0)
         return number
 

@@ -13,7 +13,7 @@ none here. The order inside a leaf is that of insertion.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -23,12 +23,17 @@ _MERGE: Final = LEAF // 8  # a leaf that shrinks to this joins its neighbour
 Leaf = dict[bytes, int]
 
 
-class Directory:
-    """Names and slots in order, and the content summary of everything below."""
+Frozen = tuple[tuple[int, ...], Sequence[Leaf]]
+"""Totals and leaves of a directory as they were."""
+
+
+class Entries:
+    """Names and slots in order, and the content summary of everything below, to look at."""
 
     __slots__ = (
         "_firsts",
         "_leaves",
+        "_lent",
         "closed",
         "count",
         "directories",
@@ -43,6 +48,9 @@ class Directory:
     def __init__(self) -> None:
         self._leaves: list[Leaf] = [{}]
         self._firsts: list[bytes] = [b""]
+        self._lent: dict[int, Leaf] | None = None
+        """Leaves by their ``id`` that a snapshot looks at as well: they are copied before they
+        change."""
         self.count = 0
         """Entries."""
         self.length = 0
@@ -68,37 +76,6 @@ class Directory:
         if len(leaves) == 1:
             return leaves[0].get(name, 0)
         return leaves[bisect_right(self._firsts, name) - 1].get(name, 0)
-
-    def insert(self, name: bytes, slot: int) -> None:
-        """Add a name that is not there."""
-        at = self._leaf_of(name)
-        leaf = self._leaves[at]
-        assert name not in leaf, "the name is taken"
-        if len(leaf) == LEAF:
-            leaf = self._split(at, name)
-        leaf[name] = slot
-        self.count += 1
-
-    def replace(self, name: bytes, slot: int) -> None:
-        """Let an existing name mean another slot."""
-        leaf = self._leaves[self._leaf_of(name)]
-        assert name in leaf, "no such name"
-        leaf[name] = slot
-
-    def remove(self, name: bytes) -> int:
-        """Take an existing name out; returns its slot."""
-        at = self._leaf_of(name)
-        slot = self._leaves[at].pop(name)
-        self.count -= 1
-        self._shrink(at)
-        return slot
-
-    def pop(self) -> tuple[bytes, int]:
-        """Take some name out; returns it with its slot. The directory is not empty."""
-        name, slot = self._leaves[-1].popitem()
-        self.count -= 1
-        self._shrink(len(self._leaves) - 1)
-        return name, slot
 
     def after(self, name: bytes) -> Iterator[tuple[bytes, int]]:
         """Names greater than ``name`` with their slots, in order; ``b""``: all."""
@@ -161,17 +138,8 @@ class Directory:
         return None
 
     def leaves(self) -> Iterator[Leaf]:
-        """The leaves in order, as they are: for snapshots."""
+        """The leaves in order, as they are."""
         return iter(self._leaves)
-
-    def append_leaf(self, leaf: Leaf) -> None:
-        """Add a leaf behind all others: for restoring a snapshot."""
-        if self.count:
-            self._leaves.append(leaf)
-            self._firsts.append(min(leaf))
-        else:
-            self._leaves = [leaf]
-        self.count += len(leaf)
 
     def check_invariants(self) -> None:
         """Assert the module's invariant."""
@@ -186,13 +154,74 @@ class Directory:
     def _leaf_of(self, name: bytes) -> int:
         return bisect_right(self._firsts, name) - 1 if len(self._firsts) > 1 else 0
 
+
+class Directory(Entries):
+    """The same, to change: see ``tree.Tree.changing``."""
+
+    __slots__ = ()
+
+    def insert(self, name: bytes, slot: int) -> None:
+        """Add a name that is not there."""
+        at = self._leaf_of(name)
+        leaf = self._own(at)
+        assert name not in leaf, "the name is taken"
+        if len(leaf) == LEAF:
+            leaf = self._split(at, name)
+        leaf[name] = slot
+        self.count += 1
+
+    def replace(self, name: bytes, slot: int) -> None:
+        """Let an existing name mean another slot."""
+        leaf = self._own(self._leaf_of(name))
+        assert name in leaf, "no such name"
+        leaf[name] = slot
+
+    def remove(self, name: bytes) -> int:
+        """Take an existing name out; returns its slot."""
+        at = self._leaf_of(name)
+        slot = self._own(at).pop(name)
+        self.count -= 1
+        self._shrink(at)
+        return slot
+
+    def pop(self) -> tuple[bytes, int]:
+        """Take some name out; returns it with its slot. The directory is not empty."""
+        name, slot = self._own(len(self._leaves) - 1).popitem()
+        self.count -= 1
+        self._shrink(len(self._leaves) - 1)
+        return name, slot
+
+    def freeze(self) -> Frozen:
+        """The directory as it is now, whatever changes later."""
+        leaves = self._leaves
+        if len(leaves) == 1:
+            return self.totals, (leaves[0].copy(),)
+        self._lent = {id(leaf): leaf for leaf in leaves}
+        return self.totals, leaves[:]
+
+    def append_leaf(self, leaf: Leaf) -> None:
+        """Add a leaf behind all others: for restoring a snapshot."""
+        if self.count:
+            self._leaves.append(leaf)
+            self._firsts.append(min(leaf))
+        else:
+            self._leaves = [leaf]
+        self.count += len(leaf)
+
+    def _own(self, at: int) -> Leaf:
+        """A leaf that is about to change."""
+        leaf = self._leaves[at]
+        if self._lent and self._lent.pop(id(leaf), None) is not None:
+            leaf = self._leaves[at] = leaf.copy()
+        return leaf
+
     def _shrink(self, at: int) -> None:
         """Keep the invariant after a name of leaf ``at`` has gone; join small leaves."""
         size = len(self._leaves[at])
         if size > _MERGE or len(self._leaves) == 1:
             return
         if at and len(self._leaves[at - 1]) + size <= LEAF // 2:
-            self._leaves[at - 1].update(self._leaves[at])
+            self._own(at - 1).update(self._leaves[at])
         elif size:
             return
         del self._leaves[at], self._firsts[at]

@@ -26,7 +26,8 @@ from memfs.node.namespace.rules import acls as acl_rules
 from memfs.node.namespace.rules.acls import NO_ACL, StoredAcl
 from memfs.node.namespace.rules.permissions import HAS_ACL, SEARCH, Caller
 from memfs.node.namespace.rules.refusals import access_denied, text
-from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.directory import Directory, Entries, Frozen
+from memfs.node.namespace.tables.images import Image, Images
 from memfs.node.namespace.tables.inodes import (
     DIRECTORY,
     FIFO,
@@ -66,6 +67,7 @@ class Tree:
         "acl_values",
         "acls",
         "directories",
+        "images",
         "inodes",
         "layouts",
         "linkable",
@@ -86,6 +88,8 @@ class Tree:
         self.layouts: Interned[tuple[int, int, int]] = Interned((0, 0, 0))
         """(block size, group blocks, replication) of files."""
         self.directories: Arena[Directory] = Arena(NO_DIRECTORY)
+        self.images: Images[Frozen] = Images()
+        """Of the directories, by their numbers."""
         self.targets: Arena[bytes] = Arena(b"")
         """Texts of symlinks."""
         self.xattrs = Xattrs()
@@ -303,10 +307,10 @@ class Tree:
     def set_mode(self, slot: int, mode: int) -> None:
         """Give an inode other mode bits, HAS_ACL included."""
         if self.inodes.kind[slot] != DIRECTORY or not self.inodes.extra[slot]:
-            self.inodes.mode[slot] = mode  # no directory, or not yet
+            self.inodes.set_mode(slot, mode)  # no directory, or not yet
             return
         self._count_guard(slot, -1)
-        self.inodes.mode[slot] = mode
+        self.inodes.set_mode(slot, mode)
         self._count_guard(slot, 1)
 
     def set_owner(self, slot: int, owner: str, group: str) -> None:
@@ -348,30 +352,43 @@ class Tree:
 
     # --- names -------------------------------------------------------------------------------
 
-    def directory(self, slot: int) -> Directory:
-        """The entries and totals of a directory's slot."""
+    def directory(self, slot: int) -> Entries:
+        """The entries and totals of a directory's slot, to look at."""
         assert self.inodes.kind[slot] == DIRECTORY
         return self.directories.items[self.inodes.extra[slot]]
 
+    def changing(self, slot: int) -> Directory:
+        """The entries of a directory's slot, which the present command changes."""
+        assert self.inodes.kind[slot] == DIRECTORY
+        number = self.inodes.extra[slot]
+        if self.images:
+            self.images.keep(number)
+        return self.directories.items[number]
+
+    def image(self) -> Image[Frozen]:
+        """The directories as they are now, in the order of their numbers."""
+        items = self.directories.items[:]
+        return self.images.begin(len(items), lambda number: items[number].freeze())
+
     def insert_name(self, parent: int, name: bytes, slot: int) -> None:
         """Add a name that is not there to directory ``parent``."""
-        self.directory(parent).insert(name, slot)
+        self.changing(parent).insert(name, slot)
         self._count_entry(parent, slot, 1)
 
     def replace_name(self, parent: int, name: bytes, slot: int) -> None:
         """Let an existing name mean another slot."""
-        directory = self.directory(parent)
+        directory = self.changing(parent)
         self._count_entry(parent, directory.get(name), -1)
         directory.replace(name, slot)
         self._count_entry(parent, slot, 1)
 
     def remove_name(self, parent: int, name: bytes) -> None:
         """Take an existing name out."""
-        self._count_entry(parent, self.directory(parent).remove(name), -1)
+        self._count_entry(parent, self.changing(parent).remove(name), -1)
 
     def pop_name(self, parent: int) -> tuple[bytes, int]:
         """Take some name out; returns it with its slot."""
-        name, slot = self.directory(parent).pop()
+        name, slot = self.changing(parent).pop()
         self._count_entry(parent, slot, -1)
         return name, slot
 
@@ -434,7 +451,7 @@ class Tree:
         length, space = self.weight(slot)
         self.charge(self.inodes.parent[slot], -length, -1, 0, -space)
         self.charge(home, length, 1, 0, space)
-        self.inodes.parent[slot] = home
+        self.inodes.set_parent(slot, home)
 
     # --- totals ------------------------------------------------------------------------------
 
@@ -449,6 +466,8 @@ class Tree:
         """Add to the totals of directory ``slot`` and of all above it."""
         parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
         while slot:
+            if self.images:
+                self.images.keep(extra[slot])
             totals = items[extra[slot]]
             totals.length += length
             totals.files += files
@@ -460,6 +479,8 @@ class Tree:
         """Add further names to the totals of directory ``slot`` and of all above it."""
         parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
         while slot:
+            if self.images:
+                self.images.keep(extra[slot])
             items[extra[slot]].links += links
             slot = parent[slot] if slot != ROOT else NOWHERE
 
@@ -490,9 +511,7 @@ class Tree:
 
     def directory_slots(self) -> Iterator[int]:
         """The slots of all directories, deleted ones included."""
-        kinds, slot = self.inodes.kind[: self.inodes.used].tobytes(), NOWHERE
-        while (slot := kinds.find(DIRECTORY, slot + 1)) >= 0:
-            yield slot
+        return self.inodes.of_kind(DIRECTORY)
 
     def _count_guard(self, slot: int, sign: int) -> None:
         if slot != ROOT:

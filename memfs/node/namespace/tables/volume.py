@@ -340,7 +340,7 @@ class Volume:
         tree.owners.release(tree.inodes.owner[slot])
         tree.inodes.owner[slot] = tree.owners.acquire((command.caller.user, group))
         tree.xattrs.give(slot, command.caller.user)
-        tree.inodes.mode[slot] = mode
+        tree.inodes.set_mode(slot, mode)
         tree.set_acl(slot, acl)
 
     def _birthright(
@@ -379,7 +379,7 @@ class Volume:
         assert slot == ROOT
         owner = tree.owners.acquire((self.settings.superuser, self.settings.supergroup))
         tree.inodes.fill(slot, DIRECTORY, 0o755, owner, ROOT, now, 0)
-        tree.inodes.extra[slot] = tree.directories.add(Directory())
+        tree.inodes.set_extra(slot, tree.directories.add(Directory()))
         tree.inodes.links[slot] = 2
 
     def make_directory(
@@ -389,7 +389,7 @@ class Volume:
         tree = self.tree
         inodes = tree.inodes
         slot = self.new_inode(command, parent, DIRECTORY, mode, unmasked=unmasked)
-        inodes.extra[slot] = tree.directories.add(Directory())
+        inodes.set_extra(slot, tree.directories.add(Directory()))
         inodes.links[slot] = 2
         tree.insert_name(parent, name, slot)
         inodes.links[parent] += 1
@@ -434,7 +434,7 @@ class Volume:
             self.mounts.forget(slot)  # the store will not learn of it
         length, space = tree.weight(slot)
         tree.charge(parent, -length, -1, 0, -space)
-        inodes.parent[slot] = NOWHERE
+        inodes.set_parent(slot, NOWHERE)
         inodes.links[slot] = 0
         if inodes.kind[slot] == FILE and self.is_in_use(command, slot):
             self.tree.unlinked.add(slot)
@@ -469,7 +469,7 @@ class Volume:
         tree = self.tree
         tree.charge_subtree(parent, slot, -1)
         tree.inodes.links[parent] -= 1
-        tree.inodes.parent[slot] = NOWHERE
+        tree.inodes.set_parent(slot, NOWHERE)
         if tree.directory(slot).count:
             self.reclaim.append(slot)
         else:

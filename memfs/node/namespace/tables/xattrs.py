@@ -33,7 +33,7 @@ class Xattrs:
     __slots__ = ("_of_owner", "_owners", "_rows", "bytes")
 
     def __init__(self) -> None:
-        self._rows: dict[int, dict[str, bytes]] = {}
+        self._rows: dict[int, Mapping[str, bytes]] = {}
         self._owners: dict[int, str] = {}
         """Of every slot that has some."""
         self._of_owner: dict[str, int] = {}
@@ -75,25 +75,30 @@ class Xattrs:
             )
         return ""
 
-    def items(self) -> ItemsView[int, dict[str, bytes]]:
+    def items(self) -> ItemsView[int, Mapping[str, bytes]]:
         """Slots and what they have."""
         return self._rows.items()
 
+    def rows(self) -> Mapping[int, Mapping[str, bytes]]:
+        """The same as it is now, whatever changes later: a row is replaced, not changed."""
+        return self._rows.copy()
+
     def set(self, slot: int, owner: str, name: str, value: bytes) -> None:
         """Set one of an inode that ``owner`` has, in place of one of that name."""
-        row = self._rows.setdefault(slot, {})
+        row = self._rows.get(slot, _NONE)
         self._owners.setdefault(slot, owner)
         growth = cost(name, value)
         if name in row:
             growth -= cost(name, row[name])
-        row[name] = value
+        self._rows[slot] = {**row, name: value}
         self._count(slot, growth)
 
     def remove(self, slot: int, name: str) -> None:
         """Remove one that is there."""
         row = self._rows[slot]
-        self._count(slot, -cost(name, row.pop(name)))
-        if not row:
+        self._count(slot, -cost(name, row[name]))
+        self._rows[slot] = {each: held for each, held in row.items() if each != name}
+        if not self._rows[slot]:
             del self._rows[slot], self._owners[slot]
 
     def copy(self, source: int, target: int, owner: str) -> None:

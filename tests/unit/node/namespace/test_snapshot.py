@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from memfs.errors import ProtocolError
-from memfs.node.namespace import Namespace
+from memfs.node.namespace import Namespace, snapshot
 from memfs.node.namespace.snapshot import PIECE_BYTES
+from memfs.node.namespace.tables import inodes
+from memfs.node.namespace.tables.directory import LEAF
 from memfs.protocol import messages as m
 
 from .machine import BLOCK, Machine, block
@@ -55,13 +62,68 @@ def test_what_is_restored_is_the_same(used: Machine) -> None:
     assert dict(copy.sessions).keys() == dict(used.namespace.sessions).keys()
 
 
-def test_a_snapshot_is_of_the_moment_it_was_taken() -> None:
-    machine, workload = run(seed=5, steps=100), Workload(6)
-    expected = list(machine.namespace.snapshot())
-    pieces = machine.namespace.snapshot()
-    for _ in range(100):
+@pytest.mark.parametrize("seed", range(12))
+def test_a_snapshot_is_of_the_moment_it_was_taken(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several are read by and by while commands go on; what is given up is forgotten."""
+    monkeypatch.setattr(inodes, "PART_BITS", 2)
+    machine, workload, dice = run(seed, steps=60), Workload(100 + seed), random.Random(seed)
+    taken = []
+    for number in range(150):
+        if number % 30 == 0:
+            expected = list(sections_of(machine))
+            taken.append((expected, sections_of(machine), list[bytes]()))
+            next(sections_of(machine))
+        for _, rest, read in taken:
+            read += itertools.islice(rest, dice.randrange(3))
         step(machine, workload)
-    assert list(pieces) == expected
+    for expected, rest, read in taken:
+        assert [*read, *rest] == expected
+    taken.clear()
+    del rest
+    volume = machine.namespace.volume
+    assert not any(each.images for each in (volume.tree, volume.tree.inodes, volume.blocks))
+
+
+def sections_of(machine: Machine) -> Iterator[bytes]:
+    """The sections of a snapshot that is taken now."""
+    held = machine.namespace
+    image = snapshot.Image(held.volume, held.results, held.applied, held.digest, held.now_ns)
+    return snapshot.sections(image)
+
+
+def test_names_of_a_large_directory_are_those_of_the_moment() -> None:
+    """Leaves are lent, not copied: whatever happens to one, the snapshot has the old."""
+    machine = Machine()
+    namespace = machine.namespace
+
+    def do(*requests: object) -> None:
+        for request in requests:
+            record = namespace.apply(machine.entry(request)).record
+            assert not isinstance(record, m.ErrorReply), record
+
+    do(*[m.MakeDirectory(b"/%06d" % number) for number in range(3 * LEAF)])
+    expected = list(namespace.snapshot())
+    early, late = namespace.snapshot(), namespace.snapshot()
+    read = [next(late)]
+    do(*[m.RemoveDirectory(b"/%06d" % number) for number in range(0, 3 * LEAF, 2)])
+    do(*[m.Rename(b"/%06d" % at, b"/%06d-" % at) for at in range(1, 3 * LEAF, 10)])
+    do(m.Rename(b"/%06d" % 3, b"/%06d" % 5, m.RenameMode.EXCHANGE))
+    assert list(early) == expected == [*read, *late]
+    namespace.check_invariants()
+
+
+def test_another_thread_may_take_the_pieces() -> None:
+    machine, workload = run(seed=11, steps=100), Workload(12)
+    for _ in range(10):
+        expected = list(machine.namespace.snapshot())
+        pieces = machine.namespace.snapshot()
+        with ThreadPoolExecutor(1) as thread:
+            taken = thread.submit(list, pieces)
+            while not taken.done():
+                step(machine, workload)
+        assert taken.result() == expected
 
 
 def test_pieces_are_bounded_and_may_be_cut_anywhere(used: Machine) -> None:

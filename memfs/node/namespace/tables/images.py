@@ -1,0 +1,70 @@
+"""How a table looked at one moment, while it goes on changing: for snapshots.
+
+A table has parts, numbered from 0. An image copies each part when it is read, in order, and no
+sooner, unless the part is about to change: then it is copied before. So taking a snapshot costs
+nothing at once, and what it costs a change does not grow with the table.
+
+Owns which parts have been read or kept. The table says how a part is copied, and calls
+:meth:`Images.keep` before it changes one. Images may be read in another thread, the table is
+changed in that in which they are made.
+
+Invariant (of an image): what it yields is what the parts held when it was made.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Image(Generic[T]):
+    """The parts of a table as they were."""
+
+    __slots__ = ("__weakref__", "_copy", "_count", "_kept", "_lock", "_next")
+
+    def __init__(self, count: int, copy: Callable[[int], T]) -> None:
+        """``copy`` copies one of the ``count`` parts that there are."""
+        self._count = count
+        self._copy = copy
+        self._next = 0
+        """Parts before this one were read."""
+        self._kept: dict[int, T] = {}
+        self._lock = threading.Lock()
+
+    def keep(self, part: int) -> None:
+        """The part is about to change."""
+        with self._lock:
+            if self._next <= part < self._count and part not in self._kept:
+                self._kept[part] = self._copy(part)
+
+    def __iter__(self) -> Iterator[T]:
+        """All parts in order, once."""
+        while self._next < self._count:
+            with self._lock:
+                part, self._next = self._next, self._next + 1
+                kept = self._kept.pop(part) if part in self._kept else self._copy(part)
+            yield kept
+
+
+class Images(list["weakref.ref[Image[T]]"]):
+    """The images of one table that somebody still reads. A list: every change asks whether there
+    are any."""
+
+    __slots__ = ()
+
+    def begin(self, count: int, copy: Callable[[int], T]) -> Image[T]:
+        """How the table looks now. It is kept until the image is forgotten."""
+        image = Image(count, copy)
+        self.append(weakref.ref(image, self.remove))
+        return image
+
+    def keep(self, part: int) -> None:
+        """A part of the table is about to change."""
+        for each in tuple(self):  # another thread may forget one
+            image = each()
+            if image is not None:
+                image.keep(part)
