@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
@@ -70,6 +71,40 @@ def test_pop_empties_it() -> None:
     assert len(found) == 3 * LEAF
     directory.insert(b"again", 1)
     directory.check_invariants()
+
+
+_CHANGES: dict[str, Callable[[Directory], object]] = {
+    "insert": lambda directory: directory.insert(b"00010x", 1),
+    "replace": lambda directory: directory.replace(b"00010", 7),
+    "remove": lambda directory: directory.remove(b"00010"),
+    "pop": lambda directory: directory.pop(),
+}
+
+
+@pytest.mark.parametrize("change", _CHANGES)
+@pytest.mark.parametrize("count", [300, 2 * LEAF, 2 * LEAF + 9])
+def test_what_is_frozen_does_not_change(change: str, count: int) -> None:
+    """Of one leaf, of two (insert: the first is full), of two and a small one (pop)."""
+    directory = filled([b"%05d" % number for number in range(count)])
+    expected = [*map(dict, directory.leaves())]
+    totals, frozen = directory.freeze()
+    _CHANGES[change](directory)
+    assert [*frozen] == expected != [*directory.leaves()]
+    assert totals == directory.totals
+    directory.check_invariants()
+
+
+def test_what_is_frozen_does_not_change_when_leaves_are_joined() -> None:
+    directory = filled([b"%05d" % number for number in range(2 * LEAF)])
+    for number in range(LEAF // 4, LEAF):
+        directory.remove(b"%05d" % number)
+    while len([*directory.leaves()][1]) > LEAF // 8 + 1:
+        directory.pop()
+    expected = [*map(dict, directory.leaves())]
+    _, frozen = directory.freeze()
+    directory.pop()
+    assert len(expected) == 2 and len([*directory.leaves()]) == 1
+    assert [*frozen] == expected
 
 
 def test_leaves_of_names_in_order_stay_full() -> None:
