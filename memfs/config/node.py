@@ -85,8 +85,8 @@ class NodeConfig:
     journal_segment_size: int = setting(
         values.within(parse_size, 16 * limits.KIB, 4 * limits.GIB), 64 * limits.MIB
     )
-    """Size of a file of the journal, and of the log that is worth a snapshot. Small: many files and
-    snapshots. Large: a slow start after a crash, and room that is given back late."""
+    """Size of a file of the journal. Small: many files. Large: room that is given back late. Below
+    2 MiB also the size of the namespace's log that is worth a snapshot."""
     ack: str = setting(values.choice("ram", "journal"), "ram")
     """When a write is acknowledged, fixed when the cluster is formed: when all copies are in RAM
     (``ram``), or on all their disks (``journal``), which costs a sync of the disk each time but

@@ -203,9 +203,7 @@ def _columns(parts: Iterable[Part]) -> Iterator[bytes]:
             yield _section(Kind.COLUMN, bytes([number]) + raw)
 
 
-def _numbers(
-    kind: Kind, rows: Sequence[tuple[tuple[int, ...], Sequence[int]]]
-) -> Iterator[bytes]:
+def _numbers(kind: Kind, rows: Sequence[tuple[tuple[int, ...], Sequence[int]]]) -> Iterator[bytes]:
     """Per row, sections of its key and of its numbers in turn; an empty row has one as well."""
     for key, numbers in rows:
         for at in range(0, max(len(numbers), 1), _NUMBERS):
