@@ -34,8 +34,8 @@ _META: Final = struct.Struct(">QQI")
 _SNAPSHOT: Final = re.compile(r"(\d{8})-(\d{20})\.snapshot")
 _OURS: Final = re.compile(r"(\d{8})-.*\.(segment|snapshot|new)")
 _READ_BYTES: Final = 1 * limits.MIB
-_SYNC_BYTES: Final = 8 * limits.MIB
-"""Of a snapshot, between two syncs: the log's own wait behind no more."""
+_SYNC_BYTES: Final = 1 * limits.MIB
+"""Of a snapshot, between two syncs: the log's own waits behind no more (40 ms with 8 MiB)."""
 _LOG_BYTES: Final = 2 * limits.MIB
 """Log that is worth a snapshot whatever that takes: 50,000 files of a batch, replayed in 0.6 s."""
 _LOG_SHARE: Final = 24
