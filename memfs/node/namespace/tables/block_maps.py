@@ -17,7 +17,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final
 
-from memfs.node.namespace.tables.images import Image, Images
+from memfs.node.namespace.tables.images import TableImage, TableImages
 from memfs.node.namespace.tables.inodes import ABSORBED, FILE, NOWHERE, RESERVED, Inodes
 from memfs.node.namespace.tables.interning import Arena, Interned
 from memfs.protocol.messages import BlockVersion
@@ -44,7 +44,7 @@ class BlockMaps:
         self.inodes = inodes
         self.replica_sets: Interned[tuple[int, ...]] = Interned(())
         self.tables: Arena[Table] = Arena([])
-        self.images: Images[list[bytes]] = Images()
+        self.images: TableImages[list[bytes]] = TableImages()
         """Of the tables, by their numbers."""
         self.absorbed: dict[int, list[int]] = {}
         """Slots that a file has absorbed, in order."""
@@ -97,7 +97,7 @@ class BlockMaps:
         """The rows of a chunk that are no holes."""
         return [row for row in ROW.iter_unpack(chunk) if row[6]]
 
-    def image(self) -> Image[list[bytes]]:
+    def image(self) -> TableImage[list[bytes]]:
         """The tables as they are now, in the order of their numbers."""
         items = self.tables.items[:]
         return self.images.begin(len(items), lambda number: list(map(bytes, items[number])))

@@ -5,8 +5,8 @@ sooner, unless the part is about to change: then it is copied before. So taking 
 nothing at once, and what it costs a change does not grow with the table.
 
 Owns which parts have been read or kept. The table says how a part is copied, and calls
-:meth:`Images.keep` before it changes one. Images may be read in another thread, the table is
-changed in that in which they are made.
+:meth:`TableImages.keep` before it changes one. An image may be read in another thread; the table is
+changed in that in which images are made.
 
 Invariant (of an image): what it yields is what the parts held when it was made.
 """
@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Image(Generic[T]):
+class TableImage(Generic[T]):
     """The parts of a table as they were."""
 
     __slots__ = ("__weakref__", "_copy", "_count", "_kept", "_lock", "_next")
@@ -50,15 +50,15 @@ class Image(Generic[T]):
             yield kept
 
 
-class Images(list["weakref.ref[Image[T]]"]):
+class TableImages(list["weakref.ref[TableImage[T]]"]):
     """The images of one table that somebody still reads. A list: every change asks whether there
     are any."""
 
     __slots__ = ()
 
-    def begin(self, count: int, copy: Callable[[int], T]) -> Image[T]:
+    def begin(self, count: int, copy: Callable[[int], T]) -> TableImage[T]:
         """How the table looks now. It is kept until the image is forgotten."""
-        image = Image(count, copy)
+        image = TableImage(count, copy)
         self.append(weakref.ref(image, self.remove))
         return image
 

@@ -15,7 +15,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from memfs.node.namespace.tables.images import Image, Images
+from memfs.node.namespace.tables.images import TableImage, TableImages
 from memfs.types import ROOT_INODE, FileKind
 
 FILE: Final = int(FileKind.FILE)
@@ -76,7 +76,7 @@ class Column32:
 
     __slots__ = ("_at", "_images", "_rows")
 
-    def __init__(self, rows: array[int], at: int, images: Images[Part]) -> None:
+    def __init__(self, rows: array[int], at: int, images: TableImages[Part]) -> None:
         self._rows = rows
         self._at = at
         self._images = images
@@ -95,7 +95,7 @@ class Column64:
 
     __slots__ = ("_at", "_images", "_rows")
 
-    def __init__(self, rows: array[int], at: int, images: Images[Part]) -> None:
+    def __init__(self, rows: array[int], at: int, images: TableImages[Part]) -> None:
         self._rows = rows
         self._at = at
         self._images = images
@@ -143,7 +143,7 @@ class Inodes:
     )
 
     def __init__(self) -> None:
-        self.images: Images[Part] = Images()
+        self.images: TableImages[Part] = TableImages()
         self._kind = array("B")
         self.kind: Sequence[int] = self._kind
         """A :class:`FileKind`, RESERVED, ABSORBED or FREE."""
@@ -340,7 +340,7 @@ class Inodes:
 
     # --- snapshots ---------------------------------------------------------------------------
 
-    def image(self) -> Image[Part]:
+    def image(self) -> TableImage[Part]:
         """The slots as they are now, in parts; each has the bytes of its columns."""
         used, slots = self.used, 1 << PART_BITS
         return self.images.begin(

@@ -27,7 +27,7 @@ from memfs.node.namespace.rules.acls import NO_ACL, StoredAcl
 from memfs.node.namespace.rules.permissions import HAS_ACL, SEARCH, Caller
 from memfs.node.namespace.rules.refusals import access_denied, text
 from memfs.node.namespace.tables.directory import Directory, Entries, Frozen
-from memfs.node.namespace.tables.images import Image, Images
+from memfs.node.namespace.tables.images import TableImage, TableImages
 from memfs.node.namespace.tables.inodes import (
     DIRECTORY,
     FIFO,
@@ -88,7 +88,7 @@ class Tree:
         self.layouts: Interned[tuple[int, int, int]] = Interned((0, 0, 0))
         """(block size, group blocks, replication) of files."""
         self.directories: Arena[Directory] = Arena(NO_DIRECTORY)
-        self.images: Images[Frozen] = Images()
+        self.images: TableImages[Frozen] = TableImages()
         """Of the directories, by their numbers."""
         self.targets: Arena[bytes] = Arena(b"")
         """Texts of symlinks."""
@@ -365,7 +365,7 @@ class Tree:
             self.images.keep(number)
         return self.directories.items[number]
 
-    def image(self) -> Image[Frozen]:
+    def image(self) -> TableImage[Frozen]:
         """The directories as they are now, in the order of their numbers."""
         items = self.directories.items[:]
         return self.images.begin(len(items), lambda number: items[number].freeze())
