@@ -50,7 +50,7 @@ class Entries:
         self._firsts: list[bytes] = [b""]
         self._lent: dict[int, Leaf] | None = None
         """Leaves by their ``id`` that a snapshot looks at as well: they are copied before they
-        change."""
+        change. None as long as there has been one leaf only."""
         self.count = 0
         """Entries."""
         self.length = 0
@@ -193,15 +193,18 @@ class Directory(Entries):
 
     def freeze(self) -> Frozen:
         """The directory as it is now, whatever changes later."""
-        leaves = self._leaves
+        leaves = self._leaves[:]
         if len(leaves) == 1:
             return self.totals, (leaves[0].copy(),)
-        self._lent = {id(leaf): leaf for leaf in leaves}
-        return self.totals, leaves[:]
+        assert self._lent is not None, "leaves were added without it"
+        self._lent.update(zip(map(id, leaves), leaves, strict=True))  # others' marks stay
+        return self.totals, leaves
 
     def append_leaf(self, leaf: Leaf) -> None:
         """Add a leaf behind all others: for restoring a snapshot."""
         if self.count:
+            if self._lent is None:
+                self._lent = {}
             self._leaves.append(leaf)
             self._firsts.append(min(leaf))
         else:
@@ -233,6 +236,8 @@ class Directory(Entries):
         The last leaf stays full when it grows at its end: names often come in order.
         """
         leaf = self._leaves[at]
+        if self._lent is None:
+            self._lent = {}
         if at == len(self._leaves) - 1 and name > max(leaf):
             self._leaves.append({})
             self._firsts.append(name)

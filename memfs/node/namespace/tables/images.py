@@ -8,12 +8,13 @@ Owns which parts have been read or kept. The table says how a part is copied, an
 :meth:`TableImages.keep` before it changes one. An image may be read in another thread; the table is
 changed in that in which images are made.
 
-Invariant (of an image): what it yields is what the parts held when it was made.
+Invariant (of an image): what it yields is what the parts held when it was made. There is no lock: a
+part is kept before it is changed, so a copy that the reader made meanwhile counts only if nothing
+was kept by the time it was complete.
 """
 
 from __future__ import annotations
 
-import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
@@ -24,7 +25,7 @@ T = TypeVar("T")
 class TableImage(Generic[T]):
     """The parts of a table as they were."""
 
-    __slots__ = ("__weakref__", "_copy", "_count", "_kept", "_lock", "_next")
+    __slots__ = ("__weakref__", "_copy", "_count", "_kept", "_next")
 
     def __init__(self, count: int, copy: Callable[[int], T]) -> None:
         """``copy`` copies one of the ``count`` parts that there are."""
@@ -33,21 +34,19 @@ class TableImage(Generic[T]):
         self._next = 0
         """Parts before this one were read."""
         self._kept: dict[int, T] = {}
-        self._lock = threading.Lock()
 
     def keep(self, part: int) -> None:
         """The part is about to change."""
-        with self._lock:
-            if self._next <= part < self._count and part not in self._kept:
-                self._kept[part] = self._copy(part)
+        if self._next <= part < self._count and part not in self._kept:
+            self._kept[part] = self._copy(part)
 
     def __iter__(self) -> Iterator[T]:
         """All parts in order, once."""
-        while self._next < self._count:
-            with self._lock:
-                part, self._next = self._next, self._next + 1
-                kept = self._kept.pop(part) if part in self._kept else self._copy(part)
-            yield kept
+        for part in range(self._count):
+            copied = self._copy(part)
+            copied = self._kept.pop(part, copied)
+            self._next = part + 1
+            yield copied
 
 
 class TableImages(list["weakref.ref[TableImage[T]]"]):
