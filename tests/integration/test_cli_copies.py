@@ -344,10 +344,10 @@ def test_onto_itself(cli: Command, home: str, tmp_path: Path) -> None:
     assert "into itself" in line
     lines = cli.fails("cp", "-rT", home, home)
     assert "into itself" in lines[0]
-    (line,) = cli.fails("mv", f"{home}/file", f"{home}/file")
-    assert line.endswith("are the same file")
-    cli.ok("mv", f"{home}/file", f"{home}/name")
-    assert cli.ok("ls", home) == ["link", "name", "sub"]
+    for target in ("file", "name"):
+        (line,) = cli.fails("mv", f"{home}/file", f"{home}/{target}")
+        assert line.endswith(f"'{home}/file' and '{home}/{target}' are the same file")
+    assert cli.ok("ls", home) == ["file", "link", "name", "sub"]
     assert cli.ok("stat", "-c", "%s", f"{home}/name") == [str(7 + LARGE)]
 
 

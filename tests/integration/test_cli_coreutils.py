@@ -73,6 +73,13 @@ def test_head_and_tail_in_short(cli: Command, top: Path) -> None:
             assert ours == wanted(command, option, str(top / "lines"))
 
 
+def test_what_mkdir_says(cli: Command, top: Path) -> None:
+    for options, names in (("-v", ["x", "y"]), ("-pv", ["a/b/new/er", "z/z"]), ("-pv", ["a/b"])):
+        paths = [str(top / name) for name in names]
+        said = wanted("mkdir", options, *paths).replace("mkdir: ", "")
+        assert cli("mkdir", options, *paths).out == said
+
+
 def test_rmdir_of_parents(cli: Command, top: Path) -> None:
     subprocess.run(["rmdir", "-p", "a/b/c"], cwd=top, check=True)
     found = cli("rmdir", "-p", str(top / "a" / "b" / "c"))

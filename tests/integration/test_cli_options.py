@@ -95,6 +95,31 @@ LINES = [
 ]
 LINES += """
 ls -v versions
+ls ll ld broken
+ls -L ll broken
+ls -L ld
+ls -H ll ld
+ls -H broken
+ls -F ld ll
+ls -p ld
+ls -dF ld
+ls -dFL ld
+ls -gG --time-style=+ ld ll
+ls -gGL --time-style=+ ll
+ls -gGH --time-style=+ ll
+cat -A odd
+cat -v odd
+cat -e odd
+cat -t odd
+cat -T odd
+cat -nE odd
+cat -u odd lines
+cat -bsA odd
+cat -vET odd
+head -z -n 1 odd
+tail -zn 1 odd
+head -z -n -1 odd
+tail -z -n +2 odd
 ls -vr versions
 ls -va versions
 ls -Q
@@ -223,6 +248,8 @@ def tree(top: Path) -> None:
     (top / "open").write_text("one\ntwo\nno end")
     (top / "empty").write_text("")
     (top / "blanks").write_text("\n\n\na\n\n\nb\n\n")
+    odd = bytes(range(256)) + b"a\r\n\r\r\nb\rc\r\n" + "ü\t€".encode() + b"\n\n\n\0tail\r"
+    (top / "odd").write_bytes(odd)
     (top / "lines").chmod(0o644)
     (top / "ends").chmod(0o644)
     (top / "a.tar").write_text("")
@@ -276,7 +303,11 @@ def test_as_coreutils(cli: Command, top: Path, line: str) -> None:
         words.append(str(top))
     program = "/usr/bin/test" if command == "test" else command
     wanted = subprocess.run(
-        [program, *words], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
+        [program, *words],
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",  # as the captured output is read
+        env={**os.environ, "LC_ALL": "C"},
     )
     found = cli(command, *words)
     theirs = without_totals(wanted.stdout) if command == "ls" else wanted.stdout

@@ -38,14 +38,23 @@ async def mkdir(
             raise click.UsageError(str(error)) from None
     for path in paths:
         with shell.attempt("cannot create directory", path):
+            made: list[str] = [path]
             if parents:
+                made = await _missing(shell, path) if verbose else made
                 await shell.fs.makedirs(path, mode, exist_ok=True, unmasked=unmasked)
             else:
                 await shell.fs.mkdir(path, mode, unmasked=unmasked)
             if as_json:
                 write_json({"created": path})
             elif verbose:
-                print(f"created directory {quoted(path)}")
+                for each in made:
+                    print(f"created directory {quoted(each)}")
+
+
+async def _missing(shell: Shell, path: str) -> list[str]:
+    """The directories that ``mkdir -p`` is about to make."""
+    steps = ["/".join(path.split("/")[:end]) for end in range(2, path.count("/") + 2)]
+    return [step for step in steps if step and not await shell.fs.exists(step)]
 
 
 @file_command("rmdir", example="memfs rmdir /data/empty")
@@ -133,14 +142,11 @@ async def _replaces(
 
 
 async def _are_same(shell: Shell, source: str, target: str) -> bool:
-    """Whether both are names of one inode: rename does nothing then, so the source is removed."""
+    """Whether both are names of one inode, and complains: rename would do nothing then."""
     first, second = await shell.fs.stat_many([source, target], follow_symlinks=False)
     if first is None or second is None or first.st_ino != second.st_ino:
         return False
-    if first.st_nlink > 1 and not first.is_dir() and source != target:
-        await shell.fs.remove(source)
-    else:
-        shell.complain(f"{quoted(source)} and {quoted(target)} are the same file")
+    shell.complain(f"{quoted(source)} and {quoted(target)} are the same file")
     return True
 
 

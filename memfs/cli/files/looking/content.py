@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memfs.cli.files.looking.marking import Marking, Marks
 from memfs.cli.options import PATH, Operand
 from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 0.5
 _SCAN_BYTES = 64 * 1024
+_END = (b"\n", b"\0")
+"""Of lines, without and with ``-z``."""
 
 
 @file_command("cat", example="memfs cat /logs/*.txt | grep error")
@@ -35,6 +38,12 @@ _SCAN_BYTES = 64 * 1024
 @click.option("-b", "--number-nonblank", "nonblank", is_flag=True, help="... of those not empty.")
 @click.option("-s", "--squeeze-blank", "squeeze", is_flag=True, help="One empty line for several.")
 @click.option("-E", "--show-ends", "ends", is_flag=True, help="$ at the end of lines.")
+@click.option("-T", "--show-tabs", "tabs", is_flag=True, help="^I for tabs.")
+@click.option("-v", "--show-nonprinting", "hidden", is_flag=True, help="^M, M-a and their like.")
+@click.option("-A", "--show-all", "everything", is_flag=True, help="-vET.")
+@click.option("-e", "hidden_and_ends", is_flag=True, help="-vE.")
+@click.option("-t", "hidden_and_tabs", is_flag=True, help="-vT.")
+@click.option("-u", "_unbuffered", is_flag=True, help="Nothing: what is read is written at once.")
 async def cat(
     shell: Shell,
     paths: tuple[Operand, ...],
@@ -42,10 +51,19 @@ async def cat(
     nonblank: bool,
     squeeze: bool,
     ends: bool,
+    tabs: bool,
+    hidden: bool,
+    everything: bool,
+    hidden_and_ends: bool,
+    hidden_and_tabs: bool,
+    _unbuffered: bool,
 ) -> None:
     """Write files to the output, one after the other."""
     output = Pipe(OUTPUT)
-    marking = _Marking(number, nonblank, squeeze, ends)
+    ends = ends or everything or hidden_and_ends
+    tabs = tabs or everything or hidden_and_tabs
+    hidden = hidden or everything or hidden_and_ends or hidden_and_tabs
+    marking = Marking(Marks(number, nonblank, squeeze, ends, tabs, hidden))
     for path in await shell.expand(paths, "cannot open"):
         with shell.attempt("cannot open", path):
             async with shell.fs.open(path, "rb", buffering=0) as file:
@@ -53,41 +71,10 @@ async def cat(
                     await _copy_range(file, 0, None, output)
                 else:
                     await _copy_marked(file, marking, output)
+    await output.write(memoryview(marking.rest()))
 
 
-class _Marking:
-    """What ``cat`` does to lines; the numbering continues from one file to the next."""
-
-    def __init__(self, number: bool, nonblank: bool, squeeze: bool, ends: bool) -> None:
-        self._number, self._nonblank = number or nonblank, nonblank
-        self._squeeze = squeeze
-        self._end = b"$\n" if ends else b"\n"
-        self.idle = not (self._number or squeeze or ends)
-        self._count = 0
-        self._blanks = 0
-        self._inside = False
-        """The last line is not complete yet."""
-
-    def marked(self, data: bytes) -> bytes:
-        """The lines of ``data``; the last one may continue in the next call."""
-        *whole, rest = data.split(b"\n")
-        lines = [self._line(each + b"\n") for each in whole]
-        return b"".join([*lines, self._line(rest)] if rest else lines)
-
-    def _line(self, line: bytes) -> bytes:
-        begins, self._inside = not self._inside, not line.endswith(b"\n")
-        blank = begins and line == b"\n"
-        self._blanks = self._blanks + 1 if blank else 0
-        if self._squeeze and self._blanks > 1:
-            return b""
-        before = b""
-        if self._number and begins and not (self._nonblank and blank):
-            self._count += 1
-            before = b"%6d\t" % self._count
-        return before + (line if self._inside else line[:-1] + self._end)
-
-
-async def _copy_marked(file: AsyncFile, marking: _Marking, output: Pipe) -> None:
+async def _copy_marked(file: AsyncFile, marking: Marking, output: Pipe) -> None:
     while data := await file.read(PIECE_BYTES):
         await output.write(memoryview(marking.marked(data)))
 
@@ -135,7 +122,7 @@ class _ShortCount(click.Command):
         end = args.index("--") if "--" in args else len(args)
         for at, word in enumerate(args[:end]):
             after_option = at and args[at - 1] in ("-n", "--lines", "-c", "--bytes")
-            if re.fullmatch(r"-\d+", word) and not after_option:
+            if re.fullmatch(r"-[0-9]+", word) and not after_option:
                 args = [*args[:at], f"--lines={word[1:]}", *args[at + 1 :]]
         return super().parse_args(ctx, args)
 
@@ -146,6 +133,7 @@ class _ShortCount(click.Command):
 @click.option("-c", "--bytes", "count", type=Count(), help="Bytes; -N: all but the last N.")
 @click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files.")
 @click.option("-v", "--verbose", is_flag=True, help="Names also above a single file.")
+@click.option("-z", "--zero-terminated", "zero", is_flag=True, help="Lines end in NUL.")
 async def head(
     shell: Shell,
     paths: tuple[Operand, ...],
@@ -153,6 +141,7 @@ async def head(
     count: tuple[str, int] | None,
     quiet: bool,
     verbose: bool,
+    zero: bool,
 ) -> None:
     """Show the beginning of files."""
     output = Pipe(OUTPUT)
@@ -162,18 +151,21 @@ async def head(
             async with shell.fs.open(path, "rb", buffering=0) as file:
                 if verbose or (len(operands) > 1 and not quiet):
                     await _title(output, path, at)
-                await _copy_range(file, 0, await _head_end(file, lines, count), output)
+                end = await _head_end(file, lines, count, _END[zero])
+                await _copy_range(file, 0, end, output)
 
 
-async def _head_end(file: AsyncFile, lines: tuple[str, int], count: tuple[str, int] | None) -> int:
+async def _head_end(
+    file: AsyncFile, lines: tuple[str, int], count: tuple[str, int] | None, end: bytes
+) -> int:
     """The offset at which the part to show ends."""
     sign, number = count or lines
     if sign != "-":
-        return number if count is not None else await _after_lines(file, number)
+        return number if count is not None else await _after_lines(file, number, end)
     size = await file.seek(0, os.SEEK_END)
     if count is not None:
         return max(0, size - number)
-    return await _before_lines(file, size, number)
+    return await _before_lines(file, size, number, end)
 
 
 async def _title(output: Pipe, path: str, at: int) -> None:
@@ -181,14 +173,14 @@ async def _title(output: Pipe, path: str, at: int) -> None:
     await output.write(memoryview(text.encode("utf-8", "backslashreplace")))
 
 
-async def _after_lines(file: AsyncFile, lines: int) -> int:
+async def _after_lines(file: AsyncFile, lines: int, end: bytes) -> int:
     """The offset behind the first ``lines`` lines."""
     offset = await file.seek(0)
     buffer = memoryview(bytearray(_SCAN_BYTES))
     while lines and (got := await file.readinto(buffer)):
         piece = bytes(buffer[:got])
         at = -1
-        while lines and (at := piece.find(b"\n", at + 1)) >= 0:
+        while lines and (at := piece.find(end, at + 1)) >= 0:
             lines -= 1
         offset += got if lines else at + 1
     return offset
@@ -202,6 +194,7 @@ async def _after_lines(file: AsyncFile, lines: int) -> int:
 @click.option("-F", "by_name", is_flag=True, help="Go on with whatever has that name.")
 @click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files.")
 @click.option("-v", "--verbose", is_flag=True, help="Names also above a single file.")
+@click.option("-z", "--zero-terminated", "zero", is_flag=True, help="Lines end in NUL.")
 async def tail(
     shell: Shell,
     paths: tuple[Operand, ...],
@@ -211,6 +204,7 @@ async def tail(
     by_name: bool,
     quiet: bool,
     verbose: bool,
+    zero: bool,
 ) -> None:
     """Show the end of files."""
     output = Pipe(OUTPUT)
@@ -225,7 +219,7 @@ async def tail(
                 if verbose or (len(operands) > 1 and not quiet):
                     await _title(output, path, at)
                 size = await file.seek(0, os.SEEK_END)
-                start = await _tail_start(file, size, lines, count)
+                start = await _tail_start(file, size, lines, count, _END[zero])
                 end = await _copy_range(file, start, size - start, output)
                 if follow and not by_name:
                     await _follow(shell, path, file, end, output)
@@ -234,18 +228,22 @@ async def tail(
 
 
 async def _tail_start(
-    file: AsyncFile, size: int, lines: tuple[str, int], count: tuple[str, int] | None
+    file: AsyncFile,
+    size: int,
+    lines: tuple[str, int],
+    count: tuple[str, int] | None,
+    end: bytes,
 ) -> int:
     """The offset at which the part to show begins."""
     sign, number = count or lines
     if count is not None:
         return min(size, max(0, number - 1)) if sign == "+" else max(0, size - number)
     if sign == "+":
-        return await _after_lines(file, max(0, number - 1))
-    return await _before_lines(file, size, number)
+        return await _after_lines(file, max(0, number - 1), end)
+    return await _before_lines(file, size, number, end)
 
 
-async def _before_lines(file: AsyncFile, size: int, lines: int) -> int:
+async def _before_lines(file: AsyncFile, size: int, lines: int, closing: bytes) -> int:
     """The offset of the last ``lines`` lines, searched backwards."""
     end = size
     wanted = lines
@@ -256,8 +254,8 @@ async def _before_lines(file: AsyncFile, size: int, lines: int) -> int:
         got = await file.readinto(buffer[: end - start])
         piece = bytes(buffer[:got])
         # The line end that closes the file does not begin a line.
-        at = len(piece) - (end == size and piece.endswith(b"\n"))
-        while (at := piece.rfind(b"\n", 0, at)) >= 0:
+        at = len(piece) - (end == size and piece.endswith(closing))
+        while (at := piece.rfind(closing, 0, at)) >= 0:
             wanted -= 1
             if not wanted:
                 return start + at + 1

@@ -44,6 +44,7 @@ class _Format(NamedTuple):
     slashes: bool
     literal: bool
     follow: bool
+    follow_operands: bool
     no_owner: bool
     no_group: bool
     hide_group: bool
@@ -248,6 +249,13 @@ class _ListCommand(click.Command):
 )
 @click.option("-A", "--almost-all", is_flag=True, help="The same without . and .. themselves.")
 @click.option("-L", "--dereference", "follow", is_flag=True, help="What links lead to.")
+@click.option(
+    "-H",
+    "--dereference-command-line",
+    "follow_operands",
+    is_flag=True,
+    help="... those that are operands.",
+)
 @click.option("-d", "--directory", is_flag=True, help="Directories themselves, not their content.")
 @click.option("-1", "single", is_flag=True, help="One name a line, as when piped.")
 @click.option("-C", "in_columns", is_flag=True, help="In columns, as on a terminal.")
@@ -296,8 +304,10 @@ async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
 
 
 async def _attributes(shell: Shell, path: str, form: _Format) -> Attributes:
-    """The path's own attributes; of a link to a directory that is to be listed, the directory's."""
-    if not form.directory:
+    """An operand's own attributes, or those of what it leads to, when ls(1) takes them."""
+    if form.follow or form.follow_operands:
+        return (await shell.fs.stat(path)).attributes
+    if not (form.directory or form.long or form.classify):  # only if it leads to a directory
         try:
             found = (await shell.fs.stat(path)).attributes
             if found.kind == FileKind.DIRECTORY:

@@ -1,6 +1,7 @@
 """Permission bits as ``chmod`` takes them: octal, or symbolic clauses. Pure.
 
-The grammar is that of POSIX chmod: ``[ugoa]*([-+=][rwxXst]*|[-+=][ugo])+``, comma separated.
+The grammar is GNU chmod's: ``[ugoa]*([-+=][rwxXst]*|[-+=][ugo])+`` or ``[-+=]OCTAL``, comma
+separated.
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_OCTAL = re.compile(r"[0-7]{1,4}")
+_OCTAL = re.compile(r"[0-7]+")
+_OCTAL_ACT = re.compile(r"([-+=])([0-7]+)")
+_SET_ID = 0o6000
+_ALL = 0o7777
 _CLAUSE = re.compile(r"(?P<who>[ugoa]*)(?P<acts>(?:[-+=](?:[ugo]|[rwxXst]*))+)")
 _ACT = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 
@@ -26,20 +30,46 @@ def parse_mode(text: str, umask: int = 0o022) -> Change:
     Raises ValueError.
     """
     if _OCTAL.fullmatch(text):
-        bits = int(text, 8)
-        return lambda mode, directory: bits
-    clauses = [_CLAUSE.fullmatch(clause) for clause in text.split(",")]
-    if not all(clauses):
-        raise ValueError(f"invalid mode: {text!r}")
-    parsed = [(found["who"], _ACT.findall(found["acts"])) for found in clauses if found]
+        return _absolute(_octal(text, text), len(text))
+    steps = [step for clause in text.split(",") for step in _steps(clause, text, umask)]
 
     def change(mode: int, directory: bool) -> int:
-        for who, acts in parsed:
-            for operator, what in acts:
-                mode = _apply(mode, directory, who, operator, what, umask)
+        for step in steps:
+            mode = step(mode, directory)
         return mode
 
     return change
+
+
+def _octal(digits: str, text: str) -> int:
+    bits = int(digits, 8)
+    if bits > _ALL:
+        raise ValueError(f"invalid mode: {text!r}")
+    return bits
+
+
+def _absolute(bits: int, digits: int) -> Change:
+    """A directory's set-id bits stay, as in chmod, where four digits or less do not name them."""
+    if digits > 4:
+        return lambda mode, directory: bits
+    return lambda mode, directory: bits | (mode & _SET_ID if directory else 0)
+
+
+def _steps(clause: str, text: str, umask: int) -> list[Change]:
+    if found := _OCTAL_ACT.fullmatch(clause):
+        bits, operator = _octal(found[2], text), found[1]
+        if operator == "=":
+            return [lambda mode, directory: bits]
+        return [lambda mode, directory: mode | bits if operator == "+" else mode & ~bits]
+    whole = _CLAUSE.fullmatch(clause)
+    if whole is None:
+        raise ValueError(f"invalid mode: {text!r}")
+
+    def step(operator: str, what: str) -> Change:
+        who = whole["who"]
+        return lambda mode, directory: _apply(mode, directory, who, operator, what, umask)
+
+    return [step(*act) for act in _ACT.findall(whole["acts"])]
 
 
 def _apply(mode: int, directory: bool, who: str, operator: str, what: str, umask: int) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +55,13 @@ def test_files(text: str, before: int, after: int) -> None:
         ("u=rwx", 0o4755, True, 0o4755),
         ("g=rx", 0o2755, True, 0o2755),
         ("g=rx", 0o2755, False, 0o755),
+        ("755", 0o6700, True, 0o6755),
+        ("0755", 0o6700, True, 0o6755),
+        ("2755", 0o4700, True, 0o6755),
+        ("00755", 0o6700, True, 0o755),
+        ("=755", 0o6700, True, 0o755),
+        ("755", 0o6700, False, 0o755),
+        ("+111,-2", 0o666, False, 0o775),
     ],
 )
 def test_directories(text: str, before: int, directory: bool, after: int) -> None:
@@ -80,3 +90,29 @@ def test_twice_is_once(who: str, act: str, what: str, mode: int, directory: bool
     assert 0 <= once <= 0o7777
     if "X" not in what:  # which looks at the bits it may set
         assert change(once, directory) == once
+
+
+TEXTS = [
+    *("755", "0755", "2755", "00755", "07777", "7777", "0", "=2755", "+111", "-022", "=", "a="),
+    *("u=g", "g=u,o+u", "u+s,g+s,+t", "a=rX", "ug+rw,o-rwx", "u+rwX-w", "o+t", "g+S", "x", "8"),
+    *("77777", "u=755", "u+1", "=7,+70", "g-s", "o=", "u=rwx,go=", "", ",", "u", "+", "-x+X", "=u"),
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_as_chmod(text: str, tmp_path: Path) -> None:
+    """Each beside the command, on files and directories of several modes."""
+    for before in (0o0, 0o644, 0o751, 0o6755, 0o7000):
+        for name, directory in (("file", False), ("directory", True)):
+            path = tmp_path / name
+            path.mkdir(exist_ok=True) if directory else path.touch()
+            path.chmod(before)
+            command = ["sh", "-c", f"umask 022; chmod -- {text!r} {str(path)!r}"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            try:
+                found = parse_mode(text)(before, directory)
+            except ValueError:
+                assert "invalid mode" in done.stderr
+            else:
+                assert "invalid mode" not in done.stderr
+                assert oct(found) == oct(path.stat().st_mode & 0o7777), (oct(before), directory)
