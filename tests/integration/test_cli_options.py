@@ -96,6 +96,10 @@ LINES = [
 LINES += """
 ls -v versions
 ls ll ld broken
+ls lines ends old
+ls -t lines old
+ls -r ends lines files d
+ls -1U lines ends
 ls -L ll broken
 ls -L ld
 ls -H ll ld

@@ -286,21 +286,24 @@ async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
     if full_time:
         form = form._replace(time_style="full-iso")
     files: list[Row] = []
-    directories: list[str] = []
+    directories: list[Row] = []
     operands = await shell.expand(paths or (Operand("/"),), "cannot access")
     for path in operands:
         with shell.attempt("cannot access", path):
             attributes = await _attributes(shell, path, form)
             if attributes.kind == FileKind.DIRECTORY and not form.directory:
-                directories.append(path)
+                directories.append(Row(path, attributes, "", path))
             else:
                 row = await _row(shell, path, path, attributes, form)
                 files += await _with_residence(shell, [row], form)
+    if not form.unsorted:
+        for rows in (files, directories):
+            rows.sort(key=lambda row: row.path.encode())
     _Screen(form).show(_ordered(files, form, lambda row: row.path))
     titled = len(operands) > 1 or form.recursive
     preceded = bool(files)
-    for directory in directories:
-        preceded = await _list(shell, directory, form, titled, preceded)
+    for directory in _ordered(directories, form, lambda row: row.path):
+        preceded = await _list(shell, directory.path, form, titled, preceded)
 
 
 async def _attributes(shell: Shell, path: str, form: _Format) -> Attributes:
