@@ -326,6 +326,12 @@ def test_batches_of_what_is_no_directory(served: Served, top: str) -> None:
     empty = served.get(top, "LISTSTATUS_BATCH").json["DirectoryListing"]
     assert empty["remainingEntries"] == 0
     assert served.get(f"{top}/no", "LISTSTATUS_BATCH").status == 404
+    served.write(f"{top}/f", b"abc")
+    for after in ({}, {"startAfter": "a"}, {"startAfter": "z"}):  # HDFS looks for no name in a file
+        found = served.get(f"{top}/f", "LISTSTATUS_BATCH", user="eve", **after)
+        (status,) = found.json["DirectoryListing"]["partialListing"]["FileStatuses"]["FileStatus"]
+        assert (status["pathSuffix"], status["length"]) == ("", 3)
+    assert served.get(f"{top}/f/x", "LISTSTATUS_BATCH", startAfter="a").status in (403, 404)
 
 
 # --- links ---------------------------------------------------------------------------------------

@@ -86,6 +86,7 @@ class Parameters:
         """Refuse wrong values of parameters that HDFS checks on every operation and that are not
         used here."""
         self.whole("buffersize", 0, 1, _INT_MAX)
+        self.flag("noredirect")
 
     def permission(self, default: int, name: str = "permission") -> int:
         """Octal permission bits, sticky bit included."""

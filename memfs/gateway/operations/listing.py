@@ -65,6 +65,8 @@ async def _page(call: WebCall, after: bytes) -> ListingPage:
             call.path, _READ_AND_SEARCH, timeout=call.deadline
         )  # says what HDFS says
         raise
+    if after and not listed.entries and not await call.fs.isdir(call.path, timeout=call.deadline):
+        return await _page(call, b"")  # a file lists itself, whatever it is asked to follow
     shown = list(listed.entries)
     if not shown or not shown[0].attributes.owner:
         # Read permission suffices for the names, or there are none. HDFS wants both.

@@ -55,6 +55,8 @@ def test_numbers() -> None:
 def test_what_nothing_needs_is_checked_as_well() -> None:
     Parameters("buffersize=1").check_unused()
     Parameters("buffersize=null").check_unused()
+    Parameters("noredirect=true").check_unused()
+    assert refused(Parameters("noredirect=x").check_unused).status == 400
     for value in ("0", "-1", "x", str(1 << 31)):
         assert refused(Parameters(f"buffersize={value}").check_unused).status == 400
 
