@@ -10,7 +10,7 @@ _SUFFIXES = {"": 1, "B": 1} | {
     for form, base in (("", 1024), ("IB", 1024), ("B", 1000))
 }
 _SECONDS = {"": 1.0, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_QUANTITY = re.compile(r"\s*(\d{1,20}(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*")
+_QUANTITY = re.compile(r"\s*(\d{1,20}(?:\.\d*)?|\.\d+)\s*([A-Za-z]*)\s*", re.ASCII)
 
 
 def parse_size(raw: object) -> int:

@@ -5,6 +5,7 @@ Must not know the client: parsing needs no network.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
     from memfs.paths import Endpoint
 
 F = TypeVar("F", bound=Callable[..., object])
+
+
+class WholeNumber(click.IntRange):
+    """As ``int`` reads it, but in ASCII: what looks like another number is a mistake."""
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value)
+        if not re.fullmatch(r"[+-]?[0-9]+", text):
+            self.fail(f"{text!r} is not a valid integer.", param, ctx)
+        return super().convert(int(text), param, ctx)
+
 
 _NAMES = ("config", "url", "user", "request_timeout")
 

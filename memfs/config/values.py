@@ -37,7 +37,7 @@ HTTP_PORT = 9870
 def memory(raw: object) -> int:
     """Bytes, or a share of the memory that this process may use: ``16GiB``, ``50%``."""
     if isinstance(raw, str) and raw.strip().endswith("%"):
-        found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", raw)
+        found = re.fullmatch(r"\s*(\d{1,3}(?:\.\d+)?)\s*%\s*", raw, re.ASCII)
         if found is None or not 0 < float(found[1]) <= 100:
             raise ValueError(f"{raw!r} is no share of memory: write 1% to 100%")
         usable = machine.usable_memory()
@@ -81,7 +81,7 @@ def flag(raw: object) -> bool:
 
 def whole(raw: object) -> int:
     """A whole number."""
-    if isinstance(raw, str) and re.fullmatch(r"\s*-?\d+\s*", raw):
+    if isinstance(raw, str) and re.fullmatch(r"\s*-?\d+\s*", raw, re.ASCII):
         return int(raw)
     if isinstance(raw, int) and not isinstance(raw, bool):
         return raw
@@ -92,7 +92,7 @@ def number(raw: object) -> float:
     """A number, not negative when it is text."""
     if isinstance(raw, (int, float)) and not isinstance(raw, bool):
         return float(raw)
-    if isinstance(raw, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", raw):
+    if isinstance(raw, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", raw, re.ASCII):
         return float(raw)
     raise ValueError(f"{raw!r} is no number")
 

@@ -392,6 +392,20 @@ def test_an_archive_keeps_extended_attributes_on_every_way(
     assert cli.ok("xattr", "list", f"{home}/without/small") == []
 
 
+@pytest.mark.parametrize("flag", ["-a", "-rp", "-dp", "-r"])
+def test_links_keep_their_times(cli: Command, home: str, tmp_path: Path, flag: str) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    os.utime(tmp_path / "link", ns=(10**18, 10**18 + 5), follow_symlinks=False)
+    subprocess.run(["cp", flag, str(tmp_path / "link"), str(tmp_path / "copy")], check=True)
+    cli.ok("put", flag, str(tmp_path / "link"), f"{home}/link")
+    cli.ok("cp", flag, f"{home}/link", f"{home}/copy")
+    cli.ok("get", flag, f"{home}/copy", str(tmp_path / "back"))
+    wanted = (tmp_path / "copy").lstat().st_mtime_ns == 10**18 + 5
+    assert ((tmp_path / "back").lstat().st_mtime_ns == 10**18 + 5) is wanted
+    found = cli.ok("stat", "-c", "%Y", f"{home}/link", f"{home}/copy")
+    assert (found == ["1000000000"] * 2) is wanted
+
+
 def test_a_copy_within_the_cluster_keeps_the_access_list(cli: Command, home: str) -> None:
     """Its mode tells the mask, not what the group may."""
     cli.ok("mkdir", f"{home}/d")

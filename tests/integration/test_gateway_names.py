@@ -322,6 +322,19 @@ def test_large_directories_in_one_and_in_pieces(served: Served, top: str) -> Non
     assert seen == wanted
 
 
+def test_a_directory_has_a_time_of_access(served: Served, top: str) -> None:
+    made = served.get(top, "GETFILESTATUS").json["FileStatus"]
+    assert made["accessTime"] >= made["modificationTime"] - 1000 > 0
+    (listed,) = (
+        each
+        for each in served.get("/", "LISTSTATUS").json["FileStatuses"]["FileStatus"]
+        if f"/{each['pathSuffix']}" == top
+    )
+    assert listed["accessTime"] == made["accessTime"]
+    assert served.put(top, "SETTIMES", accesstime=5).status == 200
+    assert served.get(top, "GETFILESTATUS").json["FileStatus"]["accessTime"] == 5
+
+
 def test_batches_of_what_is_no_directory(served: Served, top: str) -> None:
     empty = served.get(top, "LISTSTATUS_BATCH").json["DirectoryListing"]
     assert empty["remainingEntries"] == 0

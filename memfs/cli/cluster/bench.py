@@ -15,7 +15,7 @@ from typing import NamedTuple
 import click
 
 from memfs.cli.files.looking import columns as layout
-from memfs.cli.options import PATH, Operand, Quantity, json_option
+from memfs.cli.options import PATH, Operand, Quantity, WholeNumber, json_option
 from memfs.cli.shell import Shell, file_command, write_json
 from memfs.paths import join
 from memfs.quantities import parse_size, show_size
@@ -37,8 +37,8 @@ class Figure(NamedTuple):
 
 @file_command("bench", example="memfs bench --size 1GiB --replication 1")
 @click.option("--size", type=Quantity("size", parse_size), default="256MiB", show_default=True)
-@click.option("--files", type=click.IntRange(1), default=1000, show_default=True)
-@click.option("--replication", type=click.IntRange(1, 8), help="Copies [default: the cluster's].")
+@click.option("--files", type=WholeNumber(1), default=1000, show_default=True)
+@click.option("--replication", type=WholeNumber(1, 8), help="Copies [default: the cluster's].")
 @click.option("--directory", type=PATH, default="/", show_default=True, help="Where to write.")
 @json_option
 async def bench(

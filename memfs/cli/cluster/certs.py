@@ -11,6 +11,7 @@ import click
 
 from memfs import machine
 from memfs.cli.command import example_text
+from memfs.cli.options import WholeNumber
 from memfs.security.authority import (
     AUTHORITY_DAYS,
     CERTIFICATE_DAYS,
@@ -45,7 +46,7 @@ _overwrite = click.option("--overwrite", is_flag=True, help="Replace what is the
 
 
 def _days(default: int) -> Callable[[F], F]:
-    kind = click.IntRange(1, _DAYS_MAX)
+    kind = WholeNumber(1, _DAYS_MAX)
     return click.option("--days", type=kind, default=default, show_default=True, help="Lifetime.")
 
 

@@ -13,6 +13,7 @@ import click
 
 from memfs import errors
 from memfs.cli.command import Failed
+from memfs.cli.options import WholeNumber
 from memfs.cli.shell import Shell, file_command
 from memfs.quantities import counted, show_size
 
@@ -55,7 +56,7 @@ async def decommission(
 
 @file_command("weight", example="memfs cluster weight node-3 200")
 @click.argument("node")
-@click.argument("weight", type=click.IntRange(0, 10_000))
+@click.argument("weight", type=WholeNumber(0, 10_000))
 async def weight(shell: Shell, node: str, weight: int) -> None:
     """Give a node another share of the blocks: 100 is usual, 0 none.
 

@@ -13,7 +13,7 @@ from memfs.cli.cluster.health import HEALTHY, diagnosis, in_sync_survivors, pend
 from memfs.cli.cluster.look import Observer, Picture, observer_command
 from memfs.cli.cluster.survey import ClusterSurvey, Seen
 from memfs.cli.command import Failed
-from memfs.cli.options import Quantity, json_option
+from memfs.cli.options import Quantity, WholeNumber, json_option
 from memfs.cli.shell import write_json
 from memfs.cluster import view as rules
 from memfs.paths import Endpoint
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.5
 
 
 @observer_command("wait", example="memfs cluster wait --nodes 4 --timeout 10m")
-@click.option("--nodes", type=click.IntRange(1), help="... and has at least so many nodes.")
+@click.option("--nodes", type=WholeNumber(1), help="... and has at least so many nodes.")
 @click.option(
     "--timeout",
     type=Quantity("duration", parse_duration),

@@ -9,7 +9,7 @@ import click
 
 from memfs import errors
 from memfs.cli.command import example_text
-from memfs.cli.options import Quantity, json_option
+from memfs.cli.options import Quantity, WholeNumber, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.quantities import parse_size, show_size
 
@@ -42,7 +42,7 @@ def limits(ctx: click.Context) -> None:
 
 
 @file_command("show", example="memfs cluster limits show --json")
-@click.option("--heaviest", type=click.IntRange(0, 16), default=HEAVIEST, show_default=True)
+@click.option("--heaviest", type=WholeNumber(0, 16), default=HEAVIEST, show_default=True)
 @json_option
 async def show(shell: Shell, heaviest: int = HEAVIEST, as_json: bool = False) -> None:
     """Show each node's bounds with the users who have most, and the limits that are set."""

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from memfs.cli.files.progress import shown_progress
-from memfs.cli.options import PATH, Operand, Quantity, json_option
+from memfs.cli.options import PATH, Operand, Quantity, WholeNumber, json_option
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason, write_json
 from memfs.client.mounts import MODES, MountInfo
 from memfs.quantities import counted, parse_duration, parse_size, show_duration, show_size
@@ -65,7 +65,7 @@ def _interval(raw: object) -> float:
     default=60.0,
     help="How long what the store said counts; 0: for one request, -1: for ever.",
 )
-@click.option("--copies", type=click.IntRange(1), default=1, help="Nodes that keep a block.")
+@click.option("--copies", type=WholeNumber(1), default=1, help="Nodes that keep a block.")
 @click.option(
     "--quota",
     type=Quantity("size", parse_size),

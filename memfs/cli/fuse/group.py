@@ -7,6 +7,7 @@ import click
 from memfs.cli.command import example_text
 from memfs.cli.options import (
     PATH,
+    WholeNumber,
     client_config,
     cluster_options,
     json_option,
@@ -34,7 +35,7 @@ def fuse() -> None:
 @click.option("--log-file", metavar="FILE", help="Where to log in the background.")
 @click.option(
     "--monitoring-port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     metavar="PORT",
     help="Serve /metrics, /healthz and /readyz on this port of loopback.",
 )

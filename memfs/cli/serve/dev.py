@@ -20,7 +20,7 @@ import click
 from memfs.cli import streams
 from memfs.cli.cluster_client import connected, run_loop
 from memfs.cli.command import Failed, example_text
-from memfs.cli.options import Quantity, client_config
+from memfs.cli.options import Quantity, WholeNumber, client_config
 from memfs.cli.serve.certificates import make_certificates
 from memfs.cli.serve.dev_nodes import Nodes
 from memfs.config import MONITORING_OFFSET, ClientConfig
@@ -78,17 +78,17 @@ class DevPlan(NamedTuple):
 
 
 @click.command("dev", epilog=example_text("memfs dev --nodes 3 --memory 1GiB"))
-@click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=1, show_default=True)
+@click.option("--nodes", type=WholeNumber(1, NODES_MAX), default=1, show_default=True)
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     default=DEFAULT_PORT,
     show_default=True,
     help="Port of the first node; the others take the next ones.",
 )
 @click.option(
     "--monitoring-port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     help="Port of the first node's /metrics; the others take the next ones "
     f"[default: --port plus {MONITORING_OFFSET}].",
 )
@@ -97,7 +97,7 @@ class DevPlan(NamedTuple):
     type=Quantity("size", parse_size),
     help="Limit of each node [default: half of the RAM, shared out].",
 )
-@click.option("--replication", type=click.IntRange(1, 8), help="Copies [default: 2 if possible].")
+@click.option("--replication", type=WholeNumber(1, 8), help="Copies [default: 2 if possible].")
 @click.option("--data", metavar="DIR", help="Keep everything on disk there, for the next time.")
 @click.option("--secure", is_flag=True, help="TLS and certificates, made here: try them out.")
 @click.option("--log-level", default="warning", show_default=True)

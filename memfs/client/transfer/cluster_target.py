@@ -147,6 +147,13 @@ class ClusterTarget(ABC):
     async def symlink(self, item: Item) -> None:
         """Make a symlink in place of anything but a directory."""
         await self._fs.symlink(item.link, item.target, replace=True)
+        if not self._preserve:
+            return
+        if item.owner:
+            with contextlib.suppress(PermissionError):
+                await self._fs.chown(item.target, item.owner, item.group, follow_symlinks=False)
+        times = (item.accessed_ns, item.modified_ns)
+        await self._fs.utime(item.target, ns=times, follow_symlinks=False)
 
     async def link(self, first: str, item: Item) -> None:
         """Make another name of the file ``first`` in place of anything but a directory."""

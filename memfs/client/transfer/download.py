@@ -63,6 +63,9 @@ class Download:
         def make() -> None:
             part = Path(part_of(item.target))
             part.symlink_to(item.link)
+            if self._preserve:
+                times = (item.accessed_ns, item.modified_ns)
+                os.utime(part, ns=times, follow_symlinks=False)
             _publish(part, item.target)
 
         await asyncio.to_thread(make)

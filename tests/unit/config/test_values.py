@@ -38,7 +38,7 @@ def test_a_share_of_little_memory_leaves_enough_for_the_process(
     assert load(NodeConfig, environ={}, flags={"memory": "70%"}).memory == round(wanted * 2**20)
 
 
-@pytest.mark.parametrize("given", ["0%", "101%", "x%", "-5%", "%"])
+@pytest.mark.parametrize("given", ["0%", "101%", "x%", "-5%", "%", "\uff11%"])
 def test_memory_refuses_other_shares(given: str) -> None:
     assert mistakes(NodeConfig, flags={"memory": given}) == [
         f"--memory: {given!r} is no share of memory: write 1% to 100%"
@@ -83,7 +83,7 @@ def test_endpoints_refused(given: object) -> None:
 
 
 @pytest.mark.parametrize("field", ["port", "weight", "replication", "group_blocks"])
-@pytest.mark.parametrize("given", ["", "1.5", "one", True, 1.5, -2, 10**9])
+@pytest.mark.parametrize("given", ["", "1.5", "one", True, 1.5, -2, 10**9, "\uff11", "1_0"])
 def test_whole_numbers_refused(field: str, given: object) -> None:
     assert len(mistakes(NodeConfig, flags={field: given})) == 1
 

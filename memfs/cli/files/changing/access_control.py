@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import click
 
 from memfs.cli.command import example_text
-from memfs.cli.options import PATH, Operand, Quantity, json_option
+from memfs.cli.options import PATH, Operand, Quantity, WholeNumber, json_option
 from memfs.cli.shell import CHANGES_AT_ONCE, Shell, file_command, printable, write_json
 from memfs.client.access import NO_QUOTA, Acl, Quota
 from memfs.client.stat import Stat
@@ -184,7 +184,7 @@ def _cells(found: Quota, human: bool) -> tuple[str, str, str, str]:
 
 @file_command("set", example="memfs quota set --names 1000000 --space 2TiB /data")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="DIRECTORY...")
-@click.option("--names", type=click.IntRange(0), help="Files, directories and links.")
+@click.option("--names", type=WholeNumber(0), help="Files, directories and links.")
 @click.option("--space", type=Quantity("size", parse_size), help="Bytes, every copy counted.")
 async def set_(
     shell: Shell, paths: tuple[Operand, ...], names: int | None, space: int | None

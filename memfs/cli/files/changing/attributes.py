@@ -11,7 +11,7 @@ import click
 from memfs.cli.command import Failed, example_text
 from memfs.cli.files.looking.columns import permissions
 from memfs.cli.files.looking.symbolic_modes import Change, parse_mode
-from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.options import PATH, Operand, WholeNumber, json_option
 from memfs.cli.shell import CHANGES_AT_ONCE, Shell, file_command, printable, quoted, write_json
 from memfs.client.stat import Stat
 from memfs.concurrency import run_each
@@ -166,7 +166,7 @@ async def chgrp(
 
 
 @file_command("setrep", example="memfs setrep -R 3 /data")
-@click.argument("copies", type=click.IntRange(1, REPLICAS_MAX))
+@click.argument("copies", type=WholeNumber(1, REPLICAS_MAX))
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 @click.option("-R", "--recursive", is_flag=True, help="All files of trees.")
 async def setrep(shell: Shell, copies: int, paths: tuple[Operand, ...], recursive: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from memfs.cli.command import example_text
-from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.options import PATH, Operand, WholeNumber, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.quantities import counted
 from memfs.security.certificate_files import check_private
@@ -57,7 +57,7 @@ async def sign(shell: Shell, paths: tuple[Operand, ...], key: Path) -> None:
     type=_FILE,
     help="A public key that is trusted; several may be.",
 )
-@click.option("--at-least", type=click.IntRange(0), default=0, help="The oldest version accepted.")
+@click.option("--at-least", type=WholeNumber(0), default=0, help="The oldest version accepted.")
 @json_option
 async def verify(
     shell: Shell, paths: tuple[Operand, ...], keys: tuple[Path, ...], at_least: int, as_json: bool

@@ -20,7 +20,7 @@ from memfs.cli.command import Failed
 from memfs.cli.files.copying.copy_flags import Choice, CopyFlags, copy_flags
 from memfs.cli.files.copying.parents import Parents
 from memfs.cli.files.progress import Report, shown_progress
-from memfs.cli.options import PATH, Operand
+from memfs.cli.options import PATH, Operand, WholeNumber
 from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, quoted, reason, write_json
 from memfs.cli.streams import INPUT, OUTPUT
@@ -163,7 +163,7 @@ def _sources_and_target(operands: Sequence[str], options: CopyFlags) -> tuple[li
 
 @file_command("put", example="memfs put -r ./directory /data\ntar c . | memfs put - /backup.tar")
 @click.argument("locals_", nargs=-1, required=True, metavar="LOCAL... TARGET")
-@click.option("--replication", type=click.IntRange(1, 8), help="Copies of each block.")
+@click.option("--replication", type=WholeNumber(1, 8), help="Copies of each block.")
 @_recover_option
 @copy_flags
 async def put(

@@ -358,7 +358,7 @@ class _Parser:
         """Options for the whole search; always true, wherever they stand in the expression."""
         if word in ("-mindepth", "-maxdepth"):
             text = self._next(f"the argument of {word}")
-            if not text.isdecimal():
+            if not (text.isascii() and text.isdecimal()):
                 raise ExpressionError(f"invalid number {text!r}")
             setattr(self, "low" if word == "-mindepth" else "high", int(text))
         elif word in ("-depth", "-d"):

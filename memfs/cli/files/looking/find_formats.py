@@ -19,7 +19,7 @@ from memfs.types import FileKind
 
 _PIECE = re.compile(
     r"\\(?P<octal>[0-7]{1,3})|\\(?P<escape>.?)"
-    r"|%(?P<flags>[-+ #0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?(?P<letter>[ABCT].|.?)",
+    r"|%(?P<flags>[-+ #0]*)(?P<width>[0-9]*)(?:\.(?P<precision>[0-9]*))?(?P<letter>[ABCT].|.?)",
     re.DOTALL,
 )
 _ESCAPES = dict(zip("abfnrtv\\", "\a\b\f\n\r\t\v\\", strict=True))

@@ -105,7 +105,7 @@ def formatted(
     return (_PRINTED if escapes else _DIRECTIVE).sub(filled, pattern)
 
 
-_DIRECTIVE = re.compile(r"%([-0#+ ']*)(\d*)(?:\.(\d+))?([A-Za-z%])")
+_DIRECTIVE = re.compile(r"%([-0#+ ']*)([0-9]*)(?:\.([0-9]+))?([A-Za-z%])")
 _ESCAPE = re.compile(r"\\(?:x(?P<hex>[0-9A-Fa-f]{1,2})|(?P<octal>[0-7]{1,3})|(?P<name>.))")
 _PRINTED = re.compile(f"{_DIRECTIVE.pattern}|{_ESCAPE.pattern}", re.DOTALL)
 _NAMED = dict(zip('abefnrtv\\"', '\a\b\x1b\f\n\r\t\v\\"', strict=True))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import click
 
 from memfs.cli.files.looking import columns as layout
-from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.options import PATH, Operand, WholeNumber, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.client.stat import DirEntry
 from memfs.quantities import counted
@@ -15,7 +15,7 @@ from memfs.quantities import counted
 
 @file_command("tree", example="memfs tree -L 2 /data")
 @click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
-@click.option("-L", "depth", type=click.IntRange(1), default=1 << 30, help="Levels to show.")
+@click.option("-L", "depth", type=WholeNumber(1), default=1 << 30, help="Levels to show.")
 @click.option("-d", "only_directories", is_flag=True, help="Directories only.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Names that begin with a dot too.")
 @json_option

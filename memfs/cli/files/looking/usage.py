@@ -8,7 +8,7 @@ import click
 
 from memfs.cli.files.looking import columns as layout
 from memfs.cli.files.looking.block_sizes import BLOCK_SIZE, BlockSize
-from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.options import PATH, Operand, WholeNumber, json_option
 from memfs.cli.shell import (
     VANISHED,
     Shell,
@@ -33,7 +33,7 @@ from memfs.quantities import show_short
 @click.option("-B", "--block-size", "blocks", type=BLOCK_SIZE, help="Sizes in units of 1M or such.")
 @click.option("-a", "--all", "everything", is_flag=True, help="Files too.")
 @click.option("-c", "--total", is_flag=True, help="A last line with the sum.")
-@click.option("-d", "--max-depth", "depth", type=click.IntRange(0), help="Levels to show.")
+@click.option("-d", "--max-depth", "depth", type=WholeNumber(0), help="Levels to show.")
 @click.option("-D", "--dereference-args", "follow", is_flag=True, help="Follow links as operands.")
 @click.option("-l", "--count-links", "links", is_flag=True, help="Each name of a file counts.")
 @click.option("--replicated", is_flag=True, help="Count every copy.")

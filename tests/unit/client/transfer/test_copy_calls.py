@@ -207,7 +207,7 @@ class FakeFileSystem:
             raise PathNotFoundError(path=path)
         self.modes[path] = mode
 
-    async def utime(self, path: str, *, ns: tuple[int, int]) -> None:
+    async def utime(self, path: str, *, ns: tuple[int, int], follow_symlinks: bool = True) -> None:
         self.times[path] = ns[1]
 
     def _stat(self, path: str) -> Stat:
