@@ -70,7 +70,7 @@ LINES = [
         "ls -AR d",
     ),
     *("ls -N", "ls -d d", "ls -L", "ls -pL", "ls -1 d", "ls -rA --group-directories-first"),
-    *("rm -d e", "rm -d d", "rm -d lines", "rm -rd d", "rm -fd nothing"),
+    *("rm -d e", "rm -d d", "rm -d lines", "rm -rd d", "rm -fd nothing", "rm -f", "rm"),
     *("ln -s lines made", "ln -s -T lines d", "ln -s lines d", "ln -sn lines ld", "ln -s lines ld"),
     *(
         "ln -sfn lines ld",

@@ -73,7 +73,6 @@ def test_the_table_has_the_help_of_the_commands() -> None:
         (["dev", "--nodes", "0"], "0"),
         (["dev", "--port", "\N{FULLWIDTH DIGIT ONE}2"], "not a valid integer"),
         (["tree", "-L", "1_0", "/"], "not a valid integer"),
-        (["find", "/", "-maxdepth", "\N{ARABIC-INDIC DIGIT TWO}"], "invalid number"),
     ],
 )
 def test_usage_errors(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,6 +40,7 @@ class Actions:
         (["-newermt", "soon"], "invalid time 'soon': write"),
         (["-newermx", "/a"], "unknown predicate '-newermx'"),
         (["-maxdepth", "-1"], "invalid number"),
+        (["-maxdepth", "\N{ARABIC-INDIC DIGIT TWO}"], "invalid number"),
         (["(", "-empty"], r"a \) is missing"),
         (["-empty", ")"], "unexpected"),
         (["-empty", "-o"], "an expression is missing"),
