@@ -25,7 +25,8 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_stores_reads_back_and_shows(demo: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
     demo.main()
-    shown = capfd.readouterr().out
+    shown, said = capfd.readouterr()
+    assert said == "", "it stops in silence"
     assert "read /large back, the same hash" in shown
     assert "3 of 3 alive" in shown
     assert "Every file came back as it went in." in shown

@@ -41,6 +41,18 @@ def test_removing_a_symlink_keeps_its_target(surface, top):
 
 
 @needs(Feature.SYMLINK, Feature.ERRORS)
+def test_what_a_symlink_says_is_as_long_as_on_linux(surface, top):
+    for length in (1, 600, 4095):
+        surface.symlink("x" * length, f"{top}/{length}")
+        assert surface.readlink(f"{top}/{length}") == "x" * length
+    for text, number in (("x" * 4096, errno.ENAMETOOLONG), ("", errno.ENOENT)):
+        with pytest.raises(OSError) as caught:
+            surface.symlink(text, f"{top}/refused")
+        assert caught.value.errno == number
+    assert surface.listdir(top) == ["1", "4095", "600"]
+
+
+@needs(Feature.SYMLINK, Feature.ERRORS)
 def test_broken_and_circular_symlinks(surface, top):
     surface.symlink("nowhere", f"{top}/broken")
     assert not surface.exists(f"{top}/broken")

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from typing import IO, Any
 
-from memfs import errors, paths
+from memfs import errors, limits, paths
 from memfs.testing.model.access import AccessModel
 from memfs.testing.model.file import open_model_file
 from memfs.testing.model.tree import CHANGE, READ, WRITE, Inode, Resolution, components
@@ -264,6 +264,10 @@ class Model(AccessModel):
 
     def symlink(self, target: str, path: str, *, replace: bool = False) -> None:
         """Create a symbolic link at ``path``; with ``replace`` as a rename over it would."""
+        if not target:
+            raise errors.PathNotFoundError("the text is empty", path=path)
+        if len(target.encode()) > limits.SYMLINK_BYTES:
+            raise errors.NameTooLongError("the text is too long", path=path)
         place = self._place_of_link(path, replace)
         if place.inode is not None:
             self._make_way(place)
