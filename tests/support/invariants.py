@@ -80,6 +80,8 @@ class Observer:
         self._views: dict[int, View] = {}
         self.enough: View | None = None
         """The last view that counted as many members in sync as acknowledgements need."""
+        self._freed: set[tuple[int, int, int]] = set()
+        """Files that went, with the state in which they did."""
         self._given: dict[int, tuple[Inodes, set[tuple[int, int]]]] = {}
         """Slots and incarnations that each table of inodes ever gave."""
 
@@ -344,14 +346,22 @@ class Observer:
                 self.breach("NoLostLease", text)
 
     def freed(self, inodes: Inodes, slot: int) -> None:
-        """A file of the true primary is about to go: no client that is heard has it open."""
+        """A file of the true primary is about to go: no client that is heard has it open.
+
+        Whoever takes over may carry out once more what the primary before has: that was judged by
+        who was heard then.
+        """
         namespace = self._scene.namespace()
         if namespace is None or namespace.volume.tree.inodes is not inodes:
             return
         if inodes.kind[slot] != FILE:
             return
-        self.checks["OpenFilesStay"] += 1
         inode, patience = inodes.id_of(slot), self._scene.patience
+        freed = inode, namespace.applied, namespace.digest
+        if freed in self._freed:
+            return
+        self._freed.add(freed)
+        self.checks["OpenFilesStay"] += 1
         for session in self._scene.sessions():
             heard = session.keepalive.silence() < patience and namespace.expects_opens(
                 session.client
