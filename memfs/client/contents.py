@@ -41,9 +41,11 @@ from memfs.client.stat import Stat
 from memfs.config import ClientConfig
 from memfs.errors import (
     InvalidArgumentError,
+    LeaseLostError,
     MemfsError,
     OutcomeUnknownError,
     PathExistsError,
+    StaleHandleError,
 )
 from memfs.types import Attributes, Buffer, View
 
@@ -438,6 +440,22 @@ class ContentOperations(NamespaceOperations):
         timeout = self._session.budget(timeout)
         deadline = self._session.deadline(timeout)
         self._wire(target)  # no path, no request
+        attempts = self._session.attempts(deadline)
+        while True:
+            try:
+                return await self._copy_once(source, target, recover, timeout, deadline)
+            except (LeaseLostError, StaleHandleError) as error:
+                # The session was ended, and the new file with it: nothing was published.
+                await attempts.retry(error)
+
+    async def _copy_once(
+        self,
+        source: PathLike,
+        target: PathLike,
+        recover: bool,
+        timeout: float | None,
+        deadline: float,
+    ) -> Stat:
         reading = Source(self._context, self._wire(source))
         kept = (await reading.open(deadline)).attributes
         await self._check_not_same(kept, source, target, timeout)

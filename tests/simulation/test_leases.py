@@ -124,7 +124,7 @@ def test_a_process_that_stood_still_for_longer_than_its_lease_hears_so(act, take
     run(main())
 
 
-@pytest.mark.parametrize("delay", (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008))
+@pytest.mark.parametrize("delay", (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.0095, 0.012))
 def test_a_process_that_stood_still_for_too_long_writes_whole_files_all_the_same(delay):
     async def main():
         cluster = SimulatedCluster(5, block_size=65536, session_timeout_seconds=20)

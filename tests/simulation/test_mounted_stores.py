@@ -26,7 +26,7 @@ from memfs.testing.simulation.external_store import (
 from memfs.testing.simulation.virtual import run
 from memfs.types import Buffer, ObjectState, Residence
 
-SEEDS = range(6)
+SEEDS = (*range(6), 7, 11)  # in the last two more than four contents are sent without an answer
 FAULTY = StoreConditions(refused_chance=0.15, lost_reply_chance=0.15)
 
 

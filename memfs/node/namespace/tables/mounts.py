@@ -33,8 +33,9 @@ _CHUNK: Final = 1024
 _WIDTH: Final = 17
 """What a tag is, and the bytes of a digest."""
 _MD5: Final = 34  # of an ETag in its quotes, 32 hexadecimal digits
-ATTEMPTS: Final = 4
-"""Contents on their way to a store that are remembered per file."""
+ATTEMPTS: Final = 32
+"""Contents on their way to a store that are remembered per file: one of them may be in the store,
+though its answer was lost, while all that came after it fail."""
 
 
 class MountPoint(NamedTuple):
