@@ -42,9 +42,6 @@ from memfs.types import BlockRef, Buffer
 
 PUT_GENERATION = 1
 """Lease generation under which the blocks of a file that is put are written."""
-_NAMES_AT_ONCE = 3
-"""Batches of files without bytes that travel at once: they keep the primary busy, and what else it,
-or this client, is asked meanwhile waits for fewer."""
 _FILE_BYTES = 160
 """Bytes of a NewFile's record besides its path, its one block reference included."""
 
@@ -138,9 +135,8 @@ class BatchWriter:
             file = FileToWrite(number, path, memoryview(data).cast("B"))
             (small if len(file.data) <= limit else alone).append(file)
         batches = _file_batches(small)
-        at_once = PARALLEL if any(file.data for file in small) else _NAMES_AT_ONCE
         await run_all(
-            (self._put_batch(each, wanted, results, alone, same) for each in batches), at_once
+            (self._put_batch(each, wanted, results, alone, same) for each in batches), PARALLEL
         )
         await run_all((self._put_alone(each, wanted, results) for each in alone), PARALLEL // 2)
         if len(files) > 1 and not exclusive:
