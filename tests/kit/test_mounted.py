@@ -42,6 +42,9 @@ def watched():
         violations = await work.verify()
         await work.close()
         assert all(call.ok for call in history.calls if call.name == "read")
+        answered["written"] = sum(
+            call.ok for call in history.calls if call.name == "write" and "written" in call.key
+        )
         return {violation.kind.value for violation in violations}
 
     with followed(MountSession, "recall", noted), followed(MountSession, "recall_name", noted):
@@ -52,9 +55,16 @@ def test_what_is_known_is_answered_and_never_old():
     kinds, answered = watched()
     assert kinds == set()
     assert answered["without asking"] > answered["asked"] > 0
+    assert answered["written"] > 10
 
 
 def test_who_is_not_told_is_noticed():
     with MUTANTS["forgets-who-watches"].patch():
+        kinds, _ = watched()
+    assert "stale" in kinds
+
+
+def test_a_close_that_returns_too_early_is_noticed():
+    with MUTANTS["closes-unpublished"].patch():
         kinds, _ = watched()
     assert "stale" in kinds

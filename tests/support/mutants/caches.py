@@ -7,6 +7,7 @@ from typing import Any
 
 from memfs import limits
 from memfs.client.session.watch import CacheWatch
+from memfs.fuse.files.open_inode import OpenInode
 from memfs.node.replication.cache_leases import CacheLeases
 from memfs.testing.patches import replaced
 from tests.support.mutants.registry import mutant, without
@@ -97,3 +98,16 @@ without(
     lambda self, inode: True,
     shown_by="WatchingMounts slow_host",
 )
+
+
+@mutant(
+    "NoStaleCache",
+    "a mount answers close before others see what was written",
+    shown_by="WatchingMounts",
+)
+def closes_unpublished() -> Iterator[None]:
+    async def at_once(self: Any) -> None:
+        pass
+
+    with replaced(OpenInode, "release_at_last", at_once):
+        yield
