@@ -101,7 +101,6 @@ assert BLOCKS_PER_RECORD * 80 <= RECORD_BYTES - 4 * KIB
 ENTRIES_PER_PAGE: Final = 1_000  # pages also end when the record is full
 FILES_PER_BATCH: Final = 256
 FILES_PER_COMMAND: Final = 64  # written or removed in one: 1 to 2 ms of the primary's loop
-EMPTY_FILES_PER_COMMAND: Final = 32  # ... without bytes: others wait 8 ms at most, not 10 (p99)
 BLOCKS_PER_BATCH: Final = 256
 BATCH_PAYLOAD_BYTES: Final = 4 * MIB
 SMALL_FILE_BYTES: Final = 128 * KIB  # up to here files travel in batches

@@ -407,8 +407,7 @@ def _file_batches(files: Iterable[FileToWrite]) -> Iterator[list[FileToWrite]]:
     for file in files:
         size = len(file.path.raw) + _FILE_BYTES
         if batch and (
-            len(batch) >= limits.FILES_PER_COMMAND
-            or (len(batch) >= limits.EMPTY_FILES_PER_COMMAND and not payload and not file.data)
+            len(batch) == limits.FILES_PER_COMMAND
             or record + size > PATHS_BYTES
             or payload + len(file.data) > limits.BATCH_PAYLOAD_BYTES
         ):
