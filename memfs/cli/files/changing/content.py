@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +12,6 @@ from memfs.cli.files.looking.moments import GivenTime, parse_moment
 from memfs.cli.options import PATH, Operand
 from memfs.cli.shell import Shell, file_command
 from memfs.errors import PathNotFoundError
-
-if TYPE_CHECKING:
-    pass
 
 
 class _Moment(click.ParamType[GivenTime]):
