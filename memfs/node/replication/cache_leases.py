@@ -60,7 +60,7 @@ class Watcher:
         """Inodes that it is to forget, and has not been told of."""
         self.sequence = sequence if sequence < _SEQUENCES else 0
         """Of the last answer."""
-        self.unconfirmed: tuple[int, ...] = ()
+        self.unconfirmed: dict[int, None] = {}
         """The inodes in that answer, until the next request confirms it."""
         self.barriers: deque[tuple[int, Barrier]] = deque()
         """Commands that wait for it, by the sequence that it has to confirm."""
@@ -76,6 +76,7 @@ class CacheLeases:
         self._lease_until = lease_until
         self._watchers: dict[int, Watcher] = {}
         self._holders: dict[int, set[int]] = {}
+        """Clients that may believe something of an inode: they did not say that they forgot it."""
         self._revoked = False
 
     def __len__(self) -> int:
@@ -94,7 +95,7 @@ class CacheLeases:
             self._holders.setdefault(inode, set()).add(client)
         while len(watcher.held) > limits.WATCHED_INODES:
             oldest = next(iter(watcher.held))
-            self._forget(watcher, oldest)
+            del watcher.held[oldest]
             watcher.changed[oldest] = None  # nobody waits for that
 
     def held(self) -> list[int]:
@@ -109,31 +110,41 @@ class CacheLeases:
         """
         if not self._watchers:
             return None
-        barrier, longest = None, 0
-        told: set[int] = set()
+        barrier, longest, now_ns = None, 0, self._now_ns()
+        told: dict[int, int] = {}
         for inode in inodes:
             for holder in list(self._holders.get(inode, ())):
                 watcher = self._watchers[holder]
                 if holder == client:
                     continue
-                if watcher.until_ns <= self._now_ns():
+                if watcher.until_ns <= now_ns:
                     self._drop(watcher)
                     continue
-                self._forget(watcher, inode)
-                watcher.changed[inode] = None
-                told.add(holder)
-        for holder in told:
+                told[holder] = max(told.get(holder, 0), self._tell(watcher, inode))
+        for holder, sequence in told.items():
             watcher = self._watchers[holder]
             barrier = barrier or Barrier()
             barrier.left += 1
-            watcher.barriers.append((watcher.sequence + 1, barrier))
+            if sequence > watcher.sequence:
+                watcher.barriers.append((sequence, barrier))
+            else:  # before those that wait for the next answer
+                watcher.barriers.appendleft((sequence, barrier))
             longest = max(longest, watcher.until_ns)
             self._wake(watcher)
         if barrier is None:
             return None
-        seconds = max(0.0, (longest - self._now_ns()) / 1e9)
+        seconds = max(0.0, (longest - now_ns) / 1e9)
         asyncio.get_running_loop().call_later(seconds, self._over, barrier)
         return barrier.future
+
+    @staticmethod
+    def _tell(watcher: Watcher, inode: int) -> int:
+        """Have a client forget an inode. Returns the number of the answer that says so: it may have
+        left already, for an earlier command."""
+        if inode in watcher.held or inode not in watcher.unconfirmed:
+            watcher.held.pop(inode, None)
+            watcher.changed[inode] = None
+        return watcher.sequence + (inode in watcher.changed)
 
     def _over(self, barrier: Barrier) -> None:
         """End the leases of clients that have not answered in time."""
@@ -188,7 +199,7 @@ class CacheLeases:
         for inode in changed:
             del watcher.changed[inode]
         watcher.sequence += 1
-        watcher.unconfirmed = changed
+        watcher.unconfirmed = dict.fromkeys(changed)
         if watcher.changed:  # who waits for the rest waits for the next answer
             watcher.barriers = deque(
                 (max(sequence, watcher.sequence + 1), barrier)
@@ -225,20 +236,24 @@ class CacheLeases:
 
     def _tell_again(self, watcher: Watcher) -> None:
         """The last answer did not arrive: put its inodes into the next one."""
-        watcher.changed.update(dict.fromkeys(watcher.unconfirmed))
+        watcher.changed.update(watcher.unconfirmed)
+        watcher.unconfirmed = {}
         watcher.barriers = deque(
             (max(sequence, watcher.sequence + 1), barrier) for sequence, barrier in watcher.barriers
         )
 
     def _confirm(self, watcher: Watcher) -> None:
         """It has forgotten all that it was told."""
-        watcher.unconfirmed = ()
+        confirmed, watcher.unconfirmed = watcher.unconfirmed, {}
+        for inode in confirmed:
+            if inode not in watcher.held and inode not in watcher.changed:
+                self._forget(watcher, inode)
         watcher.fresh = False
         while watcher.barriers and watcher.barriers[0][0] <= watcher.sequence:
             watcher.barriers.popleft()[1].one_less()
 
     def _forget(self, watcher: Watcher, inode: int) -> None:
-        watcher.held.pop(inode, None)
+        """It believes nothing of an inode."""
         holders = self._holders.get(inode)
         if holders is not None:
             holders.discard(watcher.client)
@@ -248,7 +263,7 @@ class CacheLeases:
     def _drop(self, watcher: Watcher) -> None:
         """Its lease is over."""
         del self._watchers[watcher.client]
-        for inode in list(watcher.held):
+        for inode in (*watcher.held, *watcher.changed, *watcher.unconfirmed):
             self._forget(watcher, inode)
         for _, barrier in watcher.barriers:
             barrier.one_less()

@@ -100,6 +100,39 @@ async def test_a_change_waits_until_others_have_forgotten(world: World) -> None:
 
 
 @in_world
+async def test_the_next_change_waits_for_what_was_not_confirmed_yet(world: World) -> None:
+    """The first one waits for the same client: the second must not be acknowledged before it."""
+    await world.ask(ANN)
+    for told in (False, True):
+        world.reads(ANN, 5)
+        first = world.caches.change(BOB, (5,))
+        if told:
+            assert (await world.ask(ANN)).changed == (5,)
+        second = world.caches.change(BOB, (5, 6))
+        if not told:
+            assert (await world.ask(ANN)).changed == (5,)
+        assert first is not None and second is not None
+        assert not first.done() and not second.done()
+        assert (await world.ask(ANN)).changed == ()
+        assert first.done() and second.done()
+        assert world.caches.change(BOB, (5,)) is None
+
+
+@in_world
+async def test_what_was_read_again_before_it_was_confirmed_is_told_again(world: World) -> None:
+    await world.ask(ANN)
+    world.reads(ANN, 5)
+    world.caches.change(BOB, (5,))
+    assert (await world.ask(ANN)).changed == (5,)
+    world.reads(ANN, 5)
+    second = world.caches.change(BOB, (5,))
+    assert (await world.ask(ANN)).changed == (5,)
+    assert second is not None and not second.done()
+    await world.ask(ANN)
+    assert second.done()
+
+
+@in_world
 async def test_names_in_a_directory_that_was_looked_into_count(world: World) -> None:
     await world.ask(ANN)
     world.caches.note(ANN, m.Lookup(b"absent", base=7))
@@ -181,6 +214,10 @@ async def test_the_oldest_is_forgotten_when_it_is_too_much(world: World) -> None
     for inode in range(2, limits.WATCHED_INODES + 3):
         world.reads(ANN, inode)
     assert set((await world.ask(ANN)).changed) <= {1, 2, 3}
+    barrier = world.caches.change(BOB, (2,))
+    assert barrier is not None and not barrier.done(), "it may not have heard that answer yet"
+    await world.ask(ANN)
+    assert barrier.done()
     assert world.caches.change(BOB, (2,)) is None
 
 
