@@ -39,6 +39,10 @@ REGRESSIONS = (
     (21000266, "a deaf primary refused what lay on nodes that it did not hear"),
     (60001324, "the observer forgot the copies of who was taken for dead and was coming back"),
     (60001855, "what was closed while the command to free it was under way stayed for good"),
+    (
+        72000143,
+        "a change did not wait for who had been told of an earlier one and had not answered",
+    ),
     (7304, "a copy that nobody named of a replaced version stayed while its writer had the file"),
 )
 """Seed, and the bug that it found."""
