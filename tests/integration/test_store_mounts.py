@@ -177,6 +177,33 @@ def test_the_first_page_of_a_large_directory_needs_one_page_of_the_store(
         fs.unmount("/many")
 
 
+def test_a_bucket_of_twenty_thousand_objects(fs: FileSystem, tmp_path: Path) -> None:
+    names = [f"{number:05}.bin" for number in range(20_000)]
+    with seaweed(tmp_path) as server:
+        server.client.create_bucket(Bucket=BUCKET)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda part: put_all(server, part), [names[n::8] for n in range(8)]))
+        given = server.mount_options(tmp_path)
+        fs.mount("/20k", f"s3://{BUCKET}", options=given, sync_interval=600, read_only=True)
+        try:
+            assert fs.listdir("/20k") == names
+            assert fs.du("/20k").files == len(names)
+            chosen = random.Random(1).sample(names, 300)
+            found = fs.read_many([f"/20k/{name}" for name in chosen])
+            assert found == [name.encode() for name in chosen]
+            with pytest.raises(FileNotFoundError):
+                fs.stat("/20k/20000.bin")
+        finally:
+            fs.unmount("/20k")
+
+
+def put_all(server: S3Server, names: list[str]) -> None:
+    """Objects whose content is their name, over a connection of their own."""
+    client = s3_client(server.endpoint)
+    for name in names:
+        client.put_object(Bucket=BUCKET, Key=name, Body=name.encode())
+
+
 def test_readers_never_get_bytes_of_two_versions(
     fs: FileSystem, s3: S3Server, tmp_path: Path
 ) -> None:

@@ -188,7 +188,8 @@ class CliSurface:
             raise FileExistsError(errno.EEXIST, "exists", path)
 
     def chmod(self, path: str, mode: int) -> None:
-        self.memfs("chmod", f"{mode:o}", path)
+        # Five digits, or a directory keeps its set-id bits, as with GNU's chmod.
+        self.memfs("chmod", f"{mode:05o}", path)
 
     def chown(self, path: str, owner: str | None = None, group: str | None = None) -> None:
         self.memfs("chown", (owner or "") + (f":{group}" if group else ""), path)
