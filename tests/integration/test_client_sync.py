@@ -339,6 +339,7 @@ gc.collect()
 """
 
 
+@pytest.mark.usefixtures("fs")
 def test_ordinary_use_leaves_nothing_unclosed(cluster: Processes, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", ORDINARY, str(tmp_path / "got")],
