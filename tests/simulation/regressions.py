@@ -43,6 +43,7 @@ REGRESSIONS = (
         72000143,
         "a change did not wait for who had been told of an earlier one and had not answered",
     ),
+    (91000079, "a scrubber went on at the pace of the few blocks with which it had begun"),
     (7304, "a copy that nobody named of a replaced version stayed while its writer had the file"),
 )
 """Seed, and the bug that it found."""

@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.1
 """Between two steps at least: with many blocks a step takes several."""
-EMPTY_SECONDS = 10.0
-"""Until an empty store is looked at again."""
+PAUSE_SECONDS = 10.0
+"""Between two steps at most, and until an empty store is looked at again: it may be full then."""
 
 
 class Scrubber:
@@ -43,19 +43,25 @@ class Scrubber:
     async def run(self) -> None:
         """Scrub, forever."""
         while self._seconds:
-            count = self._store.count
-            if not count:
-                await asyncio.sleep(min(EMPTY_SECONDS, self._seconds))
+            if not self._store.count:
+                await asyncio.sleep(min(PAUSE_SECONDS, self._seconds))
                 continue
-            at_once = max(1, round(count * TICK_SECONDS / self._seconds))
-            pause = self._seconds * at_once / count
             after: m.BlockVersion | None = None
+            at_once, pause = self._pace()
             while page := self._store.list(after, at_once):
                 await asyncio.sleep(pause)
                 for block in page:
                     await self.check(block.version)
                 after = page[-1].version
+                at_once, pause = self._pace()
             self.passes += 1
+
+    def _pace(self) -> tuple[int, float]:
+        """Blocks of the next step, and the pause before it: by what is held now, for a pass that
+        began with a few blocks may meet many."""
+        count = max(1, self._store.count)
+        at_once = max(1, round(count * TICK_SECONDS / self._seconds))
+        return at_once, min(PAUSE_SECONDS, self._seconds * at_once / count)
 
     async def check(self, version: m.BlockVersion) -> None:
         """Re-read a version; report it to the primary if it is corrupt."""
