@@ -54,6 +54,17 @@ def _ownership_options(command: Callable[..., Awaitable[None]]) -> Callable[...,
     return command
 
 
+def _operands(
+    first: str, paths: tuple[Operand, ...], reference: Operand | None
+) -> tuple[Operand, ...]:
+    """The files to change: with ``--reference`` the first argument is one of them."""
+    if reference is not None:
+        paths = (PATH.convert(first, None, click.get_current_context()), *paths)
+    if not paths:
+        raise click.UsageError("a PATH is needed")
+    return paths
+
+
 async def _of_reference(shell: Shell, path: Operand | None) -> Attributes:
     assert path is not None
     with shell.attempt("failed to get attributes of", path):
@@ -121,14 +132,12 @@ async def chown(
     quiet: bool,
 ) -> None:
     """Change the owner, the group, or both."""
+    paths = _operands(owner, paths, reference)
     if reference is not None:
-        paths = (PATH.convert(owner, None, click.get_current_context()), *paths)
         like = await _of_reference(shell, reference)
         user, group = like.owner, like.group
     else:
         user, _, group = owner.partition(":")
-    if not paths:
-        raise click.UsageError("a PATH is needed")
     if not user and not group:
         raise click.UsageError("neither an owner nor a group is given")
 
@@ -152,11 +161,9 @@ async def chgrp(
     quiet: bool,
 ) -> None:
     """Change the group."""
+    paths = _operands(group, paths, reference)
     if reference is not None:
-        paths = (PATH.convert(group, None, click.get_current_context()), *paths)
         group = (await _of_reference(shell, reference)).group
-    if not paths:
-        raise click.UsageError("a PATH is needed")
 
     async def change(path: str, found: Stat) -> None:
         if group:  # as in chgrp(1), an empty one changes nothing

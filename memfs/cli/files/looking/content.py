@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -127,13 +127,22 @@ class _ShortCount(click.Command):
         return super().parse_args(ctx, args)
 
 
+def _titles_and_ends(command: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """The options that head and tail share."""
+    for option in (
+        click.option("-z", "--zero-terminated", "zero", is_flag=True, help="Lines end in NUL."),
+        click.option("-v", "--verbose", is_flag=True, help="Names also above a single file."),
+        click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files."),
+    ):
+        command = option(command)
+    return command
+
+
 @file_command("head", cls=_ShortCount, example="memfs head -n 20 /logs/today")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 @click.option("-n", "--lines", type=Count(), default="10", help="Lines; -N: all but the last N.")
 @click.option("-c", "--bytes", "count", type=Count(), help="Bytes; -N: all but the last N.")
-@click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files.")
-@click.option("-v", "--verbose", is_flag=True, help="Names also above a single file.")
-@click.option("-z", "--zero-terminated", "zero", is_flag=True, help="Lines end in NUL.")
+@_titles_and_ends
 async def head(
     shell: Shell,
     paths: tuple[Operand, ...],
@@ -192,9 +201,7 @@ async def _after_lines(file: AsyncFile, lines: int, end: bytes) -> int:
 @click.option("-c", "--bytes", "count", type=Count(), help="Bytes; +N: from byte N on.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as the file grows, also when renamed.")
 @click.option("-F", "by_name", is_flag=True, help="Go on with whatever has that name.")
-@click.option("-q", "--quiet", "--silent", is_flag=True, help="No names above the files.")
-@click.option("-v", "--verbose", is_flag=True, help="Names also above a single file.")
-@click.option("-z", "--zero-terminated", "zero", is_flag=True, help="Lines end in NUL.")
+@_titles_and_ends
 async def tail(
     shell: Shell,
     paths: tuple[Operand, ...],
