@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memfs import limits
-from memfs.client.batches.packing import path_batches
+from memfs.client.batches.batching import path_batches
 from memfs.client.session.session import Session
 from memfs.config import ClientConfig
 from memfs.errors import UnavailableError

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from memfs import limits, paths
 from memfs.client.batches.batch_paths import BatchPaths, checked
 from memfs.client.batches.batch_remove import remove_names
-from memfs.client.batches.packing import path_batches
+from memfs.client.batches.batching import path_batches
 from memfs.client.calls.arguments import position, several, text, whole
 from memfs.client.calls.wire import PathLike, WirePath, named_nodes, text_of
 from memfs.client.mounts import MountOperations

@@ -62,7 +62,6 @@ SUBJECTS = {
     "opens": "which files are open",
     "operations": "operations on files",
     "options": "options",
-    "packing": "small contents side by side",
     "patterns": "patterns of names",
     "primary_commands": "commands that the primary gives itself",
     "principal_limits": "limits of users",

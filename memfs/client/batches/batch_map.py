@@ -15,7 +15,7 @@ from typing import TypeAlias
 from memfs import limits
 from memfs.checksum import crc32c
 from memfs.client.batches.batch_read import BatchReader
-from memfs.client.batches.packing import PARALLEL, named, path_batches
+from memfs.client.batches.batching import PARALLEL, named, path_batches
 from memfs.client.batches.whole_replies import check_columns, only_block
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext

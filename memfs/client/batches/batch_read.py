@@ -1,7 +1,8 @@
 """Reading whole files, one or many at a time: a request per batch instead of several per file.
 
-Owns the packing of batches and what is asked of whom. Must not know open files; what does not come
-with a batch is read like any file. Invariant: bytes that are returned have passed their CRC.
+Owns how paths are cut into batches and what is asked of whom. Must not know open files; what does
+not come with a batch is read like any file. Invariant: bytes that are returned have passed their
+CRC.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from memfs import limits
 from memfs.checksum import crc32c
-from memfs.client.batches.packing import PARALLEL, named, path_batches
+from memfs.client.batches.batching import PARALLEL, named, path_batches
 from memfs.client.batches.whole_replies import Elsewhere, check_columns, only_block
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memfs import limits
-from memfs.client.batches.packing import PARALLEL, path_batches
+from memfs.client.batches.batching import PARALLEL, path_batches
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
 from memfs.concurrency import run_all

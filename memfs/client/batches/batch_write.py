@@ -1,9 +1,9 @@
 """Writing whole files, one or many at a time: first the blocks, then the names.
 
-Owns reserved inodes and the packing of batches; files that are too large for one, or whose inode
-must stay, go alone, as drafts. Must not know open files. Invariant: a file appears under its name
-only when all of its bytes are stored (NoPartialVisible), and replaces what was there in one step: a
-reader sees the old content or the new one.
+Owns reserved inodes and how files are cut into batches; files that are too large for one, or whose
+inode must stay, go alone, as drafts. Must not know open files. Invariant: a file appears under its
+name only when all of its bytes are stored (NoPartialVisible), and replaces what was there in one
+step: a reader sees the old content or the new one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from memfs import limits
 from memfs.checksum import crc32c
-from memfs.client.batches.packing import PARALLEL, PATHS_BYTES, named
+from memfs.client.batches.batching import PARALLEL, PATHS_BYTES, named
 from memfs.client.batches.same_files import SameFiles, inodes_of
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext

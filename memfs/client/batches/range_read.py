@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from memfs import limits
 from memfs.client.batches.batch_read import BatchReader, BlockPiece, read_pieces
-from memfs.client.batches.packing import PARALLEL, named
+from memfs.client.batches.batching import PARALLEL, named
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
 from memfs.client.reading import layout

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
 
-from memfs.client.batches.packing import path_batches
+from memfs.client.batches.batching import path_batches
 from memfs.client.session.session import Session
 from memfs.errors import InvalidArgumentError
 from memfs.protocol import messages as m

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from memfs import errors, limits
-from memfs.client.batches.packing import path_batches
+from memfs.client.batches.batching import path_batches
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.reservations import FIRST_RESERVE
 from memfs.protocol import messages as m
