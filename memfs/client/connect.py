@@ -1,7 +1,7 @@
 """Making sessions and file systems: from a URL and options to something connected.
 
-Owns how settings are found (arguments, ``MEMFS_*`` variables, files) and the file systems that
-``memfs.open`` shares. The default cluster is ``MEMFS_URL``, else ``memfs://localhost:10500``.
+Owns how settings are found: arguments, ``MEMFS_*`` variables, files. The default cluster is
+``MEMFS_URL``, else ``memfs://localhost:10500``.
 """
 
 from __future__ import annotations

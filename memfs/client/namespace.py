@@ -243,7 +243,7 @@ class NamespaceOperations(MountOperations):
         """As ``access``, but raises what stands in the way: also whether quotas leave room.
 
         ``names``: so many more names in this directory; ``space``: so many more bytes, replicas
-        counted. Raises AccessDeniedError, NamesQuotaError, SpaceQuotaError.
+        counted. Raises AccessDeniedError, NameQuotaError, SpaceQuotaError.
         """
         where = self._wire(path)
         request = m.Access(where.raw, mode, names=names, space=space)

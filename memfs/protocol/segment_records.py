@@ -4,7 +4,7 @@ A client that maps a node's segments of small blocks is told where records begin
 bytes of header, of which the last four are its ``extent``, the length of all of it, in the byte
 order of the machine; then the CRC32C of each 64 KiB that fit, 4 bytes each, padded to 8; then the
 block. The extent of a record stays as long as the segment exists. The rest of the header is the
-node's own (``memfs.node.blocks.records``).
+node's own (``memfs.node.blocks.block_records``).
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import functools
 import importlib
 import itertools
 import re
@@ -13,6 +16,7 @@ from pathlib import Path
 import click
 import pytest
 
+import memfs as memfs_package
 from memfs.cli.main import memfs
 
 TOP = Path(__file__).parents[2]
@@ -29,6 +33,12 @@ PACKAGES = ("memfs", "memfs.node")
 ROOMY = ("cli", "client", "gateway", "node", "namespace")
 """Packages whose rooms the map names one by one."""
 """What the names in the text may leave out."""
+DOTTED = re.compile(r"(?:``|:\w+:`~?)(memfs(?:\.\w+)+)(?:\(\))?`")
+ERROR = re.compile(r"(?<![\w.])[A-Z]\w+Error\b")
+OTHERS_ERRORS = {"CancelledError", "ClientError"}
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+ELSEWHERE = {"bulk", "control", "command", "peer", "memfs", "get", "cp"}
+"""Words of messages' declarations, and commands."""
 
 
 def prose(document: Path) -> str:
@@ -174,6 +184,51 @@ def test_the_map_names_every_package_and_its_modules() -> None:
     }
     text = (TOP / "ARCHITECTURE.md").read_text()
     assert {name for name in packages if f"`{name}`" not in text} == set()
+
+
+@functools.cache
+def definitions() -> list[tuple[Path, Documented]]:
+    """Every module, class and function of the product."""
+    return [
+        (path.relative_to(TOP), node)
+        for path in sorted((TOP / "memfs").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, Documented)
+    ]
+
+
+def docstrings() -> Iterator[tuple[Path, str]]:
+    """Those of packages included."""
+    for path, node in definitions():
+        yield path, ast.get_docstring(node) or ""
+
+
+def test_docstrings_name_modules_and_errors_that_exist() -> None:
+    """``memfs.node.blocks``, ``NoSpaceError``: stale names lead a reader nowhere."""
+    named = [(path, name) for path, text in docstrings() for name in re.findall(DOTTED, text)]
+    errors = [(path, name) for path, text in docstrings() for name in re.findall(ERROR, text)]
+    assert len(named) > 50 and len(errors) > 500
+    known = {node.name for _, node in definitions() if isinstance(node, ast.ClassDef)}
+    known |= {*dir(builtins), *OTHERS_ERRORS, *dir(memfs_package)}
+    wrong = {(path, name) for path, name in errors if name not in known}
+    wrong |= {
+        (path, name)
+        for path, name in named
+        if not resolves(name) and name.split(".")[1] not in known
+    }
+    assert wrong == set()
+
+
+def test_docstrings_of_packages_name_their_modules() -> None:
+    """What such a docstring has between double backticks is there, or is one of ``ELSEWHERE``."""
+    wrong = {
+        f"{path.parent}: {name}"
+        for path, text in docstrings()
+        if path.name == "__init__.py"
+        for name in re.findall(r"``([a-z_]+)``", text)
+        if not resolves(".".join([*path.parent.parts, name])) and name not in ELSEWHERE
+    }
+    assert wrong == set()
 
 
 def test_every_document_is_linked_from_the_first_one() -> None:

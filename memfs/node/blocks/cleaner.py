@@ -23,9 +23,9 @@ from memfs.node.blocks.segments import MemorySegment, Segments
 from memfs.protocol.messages import BlockVersion
 
 DEAD_SHARE: Final = 1 / 16
-"""Segments with fewer dead bytes are not worth their cleaning: 15 bytes to move for one."""
+"""Segments with a smaller share of dead bytes stay: for each byte gained 15 would be moved."""
 DEAD_SEGMENTS: Final = 2
-"""Segments' worth of dead bytes that nobody minds."""
+"""Dead bytes that are left alone, in segments."""
 DAMAGED_MOST: Final = 1000
 """Damaged versions that are remembered until somebody asks."""
 

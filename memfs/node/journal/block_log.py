@@ -28,11 +28,11 @@ from memfs.transport.disk import DiskFile
 from memfs.transport.environment import Environment
 
 PARTS_MAX: Final = 64
-"""Of one version: then it is written whole again; 64 appends share the cost of that."""
+"""Most parts of one version. Then it is written whole again, a cost that 64 appends share."""
 COMPACTION_BYTES: Final = 16 * MIB
 """Queued at once by a compaction, so that writes do not wait long behind it."""
 SLACK_SEGMENTS: Final = 2
-"""Segments that may lie about whatever the ratio says."""
+"""Segments that may exist in addition to what the ratio allows."""
 
 ReadBlock = Callable[[BlockVersion], memoryview]
 """The bytes of a version that is held. Raises BlockNotFoundError."""

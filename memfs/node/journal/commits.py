@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 BATCH_BYTES: Final = 32 << 20
-"""Of one batch: a sync of so much takes 0.1 s on a disk of 300 MB/s."""
+"""Most bytes of one batch: to sync them takes 0.1 s on a disk of 300 MB/s."""
 RETRY_SECONDS: Final = 0.5
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 

@@ -29,7 +29,8 @@ HOUSEKEEPING_SECONDS: Final = 1.0
 BEGIN_SECONDS: Final = 10.0
 """Between attempts to begin anew: each costs a copy of the namespace."""
 LAG_BYTES: Final = 256 * MIB
-"""What a log that is written behind may lag; beyond, a snapshot is cheaper than catching up."""
+"""Most bytes by which a log that nobody waits for may lag behind memory. Beyond that, to begin anew
+with a snapshot is cheaper than to catch up."""
 
 
 class NamespaceHolder(Protocol):

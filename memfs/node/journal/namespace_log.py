@@ -35,14 +35,15 @@ _SNAPSHOT: Final = re.compile(r"(\d{8})-(\d{20})\.snapshot")
 _OURS: Final = re.compile(r"(\d{8})-.*\.(segment|snapshot|new)")
 _READ_BYTES: Final = 1 * limits.MIB
 _SYNC_BYTES: Final = 1 * limits.MIB
-"""Of a snapshot, between two syncs: the log's own waits behind no more (40 ms with 8 MiB)."""
+"""Bytes of a snapshot between two syncs. A sync of the log waits behind at most one of them, which
+would take 40 ms with 8 MiB."""
 _LOG_BYTES: Final = 2 * limits.MIB
-"""Log that is worth a snapshot whatever that takes: 50,000 files of a batch, replayed in 0.6 s."""
+"""A shorter log is no reason for a snapshot: it has 50,000 files of a batch, replayed in 0.6 s."""
 _LOG_SHARE: Final = 24
-"""... and the part of the last snapshot that is. A file takes 110 bytes there and is loaded in
-0.5 us; it takes 40 in the log or more and is replayed in 10. So at most a ninth of the files is
-replayed, which takes twice as long as loading the others, and what is written for a file that is
-made is its share of nine snapshots."""
+"""... nor is one that is shorter than this part of the last snapshot. A file takes 110 bytes in a
+snapshot and 0.5 us to load; in the log it takes at least 40 bytes, and 10 us to replay. So at most
+a ninth of the files is replayed, which takes twice as long as loading the others, and each file
+that is created is written into about nine snapshots in all."""
 
 
 class _Append(NamedTuple):

@@ -99,7 +99,7 @@ class PeerAuthentication:
         ``proxies``: users who may speak for others, all but superusers. ``connections``: most of
         one user at a time. Nodes, proxies and the superuser have no such limit: they are few, and
         known. ``ways``: how users may prove who they are. ``limit`` says how many connections a
-        user may have, given that.
+        user may have, given that usual number.
         """
         self._settings = settings
         self._proxies = frozenset(proxies)
@@ -166,7 +166,7 @@ class PeerAuthentication:
         proven: Principal | None = None,
         groups: tuple[str, ...] | None = None,
     ) -> Peer:
-        """Who is there; of whom is refused the principal is known. Raises AccessDeniedError.
+        """Who is at the other end. Raises AccessDeniedError: the connection says who was refused.
 
         ``proven``: by a challenge, None: the connection itself proves it. ``groups``: of the user,
         None: as this node knows them.

@@ -33,7 +33,8 @@ class Delegation:
 
     def prepare(self, primary: Primary, asking: Principal | None) -> None:
         """Before a token is issued or renewed: add a key, if there is none of these terms or it is
-        old. Raises NotPermittedError for who has a token only: its time is to come."""
+        old. Raises NotPermittedError for a caller who is proved by a token only, which could
+        otherwise be prolonged for ever."""
         if asking is not None and asking.proof == TOKEN:
             raise NotPermittedError(
                 "a token makes no other token and prolongs none: come with a key or a certificate"

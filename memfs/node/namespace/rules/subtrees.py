@@ -26,7 +26,7 @@ from memfs.node.namespace.tables.tree import Tree
 _DIRECTORY_STEPS: Final = 16
 """What looking at a directory costs, in steps of looking at the kind of one of its names."""
 _NAMED: Final = 1_024
-"""Names among which one that the sticky bit keeps is looked for, to be told of: 1 ms."""
+"""So many names are searched for one that the sticky bit protects, for the refusal: 1 ms."""
 
 
 def check_removable(

@@ -86,7 +86,7 @@ class Locks:
 
     @property
     def most(self) -> int:
-        """How many the client holds that holds most."""
+        """Locks of the client that holds most of them."""
         sessions = self._sessions.by_client.values()
         return max((sum(session.locked.values()) for session in sessions), default=0)
 

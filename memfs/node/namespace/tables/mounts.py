@@ -31,7 +31,7 @@ from memfs.types import ObjectState
 
 _CHUNK: Final = 1024
 _WIDTH: Final = 17
-"""What a tag is, and the bytes of a digest."""
+"""Bytes of an entry: one for the kind of tag, 16 for its digest."""
 _MD5: Final = 34  # of an ETag in its quotes, 32 hexadecimal digits
 ATTEMPTS: Final = 32
 """Contents on their way to a store that are remembered per file: one of them may be in the store,
@@ -174,7 +174,7 @@ _OTHER: Final = 2
 
 
 _IN_PARTS: Final = 2
-"""A larger number is a digest and so many parts more than this."""
+"""The kind of a tag with a number of parts is this plus that number."""
 _PARTS_MAX: Final = 255 - _IN_PARTS
 
 

@@ -109,12 +109,12 @@ class Tokens:
 
     @property
     def of_owners(self) -> Mapping[str, int]:
-        """How many by owner."""
+        """Number of tokens by owner."""
         return self._of_owner
 
     @property
     def most(self) -> int:
-        """How many the owner has who has most."""
+        """Tokens of the owner who has most of them."""
         return max(self._of_owner.values(), default=0)
 
     def hold(self, number: int, held: Held) -> None:
