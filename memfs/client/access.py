@@ -192,7 +192,7 @@ async def issue_token(session: Session, request: m.IssueToken, deadline: float) 
     async def undo(reply: m.TokenReply) -> None:
         await session.ask(m.CancelToken(reply.identifier, reply.password))
 
-    reply = await session.ask_or_undo(request, None, deadline, undo)
+    reply = await session.primary.ask_or_undo(request, None, deadline, undo)
     return reply
 
 

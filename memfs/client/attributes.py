@@ -112,7 +112,7 @@ class AttributeOperations(AccessOperations):
         where = self._wire(path)
         request = m.GetXattrs(where.raw, tuple([text("name", each) for each in names]))
         deadline = self._session.deadline(timeout)
-        answer = await self._session.ask_primary(request, where.given, deadline)
+        answer = await self._session.primary.call(request, where.given, deadline)
         return xattrs.values(answer.record, answer.payload)
 
     async def listxattr(self, path: PathLike, *, timeout: float | None = None) -> list[str]:
@@ -141,7 +141,7 @@ class AttributeOperations(AccessOperations):
             raise AttributeTooLargeError(reason, path=where.given)
         request, payload = xattrs.split_value(m.SetXattr(where.raw, name, value, XattrMode(flags)))
         deadline = self._session.deadline(timeout)
-        await self._session.ask_primary(request, where.given, deadline, payload=payload)
+        await self._session.primary.call(request, where.given, deadline, payload=payload)
 
     async def removexattr(self, path: PathLike, name: str, *, timeout: float | None = None) -> None:
         """Remove an extended attribute."""

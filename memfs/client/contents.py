@@ -92,7 +92,7 @@ class ContentOperations(NamespaceOperations):
         file that is being written out of sight is given up.
         """
         if not self._session.routing.closed:
-            self._session.check_loop()
+            self._session.primary.check_loop()
         try:
             await self._close_files()
         finally:

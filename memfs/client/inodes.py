@@ -203,7 +203,7 @@ class InodeOperations:
     async def xattrs(self, inode: int, *names: str) -> dict[str, bytes]:
         """Those named (NoAttributeError when one is missing), or all."""
         session, request = self.session, m.GetXattrs(b"", names, False, inode)
-        answer = await session.opens.by_handle(lambda: session.ask_primary(request))
+        answer = await session.opens.by_handle(lambda: session.primary.call(request))
         return xattrs.values(answer.record, answer.payload)
 
     async def xattr_names(self, inode: int) -> tuple[str, ...]:
@@ -215,7 +215,7 @@ class InodeOperations:
         """setxattr."""
         session = self.session
         request, payload = xattrs.split_value(m.SetXattr(b"", name, value, mode, False, inode))
-        await session.opens.by_handle(lambda: session.ask_primary(request, payload=payload))
+        await session.opens.by_handle(lambda: session.primary.call(request, payload=payload))
 
     async def remove_xattr(self, inode: int, name: str) -> None:
         """removexattr."""

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import memfs
-from memfs.client.session import session
+from memfs.client.session import member_requests
 from memfs.errors import ClusterError
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
@@ -69,7 +69,7 @@ def test_a_killed_backup_costs_no_data(cluster):
 
 
 def test_a_stopped_backup_delays_and_loses_nothing(cluster, monkeypatch):
-    monkeypatch.setattr(session, "MEMBER_SECONDS", 1.0)
+    monkeypatch.setattr(member_requests, "MEMBER_SECONDS", 1.0)
     with memfs.connect(cluster.url) as fs:
         files = {f"/file-{number}": os.urandom(20_000) for number in range(40)}
         fs.write_many(files)

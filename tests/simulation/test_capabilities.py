@@ -117,7 +117,7 @@ def test_where_the_primary_wants_none_nobody_does() -> None:
             bare = m.ReadBlock(*ref.version, 0, ref.length)
             for number in ref.replicas:
                 deadline = fs._session.deadline(5)
-                assert (await fs._session._ask_member(number, bare, (), deadline, None)).payload
+                assert (await fs._session.members.attempt(number, bare, (), deadline)).payload
 
     run(main())
 
@@ -132,7 +132,7 @@ def test_who_shows_nothing_gets_nothing() -> None:
         bare = m.ReadBlock(*ref.version, 0, ref.length)
         for number in ref.replicas:
             with pytest.raises(CapabilityError):
-                await fs._session._ask_member(number, bare, (), fs._session.deadline(5), None)
+                await fs._session.members.attempt(number, bare, (), fs._session.deadline(5))
 
     run(main())
 

@@ -76,7 +76,7 @@ class BatchMapper:
             lend = local.lends(session.known.primary_number)
             request = m.ReadMany(paths, limits.WHOLE_READ_BYTES, lend)
             try:
-                answer = await session.ask_primary(request, None, deadline)
+                answer = await session.primary.call(request, None, deadline)
             except UnsupportedError:  # of a release that answers with a record for each file only
                 return
             reply = answer.record

@@ -143,7 +143,7 @@ class BatchReader:
             paths = tuple([files[number].raw for number in left])
             request = m.ReadMany(paths, limits.WHOLE_READ_BYTES, lend)
             try:
-                answer = await session.ask_primary(request, None, deadline)
+                answer = await session.primary.call(request, None, deadline)
             except UnsupportedError:
                 self._plain = True
                 continue
@@ -217,7 +217,7 @@ class BatchReader:
     async def _ask_files(self, raws: Sequence[bytes], deadline: float) -> list[_FileContent]:
         """One ReadFiles; answers at least one file, perhaps fewer than asked."""
         request = m.ReadFiles(tuple(raws), limits.SMALL_FILE_BYTES)
-        answer = await self._session.ask_primary(request, None, deadline)
+        answer = await self._session.primary.call(request, None, deadline)
         reply = answer.record
         contents: list[_FileContent] = []
         at = 0

@@ -82,7 +82,7 @@ class BlockMap:
     async def open(cls, session: Session, path: str, raw: bytes, deadline: float) -> BlockMap:
         """As :meth:`fetch`, with the content where the primary has it and it is small."""
         seen = session.commits
-        answer = await session.ask_primary(m.ReadFiles((raw,), INLINE_BYTES), path, deadline)
+        answer = await session.primary.call(m.ReadFiles((raw,), INLINE_BYTES), path, deadline)
         return cls._with_content(session, path, answer.record.files[0], answer.payload, seen)
 
     @classmethod

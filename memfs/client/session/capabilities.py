@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar, cast
 
 from memfs.client.session.opens import SessionOpens
-from memfs.client.session.requester import Requester
+from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.errors import UnsupportedError
 from memfs.protocol import messages as m
 from memfs.security.capabilities import READ, WRITE, gives
@@ -42,8 +42,8 @@ class _Origin(NamedTuple):
 class KnownCapabilities:
     """Those of one session."""
 
-    def __init__(self, requester: Requester, opens: SessionOpens) -> None:
-        self._primary = requester
+    def __init__(self, primary: PrimaryRequests, opens: SessionOpens) -> None:
+        self._primary = primary
         self._opens = opens
         self._read: dict[int, bytes] = {}
         self._write: dict[int, bytes] = {}

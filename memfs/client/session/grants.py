@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from memfs.client.calls.deadline import seconds_left
 from memfs.client.session.background_work import BackgroundWork
-from memfs.client.session.requester import Requester
+from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.client.session.silence import no_doubt
 from memfs.concurrency import Coro
 from memfs.errors import MemfsError, OutcomeUnknownError
@@ -38,13 +38,13 @@ class Lease(NamedTuple):
 class Grants:
     """Leases of one session."""
 
-    def __init__(self, requester: Requester, background: BackgroundWork, holder: str) -> None:
+    def __init__(self, primary: PrimaryRequests, background: BackgroundWork, holder: str) -> None:
         """``holder``: what others are told who find a file held by this client."""
         self.held: set[Lease] = set()
         """What callers have and will give back."""
         self.closing = False
         """Nobody waits until a lease is back any more."""
-        self._primary = requester
+        self._primary = primary
         self._aside = background
         self._holder = holder
         self._asking: set[asyncio.Future[None]] = set()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from memfs import limits
-from memfs.client.session.requester import Requester
+from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.errors import MemfsError
 from memfs.protocol import messages as m
 from memfs.transport.environment import Clock
@@ -24,12 +24,12 @@ PING_SECONDS: Final = limits.KEEPALIVE_SECONDS / 3
 class Keepalive:
     """Keeps one session alive: heartbeats while it holds leases, locks or reservations."""
 
-    def __init__(self, requester: Requester, clock: Clock) -> None:
+    def __init__(self, primary: PrimaryRequests, clock: Clock) -> None:
         self.task: asyncio.Task[None] | None = None
         """Pings as long as there is something to hold."""
         self.followers: list[Callable[[], Awaitable[None]]] = []
         """Called after each answered ping: to verify what is held."""
-        self._requester = requester
+        self._primary = primary
         self._clock = clock
         self._holds = 0
         self._answered_ns = 0
@@ -67,9 +67,7 @@ class Keepalive:
             await asyncio.sleep(PING_SECONDS)
             if self._holds:
                 try:
-                    await self._requester.ask(
-                        m.Ping(), deadline=self._requester.deadline(PING_SECONDS)
-                    )
+                    await self._primary.ask(m.Ping(), deadline=self._primary.deadline(PING_SECONDS))
                     self._answered()
                     answered = True
                     for verify in self.followers:

@@ -39,7 +39,7 @@ from memfs.client.calls.arguments import whole
 from memfs.client.calls.deadline import ended, seconds_left
 from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
-from memfs.client.session.requester import Requester
+from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.concurrency import Coro
 from memfs.errors import (
     ClusterError,
@@ -86,9 +86,9 @@ class SessionLocks:
     """Locks of one session."""
 
     def __init__(
-        self, requester: Requester, background: BackgroundWork, keepalive: Keepalive
+        self, primary: PrimaryRequests, background: BackgroundWork, keepalive: Keepalive
     ) -> None:
-        self._primary = requester
+        self._primary = primary
         self._aside = background
         self._keepalive = keepalive
         keepalive.followers.append(self.verify)

@@ -26,12 +26,12 @@ from typing import Final, TypeVar
 from memfs import limits
 from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.keepalive import Keepalive
-from memfs.client.session.requester import Requester
+from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.client.session.silence import no_doubt
 from memfs.errors import MemfsError, OutcomeUnknownError, RequestError, StaleHandleError
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
-from memfs.types import ROOT_INODE
+from memfs.types import ROOT_INODE, View
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +47,9 @@ class SessionOpens:
     """Open files of one session."""
 
     def __init__(
-        self, requester: Requester, background: BackgroundWork, keepalive: Keepalive
+        self, primary: PrimaryRequests, background: BackgroundWork, keepalive: Keepalive
     ) -> None:
-        self._primary = requester
+        self._primary = primary
         self._aside = background
         self._keepalive = keepalive
         keepalive.followers.append(self.verify)
@@ -94,7 +94,7 @@ class SessionOpens:
         self._flying[number] = None
         try:
             request = m.OpenFile(raw, base, inline, number)
-            answer = await self._primary.ask_primary(request, path, deadline)
+            answer = await self._primary.call(request, path, deadline)
         except BaseException as error:
             if not isinstance(error, RequestError):  # it may be registered all the same
                 self._whole = True
@@ -183,9 +183,9 @@ class SessionOpens:
 
     # --- telling the primary -----------------------------------------------------------------
 
-    def forget_primary(self) -> None:
-        """Report all open files again, since a new primary knows of none."""
-        if self._held:
+    def view_changed(self, former: View, view: View) -> None:
+        """Report all open files again to a new primary, which knows of none."""
+        if self._held and view.primary_since != former.primary_since:
             self._whole = True
             self._schedule(0.0)
 

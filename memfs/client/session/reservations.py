@@ -118,7 +118,7 @@ class Reservations:
             while len(self._stock) < count:
                 request = m.ReserveInodes(max(self._size, min(RESERVE, count)))
                 self._size = RESERVE
-                reply = await self._session.ask_or_undo(
+                reply = await self._session.primary.ask_or_undo(
                     request, None, deadline, self._release_reply
                 )
                 self._stock.update(dict.fromkeys(reply.inodes))

@@ -168,8 +168,8 @@ RARE: Mapping[str, float] = {
     "memfs.client.writing.writer.PUBLISH_BLOCKS": 2,
     "memfs.client.writing.range_copy.COPIED_FROM_BYTES": 1,
     "memfs.client.reading.block_map.PAGE": 2,
-    "memfs.client.session.session.ATTEMPT_SECONDS": 0.4,
-    "memfs.client.session.session.MEMBER_SECONDS": 0.4,
+    "memfs.client.session.primary_requests.ATTEMPT_SECONDS": 0.4,
+    "memfs.client.session.member_requests.MEMBER_SECONDS": 0.4,
     "memfs.client.handles.handle.PUBLISH_SECONDS": 0.1,
 }
 """Forced rare paths: bounds and, for each, a value so small that a short run reaches it."""

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from memfs.client.session.session import Session
+from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.errors import MemfsError
 from memfs.limits import KIB
 from memfs.testing.patches import find, replaced
@@ -58,9 +58,9 @@ def forced(plan: Plan) -> Iterator[None]:
 def _repeated(plan: Plan) -> Iterator[None]:
     """A client sends an answered command once more, as if the answer had been lost."""
     dice = random.Random(f"repeat {plan.seed}")
-    persist = Session._persist
+    persist = PrimaryRequests._persist
 
-    async def twice(self: Session, request: Any, number: int, *rest: Any) -> Any:
+    async def twice(self: PrimaryRequests, request: Any, number: int, *rest: Any) -> Any:
         answer = await persist(self, request, number, *rest)
         if number < QUERIES_FROM and dice.random() < plan.repeat_chance:
             with contextlib.suppress(MemfsError):
@@ -69,7 +69,7 @@ def _repeated(plan: Plan) -> Iterator[None]:
                 assert same, "ExactlyOnce: a repeated command differs"
         return answer
 
-    with replaced(Session, "_persist", twice):
+    with replaced(PrimaryRequests, "_persist", twice):
         yield
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from memfs.client.session.session import _COMMANDS
+from memfs.client.session.primary_requests import COMMANDS
 from memfs.node.namespace import Namespace, snapshot
 from memfs.node.namespace.tables.results import Results
 from memfs.node.replication import role as namespace_role
@@ -163,7 +163,7 @@ def retries_under_new_ids() -> Iterator[None]:
     call, numbers = Connection.call, itertools.count(1)
 
     def renumbered(self: Any, request: Any, *rest: Any, request_id: int, **options: Any) -> Any:
-        number = next(numbers) if type(request) in _COMMANDS else request_id
+        number = next(numbers) if type(request) in COMMANDS else request_id
         return call(self, request, *rest, request_id=number, **options)
 
     with replaced(Connection, "call", renumbered):

@@ -381,6 +381,7 @@ class FakeSession(Session):
         super().__init__(config, environment, cluster.view, dice.getrandbits(63))
         self.cluster = cluster
         self.views.refresh = self._refresh  # type: ignore[method-assign]
+        self.primary._persist = self._persist  # type: ignore[method-assign,assignment]
 
     async def _persist(
         self,

@@ -347,7 +347,7 @@ async def test_a_truncation_that_was_not_answered_may_have_happened(
 ) -> None:
     await fs.write_bytes("/f", b"12345")
     answers = iter([errors.OutcomeUnknownError("no answer"), errors.DeadlineError("no time left")])
-    persist = fs._session._persist
+    persist = fs._session.primary._persist
 
     async def unanswered(request: object, *rest: object, **options: object) -> object:
         found = await persist(request, *rest, **options)  # type: ignore[arg-type]
@@ -355,7 +355,7 @@ async def test_a_truncation_that_was_not_answered_may_have_happened(
             raise error
         return found
 
-    monkeypatch.setattr(fs._session, "_persist", unanswered)
+    monkeypatch.setattr(fs._session.primary, "_persist", unanswered)
     with pytest.raises(errors.OutcomeUnknownError):
         await fs.truncate("/f", 2)
     assert (await fs.stat("/f")).st_size == 2

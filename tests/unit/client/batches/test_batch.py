@@ -302,7 +302,7 @@ async def test_columns_that_do_not_fit_one_another_are_an_error(
     async def answer(*_args: object) -> Answer[m.ReadManyReply]:
         return Answer(columns, memoryview(b"x"), 1)
 
-    monkeypatch.setattr(fs._session, "ask_primary", answer)
+    monkeypatch.setattr(fs._session.primary, "call", answer)
     with pytest.raises(errors.ProtocolError):
         await fs.read_bytes("/f")
 

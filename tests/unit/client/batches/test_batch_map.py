@@ -79,6 +79,6 @@ async def test_columns_that_do_not_fit_one_another_are_an_error(
     async def answer(*_args: object) -> Answer[m.ReadManyReply]:
         return Answer(m.ReadManyReply((1, 1), (0,)), memoryview(b"x"), 1)
 
-    monkeypatch.setattr(fs._session, "ask_primary", answer)
+    monkeypatch.setattr(fs._session.primary, "call", answer)
     with pytest.raises(errors.ProtocolError):
         await fs.map_many(["/f"])

@@ -13,7 +13,8 @@ from memfs import errors
 from memfs.client.session import view_search
 from memfs.client.session.connecting import connect_session
 from memfs.client.session.discovery import STAGGER_SECONDS
-from memfs.client.session.session import ATTEMPT_SECONDS, Session
+from memfs.client.session.primary_requests import ATTEMPT_SECONDS
+from memfs.client.session.session import Session
 from memfs.config import ClientConfig
 from memfs.paths import Endpoint
 from memfs.protocol import messages as m
@@ -352,11 +353,11 @@ def test_no_search_outlives_its_session(
 
 @in_world()
 async def test_another_event_loop_is_told_what_is_wrong(world: World, session: Session) -> None:
-    session._loop = asyncio.new_event_loop()
+    session.primary._loop = asyncio.new_event_loop()
     with pytest.raises(RuntimeError, match="belongs to another event loop"):
         await session.ask(m.Lookup(b"/"))
-    session._loop.close()
-    session._loop = asyncio.get_running_loop()
+    session.primary._loop.close()
+    session.primary._loop = asyncio.get_running_loop()
 
 
 @in_world()

@@ -166,7 +166,7 @@ async def test_a_read_by_path_looks_again_when_the_file_is_replaced(
     cluster: FakeCluster, fs: AsyncFileSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await fs.write_bytes("/f", DATA)
-    writer, real, turns = cluster.connect(), fs._session.ask_primary, 0
+    writer, real, turns = cluster.connect(), fs._session.primary.call, 0
 
     async def replaced_after_the_answer(request: Any, *args: Any) -> Any:
         nonlocal turns
@@ -177,7 +177,7 @@ async def test_a_read_by_path_looks_again_when_the_file_is_replaced(
                 await writer.write_bytes("/f", bytes([turns]) * len(DATA))
         return answer
 
-    monkeypatch.setattr(fs._session, "ask_primary", replaced_after_the_answer)
+    monkeypatch.setattr(fs._session.primary, "call", replaced_after_the_answer)
     assert await fs.read_bytes("/f") == bytes([5]) * len(DATA)
 
 
