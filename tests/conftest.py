@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support.environments import built_wheel, unpacked_wheel
+from tests.support.environments import USED, built_wheel, unpacked_wheel
 
 # Ctrl-C works in the tests and in what they start, also when a shell began them in the background,
 # where it is ignored.
@@ -25,6 +25,11 @@ def pytest_addoption(parser):
     parser.addoption(
         "--record", action="store_true", help="write what the scenarios of nodes print into them"
     )
+
+
+def pytest_terminal_summary(terminalreporter):
+    for line in USED.values():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

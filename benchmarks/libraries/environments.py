@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.harness import Scale, SkippedError
 from benchmarks.tmpfs import SHARED_MEMORY
-from tests.support.environments import TOP, built_wheel, environment, unpacked_wheel
+from tests.support.environments import TOP, USED, built_wheel, environment, unpacked_wheel
 
 SECONDS = 3600.0
 Figures = dict[str, float]
@@ -37,10 +37,10 @@ def figures(
     """
     wheel = _wheel()
     try:
-        with contextlib.redirect_stdout(sys.stderr):
-            libraries = environment(name, requirements, Path(wheel.name, "memfs"))
+        libraries = environment(name, requirements, Path(wheel.name, "memfs"))
     except RuntimeError as error:
         raise SkippedError(f"no environment with {requirements[0]}: {error}") from error
+    print(USED[name], file=sys.stderr)
     path = Path(__file__).parent / "inside" / f"{script}.py"
     given: list[str | Path] = [path, str(scale.rounds), *map(str, arguments)]
     with tempfile.TemporaryDirectory(prefix="memfs-bench-") as directory:

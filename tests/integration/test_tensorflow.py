@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import shutil
 import subprocess
 import time
 import urllib.request
@@ -18,7 +17,13 @@ import pytest
 import memfs
 from memfs.machine import module_command
 from memfs.testing.processes import Processes
-from tests.support.environments import TOP, LibraryEnvironment, environment
+from tests.support.environments import (
+    TOP,
+    LibraryEnvironment,
+    built_wheel,
+    environment,
+    unpacked_wheel,
+)
 from tests.support.etcd import EtcdCluster
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.spark_training import QUIET, TENSORFLOW
@@ -53,10 +58,15 @@ def test_nothing_but_the_import(
     assert said.rstrip().endswith("Hello, world!")
 
 
-def test_without_a_compiler(installed: Path, cluster: Processes, tmp_path: Path) -> None:
-    """The wheel of a machine that could not build the shim."""
-    pure = tmp_path / "pure"
-    shutil.copytree(installed, pure, ignore=shutil.ignore_patterns("_shim.so"))
+def test_without_a_compiler(
+    cluster: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wheel of a machine that cannot build the shim: it is pure, and TensorFlow takes it."""
+    monkeypatch.setenv("CC", "no-compiler-of-this-name")
+    wheel = built_wheel(tmp_path)
+    assert wheel.name.endswith("-py3-none-any.whl")
+    pure = unpacked_wheel(wheel)
+    assert not list(pure.rglob("*.so"))
     said = environment("tensorflow", TENSORFLOW, pure).run(
         ["-c", SEED], tmp_path, MEMFS_URL=cluster.url, **QUIET
     )

@@ -24,6 +24,8 @@ from tests.support.debian import cache_directory, run
 TOP = Path(__file__).parents[2]
 TORCH = ("torch==2.15.0", "numpy", "webdataset==1.0.2", "redis>=5.2", "hiredis>=3.0")
 """The newest PyTorch, and what benchmarks compare its loaders with."""
+USED: dict[str, str] = {}
+"""Of each environment that this process took: when it was made and what was asked for."""
 
 
 class LibraryEnvironment:
@@ -75,7 +77,8 @@ class LibraryEnvironment:
 def environment(name: str, requirements: Sequence[str], wheel: Path) -> LibraryEnvironment:
     """The environment called ``name``, made when these requirements have not been met yet.
 
-    ``wheel``: as of the fixture. Raises RuntimeError when the requirements cannot be had.
+    ``wheel``: as of the fixture. ``USED`` then says how old it is, and pytest at its end. Raises
+    RuntimeError when the requirements cannot be had.
     """
     wanted = [*requirements, *_own_requirements()]
     digest = hashlib.sha256("\n".join([sys.version, *wanted]).encode()).hexdigest()[:12]
@@ -86,7 +89,7 @@ def environment(name: str, requirements: Sequence[str], wheel: Path) -> LibraryE
         if not (final / "complete").exists():
             _make(final, wanted)
     made = time.strftime("%Y-%m-%d %H:%M", time.localtime((final / "complete").stat().st_mtime))
-    print(f"environment {name}: made {made}, {', '.join(requirements)}")
+    USED[name] = f"environment {name}: made {made}, {', '.join(requirements)}"
     return LibraryEnvironment(final / "bin" / "python", wheel)
 
 
