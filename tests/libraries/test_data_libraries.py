@@ -16,7 +16,7 @@ import pytest
 from memfs.testing.processes import Processes
 from tests.support.environments import TOP, LibraryEnvironment, environment
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(3600)
 HERE = Path(__file__).parent
 NEWEST = (
     "dask[dataframe]==2026.8.0",

@@ -10,7 +10,7 @@ from memfs.testing.processes import Processes
 from tests.support.environments import TOP
 from tests.support.spark_training import SparkEnvironment
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(3600)
 
 
 def test_records_and_a_killed_executor(installed: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from memfs.testing.processes import Processes
 from tests.support.environments import TOP, environment
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(3600)
 OLDER = ("torch==2.2.2", "numpy<2")
 
 
@@ -17,5 +17,5 @@ def test_every_case_with_an_older_release(installed: Path, tmp_path: Path) -> No
     older = environment("torch-older", OLDER, installed)
     cases = TOP / "tests" / "integration" / "torch_cases.py"
     with Processes(nodes=3, replication=2, memory="256MiB") as cluster:
-        said = older.run([cases, tmp_path], tmp_path, 900, MEMFS_URL=cluster.url)
+        said = older.run([cases, tmp_path], tmp_path, MEMFS_URL=cluster.url)
     assert said.count("ok ") == 10

@@ -22,7 +22,7 @@ CACHE_VARIABLE = "MEMFS_TEST_CACHE"
 """Names the directory for what tests download; the default is under the user's cache."""
 SUITE = "trixie"
 """Debian's release that the packages are of; they also run on the one before it."""
-_COMMAND_SECONDS = 900.0
+_COMMAND_SECONDS = 1800.0
 
 
 def cache_directory() -> Path:

@@ -34,7 +34,6 @@ class SparkEnvironment:
         said = self._libraries.run(
             arguments,
             directory,
-            900,
             MEMFS_URL=url,
             PYTHONPATH=self._path,
             JAVA_HOME=self._java,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import signal
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from memfs.integrations.tensorflow.c_interface import Code
 from memfs.integrations.tensorflow.callbacks import as_pathlib
 from memfs.integrations.tensorflow.files import ReadHandle, ShortRead
 from memfs.integrations.tensorflow.status_codes import StatusError, StatusWriter, code_of
+from tests.support.patience import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,19 @@ def test_no_exception_leaves_a_callback() -> None:
         ("status", Code.UNIMPLEMENTED),
         ("status", Code.OUT_OF_RANGE),
     ]
+
+
+def test_an_interrupt_reaches_the_main_thread() -> None:
+    """TensorFlow hears that the call was cancelled, and Python raises when it is back."""
+    library = Library()
+
+    def act() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        StatusWriter(library).guarded(act, None)("status")  # type: ignore[arg-type]
+        signal.sigtimedwait([], PATIENCE_SECONDS)
+    assert [each[:2] for each in library.set] == [("status", Code.CANCELLED)]
 
 
 class File:
