@@ -52,8 +52,13 @@ _BEHIND: Final = "\U0010ffff"
 class CloudStore(Store):
     """The store below ``prefix`` (empty, or ending with ``/``) of one of the library's stores."""
 
-    def __init__(self, make: Callable[[], Any], prefix: str, retry: Retry) -> None:
+    def __init__(
+        self, make: Callable[[], Any], prefix: str, retry: Retry, *, numbered: bool = False
+    ) -> None:
+        """``numbered``: a put compares the generation of an object, as Google does, not its
+        ETag."""
         self._make = make
+        self._numbered = numbered
         self._made: Any = None
         self._prefix = prefix
         self._retry = retry
@@ -107,7 +112,7 @@ class CloudStore(Store):
         try:
             if size <= SINGLE_BYTES:
                 (body,) = [piece async for piece in sending.pieces(SINGLE_BYTES)]
-                mode = _mode(expected)
+                mode = await self._mode(whole, expected)
                 await self._call("put_async", whole, bytes(body), mode=mode, use_multipart=False)
             else:
                 if not fits(await self._head(whole), expected):
@@ -172,6 +177,23 @@ class CloudStore(Store):
 
         return await self._retry.run(attempt, prefix)
 
+    async def _mode(self, whole: str, expected: Expected) -> object:
+        """The library's put mode for the expected version.
+
+        Raises StoreConflictError when another one is seen to be there.
+        """
+        if expected is None:
+            return "overwrite"
+        if expected is ABSENT:
+            return "create"
+        etag = expected.decode() if is_etag(expected) else '"none"'
+        if not self._numbered:
+            return {"e_tag": etag}
+        meta = await self._meta(whole)
+        if meta is None or self._info(meta).tag != expected:
+            raise StoreConflictError(f"{whole}: another version is in the store")
+        return {"e_tag": etag, "version": meta.get("version")}
+
     async def _look(self, whole: str) -> ObjectInfo | None:
         """The object or directory. Raises StoreMissingError, which a listing tells."""
         found = await self._head(whole)
@@ -181,11 +203,15 @@ class CloudStore(Store):
 
     async def _head(self, whole: str) -> ObjectInfo | None:
         """The object; None also when the bucket is missing."""
+        meta = await self._meta(whole)
+        return None if meta is None else self._info(meta)
+
+    async def _meta(self, whole: str) -> Any:
+        """What the library says of the object; None also when the bucket is missing."""
         try:
-            meta = await self._call("head_async", whole)
+            return await self._call("head_async", whole)
         except ObjectMissingError:
             return None
-        return self._info(meta)
 
     async def _call(
         self, name: str, whole: str, *arguments: Any, once: bool = False, **more: Any
@@ -221,15 +247,6 @@ class CloudStore(Store):
         if not key or not is_key(key):
             raise StoreUnsupportedError(f"{key!r} is no name of an object")
         return self._prefix + key
-
-
-def _mode(expected: Expected) -> object:
-    """The library's put mode for the expected version."""
-    if expected is None:
-        return "overwrite"
-    if expected is ABSENT:
-        return "create"
-    return {"e_tag": expected.decode() if is_etag(expected) else '"none"'}
 
 
 def maker(scheme: str, container: str, options: Options) -> Callable[[], Any]:

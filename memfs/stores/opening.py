@@ -66,7 +66,8 @@ def _cloud(parts: SplitResult, options: Options, environment: Environment) -> St
     if not parts.hostname or not is_key(prefix):
         raise ConfigError(f"write {parts.scheme}://bucket or {parts.scheme}://bucket/prefix")
     retry = _retry(options, environment)
-    return CloudStore(maker(parts.scheme, parts.netloc, options), as_prefix(prefix), retry)
+    make = maker(parts.scheme, parts.netloc, options)
+    return CloudStore(make, as_prefix(prefix), retry, numbered=parts.scheme == "gs")
 
 
 def _website(parts: SplitResult, options: Options, environment: Environment) -> Store:

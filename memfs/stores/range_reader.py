@@ -8,6 +8,7 @@ version, even when the server ignores the condition.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Final, TypeVar
@@ -30,6 +31,7 @@ from memfs.stores.sending import checked
 from memfs.types import Buffer
 
 T = TypeVar("T")
+_STATUS: Final = re.compile(r"status code: (\d{3})")
 
 PIECE_BYTES: Final = 256 << 10
 """Smallest piece of a body that is passed on: malloc reuses buffers of this size."""
@@ -213,4 +215,6 @@ def translated(error: Exception, path: str) -> MemfsError:
         raise error
     if any(f"<Code>{code}</Code>" in str(error) for code in EXPIRED):
         return StoreDeniedError(f"{path}: the credentials have expired")
-    return StoreUnreachableError(f"{path}: the store cannot be reached ({name})")
+    said = _STATUS.search(str(error))
+    why = f"it answers with status {said[1]}" if said else name
+    return StoreUnreachableError(f"{path}: the store cannot be reached ({why})")

@@ -17,6 +17,7 @@ import pytest
 from memfs.client.blocking.entry import connect
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.errors import MemfsError, ObjectChangedError, StoreDeniedError, StoreMissingError
+from memfs.limits import BLOCK_BYTES_DEFAULT
 from memfs.testing.processes import Processes
 from tests.integration.cli_cluster import execute
 from tests.support.patience import PATIENCE_SECONDS, until
@@ -141,6 +142,25 @@ def test_a_warm_file_is_not_asked_for_again(
             refused(fs, server)
         finally:
             fs.unmount("/web")
+
+
+def test_what_was_just_fetched_is_read_out_of_the_memory_of_its_node(
+    cluster: Processes, tmp_path: Path
+) -> None:
+    """By a client on the same host, which was told a moment ago that it is not there."""
+    data = random.Random(1).randbytes(3 * BLOCK_BYTES_DEFAULT)
+    with broken(tmp_path) as server, connect(cluster.url) as fs:
+        (server.root / "large").write_bytes(data)
+        fs.mount("/warm", server.url, read_only=True, sync_interval=600)
+        try:
+            assert fs.read_bytes("/warm/large") == data
+            fetched = server.asked()
+            hits = counted(cluster, "hits_total", "/warm")
+            assert fs.read_bytes("/warm/large") == data
+            assert server.asked() == fetched
+            assert counted(cluster, "hits_total", "/warm") == hits
+        finally:
+            fs.unmount("/warm")
 
 
 def refused(fs: FileSystem, server: BrokenServer) -> None:

@@ -15,6 +15,7 @@ import pytest
 from mounted_scene import BLOCK, PATIENCE_SECONDS, Scene, insist
 
 from memfs.client.admin import AdminClient
+from memfs.client.reading.block_map import BlockMap
 from memfs.errors import DeadlineError, MemfsError, StoreUnreachableError
 from memfs.node.stores import metadata
 from memfs.protocol import messages as m
@@ -154,6 +155,48 @@ def test_one_request_however_many_ask() -> None:
         for _ in range(3):
             assert await fs.read_bytes("/x/object") == b"x" * 100_000
         assert scene.bucket.requests - before == asked
+
+    run(main())
+
+
+def test_many_names_of_one_request_are_asked_for_at_the_same_time() -> None:
+    async def main() -> None:
+        scene = Scene(2, StoreConditions(delay_min=1.0, delay_max=1.0))
+        contents = {f"{n % 4}/{n}": b"%d" % n * 100 for n in range(96)}
+        for key, data in contents.items():
+            scene.bucket.replace(key, data)
+        fs = await scene.start()
+        now = asyncio.get_running_loop().time
+        begin = now()
+        assert await fs.read_many([f"/x/{key}" for key in contents]) == list(contents.values())
+        assert now() - begin < 30, "one after another takes 96 times 2 s"
+        assert scene.bucket.requests["stat"] == 4 + len(contents)
+
+    run(main())
+
+
+def test_a_block_that_is_not_kept_is_asked_for_once() -> None:
+    """Of a passing-through mount, and of one whose quota has no room: its parts come one by one."""
+
+    async def main() -> None:
+        for how in ({"mode": "proxy"}, {"quota": 1}):
+            scene = Scene(3, block_size=4 << 20)
+            data = random.Random(3).randbytes((4 << 20) + (3 << 20) + 5)
+            scene.bucket.replace("object", data)
+            fs = await scene.start(**how)
+            before = scene.bucket.requests.copy()
+            assert await fs.read_bytes("/x/object") == data
+            assert (scene.bucket.requests - before)["read"] == 2
+            session = fs._session
+            deadline = session.deadline(60.0)
+            file = await BlockMap.fetch(session, "/x/object", b"/x/object", deadline)
+            ref = await file.ref(0, deadline)
+            for at in range(0, 4 << 20, 1 << 20):
+                part = m.ReadBlock(*ref.version, at, 1 << 20, whole=True)
+                answer = await session.ask_member(ref.replicas[0], part, deadline=deadline)
+                assert answer.payload == data[at : at + (1 << 20)]
+                await asyncio.sleep(0.2)  # the block has arrived long before the last part is asked
+            assert (scene.bucket.requests - before)["read"] == 3
 
     run(main())
 

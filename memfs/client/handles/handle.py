@@ -19,20 +19,19 @@ from memfs.client.calls.arguments import whole
 from memfs.client.calls.deadline import turn
 from memfs.client.calls.modes import Mode
 from memfs.client.context import ClientContext
+from memfs.client.handles.external_content import copy_external
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
 from memfs.client.session.locks import last_byte
 from memfs.client.writing.range_copy import RangeCopy
-from memfs.client.writing.writer import PUBLISH_BLOCKS, FileWriter
+from memfs.client.writing.writer import FileWriter
 from memfs.concurrency import Coro
 from memfs.errors import (
     ClusterError,
     InvalidArgumentError,
     MemfsError,
-    StoreUnsupportedError,
 )
 from memfs.protocol import messages as m
-from memfs.quantities import counted
 from memfs.types import Attributes, Buffer
 
 log = logging.getLogger(__name__)
@@ -159,30 +158,13 @@ class Handle:
             yield
 
     async def _copy_external(self, timeout: float | None) -> None:
-        """Before a change: what an external store holds becomes the cluster's, whole.
-
-        Nodes copy it among themselves. Others see nothing of it before the next flush.
-        """
+        """Before a change: what an external store holds becomes the cluster's, whole."""
         if not self.file.external:
             return
         assert self.writer is not None, "the handle is not open for writing"
-        attributes = self.file.attributes
-        if attributes.size > PUBLISH_BLOCKS * attributes.block_size:
-            raise StoreUnsupportedError(
-                "only its store has the content, and one of more than "
-                f"{counted(PUBLISH_BLOCKS, 'block')} cannot be changed in parts: copy it, change "
-                "the copy, and move that to its place",
-                path=self.file.path,
-            )
         if self.reader is not None:
             await self.reader.close()
-        source = FileReader(self._context, BlockMap(self._session, self.file.path, attributes))
-        copying = RangeCopy(source, self.writer, publishing=False)
-        try:
-            await self._trying(copying.copy(0, 0, attributes.size, timeout))
-        finally:
-            await source.close()
-        self.file.external = False
+        await self._trying(copy_external(self._context, self.file, self.writer, timeout))
 
     async def append_block(self, pieces: tuple[Buffer, ...]) -> asyncio.Task[None]:
         """Append a whole block; see :meth:`FileWriter.append_block`."""

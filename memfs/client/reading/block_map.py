@@ -121,6 +121,12 @@ class BlockMap:
             fresh._enter(reply)
         return fresh
 
+    @property
+    def of_store(self) -> bool:
+        """Whether the content is in an external store only, as far as is known."""
+        first = self._refs.get(0)
+        return first is not None and first.length > 0 and not first.generation
+
     def known(self, index: int) -> BlockRef | None:
         """The version of block ``index`` if it is known without asking, a hole included."""
         found = self._own.get(index) or self._refs.get(index)
@@ -250,6 +256,14 @@ class BlockMap:
             self._refs.clear()
             self._pages.clear()
             self._complete = False
+
+    def adopted(self, attributes: Attributes) -> None:
+        """What only a store had is the cluster's now: other versions of the same bytes."""
+        self.attributes = attributes
+        self.external = False
+        self._refs.clear()
+        self._pages.clear()
+        self._complete = False
 
     def cut(self, size: int) -> None:
         """Forget blocks wholly beyond ``size`` and take it as the file's size."""

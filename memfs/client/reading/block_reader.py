@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from memfs import limits
 from memfs.checksum import crc32c
 from memfs.client.session.session import Session
+from memfs.concurrency import run_all
 from memfs.errors import (
     BlockNotFoundError,
     CorruptBlockError,
@@ -25,8 +28,22 @@ from memfs.types import BlockRef
 
 log = logging.getLogger(__name__)
 
+PART_BYTES = limits.MIB
+"""Of a block that a node may have to fetch from a store: what has arrived of it is on its way here
+while the rest arrives there."""
 HEDGES = 2
 """Second requests at a time: when everything is slow, doubling the load would not help."""
+
+
+class _Wanted(NamedTuple):
+    """Bytes of one block from ``start`` on, as many as ``into`` is long."""
+
+    ref: BlockRef
+    start: int
+    into: memoryview
+    deadline: float
+    parted: bool = False
+    """The caller asks for the rest of the block as well."""
 
 
 class BlockReader:
@@ -46,23 +63,29 @@ class BlockReader:
         length = max(0, min(len(into), ref.length - start))
         if length < len(into):
             into[length:] = bytes(len(into) - length)
-        if length:
-            await self._read_replicas(ref, start, into[:length], deadline)
+        candidates = self._order(ref)
+        if length == ref.length > PART_BYTES and not ref.generation:
+            parts = [
+                _Wanted(ref, at, into[at : min(at + PART_BYTES, length)], deadline, True)
+                for at in range(0, length, PART_BYTES)
+            ]
+            await run_all((self._read_replicas(part, candidates) for part in parts), len(parts))
+        elif length:
+            await self._read_replicas(_Wanted(ref, start, into[:length], deadline), candidates)
 
-    async def _read_replicas(
-        self, ref: BlockRef, start: int, into: memoryview, deadline: float
-    ) -> None:
+    async def _read_replicas(self, wanted: _Wanted, order: Sequence[int]) -> None:
         failures: list[str] = []
         hope: RetryableError | None = None
-        candidates = self._order(ref)
+        candidates = iter(order)
         for number in candidates:
             try:
-                await self._read_hedged(ref, start, into, number, candidates, deadline)
+                await self._read_hedged(wanted, number, candidates)
                 return
             except RetryableError as error:
                 failures.append(self._told_of(number, error))
                 if not isinstance(error, (BlockNotFoundError, CorruptBlockError)):
                     hope = error
+        ref = wanted.ref
         reason = "; ".join(failures) or "no live node holds a copy"
         text = f"block {ref.index} of inode {ref.inode:#x} cannot be read: {reason}"
         if hope is not None or self._names_newcomer(ref):
@@ -79,52 +102,36 @@ class BlockReader:
         view = self.session.known.view
         return any(number >= view.next_number for number in ref.replicas)
 
-    def _order(self, ref: BlockRef) -> Iterator[int]:
+    def _order(self, ref: BlockRef) -> list[int]:
         """Replicas that are members: this host's first, the others in random order."""
         session = self.session
         numbers = [number for number in ref.replicas if number in session.known.members]
         if len(numbers) > 1:
             session.environment.random.shuffle(numbers)
             numbers.sort(key=lambda number: not session.known.is_local(number))
-        return iter(numbers)
+        return numbers
 
-    async def _read_hedged(
-        self,
-        ref: BlockRef,
-        start: int,
-        into: memoryview,
-        number: int,
-        others: Iterator[int],
-        deadline: float,
-    ) -> None:
+    async def _read_hedged(self, wanted: _Wanted, number: int, others: Iterator[int]) -> None:
         """Read from ``number``; when it is slow, from the next of ``others`` as well."""
         patience = self.session.config.hedge_seconds
-        if not patience or len(ref.replicas) < 2 or self._hedges >= HEDGES:
-            await self._read_from(ref, start, into, number, deadline)
+        if not patience or len(wanted.ref.replicas) < 2 or self._hedges >= HEDGES:
+            await self._read_from(wanted, number)
             return
-        first = asyncio.create_task(self._read_from(ref, start, into, number, deadline))
+        first = asyncio.create_task(self._read_from(wanted, number))
         try:
             await asyncio.wait((first,), timeout=patience)
             second = None if first.done() else next(others, None)
             if second is None:
                 await first
                 return
-            await self._race(first, ref, start, into, second, deadline)
+            await self._race(first, wanted, second)
         finally:
             await _end(first)
 
-    async def _race(
-        self,
-        first: asyncio.Task[None],
-        ref: BlockRef,
-        start: int,
-        into: memoryview,
-        number: int,
-        deadline: float,
-    ) -> None:
+    async def _race(self, first: asyncio.Task[None], wanted: _Wanted, number: int) -> None:
         """Ask ``number`` beside the pending ``first``; the first to succeed wins."""
-        scratch = memoryview(bytearray(len(into)))
-        second = asyncio.create_task(self._read_from(ref, start, scratch, number, deadline))
+        scratch = memoryview(bytearray(len(wanted.into)))
+        second = asyncio.create_task(self._read_from(wanted._replace(into=scratch), number))
         self._hedges += 1
         try:
             pending: set[asyncio.Task[None]] = {first, second}
@@ -136,16 +143,15 @@ class BlockReader:
                 return
             second.result()
             await _end(first)  # before the copy: it may still receive into the same memory
-            into[:] = scratch
+            wanted.into[:] = scratch
         finally:
             self._hedges -= 1
             await _end(second)
 
-    async def _read_from(
-        self, ref: BlockRef, start: int, into: memoryview, number: int, deadline: float
-    ) -> None:
+    async def _read_from(self, wanted: _Wanted, number: int) -> None:
         """One attempt at one member, checked."""
-        request = m.ReadBlock(ref.inode, ref.index, ref.generation, ref.sequence, start, len(into))
+        ref, start, into, deadline, parted = wanted
+        request = m.ReadBlock(*ref.version, start, len(into), whole=parted)
         answer = await self.session.ask_member(number, request, deadline=deadline, into=into)
         whole = start == 0 and len(into) == ref.length and ref.generation  # 0: a store's, no CRC
         expected = ref.crc if whole else answer.record.crc

@@ -153,6 +153,12 @@ class MemoryPlaces:
         network."""
         self._young[version] = place
 
+    def forget_absent(self, version: BlockVersion) -> None:
+        """Ask again where ``version`` lies, if it was in no memory that can be lent."""
+        for places in (self._young, self._old):
+            if places.get(version, self) is None:
+                del places[version]
+
     def age(self) -> None:
         """Forget the old generation; the young one is old now."""
         self._old, self._young = self._young, {}
@@ -342,6 +348,11 @@ class LocalFile:
             await self._nodes.fetch_async(member, self._wanted(block, version, member))
             place = self._places.get(version)
         return place
+
+    def fetched(self, ref: BlockRef) -> None:
+        """A node was asked for ``ref``: if it had to fetch that from a store, it has it now."""
+        if not ref.generation:
+            self._places.forget_absent(ref.version)
 
     def find_now(self, block: int, ref: BlockRef) -> MemoryPlace | None:
         """As :meth:`find`, blocking for the microseconds that it takes."""

@@ -30,6 +30,8 @@ DIRECT_BYTES = 8 * limits.MIB
 """A read of this size fills the pipe by itself: it goes into the caller's memory, nothing ahead."""
 PARALLEL_BYTES = 32 * limits.MIB
 """Most bytes that one read has in flight."""
+STORE_PARALLEL_BYTES = 64 * limits.MIB
+"""The same of what nodes may have to fetch from a store, whose answers take longer."""
 PARALLEL_BLOCKS = 64
 """Most blocks that one read has in flight. Thousands of small ones would wait for one another
 longer than a member is waited for, and asking again would only add to the queue."""
@@ -255,7 +257,8 @@ class FileReader:
     @property
     def _parallel(self) -> int:
         """Blocks that one read has in flight."""
-        return max(2, min(PARALLEL_BLOCKS, PARALLEL_BYTES // self.file.attributes.block_size))
+        most = STORE_PARALLEL_BYTES if self.file.of_store else PARALLEL_BYTES
+        return max(2, min(PARALLEL_BLOCKS, most // self.file.attributes.block_size))
 
     async def _fetch_piece(
         self, piece: layout.BlockSpan, into: memoryview, deadline: float | None
@@ -279,6 +282,7 @@ class FileReader:
             self._went_far = True
             try:
                 await self._context.blocks.read(ref, piece.start, into, deadline)
+                self._local.fetched(ref)
                 return ref
             except RetryableError as error:
                 await self._recover(error, attempts, deadline)

@@ -374,6 +374,12 @@ class FileWriter(Unpublished):
             finally:
                 self._session.keepalive.unhold()
 
+    def ended(self) -> None:
+        """Its file is no more, and with it the lease: the content is another file's."""
+        self._open = False
+        self._session.grants.ended(*self._lease)
+        self._session.keepalive.unhold()
+
     async def explained(self, error: BaseException) -> BaseException:
         """``error``, or that the lease is over, when the time of a call ended while nothing ran.
 

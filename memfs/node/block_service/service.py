@@ -166,8 +166,8 @@ class BlockService:
         if source.generation:
             data, crc = self._store.read(source.version, source.offset, source.length)
         else:
-            found = await self._objects.read(source.version, source.offset, source.length)
-            data, crc = memoryview(found[0]), found[1]
+            pieces, crc = await self._objects.read(source.version, source.offset, source.length)
+            data = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         request = _signed(call, target._replace(crc=crc, capability=b""))
         if request.chain and request.chain[0] == self._membership.number:
             return await self._copy_here(call, request, data)
@@ -242,29 +242,34 @@ class BlockService:
         self._guard.check_read(call.connection, r.capability, r)
         version = m.BlockVersion(r.inode, r.index, r.generation, r.sequence)
         if not r.generation:
-            return self._read_object(version, r.offset, r.length)
+            return self._read_object(version, r.offset, r.length, r.whole)
         data, crc = self._store.read(version, r.offset, r.length)
         return Reply(m.ReadBlockReply(crc), (data,))
 
     def _read_object(
-        self, version: m.BlockVersion, offset: int, length: int
+        self, version: m.BlockVersion, offset: int, length: int, whole: bool
     ) -> Served[m.ReadBlockReply]:
         """A range of what an external store has, from the cache where it can be."""
-        found = self._objects.held(version, offset, length)
+        found = self._objects.held(version, offset, length, whole=whole)
         if found is not None:
             return Reply(m.ReadBlockReply(found[1]), (found[0],))
-        return asyncio.ensure_future(self._fetch_object(version, offset, length))
+        return asyncio.ensure_future(self._fetch_object(version, offset, length, whole))
 
     async def _fetch_object(
-        self, version: m.BlockVersion, offset: int, length: int
+        self, version: m.BlockVersion, offset: int, length: int, whole: bool
     ) -> Reply[m.ReadBlockReply]:
-        data, crc = await self._objects.read(version, offset, length)
-        return Reply(m.ReadBlockReply(crc), (data,))
+        pieces, crc = await self._objects.read(version, offset, length, whole=whole)
+        return Reply(m.ReadBlockReply(crc), pieces)
 
     async def _read_objects(self, ranges: Sequence[m.BlockRange]) -> Reply[m.ReadBlocksReply]:
-        async def read(version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int]:
+        await self._objects.prepare(each.version for each in ranges[: limits.BLOCKS_PER_BATCH])
+
+        async def read(
+            version: m.BlockVersion, offset: int, length: int
+        ) -> tuple[Sequence[Buffer], int]:
             if version.generation:
-                return self._store.read(version, offset, length)
+                data, crc = self._store.read(version, offset, length)
+                return [data], crc
             return await self._objects.read(version, offset, length)
 
         results, payload = await read_ranges(read, ranges)

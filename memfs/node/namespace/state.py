@@ -84,6 +84,7 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = dict(
         _command(m.CreateDraft, drafts.create_draft),
         _command(m.CreateUnnamed, files.create_unnamed),
         _command(m.PublishDraft, drafts.publish_draft),
+        _command(m.AdoptDraft, drafts.adopt_draft),
         _command(m.ReleaseLease, files.release_lease),
         _command(m.Commit, files.commit),
         _command(m.PutFiles, put.put_files),

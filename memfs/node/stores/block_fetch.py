@@ -91,6 +91,8 @@ class BlockFetch:
         self._first = _Range(start, stop)
         self._rest = [_Range(a, b) for a, b in ((0, start), (stop, total)) if a < b]
         self._ranges = sorted([self._first, *self._rest], key=lambda each: each.start)
+        self.owed = 0
+        """Bytes that the reader who wants all of it has not asked for yet."""
         self.whole: asyncio.Task[tuple[Buffer, int]]
         """All of it and its CRC32C, when it has arrived."""
 
@@ -105,7 +107,7 @@ class BlockFetch:
             await run_all([fetch(part) for part in self._rest], len(self._rest))
         return [piece for part in self._ranges for piece in part.pieces]
 
-    async def part(self, offset: int, length: int) -> Buffer | None:
+    async def part(self, offset: int, length: int) -> list[Buffer] | None:
         """Bytes of a part of it as soon as they are there; None: wait for all of it."""
         stop = offset + length
         if not 0 <= offset < stop <= self._total or length == self._total:
@@ -115,7 +117,12 @@ class BlockFetch:
             if offset < each.stop and each.start < stop:
                 await each.until(min(stop, each.stop))
                 found += each.part(offset, stop)
-        return found[0] if len(found) == 1 else b"".join(found)
+        return found
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is over without all of its bytes."""
+        return self.whole.cancelled() or self.whole.exception() is not None
 
     def ended(self) -> None:
         """``whole`` is over: who waits for a part hears of an error."""

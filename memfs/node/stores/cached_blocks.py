@@ -12,13 +12,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Final, cast
 
 from memfs import concurrency, errors, limits
 from memfs.checksum import crc32c
 from memfs.concurrency import Coro
 from memfs.node.blocks import BlockStore
+from memfs.node.blocks.arrival import BlockWrite
 from memfs.node.membership.members import Membership
 from memfs.node.stores.block_fetch import BlockFetch, Take
 from memfs.node.stores.opened import OpenStores
@@ -31,6 +32,10 @@ from memfs.types import Buffer
 
 FETCHES_AT_ONCE: Final = 32
 """Blocks on their way from stores: 128 MiB of default blocks."""
+COPIED_BYTES: Final = 128 * limits.KIB
+"""Of a block at a time: half of a second-level cache."""
+LATE_SECONDS: Final = 1.0
+"""So long the bytes of a block that is not cached stay for one who asked for some of its parts."""
 PLACES_KEPT: Final = 20_000
 """Files of which it is remembered where their content is: 10 MB."""
 
@@ -73,8 +78,13 @@ class ObjectBlocks:
 
     # --- reading -----------------------------------------------------------------------------
 
-    def held(self, version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int] | None:
-        """As ``BlockStore.read`` where the block is cached, else None."""
+    def held(
+        self, version: m.BlockVersion, offset: int, length: int, *, whole: bool = False
+    ) -> tuple[Buffer, int] | None:
+        """As ``BlockStore.read`` where the block is cached, else None.
+
+        ``whole``: as of :meth:`read`.
+        """
         if version not in self._cache:
             return None
         try:
@@ -82,7 +92,8 @@ class ObjectBlocks:
         except errors.CorruptBlockError:
             self._store.discard(version)
             return None
-        self._note_read(version)
+        if not (whole and offset):
+            self._note_read(version)
         return found
 
     def _note_read(self, version: m.BlockVersion) -> None:
@@ -93,35 +104,40 @@ class ObjectBlocks:
             self._read_at[version] = now, self._read_at[version][1]
             self._read_at.move_to_end(version)
 
-    async def read(self, version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int]:
-        """Bytes of a block and their CRC32C, fetched if need be.
+    async def read(
+        self, version: m.BlockVersion, offset: int, length: int, *, whole: bool = False
+    ) -> tuple[Sequence[Buffer], int]:
+        """Bytes of a block, in pieces, and their CRC32C; fetched if need be.
 
-        Raises ObjectChangedError, ObjectMissingError, StoreUnreachableError, StoreDeniedError,
-        StoreMissingError.
+        ``whole``: what else is in the block will be asked for as well. Raises ObjectChangedError,
+        ObjectMissingError, StoreUnreachableError, StoreDeniedError, StoreMissingError.
         """
-        found = self.held(version, offset, length)
+        found = self.held(version, offset, length, whole=whole)
         if found is not None:
-            return found
+            return [found[0]], found[1]
         place = (await self.places([version]))[0]
         record, store = await self._stores.of(place.mount, place.generation)
-        self._stores.traffic(record.number).misses += 1
-        if record.mode == m.MountMode.PROXY:
+        if not (whole and offset):
+            self._stores.traffic(record.number).misses += 1
+        if record.mode == m.MountMode.PROXY and not whole:
             start = version.index * place.block_size + offset
             with self._stores.watching(record):
                 data = await store.read(place.key, start, length, place.tag)
             _check_length(len(data), length)
-            return data, crc32c(data)
-        fetch = self._fetch_once(version, place, offset, length)
+            return [data], crc32c(data)
+        fetch = self._fetch_once(version, place, None if whole else (offset, length))
+        if whole:
+            fetch.owed -= length
         early = await fetch.part(offset, length)
         if early is not None:
-            return early, crc32c(early)
+            return early, _crc(early)
         data, crc = await asyncio.shield(fetch.whole)
         part = memoryview(data)[offset : offset + length]
         if offset < 0 or len(part) != length:
             raise errors.InvalidArgumentError(
                 f"bytes {offset} to {offset + length} of a block of {len(data)} bytes"
             )
-        return part, crc if length == len(data) else crc32c(part)
+        return [part], crc if length == len(data) else crc32c(part)
 
     async def places(self, versions: Sequence[m.BlockVersion]) -> list[m.ObjectPlace]:
         """Where the content of each is, asked of the primary in one request.
@@ -129,6 +145,26 @@ class ObjectBlocks:
         Raises ObjectChangedError when one is no file's content any more.
         """
         wanted = [m.ObjectVersion(version.inode, version.sequence) for version in versions]
+        found = await self._look_up(wanted)
+        places = [found.get(each) or self._places[each] for each in wanted]
+        while len(self._places) > PLACES_KEPT:
+            self._places.popitem(last=False)
+        for place in places:
+            if place.code:
+                raise errors.from_wire(
+                    place.code, "the file was changed or deleted since it was opened: open it again"
+                )
+        return places
+
+    async def prepare(self, versions: Iterable[m.BlockVersion]) -> None:
+        """Before many are read: ask for the places of all that are not cached at once."""
+        missing = [each for each in versions if not each.generation and each not in self._cache]
+        await self._look_up([m.ObjectVersion(each.inode, each.sequence) for each in missing])
+
+    async def _look_up(
+        self, wanted: Sequence[m.ObjectVersion]
+    ) -> dict[m.ObjectVersion, m.ObjectPlace]:
+        """Learn the places of those that are unknown; what the primary says of these."""
         unknown = list(dict.fromkeys(each for each in wanted if each not in self._places))
         found: dict[m.ObjectVersion, m.ObjectPlace] = {}
         while unknown:
@@ -140,34 +176,34 @@ class ObjectBlocks:
                 if not place.code:
                     self._places[each] = place
             unknown = unknown[len(reply.places) :]
-        places = [found.get(each) or self._places[each] for each in wanted]
-        while len(self._places) > PLACES_KEPT:
-            self._places.popitem(last=False)
-        for place in places:
-            if place.code:
-                raise errors.from_wire(
-                    place.code, "the file was changed or deleted since it was opened: open it again"
-                )
-        return places
+        return found
 
     # --- fetching ----------------------------------------------------------------------------
 
     def _fetch_once(
-        self, version: m.BlockVersion, place: m.ObjectPlace, offset: int, length: int
+        self, version: m.BlockVersion, place: m.ObjectPlace, wanted: tuple[int, int] | None
     ) -> BlockFetch:
-        """The fetch that is under way, or one that begins with what this reader wants."""
+        """The fetch that is under way, or one that begins with what this reader wants.
+
+        ``wanted``: offset and length of it; None: all of the block.
+        """
         fetch = self._fetches.get(version)
         if fetch is None:
             total = min(place.block_size, place.size - version.index * place.block_size)
             if total <= 0:
                 raise errors.InvalidArgumentError(f"block {version.index} lies outside the file")
-            fetch = self._fetches[version] = BlockFetch(total, offset, length)
+            fetch = self._fetches[version] = BlockFetch(total, *(wanted or (0, total)))
             fetch.whole = asyncio.ensure_future(self._fetch(version, place, total, fetch))
-            fetch.whole.add_done_callback(lambda _: self._ended(version))
+            fetch.owed = 0 if wanted else total
+            fetch.whole.add_done_callback(lambda _: self._ended(version, fetch))
         return fetch
 
-    def _ended(self, version: m.BlockVersion) -> None:
-        self._fetches.pop(version).ended()
+    def _ended(self, version: m.BlockVersion, fetch: BlockFetch) -> None:
+        fetch.ended()
+        if fetch.failed or fetch.owed <= 0 or version in self._cache:
+            del self._fetches[version]
+        else:  # it is not kept, and some of its parts are still to be asked for
+            asyncio.get_running_loop().call_later(LATE_SECONDS, self._fetches.pop, version)
 
     async def _fetch(
         self, version: m.BlockVersion, place: m.ObjectPlace, total: int, fetch: BlockFetch
@@ -186,9 +222,7 @@ class ObjectBlocks:
                 self._places.pop(m.ObjectVersion(version.inode, version.sequence), None)
                 raise
         _check_length(sum(map(len, pieces)), total)
-        crc = 0
-        for piece in pieces:
-            crc = crc32c(piece, crc)
+        crc = _crc(pieces)
         self._stores.traffic(record.number).fetched_bytes += total
         if self._keep(version, place, record, pieces, total, crc):
             return self._store.read(version, 0, total)
@@ -204,6 +238,8 @@ class ObjectBlocks:
         crc: int,
     ) -> bool:
         """Cache a block if its mount's policy says so; it is served either way. Is it cached?"""
+        if record.mode == m.MountMode.PROXY:
+            return False
         now, mount = self._now(), record.number
         self._keep_within(record)
         self._cache.read(mount, version, now)
@@ -219,8 +255,7 @@ class ObjectBlocks:
         except errors.NoSpaceError:
             return False
         try:
-            _copy(pieces, write.buffers())
-            write.received(total)
+            _fill(write, pieces)
             write.finish()
         except errors.MemfsError:
             write.abort()
@@ -326,21 +361,32 @@ def _check_length(came: int, length: int) -> None:
         )
 
 
-def _copy(pieces: Sequence[Buffer], targets: Sequence[memoryview]) -> None:
-    """Copy pieces one behind the other into memory that is as long as all of them."""
-    left = iter(targets)
-    target = memoryview(b"")
+def _crc(pieces: Sequence[Buffer]) -> int:
+    crc = 0
+    for piece in pieces:
+        crc = crc32c(piece, crc)
+    return crc
+
+
+def _fill(write: BlockWrite, pieces: Sequence[Buffer]) -> None:
+    """Copy pieces one behind the other into a block that is as long as all of them.
+
+    By little, so that what is checked and stored is still in the processor's cache.
+    """
+    left = iter(write.buffers())
+    target, done = memoryview(b""), 0
     for piece in pieces:
         view = memoryview(piece)
         while len(view):
             if not len(target):
                 target = next(left)
-            count = min(len(view), len(target))
+            count = min(len(view), len(target), COPIED_BYTES)
             target[:count] = view[:count]
-            view, target = view[count:], target[count:]
+            view, target, done = view[count:], target[count:], done + count
+            write.received(done)
 
 
-Read = Callable[[m.BlockVersion, int, int], Coro[tuple[Buffer, int]]]
+Read = Callable[[m.BlockVersion, int, int], Coro[tuple[Sequence[Buffer], int]]]
 
 
 async def read_ranges(
@@ -365,7 +411,7 @@ async def read_ranges(
         if isinstance(outcome, errors.MemfsError):
             results.append(m.RangeResult(outcome.code, 0, 0))
         else:
-            data, crc = outcome
-            results.append(m.RangeResult(0, len(data), crc))
-            payload.append(data)
+            pieces, crc = outcome
+            results.append(m.RangeResult(0, sum(map(len, pieces)), crc))
+            payload.extend(pieces)
     return results, payload

@@ -14,10 +14,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Container
 from typing import Final, TypeVar
 
+from memfs.concurrency import run_all
 from memfs.errors import ObjectMissingError, StaleHandleError, StoreUnreachableError
 from memfs.node.namespace.commands.mounts import record_of
 from memfs.node.namespace.mount_queries import path_of
-from memfs.node.namespace.rules.frontier import Question, question
+from memfs.node.namespace.rules.frontier import Question, questions
 from memfs.node.namespace.tables.directory import Entries
 from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.mounts import MountPoint
@@ -25,7 +26,7 @@ from memfs.node.replication.primary import Primary
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.store_listing import Listing, complete, known
 from memfs.protocol import messages as m
-from memfs.stores.interface import Store
+from memfs.stores.interface import Page, Store
 from memfs.transport.environment import Environment
 
 T = TypeVar("T")
@@ -34,7 +35,12 @@ NAMES_MAX: Final = 100_000
 """Answers about single names that are remembered: 20 MB at most."""
 LISTINGS_MAX: Final = 100_000
 UNDER_WAY_MAX: Final = 10_000
+QUESTIONS_PER_LOOK: Final = 256
+"""Names of one request that are asked for before it is looked at again."""
+QUESTIONS_AT_ONCE: Final = 32
 PAGE_OBJECTS: Final = 1000
+AHEAD_MAX: Final = 8
+"""Pages that are asked for before somebody wants them: 300 KB each."""
 OBJECTS_PER_COMMAND: Final = 200
 """With names of 255 bytes and tags of 34 they take 60 KB of a record."""
 NEGATIVE_SECONDS: Final = 1.0
@@ -42,6 +48,10 @@ NEGATIVE_SECONDS: Final = 1.0
 a file to appear sees it soon. Otherwise as long as that one is."""
 
 _Key = tuple[int, int, bytes | None]
+
+
+def _key_of(wanted: Question) -> _Key:
+    return wanted.mount.number, wanted.directory, wanted.name
 
 
 class Moment:
@@ -133,6 +143,8 @@ class Metadata:
         self._stores = stores
         self._now = environment.clock.monotonic
         self._asking: dict[_Key, asyncio.Task[bool]] = {}
+        self._ahead: OrderedDict[int, tuple[Listing, asyncio.Task[Page]]] = OrderedDict()
+        """The next page of listings that somebody goes on with, by directory."""
         self._stored_at: OrderedDict[tuple[int, bytes], int] = OrderedDict()
         """The last changes that came to stores, by mount and key: their places in the order."""
         self._stored_changes = 0
@@ -144,12 +156,21 @@ class Metadata:
 
         With it the name before which a listing is known that the request shows; None: all of it.
         """
-        return self._question(request, self._now())
+        found, bound = self._questions(request, self._now(), 1)
+        return next(iter(found), None), bound
 
-    def _question(self, request: object, since: float) -> tuple[Question | None, bytes | None]:
+    def _questions(
+        self, request: object, since: float, most: int
+    ) -> tuple[list[Question], bytes | None]:
+        """Different ones, in the order of the paths that the request names."""
         moment = Moment(self.known, since, self._now(), self._stores.trouble)
-        found = question(self._primary.namespace.volume, request, moment)
-        return found, moment.bound or None
+        volume = self._primary.namespace.volume
+        found: dict[_Key, Question] = {}
+        for each in questions(volume, request, moment):
+            found.setdefault(_key_of(each), each)
+            if len(found) >= most:
+                break
+        return list(found.values()), moment.bound or None
 
     async def prepare(self, request: object) -> bytes | None:
         """Look up until all is known; before which name it is, of a listing that is under way.
@@ -158,14 +179,14 @@ class Metadata:
         """
         since = self._now()
         while True:
-            found, bound = self._question(request, since)
-            if found is None:
+            found, bound = self._questions(request, since, QUESTIONS_PER_LOOK)
+            if not found:
                 return bound
             try:
-                await self.ask(found)
+                await run_all([self.ask(each) for each in found], QUESTIONS_AT_ONCE)
             except StoreUnreachableError:
-                found, bound = self._question(request, since)
-                if found is not None:
+                found, bound = self._questions(request, since, 1)
+                if found:
                     raise
 
     async def page(
@@ -188,7 +209,7 @@ class Metadata:
             pass
 
     async def _share(self, wanted: Question) -> bool:
-        key = wanted.mount.number, wanted.directory, wanted.name
+        key = _key_of(wanted)
         task = self._asking.get(key)
         # One that is done was asked before this request came: waiting for it would not wait at all.
         if task is None or task.done():
@@ -277,7 +298,7 @@ class Metadata:
 
     async def _next_page(self, wanted: Question, store: Store, listing: Listing) -> bool:
         """Apply a page, in commands of some names each; then remove names that were not listed."""
-        page = await store.list(wanted.key.decode("utf-8"), listing.after, PAGE_OBJECTS)
+        page = await self._page(wanted, store, listing)
         objects = listing.add_page(page)
         for first in range(0, len(objects), OBJECTS_PER_COMMAND):
             part = objects[first : first + OBJECTS_PER_COMMAND]
@@ -297,6 +318,25 @@ class Metadata:
             listing.publish(bound)
             self.known.listings.pop(wanted.directory, None)
         return bound is None
+
+    async def _page(self, wanted: Question, store: Store, listing: Listing) -> Page:
+        """A page of the store. Whoever goes on with a listing most likely wants the page after it
+        too, which is on its way while this one is applied."""
+        key, after = wanted.key.decode("utf-8"), listing.after
+        known = self._ahead.pop(wanted.directory, None)
+        if known is not None and known[0] is listing:
+            page = await known[1]
+        else:
+            if known is not None:
+                known[1].cancel()
+            page = await store.list(key, after, PAGE_OBJECTS)
+        if after is not None and page.after is not None:
+            task = asyncio.ensure_future(store.list(key, page.after, PAGE_OBJECTS))
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._ahead[wanted.directory] = listing, task
+            if len(self._ahead) > AHEAD_MAX:
+                self._ahead.popitem(last=False)[1][1].cancel()
+        return page
 
     def _directory(self, inode: int) -> Entries | None:
         tree = self._primary.namespace.volume.tree

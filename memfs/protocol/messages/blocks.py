@@ -112,6 +112,8 @@ class ReadBlock(NamedTuple):
     length: int
     capability: bytes = b""
     """For reading."""
+    whole: bool = False
+    """The caller reads all of the block, in parts: a node asks a store for it at once."""
 
     @staticmethod
     def reply() -> type[ReadBlockReply]:

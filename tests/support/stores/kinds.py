@@ -25,6 +25,7 @@ from memfs.stores.retry import Retry
 from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
 from memfs.transport.environment import production_environment
+from tests.support.stores.gcs_server import fake_gcs
 from tests.support.stores.processes import Server, listens
 from tests.support.stores.s3_servers import KEY, REGION, SECRET, S3Server, moto, seaweed
 from tests.support.stores.sftp import sftp
@@ -163,7 +164,7 @@ def webhdfs(directory: Path) -> Iterator[Kind]:
 
 @contextlib.contextmanager
 def clouds(directory: Path) -> Iterator[Kind]:
-    """What gs: and azblob: share, over moto: there is no server of theirs to be had for tests."""
+    """What gs: and azblob: share, over moto: no server of Azure's is to be had for tests."""
     with moto(directory) as server, s3("clouds", server) as kind:
 
         def make(url: str) -> Store:
@@ -178,10 +179,29 @@ def clouds(directory: Path) -> Iterator[Kind]:
         yield dataclasses.replace(kind, make=make)
 
 
+@contextlib.contextmanager
+def gs(directory: Path) -> Iterator[Kind]:
+    """Google's protocol."""
+    with fake_gcs(directory) as server:
+        front = f"gs://{server.bucket}/"
+
+        def whole(url: str, key: str) -> str:
+            return f"{url.removeprefix(front)}/{key}"
+
+        yield Kind(
+            "gs",
+            lambda: f"{front}place{next(_serial)}",
+            {"endpoint": server.endpoint},
+            lambda url, key, data: server.replace(whole(url, key), data),
+            lambda url, key: server.remove(whole(url, key)),
+        )
+
+
 KINDS = {
     "clouds": clouds,
     "file": local,
     "fsspec-sftp": fsspec_sftp,
+    "gs": gs,
     "s3-moto": s3_moto,
     "s3-seaweed": s3_seaweed,
     "webhdfs": webhdfs,

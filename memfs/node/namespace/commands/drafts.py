@@ -31,12 +31,19 @@ from memfs.node.namespace.rules.naming import (
 )
 from memfs.node.namespace.rules.permissions import mode_after_write
 from memfs.node.namespace.rules.published_content import check_blocks, check_time, layout_of
-from memfs.node.namespace.rules.quotas import check_growth
+from memfs.node.namespace.rules.quotas import NONE, check_growth, check_replication
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import ABSORBED, FILE, NOWHERE
 from memfs.node.namespace.tables.tree import Make, Place, ends_as_directory
 from memfs.node.namespace.tables.volume import FREED_AT_ONCE, Command, Volume, check_mode
-from memfs.protocol.messages import CreateDraft, FileVersion, LeaseReply, LookupReply, PublishDraft
+from memfs.protocol.messages import (
+    AdoptDraft,
+    CreateDraft,
+    FileVersion,
+    LeaseReply,
+    LookupReply,
+    PublishDraft,
+)
 
 _PRIVATE: Final = 0o600
 _GENERATION: Final = 1
@@ -49,7 +56,10 @@ def create_draft(volume: Volume, command: Command, request: CreateDraft) -> Leas
     )
     volume.check_session(command)
     tree = volume.tree
-    old = _check_target(volume, command, request, 0)
+    if request.path:
+        old = _check_target(volume, command, request, 0)
+    else:
+        old = _own(volume, command, request.base)
     if old and not request.replication:
         layout = (*layout[:2], tree.layouts.values[tree.inodes.layout[old]][2])
     slot = tree.inodes.allocate()
@@ -61,8 +71,16 @@ def create_draft(volume: Volume, command: Command, request: CreateDraft) -> Leas
     tree.nameless.add(slot)
     # Nobody meets it: it has no name.
     volume.sessions.grant(command.client, slot, None, command.caller.user)
-    most = longest_draft(volume, command.caller, slot, request.base, request.path)
+    most = NONE
+    if request.path:
+        most = longest_draft(volume, command.caller, slot, request.base, request.path)
     return LeaseReply(volume.attributes(slot), most=most)
+
+
+def _own(volume: Volume, command: Command, inode: int) -> int:
+    """The slot of a file that the caller writes. Raises StaleHandleError, LeaseLostError."""
+    slot = volume.tree.inodes.slot_of(inode)
+    return files.leased(volume, command, inode, volume.tree.inodes.generation[slot] if slot else 0)
 
 
 def publish_draft(volume: Volume, command: Command, request: PublishDraft) -> LookupReply:
@@ -89,6 +107,22 @@ def publish_draft(volume: Volume, command: Command, request: PublishDraft) -> Lo
     slot = _give_name(volume, command, request, place, slot)
     if request.modified_ns is not None:
         tree.inodes.modified[slot] = request.modified_ns
+    return LookupReply(volume.attributes(slot))
+
+
+def adopt_draft(volume: Volume, command: Command, request: AdoptDraft) -> LookupReply:
+    """Move a draft's content into a file that only a store has; the file stays leased."""
+    tree, inodes = volume.tree, volume.tree.inodes
+    slot = files.leased(volume, command, request.inode, request.generation)
+    draft = files.leased(volume, command, request.draft, request.draft_generation)
+    if draft not in tree.nameless:
+        raise InvalidArgumentError(_why_no_draft(volume, draft))
+    if not volume.mounts.is_external(slot):
+        raise StaleHandleError("the cluster has the content of the file: open it again")
+    if inodes.size[draft] != inodes.size[slot]:
+        raise InvalidArgumentError("the draft is not as long as the file")
+    check_replication(tree, slot, tree.layouts.values[inodes.layout[draft]][2], b"")
+    _fill_in(volume, command, slot, draft)
     return LookupReply(volume.attributes(slot))
 
 
@@ -163,6 +197,7 @@ def _give_name(
     tree, inodes = volume.tree, volume.tree.inodes
     parent, name, old = place
     if old and not _may_replace(volume, command, place, request.path):
+        volume.sessions.drop_lease(old)
         _fill_in(volume, command, old, slot)
         return old
     tree.nameless.discard(slot)
@@ -203,7 +238,6 @@ def _fill_in(volume: Volume, command: Command, old: int, draft: int) -> None:
     """Move the draft's content into a file that keeps its inode; the draft ends."""
     tree, inodes = volume.tree, volume.tree.inodes
     size = inodes.size[draft]
-    volume.sessions.drop_lease(old)
     volume.sessions.drop_lease(draft)
     tree.nameless.discard(draft)
     volume.blocks.cut(old, 0, command.discards, FREED_AT_ONCE)

@@ -7,6 +7,7 @@ neither a query nor a command ever meets a name whose state in the store is unkn
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -54,13 +55,13 @@ _LISTING: Final = (m.List, m.Rename, m.RemoveDirectory, m.SummarisePage)
 _DEEP: Final = (m.Summarise, m.RemoveDirectory)
 
 
-def question(volume: Volume, request: object, knowledge: Knowledge) -> Question | None:
-    """The question to a store that ``request`` has to wait for; None: all is known."""
+def questions(volume: Volume, request: object, knowledge: Knowledge) -> Iterator[Question]:
+    """What stores have to be asked before ``request`` can be carried out: the first question of
+    each path that it names. Nothing: all is known."""
     for base, path in named_paths(request):
         found = _on_the_way(volume, base, path, request, knowledge)
         if found is not None:
-            return found
-    return None
+            yield found
 
 
 def _on_the_way(

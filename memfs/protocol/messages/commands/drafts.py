@@ -18,6 +18,7 @@ class CreateDraft(NamedTuple):
     """
 
     path: bytes
+    """Empty: it is for the file ``base``, which the caller has leased (:class:`AdoptDraft`)."""
     exclusive: bool = False
     """Refused when it exists."""
     parents: bool = False
@@ -62,6 +63,23 @@ class PublishDraft(NamedTuple):
     """Files that it was made from: StaleHandleError when one of them is not what it was."""
     withdrawn: tuple[BlockRef, ...] = ()
     """As of :class:`Commit`."""
+
+    @staticmethod
+    def reply() -> type[LookupReply]:
+        return LookupReply
+
+
+@message(190, command=True)
+class AdoptDraft(NamedTuple):
+    """Give a file that only its store has the content of a draft, which is a copy of it: one step.
+
+    The caller has leased both. The file's lease stays, the draft is no more.
+    """
+
+    inode: int
+    generation: int
+    draft: int
+    draft_generation: int
 
     @staticmethod
     def reply() -> type[LookupReply]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from memfs.errors import (
     CrossMountError,
     DirectoryNotEmptyError,
     InvalidArgumentError,
+    LeaseLostError,
     MountBusyError,
     NoAttributeError,
     NotPermittedError,
@@ -381,6 +384,67 @@ def test_a_file_replaced_by_a_draft_is_based_on_what_the_store_has(machine: Mach
     slot = volume.tree.inodes.slot_of(machine.stat("/x/a").inode)
     assert volume.mounts.tags.get(slot) == b'"t1"' and slot in volume.mounts.changes
     assert machine.blocks("/x/a") == refs
+
+
+def copied(machine: Machine, path: str, size: int, **options: int) -> tuple[m.AdoptDraft, Any]:
+    """Lease a file of the store and fill a draft for it; what moves its content, and the blocks."""
+    held = machine.run(m.AcquireLease(path.encode())).attributes
+    options = {"block_size": held.block_size, "group_blocks": held.group_blocks, **options}
+    draft = machine.run(m.CreateDraft(b"", base=held.inode, **options)).attributes
+    refs = blocks_of(draft.inode, draft.generation, size)
+    machine.run(m.Commit(draft.inode, draft.generation, size, refs))
+    return m.AdoptDraft(held.inode, held.generation, draft.inode, draft.generation), refs
+
+
+def test_a_draft_becomes_the_content_of_a_file_that_only_its_store_has(machine: Machine) -> None:
+    size = 2 * BLOCK + 5
+    learn(machine, "/x", known("a", size))
+    before = machine.stat("/x/a")
+    adopt, refs = copied(machine, "/x/a", size)
+    assert machine.blocks("/x/a") != refs and state(machine, "/x/a") == ObjectState.CLEAN
+    assert machine.run(adopt).attributes.leased
+    after = machine.stat("/x/a")
+    assert (after.inode, after.size, after.links) == (before.inode, size, 1)
+    assert machine.blocks("/x/a") == refs and state(machine, "/x/a") == ObjectState.DIRTY
+    assert machine.du("/x")[0] == size and machine.discards == []
+    volume = machine.namespace.volume
+    assert volume.mounts.tags.get(volume.tree.inodes.slot_of(after.inode)) == b'"t1"'
+    assert not volume.tree.nameless
+    with pytest.raises(StaleHandleError):
+        machine.run(adopt)
+    machine.run(m.Commit(adopt.inode, adopt.generation, BLOCK, release=True))
+    assert machine.blocks("/x/a") == refs[:1] and len(machine.discards) == 2
+    assert not machine.stat("/x/a").leased
+
+
+def test_a_draft_is_refused_that_is_no_copy_of_what_the_store_has(machine: Machine) -> None:
+    learn(machine, "/x", known("a", BLOCK), known("b", BLOCK))
+    adopt, _ = copied(machine, "/x/a", BLOCK - 1)
+    with pytest.raises(InvalidArgumentError, match="as long"):
+        machine.run(adopt)
+    for changed in (
+        adopt._replace(generation=adopt.generation + 1),
+        adopt._replace(draft_generation=9),
+    ):
+        with pytest.raises(LeaseLostError):
+            machine.run(changed)
+    with pytest.raises(InvalidArgumentError, match="a name already"):
+        machine.run(adopt._replace(draft=adopt.inode, draft_generation=adopt.generation))
+    assert state(machine, "/x/a") == ObjectState.CLEAN
+    with pytest.raises(LeaseLostError):
+        machine.run(m.CreateDraft(b"", base=machine.stat("/x/b").inode))
+    machine.file("/own", BLOCK)
+    adopt, _ = copied(machine, "/own", BLOCK)
+    with pytest.raises(StaleHandleError, match="the cluster has"):
+        machine.run(adopt)
+
+
+def test_a_draft_goes_when_its_writer_goes(machine: Machine) -> None:
+    learn(machine, "/x", known("a", BLOCK))
+    _, refs = copied(machine, "/x/a", BLOCK)
+    machine.run(m.ExpireSession(1))
+    assert [each.version for each in machine.discards] == [each.version for each in refs]
+    assert state(machine, "/x/a") == ObjectState.CLEAN
 
 
 def test_both_are_kept_when_others_changed_the_object(machine: Machine) -> None:
