@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from memfs import limits
+from memfs import concurrency, limits
 from memfs.checksum import crc32c
 from memfs.client.batches.batching import PARALLEL, named, path_batches
 from memfs.client.batches.whole_replies import Elsewhere, check_columns, only_block
@@ -312,17 +312,50 @@ async def read_pieces(
     deadline: float,
     local: LocalNodes | None = None,
 ) -> list[bytes | None]:
-    """Ask one member for many pieces, in as few requests as hold them.
+    """Ask one member for many pieces, in as few requests as hold them, several at a time.
 
     ``local``: all are whole blocks, which may be copied out of segments of a node on this host.
     None stands for what did not arrive, or arrived damaged: the caller tries elsewhere.
     """
+    lending = local if local is not None and local.lends(member) else None
+    found = await concurrency.results(
+        [
+            _read_group(session, member, group, deadline, lending)
+            for group in _groups(pieces, lending is not None)
+        ],
+        PARALLEL,
+    )
+    return list(itertools.chain.from_iterable(found))
+
+
+def _groups(pieces: Sequence[BlockPiece], lend: bool) -> list[list[BlockPiece]]:
+    """The same pieces in groups, each of which fits one answer. ``lend``: what the cluster has may
+    take no room in it; what a store has does."""
+    groups: list[list[BlockPiece]] = []
+    room = 0
+    for piece in pieces:
+        taken = 0 if lend and piece.ref.generation else piece.length
+        if not groups or taken > room or len(groups[-1]) == limits.BLOCKS_PER_BATCH:
+            groups.append([])
+            room = limits.BATCH_PAYLOAD_BYTES
+        groups[-1].append(piece)
+        room -= taken
+    return groups
+
+
+async def _read_group(
+    session: Session,
+    member: int,
+    pieces: Sequence[BlockPiece],
+    deadline: float,
+    local: LocalNodes | None,
+) -> list[bytes | None]:
+    """As :func:`read_pieces`, one request after another until all is answered."""
     found: list[bytes | None] = []
-    lend = local is not None and local.lends(member)
     while len(found) < len(pieces):
-        part = pieces[len(found) :][: limits.BLOCKS_PER_BATCH]
+        part = pieces[len(found) :]
         ranges = tuple([m.BlockRange(*ref.version, at, n) for ref, at, n in part])
-        request = m.ReadBlocks(ranges, lend=lend)
+        request = m.ReadBlocks(ranges, lend=local is not None)
         try:
             answer = await session.ask_member(member, request, deadline=deadline)
         except RetryableError:

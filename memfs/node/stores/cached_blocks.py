@@ -36,6 +36,7 @@ COPIED_BYTES: Final = 128 * limits.KIB
 """Of a block at a time: half of a second-level cache."""
 LATE_SECONDS: Final = 1.0
 """So long the bytes of a block that is not cached stay for one who asked for some of its parts."""
+LATE_MAX: Final = 16
 PLACES_KEPT: Final = 20_000
 """Files of which it is remembered where their content is: 10 MB."""
 
@@ -72,6 +73,8 @@ class ObjectBlocks:
         self._wall_ns = environment.clock.wall_ns
         self._places: OrderedDict[m.ObjectVersion, m.ObjectPlace] = OrderedDict()
         self._fetches: dict[m.BlockVersion, BlockFetch] = {}
+        self._late: dict[m.BlockVersion, BlockFetch] = {}
+        """Those of ``_fetches`` that are over and wait for their reader, the oldest first."""
         self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
         store.on_shortage(self.make_room)
         store.on_uncached(self._forget)
@@ -128,6 +131,8 @@ class ObjectBlocks:
         fetch = self._fetch_once(version, place, None if whole else (offset, length))
         if whole:
             fetch.owed -= length
+            if fetch.owed <= 0:
+                self._end_late(version, fetch)
         early = await fetch.part(offset, length)
         if early is not None:
             return early, _crc(early)
@@ -146,7 +151,7 @@ class ObjectBlocks:
         """
         wanted = [m.ObjectVersion(version.inode, version.sequence) for version in versions]
         found = await self._look_up(wanted)
-        places = [found.get(each) or self._places[each] for each in wanted]
+        places = [found[each] for each in wanted]
         while len(self._places) > PLACES_KEPT:
             self._places.popitem(last=False)
         for place in places:
@@ -159,14 +164,15 @@ class ObjectBlocks:
     async def prepare(self, versions: Iterable[m.BlockVersion]) -> None:
         """Before many are read: ask for the places of all that are not cached at once."""
         missing = [each for each in versions if not each.generation and each not in self._cache]
-        await self._look_up([m.ObjectVersion(each.inode, each.sequence) for each in missing])
+        with contextlib.suppress(errors.MemfsError):  # whoever reads one hears what is wrong
+            await self._look_up([m.ObjectVersion(each.inode, each.sequence) for each in missing])
 
     async def _look_up(
         self, wanted: Sequence[m.ObjectVersion]
     ) -> dict[m.ObjectVersion, m.ObjectPlace]:
-        """Learn the places of those that are unknown; what the primary says of these."""
-        unknown = list(dict.fromkeys(each for each in wanted if each not in self._places))
-        found: dict[m.ObjectVersion, m.ObjectPlace] = {}
+        """The places of all; those that are not known are asked of the primary."""
+        found = {each: self._places[each] for each in wanted if each in self._places}
+        unknown = [each for each in dict.fromkeys(wanted) if each not in found]
         while unknown:
             reply = await self._membership.ask_primary(m.DescribeObjects(tuple(unknown)))
             if not reply.places:
@@ -202,8 +208,16 @@ class ObjectBlocks:
         fetch.ended()
         if fetch.failed or fetch.owed <= 0 or version in self._cache:
             del self._fetches[version]
-        else:  # it is not kept, and some of its parts are still to be asked for
-            asyncio.get_running_loop().call_later(LATE_SECONDS, self._fetches.pop, version)
+            return
+        # It is not kept, and some of its parts are still to be asked for.
+        self._late[version] = fetch
+        asyncio.get_running_loop().call_later(LATE_SECONDS, self._end_late, version, fetch)
+        if len(self._late) > LATE_MAX:
+            self._end_late(*next(iter(self._late.items())))
+
+    def _end_late(self, version: m.BlockVersion, fetch: BlockFetch) -> None:
+        if self._late.get(version) is fetch:
+            del self._late[version], self._fetches[version]
 
     async def _fetch(
         self, version: m.BlockVersion, place: m.ObjectPlace, total: int, fetch: BlockFetch

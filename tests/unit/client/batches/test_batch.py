@@ -65,6 +65,19 @@ async def test_files_of_some_hundred_kib_are_read_in_few_requests(
     assert cluster.asked["ReadBlock"] == 0
 
 
+async def test_answers_that_are_full_do_not_wait_for_one_another(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    contents = {f"/many/{n}": bytes([n]) * limits.MIB for n in range(30)}
+    for path, content in contents.items():
+        await fs.write_bytes(path, content)
+    cluster.most_waiting = 0
+    cluster.asked.clear()
+    assert await fs.read_many(contents) == list(contents.values())
+    assert cluster.asked["ReadBlocks"] >= 30 * limits.MIB // limits.BATCH_PAYLOAD_BYTES
+    assert cluster.most_waiting > 4, "more than one request to each node at a time"
+
+
 async def test_files_too_large_for_a_batch_go_with_it(fs: AsyncFileSystem) -> None:
     large = random.Random(1).randbytes(100_000)
     await fs.write_many({"/a": b"small", "/b": large})
