@@ -37,6 +37,9 @@ from memfs.types import BlockRef, Buffer, View
 
 log = logging.getLogger(__name__)
 
+BLOCKS_PARALLEL = 2 * PARALLEL
+"""Files of one block each that are read at the same time: 64 MiB of default blocks."""
+
 
 class BatchReader:
     """Reads whole files for one session."""
@@ -168,6 +171,9 @@ class BatchReader:
         """Read what did not come with its batch."""
         tried = {number for number, what in elsewhere.items() if only_block(what) is not None}
         await self._fetch_small(elsewhere, results, deadline)
+        one_block = all(
+            isinstance(e, m.BlocksReply) and len(e.blocks) <= 1 for e in elsewhere.values()
+        )
         await run_all(
             (
                 self._read_single(
@@ -175,7 +181,7 @@ class BatchReader:
                 )
                 for number, what in elsewhere.items()
             ),
-            PARALLEL,
+            BLOCKS_PARALLEL if one_block else PARALLEL,
         )
 
     async def _ask_plain(

@@ -7,12 +7,14 @@ import random
 import pytest
 
 from memfs import errors, limits
+from memfs.client.batches.batch_read import BlockPiece, _groups
 from memfs.client.batches.batching import path_batches
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.reservations import FIRST_RESERVE
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.transport.connection import Answer
+from memfs.types import BlockRef
 from tests.unit.client.fake_cluster import FakeCluster
 
 FILES = {f"/many/{n:04}": random.Random(n).randbytes(n * 7 % 4000) for n in range(600)}
@@ -65,17 +67,26 @@ async def test_files_of_some_hundred_kib_are_read_in_few_requests(
     assert cluster.asked["ReadBlock"] == 0
 
 
-async def test_answers_that_are_full_do_not_wait_for_one_another(
-    fs: AsyncFileSystem, cluster: FakeCluster
+@pytest.mark.parametrize(
+    ("length", "count", "generation", "lend", "sizes"),
+    [
+        (limits.MIB, 9, 0, True, [4, 4, 1]),  # what a store has is lent by nobody
+        (limits.MIB, 9, 1, False, [4, 4, 1]),
+        (limits.MIB, 9, 1, True, [9]),
+        (5 * limits.MIB, 2, 1, False, [1, 1]),
+        (0, 300, 1, False, [256, 44]),
+        (0, 0, 1, False, []),
+    ],
+)
+def test_what_does_not_fit_one_answer_is_asked_for_by_several_requests(
+    length: int, count: int, generation: int, lend: bool, sizes: list[int]
 ) -> None:
-    contents = {f"/many/{n}": bytes([n]) * limits.MIB for n in range(30)}
-    for path, content in contents.items():
-        await fs.write_bytes(path, content)
-    cluster.most_waiting = 0
-    cluster.asked.clear()
-    assert await fs.read_many(contents) == list(contents.values())
-    assert cluster.asked["ReadBlocks"] >= 30 * limits.MIB // limits.BATCH_PAYLOAD_BYTES
-    assert cluster.most_waiting > 4, "more than one request to each node at a time"
+    pieces = [
+        BlockPiece(BlockRef(n, 0, generation, 1, length, 0, (1,)), 0, length) for n in range(count)
+    ]
+    groups = _groups(pieces, lend)
+    assert list(map(len, groups)) == sizes
+    assert [piece for group in groups for piece in group] == pieces
 
 
 async def test_files_too_large_for_a_batch_go_with_it(fs: AsyncFileSystem) -> None:
