@@ -207,9 +207,9 @@ def _group_names(numbers: Iterable[int]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def process_name() -> str:
-    """What people look for when they want to know who it was: this process, and its host."""
-    return f"process {os.getpid()} on {platform.node()}"
+def process_name(process: int) -> str:
+    """What people look for when they want to know who it was: a process, and this host."""
+    return f"process {process} on {platform.node()}"
 
 
 def current_umask() -> int:

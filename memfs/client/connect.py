@@ -37,14 +37,26 @@ def client_environment(settings: ClientConfig) -> Environment:
     return production_environment(*client_proof(settings))
 
 
-async def open_session(settings: ClientConfig, environment: Environment | None = None) -> Session:
-    """A session that knows the cluster. Raises UnavailableError naming what was tried."""
+async def open_session(
+    settings: ClientConfig,
+    environment: Environment | None = None,
+    *,
+    client: int | None = None,
+    process: int | None = None,
+) -> Session:
+    """A session that knows the cluster, of a client that there was before or of a new one.
+
+    ``process``: who it is in the eyes of others, None: this one. Raises UnavailableError naming
+    what was tried.
+    """
+    process = os.getpid() if process is None else process
     return await connect_session(
         as_proven(settings),
         environment or client_environment(settings),
         machine_id(),
-        holder=process_name(),
-        process=os.getpid(),
+        holder=process_name(process),
+        process=process,
+        client=client,
     )
 
 

@@ -274,11 +274,24 @@ class InodeOperations:
         self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
     ) -> MadeFile:
         """Make a file, under a lease. Raises PathExistsError."""
+        reply = await self._granted(self._creation(parent, name, mode, unmasked, owner))
+        return MadeFile(self._under(reply), reply.also_changed)
+
+    async def find_created(
+        self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
+    ) -> int:
+        """The inode of a file that a former process has made by :meth:`create`, in an errand that
+        repeats that; the lease is over. Raises what it raised.
+        """
+        request = self._creation(parent, name, mode, unmasked, owner)
+        return (await self.session.ask(request)).attributes.inode
+
+    def _creation(
+        self, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
+    ) -> m.Create:
         options = CreateOptions.of(self.session.config, permissions=mode, unmasked=unmasked)
         request = options.create(name, exclusive=True, holder=self.session.holder)
-        made = request._replace(base=parent, owner=owner.user, group=owner.group)
-        reply = await self._granted(made)
-        return MadeFile(self._under(reply), reply.also_changed)
+        return request._replace(base=parent, owner=owner.user, group=owner.group)
 
     async def create_unnamed(
         self, parent: int, mode: int, unmasked: int, owner: Owner, *, linkable: bool

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from memfs.errors import MemfsError
+from memfs.fuse import ledger
 from memfs.fuse.channel import Channel
 from memfs.fuse.kernel import mounting
 from memfs.fuse.kernel.mounting import MountError
@@ -52,6 +53,8 @@ class Keeper:
         self._worker: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
         self._fd = -1
+        self._ledger = ledger.make()
+        """What a worker leaves to the next one."""
         self._agreement = ""
         self._stopping = False
         self._started_at = 0.0
@@ -142,6 +145,7 @@ class Keeper:
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
+        ours.send("begin", self._ledger)
         theirs.close()
         if self._channel is not None:
             self._channel.close()

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from memfs.client.inodes import Made, Owner
+from memfs.client.session.request_ids import Errand, repeats
 from memfs.client.session.watch import CacheWatch
 from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError
 from memfs.fuse.attributes import NEVER, Shapes, Validity
@@ -23,13 +24,16 @@ from memfs.fuse.files.open_inodes import OpenInodes
 from memfs.fuse.kernel.negotiation import WRITE_BYTES
 from memfs.fuse.kernel.protocol import InHeader
 from memfs.fuse.known import KnownTree, PendingRead
+from memfs.fuse.ledger import Ledger, Opened
 from memfs.fuse.lookahead import Lookahead, Window
 from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.numbers import Numbers
 from memfs.fuse.options import MountOptions
-from memfs.types import Attributes
+from memfs.types import Attributes, LockKind
 
 NOBODY_ELSE = Owner("", "")
+FLAGS = (1 << 32) - 1
+"""Of what was opened, in its number."""
 READ_BYTES = WRITE_BYTES
 """Most bytes that the kernel asks for at once."""
 
@@ -54,9 +58,18 @@ class PendingCommand:
 class MountSession:
     """Lives as long as its mount."""
 
-    def __init__(self, cluster: MountedTree, options: MountOptions) -> None:
+    def __init__(
+        self, cluster: MountedTree, options: MountOptions, ledger: Ledger | None = None
+    ) -> None:
+        """``ledger``: for the worker after this one, None: there is none."""
         self.cluster = cluster
         self.options = options
+        self.ledger = ledger or Ledger.alone()
+        self._unanswered: dict[int, Opened] = {}
+        """What a former worker has opened, by the request, as far as the kernel may not know it."""
+        self._errands: dict[int, int] = {}
+        """Request ids of commands that a former worker has sent and the cluster has answered, by
+        the kernel's request."""
         self.numbers = Numbers()
         patience = 0.0 if options.nowait else None
         self.files = OpenInodes(cluster, patience, self.changing_file, self.changed)
@@ -85,6 +98,28 @@ class MountSession:
         self.watch = CacheWatch(cluster.session, self._forget, self._forget_all)
         identity = cluster.session.identity
         self._own = Owner(identity.user, identity.groups[0] if identity.groups else identity.user)
+
+    def go_on(self, errands: dict[int, int]) -> None:
+        """Take over what the ledger says is open and locked."""
+        self._errands = errands
+        for opened in self.ledger.opened:
+            file = self.files.use(opened.inode)
+            self.files.opened(file, opened.handle & FLAGS)
+            file.adopt()
+            self._unanswered[opened.request] = opened
+        for locked in self.ledger.locked:
+            if locked.kind == LockKind.RANGE:
+                self.range_owners.setdefault(locked.handle, set()).add(locked.owner)
+
+    def errand(self, request: int, *, again: bool) -> Errand:
+        """What the kernel asks for, ``again`` after another worker has not answered it."""
+        return Errand(request, self._errands.pop(request, 0) if again else 0)
+
+    def not_opened(self, request: int) -> None:
+        """The kernel asks again for what a former worker has opened: it knows nothing of that."""
+        opened = self._unanswered.pop(request, None)
+        if opened is not None and self.ledger.close(opened.handle):
+            self.files.released(opened.inode, opened.handle & FLAGS)
 
     async def close(self) -> None:
         """Publish what is open, and leave the cluster."""
@@ -199,7 +234,7 @@ class MountSession:
         with self.known.reading() as reading:
             change = PendingCommand(reading)
             yield change
-            if way is not None and routing.open_primary is way:
+            if way is not None and routing.open_primary is way and not repeats():
                 change.good = change.found is None or self.known.learn(reading, change.found)
                 for each in change.also_changed:
                     self.known.learn(reading, each)
@@ -319,12 +354,13 @@ class MountSession:
 
     # --- privileges ------------------------------------------------------------------------
 
-    async def drop_set_id(self, file: OpenInode, found: Attributes, header: InHeader) -> None:
-        """An unprivileged user has changed the content: clear the set-id bits."""
+    async def drop_set_id(self, file: OpenInode, found: Attributes, header: InHeader) -> int:
+        """An unprivileged user has changed the content: clear the set-id bits; the mode then."""
         mode = self.without_set_id(found, header)
         if mode != found.mode:
             await self.cluster.set_attributes(file.inode, mode=mode)
             self.changed(file.inode)
+        return mode
 
     def without_set_id(self, found: Attributes, header: InHeader) -> int:
         """The mode of a file after a change by somebody unprivileged, as Linux has it."""

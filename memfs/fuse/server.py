@@ -16,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+from memfs.client.session.request_ids import ERRAND
 from memfs.errors import MemfsError, StaleHandleError
 from memfs.fuse.errors import errno_of
 from memfs.fuse.kernel.device import Device, Payload
@@ -25,6 +26,7 @@ from memfs.fuse.kernel.protocol import (
     INIT_OUT,
     INTERRUPT_IN,
     NOTIFY_INVAL_INODE_OUT,
+    UNIQUE_RESEND,
     InHeader,
     InitFlag,
     Notify,
@@ -47,6 +49,22 @@ HANDLERS: Final[dict[int, Handler]] = {
     **ioctls.HANDLERS,
 }
 _BY_NAME: Final = frozenset((*names.HANDLERS, Opcode.CREATE))
+_DONE_ONCE: Final = frozenset(
+    {
+        Opcode.CREATE,
+        Opcode.MKNOD,
+        Opcode.MKDIR,
+        Opcode.SYMLINK,
+        Opcode.LINK,
+        Opcode.UNLINK,
+        Opcode.RMDIR,
+        Opcode.RENAME,
+        Opcode.RENAME2,
+        Opcode.SETXATTR,
+        Opcode.REMOVEXATTR,
+    }
+)
+"""What fails when it is done twice, or undoes what others did between."""
 PATIENCE_SECONDS: Final = 1.0
 """How long a request goes on after a signal that does not end its process: no program expects that
 a signal interrupts ``stat``, but one that hangs should be interruptible."""
@@ -110,6 +128,8 @@ class FuseServer:
         opcode = header.opcode
         began = perf_counter()
         reply: Reply
+        if header.unique & UNIQUE_RESEND:
+            self.mount.not_opened(header.unique & ~UNIQUE_RESEND)
         try:
             if opcode == Opcode.WRITE:
                 reply = content.write(self.mount, header, body, payload)
@@ -128,8 +148,17 @@ class FuseServer:
                 payload.give_back()
             self._succeeded(opcode, began)
         elif reply is not None:
+            if opcode in _DONE_ONCE:
+                reply = self._done_once(header, reply)
             work = self._finish(header, reply, payload, began)
             self._tasks[header.unique] = asyncio.get_running_loop().create_task(work), header
+
+    async def _done_once(self, header: InHeader, work: Awaitable[Parts]) -> Parts:
+        """Work whose first command must not be carried out again when this process ends before the
+        kernel has the answer."""
+        request = header.unique & ~UNIQUE_RESEND
+        ERRAND.set(self.mount.errand(request, again=request != header.unique))
+        return await work
 
     async def _finish(
         self, header: InHeader, work: Awaitable[Parts], payload: Payload | None, began: float
@@ -144,6 +173,8 @@ class FuseServer:
         except Exception as error:
             self._fail(header, error, began)
         finally:
+            if header.opcode in _DONE_ONCE:
+                self.mount.ledger.answered(header.unique & ~UNIQUE_RESEND)
             del self._tasks[header.unique]
             if payload is not None:
                 payload.give_back()

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from dataclasses import replace
 
 from memfs.client.connect import open_session
 from memfs.client.inodes import InodeOperations
+from memfs.client.session.succession import go_on
 from memfs.config import ClientConfig
-from memfs.errors import MemfsError, NotDirectoryError
+from memfs.errors import MemfsError, NotDirectoryError, UnsupportedError
 from memfs.fuse.channel import Channel
+from memfs.fuse.kernel.mounting import MountError
 from memfs.fuse.kernel.negotiation import Agreement
+from memfs.fuse.ledger import Ledger
 from memfs.fuse.mount import MountSession
 from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.options import MountOptions
@@ -22,22 +26,48 @@ from memfs.fuse.server import FuseServer
 from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint
+from memfs.transport.environment import Environment
 from memfs.types import FileKind
 
 log = logging.getLogger(__name__)
 
 
-async def connect(config: ClientConfig, options: MountOptions, path: str) -> MountSession:
-    """The mount of a directory of the cluster. Raises what connecting raises, NotDirectoryError."""
-    session = await open_session(replace(config, timeout_seconds=options.timeout))
+async def connect(
+    config: ClientConfig,
+    options: MountOptions,
+    path: str,
+    ledger: Ledger,
+    environment: Environment | None = None,
+) -> MountSession:
+    """The mount of a directory of the cluster, which goes on where the ledger ends.
+
+    Raises what connecting raises, NotDirectoryError.
+    """
+    former = ledger.former()
+    session = await open_session(
+        replace(config, timeout_seconds=options.timeout),
+        environment,
+        client=former.client if former is not None else None,
+        process=os.getppid(),  # the same for all workers
+    )
+    session.primary.ids.noted = ledger.note
+    ledger.begin(session.client)
     try:
+        errands = await go_on(session, former) if former is not None else {}
         found = await InodeOperations(session).find(path)
         if found.kind != FileKind.DIRECTORY:
             raise NotDirectoryError("a mount shows a directory", path=path)
-    except BaseException:
+    except UnsupportedError as error:
+        log.warning("locks and deleted files that are open are lost: %s", error)
         await session.close()
+        ledger.clear()
+        return await connect(config, options, path, ledger, environment)
+    except BaseException:
+        await session.close(goodbye=former is None)
         raise
-    return MountSession(MountedTree(session, found.inode), options)
+    mount = MountSession(MountedTree(session, found.inode), options, ledger)
+    mount.go_on(errands)
+    return mount
 
 
 async def serve(
@@ -56,7 +86,7 @@ async def serve(
     watched = Watched(monitoring_port)
     try:
         await watched.start()
-        mount = await connect(config, options, path)
+        mount = await connect(config, options, path, await _ledger(channel))
     except (MemfsError, OSError) as error:
         await watched.stop()
         channel.send("failed", text=str(error))
@@ -66,6 +96,18 @@ async def serve(
         return await _serve(mount, channel, stopping, watched)
     finally:
         await watched.stop()
+
+
+async def _ledger(channel: Channel) -> Ledger:
+    """What the keeper has for this worker."""
+    loop = asyncio.get_running_loop()
+    said, descriptor = await loop.run_in_executor(None, channel.receive)
+    if descriptor is None:
+        raise MountError(f"the keeper says {said.get('kind')!r} and gives no ledger")
+    try:
+        return Ledger.of_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Watched:

@@ -22,12 +22,15 @@ async def connect_session(
     *,
     holder: str = "",
     process: int = 0,
+    client: int | None = None,
 ) -> Session:
-    """A session that knows the cluster; the arguments are :class:`Session`'s.
+    """A session that knows the cluster; the arguments are :class:`Session`'s. ``client``: None
+    makes a new one.
 
     Raises UnavailableError naming what was tried.
     """
-    client = environment.random.getrandbits(63)
+    if client is None:
+        client = environment.random.getrandbits(63)
     view = await _first_view(config, environment, client)
     return Session(
         config, environment, view, client, machine=machine, holder=holder, process=process

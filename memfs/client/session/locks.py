@@ -31,7 +31,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
 from memfs import limits
@@ -111,6 +111,19 @@ class SessionLocks:
     def holds(self, inode: int, owner: int, kind: int = LockKind.RANGE) -> bool:
         """Whether the owner holds a lock there, as far as this client knows."""
         return Holding(inode, int(kind), owner) in self._held
+
+    def go_on_with(self, holdings: Iterable[Holding], number: int) -> None:
+        """What a former process of this client held, or may have held, under session ``number``;
+        0: that session has ended."""
+        self._notice(number)
+        for where in holdings:
+            self._keep()
+            self._held[where] = number
+
+    def knows(self, inode: int, owner: int, kind: int) -> bool:
+        """Whether the owner holds a lock there, asks for one, or has one that goes back."""
+        where = Holding(inode, int(kind), owner)
+        return where in self._held or where in self._asking or where in self._returning
 
     # --- locking ----------------------------------------------------------------------------
 
@@ -302,9 +315,7 @@ class SessionLocks:
 
     def is_leaked(self, inode: int, owner: int, kind: int) -> bool:
         """Is this lock, held as the primary says, neither held nor being returned?"""
-        where = Holding(inode, kind, owner)
-        known = where in self._held or where in self._asking or where in self._returning
-        return not known and not self._aside.busy
+        return not self.knows(inode, owner, kind) and not self._aside.busy
 
     def is_lost(self, inode: int, owner: int, kind: int = LockKind.RANGE) -> bool:
         """Is it known that the owner's locks there went with a session that ended?"""

@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 REPORT_SECONDS: Final = 0.1
 """Closed files are collected for so long before they are reported."""
+TURN_BITS: Final = 40
+"""Openings of one process of a client: more than it makes in its life."""
 ROUNDS: Final = 3
 """Attempts to report everything, before the next sign of life."""
 
@@ -73,6 +75,15 @@ class SessionOpens:
         self._due: asyncio.TimerHandle | None = None
         self._reporting: asyncio.Task[None] | None = None
         self._held = False
+
+    def go_on_with(self, inodes: Iterable[int], turn: int) -> None:
+        """What a former process of this client had open is open here now, each once; ``turn``: how
+        many processes there were before."""
+        self._last = turn << TURN_BITS
+        self._whole = True
+        self._hold()  # what it closed and did not report is said, too
+        for inode in inodes:
+            self._add(inode, 0)
 
     # --- opening and closing -----------------------------------------------------------------
 

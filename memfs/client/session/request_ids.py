@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
 
 from memfs import limits
 from memfs.client.calls.deadline import seconds_left
@@ -21,14 +23,50 @@ WINDOW = limits.RESULTS_PER_SESSION // 2
 _QUERIES = 1 << 62
 
 
+class Errand:
+    """What somebody else has asked for and asks again of the next process when this one ends: its
+    first command has the same request id then."""
+
+    __slots__ = ("_former", "key", "repeats")
+
+    def __init__(self, key: int, former: int = 0) -> None:
+        """``key``: what it is known by; ``former``: the id of its first command, which a former
+        process has sent and the cluster has answered, 0: there is none."""
+        self.key = key
+        self.repeats = bool(former)
+        """Whether the reply is that of the former process."""
+        self._former = former
+
+    def take_former(self) -> int:
+        """The former id, once."""
+        former, self._former = self._former, 0
+        return former
+
+
+ERRAND: ContextVar[Errand | None] = ContextVar("ERRAND", default=None)
+"""The errand that this task does, if it does one."""
+
+
+def repeats() -> bool:
+    """Whether the reply to this task's first command is an old one, given to a former process."""
+    errand = ERRAND.get()
+    return errand is not None and errand.repeats
+
+
 class RequestIds:
     """Gives out request ids; ``begin``/``end`` bracket a command, retries included."""
 
     def __init__(self) -> None:
+        self.noted: Callable[[int], None] = _forget
+        """Told of each new id of a command before that is sent."""
         self._next_command = 1
         self._next_query = _QUERIES
         self._open: dict[int, None] = {}  # insertion order is id order
         self._waiting: deque[asyncio.Future[None]] = deque()
+
+    def go_on_from(self, number: int) -> None:
+        """A former process of this client has used the lower ids."""
+        self._next_command = number
 
     def query(self) -> int:
         """An id for a request that changes nothing."""
@@ -40,6 +78,9 @@ class RequestIds:
 
         Raises DeadlineError.
         """
+        errand = ERRAND.get()
+        if errand is not None and (former := errand.take_former()):
+            return former
         while self._room() <= 0:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -53,6 +94,7 @@ class RequestIds:
         number = self._next_command
         self._next_command += 1
         self._open[number] = None
+        self.noted(number)
         return number
 
     def end(self, number: int) -> None:
@@ -72,3 +114,7 @@ class RequestIds:
     def open(self) -> int:
         """Commands begun and not ended."""
         return len(self._open)
+
+
+def _forget(number: int) -> None:
+    """Nobody goes on when this process ends."""

@@ -159,16 +159,17 @@ class Session:
         self._budget.begin_closing()
         self.grants.closing = True
 
-    async def close(self) -> None:
+    async def close(self, *, goodbye: bool = True) -> None:
         """Say goodbye (leases are released at once) and close every connection.
 
-        A caller that is cancelled meanwhile leaves nothing open either.
+        A caller that is cancelled meanwhile leaves nothing open either. Without ``goodbye`` another
+        process may go on as this client.
         """
         if self.routing.closed:
             return
         self._budget.end_closing()  # the goodbye has a time of its own
         try:
-            if self.routing.open_primary is not None:
+            if goodbye and self.routing.open_primary is not None:
                 with contextlib.suppress(MemfsError):
                     await self.ask(m.Goodbye(), deadline=self.deadline(GOODBYE_SECONDS))
         finally:

@@ -136,6 +136,10 @@ class OpenInode:
                 kept = self._writing is not None or self._reading is not None
                 self._stays = await self._cluster.keep(self.inode, kept=kept)
 
+    def adopt(self) -> None:
+        """A former process has opened it, and the cluster keeps it for that."""
+        self._stays = True
+
     async def outlast_name(self) -> None:
         """The name is about to be removed, or there is none: make sure that the cluster keeps the
         file."""

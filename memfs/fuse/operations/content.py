@@ -7,6 +7,7 @@ import os
 from typing import Final
 
 from memfs import limits
+from memfs.client.session.request_ids import repeats
 from memfs.errors import PathExistsError
 from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import writes
@@ -25,15 +26,18 @@ from memfs.fuse.kernel.protocol import (
     READ_IN,
     RELEASE_FLOCK_UNLOCK,
     RELEASE_IN,
+    UNIQUE_RESEND,
     WRITE_CACHE,
     WRITE_IN,
     WRITE_KILL_SUIDGID,
     WRITE_OUT,
+    CreateIn,
     InHeader,
     Opcode,
     OpenFlag,
 )
-from memfs.fuse.mount import MountSession
+from memfs.fuse.ledger import Opened
+from memfs.fuse.mount import FLAGS, MountSession
 from memfs.fuse.operations.handler import (
     DONE,
     Handler,
@@ -58,7 +62,6 @@ one fault. A smaller one is copied once more, which is cheaper than a fault."""
 LENT_BYTES: Final = 512 * limits.KIB
 """Writes from this size on are sent from where they were received, in memory of 1 MiB each."""
 _FLAG_BITS: Final = 32
-_FLAGS: Final = (1 << _FLAG_BITS) - 1
 _MODE_BITS: Final = 0o7777
 
 
@@ -70,9 +73,7 @@ async def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     mount.files.opened(file, asked.flags)
     try:
         if asked.flags & os.O_TRUNC:  # whatever it may do then, as Linux has it
-            found = await file.empty()
-            if asked.open_flags & OPEN_KILL_SUIDGID:
-                await mount.drop_set_id(file, found, header)
+            await _emptied(mount, header, file, asked.open_flags)
             kept = False
         else:
             kept = await mount.files.look(file, asked.flags)
@@ -80,13 +81,25 @@ async def open_(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     except BaseException:
         await mount.files.give_up(inode, asked.flags)
         raise
-    return (_opened(mount, asked.flags, kept),)
+    return (_opened(mount, header, inode, asked.flags, kept),)
 
 
-def _opened(mount: MountSession, flags: int, kept: bool) -> bytes:
+async def _emptied(
+    mount: MountSession, header: InHeader, file: OpenInode, open_flags: int
+) -> Attributes:
+    """The attributes of a file whose content an open drops."""
+    found = await file.empty()
+    if not open_flags & OPEN_KILL_SUIDGID:
+        return found
+    mode = await mount.drop_set_id(file, found, header)
+    return found._replace(mode=mode)
+
+
+def _opened(mount: MountSession, header: InHeader, inode: int, flags: int, kept: bool) -> bytes:
     """The reply: what was opened is known by its flags and, above them, a number."""
-    number = next(mount.numbering) & _FLAGS
-    handle = number << _FLAG_BITS | flags & _FLAGS
+    number = next(mount.numbering) & FLAGS
+    handle = number << _FLAG_BITS | flags & FLAGS
+    mount.ledger.open(Opened(handle, header.unique & ~UNIQUE_RESEND, inode))
     return OPEN_OUT.pack(handle, OpenFlag.KEEP_CACHE if kept else 0, 0)
 
 
@@ -97,23 +110,27 @@ async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     cluster = mount.cluster
     parent = cluster.inode(header.nodeid)
     unmasked = asked.mode & _MODE_BITS
+    made = parent, name, unmasked & ~asked.umask, unmasked, mount.owner(header)
     try:
         with mount.making(parent, name) as change:
-            handle, change.also_changed = await cluster.create(
-                parent, name, unmasked & ~asked.umask, unmasked, mount.owner(header)
-            )
+            if repeats():  # a former worker has made it, and its lease is over
+                found = await cluster.attributes(await cluster.find_created(*made))
+                asked = asked._replace(flags=asked.flags & ~os.O_TRUNC)
+                return await _open_found(mount, header, found, asked)
+            handle, change.also_changed = await cluster.create(*made)
             change.found = handle.file.attributes
     except PathExistsError:
         if asked.flags & os.O_EXCL:
             raise
-        return await _open_found(mount, await cluster.lookup(parent, name), asked.flags)
+        return await _open_found(mount, header, await cluster.lookup(parent, name), asked)
     found = handle.file.attributes
     file = mount.files.use(found.inode)
     file.begin_writing(handle)
     mount.files.opened(file, asked.flags)
     await file.stay()
     believed = mount.validity() if change.good else None
-    return (*mount.entry(found, believed), _opened(mount, asked.flags, False))
+    opened = _opened(mount, header, found.inode, asked.flags, False)
+    return (*mount.entry(found, believed), opened)
 
 
 async def create_unnamed(mount: MountSession, header: InHeader, body: bytes) -> Parts:
@@ -134,23 +151,27 @@ async def create_unnamed(mount: MountSession, header: InHeader, body: bytes) -> 
     mount.files.opened(file, asked.flags)
     await file.stay()
     await file.outlast_name()
-    return (*mount.entry(found), _opened(mount, asked.flags, False))
+    opened = _opened(mount, header, found.inode, asked.flags, False)
+    return (*mount.entry(found), opened)
 
 
-async def _open_found(mount: MountSession, found: Attributes, flags: int) -> Parts:
+async def _open_found(
+    mount: MountSession, header: InHeader, found: Attributes, asked: CreateIn
+) -> Parts:
     """Open a file that was created elsewhere between the lookup and the create."""
+    flags = asked.flags
     if found.kind != FileKind.FILE:
         raise failure(errno.EEXIST)
     file = mount.files.use(found.inode)
     mount.files.opened(file, flags)
     try:
         if flags & os.O_TRUNC:
-            found = await file.empty()
+            found = await _emptied(mount, header, file, asked.open_flags)
         await file.stay()
     except BaseException:
         await mount.files.give_up(found.inode, flags)
         raise
-    return (*mount.entry(found), _opened(mount, flags, False))
+    return (*mount.entry(found), _opened(mount, header, found.inode, flags, False))
 
 
 def read(mount: MountSession, header: InHeader, body: bytes) -> Reply:
@@ -230,6 +251,8 @@ def release(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     """release: the last descriptor of an open file was closed."""
     asked = RELEASE_IN.unpack(body)
     inode = mount.cluster.inode(header.nodeid)
+    if not mount.ledger.close(asked.fh):  # a former worker has done it
+        return DONE
     file = mount.files.released(inode, asked.flags)
     locked = [(each, LockKind.RANGE) for each in mount.range_owners.pop(asked.fh, ())]
     if asked.release_flags & RELEASE_FLOCK_UNLOCK:

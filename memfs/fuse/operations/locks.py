@@ -15,6 +15,7 @@ from typing import Final
 
 from memfs.errors import LocksLostError
 from memfs.fuse.kernel.protocol import FILE_LOCK, LK_FLOCK, LK_IN, InHeader, LkIn, Opcode
+from memfs.fuse.ledger import Locked
 from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import DONE, Handler, Parts
 from memfs.types import LockKind
@@ -62,17 +63,21 @@ async def _set(
         return DONE
     if kind == LockKind.RANGE:
         mount.range_owners.setdefault(asked.fh, set()).add(asked.owner)
-    await mount.cluster.locks.acquire(
-        inode,
-        asked.owner,
-        exclusive=asked.type == fcntl.F_WRLCK,
-        kind=kind,
-        start=asked.start,
-        end=asked.end,
-        pid=asked.pid,
-        wait=interrupted is not None,
-        interrupted=interrupted,
-    )
+    mount.ledger.lock(Locked(asked.owner, kind, asked.fh, inode))
+    try:
+        await mount.cluster.locks.acquire(
+            inode,
+            asked.owner,
+            exclusive=asked.type == fcntl.F_WRLCK,
+            kind=kind,
+            start=asked.start,
+            end=asked.end,
+            pid=asked.pid,
+            wait=interrupted is not None,
+            interrupted=interrupted,
+        )
+    finally:
+        _note_unlocked(mount, inode, asked.owner, kind)
     await mount.forget(inode)
     return DONE
 
@@ -83,6 +88,7 @@ async def unlock(
     """Publish what was written under a lock, then give it up."""
     locks = mount.cluster.locks
     if not locks.holds(inode, owner, kind):
+        _note_unlocked(mount, inode, owner, kind)
         return
     file = mount.files.get(inode)
     if file is not None:
@@ -91,6 +97,13 @@ async def unlock(
         await locks.release(inode, owner, kind=kind, start=start, end=end)
     except LocksLostError as error:
         log.warning("process unlocks inode %d in vain: %s", inode, error)
+    _note_unlocked(mount, inode, owner, kind)
+
+
+def _note_unlocked(mount: MountSession, inode: int, owner: int, kind: LockKind) -> None:
+    """Another worker need not care for the locks of an owner who has none (any more)."""
+    if not mount.cluster.locks.knows(inode, owner, kind):
+        mount.ledger.unlock(inode, owner, kind)
 
 
 HANDLERS: Final[dict[int, Handler]] = {

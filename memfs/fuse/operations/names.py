@@ -8,6 +8,7 @@ from typing import Final
 
 from memfs import limits
 from memfs.client.inodes import Made, Owner
+from memfs.client.session.request_ids import repeats
 from memfs.errors import InvalidPathError, PathNotFoundError, StaleHandleError
 from memfs.fuse.kernel.protocol import (
     LINK_IN,
@@ -106,6 +107,9 @@ async def make_node(mount: MountSession, header: InHeader, body: bytes) -> Parts
 async def _make_file(
     mount: MountSession, parent: int, name: bytes, mode: int, unmasked: int, owner: Owner
 ) -> Made:
+    if repeats():  # a former worker has made it
+        inode = await mount.cluster.find_created(parent, name, mode, unmasked, owner)
+        return Made(await mount.cluster.attributes(inode), ())
     handle, also_changed = await mount.cluster.create(parent, name, mode, unmasked, owner)
     await handle.close()
     return Made(handle.file.attributes, also_changed)

@@ -24,6 +24,7 @@ _FREES: Final = frozenset(
         m.ReleaseLease,
         m.ReleaseInodes,
         m.ExpireSession,
+        m.TakeOver,
         m.Reclaim,
         m.SetReplicas,
         m.SetManyReplicas,

@@ -43,6 +43,7 @@ from memfs.node.namespace.commands import (
     principal_limits,
     put,
     rename,
+    sessions,
     xattrs,
 )
 from memfs.node.namespace.commands import tokens as token_commands
@@ -124,7 +125,8 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = dict(
         _command(m.SetAside, persisting.set_aside),
         _command(m.BuryObject, persisting.bury_object),
         _command(m.EvictFiles, persisting.evict_files),
-        _command(m.ExpireSession, primary_commands.expire_session),
+        _command(m.ExpireSession, sessions.expire_session),
+        _command(m.TakeOver, sessions.take_over),
         _command(m.ExpectOpens, primary_commands.expect_opens),
         _command(m.FreeUnlinked, primary_commands.free_unlinked),
         _command(m.Reclaim, primary_commands.reclaim),
@@ -326,7 +328,9 @@ class Namespace:
         except MemfsError as error:
             return *_refused(error), True
         client = entry.client
-        command = Command(caller, client, self.now_ns, entry.index, opens, entry.held)
+        command = Command(
+            caller, client, self.now_ns, entry.index, opens, entry.held, results=self.results
+        )
         self.volume.tree.touched.clear()
         self.volume.mounts.recent.clear()
         try:

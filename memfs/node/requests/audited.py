@@ -28,6 +28,7 @@ _POLLS: Final = frozenset(
         m.ReportOpens,
         m.ReserveInodes,
         m.StatFileSystem,
+        m.TakeOver,
         m.Watch,
     }
 )

@@ -1,4 +1,4 @@
-"""Commands of the primary itself: freeing deleted trees, ending sessions, moving replicas.
+"""Commands of the primary itself: freeing deleted trees, moving replicas.
 
 The service accepts them from nodes only; there is no further check here. Each step is bounded.
 """
@@ -9,7 +9,6 @@ from typing import Final
 
 from memfs import limits
 from memfs.errors import InvalidArgumentError, StaleHandleError
-from memfs.node.namespace.commands.files import end_lease
 from memfs.node.namespace.rules.published_content import check_replicas
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE
 from memfs.node.namespace.tables.volume import Command, Volume
@@ -17,7 +16,6 @@ from memfs.protocol.messages import (
     BlockVersion,
     Empty,
     ExpectOpens,
-    ExpireSession,
     FreeUnlinked,
     Reclaim,
     SetManyReplicas,
@@ -56,23 +54,6 @@ def _free_one(volume: Volume, command: Command) -> None:
         volume.reclaim.append(slot)
     else:
         volume.unlink(command, top, slot)
-
-
-def expire_session(volume: Volume, command: Command, request: ExpireSession) -> Empty:
-    """End a client's leases at what it committed last, its locks, and what it had reserved.
-
-    Its recorded results stay: the client may be alive, and a late retry must be recognised.
-    """
-    held = volume.sessions.expire(request.client)
-    held_slots = (*held.leases, *held.reserved)
-    command.ended += map(volume.tree.inodes.id_of, held_slots)
-    command.woken += [*held.waits, *volume.locks.end_session(request.client, held)]
-    for slot in held.leases:
-        volume.tree.inodes.change[slot] = command.index
-        end_lease(volume, command, slot)
-    for slot in held.reserved:
-        volume.tree.inodes.free(slot)
-    return Empty()
 
 
 def expect_opens(volume: Volume, command: Command, request: ExpectOpens) -> Empty:

@@ -46,7 +46,8 @@ class ClientResults:
     def __init__(self) -> None:
         self.by_request: dict[int, bytes] = {}
         self.floor = 0
-        """Highest request id that was pushed out: nothing can be said of ids up to it."""
+        """Highest request id that was pushed out, or closed: nothing can be said of ids up to it
+        that have no result."""
         self.bytes = 0
         self.active_ns = 0
         """When the last one was recorded, in the time of :class:`Results`."""
@@ -110,6 +111,16 @@ class Results:
             results.floor = max(results.floor, oldest)
         results.bytes += growth
         self.bytes += growth
+
+    def has(self, client: int, request_id: int) -> bool:
+        """Whether a result can be told."""
+        return self.get(client, request_id) not in (None, FORGOTTEN)
+
+    def close_below(self, client: int, request_id: int) -> None:
+        """No command of the client under a lower id is new any more."""
+        results = self.by_client.setdefault(client, ClientResults())
+        results.active_ns = self.clock_ns
+        results.floor = max(results.floor, request_id - 1)
 
     def restore(self, client: int, floor: int, silent_ns: int = 0) -> None:
         """Begin a client that a snapshot names; its results are restored next."""

@@ -139,11 +139,26 @@ class ClientSessions:
         """End a session; returns what it held, which no longer counts."""
         session = self.by_client.pop(client, None) or ClientSession()
         self._uncount(session)
-        for slot in session.leases:
+        self._uncount_writing(session)
+        return session
+
+    def end_writing(self, client: int) -> ClientSession:
+        """End a client's leases and reservations; returns them, its waits and its number."""
+        ended, session = ClientSession(), self.by_client.get(client)
+        if session is None:
+            return ended
+        ended.leases, session.leases = session.leases, {}
+        ended.reserved, session.reserved = session.reserved, {}
+        ended.waits, ended.number = dict(session.waits), session.number
+        self._uncount_writing(ended)
+        self._close(client, session)
+        return ended
+
+    def _uncount_writing(self, held: ClientSession) -> None:
+        for slot in held.leases:
             del self.writers[slot]
             self.holders.pop(slot, None)
-        self.reserved -= len(session.reserved)
-        return session
+        self.reserved -= len(held.reserved)
 
     def _session(self, client: int, user: str = "") -> ClientSession:
         session = self.by_client.get(client)

@@ -38,6 +38,7 @@ from memfs.node.namespace.tables.inodes import (
 from memfs.node.namespace.tables.locks import Locks
 from memfs.node.namespace.tables.mounts import Change, Mounts
 from memfs.node.namespace.tables.principal_limits import ANY, PrincipalLimits
+from memfs.node.namespace.tables.results import Results
 from memfs.node.namespace.tables.sessions import ClientSessions
 from memfs.node.namespace.tables.tokens import Tokens
 from memfs.node.namespace.tables.tree import Tree
@@ -88,6 +89,7 @@ class Command:
         "now",
         "opens",
         "owner",
+        "results",
         "woken",
     )
 
@@ -99,9 +101,13 @@ class Command:
         index: int,
         opens: Opens | None = None,
         held: tuple[int, ...] = (),
+        *,
+        results: Results,
     ) -> None:
         """``opens``: what the primary knows of open files; else ``held`` is what it said then."""
         self.caller = caller
+        self.results = results
+        """Of earlier commands."""
         self.opens = opens
         self.held = list(held)
         """Inodes for which it made a difference that somebody has them open."""

@@ -11,4 +11,5 @@ from memfs.protocol.messages.commands.files import *
 from memfs.protocol.messages.commands.names import *
 from memfs.protocol.messages.commands.primary_commands import *
 from memfs.protocol.messages.commands.put import *
+from memfs.protocol.messages.commands.sessions import *
 from memfs.protocol.messages.commands.tokens import *

@@ -125,6 +125,7 @@ class Workload:
                 self.lock(machine),
                 self.lock(machine),
                 m.CancelLock(dice.randrange(machine.namespace.applied + 1)),
+                m.TakeOver(0, tuple(range(dice.randrange(9)))),
             ]
         )
 

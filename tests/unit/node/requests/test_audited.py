@@ -172,7 +172,7 @@ def test_every_request_of_a_client_is_judged_or_a_poll() -> None:
         *("GetView", "GetStatus", "GetNodeState"),
         "GetBounds",
         *("Authorize", "AwaitLock", "CheckGrowth", "ReleaseInodes", "ReportOpens", "ReserveInodes"),
-        *("StatFileSystem", "Watch"),
+        *("StatFileSystem", "TakeOver", "Watch"),
         *("WriteBlock", "WriteBlocks", "ReadBlock", "ReadBlocks", "CopyRange"),
         *("GetDescriptors", "ReportCorrupt"),
     }

@@ -1,0 +1,327 @@
+"""A mount whose worker is killed: the next one goes on with what programs have open and locked."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import itertools
+import os
+import stat
+
+import pytest
+
+from memfs.config import ClientConfig
+from memfs.errors import WouldBlockError
+from memfs.fuse.kernel.protocol import (
+    ATTR,
+    CREATE_IN,
+    ENTRY_OUT,
+    FLUSH_IN,
+    LK_FLOCK,
+    LK_IN,
+    MKDIR_IN,
+    OPEN_IN,
+    OPEN_KILL_SUIDGID,
+    OPEN_OUT,
+    READ_IN,
+    RELEASE_FLOCK_UNLOCK,
+    RELEASE_IN,
+    RENAME_IN,
+    ROOT_ID,
+    UNIQUE_RESEND,
+    InHeader,
+    Opcode,
+)
+from memfs.fuse.ledger import Ledger
+from memfs.fuse.operations import content
+from memfs.fuse.options import MountOptions
+from memfs.fuse.server import FuseServer
+from memfs.fuse.worker import connect
+from memfs.paths import Endpoint
+from memfs.testing.simulation.cluster import PORT, SimulatedCluster
+from memfs.testing.simulation.virtual import run
+from memfs.types import LOCK_END, LockKind
+
+DATA = b"what the file has"
+SETTINGS = {"lease_seconds": 1.0, "member_timeout_seconds": 2.0}
+OWNER = 77
+
+
+class Replies:
+    """In the place of the device: what the kernel is told."""
+
+    def __init__(self):
+        self.by_request = {}
+
+    def reply(self, unique, parts=()):
+        self.by_request[unique].set_result(b"".join(parts))
+
+    def fail(self, unique, number):
+        self.by_request[unique].set_exception(OSError(number, os.strerror(number)))
+
+    def notify(self, code, parts=()):
+        pass
+
+
+class Mount:
+    """One mount in the simulation, its workers, and the kernel that asks them."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.host = cluster._client_host()
+        self.ledger = Ledger(memoryview(bytearray(Ledger.alone()._memory)))
+        self.memory = self.ledger._memory
+        self.uniques = itertools.count(2, 2)
+
+    async def start_worker(self):
+        names = [name for name in self.cluster.hosts if name.startswith("n")]
+        config = ClientConfig(
+            endpoints=tuple(Endpoint(name, PORT) for name in names),
+            user="root",
+            groups=(),
+            local_descriptors=False,
+        )
+        self.ledger = Ledger(self.memory)
+        working = connect(config, MountOptions(), "/", self.ledger, self.host.environment())
+        self.session = await self.host.process.perform(working)
+        self.server = FuseServer(-1, self.session)
+        self.replies = self.server.device = Replies()
+
+    async def kill_worker(self, seconds=1.0):
+        self.cluster.crash(self.host.name)
+        await asyncio.sleep(seconds)
+        self.host.network.restart()
+
+    async def replace_worker(self, seconds=1.0):
+        await self.kill_worker(seconds)
+        await self.start_worker()
+
+    def send(self, opcode, node, body, unique=None, user=0):
+        """The reply, later; the request's number."""
+        unique = next(self.uniques) if unique is None else unique
+        self.replies.by_request[unique] = asyncio.get_running_loop().create_future()
+        header = InHeader(0, int(opcode), unique, node, user, user, 1234, 0)
+        self.host.process.run(self.server._serve, header, body, None)
+        return unique
+
+    async def ask(self, opcode, node, body, unique=None, user=0):
+        unique = self.send(opcode, node, body, unique, user)
+        return await self.replies.by_request[unique]
+
+    # --- what programs do ---------------------------------------------------------------------
+
+    async def open(self, node, flags=os.O_RDWR):
+        return OPEN_OUT.unpack(await self.ask(Opcode.OPEN, node, OPEN_IN.pack(flags, 0))).fh
+
+    async def read(self, node, handle):
+        return await self.ask(Opcode.READ, node, READ_IN.pack(handle, 0, 4096, 0, 0, 0))
+
+    async def close(self, node, handle, unlock=0):
+        await self.ask(Opcode.FLUSH, node, FLUSH_IN.pack(handle, OWNER))
+        body = RELEASE_IN.pack(handle, handle & 0xFFFFFFFF, unlock, OWNER)
+        await self.ask(Opcode.RELEASE, node, body)
+
+    async def lock(self, node, handle, kind, opcode=Opcode.SETLK):
+        flags = LK_FLOCK if kind == LockKind.WHOLE else 0
+        body = LK_IN.pack(handle, OWNER, 0, LOCK_END, fcntl.F_WRLCK, 1234, flags)
+        await self.ask(opcode, node, body)
+
+
+async def scene(seed=1):
+    cluster = SimulatedCluster(seed, replication=2, min_in_sync=1, **SETTINGS)
+    await cluster.start(3)
+    await asyncio.sleep(3)
+    fs = await cluster.connect()
+    await fs.write_bytes("/f", DATA)
+    mount = Mount(cluster)
+    await mount.start_worker()
+    return cluster, fs, mount, (await fs.stat("/f")).st_ino
+
+
+async def nothing(cluster):
+    pass
+
+
+async def failover(cluster):
+    name = next(name for name, node in cluster.nodes.items() if node.role.leads)
+    cluster.crash(name)
+    await asyncio.sleep(0.2)
+    cluster.restart(name)
+
+
+EVENTS = pytest.mark.parametrize("event", [nothing, failover])
+LONG = 60
+"""Seconds after which whatever a client lost is lost."""
+
+
+@EVENTS
+@pytest.mark.parametrize("kind", [LockKind.RANGE, LockKind.WHOLE])
+def test_locks_are_held_on(kind, event):
+    async def main():
+        cluster, fs, mount, node = await scene()
+        handle = await mount.open(node)
+        await mount.lock(node, handle, kind)
+        await mount.kill_worker()
+        await event(cluster)
+        await mount.start_worker()
+        await asyncio.sleep(LONG)
+        locks = fs._session.locks
+        with pytest.raises(WouldBlockError):
+            await locks.acquire(node, 1, kind=kind, wait=False)
+        await mount.close(node, handle, RELEASE_FLOCK_UNLOCK * (kind == LockKind.WHOLE))
+        await locks.acquire(node, 1, kind=kind, wait=False)
+        assert not mount.ledger.locked and not mount.ledger.opened
+
+    run(main())
+
+
+@EVENTS
+def test_a_deleted_file_stays_open_and_goes_when_it_is_closed(event):
+    async def main():
+        cluster, fs, mount, node = await scene()
+        handle = await mount.open(node)
+        await fs.remove("/f")
+        await mount.kill_worker()
+        await event(cluster)
+        await mount.start_worker()
+        await asyncio.sleep(LONG)
+        assert await mount.read(node, handle) == DATA
+        await mount.close(node, handle)
+        await asyncio.sleep(LONG)
+        primary = next(each for each in cluster.nodes.values() if each.role.leads)
+        assert not primary.role.namespace.unlinked()
+
+    run(main())
+
+
+def test_nobody_waits_for_the_lease_of_a_killed_worker():
+    async def main():
+        _, fs, mount, node = await scene()
+        await mount.open(node)
+        file = mount.session.files.get(node)
+        await mount.host.process.perform(file.write(0, memoryview(b"never published")))
+        await mount.replace_worker()
+        async with await fs.open("/f", "r+b") as other:
+            await other.write(DATA.upper())
+        handle = await mount.open(node, os.O_RDONLY)
+        assert await mount.read(node, handle) == DATA.upper()
+
+    run(main())
+
+
+def test_a_lock_that_a_killed_worker_waited_for_goes_to_who_waits_on():
+    async def main():
+        _, fs, mount, node = await scene()
+        handle = await mount.open(node)
+        await fs._session.locks.acquire(node, 1)
+        flags = LK_IN.pack(handle, OWNER, 0, LOCK_END, fcntl.F_WRLCK, 1234, 0)
+        unique = mount.send(Opcode.SETLKW, node, flags)
+        await asyncio.sleep(1)
+        await mount.replace_worker()
+        again = mount.send(Opcode.SETLKW, node, flags, unique | UNIQUE_RESEND)
+        await asyncio.sleep(1)
+        assert not mount.replies.by_request[again].done()
+        await fs._session.locks.release(node, 1)
+        await mount.replies.by_request[again]
+        with pytest.raises(WouldBlockError):
+            await fs._session.locks.acquire(node, 1, wait=False)
+
+    run(main())
+
+
+def create(flags=os.O_EXCL):
+    asked = CREATE_IN.pack(os.O_RDWR | os.O_CREAT | flags, stat.S_IFREG | 0o600, 0, 0)
+    return Opcode.CREATE, asked + b"made\0"
+
+
+ONCE = {
+    "create": create(),
+    "mkdir": (Opcode.MKDIR, MKDIR_IN.pack(0o700, 0) + b"made\0"),
+    "symlink": (Opcode.SYMLINK, b"made\0target\0"),
+    "unlink": (Opcode.UNLINK, b"f\0"),
+    "rename": (Opcode.RENAME, RENAME_IN.pack(ROOT_ID) + b"f\0made\0"),
+}
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.001, 0.01, 0.02, 0.04, 0.08, 0.5])
+@pytest.mark.parametrize("once", ONCE)
+def test_what_the_kernel_asks_again_is_done_once(once, moment):
+    """The worker is killed at any moment of it, also when it is done and not answered."""
+    opcode, body = ONCE[once]
+
+    async def main():
+        _, fs, mount, _ = await scene()
+        unique = mount.send(opcode, ROOT_ID, body)
+        mount.replies.reply = lambda unique, parts=(): None  # it is killed before it answers
+        mount.ledger.answered = lambda request: None
+        await asyncio.sleep(moment)
+        await mount.replace_worker()
+        reply = await mount.ask(opcode, ROOT_ID, body, unique | UNIQUE_RESEND)
+        names = set(await fs.listdir("/"))
+        assert names == {"unlink": set(), "rename": {"made"}}.get(once, {"f", "made"})
+        if once == "create":
+            node = ENTRY_OUT.unpack(reply).nodeid
+            handle = OPEN_OUT.unpack(reply[-OPEN_OUT.size :]).fh
+            file = mount.session.files.get(node)
+            await mount.host.process.perform(file.write(0, memoryview(DATA)))
+            await mount.close(node, handle)
+            assert await fs.read_bytes("/made") == DATA
+        with pytest.raises(OSError) as failed:  # a request of its own
+            await mount.ask(opcode, ROOT_ID, body)
+        assert failed.value.errno in (errno.EEXIST, errno.ENOENT)
+
+    run(main())
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.005, 0.02, 0.5])
+def test_an_open_that_the_kernel_never_heard_of_keeps_nothing(moment):
+    async def main():
+        cluster, fs, mount, node = await scene()
+        body = OPEN_IN.pack(os.O_RDONLY, 0)
+        unique = mount.send(Opcode.OPEN, node, body)
+        mount.replies.reply = lambda unique, parts=(): None
+        await asyncio.sleep(moment)
+        await mount.replace_worker()
+        reply = await mount.ask(Opcode.OPEN, node, body, unique | UNIQUE_RESEND)
+        await mount.close(node, OPEN_OUT.unpack(reply).fh)
+        assert not mount.ledger.opened and mount.session.files.get(node) is None
+        await fs.remove("/f")
+        await asyncio.sleep(LONG)
+        primary = next(each for each in cluster.nodes.values() if each.role.leads)
+        assert not primary.role.namespace.unlinked()
+
+    run(main())
+
+
+def test_an_open_of_what_another_host_has_just_made_drops_set_id_bits_with_its_content():
+    """The kernel asks to create it: it did not find the name."""
+
+    async def main():
+        _, fs, mount, _ = await scene()
+        await fs.chmod("/f", 0o6755)
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+        asked = CREATE_IN.pack(flags, stat.S_IFREG | 0o600, 0, OPEN_KILL_SUIDGID)
+        reply = await mount.ask(Opcode.CREATE, ROOT_ID, asked + b"f\0", user=1000)
+        found = await fs.stat("/f")
+        assert (stat.S_IMODE(found.st_mode), found.st_size) == (0o755, 0)
+        assert stat.S_IMODE(ATTR.unpack(reply, ENTRY_OUT.size).mode) == 0o755
+
+    run(main())
+
+
+def test_a_close_that_is_asked_for_again_closes_nothing_else():
+    async def main():
+        _, _, mount, node = await scene()
+        handles = [await mount.open(node), await mount.open(node)]
+        body = RELEASE_IN.pack(handles[0], os.O_RDWR, 0, OWNER)
+        unique = mount.send(Opcode.RELEASE, node, body)
+        await asyncio.sleep(0.1)
+        await mount.replace_worker()
+        await mount.ask(Opcode.RELEASE, node, body, unique | UNIQUE_RESEND)
+        assert mount.session.files.get(node).opens == 1
+        await mount.close(node, handles[1])
+        assert mount.session.files.get(node) is None
+        assert content.writes(handles[1])
+
+    run(main())
