@@ -14,6 +14,7 @@ import logging
 import mmap
 import os
 import struct
+from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from memfs.client.session.locks import Holding
@@ -40,7 +41,7 @@ SIZE: Final = _ROWS_AT + ROWS * (_OPENED.size + _LOCKED.size + _SENT.size)
 """Bytes, of which those are in memory that were ever used."""
 
 
-class Opened(NamedTuple):
+class OpenDescriptor(NamedTuple):
     """An open descriptor."""
 
     handle: int
@@ -60,7 +61,7 @@ class Locked(NamedTuple):
     inode: int
 
 
-class Ledger:
+class MountLedger:
     """The notes of one mount, of all its workers in turn."""
 
     def __init__(self, memory: memoryview) -> None:
@@ -78,12 +79,12 @@ class Ledger:
             self._of.setdefault(_holding(row), set()).add(row)
 
     @classmethod
-    def of_descriptor(cls, descriptor: int) -> Ledger:
+    def of_descriptor(cls, descriptor: int) -> MountLedger:
         """In memory that a keeper has made by :func:`make`."""
         return cls(memoryview(mmap.mmap(descriptor, SIZE)))
 
     @classmethod
-    def alone(cls) -> Ledger:
+    def alone(cls) -> MountLedger:
         """Of a worker that has no successor."""
         return cls(memoryview(mmap.mmap(-1, SIZE)))
 
@@ -119,16 +120,16 @@ class Ledger:
     # --- what is open and locked ---------------------------------------------------------------
 
     @property
-    def opened(self) -> list[Opened]:
+    def opened(self) -> list[OpenDescriptor]:
         """Open descriptors."""
-        return [Opened(*row) for row in self._opened.rows()]
+        return [OpenDescriptor(*row) for row in self._opened.rows()]
 
     @property
     def locked(self) -> list[Locked]:
         """Owners of locks."""
         return [Locked(*row) for row in self._locked.rows()]
 
-    def open(self, opened: Opened) -> None:
+    def open(self, opened: OpenDescriptor) -> None:
         """A descriptor is open once the request is answered."""
         self._opened.put(opened)
 
@@ -152,12 +153,19 @@ class Ledger:
         """A command is about to be sent, under this request id."""
         _NUMBER.pack_into(self._memory, _NEXT_AT, number + 1)
         errand = ERRAND.get()
-        if errand is not None:
-            self._sent.put_first((errand.key, number))
+        if errand is not None and not errand.sent:
+            errand.sent = True
+            self._sent.put((errand.key, number))
 
     def answered(self, request: int) -> None:
-        """A request of the kernel is answered."""
+        """A request of the kernel is answered, or nothing was done for it."""
         self._sent.drop((request,))
+
+    def keep_sent(self, requests: Collection[int]) -> None:
+        """Only for these requests of the kernel something was done."""
+        for request, _ in self._sent.rows():
+            if request not in requests:
+                self.answered(request)
 
 
 class _Rows:
@@ -211,11 +219,6 @@ class _Rows:
         if number == _NOWHERE:
             return
         self._shape.pack_into(self._memory, self._start + number * self._shape.size, *fields)
-
-    def put_first(self, fields: tuple[int, ...]) -> None:
-        """Add a row unless there is one with its key."""
-        if fields[: self._keys] not in self._at:
-            self.put(fields)
 
     def drop(self, key: tuple[int, ...]) -> bool:
         """Remove a row; False: there is none with that key."""

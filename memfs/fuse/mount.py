@@ -24,7 +24,7 @@ from memfs.fuse.files.open_inodes import OpenInodes
 from memfs.fuse.kernel.negotiation import WRITE_BYTES
 from memfs.fuse.kernel.protocol import InHeader
 from memfs.fuse.known import KnownTree, PendingRead
-from memfs.fuse.ledger import Ledger, Opened
+from memfs.fuse.ledger import MountLedger, OpenDescriptor
 from memfs.fuse.lookahead import Lookahead, Window
 from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.numbers import Numbers
@@ -59,13 +59,13 @@ class MountSession:
     """Lives as long as its mount."""
 
     def __init__(
-        self, cluster: MountedTree, options: MountOptions, ledger: Ledger | None = None
+        self, cluster: MountedTree, options: MountOptions, ledger: MountLedger | None = None
     ) -> None:
         """``ledger``: for the worker after this one, None: there is none."""
         self.cluster = cluster
         self.options = options
-        self.ledger = ledger or Ledger.alone()
-        self._unanswered: dict[int, Opened] = {}
+        self.ledger = ledger or MountLedger.alone()
+        self._unanswered: dict[int, OpenDescriptor] = {}
         """What a former worker has opened, by the request, as far as the kernel may not know it."""
         self._errands: dict[int, int] = {}
         """Request ids of commands that a former worker has sent and the cluster has answered, by
@@ -102,6 +102,7 @@ class MountSession:
     def go_on(self, errands: dict[int, int]) -> None:
         """Take over what the ledger says is open and locked."""
         self._errands = errands
+        self.ledger.keep_sent(errands)
         for opened in self.ledger.opened:
             file = self.files.use(opened.inode)
             self.files.opened(file, opened.handle & FLAGS)

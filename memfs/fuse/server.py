@@ -157,8 +157,12 @@ class FuseServer:
         """Work whose first command must not be carried out again when this process ends before the
         kernel has the answer."""
         request = header.unique & ~UNIQUE_RESEND
-        ERRAND.set(self.mount.errand(request, again=request != header.unique))
-        return await work
+        errand = self.mount.errand(request, again=request != header.unique)
+        ERRAND.set(errand)
+        try:
+            return await work
+        finally:
+            errand.end()
 
     async def _finish(
         self, header: InHeader, work: Awaitable[Parts], payload: Payload | None, began: float

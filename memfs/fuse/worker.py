@@ -18,7 +18,7 @@ from memfs.errors import MemfsError, NotDirectoryError, UnsupportedError
 from memfs.fuse.channel import Channel
 from memfs.fuse.kernel.mounting import MountError
 from memfs.fuse.kernel.negotiation import Agreement
-from memfs.fuse.ledger import Ledger
+from memfs.fuse.ledger import MountLedger
 from memfs.fuse.mount import MountSession
 from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.options import MountOptions
@@ -36,7 +36,7 @@ async def connect(
     config: ClientConfig,
     options: MountOptions,
     path: str,
-    ledger: Ledger,
+    ledger: MountLedger,
     environment: Environment | None = None,
 ) -> MountSession:
     """The mount of a directory of the cluster, which goes on where the ledger ends.
@@ -98,14 +98,14 @@ async def serve(
         await watched.stop()
 
 
-async def _ledger(channel: Channel) -> Ledger:
+async def _ledger(channel: Channel) -> MountLedger:
     """What the keeper has for this worker."""
     loop = asyncio.get_running_loop()
     said, descriptor = await loop.run_in_executor(None, channel.receive)
     if descriptor is None:
         raise MountError(f"the keeper says {said.get('kind')!r} and gives no ledger")
     try:
-        return Ledger.of_descriptor(descriptor)
+        return MountLedger.of_descriptor(descriptor)
     finally:
         os.close(descriptor)
 

@@ -33,7 +33,7 @@ from memfs.fuse.kernel.protocol import (
     InHeader,
     Opcode,
 )
-from memfs.fuse.ledger import Ledger
+from memfs.fuse.ledger import MountLedger
 from memfs.fuse.operations import content
 from memfs.fuse.options import MountOptions
 from memfs.fuse.server import FuseServer
@@ -70,7 +70,7 @@ class Mount:
     def __init__(self, cluster):
         self.cluster = cluster
         self.host = cluster._client_host()
-        self.ledger = Ledger(memoryview(bytearray(Ledger.alone()._memory)))
+        self.ledger = MountLedger(memoryview(bytearray(MountLedger.alone()._memory)))
         self.memory = self.ledger._memory
         self.uniques = itertools.count(2, 2)
 
@@ -82,7 +82,7 @@ class Mount:
             groups=(),
             local_descriptors=False,
         )
-        self.ledger = Ledger(self.memory)
+        self.ledger = MountLedger(self.memory)
         working = connect(config, MountOptions(), "/", self.ledger, self.host.environment())
         self.session = await self.host.process.perform(working)
         self.server = FuseServer(-1, self.session)
@@ -270,6 +270,35 @@ def test_what_the_kernel_asks_again_is_done_once(once, moment):
         with pytest.raises(OSError) as failed:  # a request of its own
             await mount.ask(opcode, ROOT_ID, body)
         assert failed.value.errno in (errno.EEXIST, errno.ENOENT)
+
+    run(main())
+
+
+@pytest.mark.parametrize("first", [0.0, 0.5])
+def test_it_is_done_once_when_two_workers_in_a_row_are_killed(first):
+    opcode, body = ONCE["mkdir"]
+
+    async def main():
+        _, fs, mount, _ = await scene()
+        unique = next(mount.uniques)
+        for seconds, number in ((first, unique), (0.5, unique | UNIQUE_RESEND)):
+            mount.send(opcode, ROOT_ID, body, number)
+            mount.replies.reply = lambda unique, parts=(): None
+            mount.ledger.answered = lambda request: None
+            await asyncio.sleep(seconds)
+            await mount.replace_worker()
+        await mount.ask(opcode, ROOT_ID, body, unique | UNIQUE_RESEND)
+        assert set(await fs.listdir("/")) == {"f", "made"}
+
+    run(main())
+
+
+def test_a_worker_that_has_sent_nothing_leaves_nothing_to_repeat():
+    async def main():
+        _, _, mount, _ = await scene()
+        await mount.replace_worker()
+        former = mount.ledger.former()
+        assert former.turn == 2 and former.next_command == 2, "0 would be no id"
 
     run(main())
 

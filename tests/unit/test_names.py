@@ -75,6 +75,7 @@ SUBJECTS = {
     "server": "what serves a protocol",
     "service": "what answers requests of one kind",
     "session": "a client's session",
+    "sessions": "clients' sessions, and what becomes of them",
     "signatures": "signed files",
     "signing": "signed files",
     "stores": "external stores",

@@ -27,7 +27,7 @@ class Errand:
     """What somebody else has asked for and asks again of the next process when this one ends: its
     first command has the same request id then."""
 
-    __slots__ = ("_former", "key", "repeats")
+    __slots__ = ("_former", "key", "repeats", "sent")
 
     def __init__(self, key: int, former: int = 0) -> None:
         """``key``: what it is known by; ``former``: the id of its first command, which a former
@@ -35,12 +35,19 @@ class Errand:
         self.key = key
         self.repeats = bool(former)
         """Whether the reply is that of the former process."""
+        self.sent = False
+        """Whether its first command is on its way, or there is none."""
         self._former = former
 
     def take_former(self) -> int:
         """The former id, once."""
         former, self._former = self._former, 0
+        self.sent |= bool(former)
         return former
+
+    def end(self) -> None:
+        """It is done: what other tasks that were begun by it do is none of it."""
+        self.sent, self.repeats = True, False
 
 
 ERRAND: ContextVar[Errand | None] = ContextVar("ERRAND", default=None)
@@ -66,7 +73,7 @@ class RequestIds:
 
     def go_on_from(self, number: int) -> None:
         """A former process of this client has used the lower ids."""
-        self._next_command = number
+        self._next_command = max(number, self._next_command)
 
     def query(self) -> int:
         """An id for a request that changes nothing."""

@@ -8,12 +8,15 @@ cluster has not carried out by then, is carried out once :func:`go_on` has retur
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 from memfs import limits
 from memfs.client.session.locks import Holding
 from memfs.client.session.session import Session
 from memfs.protocol import messages as m
+
+log = logging.getLogger(__name__)
 
 
 class Former(NamedTuple):
@@ -44,5 +47,7 @@ async def go_on(session: Session, former: Former) -> dict[int, int]:
     await session.opens.verify()
     errands = dict(former.errands[-limits.RESULTS_PER_SESSION :])
     reply = await session.ask(m.TakeOver(former.next_command, tuple(errands.values())))
+    if former.locked and not reply.session:
+        log.warning("the cluster had given this client up: its file locks are lost")
     session.locks.go_on_with(former.locked, reply.session)
     return {key: number for key, number in errands.items() if number in reply.answered}

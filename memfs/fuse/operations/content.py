@@ -36,7 +36,7 @@ from memfs.fuse.kernel.protocol import (
     Opcode,
     OpenFlag,
 )
-from memfs.fuse.ledger import Opened
+from memfs.fuse.ledger import OpenDescriptor
 from memfs.fuse.mount import FLAGS, MountSession
 from memfs.fuse.operations.handler import (
     DONE,
@@ -99,7 +99,7 @@ def _opened(mount: MountSession, header: InHeader, inode: int, flags: int, kept:
     """The reply: what was opened is known by its flags and, above them, a number."""
     number = next(mount.numbering) & FLAGS
     handle = number << _FLAG_BITS | flags & FLAGS
-    mount.ledger.open(Opened(handle, header.unique & ~UNIQUE_RESEND, inode))
+    mount.ledger.open(OpenDescriptor(handle, header.unique & ~UNIQUE_RESEND, inode))
     return OPEN_OUT.pack(handle, OpenFlag.KEEP_CACHE if kept else 0, 0)
 
 

@@ -11,7 +11,7 @@ import pytest
 from memfs.client.session.locks import Holding
 from memfs.client.session.request_ids import ERRAND, Errand
 from memfs.fuse import ledger
-from memfs.fuse.ledger import Ledger, Locked, Opened
+from memfs.fuse.ledger import Locked, MountLedger, OpenDescriptor
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def descriptor() -> Iterator[int]:
 
 
 def test_the_first_worker_finds_nothing(descriptor: int) -> None:
-    assert Ledger.of_descriptor(descriptor).former() is None
+    assert MountLedger.of_descriptor(descriptor).former() is None
 
 
 def test_the_next_worker_finds_what_there_is(descriptor: int) -> None:
-    first = Ledger.of_descriptor(descriptor)
+    first = MountLedger.of_descriptor(descriptor)
     first.begin(4711)
     for number in range(200):
-        first.open(Opened(number, 1000 + number, 7 + number % 3))
+        first.open(OpenDescriptor(number, 1000 + number, 7 + number % 3))
     for number in range(0, 200, 2):
         assert first.close(number)
     first.lock(Locked(1, 0, 11, 7))
@@ -44,43 +44,53 @@ def test_the_next_worker_finds_what_there_is(descriptor: int) -> None:
     first.answered(5)
     ERRAND.set(None)
     first.note(44)
+    ERRAND.set(gone := Errand(7))
+    gone.end()
+    first.note(45)  # a task that was begun by it goes on
+    ERRAND.set(None)
 
-    second = Ledger.of_descriptor(descriptor)
+    second = MountLedger.of_descriptor(descriptor)
     former = second.former()
     assert former is not None
-    assert former[:3] == (4711, 1, 45)
+    assert former[:3] == (4711, 1, 46)
     assert set(former.open) == {7, 8, 9} and former.locked == (Holding(7, 0, 1),)
     assert former.errands == ((6, 43),)
     assert {each.handle for each in second.opened} == set(range(1, 200, 2))
     assert {each.handle for each in second.locked} == {11, 12}
     assert second.close(1) and not second.close(1) and not second.close(2)
+    second.keep_sent({})
     second.begin(4711)
-    assert (third := Ledger.of_descriptor(descriptor).former()) is not None and third.turn == 2
+    assert (third := MountLedger.of_descriptor(descriptor).former()) is not None
+    assert third.turn == 2 and not third.errands
 
 
 def test_nothing_is_left_when_it_is_cleared(descriptor: int) -> None:
-    first = Ledger.of_descriptor(descriptor)
+    first = MountLedger.of_descriptor(descriptor)
     first.begin(1)
-    first.open(Opened(1, 2, 3))
+    first.open(OpenDescriptor(1, 2, 3))
     first.lock(Locked(1, 0, 11, 7))
     first.clear()
     assert first.former() is None and not first.locked
-    assert Ledger.of_descriptor(descriptor).former() is None
+    assert MountLedger.of_descriptor(descriptor).former() is None
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_it_says_what_a_dictionary_says(seed: int) -> None:
     """Whatever is opened and closed, in one worker after the other."""
-    dice, memory, model = random.Random(seed), Ledger.alone()._memory, dict[int, Opened]()
+    dice, memory, model = (
+        random.Random(seed),
+        MountLedger.alone()._memory,
+        dict[int, OpenDescriptor](),
+    )
     for _ in range(5):
-        found = Ledger(memory)
+        found = MountLedger(memory)
         assert {each.handle: each for each in found.opened} == model
         for _ in range(300):
             handle = dice.randrange(1, 100)
             if dice.random() < 0.6:
                 assert found.close(handle) == (model.pop(handle, None) is not None)
             else:
-                model[handle] = Opened(handle, dice.randrange(1, 9), dice.randrange(1, 9))
+                model[handle] = OpenDescriptor(handle, dice.randrange(1, 9), dice.randrange(1, 9))
                 found.open(model[handle])
 
 
@@ -88,12 +98,12 @@ def test_what_has_no_room_is_known_to_this_worker(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(ledger, "ROWS", 3)
-    found = Ledger(memoryview(bytearray(ledger.SIZE)))
+    found = MountLedger(memoryview(bytearray(ledger.SIZE)))
     for number in range(1, 5):
-        found.open(Opened(number, number, number))
+        found.open(OpenDescriptor(number, number, number))
     assert [each.handle for each in found.opened] == [1, 2, 3]
     assert "more is open" in caplog.text
     assert found.close(4) and not found.close(4)
     assert found.close(1)
-    found.open(Opened(5, 5, 5))
+    found.open(OpenDescriptor(5, 5, 5))
     assert {each.handle for each in found.opened} == {2, 3, 5}
