@@ -32,7 +32,8 @@ help:  ## list the targets
 demo: $(VENV)/.core  ## three nodes on this machine hold the standard library and a 1 GiB file
 	@$(BIN)/python -u examples/demo.py $(ARGS)
 
-test: lint docs  ## lint, the site, then every level of tests; what .ci/run runs
+test: $(VENV)/.dev $(VENV)/.docs  ## lint, the site, then every level of tests; what .ci/run runs
+	@$(MAKE) --no-print-directory -j2 lint docs
 	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST)" "not nightly" $(LEVELS)
 
 test-newest: $(NEWEST_VENV)/.dev  ## unit and conformance tests on the newest supported Python, NEWEST=python3.13
@@ -43,7 +44,7 @@ test-nightly: $(VENV)/.dev  ## what takes too long for each change: more of ever
 	@HYPOTHESIS_PROFILE=nightly WORKERS=$(WORKERS) .ci/levels "$(PYTEST) --timeout 3600" "nightly or not nightly" unit kit
 	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST)" nightly integration
 	@$(MAKE) test-integrations
-	@$(MAKE) simulate SEEDS=3000 FIRST=1000
+	@$(MAKE) simulate SEEDS=3000 FIRST=200
 	@$(MAKE) mutants
 
 test-fast: $(VENV)/.dev  ## unit and conformance tests, under a minute

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from memfs.client.connect import open_session
 from memfs.client.inodes import InodeOperations
@@ -23,11 +24,13 @@ from memfs.fuse.mount import MountSession
 from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.options import MountOptions
 from memfs.fuse.server import FuseServer
-from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.paths import Endpoint
 from memfs.transport.environment import Environment
 from memfs.types import FileKind
+
+if TYPE_CHECKING:
+    from memfs.monitoring.http_server import Monitoring
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +125,8 @@ class Watched:
     async def start(self) -> None:
         """Listen, if a port was given. Raises ConfigError when the port is taken."""
         if self.metrics is not None:
+            from memfs.monitoring.http_server import Monitoring  # aiohttp takes its time
+
             endpoint = Endpoint("127.0.0.1", self._port)
             self._monitoring = Monitoring(endpoint, self.metrics, self._not_ready)
             await self._monitoring.start()

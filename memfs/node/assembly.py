@@ -13,11 +13,9 @@ from pathlib import Path
 from memfs.audit import Audit
 from memfs.cluster.coordinator import Coordinator
 from memfs.cluster.embedded import EmbeddedCoordinator
-from memfs.cluster.etcd import open_etcd
 from memfs.cluster.remote import RemoteCoordinator
 from memfs.config import NodeConfig, values
 from memfs.machine import Footprint, descriptors_allowed, mapping_limit, trim_malloc
-from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.node.block_service.fences import Fences
 from memfs.node.block_service.guard import Guard
@@ -191,6 +189,8 @@ def build_node(
     endpoint = config.monitoring()
     monitoring = None
     if endpoint is not None:
+        from memfs.monitoring.http_server import Monitoring  # aiohttp takes its time
+
         secured = config.metrics_tls_port and environment.tls
         tls = (Endpoint(config.host, config.metrics_tls_port), secured.server) if secured else None
         monitoring = Monitoring(endpoint, metrics, report.not_ready, tls)
@@ -313,6 +313,8 @@ def _coordinator(
             environment, str(Path(config.data_directory) / "coordinator.log")
         )
     if config.coordinator.startswith("etcd"):
+        from memfs.cluster.etcd import open_etcd  # aiohttp takes its time
+
         return open_etcd(environment.clock, config)
     endpoint = parse_url(config.coordinator).endpoints[0]
 

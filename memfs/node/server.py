@@ -11,13 +11,13 @@ import asyncio
 import logging
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from memfs.cluster.coordinator import Coordinator
 from memfs.cluster.embedded import EmbeddedCoordinator
 from memfs.config import NodeConfig
 from memfs.logs import fields
 from memfs.machine import raise_descriptor_limit
-from memfs.monitoring.http_server import Monitoring
 from memfs.monitoring.metrics import Metrics
 from memfs.node.blocks import BlockStore
 from memfs.node.healing.discards import Discards
@@ -48,6 +48,9 @@ from memfs.transport.environment import Environment, Tls
 from memfs.transport.pool import Pool
 from memfs.transport.server import Server
 from memfs.types import Member
+
+if TYPE_CHECKING:
+    from memfs.monitoring.http_server import Monitoring
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,11 @@ from tests.support.containers.cluster import Containers
 from tests.support.containers.engine import obstacle
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked ``long`` first; the order is kept otherwise, and so are files together."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def containers(pytestconfig: pytest.Config) -> Iterator[Containers]:
     """The image, built on the spot, and a cluster of Compose that nobody has started.

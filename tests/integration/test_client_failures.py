@@ -17,8 +17,6 @@ from memfs import aio, errors
 from memfs.testing.processes import NodeProcess, Processes
 from tests.support.patience import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.alone
-
 MIB = 1 << 20
 DATA = random.Random(2).randbytes(20 * MIB + 99)
 FLAGS = ("--heartbeat-seconds=0.1", "--member-timeout-seconds=1", "--block-size=1MiB")

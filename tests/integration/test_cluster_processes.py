@@ -17,8 +17,6 @@ from memfs.errors import ClusterError
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.alone
-
 FAST = ["--heartbeat-seconds=0.2", "--member-timeout-seconds=2"]
 
 

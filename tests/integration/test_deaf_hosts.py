@@ -10,8 +10,6 @@ from tests.support.etcd_package import etcd_binaries
 from tests.support.hosts import Hosts
 from tests.support.nemesis.cluster import FaultyCluster, HostedEtcd
 
-pytestmark = pytest.mark.alone
-
 CONTENT = bytes(range(256)) * 40_000
 """Three blocks of 4 MiB."""
 FILES = 4

@@ -34,7 +34,7 @@ from tests.support.etcd import EtcdCluster
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.proxy import Proxy
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.long
 
 TIMEOUT = 2.0
 Opener = Callable[..., EtcdCoordinator]
@@ -45,10 +45,10 @@ def fresh_prefix() -> str:
     return f"tests/{next(_prefixes)}"
 
 
-def open_at(url: str, **settings: Any) -> EtcdCoordinator:
+def open_at(url: str, seconds: float = TIMEOUT, **settings: Any) -> EtcdCoordinator:
     config = NodeConfig(
         coordinator=url,
-        member_timeout_seconds=TIMEOUT,
+        member_timeout_seconds=seconds,
         **settings,
     )
     return open_etcd(SystemClock(), config)
@@ -282,20 +282,20 @@ async def test_a_watch_survives_a_cut_and_a_compaction_meanwhile(bench: EtcdBenc
         proxy.cut()
         view = SECOND
         for _ in range(3):
-            last = await until_swapped(coordinator, view, 10 * TIMEOUT)
+            last = await until_swapped(coordinator, view, PATIENCE_SECONDS)
             view = following(view)
         bench.etcd.control("compaction", str(last.revision))
         await asyncio.sleep(0.2)
         assert not waiting.done()
         proxy.heal()
-        async with asyncio.timeout(5 * TIMEOUT):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await waiting
         # After the compaction a watch from the present works, too.
         again = asyncio.ensure_future(watcher.wait_for_change(last.revision, 60.0))
         await asyncio.sleep(0.3)
         assert not again.done()
-        await until_swapped(coordinator, view, 10 * TIMEOUT)
-        async with asyncio.timeout(5 * TIMEOUT):
+        await until_swapped(coordinator, view, PATIENCE_SECONDS)
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await again
 
 
@@ -306,8 +306,8 @@ async def test_a_watch_outlives_its_member(bench: EtcdBench) -> None:
     await asyncio.sleep(0.3)
     bench.etcd.kill(0)
     await asyncio.sleep(0.3)
-    await until_swapped(coordinator, FIRST, 10 * TIMEOUT)
-    async with asyncio.timeout(5 * TIMEOUT):
+    await until_swapped(coordinator, FIRST, PATIENCE_SECONDS)
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await waiting
 
 
@@ -339,7 +339,7 @@ async def open_closed() -> AsyncIterator[Opener]:
     opened: list[EtcdCoordinator] = []
 
     def open_one(url: str, **settings: Any) -> EtcdCoordinator:
-        opened.append(coordinator := open_at(url, **settings))
+        opened.append(coordinator := open_at(url, PATIENCE_SECONDS, **settings))  # bcrypt is slow
         return coordinator
 
     yield open_one
@@ -363,14 +363,14 @@ async def test_tls_and_a_user_with_a_password_file(
     user = {"etcd_user": "memfs", "etcd_password_file": str(password)}
     coordinator = open_closed(secure.url, **tls_settings(certificates), **user)
     waiting = asyncio.ensure_future(coordinator.wait_for_change(0, 30.0))
-    stored = await until_swapped(coordinator, FIRST, 10 * TIMEOUT)
-    async with asyncio.timeout(5 * TIMEOUT):
+    stored = await until_swapped(coordinator, FIRST, PATIENCE_SECONDS)
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await waiting
     # A member that restarts has forgotten its tokens.
     secure.stop(0)
     secure.start(0)
     secure.wait_healthy()
-    assert await until_swapped(coordinator, SECOND, 10 * TIMEOUT) > stored
+    assert await until_swapped(coordinator, SECOND, PATIENCE_SECONDS) > stored
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-import pytest
 from gateway_served import Served
 
 from memfs.node.blocks import BlockStore
@@ -19,8 +18,6 @@ from memfs.security.capabilities import Capability
 from memfs.transport.connection import Connection
 from tests.support.held import grown, held_by
 from tests.support.patience import PATIENCE_SECONDS
-
-pytestmark = pytest.mark.alone
 
 RESTARTS = 16
 BEFORE = 6

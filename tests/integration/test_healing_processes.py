@@ -8,13 +8,9 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 import memfs
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
-
-pytestmark = pytest.mark.alone
 
 QUICK = (
     "--heartbeat-seconds=0.2",
@@ -41,14 +37,15 @@ def status(cluster):
 def wait_until_whole(cluster, nodes):
     """Until so many nodes are left and every block has its copies where it should."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        found = status(cluster)
-        healing = found["healing"]
-        calm = healing["state"] == "idle" and not healing["blocks"] and not healing["moves"]
-        if len(found["nodes"]) == nodes and calm and not command(cluster, "fsck").returncode:
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"not whole: {found['healing']}, {command(cluster, 'fsck').stdout}")
+    with memfs.connect(cluster.url) as fs:
+        while time.monotonic() < deadline:
+            found = fs.cluster_status()
+            healing = found.healing
+            calm = healing.state == "idle" and not healing.blocks and not healing.moves
+            if len(found.nodes) == nodes and calm and not command(cluster, "fsck").returncode:
+                return
+            time.sleep(0.1)
+    raise AssertionError(f"not whole: {healing}, {command(cluster, 'fsck').stdout}")
 
 
 def write(cluster, count):

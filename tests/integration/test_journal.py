@@ -20,7 +20,7 @@ from memfs.testing.ports import free_port
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS, until
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.long
 
 JOURNAL = ("--journal-blocks", "--ack=journal", "--journal-segment-size=1MiB")
 

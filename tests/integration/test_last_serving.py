@@ -14,8 +14,6 @@ from memfs.testing.processes import Processes
 from tests.support.etcd import EtcdCluster
 from tests.support.patience import PATIENCE_SECONDS
 
-pytestmark = pytest.mark.alone
-
 FAST = (
     "--lease-seconds=1",
     "--heartbeat-seconds=0.2",

@@ -18,8 +18,6 @@ from cli_cluster import Cluster, dev_cluster
 from tests.support.mounts import Mounted, mounted, need_mounts
 from tests.support.patience import PATIENCE_SECONDS, until
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.fixture
 def fragile(tmp_path: Path) -> Iterator[Cluster]:

@@ -14,7 +14,7 @@ from spark_streaming import Feed, exactly_once
 from tests.support.hadoop import NEWEST
 from tests.support.patience import until
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
 ROWS = 20_000
 TOTAL = ROWS * (ROWS - 1) // 2

@@ -11,7 +11,7 @@ from memfs.testing.processes import Processes
 from tests.support.environments import TOP
 from tests.support.spark_training import SparkEnvironment
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]  # the first run makes the environment
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]  # the first run makes the environment
 HERE = Path(__file__).parent
 
 

@@ -26,8 +26,6 @@ from tests.support.patience import PATIENCE_SECONDS, until
 from tests.support.stores.counting import CountingProxy
 from tests.support.stores.s3_servers import S3Server, moto, port_of
 
-pytestmark = pytest.mark.alone
-
 BUCKET = "bucket"
 OLD, LAST = b"old" * 1000, b"last" * 1000
 LARGE = random.Random(5).randbytes(20 << 20)

@@ -28,7 +28,7 @@ from tests.support.etcd import EtcdCluster
 from tests.support.patience import PATIENCE_SECONDS
 from tests.support.spark_training import QUIET, TENSORFLOW
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]  # the first run makes the environment
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]  # the first run makes the environment
 
 BOARD = ("tensorboard==2.20.0", "fsspec==2026.9.0", "setuptools<81")
 HERE = Path(__file__).parent

@@ -13,7 +13,7 @@ from memfs.testing.processes import Processes
 from tests.support.environments import TOP, TORCH, LibraryEnvironment, environment
 from tests.support.stores.s3_servers import moto
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(3600)]  # the first run makes the environment
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]  # the first run makes the environment
 HERE = Path(__file__).parent
 
 

@@ -1,4 +1,4 @@
-"""Random faults on whole clusters: 300 seeds on all cores, and the seeds that once found a bug."""
+"""Random faults on whole clusters: 200 seeds on all cores, and the seeds that once found a bug."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.simulation.regressions import REGRESSIONS
 from tests.support.campaign import play_seed, replay_command
 
-SEEDS = 300
+SEEDS = 200
 SHARDS = 20
 
 

@@ -296,10 +296,7 @@ class BlockStore:
 
     def list(self, after: BlockVersion | None, limit: int) -> builtins.list[StoredBlock]:
         """Up to ``limit`` versions behind ``after``, ordered by identity."""
-        return [
-            StoredBlock(*identity, version.length, version.crc)
-            for identity, version in islice(self._index.after(after), limit)
-        ]
+        return [*islice(self._index.listed(after), limit)]
 
     def descriptors(
         self, versions: Iterable[BlockVersion]

@@ -21,7 +21,7 @@ from memfs.node.blocks.block_records import FIELD_MAX, WHOLE, BlockHeader
 from memfs.node.blocks.region import SegmentRegion, Version
 from memfs.node.blocks.segments import MemorySegment, Segments, place_of
 from memfs.node.blocks.sorted_table import SortedTable
-from memfs.protocol.messages import BlockVersion
+from memfs.protocol.messages import BlockVersion, StoredBlock
 from memfs.protocol.segment_records import OFFSET_BITS, OFFSET_MASK, data_offset
 from memfs.types import WholeBlock
 
@@ -89,6 +89,22 @@ class BlockIndex:
                 identity = BlockVersion(inode, index, version.generation, version.sequence)
                 if after is None or identity > after:
                     yield identity, version
+
+    def listed(self, after: BlockVersion | None) -> Iterator[StoredBlock]:
+        """As :meth:`after`, as listings show it: no objects are made of packed versions."""
+        low = 0 if after is None else after.inode << INDEX_BITS | after.index
+        for key in self._between(low, None):
+            block, place = (key >> INDEX_BITS, key & BLOCK_MASK), self._packed.get(key)
+            if place is not None:
+                header = packing.read_header(*self._segments.at(place))
+                identity = (*block, header.generation, header.sequence)
+                if after is None or identity > after:
+                    yield StoredBlock(*identity, header.length, header.crc)
+                continue
+            for each in reversed(list(self.versions(*block))):
+                identity = (*block, each.generation, each.sequence)
+                if after is None or identity > after:
+                    yield StoredBlock(*identity, each.length, each.crc)
 
     def insert(self, inode: int, index: int, version: Version) -> None:
         """Hold a version that is not held yet, of a block that is not packed."""
