@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import enum
 import stat
-from typing import NamedTuple, TypeAlias
+from typing import IO, Any, NamedTuple, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Contiguous bytes in memory."""
+OpenedFile: TypeAlias = IO[Any]
+"""What the builtin ``open`` returns: of text or bytes, as the mode says."""
+Untyped: TypeAlias = Any
+"""An object of a library that has no types."""
+Json: TypeAlias = Any
+"""A document as ``json.loads`` returns it: whoever gets one checks what it needs."""
+Packed: TypeAlias = Any
+"""A value as msgpack returns it, for a class that has checked it or will."""
 
 ROOT_INODE = 1
 """Inode id of ``/``."""

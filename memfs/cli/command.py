@@ -68,7 +68,7 @@ def cluster_command(
                 return context.status
 
         @functools.wraps(body)
-        def invoke(**parameters: Any) -> int:
+        def invoke(**parameters: object) -> int:
             ctx = click.get_current_context()
             remember(ctx, parameters)
             return run_loop(run(client_config(ctx), parameters))

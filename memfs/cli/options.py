@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
@@ -167,10 +167,10 @@ class PathType(click.ParamType[Operand]):
         return complete_path(lambda: client_config(ctx), incomplete)
 
 
-class Quantity(click.ParamType[Any]):
+class Quantity(click.ParamType[object]):
     """A size or duration; ``parse`` raises ValueError with the reason."""
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], object]) -> None:
         self.name = name
         self._parse = parse
 

@@ -6,7 +6,7 @@ them, is the namespace's business.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypedDict, Unpack
 
 from memfs import limits
 from memfs.client.access import AccessOperations
@@ -19,18 +19,35 @@ from memfs.protocol import messages as m
 from memfs.types import XattrMode
 
 
+class Changes(TypedDict, total=False):
+    """The fields of ``SetAttributes`` that a call sets."""
+
+    mode: int | None
+    owner: str | None
+    group: str | None
+    modified_ns: int | None
+    accessed_ns: int | None
+    replication: int | None
+    now: bool
+    follow: bool
+    by_writers: bool
+
+
 class AttributeOperations(AccessOperations):
     """Setting attributes; extended ones are read here too."""
 
-    async def _set(self, path: PathLike, timeout: float | None, **fields: Any) -> Stat:
+    async def _set(self, path: PathLike, timeout: float | None, **fields: Unpack[Changes]) -> Stat:
         where = self._wire(path)
         reply = await self._ask(m.SetAttributes(where.raw, **fields), where.given, timeout)
         return Stat(reply.attributes)
 
-    async def _set_times(self, path: PathLike, timeout: float | None, **fields: Any) -> None:
-        for name in ("accessed_ns", "modified_ns"):
-            if fields[name] is not None:
-                fields[name] = nearest_time_ns(whole(name, fields[name]))
+    async def _set_times(
+        self, path: PathLike, timeout: float | None, **fields: Unpack[Changes]
+    ) -> None:
+        if (accessed := fields.get("accessed_ns")) is not None:
+            fields["accessed_ns"] = nearest_time_ns(whole("accessed_ns", accessed))
+        if (modified := fields.get("modified_ns")) is not None:
+            fields["modified_ns"] = nearest_time_ns(whole("modified_ns", modified))
         await self._set(path, timeout, **fields)
 
     async def chmod(
@@ -79,8 +96,8 @@ class AttributeOperations(AccessOperations):
             await self._set(path, timeout, now=True, follow=follow_symlinks)
         else:
             accessed, modified = pair("ns", ns)
-            chosen = {"accessed_ns": accessed, "modified_ns": modified}
-            await self._set_times(path, timeout, **chosen, follow=follow_symlinks)
+            chosen = Changes(accessed_ns=accessed, modified_ns=modified, follow=follow_symlinks)
+            await self._set_times(path, timeout, **chosen)
 
     async def set_times(
         self,
@@ -91,8 +108,8 @@ class AttributeOperations(AccessOperations):
         timeout: float | None = None,
     ) -> None:
         """As ``utime`` for one time or both, by HDFS's rule: whoever may write the file may."""
-        times = {"modified_ns": modified_ns, "accessed_ns": accessed_ns}
-        await self._set_times(path, timeout, **times, by_writers=True)
+        times = Changes(modified_ns=modified_ns, accessed_ns=accessed_ns, by_writers=True)
+        await self._set_times(path, timeout, **times)
 
     async def set_replication(
         self, path: PathLike, replication: int, *, timeout: float | None = None

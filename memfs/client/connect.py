@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 from memfs import config, paths
 from memfs.client.credentials import as_proven, client_proof
@@ -23,7 +22,7 @@ from memfs.security.keys import keys_in
 from memfs.transport.environment import Environment, production_environment
 
 
-def client_config(url: str | None = None, **options: Any) -> ClientConfig:
+def client_config(url: str | None = None, **options: object) -> ClientConfig:
     """The settings of a client: ``options`` (fields of ``ClientConfig``) win over variables and
     files. Raises ConfigError with everything that is wrong, InvalidPathError for a bad URL.
     """
@@ -102,7 +101,7 @@ class Connecting:
     async def _open(self) -> AsyncFileSystem:
         return await open_file_system(self._settings)
 
-    def __await__(self) -> Generator[Any, Any, AsyncFileSystem]:
+    def __await__(self) -> Generator[object, None, AsyncFileSystem]:
         return self._open().__await__()
 
     async def __aenter__(self) -> AsyncFileSystem:
@@ -114,7 +113,7 @@ class Connecting:
         await self._opened.close()
 
 
-def connect(url: str | None = None, **options: Any) -> Connecting:
+def connect(url: str | None = None, **options: object) -> Connecting:
     """Connect to a cluster: ``async with memfs.aio.connect(url) as fs`` or ``await`` it.
 
     ``url``: ``memfs://host:port,host:port``, any nodes, the others are discovered; None: the

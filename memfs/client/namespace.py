@@ -439,7 +439,7 @@ class NamespaceOperations(MountOperations):
         *,
         return_errors: bool = False,
         timeout: float | None = None,
-    ) -> list[OSError | None]:
+    ) -> list[MemfsError | None]:
         """Remove many files or symlinks, each by itself: one command a batch.
 
         Returns None for each, in order. With ``return_errors`` an error takes the place of a name
@@ -449,8 +449,9 @@ class NamespaceOperations(MountOperations):
         places = BatchPaths(paths, self._wire)
         if not return_errors:
             places.check()
-        results = await remove_names(self._session, list(places.wanted.values()), deadline)
-        return checked(places.results(results), return_errors)
+        removed = await remove_names(self._session, list(places.wanted.values()), deadline)
+        results = places.results(removed)
+        return checked(results, return_errors)
 
     async def remove_unchanged(
         self, path: PathLike, found: Attributes, *, timeout: float | None = None

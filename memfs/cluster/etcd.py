@@ -12,7 +12,6 @@ import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from memfs import errors, limits
 from memfs.cluster.coordinator import StoredView
@@ -23,7 +22,7 @@ from memfs.logs import fields
 from memfs.paths import parse_etcd_url
 from memfs.protocol import records
 from memfs.transport.environment import Clock
-from memfs.types import View
+from memfs.types import Json, View
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +152,6 @@ def _bytes(text: str) -> str:
     return text_of(text.encode())
 
 
-def _revision(answer: Mapping[str, Any]) -> int:
+def _revision(answer: Mapping[str, Json]) -> int:
     """The store's revision in an answer's header."""
     return int(answer["header"]["revision"])

@@ -14,12 +14,13 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from memfs import errors
 from memfs.cluster.etcd_http import EtcdReply, Http
 from memfs.paths import Endpoint
 from memfs.transport.environment import Clock
+from memfs.types import Json
 
 _LINE_BYTES = 8 << 20  # of a watch stream: a view is < 64 KiB
 _QUICK_SHARE = 0.1  # of a call's time: 0.5 s of 5 s, many times what a member that is up needs
@@ -90,7 +91,7 @@ class EtcdGateway:
         self._token = ""
         self._worked = False
 
-    async def call(self, path: str, body: Mapping[str, object], *, repeatable: bool) -> Any:
+    async def call(self, path: str, body: Mapping[str, object], *, repeatable: bool) -> Json:
         """The JSON that etcd answers.
 
         Raises UnavailableError when certainly nothing happened (or, for a ``repeatable`` request,
@@ -118,7 +119,7 @@ class EtcdGateway:
         last = "; ".join(reasons[-len(self._urls) :])
         raise errors.UnavailableError(f"no member of etcd answers: {last}")
 
-    async def lines(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[Any, None]:
+    async def lines(self, path: str, body: Mapping[str, object]) -> AsyncGenerator[Json, None]:
         """The JSON lines that etcd streams, from the member that answered last.
 
         Ends when the stream does. Raises UnavailableError, OutcomeUnknownError, EtcdRefusal.
@@ -209,7 +210,7 @@ class EtcdGateway:
             raise errors.UnavailableError(error.message) from error
         self._token = answer.get("token", "")
 
-    async def _send(self, path: str, body: Mapping[str, object]) -> Any:
+    async def _send(self, path: str, body: Mapping[str, object]) -> Json:
         reply = await self._http.post(self._url + path, _encode(body), self._headers())
         return _decoded(reply)
 

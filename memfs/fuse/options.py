@@ -5,7 +5,7 @@ Owns their names, their meaning and their defaults; ``docs/mount.md`` is written
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -120,7 +120,7 @@ def _words(texts: tuple[str, ...]) -> Iterator[str]:
         yield from filter(None, (word.strip() for word in text.split(",")))
 
 
-def _value(name: str, parser: Any, equals: str, value: str) -> object:
+def _value(name: str, parser: Callable[[str], object] | None, equals: str, value: str) -> object:
     if parser is None:
         if equals:
             raise ConfigError(f"-o {name} takes no value")

@@ -15,11 +15,12 @@ import itertools
 import json
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from memfs import limits
 from memfs.errors import UnavailableError
 from memfs.monitoring.metrics import FamilySnapshot, SampleSnapshot, Snapshot
+from memfs.types import Json
 
 REPORT_SECONDS: Final = 1.0
 """A worker that does not answer within this counts with its last report."""
@@ -201,7 +202,7 @@ def _line(message: dict[str, object]) -> bytes:
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
-def _snapshot(message: dict[str, Any]) -> Snapshot:
+def _snapshot(message: dict[str, Json]) -> Snapshot:
     return [
         FamilySnapshot(name, kind, text, [SampleSnapshot(*sample) for sample in samples])
         for name, kind, text, samples in message["metrics"]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast
+from typing import Final, Protocol, TypeAlias, TypeVar, cast
 
 from memfs.errors import (
     ConfigError,
@@ -39,7 +39,7 @@ from memfs.stores.levels import Levels
 from memfs.stores.retry import Retry
 from memfs.stores.sending import Sending, checked
 from memfs.stores.staged import StagedStore
-from memfs.types import Buffer
+from memfs.types import Buffer, Untyped
 
 T = TypeVar("T")
 Names: TypeAlias = list[str]
@@ -61,10 +61,10 @@ class FsspecFiles(Protocol):
 
     protocol: str | tuple[str, ...]
 
-    def info(self, path: str) -> Mapping[str, Any]: ...
+    def info(self, path: str) -> Mapping[str, Untyped]: ...
     def ls(self, path: str, detail: bool) -> Sequence[object]: ...
     def isdir(self, path: str) -> bool: ...
-    def open(self, path: str, mode: str) -> Any: ...
+    def open(self, path: str, mode: str) -> Untyped: ...
     def cat_file(self, path: str, start: int, end: int) -> bytes: ...
     def makedirs(self, path: str, exist_ok: bool) -> None: ...
     def rm_file(self, path: str) -> None: ...
@@ -164,7 +164,7 @@ class FsspecStore(StagedStore):
     # --- a put ---------------------------------------------------------------------------------
 
     async def _write(self, part: str, chunks: Sending) -> None:
-        def begin(files: FsspecFiles) -> Any:
+        def begin(files: FsspecFiles) -> Untyped:
             if not files.isdir(self._path("")):
                 raise FileNotFoundError(self._root)
             files.makedirs(self._path(PARTS), exist_ok=True)
@@ -288,7 +288,7 @@ def of_library_error(error: Exception, what: str) -> MemfsError:
     return StoreUnreachableError(f"{what}: the store fails ({name})")
 
 
-def info_of(key: str, found: Mapping[str, Any]) -> ObjectInfo:
+def info_of(key: str, found: Mapping[str, Untyped]) -> ObjectInfo:
     """The record for the result of fsspec's ``info``."""
     modified_ns = next((_ns(found[name]) for name in _TIMES if found.get(name) is not None), 0)
     if found.get("type") == "directory":
@@ -299,7 +299,7 @@ def info_of(key: str, found: Mapping[str, Any]) -> ObjectInfo:
     return ObjectInfo(key, size, modified_ns, tag)
 
 
-def _ns(moment: Any) -> int:
+def _ns(moment: Untyped) -> int:
     """Nanoseconds of a time as fsspec's file systems give it."""
     if isinstance(moment, datetime):
         return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1e9)
@@ -341,7 +341,7 @@ def file_system(
     return make, str(kind._strip_protocol(url))
 
 
-def more_options(path: str) -> dict[str, Any]:
+def more_options(path: str) -> dict[str, Untyped]:
     """Further options of the file system, of a JSON file of the node. Raises StoreDeniedError."""
     try:
         found = json.loads(Path(path).read_text())

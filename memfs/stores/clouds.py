@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from memfs.errors import (
     DirectoryNotEmptyError,
@@ -32,7 +32,7 @@ from memfs.stores.range_reader import RETRIES, RangeReader, client_options, libr
 from memfs.stores.replies import is_etag, tag_of
 from memfs.stores.retry import Retry
 from memfs.stores.sending import Sending, already_stored, fits
-from memfs.types import Buffer
+from memfs.types import Buffer, Untyped
 
 SINGLE_BYTES: Final = 64 * MIB
 """Up to this size one request sends an object with its condition; a larger one is compared
@@ -42,7 +42,7 @@ _CHUNK_KEYS: Final = 1000
 _CAPABILITIES: Final = Capabilities(
     conditional_put=True, rename=False, real_directories=False, modes=False
 )
-Metas: TypeAlias = list[Any]
+Metas: TypeAlias = list[Untyped]
 _NOTHING_THERE: Final = "status code: 404"
 """Text in the library's error when a listing failed because the bucket is missing."""
 _BEHIND: Final = "\U0010ffff"
@@ -53,13 +53,13 @@ class CloudStore(Store):
     """The store below ``prefix`` (empty, or ending with ``/``) of one of the library's stores."""
 
     def __init__(
-        self, make: Callable[[], Any], prefix: str, retry: Retry, *, numbered: bool = False
+        self, make: Callable[[], Untyped], prefix: str, retry: Retry, *, numbered: bool = False
     ) -> None:
         """``numbered``: a put compares the generation of an object, as Google does, not its
         ETag."""
         self._make = make
         self._numbered = numbered
-        self._made: Any = None
+        self._made: Untyped = None
         self._prefix = prefix
         self._retry = retry
         self._library = library()
@@ -206,7 +206,7 @@ class CloudStore(Store):
         meta = await self._meta(whole)
         return None if meta is None else self._info(meta)
 
-    async def _meta(self, whole: str) -> Any:
+    async def _meta(self, whole: str) -> Untyped:
         """What the library says of the object; None also when the bucket is missing."""
         try:
             return await self._call("head_async", whole)
@@ -214,9 +214,9 @@ class CloudStore(Store):
             return None
 
     async def _call(
-        self, name: str, whole: str, *arguments: Any, once: bool = False, **more: Any
+        self, name: str, whole: str, *arguments: Untyped, once: bool = False, **more: Untyped
     ) -> object:
-        async def attempt() -> Any:
+        async def attempt() -> Untyped:
             try:
                 call = getattr(self._library, name)
                 return await call(await self._connected(), whole, *arguments, **more)
@@ -227,7 +227,7 @@ class CloudStore(Store):
 
         return await (attempt() if once else self._retry.run(attempt, whole))
 
-    async def _connected(self) -> Any:
+    async def _connected(self) -> Untyped:
         if self._made is None:
             self._made = self._make()
         return self._made
@@ -235,7 +235,7 @@ class CloudStore(Store):
     def _forget(self) -> None:
         self._made = None
 
-    def _info(self, meta: Any) -> ObjectInfo:
+    def _info(self, meta: Untyped) -> ObjectInfo:
         modified_ns = int(meta["last_modified"].timestamp()) * 10**9
         tag = tag_of(meta.get("e_tag") or "", meta["size"], modified_ns)
         return ObjectInfo(self._key(meta["path"]), meta["size"], modified_ns, tag)
@@ -249,7 +249,7 @@ class CloudStore(Store):
         return self._prefix + key
 
 
-def maker(scheme: str, container: str, options: Options) -> Callable[[], Any]:
+def maker(scheme: str, container: str, options: Options) -> Callable[[], Untyped]:
     """A function that makes the library's store for a bucket of Google or a container of Azure."""
     endpoint, path = options.text("endpoint"), options.text("credentials")
     trust, verify = options.text("ca_file"), options.flag("verify_tls", True)

@@ -11,7 +11,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from memfs.errors import (
     ConfigError,
@@ -28,7 +28,7 @@ from memfs.stores.interface import ObjectInfo
 from memfs.stores.replies import tag_of
 from memfs.stores.retry import Retry
 from memfs.stores.sending import checked
-from memfs.types import Buffer
+from memfs.types import Buffer, Untyped
 
 T = TypeVar("T")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
@@ -41,7 +41,7 @@ RETRIES: Final = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 """The library's own retries; the others are made here, within the caller's deadline."""
 
 
-def library() -> Any:
+def library() -> Untyped:
     """The module. Raises ConfigError that says how to install it."""
     try:
         import obstore
@@ -54,7 +54,7 @@ def library() -> Any:
     return obstore
 
 
-def client_options(address: str, *, trust: str = "", verify: bool = True) -> dict[str, Any]:
+def client_options(address: str, *, trust: str = "", verify: bool = True) -> dict[str, object]:
     """The library's connection settings for ``address``."""
     options: dict[str, object] = {
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
@@ -88,7 +88,7 @@ class RangeReader:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[Any]],
+        connect: Callable[[], Awaitable[object]],
         look: Callable[[str], Awaitable[ObjectInfo | None]],
         doubt: Callable[[], None],
         retry: Retry,
@@ -198,7 +198,7 @@ class RangeReader:
             raise ObjectChangedError(f"{path}: the object was changed in the store")
 
 
-def _whole_seconds(moment: Any) -> int:
+def _whole_seconds(moment: Untyped) -> int:
     return int(moment.timestamp()) * 10**9
 
 

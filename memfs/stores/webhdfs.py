@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlencode
 
 from memfs.errors import (
@@ -34,7 +34,7 @@ from memfs.stores.key_names import PARTS, is_key, is_name, joined, parent
 from memfs.stores.retry import Retry
 from memfs.stores.sending import Sending, checked
 from memfs.stores.staged import StagedStore
-from memfs.types import Buffer
+from memfs.types import Buffer, Json
 
 Authority = Callable[[], Awaitable[Sequence[tuple[str, str]]]]
 """Parameters that say who asks: ``user.name`` or ``delegation``."""
@@ -203,8 +203,8 @@ class WebHdfsStore(StagedStore):
 
     async def _json(
         self, method: str, key: str, operation: str, parameters: Sequence[tuple[str, str]] = ()
-    ) -> Any:
-        async def attempt() -> Any:
+    ) -> Json:
+        async def attempt() -> Json:
             reply = await self._ask(method, key, operation, parameters)
             try:
                 return json.loads(bytes(reply.body)) if len(reply.body) else {}
@@ -257,7 +257,7 @@ def authority_of(user: str, token: str, path: str) -> Authority:
     return parameters
 
 
-def _info(key: str, status: dict[str, Any]) -> ObjectInfo:
+def _info(key: str, status: dict[str, Json]) -> ObjectInfo:
     modified = int(status["modificationTime"])
     if status["type"] == "DIRECTORY":
         return ObjectInfo(key, 0, modified * 10**6, b"", True)

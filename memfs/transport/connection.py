@@ -14,7 +14,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeAlias
 
 from memfs import errors, limits
 from memfs.errors import MemfsError, ProtocolError
@@ -115,11 +115,15 @@ class PendingCall(asyncio.Future[Answer[R]], Generic[R]):
                 self.connection.abort("a request was given up before its end")
 
 
+UnknownCall: TypeAlias = PendingCall[Any]
+"""One of those that wait for answers of every kind."""
+
+
 class OutgoingStream:
     """A request whose payload is sent as it becomes available, over a connection that it has to
     itself."""
 
-    def __init__(self, connection: Connection, answer: PendingCall[Any], length: int) -> None:
+    def __init__(self, connection: Connection, answer: UnknownCall, length: int) -> None:
         """Made by :meth:`Connection.stream`; ``length`` bytes of payload will come."""
         self.answer = answer
         """May come before the payload has ended, if the peer refuses it."""
@@ -163,7 +167,7 @@ class Connection(FrameProtocol):
         """On the accepting side, SHA-256 of the certificate that this connection shows."""
         self.challenge = b""
         """The challenge that a proof in the handshake has to sign; empty: none was requested."""
-        self._calls: dict[int, PendingCall[Any]] = {}
+        self._calls: dict[int, UnknownCall] = {}
         self._abandoned: dict[int, int] = {}
         self._stream: OutgoingStream | None = None
         self._own_ids = itertools.count(_OWN_REQUESTS)
@@ -199,7 +203,13 @@ class Connection(FrameProtocol):
         return call
 
     def stream(
-        self, request: Any, payload_length: int, *, request_id: int, timeout: float, epoch: int
+        self,
+        request: Request[R],
+        payload_length: int,
+        *,
+        request_id: int,
+        timeout: float,
+        epoch: int,
     ) -> OutgoingStream:
         """Send a request whose payload of ``payload_length`` bytes is written afterwards.
 
@@ -337,7 +347,7 @@ class Connection(FrameProtocol):
             self._finish(call).set_exception(error)
             return Discard(header.payload_length)
 
-    def _expected(self, header: FrameHeader) -> PendingCall[Any] | None:
+    def _expected(self, header: FrameHeader) -> UnknownCall | None:
         """The request that a reply answers, None for one that was abandoned."""
         if not header.flags & frames.REPLY:
             raise ProtocolError("a request from the node that was dialled")
@@ -389,7 +399,7 @@ class ReplyPayload:
 
     __slots__ = ("_buffers", "call", "epoch", "record", "view")
 
-    def __init__(self, call: PendingCall[Any], record: Any, header: FrameHeader) -> None:
+    def __init__(self, call: UnknownCall, record: object, header: FrameHeader) -> None:
         """Raises ProtocolError when the payload is longer than the room for it."""
         length = header.payload_length
         self.call = call
@@ -432,7 +442,7 @@ def _cut(buffers: Sequence[memoryview], length: int) -> list[memoryview]:
     return kept
 
 
-def _call_of(incoming: Incoming) -> PendingCall[Any] | None:
+def _call_of(incoming: Incoming) -> UnknownCall | None:
     return incoming.call if isinstance(incoming, ReplyPayload) else None
 
 

@@ -235,7 +235,7 @@ class SocketNetwork:
         return SocketListener(server, Endpoint(path, 0), path)
 
 
-def _secured(context: ssl.SSLContext) -> dict[str, Any]:
+def _secured(context: ssl.SSLContext) -> dict[str, object]:
     """The loop's arguments for a connection under TLS."""
     return {
         "ssl": context,

@@ -107,8 +107,8 @@ async def mount(
 
 
 def _updated(
-    held: list[MountInfo], options: tuple[tuple[str, str], ...], how: dict[str, Any]
-) -> tuple[tuple[tuple[str, str], ...], dict[str, Any]]:
+    held: list[MountInfo], options: tuple[tuple[str, str], ...], how: dict[str, object]
+) -> tuple[tuple[tuple[str, str], ...], dict[str, object]]:
     """The new settings of a mount: the present ones, replaced by those on the command line."""
     context = click.get_current_context()
     for mount in held:

@@ -7,11 +7,13 @@ know what is done with the paths. Pure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TypeVar
 
 from memfs.client.calls.arguments import several
 from memfs.client.calls.wire import PathLike, WirePath, wire
 from memfs.errors import InvalidPathError, MemfsError, NameTooLongError, PathExistsError
+
+T = TypeVar("T")
 
 
 class BatchPaths:
@@ -52,12 +54,15 @@ class BatchPaths:
                 self._errors[number] = PathExistsError("the name is taken", path=path.given)
         self.wanted = {number: self.wanted[number] for number in first.values()}
 
-    def results(self, answers: Sequence[object], replaced: Sequence[object] = ()) -> list[Any]:
+    def results(self, answers: Sequence[T], replaced: Sequence[T] = ()) -> list[T | MemfsError]:
         """Answers, which are those of ``wanted``, and errors in the order of the call.
 
         ``replaced``: what to say, by place, of a file that a later one of the call replaced.
         """
-        by_place = {**dict(zip(self.wanted, answers, strict=True)), **self._errors}
+        by_place: dict[int, T | MemfsError] = {
+            **dict(zip(self.wanted, answers, strict=True)),
+            **self._errors,
+        }
         for number, other in self._instead.items():
             answer = by_place[other]
             if number != other:
@@ -65,7 +70,7 @@ class BatchPaths:
         return [by_place[number] for number in range(self._count)]
 
 
-def checked(results: list[object], return_errors: bool) -> list[Any]:
+def checked(results: list[T], return_errors: bool) -> list[T]:
     """Raise the first error among ``results`` unless errors are results."""
     if not return_errors:
         for result in results:

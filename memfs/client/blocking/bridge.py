@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import inspect
 import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Generic, ParamSpec, Protocol, TypeVar
 
 import uvloop
 
@@ -36,6 +37,19 @@ LOOP_DESCRIPTORS = 7
 """What an event loop takes. One that gets them half-way writes to the standard error."""
 
 
+class Closable(Protocol):
+    """A file that is closed at exit."""
+
+    def close(self) -> object:
+        """Close it."""
+
+
+class ClosedAtExit(Closable, Protocol):
+    """A session that is closed at exit."""
+
+    def _begin_closing(self) -> None: ...
+
+
 class Bridge:
     """The background loop of one process generation."""
 
@@ -44,8 +58,8 @@ class Bridge:
         _keep_standard_streams()
         check_descriptors(LOOP_DESCRIPTORS)
         self.loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        self._files: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._sessions: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._files: weakref.WeakSet[Closable] = weakref.WeakSet()
+        self._sessions: weakref.WeakSet[ClosedAtExit] = weakref.WeakSet()
         self._ended = False
         self._thread = threading.Thread(target=self._serve, name="memfs", daemon=True)
         self._thread.start()
@@ -73,16 +87,16 @@ class Bridge:
             raise RuntimeError("a blocking memfs call was made from the memfs loop itself")
         if not self.running:
             raise RuntimeError("memfs was shut down: the interpreter is exiting")
-        call = _Call(work, args, kwargs)
+        call = _Call(functools.partial(work, *args, **kwargs))
         try:
             self.loop.call_soon_threadsafe(call.start)
             call.done.acquire()
-            return call.result()  # type: ignore[no-any-return]
+            return call.result()
         except BaseException:
             self._interrupt(call)
             raise
 
-    def _interrupt(self, call: _Call) -> None:
+    def _interrupt(self, call: _Call[T]) -> None:
         """The caller does not wait any more: nothing goes on, and nothing stays open."""
         if not call.over:
             self.loop.call_soon_threadsafe(call.cancel)
@@ -96,13 +110,13 @@ class Bridge:
     def begin(self, work: Callable[P, Coro[object]], /, *args: P.args, **kwargs: P.kwargs) -> None:
         """Start ``work`` and do not wait: for finalisers, which may run in any thread."""
         if self.running:
-            self.loop.call_soon_threadsafe(_Call(work, args, kwargs).start)
+            self.loop.call_soon_threadsafe(_Call(functools.partial(work, *args, **kwargs)).start)
 
-    def close_file_at_exit(self, file: object) -> None:
+    def close_file_at_exit(self, file: Closable) -> None:
         """Have ``file.close()`` called, if it still exists, while sessions are open."""
         self._files.add(file)
 
-    def close_session_at_exit(self, session: object) -> None:
+    def close_session_at_exit(self, session: ClosedAtExit) -> None:
         """Have ``session.close()`` called, if it still exists, before the thread stops."""
         self._sessions.add(session)
 
@@ -123,7 +137,7 @@ class Bridge:
             with contextlib.suppress(Exception):
                 owner.close()
         if self.running:
-            ending = _Call(_end_others, (), {})
+            ending = _Call(_end_others)
             self.loop.call_soon_threadsafe(ending.start)
             ending.done.acquire(timeout=EXIT_SECONDS)
             self.loop.call_soon_threadsafe(self.loop.stop)
@@ -153,26 +167,21 @@ def _keep_standard_streams() -> None:
             return
 
 
-class _Call:
+class _Call(Generic[T]):
     """One coroutine run on the loop for a waiting thread."""
 
-    __slots__ = ("_arguments", "_begun", "_error", "_result", "_task", "_work", "done", "over")
+    __slots__ = ("_begun", "_error", "_result", "_task", "_work", "done", "over")
 
-    def __init__(
-        self,
-        work: Callable[..., Coro[Any]],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
+    def __init__(self, work: Callable[[], Coro[T]]) -> None:
         self.done = threading.Lock()
         """Released when it is over. Whoever acquired it may be interrupted before it knows."""
         self.done.acquire()
         self.over = False
         self._begun = False
         self._work = work
-        self._arguments = args, kwargs
         self._task: asyncio.Task[None] | None = None
-        self._result: Any = None
+        self._result: T
+        """There is none before the work has ended, and once it was taken back."""
         self._error: BaseException | None = None
 
     def start(self) -> None:
@@ -181,10 +190,9 @@ class _Call:
 
     async def _run(self) -> None:
         """The result is handed over in the same step in which the work ends."""
-        args, kwargs = self._arguments
         self._begun = True
         try:
-            self._result = await self._work(*args, **kwargs)
+            self._result = await self._work()
         except BaseException as error:
             self._error = error
         finally:
@@ -202,10 +210,12 @@ class _Call:
 
     def unclaimed(self) -> object:
         """The result that nobody has got, if there is one."""
-        result, self._result = self._result, None
+        result = getattr(self, "_result", None)
+        if result is not None:
+            del self._result
         return result
 
-    def result(self) -> Any:
+    def result(self) -> T:
         error = self._error
         if error is not None:
             try:

@@ -14,7 +14,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, Self, Unpack
+from typing import Any, Self, Unpack
 
 from memfs.client import filesystem as aio
 from memfs.client.blocking import bridge as bridges
@@ -33,7 +33,7 @@ from memfs.client.session.inheritance import tracked
 from memfs.config import ClientConfig
 from memfs.errors import InvalidArgumentError
 from memfs.transport.environment import production_environment
-from memfs.types import View
+from memfs.types import OpenedFile, View
 
 
 class ClusterFiles(BlockingTransfers):
@@ -50,7 +50,7 @@ class ClusterFiles(BlockingTransfers):
         self._reconnecting = threading.Lock()
         self._closed = True
         self._connect()
-        self._open_for_writing: weakref.WeakSet[IO[Any]] = weakref.WeakSet()
+        self._open_for_writing: weakref.WeakSet[OpenedFile] = weakref.WeakSet()
         self._closed = False
 
     def _connect(self) -> None:
@@ -148,7 +148,7 @@ class ClusterFiles(BlockingTransfers):
         errors: str | None = None,
         newline: str | None = None,
         **options: Unpack[OpenKeywords],
-    ) -> IO[Any]:
+    ) -> OpenedFile:
         """Open a file as the builtin ``open`` does, with the same modes and objects.
 
         Text is UTF-8 unless ``encoding`` says otherwise. Keyword options: ``permissions`` (exactly;

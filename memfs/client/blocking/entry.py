@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import IO, Any, Unpack
+from typing import Unpack
 
 from memfs import paths
 from memfs.client.blocking.filesystem import FileSystem, reconnect
@@ -15,12 +15,13 @@ from memfs.client.calls.wire import PathLike, named_nodes, text_of
 from memfs.client.connect import client_config
 from memfs.client.handles.create_options import OpenKeywords
 from memfs.paths import Endpoint
+from memfs.types import OpenedFile
 
 _shared: dict[tuple[tuple[Endpoint, ...], str | None], FileSystem] = {}
 _sharing = threading.Lock()
 
 
-def connect(url: str | None = None, **options: Any) -> FileSystem:
+def connect(url: str | None = None, **options: object) -> FileSystem:
     """Connect to a cluster.
 
     ``url``: ``memfs://host:port,host:port``, any nodes, the others are discovered; None:
@@ -41,7 +42,7 @@ def open(
     *,
     url: str | None = None,
     **options: Unpack[OpenKeywords],
-) -> IO[Any]:
+) -> OpenedFile:
     """Open a file of a memfs cluster, as the builtin ``open`` opens a local one.
 
     ``file`` is an absolute path, or a URL: ``memfs:///a/file``, ``memfs://host:10500/a/file``.

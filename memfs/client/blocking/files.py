@@ -16,7 +16,7 @@ import io
 import os
 import warnings
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, NoReturn, SupportsIndex
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex
 
 from memfs import limits
 from memfs.client.blocking import bridge as bridges
@@ -25,6 +25,7 @@ from memfs.client.calls.modes import Mode
 from memfs.client.handles.drafts import Draft
 from memfs.client.handles.handle import Handle
 from memfs.errors import StaleHandleError
+from memfs.types import OpenedFile
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -412,7 +413,7 @@ def compose(
     encoding: str | None,
     errors: str | None,
     newline: str | None,
-) -> IO[Any]:
+) -> OpenedFile:
     """Put the layers over ``raw`` that the builtin ``open`` would. Closes it on failure."""
     try:
         file: Any = raw
@@ -427,7 +428,7 @@ def compose(
         raise
     if mode.writing:
         bridges.bridge().close_file_at_exit(file)
-    composed: IO[Any] = file
+    composed: OpenedFile = file
     return composed
 
 

@@ -14,7 +14,7 @@ import errno
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Unpack, overload
+from typing import Unpack, overload
 
 from memfs.client.blocking import bridge as bridges
 from memfs.client.blocking import path_copies, path_moves, patterns
@@ -28,7 +28,7 @@ from memfs.client.stat import DirEntry, Stat
 from memfs.client.trees import realpath
 from memfs.errors import CrossMountError, PathNotFoundError
 from memfs.machine import current_umask
-from memfs.types import Buffer, FileKind
+from memfs.types import Buffer, FileKind, OpenedFile
 
 
 class MemfsPath(PureMemfsPath):
@@ -208,7 +208,7 @@ class MemfsPath(PureMemfsPath):
         errors: str | None = None,
         newline: str | None = None,
         **options: Unpack[OpenKeywords],
-    ) -> IO[Any]:
+    ) -> OpenedFile:
         """Open the file; options as for :meth:`memfs.FileSystem.open`."""
         return self.fs.open(self, mode, buffering, encoding, errors, newline, **options)
 

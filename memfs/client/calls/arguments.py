@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from memfs.client.calls.wire import ClusterPath
 from memfs.errors import InvalidArgumentError
@@ -30,12 +30,13 @@ def octets(value: Any) -> bytes:
     return bytes(memoryview(value))
 
 
-def whole(name: str, value: Any) -> int:
+def whole(name: str, value: object) -> int:
     """An integer; numpy's will do. Raises TypeError naming the argument."""
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, not {type(value).__name__}") from None
+    if type(value) is int:
+        return value
+    if not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    return operator.index(value)
 
 
 def position(name: str, value: object) -> int:

@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Unpack
 
+from memfs.client.attributes import Changes
 from memfs.client.batches.batch_paths import checked
 from memfs.client.calls import modes
 from memfs.client.calls.arguments import several
@@ -155,8 +156,8 @@ class SealedFileSystem(AsyncFileSystem):
     ) -> list[Any]:
         """``content[start:stop]`` of files, in order; a file is opened once for all its ranges."""
         wanted, timeout = list(several(ranges)), self._session.budget(timeout)
-        results: list[Any] = [None] * len(wanted)
-        numbers: dict[Any, list[int]] = {}
+        results: list[object] = [None] * len(wanted)
+        numbers: dict[PathLike, list[int]] = {}
         for number, (path, _, _) in enumerate(wanted):
             numbers.setdefault(path, []).append(number)
 
@@ -257,7 +258,7 @@ class SealedFileSystem(AsyncFileSystem):
         found = await super()._stat_batch(raws, follow, timeout)
         return [each and self._logical(each) for each in found]
 
-    async def _set(self, path: PathLike, timeout: float | None, **fields: Any) -> Stat:
+    async def _set(self, path: PathLike, timeout: float | None, **fields: Unpack[Changes]) -> Stat:
         return self._logical(await super()._set(path, timeout, **fields))
 
     async def recover_lease(self, path: PathLike, *, timeout: float | None = None) -> Stat:

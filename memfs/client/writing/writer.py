@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 from memfs import limits
 from memfs.client.context import ClientContext
@@ -54,7 +53,7 @@ class FileWriter(Unpublished):
         self._published_size = file.attributes.size
         self._overwrites = False
         self._open = True
-        self.naming: Callable[[m.Commit], Any] | None = None
+        self.naming: Callable[[m.Commit], m.PublishDraft] | None = None
         """Makes of the last commit the one that gives a file without a name its name..."""
         self.name = b""
         """... which is this."""
@@ -229,7 +228,7 @@ class FileWriter(Unpublished):
         file = self.file
         attributes = file.attributes
         stored = self._stored
-        request: Any = m.Commit(
+        commit = m.Commit(
             attributes.inode,
             attributes.generation,
             size,
@@ -237,9 +236,10 @@ class FileWriter(Unpublished):
             release,
             withdrawn=self._leftovers.some(),
         )
-        self._leftovers.named(request.blocks)
+        self._leftovers.named(commit.blocks)
+        request: m.Commit | m.PublishDraft = commit
         if release and self.naming is not None:
-            request = self.naming(request)
+            request = self.naming(commit)
         deadline = self._session.deadline(timeout)
         reply = await self._session.ask(request, file.path, deadline)
         self._session.commits += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from memfs import limits
 from memfs.client.stat import nearest_time_ns
@@ -74,13 +74,26 @@ async def _change(
     return found
 
 
+class AttributeChanges(TypedDict, total=False):
+    """Arguments of ``InodeOperations.set_attributes``."""
+
+    mode: int
+    owner: str
+    group: str
+    modified_ns: int
+    accessed_ns: int
+    now: bool
+    modified_now: bool
+    accessed_now: bool
+
+
 async def _touch(mount: MountSession, header: InHeader, inode: int) -> Attributes:
     """Change the time of the inode, and its set-id bits."""
     found = await mount.cluster.attributes(inode)
     mode = mount.without_set_id(found, header)
-    fields: dict[str, Any] = {"owner": found.owner}
+    fields = AttributeChanges(owner=found.owner)
     if mode != found.mode and found.kind != FileKind.DIRECTORY:
-        fields = {"mode": mode}
+        fields = AttributeChanges(mode=mode)
     try:
         found = await mount.cluster.set_attributes(inode, **fields)
     except NotPermittedError:  # a mount in somebody's name, and a file of another's
@@ -105,10 +118,10 @@ async def _fields(
     inode: int,
     asked: SetattrIn,
     found: Attributes | None,
-) -> dict[str, Any]:
+) -> AttributeChanges:
     """The attributes to set, by their names in the client's API."""
     valid = asked.valid
-    fields: dict[str, object] = {}
+    fields = AttributeChanges()
     if valid & SetAttr.MODE:
         fields["mode"] = asked.mode & _MODE_BITS
     elif valid & SetAttr.KILL_SUIDGID and not valid & (SetAttr.UID | SetAttr.GID):
@@ -120,23 +133,23 @@ async def _fields(
         fields["owner"] = mount.numbers.user(asked.uid)
     if valid & SetAttr.GID:
         fields["group"] = mount.numbers.group(asked.gid)
-    return fields | _times(asked)
+    _set_times(fields, asked)
+    return fields
 
 
-def _times(asked: SetattrIn) -> dict[str, Any]:
+def _set_times(fields: AttributeChanges, asked: SetattrIn) -> None:
     valid = asked.valid
     if valid & _NOW == _NOW:
-        return {"now": True}
-    fields: dict[str, object] = {}
-    for name, chosen, now, seconds, rest in (
-        ("accessed", SetAttr.ATIME, SetAttr.ATIME_NOW, asked.atime, asked.atimensec),
-        ("modified", SetAttr.MTIME, SetAttr.MTIME_NOW, asked.mtime, asked.mtimensec),
-    ):
-        if valid & now:
-            fields[f"{name}_now"] = True  # the cluster's time, as of all that is written
-        elif valid & chosen:
-            fields[f"{name}_ns"] = nearest_time_ns(seconds * _BILLION + rest)
-    return fields
+        fields["now"] = True
+        return
+    if valid & SetAttr.ATIME_NOW:  # the cluster's time, as of all that is written
+        fields["accessed_now"] = True
+    elif valid & SetAttr.ATIME:
+        fields["accessed_ns"] = nearest_time_ns(asked.atime * _BILLION + asked.atimensec)
+    if valid & SetAttr.MTIME_NOW:
+        fields["modified_now"] = True
+    elif valid & SetAttr.MTIME:
+        fields["modified_ns"] = nearest_time_ns(asked.mtime * _BILLION + asked.mtimensec)
 
 
 async def capacity(mount: MountSession, header: InHeader, body: bytes) -> Parts:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import hdrs, web
 
@@ -26,6 +26,7 @@ from memfs.errors import ConfigError
 from memfs.gateway.auth.authentication import RequestUser, Unauthenticated
 from memfs.gateway.hadoop.parameters import USER, Parameters
 from memfs.logs import fields
+from memfs.types import Untyped
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Kerberos:
         except ImportError:
             text = "authentication = kerberos needs gssapi: pip install 'memfs-cluster[kerberos]'"
             raise ConfigError(text) from None
-        self._gssapi: Any = gssapi
+        self._gssapi: Untyped = gssapi
         keytab = Path(config.kerberos_keytab)
         try:
             secret = keytab.read_bytes()

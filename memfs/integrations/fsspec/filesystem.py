@@ -17,7 +17,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 from memfs import aio, paths
 from memfs.client.blocking import bridge as bridges
@@ -31,6 +31,7 @@ from memfs.integrations import library
 from memfs.integrations.fsspec.file import MemfsFile
 from memfs.integrations.fsspec.info import entry, in_memory, version
 from memfs.integrations.fsspec.loops import LoopConnections
+from memfs.types import Untyped
 
 try:
     from fsspec.asyn import AbstractAsyncStreamedFile, AsyncFileSystem, sync, sync_wrapper
@@ -103,7 +104,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     # --- names ------------------------------------------------------------------------------
 
     @classmethod
-    def _strip_protocol(cls, path: Any) -> Any:
+    def _strip_protocol(cls, path: Untyped) -> Untyped:
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
         text = stringify_path(path)
@@ -135,7 +136,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             return entry(path, own, None) | in_memory(residence)
         return entry(path, own, await fs.stat(path), await fs.readlink(path))
 
-    async def _ls(self, path: str, detail: bool = True, **options: object) -> list[Any]:
+    async def _ls(self, path: str, detail: bool = True, **options: object) -> list[Untyped]:
         fs, path = await self._fs(), self._strip_protocol(path)
         try:
             if detail:
@@ -174,7 +175,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         maxdepth: int | None = None,
         withdirs: bool = False,
         **options: object,
-    ) -> Any:
+    ) -> Untyped:
         """All below, the directories of one depth listed at the same time."""
         if maxdepth is not None and maxdepth < 1:
             raise ValueError("maxdepth must be at least 1")
@@ -215,7 +216,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         maxdepth: int | None = None,
         withdirs: bool = False,
         **options: object,
-    ) -> Any:
+    ) -> Untyped:
         """Of a whole tree: one request, whatever its size."""
         if total and maxdepth is None and not withdirs:
             return (await (await self._fs()).du(self._strip_protocol(path))).length
@@ -254,12 +255,12 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
 
     async def _cat(
         self,
-        path: Any,
+        path: Untyped,
         recursive: bool = False,
         on_error: str = "raise",
         batch_size: int | None = None,
         **options: object,
-    ) -> Any:
+    ) -> Untyped:
         """Whole files as a batch, a request for each node."""
         names = await self._expand_path(path, recursive=recursive)
         fs = await self._fs()
@@ -281,13 +282,13 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     async def _cat_ranges(
         self,
         paths: list[str],
-        starts: Any,
-        ends: Any,
+        starts: Untyped,
+        ends: Untyped,
         max_gap: int | None = None,
         batch_size: int | None = None,
         on_error: str = "return",
         **options: object,
-    ) -> list[Any]:
+    ) -> list[Untyped]:
         """Ranges in order, as a batch, a request for each node. ``max_gap`` is not needed."""
         if not isinstance(paths, list):
             raise TypeError("paths must be a list")
@@ -298,7 +299,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         return await fs.read_ranges(wanted, return_errors=on_error != "raise")
 
     async def _get_file(
-        self, rpath: str, lpath: Any, callback: Callback = DEFAULT_CALLBACK, **options: object
+        self, rpath: str, lpath: Untyped, callback: Callback = DEFAULT_CALLBACK, **options: object
     ) -> None:
         fs, rpath = await self._fs(), self._strip_protocol(rpath)
         if await fs.isdir(rpath):
@@ -321,7 +322,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         )
 
     async def _pipe(
-        self, path: Any, value: Any = None, batch_size: int | None = None, **options: object
+        self, path: Untyped, value: Untyped = None, batch_size: int | None = None, **options: object
     ) -> None:
         """Whole files as a batch, each atomically."""
         exclusive = _creates(options.get("mode", "overwrite"))
@@ -331,7 +332,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
 
     async def _put_file(
         self,
-        lpath: Any,
+        lpath: Untyped,
         rpath: str,
         mode: str = "overwrite",
         callback: Callback = DEFAULT_CALLBACK,
@@ -365,7 +366,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
 
     async def _rm(
         self,
-        path: Any,
+        path: Untyped,
         recursive: bool = False,
         batch_size: int | None = None,
         maxdepth: int | None = None,
@@ -412,11 +413,13 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             await self._make_parent(fs, target)
         await fs.rename(source, target)
 
-    def mv(self, path1: Any, path2: Any, recursive: bool = False, **options: object) -> None:
+    def mv(
+        self, path1: Untyped, path2: Untyped, recursive: bool = False, **options: object
+    ) -> None:
         """Move: renames, no data moves. A pattern or a list moves several into a directory."""
         sync(self.loop, self._mv, path1, path2)
 
-    async def _mv(self, path1: Any, path2: str, **options: object) -> None:
+    async def _mv(self, path1: Untyped, path2: str, **options: object) -> None:
         for each in await self._expand_path(path1):
             await self._mv_file(each, path2)
 
@@ -529,18 +532,18 @@ class AsyncMemfsFile(AbstractAsyncStreamedFile):  # type: ignore[misc]  # fsspec
         await self._file.close()
 
 
-def _raise_first(found: list[Any]) -> None:
+def _raise_first(found: list[object]) -> None:
     for each in found:
         if isinstance(each, Exception):
             raise each
 
 
-def _told(callback: Callback) -> Any:
+def _told(callback: Callback) -> Untyped:
     """Reports the progress of a copy to fsspec's callback; None when there is none."""
     if callback is DEFAULT_CALLBACK:
         return None
 
-    def progress(event: Any) -> None:
+    def progress(event: Untyped) -> None:
         callback.set_size(event.total_bytes)
         callback.absolute_update(event.bytes)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from memfs import paths
 from memfs.client.blocking import patterns
@@ -19,6 +19,7 @@ from memfs.integrations.tensorflow import c_interface
 from memfs.integrations.tensorflow.c_interface import Code, IntPointer
 from memfs.integrations.tensorflow.files import ReadHandle, WriteHandle
 from memfs.integrations.tensorflow.status_codes import StatusError
+from memfs.types import Untyped
 
 
 class UrlPath(NamedTuple):
@@ -42,7 +43,7 @@ class Operations:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._open: dict[int, Any] = {}
+        self._open: dict[int, Untyped] = {}
 
     # --- objects ----------------------------------------------------------------------------
 
@@ -52,12 +53,12 @@ class Operations:
     def cleanup(self, filesystem: object) -> None:
         """Nothing to give back: connections are closed at exit."""
 
-    def _keep(self, target: IntPointer, handle: Any) -> None:
+    def _keep(self, target: IntPointer, handle: Untyped) -> None:
         number = next(self._numbers)
         self._open[number] = handle
         target[0] = number
 
-    def _handle(self, file: IntPointer) -> Any:
+    def _handle(self, file: IntPointer) -> Untyped:
         return self._open[file[0]]
 
     def forget(self, file: IntPointer) -> None:
@@ -169,7 +170,7 @@ class Operations:
         except NotADirectoryError as error:
             raise StatusError(Code.NOT_FOUND, str(error)) from error
 
-    def stat(self, filesystem: object, url: bytes, stats: Any) -> None:
+    def stat(self, filesystem: object, url: bytes, stats: Untyped) -> None:
         """Length, time and kind."""
         where = place(url)
         found = where.fs.stat(where.path)
@@ -189,12 +190,12 @@ class Operations:
         where = place(url)
         return where.fs.stat(where.path).st_size
 
-    def get_children(self, filesystem: object, url: bytes, entries: Any) -> int:
+    def get_children(self, filesystem: object, url: bytes, entries: Untyped) -> int:
         """Names in a directory."""
         where = place(url)
         return c_interface.texts(where.fs.listdir(where.path), entries)
 
-    def get_matching_paths(self, filesystem: object, pattern: bytes, entries: Any) -> int:
+    def get_matching_paths(self, filesystem: object, pattern: bytes, entries: Untyped) -> int:
         """Paths that match; ``*`` matches a leading dot too, and no slash."""
         where = place(pattern)
         wanted = as_pathlib(where.path.lstrip("/"))

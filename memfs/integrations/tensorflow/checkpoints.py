@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from memfs.paths import SCHEME
+from memfs.types import Untyped
 
 LARGE_BYTES = 1 << 32
 """``kLargeTensorThreshold`` of TensorFlow's ``tensor_bundle.cc``, from where threads read."""
@@ -26,7 +27,7 @@ def read_large_tensors_without_the_lock() -> None:
     make = py_checkpoint_reader.NewCheckpointReader
 
     @functools.wraps(make)
-    def new_checkpoint_reader(filepattern: Any) -> Any:
+    def new_checkpoint_reader(filepattern: Untyped) -> Untyped:
         reader = make(filepattern)
         prefix = tf.compat.as_str_any(filepattern)
         return _CheckpointReader(reader, prefix) if prefix.startswith(SCHEME + "://") else reader
@@ -37,11 +38,11 @@ def read_large_tensors_without_the_lock() -> None:
 class _CheckpointReader:
     """A checkpoint reader of TensorFlow, for a checkpoint on memfs."""
 
-    def __init__(self, reader: Any, prefix: str) -> None:
+    def __init__(self, reader: Untyped, prefix: str) -> None:
         self._reader = reader
         self._prefix = prefix
 
-    def get_tensor(self, tensor_str: Any) -> Any:
+    def get_tensor(self, tensor_str: Untyped) -> Untyped:
         """As TensorFlow's: the value of a tensor, an array."""
         name = tf.compat.as_str_any(tensor_str)
         shapes = self._reader.get_variable_to_shape_map()

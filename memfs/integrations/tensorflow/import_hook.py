@@ -7,7 +7,8 @@ nothing, and whatever fails leaves TensorFlow's import as it is.
 from __future__ import annotations
 
 import sys
-from typing import Any
+
+from memfs.types import Untyped
 
 PLUGIN = "memfs.integrations.tensorflow.plugin"
 
@@ -16,7 +17,7 @@ class Finder:
     """Finds tensorflow as the others do, and has the file system registered after it."""
 
     @classmethod
-    def find_spec(cls, name: str, path: Any = None, target: Any = None) -> Any:
+    def find_spec(cls, name: str, path: Untyped = None, target: Untyped = None) -> Untyped:
         """The spec that the other finders return, with a further step after the import."""
         if name != "tensorflow":
             return None
@@ -26,7 +27,7 @@ class Finder:
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
-            def exec_module(module: Any) -> None:
+            def exec_module(module: Untyped) -> None:
                 execute(module)
                 _register()
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import ctypes
 import threading
 from pathlib import Path
-from typing import Any
 
 from memfs.integrations import library
 from memfs.integrations.tensorflow import c_interface
 from memfs.integrations.tensorflow.callbacks import Operations
 from memfs.integrations.tensorflow.status_codes import StatusWriter
 from memfs.paths import SCHEME
+from memfs.types import Untyped
 
 try:
     import tensorflow as tf
@@ -29,7 +29,7 @@ _IMPLEMENTATION = (
     "EPK23TF_FilesystemPluginInfo"
 )
 _registering = threading.Lock()
-_kept: list[Any] = []
+_kept: list[Untyped] = []
 """The table and everything it points to."""
 
 
@@ -96,7 +96,7 @@ def _table() -> c_interface.PluginInfo:
     assert library_of_status is not None, "TensorFlow without libtensorflow_framework.so.2"
     status = StatusWriter(library_of_status)
 
-    def action(kind: Any, call: Any, failed: Any = None) -> Any:
+    def action(kind: Untyped, call: Untyped, failed: Untyped = None) -> Untyped:
         return kind(status.guarded(call, failed))
 
     reading = c_interface.RandomAccessFileOps(

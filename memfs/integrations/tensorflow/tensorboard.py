@@ -7,11 +7,11 @@ directory. Without TensorFlow it takes fsspec, which knows ``memfs://`` by itsel
 from __future__ import annotations
 
 import importlib.util
-from typing import Any
 
 from tensorboard.plugins.base_plugin import TBLoader
 
 from memfs.paths import SCHEME
+from memfs.types import Untyped
 
 ITS_SECONDS, OUR_SECONDS = 5.0, 1.0
 """Seconds between two looks at the logs: TensorBoard's default, and ours for files in memory."""
@@ -20,7 +20,7 @@ ITS_SECONDS, OUR_SECONDS = 5.0, 1.0
 class Loader(TBLoader):  # type: ignore[misc]  # tensorboard has no types
     """Acts when the flags are known and lead here: nobody else pays for TensorFlow."""
 
-    def fix_flags(self, flags: Any) -> None:
+    def fix_flags(self, flags: Untyped) -> None:
         """Called once, before anything is read."""
         given = (getattr(flags, name, "") or "" for name in ("logdir", "logdir_spec"))
         if not any(f"{SCHEME}://" in each for each in given):
@@ -32,5 +32,5 @@ class Loader(TBLoader):  # type: ignore[misc]  # tensorboard has no types
 
             register()
 
-    def load(self, context: Any) -> None:
+    def load(self, context: Untyped) -> None:
         """There is no page to show."""

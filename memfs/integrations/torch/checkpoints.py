@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from memfs import errors
 from memfs.checksum import crc32c
 from memfs.client.blocking.files import RawReplacement
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.integrations.library import missing
+from memfs.types import Untyped
 
 try:
     import torch
@@ -21,7 +21,7 @@ COMPARED_BYTES = 16 << 20
 """Read back at a time."""
 
 
-def save(fs: FileSystem, value: Any, path: str, **options: object) -> None:
+def save(fs: FileSystem, value: object, path: str, **options: object) -> None:
     """As ``torch.save``; what was at ``path`` stays until all of the new content is stored.
 
     Tensors are sent from where they lie, one after the other.
@@ -30,7 +30,7 @@ def save(fs: FileSystem, value: Any, path: str, **options: object) -> None:
         torch.save(value, file, **options)
 
 
-def load(fs: FileSystem, path: str, **options: object) -> Any:
+def load(fs: FileSystem, path: str, **options: object) -> Untyped:
     """As ``torch.load``; tensors are read into their own memory."""
     with fs.open(path, "rb") as file:
         return torch.load(file, **options)
@@ -49,7 +49,7 @@ class AsyncCheckpointer:
         self._thread = ThreadPoolExecutor(1, "memfs-checkpoint")
         self._last: Future[int] | None = None
 
-    def save(self, value: Any, path: str, **options: object) -> Future[int]:
+    def save(self, value: object, path: str, **options: object) -> Future[int]:
         """Copy ``value`` as ``torch.save`` writes it, and return while that is stored.
 
         The tensors may change at once. Waits for the checkpoint before, so that there is one copy
@@ -99,7 +99,7 @@ def _compare(content: memoryview, stored: RawReplacement, path: str) -> None:
         raise errors.DataLossError(text, path=path)
 
 
-def _content(value: Any, options: dict[str, object]) -> memoryview:
+def _content(value: object, options: dict[str, object]) -> memoryview:
     content = io.BytesIO()
     torch.save(value, content, **options)
     return content.getbuffer()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from memfs.client.blocking.filesystem import FileSystem
-from memfs.types import Buffer
+from memfs.types import Buffer, Untyped
 
 Item: TypeAlias = str | tuple[str, int | None, int | None]
 """A path: all of the file; or path, start and stop: ``content[start:stop]``."""
-Decode: TypeAlias = Callable[[Any, memoryview], Any]
+Decode: TypeAlias = Callable[[Untyped, memoryview], Untyped]
 """Makes the sample that is returned from an item and its content."""
 
 
@@ -36,23 +36,25 @@ class FileDataset:
     def __len__(self) -> int:
         return len(self._items)
 
-    def __getitem__(self, item: int) -> Any:
+    def __getitem__(self, item: int) -> Untyped:
         return self.__getitems__([item])[0]
 
-    def __getitems__(self, items: Sequence[int]) -> Sequence[Any]:
+    def __getitems__(self, items: Sequence[int]) -> Sequence[Untyped]:
         """What a DataLoader calls with all the items of a batch."""
         wanted = [self._items[item] for item in items]
         return decoded(wanted, contents(self._fs, wanted, self._decode), self._decode)
 
 
-def contents(fs: Any, items: Sequence[Item], decode: Decode | None) -> Any:
+def contents(fs: Untyped, items: Sequence[Item], decode: Decode | None) -> Untyped:
     """Read the contents of items from a blocking or asynchronous file system."""
     if items and isinstance(items[0], tuple):
         return fs.read_ranges(items)
     return fs.read_many(items) if decode is None else fs.map_many(items)
 
 
-def decoded(items: Sequence[Item], found: Sequence[Buffer], decode: Decode | None) -> Sequence[Any]:
+def decoded(
+    items: Sequence[Item], found: Sequence[Buffer], decode: Decode | None
+) -> Sequence[Untyped]:
     """The samples of a batch."""
     if decode is None:
         return found

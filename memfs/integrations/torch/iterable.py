@@ -8,7 +8,6 @@ formats. Invariant: an iteration begins, in every worker, where the loader stood
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from memfs import aio
 from memfs.client.blocking.filesystem import FileSystem
@@ -16,6 +15,7 @@ from memfs.integrations.library import missing
 from memfs.integrations.torch.dataset import Decode, Item, contents, decoded
 from memfs.integrations.training.order import EpochOrder
 from memfs.integrations.training.prefetch import fetched_ahead
+from memfs.types import Untyped
 
 try:
     import torch
@@ -82,10 +82,10 @@ class FileStream(_Stream):
         """Batches of an epoch."""
         return self._order.batch_count
 
-    def __iter__(self) -> Iterator[Sequence[Any]]:
+    def __iter__(self) -> Iterator[Sequence[Untyped]]:
         wanted = [[self._items[number] for number in batch] for batch in self._batches()]
 
-        def read(fs: aio.AsyncFileSystem, items: list[Item]) -> Any:
+        def read(fs: aio.AsyncFileSystem, items: list[Item]) -> Untyped:
             return contents(fs, items, self._decode)
 
         fetched = fetched_ahead(self._fs, wanted, read, self._ahead)
@@ -106,9 +106,9 @@ class ShardStream(_Stream):
         self,
         fs: FileSystem,
         shards: Sequence[str],
-        read: Callable[[memoryview], Iterator[Any]],
+        read: Callable[[memoryview], Iterator[object]],
         *,
-        decode: Callable[[Any], Any] | None = None,
+        decode: Callable[[object], object] | None = None,
         seed: int | None = 0,
         rank: int | None = None,
         world_size: int | None = None,
@@ -121,7 +121,7 @@ class ShardStream(_Stream):
         self._decode = decode or _owned
         self._ahead = ahead
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         wanted = [self._shards[number] for (number,) in self._batches()]
         for shard in fetched_ahead(self._fs, wanted, aio.AsyncFileSystem.map, 1 + self._ahead):
             for sample in self._read(shard):
@@ -141,7 +141,7 @@ class StreamLoader(DataLoader):  # type: ignore[misc]
         self._epoch = stream.epoch
         self._position = 0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         self.dataset.set_epoch(self._epoch, self._position)
         for batch in super().__iter__():
             self._position += 1
@@ -167,7 +167,7 @@ def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
     return rank, world_size
 
 
-def _owned(sample: Any) -> Any:
+def _owned(sample: object) -> object:
     """The sample itself; in a worker, which sends it to another process, with bytes for views."""
     if get_worker_info() is None:
         return sample

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from memfs import aio
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.concurrency import Coro
 from memfs.integrations.training.order import EpochOrder
+from memfs.types import Json
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -95,11 +96,11 @@ class Prefetcher:
     async def _read(self, fs: aio.AsyncFileSystem, items: list[int]) -> list[bytes]:
         return await fs.read_many([self._paths[item] for item in items])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """The position as plain numbers, for :meth:`load_state_dict` of an equal object."""
         return {"epoch": self._epoch, "position": self._position, "order": asdict(self._order)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Json]) -> None:
         """Continue at that position. Raises ValueError when it is of another order."""
         if state["order"] != asdict(self._order):
             raise ValueError(f"the state is of another order: {state['order']}")

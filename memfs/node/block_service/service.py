@@ -352,8 +352,8 @@ class IncomingBlock:
         self._buffers = list(write.buffers())
         self._total = 0
         self._progress: asyncio.Event | None = None
-        self._forwarding: asyncio.Task[Answer[Any]] | None = None
-        self._send_later: Callable[[], Awaitable[Answer[Any]]] | None = None
+        self._forwarding: asyncio.Task[Answer[object]] | None = None
+        self._send_later: Callable[[], Awaitable[Answer[object]]] | None = None
 
     # --- the transport's side (a Sink) -------------------------------------------------------
 
@@ -445,8 +445,12 @@ class IncomingBlock:
             self.abort()
 
     async def _send_whole(
-        self, pool: Pool, following: Member, request: Any, call: IncomingCall[object]
-    ) -> Answer[Any]:
+        self,
+        pool: Pool,
+        following: Member,
+        request: m.Request[object],
+        call: IncomingCall[object],
+    ) -> Answer[object]:
         connection = await pool.blocks(following)
         return await connection.call(
             request,
@@ -457,8 +461,8 @@ class IncomingBlock:
         )
 
     async def _stream(
-        self, pool: Pool, following: Member, request: object, call: IncomingCall[object]
-    ) -> Answer[Any]:
+        self, pool: Pool, following: Member, request: m.Request[object], call: IncomingCall[object]
+    ) -> Answer[object]:
         assert self._progress is not None
         async with pool.exclusive(following) as connection:
             stream = connection.stream(

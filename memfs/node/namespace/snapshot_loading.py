@@ -29,7 +29,7 @@ from memfs.node.namespace.tables.tokens import Held, MasterKey
 from memfs.node.namespace.tables.tree import Tree
 from memfs.node.namespace.tables.volume import Settings, Volume
 from memfs.protocol.messages import StoreOption
-from memfs.types import AclEntry
+from memfs.types import AclEntry, Packed
 
 
 class Loading:
@@ -199,7 +199,7 @@ class _Loader:
     def _results(self) -> Results:
         return self._checked().results
 
-    def _load_state(self, version: int, *values: Any) -> None:
+    def _load_state(self, version: int, *values: Packed) -> None:
         if not OLDEST <= version <= VERSION:
             raise ProtocolError(
                 f"snapshot of version {version}, {OLDEST} to {VERSION} are understood"
@@ -214,7 +214,7 @@ class _Loader:
     def _load_column(self, body: memoryview) -> None:
         self._tree.inodes.restore(body[0], body[1:])
 
-    def _load_interned(self, which: int, values: list[Any], counts: list[int]) -> None:
+    def _load_interned(self, which: int, values: list[Packed], counts: list[int]) -> None:
         tree = self._tree
         table: Interned[Any] = (tree.owners, tree.layouts, self._volume.blocks.replica_sets)[which]
         for value, count in zip(values, counts, strict=True):
@@ -254,7 +254,7 @@ class _Loader:
     def _load_xattr(self, slot: int, name: str, value: bytes) -> None:
         self._tree.xattrs.set(slot, self._tree.owner_of(slot), name, value)
 
-    def _load_acl(self, count: int, *scopes: list[list[Any]]) -> None:
+    def _load_acl(self, count: int, *scopes: list[list[Packed]]) -> None:
         access, default = [tuple([AclEntry(*entry) for entry in scope]) for scope in scopes]
         self._tree.acl_values.restore(StoredAcl(access, default), count)
 
@@ -268,11 +268,11 @@ class _Loader:
         tokens = self._volume.tokens
         tokens.newest, tokens.sequence, tokens.pruned_ms = newest, sequence, pruned_ms
 
-    def _load_token_key(self, *fields: Any) -> None:
+    def _load_token_key(self, *fields: Packed) -> None:
         key = MasterKey(*fields)
         self._volume.tokens.keys[key.number] = key
 
-    def _load_token(self, number: int, *held: Any) -> None:
+    def _load_token(self, number: int, *held: Packed) -> None:
         self._volume.tokens.hold(number, Held(*held))
 
     def _load_account(self, user: str, keys: list[bytes], groups: list[str]) -> None:
@@ -298,7 +298,7 @@ class _Loader:
         for slot in slots:
             sessions.grant(client, slot, None)
 
-    def _load_holder(self, slot: int, *holder: Any) -> None:
+    def _load_holder(self, slot: int, *holder: Packed) -> None:
         self._volume.sessions.holders[slot] = Holder(*holder)
 
     def _load_opens(self, clients: list[int]) -> None:
@@ -311,7 +311,7 @@ class _Loader:
     def _load_mounts(self, next_number: int) -> None:
         self._volume.mounts.next_number = next_number
 
-    def _load_mount(self, *row: Any) -> None:
+    def _load_mount(self, *row: Packed) -> None:
         mount = MountPoint(*row)
         options = tuple([StoreOption(*option) for option in mount.options])
         self._volume.mounts.by_slot[mount.slot] = mount._replace(options=options)
@@ -327,10 +327,10 @@ class _Loader:
         sent = tuple([(size, crc) for size, crc in attempts])
         self._volume.mounts.changes[slot] = Change(version, since, sent)
 
-    def _load_tombstone(self, number: int, key: bytes, *row: Any) -> None:
+    def _load_tombstone(self, number: int, key: bytes, *row: Packed) -> None:
         self._volume.mounts.tombstones[number, key] = Tombstone(*row)
 
-    def _load_lock_wait(self, ticket: int, slot: int, kind: int, *lock: Any) -> None:
+    def _load_lock_wait(self, ticket: int, slot: int, kind: int, *lock: Packed) -> None:
         self._volume.locks.enqueue(Waiter(ticket, (slot, kind), Lock(*lock)))
 
     def _load_reserved(self, client: int, slots: list[int]) -> None:
@@ -338,6 +338,6 @@ class _Loader:
             self._volume.sessions.reserve(client, slot)
 
 
-def _unpacked(body: memoryview) -> list[Any]:
+def _unpacked(body: memoryview) -> list[Packed]:
     values: list[object] = msgpack.unpackb(body, raw=False, use_list=True)
     return values

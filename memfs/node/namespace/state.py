@@ -53,6 +53,7 @@ from memfs.node.namespace.rules.permissions import Caller, caller_of
 from memfs.node.namespace.snapshot_loading import Loading
 from memfs.node.namespace.tables.inodes import FILE, ROOT
 from memfs.node.namespace.tables.results import FORGOTTEN, MARK_BYTES, NO_MARK, Results, mark_of
+from memfs.node.namespace.tables.sessions import ClientSession
 from memfs.node.namespace.tables.tree import reported
 from memfs.node.namespace.tables.volume import Command, Opens, Settings, Volume
 from memfs.protocol import messages as m
@@ -78,7 +79,7 @@ def _query(
     return cast(type, request), answer
 
 
-_COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = dict(
+_COMMANDS: Final[dict[type, Callable[[Volume, Command, object], object]]] = dict(
     [
         _command(m.Create, files.create),
         _command(m.AcquireLease, files.acquire_lease),
@@ -135,7 +136,7 @@ _COMMANDS: Final[dict[type, Callable[[Volume, Command, Any], Any]]] = dict(
     ]
 )
 
-_QUERIES: Final[dict[type, Callable[[Volume, Caller, Any], Any]]] = dict(
+_QUERIES: Final[dict[type, Callable[[Volume, Caller, object], object]]] = dict(
     [
         _query(m.Lookup, reads.lookup),
         _query(m.LookupMany, reads.lookup_many),
@@ -396,7 +397,7 @@ class Namespace:
     # --- what the node asks ------------------------------------------------------------------
 
     @property
-    def sessions(self) -> Mapping[int, Any]:
+    def sessions(self) -> Mapping[int, ClientSession]:
         """Clients that hold leases or reserved inodes; see :meth:`leases`."""
         return self.volume.sessions.by_client
 

@@ -55,7 +55,7 @@ Finish: TypeAlias = Callable[[R], R]
 class _ReplyWaiter(NamedTuple):
     log_index: int
     future: asyncio.Future[Any]
-    record: Any
+    record: object
 
 
 class Primary:

@@ -356,7 +356,9 @@ class MountService:
             await self._tell(inodes, pinned_until_ns=until)
         return reply
 
-    async def _tell(self, inodes: list[int], **what: Any) -> None:
+    async def _tell(
+        self, inodes: list[int], *, drop: bool = False, pinned_until_ns: int | None = None
+    ) -> None:
         """Tell all members; one that cannot be reached has lost what it had, or learns it later."""
         membership = self._role.membership
         view = membership.view
@@ -364,7 +366,7 @@ class MountService:
             part = tuple(inodes[first : first + INODES_AT_ONCE])
             for member in view.members:
                 with contextlib.suppress(errors.MemfsError):
-                    await membership.ask(member, m.TellObjects(part, **what))
+                    await membership.ask(member, m.TellObjects(part, drop, pinned_until_ns))
 
     # --- memory ------------------------------------------------------------------------------
 

@@ -11,11 +11,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from memfs.errors import ConfigError, StoreDeniedError
 from memfs.stores.options import Options
 from memfs.transport.environment import Clock
+from memfs.types import Untyped
 
 KEPT_SECONDS: Final = 60.0
 """Longest time until a rewritten file or another role is noticed."""
@@ -126,13 +127,13 @@ class Chain:
     identity, a container's role, the machine's role."""
 
     def __init__(self) -> None:
-        self._provider: Any = None
+        self._provider: Untyped = None
 
     async def credentials(self) -> Credentials:
         """Raises StoreDeniedError when no source on this machine has keys."""
         if self._provider is None:
             self._provider = await asyncio.to_thread(_default_chain)
-        asked: Future[Any] = self._provider.get_credentials()
+        asked: Future[Untyped] = self._provider.get_credentials()
         try:
             async with asyncio.timeout(_CHAIN_SECONDS):
                 found = await asyncio.wrap_future(asked)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Hashable, Iterable
-from typing import Any
 
 from memfs.testing.checkers.violation import Torn
 from memfs.testing.history import Call
@@ -18,7 +17,7 @@ CALLS_MAX = 200
 PROCESSES_MAX = 8
 BUDGET = 200_000
 
-Step = Callable[[Any, Call], "Hashable | Impossible"]
+Step = Callable[[object, Call], "Hashable | Impossible"]
 """The state after a call, or IMPOSSIBLE when the call cannot have been answered so in a state."""
 
 

@@ -6,10 +6,11 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from memfs import errors as _errors
 from memfs.testing.model.tree import Inode
+from memfs.types import OpenedFile
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -87,7 +88,7 @@ def open_model_file(
     encoding: str | None,
     errors: str | None,
     newline: str | None,
-) -> IO[Any]:
+) -> OpenedFile:
     """As the builtin ``open``; ``find`` makes or finds what is opened with a mode."""
     with Path(os.devnull).open(mode.replace("x", "w"), buffering, encoding, errors, newline):
         pass  # the builtin has refused what it refuses
@@ -95,7 +96,7 @@ def open_model_file(
     raw = ModelFile(find(kind), kind)
     if buffering == 0 and binary:
         return raw  # type: ignore[return-value]
-    buffered: Any
+    buffered: object
     if "+" in kind:
         buffered = io.BufferedRandom(raw)
     else:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
-from typing import IO, Any
 
 from memfs import errors, limits, paths
 from memfs.testing.model.access import AccessModel
 from memfs.testing.model.file import open_model_file
 from memfs.testing.model.tree import CHANGE, READ, WRITE, Inode, Resolution, components
-from memfs.types import ContentSummary, FileKind, Identity
+from memfs.types import ContentSummary, FileKind, Identity, OpenedFile
 
 
 class Model(AccessModel):
@@ -33,7 +32,7 @@ class Model(AccessModel):
         encoding: str | None = None,
         errors: str | None = None,
         newline: str | None = None,
-    ) -> IO[Any]:
+    ) -> OpenedFile:
         """A file object like the builtin's. What is written is seen by all at once."""
         return open_model_file(
             lambda kind: self._to_open(path, kind), mode, buffering, encoding, errors, newline

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
+from memfs.client.aiofiles import AsyncFile, AsyncTextFile
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.session.session import Session
 from memfs.errors import OutcomeUnknownError
 from memfs.testing.simulation.virtual import Process, ProcessKilledError
+
+T = TypeVar("T")
 
 
 class SimulatedClient:
@@ -69,13 +72,15 @@ class SimulatedClient:
         if not inspect.iscoroutinefunction(method):
             return lambda *arguments, **options: self._iterate(name, arguments, options)
 
-        async def call(*arguments: Any, **options: Any) -> Any:
+        async def call(*arguments: object, **options: object) -> object:
             process, fs = await self.connected()
             return await perform(process, getattr(fs, name)(*arguments, **options))
 
         return call
 
-    async def _iterate(self, name: str, arguments: Any, options: Any) -> AsyncIterator[Any]:
+    async def _iterate(
+        self, name: str, arguments: tuple[object, ...], options: dict[str, object]
+    ) -> AsyncIterator[object]:
         process, fs = await self.connected()
         found = getattr(fs, name)(*arguments, **options)
         while True:
@@ -89,13 +94,15 @@ class SimulatedClient:
 class SimulatedOpening:
     """What ``open`` returns."""
 
-    def __init__(self, client: SimulatedClient, arguments: Any, options: Any) -> None:
+    def __init__(
+        self, client: SimulatedClient, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> None:
         self._client = client
         self._arguments = arguments
         self._options = options
         self._file: SimulatedFile | None = None
 
-    def __await__(self) -> Generator[Any, Any, SimulatedFile]:
+    def __await__(self) -> Generator[object, None, SimulatedFile]:
         return self._open().__await__()
 
     async def _open(self) -> SimulatedFile:
@@ -120,7 +127,7 @@ class SimulatedOpening:
 class SimulatedFile:
     """An open file of a simulated client."""
 
-    def __init__(self, process: Process, file: Any) -> None:
+    def __init__(self, process: Process, file: AsyncFile | AsyncTextFile) -> None:
         self._process = process
         self._file = file
 
@@ -151,9 +158,9 @@ class SimulatedFile:
         await self.exit(kind, error, trace)
 
 
-async def perform(process: Process, work: Awaitable[object]) -> Any:
+async def perform(process: Process, work: Awaitable[T]) -> T:
     """Await ``work`` as ``process``; what ends it from outside leaves its outcome unknown."""
-    coroutine = work if inspect.iscoroutine(work) else _await(work)
+    coroutine = work if isinstance(work, Coroutine) else _await(work)
     try:
         return await process.perform(coroutine)
     except ProcessKilledError as error:
@@ -165,5 +172,5 @@ async def perform(process: Process, work: Awaitable[object]) -> Any:
         raise OutcomeUnknownError(f"a call on {process.name} was cancelled") from error
 
 
-async def _await(work: Awaitable[object]) -> object:
+async def _await(work: Awaitable[T]) -> T:
     return await work

@@ -111,7 +111,7 @@ class SimulatedCluster:
         conditions: Conditions | None = None,
         disk_seconds: float = DELAY_SECONDS,
         open_store: OpenStore = open_store,
-        **settings: Any,
+        **settings: object,
     ) -> None:
         """Args: ``seed`` of everything; ``disk_seconds``, how long work may wait for a disk;
         ``open_store`` makes the external stores of mounts; ``settings``, fields of every node's
@@ -149,7 +149,7 @@ class SimulatedCluster:
 
     # --- nodes -------------------------------------------------------------------------------
 
-    async def start_node(self, name: str, **settings: Any) -> Node:
+    async def start_node(self, name: str, **settings: object) -> Node:
         """Start a node on its host; returns when it has joined. ``settings`` are its own."""
         host = self.host(name)
         coordinator = self.coordinator.client(name)
@@ -170,7 +170,7 @@ class SimulatedCluster:
             self.fabric.record("retired", name)
             await self.stop(name)
 
-    def boot(self, name: str, **settings: Any) -> None:
+    def boot(self, name: str, **settings: object) -> None:
         """Start a node in the background, again and again until it runs."""
         self._starting[name] = asyncio.create_task(self._boot(name, settings), name=f"boot {name}")
 
@@ -210,7 +210,7 @@ class SimulatedCluster:
         for name in chosen:
             self.crash(name, silent=True)
 
-    def restart(self, name: str, **settings: Any) -> None:
+    def restart(self, name: str, **settings: object) -> None:
         """Bring a crashed host and its node back, in the background, under a new incarnation.
 
         Nothing happens when somebody else was faster.
@@ -247,12 +247,12 @@ class SimulatedCluster:
 
     # --- clients -----------------------------------------------------------------------------
 
-    async def connect(self, **options: Any) -> AsyncFileSystem:
+    async def connect(self, **options: object) -> AsyncFileSystem:
         """A client on a host of its own, whose code runs as whoever calls it."""
         host = self._client_host()
         return await host.process.perform(self._connect(host, options))
 
-    def client(self, **options: Any) -> SimulatedClient:
+    def client(self, **options: object) -> SimulatedClient:
         """A client on a host of its own that may die; it connects with its first call."""
         host = self._client_host()
         client = SimulatedClient(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
-from typing import Any
 
+from memfs.client.aiofiles import AsyncFile
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.concurrency import Coro
 from memfs.errors import MemfsError
@@ -20,7 +20,7 @@ HELD = 3
 class _HeldFile:
     """One open file and what was read of it, in order."""
 
-    def __init__(self, key: str, file: Any) -> None:
+    def __init__(self, key: str, file: AsyncFile) -> None:
         self.key = key
         self.file = file
         self.data = b""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import Any
 
+from memfs.client.aiofiles import AsyncFile
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import (
     ClusterError,
@@ -78,7 +78,7 @@ class FileLocks(Workload):
         return [self.path(number) for number in range(self.sizes.keys)]
 
     async def _section(
-        self, file: object, process: str, key: str, section: str, dice: random.Random
+        self, file: AsyncFile, process: str, key: str, section: str, dice: random.Random
     ) -> None:
         for _ in range(dice.choice((1, 1, 2, 3))):
             start = dice.randrange(BYTES)
@@ -90,7 +90,7 @@ class FileLocks(Workload):
         await self._unlock(file, process, key, section)
 
     async def _lock(
-        self, file: Any, process: str, key: str, wanted: Wanted, *, blocking: bool
+        self, file: AsyncFile, process: str, key: str, wanted: Wanted, *, blocking: bool
     ) -> bool:
         async def lock() -> str:
             try:
@@ -112,7 +112,7 @@ class FileLocks(Workload):
         call = await self.record(process, key, "lock", wanted, lock())
         return bool(call.ok and call.result == GRANTED)
 
-    async def _unlock(self, file: Any, process: str, key: str, section: str) -> None:
+    async def _unlock(self, file: AsyncFile, process: str, key: str, section: str) -> None:
         async def unlock() -> str:
             try:
                 await file.unlock(timeout=self.sizes.timeout_seconds)
@@ -139,7 +139,7 @@ class FileLocks(Workload):
         return False
 
 
-async def _close(file: Any) -> None:
+async def _close(file: AsyncFile) -> None:
     try:
         await file.close()
     except MemfsError:

@@ -12,6 +12,7 @@ from memfs.client.blocking.generated.mounts import BlockingMounts
 from memfs.client.calls.wire import PathLike
 from memfs.client.stat import BlockLocation, DirEntry, Stat, StatVfs, Usage
 from memfs.client.trees import walking
+from memfs.errors import MemfsError
 from memfs.protocol import messages as m
 
 
@@ -205,7 +206,7 @@ class BlockingNamespace(BlockingMounts):
         *,
         return_errors: bool = False,
         timeout: float | None = None,
-    ) -> list[OSError | None]:
+    ) -> list[MemfsError | None]:
         """Remove many files or symlinks, each by itself: one command a batch.
 
         Returns None for each, in order. With ``return_errors`` an error takes the place of a name

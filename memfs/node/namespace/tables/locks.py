@@ -18,12 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from memfs import limits
 from memfs.errors import LockDeadlockError, NoLocksError
 from memfs.node.namespace.tables.sessions import ClientSession, ClientSessions
-from memfs.types import LockKind
+from memfs.types import LockKind, Packed
 
 Owner: TypeAlias = tuple[int, int]
 """(client, what it calls the owner)"""
@@ -221,7 +221,7 @@ class Locks:
         """Everybody who waits, the oldest first."""
         return sorted(waiter for queue in self.waiting.values() for waiter in queue.values())
 
-    def restore(self, slot: int, kind: int, *lock: Any) -> None:
+    def restore(self, slot: int, kind: int, *lock: Packed) -> None:
         """The next lock that a snapshot names; its client's session is there."""
         table, held = (slot, kind), Lock(*lock)
         self.held.setdefault(table, []).append(held)
