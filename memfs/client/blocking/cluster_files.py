@@ -20,6 +20,7 @@ from memfs.client import filesystem as aio
 from memfs.client.blocking import bridge as bridges
 from memfs.client.blocking.files import RawFile, RawReplacement, Replacement, compose
 from memfs.client.blocking.generated.transfers import BlockingTransfers
+from memfs.client.blocking.inheritance import tracked
 from memfs.client.blocking.locks import FileLock
 from memfs.client.blocking.scanning import Scandir
 from memfs.client.calls import modes
@@ -29,7 +30,6 @@ from memfs.client.connect import open_file_system
 from memfs.client.credentials import client_proof
 from memfs.client.handles.create_options import DraftKeywords, OpenKeywords
 from memfs.client.handles.handle import Handle
-from memfs.client.session.inheritance import tracked
 from memfs.config import ClientConfig
 from memfs.errors import InvalidArgumentError
 from memfs.transport.environment import production_environment

@@ -32,7 +32,7 @@ class SeenName(NamedTuple):
 async def look(fs: AsyncFileSystem, top: str) -> list[SeenName]:
     """All that lies at ``top`` and below it, directories before what is in them.
 
-    Raises LeaseHeldError when somebody writes to a file of it: what he writes could be lost.
+    Raises LeaseHeldError when somebody writes to a file of it: what they write could be lost.
     """
     found = [SeenName(top, (await fs.lstat(top)).attributes)]
     for each in found:  # it grows meanwhile: trees are deeper than Python's stack

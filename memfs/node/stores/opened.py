@@ -53,7 +53,7 @@ class OpenStores:
         self.trouble: dict[int, str] = {}
         """What was wrong with a store when it was last asked, by mount; absent: nothing."""
         self._traffic: dict[int, Traffic] = {}
-        self._heard: dict[int, float] = {}
+        self._answered_at: dict[int, float] = {}
         """When a store last answered or failed, by mount, monotonic."""
         self._looks: dict[int, asyncio.Task[None]] = {}
         """Questions whether a store is there, one at a time for each mount."""
@@ -123,7 +123,7 @@ class OpenStores:
         held = self._stores.pop(number, None)
         self.trouble.pop(number, None)
         self._traffic.pop(number, None)
-        self._heard.pop(number, None)
+        self._answered_at.pop(number, None)
         if (look := self._looks.pop(number, None)) is not None:
             look.cancel()
         if held is not None:
@@ -158,7 +158,7 @@ class OpenStores:
         due = [
             record
             for record in records
-            if now - self._heard.get(record.number, -math.inf) >= FRESH_SECONDS
+            if now - self._answered_at.get(record.number, -math.inf) >= FRESH_SECONDS
         ]
         looks = {record.number: self._look_at(record) for record in due}
         if looks:
@@ -180,13 +180,13 @@ class OpenStores:
             await self.adopt(record).probe()
 
     def _in_trouble(self, record: m.MountRecord, reason: str) -> None:
-        self._heard[record.number] = self._environment.clock.monotonic()
+        self._answered_at[record.number] = self._environment.clock.monotonic()
         if record.number not in self.trouble:
             log.warning("store in trouble", extra=fields(url=record.url, reason=reason))
         self.trouble[record.number] = reason
 
     def _answered(self, record: m.MountRecord) -> None:
-        self._heard[record.number] = self._environment.clock.monotonic()
+        self._answered_at[record.number] = self._environment.clock.monotonic()
         if self.trouble.pop(record.number, None) is not None:
             log.info("store answers again", extra=fields(url=record.url))
 
