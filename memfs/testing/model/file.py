@@ -102,7 +102,7 @@ def open_model_file(
     else:
         buffered = io.BufferedReader(raw) if kind == "r" else io.BufferedWriter(raw)
     if binary:
-        return buffered  # type: ignore[no-any-return]
+        return buffered
     text = io.TextIOWrapper(buffered, encoding or "utf-8", errors, newline, buffering == 1)
     text.mode = mode  # type: ignore[misc]
     return text
