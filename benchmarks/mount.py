@@ -7,6 +7,7 @@ for names, one replica where a row says so. Needs root.
 
 from __future__ import annotations
 
+import mmap
 import os
 import random
 import shutil
@@ -27,8 +28,13 @@ from tests.support.debian import program
 from tests.support.mounts import mounted, tmpfs
 
 NAMES = 5000
-LISTED = 20_000
+LISTED = 100_000
 SMALL = 4096
+PIECES = {"4 KiB": SMALL, "128 KiB": 128 * 1024, "1 MiB": MIB}
+"""Sizes of one read or write."""
+PIECES_BYTES = 64 * MIB
+"""Most bytes, and below the most calls, that are read or written in pieces of one size."""
+PIECES_CALLS = 4096
 SOURCE = Path(memfs.__file__).parent
 PATTERN_SEED = 11
 
@@ -47,7 +53,9 @@ def run(scale: Scale) -> Iterator[Row]:
         for name in ("tmpfs", "bindfs"):
             (local / name).mkdir()
         yield from bulk(scale, url, places)
+        yield from in_pieces(scale, places)
         yield from names(scale, places)
+        yield from listing(scale, url, places)
         yield from programs(scale, places)
 
 
@@ -146,6 +154,59 @@ def forget(path: Path) -> None:
     os.close(descriptor)
 
 
+def in_pieces(scale: Scale, places: dict[str, Path]) -> Iterator[Row]:
+    """A file that is read and written piece by piece: in order and at random, through the page
+    cache and past it (O_DIRECT).
+
+    Reads begin without the page cache, writes end when they are stored (fsync). These rows have no
+    aim: they say what a mount costs.
+    """
+    size = scale.pick(PIECES_BYTES, 4 * MIB)
+    for place in places.values():
+        streams.write_rate(partial((place / "pieces").open, "wb", 0), streams.pieces(size))
+    for order in ("sequential", "random"):
+        for word, piece in PIECES.items():
+            offsets = [piece * each for each in range(size // piece)]
+            if order == "random":
+                random.Random(PATTERN_SEED).shuffle(offsets)
+            offsets = offsets[:PIECES_CALLS]
+            for direct in (False, True):
+                for act in (read_pieces, write_pieces):
+                    name = f"{word} {act.__name__.partition('_')[0]}s, {order}"
+                    work = partial(act, offsets=offsets, piece=piece, direct=direct)
+                    name += ", direct" if direct else ""
+                    yield from rows(name, "MB/s", work, places, scale, tmpfs=0.0, bindfs=0.0)
+    for place in places.values():
+        (place / "pieces").unlink()
+
+
+def read_pieces(place: Path, *, offsets: list[int], piece: int, direct: bool) -> float:
+    """Megabytes a second that come from a file, which nobody has read before."""
+    path = place / "pieces"
+    forget(path)
+    descriptor = os.open(path, os.O_RDONLY | (os.O_DIRECT if direct else 0))
+    into = [mmap.mmap(-1, piece)]  # aligned, as O_DIRECT wants it
+    with Stopwatch() as watch:
+        for offset in offsets:
+            if os.preadv(descriptor, into, offset) != piece:
+                raise RuntimeError(f"{path} has no {piece} bytes at {offset}")
+    os.close(descriptor)
+    return len(offsets) * piece / watch.seconds / 1e6
+
+
+def write_pieces(place: Path, *, offsets: list[int], piece: int, direct: bool) -> float:
+    """Megabytes a second that go into a file, over what it has; fsync included."""
+    descriptor = os.open(place / "pieces", os.O_WRONLY | (os.O_DIRECT if direct else 0))
+    source = mmap.mmap(-1, piece)
+    source.write(streams.noise(piece))
+    with Stopwatch() as watch:
+        for offset in offsets:
+            os.pwritev(descriptor, [source], offset)
+        os.fsync(descriptor)
+    os.close(descriptor)
+    return len(offsets) * piece / watch.seconds / 1e6
+
+
 # --- names ---------------------------------------------------------------------------------------
 
 
@@ -160,9 +221,9 @@ def names(scale: Scale, places: dict[str, Path]) -> Iterator[Row]:
         "rename": (lambda path: path.rename(path.with_suffix(".new")), 0.4),
         "unlink": (lambda path: path.with_suffix(".new").unlink(), 0.4),
     }
-    rates: dict[str, dict[str, list[float]]] = {step: {"ours": [], "bindfs": []} for step in steps}
+    rates: dict[str, dict[str, list[float]]] = {step: {who: [] for who in places} for step in steps}
     for _ in range(scale.rounds):
-        for who in ("ours", "bindfs"):
+        for who in places:
             top = places[who] / "names"
             top.mkdir()
             paths = [top / f"file-{number:06}" for number in range(count)]
@@ -174,18 +235,21 @@ def names(scale: Scale, places: dict[str, Path]) -> Iterator[Row]:
             top.rmdir()
     for step, (_, target) in steps.items():
         found = {who: sorted(each)[len(each) // 2] for who, each in rates[step].items()}
-        yield Row(f"mount: {step}", "1/s", found["ours"], "bindfs", found["bindfs"], target)
-    yield from listing(scale, places)
+        for peer, least in (("bindfs", target), ("tmpfs", 0.0)):
+            yield Row(f"mount: {step}", "1/s", found["ours"], peer, found[peer], least)
 
 
-def listing(scale: Scale, places: dict[str, Path]) -> Iterator[Row]:
-    """A directory that nobody has looked at since it changed."""
+def listing(scale: Scale, url: str, places: dict[str, Path]) -> Iterator[Row]:
+    """A large directory that nobody has looked at since it changed."""
     count = scale.pick(LISTED, 200)
-    tops = {who: places[who] / "listed" for who in ("ours", "bindfs")}
+    tops = {who: place / "listed" for who, place in places.items()}
     for top in tops.values():
-        top.mkdir()
+        top.mkdir(mode=0o777)
+    with memfs.connect(url) as fs:  # a name after the other through a mount would take minutes
+        fs.write_many((f"/listed/{number:06}", b"") for number in range(count))
+    for peer in ("tmpfs", "bindfs"):
         for number in range(count):
-            (top / f"{number:06}").touch()
+            (places["tmpfs"].parent / peer / "listed" / f"{number:06}").touch()
 
     def entries(top: Path) -> float:
         (top / "another").touch()
@@ -196,7 +260,7 @@ def listing(scale: Scale, places: dict[str, Path]) -> Iterator[Row]:
             raise RuntimeError(f"{top} lists {found} of {count} names")
         return count / watch.seconds
 
-    yield from rows("list 20,000 names", "names/s", entries, tops, scale, bindfs=0.5)
+    yield from rows("list 100,000 names", "names/s", entries, tops, scale, bindfs=0.5, tmpfs=0.0)
 
 
 # --- programs ------------------------------------------------------------------------------------
@@ -222,8 +286,9 @@ def programs(scale: Scale, places: dict[str, Path]) -> Iterator[Row]:
             return 1 / watch.seconds
 
         untarring, cloning = partial(timed, command=untar), partial(timed, command=clone)
-        yield from rows("tar -x of a source tree", "1/s", untarring, places, scale, bindfs=0.5)
-        yield from rows("git clone", "1/s", cloning, places, scale, bindfs=0.5)
+        both = {"bindfs": 0.5, "tmpfs": 0.0}
+        yield from rows("tar -x of a source tree", "1/s", untarring, places, scale, **both)
+        yield from rows("git clone", "1/s", cloning, places, scale, **both)
     yield from loading(scale, places)
 
 
