@@ -1,6 +1,8 @@
 """Memory for payloads without a destination of their own. Owns a pool of memory of earlier replies:
 having the kernel clear and map new pages costs more than receiving the bytes. Invariant: memory is
-reused only when no view of it is left; the pool is bounded, and the kernel may reclaim its pages.
+reused only when no view of it is left; the pool is bounded, and the kernel may reclaim the pages of
+all but its newest pieces. Offering them costs more than receiving the bytes, too: whoever reads
+batch after batch has the same few pieces, which are still in the processor's cache.
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ from memfs import limits
 _MAPPED_FROM_BYTES = 256 * limits.KIB
 KEPT = 8
 """Pooled pieces of one process, 64 MiB at most. Each holds a reply with a batch of small files."""
+WARM = 2
+"""Of them, those that the kernel may not reclaim: 16 MiB at most."""
 _KEPT_BYTES_MOST = 8 * limits.MIB
-_kept: deque[mmap.mmap] = deque()
-"""Free pieces. Removed and added by atomic operations: loops may run in several threads, and views
-may end in any."""
+_warm: deque[mmap.mmap] = deque()
+"""The newest free pieces, the newest last. Removed and added by atomic operations: loops may run in
+several threads, and views may end in any."""
+_cold: deque[mmap.mmap] = deque()
+"""The other free pieces."""
 
 
 def fresh_memory(length: int) -> memoryview:
@@ -47,17 +53,23 @@ def reply_memory(length: int) -> memoryview:
 
 
 def _unused(size: int) -> mmap.mmap | None:
-    """A pooled piece of ``size``, or None."""
-    for _ in range(len(_kept)):
-        with contextlib.suppress(IndexError):  # another thread was faster
-            memory = _kept.popleft()
-            if len(memory) == size:
-                return memory
-            _kept.append(memory)
+    """A pooled piece of ``size``, the newest there is, or None."""
+    for pool in (_warm, _cold):
+        for _ in range(len(pool)):
+            with contextlib.suppress(IndexError):  # another thread was faster
+                memory = pool.pop()
+                if len(memory) == size:
+                    return memory
+                pool.appendleft(memory)
     return None
 
 
 def _keep(memory: mmap.mmap) -> None:
-    if len(_kept) < KEPT:
-        memory.madvise(mmap.MADV_FREE)
-        _kept.append(memory)
+    if len(_warm) + len(_cold) >= KEPT:
+        return
+    _warm.append(memory)
+    if len(_warm) > WARM:
+        with contextlib.suppress(IndexError):  # another thread was faster
+            oldest = _warm.popleft()
+            oldest.madvise(mmap.MADV_FREE)
+            _cold.append(oldest)

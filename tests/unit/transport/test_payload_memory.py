@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import threading
+from pathlib import Path
 
 import numpy
 import pytest
 
 from memfs.limits import KIB, MIB
 from memfs.transport import payload_memory
-from memfs.transport.payload_memory import KEPT, fresh_memory, reply_memory
+from memfs.transport.payload_memory import KEPT, WARM, fresh_memory, reply_memory
 
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    payload_memory._kept.clear()
+    payload_memory._warm.clear()
+    payload_memory._cold.clear()
 
 
 def address(view: memoryview) -> int:
@@ -70,7 +73,30 @@ def test_what_is_kept_is_bounded() -> None:
     many = [reply_memory(MIB) for _ in range(3 * KEPT)]
     assert len(set(map(address, many))) == 3 * KEPT
     many.clear()
-    assert len(payload_memory._kept) == KEPT
+    assert len(payload_memory._warm) + len(payload_memory._cold) == KEPT
+
+
+def reclaimable() -> int:
+    """Bytes that the kernel may take back from this process."""
+    sizes = re.findall(r"^LazyFree: +(\d+) kB", Path("/proc/self/smaps").read_text(), re.MULTILINE)
+    return sum(map(int, sizes)) * KIB
+
+
+def test_all_but_the_newest_may_be_reclaimed() -> None:
+    """What is used again at once is not offered: that costs more than receiving into it."""
+    many = [reply_memory(MIB) for _ in range(KEPT)]
+    newest = address(many[-1])
+    for each in many:
+        each[:] = bytes(MIB)
+    del each
+    before = reclaimable()
+    del many[:WARM]
+    assert reclaimable() == before
+    while many:
+        del many[0]
+    # The kernel counts pages a few later than it is told of them.
+    assert reclaimable() - before > (KEPT - WARM - 1) * MIB
+    assert [address(reply_memory(MIB)) for _ in range(2)] == [newest] * 2
 
 
 def test_threads_do_not_get_the_same() -> None:
