@@ -51,9 +51,13 @@ def join(view: View, member: Member) -> View:
 
 
 def promote(view: View, number: int) -> View:
-    """Make an in-sync member the primary and remove the silent former one from the in-sync set."""
+    """Make an in-sync member the primary; the silent former one goes where it can be spared.
+
+    Else it stays in sync, as the last one: it has all that was acknowledged (MinInSync).
+    """
     rest = tuple(n for n in view.in_sync if n not in (number, view.primary))
-    return _term(view, number, (number, *rest))
+    kept = () if can_spare(view) else (view.primary,)
+    return _term(view, number, (number, *rest, *kept))
 
 
 def hand_over(view: View, number: int) -> View:

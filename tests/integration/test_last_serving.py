@@ -32,6 +32,17 @@ def cluster():
         yield started
 
 
+@pytest.fixture
+def four():
+    """Nobody is removed for its silence, or taken over from since the machine is busy."""
+    flags = ("--lease-seconds=3", "--removal-seconds=600", "--stop-with-parent")
+    with (
+        EtcdCluster() as etcd,
+        Processes(nodes=4, replication=2, flags=flags, coordinator=etcd.url) as started,
+    ):
+        yield started
+
+
 def command(cluster, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "memfs.cli", "--url", cluster.url, *arguments],
@@ -127,3 +138,48 @@ def test_backups_that_stood_still_may_take_over_afterwards(cluster):
             node.resume()
         fs.mkdir("/after", timeout=30)
         assert set(fs.listdir("/")) >= {"before", "after"}
+
+
+def test_a_primary_that_stood_still_goes_on_after_its_successor(four):
+    """Its successor took over while only the two of them held the namespace, and was killed before
+    another node did: nothing is lost with it, and no operator is needed."""
+    with memfs.connect(four.url, local_descriptors=False, timeout_seconds=60) as fs:
+        fs.mkdir("/before")
+        nodes = {node.name: node for node in four.nodes}
+        primary = wait_in_sync(fs, 3)
+        view = fs.cluster_status().view
+        names = {member.number: member.name for member in view.members}
+        backups = [names[number] for number in view.in_sync if names[number] != primary]
+        spare = next(name for name in nodes if name not in (primary, *backups))
+        nodes[spare].pause()
+        nodes[backups[1]].pause()
+        assert wait_in_sync(fs, 2) == primary
+        fs.write_bytes("/acknowledged", b"by two")
+        nodes[primary].pause()
+        assert wait_for_primary(fs, backups[0])
+        assert fs.read_bytes("/acknowledged") == b"by two"
+        with pytest.raises(ClusterError):
+            fs.mkdir("/alone", timeout=LEASES)
+        nodes[backups[0]].kill()
+        nodes[primary].resume()
+        assert wait_for_primary(fs, primary)
+        assert set(fs.listdir("/")) == {"before", "acknowledged"}
+        for name in (spare, backups[1]):
+            nodes[name].resume()
+        fs.mkdir("/after")
+        assert fs.read_bytes("/acknowledged") == b"by two"
+
+
+def wait_for_primary(fs, name):
+    """Until the node of this name is the primary, and serves."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            found = fs.cluster_status(timeout=5)
+        except ClusterError:
+            continue
+        leader = next(n for n in found.view.members if n.number == found.view.primary)
+        if leader.name == name:
+            return True
+        time.sleep(0.1)
+    return False

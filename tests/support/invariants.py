@@ -229,11 +229,8 @@ class Observer:
         return self._views[max(self._views)] if self._views else None
 
     def _check_shrunk(self, before: View | None, view: View) -> None:
-        """Fewer are in sync than acknowledgements need only for a reason (MinInSync).
-
-        Two there are: a primary that was silent for its lease was taken over from, and a process
-        that ended was replaced by a new one of its name.
-        """
+        """Fewer are in sync than acknowledgements need only for a reason (MinInSync): a process
+        that ended was replaced by a new one of its name."""
         if before is None or len(view.in_sync) >= view.min_in_sync:
             return
         self.checks["MinInSync"] += 1
@@ -241,7 +238,7 @@ class Observer:
         for number in set(before.in_sync).difference(view.in_sync):
             record = rules.member(before, number)
             replaced = record and record.name in names and rules.member(view, number) is None
-            if not replaced and (number != before.primary or view.primary == before.primary):
+            if not replaced:
                 text = f"member {number} was left out of {before.in_sync}, {view.in_sync} are left"
                 self.breach("MinInSync", f"{text}, {view.min_in_sync} are required")
 

@@ -112,7 +112,8 @@ class Grants:
 
     async def _reclaim(self, raw: bytes, base: int) -> None:
         """Give the lease of a file back if this client has it and none of its callers does."""
-        reply = await self._primary.ask(m.Lookup(raw, True, base))
+        # Settled: the request may have been taken by a primary that was lost, and would come back.
+        reply = await self._primary.ask(m.Lookup(raw, True, base, settled=True))
         if reply.attributes.leased:
             if earlier := list(self._asking):  # one of them may have asked for it
                 await asyncio.wait(earlier)

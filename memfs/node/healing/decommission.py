@@ -179,7 +179,7 @@ class Decommissioning:
             if not page.more:
                 break
             after = page.blocks[-1].version
-        await self._role.primary.confirm()
+        await self._role.primary.settle()
         return ""
 
     async def _let_go(self, member: Member) -> None:

@@ -119,7 +119,7 @@ class OrphanSweep:
         """Have a member forget those of its versions that are orphans; returns how many."""
         if not any(self._is_orphan(version, number) for version in versions):
             return 0
-        await self._role.primary.confirm()
+        await self._role.primary.settle()
         orphans = [version for version in versions if self._is_orphan(version, number)]
         for version in orphans:
             self._discards.add_one(number, version)

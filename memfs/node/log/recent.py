@@ -41,6 +41,11 @@ class RecentLog:
         """Bytes of their records."""
         return self._bytes
 
+    @property
+    def last_epoch(self) -> int:
+        """In which the last entry was appended; 0 when that is not known."""
+        return self._entries[-1][0].epoch if self._entries else 0
+
     def digest_at(self, index: int) -> int | None:
         """The namespace's digest after entry ``index``; None when that is not known."""
         first, digest = self._before

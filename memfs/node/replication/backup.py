@@ -78,8 +78,13 @@ class Backup:
             fresh.append(entry)
         packed = bytes(payload) if len(fresh) == len(entries) else b""
         self._applied(self.namespace, fresh, packed)
-        self.committed = max(self.committed, request.committed)
+        self.note_committed(request.committed)
         return self._reply()
+
+    def note_committed(self, index: int) -> None:
+        """The primary says up to where everything is acknowledged."""
+        if self.namespace is not None:
+            self.committed = max(self.committed, min(index, self.namespace.applied))
 
     def entries(self, first: int) -> Reply[m.FetchLogReply]:
         """The entries from index ``first`` on, as many as fit a payload."""

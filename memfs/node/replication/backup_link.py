@@ -107,11 +107,12 @@ class BackupLink:
             self._progress.clear()
             await self._progress.wait()
 
-    async def renew_lease(self, epoch: int) -> None:
-        """Ask the backup to renew its promise. Raises the error that it answers."""
+    async def renew_lease(self, epoch: int, committed: int) -> None:
+        """Ask the backup to renew its promise, and tell it what is committed. Raises the error that
+        it answers."""
         connection = self._connection or await self._pool.control(self.member)
         await connection.call(
-            m.RenewLease(),
+            m.RenewLease(committed),
             request_id=self._pool.next_request_id(),
             timeout=self._ack_seconds,
             epoch=epoch,

@@ -47,6 +47,7 @@ class BackupService:
     def renew_lease(self, call: IncomingCall[m.RenewLease]) -> m.Empty:
         """Promise the primary not to take over before the lease time has passed."""
         self._fence(call)
+        self._role.backup.note_committed(call.request.committed)
         return m.Empty()
 
     async def reconcile(self, call: IncomingCall[m.Reconcile]) -> m.ReconcileReply:

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 PATIENCE_SHARE = 0.1
 """Of the lease time: how much longer each further backup waits before it campaigns for the role."""
+DEPOSED_LEASES = 3.0
+"""Lease times that a deposed primary waits longer: it may be the one that hears nobody. Twice as
+long each time that it had the role and lost it again, and has heard no other primary meanwhile."""
 
 
 class Candidate:
@@ -36,11 +39,18 @@ class Candidate:
         self._promise = Promise(lease_seconds, self._now_ns())
         self._heartbeats = 0
         self._silent_looks = 0
+        self._depositions = 0
         self._news = Seldom(membership.environment.clock.monotonic)
 
     def note_heartbeat(self) -> None:
         """The primary showed life: promise it anew not to take over for the lease time."""
         self._heartbeats += 1
+        self._depositions = 0
+        self._promise.renew(self._now_ns())
+
+    def deposed(self) -> None:
+        """This node was the primary and is one no more: what its successor needs is time."""
+        self._depositions += 1
         self._promise.renew(self._now_ns())
 
     def silent_ns(self) -> int:
@@ -61,8 +71,10 @@ class Candidate:
         if membership.is_in_sync and holds_namespace:
             view = membership.view
             others = [number for number in view.in_sync if number != view.primary]
-            patience = others.index(membership.number) * PATIENCE_SHARE * self._lease_seconds
-            over = self._promise.is_over(self._now_ns(), patience)
+            patience = others.index(membership.number) * PATIENCE_SHARE
+            if self._depositions and not membership.has_ended(view.primary):
+                patience += DEPOSED_LEASES * 2.0 ** (self._depositions - 1)
+            over = self._promise.is_over(self._now_ns(), patience * self._lease_seconds)
         self._silent_looks = self._silent_looks + 1 if over else 0
         return self._silent_looks > 1
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from memfs import errors
 from memfs.cluster import view as rules
+from memfs.concurrency import Coro
 from memfs.limits import NAMESPACE_COPIES
 from memfs.logs import Seldom, fields
 from memfs.node.membership.members import Membership
@@ -22,7 +23,7 @@ from memfs.node.replication.backup_link import BackupLink
 from memfs.node.replication.primary import Primary
 from memfs.node.tasks import Tasks
 from memfs.protocol import messages as m
-from memfs.types import View
+from memfs.types import Member, View
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class InSyncSet:
         self.taking_in: set[int] = set()
         """Members that are being brought up to date."""
         self._dropping: set[int] = set()
+        self._grown = asyncio.Event()
+        """The next member has come in sync: one that does not follow can be spared."""
         self._news = Seldom(membership.environment.clock.monotonic)
         self._failures: dict[int, list[float]] = {}
 
@@ -115,6 +118,8 @@ class InSyncSet:
                 if number not in self._membership.view.in_sync:
                     self._primary.remove_backup(number)
                 raise
+            grown, self._grown = self._grown, asyncio.Event()
+            grown.set()
             log.info("member in sync", extra=fields(member=number))
         except errors.MemfsError as error:
             self._postpone(number)
@@ -177,7 +182,7 @@ class InSyncSet:
         ``back``: try first whether it follows again.
         """
         try:
-            if not (back and await self._resume(number)):
+            if not (back and await self._resume(number, self._grown)):
                 self._postpone(number)
                 await self._remove_when_possible(number)
         except errors.NotPrimaryError:
@@ -196,6 +201,7 @@ class InSyncSet:
         now = self._membership.environment.clock.monotonic
         since = now()
         while True:
+            grown = self._grown
             try:
                 await self.shrink(number)
                 return
@@ -205,9 +211,11 @@ class InSyncSet:
                 self._tell_of_staying(number, error, now() - since)
             with contextlib.suppress(errors.MemfsError):
                 await self._membership.publisher.read()  # it may have taken over, unheard of here
-            if await self._resume(number):
+            if await self._resume(number, grown):
                 return
-            await asyncio.sleep(DROP_PAUSE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DROP_PAUSE_SECONDS):
+                    await grown.wait()
 
     def _tell_of_staying(self, number: int, error: errors.MemfsError, seconds: float) -> None:
         """Say that commands wait for a member: an error only once somebody has to look."""
@@ -237,17 +245,15 @@ class InSyncSet:
         self._primary.remove_backup(number)
         log.warning("member out of sync", extra=fields(member=number))
 
-    async def _resume(self, number: int) -> bool:
+    async def _resume(self, number: int, grown: asyncio.Event) -> bool:
+        """Have an in-sync member follow again, unless another one comes in sync meanwhile."""
         membership = self._membership
         if number not in membership.view.in_sync:
             return False
         if self._primary.gives_way():
             return False  # what it hears would keep it from taking over
         try:
-            member = membership.find(number)
-            async with asyncio.timeout(self._primary.ack_seconds):
-                position = await membership.ask(member, m.Reconcile(membership.view))
-                await self._primary.resume_backup(member, position)
+            await _unless(grown, self._bring_back(membership.find(number)))
         except (errors.MemfsError, TimeoutError) as error:
             if self._news.is_news(f"{number} is not back"):
                 log.info("backup not back yet", extra=fields(member=number, reason=error))
@@ -255,11 +261,34 @@ class InSyncSet:
         log.info("backup resumed", extra=fields(member=number))
         return True
 
+    async def _bring_back(self, member: Member) -> None:
+        """Have an in-sync member follow. Raises TimeoutError when that takes too long: commands
+        wait for a member that can be spared, so it had better catch up on the side; one that cannot
+        be is given the time that a snapshot takes."""
+        async with asyncio.timeout(self._primary.ack_seconds) as bound:
+            position = await self._membership.ask(member, m.Reconcile(self._membership.view))
+            if member.number in self._primary.absent:
+                bound.reschedule(None)
+            await self._primary.resume_backup(member, position)
+
     async def remove(self, number: int) -> None:
         """Take a member out of the cluster. Raises as :meth:`change`."""
         await self.change(lambda view: _left(view, number))
         self._primary.remove_backup(number)
         log.info("member left", extra=fields(member=number))
+
+
+async def _unless(grown: asyncio.Event, work: Coro[None]) -> None:
+    """Bring a member back. Raises UnavailableError once another one has come in sync."""
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(grown.wait())
+    try:
+        await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise errors.UnavailableError("another member has come in sync")
+        working.result()
+    finally:
+        working.cancel()
+        waiting.cancel()
 
 
 def _left(view: View, number: int) -> View:

@@ -90,7 +90,11 @@ class Primary:
         self.committed = namespace.applied
         self.links: dict[int, BackupLink] = {}
         self.absent: set[int] = set()
-        """Members that count as in sync, do not follow and cannot be spared: commands wait."""
+        """Members that count as in sync, do not follow and cannot be spared: commands wait.
+
+        From the beginning of the term until they follow, or count no more: all that may have
+        entries of former terms beyond this log (Settled).
+        """
         self.in_sync = self.min_in_sync = 1
         self._environment = environment
         self._pool = pool
@@ -108,6 +112,7 @@ class Primary:
         self._named = Fresh(is_named)
         self._boottime = environment.clock.boottime_ns
         self._required_since = self._boottime()
+        self._heard_ns = 0
         self._unsent: list[Entry] = []
         self._pending = Pending(self.committed)
         self._waiters: deque[_ReplyWaiter] = deque()
@@ -136,8 +141,7 @@ class Primary:
         ``finish`` turns the record into the reply. Raises the command's error in the same way:
         directly, or through the future.
         """
-        self._check_open()
-        self._check_enough()
+        self.check_takes_commands()
         if not self.namespace.has_answered(client, request_id):
             self._journal.check_room(request)
         entry = Entry(
@@ -204,9 +208,12 @@ class Primary:
     ) -> R | asyncio.Future[R]:
         """Answer a read of ``client``; a future while the lease or what it saw is in doubt.
 
-        ``finish`` turns the record into the reply. Raises its error.
+        ``finish`` turns the record into the reply. Raises its error; UnavailableError for what is
+        to be settled and is not.
         """
         self._check_open()
+        if isinstance(request, m.Lookup) and request.settled:
+            self.check_takes_commands()
         if not self.has_lease():
             later = asyncio.ensure_future(self._query_later(identity, request, client, finish))
             set_aside(later)  # the caller may be gone before it looks
@@ -250,8 +257,8 @@ class Primary:
     async def confirm(self) -> None:
         """Return once all that is applied now is committed and this is still the primary.
 
-        What was decided before from the namespace may then be acted on: no other primary can have
-        decided otherwise. Raises UnavailableError, NotPrimaryError, OutcomeUnknownError.
+        Nobody who was primary meanwhile can have acknowledged anything else. Raises
+        UnavailableError, NotPrimaryError, OutcomeUnknownError.
         """
         self._check_open()
         pending = self._when_committed(self.namespace.applied, m.Empty())
@@ -259,12 +266,26 @@ class Primary:
             await pending
         await self._wait_for_lease()
 
+    async def settle(self) -> None:
+        """As :meth:`confirm`, and nothing that a former primary took can come on top (Settled).
+
+        What was decided before from the namespace may then be acted on: no other primary decides
+        otherwise. Raises the same.
+        """
+        self.check_takes_commands()
+        await self.confirm()
+
     def _when_committed(self, index: int, record: R | errors.MemfsError) -> R | asyncio.Future[R]:
         if index <= self.committed:
             return _answer(record)
         future: asyncio.Future[R] = self._loop.create_future()
         self._waiters.append(_ReplyWaiter(index, future, record))
         return future
+
+    def check_takes_commands(self) -> None:
+        """Raise NotPrimaryError, UnavailableError while no command is taken."""
+        self._check_open()
+        self._check_enough()
 
     def _check_open(self) -> None:
         if self._ended or self._refusal:
@@ -286,11 +307,17 @@ class Primary:
         return until is None or self._boottime() < until
 
     def gives_way(self) -> bool:
-        """Is this primary silent to its backups, since none of them confirms it?
+        """Is this primary silent to its backups, since it hears none of them?
 
         It then sends them nothing that they would take for a sign of life.
         """
-        return self._lease.gives_way(self.required(), self._required_since, self._boottime())
+        since_ns = max(self._required_since, self._heard_ns)
+        return self._lease.gives_way(self.required(), since_ns, self._boottime())
+
+    def heard(self, number: int) -> None:
+        """A member has sent something: if it is a backup, this primary is not deaf to it."""
+        if number in self.links and self.links[number].required:
+            self._heard_ns = self._boottime()
 
     async def _query_later(
         self, identity: Identity, request: Request[R], client: int, finish: Finish[R] | None
@@ -346,7 +373,7 @@ class Primary:
 
     async def _renew(self, link: BackupLink) -> None:
         asked_ns = self._boottime()
-        await link.renew_lease(self._epoch())
+        await link.renew_lease(self._epoch(), self.committed)
         self._lease.granted(link.member.number, asked_ns)
         self._update_lease()
 
@@ -445,9 +472,11 @@ class Primary:
             self.absent.discard(member.number)
         self._advance()
 
-    def expect_backup(self, member: Member) -> None:
-        """Commit nothing without an in-sync member whose log is not known."""
+    def expect_backup(self, member: Member, holds: int = 0) -> None:
+        """Commit nothing without an in-sync member of whose log no more is known than that it
+        ``holds`` everything up to an index."""
         link = self._new_link(member)
+        link.acked = holds
         link.error = errors.UnavailableError("it does not follow this primary yet")
         self.absent.add(member.number)
         self._require(link)

@@ -1,8 +1,14 @@
 """What a new primary does before it serves: all in-sync members get one and the same log.
 
-The logs of one in-sync set are prefixes of each other: one primary wrote them, in one order.
-Entries that only some members have were never acknowledged; keeping them is as right as dropping
-them, so the longest log wins and no member has to roll back (ReconcileBeforeServe).
+The logs of one in-sync set are prefixes of each other: one primary wrote them, in one order, and
+the next one appends nothing before every member follows it or counts no more. Entries that only
+some members have were never acknowledged; keeping them is as right as dropping them, so the longest
+log of those that answer wins (ReconcileBeforeServe).
+
+A member that does not answer may have more: the former primary, which was silent for so long that
+this node took over from it, most of all. Whoever follows later gives up what it has beyond the log
+of this term. Whoever takes over before that keeps it. Until that is decided nothing is commanded,
+and nobody is told that a command of a former term was not, and will not be, carried out (Settled).
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from memfs.node.log.entries import unpack_entries
 from memfs.node.membership.members import Membership
 from memfs.node.replication.in_sync import InSyncSet
 from memfs.node.replication.primary import Primary
+from memfs.node.replication.reign import Reign
 from memfs.protocol import messages as m
 from memfs.types import View
 
@@ -27,20 +34,30 @@ async def reconcile(
     in_sync: InSyncSet,
     membership: Membership,
     patience_seconds: float,
+    silent: Reign | None = None,
 ) -> None:
     """Bring every in-sync member to the same log; members that do not answer are taken out.
 
     A member that does not answer and cannot be taken out stays in ``primary.absent``, so that no
     command is accepted before it follows or is out: the logs of the in-sync set stay prefixes of
-    each other. ``patience_seconds`` bounds the wait for one answer. Raises NotPrimaryError when
-    this node is the primary no more.
+    each other. So does the ``silent`` primary from which this node took over, which is not asked.
+    ``patience_seconds`` bounds the wait for one answer. Raises NotPrimaryError when this node is
+    the primary no more.
     """
     view = membership.view
     others = [number for number in view.in_sync if number != membership.number]
+    former = silent if silent is not None and silent.primary in others else None
+    if former is not None:
+        others.remove(former.primary)
     for number in others:
         primary.expect_backup(membership.find(number))
     positions = await _positions(view, others, membership, patience_seconds)
     await _fetch_missing(primary, positions, membership, patience_seconds)
+    if former is not None:
+        # It has what it appended itself, and what is before that; not for certain on its disk.
+        own = primary.recent.last_epoch >= former.since and not view.journaled
+        holds = primary.namespace.applied if own else 0
+        primary.expect_backup(membership.find(former.primary), holds)
     for number in others:
         if number not in positions or not await _resume(
             primary, membership, number, positions[number]

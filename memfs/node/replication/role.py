@@ -1,10 +1,10 @@
 """What this node is to the namespace: primary, backup or neither; and how one becomes another.
 
 Joins membership and log. Only a view makes a node the primary, or ends that: a node that is no
-longer the primary drops its state at once; one that becomes it reconciles the in-sync members
-before it serves (ReconcileBeforeServe). When a backup campaigns for the role is
-:mod:`memfs.node.replication.candidate`'s, what a primary asks of it
-:mod:`memfs.node.replication.backup_service`'s.
+longer the primary keeps its state as a backup if it still counts as in sync, else it drops it; one
+that becomes it reconciles the in-sync members before it serves (ReconcileBeforeServe). When a
+backup campaigns for the role is :mod:`memfs.node.replication.candidate`'s, what a primary asks of
+it :mod:`memfs.node.replication.backup_service`'s.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from memfs.node.replication.object_places import ObjectPlacement
 from memfs.node.replication.primary import Decide, Primary
 from memfs.node.replication.read_lease import RENEWALS
 from memfs.node.replication.reconcile import reconcile
+from memfs.node.replication.reign import Reign
 from memfs.node.tasks import Tasks
 from memfs.paths import Endpoint
 from memfs.transport.pool import Pool
@@ -88,8 +89,7 @@ class NamespaceRole:
         self._in_sync: InSyncSet | None = None
         self._journal = journal
         self._taking_up: asyncio.Task[None] | None = None
-        self._followed = 0
-        self._predecessor = 0
+        self._followed = self._predecessor = Reign(0, 0)
         self._handed = False
         self._homes = homes
         self._is_new = False
@@ -196,10 +196,12 @@ class NamespaceRole:
 
     def _view_changed(self, view: View) -> None:
         """The view is the only thing that makes a node primary, or ends it."""
+        campaigning = self.candidate.campaigning
         self.candidate.view_changed()
-        if view.primary != self._followed:
-            self._predecessor, self._followed = self._followed, view.primary
-            self._handed = self._predecessor in view.in_sync
+        if view.primary != self._followed.primary:
+            self._predecessor = self._followed
+            self._handed = self._predecessor.primary in view.in_sync and not campaigning
+        self._followed = Reign(view.primary, view.primary_since)
         mine = self.membership.is_primary
         if self.term and (not mine or view.primary_since != self.term):
             self._step_down()
@@ -224,14 +226,12 @@ class NamespaceRole:
             self._taking_up.cancel()
             self._taking_up = None
         assert primary is not None, "a term has a primary"
-        complete = self.membership.is_primary or (
-            self.membership.is_in_sync and primary.committed == primary.namespace.applied
-        )
+        kept = self.membership.is_in_sync  # what only it has is rolled back before it follows
         primary.close("this node is the primary no more; whether the command survived is not known")
-        self.candidate.note_heartbeat()
-        if complete:  # a handover, nothing was taken since; or the same node by an operator's word
+        self.candidate.deposed()
+        if kept:
             self.backup = self._make_backup(primary.namespace, primary.recent, primary.committed)
-        log.warning("stepped down", extra=fields(epoch=self.membership.epoch, kept=complete))
+        log.warning("stepped down", extra=fields(epoch=self.membership.epoch, kept=kept))
 
     def _take_up(self, view: View) -> None:
         held, self.backup = self.backup, self._make_backup()
@@ -263,7 +263,7 @@ class NamespaceRole:
         )
         in_sync = InSyncSet(primary, self.membership, self._tasks, self.term, self._wanted)
         self._primary, self._in_sync = primary, in_sync
-        self.membership.expect_all(0 if self._handed else self._predecessor)
+        self.membership.expect_all(0 if self._handed else self._predecessor.primary)
         if len(view.in_sync) > 1:
             primary.committed = min(held.committed, namespace.applied)
             primary.in_sync = 0  # nothing more is committed before all in sync were asked
@@ -274,8 +274,9 @@ class NamespaceRole:
 
     async def _reconcile(self, primary: Primary, in_sync: InSyncSet) -> None:
         """ReconcileBeforeServe."""
+        silent = None if self._handed else self._predecessor
         try:
-            await reconcile(primary, in_sync, self.membership, self._lease_seconds / 4)
+            await reconcile(primary, in_sync, self.membership, self._lease_seconds / 4, silent)
             await self._until_durable(primary)
         except errors.NotPrimaryError as error:
             log.warning("overtaken by another node", extra=fields(reason=error))
@@ -309,8 +310,8 @@ class NamespaceRole:
 
     def _tell_why(self, view: View) -> None:
         """Log and count how this node became the primary."""
-        event = fields(epoch=view.epoch, predecessor=self._predecessor)
-        if not self._predecessor:
+        event = fields(epoch=view.epoch, predecessor=self._predecessor.primary)
+        if not self._predecessor.primary:
             log.info("this node is the primary", extra=fields(epoch=view.epoch))
         elif self._handed:
             self.handovers += 1

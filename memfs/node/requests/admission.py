@@ -55,6 +55,7 @@ class Admission:
         usage = call.request.usage
         if rules.member(view, usage.member) is not None:
             self._membership.note_heartbeat(usage)
+            self._role.primary.heard(usage.member)
             in_sync.consider(usage.member)
         return m.ViewReply(view)
 

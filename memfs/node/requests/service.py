@@ -364,6 +364,7 @@ class NodeService:
         self._housekeeping.note_heartbeat(peer.client)
         primary, request_id = self._role.primary, call.header.request_id
         request = call.request
+        primary.check_takes_commands()  # first: what the next line refuses is over for good
         self._healing.commits.check(request, primary.namespace, peer.client, request_id)
         if isinstance(request, m.IssueToken | m.RenewToken):
             self._delegation.prepare(primary, peer.principal)

@@ -96,7 +96,7 @@ class Persister:
         if not mounts.changes and not mounts.tombstones:
             return
         try:
-            await self._primary.confirm()  # nothing is done outside that may be undone here
+            await self._primary.settle()  # nothing is done outside that may be undone here
         except errors.MemfsError:
             return
         now = self._environment.clock.monotonic()

@@ -267,6 +267,9 @@ class RenewLease(NamedTuple):
     """The primary asks an in-sync backup for its read lease: the backup promises not to take over
     before the lease time has passed since it answered."""
 
+    committed: int = 0
+    """Log index up to which everything is acknowledged: told to who gets no entries now."""
+
     @staticmethod
     def reply() -> type[Empty]:
         return Empty

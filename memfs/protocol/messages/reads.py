@@ -34,6 +34,9 @@ class Lookup(NamedTuple):
     path: bytes
     follow: bool = True
     base: int = ROOT_INODE
+    settled: bool = False
+    """Answer only when no command that a former primary took can still come to be carried out: for
+    who gives up a command by what the answer says. Refused (UnavailableError) until then."""
 
     @staticmethod
     def reply() -> type[LookupReply]:

@@ -142,21 +142,17 @@ class Audit:
         return not any(self._scene.member(number) for number in view.in_sync)
 
     def _check_stop(self) -> None:
-        """The end is legitimate only if no living node could have served all that was acknowledged.
-
-        Looked at are the members of the last set that was large enough to acknowledge: with one of
-        them nothing would be lost, had it not been left out of a set that was too small already.
-        """
+        """The end is legitimate only if no living node could have served all that was acknowledged:
+        if none is left of the last set that was large enough to acknowledge. With one of them
+        nothing would be lost, had it not been left out, or dropped what it had."""
         full = self._observer.enough
         for number in full.in_sync if full is not None else ():
             record = rules.member(full, number) if full is not None else None
             node = self._scene.cluster.nodes.get(record.name) if record is not None else None
             if node is None or record is None or incarnation(node) != record.incarnation:
                 continue
-            held = node.role.namespace
-            if held is not None and self._observer.knows(held, self._observer.acknowledged):
-                text = f"{record.name} holds all that was acknowledged and may not serve"
-                self._observer.breach("LastServing", text)
+            text = f"{record.name} held all that was acknowledged, lives, and may not serve"
+            self._observer.breach("LastServing", text)
 
     async def settled(self, seconds: float) -> None:
         """Wait until nothing is left to do; breaches EventuallyR when that takes too long."""

@@ -148,6 +148,20 @@ without(
 )
 
 
+@mutant(
+    "MinInSync",
+    "a takeover leaves the silent primary out though it cannot be spared",
+    shown_by="pause isolate lonely_primary deaf_primary copies=2",
+)
+def takeover_shrinks() -> Iterator[None]:
+    def promote(view: View, number: int) -> View:
+        left = view._replace(in_sync=tuple(n for n in view.in_sync if n != view.primary))
+        return rules.hand_over(left, number)
+
+    with replaced(rules, "promote", promote):
+        yield
+
+
 without(
     "SelfFence",
     "a primary that hears nobody goes on claiming its role",

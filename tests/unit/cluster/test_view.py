@@ -59,6 +59,15 @@ def test_the_primary_cannot_be_taken_out(change: str) -> None:
         getattr(rules, change)(three(), 1)
 
 
+def test_a_silent_primary_goes_only_where_it_can_be_spared() -> None:
+    view = three()
+    assert view.min_in_sync == 1
+    assert rules.promote(view, 3).in_sync == (3, 2)
+    needed = rules.promote(view._replace(min_in_sync=3), 3)
+    assert (needed.primary, needed.in_sync, needed.primary_since) == (3, (3, 2, 1), needed.epoch)
+    assert rules.promote(needed, 1).in_sync == (1, 2, 3)
+
+
 def test_reforming_continues_numbers_and_epochs() -> None:
     old = three()
     view = rules.reform(old, node("a", incarnation=9))

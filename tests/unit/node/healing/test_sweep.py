@@ -28,12 +28,12 @@ class World:
         self.live: set[int] = set()
         """Inodes with a writer."""
         self.silent: set[int] = set()
-        self.confirmed = 0
+        self.settled = 0
         self.forgotten: list[tuple[int, int]] = []
         """Member and inode."""
         self.peers = FakePeers(self.listed)
         namespace = SimpleNamespace(block=self.block, is_live=lambda v: v.inode in self.live)
-        primary = SimpleNamespace(namespace=namespace, confirm=self.confirm)
+        primary = SimpleNamespace(namespace=namespace, settle=self.settle)
         self.role: Any = SimpleNamespace(membership=self.membership, leads=True, primary=primary)
         discards: Any = SimpleNamespace(
             add_one=lambda number, version: self.forgotten.append((number, version.inode))
@@ -55,8 +55,8 @@ class World:
         holders = self.named.get(version)
         return BlockRef(*version, 1, 0, holders) if holders else None
 
-    async def confirm(self) -> None:
-        self.confirmed += 1
+    async def settle(self) -> None:
+        self.settled += 1
 
     def hold(self, inode: int, *numbers: int, blocks: int = 1) -> None:
         for number in numbers:
@@ -90,7 +90,7 @@ async def test_only_what_nobody_names_or_writes_goes() -> None:
     world.named[m.BlockVersion(7, 0, 1, 1)] = (1,)  # its other copy is nobody's
     await world.look(5, 6, 7)
     assert sorted(world.forgotten) == [(1, 5), (2, 5), (2, 7)]
-    assert world.confirmed == 2
+    assert world.settled == 2
     assert world.sweep.swept == 3
 
 
@@ -104,7 +104,7 @@ async def test_only_the_suspected_are_listed(monkeypatch: pytest.MonkeyPatch) ->
     assert {inode for _, inode in world.forgotten} == {3, 500, 998}
     pages = [request for number, request in world.peers.asked if number == 1]
     assert len(pages) <= 3 + 3
-    assert world.confirmed <= 5
+    assert world.settled <= 5
 
 
 async def test_a_silent_member_keeps_the_others_from_nothing() -> None:

@@ -43,12 +43,16 @@ class Backup:
         self.view = View("c", 5, 1, (1, 2), members, 4, 3)
         self.number = 2
         self.is_in_sync = True
+        self.ended: set[int] = set()
         self.now = 0.0
         clock = SimpleNamespace(
             monotonic=lambda: self.now, boottime_ns=lambda: round(self.now * 1e9)
         )
         self.environment = SimpleNamespace(clock=clock)
         self.publisher: Publisher | None = None
+
+    def has_ended(self, number: int) -> bool:
+        return number in self.ended
 
 
 def a_newer_view(backup: Backup, candidate: Candidate) -> None:
@@ -91,3 +95,34 @@ def test_who_has_promised_anew_meanwhile_does_not_take_over(order: int) -> None:
     assert backup.view.primary == 1
     assert not candidate.campaigning
     assert not candidate.may_campaign(True)
+
+
+def leases_of_silence(candidate: Candidate, backup: Backup) -> int:
+    """After how many lease times a backup campaigns."""
+    began = round(backup.now)
+    while True:
+        backup.now += LEASE_SECONDS
+        if candidate.may_campaign(True) or candidate.may_campaign(True):
+            return round((backup.now - began) / LEASE_SECONDS) - 1
+
+
+def test_who_was_deposed_waits_for_longer_each_time() -> None:
+    """It may be the one that hears nobody."""
+    backup = Backup()
+    candidate = Candidate(cast(Membership, backup), LEASE_SECONDS)
+    assert leases_of_silence(candidate, backup) == 1
+    for leases in (4, 7, 13):
+        candidate.deposed()
+        assert leases_of_silence(candidate, backup) == leases
+    candidate.note_heartbeat()
+    assert leases_of_silence(candidate, backup) == 1
+    candidate.deposed()
+    assert leases_of_silence(candidate, backup) == 4
+
+
+def test_who_was_deposed_takes_over_at_once_from_a_process_that_has_ended() -> None:
+    backup = Backup()
+    candidate = Candidate(cast(Membership, backup), LEASE_SECONDS)
+    candidate.deposed()
+    backup.ended.add(backup.view.primary)
+    assert leases_of_silence(candidate, backup) == 1

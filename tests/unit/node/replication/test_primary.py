@@ -6,6 +6,7 @@ import asyncio
 import functools
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -62,6 +63,7 @@ class FakeConnection:
                 future.set_exception(self.error)
                 return
             if isinstance(request, m.RenewLease):
+                self.backup.note_committed(request.committed)
                 future.set_result(Answer(m.Empty(), memoryview(b""), epoch))
                 return
             serve = self.backup.replicate
@@ -418,3 +420,67 @@ async def test_a_gap_in_the_log_is_refused() -> None:
         fresh.replicate(request, memoryview(payload))
     assert fresh.namespace is not None
     assert fresh.namespace.digest == world.primary.namespace.digest
+
+
+async def test_what_is_to_be_settled_waits_for_all_that_may_know_more() -> None:
+    world = World()
+    primary = world.primary
+    primary.expect_backup(member(2))
+    asked = m.Lookup(b"/", settled=True)
+    with pytest.raises(errors.UnavailableError, match="commands wait"):
+        primary.query(ROOT, asked)
+    with pytest.raises(errors.UnavailableError, match="commands wait"):
+        await primary.settle()
+    assert primary.absent == {2}
+    namespace = Namespace(SETTINGS, 1)
+    world.pool.connections[2] = FakeConnection(Backup(namespace))
+    position = m.ReconcileReply(namespace.applied, namespace.digest)
+    await primary.resume_backup(member(2), position)
+    assert not primary.absent
+    assert primary.query(ROOT, asked).attributes.inode
+    await primary.settle()
+
+
+async def test_who_has_more_than_its_primary_gets_a_snapshot() -> None:
+    """What only the former primary had applied is given up."""
+    world, former = World(), World()
+    former.submit(m.MakeDirectory(b"/mine"))
+    namespace = former.primary.namespace
+    world.primary.expect_backup(member(2))
+    connection = world.pool.connections[2] = FakeConnection(Backup(namespace))
+    position = m.ReconcileReply(namespace.applied, namespace.digest)
+    await world.primary.resume_backup(member(2), position)
+    kept = connection.backup.namespace
+    assert kept is not None and kept.digest == world.primary.namespace.digest
+
+
+async def test_a_member_that_is_absent_holds_what_it_is_known_to_hold() -> None:
+    world = World()
+    primary = world.primary
+    for name in (b"/a", b"/b"):
+        world.submit(m.MakeDirectory(name))
+    primary.committed, primary.in_sync = 0, 0
+    primary.expect_backup(member(2), holds=1)
+    primary.follow(SimpleNamespace(in_sync=(1, 2), min_in_sync=2))  # type: ignore[arg-type]
+    assert primary.committed == 1
+
+
+async def test_a_backup_that_gets_no_entries_hears_what_is_committed() -> None:
+    world = World()
+    backup = await world.backup(2)
+    await world.submit(m.MakeDirectory(b"/d"))
+    assert backup.backup.committed == 0
+    await world.primary.renew_lease(2)
+    assert backup.backup.committed == world.primary.committed == 1
+
+
+async def test_a_primary_that_hears_a_backup_does_not_give_way() -> None:
+    world = World()
+    await world.backup(2)
+    seconds = 10**9
+    world.primary._boottime = lambda: 4 * seconds  # two lease times later
+    assert world.primary.gives_way()
+    world.primary.heard(3)
+    assert world.primary.gives_way()
+    world.primary.heard(2)
+    assert not world.primary.gives_way()
