@@ -282,8 +282,10 @@ def test_files_left_open_are_written_at_exit(cluster: Processes, fs: memfs.FileS
 
 
 ORDINARY = """
-import asyncio, gc, os, pickle, sys, tarfile
+import asyncio, gc, logging, os, pickle, sys, tarfile
 import memfs
+
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # its warnings tell how long a turn took
 
 def use(fs):
     fs.makedirs("/used/d")
