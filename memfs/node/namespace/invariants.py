@@ -158,6 +158,20 @@ def _check_guards(volume: Volume) -> None:
         if tree.is_attached(slot):
             directory = tree.directory(slot)
             assert [directory.mixed, directory.closed] == expected, f"guards of slot {slot}"
+            _check_open(tree, slot)
+
+
+def _check_open(tree: Tree, slot: int) -> None:
+    """A directory counts the directories in it that deny their owners nothing, by user."""
+    kinds, modes = tree.inodes.kind, tree.inodes.mode
+    users = Counter(
+        tree.owner_of(child)
+        for child in _names(tree, slot)
+        if kinds[child] == DIRECTORY and modes[child] & 0o700 == 0o700
+    )
+    directory = tree.directory(slot)
+    assert directory.open_kin == users.pop(tree.owner_of(slot), 0), f"open kin of slot {slot}"
+    assert directory.open_others == (dict(users) or None), f"open others of slot {slot}"
 
 
 def _check_foreign(volume: Volume) -> None:

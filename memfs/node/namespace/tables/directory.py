@@ -42,6 +42,8 @@ class Entries:
         "length",
         "links",
         "mixed",
+        "open_kin",
+        "open_others",
         "space",
     )
 
@@ -69,6 +71,11 @@ class Entries:
         """Directories below that not everybody may read and search."""
         self.foreign: dict[str, int] | None = None
         """Entries that are not of the directory's own user, by user; None: there are none."""
+        self.open_kin = 0
+        """Directories among the entries that are the same user's and deny that user nothing."""
+        self.open_others: dict[str, int] | None = None
+        """Those of other users that deny theirs nothing, by user: what becomes ``open_kin`` when
+        the directory is given to one of them. None: there are none."""
 
     def get(self, name: bytes) -> int:
         """The slot of ``name``, 0 when there is none."""
@@ -94,27 +101,35 @@ class Entries:
 
     def count_foreign(self, user: str, entries: int) -> None:
         """There are so many more entries of ``user``, who is not the directory's own."""
-        if self.foreign is None:
-            self.foreign = {}
-        left = self.foreign.get(user, 0) + entries
-        if left:
-            self.foreign[user] = left
-        else:
-            self.foreign.pop(user, None)
-            self.foreign = self.foreign or None
+        self.foreign = _counted(self.foreign, user, entries)
 
     def foreign_to(self, user: str) -> int:
         """Entries of ``user``, who is not the directory's own."""
         return self.foreign.get(user, 0) if self.foreign else 0
 
-    def change_user(self, old: str, new: str) -> None:
-        """The directory is another user's; its entries are not."""
+    def count_open(self, user: str, entries: int, *, kin: bool) -> None:
+        """There are so many more directories of ``user`` among the entries that deny that user
+        nothing; ``kin``: who is the directory's own."""
+        if kin:
+            self.open_kin += entries
+        else:
+            self.open_others = _counted(self.open_others, user, entries)
+
+    def change_user(self, old: str, new: str) -> int:
+        """The directory is another user's; its entries are not. Returns by how much ``mixed``
+        grows."""
         foreign = self.foreign or {}
         kin = self.count - sum(foreign.values())
         foreign.pop(new, None)
         if kin:
             foreign[old] = kin
         self.foreign = foreign or None
+        others, kin = self.open_others or {}, self.open_kin
+        self.open_kin = others.pop(new, 0)
+        if kin:
+            others[old] = kin
+        self.open_others = others or None
+        return kin - self.open_kin
 
     @property
     def names(self) -> int:
@@ -153,6 +168,17 @@ class Entries:
 
     def _leaf_of(self, name: bytes) -> int:
         return bisect_right(self._firsts, name) - 1 if len(self._firsts) > 1 else 0
+
+
+def _counted(counts: dict[str, int] | None, user: str, more: int) -> dict[str, int] | None:
+    """``counts`` with so many more of ``user``; None stands for no counts at all."""
+    counts = counts or {}
+    left = counts.get(user, 0) + more
+    if left:
+        counts[user] = left
+    else:
+        counts.pop(user, None)
+    return counts or None
 
 
 class Directory(Entries):

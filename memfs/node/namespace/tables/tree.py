@@ -320,18 +320,13 @@ class Tree:
         entries = self._entries_of(slot) if user != owner else {}
         for parent, count in entries.items():
             self._count_entry(parent, slot, -count)
-        concerned = []
-        if inodes.kind[slot] == DIRECTORY and user != owner:
-            self.directory(slot).change_user(user, owner)
-            concerned.append(slot)
-            if inodes.links[slot] > 2:
-                names = self.directory(slot).items()
-                concerned += [child for _, child in names if inodes.kind[child] == DIRECTORY]
-        for each in concerned:
-            self._count_guard(each, -1)
+        guards = inodes.kind[slot] == DIRECTORY and user != owner
+        if guards:
+            self.charge_guards(slot, self.directory(slot).change_user(user, owner), 0)
+            self._count_guard(slot, -1)
         inodes.owner[slot] = self.owners.acquire((owner, group))
-        for each in concerned:
-            self._count_guard(each, 1)
+        if guards:
+            self._count_guard(slot, 1)
         for parent, count in entries.items():
             self._count_entry(parent, slot, count)
         self.owners.release(old)
@@ -494,6 +489,14 @@ class Tree:
             mode & _LIST_BITS != _ALL_MAY_LIST,
         )
 
+    def count_guard(self, slot: int, parent: int, sign: int) -> None:
+        """Directory ``slot`` is one more below ``parent`` and above (with ``sign`` -1 one less)."""
+        mixed, closed = self.guard(slot, parent)
+        if self.inodes.mode[slot] & _OWNER_MAY == _OWNER_MAY:
+            above = self.directories.items[self.inodes.extra[parent]]
+            above.count_open(self.owner_of(slot), sign, kin=not mixed)
+        self.charge_guards(parent, sign * mixed, sign * closed)
+
     def charge_guards(self, slot: int, mixed: int, closed: int) -> None:
         """Add to what directory ``slot`` and all above it know of the directories below."""
         if not mixed and not closed:
@@ -514,10 +517,9 @@ class Tree:
         return self.inodes.of_kind(DIRECTORY)
 
     def _count_guard(self, slot: int, sign: int) -> None:
-        if slot != ROOT:
-            parent = self.inodes.parent[slot]
-            mixed, closed = self.guard(slot, parent)
-            self.charge_guards(parent, sign * mixed, sign * closed)
+        parent = self.inodes.parent[slot]
+        if slot != ROOT and parent:
+            self.count_guard(slot, parent, sign)
 
     def resize(self, slot: int, size: int) -> None:
         """Set a file's size and charge its home with the difference."""
@@ -548,8 +550,8 @@ class Tree:
         )
         if totals.links:
             self.charge_links(slot, sign * totals.links)
-        mixed, closed = self.guard(top, slot)
-        self.charge_guards(slot, sign * (totals.mixed + mixed), sign * (totals.closed + closed))
+        self.count_guard(top, slot, sign)
+        self.charge_guards(slot, sign * totals.mixed, sign * totals.closed)
 
     # --- freeing -----------------------------------------------------------------------------
 

@@ -89,6 +89,7 @@ class Command:
         "now",
         "opens",
         "owner",
+        "request_id",
         "results",
         "woken",
     )
@@ -101,6 +102,7 @@ class Command:
         index: int,
         opens: Opens | None = None,
         held: tuple[int, ...] = (),
+        request_id: int = 0,
         *,
         results: Results,
     ) -> None:
@@ -117,6 +119,8 @@ class Command:
         """Inodes that it names which count as the owner's already."""
         self.group = caller.group
         self.client = client
+        self.request_id = request_id
+        """In the order in which the client has sent its commands; 0: not a client's."""
         self.now = now
         """Nanoseconds by the clock of the then primary, which may have been set back."""
         self.index = index
@@ -400,7 +404,7 @@ class Volume:
         tree.insert_name(parent, name, slot)
         inodes.links[parent] += 1
         tree.charge(parent, 0, 0, 1, 0)
-        tree.charge_guards(parent, *tree.guard(slot, parent))
+        tree.count_guard(slot, parent, 1)
         tree.touch(parent, command.now, command.index)
         return slot
 

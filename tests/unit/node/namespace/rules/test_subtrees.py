@@ -19,6 +19,7 @@ from memfs.errors import (
     NotPermittedError,
 )
 from memfs.node.namespace.rules import subtrees
+from memfs.node.namespace.tables.directory import Entries
 from memfs.protocol import messages as m
 from memfs.types import AclEntry, RenameMode
 
@@ -152,6 +153,28 @@ def test_guards_follow_moves_new_owners_modes_and_lists() -> None:
     ):
         machine.run(request)
     machine.copy().namespace.check_invariants()
+
+
+def test_a_directory_is_given_away_without_a_look_at_its_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machine recounts after every command."""
+    machine = Machine()
+    machine.mkdir("/d", 0o777, "alice")
+    for number, user in enumerate(("alice", "alice", "bob", "carol", "bob")):
+        for mode in (0o755, 0o500):
+            machine.mkdir(f"/d/{number}-{mode}", mode, user)
+    copied = machine.copy()
+
+    def looked(_: Entries) -> None:
+        raise AssertionError("the names were looked at")
+
+    monkeypatch.setattr(Entries, "items", looked)
+    for each in (machine, copied):
+        for user in ("bob", "root", "carol", "bob", "alice"):
+            each.run(m.SetAttributes(b"/d", owner=user))
+        each.run(m.SetAttributes(b"/", owner="alice"))
+        assert each.namespace.volume.tree.directory(2).open_others == {"bob": 2, "carol": 1}
 
 
 def test_a_tree_of_one_owner_costs_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
