@@ -185,6 +185,12 @@ CATALOGUE = (
     Family("memfs_members", "gauge", "Members of that view."),
     Family("memfs_in_sync_members", "gauge", "Members that are in sync by that view."),
     Family(
+        "memfs_following_members",
+        "gauge",
+        "Those of them that follow: a silent one that cannot be spared stays in the view. 0 on "
+        "every node but a serving primary.",
+    ),
+    Family(
         "memfs_required_members",
         "gauge",
         "Members that must be in sync before a command is acknowledged.",

@@ -157,6 +157,7 @@ def bind_metrics(
         members=view(lambda view: len(view.members)),
         in_sync=view(lambda view: membership.number in view.in_sync),
         in_sync_members=view(lambda view: len(view.in_sync)),
+        following_members=lambda: _following(role),
         required_members=view(lambda view: view.min_in_sync),
         in_sync_changes=lambda: membership.in_sync_changes,
         failovers=lambda: role.failovers,
@@ -176,3 +177,8 @@ def bind_metrics(
         directories=namespace(lambda state: state.statistics().directories),
         sessions=namespace(lambda state: len(state.sessions)),
     )
+
+
+def _following(role: NamespaceRole) -> int:
+    """In-sync members that follow this primary; a silent one that cannot be spared does not."""
+    return role.primary.in_sync - len(role.primary.absent) if role.leads else 0

@@ -192,6 +192,13 @@ def test_a_rolling_restart_loses_nothing():
     run(main())
 
 
+def gauge(cluster: SimulatedCluster, name: str) -> float:
+    """What the first node shows of itself."""
+    families = cluster.nodes["n1"].metrics.snapshot()
+    (sample,) = next(each for each in families if each.name == f"memfs_{name}").samples
+    return sample.value
+
+
 def test_too_few_in_sync_members_acknowledge_nothing():
     """MinInSync: with two copies wanted, one is not enough."""
 
@@ -200,11 +207,15 @@ def test_too_few_in_sync_members_acknowledge_nothing():
         fs = await cluster.connect(timeout_seconds=8)
         cluster.crash("n2")
         cluster.crash("n3")
+        assert gauge(cluster, "following_members") == gauge(cluster, "in_sync_members") == 3
         with pytest.raises(ClusterError):
             await fs.mkdir("/nowhere")
+        assert gauge(cluster, "following_members") < gauge(cluster, "required_members")
+        assert gauge(cluster, "in_sync_members") == gauge(cluster, "required_members") == 2
         cluster.host("n3").network.restart()
         await cluster.start_node("n3")
         assert await fs.listdir("/", timeout=60) in ([], ["nowhere"])
+        assert gauge(cluster, "following_members") >= gauge(cluster, "required_members")
 
     run(main())
 
