@@ -100,6 +100,7 @@ class Kind(enum.IntEnum):
     LIMIT = 39
     SESSION_USER = 40
     LINKABLE = 41
+    COMMITS = 42
 
 
 class Image(NamedTuple):
@@ -160,6 +161,14 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         _numbers(Kind.ABSORBED, [((slot,), held[:]) for slot, held in blocks.absorbed.items()]),
         [_section(Kind.DROPPED, bytes(chunk)) for chunk in blocks.dropped],
         _numbers(Kind.LEASES, [((client,), list(s.leases)) for client, s in sessions.items()]),
+        _numbers(
+            Kind.COMMITS,
+            [
+                ((client,), _flat((slot, commit) for slot, commit in s.leases.items() if commit))
+                for client, s in sessions.items()
+                if any(s.leases.values())
+            ],
+        ),
         [_packed(Kind.HOLDER, slot, *h) for slot, h in volume.sessions.holders.items()],
         _numbers(Kind.RESERVED, [((client,), list(s.reserved)) for client, s in sessions.items()]),
         [_packed(Kind.NUMBER, client, s.number) for client, s in sessions.items() if s.number],

@@ -114,6 +114,7 @@ class _Loader:
             Kind.PARENTS: self._load_parents,
             Kind.ABSORBED: self._load_absorbed,
             Kind.LEASES: self._load_leases,
+            Kind.COMMITS: self._load_commits,
             Kind.HOLDER: self._load_holder,
             Kind.RESERVED: self._load_reserved,
             Kind.NUMBER: self._load_number,
@@ -297,6 +298,10 @@ class _Loader:
         sessions.restore(client)
         for slot in slots:
             sessions.grant(client, slot, None)
+
+    def _load_commits(self, client: int, flat: list[int]) -> None:
+        leases = self._volume.sessions.by_client[client].leases
+        leases.update(zip(flat[::2], flat[1::2], strict=True))
 
     def _load_holder(self, slot: int, *holder: Packed) -> None:
         self._volume.sessions.holders[slot] = Holder(*holder)

@@ -330,7 +330,14 @@ class Namespace:
             return *_refused(error), True
         client = entry.client
         command = Command(
-            caller, client, self.now_ns, entry.index, opens, entry.held, results=self.results
+            caller,
+            client,
+            self.now_ns,
+            entry.index,
+            opens,
+            entry.held,
+            entry.request_id,
+            results=self.results,
         )
         self.volume.tree.touched.clear()
         self.volume.mounts.recent.clear()

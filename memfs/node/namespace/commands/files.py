@@ -159,10 +159,14 @@ def commit(volume: Volume, command: Command, request: Commit) -> LookupReply:
 def writing(volume: Volume, command: Command, request: Commit | PublishDraft) -> int:
     """The slot that the caller commits to; without a lease its blocks are discarded.
 
-    Raises StaleHandleError, LeaseLostError.
+    So are those of a commit that the caller has given up and followed by another one, which would
+    be undone by what was sent before it. Raises StaleHandleError, LeaseLostError.
     """
     try:
-        return leased(volume, command, request.inode, request.generation)
+        slot = leased(volume, command, request.inode, request.generation)
+        if not volume.sessions.note_commit(slot, command.request_id):
+            raise LeaseLostError("the same writer has committed something later")
+        return slot
     except (StaleHandleError, LeaseLostError):
         withdraw(volume, command, request.inode, (*request.withdrawn, *request.blocks))
         raise

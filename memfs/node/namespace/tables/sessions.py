@@ -39,7 +39,8 @@ class ClientSession:
     def __init__(self, user: str = "") -> None:
         self.user = user
         """Whose client it is; empty: that was not recorded when it began."""
-        self.leases: dict[int, None] = {}
+        self.leases: dict[int, int] = {}
+        """... with the request id of the newest commit under each, 0: none."""
         self.reserved: dict[int, None] = {}
         self.number = 0
         """Log index of the first command about locks: tells this session from a later one of the
@@ -89,7 +90,18 @@ class ClientSessions:
         self.writers[slot] = client
         if holder is not None:
             self.holders[slot] = holder
-        self._session(client, user).leases[slot] = None
+        self._session(client, user).leases[slot] = 0
+
+    def note_commit(self, slot: int, request_id: int) -> bool:
+        """The writer of a slot commits; False: what it has sent later was here before.
+
+        A commit that a client gave up may still be on its way when the next one has arrived.
+        """
+        leases = self.by_client[self.writers[slot]].leases
+        if 0 < request_id < leases[slot]:
+            return False
+        leases[slot] = request_id
+        return True
 
     def drop_lease(self, slot: int) -> None:
         """End the lease of a slot, if it has one."""

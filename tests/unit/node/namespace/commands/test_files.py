@@ -273,6 +273,26 @@ def test_replaced_and_cut_blocks_are_discarded(machine: Machine) -> None:
     assert machine.discards[3:] == [refs[0], new] and machine.blocks("/f") == ()
 
 
+@pytest.mark.parametrize("restored", [False, True])
+def test_a_commit_that_arrives_after_a_later_one_changes_nothing(
+    machine: Machine, restored: bool
+) -> None:
+    """Its writer gave it up, cut the file and withdrew what it had named."""
+    lease = machine.run(m.Create(b"/f")).attributes
+    first = blocks_of(lease.inode, lease.generation, 3 * BLOCK, BLOCK)
+    given_up = m.Commit(lease.inode, lease.generation, 3 * BLOCK, first)
+    late = machine.entry(given_up)
+    machine.run(m.Commit(lease.inode, lease.generation, BLOCK, first[:1], withdrawn=first[1:]))
+    if restored:
+        machine = machine.copy()
+    before = machine.stat("/f"), machine.blocks("/f")
+    outcome = machine.apply(late._replace(index=machine.namespace.applied + 1))
+    assert outcome.record.code == LeaseLostError.code
+    assert outcome.discards == first[1:], "nodes forget what nobody names"
+    assert (machine.stat("/f"), machine.blocks("/f")) == before
+    machine.run(m.Commit(lease.inode, lease.generation, 2 * BLOCK, (), release=True))
+
+
 def test_missing_blocks_are_holes(machine: Machine) -> None:
     held = lease(machine)
     last = block(held.inode, 700, length=5)
