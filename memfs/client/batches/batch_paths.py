@@ -59,6 +59,8 @@ class BatchPaths:
 
         ``replaced``: what to say, by place, of a file that a later one of the call replaced.
         """
+        if not self._errors and not self._instead:
+            return list(answers)
         by_place: dict[int, T | MemfsError] = {
             **dict(zip(self.wanted, answers, strict=True)),
             **self._errors,

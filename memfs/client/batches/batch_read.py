@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 import logging
+import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from memfs import concurrency, limits
-from memfs.checksum import crc32c
+from memfs.checksum import crc32c, crcs32c
 from memfs.client.batches.batching import PARALLEL, named, path_batches
 from memfs.client.batches.whole_replies import Elsewhere, check_columns, only_block
 from memfs.client.calls.wire import WirePath
@@ -106,6 +107,8 @@ class BatchReader:
         """Contents or errors, in order."""
         results: list[bytes | MemfsError] = [b""] * len(files)
         batches = list(path_batches([path.raw for path in files]))
+        if len(batches) > 1:
+            self._session.need_loop()
         await run_all(
             (self._read_batch(files, batch, results, timeout) for batch in batches), PARALLEL
         )
@@ -154,8 +157,10 @@ class BatchReader:
             check_columns(reply, len(left))
             segments: Mapping[int, memoryview] = {}
             if reply.places:
-                found, unknown = local.mapped(reply.lender, reply.places)
-                segments = await local.segments(reply.lender, reply.places) if unknown else found
+                segments, unknown = local.mapped(reply.lender, reply.places)
+                if unknown:
+                    session.need_loop()
+                    segments = await local.segments(reply.lender, reply.places)
             missed = _take(left, files, reply, answer.payload, segments, results, elsewhere)
             lend = lend and not missed
             left = missed + left[len(reply.lengths) :]
@@ -169,6 +174,7 @@ class BatchReader:
         deadline: float,
     ) -> None:
         """Read what did not come with its batch."""
+        self._session.need_loop()
         tried = {number for number, what in elsewhere.items() if only_block(what) is not None}
         await self._fetch_small(elsewhere, results, deadline)
         one_block = all(
@@ -402,6 +408,10 @@ def _take(
     What is to be read otherwise comes into ``elsewhere``. Returns those in segments that are not
     lent (any more).
     """
+    if (contents := _all_of(reply, payload, segments)) is not None:
+        for number, content in zip(numbers, contents, strict=False):
+            results[number] = content
+        return []
     others, missed, at = iter(reply.others), [], 0
     lengths = reply.lengths
     lent: Iterable[bytes | None] = itertools.repeat(None)
@@ -434,6 +444,31 @@ def _take(
             log.warning("%s arrived damaged: reading it from its replicas", files[number].given)
             elsewhere[number] = None
     return missed
+
+
+def _all_of(
+    reply: m.ReadManyReply, payload: memoryview, segments: Mapping[int, memoryview]
+) -> Sequence[bytes] | None:
+    """The contents of the files of a reply if all came along, in one place, and undamaged.
+
+    That is nearly always so, and then each step is one for all files. None: look at each.
+    """
+    lengths, places = reply.lengths, reply.places
+    if reply.others:
+        return None
+    contents: Sequence[bytes]
+    if places:
+        copied = copy_blocks(segments, places, lengths)
+        if None in copied:
+            return None
+        contents = cast("list[bytes]", copied)
+        if tuple(map(len, contents)) != lengths:
+            return None
+    elif sum(lengths) == len(payload):
+        contents = struct.Struct(f"{'s'.join(map(str, lengths))}s").unpack(payload)
+    else:
+        return None
+    return contents if crcs32c(contents) == list(reply.crcs) else None
 
 
 class _FileContent(NamedTuple):

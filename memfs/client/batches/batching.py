@@ -28,11 +28,15 @@ def named(result: R, path: WirePath) -> R:
 
 def path_batches(raws: Sequence[bytes], most: int = limits.FILES_PER_BATCH) -> Iterator[range]:
     """Cut wire paths into batches: ranges of indexes whose paths fit one record."""
+    count = len(raws)
+    if 0 < count <= most and sum(map(len, raws)) + 3 * count <= PATHS_BYTES:
+        yield range(count)
+        return
     start, size = 0, 0
     for number, raw in enumerate(raws):
         if number - start == most or size + len(raw) + 3 > PATHS_BYTES:
             yield range(start, number)
             start, size = number, 0
         size += len(raw) + 3
-    if start < len(raws):
-        yield range(start, len(raws))
+    if start < count:
+        yield range(start, count)

@@ -14,6 +14,7 @@ import os
 import weakref
 from collections.abc import Collection, Mapping, Sequence
 
+from memfs.limits import CHUNK_BYTES
 from memfs.protocol.segment_records import (
     EXTENT,
     EXTENT_OFFSET,
@@ -103,16 +104,20 @@ def copy_blocks(
     Fewer where they are not in the segment. What they are shows their CRC only.
     """
     found: list[bytes | None] = []
-    unpack = EXTENT.unpack_from
+    unpack, number, segment, last = EXTENT.unpack_from, -1, None, 0
     for place, length in zip(places, lengths, strict=False):
-        segment = segments.get(place >> OFFSET_BITS)
+        if place >> OFFSET_BITS != number:  # mostly they follow one another
+            number = place >> OFFSET_BITS
+            segment = segments.get(number)
+            last = len(segment) - RECORD_HEADER_BYTES if segment is not None else 0
         if segment is None:
             found.append(None)
             continue
         start = place & OFFSET_MASK
-        if start + RECORD_HEADER_BYTES > len(segment):
+        if start > last:
             found.append(b"")
             continue
-        start += data_offset(unpack(segment, start + EXTENT_OFFSET)[0])
+        (extent,) = unpack(segment, start + EXTENT_OFFSET)
+        start += RECORD_HEADER_BYTES if extent < CHUNK_BYTES else data_offset(extent)
         found.append(segment[start : start + length].tobytes())
     return found

@@ -35,29 +35,28 @@ class WholeFileReads:
         """What was found, as a reply; ``lend``: the client maps segments of this node."""
         blocks, store, member = found.blocks, self._store, self._member()
         here = member.number
-        lengths = [block[3] for block in blocks]
-        rest = list(range(len(blocks)))
+        lengths, crcs, holders = _columns(blocks)
+        rest: Sequence[int] = range(len(blocks))
         places: list[int] = []
         if lend and self._lends():
             places = store.lent_records(blocks)
             rest = []
-            for number, block in enumerate(blocks):
-                if places[number] < 0 or here not in block[5]:
-                    places[number] = -1
-                    rest.append(number)
+            if min(places, default=0) < 0 or not all(here in each for each in set(holders)):
+                for number, each in enumerate(holders):
+                    if places[number] < 0 or here not in each:
+                        places[number] = -1
+                        rest.append(number)
         others: Sequence[m.FileReply] = found.others
         payload: Sequence[memoryview] = ()
         if rest:
-            wanted = [(number, blocks[number]) for number in rest]
-            payload, elsewhere = self._payload(here, wanted)
+            payload, elsewhere = self._payload(here, rest, blocks)
             if elsewhere:
                 others = _with_references(found, elsewhere)
-                for number in elsewhere:
-                    lengths[number] = -1
+                lengths = tuple([-1 if n in elsewhere else each for n, each in enumerate(lengths)])
         lent = len(rest) < len(places)
         record = m.ReadManyReply(
-            tuple(lengths),
-            tuple([block[4] for block in blocks]),
+            lengths,
+            crcs,
             tuple(others),
             tuple(places) if lent else (),
             member.incarnation if lent else 0,
@@ -78,16 +77,16 @@ class WholeFileReads:
         return places
 
     def _payload(
-        self, member: int, wanted: Sequence[tuple[int, WholeBlock]]
+        self, member: int, numbers: Sequence[int], blocks: Sequence[WholeBlock]
     ) -> tuple[list[memoryview], set[int]]:
-        """The bytes of blocks, and the numbers of those that are not here or have no room."""
-        store = self._store
+        """The bytes of the blocks of these ``numbers``, and which are not here or have no room."""
         payload: list[memoryview] = []
         elsewhere: set[int] = set()
         room: int = limits.BATCH_PAYLOAD_BYTES
-        views: dict[int, memoryview] = {}
-        places = store.locate([block for _, block in wanted])
-        for (number, block), place in zip(wanted, places, strict=True):
+        segment, view = -1, memoryview(b"")
+        wanted = blocks if len(numbers) == len(blocks) else [blocks[number] for number in numbers]
+        places = self._store.locate(wanted)
+        for number, block, place in zip(numbers, wanted, places, strict=True):
             length = block[3]
             if length <= 0:
                 continue
@@ -96,10 +95,10 @@ class WholeFileReads:
                 if place < 0:
                     data = self._read(block)
                 else:
-                    segment, start = place >> OFFSET_BITS, place & OFFSET_MASK
-                    view = views.get(segment)
-                    if view is None:
-                        view = views[segment] = store.segment_view(segment)
+                    if place >> OFFSET_BITS != segment:  # mostly they follow one another
+                        segment = place >> OFFSET_BITS
+                        view = self._store.segment_view(segment)
+                    start = place & OFFSET_MASK
                     data = view[start : start + length]
             if data is None:
                 elsewhere.add(number)
@@ -116,6 +115,16 @@ class WholeFileReads:
             return self._store.read(version, 0, length)[0]
         except errors.MemfsError:
             return None
+
+
+def _columns(
+    blocks: Sequence[WholeBlock],
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Lengths, CRCs and holders."""
+    if not blocks:
+        return (), (), ()
+    _, _, _, lengths, crcs, holders = zip(*blocks, strict=True)
+    return lengths, crcs, holders
 
 
 def _with_references(found: WholeFiles, elsewhere: set[int]) -> list[m.FileReply]:

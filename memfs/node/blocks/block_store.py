@@ -263,7 +263,7 @@ class BlockStore:
         """
         return self._index.records(wanted)
 
-    def locate(self, wanted: Iterable[WholeBlock]) -> builtins.list[int]:
+    def locate(self, wanted: Sequence[WholeBlock]) -> builtins.list[int]:
         """Places of all bytes of small blocks.
 
         A place is the number of a segment and an offset there (``segments.place_of``), and good

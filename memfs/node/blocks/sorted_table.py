@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 BUCKET_ENTRIES: Final = 1024
@@ -39,6 +39,30 @@ class SortedTable:
         keys = self._keys[bucket]
         at = bisect_left(keys, key)
         return self._values[bucket][at] if at < len(keys) and keys[at] == key else None
+
+    def get_many(self, wanted: Iterable[int]) -> list[int]:
+        """The values of keys, -1: there is none. Least work for keys that follow one another."""
+        found, firsts = [], self._firsts
+        keys: Sequence[int] = ()
+        values: Sequence[int] = ()
+        at = count = low = high = 0
+        for key in wanted:
+            at += 1
+            if at >= count or keys[at] != key:
+                if not low <= key < high:
+                    bucket = max(0, bisect_right(firsts, key) - 1)
+                    if not firsts or key < firsts[bucket]:
+                        found.append(-1)
+                        continue
+                    keys, values = self._keys[bucket], self._values[bucket]
+                    count, low = len(keys), firsts[bucket]
+                    high = firsts[bucket + 1] if bucket + 1 < len(firsts) else 1 << 64
+                at = bisect_left(keys, key)
+                if at == count or keys[at] != key:
+                    found.append(-1)
+                    continue
+            found.append(values[at])
+        return found
 
     def set(self, key: int, value: int) -> None:
         """Give ``key`` a value, whether or not it has one."""

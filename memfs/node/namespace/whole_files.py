@@ -31,7 +31,7 @@ _REPLICA_BYTES: Final = 9
 _HEAD_BYTES: Final = limits.PATH_BYTES - limits.NAME_BYTES - 1
 """With any name appended, a directory's path of so many bytes is still a valid path."""
 
-_Names: TypeAlias = Callable[[bytes], int]
+_Names: TypeAlias = Callable[[bytes], int | None]
 
 
 class WholeFiles(NamedTuple):
@@ -50,14 +50,11 @@ def read_many(volume: Volume, caller: Caller, request: ReadMany) -> WholeFiles:
     """
     check_batch(request.paths)
     tree = volume.tree
-    kinds, modes, extra, whole = (
-        tree.inodes.kind,
-        tree.inodes.mode,
-        tree.inodes.extra,
-        tree.inodes.whole,
-    )
+    kinds, modes, extra = tree.inodes.kind, tree.inodes.mode, tree.inodes.extra
+    whole, rows, row_bytes = tree.inodes.wholes
     sets, most = volume.blocks.replica_sets.values, request.inline
-    is_external = volume.mounts.is_external if volume.mounts else _no
+    mounts = volume.mounts if volume.mounts else None
+    superuser = caller.superuser
     blocks: list[WholeBlock] = []
     others: list[FileReply] = []
     directories: dict[bytes, _Names] = {}
@@ -73,13 +70,15 @@ def read_many(volume: Volume, caller: Caller, request: ReadMany) -> WholeFiles:
             and kinds[slot] == FILE
             and not extra[slot]  # its blocks are not in a table
             and (
-                modes[slot] & _READ_BITS == _ALL_MAY_READ
-                or caller.superuser
+                superuser
+                or modes[slot] & _READ_BITS == _ALL_MAY_READ
                 or tree.may(caller, slot, READ)
             )
-            and not is_external(slot)
+            and (mounts is None or not mounts.is_external(slot))
         ):
-            incarnation, size, generation, sequence, length, crc, replicas = whole(slot)
+            incarnation, size, generation, sequence, length, crc, replicas = whole(
+                rows, slot * row_bytes
+            )
             if length == size <= most and replicas:
                 holders = sets[replicas]
                 inode = incarnation << 32 | slot
@@ -115,12 +114,8 @@ def _names_in(volume: Volume, caller: Caller, path: bytes) -> _Names:
         return _nothing
     if not caller.superuser and not tree.may(caller, slot, SEARCH):
         return _nothing
-    return tree.directory(slot).get
+    return tree.directory(slot).finder
 
 
 def _nothing(_name: bytes) -> int:
     return 0
-
-
-def _no(_slot: int) -> bool:
-    return False

@@ -13,7 +13,7 @@ none here. The order inside a leaf is that of insertion.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -83,6 +83,11 @@ class Entries:
         if len(leaves) == 1:
             return leaves[0].get(name, 0)
         return leaves[bisect_right(self._firsts, name) - 1].get(name, 0)
+
+    @property
+    def finder(self) -> Callable[[bytes], int | None]:
+        """:meth:`get` for many names, good until the directory changes; 0 or None: no such name."""
+        return self._leaves[0].get if len(self._leaves) == 1 else self.get
 
     def after(self, name: bytes) -> Iterator[tuple[bytes, int]]:
         """Names greater than ``name`` with their slots, in order; ``b""``: all."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from memfs.node.namespace.tables.images import TableImage, TableImages
-from memfs.types import ROOT_INODE, FileKind
+from memfs.types import ROOT_INODE, Buffer, FileKind
 
 FILE: Final = int(FileKind.FILE)
 DIRECTORY: Final = int(FileKind.DIRECTORY)
@@ -323,6 +323,11 @@ class Inodes:
         """Incarnation, size, and what :meth:`block` returns."""
         row: Whole = _WHOLE.unpack_from(self._rows, slot * _BYTES)
         return row
+
+    @property
+    def wholes(self) -> tuple[Callable[[Buffer, int], Whole], Buffer, int]:
+        """How :meth:`whole` reads: it is called with the rows and, for a slot, so many times it."""
+        return _WHOLE.unpack_from, self._rows, _BYTES  # type: ignore[return-value]
 
     def set_block(
         self, slot: int, generation: int, sequence: int, length: int, crc: int, replicas: int
