@@ -20,6 +20,7 @@ from memfs.client.batches.range_read import FileRange, FileRangeReader
 from memfs.client.calls import modes
 from memfs.client.calls.arguments import position, several, whole
 from memfs.client.calls.modes import Mode
+from memfs.client.calls.single_questions import single_question
 from memfs.client.calls.wire import PathLike, WirePath, text_of
 from memfs.client.context import ClientContext
 from memfs.client.handles.create_options import (
@@ -246,6 +247,7 @@ class ContentOperations(NamespaceOperations):
         """A handle of the same inode over this session: for a forked child that goes on reading."""
         return await reopen_handle(self._context, handle, self._handles)
 
+    @single_question
     async def read_bytes(self, path: PathLike, *, timeout: float | None = None) -> bytes:
         """The whole content, as of one moment. A small file takes one round trip."""
         return await self._reading.read(self._wire(path), self._session.budget(timeout))
@@ -300,6 +302,7 @@ class ContentOperations(NamespaceOperations):
         self._context.local.keep_young()
         return MappedFile(where, LocalFile(self._context.local, file), file.content)
 
+    @single_question
     async def read_text(
         self,
         path: PathLike,
@@ -326,6 +329,7 @@ class ContentOperations(NamespaceOperations):
         await self.write_bytes(path, text.encode(encoding, errors), **options)
         return len(text)
 
+    @single_question
     async def read_many(
         self,
         paths: Iterable[PathLike],

@@ -15,6 +15,7 @@ from memfs.client.batches.batch_paths import BatchPaths, checked
 from memfs.client.batches.batch_remove import remove_names
 from memfs.client.batches.batching import path_batches
 from memfs.client.calls.arguments import position, several, text, whole
+from memfs.client.calls.single_questions import single_question
 from memfs.client.calls.wire import PathLike, WirePath, named_nodes, text_of
 from memfs.client.mounts import MountOperations
 from memfs.client.reading.block_map import BlockMap
@@ -49,6 +50,7 @@ class NamespaceOperations(MountOperations):
 
     # --- looking ----------------------------------------------------------------------------
 
+    @single_question
     async def stat(
         self, path: PathLike, *, follow_symlinks: bool = True, timeout: float | None = None
     ) -> Stat:
@@ -58,6 +60,7 @@ class NamespaceOperations(MountOperations):
         reply = await self._session.ask(m.Lookup(where.raw, follow_symlinks), where.given, deadline)
         return Stat(reply.attributes)
 
+    @single_question
     async def lstat(self, path: PathLike, *, timeout: float | None = None) -> Stat:
         """Attributes of a symlink itself."""
         return await self.stat(path, follow_symlinks=False, timeout=timeout)
@@ -99,6 +102,7 @@ class NamespaceOperations(MountOperations):
             ]
         return [None if each is None else Stat(each) for each in reply.attributes]
 
+    @single_question
     async def exists(self, path: PathLike, *, timeout: float | None = None) -> bool:
         """As ``os.path.exists``: whether the path leads to something that can be seen.
 
@@ -107,20 +111,24 @@ class NamespaceOperations(MountOperations):
         """
         return await self._stat_or_none(path, timeout) is not None
 
+    @single_question
     async def lexists(self, path: PathLike, *, timeout: float | None = None) -> bool:
         """As ``exists``, true for a broken symlink too."""
         return await self._stat_or_none(path, timeout, follow_symlinks=False) is not None
 
+    @single_question
     async def isdir(self, path: PathLike, *, timeout: float | None = None) -> bool:
         """Whether the path leads to a directory."""
         found = await self._stat_or_none(path, timeout)
         return found is not None and found.is_dir()
 
+    @single_question
     async def isfile(self, path: PathLike, *, timeout: float | None = None) -> bool:
         """Whether the path leads to a regular file."""
         found = await self._stat_or_none(path, timeout)
         return found is not None and found.is_file()
 
+    @single_question
     async def islink(self, path: PathLike, *, timeout: float | None = None) -> bool:
         """Whether the path is a symbolic link."""
         found = await self._stat_or_none(path, timeout, follow_symlinks=False)

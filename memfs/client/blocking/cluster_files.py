@@ -62,7 +62,9 @@ class ClusterFiles(BlockingTransfers):
     async def _open_core(self) -> aio.AsyncFileSystem:
         proof = client_proof(self.config)
         environment = tracked(production_environment(*proof))
-        return await open_file_system(self.config, environment)
+        opened = await open_file_system(self.config, environment)
+        opened._session.allow_direct()
+        return opened
 
     @property
     def _core(self) -> aio.AsyncFileSystem:

@@ -14,6 +14,7 @@ import weakref
 from dataclasses import replace
 
 from memfs.client.blocking import bridge
+from memfs.client.session import direct
 from memfs.transport.connection import Connection
 from memfs.transport.environment import Environment, SocketNetwork
 
@@ -45,6 +46,7 @@ def _release_inherited() -> None:
         for number in inherited:
             os.dup2(nowhere, number, inheritable=False)
         os.close(nowhere)
+    direct.release_inherited()
 
 
 bridge.in_child(_release_inherited)

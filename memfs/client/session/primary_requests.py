@@ -20,6 +20,7 @@ from memfs.client.calls.deadline import Deadline
 from memfs.client.calls.time_budget import TimeBudget
 from memfs.client.session.attempts import Attempts
 from memfs.client.session.background_work import BackgroundWork
+from memfs.client.session.direct import DirectQuestions
 from memfs.client.session.request_ids import RequestIds
 from memfs.client.session.routing import Routing
 from memfs.client.session.silence import Silence, in_doubt, no_doubt
@@ -65,6 +66,8 @@ class PrimaryRequests:
         self.client = client
         """The client's id."""
         self.ids = RequestIds()
+        self.direct: DirectQuestions | None = None
+        """For blocking callers, who may ask in their own threads."""
         self.followers: list[Callable[[object, object], None]] = []
         """Called with each request that was answered, and the reply's record."""
         self._routing = routing
@@ -108,6 +111,8 @@ class PrimaryRequests:
         payload: Sequence[Buffer] = (),
     ) -> Answer[m.R]:
         """As :meth:`ask`, with the request's payload and the reply's (received into ``into``)."""
+        if self.direct is not None and self.direct.asking:
+            return self._call_directly(self.direct, request, path, deadline)
         check(request)
         self.check_loop()
         if deadline is None:
@@ -123,6 +128,17 @@ class PrimaryRequests:
         finally:
             if command:
                 self.ids.end(number)
+
+    @staticmethod
+    def _call_directly(
+        direct: DirectQuestions, request: m.Request[m.R], path: str | None, deadline: float | None
+    ) -> Answer[m.R]:
+        try:
+            return direct.ask(request, deadline)
+        except MemfsError as error:
+            if path is not None:
+                error.filename = path
+            raise
 
     async def ask_or_undo(
         self,

@@ -18,6 +18,7 @@ from memfs.client.calls.time_budget import TimeBudget
 from memfs.client.session.attempts import Attempts
 from memfs.client.session.background_work import BackgroundWork
 from memfs.client.session.capabilities import KnownCapabilities
+from memfs.client.session.direct import BUDGET_SECONDS, DirectQuestions, NeedsLoopError
 from memfs.client.session.grants import Grants
 from memfs.client.session.keepalive import Keepalive
 from memfs.client.session.known_view import KnownView
@@ -73,6 +74,7 @@ class Session:
         """Grows with every publication by this client: an open reader then looks again."""
         self._budget = budget = TimeBudget(clock.monotonic, config.timeout_seconds)
         self._defaults: m.FileSystemReply | None = None
+        self._loop = asyncio.get_running_loop()
 
         self.silence = Silence(clock.monotonic)
         self.silent = Silent(clock.monotonic)
@@ -124,6 +126,29 @@ class Session:
 
     # --- requests ---------------------------------------------------------------------------
 
+    def allow_direct(self) -> None:
+        """There are blocking callers, in other threads than the loop's."""
+        config, environment = self.config, self.environment
+        if config.timeout_seconds >= BUDGET_SECONDS:
+            self.primary.direct = DirectQuestions(
+                self.routing,
+                self._answered_directly,
+                sockets=config.local_descriptors,
+                clear=environment.tls is None,
+            )
+
+    def _answered_directly(self, epoch: int) -> None:
+        """In any thread."""
+        self.silence.broken()
+        if epoch > self.known.epoch:
+            self._loop.call_soon_threadsafe(self.views.notice, epoch)
+
+    def need_loop(self) -> None:
+        """What follows waits for more than the primary's answer to one question."""
+        direct = self.primary.direct
+        if direct is not None and direct.asking:
+            raise NeedsLoopError
+
     async def ask(
         self, request: m.Request[m.R], path: str | None = None, deadline: float | None = None
     ) -> m.R:
@@ -140,6 +165,7 @@ class Session:
         into: memoryview | Sequence[memoryview] | None = None,
     ) -> Answer[m.R]:
         """The answer of a member, asked once; see :meth:`MemberRequests.call`."""
+        self.need_loop()
         return await self.members.call(number, request, payload, deadline=deadline, into=into)
 
     def suspects(self) -> Suspects:
@@ -168,6 +194,8 @@ class Session:
         if self.routing.closed:
             return
         self._budget.end_closing()  # the goodbye has a time of its own
+        if self.primary.direct is not None:
+            self.primary.direct.close()
         try:
             if goodbye and self.routing.open_primary is not None:
                 with contextlib.suppress(MemfsError):
