@@ -14,7 +14,7 @@ import pytest
 
 import memfs
 from memfs.client.session import direct
-from memfs.errors import InvalidArgumentError, MemfsError
+from memfs.errors import InvalidArgumentError, MemfsError, UnavailableError
 from memfs.machine import module_command
 from memfs.testing.processes import Processes
 from tests.support.patience import PATIENCE_SECONDS
@@ -147,7 +147,8 @@ def test_closing_ends_the_questions_of_other_threads(cluster: Processes) -> None
     fs.close()
     for each in threads:
         each.join(PATIENCE_SECONDS)
-    assert [type(error) for error in ended] == [InvalidArgumentError] * 3
+    assert len(ended) == 3
+    assert {type(error) for error in ended} <= {InvalidArgumentError, UnavailableError}
 
 
 def test_another_primary_is_asked_once_there_is_one(cluster: Processes) -> None:

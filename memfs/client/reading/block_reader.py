@@ -83,7 +83,7 @@ class BlockReader:
                 return
             except RetryableError as error:
                 failures.append(self._told_of(number, error))
-                if not isinstance(error, (BlockNotFoundError, CorruptBlockError)):
+                if _may_recover(error):
                     hope = error
         ref = wanted.ref
         reason = "; ".join(failures) or "no live node holds a copy"
@@ -129,7 +129,10 @@ class BlockReader:
             await _end(first)
 
     async def _race(self, first: asyncio.Task[None], wanted: _Wanted, number: int) -> None:
-        """Ask ``number`` beside the pending ``first``; the first to succeed wins."""
+        """Ask ``number`` beside the pending ``first``; the first to succeed wins.
+
+        Where both fail, the error is that of the one that may still have the bytes.
+        """
         scratch = memoryview(bytearray(len(wanted.into)))
         second = asyncio.create_task(self._read_from(wanted._replace(into=scratch), number))
         self._hedges += 1
@@ -139,8 +142,11 @@ class BlockReader:
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 if any(task.exception() is None for task in done) or not pending:
                     break
-            if first.done() and first.exception() is None:
+            failure = first.exception() if first.done() else None
+            if first.done() and failure is None:
                 return
+            if failure is not None and second.exception() is not None and _may_recover(failure):
+                raise failure
             second.result()
             await _end(first)  # before the copy: it may still receive into the same memory
             wanted.into[:] = scratch
@@ -157,7 +163,8 @@ class BlockReader:
         expected = ref.crc if whole else answer.record.crc
         if len(answer.payload) != len(into) or crc32c(into) != expected:
             self.report_corrupt(ref, number)
-            raise CorruptBlockError(f"block {ref.index} arrived damaged")
+            error = CorruptBlockError(f"block {ref.index} arrived damaged")
+            raise CorruptBlockError(self._told_of(number, error))
 
     def report_corrupt(self, ref: BlockRef, number: int) -> None:
         """Tell the primary, on the side, that a member's copy fails its checksum."""
@@ -177,6 +184,11 @@ class BlockReader:
         """End what runs on the side."""
         for task in list(self._reports):
             await _end(task)
+
+
+def _may_recover(error: BaseException) -> bool:
+    """Whether a member that failed so may have the bytes all the same."""
+    return not isinstance(error, (BlockNotFoundError, CorruptBlockError))
 
 
 async def _end(task: asyncio.Task[None]) -> None:

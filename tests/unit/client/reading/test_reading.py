@@ -129,6 +129,31 @@ async def test_a_slow_replica_is_hedged(cluster: FakeCluster) -> None:
         assert await fs.read_bytes("/f", timeout=1.0) == DATA[: 2 * BLOCK]
 
 
+async def test_the_second_of_two_that_are_asked_stands_in_for_the_first(
+    cluster: FakeCluster,
+) -> None:
+    fs = cluster.connect(hedge_seconds=0.01)
+    await fs.write_bytes("/f", DATA[: 2 * BLOCK])
+    gone, slow = (await fs.block_locations("/f"))[0].members
+    cluster.slow, cluster.down = {gone: 0.05, slow: 0.1}, {gone}
+    for _ in range(4):  # whichever is asked first
+        assert await fs.read_bytes("/f") == DATA[: 2 * BLOCK]
+
+
+async def test_a_replica_that_was_too_slow_is_not_lost_because_the_other_is_corrupt(
+    cluster: FakeCluster,
+) -> None:
+    fs = cluster.connect(hedge_seconds=0.01)
+    await fs.write_bytes("/f", DATA[: 2 * BLOCK])
+    sound, corrupt = (await fs.block_locations("/f"))[0].members
+    cluster.corrupt(corrupt)
+    cluster.slow, cluster.down = {sound: 0.05}, {sound}  # it fails beside the copy that is no good
+    with pytest.raises(errors.UnavailableError):
+        await fs.read_bytes("/f", timeout=0.3)
+    cluster.slow, cluster.down = {}, set()
+    assert await fs.read_bytes("/f") == DATA[: 2 * BLOCK]
+
+
 async def test_truncated_while_being_read(stored: AsyncFileSystem) -> None:
     reader = await stored.open("/f", "rb", buffering=0)
     await stored.truncate("/f", 10 * BLOCK + 5)
