@@ -1,8 +1,8 @@
 """Memory for payloads without a destination of their own. Owns a pool of memory of earlier replies:
 having the kernel clear and map new pages costs more than receiving the bytes. Invariant: memory is
 reused only when no view of it is left; the pool is bounded, and the kernel may reclaim the pages of
-all but its newest pieces. Offering them costs more than receiving the bytes, too: whoever reads
-batch after batch has the same few pieces, which are still in the processor's cache.
+all but its newest pieces. Offering a piece costs more than filling it, and whoever reads batch
+after batch takes the newest ones again.
 """
 
 from __future__ import annotations

@@ -23,6 +23,8 @@ import memfs.tensorflow
 
 TOP = "memfs:///tensorflowonspark"
 ROWS = 4000
+PATIENCE_SECONDS = 900
+"""For what takes half a minute where nothing else runs."""
 
 
 def rows(sc: SparkContext) -> Any:
@@ -144,7 +146,9 @@ def train_from_records(arguments: dict[str, Any], context: Any) -> None:
 
 
 def run(sc: SparkContext, main: Any, mode: int, **arguments: Any) -> Any:
-    return TFCluster.run(sc, main, arguments, 2, 0, input_mode=mode, reservation_timeout=120)
+    return TFCluster.run(
+        sc, main, arguments, 2, 0, input_mode=mode, reservation_timeout=PATIENCE_SECONDS
+    )
 
 
 def last_step(fs: memfs.FileSystem, name: str) -> list[int]:
@@ -170,7 +174,7 @@ def feeding(sc: SparkContext, fs: memfs.FileSystem) -> None:
     reserved = sorted(f"{each['host']}:{each['port']}" for each in cluster.cluster_info)
     assert len(set(reserved)) == 2, "reservation: each says where it listens"
     cluster.train(rows(sc), 2)
-    cluster.shutdown(timeout=120)
+    cluster.shutdown(timeout=PATIENCE_SECONDS)
     tops = [f"/tensorflowonspark/fed/{task}" for task in (0, 1)]
     assert len({fs.read_text(f"{top}/executor").split()[0] for top in tops}) == 2, "two executors"
     # Both came to their end, which is what the shutdown waits for.
@@ -188,7 +192,7 @@ def feeding(sc: SparkContext, fs: memfs.FileSystem) -> None:
 def inference(sc: SparkContext, fs: memfs.FileSystem) -> None:
     cluster = run(sc, infer, TFCluster.InputMode.SPARK, run="fed")
     found = cluster.inference(rows(sc)).collect()
-    cluster.shutdown(timeout=120)
+    cluster.shutdown(timeout=PATIENCE_SECONDS)
     assert len(found) == ROWS and max(abs(guess - y) for guess, y in found) < 0.1
     print("inferred", flush=True)
 
@@ -218,7 +222,7 @@ def the_next_job(sc: SparkContext, fs: memfs.FileSystem) -> None:
     before = last_step(fs, "killed")
     cluster = run(sc, train, TFCluster.InputMode.SPARK, run="killed", pause=0)
     cluster.train(rows(sc), 1)
-    cluster.shutdown(timeout=240)
+    cluster.shutdown(timeout=PATIENCE_SECONDS)
     begun = [
         int(fs.read_text(f"/tensorflowonspark/killed/{task}/executor").split()[1])
         for task in (0, 1)
@@ -244,7 +248,7 @@ def records(sc: SparkContext, fs: memfs.FileSystem) -> None:
 
     assert rows(sc).mapPartitionsWithIndex(write).count() == 8
     cluster = run(sc, train_from_records, TFCluster.InputMode.TENSORFLOW)
-    cluster.shutdown(timeout=240)
+    cluster.shutdown(timeout=PATIENCE_SECONDS)
     lines = [Line(), Line()]
     for task, line in enumerate(lines):
         latest = tf.train.latest_checkpoint(f"{TOP}/records-run/{task}")

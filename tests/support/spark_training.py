@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support import hadoop
-from tests.support.environments import LibraryEnvironment, environment
+from tests.support.environments import PROGRAM_SECONDS, LibraryEnvironment, environment
 
 TENSORFLOW = (
     "tensorflow-cpu==2.21.0",
@@ -34,6 +34,7 @@ class SparkEnvironment:
         said = self._libraries.run(
             arguments,
             directory,
+            PROGRAM_SECONDS,
             MEMFS_URL=url,
             PYTHONPATH=self._path,
             JAVA_HOME=self._java,

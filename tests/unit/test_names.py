@@ -20,6 +20,7 @@ SUBJECTS = {
     "acls": "access control lists",
     "attributes": "attributes of files",
     "authentication": "who a caller is",
+    "blocking": "calls in a thread that waits",
     "blocks": "blocks of files",
     "bounds": "what clients may use of a node",
     "capabilities": "what is shown with requests for blocks",

@@ -22,7 +22,7 @@ from memfs.node.log.entries import unpack_entries
 from memfs.node.membership.members import Membership
 from memfs.node.replication.in_sync import InSyncSet
 from memfs.node.replication.primary import Primary
-from memfs.node.replication.reign import Reign
+from memfs.node.replication.term import Term
 from memfs.protocol import messages as m
 from memfs.types import View
 
@@ -34,7 +34,7 @@ async def reconcile(
     in_sync: InSyncSet,
     membership: Membership,
     patience_seconds: float,
-    silent: Reign | None = None,
+    silent: Term | None = None,
 ) -> None:
     """Bring every in-sync member to the same log; members that do not answer are taken out.
 

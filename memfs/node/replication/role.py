@@ -30,7 +30,7 @@ from memfs.node.replication.object_places import ObjectPlacement
 from memfs.node.replication.primary import Decide, Primary
 from memfs.node.replication.read_lease import RENEWALS
 from memfs.node.replication.reconcile import reconcile
-from memfs.node.replication.reign import Reign
+from memfs.node.replication.term import Term
 from memfs.node.tasks import Tasks
 from memfs.paths import Endpoint
 from memfs.transport.pool import Pool
@@ -89,7 +89,7 @@ class NamespaceRole:
         self._in_sync: InSyncSet | None = None
         self._journal = journal
         self._taking_up: asyncio.Task[None] | None = None
-        self._followed = self._predecessor = Reign(0, 0)
+        self._followed = self._predecessor = Term(0, 0)
         self._handed = False
         self._homes = homes
         self._is_new = False
@@ -201,7 +201,7 @@ class NamespaceRole:
         if view.primary != self._followed.primary:
             self._predecessor = self._followed
             self._handed = self._predecessor.primary in view.in_sync and not campaigning
-        self._followed = Reign(view.primary, view.primary_since)
+        self._followed = Term(view.primary, view.primary_since)
         mine = self.membership.is_primary
         if self.term and (not mine or view.primary_since != self.term):
             self._step_down()

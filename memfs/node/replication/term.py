@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Reign(NamedTuple):
+class Term(NamedTuple):
     """One node's time as the primary."""
 
     primary: int
