@@ -78,6 +78,7 @@ class LockHolder(NamedTuple):
     pid: int
     """A process of the host of ``client``."""
     client: int
+    """The same number for the same client; not the id of another one."""
     own: bool
     """Whether that is this client."""
 

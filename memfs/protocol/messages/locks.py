@@ -88,7 +88,7 @@ class GetLockReply(NamedTuple):
     end: int = 0
     pid: int = 0
     client: int = 0
-    """Whose process that is."""
+    """Whose process that is: the one that asks, or a number that stands for another client."""
     owner: int = 0
 
 

@@ -310,6 +310,17 @@ def test_who_could_not_open_the_file_cannot_lock_it(locker: Locker) -> None:
     locker.set(2, EXCLUSIVE, user="bob")
 
 
+def test_the_id_of_another_client_is_not_told(locker):
+    """It is what a connection speaks as that client by."""
+    locker.set(1, EXCLUSIVE, 0, 9, client=1234567)
+    locker.set(2, EXCLUSIVE, 20, 29, client=1234567)
+    locker.set(1, EXCLUSIVE, 40, 49, client=7654321)
+    first, second, other = (locker.get(1, SHARED, at, at) for at in (0, 20, 40))
+    assert first.client == second.client != other.client
+    assert not {first.client, other.client} & {1234567, 7654321}
+    assert locker.get(3, SHARED, 0, 0, client=1234567).client == 1234567
+
+
 # --- ends --------------------------------------------------------------------------------------
 
 
