@@ -70,10 +70,17 @@ class Watcher:
 class CacheLeases:
     """Watching clients of one primary."""
 
-    def __init__(self, now_ns: Callable[[], int], lease_until: Callable[[], int | None]) -> None:
-        """``lease_until``: when the primary's read lease ends, None: never."""
+    def __init__(
+        self,
+        now_ns: Callable[[], int],
+        lease_until: Callable[[], int | None],
+        longest_ns: int = LEASE_NS,
+    ) -> None:
+        """``lease_until``: when the primary's read lease ends, None: never, since it is alone;
+        ``longest_ns``: for how long no backup that joins now can take over."""
         self._now_ns = now_ns
         self._lease_until = lease_until
+        self._longest_ns = min(LEASE_NS, longest_ns)
         self._watchers: dict[int, Watcher] = {}
         self._holders: dict[int, set[int]] = {}
         """Clients that may believe something of an inode: they did not say that they forgot it."""
@@ -206,7 +213,7 @@ class CacheLeases:
                 for sequence, barrier in watcher.barriers
             )
         now_ns, until = self._now_ns(), self._lease_until()
-        lease_ns = LEASE_NS if until is None else min(LEASE_NS, until - now_ns)
+        lease_ns = self._longest_ns if until is None else min(LEASE_NS, until - now_ns)
         if self._revoked or lease_ns <= 0:
             lease_ns = 0
         watcher.until_ns = max(watcher.until_ns, now_ns + lease_ns)

@@ -108,7 +108,9 @@ class Primary:
         self._lease = ReadLease(lease_seconds)
         self._lease_until: int | None = None
         self._leased = asyncio.Event()
-        self.caches = CacheLeases(environment.clock.boottime_ns, lambda: self._lease_until)
+        self.caches = CacheLeases(
+            environment.clock.boottime_ns, lambda: self._lease_until, self._lease.share_ns
+        )
         self._named = Fresh(is_named)
         self._boottime = environment.clock.boottime_ns
         self._required_since = self._boottime()

@@ -31,12 +31,13 @@ class ReadLease:
     def __init__(self, seconds: float) -> None:
         """``seconds``: how long a backup's promise lasts."""
         self._seconds = seconds
-        self._share_ns = round(seconds * SHARE * 1e9)
+        self.share_ns = round(seconds * SHARE * 1e9)
+        """For how long a promise may be relied on."""
         self._until: dict[int, int] = {}
 
     def granted(self, backup: int, asked_ns: int) -> None:
         """A backup promised, in answer to what was sent at ``asked_ns``."""
-        self._until[backup] = max(self._until.get(backup, 0), asked_ns + self._share_ns)
+        self._until[backup] = max(self._until.get(backup, 0), asked_ns + self.share_ns)
 
     def valid_until(self, required: Collection[int]) -> int | None:
         """Boottime nanoseconds at which the lease ends; None: never, nobody else is required."""

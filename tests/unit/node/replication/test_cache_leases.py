@@ -55,6 +55,14 @@ def in_world(test: Callable[[World], Awaitable[None]]) -> Callable[[], None]:
 
 
 @in_world
+async def test_a_primary_alone_grants_no_longer_than_a_backup_that_joins_would_wait(
+    world: World,
+) -> None:
+    world.caches = CacheLeases(world.now, lambda: None, SECOND // 10)
+    assert (await world.ask(ANN)).lease_ms == 100
+
+
+@in_world
 async def test_the_first_answer_says_that_nothing_is_known(world: World) -> None:
     reply = await world.ask(ANN)
     assert reply == m.WatchReply(1, (), LEASE_NS // 1_000_000, True)
