@@ -62,7 +62,9 @@ def test_defaults_keep_their_place():
 
 
 def test_surplus_fields_are_ignored():
-    assert decode(m.Lookup, msgpack.packb([b"/a", False, 3, "new", 5])) == m.Lookup(b"/a", False, 3)
+    assert decode(m.Lookup, msgpack.packb([b"/a", False, 3, True, "new", 5])) == m.Lookup(
+        b"/a", False, 3, True
+    )
 
 
 def test_a_whole_number_is_a_number():
