@@ -44,6 +44,7 @@ REGRESSIONS = (
         "a change did not wait for who had been told of an earlier one and had not answered",
     ),
     (91000079, "a scrubber went on at the pace of the few blocks with which it had begun"),
+    (96000287, "the observer asked for what a replaced member had held, whom the primary counted"),
     (7304, "a copy that nobody named of a replaced version stayed while its writer had the file"),
 )
 """Seed, and the bug that it found."""

@@ -266,9 +266,13 @@ class Observer:
                 yield node, node.role.namespace or node.role.recovered
 
     def _check_enough(self, primary: Primary, state: State) -> None:
-        """As many members as are required have it (MinInSync); the dead ones cannot be asked."""
+        """As many members as are required have it (MinInSync); the dead ones cannot be asked, nor
+        those that were replaced, as long as the primary counts what they had."""
         view = self._scene.view
-        if view is None or any(self._scene.member(number) is None for number in view.in_sync):
+        if view is None:
+            return
+        counted = {*view.in_sync, *primary.required()}
+        if any(self._scene.member(number) is None for number in counted):
             return
         self.checks["MinInSync"] += 1
         nodes = list(self._cluster.nodes.values())
