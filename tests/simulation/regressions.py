@@ -46,5 +46,9 @@ REGRESSIONS = (
     (91000079, "a scrubber went on at the pace of the few blocks with which it had begun"),
     (96000287, "the observer asked for what a replaced member had held, whom the primary counted"),
     (7304, "a copy that nobody named of a replaced version stayed while its writer had the file"),
+    (
+        95300141,
+        "a member that failed while a new primary brought it up to date was not tried again",
+    ),
 )
 """Seed, and the bug that it found."""

@@ -241,6 +241,39 @@ def test_reads_go_on_while_every_disk_is_full():
     run(main())
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_member_whose_disk_fails_while_a_primary_takes_up_its_role_follows_later(seed):
+    """It says where its log ends, and cannot keep what it lacks. No member can be spared."""
+
+    async def main():
+        cluster = await form(seed, min_in_sync=3, lease_seconds=3.0)
+        client = await cluster.connect(timeout_seconds=30)
+        await client.mkdir("/kept")
+        assert cluster.nodes["n1"].role.leads
+        failing = cluster.hosts["n2"].disk
+        failing.failing_syncs = 1000
+        with pytest.raises(MemfsError):
+            await client.mkdir("/longer", timeout=0.2)
+        cluster.power_cut()
+        failing.heal()
+        for name in ("n2", "n3"):
+            cluster.restart(name)
+        await asyncio.sleep(0.5)
+        applied = [cluster.nodes[name].role.namespace.applied for name in ("n2", "n3")]
+        assert applied[0] < applied[1]
+        failing.failing_syncs = 1000
+        cluster.restart("n1")
+        await asyncio.sleep(1.5)
+        assert cluster.nodes["n1"].role.leads
+        assert cluster.nodes["n2"].journal.failing
+        failing.heal()
+        await client.mkdir("/after")
+        assert set(await client.listdir("/")) >= {"kept", "after"}
+        await client.close()
+
+    run(main())
+
+
 def test_a_node_that_was_taken_out_while_it_lived_comes_back_with_its_blocks():
     async def main():
         cluster = await form(4, removal_seconds=10, replication=1)

@@ -457,11 +457,25 @@ class Primary:
     async def resume_backup(self, member: Member, position: m.ReconcileReply) -> None:
         """Ship to an in-sync member from where its log ends, or all anew when that is unknown.
 
-        Its acks are required from the beginning. Raises the error that ended the catch-up.
+        Its acks are required from the beginning. Raises the error that ended the catch-up; the link
+        has failed then, so that whoever looks after the backups brings it back or takes it out.
         """
         link = self._new_link(member)
         link.acked = min(position.applied, self.committed)
         self._require(link)
+        try:
+            await self._catch_up(link, position)
+        except BaseException as error:  # cancelled or not: the log has a gap on this link
+            if link.error is None:
+                unfinished = errors.UnavailableError("it was not brought up to date")
+                link.error = error if isinstance(error, errors.MemfsError) else unfinished
+            raise
+        if link.error is None:
+            self.absent.discard(member.number)
+        self._advance()
+
+    async def _catch_up(self, link: BackupLink, position: m.ReconcileReply) -> None:
+        """Send what a member lacks whose log ends at ``position``, and get its promise."""
         missing = None
         if self.recent.digest_at(position.applied) == position.digest:
             missing = self.recent.after(position.applied)
@@ -470,9 +484,6 @@ class Primary:
         else:
             await link.resume(position.applied, missing, self._epoch())
         await self._renew(link)
-        if link.error is None:
-            self.absent.discard(member.number)
-        self._advance()
 
     def expect_backup(self, member: Member, holds: int = 0) -> None:
         """Commit nothing without an in-sync member of whose log no more is known than that it

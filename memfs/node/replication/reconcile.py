@@ -38,11 +38,11 @@ async def reconcile(
 ) -> None:
     """Bring every in-sync member to the same log; members that do not answer are taken out.
 
-    A member that does not answer and cannot be taken out stays in ``primary.absent``, so that no
-    command is accepted before it follows or is out: the logs of the in-sync set stay prefixes of
-    each other. So does the ``silent`` primary from which this node took over, which is not asked.
-    ``patience_seconds`` bounds the wait for one answer. Raises NotPrimaryError when this node is
-    the primary no more.
+    A member that does not answer, or fails on the way, and cannot be taken out stays in
+    ``primary.absent``, so that no command is accepted before it follows or is out: the logs of the
+    in-sync set stay prefixes of each other. So does the ``silent`` primary from which this node
+    took over, which is not asked. ``patience_seconds`` bounds the wait for one answer. Raises
+    NotPrimaryError when this node is the primary no more.
     """
     view = membership.view
     others = [number for number in view.in_sync if number != membership.number]

@@ -49,6 +49,8 @@ class FakeConnection:
         self.held: list[Callable[[], None]] = []
         self.hold = False
         self.error: Exception | None = None
+        self.refused: type | None = None
+        """Requests of this kind fail, all others do not."""
         self.frames: list[Any] = []
 
     def call(
@@ -61,6 +63,9 @@ class FakeConnection:
         def deliver() -> None:
             if self.error is not None:
                 future.set_exception(self.error)
+                return
+            if self.refused is type(request):
+                future.set_exception(errors.NoSpaceError("the disk of the node's journal fails"))
                 return
             if isinstance(request, m.RenewLease):
                 self.backup.note_committed(request.committed)
@@ -439,6 +444,30 @@ async def test_what_is_to_be_settled_waits_for_all_that_may_know_more() -> None:
     assert not primary.absent
     assert primary.query(ROOT, asked).attributes.inode
     await primary.settle()
+
+
+@pytest.mark.parametrize("failing", [m.Replicate, m.InstallSnapshot, m.RenewLease])
+async def test_a_member_that_fails_while_it_is_brought_back_has_failed(failing: type) -> None:
+    """Else nobody would look after it again, and commands would wait for ever."""
+    world = World()
+    primary = world.primary
+    known = failing is not m.InstallSnapshot
+    namespace = Namespace(SETTINGS, 1)
+    position = m.ReconcileReply(namespace.applied, namespace.digest + (not known))
+    world.submit(m.MakeDirectory(b"/d"))
+    primary.expect_backup(member(2))
+    connection = world.pool.connections[2] = FakeConnection(Backup(namespace))
+    connection.refused = failing
+    with pytest.raises(errors.NoSpaceError):
+        await primary.resume_backup(member(2), position)
+    assert isinstance(primary.links[2].error, errors.NoSpaceError)
+    assert primary.absent == {2}
+    assert primary.required() == [2]
+    assert not world.lost
+    connection.refused = None
+    await primary.resume_backup(member(2), position)
+    assert primary.links[2].error is None
+    assert not primary.absent
 
 
 async def test_who_has_more_than_its_primary_gets_a_snapshot() -> None:
