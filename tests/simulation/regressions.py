@@ -50,5 +50,6 @@ REGRESSIONS = (
         95300141,
         "a member that failed while a new primary brought it up to date was not tried again",
     ),
+    (453, "an unlock and a close that were cancelled while earlier releases ran left a lock held"),
 )
 """Seed, and the bug that it found."""

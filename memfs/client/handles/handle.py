@@ -413,9 +413,11 @@ class Handle:
         if self._due is not None:
             self._due.cancel()
         self._no_more(self._session.opens.close)
-        if self.reader is not None:
-            await self.reader.close()
-        await self.unlock()
+        try:
+            if self.reader is not None:
+                await self.reader.close()
+        finally:
+            await self.unlock()
 
     def drop(self) -> None:
         """Close what is :attr:`quiet`; from any thread."""

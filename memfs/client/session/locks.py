@@ -258,12 +258,21 @@ class SessionLocks:
         Raises LocksLostError when it was not held all the time.
         """
         where = Holding(inode, int(kind), owner)
-        await self._returned(where, None if timeout is None else self._primary.deadline(timeout))
+        request = m.SetLock(inode, int(LockMode.UNLOCK), owner, int(kind), start, end)
+        everything = kind == LockKind.WHOLE or (start, end) == (0, LOCK_END)
+        patience = None if timeout is None else self._primary.deadline(timeout)
+        try:
+            await self._returned(where, patience)
+        except (ClusterError, asyncio.CancelledError):
+            if where in self._held:
+                if everything:
+                    self._forget(where)
+                self._give_back(where, lambda: self._unlock(request))
+            raise
         number = self._held.get(where)
         if number is None:
             return
-        request = m.SetLock(inode, int(LockMode.UNLOCK), owner, int(kind), start, end)
-        if kind == LockKind.WHOLE or (start, end) == (0, LOCK_END):
+        if everything:
             self._forget(where)
         now = number
         try:
@@ -393,7 +402,8 @@ class SessionLocks:
 
     async def _returned(self, where: Holding, deadline: float | None) -> None:
         """Wait for the owner's releases in the background there. Raises DeadlineError."""
-        await ended(self._returning.get(where, ()), deadline)
+        while returning := self._returning.get(where):  # one may begin while others end
+            await ended(returning, deadline)
 
 
 def last_byte(start: int, length: int) -> int:

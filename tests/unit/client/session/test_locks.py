@@ -15,7 +15,7 @@ from memfs.client.session import request_ids
 from memfs.client.session.locks import SessionLocks
 from memfs.protocol import messages as m
 from memfs.types import LOCK_END, LockKind
-from tests.unit.client.fake_cluster import FakeCluster, FakeSession
+from tests.unit.client.fake_cluster import FakeCluster, FakeSession, Gate
 
 
 class World:
@@ -173,6 +173,65 @@ async def test_an_unlock_that_is_not_answered_is_done_all_the_same(world: World)
     assert world.held == 0
 
 
+async def returning(world: World, gate: Gate, owner: int) -> None:
+    """The owner holds the first byte, and a cancelled call for the next one is on its way back
+    until ``gate`` opens."""
+    await world.one.acquire(world.inode, owner, end=0)
+    world.cluster.held[m.SetLock] = gate
+    asking = asyncio.ensure_future(world.one.acquire(world.inode, owner, start=1, end=1))
+    await gate.reached.wait()
+    asking.cancel()
+    await asyncio.wait([asking])
+
+
+async def test_an_unlock_that_ends_behind_earlier_releases_is_done_all_the_same(
+    world: World,
+) -> None:
+    gate = Gate()
+    await returning(world, gate, 1)
+    unlocking = asyncio.ensure_future(world.one.release(world.inode, 1))
+    await asyncio.sleep(0)
+    unlocking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await unlocking
+    assert not world.one.holds(world.inode, 1) and world.held == 1
+    gate.opened.set()
+    await world.settled()
+    assert world.held == 0 and world.sessions[0].keepalive._holds == 0
+
+
+async def test_a_part_whose_unlock_is_late_behind_earlier_releases_is_unlocked(
+    world: World,
+) -> None:
+    gate = Gate()
+    await returning(world, gate, 1)
+    with pytest.raises(TimeoutError):
+        await world.one.release(world.inode, 1, end=0, timeout=0.01)
+    gate.opened.set()
+    await world.settled()
+    await world.two.acquire(world.inode, 1, wait=False)
+
+
+async def test_who_locks_again_waits_for_all_that_goes_back(world: World) -> None:
+    first, second = Gate(), Gate()
+    await returning(world, first, 1)
+    again = asyncio.ensure_future(world.one.acquire(world.inode, 1, end=0))
+    await asyncio.sleep(0)
+    world.cluster.held[m.SetLock] = second
+    unlocking = asyncio.ensure_future(world.one.release(world.inode, 1))
+    await asyncio.sleep(0)
+    unlocking.cancel()
+    await until(second.reached.is_set)  # by the unlock, on the side
+    del world.cluster.held[m.SetLock]
+    first.opened.set()
+    await asyncio.sleep(0.01)
+    assert not again.done()
+    second.opened.set()
+    await again
+    await world.settled()
+    assert world.held == 1 and world.one.holds(world.inode, 1)
+
+
 async def test_what_is_not_held_costs_no_request(world: World) -> None:
     before = world.cluster.asked.total()
     await world.one.release(world.inode, 1)
@@ -255,6 +314,23 @@ async def test_open_files_exclude_one_another(world: World) -> None:
     assert world.held == 0
     with pytest.raises(ValueError, match="closed"):
         await one.lock()
+
+
+async def test_a_close_that_is_cancelled_while_it_drops_what_is_ahead_unlocks(
+    world: World,
+) -> None:
+    fs = AsyncFileSystem(world.sessions[0])
+    await fs.write_bytes("/large", bytes(range(256)) * 2000)
+    file = await fs.open("/large", "rb", buffering=0)
+    for _ in range(3):
+        await file.read(5000)
+    await file.lock()
+    closing = asyncio.ensure_future(file.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    await world.settled()
+    assert closing.cancelled() and world.held == 0
 
 
 async def test_a_path_as_a_lock(world: World) -> None:
