@@ -33,7 +33,7 @@ from tests.support.stores.s3_servers import (
 )
 from tests.support.stores.web_servers import BrokenServer, broken
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.alone
 
 BUCKET = "bucket"
 
