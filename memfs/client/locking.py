@@ -1,7 +1,8 @@
 """A file as a lock: what ``fs.lock`` gives.
 
 Owns the file that stands for the lock, made where it is missing, and the check that it is still
-that file once the lock is held. Must not know how locks are kept (``memfs.client.session.locks``).
+that file once the lock is held. Must not know how locks are kept
+(``memfs.client.session.held.locks``).
 """
 
 from __future__ import annotations

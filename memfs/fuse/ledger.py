@@ -17,7 +17,7 @@ import struct
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from memfs.client.session.locks import Holding
+from memfs.client.session.held.locks import Holding
 from memfs.client.session.request_ids import ERRAND
 from memfs.client.session.succession import Former
 

@@ -10,6 +10,7 @@ import os
 import stat
 
 import pytest
+from primary_events import failover, nothing
 
 from memfs.config import ClientConfig
 from memfs.errors import WouldBlockError
@@ -137,17 +138,6 @@ async def scene(seed=1):
     mount = Mount(cluster)
     await mount.start_worker()
     return cluster, fs, mount, (await fs.stat("/f")).st_ino
-
-
-async def nothing(cluster):
-    pass
-
-
-async def failover(cluster):
-    name = next(name for name, node in cluster.nodes.items() if node.role.leads)
-    cluster.crash(name)
-    await asyncio.sleep(0.2)
-    cluster.restart(name)
 
 
 EVENTS = pytest.mark.parametrize("event", [nothing, failover])

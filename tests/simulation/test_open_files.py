@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from primary_events import failover, nothing
 
 from memfs.client.inodes import InodeOperations, Owner
 from memfs.errors import StaleHandleError
@@ -30,17 +31,6 @@ async def nothing_kept(cluster):
                 if not blocks:
                     return
             await asyncio.sleep(0.5)
-
-
-async def nothing(cluster):
-    pass
-
-
-async def failover(cluster):
-    name = next(name for name, node in cluster.nodes.items() if node.role.leads)
-    cluster.crash(name)
-    await asyncio.sleep(0.2)
-    cluster.restart(name)
 
 
 async def failover_in_silence(cluster):

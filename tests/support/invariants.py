@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from memfs import errors
-from memfs.client.session.grants import Lease
+from memfs.client.session.held.grants import Lease
 from memfs.cluster import view as rules
 from memfs.cluster.coordinator import StoredView
 from memfs.node.healing.copier import Copier

@@ -22,7 +22,7 @@ from memfs.client.context import ClientContext
 from memfs.client.handles.external_content import copy_external
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.reading.reader import FileReader
-from memfs.client.session.locks import last_byte
+from memfs.client.session.held.locks import last_byte
 from memfs.client.writing.range_copy import RangeCopy
 from memfs.client.writing.writer import FileWriter
 from memfs.concurrency import Coro

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from memfs import limits
 from memfs.client.calls.time_budget import TimeBudget
-from memfs.client.session.capabilities import KnownCapabilities
+from memfs.client.session.held.capabilities import KnownCapabilities
 from memfs.client.session.request_ids import RequestIds
 from memfs.client.session.routing import Routing
 from memfs.client.session.silence import Silence

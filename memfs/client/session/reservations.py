@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from memfs import limits
 from memfs.client.calls.deadline import turn
-from memfs.client.session.keepalive import PING_SECONDS
+from memfs.client.session.held.keepalive import PING_SECONDS
 from memfs.client.session.session import Session
 from memfs.client.session.suspects import Suspects
 from memfs.errors import MemfsError

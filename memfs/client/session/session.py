@@ -4,7 +4,7 @@ The parts: connections (:mod:`~memfs.client.session.routing`), the search for ne
 (:mod:`~memfs.client.session.view_search`), requests to the primary
 (:mod:`~memfs.client.session.primary_requests`) and to members
 (:mod:`~memfs.client.session.member_requests`), signs of life
-(:mod:`~memfs.client.session.keepalive`), leases, locks and open files. Must not know files.
+(:mod:`~memfs.client.session.held.keepalive`), leases, locks and open files. Must not know files.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from memfs.client.calls.deadline import Deadline
 from memfs.client.calls.time_budget import TimeBudget
 from memfs.client.session.attempts import Attempts
 from memfs.client.session.background_work import BackgroundWork
-from memfs.client.session.capabilities import KnownCapabilities
 from memfs.client.session.direct import BUDGET_SECONDS, DirectQuestions, NeedsLoopError
-from memfs.client.session.grants import Grants
-from memfs.client.session.keepalive import Keepalive
+from memfs.client.session.held.capabilities import KnownCapabilities
+from memfs.client.session.held.grants import Grants
+from memfs.client.session.held.keepalive import Keepalive
+from memfs.client.session.held.locks import SessionLocks
+from memfs.client.session.held.opens import SessionOpens
 from memfs.client.session.known_view import KnownView
-from memfs.client.session.locks import SessionLocks
 from memfs.client.session.member_requests import MemberRequests
-from memfs.client.session.opens import SessionOpens
 from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.client.session.routing import Routing
 from memfs.client.session.silence import Silence

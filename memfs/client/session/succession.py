@@ -12,7 +12,7 @@ import logging
 from typing import NamedTuple
 
 from memfs import limits
-from memfs.client.session.locks import Holding
+from memfs.client.session.held.locks import Holding
 from memfs.client.session.session import Session
 from memfs.protocol import messages as m
 

@@ -31,8 +31,8 @@ CLEANED: Mapping[str, float] = {
 """Small blocks lie in tiny segments, and are moved whenever a few bytes between them are dead."""
 
 GRANTED: Mapping[str, float] = {
-    "memfs.client.session.capabilities.KEPT": 3,
-    "memfs.client.session.capabilities.SHOWN": 2,
+    "memfs.client.session.held.capabilities.KEPT": 3,
+    "memfs.client.session.held.capabilities.SHOWN": 2,
     "memfs.node.block_service.guard.SHOWN": 2,
     "memfs.security.capabilities.GRANTS": 4,
 }

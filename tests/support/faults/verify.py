@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from memfs.client.session.grants import Lease
-from memfs.client.session.keepalive import PING_SECONDS
+from memfs.client.session.held.grants import Lease
+from memfs.client.session.held.keepalive import PING_SECONDS
 from memfs.cluster import view as rules
 from memfs.cluster.ring import accepts_copies
 from memfs.errors import BlockNotFoundError, CorruptBlockError, MemfsError, NoSpaceError

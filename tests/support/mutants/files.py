@@ -48,7 +48,7 @@ without(
     "NoLostLease",
     "the lease of an open that was cancelled is not given back",
     "keeps-leases-of-cancelled-opens",
-    "memfs.client.session.grants.Grants._reclaim",
+    "memfs.client.session.held.grants.Grants._reclaim",
     _not_reclaimed,
     shown_by="cancel AppendLog LeaseSteal",
 )
@@ -114,7 +114,7 @@ without(
     "NoLostLock",
     "the lock of a call that was cancelled is not given back",
     "keeps-locks-of-cancelled-calls",
-    "memfs.client.session.locks.SessionLocks._undo",
+    "memfs.client.session.held.locks.SessionLocks._undo",
     _not_unlocked,
     shown_by="cancel FileLocks",
 )

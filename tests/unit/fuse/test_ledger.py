@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from memfs.client.session.locks import Holding
+from memfs.client.session.held.locks import Holding
 from memfs.client.session.request_ids import ERRAND, Errand
 from memfs.fuse import ledger
 from memfs.fuse.ledger import Locked, MountLedger, OpenDescriptor

@@ -11,7 +11,7 @@ import pytest
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.inodes import InodeOperations
-from memfs.client.session.opens import REPORT_SECONDS
+from memfs.client.session.held.opens import REPORT_SECONDS
 from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import OpenInodes
 from memfs.testing.simulation import virtual

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeVar, cast
 
-from memfs.client.session.opens import SessionOpens
+from memfs.client.session.held.opens import SessionOpens
 from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.errors import UnsupportedError
 from memfs.protocol import messages as m

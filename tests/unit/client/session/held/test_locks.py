@@ -12,7 +12,7 @@ from memfs.client.aiofiles import Opening
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.locking import FileLock
 from memfs.client.session import request_ids
-from memfs.client.session.locks import SessionLocks
+from memfs.client.session.held.locks import SessionLocks
 from memfs.protocol import messages as m
 from memfs.types import LOCK_END, LockKind
 from tests.unit.client.fake_cluster import FakeCluster, FakeSession, Gate

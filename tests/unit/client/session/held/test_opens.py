@@ -14,7 +14,7 @@ from memfs import errors, limits
 from memfs.client.calls.modes import parse
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.handles.opening import open_inode
-from memfs.client.session.opens import REPORT_SECONDS
+from memfs.client.session.held.opens import REPORT_SECONDS
 from memfs.protocol import messages as m
 from memfs.testing.simulation import virtual
 from memfs.types import Identity

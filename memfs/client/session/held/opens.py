@@ -25,7 +25,7 @@ from typing import Final, TypeVar
 
 from memfs import limits
 from memfs.client.session.background_work import BackgroundWork
-from memfs.client.session.keepalive import Keepalive
+from memfs.client.session.held.keepalive import Keepalive
 from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.client.session.silence import no_doubt
 from memfs.errors import MemfsError, OutcomeUnknownError, RequestError, StaleHandleError

@@ -38,7 +38,7 @@ from memfs import limits
 from memfs.client.calls.arguments import whole
 from memfs.client.calls.deadline import ended, seconds_left
 from memfs.client.session.background_work import BackgroundWork
-from memfs.client.session.keepalive import Keepalive
+from memfs.client.session.held.keepalive import Keepalive
 from memfs.client.session.primary_requests import PrimaryRequests
 from memfs.concurrency import Coro
 from memfs.errors import (

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from memfs.client.session.capabilities import KEPT, SHOWN, KnownCapabilities
+from memfs.client.session.held.capabilities import KEPT, SHOWN, KnownCapabilities
 from memfs.protocol import messages as m
 from memfs.security.capabilities import READ, WRITE, Key, make
 from memfs.types import Attributes, BlockRef
