@@ -44,7 +44,7 @@ test-nightly: $(VENV)/.dev  ## what takes too long for each change: more of ever
 	@HYPOTHESIS_PROFILE=nightly WORKERS=$(WORKERS) .ci/levels "$(PYTEST) --timeout 3600" "nightly or not nightly" unit kit
 	@WORKERS=$(WORKERS) .ci/levels "$(PYTEST)" nightly integration
 	@$(MAKE) test-integrations
-	@$(MAKE) simulate SEEDS=3000 FIRST=200
+	@$(MAKE) simulate SEEDS=3000 FIRST=100
 	@$(MAKE) mutants
 
 test-fast: $(VENV)/.dev  ## unit and conformance tests, under a minute

@@ -1,4 +1,4 @@
-"""Random faults on whole clusters: 200 seeds on all cores, and the seeds that once found a bug."""
+"""Random faults on whole clusters: 100 seeds on all cores, and the seeds that once found a bug."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from tests.simulation.regressions import REGRESSIONS
 from tests.support.campaign import play_seed, replay_command
 
-SEEDS = 200
-SHARDS = 20
+SEEDS = 100
+SHARDS = 10
 
 
 @pytest.fixture(scope="module")

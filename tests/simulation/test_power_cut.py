@@ -26,8 +26,10 @@ GONE = None
 class Writer:
     """One client that writes, appends to and deletes files of its own; it notes the answers."""
 
-    def __init__(self, number, seed):
+    def __init__(self, number, seed, pause=0.01):
         self.dice = random.Random(f"writer {number} {seed}")
+        self.pause = pause
+        """Seconds between two calls, at most."""
         self.top = f"/w{number}"
         self.may = {}
         """Path to everything that it may hold now: what was acknowledged last, or tried since."""
@@ -41,7 +43,7 @@ class Writer:
         await self.client.mkdir(self.top)
         while not self.stopping:
             await self.step()
-            await asyncio.sleep(self.dice.uniform(0, 0.01))
+            await asyncio.sleep(self.dice.uniform(0, self.pause))
 
     async def step(self):
         path = f"{self.top}/{self.dice.randrange(12)}"
@@ -128,11 +130,11 @@ def check_nodes(cluster):
     assert len(digests) == 1, digests
 
 
-async def lose_power(seed, *, cycles=2, late=3.0, upset=None, **settings):
+async def lose_power(seed, *, cycles=2, late=3.0, pause=0.01, upset=None, **settings):
     """Work, lose power, come back, verify; ``upset`` troubles the disks before the cut."""
     dice = random.Random(f"cuts {seed}")
     cluster = await form(seed, **settings)
-    writers = [Writer(number, seed) for number in range(3)]
+    writers = [Writer(number, seed, pause) for number in range(3)]
     jobs = [asyncio.create_task(writer.work(cluster)) for writer in writers]
     for _ in range(cycles):
         await asyncio.sleep(dice.uniform(0.2, 2.0))
@@ -164,7 +166,7 @@ def test_nothing_acknowledged_is_lost(seed):
 
 @pytest.mark.parametrize("seed", range(2))
 def test_nodes_that_come_back_late_were_taken_out_and_bring_their_blocks_all_the_same(seed):
-    run(lose_power(100 + seed, cycles=1, late=60.0, removal_seconds=10))
+    run(lose_power(100 + seed, cycles=1, late=60.0, pause=0.5, removal_seconds=10))
 
 
 @pytest.mark.parametrize("seed", range(2))

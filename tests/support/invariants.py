@@ -40,6 +40,8 @@ from tests.support.reads import OF_THE_CLUSTER, Read, around_query
 
 VIOLATIONS_KEPT = 5
 MISSING = errors.BlockNotFoundError.code
+WEIGH_SECONDS = 0.1
+"""What all nodes hold is not listed more often: see :meth:`Observer.weigh`."""
 
 State = tuple[int, int]
 """Log index and rolling digest."""
@@ -70,6 +72,7 @@ class Observer:
         self._scene = scene
         self._cluster = scene.cluster
         self._hoarding = Hoarding(scene)
+        self._weighed = -WEIGH_SECONDS
         self.beliefs = Beliefs(
             lambda: self.checks.update(("NoStaleCache",)),
             lambda text: self.breach("NoStaleCache", text),
@@ -438,7 +441,15 @@ class Observer:
             self.check_visible(namespace)
 
     def weigh(self) -> None:
-        """What no file holds, in bytes (NoHoarding): to be looked at all the time."""
+        """What no file holds, in bytes (NoHoarding): to be looked at all the time.
+
+        Commits of one moment are looked at together: to list what all nodes hold is the dearest of
+        all checks, and a copy may be one too many for seconds.
+        """
+        now = self._cluster.fabric.now()
+        if now - self._weighed < WEIGH_SECONDS:
+            return
+        self._weighed = now
         found = self._hoarding.look()
         if found is not None:
             self.checks["NoHoarding"] += 1 + self._hoarding.stored
