@@ -67,9 +67,11 @@ def _check_mounts(volume: Volume) -> None:
     assert len(tags) == mounts.tags.count, "tags are miscounted"
     for slot in (*tags, *mounts.changes, *mounts.pins):
         assert inodes.kind[slot] in (FILE, DIRECTORY), f"a store's slot {slot} is in use"
-    assert not mounts.resident & mounts.changes.keys(), "a changed file is as the store has it"
-    assert mounts.resident <= tags.keys(), "what the cluster has as well has a tag"
-    for slot in tags.keys() - mounts.resident - mounts.changes.keys():
+    assert not mounts.resident.keys() & mounts.changes.keys(), (
+        "a changed file is as the store has it"
+    )
+    assert mounts.resident.keys() <= tags.keys(), "what the cluster has as well has a tag"
+    for slot in tags.keys() - mounts.resident.keys() - mounts.changes.keys():
         held = inodes.kind[slot] == FILE and any(volume.blocks.positions(slot))
         assert not held, "the blocks of what the store alone has are no file's own"
     assert all(number in numbers for number, _ in mounts.tombstones), "a tombstone of no mount"

@@ -6,8 +6,8 @@ behaves exactly like the original: slots come back in the same order, results ar
 reclaim goes on where it was.
 
 The namespace may change while its snapshot is encoded piece by piece, by another thread as well.
-What grows with the files (inodes, directories, block tables) is copied when its turn comes, or
-before it changes (``tables.images``); what is small is copied at once.
+What grows with the files (inodes, directories, block tables, what some inodes have) is copied when
+its turn comes, or before it changes (``tables.images``); what is small is copied at once.
 
 ::
 
@@ -35,6 +35,7 @@ from memfs.node.namespace.tables.inodes import Part
 from memfs.node.namespace.tables.interning import Interned
 from memfs.node.namespace.tables.locks import Lock
 from memfs.node.namespace.tables.mounts import Mounts
+from memfs.node.namespace.tables.object_tags import listed
 from memfs.node.namespace.tables.results import Results
 from memfs.node.namespace.tables.tokens import Tokens
 from memfs.node.namespace.tables.volume import Volume
@@ -150,13 +151,17 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
         _directories(tree.image()),
         _targets(tree.targets.items[:]),
         _tables(blocks.image()),
-        _xattrs(tree.xattrs.rows()),
+        _xattrs(tree.xattrs.image()),
         _acls(tree.acl_values.values[1:], tree.acl_values.counts[1:]),
         [_packed(Kind.QUOTA, slot, *quota) for slot, quota in tree.quotas.items()],
-        _numbers(Kind.ACLS, [((), _flat(tree.acls.items()))]),
+        _numbers(Kind.ACLS, (((), _flat(part.items())) for part in tree.acls.image() if part)),
         _numbers(
             Kind.PARENTS,
-            [((slot,), _flat(links.items())) for slot, links in tree.parents.items()],
+            (
+                ((slot,), _flat(links.items()))
+                for part in tree.parents.image()
+                for slot, links in part.items()
+            ),
         ),
         _numbers(Kind.ABSORBED, [((slot,), held[:]) for slot, held in blocks.absorbed.items()]),
         [_section(Kind.DROPPED, bytes(chunk)) for chunk in blocks.dropped],
@@ -212,7 +217,7 @@ def _columns(parts: Iterable[Part]) -> Iterator[bytes]:
             yield _section(Kind.COLUMN, bytes([number]) + raw)
 
 
-def _numbers(kind: Kind, rows: Sequence[tuple[tuple[int, ...], Sequence[int]]]) -> Iterator[bytes]:
+def _numbers(kind: Kind, rows: Iterable[tuple[tuple[int, ...], Sequence[int]]]) -> Iterator[bytes]:
     """Per row, sections of its key and of its numbers in turn; an empty row has one as well."""
     for key, numbers in rows:
         for at in range(0, max(len(numbers), 1), _NUMBERS):
@@ -246,10 +251,11 @@ def _tables(tables: Iterable[list[bytes]]) -> Iterator[bytes]:
             yield _packed(Kind.CHUNK, number, chunk)
 
 
-def _xattrs(rows: Mapping[int, Mapping[str, bytes]]) -> Iterator[bytes]:
-    for slot, held in rows.items():
-        for name, value in held.items():
-            yield _packed(Kind.XATTR, slot, name, value)
+def _xattrs(parts: Iterable[Mapping[int, Mapping[str, bytes]]]) -> Iterator[bytes]:
+    for part in parts:
+        for slot, held in part.items():
+            for name, value in held.items():
+                yield _packed(Kind.XATTR, slot, name, value)
 
 
 def _acls(values: list[StoredAcl], counts: list[int]) -> Iterator[bytes]:
@@ -274,19 +280,21 @@ def _mounts(mounts: Mounts) -> list[Iterable[bytes]]:
     """No section where nothing was ever mounted."""
     if mounts.next_number == 1:
         return []
-    tags = list(mounts.tags.items())
+    changes, tombstones = mounts.changes.copy(), mounts.tombstones.copy()
     return [
         [_packed(Kind.MOUNTS, mounts.next_number)],
         [_packed(Kind.MOUNT, *each) for each in mounts.by_slot.values()],
-        (
-            _packed(Kind.OBJECTS, [s for s, _ in part], [tag for _, tag in part])
-            for part in [tags[at : at + _TAGS] for at in range(0, len(tags), _TAGS)]
-        ),
-        _numbers(Kind.RESIDENT, [((), sorted(mounts.resident))]),
+        _objects(listed(enumerate(mounts.tags.image()))),
+        _numbers(Kind.RESIDENT, (((), sorted(part)) for part in mounts.resident.image() if part)),
         _numbers(Kind.PINS, [((), _flat(mounts.pins.items()))]),
-        [_packed(Kind.CHANGE, slot, *change) for slot, change in mounts.changes.items()],
-        [_packed(Kind.TOMBSTONE, *key, *each) for key, each in mounts.tombstones.items()],
+        (_packed(Kind.CHANGE, slot, *change) for slot, change in changes.items()),
+        (_packed(Kind.TOMBSTONE, *key, *each) for key, each in tombstones.items()),
     ]
+
+
+def _objects(tags: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:
+    while part := list(itertools.islice(tags, _TAGS)):
+        yield _packed(Kind.OBJECTS, [slot for slot, _ in part], [tag for _, tag in part])
 
 
 def _results(

@@ -124,7 +124,7 @@ class _Loader:
             Kind.MOUNTS: self._load_mounts,
             Kind.MOUNT: self._load_mount,
             Kind.OBJECTS: self._load_objects,
-            Kind.RESIDENT: lambda slots: self._volume.mounts.resident.update(slots),
+            Kind.RESIDENT: lambda slots: self._volume.mounts.resident.update(dict.fromkeys(slots)),
             Kind.PINS: self._load_pins,
             Kind.CHANGE: self._load_change,
             Kind.TOMBSTONE: self._load_tombstone,

@@ -45,7 +45,7 @@ def end_persist(volume: Volume, command: Command, request: EndPersist) -> Empty:
         return Empty()
     del mounts.changes[slot]
     if tree.inodes.kind[slot] == FILE:
-        mounts.resident.add(slot)
+        mounts.resident[slot] = None
     tree.touched.append(request.inode)
     return Empty()
 
@@ -65,7 +65,7 @@ def set_aside(volume: Volume, command: Command, request: SetAside) -> Empty:
     tree.insert_name(parent, request.name, slot)
     del mounts.changes[slot]
     mounts.tags.set(slot, request.tag)
-    mounts.resident.add(slot)
+    mounts.resident[slot] = None
     if slot in volume.sessions.writers:
         end_lease(volume, command, slot)
     tree.touch(parent, command.now, command.index)
@@ -98,7 +98,7 @@ def evict_files(volume: Volume, command: Command, request: EvictFiles) -> Empty:
             until is not None and (not until or command.now < until)
         ):
             continue
-        mounts.resident.discard(slot)
+        mounts.resident.pop(slot, None)
         volume.blocks.cut(slot, 0, command.discards, FREED_AT_ONCE)
         inodes.generation[slot] += 1
         tree.mark(slot, inodes.changed[slot], command.index)

@@ -19,20 +19,17 @@ own; a tombstone's key has no entry whose content the store knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from memfs.errors import ReadOnlyMountError
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, NOWHERE, ROOT
+from memfs.node.namespace.tables.object_tags import Tags
+from memfs.node.namespace.tables.slot_map import SlotMap
 from memfs.node.namespace.tables.tree import Tree
 from memfs.protocol.messages import StoreOption
 from memfs.types import ObjectState
 
-_CHUNK: Final = 1024
-_WIDTH: Final = 17
-"""Bytes of an entry: one for the kind of tag, 16 for its digest."""
-_MD5: Final = 34  # of an ETag in its quotes, 32 hexadecimal digits
 ATTEMPTS: Final = 32
 """Contents on their way to a store that are remembered per file: one of them may be in the store,
 though its answer was lost, while all that came after it fail."""
@@ -98,102 +95,6 @@ class Tombstone(NamedTuple):
     directory: bool
 
 
-class Tags:
-    """Version tags by slot: 17 bytes a slot in the ranges that have some.
-
-    A quoted MD5, as most ETags are, lies there as its 16 bytes, also with the number of parts that
-    an object in parts has behind it (``"...-12"``), up to 253; other tags lie beside.
-    """
-
-    __slots__ = ("_chunks", "_others", "count")
-
-    def __init__(self) -> None:
-        self._chunks: dict[int, bytearray] = {}
-        self._others: dict[int, bytes] = {}
-        self.count = 0
-
-    def __contains__(self, slot: int) -> bool:
-        chunk = self._chunks.get(slot // _CHUNK)
-        return chunk is not None and chunk[slot % _CHUNK * _WIDTH] != _NONE
-
-    def get(self, slot: int) -> bytes | None:
-        """The tag, None: the store has nothing under the name, as far as is known."""
-        chunk = self._chunks.get(slot // _CHUNK)
-        return None if chunk is None else self._tag(slot, chunk)
-
-    def _tag(self, slot: int, chunk: bytearray) -> bytes | None:
-        at = slot % _CHUNK * _WIDTH
-        kind = chunk[at]
-        if kind == _NONE:
-            return None
-        if kind == _OTHER:
-            return self._others.get(slot, b"")
-        parts = b"-%d" % (kind - _IN_PARTS) if kind > _IN_PARTS else b""
-        return b'"' + chunk[at + 1 : at + _WIDTH].hex().encode() + parts + b'"'
-
-    def set(self, slot: int, tag: bytes) -> None:
-        """The store has this version of it."""
-        chunk = self._chunks.get(slot // _CHUNK)
-        if chunk is None:
-            chunk = self._chunks[slot // _CHUNK] = bytearray(_CHUNK * _WIDTH)
-        at = slot % _CHUNK * _WIDTH
-        self.count += chunk[at] == _NONE
-        self._others.pop(slot, None)
-        packed = _packed(tag)
-        if packed:
-            chunk[at : at + _WIDTH] = packed
-            return
-        chunk[at] = _OTHER
-        if tag:
-            self._others[slot] = tag
-
-    def pop(self, slot: int) -> None:
-        """Forget it."""
-        chunk = self._chunks.get(slot // _CHUNK)
-        at = slot % _CHUNK * _WIDTH
-        if chunk is not None and chunk[at] != _NONE:
-            chunk[at] = _NONE
-            self._others.pop(slot, None)
-            self.count -= 1
-            if not self.count:
-                self._chunks.clear()
-
-    def items(self) -> Iterator[tuple[int, bytes]]:
-        """All of them, by slot."""
-        for number in sorted(self._chunks):
-            chunk = self._chunks[number]
-            for slot in range(number * _CHUNK, (number + 1) * _CHUNK):
-                tag = self._tag(slot, chunk)
-                if tag is not None:
-                    yield slot, tag
-
-
-_NONE: Final = 0
-_DIGEST: Final = 1
-_OTHER: Final = 2
-
-
-_IN_PARTS: Final = 2
-"""The kind of a tag with a number of parts is this plus that number."""
-_PARTS_MAX: Final = 255 - _IN_PARTS
-
-
-def _packed(tag: bytes) -> bytes:
-    """A quoted MD5, with a number of parts perhaps, as 17 bytes; empty: it is something else."""
-    digits, dash, count = tag[1:-1].partition(b"-")
-    if len(tag) < _MD5 or tag[:1] != b'"' or tag[-1:] != b'"' or len(digits) != _MD5 - 2:
-        return b""
-    if dash and not (count.isdigit() and 0 < int(count) <= _PARTS_MAX and count[:1] != b"0"):
-        return b""
-    try:
-        raw = bytes.fromhex(digits.decode("ascii"))
-    except ValueError:
-        return b""
-    if raw.hex().encode() != digits:
-        return b""
-    return bytes([_IN_PARTS + int(count) if dash else _DIGEST]) + raw
-
-
 class Mounts:
     """The mount table and all that is known of objects. False where nothing is mounted."""
 
@@ -212,7 +113,7 @@ class Mounts:
         self.by_slot: dict[int, MountPoint] = {}
         self.next_number = 1
         self.tags = Tags()
-        self.resident: set[int] = set()
+        self.resident: SlotMap[None] = SlotMap()
         """Files with a tag whose blocks are the cluster's own."""
         self.changes: dict[int, Change] = {}
         self.tombstones: dict[tuple[int, bytes], Tombstone] = {}
@@ -261,7 +162,7 @@ class Mounts:
     def forget(self, slot: int) -> None:
         """An inode is freed."""
         self.tags.pop(slot)
-        self.resident.discard(slot)
+        self.resident.pop(slot, None)
         self.changes.pop(slot, None)
         self.pins.pop(slot, None)
 
@@ -289,7 +190,7 @@ class Mounts:
             self.tags.pop(slot)
         if change is not None:
             self.changes[slot] = change
-        self.resident.discard(slot)
+        self.resident.pop(slot, None)
 
     def key_of(self, tree: Tree, mount: MountPoint, slot: int) -> bytes | None:
         """The path of an inode below its mount's directory; None: it is not there (any more)."""

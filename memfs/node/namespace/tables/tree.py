@@ -39,6 +39,7 @@ from memfs.node.namespace.tables.inodes import (
     is_named,
 )
 from memfs.node.namespace.tables.interning import Arena, Interned, Owners
+from memfs.node.namespace.tables.slot_map import SlotMap
 from memfs.node.namespace.tables.xattrs import Xattrs
 from memfs.paths import split
 from memfs.types import ROOT_INODE
@@ -94,7 +95,7 @@ class Tree:
         """Texts of symlinks."""
         self.xattrs = Xattrs()
         self.acl_values: Interned[StoredAcl] = Interned(NO_ACL)
-        self.acls: dict[int, int] = {}
+        self.acls: SlotMap[int] = SlotMap()
         """Number of the access control list by slot, of those whose mode says HAS_ACL."""
         self.quotas: dict[int, tuple[int, int]] = {}
         """Most names and most bytes times replicas by slot, of directories limited so; -1: any."""
@@ -106,7 +107,7 @@ class Tree:
         """Files whose last name is gone, or that never had one, and that somebody has open."""
         self.linkable: set[int] = set()
         """Those of :attr:`unlinked` that never had a name and may get one."""
-        self.parents: dict[int, dict[int, int]] = {}
+        self.parents: SlotMap[dict[int, int]] = SlotMap()
         """Of what has several links: links per directory, the home first."""
 
     # --- resolution --------------------------------------------------------------------------
@@ -416,15 +417,13 @@ class Tree:
 
     def note_link(self, parent: int, slot: int) -> None:
         """``parent`` holds one more link of an inode that keeps its others."""
-        links = self.parents.get(slot)
-        if links is None:
-            links = self.parents[slot] = {self.inodes.parent[slot]: 1}
+        links = self._links_to_change(slot)
         links[parent] = links.get(parent, 0) + 1
         self.charge_links(parent, 1)
 
     def drop_link(self, parent: int, slot: int) -> None:
         """``parent`` holds one link less of an inode that has others; its charge may move on."""
-        links = self.parents[slot]
+        links = self._links_to_change(slot)
         links[parent] -= 1
         if not links[parent]:
             del links[parent]
@@ -435,6 +434,15 @@ class Tree:
         self.charge_links(parent, -1)
         if len(links) == 1 and next(iter(links.values())) == 1:
             del self.parents[slot]
+
+    def _links_to_change(self, slot: int) -> dict[int, int]:
+        """The entry in :attr:`parents`, made if there is none; a copy while an image is read."""
+        links = self.parents.get(slot)
+        if links is None:
+            links = self.parents[slot] = {self.inodes.parent[slot]: 1}
+        elif self.parents.images:
+            links = self.parents[slot] = links.copy()
+        return links
 
     def names_at_home(self, slot: int) -> int:
         """How many names a file has in the directory that is charged for it."""

@@ -305,7 +305,7 @@ class Volume:
                 if former is None
                 else former._replace(version=command.index)
             )
-            mounts.resident.discard(slot)
+            mounts.resident.pop(slot, None)
             mounts.recent.append(slot)
 
     # --- coming to be ------------------------------------------------------------------------

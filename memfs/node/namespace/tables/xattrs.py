@@ -13,6 +13,8 @@ from collections.abc import Callable, ItemsView, Mapping
 from typing import Final
 
 from memfs import limits
+from memfs.node.namespace.tables.images import TableImage
+from memfs.node.namespace.tables.slot_map import SlotMap
 
 _NONE: Final[Mapping[str, bytes]] = {}
 
@@ -33,7 +35,7 @@ class Xattrs:
     __slots__ = ("_of_owner", "_owners", "_rows", "bytes")
 
     def __init__(self) -> None:
-        self._rows: dict[int, Mapping[str, bytes]] = {}
+        self._rows: SlotMap[Mapping[str, bytes]] = SlotMap()
         self._owners: dict[int, str] = {}
         """Of every slot that has some."""
         self._of_owner: dict[str, int] = {}
@@ -79,9 +81,9 @@ class Xattrs:
         """Slots and what they have."""
         return self._rows.items()
 
-    def rows(self) -> Mapping[int, Mapping[str, bytes]]:
-        """The same as it is now, whatever changes later: a row is replaced, not changed."""
-        return self._rows.copy()
+    def image(self) -> TableImage[dict[int, Mapping[str, bytes]]]:
+        """The same as it is now, in parts: a row is replaced, not changed."""
+        return self._rows.image()
 
     def set(self, slot: int, owner: str, name: str, value: bytes) -> None:
         """Set one of an inode that ``owner`` has, in place of one of that name."""

@@ -12,7 +12,7 @@ import pytest
 from memfs.errors import ProtocolError
 from memfs.node.namespace import Namespace, snapshot
 from memfs.node.namespace.snapshot import PIECE_BYTES
-from memfs.node.namespace.tables import inodes
+from memfs.node.namespace.tables import inodes, slot_map
 from memfs.node.namespace.tables.directory import LEAF
 from memfs.protocol import messages as m
 
@@ -68,6 +68,7 @@ def test_a_snapshot_is_of_the_moment_it_was_taken(
 ) -> None:
     """Several are read by and by while commands go on; what is given up is forgotten."""
     monkeypatch.setattr(inodes, "PART_BITS", 2)
+    monkeypatch.setattr(slot_map, "_PART_BITS", 2)
     machine, workload, dice = run(seed, steps=60), Workload(100 + seed), random.Random(seed)
     taken = []
     for number in range(150):
@@ -83,7 +84,9 @@ def test_a_snapshot_is_of_the_moment_it_was_taken(
     taken.clear()
     del rest
     volume = machine.namespace.volume
-    assert not any(each.images for each in (volume.tree, volume.tree.inodes, volume.blocks))
+    tree = volume.tree
+    tables = (tree, tree.inodes, tree.acls, tree.parents, volume.blocks, volume.mounts.tags)
+    assert not any(each.images for each in tables)
 
 
 def sections_of(machine: Machine) -> Iterator[bytes]:

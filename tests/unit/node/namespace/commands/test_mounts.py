@@ -19,7 +19,6 @@ from memfs.errors import (
     StaleHandleError,
     StoreUnsupportedError,
 )
-from memfs.node.namespace.tables.mounts import Tags
 from memfs.protocol import messages as m
 from memfs.types import ROOT_INODE, ObjectState
 
@@ -508,28 +507,6 @@ def test_a_snapshot_holds_all_of_it(machine: Machine) -> None:
         machine.apply(entry)
         copied.apply(entry)
         assert machine.namespace.digest == copied.namespace.digest
-
-
-MD5 = b"ab" * 16
-PARTS = (b"-1", b"-12", b"-253", b"-254", b"-0", b"-01", b"-", b"-x", b"-1-1", b"- 1", b"-10000")
-
-
-@pytest.mark.parametrize(
-    "tag",
-    [
-        *(b"", b"x", b'"' + MD5 + b'"', b'"' + MD5.upper() + b'"', b"y" * 15, b"z" * 16),
-        *(b'"' + MD5 + parts + b'"' for parts in PARTS),
-        *(MD5 + b"-12", b'"' + MD5 + b"-12", b'"' + MD5[:-1] + b'-12"', b'"' + MD5 + b'ab-12"'),
-    ],
-)
-def test_tags_come_back_as_they_were(tag: bytes) -> None:
-    tags = Tags()
-    tags.set(5000, b'"' + MD5 + b'-7"')
-    tags.set(5000, tag)
-    assert tags.count == 1
-    assert tags.get(5000) == tag and 5000 in tags and tags.get(5001) is None
-    tags.pop(5000)
-    assert tags.get(5000) is None and tags.count == 0
 
 
 def test_a_mount_that_is_gone_is_no_place(machine: Machine) -> None:
