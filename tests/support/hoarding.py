@@ -8,9 +8,10 @@ NoHoarding: what the nodes hold is at most
       or is queued at the primary to be forgotten.
 
 Looked at are all nodes four times a second and, up to ten times, when something is committed, and
-each version that a node stores at that moment: of one block a node has no more than two that a writer may still publish, for what a
-version replaces goes with the message that brings it. While answers may be lost a writer does not
-know what it has stored, and only the other two rules are asked for.
+each version that a node stores at that moment: of one block a node has no more than two that a
+writer may still publish, for what a version replaces goes with the message that brings it. While
+answers may be lost a writer does not know what it has stored, and only the other two rules are
+asked for.
 
 The last line is the bound on what is under way: whoever knows that nothing will come of bytes says
 so at once, in one message to the node, which takes no longer.
