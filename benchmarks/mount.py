@@ -270,9 +270,11 @@ def programs(scale: Scale, places: dict[str, Path]) -> Iterator[Row]:
     """Untar a source tree, clone it with git, and read small files as a loader does."""
     with TemporaryDirectory(prefix="memfs-bench-") as work:
         archive, repository = Path(work, "source.tar"), Path(work, "repository")
+        make_repository(SOURCE / "config" if scale.smoke else SOURCE, repository)
         with tarfile.open(archive, "w") as file:
-            file.add(SOURCE, "source")
-        make_repository(repository)
+            for path in sorted(repository.iterdir()):
+                if path.name != ".git":
+                    file.add(path, path.name)
         untar = ["tar", "-xf", str(archive), "-C"]
         clone = ["git", "clone", "-q", str(repository)]
 
@@ -292,9 +294,9 @@ def programs(scale: Scale, places: dict[str, Path]) -> Iterator[Row]:
     yield from loading(scale, places)
 
 
-def make_repository(directory: Path) -> None:
-    """A git repository of one commit."""
-    shutil.copytree(SOURCE, directory, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+def make_repository(source: Path, directory: Path) -> None:
+    """A git repository of one commit, which holds the source files of a package."""
+    shutil.copytree(source, directory, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     git = ["git", "-C", str(directory), "-c", "user.name=memfs", "-c", "user.email=memfs@localhost"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "source"]):
         subprocess.run([*git, *command], check=True)
