@@ -22,6 +22,7 @@ from typing import Final, Protocol, TypeAlias, TypeVar, cast
 from memfs.errors import (
     ConfigError,
     DirectoryNotEmptyError,
+    InvalidArgumentError,
     MemfsError,
     ObjectChangedError,
     ObjectMissingError,
@@ -32,7 +33,7 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.limits import MIB
-from memfs.stores.errors import of_os_error
+from memfs.stores.errors import of_os_error, of_status
 from memfs.stores.interface import Capabilities, ObjectInfo, Page
 from memfs.stores.key_names import PARTS, is_key, joined, parent
 from memfs.stores.levels import Levels
@@ -279,13 +280,29 @@ def _range(files: FsspecFiles, path: str, offset: int, size: int) -> Buffer:
 
 
 def of_library_error(error: Exception, what: str) -> MemfsError:
-    """Maps an error that is no OSError by the name of its class; its text is not shown."""
+    """Maps an error that is no OSError by the HTTP status it tells, or by the name of its class;
+    its text is not shown."""
     name = type(error).__name__
-    if any(
-        word in name.lower() for word in ("auth", "permission", "credential", "denied", "hostkey")
-    ):
+    if any(word in name.lower() for word in _DENIED):
         return StoreDeniedError(f"{what}: the store refuses these credentials ({name})")
+    if status := _status_of(error):
+        return of_status(status, what, name)
+    if isinstance(error, NotImplementedError):
+        return StoreUnsupportedError(f"{what}: the store does not offer this ({name})")
+    if isinstance(error, (AttributeError, TypeError)):
+        return InvalidArgumentError(f"{what}: the library cannot do this ({name})")
     return StoreUnreachableError(f"{what}: the store fails ({name})")
+
+
+def _status_of(error: Exception) -> int:
+    """The HTTP status in an error of one of the usual libraries; 0: there is none."""
+    response = getattr(error, "response", None)
+    for told in (error, response):
+        for attribute in ("status", "status_code", "code"):
+            found = getattr(told, attribute, None)
+            if isinstance(found, int) and 300 <= found < 600:
+                return found
+    return 0
 
 
 def info_of(key: str, found: Mapping[str, Untyped]) -> ObjectInfo:

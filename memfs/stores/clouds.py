@@ -28,7 +28,14 @@ from memfs.limits import MIB
 from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
 from memfs.stores.key_names import as_prefix, is_key, is_name
 from memfs.stores.options import Options
-from memfs.stores.range_reader import RETRIES, RangeReader, client_options, library, translated
+from memfs.stores.range_reader import (
+    RETRIES,
+    RangeReader,
+    client_options,
+    library,
+    status_of,
+    translated,
+)
 from memfs.stores.replies import is_etag, tag_of
 from memfs.stores.retry import Retry
 from memfs.stores.sending import Sending, already_stored, fits
@@ -43,8 +50,6 @@ _CAPABILITIES: Final = Capabilities(
     conditional_put=True, rename=False, real_directories=False, modes=False
 )
 Metas: TypeAlias = list[Untyped]
-_NOTHING_THERE: Final = "status code: 404"
-"""Text in the library's error when a listing failed because the bucket is missing."""
 _BEHIND: Final = "\U0010ffff"
 """Sorts after every other character: marks the position after all keys of a directory."""
 
@@ -170,7 +175,7 @@ class CloudStore(Store):
                     if metas:
                         return list(metas)
             except Exception as error:
-                if _NOTHING_THERE in str(error):  # the library's class for it says nothing
+                if status_of(error) == 404:  # the library's class for it says nothing
                     raise StoreMissingError("the store has no such bucket or container") from None
                 raise translated(error, prefix) from None
             return []

@@ -1,12 +1,14 @@
 """Maps failures of external stores to memfs's errors. The classes are in :mod:`memfs.errors`, since
 they travel to clients; here are the mappings from HTTP statuses and from errors of the operating
-system. Invariant: no message names a secret, so messages are made of the kind of failure and the
-store's public address only, never of a request's headers.
+system, and the one table of what a retry may help. Invariant: no message names a secret, so
+messages are made of the kind of failure and the store's public address only, never of a request's
+headers.
 """
 
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from memfs.errors import (
     DirectoryNotEmptyError,
@@ -36,38 +38,88 @@ __all__ = [
     "StoreUnsupportedError",
     "of_os_error",
     "of_status",
+    "retried",
 ]
 
-EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken")
+EXPIRED: Final = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
+)
 """S3's codes for temporary keys that are over: under status 400, not 403."""
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 509})
+_RETRIED_STATUSES: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
+"""Timeouts, "too many", and failures of the server; all else stays as it is: 501 and 505 say that
+it will never do that."""
+_RETRIED_CODES: Final = frozenset(
+    {
+        "ConditionalRequestConflict",
+        "InternalError",
+        "OperationAborted",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+    }
+)
+"""S3's codes that say so too, some of them under another status: 200, 400 or 409."""
+_RETRIED_ERRNOS: Final = frozenset(
+    {
+        None,  # of a library's own class
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.ECONNABORTED,
+        errno.ECONNREFUSED,
+        errno.ECONNRESET,
+        errno.EDQUOT,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EINTR,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.ENFILE,
+        errno.ENOBUFS,
+        errno.ENOMEM,
+        errno.ENOSPC,
+        errno.ENOTCONN,
+        errno.EPIPE,
+        errno.ESHUTDOWN,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+        errno.ETXTBSY,
+    }
+)
+"""What the network, the other side or a lack of something causes; negative ones are of name
+look-ups."""
 
 
-def transient(status: int) -> bool:
-    """Whether a retry may succeed after this HTTP status."""
-    return status in _TRANSIENT
+def retried(status: int, code: str = "") -> bool:
+    """Whether a retry may succeed after this HTTP status, or the store's own error code."""
+    return status in _RETRIED_STATUSES or code in _RETRIED_CODES
 
 
 def of_status(status: int, what: str, said: str = "") -> MemfsError:
     """The error for an HTTP status.
 
     ``what`` names the request and the store, ``said`` is the store's own error code or text (an S3
-    error code, say), which must not hold a secret.
+    error code, say), which must not hold a secret. A retry may help after StoreUnreachableError
+    alone.
     """
     detail = f" ({status}{' ' + said if said else ''})"
+    if said in EXPIRED:
+        return StoreDeniedError(f"{what}: the credentials have expired{detail}")
+    if retried(status, said):
+        return StoreUnreachableError(f"{what}: the store fails for now{detail}")
     if status in (401, 403, 407):
         return StoreDeniedError(
             f"{what}: the store refuses these credentials{detail}; check them and what they permit"
         )
     if status in (404, 410):
         return ObjectMissingError(f"{what}: the store has no such object{detail}")
-    if status == 412:
+    if status in (409, 412):
         return ObjectChangedError(f"{what}: the object was changed in the store{detail}")
     if status == 416:
         return ObjectChangedError(f"{what}: the object is shorter now{detail}")
-    if transient(status):
-        return StoreUnreachableError(f"{what}: the store fails{detail}; it was asked several times")
-    if status in (405, 501):
+    if status in (405, 501, 505):
         return StoreUnsupportedError(f"{what}: the store does not offer this{detail}")
     return InvalidArgumentError(f"{what}: the store refuses the request{detail}")
 
@@ -89,4 +141,6 @@ def of_os_error(error: OSError, what: str) -> MemfsError:
         return NotDirectoryError(f"{what}: a part of it is no directory in the store")
     if error.errno in (errno.ENOTSUP, errno.ENOSYS, errno.EROFS, errno.EXDEV):
         return StoreUnsupportedError(f"{what}: the store does not offer this ({reason})")
-    return StoreUnreachableError(f"{what}: the store fails ({reason})")
+    if error.errno in _RETRIED_ERRNOS or (error.errno or 0) < 0:
+        return StoreUnreachableError(f"{what}: the store fails ({reason})")
+    return InvalidArgumentError(f"{what}: the store refuses it ({reason})")

@@ -18,7 +18,7 @@ from yarl import URL
 
 from memfs.errors import ConfigError, StoreUnreachableError
 from memfs.limits import KIB, MIB
-from memfs.stores.errors import transient
+from memfs.stores.errors import retried
 from memfs.types import Buffer
 
 CONNECTIONS: Final = 64
@@ -59,10 +59,12 @@ class HttpClient:
         *,
         follow: bool = False,
         expected_bytes: int = -1,
+        patient: bool = False,
     ) -> WholeReply:
         """Ask once. ``url`` is sent as it is written, already encoded.
 
         ``expected_bytes``: a longer body is not read; one byte more than this is returned then.
+        ``patient``: an answer may take its time, as long as the caller has.
         Raises StoreUnreachableError when there was no reply, a broken one, or one that says that
         the store fails for now.
         """
@@ -78,6 +80,7 @@ class HttpClient:
                 headers=sent,
                 data=data,
                 allow_redirects=follow,
+                timeout=_timeout(None if patient else self._idle),
             ) as response:
                 limit = BODY_BYTES if expected_bytes < 0 else expected_bytes
                 content = b"" if method == "HEAD" else await _body(response, limit)
@@ -87,7 +90,7 @@ class HttpClient:
             if isinstance(body, BodyStream) and body.failure is not None:
                 raise body.failure from None
             raise StoreUnreachableError(f"{where} cannot be reached: {_reason(error)}") from None
-        if transient(reply.status):
+        if retried(reply.status):
             raise StoreUnreachableError(f"{where} fails for now ({reply.status})")
         return reply
 
@@ -100,12 +103,8 @@ class HttpClient:
     def _sessions(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=self._tls)
-            timeout = aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_SECONDS, sock_read=self._idle
-            )
             self._session = aiohttp.ClientSession(
                 connector=connector,
-                timeout=timeout,
                 auto_decompress=False,
                 skip_auto_headers=("User-Agent", "Content-Type", "Accept-Encoding"),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -167,6 +166,10 @@ async def _body(response: aiohttp.ClientResponse, limit: int) -> Buffer:
     if announced is not None and len(data) != announced:
         raise StoreUnreachableError(f"{place(str(response.url))} broke a reply off")
     return memoryview(data)
+
+
+def _timeout(idle: float | None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=idle)
 
 
 def place(url: str) -> str:

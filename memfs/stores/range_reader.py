@@ -20,9 +20,10 @@ from memfs.errors import (
     ObjectMissingError,
     StoreDeniedError,
     StoreUnreachableError,
+    StoreUnsupportedError,
 )
 from memfs.quantities import counted
-from memfs.stores.errors import EXPIRED
+from memfs.stores.errors import of_status
 from memfs.stores.http_client import CONNECT_SECONDS, IDLE_SECONDS
 from memfs.stores.interface import ObjectInfo
 from memfs.stores.replies import tag_of
@@ -32,6 +33,7 @@ from memfs.types import Buffer, Untyped
 
 T = TypeVar("T")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
+_CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
 
 PIECE_BYTES: Final = 256 << 10
 """Smallest piece of a body that is passed on: malloc reuses buffers of this size."""
@@ -211,10 +213,17 @@ def translated(error: Exception, path: str) -> MemfsError:
         return ObjectChangedError(f"{path}: the object was changed in the store")
     if name in ("PermissionDeniedError", "UnauthenticatedError"):
         return StoreDeniedError(f"{path}: the store refuses these credentials")
+    if name in ("NotSupportedError", "NotImplementedError", "InvalidPathError"):
+        return StoreUnsupportedError(f"{path}: the library does not offer this ({name})")
     if isinstance(error, asyncio.CancelledError):
         raise error
-    if any(f"<Code>{code}</Code>" in str(error) for code in EXPIRED):
-        return StoreDeniedError(f"{path}: the credentials have expired")
+    status, code = status_of(error), _CODE.search(str(error))
+    if status:
+        return of_status(status, path, code[1] if code else "")
+    return StoreUnreachableError(f"{path}: the store cannot be reached ({name})")
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status that the library tells of in a failure; 0: it tells of none."""
     said = _STATUS.search(str(error))
-    why = f"it answers with status {said[1]}" if said else name
-    return StoreUnreachableError(f"{path}: the store cannot be reached ({why})")
+    return int(said[1]) if said else 0

@@ -6,6 +6,7 @@ else. Invariant: only :class:`StoreUnreachableError` is retried.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
@@ -32,13 +33,15 @@ class Retry:
         self._dice = dice
 
     async def run(self, attempt: Callable[[], Awaitable[T]], what: str) -> T:
-        """The result of ``attempt``. Raises its error, or StoreUnreachableError after the
-        budget."""
+        """The result of ``attempt``. Raises its error, or after the budget StoreUnreachableError,
+        which says what the store answered last, and how often it was asked."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.budget
+        began = loop.time()
+        deadline = began + self.budget
         longest = FIRST_SECONDS
         error: StoreUnreachableError | None = None
-        while True:
+        for tries in itertools.count(1):
+            cut = False
             timeout = asyncio.timeout_at(min(deadline, loop.time() + self._attempt))
             try:
                 async with timeout:
@@ -48,11 +51,17 @@ class Retry:
                     raise
                 if error is None or loop.time() < deadline:
                     error = StoreUnreachableError(f"{what}: the store did not answer in time")
-                # else the budget cut this try short: the one before it says more
+                else:  # the budget cut this try short: the one before it says more
+                    cut = True
             except StoreUnreachableError as failure:
                 error = failure
             pause = longest * self._dice.uniform(0.5, 1.0)
             if loop.time() + pause >= deadline:
-                raise error
+                if tries == 1:
+                    raise error
+                asked = f"asked {tries} times in {loop.time() - began:.0f} s"
+                silent = ", the last time without an answer" if cut else ""
+                raise StoreUnreachableError(f"{error.message}; {asked}{silent}") from None
             await asyncio.sleep(pause)
             longest = min(LONGEST_SECONDS, longest * 2)
+        raise AssertionError("it is asked for ever")

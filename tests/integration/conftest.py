@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,11 +11,21 @@ from cli_cluster import Cluster, Command, dev_cluster
 
 from tests.support.containers.cluster import Containers
 from tests.support.containers.engine import obstacle
+from tests.support.stores.processes import what_they_said
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is marked ``long`` first; the order is kept otherwise, and so are files together."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What servers that a failed test used have logged: why one answered as it did stands there."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"log of {program}", said) for program, said in what_they_said()]
+    return report
 
 
 @pytest.fixture(scope="session")

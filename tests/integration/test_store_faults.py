@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from memfs.errors import (
+    InvalidArgumentError,
     MemfsError,
     ObjectChangedError,
     ObjectMissingError,
@@ -27,11 +29,21 @@ from memfs.stores.interface import ABSENT, Store
 from memfs.stores.opening import open_store
 from memfs.stores.range_reader import client_options, library
 from memfs.stores.retry import Retry
+from memfs.stores.s3 import multipart
 from memfs.testing.ports import free_port
 from memfs.transport.environment import production_environment
 from tests.support.proxy import Proxy
+from tests.support.stores.counting import CountingProxy
 from tests.support.stores.model import level, put
-from tests.support.stores.s3_servers import KEY, REGION, SECRET, S3Server, moto, seaweed
+from tests.support.stores.s3_servers import (
+    KEY,
+    REGION,
+    SECRET,
+    S3Server,
+    moto,
+    port_of,
+    seaweed,
+)
 from tests.support.stores.web_servers import BrokenServer, broken, nginx
 
 DATA = bytes(range(256)) * 400
@@ -135,6 +147,82 @@ async def test_what_stays_is_an_error_within_the_time_given(server: BrokenServer
             await store.read("d/data", len(DATA), 10)
         with pytest.raises(ObjectMissingError):
             await store.read("d/none", 0, 10)
+
+
+REFUSAL = b"<Error><Code>InvalidRequest</Code><Message>a-secret</Message></Error>"
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[CountingProxy]:
+    """A server that refuses whatever it is asked: there is nobody behind it."""
+    with CountingProxy(free_port()) as proxy:
+        proxy.refuse = lambda headers: (400, REFUSAL)
+        yield proxy
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs", "azblob", "webhdfs", "http", "fsspec"])
+async def test_what_a_store_refuses_is_said_at_once(refusing: CountingProxy, kind: str) -> None:
+    """Whatever is asked: trying for as long as a store may be away would change nothing."""
+    place = refusing.endpoint.removeprefix("http://")
+    url, options = {
+        "s3": ("s3://bucket", {"endpoint": refusing.endpoint, "anonymous": "true"}),
+        "gs": ("gs://bucket", {"endpoint": refusing.endpoint, "anonymous": "true"}),
+        "azblob": (
+            "azblob://bucket",
+            {"endpoint": refusing.endpoint, "account": "account", "anonymous": "true"},
+        ),
+        "webhdfs": (f"webhdfs://{place}/d", {}),
+        "http": (refusing.endpoint, {}),
+        "fsspec": (f"fsspec+http://{place}/d", {}),
+    }[kind]
+    async with store_at(url, **options) as store:
+        for name, ask in OPERATIONS.items():
+            if name in ASK_NOTHING.get(kind, ()):
+                continue
+            refusing.set(0, lambda: None)
+            with pytest.raises(MemfsError) as raised:
+                await ask(store)
+            assert not isinstance(raised.value, StoreUnreachableError), (name, raised.value)
+            assert "a-secret" not in str(raised.value)
+            assert len(refusing.seen) <= 4, (name, refusing.seen)  # some compare before they write
+
+
+async def test_an_upload_that_a_server_refuses_is_said_at_once_and_given_up(
+    strict: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts are smaller here than S3 lets them be, which is said when they are joined."""
+    monkeypatch.setattr(multipart, "PART_BYTES", 4 << 20)
+    strict.client.create_bucket(Bucket="parts")
+    with CountingProxy(port_of(strict)) as proxy:
+        async with store_at(
+            "s3://parts", **strict.options() | {"endpoint": proxy.endpoint}
+        ) as store:
+            proxy.set(0, lambda: None)
+            with pytest.raises(InvalidArgumentError, match="EntityTooSmall"):
+                await put(store, "x", bytes(17 << 20), ABSENT)
+            posts = [line for line in proxy.seen if line.startswith("POST")]
+            assert len(posts) == 2, posts
+    assert not strict.client.list_multipart_uploads(Bucket="parts").get("Uploads")
+
+
+async def test_parts_that_take_long_to_be_joined_are_joined_once(strict: S3Server) -> None:
+    """moto fails when it is asked again while it is at it; others do all of it twice."""
+    strict.client.create_bucket(Bucket="joined")
+
+    def late(answer: bytes) -> bytes:
+        if b"CompleteMultipartUploadResult" in answer:
+            time.sleep(1.5)
+        return answer
+
+    with CountingProxy(port_of(strict), late) as proxy:
+        async with store_at(
+            "s3://joined", **strict.options() | {"endpoint": proxy.endpoint}
+        ) as store:
+            store._requests._client._idle = 0.5  # type: ignore[attr-defined]
+            proxy.set(0, lambda: None)
+            await put(store, "x", bytes(17 << 20), ABSENT)
+            posts = [line for line in proxy.seen if line.startswith("POST")]
+            assert len(posts) == 2, posts
 
 
 async def test_nobody_there_is_said_in_one_line() -> None:
@@ -297,6 +385,14 @@ OPERATIONS: dict[str, Callable[[Store], Awaitable[object]]] = {
 }
 ASK_NO_CLOUD = ("make_directory", "sweep")
 """Which have nothing to do there."""
+ASK_NOTHING = {
+    "gs": ASK_NO_CLOUD,
+    "azblob": ASK_NO_CLOUD,
+    "http": ("sweep",),
+    # fsspec's takes a refusal of a question for a file that is not there
+    "fsspec": tuple(name for name in OPERATIONS if not name.startswith("read")),
+}
+"""Which are no questions to the kinds of stores."""
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,22 @@ import asyncio
 import contextlib
 import functools
 import random
+from collections.abc import AsyncIterator
 
 import pytest
 from mounted_scene import BLOCK, PATIENCE_SECONDS, Scene, insist
 
 from memfs.client.admin import AdminClient
 from memfs.client.reading.block_map import BlockMap
-from memfs.errors import DeadlineError, MemfsError, StoreUnreachableError
+from memfs.errors import (
+    DeadlineError,
+    InvalidArgumentError,
+    MemfsError,
+    StoreUnreachableError,
+)
 from memfs.node.stores import metadata
 from memfs.protocol import messages as m
+from memfs.stores.interface import Expected, ObjectInfo
 from memfs.testing.simulation.external_store import (
     FaultyStore,
     StoreConditions,
@@ -272,6 +279,47 @@ def test_a_persist_takes_as_long_as_the_store_does() -> None:
         with pytest.raises(DeadlineError):
             await fs.persist("/x", timeout=10)
         assert await fs.persist("/x") == 1
+        assert scene.bucket.contents() == {"file": b"content"}
+
+    run(main())
+
+
+class Refusing(FaultyStore):
+    """Takes nothing, for as long as there is a reason."""
+
+    reason: MemfsError | None
+
+    async def put(
+        self, key: str, chunks: AsyncIterator[Buffer], size: int, expected: Expected = None
+    ) -> ObjectInfo:
+        if self.reason is not None:
+            raise self.reason
+        return await super().put(key, chunks, size, expected)
+
+
+@pytest.mark.parametrize(
+    "reason", [StoreUnreachableError("it fails (500)"), InvalidArgumentError("it refuses it (400)")]
+)
+def test_why_a_change_is_not_stored_is_told_and_it_is_tried_for_ever(reason: MemfsError) -> None:
+    async def main() -> None:
+        scene = Scene(36)
+        scene.bucket.connect = lambda: Refusing(scene.bucket, True)  # type: ignore[method-assign]
+        Refusing.reason = reason
+        fs = await scene.start(sync_interval=-1)
+        await fs.write_bytes("/x/file", b"content")
+        for _ in range(2):
+            with pytest.raises(type(reason)) as raised:
+                await fs.persist("/x")
+            assert reason.message in str(raised.value)
+            assert "1 change is not stored yet, kept, and tried again in the" in str(raised.value)
+        await asyncio.sleep(600)
+        for mounts in (await fs.mounts(), await AdminClient(fs._session).mounts()):
+            (mount,) = mounts
+            assert mount.dirty_files == 1 and reason.message in mount.trouble
+        Refusing.reason = None
+        await scene.settled(fs)
+        (mount,) = await fs.mounts()
+        assert not mount.trouble
         assert scene.bucket.contents() == {"file": b"content"}
 
     run(main())

@@ -58,7 +58,7 @@ def store_problems(mounts: Iterable[MountRecord], now_ns: int) -> list[Problem]:
 def _store(mount: MountRecord, now_ns: int) -> Iterator[Problem]:
     path = mount.path.decode("utf-8", "replace") or mount.url
     if mount.trouble:
-        text = f"the store mounted at {path} cannot be asked: {mount.trouble}"
+        text = f"the store mounted at {path} is in trouble: {mount.trouble}"
         yield Problem(text, "see to the store; the nodes ask again by themselves", HEALTHY)
     age = (now_ns - mount.oldest_dirty_ns) / 1e9
     if mount.oldest_dirty_ns and age > LATE_SECONDS:

@@ -23,6 +23,7 @@ from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.persister import Job, Persister
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
+from memfs.quantities import counted
 from memfs.stores.options import refuse_secrets
 from memfs.transport.server import IncomingCall, Served
 
@@ -268,6 +269,8 @@ class MountService:
 
     def _with_trouble(self, reply: m.MountsReply) -> m.MountsReply:
         trouble = self._stores.trouble
+        if self._role.leads:
+            trouble = self.persister.failures() | trouble
         return reply._replace(
             mounts=tuple([r._replace(trouble=trouble.get(r.number, "")) for r in reply.mounts])
         )
@@ -282,9 +285,23 @@ class MountService:
         return m.StoreReport(metadata.asked - before)
 
     async def persist(self, call: IncomingCall[m.PersistFiles]) -> m.StoreReport:
-        """Return when the store has what was changed below a path."""
+        """Return when the store has what was changed below a path.
+
+        Raises what the store said of a change that it does not take. That one is kept, and tried
+        again in the background, as all that are left are.
+        """
         waits = await self._below(call)
-        await self.persister.until_stored(waits)
+        try:
+            await self.persister.until_stored(waits)
+        except (errors.NotPrimaryError, errors.OutcomeUnknownError):
+            raise
+        except errors.MemfsError as error:
+            mounts = self._role.primary.namespace.volume.mounts
+            left = sum(job in mounts.changes or job in mounts.tombstones for job in waits)
+            raise type(error)(
+                f"{error.message}; {counted(left, 'change is', 'changes are')} not stored yet, "
+                "kept, and tried again in the background"
+            ) from error
         return m.StoreReport(len(waits))
 
     async def _below(self, call: IncomingCall[m.PersistFiles]) -> list[Job]:

@@ -28,6 +28,7 @@ from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.replication.primary import Primary
 from memfs.node.stores.opened import OpenStores
 from memfs.protocol import messages as m
+from memfs.quantities import counted
 from memfs.stores.interface import ABSENT, Expected, ObjectInfo, Store
 from memfs.transport.environment import Environment
 from memfs.types import BlockRef, Buffer
@@ -189,6 +190,17 @@ class Persister:
     def _check_term(self) -> None:
         if self._primary.ended:
             raise errors.OutcomeUnknownError("this node is the primary no more")
+
+    def failures(self) -> dict[int, str]:
+        """Why changes are not stored yet, by the number of their mount: of each the last reason."""
+        mounts = self._primary.namespace.volume.mounts
+        found: dict[int, str] = {}
+        for job, failure in list(self._failures.items()):
+            if job not in mounts.changes and job not in mounts.tombstones:
+                del self._failures[job]  # there is nothing to store any more
+            elif (key := self._key_of(job)) is not None:
+                found[key[0]] = f"{failure.error.message} (tried {counted(failure.times, 'time')})"
+        return found
 
     def stop(self) -> None:
         """The term is over: what is on its way is given up."""

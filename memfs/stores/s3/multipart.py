@@ -105,8 +105,9 @@ async def _complete(
     ).encode()
 
     async def attempt() -> str:
+        # Joining takes a server its time, and not each of them bears to be asked meanwhile.
         reply = await requests.ask(
-            "POST", key, [("uploadId", upload_id)], headers=condition, body=body
+            "POST", key, [("uploadId", upload_id)], headers=condition, body=body, patient=True
         )
         tree = root(reply.body, key)  # an error may come under status 200, late
         if tree.tag == "Error":

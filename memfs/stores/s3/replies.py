@@ -15,7 +15,7 @@ from memfs.errors import (
     StoreMissingError,
     StoreUnreachableError,
 )
-from memfs.stores.errors import EXPIRED, of_status
+from memfs.stores.errors import of_status
 from memfs.stores.interface import ObjectInfo
 from memfs.stores.key_names import is_name
 from memfs.stores.replies import iso_ns, tag_of
@@ -109,8 +109,6 @@ def code_of(body: Buffer) -> str:
 def error_of(status: int, headers: Mapping[str, str], body: Buffer, what: str) -> MemfsError:
     """The error for an S3 reply."""
     code = code_of(body)
-    if code in EXPIRED:
-        return StoreDeniedError(f"{what}: the credentials have expired ({status} {code})")
     if code == NO_BUCKET:
         return StoreMissingError(f"{what}: the store has no such bucket")
     region = headers.get("x-amz-bucket-region")
@@ -118,8 +116,6 @@ def error_of(status: int, headers: Mapping[str, str], body: Buffer, what: str) -
         return InvalidArgumentError(
             f"{what}: the bucket is in another region; give --option region={region}"
         )
-    if code in ("SlowDown", "InternalError", "RequestTimeout", "OperationAborted"):
-        return StoreUnreachableError(f"{what}: the store fails for now ({status} {code})")
     if code == "RequestTimeTooSkewed":
         return StoreDeniedError(f"{what}: the clock of the node is wrong ({status} {code})")
     return of_status(status, what, code)

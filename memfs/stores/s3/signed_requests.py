@@ -88,15 +88,19 @@ class Requests:
         headers: Mapping[str, str] | None = None,
         body: Buffer = b"",
         accepted: Sequence[int] = (200,),
+        patient: bool = False,
     ) -> WholeReply:
         """One request, retried while that may help; returns a reply with a status of ``accepted``.
         Raises the mapped error for any other. ``key`` is the whole key, prefix included.
+        ``patient``: it is not sent again while the store is still at it.
         """
         what = f"{place(self.bucket.address)}/{self.bucket.name}/{key}"
         payload_hash = await self._payload_hash(body)
 
         async def attempt() -> WholeReply:
-            reply = await self._signed(method, key, parameters, headers or {}, body, payload_hash)
+            reply = await self._signed(
+                method, key, parameters, headers or {}, body, payload_hash, patient
+            )
             # 404 may be an answer about the object, or say that there is no bucket to ask about.
             if reply.status not in accepted or (
                 reply.status == 404 and code_of(reply.body) == NO_BUCKET
@@ -125,6 +129,7 @@ class Requests:
         headers: Mapping[str, str],
         body: Buffer,
         payload_hash: str,
+        patient: bool,
     ) -> WholeReply:
         bucket, path, query = self.bucket, self.bucket.path(key), query_string(parameters)
         credentials = await self.credentials.current()
@@ -134,7 +139,9 @@ class Requests:
             request = RequestLine(method, bucket.host, path, query)
             sent = signed_headers(request, sent, payload_hash, credentials, bucket.region, now_ns)
         url = f"{bucket.address}{path}{'?' + query if query else ''}"
-        return await self._client.request(method, url, sent, body if len(body) else None)
+        return await self._client.request(
+            method, url, sent, body if len(body) else None, patient=patient
+        )
 
     async def _payload_hash(self, body: Buffer) -> str:
         if not len(body):

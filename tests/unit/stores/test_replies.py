@@ -78,12 +78,17 @@ def test_the_library_says_of_expired_keys_what_the_store_said() -> None:
     class GenericError(Exception):
         pass
 
-    said = "400 Bad Request: <Error><Code>{}</Code><Message>a-secret</Message></Error>"
+    said = (
+        "Error performing GET http://x/b/k in 1ms - Server returned non-2xx status code: 400 Bad "
+        "Request: <Error><Code>{}</Code><Message>a-secret</Message></Error>"
+    )
     error = translated(GenericError(said.format("ExpiredToken")), "key")
     assert type(error) is StoreDeniedError and "expired" in str(error)
     assert "a-secret" not in str(error)
     other = translated(GenericError(said.format("EntityTooSmall")), "key")
-    assert type(other) is StoreUnreachableError
+    assert type(other) is InvalidArgumentError and "a-secret" not in str(other)
+    busy = translated(GenericError(said.format("RequestTimeout")), "key")
+    assert type(busy) is StoreUnreachableError
 
 
 def test_another_region_is_named() -> None:
