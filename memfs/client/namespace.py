@@ -187,8 +187,10 @@ class NamespaceOperations(MountOperations):
         """One page of a listing, from the name after ``after`` on, as it travels."""
         return await self._list(self._wire(path), after, timeout)
 
-    async def _list(self, where: WirePath, after: bytes, timeout: float | None) -> DirectoryPage:
-        request = m.List(where.raw, after, limits.ENTRIES_PER_PAGE)
+    async def _list(
+        self, where: WirePath, after: bytes, timeout: float | None, *, names_only: bool = False
+    ) -> DirectoryPage:
+        request = m.List(where.raw, after, limits.ENTRIES_PER_PAGE, names_only=names_only)
         return DirectoryPage(*await self._ask(request, where.given, timeout))
 
     async def scandir(
@@ -200,7 +202,15 @@ class NamespaceOperations(MountOperations):
 
     async def listdir(self, path: PathLike = "/", *, timeout: float | None = None) -> list[str]:
         """Names in a directory, ordered by their bytes."""
-        return [entry.name for entry in await self.scandir(path, timeout=timeout)]
+        where, timeout = self._wire(path), self._session.budget(timeout)
+        names: list[bytes] = []
+        while True:
+            page = await self._list(where, names[-1] if names else b"", timeout, names_only=True)
+            if page.entries:
+                raise NotDirectoryError("it is no directory", path=where.given)
+            names += page.names
+            if not page.remaining:
+                return list(map(paths.decode, names))
 
     def walk(
         self,

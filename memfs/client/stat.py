@@ -402,6 +402,8 @@ class DirectoryPage(NamedTuple):
     """A file lists itself, under an empty name."""
     remaining: int
     """Entries behind the last one."""
+    names: tuple[bytes, ...] = ()
+    """In place of ``entries``, where nothing but names was asked for."""
 
 
 class Usage(NamedTuple):

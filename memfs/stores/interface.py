@@ -16,7 +16,7 @@ import abc
 import enum
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from memfs.types import Buffer
 
@@ -34,8 +34,7 @@ Expected: TypeAlias = bytes | Absent | None
 """A tag, :data:`ABSENT`, or None to replace whatever exists."""
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
+class ObjectInfo(NamedTuple):
     """One object, or one directory of a level.
 
     ``key`` is relative to the mount's prefix; ``size`` bytes; ``modified_ns`` since the epoch, 0
@@ -51,8 +50,7 @@ class ObjectInfo:
     is_directory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A piece of one level; see :attr:`Capabilities.ordered` for the order of pages.
 
     ``entries`` are objects and sub-directories; one name may be both, a key and the prefix of

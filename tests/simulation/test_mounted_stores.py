@@ -631,6 +631,30 @@ def test_the_first_page_of_a_huge_directory_comes_with_the_stores_first(pattern:
     run(main())
 
 
+def test_a_listing_that_tells_nothing_new_is_no_command() -> None:
+    async def main() -> None:
+        scene = Scene(41)
+        for number in range(1500):
+            scene.bucket.objects[f"d/{number:03}"] = StoredObject(b"", b"v", 1)
+        scene.bucket.objects["d/e/f"] = StoredObject(b"", b"v", 1)
+        fs = await scene.start(sync_interval=-1)
+        await fs.listdir("/x/d/e")
+        names = await fs.listdir("/x/d")
+        assert len(names) == 1501
+        primary = next(node for node in scene.cluster.nodes.values() if node.role.leads)
+        applied = primary.role.primary.namespace.applied
+        await fs.sync_metadata("/x/d")
+        assert await fs.listdir("/x/d") == names
+        assert primary.role.primary.namespace.applied == applied
+        scene.bucket.replace("d/007", b"another")
+        scene.bucket.remove("d/008")
+        await fs.sync_metadata("/x/d")
+        assert await fs.listdir("/x/d") == [name for name in names if name != "008"]
+        assert await fs.read_bytes("/x/d/007") == b"another"
+
+    run(main())
+
+
 @pytest.mark.parametrize("interval", [0.0, 2.0, -1.0])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_listings_are_complete_and_ordered_whatever_happens_meanwhile(

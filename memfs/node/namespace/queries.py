@@ -22,6 +22,7 @@ from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, ROOT, SYMLINK
 from memfs.node.namespace.tables.sizes import (
     ENTRY,
     FILE_WEIGHT,
+    NAME,
     RECORD_ROOM,
     SUBDIRECTORY,
     SUMMARY_PAGE,
@@ -142,6 +143,10 @@ def list_directory(volume: Volume, caller: Caller, request: List) -> ListReply:
         itself = DirectoryEntry(b"", volume.attributes(slot))
         return ListReply(() if request.after else (itself,), 0)
     tree.require(caller, slot, READ, request.path)
+    if request.names_only:
+        names = _names(volume, slot, request)
+        remaining = tree.directory(slot).remaining(names[-1] if names else request.after)
+        return ListReply((), remaining, names)
     entries = _page(volume, slot, request, tree.may(caller, slot, SEARCH))
     last = entries[-1].name if entries else request.after
     return ListReply(entries, tree.directory(slot).remaining(last))
@@ -259,6 +264,14 @@ def _page(volume: Volume, slot: int, request: List, searchable: bool) -> tuple[D
             break
         entries.append(DirectoryEntry(name, attributes))
     return tuple(entries)
+
+
+def _names(volume: Volume, slot: int, request: List) -> tuple[bytes, ...]:
+    found = islice(volume.tree.directory(slot).after(request.after), request.limit)
+    names = tuple([name for name, _ in found])
+    while sum(map(len, names)) + NAME * len(names) > RECORD_ROOM:
+        names = names[: len(names) // 2]
+    return names
 
 
 def _readable_file(volume: Volume, caller: Caller, base: int, path: bytes) -> int:

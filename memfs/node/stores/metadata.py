@@ -16,7 +16,7 @@ from typing import Final, TypeVar
 
 from memfs.concurrency import run_all
 from memfs.errors import ObjectMissingError, StaleHandleError, StoreUnreachableError
-from memfs.node.namespace.commands.mounts import record_of
+from memfs.node.namespace.commands.mounts import news, record_of
 from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.rules.frontier import Question, questions
 from memfs.node.namespace.tables.directory import Entries
@@ -297,12 +297,10 @@ class Metadata:
         return listing
 
     async def _next_page(self, wanted: Question, store: Store, listing: Listing) -> bool:
-        """Apply a page, in commands of some names each; then remove names that were not listed."""
+        """Apply what a page has that is new, in commands of some names each; then remove names that
+        were not listed."""
         page = await self._page(wanted, store, listing)
-        objects = listing.add_page(page)
-        for first in range(0, len(objects), OBJECTS_PER_COMMAND):
-            part = objects[first : first + OBJECTS_PER_COMMAND]
-            await self._learn(wanted, part, listing.stored_changes)
+        await self._learn(wanted, listing.add_page(page), listing.stored_changes)
         while (gap := listing.waits_for(page)) is not None:
             listing.resolve_gap(gap, await self._look(wanted, store, gap))
         bound = listing.reached()
@@ -346,11 +344,12 @@ class Metadata:
         return tree.directory(slot)
 
     async def _learn(self, wanted: Question, objects: list[m.KnownObject], since: int) -> None:
-        mount = wanted.mount
-        part = tuple([each for each in objects if self._counts(wanted, each.name, since)])
-        await self._primary.run_own(
-            m.LearnObjects(mount.number, mount.generation, wanted.directory, part)
-        )
+        where = wanted.mount.number, wanted.mount.generation, wanted.directory
+        counting = [each for each in objects if self._counts(wanted, each.name, since)]
+        part = news(self._primary.namespace.volume, *where, counting)
+        for first in range(0, len(part), OBJECTS_PER_COMMAND):
+            some = tuple(part[first : first + OBJECTS_PER_COMMAND])
+            await self._primary.run_own(m.LearnObjects(*where, some))
 
     async def _forget(self, wanted: Question, names: list[bytes], since: int) -> None:
         mount = wanted.mount

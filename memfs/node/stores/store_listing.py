@@ -8,6 +8,7 @@ to one of both orders; where it is seen not to, ``bound`` stays and the level co
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Final
 
 from memfs.node.namespace.rules.frontier import Question
@@ -125,7 +126,9 @@ def known(name: bytes, info: ObjectInfo) -> m.KnownObject:
 def complete(page: m.ListReply, bound: bytes) -> m.ListReply | None:
     """As much of a page as is before ``bound``, told to go on; None when that is nothing."""
     entries = tuple([entry for entry in page.entries if entry.name < bound])
-    remaining = page.remaining + len(page.entries) - len(entries)
+    names = page.names[: bisect_left(page.names, bound)]
+    cut = len(page.entries) - len(entries) + len(page.names) - len(names)
+    remaining = page.remaining + cut
     if not remaining:  # the last name goes on the next page, as there may be more
-        entries, remaining = entries[:-1], 1
-    return m.ListReply(entries, remaining) if entries else None
+        entries, names, remaining = entries[:-1], names[:-1], 1
+    return m.ListReply(entries, remaining, names) if entries or names else None

@@ -148,6 +148,8 @@ class ListReply(NamedTuple):
     entries: tuple[DirectoryEntry, ...]
     remaining: int
     """Entries after this page; at least so many while a store's listing is under way."""
+    names: tuple[bytes, ...] = ()
+    """In place of ``entries``, where nothing but names was asked for."""
 
 
 @message(67)
@@ -158,6 +160,8 @@ class List(NamedTuple):
     after: bytes = b""
     limit: int = 1000
     base: int = ROOT_INODE
+    names_only: bool = False
+    """Of a directory; a file is an entry all the same."""
 
     @staticmethod
     def reply() -> type[ListReply]:

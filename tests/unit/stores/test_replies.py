@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memfs.errors import (
     InvalidArgumentError,
@@ -42,6 +48,65 @@ def test_a_level_with_odd_keys() -> None:
     ]
     assert page.entries[0].tag == b'"e1"' and page.entries[0].modified_ns == 1795946400 * 10**9
     assert (page.unreachable, page.token, page.count) == (3, "go+on", 6)
+
+
+TEXT = st.text("abé/ .~%+-_0&<>\"'", min_size=1, max_size=9)
+OBJECTS = st.tuples(
+    TEXT,
+    st.integers(0, 1 << 40),
+    st.integers(0, 4_000_000_000),
+    st.sampled_from(['"e"', "e", "", 'W/"e"']),
+)
+
+
+@given(
+    objects=st.lists(OBJECTS, max_size=6),
+    prefixes=st.lists(TEXT, max_size=3),
+    url=st.booleans(),
+    token=st.sampled_from([None, "on", "a&b", ""]),
+    fraction=st.sampled_from(["", ".000", ".5"]),
+)
+def test_pages_are_read_alike_by_column_and_by_element(
+    objects: list[tuple[str, int, int, str]],
+    prefixes: list[str],
+    url: bool,
+    token: str | None,
+    fraction: str,
+) -> None:
+    def key(text: str) -> str:
+        return escape(quote(text, "/") if url else text)
+
+    def when(seconds: int) -> str:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+    rows = [
+        f"<Contents><Key>p/{key(name)}</Key><LastModified>{when(at)}{fraction}Z</LastModified>"
+        f"<ETag>{escape(etag, {chr(34): '&quot;'})}</ETag><Size>{size}</Size>"
+        "<Owner><ID>i</ID></Owner></Contents>"
+        for name, size, at, etag in objects
+    ]
+    rows += [
+        f"<CommonPrefixes><Prefix>p/{key(each)}/</Prefix></CommonPrefixes>" for each in prefixes
+    ]
+    more = (
+        "" if token is None else f"<NextContinuationToken>{escape(token)}</NextContinuationToken>"
+    )
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3">'
+        "<Prefix>p/</Prefix>"
+        f"<IsTruncated>{'false' if token is None else 'true'}</IsTruncated>{more}"
+        f"{''.join(rows)}{'<EncodingType>url</EncodingType>' if url else ''}</ListBucketResult>"
+    )
+    by_element = level(f"<!-- a comment -->{body[38:]}".encode(), "", "p/", "test")
+    assert level(body.encode(), "", "p/", "test") == by_element
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"", b"<a>", b"\xff", LISTING[:-20], LISTING[:-45] + b"</ListBucketResult>"]
+)
+def test_a_page_that_is_broken_off_is_no_page(wrong: bytes) -> None:
+    with pytest.raises(StoreUnreachableError):
+        level(wrong, "", "", "test")
 
 
 @pytest.mark.parametrize(("etag", "tag"), [('"x"', b'"x"'), ("x", b'"x"'), ('W/"x"', b"5-7")])

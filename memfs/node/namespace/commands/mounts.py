@@ -8,6 +8,7 @@ that a reader of the old one never sees bytes of two versions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from memfs import limits
@@ -246,6 +247,23 @@ def learn_objects(volume: Volume, command: Command, request: LearnObjects) -> Em
     if changed:
         volume.tree.touch(slot, command.now, command.index)
     return Empty()
+
+
+def news(
+    volume: Volume, mount: int, generation: int, inode: int, objects: Iterable[KnownObject]
+) -> list[KnownObject]:
+    """Those of what a store lists in a directory that are not known just so: the others change
+    nothing. Raises StaleHandleError."""
+    _, slot = _directory_of(volume, mount, generation, inode)
+    find, tags, kinds = volume.tree.directory(slot).get, volume.mounts.tags, volume.tree.inodes.kind
+    found = []
+    for known in objects:
+        child = find(known.name)
+        is_directory = kinds[child] == DIRECTORY
+        same = child and is_directory == known.directory and tags.get(child) == known.tag
+        if not same:
+            found.append(known)
+    return found
 
 
 def forget_objects(volume: Volume, command: Command, request: ForgetObjects) -> Empty:

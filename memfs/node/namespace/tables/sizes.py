@@ -18,6 +18,7 @@ RECORD_ROOM: Final = limits.RECORD_BYTES - 64
 # replication 1, generation 5, change 9, children 5, leased 1, acl 1, device 5, object state 1,
 # two texts 2 each.
 _ATTRIBUTES: Final = 3 + 9 + 1 + 3 + 5 + 9 + 27 + 5 + 5 + 1 + 5 + 9 + 5 + 1 + 1 + 5 + 1 + 2 * 2
+NAME: Final = 2  # its header; of at most 255 bytes
 ENTRY: Final = 1 + 2  # of a directory entry: array, name's header
 SUBDIRECTORY: Final = 1 + 2 + 9  # array, name's header, inode
 FILE_WEIGHT: Final = 1 + 3 * 9

@@ -162,7 +162,7 @@ def test_listing_in_pages(machine: Machine) -> None:
         after = seen[-1]
     assert seen == names
     assert machine.ask(m.List(b"/l", b"0500")).entries[0].name == b"051"
-    assert machine.ask(m.List(b"/l", b"zzz")) == ((), 0)
+    assert machine.ask(m.List(b"/l", b"zzz")) == m.ListReply((), 0)
     entry = machine.ask(m.List(b"/l", b"", 1)).entries[0]
     assert entry.attributes == machine.stat("/l/000", follow=False)
 
@@ -174,9 +174,28 @@ def test_pages_end_where_the_record_is_full(machine: Machine) -> None:
     assert 100 < len(page.entries) < 250 == len(page.entries) + page.remaining
 
 
+def test_names_alone_come_in_pages_too(machine: Machine) -> None:
+    names = [b"%03d" % number + b"x" * 252 for number in range(300)]
+    for name in names:
+        machine.run(m.MakeSymlink(b"/l/" + name, b"x", parents=True))
+    seen: list[bytes] = []
+    while True:
+        page = machine.ask(m.List(b"/l", seen[-1] if seen else b"", 1000, names_only=True))
+        assert not page.entries and 100 <= len(page.names) <= 260
+        seen += page.names
+        assert page.remaining == 300 - len(seen)
+        if not page.remaining:
+            break
+    assert seen == names
+    assert machine.ask(m.List(b"/l", b"", 2, names_only=True)).names == (*names[:2],)
+
+
 def test_listing_what_is_no_directory(machine: Machine) -> None:
-    assert machine.ask(m.List(b"/s")) == (((b"", machine.stat("/d/f")),), 0)
-    assert machine.ask(m.List(b"/s", b"a")) == ((), 0)
+    itself = m.DirectoryEntry(b"", machine.stat("/d/f"))
+    for names_only in (False, True):
+        asked = m.List(b"/s", names_only=names_only)
+        assert machine.ask(asked) == m.ListReply((itself,), 0)
+        assert machine.ask(asked._replace(after=b"a")) == m.ListReply((), 0)
     for limit in (0, -1, limits.ENTRIES_PER_PAGE + 1):
         with pytest.raises(InvalidArgumentError):
             machine.ask(m.List(b"/", b"", limit))

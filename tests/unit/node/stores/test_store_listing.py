@@ -132,8 +132,12 @@ def test_a_page_says_that_there_is_more() -> None:
         entries = [m.DirectoryEntry(name, cast(Any, None)) for name in names]
         return m.ListReply(tuple(entries), remaining)
 
-    assert complete(page(b"a", b"b", b"c"), b"c") == page(b"a", b"b", remaining=1)
-    assert complete(page(b"a", b"b"), b"c") == page(b"a", remaining=1)
-    assert complete(page(b"a", b"b", remaining=7), b"c") == page(b"a", b"b", remaining=7)
-    assert complete(page(b"a"), b"c") is None
-    assert complete(page(b"d", remaining=3), b"c") is None
+    def bare(*names: bytes, remaining: int = 0) -> m.ListReply:
+        return m.ListReply((), remaining, names)
+
+    for make in (page, bare):
+        assert complete(make(b"a", b"b", b"c"), b"c") == make(b"a", b"b", remaining=1)
+        assert complete(make(b"a", b"b"), b"c") == make(b"a", remaining=1)
+        assert complete(make(b"a", b"b", remaining=7), b"c") == make(b"a", b"b", remaining=7)
+        assert complete(make(b"a"), b"c") is None
+        assert complete(make(b"d", remaining=3), b"c") is None
