@@ -7,6 +7,7 @@ by number.
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from typing import Final
 
 from memfs import limits
@@ -42,8 +43,17 @@ NEVER: Final = Validity(0)
 class Shapes:
     """How one mount shows attributes."""
 
-    def __init__(self, numbers: Numbers, attributes: Validity, entries: Validity) -> None:
+    def __init__(
+        self,
+        numbers: Numbers,
+        attributes: Validity,
+        entries: Validity,
+        withheld: Collection[int] = (),
+    ) -> None:
+        """``attributes`` and ``entries``: where nothing else is said; ``withheld``: inodes of which
+        no attributes may be believed."""
         self._numbers = numbers
+        self._withheld = withheld
         self.attributes = attributes
         self.entries = entries
         self.has_list: dict[int, bool] = {}
@@ -87,12 +97,23 @@ class Shapes:
     def attr(self, found: Attributes, validity: Validity | None = None) -> bytes:
         """The reply to GETATTR and SETATTR."""
         valid = self.attributes if validity is None else validity
+        if found.inode in self._withheld:
+            valid = NEVER
         return _ATTRIBUTES.pack(valid.seconds, valid.nanoseconds, *self._fields(found))
 
-    def entry(self, node: int, found: Attributes, validity: Validity | None = None) -> bytes:
-        """The reply to LOOKUP and to what makes a name; ``validity``: of the attributes."""
+    def entry(
+        self,
+        node: int,
+        found: Attributes,
+        validity: Validity | None = None,
+        named: Validity | None = None,
+    ) -> bytes:
+        """The reply to LOOKUP and to what makes a name; ``validity``: of the attributes, ``named``:
+        of the name."""
         valid = self.attributes if validity is None else validity
-        entries = self.entries
+        if found.inode in self._withheld:
+            valid = NEVER
+        entries = self.entries if named is None else named
         return _ENTRY.pack(
             node,
             0,  # inode ids are never used again

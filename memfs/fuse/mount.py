@@ -16,14 +16,15 @@ from pathlib import Path
 from memfs.client.inodes import Made, Owner
 from memfs.client.session.request_ids import Errand, repeats
 from memfs.client.session.watch import CacheWatch
-from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError
+from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError, RequestError
 from memfs.fuse.attributes import NEVER, Shapes, Validity
+from memfs.fuse.believed_names import BelievedNames
 from memfs.fuse.files.directory_stream import DirectoryStream
 from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import OpenInodes
 from memfs.fuse.kernel.negotiation import WRITE_BYTES
 from memfs.fuse.kernel.protocol import InHeader
-from memfs.fuse.known import KnownTree, PendingRead
+from memfs.fuse.known import ABSENT, KnownTree, PendingRead
 from memfs.fuse.ledger import MountLedger, OpenDescriptor
 from memfs.fuse.lookahead import Lookahead, Window
 from memfs.fuse.mounted_tree import MountedTree
@@ -89,10 +90,15 @@ class MountSession:
         """Interruptible requests by ``unique``; each ends when its event is set."""
         self.invalidate: Callable[[Sequence[int]], Awaitable[None]] | None = None
         """Has the kernel forget attributes of nodes."""
+        self.in_doubt: set[int] = set()
+        """Directories in which it is not known what a name means."""
+        self.names = BelievedNames(cluster.session.environment.clock.boottime_ns)
         self.shapes = Shapes(
-            self.numbers, Validity(options.attr_timeout), Validity(options.entry_timeout)
+            self.numbers,
+            Validity(options.attr_timeout),
+            Validity(options.entry_timeout),
+            self.names.withheld,
         )
-        self.absent = Validity(options.negative_timeout)
         self.known = KnownTree()
         self.lookahead = Lookahead()
         self.watch = CacheWatch(cluster.session, self._forget, self._forget_all)
@@ -140,7 +146,15 @@ class MountSession:
     async def _forget(self, inodes: tuple[int, ...]) -> None:
         """Inodes that others have changed: invalidate them here and in the kernel."""
         self.known.forget(inodes)
+        self.names.withdraw(inodes)
         await self._tell_kernel(inodes)
+
+    async def forget_doubtful(self) -> None:
+        """Withdraw what the kernel believes of directories in which a command of this mount has
+        ended without an answer."""
+        inodes = tuple(self.in_doubt)
+        self.in_doubt.clear()
+        await self._forget(inodes)
 
     async def _forget_all(self) -> None:
         await self._tell_kernel(self.known.forget_all())
@@ -162,7 +176,8 @@ class MountSession:
             found, change.also_changed = await work
             self.known.forget((found.inode,), change.reading)  # it may have had another name
             change.found = found
-        return self.entry(found, self.validity() if change.good else None)
+        believed = self.validity() if change.good else None
+        return self.entry(found, believed, self.named(parent, name, found))
 
     @contextlib.contextmanager
     def making(self, parent: int, name: bytes) -> Iterator[PendingCommand]:
@@ -191,6 +206,9 @@ class MountSession:
             self._changing_name(new_parent, new_name, change),
         ):
             yield change
+        self.names.moved(parent, new_parent)
+        if change.swaps:
+            self.names.moved(new_parent, parent)
         if change.good and change.also_changed and not change.swaps:
             self.known.learn_name(change.reading, parent, name, None)
             self.known.learn_name(change.reading, new_parent, new_name, change.also_changed[-1])
@@ -214,6 +232,11 @@ class MountSession:
         self.known.forget_name(parent, name, by)
         try:
             yield
+        except RequestError:
+            raise
+        except BaseException:  # others may see it done, now or later
+            self.in_doubt.add(parent)
+            raise
         finally:
             self.known.forget_name(parent, name, by)
 
@@ -253,7 +276,7 @@ class MountSession:
     def recall(self, inode: int) -> bytes | None:
         """The reply to GETATTR when it can be given from the cache."""
         found = self.known.attributes(inode)
-        if found is None or self._is_dirty(inode):
+        if found is None or self._is_dirty(inode) or inode in self.names.withheld:
             return None
         trust = self.watch.trusted()
         if not trust:
@@ -275,7 +298,8 @@ class MountSession:
             return None
         aged = self.known.is_aged(found.inode)
         validity = NEVER if aged else Validity(max(trust, self.options.attr_timeout))
-        return self.shapes.entry(self.cluster.node(found.inode), found, validity)
+        named = self._named(parent, trust)
+        return self.shapes.entry(self.cluster.node(found.inode), found, validity, named)
 
     def _is_dirty(self, inode: int) -> bool:
         file = self.files.get(inode)
@@ -336,9 +360,29 @@ class MountSession:
             raise PathNotFoundError("it is not in the page that would have it")
         return None
 
-    def entry(self, found: Attributes, validity: Validity | None = None) -> tuple[bytes]:
-        """The reply to whatever finds or makes a name."""
-        return (self.shapes.entry(self.cluster.node(found.inode), found, validity),)
+    def entry(
+        self, found: Attributes, validity: Validity | None = None, named: Validity | None = None
+    ) -> tuple[bytes]:
+        """The reply to whatever finds or makes a name. ``validity``: of the attributes, ``named``:
+        of the name."""
+        return (self.shapes.entry(self.cluster.node(found.inode), found, validity, named),)
+
+    def named(self, parent: int, name: bytes, found: Attributes) -> Validity:
+        """How long the kernel may believe now that a name means what was just found."""
+        kept = self.known.name(parent, name) is found
+        return self._named(parent, self.watch.trusted()) if kept else self.shapes.entries
+
+    def _named(self, parent: int, trust: float) -> Validity:
+        """How long the kernel may believe a name that is known."""
+        seconds = self.names.hand_out(parent, trust)
+        return Validity(seconds) if seconds > self.options.entry_timeout else self.shapes.entries
+
+    def unnamed(self, parent: int, name: bytes) -> float:
+        """Seconds for which the kernel may believe that a name does not exist."""
+        seconds = 0.0
+        if self.known.name(parent, name) == ABSENT:
+            seconds = self.names.hand_out(parent, self.watch.trusted())
+        return max(seconds, self.options.negative_timeout)
 
     async def outlast_name(self, parent: int, name: bytes) -> None:
         """A name is about to be removed: files open here stay, even when their lease ends at

@@ -103,7 +103,7 @@ class FuseServer:
 
     def take_over(self, agreement: Agreement) -> None:
         """Serve a mount that somebody else has served: have the kernel repeat its requests."""
-        self.agreement = agreement
+        self._agreed(agreement)
         self.ready.set()
         self.device.start()
         if agreement.has(InitFlag.HAS_RESEND):
@@ -163,6 +163,8 @@ class FuseServer:
             return await work
         finally:
             errand.end()
+            if self.mount.in_doubt:
+                await self.mount.forget_doubtful()
 
     async def _finish(
         self, header: InHeader, work: Awaitable[Parts], payload: Payload | None, began: float
@@ -225,10 +227,14 @@ class FuseServer:
             self.device.fail(header.unique, errno.EPROTO)
             self.ended.set()
             return
-        self.agreement = agreement
+        self._agreed(agreement)
         readahead = max(said.max_readahead, options.readahead)
         self.device.reply(header.unique, (INIT_OUT.pack(*agreement.reply(readahead)),))
         self.ready.set()
+
+    def _agreed(self, agreement: Agreement) -> None:
+        self.agreement = agreement
+        self.mount.names.offered = agreement.keeps_order
 
     async def _invalidate(self, nodes: Sequence[int]) -> None:
         """Have the kernel drop cached attributes of nodes; it drops cached bytes when it sees the

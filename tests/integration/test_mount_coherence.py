@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,72 @@ for line in sys.stdin:
             watching.stdin.flush()
             assert watching.stdout.readline() == f"True {expected}\n"
         watching.stdin.close()
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "rename": lambda place: (place / "old").rename(place / "new"),
+    "remove": lambda place: (place / "old").unlink(),
+    "replace": lambda place: (place / "beside").replace(place / "old"),
+    "create": lambda place: (place / "new").write_text("made"),
+    "make a directory": lambda place: (place / "new").mkdir(),
+    "move in": lambda place: (place.parent / f"{place.name}.moved").rename(place / "new"),
+    "move out": lambda place: (place / "old").rename(place.parent / f"{place.name}.away"),
+}
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["at rest", "busy"])
+def test_a_name_that_the_kernel_knows_goes_when_others_change_it(
+    two: tuple[Mounted, Mounted], busy: bool
+) -> None:
+    """Also while programs of the same mount make and remove names in the same directory: each of
+    those holds the directory's lock in the kernel."""
+    for kind, change in CHANGES.items():
+        one, other = (each.root / kind for each in two)
+        one.mkdir()
+        for name in ("old", "beside", f"../{kind}.moved"):
+            (one / name).write_text(name)
+
+        def seen(place: Path) -> dict[str, str | None]:
+            names = ("old", "new", "beside")
+            return {each: said(place / each) for each in names}
+
+        with ExitStack() as stack:
+            if busy:
+                busy_in(stack, other)
+            for _ in range(20):
+                before = seen(other)
+            change(one)
+            after = seen(other)
+            assert after == seen(one) != before, kind
+            for _ in range(20):
+                assert seen(other) == after
+
+
+def said(path: Path) -> str | None:
+    """What a name means."""
+    try:
+        return "a directory" if path.is_dir() else path.read_text()
+    except FileNotFoundError:
+        return None
+
+
+def busy_in(stack: ExitStack, place: Path) -> None:
+    """A program that makes and removes names until the stack ends."""
+    program = """
+import pathlib, sys
+place = pathlib.Path(sys.argv[1])
+print(flush=True)
+number = 0
+while True:
+    number += 1
+    (place / f"busy-{number}").touch()
+    (place / f"busy-{number}").unlink()
+"""
+    command = [sys.executable, "-c", program, str(place)]
+    running = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE))
+    stack.callback(running.terminate)
+    assert running.stdout is not None
+    running.stdout.readline()
 
 
 def test_a_listing_that_a_mount_knows_is_the_one_that_there_is(

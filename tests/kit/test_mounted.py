@@ -18,7 +18,7 @@ SIZES = Sizes(writers=2, readers=2, keys=2)
 SECONDS = 3.0
 
 
-def watched():
+def watched(seed=1):
     """Kinds of violations on a healthy cluster, and how looks were answered."""
     answered = Counter()
 
@@ -27,7 +27,7 @@ def watched():
 
     async def main():
         loop = asyncio.get_running_loop()
-        cluster = SimulatedCluster(1)
+        cluster = SimulatedCluster(seed)
         await cluster.start(nodes=2)
         history = History(loop.time)
 
@@ -35,7 +35,7 @@ def watched():
             return cluster.client()
 
         work = WatchingMounts(
-            connect, seed=1, history=history, clock=loop.time, top="/work", sizes=SIZES
+            connect, seed=seed, history=history, clock=loop.time, top="/work", sizes=SIZES
         )
         await work.prepare()
         await work.run(loop.time() + SECONDS)
@@ -64,7 +64,13 @@ def test_who_is_not_told_is_noticed():
     assert "stale" in kinds
 
 
+def test_names_that_are_not_withdrawn_are_noticed():
+    with MUTANTS["names-are-not-withdrawn"].patch():
+        kinds, _ = watched()
+    assert "stale" in kinds
+
+
 def test_a_close_that_returns_too_early_is_noticed():
     with MUTANTS["closes-unpublished"].patch():
-        kinds, _ = watched()
+        kinds, _ = watched(4)
     assert "stale" in kinds

@@ -1,8 +1,9 @@
 """Mounts in the simulation: what programs see through the kernel's cache and the mount's.
 
 Owns the kernel's half, as far as it believes things: attributes of a node for as long as the reply
-said, and the bytes that it has read, for as long as opening the file again does not say otherwise;
-unless the mount has had it forget them. The other half is the code of the real mount: its
+said, names, too, but that nobody can take back, and the bytes that it has read, for as long as
+opening the file again does not say otherwise; unless the mount has had it forget them. It counts
+from as late as it may. The other half is the code of the real mount: its
 handlers, what it knows, its leases, its watch over that. Must not know the nodes.
 """
 
@@ -18,7 +19,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, cast
 
 from memfs.client.filesystem import AsyncFileSystem
-from memfs.errors import PathNotFoundError
+from memfs.errors import PathNotFoundError, StaleHandleError
+from memfs.fuse.believed_names import LATE_SECONDS
 from memfs.fuse.kernel.device import Device, Payload
 from memfs.fuse.kernel.protocol import (
     ATTR,
@@ -50,6 +52,7 @@ from memfs.testing.simulation.virtual import Process
 from memfs.testing.workloads.base import Workload
 
 _BILLION: Final = 1_000_000_000
+_LATE_NS: Final = round(LATE_SECONDS * _BILLION) * 9 // 10
 WORD: Final = 8
 """Bytes of a file whose content is looked at."""
 LOOKS: Final = 4
@@ -65,11 +68,16 @@ class Kernel:
         self.mount = MountSession(MountedTree(session, root), MountOptions())
         self.mount.invalidate = self._invalidate
         self._now_ns = session.environment.clock.boottime_ns
+        self.mount.names.offered = True
         self._believed: dict[int, tuple[int, int]] = {}
         """Sizes of nodes, and until when."""
+        self._names: dict[bytes, tuple[int, int]] = {}
+        """Nodes by name, 0: there is none, and until when."""
         self._pages: dict[int, bytes] = {}
         """Bytes of nodes."""
         self._closing: set[asyncio.Task[bytes]] = set()
+        self.believed = 0
+        """How often it was told to believe a name."""
 
     def trusted_ns(self) -> int:
         """Nanoseconds for which what was read may be believed, without asking for more."""
@@ -81,7 +89,14 @@ class Kernel:
             self._pages.pop(node, None)
 
     async def stat(self, name: bytes) -> int | None:
-        """The size of what a name means, None: it is not there. The kernel believes no name."""
+        """The size of what a name means, None: it is not there."""
+        await self.fstat(ROOT_ID)  # who may look into it?
+        node, until = self._names.get(name, (0, 0))
+        if self._now_ns() < until:
+            if not node:
+                return None
+            with contextlib.suppress(StaleHandleError):  # the kernel then asks for the name
+                return await self.fstat(node)
         try:
             reply = await _parts(names.lookup(self.mount, _header(ROOT_ID), name + b"\0"))
         except OSError as error:
@@ -89,6 +104,12 @@ class Kernel:
                 raise
             return None
         entry = ENTRY_OUT.unpack(reply)
+        valid_ns = entry.entry_valid * _BILLION + entry.entry_valid_nsec
+        if valid_ns:
+            self._names[name] = entry.nodeid, self._now_ns() + valid_ns + _LATE_NS
+            self.believed += 1
+        if not entry.nodeid:
+            return None
         return self._learn(entry.nodeid, entry.attr_valid, entry.attr_valid_nsec, reply)
 
     async def fstat(self, node: int) -> int:
@@ -203,7 +224,7 @@ class WatchingMounts(Workload):
         elif key in self._nodes:
             work = dice.choice((self._truncate, self._truncate_open, self._truncate_mounted))
         else:
-            work = dice.choice((self._put, self._replace))
+            work = dice.choice((self._put, self._replace, self._exchange))
         await self.record(process, key, "write", size, work(fs, key, size))
 
     async def read(self, fs: AsyncFileSystem, process: str, dice: random.Random) -> None:
@@ -307,6 +328,16 @@ class WatchingMounts(Workload):
         beside = f"{key}.{size}"
         await fs.write_bytes(beside, bytes(size), timeout=timeout)
         await fs.replace(beside, key, timeout=timeout)
+
+    async def _exchange(self, fs: AsyncFileSystem, key: str, size: int) -> None:
+        """What the name meant stays: who believes the name finds it."""
+        timeout = self.sizes.timeout_seconds
+        beside = f"{key}.{size}"
+        await fs.write_bytes(beside, bytes(size), timeout=timeout)
+        try:
+            await fs.rename(beside, key, exchange=True, timeout=timeout)
+        except PathNotFoundError:
+            await fs.replace(beside, key, timeout=timeout)
 
     # --- mounts -----------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ MINOR: Final = 41
 """The newest minor version whose meaning is known here."""
 MINOR_MIN: Final = 31
 """Linux 5.4: the oldest that this server was written for."""
+MINOR_ORDERED: Final = 32
+"""Linux 5.10: INVAL_INODE also counts for a reply that is on its way (since 5.8)."""
 ROOT_ID: Final = 1
 UNIQUE_RESEND: Final = 1 << 63
 """Set in ``unique`` of a request that is sent again after NOTIFY_RESEND."""

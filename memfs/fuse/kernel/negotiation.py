@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from memfs import limits
-from memfs.fuse.kernel.protocol import MAJOR, MINOR, MINOR_MIN, InitFlag, InitIn, InitOut
+from memfs.fuse.kernel.protocol import (
+    MAJOR,
+    MINOR,
+    MINOR_MIN,
+    MINOR_ORDERED,
+    InitFlag,
+    InitIn,
+    InitOut,
+)
 
 WRITE_BYTES: Final = 1 * limits.MIB
 """Most bytes of one request: what the kernel's MAX_PAGES allows (256 pages)."""
@@ -49,6 +57,12 @@ class Agreement(NamedTuple):
     def has(self, flag: InitFlag) -> bool:
         """Whether a feature was agreed on."""
         return bool(self.flags & flag)
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether attributes that are withdrawn while a reply with them is on its way stay
+        withdrawn: since Linux 5.8, which the version tells apart from 5.10 on."""
+        return self.minor >= MINOR_ORDERED
 
     def reply(self, readahead: int) -> InitOut:
         """The answer to INIT. ``readahead``: most bytes that the kernel may read ahead."""

@@ -28,6 +28,7 @@ def get(mount: MountSession, header: InHeader, body: bytes) -> Reply:
 
 
 async def _get(mount: MountSession, inode: int) -> Parts:
+    await mount.names.run_out(inode)
     try:
         found, validity = await mount.attributes(inode)
     except StaleHandleError:

@@ -130,7 +130,7 @@ async def create(mount: MountSession, header: InHeader, body: bytes) -> Parts:
     await file.stay()
     believed = mount.validity() if change.good else None
     opened = _opened(mount, header, found.inode, asked.flags, False)
-    return (*mount.entry(found, believed), opened)
+    return (*mount.entry(found, believed, mount.named(parent, name, found)), opened)
 
 
 async def create_unnamed(mount: MountSession, header: InHeader, body: bytes) -> Parts:

@@ -112,7 +112,7 @@ def _fill(
     if not page.plus:
         page.add_names(position, entries)
         return
-    validity = mount.validity()
+    validity, named = mount.validity(), None
     for name, found in entries:
         position += 1
         described = _NO_ENTRY
@@ -121,7 +121,10 @@ def _fill(
             if file is None or not file.leased:
                 sure = known.name(directory, name) is found and not known.is_aged(found.inode)
                 believed = validity if sure else shapes.attributes
-                described = shapes.entry(cluster.node(found.inode), found, believed)
+                if sure and named is None:
+                    named = mount.named(directory, name, found)
+                node = cluster.node(found.inode)
+                described = shapes.entry(node, found, believed, named if sure else None)
         if not page.add(described, found.inode, position, _TYPES[found.kind], name):
             return
 

@@ -10,6 +10,7 @@ from memfs import limits
 from memfs.client.inodes import Made, Owner
 from memfs.client.session.request_ids import repeats
 from memfs.errors import InvalidPathError, PathNotFoundError, StaleHandleError
+from memfs.fuse.attributes import Validity
 from memfs.fuse.kernel.protocol import (
     LINK_IN,
     MKDIR_IN,
@@ -56,7 +57,7 @@ def lookup(mount: MountSession, header: InHeader, body: bytes) -> Reply:
     if recalled is None:
         return _look_up(mount, parent, name)
     if isinstance(recalled, int):
-        return _absent(mount)
+        return _absent(mount, parent, name)
     return (recalled,)
 
 
@@ -64,14 +65,15 @@ async def _look_up(mount: MountSession, parent: int, name: bytes) -> Parts:
     try:
         found, validity = await mount.look_up(parent, name)
     except (PathNotFoundError, StaleHandleError, InvalidPathError):
-        return _absent(mount)
-    return mount.entry(found, validity)
+        return _absent(mount, parent, name)
+    return mount.entry(found, validity, mount.named(parent, name, found))
 
 
-def _absent(mount: MountSession) -> Parts:
-    if not mount.options.negative_timeout:
+def _absent(mount: MountSession, parent: int, name: bytes) -> Parts:
+    seconds = mount.unnamed(parent, name)
+    if not seconds:
         raise failure(errno.ENOENT) from None
-    return (mount.shapes.absent(mount.absent),)
+    return (mount.shapes.absent(Validity(seconds)),)
 
 
 def forget(mount: MountSession, header: InHeader, body: bytes) -> None:

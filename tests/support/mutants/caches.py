@@ -99,6 +99,14 @@ without(
     shown_by="WatchingMounts slow_host",
 )
 
+without(
+    "NoStaleCache",
+    "a directory that others have changed is told of while names in it are still believed",
+    "names-are-not-withdrawn",
+    "memfs.fuse.believed_names.BelievedNames.withdraw",
+    shown_by="WatchingMounts",
+)
+
 
 @mutant(
     "NoStaleCache",

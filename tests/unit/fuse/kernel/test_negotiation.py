@@ -36,6 +36,11 @@ def test_too_old_and_too_different_kernels_are_refused() -> None:
     assert meet(InitIn(8, 45, 131072, 0, 0)) is None
 
 
+def test_which_kernels_keep_to_the_order_of_attributes() -> None:
+    found = [meet(InitIn(7, minor, 131072, 0, 0)) for minor in (31, 32, 45)]
+    assert [each is not None and each.keeps_order for each in found] == [False, True, True]
+
+
 def test_the_reply_holds_both_words() -> None:
     reply = Agreement(1 << 39 | 1 << 5, 41).reply(1 << 23)
     assert (reply.flags, reply.flags2, reply.max_readahead) == (1 << 5, 1 << 7, 1 << 23)
