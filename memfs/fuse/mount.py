@@ -30,7 +30,7 @@ from memfs.fuse.lookahead import Lookahead, Window
 from memfs.fuse.mounted_tree import MountedTree
 from memfs.fuse.numbers import Numbers
 from memfs.fuse.options import MountOptions
-from memfs.types import Attributes, LockKind
+from memfs.types import Attributes, FileKind, LockKind
 
 NOBODY_ELSE = Owner("", "")
 FLAGS = (1 << 32) - 1
@@ -185,7 +185,10 @@ class MountSession:
         with self.change() as change, self._renaming(parent, name, change.reading):
             yield change
         if change.good and change.found is not None:
-            self.known.learn_name(change.reading, parent, name, change.found)
+            made = change.found
+            self.known.learn_name(change.reading, parent, name, made)
+            if made.kind == FileKind.DIRECTORY:  # new, so there is nothing in it
+                self.known.learn_page(change.reading, made.inode, b"", (), False)
 
     @contextlib.contextmanager
     def removing(self, parent: int, name: bytes) -> Iterator[PendingCommand]:
