@@ -87,19 +87,18 @@ class KnownTree:
         directory = self._directories.get(parent)
         return directory is not None and directory.complete
 
-    def listing(self, parent: int) -> tuple[DirectoryEntry, ...] | None:
-        """All entries of a directory, ordered by name, None: the cluster has to be asked."""
+    def listing(self, parent: int) -> tuple[list[bytes], list[Attributes]] | None:
+        """All names of a directory, ordered, and what they mean; None: the cluster has to be asked.
+        An object for each entry would take as long as all the rest."""
         directory = self._directories.get(parent)
         if directory is None or not directory.complete:
             return None
-        attributes, entries = self._attributes, []
-        for name, inode in sorted(directory.names.items()):
-            if inode != ABSENT:
-                found = attributes.get(inode)
-                if found is None:
-                    return None
-                entries.append(DirectoryEntry(name, found))
-        return tuple(entries)
+        inodes, attributes = directory.names, self._attributes
+        try:
+            names = sorted(filter(inodes.__getitem__, inodes))  # without those that are ABSENT
+            return names, [attributes[inodes[name]] for name in names]
+        except KeyError:
+            return None
 
     # --- learning ---------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def test_no_name_in_it_has_to_be_asked_for(seed):
             await asyncio.sleep(0.05)
         inode = await made(kernel)
         assert kernel.mount.recall_name(inode, b"name") == ABSENT
-        assert kernel.mount.known.listing(inode) == ()
+        assert kernel.mount.known.listing(inode) == ([], [])
         await other.write_bytes("/made/name", b"1")
         assert kernel.mount.recall_name(inode, b"name") is None
         await kernel.mount.watch.close()

@@ -8,13 +8,15 @@ Must not know the kernel's protocol.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias
 
 from memfs.client.inodes import InodeOperations
 from memfs.fuse.known import KnownTree
-from memfs.types import DirectoryEntry
+from memfs.types import Attributes
 
+Listed: TypeAlias = tuple[bytes, Attributes]
+"""A name and what it means."""
 GIVEN_AT_ONCE: Final = 4096
 """Entries; more do not fit the answer to one request of a program."""
 
@@ -36,21 +38,23 @@ class DirectoryStream:
         self._trusted = trusted
         self._names: list[bytes] = []
         """Names of all entries returned so far, in order."""
-        self._page: tuple[DirectoryEntry, ...] = ()
+        self._page: Sequence[Attributes] = ()
+        """What the names from :attr:`_page_start` on mean."""
         self._page_start = 0
         self._more = True
         self._loading = asyncio.Lock()
 
-    def known(self, position: int) -> tuple[DirectoryEntry, ...] | None:
+    def known(self, position: int) -> Iterable[Listed] | None:
         """Entries from a position on, when they are here: empty at the end, else None."""
         start = position - self._page_start
         if 0 <= start < len(self._page):
-            return self._page[start : start + GIVEN_AT_ONCE]
+            names = self._names[position : position + GIVEN_AT_ONCE]
+            return zip(names, self._page[start : start + GIVEN_AT_ONCE], strict=True)
         if position >= len(self._names) and not self._more:
             return ()
         return None
 
-    async def entries(self, position: int) -> tuple[DirectoryEntry, ...]:
+    async def entries(self, position: int) -> Iterable[Listed]:
         """Some entries from a position on, none at the end."""
         async with self._loading:
             if position == 0:
@@ -62,14 +66,14 @@ class DirectoryStream:
         return found
 
     def _rewind(self) -> None:
-        self._names.clear()
+        self._names = []
         self._page = ()
         self._page_start = 0
         self._more = True
         listing = self._known.listing(self.inode)
         if listing is not None and self._trusted():
-            self._page, self._more = listing, False
-            self._names += [entry.name for entry in listing]
+            self._more = False
+            self._names, self._page = listing
 
     async def _load(self, position: int) -> None:
         """The page that begins at a position; for a position not reached yet, the next page."""
@@ -78,6 +82,6 @@ class DirectoryStream:
         with self._known.reading() as reading:
             entries, self._more = await self._cluster.list(self.inode, after)
             self._known.learn_page(reading, self.inode, after, entries, self._more)
-        self._page, self._page_start = entries, start
+        self._page, self._page_start = [found for _, found in entries], start
         del self._names[start:]
-        self._names += [entry.name for entry in entries]
+        self._names += [name for name, _ in entries]

@@ -10,7 +10,7 @@ from typing import Final
 from memfs import limits
 from memfs.errors import StaleHandleError
 from memfs.fuse.attributes import TYPE_BITS
-from memfs.fuse.files.directory_stream import DirectoryStream
+from memfs.fuse.files.directory_stream import DirectoryStream, Listed
 from memfs.fuse.kernel.protocol import (
     DIRENT,
     ENTRY_OUT_SIZE,
@@ -22,7 +22,6 @@ from memfs.fuse.kernel.protocol import (
 )
 from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import DONE, Handler, Parts, Reply
-from memfs.types import DirectoryEntry
 
 _UNKNOWN_INODE: Final = 0xFFFFFFFF
 _NO_ENTRY: Final = bytes(ENTRY_OUT_SIZE)
@@ -104,7 +103,7 @@ def _fill(
     mount: MountSession,
     page: _Page,
     position: int,
-    entries: Iterable[DirectoryEntry],
+    entries: Iterable[Listed],
     directory: int,
 ) -> None:
     """As many entries as there is room for."""
@@ -157,7 +156,7 @@ class _Page:
         self._parts += (DIRENT.pack(inode, after, len(name), kind), name, _PADDING[len(name) & 7])
         return True
 
-    def add_names(self, position: int, entries: Iterable[DirectoryEntry]) -> None:
+    def add_names(self, position: int, entries: Iterable[Listed]) -> None:
         """Add entries without attributes as long as there is room."""
         parts, room = self._parts, self._room
         for after, (name, found) in enumerate(entries, position + 1):
