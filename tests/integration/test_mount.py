@@ -142,8 +142,8 @@ def test_a_mount_is_watched(cluster: Cluster, tmp_path: Path) -> None:
     port = free_port(1)
     with mounted(cluster.url, tmp_path, monitoring_port=port) as here:
         (here.root / "seen").write_text("x")
-        with pytest.raises(FileNotFoundError):
-            (here.root / "absent").stat()
+        with pytest.raises(OSError, match="No data"):
+            os.getxattr(here.root / "seen", "user.absent")
 
         def told(path: str) -> str:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
@@ -153,7 +153,7 @@ def test_a_mount_is_watched(cluster: Cluster, tmp_path: Path) -> None:
         assert told("/readyz") == "ready\n"
         shown = told("/metrics")
         assert re.search(r'memfs_operations_total{kind="create",result="ok"} [1-9]', shown)
-        assert re.search(r'memfs_operations_total{kind="lookup",result="ENOENT"} [1-9]', shown)
+        assert re.search(r'memfs_operations_total{kind="getxattr",result="ENODATA"} [1-9]', shown)
         assert re.search(r"memfs_mount_known_inodes [1-9]", shown)
         (worker,) = here.processes("work")
         os.kill(worker, signal.SIGKILL)
