@@ -18,6 +18,8 @@ def is_name(text: str) -> bool:
     """Can ``text`` be the name of a file or directory?"""
     if not text or text in (".", "..") or "/" in text or "\0" in text:
         return False
+    if text.isascii():
+        return len(text) <= NAME_BYTES
     try:
         return len(text.encode()) <= NAME_BYTES
     except UnicodeEncodeError:  # bytes that are not UTF-8, as os.fsdecode marks them

@@ -318,8 +318,8 @@ class Metadata:
         return bound is None
 
     async def _page(self, wanted: Question, store: Store, listing: Listing) -> Page:
-        """A page of the store. Whoever goes on with a listing most likely wants the page after it
-        too, which is on its way while this one is applied."""
+        """A page of the store. Whoever goes on with a listing, or wants all of it, gets the page
+        after it too, which is on its way while this one is applied."""
         key, after = wanted.key.decode("utf-8"), listing.after
         known = self._ahead.pop(wanted.directory, None)
         if known is not None and known[0] is listing:
@@ -328,7 +328,7 @@ class Metadata:
             if known is not None:
                 known[1].cancel()
             page = await store.list(key, after, PAGE_OBJECTS)
-        if after is not None and page.after is not None:
+        if (after is not None or not wanted.part) and page.after is not None:
             task = asyncio.ensure_future(store.list(key, page.after, PAGE_OBJECTS))
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             self._ahead[wanted.directory] = listing, task
@@ -345,7 +345,9 @@ class Metadata:
 
     async def _learn(self, wanted: Question, objects: list[m.KnownObject], since: int) -> None:
         where = wanted.mount.number, wanted.mount.generation, wanted.directory
-        counting = [each for each in objects if self._counts(wanted, each.name, since)]
+        counting = objects
+        if self._stored_at:
+            counting = [each for each in objects if self._counts(wanted, each.name, since)]
         part = news(self._primary.namespace.volume, *where, counting)
         for first in range(0, len(part), OBJECTS_PER_COMMAND):
             some = tuple(part[first : first + OBJECTS_PER_COMMAND])

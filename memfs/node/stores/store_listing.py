@@ -54,14 +54,19 @@ class Listing:
     def add_page(self, page: Page) -> list[m.KnownObject]:
         """What a page tells that is new."""
         found: dict[bytes, m.KnownObject] = {}
+        seen, absent, bound = self._seen, self._absent, self.bound
+        last = self._last
         for info in page.entries:
             name = info.key.rpartition("/")[2].encode("utf-8")
-            new = name not in self._seen
-            if new and name < self.bound and name not in self._absent:
+            new = name not in seen
+            if new and name < bound and name not in absent:
                 self._ordered = False
             if not info.is_directory or (new and name not in found):
                 found[name] = known(name, info)  # the object, where a name is both
-            self._last = max(self._last, (name + b"/" if info.is_directory else name, name))
+            at = name + b"/" if info.is_directory else name
+            if at > last[0]:
+                last = at, name
+        self._last = last
         self._seen.update(found)
         self.after = page.after
         return list(found.values())
