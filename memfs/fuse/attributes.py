@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection
+from itertools import islice
 from typing import Final
 
 from memfs import limits
@@ -20,6 +21,8 @@ PREFERRED_BYTES: Final = 128 * limits.KIB
 """The preferred size of reads and writes (st_blksize): each request of the kernel costs a
 wake-up."""
 REMEMBERED: Final = 65_536
+DROPPED: Final = REMEMBERED // 16
+"""... of which so many are forgotten at once."""
 DIRECTORY_BYTES: Final = 4096
 _SECTOR: Final = 512
 _BILLION: Final = 1_000_000_000
@@ -92,7 +95,8 @@ class Shapes:
         self.has_list.pop(found.inode, None)
         self.has_list[found.inode] = found.acl
         if len(self.has_list) > REMEMBERED:
-            del self.has_list[next(iter(self.has_list))]
+            for inode in list(islice(self.has_list, DROPPED)):
+                del self.has_list[inode]
 
     def attr(self, found: Attributes, validity: Validity | None = None) -> bytes:
         """The reply to GETATTR and SETATTR."""

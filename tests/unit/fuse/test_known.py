@@ -1,5 +1,8 @@
 """What a mount may believe, and what it may not learn."""
 
+import pytest
+
+from memfs.fuse import known as cache
 from memfs.fuse.known import ABSENT, KnownTree
 from memfs.types import Attributes, DirectoryEntry
 
@@ -157,3 +160,17 @@ def test_a_directory_of_which_a_page_is_missing_is_not_known() -> None:
     known.forget((1,))
     listed(known, b"c", after=b"b")
     assert names(known) is None, "somebody changed it in between"
+
+
+def test_of_too_many_inodes_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "INODES", 32)
+    known = KnownTree()
+    with known.reading() as reading:
+        for inode in range(2, 34):
+            assert known.learn(reading, file(inode))
+        assert len(known) == 32 and known.attributes(2) == file(2)
+        assert known.learn(reading, file(2, 1)), "it is the latest again"
+        assert known.learn(reading, file(34))
+    assert len(known) == 31
+    assert known.attributes(3) is None and known.attributes(4) is None
+    assert known.attributes(2) == file(2, 1) and known.attributes(34) == file(34)
