@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from itertools import islice
 from typing import Final
 
 from memfs import limits
@@ -100,10 +101,11 @@ class CacheLeases:
             watcher.held.pop(inode, None)
             watcher.held[inode] = None
             self._holders.setdefault(inode, set()).add(client)
-        while len(watcher.held) > limits.WATCHED_INODES:
-            oldest = next(iter(watcher.held))
-            del watcher.held[oldest]
-            watcher.changed[oldest] = None  # nobody waits for that
+        excess = len(watcher.held) - limits.WATCHED_INODES
+        if excess > 0:  # found at once: whoever looks for the oldest passes all that were dropped
+            for oldest in list(islice(watcher.held, excess)):
+                del watcher.held[oldest]
+                watcher.changed[oldest] = None  # nobody waits for that
 
     def held(self) -> list[int]:
         """All inodes of which some client has cached something."""
