@@ -1,7 +1,8 @@
 """What the next worker of a mount has to know of this one, in memory that outlives it.
 
 Owns the form of that memory: who this mount is to the cluster, what is open, who may hold locks,
-and which commands were sent for requests of the kernel that are not answered. The keeper holds the
+and which commands were sent for requests of the kernel that are not answered; what programs have
+written lies beside it (:mod:`memfs.fuse.kept`). The keeper holds the
 memory, a worker maps it and writes into it before it acts. Must not know the cluster or the
 kernel's protocol. Invariant: a worker may be killed between any two instructions. A row counts by
 its last field, which is written last; what was noted too early does no harm, what was never noted
@@ -20,6 +21,8 @@ from typing import Final, NamedTuple
 from memfs.client.session.held.locks import Holding
 from memfs.client.session.request_ids import ERRAND
 from memfs.client.session.succession import Former
+from memfs.fuse import kept
+from memfs.fuse.kept import KeptWrites
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +41,9 @@ _OPENED: Final = struct.Struct("<QQQ")
 _LOCKED: Final = struct.Struct("<QQQQ")
 _SENT: Final = struct.Struct("<QQ")
 SIZE: Final = _ROWS_AT + ROWS * (_OPENED.size + _LOCKED.size + _SENT.size)
-"""Bytes, of which those are in memory that were ever used."""
+"""Bytes of the notes, of which those are in memory that were ever used."""
+_KEPT_AT: Final = -(-SIZE // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
+"""Behind them lies what programs have written."""
 
 
 class OpenDescriptor(NamedTuple):
@@ -64,9 +69,10 @@ class Locked(NamedTuple):
 class MountLedger:
     """The notes of one mount, of all its workers in turn."""
 
-    def __init__(self, memory: memoryview) -> None:
+    def __init__(self, memory: memoryview, kept: KeptWrites | None = None) -> None:
         """``memory``: SIZE bytes, zeros at first."""
         self._memory = memory
+        self.kept = kept or KeptWrites.alone()
         at = _ROWS_AT
         self._opened = _Rows(memory, at, _OPENED, 1)
         at += ROWS * _OPENED.size
@@ -81,7 +87,8 @@ class MountLedger:
     @classmethod
     def of_descriptor(cls, descriptor: int) -> MountLedger:
         """In memory that a keeper has made by :func:`make`."""
-        return cls(memoryview(mmap.mmap(descriptor, SIZE)))
+        mapped = mmap.mmap(descriptor, _KEPT_AT + kept.SIZE)
+        return cls(memoryview(mapped), KeptWrites(mapped, _KEPT_AT))
 
     @classmethod
     def alone(cls) -> MountLedger:
@@ -128,6 +135,16 @@ class MountLedger:
     def locked(self) -> list[Locked]:
         """Owners of locks."""
         return [Locked(*row) for row in self._locked.rows()]
+
+    @property
+    def left_locked(self) -> list[Holding]:
+        """Owners of locks whose descriptors are all closed: nobody else will unlock."""
+        opened = {each.handle for each in self.opened}
+        return [
+            where
+            for where, rows in self._of.items()
+            if opened.isdisjoint(row.handle for row in rows)
+        ]
 
     def open(self, opened: OpenDescriptor) -> None:
         """A descriptor is open once the request is answered."""
@@ -243,5 +260,5 @@ def _holding(row: Locked) -> Holding:
 def make() -> int:
     """Memory for a ledger; its descriptor."""
     descriptor = os.memfd_create("memfs-mount", os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, SIZE)
+    os.ftruncate(descriptor, _KEPT_AT + kept.SIZE)
     return descriptor

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from memfs.client.inodes import Made, Owner
+from memfs.client.session.held.locks import Holding
 from memfs.client.session.request_ids import Errand, repeats
 from memfs.client.session.watch import CacheWatch
 from memfs.errors import AccessDeniedError, NotDirectoryError, PathNotFoundError, RequestError
@@ -66,6 +67,7 @@ class MountSession:
         self.cluster = cluster
         self.options = options
         self.ledger = ledger or MountLedger.alone()
+        self.kept = self.ledger.kept
         self._unanswered: dict[int, OpenDescriptor] = {}
         """What a former worker has opened, by the request, as far as the kernel may not know it."""
         self._errands: dict[int, int] = {}
@@ -73,7 +75,7 @@ class MountSession:
         the kernel's request."""
         self.numbers = Numbers()
         patience = 0.0 if options.nowait else None
-        self.files = OpenInodes(cluster, patience, self.changing_file, self.changed)
+        self.files = OpenInodes(cluster, patience, self.changing_file, self.changed, self.kept)
         self.directories: dict[int, DirectoryStream] = {}
         self.numbering = itertools.count(int.from_bytes(os.urandom(4), "big"))
         """Of what is opened. A server that takes over begins elsewhere: what its predecessor has
@@ -105,8 +107,8 @@ class MountSession:
         identity = cluster.session.identity
         self._own = Owner(identity.user, identity.groups[0] if identity.groups else identity.user)
 
-    def go_on(self, errands: dict[int, int]) -> None:
-        """Take over what the ledger says is open and locked."""
+    async def go_on(self, errands: dict[int, int]) -> None:
+        """Take over what the ledger says is open, locked and written. Raises RetryableError."""
         self._errands = errands
         self.ledger.keep_sent(errands)
         for opened in self.ledger.opened:
@@ -117,6 +119,23 @@ class MountSession:
         for locked in self.ledger.locked:
             if locked.kind == LockKind.RANGE:
                 self.range_owners.setdefault(locked.handle, set()).add(locked.owner)
+        await self.files.write_again(self.options.timeout)
+        for where in self.ledger.left_locked:
+            self._unlock_left(where)
+
+    def _unlock_left(self, where: Holding) -> None:
+        """A former worker was about to unlock when a descriptor was closed."""
+
+        async def nothing() -> None:
+            """What was written is published."""
+
+        self.cluster.locks.release_later(
+            where.inode,
+            where.owner,
+            kind=where.kind,
+            first=nothing,
+            then=lambda: self.ledger.unlock(where.inode, where.owner, where.kind),
+        )
 
     def errand(self, request: int, *, again: bool) -> Errand:
         """What the kernel asks for, ``again`` after another worker has not answered it."""

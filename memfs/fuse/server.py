@@ -19,7 +19,8 @@ from typing import Final
 from memfs.client.session.request_ids import ERRAND
 from memfs.errors import MemfsError, StaleHandleError
 from memfs.fuse.errors import errno_of
-from memfs.fuse.kernel.device import Device, Payload
+from memfs.fuse.kept import Payload
+from memfs.fuse.kernel.device import Device
 from memfs.fuse.kernel.negotiation import Agreement, agree
 from memfs.fuse.kernel.protocol import (
     INIT_IN,
@@ -65,6 +66,8 @@ _DONE_ONCE: Final = frozenset(
     }
 )
 """What fails when it is done twice, or undoes what others did between."""
+_IN_FRONT: Final = frozenset({Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT})
+"""What the kernel sends in front of all it repeats; anything else it sends behind that."""
 PATIENCE_SECONDS: Final = 1.0
 """How long a request goes on after a signal that does not end its process: no program expects that
 a signal interrupts ``stat``, but one that hangs should be interruptible."""
@@ -85,7 +88,7 @@ class FuseServer:
         self.agreement: Agreement | None = None
         self.trouble = ""
         """Why the mount cannot be served any further."""
-        self.device = Device(fd, self._serve, self.ended.set)
+        self.device = Device(fd, self._serve, self.ended.set, mount.kept)
         mount.invalidate = self._invalidate
         self._tasks: dict[int, tuple[asyncio.Task[None], InHeader]] = {}
         self._counts: dict[int, OperationMetrics] | None = None
@@ -130,6 +133,8 @@ class FuseServer:
         reply: Reply
         if header.unique & UNIQUE_RESEND:
             self.mount.not_opened(header.unique & ~UNIQUE_RESEND)
+        elif opcode not in _IN_FRONT:
+            self.mount.kept.all_repeated()
         try:
             if opcode == Opcode.WRITE:
                 reply = content.write(self.mount, header, body, payload)

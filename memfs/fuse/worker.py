@@ -69,7 +69,12 @@ async def connect(
         await session.close(goodbye=former is None)
         raise
     mount = MountSession(MountedTree(session, found.inode), options, ledger)
-    mount.go_on(errands)
+    try:
+        await mount.go_on(errands)
+    except BaseException:
+        await mount.watch.close()
+        await session.close(goodbye=False)
+        raise
     return mount
 
 

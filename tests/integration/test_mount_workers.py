@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +12,7 @@ from pathlib import Path
 import pytest
 from cli_cluster import Cluster
 
-from tests.support.mounts import Mounted, mounted, need_mounts
+from tests.support.mounts import Mounted, kill_worker, mounted, need_mounts
 from tests.support.patience import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.alone
@@ -31,14 +29,6 @@ def two(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Mounted, Mounted]]:
     second.mkdir()
     with mounted(cluster.url, first) as one, mounted(cluster.url, second) as other:
         yield one, other
-
-
-def kill_worker(here: Mounted) -> None:
-    """Kill it; returns when another one serves."""
-    (worker,) = here.processes("work")
-    os.kill(worker, signal.SIGKILL)
-    os.statvfs(here.root)
-    until(lambda: here.processes("work") not in ([], [worker]))
 
 
 def is_locked(path: Path, how: str) -> bool:

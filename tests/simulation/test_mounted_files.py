@@ -23,7 +23,7 @@ from memfs.fuse.operations import attributes, content, names
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
-from tests.support.mounted import Kernel
+from tests.support.mounted import Kernel, write
 
 OLD, NEW = b"old", b"newer content"
 
@@ -64,7 +64,7 @@ FOUND = {"read": NEW, "stat": len(NEW), "stat by name": len(NEW), "seek": len(NE
 def test_what_was_written_is_found_while_the_lease_goes_back(seed, look):
     async def main():
         kernel, file, node = await mounted(seed)
-        await file.write(0, memoryview(NEW))
+        await write(kernel.mount.kept, file, 0, NEW)
         await lease_goes_back(file)
         assert [await LOOKS[look](kernel, file, node) for _ in range(4)] == [FOUND[look]] * 4
         await kernel.mount.watch.close()
@@ -79,7 +79,7 @@ def test_a_read_that_crosses_a_write_leaves_nothing_old_behind(seed):
     async def main():
         kernel, file, _ = await mounted(seed)
         new = OLD.upper()  # the end of the file makes no reader look again
-        writing = asyncio.create_task(file.write(0, memoryview(new)))
+        writing = asyncio.create_task(write(kernel.mount.kept, file, 0, new))
         await asyncio.sleep(0)  # it asks for the lease
         reads = [asyncio.create_task(file.read(0, len(OLD))) for _ in range(3)]
         await writing
@@ -151,7 +151,7 @@ def test_a_file_that_loses_its_name_as_soon_as_it_is_made_stays_open(remove, kno
     async def main():
         kernel, *_ = await mounted(1, delay_max=0.001)
         file, node = await created(kernel)
-        await file.write(0, memoryview(NEW))
+        await write(kernel.mount.kept, file, 0, NEW)
         if not known:
             kernel.mount.known.forget_all()
         await remove(kernel)

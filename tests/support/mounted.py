@@ -16,12 +16,13 @@ import inspect
 import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.errors import PathNotFoundError, StaleHandleError
 from memfs.fuse.believed_names import LATE_SECONDS
-from memfs.fuse.kernel.device import Device, Payload
+from memfs.fuse.files.open_inode import OpenInode
+from memfs.fuse.kept import KeptWrites
 from memfs.fuse.kernel.protocol import (
     ATTR,
     ATTR_OUT,
@@ -144,9 +145,10 @@ class Kernel:
         async with self._opened(node, os.O_WRONLY) as handle:
             self._pages.pop(node, None)
             asked = WRITE_IN.pack(handle, 0, len(data), 0, 0, os.O_WRONLY)
-            memory = memoryview(bytearray(data))
-            received = Payload(cast(Device, None), memory, len(data))  # too little to be lent
+            received = self.mount.kept.received(data)
             await _parts(content.write(self.mount, _header(node), asked, received))
+            if not received.lent:
+                received.give_back()
             self._pages.pop(node, None)
             await _parts(content.flush(self.mount, _header(node), FLUSH_IN.pack(handle, 0)))
 
@@ -168,6 +170,15 @@ class Kernel:
         size = ATTR.unpack(reply, len(reply) - ATTR.size).size
         self._believed[node] = size, self._now_ns() + seconds * _BILLION + nanoseconds
         return size
+
+
+async def write(kept: KeptWrites, file: OpenInode, offset: int, data: bytes) -> None:
+    """Write to a file as the mount does when it cannot be done at once."""
+    received = kept.received(data)
+    try:
+        await file.write(offset, received)
+    finally:
+        received.give_back()
 
 
 def _number(content: bytes) -> int:

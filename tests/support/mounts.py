@@ -19,7 +19,7 @@ import pytest
 
 from memfs.fuse.kernel.mounting import mounts
 from memfs.machine import module_command
-from tests.support.patience import PATIENCE_SECONDS
+from tests.support.patience import PATIENCE_SECONDS, until
 
 MNT_DETACH = 2
 
@@ -97,13 +97,21 @@ def end(here: Mounted) -> None:
     there = any(each.directory == str(here.root) for each in mounts())
     if there and fuse("umount", str(here.root)).returncode:
         ctypes.CDLL(None).umount2(os.fsencode(here.root), MNT_DETACH)
-    until = time.monotonic() + PATIENCE_SECONDS
-    while (left := here.processes("work") + here.processes("keep")) and time.monotonic() < until:
+    last = time.monotonic() + PATIENCE_SECONDS
+    while (left := here.processes("work") + here.processes("keep")) and time.monotonic() < last:
         time.sleep(0.05)
     for process in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     assert not left, f"processes {left} had to be killed:\n{here.story()}"
+
+
+def kill_worker(here: Mounted) -> None:
+    """Kill the worker; returns when another one serves."""
+    (worker,) = here.processes("work")
+    os.kill(worker, signal.SIGKILL)
+    os.statvfs(here.root)
+    until(lambda: here.processes("work") not in ([], [worker]))
 
 
 @contextlib.contextmanager

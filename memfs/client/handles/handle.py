@@ -218,6 +218,17 @@ class Handle:
             timeout = self._session.deadline(FOLLOWING_SECONDS)
         await self._trying(step(timeout))
 
+    async def publish_some(self, timeout: float | None = None) -> None:
+        """Publish much of what was written, in little time; all of it where bytes that others read
+        were changed."""
+        assert self.writer is not None, "the handle is not open for writing"
+        timeout = self._session.budget(timeout)
+        async with turn(self._changing, timeout):
+            writer = self.writer
+            await self._following(
+                writer.publish_settled if writer.exposed else writer.flush, timeout
+            )
+
     def _publish_in_time(self) -> None:
         """Publish what lies on the nodes after a while, unless a flush does."""
         if self._due is None and self.writer is not None and self.writer.exposed:

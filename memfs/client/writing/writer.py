@@ -34,7 +34,7 @@ from memfs.errors import (
     StaleHandleError,
 )
 from memfs.protocol import messages as m
-from memfs.types import Buffer
+from memfs.types import BlockRef, Buffer
 
 DIRECT_BLOCKS = 4
 """Whole blocks in one write from which waiting for them beats copying them."""
@@ -57,6 +57,8 @@ class FileWriter(Unpublished):
         """Makes of the last commit the one that gives a file without a name its name..."""
         self.name = b""
         """... which is this."""
+        self.committed: Callable[[], None] | None = None
+        """Called after every commit: what is not :meth:`pending` is seen by others."""
         self._session.keepalive.hold()
         self._opened_ns = self._session.environment.clock.boottime_ns()
 
@@ -223,11 +225,31 @@ class FileWriter(Unpublished):
         if self._stored:
             await self._commit(size, timeout)
 
-    async def _commit(self, size: int, timeout: float | None, *, release: bool = False) -> None:
-        """One namespace command: blocks, the length in bytes and, at the end, the lease."""
+    async def publish_settled(self, timeout: float | None = None) -> None:
+        """Publish what lies on nodes in front of all that does not; of a file that only grows
+        (:attr:`exposed`). Blocks on their way travel on meanwhile.
+        """
+        file, block_size = self.file, self._block_size
+        count = layout.block_count(file.size, block_size)
+        first = min((*self._flying, *self._gathering), default=count)
+        ready = {index: ref for index, ref in self._stored.items() if index < first}
+        if ready:
+            size = max(self._published_size, min(file.size, first * block_size))
+            await self._commit(size, timeout, ready)
+
+    async def _commit(
+        self,
+        size: int,
+        timeout: float | None,
+        stored: dict[int, BlockRef] | None = None,
+        *,
+        release: bool = False,
+    ) -> None:
+        """One namespace command: blocks (``stored``; None: all that are stored), the length in
+        bytes and, at the end, the lease."""
         file = self.file
         attributes = file.attributes
-        stored = self._stored
+        stored = dict(self._stored) if stored is None else stored
         commit = m.Commit(
             attributes.inode,
             attributes.generation,
@@ -248,9 +270,15 @@ class FileWriter(Unpublished):
         for ref in request.blocks:
             if before := self._replaced.pop(ref.index, None):
                 self._leftovers.add(before)
-        self._stored = {}
+        for index, ref in stored.items():
+            if self._stored.get(index) is ref:
+                del self._stored[index]
         self._published_size = size
         file.published(reply.attributes)
+        for ref in self._stored.values():  # stored while the commit was under way
+            file.put(ref)
+        if self.committed is not None:
+            self.committed()
 
     async def truncate(self, size: int, timeout: float | None = None) -> None:
         """Make the file ``size`` bytes long, at once and visibly; zeros are added at the end."""

@@ -25,6 +25,7 @@ from memfs.client.handles.handle import Handle
 from memfs.client.inodes import InodeOperations
 from memfs.concurrency import Coro
 from memfs.errors import LeaseHeldError, LeaseLostError, MemfsError, StaleHandleError
+from memfs.fuse.kept import KeptWrites, Payload
 from memfs.types import Attributes
 
 log = logging.getLogger(__name__)
@@ -58,13 +59,15 @@ class OpenInode:
         patience: float | None,
         observed: Observed,
         changed: Callable[[int], None],
+        kept: KeptWrites,
     ) -> None:
         """``patience``: seconds to wait for another writer, None: for as long as it takes.
 
         ``observed`` encloses every call that may change the file in the cluster; ``changed`` is
-        called for a change that is done at once.
+        called for a change that is done at once. ``kept``: for the worker after this one.
         """
         self.inode = inode
+        self._kept = kept
         self._observed = observed
         self._changed = changed
         self.opens = 0
@@ -209,29 +212,71 @@ class OpenInode:
             return await handle.data_from(offset)
         return await handle.hole_from(offset)
 
-    def write_now(
-        self, offset: int | None, data: memoryview, give_back: Callable[[], None] | None
-    ) -> bool:
-        """As :meth:`write`, if nothing has to be awaited; False: nothing was done. The bytes are
-        lent until ``give_back`` is called.
+    def write_now(self, offset: int | None, payload: Payload, *, lent: bool) -> bool:
+        """As :meth:`write`, if nothing has to be awaited; False: nothing was done. The caller
+        answers at once. ``lent``: the bytes are given back when they are not needed any more.
         """
         handle = self._writing
         if handle is None or self._lost is not None or self._changing.locked():
             return False
-        if not handle.write_now(offset, data, give_back):
+        if not self._kept.can_keep(payload):
+            return False
+        at = handle.size if offset is None else offset
+        self._kept.note(payload, self.inode, at, answered=True)  # before it may be given back
+        if not handle.write_now(at, payload.data, payload.lend() if lent else None):
+            payload.lent = False
+            self._kept.take_back(payload)
             return False
         self._changed(self.inode)
         self._stay()
         self._small &= handle.size <= handle.file.attributes.block_size
         return True
 
-    async def write(self, offset: int | None, data: memoryview) -> int:
-        """Write at ``offset``, None: at the end; the position after it."""
+    async def write(self, offset: int | None, payload: Payload) -> int:
+        """Write at ``offset``, None: at the end; the position after it.
+
+        What cannot be kept for another worker is published.
+        """
         async with self._changing:
             handle = await self._lease()
-            end = await self._keeping(handle.write(offset, data))
-            self._small &= end <= handle.file.attributes.block_size
+            at = handle.size if offset is None else offset
+            keeps = self._kept.can_keep(payload)
+            if keeps:
+                self._kept.note(payload, self.inode, at)
+            try:
+                end = await self._keeping(handle.write(at, payload.data))
+                self._small &= end <= handle.file.attributes.block_size
+                if not keeps:
+                    await self._keeping(handle.flush())
+            except BaseException:
+                self._kept.take_back(payload)
+                raise
         return end
+
+    async def write_again(self) -> None:
+        """Write, and publish, what a former worker has kept. Raises LeaseHeldError at once.
+
+        After an error it is kept on.
+        """
+        async with self._changing:
+            with self._observed(self.inode) as change:
+                handle = await self._cluster.open_for_writing(self.inode)
+                try:
+                    for each in self._kept.writes(self.inode):
+                        await handle.write(each.offset, each.data)
+                    await handle.flush()
+                except BaseException:
+                    with contextlib.suppress(MemfsError):
+                        await handle.discard()
+                    raise
+                change.found = handle.file.attributes
+            self._hold(handle)
+            self._kept.forget(self.inode)
+
+    def lose(self, error: MemfsError) -> None:
+        """What a former worker has kept cannot be written again: who publishes next hears it."""
+        self._lost = error
+        self._kept.forget(self.inode)
 
     async def truncate(self, size: int) -> Attributes:
         """Set the length, visibly for all."""
@@ -262,6 +307,7 @@ class OpenInode:
             handle = await self._lease()
             before = handle.file.attributes
             await self._keeping(handle.zero(offset, length, grow=grow))
+            await self._keeping(handle.flush())  # only writes are kept for another worker
             if not self.dirty and handle.file.attributes is before:  # there was nothing
                 await self._touch()
 
@@ -281,6 +327,7 @@ class OpenInode:
             handle = await self._lease()
             copying = handle.copy_range(reading or handle, start, offset, length)
             done = await self._keeping(copying)
+            await self._keeping(handle.flush())  # only writes are kept for another worker
             self._small &= handle.size <= handle.file.attributes.block_size
         return done
 
@@ -292,6 +339,19 @@ class OpenInode:
             self._tell_lost()
             if self._writing is not None:
                 await self._keeping(self._writing.flush())
+
+    async def settle(self) -> None:
+        """As :meth:`publish`, for nobody: that something is lost is told to who publishes next."""
+        async with self._changing:
+            if self._lost is None and self._writing is not None:
+                await self._keeping(self._writing.flush())
+
+    async def publish_some(self) -> None:
+        """Publish much of what is kept of it for another worker, to make room. What fails is told
+        to whoever publishes next."""
+        async with self._changing:
+            if self._writing is not None:
+                await self._keeping(self._writing.publish_some())
 
     async def publish_for_stat(self) -> None:
         """As :meth:`publish`, when attributes are asked for: a small file is probably complete."""
@@ -418,6 +478,9 @@ class OpenInode:
 
     def _hold(self, handle: Handle) -> None:
         self._writing = handle
+        writer = handle.writer
+        assert writer is not None, "a lease is for writing"
+        writer.committed = lambda: self._kept.publish(self.inode, writer.pending)
         self._leases += 1
         self._small = True
         self._drop_reading()
@@ -476,6 +539,7 @@ class OpenInode:
         """What was written and not published is lost: the next call that publishes raises it."""
         lost, writing = self.dirty, self._writing
         self._writing = None
+        self._kept.forget(self.inode)
         if lost:
             self._lost = error
         if writing is not None:
@@ -504,6 +568,7 @@ class OpenInode:
                 await writing.close()
                 change.found = _told(writing, before)
         finally:
+            self._kept.forget(self.inode)
             self._closing = None
             self._published.set()
 

@@ -1,7 +1,8 @@
 """All files that are open through a mount, by inode.
 
-Owns their number of descriptors. No request needs this state: a worker that takes over from a
-killed one begins without open files and opens them again as they are used.
+Owns their number of descriptors, and which files are published to make room for what is kept. No
+request needs this state: a worker that takes over from a killed one begins without open files,
+writes again what that had not published, and opens the others as they are used.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from collections.abc import Callable
 from typing import Final
 
 from memfs.client.inodes import InodeOperations
-from memfs.errors import MemfsError
-from memfs.fuse.files.open_inode import Observed, OpenInode
+from memfs.errors import LeaseHeldError, MemfsError, RetryableError
+from memfs.fuse.files.open_inode import RETRY_SECONDS_MAX, Observed, OpenInode
+from memfs.fuse.kept import KeptWrites
 
 log = logging.getLogger(__name__)
 
 CACHED: Final = 65_536
+WRITTEN_AT_ONCE: Final = 16
+"""Files that are written again at a time."""
 
 
 def writes(flags: int) -> bool:
@@ -35,8 +39,12 @@ class OpenInodes:
         patience: float | None,
         observed: Observed,
         changed: Callable[[int], None],
+        kept: KeptWrites,
     ) -> None:
-        """``patience``, ``observed``, ``changed``: as of :class:`OpenInode`."""
+        """``patience``, ``observed``, ``changed``, ``kept``: as of :class:`OpenInode`."""
+        self._kept = kept
+        self._relieving: asyncio.Task[None] | None = None
+        kept.pressed = self._relieve
         self._cluster = cluster
         self._observed = observed
         self._changed = changed
@@ -58,7 +66,12 @@ class OpenInodes:
         found = self._files.get(inode)
         if found is None:
             found = self._files[inode] = OpenInode(
-                self._cluster, inode, self._patience, self._observed, self._changed
+                self._cluster,
+                inode,
+                self._patience,
+                self._observed,
+                self._changed,
+                self._kept,
             )
         return found
 
@@ -118,6 +131,62 @@ class OpenInodes:
             log.error("what was written is lost", extra={"file": str(file)}, exc_info=error)
         if file.opens <= 0 and not file.leased and self._files.get(file.inode) is file:
             del self._files[file.inode]
+
+    # --- what is kept for another worker --------------------------------------------------------
+
+    async def write_again(self, seconds: float) -> None:
+        """Write and publish what a former worker has kept. Waits for other writers for so long.
+
+        Raises RetryableError: the worker after this one may try again.
+        """
+        places = asyncio.Semaphore(WRITTEN_AT_ONCE)
+        until = asyncio.get_running_loop().time() + seconds
+
+        async def write(inode: int) -> None:
+            async with places:
+                await self._write_again(self.use(inode), until)
+
+        writing = [write(inode) for inode in self._kept.left]
+        for outcome in await asyncio.gather(*writing, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _write_again(self, file: OpenInode, until: float) -> None:
+        while True:
+            try:
+                await file.write_again()
+                break
+            except LeaseHeldError as error:
+                if asyncio.get_running_loop().time() > until:
+                    self._lose(file, error)
+                    break
+                await asyncio.sleep(RETRY_SECONDS_MAX)
+            except RetryableError:
+                raise
+            except MemfsError as error:
+                self._lose(file, error)
+                break
+        await self.put_down(file)
+
+    def _lose(self, file: OpenInode, error: MemfsError) -> None:
+        log.error("what was written is lost: %s: %s", file, error)
+        file.lose(error)
+
+    def _relieve(self) -> None:
+        if self._relieving is None or self._relieving.done():
+            self._relieving = asyncio.create_task(self._make_room())
+
+    async def _make_room(self) -> None:
+        """Publish files until less is kept."""
+        for inode in self._kept.oldest():
+            file = self._files.get(inode)
+            if not self._kept.much:
+                return
+            if file is not None:
+                try:
+                    await file.publish_some()
+                except MemfsError as error:  # whoever writes or closes next hears it
+                    log.warning("%s is not published: %s", file, error)
 
     async def close(self) -> None:
         """Close all files, even those with open descriptors."""

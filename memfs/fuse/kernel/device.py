@@ -1,9 +1,8 @@
 """The descriptor of ``/dev/fuse``: requests in, replies and notifications out.
 
-Owns the memory that requests are received into and the order of bytes on the descriptor. Must not
-know what a request means. The bytes of a write are received page-aligned into memory of their own,
-which is lent to whoever handles it: ``readv`` puts header and structure before them elsewhere.
-Invariant: lent memory is not received into before it is given back.
+Owns the order of bytes on the descriptor. Must not know what a request means. The bytes of a write
+are received where they are kept (:mod:`memfs.fuse.kept`), and lent to whoever handles it: ``readv``
+puts header and structure before them elsewhere.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import mmap
 import os
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final
 
-from memfs.fuse.kernel.negotiation import PAGE_BYTES, WRITE_BYTES
+from memfs.fuse.kept import ROOM_BYTES, KeptWrites, Payload
+from memfs.fuse.kernel.negotiation import WRITE_BYTES
 from memfs.fuse.kernel.protocol import IN_HEADER, OUT_HEADER, WRITE_IN, InHeader, Notify, Opcode
 from memfs.types import Buffer
 
@@ -29,46 +28,22 @@ REQUESTS_PER_TURN: Final = 16
 """Requests received before other work of the loop gets its turn: 1 ms of small ones."""
 TURN_SECONDS: Final = 0.001
 """The same for large ones: a read of 1 MiB is copied, and perhaps checked, before the next."""
-BUFFERS_KEPT: Final = 24
-"""As many as a file that is written has on their way to nodes."""
+assert WRITE_BYTES <= ROOM_BYTES
 
 
-class Payload:
-    """The bytes of a write, in memory that is lent until :meth:`give_back`."""
-
-    __slots__ = ("_device", "_memory", "data", "lent")
-
-    def __init__(self, device: Device, memory: memoryview, length: int) -> None:
-        self._device = device
-        self._memory = memory
-        self.data = memory[:length]
-        self.lent = False
-        """The handler gives it back, however the request ends."""
-
-    def lend(self) -> Callable[[], None]:
-        """Keep the bytes valid after the request, until the returned function is called."""
-        self.lent = True
-        return self.give_back
-
-    def give_back(self) -> None:
-        """Nobody refers to the bytes any more."""
-        self.data.release()
-        self._device.give_back(self._memory)
-
-
-Serve = Callable[[InHeader, bytes, "Payload | None"], None]
+Serve = Callable[[InHeader, bytes, Payload | None], None]
 """Handle a request: its header, what follows it, and the bytes of a write."""
 
 
 class Device:
     """An open ``/dev/fuse``. ``serve`` is called in the event loop, ``ended`` once."""
 
-    def __init__(self, fd: int, serve: Serve, ended: Callable[[], None]) -> None:
+    def __init__(self, fd: int, serve: Serve, ended: Callable[[], None], kept: KeptWrites) -> None:
         self.fd = fd
         self._serve = serve
         self._ended = ended
         self._head = bytearray(HEAD_BYTES)
-        self._memory: list[memoryview] = []
+        self._kept = kept
         self._reading = False
 
     def start(self) -> None:
@@ -98,11 +73,9 @@ class Device:
 
     def _receive(self) -> bool:
         """One request; False when there is none."""
-        memory = self._memory.pop() if self._memory else _aligned()
-        keep = True
+        memory = self._kept.room()
         try:
             length = os.readv(self.fd, (self._head, memory))
-            keep = self._hand_on(memory, length)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -112,29 +85,18 @@ class Device:
                 return False
             if error.errno not in (errno.ENOENT, errno.EINTR):  # the request was called back
                 raise
-        finally:
-            if keep:
-                self._memory.append(memory)
+            return True
+        self._hand_on(memory, length)
         return True
 
-    def _hand_on(self, memory: memoryview, length: int) -> bool:
-        """Hand a request on; returns whether its memory is free again."""
+    def _hand_on(self, memory: memoryview, length: int) -> None:
         header = IN_HEADER.unpack(self._head)
         body = bytes(self._head[IN_HEADER.size : length])
-        if length <= HEAD_BYTES:
-            self._serve(header, body, None)
-            return True
         rest = length - HEAD_BYTES
-        if header.opcode != Opcode.WRITE:
-            self._serve(header, body + memory[:rest], None)
-            return True
-        self._serve(header, body, Payload(self, memory, rest))
-        return False
-
-    def give_back(self, memory: memoryview) -> None:
-        """Memory of a payload is free again."""
-        if len(self._memory) < BUFFERS_KEPT:
-            self._memory.append(memory)
+        if header.opcode == Opcode.WRITE and rest > 0:
+            self._serve(header, body, self._kept.take(rest))
+        else:
+            self._serve(header, body + memory[: max(rest, 0)], None)
 
     # --- replies ----------------------------------------------------------------------------
 
@@ -165,8 +127,3 @@ class Device:
             # ENOENT: nobody waits for it any more. ENODEV, EPERM: the mount has ended.
             return error.errno in (errno.ENOENT, errno.ENODEV, errno.EPERM)
         return True
-
-
-def _aligned() -> memoryview:
-    """Page-aligned memory for the bytes of one write."""
-    return memoryview(mmap.mmap(-1, WRITE_BYTES + PAGE_BYTES))

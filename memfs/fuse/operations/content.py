@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from typing import Final
 
 from memfs import limits
 from memfs.client.session.request_ids import repeats
-from memfs.errors import PathExistsError
+from memfs.errors import MemfsError, PathExistsError
 from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import writes
-from memfs.fuse.kernel.device import Payload
+from memfs.fuse.kept import Payload
 from memfs.fuse.kernel.protocol import (
     COPY_FILE_RANGE_IN,
     CREATE_IN,
@@ -47,8 +48,8 @@ from memfs.fuse.operations.handler import (
     failure,
     name_at,
 )
-from memfs.fuse.operations.locks import unlock
-from memfs.types import LOCK_END, Attributes, FileKind, LockKind
+from memfs.fuse.operations.locks import unlock_closed
+from memfs.types import Attributes, FileKind, LockKind
 
 KEEP_SIZE: Final = 0x01
 PUNCH_HOLE: Final = 0x02
@@ -198,15 +199,15 @@ def write(mount: MountSession, header: InHeader, body: bytes, payload: Payload |
     asked = WRITE_IN.unpack(body)
     if payload is None:
         return (WRITE_OUT.pack(asked.size),)
+    payload.request = header.unique & ~UNIQUE_RESEND
+    if payload.request != header.unique and mount.kept.was_noted(payload.request):
+        return (WRITE_OUT.pack(asked.size),)  # a former worker has done it
     file = mount.files.use(mount.cluster.inode(header.nodeid))
     at_end = asked.flags & os.O_APPEND and not asked.write_flags & WRITE_CACHE
     offset = None if at_end else asked.offset
     drops = bool(asked.write_flags & WRITE_KILL_SUIDGID)
-    if not drops:
-        give_back = payload.lend() if len(payload.data) >= LENT_BYTES else None
-        if file.write_now(offset, payload.data, give_back):
-            return (WRITE_OUT.pack(asked.size),)
-        payload.lent = False
+    if not drops and file.write_now(offset, payload, lent=len(payload.data) >= LENT_BYTES):
+        return (WRITE_OUT.pack(asked.size),)
     return _write(mount, file, offset, payload, header if drops else None)
 
 
@@ -219,7 +220,7 @@ async def _write(
 ) -> Parts:
     """``dropping``: the request of somebody who may not keep set-id bits."""
     size = len(payload.data)
-    await file.write(offset, payload.data)
+    await file.write(offset, payload)
     if dropping is not None:
         found = await mount.cluster.attributes(file.inode)
         await mount.drop_set_id(file, found, dropping)
@@ -243,7 +244,7 @@ async def _flush(mount: MountSession, inode: int, file: OpenInode | None, lock_o
         if file is not None:
             await (file.release_at_last() if file.writers <= 1 else file.publish())
     finally:
-        await unlock(mount, inode, lock_owner, LockKind.RANGE, 0, LOCK_END)
+        await unlock_closed(mount, inode, lock_owner, LockKind.RANGE)
     return DONE
 
 
@@ -265,10 +266,13 @@ def release(mount: MountSession, header: InHeader, body: bytes) -> Reply:
 async def _release(
     mount: MountSession, inode: int, file: OpenInode | None, locked: list[tuple[int, LockKind]]
 ) -> Parts:
-    if file is not None:
-        await mount.files.put_down(file)
-    for owner, kind in locked:
-        await unlock(mount, inode, owner, kind, 0, LOCK_END)
+    try:
+        if file is not None:
+            await mount.files.put_down(file)
+    finally:
+        for owner, kind in locked:
+            with contextlib.suppress(MemfsError):  # nobody hears it, and it is done later
+                await unlock_closed(mount, inode, owner, kind)
     return DONE
 
 

@@ -18,7 +18,7 @@ from memfs.fuse.kernel.protocol import FILE_LOCK, LK_FLOCK, LK_IN, InHeader, LkI
 from memfs.fuse.ledger import Locked
 from memfs.fuse.mount import MountSession
 from memfs.fuse.operations.handler import DONE, Handler, Parts
-from memfs.types import LockKind
+from memfs.types import LOCK_END, LockKind
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,24 @@ async def unlock(
     except LocksLostError as error:
         log.warning("process unlocks inode %d in vain: %s", inode, error)
     _note_unlocked(mount, inode, owner, kind)
+
+
+async def unlock_closed(mount: MountSession, inode: int, owner: int, kind: LockKind) -> None:
+    """As :func:`unlock`, of all that is locked, when a descriptor is closed: nobody asks for it
+    again, so that what cannot be published now is published, and unlocked, later."""
+    file = mount.files.get(inode)
+    try:
+        await unlock(mount, inode, owner, kind, 0, LOCK_END)
+    except BaseException:
+        if file is not None:
+            mount.cluster.locks.release_later(
+                inode,
+                owner,
+                kind=kind,
+                first=file.settle,
+                then=lambda: _note_unlocked(mount, inode, owner, kind),
+            )
+        raise
 
 
 def _note_unlocked(mount: MountSession, inode: int, owner: int, kind: LockKind) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from memfs.fuse.kept import KeptWrites
 from memfs.fuse.kernel.protocol import IN_HEADER, OUT_HEADER, Opcode
 from memfs.fuse.kernel.requests import FSYNC_IN, INTERRUPT_IN
 from memfs.fuse.mount import MountSession
@@ -38,6 +39,7 @@ class OneFile:
         self.file = SlowFile()
         self.cluster, self.files = self, self
         self.interruptible: dict[int, asyncio.Event] = {}
+        self.kept = KeptWrites.alone()
 
     def inode(self, node: int) -> int:
         return node

@@ -288,6 +288,37 @@ class SessionLocks:
             self._forget(where)
             raise LocksLostError("the session ended meanwhile: others may have had the lock")
 
+    def release_later(
+        self,
+        inode: int,
+        owner: int,
+        *,
+        kind: int = LockKind.RANGE,
+        first: Callable[[], Coro[None]],
+        then: Callable[[], None],
+    ) -> None:
+        """Unlock all that the owner holds there, in the background: once ``first`` is done, which
+        is tried again while the cluster cannot do it; and call ``then``.
+
+        From now on the owner holds nothing, and what it asks for waits until that is so.
+        """
+        where = Holding(inode, int(kind), owner)
+        if where not in self._held:
+            return
+        self._forget(where)
+        request = m.SetLock(inode, int(LockMode.UNLOCK), owner, int(kind), 0, LOCK_END)
+
+        async def work() -> None:
+            try:
+                await first()
+            except ClusterError:
+                raise
+            except MemfsError as error:
+                log.debug("unlocked all the same: %s", error)
+            await self._unlock(request)
+
+        self._give_back(where, work, then)
+
     def _forget(self, where: Holding) -> None:
         if self._held.pop(where, None) is not None:
             self._unkeep()
@@ -378,9 +409,17 @@ class SessionLocks:
         except StaleHandleError:  # its locks went with it
             return
 
-    def _give_back(self, where: Holding, work: Callable[[], Coro[None]]) -> None:
+    def _give_back(
+        self,
+        where: Holding,
+        work: Callable[[], Coro[None]],
+        then: Callable[[], None] | None = None,
+    ) -> None:
         """Release it in the background; retried for as long as the session lasts."""
-        self._leave(where, self._aside.run(self._insist(work)))
+        task = self._aside.run(self._insist(work))
+        self._leave(where, task)
+        if then is not None:
+            task.add_done_callback(lambda _: then())
 
     async def _insist(self, work: Callable[[], Coro[None]]) -> None:
         try:

@@ -14,8 +14,10 @@ from memfs.client.inodes import InodeOperations
 from memfs.client.session.held.opens import REPORT_SECONDS
 from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import OpenInodes
+from memfs.fuse.kept import KeptWrites
 from memfs.testing.simulation import virtual
 from memfs.types import Attributes
+from tests.support.mounted import write
 from tests.unit.client.fake_cluster import FakeCluster
 
 DATA = b"content"
@@ -40,7 +42,8 @@ class Programs:
     def __init__(self, cluster: FakeCluster, inode: int) -> None:
         self.cluster = cluster
         self.mounted = InodeOperations(cluster.session())
-        self.files = OpenInodes(self.mounted, None, _observed, lambda _: None)
+        self.kept = KeptWrites.alone()
+        self.files = OpenInodes(self.mounted, None, _observed, lambda _: None, self.kept)
         self.inode = inode
 
     @property
@@ -56,6 +59,10 @@ class Programs:
         except BaseException:
             await self.files.give_up(self.inode, os.O_RDWR)
             raise
+
+    async def write(self, offset: int, data: bytes) -> None:
+        """As the mount does when nothing is written at once."""
+        await write(self.kept, self.file, offset, data)
 
     async def close(self) -> None:
         """The last descriptor of one program."""
@@ -113,7 +120,7 @@ def test_who_opens_it_meanwhile_has_it_open_too(killed: bool) -> None:
 def test_a_file_that_is_opened_while_it_is_closed_stays() -> None:
     async def test(programs: Programs, fs: AsyncFileSystem) -> None:
         await programs.open()
-        await programs.file.write(0, memoryview(DATA))
+        await programs.write(0, DATA)
         programs.cluster.answer_seconds = 0.01
         closing = asyncio.create_task(programs.close())
         await asyncio.sleep(0.001)
@@ -140,7 +147,7 @@ def test_the_cluster_keeps_it_when_the_lease_that_kept_it_ends(end: str) -> None
         await file.stay()
         assert programs.cluster.opens.count == 0
         await programs.open()
-        await file.write(0, memoryview(DATA))
+        await programs.write(0, DATA)
         await ENDS[end](file)
         await programs.lasts(fs)
 
@@ -157,7 +164,7 @@ def test_who_makes_a_file_and_closes_it_tells_nothing() -> None:
         programs.files.opened(file, os.O_RDWR)
         await file.empty()
         await file.stay()
-        await file.write(0, memoryview(DATA))
+        await programs.write(0, DATA)
         await file.release_at_last()
         assert not programs.cluster.asked["ReportOpens"]
         await programs.close()
@@ -171,14 +178,14 @@ def test_a_descriptor_that_was_duplicated_writes_on_when_another_is_closed() -> 
     async def test(programs: Programs, fs: AsyncFileSystem) -> None:
         await programs.open()
         file, cluster = programs.file, programs.cluster
-        await file.write(0, memoryview(b"one"))
+        await programs.write(0, b"one")
         await file.release_at_last()
         assert not file.leased and await fs.read_bytes("/f") == b"onetent"
-        await file.write(3, memoryview(b"two"))
+        await programs.write(3, b"two")
         await file.release_at_last()
         assert file.leased and await fs.read_bytes("/f") == b"onetwot"
         cluster.asked.clear()
-        await file.write(6, memoryview(b"three"))
+        await programs.write(6, b"three")
         await file.release_at_last()
         assert cluster.asked_for == {"WriteBlock": 1, "Commit": 1}
         await programs.close()
@@ -193,7 +200,7 @@ def test_another_open_of_a_file_that_is_read_meanwhile_begins_anew() -> None:
         programs.file.writers -= 1  # ... and only reads
         for content in (b"first..", b"second."):
             programs.files.opened(programs.file, os.O_RDWR)
-            await programs.file.write(0, memoryview(content))
+            await programs.write(0, content)
             await programs.file.release_at_last()
             assert not programs.file.leased and await fs.read_bytes("/f") == content
             await programs.close()
