@@ -17,7 +17,7 @@ import contextlib
 import mmap
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, NamedTuple
 
 from memfs import limits
@@ -27,8 +27,9 @@ ROOM_BYTES: Final = limits.MIB
 SEGMENT_BYTES: Final = 4 * limits.MIB
 SEGMENTS: Final = 64
 """256 MiB: what eight files have on their way to nodes when all are written at full speed."""
-PRESSED_SEGMENTS: Final = 16
-"""In use, from which on files are published to make room: 64 MiB are 0.1 s of one writer."""
+PRESSED_SEGMENTS: Final = 8
+"""In use, from which on files are published to make room: a writer that nodes keep up with has less
+on its way, and memory that is used again soon is still in the processor's cache."""
 WARM_SEGMENTS: Final = 32
 """Free ones that keep their memory; that of others goes back to the machine."""
 ROWS: Final = 64 * 1024
@@ -39,15 +40,20 @@ SPARE_ROOMS: Final = 8
 _PAGE: Final = mmap.PAGESIZE
 _LINE: Final = 64
 _NUMBER_BYTES: Final = 8
-_FIELDS: Final = struct.Struct("@5Q")
-"""Inode, offset in the file, length, offset in the memory, request; their order is behind them."""
-_ROW_NUMBERS: Final = 6
+_FIELDS: Final = struct.Struct("@4Q")
+"""Inode, offset in the file, offset in the memory, and in one number, which changes as one, the
+length and above it the request; their order is behind them."""
+_ROW_NUMBERS: Final = 5
+_EXTENT: Final = 3
+_ORDER: Final = 4
+_LENGTH_BITS: Final = SEGMENT_BYTES.bit_length()
+_REQUESTS: Final = (1 << 64 - _LENGTH_BITS) - 1
+"""Bits of a request's number that tell it from others: 2 ** 40 requests of one mount."""
 _UNUSED: Final = 64
 """So many rows that nobody ever used are the last ones, see :mod:`memfs.fuse.ledger`."""
-_SEGMENTS_AT: Final = ROWS * _ROW_NUMBERS * _NUMBER_BYTES
+_SEGMENTS_AT: Final = -(-ROWS * _ROW_NUMBERS * _NUMBER_BYTES // _PAGE) * _PAGE
 SIZE: Final = _SEGMENTS_AT + SEGMENTS * SEGMENT_BYTES
 """Bytes, of which those are in memory that were used lately."""
-assert _SEGMENTS_AT % _PAGE == 0
 
 
 class KeptWrite(NamedTuple):
@@ -59,19 +65,18 @@ class KeptWrite(NamedTuple):
 
 
 class _Noted:
-    """A write that is kept."""
+    """A write that is kept, or several, each behind the one before in the file and here."""
 
-    __slots__ = ("answered", "end", "inode", "offset", "order", "request", "row", "segment")
+    __slots__ = ("answered", "end", "inode", "offset", "order", "position", "row")
 
     def __init__(
-        self, row: int, inode: int, offset: int, end: int, segment: int, request: int, order: int
+        self, row: int, inode: int, offset: int, end: int, position: int, order: int
     ) -> None:
         self.row = row
         self.inode = inode
         self.offset = offset
         self.end = end
-        self.segment = segment
-        self.request = request
+        self.position = position
         self.order = order
         self.answered = False
         """Who asked knows that it is done: the kernel does not ask for it again."""
@@ -84,6 +89,7 @@ class Payload:
         "_kept",
         "_memory",
         "data",
+        "extends",
         "length",
         "lent",
         "noted",
@@ -105,6 +111,8 @@ class Payload:
         self.request = 0
         """The kernel's number for it."""
         self.noted: _Noted | None = None
+        self.extends = False
+        """It was noted with the one before."""
         self.lent = False
         """The handler gives it back, however the request ends."""
 
@@ -238,36 +246,58 @@ class KeptWrites:
 
     def note(self, payload: Payload, inode: int, offset: int, *, answered: bool = False) -> None:
         """Keep a write for the next worker. ``answered``: nothing is waited for before that."""
+        queue = self._of.get(inode)
+        if answered and queue is not None and self._extend(queue[-1], payload, offset):
+            return
         if self._free_rows:
             row = self._free_rows.pop()
         else:
             row = self._used_rows
             self._used_rows += 1
-        if self._used_rows - len(self._free_rows) >= PRESSED_ROWS:
+        if self._rows_in_use >= PRESSED_ROWS:
             self.pressed()
         order = self._order
         self._order = order + 1
-        length = payload.length
-        position = payload.position
+        length, position = payload.length, payload.position
         at = row * _ROW_NUMBERS
-        _FIELDS.pack_into(
-            self._memory, at * _NUMBER_BYTES, inode, offset, length, position, payload.request
-        )
-        self._rows[at + _ROW_NUMBERS - 1] = order
-        noted = _Noted(row, inode, offset, offset + length, payload.segment, payload.request, order)
+        extent = length | (payload.request >> 1 & _REQUESTS) << _LENGTH_BITS
+        _FIELDS.pack_into(self._memory, at * _NUMBER_BYTES, inode, offset, position, extent)
+        self._rows[at + _ORDER] = order
+        noted = _Noted(row, inode, offset, offset + length, position, order)
         noted.answered = answered
         payload.noted = noted
         self._users[payload.segment] += 1
-        queue = self._of.get(inode)
         if queue is None:
             queue = self._of[inode] = deque()
         queue.append(noted)
+
+    def _extend(self, last: _Noted, payload: Payload, offset: int) -> bool:
+        """Note a write with the one before, if it is behind that in the file and here."""
+        length = last.end - last.offset
+        if (
+            offset != last.end
+            or payload.position != last.position + length
+            or not last.answered
+            or not payload.position % SEGMENT_BYTES
+            or last.order < self._published.get(last.inode, 0)
+        ):
+            return False
+        payload.noted, payload.extends = last, True
+        last.end += payload.length
+        self._rows[last.row * _ROW_NUMBERS + _EXTENT] = (
+            length + payload.length | (payload.request >> 1 & _REQUESTS) << _LENGTH_BITS
+        )
+        return True
 
     def take_back(self, payload: Payload) -> None:
         """A write that was noted has failed."""
         noted, payload.noted = payload.noted, None
         queue = self._of.get(noted.inode) if noted is not None else None
         if noted is None or queue is None:
+            return
+        if payload.extends:  # the request before it was answered
+            noted.end -= payload.length
+            self._rows[noted.row * _ROW_NUMBERS + _EXTENT] = noted.end - noted.offset
             return
         if queue[-1] is noted:
             queue.pop()
@@ -276,20 +306,25 @@ class KeptWrites:
         self._drop(noted)
         self._forget_published(noted.inode)
 
-    def publish(self, inode: int, pending: Callable[[int, int], bool]) -> None:
-        """Others see what was written to a file, but for ranges (start, end) that are
-        ``pending``."""
-        if inode in self._lost:
+    def publish(self, inode: int, block_size: int, pending: Collection[int]) -> None:
+        """Others see what was written to a file, but for blocks that are ``pending``."""
+        queue = self._of.get(inode)
+        if queue is None or inode in self._lost:
             return
-        queue = self._of.get(inode, deque())
-        until = next((each.order for each in queue if pending(each.offset, each.end)), self._order)
+        until = self._order
+        if pending:
+            for each in queue:
+                first, last = each.offset // block_size, (each.end - 1) // block_size
+                if first in pending or any(block in pending for block in range(first, last + 1)):
+                    until = each.order
+                    break
         self._published[inode] = until
         self._forget_published(inode)
 
     def forget(self, inode: int) -> None:
         """All that was written to a file is published, or lost, and somebody was told."""
         self._lost.discard(inode)
-        self.publish(inode, _never)
+        self.publish(inode, 1, ())
 
     def _forget_published(self, inode: int) -> None:
         queue = self._of.get(inode)
@@ -303,17 +338,25 @@ class KeptWrites:
             self._published.pop(inode, None)
 
     def _drop(self, noted: _Noted) -> None:
-        self._rows[noted.row * _ROW_NUMBERS + _ROW_NUMBERS - 1] = 0
+        self._rows[noted.row * _ROW_NUMBERS + _ORDER] = 0
         self._free_rows.append(noted.row)
-        self._leave(noted.segment)
+        self._leave(noted.position // SEGMENT_BYTES)
 
     # --- making room --------------------------------------------------------------------------
 
     @property
     def much(self) -> bool:
         """Whether files should be published to make room."""
-        kept = self._used_rows - len(self._free_rows)
-        return SEGMENTS - len(self._free) >= PRESSED_SEGMENTS or kept >= PRESSED_ROWS
+        return SEGMENTS - len(self._free) >= PRESSED_SEGMENTS or self._rows_in_use >= PRESSED_ROWS
+
+    @property
+    def short(self) -> bool:
+        """Whether there is little room left."""
+        return 2 * len(self._free) < SEGMENTS or self._rows_in_use >= PRESSED_ROWS
+
+    @property
+    def _rows_in_use(self) -> int:
+        return self._used_rows - len(self._free_rows)
 
     def oldest(self) -> list[int]:
         """Files that have kept writes, the one with the oldest first."""
@@ -337,12 +380,12 @@ class KeptWrites:
             else:
                 free.append(row)
         self._free_rows = [row for row in reversed(free) if row < self._used_rows]
-        for order, row, (inode, offset, length, position, request, _) in sorted(found):
-            segment = position // SEGMENT_BYTES
-            noted = _Noted(row, inode, offset, offset + length, segment, request, order)
-            self._users[segment] += 1
+        for order, row, (inode, offset, position, extent, _) in sorted(found):
+            end = offset + (extent & (1 << _LENGTH_BITS) - 1)
+            noted = _Noted(row, inode, offset, end, position, order)
+            self._users[position // SEGMENT_BYTES] += 1
             self._of.setdefault(inode, deque()).append(noted)
-            self._done[request] = noted
+            self._done[extent >> _LENGTH_BITS] = noted
             self._order = order + 1
 
     @property
@@ -354,15 +397,12 @@ class KeptWrites:
     def writes(self, inode: int) -> Iterator[KeptWrite]:
         """What is kept of a file, in its order."""
         for each in list(self._of.get(inode, ())):
-            at = _SEGMENTS_AT + self._position(each)
+            at = _SEGMENTS_AT + each.position
             yield KeptWrite(each.offset, self._memory[at : at + each.end - each.offset])
-
-    def _position(self, noted: _Noted) -> int:
-        return self._rows[noted.row * _ROW_NUMBERS + 3]
 
     def was_noted(self, request: int) -> bool:
         """Whether a former worker has noted this request, which the kernel repeats."""
-        return request in self._done
+        return request >> 1 & _REQUESTS in self._done
 
     def all_repeated(self) -> None:
         """The kernel has repeated what it repeats: what else was noted is answered."""
@@ -376,8 +416,3 @@ class KeptWrites:
 
 def _nothing() -> None:
     """Nobody makes room."""
-
-
-def _never(start: int, end: int) -> bool:
-    """No range is pending."""
-    return False

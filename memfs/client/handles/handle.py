@@ -58,6 +58,8 @@ class Handle:
         self.reader = FileReader(context, file) if mode.reading else None
         self.writer = FileWriter(context, file) if mode.writing else None
         self._changing = asyncio.Lock()
+        self._settling = False
+        """Whether what has the lock does not mind writes."""
         self._due: asyncio.TimerHandle | None = None
         self._publishing: asyncio.Task[None] | None = None
         self._lock_owner = 0
@@ -141,7 +143,9 @@ class Handle:
         self, offset: int | None, data: memoryview, give_back: Callable[[], None] | None = None
     ) -> bool:
         """As :meth:`write`, if nothing has to be waited for; see :meth:`FileWriter.write_now`."""
-        if self.writer is None or self._changing.locked() or self.file.external:
+        if self.writer is None or self.file.external:
+            return False
+        if self._changing.locked() and not self._settling:
             return False
         if not self.writer.write_now(self.size if offset is None else offset, data, give_back):
             return False
@@ -218,16 +222,17 @@ class Handle:
             timeout = self._session.deadline(FOLLOWING_SECONDS)
         await self._trying(step(timeout))
 
-    async def publish_some(self, timeout: float | None = None) -> None:
-        """Publish much of what was written, in little time; all of it where bytes that others read
-        were changed."""
-        assert self.writer is not None, "the handle is not open for writing"
-        timeout = self._session.budget(timeout)
-        async with turn(self._changing, timeout):
-            writer = self.writer
-            await self._following(
-                writer.publish_settled if writer.exposed else writer.flush, timeout
-            )
+    async def publish_settled(self) -> None:
+        """Publish what lies on nodes of a file that only grows, while it is written on."""
+        writer = self.writer
+        if writer is None or not writer.exposed or self._changing.locked():
+            return
+        async with self._changing:
+            self._settling = True
+            try:
+                await self._following(writer.publish_settled, None)
+            finally:
+                self._settling = False
 
     def _publish_in_time(self) -> None:
         """Publish what lies on the nodes after a while, unless a flush does."""

@@ -50,13 +50,10 @@ class Unpublished:
         """Whether a block could not be stored: unpublished writes are lost."""
         return self._error is not None
 
-    def pending(self, start: int, end: int) -> bool:
-        """Whether something that was written between these bytes waits for a commit."""
-        first, stop = start // self._block_size, layout.block_count(end, self._block_size)
-        return any(
-            block in self._stored or block in self._flying or self._gathering.get(block) is not None
-            for block in range(first, stop)
-        )
+    @property
+    def pending(self) -> set[int]:
+        """Blocks with changes that wait for a commit."""
+        return {*self._gathering, *self._flying, *self._stored}
 
     # --- sending ------------------------------------------------------------------------------
 

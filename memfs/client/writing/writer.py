@@ -58,7 +58,7 @@ class FileWriter(Unpublished):
         self.name = b""
         """... which is this."""
         self.committed: Callable[[], None] | None = None
-        """Called after every commit: what is not :meth:`pending` is seen by others."""
+        """Called after every commit: what is not :attr:`pending` is seen by others."""
         self._session.keepalive.hold()
         self._opened_ns = self._session.environment.clock.boottime_ns()
 

@@ -346,12 +346,11 @@ class OpenInode:
             if self._lost is None and self._writing is not None:
                 await self._keeping(self._writing.flush())
 
-    async def publish_some(self) -> None:
-        """Publish much of what is kept of it for another worker, to make room. What fails is told
-        to whoever publishes next."""
-        async with self._changing:
-            if self._writing is not None:
-                await self._keeping(self._writing.publish_some())
+    async def publish_settled(self) -> None:
+        """Publish what lies on nodes while it is written on."""
+        if self._writing is not None:
+            with self._observed(self.inode):
+                await self._writing.publish_settled()
 
     async def publish_for_stat(self) -> None:
         """As :meth:`publish`, when attributes are asked for: a small file is probably complete."""
@@ -480,7 +479,8 @@ class OpenInode:
         self._writing = handle
         writer = handle.writer
         assert writer is not None, "a lease is for writing"
-        writer.committed = lambda: self._kept.publish(self.inode, writer.pending)
+        size = writer.block_size
+        writer.committed = lambda: self._kept.publish(self.inode, size, writer.pending)
         self._leases += 1
         self._small = True
         self._drop_reading()

@@ -8,6 +8,7 @@ writes again what that had not published, and opens the others as they are used.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -177,16 +178,15 @@ class OpenInodes:
             self._relieving = asyncio.create_task(self._make_room())
 
     async def _make_room(self) -> None:
-        """Publish files until less is kept."""
+        """Publish files until less is kept: what costs them no time, and all of it when room is
+        short. Whoever writes or closes next hears what fails."""
         for inode in self._kept.oldest():
             file = self._files.get(inode)
             if not self._kept.much:
                 return
             if file is not None:
-                try:
-                    await file.publish_some()
-                except MemfsError as error:  # whoever writes or closes next hears it
-                    log.warning("%s is not published: %s", file, error)
+                with contextlib.suppress(MemfsError):
+                    await (file.settle() if self._kept.short else file.publish_settled())
 
     async def close(self) -> None:
         """Close all files, even those with open descriptors."""

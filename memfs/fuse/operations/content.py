@@ -60,8 +60,9 @@ COPIED_AT_ONCE: Final = 1 << 30
 VIEWED_BYTES: Final = 64 * limits.KIB
 """Reads from this size on go out of the node's memory as it is mapped here: so much is mapped by
 one fault. A smaller one is copied once more, which is cheaper than a fault."""
-LENT_BYTES: Final = 512 * limits.KIB
-"""Writes from this size on are sent from where they were received, in memory of 1 MiB each."""
+LENT_BYTES: Final = 64 * limits.KIB
+"""Writes from this size on are sent from where they were received; smaller ones are copied, for a
+message has few pieces."""
 _FLAG_BITS: Final = 32
 _MODE_BITS: Final = 0o7777
 

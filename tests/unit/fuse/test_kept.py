@@ -49,9 +49,9 @@ def test_the_next_worker_finds_what_is_not_published(few: mmap.mmap) -> None:
     note(writes, 8, 5, b"other", 2)
     note(writes, 7, 1, b"two", 3).give_back()
     assert found(few) == {7: [(0, b"one"), (1, b"two")], 8: [(5, b"other")]}
-    writes.publish(7, lambda start, end: start == 1)
+    writes.publish(7, 1, {3})
     assert found(few) == {7: [(1, b"two")], 8: [(5, b"other")]}
-    writes.publish(7, lambda start, end: False)
+    writes.publish(7, 1, ())
     writes.forget(8)
     assert found(few) == {}
 
@@ -61,19 +61,40 @@ def test_what_is_published_behind_what_is_not_stays(few: mmap.mmap) -> None:
     writes = KeptWrites(few)
     note(writes, 7, 0, bytes(2 * BLOCK)).give_back()
     note(writes, 7, 0, b"newer").give_back()
-    writes.publish(7, lambda start, end: end > BLOCK)  # the second block waits
+    writes.publish(7, BLOCK, {1})
     assert len(found(few)[7]) == 2
 
 
 def test_a_request_that_is_not_answered_is_kept(few: mmap.mmap) -> None:
     writes = KeptWrites(few)
     payload = writes.received(b"appended")
-    payload.request = 41
+    payload.request = 40
     writes.note(payload, 7, 0)
-    writes.publish(7, lambda start, end: False)
+    writes.publish(7, BLOCK, ())
     second = KeptWrites(few)
-    assert second.was_noted(41) and not second.was_noted(42)
+    assert second.was_noted(40) and not second.was_noted(42)
     payload.give_back()
+    assert found(few) == {}
+
+
+def test_what_is_written_in_its_order_is_one_row(few: mmap.mmap) -> None:
+    writes = KeptWrites(few)
+    pieces = [bytes([each]) * 4096 for each in range(100)]
+    for number, piece in enumerate(pieces):
+        note(writes, 7, 10 + 4096 * number, piece, 2 * number).give_back()
+    assert found(few) == {7: [(10, b"".join(pieces))]}
+    assert KeptWrites(few).was_noted(198)
+    refused = note(writes, 7, 10 + 4096 * 100, bytes(4096), 300)
+    writes.take_back(refused)
+    assert found(few) == {7: [(10, b"".join(pieces))]}
+    assert not KeptWrites(few).was_noted(300)
+    refused.give_back()
+    note(writes, 7, 5, b"elsewhere").give_back()
+    note(writes, 7, 14, b"behind").give_back()
+    assert len(found(few)[7]) == 3  # small ones lie apart
+    writes.publish(7, BLOCK, {1})
+    assert len(found(few)[7]) == 3
+    writes.publish(7, BLOCK, ())
     assert found(few) == {}
 
 
@@ -90,15 +111,15 @@ def test_what_has_failed_is_not_kept(few: mmap.mmap) -> None:
 
 
 def test_a_worker_that_ends_before_it_has_written_again_leaves_all(few: mmap.mmap) -> None:
-    note(KeptWrites(few), 7, 0, b"one", 1)
+    note(KeptWrites(few), 7, 0, b"one", 2)
     second = KeptWrites(few)
-    second.publish(7, lambda start, end: False)  # a commit before all is written again
+    second.publish(7, BLOCK, ())  # a commit before all is written again
     assert found(few) == {7: [(0, b"one")]}
     second.forget(7)
-    assert not second.left and second.was_noted(1)
-    assert KeptWrites(few).was_noted(1)  # the kernel may ask a third worker for it
+    assert not second.left and second.was_noted(2)
+    assert KeptWrites(few).was_noted(2)  # the kernel may ask a third worker for it
     second.all_repeated()
-    assert found(few) == {} and not second.was_noted(1)
+    assert found(few) == {} and not second.was_noted(2)
 
 
 def test_what_finds_no_room_is_received_all_the_same(few: mmap.mmap) -> None:
@@ -165,7 +186,7 @@ def test_what_is_kept_on_top_of_what_is_published_is_what_was_written(
             offset = dice.randrange(size - len(data) + 1)
             model[inode][offset : offset + len(data)] = data
             changed[inode].update(range(offset // BLOCK, (offset + len(data) - 1) // BLOCK + 1))
-            lent.append(note(writes, inode, offset, data, 1 + request))
+            lent.append(note(writes, inode, offset, data, 2 * request))
             while lent and dice.random() < 0.6:
                 lent.pop(dice.randrange(len(lent))).give_back()
             if dice.random() < 0.3:
@@ -173,12 +194,7 @@ def test_what_is_kept_on_top_of_what_is_published_is_what_was_written(
                     changed[inode].discard(block)
                     at = slice(block * BLOCK, (block + 1) * BLOCK)
                     stored[inode][at] = model[inode][at]
-                writes.publish(
-                    inode,
-                    lambda start, end, waiting=changed[inode]: any(
-                        start < (block + 1) * BLOCK and block * BLOCK < end for block in waiting
-                    ),
-                )
+                writes.publish(inode, BLOCK, changed[inode])
         for payload in lent:
             payload.give_back()
 

@@ -12,15 +12,19 @@ import pytest
 from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.inodes import InodeOperations
 from memfs.client.session.held.opens import REPORT_SECONDS
+from memfs.errors import LeaseHeldError, RetryableError
 from memfs.fuse.files.open_inode import OpenInode
 from memfs.fuse.files.open_inodes import OpenInodes
-from memfs.fuse.kept import KeptWrites
+from memfs.fuse.kept import ROOM_BYTES, KeptWrites
+from memfs.protocol import messages as m
 from memfs.testing.simulation import virtual
 from memfs.types import Attributes
 from tests.support.mounted import write
-from tests.unit.client.fake_cluster import FakeCluster
+from tests.unit.client.fake_cluster import FakeCluster, Gate
 
 DATA = b"content"
+BLOCK_BYTES = 4096
+"""Of the fake cluster."""
 SETTLED_SECONDS = 60.0
 """Pings have told what was closed."""
 
@@ -204,5 +208,98 @@ def test_another_open_of_a_file_that_is_read_meanwhile_begins_anew() -> None:
             await programs.file.release_at_last()
             assert not programs.file.leased and await fs.read_bytes("/f") == content
             await programs.close()
+
+    with_programs(test)
+
+
+def test_a_file_is_written_on_while_what_is_stored_of_it_is_published() -> None:
+    """What a commit names is let go of, what is stored meanwhile is not."""
+
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        programs.files.opened(programs.file, os.O_RDWR)
+        block = bytes(BLOCK_BYTES)
+        content = b"".join(bytes([each]) + block[1:] for each in range(1, 7))
+
+        async def next_block() -> None:
+            at = next(positions)
+            programs.kept.received(b"of another file")
+            payload = programs.kept.received(content[at : at + BLOCK_BYTES])
+            if programs.file.write_now(at, payload, lent=True):
+                at_once.append(at)
+            else:
+                await programs.file.write(at, payload)
+                payload.give_back()
+
+        positions = iter(range(0, len(content), BLOCK_BYTES))
+        at_once: list[int] = []
+        await programs.file.empty()
+        for _ in range(3):
+            await next_block()
+        await asyncio.sleep(0.01)
+        gate = programs.cluster.held[m.Commit] = Gate()
+        committing = asyncio.create_task(programs.file.publish_settled())
+        await gate.reached.wait()
+        at_once.clear()
+        for _ in range(2):
+            await next_block()
+        assert len(at_once) == 2
+        await asyncio.sleep(0.01)
+        del programs.cluster.held[m.Commit]
+        gate.opened.set()
+        await committing
+        assert await fs.read_bytes("/f") == content[: 3 * BLOCK_BYTES]
+        kept = [each.offset for each in programs.kept.writes(programs.inode)]
+        assert kept == [3 * BLOCK_BYTES, 4 * BLOCK_BYTES]
+        await next_block()
+        assert await programs.file.read(0, len(content)) == content
+        await programs.file.publish()
+        assert await fs.read_bytes("/f") == content
+        assert not list(programs.kept.writes(programs.inode))
+
+    with_programs(test)
+
+
+def test_what_finds_no_room_is_published_before_it_is_answered() -> None:
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        await programs.open()
+        programs.kept._free.clear()
+        await programs.write(0, b"room for this")
+        taken = [programs.kept.received(bytes(ROOM_BYTES)) for _ in range(8)]
+        assert not programs.kept.can_keep(taken[-1])
+        await programs.write(5, b"none for this")
+        assert await fs.read_bytes("/f") == b"room none for this"
+        await programs.close()
+
+    with_programs(test)
+
+
+def test_what_cannot_be_written_again_is_told_to_who_publishes() -> None:
+    """Its bytes are kept while the cluster may yet be able to."""
+
+    async def test(programs: Programs, fs: AsyncFileSystem) -> None:
+        await programs.open()
+        await programs.write(0, b"kept")
+        memory = programs.kept._mapped
+        await programs.mounted.session.close(goodbye=False)
+        programs.mounted = InodeOperations(programs.cluster.session())
+
+        def next_worker() -> OpenInodes:
+            programs.kept = KeptWrites(memory)
+            observing = _observed, lambda _: None
+            programs.files = OpenInodes(programs.mounted, None, *observing, programs.kept)
+            return programs.files
+
+        with pytest.raises(LeaseHeldError):  # its former worker has it until it is given up
+            await next_worker().use(programs.inode).write_again()
+        programs.cluster.headless = True
+        with pytest.raises(RetryableError):
+            await next_worker().write_again(0)
+        programs.cluster.headless = False
+        next_worker().opened(programs.file, os.O_RDWR)
+        await programs.files.write_again(0)
+        with pytest.raises(LeaseHeldError):
+            await programs.file.publish()
+        await programs.file.publish()
+        assert not programs.kept.left and await fs.read_bytes("/f") == DATA
 
     with_programs(test)
