@@ -6,6 +6,7 @@ import asyncio
 import errno
 import fcntl
 import itertools
+import mmap
 import os
 import stat
 
@@ -14,11 +15,14 @@ from primary_events import failover, nothing
 
 from memfs.config import ClientConfig
 from memfs.errors import WouldBlockError
+from memfs.fuse import kept
+from memfs.fuse.kept import KeptWrites
 from memfs.fuse.kernel.protocol import (
     ATTR,
     CREATE_IN,
     ENTRY_OUT,
     FLUSH_IN,
+    FSYNC_IN,
     LK_FLOCK,
     LK_IN,
     MKDIR_IN,
@@ -31,6 +35,8 @@ from memfs.fuse.kernel.protocol import (
     RENAME_IN,
     ROOT_ID,
     UNIQUE_RESEND,
+    WRITE_IN,
+    WRITE_OUT,
     InHeader,
     Opcode,
 )
@@ -43,6 +49,7 @@ from memfs.paths import Endpoint
 from memfs.testing.simulation.cluster import PORT, SimulatedCluster
 from memfs.testing.simulation.virtual import run
 from memfs.types import LOCK_END, LockKind
+from tests.support.mounted import write
 
 DATA = b"what the file has"
 SETTINGS = {"lease_seconds": 1.0, "member_timeout_seconds": 2.0}
@@ -73,6 +80,7 @@ class Mount:
         self.host = cluster._client_host()
         self.ledger = MountLedger(memoryview(bytearray(MountLedger.alone()._memory)))
         self.memory = self.ledger._memory
+        self.kept = mmap.mmap(-1, kept.SIZE)
         self.uniques = itertools.count(2, 2)
 
     async def start_worker(self):
@@ -83,7 +91,7 @@ class Mount:
             groups=(),
             local_descriptors=False,
         )
-        self.ledger = MountLedger(self.memory)
+        self.ledger = MountLedger(self.memory, KeptWrites(self.kept))
         working = connect(config, MountOptions(), "/", self.ledger, self.host.environment())
         self.session = await self.host.process.perform(working)
         self.server = FuseServer(-1, self.session)
@@ -98,12 +106,13 @@ class Mount:
         await self.kill_worker(seconds)
         await self.start_worker()
 
-    def send(self, opcode, node, body, unique=None, user=0):
+    def send(self, opcode, node, body, unique=None, user=0, data=None):
         """The reply, later; the request's number."""
         unique = next(self.uniques) if unique is None else unique
         self.replies.by_request[unique] = asyncio.get_running_loop().create_future()
         header = InHeader(0, int(opcode), unique, node, user, user, 1234, 0)
-        self.host.process.run(self.server._serve, header, body, None)
+        payload = None if data is None else self.session.kept.received(data)
+        self.host.process.run(self.server._serve, header, body, payload)
         return unique
 
     async def ask(self, opcode, node, body, unique=None, user=0):
@@ -117,6 +126,11 @@ class Mount:
 
     async def read(self, node, handle):
         return await self.ask(Opcode.READ, node, READ_IN.pack(handle, 0, 4096, 0, 0, 0))
+
+    def append(self, node, handle, data, unique=None):
+        """A request to append."""
+        body = WRITE_IN.pack(handle, 0, len(data), 0, 0, os.O_WRONLY | os.O_APPEND)
+        return self.send(Opcode.WRITE, node, body, unique, data=data)
 
     async def close(self, node, handle, unlock=0):
         await self.ask(Opcode.FLUSH, node, FLUSH_IN.pack(handle, OWNER))
@@ -190,12 +204,45 @@ def test_nobody_waits_for_the_lease_of_a_killed_worker():
         _, fs, mount, node = await scene()
         await mount.open(node)
         file = mount.session.files.get(node)
-        await mount.host.process.perform(file.write(0, memoryview(b"never published")))
+        await mount.host.process.perform(write(mount.session.kept, file, 0, b"not published"))
         await mount.replace_worker()
         async with await fs.open("/f", "r+b") as other:
             await other.write(DATA.upper())
         handle = await mount.open(node, os.O_RDONLY)
         assert await mount.read(node, handle) == DATA.upper()
+
+    run(main())
+
+
+@EVENTS
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("asked", ["fsync", "close"])
+def test_what_was_written_is_published_by_the_next_worker(event, seed, asked):
+    """Killed twice; the last write is asked for again, and made once."""
+
+    async def main():
+        cluster, fs, mount, node = await scene(seed)
+        handle = await mount.open(node, os.O_WRONLY)
+        written = DATA
+        for number in range(6):
+            data = b"%d" % number * (1 + 70_000 * (number % 3))
+            request = mount.append(node, handle, data)
+            await mount.replies.by_request[request]
+            written += data
+            if number == 3:
+                await mount.kill_worker(seed)
+                await event(cluster)
+                await mount.start_worker()
+        await mount.kill_worker()
+        await mount.start_worker()
+        again = mount.append(node, handle, data, request | UNIQUE_RESEND)
+        assert WRITE_OUT.unpack(await mount.replies.by_request[again]).size == len(data)
+        if asked == "close":
+            await mount.close(node, handle)
+        else:
+            await mount.ask(Opcode.FSYNC, node, FSYNC_IN.pack(handle, 0))
+        assert await fs.read_bytes("/f") == written
+        assert not mount.session.kept.left
 
     run(main())
 
@@ -254,7 +301,7 @@ def test_what_the_kernel_asks_again_is_done_once(once, moment):
             node = ENTRY_OUT.unpack(reply).nodeid
             handle = OPEN_OUT.unpack(reply[-OPEN_OUT.size :]).fh
             file = mount.session.files.get(node)
-            await mount.host.process.perform(file.write(0, memoryview(DATA)))
+            await mount.host.process.perform(write(mount.session.kept, file, 0, DATA))
             await mount.close(node, handle)
             assert await fs.read_bytes("/made") == DATA
         with pytest.raises(OSError) as failed:  # a request of its own

@@ -269,9 +269,9 @@ class OpenInode:
                     with contextlib.suppress(MemfsError):
                         await handle.discard()
                     raise
+                self._kept.forget(self.inode)
+                await handle.close()  # somebody else may wait for the lease
                 change.found = handle.file.attributes
-            self._hold(handle)
-            self._kept.forget(self.inode)
 
     def lose(self, error: MemfsError) -> None:
         """What a former worker has kept cannot be written again: who publishes next hears it."""
