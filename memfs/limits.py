@@ -107,7 +107,8 @@ SMALL_FILE_BYTES: Final = 128 * KIB  # up to here files travel in batches
 WHOLE_READ_BYTES: Final = (
     512 * KIB
 )  # up to here they are read in batches: a copy is 50 us, a request 150
-assert 8 * WHOLE_READ_BYTES <= BATCH_PAYLOAD_BYTES
+WHOLE_REPLY_BYTES: Final = 8 * MIB  # of whole files in one answer: 64 of 77 KiB and half as many
+assert 16 * WHOLE_READ_BYTES <= WHOLE_REPLY_BYTES <= WRITE_HIGH_WATER
 OBJECTS_PER_QUESTION: Final = 1_000  # files below mounts, 20 B each in a record
 VERSIONS_PER_DISCARD: Final = 1_000
 INODES_PER_RESERVATION: Final = 1_024

@@ -20,7 +20,7 @@ KEPT = 8
 """Pooled pieces of one process, 64 MiB at most. Each holds a reply with a batch of small files."""
 WARM = 2
 """Of them, those that the kernel may not reclaim: 16 MiB at most."""
-_KEPT_BYTES_MOST = 8 * limits.MIB
+_KEPT_BYTES_MOST = limits.WHOLE_REPLY_BYTES
 _warm: deque[mmap.mmap] = deque()
 """The newest free pieces, the newest last. Removed and added by atomic operations: loops may run in
 several threads, and views may end in any."""

@@ -8,12 +8,13 @@ came over a connection is received into memory of its own.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from memfs import limits
-from memfs.checksum import crc32c
+from memfs.checksum import crc32c, crcs32c
 from memfs.client.batches.batch_read import BatchReader
 from memfs.client.batches.batching import PARALLEL, named, path_batches
 from memfs.client.batches.whole_replies import check_columns, only_block
@@ -83,6 +84,10 @@ class BatchMapper:
             check_columns(reply, len(left))
             segments = await self._segments(reply.lender, reply.places)
             payload, at, others = answer.payload.toreadonly(), 0, iter(reply.others)
+            if (views := _all_of(reply, payload, segments)) is not None:
+                found.update(zip(left, views, strict=False))
+                left = left[len(views) :]
+                continue
             places = reply.places or (-1,) * len(reply.lengths)
             for number, length, crc, place in zip(
                 left, reply.lengths, reply.crcs, places, strict=False
@@ -150,6 +155,32 @@ class BatchMapper:
             return {}
         found, unknown = self._local.mapped(lender, places)
         return await self._local.segments(lender, places) if unknown else found
+
+
+def _all_of(
+    reply: m.ReadManyReply, payload: memoryview, segments: Mapping[int, memoryview]
+) -> list[memoryview] | None:
+    """Views of the files of a reply if all came along, in one place, and undamaged.
+
+    That is nearly always so, and then each step is one for all files. None: look at each.
+    """
+    lengths, places = reply.lengths, reply.places
+    if reply.others:
+        return None
+    if places:
+        mapped = [
+            view_of(segments, place, length) if place >= 0 else None
+            for place, length in zip(places, lengths, strict=True)
+        ]
+        views = [view for view in mapped if view is not None]
+        if tuple(map(len, views)) != lengths:
+            return None
+    else:
+        ends = list(itertools.accumulate(lengths))
+        if ends[-1] != len(payload):
+            return None
+        views = [payload[end - size : end] for end, size in zip(ends, lengths, strict=True)]
+    return views if crcs32c(views) == list(reply.crcs) else None
 
 
 def view_of(segments: Mapping[int, memoryview], place: int, length: int) -> memoryview | None:

@@ -82,7 +82,7 @@ class WholeFileReads:
         """The bytes of the blocks of these ``numbers``, and which are not here or have no room."""
         payload: list[memoryview] = []
         elsewhere: set[int] = set()
-        room: int = limits.BATCH_PAYLOAD_BYTES
+        room: int = limits.WHOLE_REPLY_BYTES
         segment, view = -1, memoryview(b"")
         wanted = blocks if len(numbers) == len(blocks) else [blocks[number] for number in numbers]
         places = self._store.locate(wanted)

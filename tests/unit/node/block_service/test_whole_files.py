@@ -71,12 +71,22 @@ def test_a_version_of_another_length_is_not_sent(store: BlockStore) -> None:
 
 def test_a_full_payload_leaves_the_rest_elsewhere(store: BlockStore) -> None:
     data = some_bytes(limits.SMALL_FILE_BYTES)
-    count = limits.BATCH_PAYLOAD_BYTES // len(data) + 1
+    count = limits.WHOLE_REPLY_BYTES // len(data) + 1
     for inode in range(1, count + 1):
         put(store, {one(inode): data})
     reply, payload = answer(store, *[whole(inode, data) for inode in range(1, count + 1)])
     assert reply.lengths == (len(data),) * (count - 1) + (-1,)
-    assert len(payload) == limits.BATCH_PAYLOAD_BYTES
+    assert len(payload) == limits.WHOLE_REPLY_BYTES
+
+
+def test_a_usual_batch_of_images_is_one_answer(store: BlockStore) -> None:
+    """64 of 4 to 150 KiB: a second question would cost as much as a dozen of the files."""
+    sizes = [(4 + number * 146 // 63) * limits.KIB for number in range(64)]
+    for inode, size in enumerate(sizes, 1):
+        put(store, {one(inode): some_bytes(size)})
+    blocks = [whole(inode, some_bytes(size)) for inode, size in enumerate(sizes, 1)]
+    reply, payload = answer(store, *blocks)
+    assert list(reply.lengths) == sizes and len(payload) == sum(sizes)
 
 
 def test_places_instead_of_bytes_for_who_maps_them(store: BlockStore) -> None:
