@@ -118,6 +118,24 @@ def test_a_store_that_is_down_delays_nothing_but_its_own_mount() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("fault", ["down", "denied"])
+def test_names_known_not_to_be_there_are_written_while_the_store_says_nothing(fault: str) -> None:
+    """Also when the request itself is the first to find out, later than they are believed."""
+
+    async def main() -> None:
+        scene = Scene(1)
+        fs = await scene.start(sync_interval=600)
+        assert await fs.listdir("/x") == []
+        await asyncio.sleep(30)
+        setattr(scene.bucket, fault, True)
+        await fs.write_bytes("/x/new", b"new")
+        setattr(scene.bucket, fault, False)
+        await scene.settled(fs)
+        assert scene.bucket.contents() == {"new": b"new"}
+
+    run(main())
+
+
 def test_who_asks_how_the_cluster_is_hears_of_a_store_that_is_down() -> None:
     """Within seconds, though nobody uses it; while nobody asks, nothing asks the store."""
 

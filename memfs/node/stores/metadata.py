@@ -15,7 +15,12 @@ from collections.abc import Awaitable, Callable, Container
 from typing import Final, TypeVar
 
 from memfs.concurrency import run_all
-from memfs.errors import ObjectMissingError, StaleHandleError, StoreUnreachableError
+from memfs.errors import (
+    ObjectMissingError,
+    StaleHandleError,
+    StoreDeniedError,
+    StoreUnreachableError,
+)
 from memfs.node.namespace.commands.mounts import news, record_of
 from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.rules.frontier import Question, questions
@@ -184,7 +189,7 @@ class Metadata:
                 return bound
             try:
                 await run_all([self.ask(each) for each in found], QUESTIONS_AT_ONCE)
-            except StoreUnreachableError:
+            except (StoreUnreachableError, StoreDeniedError):
                 found, bound = self._questions(request, since, 1)
                 if found:
                     raise

@@ -165,8 +165,13 @@ class Persister:
             self._failures.pop(job, None)
 
     async def until_stored(self, jobs: list[Job]) -> None:
-        """Return when the store has all of it. Raises the error of what failed meanwhile."""
+        """Return when the store has all of it. Raises the error of what failed meanwhile.
+
+        What was on its way before is tried once more when it fails: it may have been asked with
+        keys that were over then, say.
+        """
         mounts = self._primary.namespace.volume.mounts
+        before = {job for job in jobs if job in self._running}
         self._urgent.update(jobs)
         for job in jobs:
             self._failures.pop(job, None)
@@ -177,7 +182,10 @@ class Persister:
                     return
                 for job in left:
                     failure = self._failures.get(job)
-                    if failure is not None:
+                    if failure is not None and job in before:
+                        before.discard(job)
+                        del self._failures[job]
+                    elif failure is not None:
                         raise failure.error
                 self._done.clear()
                 with contextlib.suppress(TimeoutError):
