@@ -32,18 +32,24 @@ _NOWHERE: Final = -1
 _UNUSED: Final = 64
 """Rows in a row that nobody ever used are the last ones: they are used in order, and a worker that
 was killed leaves one empty at most."""
-_HEAD: Final = struct.Struct("<QQQ")
+# Native numbers: each is stored at once, so a worker that is killed leaves none half written.
+_NUMBER: Final = struct.Struct("@Q")
+FORM: Final = 1
+"""Of all that follows and of :mod:`memfs.fuse.kept`: another number for each other form, since a
+worker may be of a newer release than the keeper and the workers before it."""
+_HEAD: Final = struct.Struct("@QQQ")
 """Client, how many workers there were, the next command's request id."""
-_NUMBER: Final = struct.Struct("<Q")
-_NEXT_AT: Final = 2 * _NUMBER.size
+_HEAD_AT: Final = _NUMBER.size
+_NEXT_AT: Final = _HEAD_AT + 2 * _NUMBER.size
 _ROWS_AT: Final = 4096
-_OPENED: Final = struct.Struct("<QQQ")
-_LOCKED: Final = struct.Struct("<QQQQ")
-_SENT: Final = struct.Struct("<QQ")
+_OPENED: Final = struct.Struct("@QQQ")
+_LOCKED: Final = struct.Struct("@QQQQ")
+_SENT: Final = struct.Struct("@QQ")
 SIZE: Final = _ROWS_AT + ROWS * (_OPENED.size + _LOCKED.size + _SENT.size)
 """Bytes of the notes, of which those are in memory that were ever used."""
 _KEPT_AT: Final = -(-SIZE // mmap.ALLOCATIONGRANULARITY) * mmap.ALLOCATIONGRANULARITY
 """Behind them lies what programs have written."""
+_BYTES: Final = _KEPT_AT + kept.SIZE
 
 
 class OpenDescriptor(NamedTuple):
@@ -86,9 +92,15 @@ class MountLedger:
 
     @classmethod
     def of_descriptor(cls, descriptor: int) -> MountLedger:
-        """In memory that a keeper has made by :func:`make`."""
-        mapped = mmap.mmap(descriptor, _KEPT_AT + kept.SIZE)
-        return cls(memoryview(mapped), KeptWrites(mapped, _KEPT_AT))
+        """In memory that a keeper has made by :func:`make`; elsewhere if it has another form."""
+        if os.fstat(descriptor).st_size == _BYTES:
+            mapped = mmap.mmap(descriptor, _BYTES)
+            (form,) = _NUMBER.unpack_from(mapped)
+            if form in (0, FORM):
+                _NUMBER.pack_into(mapped, 0, FORM)
+                return cls(memoryview(mapped), KeptWrites(mapped, _KEPT_AT))
+        log.warning("another release began this mount: what its workers held is not taken over")
+        return cls.alone()
 
     @classmethod
     def alone(cls) -> MountLedger:
@@ -99,7 +111,7 @@ class MountLedger:
 
     def former(self) -> Former | None:
         """What the former worker has left, None: there was none."""
-        client, turn, next_command = _HEAD.unpack_from(self._memory, 0)
+        client, turn, next_command = _HEAD.unpack_from(self._memory, _HEAD_AT)
         if not turn:
             return None
         sent = sorted(self._sent.rows(), key=lambda row: row[1])
@@ -114,15 +126,15 @@ class MountLedger:
 
     def begin(self, client: int) -> None:
         """A worker begins, as this client of the cluster."""
-        _, turn, next_command = _HEAD.unpack_from(self._memory, 0)
-        _HEAD.pack_into(self._memory, 0, client, turn + 1, next_command)
+        _, turn, next_command = _HEAD.unpack_from(self._memory, _HEAD_AT)
+        _HEAD.pack_into(self._memory, _HEAD_AT, client, turn + 1, next_command)
 
     def clear(self) -> None:
         """Nothing goes on from here."""
         for rows in (self._opened, self._locked, self._sent):
             rows.clear()
         self._of.clear()
-        _HEAD.pack_into(self._memory, 0, 0, 0, 0)
+        _HEAD.pack_into(self._memory, _HEAD_AT, 0, 0, 0)
 
     # --- what is open and locked ---------------------------------------------------------------
 
@@ -260,5 +272,5 @@ def _holding(row: Locked) -> Holding:
 def make() -> int:
     """Memory for a ledger; its descriptor."""
     descriptor = os.memfd_create("memfs-mount", os.MFD_CLOEXEC)
-    os.ftruncate(descriptor, _KEPT_AT + kept.SIZE)
+    os.ftruncate(descriptor, _BYTES)
     return descriptor

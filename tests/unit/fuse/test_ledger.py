@@ -25,6 +25,21 @@ def test_the_first_worker_finds_nothing(descriptor: int) -> None:
     assert MountLedger.of_descriptor(descriptor).former() is None
 
 
+@pytest.mark.parametrize("change", ["form", "longer", "shorter"])
+def test_what_another_release_has_noted_is_left_alone(descriptor: int, change: str) -> None:
+    MountLedger.of_descriptor(descriptor).begin(4711)
+    size = os.fstat(descriptor).st_size
+    if change == "form":
+        os.pwrite(descriptor, (ledger.FORM + 1).to_bytes(8, "little"), 0)
+    else:
+        os.ftruncate(descriptor, size + 4096 if change == "longer" else size - 4096)
+    before = os.pread(descriptor, 4096, 0)
+    after = MountLedger.of_descriptor(descriptor)
+    assert after.former() is None
+    after.begin(4712)
+    assert os.pread(descriptor, 4096, 0) == before
+
+
 def test_the_next_worker_finds_what_there_is(descriptor: int) -> None:
     first = MountLedger.of_descriptor(descriptor)
     first.begin(4711)
