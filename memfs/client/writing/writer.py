@@ -236,6 +236,7 @@ class FileWriter(Unpublished):
         if ready:
             size = max(self._published_size, min(file.size, first * block_size))
             await self._commit(size, timeout, ready)
+            self._overwrites |= any(index < first for index in self.pending)
 
     async def _commit(
         self,
@@ -271,8 +272,12 @@ class FileWriter(Unpublished):
             if before := self._replaced.pop(ref.index, None):
                 self._leftovers.add(before)
         for index, ref in stored.items():
-            if self._stored.get(index) is ref:
+            newest = self._stored.get(index)
+            if newest is ref:
                 del self._stored[index]
+            elif newest is not None:  # stored while the commit was under way, in place of this one
+                self._leftovers.gone((ref,))
+                self._replaced[index] = ref
         self._published_size = size
         file.published(reply.attributes)
         for ref in self._stored.values():  # stored while the commit was under way

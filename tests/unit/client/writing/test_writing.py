@@ -10,8 +10,9 @@ import pytest
 
 from memfs import errors
 from memfs.client.filesystem import AsyncFileSystem
+from memfs.protocol import messages as m
 from memfs.testing.simulation import virtual
-from tests.unit.client.fake_cluster import FakeCluster
+from tests.unit.client.fake_cluster import FakeCluster, Gate
 
 BLOCK = 4096
 DATA = random.Random(6).randbytes(12 * BLOCK + 99)
@@ -203,3 +204,33 @@ async def test_an_append_waits_for_copies_that_are_out_of_reach_for_a_moment(
     await f.flush()
     await f.close()
     assert await fs.read_bytes("/f") == b"beginend"
+
+
+async def test_a_block_that_is_written_anew_while_it_is_published_stays_until_the_next_commit(
+    fs: AsyncFileSystem, cluster: FakeCluster
+) -> None:
+    """What was published is not left over because a newer version came before the answer."""
+
+    def contents(letter: bytes) -> memoryview:
+        return memoryview(bytearray(letter * BLOCK))
+
+    async with fs.open("/f", "wb", buffering=0) as f:
+        handle = f._handle
+        assert handle.writer is not None
+        for at, letter in enumerate((b"a", b"b", b"c")):
+            assert handle.write_now(at * BLOCK, contents(letter))
+        await handle.writer.drain()
+        gate = cluster.held[m.Commit] = Gate()
+        publishing = asyncio.create_task(handle.publish_settled())
+        await gate.reached.wait()
+        assert handle.write_now(0, contents(b"A"))
+        await asyncio.sleep(0.01)
+        del cluster.held[m.Commit]
+        gate.opened.set()
+        await publishing
+        assert await fs.read_bytes("/f") == b"a" * BLOCK + b"b" * BLOCK + b"c" * BLOCK
+        for letter in (b"x", b"y"):
+            assert handle.write_now(0, contents(letter))
+            await handle.writer.drain()
+            assert (await fs.read_bytes("/f"))[:BLOCK] == b"a" * BLOCK
+    assert await fs.read_bytes("/f") == b"y" * BLOCK + b"b" * BLOCK + b"c" * BLOCK
