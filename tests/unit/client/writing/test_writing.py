@@ -234,3 +234,44 @@ async def test_a_block_that_is_written_anew_while_it_is_published_stays_until_th
             await handle.writer.drain()
             assert (await fs.read_bytes("/f"))[:BLOCK] == b"a" * BLOCK
     assert await fs.read_bytes("/f") == b"y" * BLOCK + b"b" * BLOCK + b"c" * BLOCK
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_a_file_that_is_published_while_it_is_written_can_be_read_at_any_time(
+    fs: AsyncFileSystem, cluster: FakeCluster, seed: int
+) -> None:
+    dice, model = random.Random(seed), bytearray()
+    publishing: list[asyncio.Task[None]] = []
+
+    async def published() -> None:
+        if gate := cluster.held.pop(m.Commit, None):
+            gate.opened.set()
+        await asyncio.gather(*publishing)
+        publishing.clear()
+
+    async with fs.open("/f", "wb", buffering=0) as f:
+        handle = f._handle
+        for _ in range(120):
+            at = dice.randrange(min(len(model), 3 * BLOCK) + 1)
+            at = len(model) if dice.random() < 0.3 else at
+            at -= at % BLOCK if dice.random() < 0.8 else 0
+            data = dice.randbytes(dice.choice((BLOCK, BLOCK, BLOCK, 3)))
+            if not handle.write_now(at, memoryview(bytearray(data))):
+                await published()  # it waits for that
+                await handle.write(at, memoryview(data))
+            model[at : at + len(data)] = data
+            if dice.random() < 0.6:
+                await asyncio.sleep(0.01)
+            if dice.random() < 0.3 and m.Commit not in cluster.held:
+                cluster.held[m.Commit] = Gate()
+                publishing.append(asyncio.create_task(handle.publish_settled()))
+                await asyncio.sleep(0)
+            elif dice.random() < 0.4:
+                await published()
+            found = await fs.read_bytes("/f")
+            assert len(found) <= len(model)
+            if m.Commit not in cluster.held and dice.random() < 0.1:
+                await handle.flush()
+                assert await fs.read_bytes("/f") == model
+        await published()
+    assert await fs.read_bytes("/f") == model
