@@ -161,9 +161,9 @@ def test_a_name_that_the_kernel_knows_goes_when_others_change_it(
     """Also while programs of the same mount make and remove names in the same directory: each of
     those holds the directory's lock in the kernel."""
     for kind, change in CHANGES.items():
-        one, other = (each.root / kind for each in two)
+        one, other = (each.root / f"{kind}, busy: {busy}" for each in two)
         one.mkdir()
-        for name in ("old", "beside", f"../{kind}.moved"):
+        for name in ("old", "beside", f"../{one.name}.moved"):
             (one / name).write_text(name)
 
         def seen(place: Path) -> dict[str, str | None]:
