@@ -26,7 +26,7 @@ from tests.support.nemesis.clients import Worker, wait_served
 from tests.support.nemesis.run import CREWS, SIZES
 from tests.support.nemesis.worker import Order
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.alone
 
 SERVED_SECONDS = 90
 USER = {"user.name": login_name()}
