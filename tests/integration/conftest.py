@@ -11,6 +11,7 @@ from cli_cluster import Cluster, Command, dev_cluster
 
 from tests.support.containers.cluster import Containers
 from tests.support.containers.engine import obstacle
+from tests.support.mounts import Mounted, mounted, need_mounts
 from tests.support.stores.processes import what_they_said
 
 
@@ -49,6 +50,17 @@ def containers(pytestconfig: pytest.Config) -> Iterator[Containers]:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with dev_cluster(tmp_path_factory.mktemp("dev"), "--memory=512MiB") as running:
         yield running
+
+
+@pytest.fixture
+def two_mounts(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Mounted, Mounted]]:
+    """Two mounts of one cluster."""
+    need_mounts()
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with mounted(cluster.url, first) as one, mounted(cluster.url, second) as other:
+        yield one, other
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,16 +20,6 @@ from tests.support.patience import PATIENCE_SECONDS
 ROUNDS = 40
 
 
-@pytest.fixture
-def two(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Mounted, Mounted]]:
-    need_mounts()
-    places = [tmp_path / "first", tmp_path / "second"]
-    for place in places:
-        place.mkdir()
-    with mounted(cluster.url, places[0]) as one, mounted(cluster.url, places[1]) as other:
-        yield one, other
-
-
 def look(path: Path) -> tuple[int, bytes] | None:
     """Size and content, by every way that is cached."""
     try:
@@ -41,8 +31,10 @@ def look(path: Path) -> tuple[int, bytes] | None:
     return size, path.read_bytes()
 
 
-def test_two_mounts_and_a_client_take_turns(two: tuple[Mounted, Mounted], cluster: Cluster) -> None:
-    one, other = two[0].root / "turns", two[1].root / "turns"
+def test_two_mounts_and_a_client_take_turns(
+    two_mounts: tuple[Mounted, Mounted], cluster: Cluster
+) -> None:
+    one, other = two_mounts[0].root / "turns", two_mounts[1].root / "turns"
     with memfs.connect(cluster.url) as fs:
         fs.mkdir("/turns")
         for number in range(ROUNDS):
@@ -66,8 +58,10 @@ def test_two_mounts_and_a_client_take_turns(two: tuple[Mounted, Mounted], cluste
                 assert look(other / "g") is None
 
 
-def test_a_mount_that_stands_still_holds_nobody_up_for_long(two: tuple[Mounted, Mounted]) -> None:
-    one, other = two
+def test_a_mount_that_stands_still_holds_nobody_up_for_long(
+    two_mounts: tuple[Mounted, Mounted],
+) -> None:
+    one, other = two_mounts
     (one.root / "still").write_text("1")
     assert (other.root / "still").read_text() == "1"
     (worker,) = other.processes("work")
@@ -80,7 +74,7 @@ def test_a_mount_that_stands_still_holds_nobody_up_for_long(two: tuple[Mounted, 
     assert (other.root / "still").read_text() == "22"
 
 
-def test_locks_are_kept_between_mounts(two: tuple[Mounted, Mounted]) -> None:
+def test_locks_are_kept_between_mounts(two_mounts: tuple[Mounted, Mounted]) -> None:
     program = """
 import fcntl, sys
 for _ in range(25):
@@ -92,20 +86,20 @@ for _ in range(25):
         file.flush()
 """
     for kind in ("flock", "lockf"):
-        (two[0].root / kind).write_text("0")
+        (two_mounts[0].root / kind).write_text("0")
         running = [
             subprocess.Popen([sys.executable, "-c", program, str(each.root / kind), kind])
-            for each in two
+            for each in two_mounts
         ]
         assert [each.wait(PATIENCE_SECONDS) for each in running] == [0, 0]
-        assert (two[1].root / kind).read_text() == "50"
+        assert (two_mounts[1].root / kind).read_text() == "50"
 
 
 def test_names_that_others_change_are_seen_below_a_working_directory(
-    two: tuple[Mounted, Mounted],
+    two_mounts: tuple[Mounted, Mounted],
 ) -> None:
     """However many names a mount has been told of: what it believes goes when others change it."""
-    one, other = two[0].root / "names", two[1].root / "names"
+    one, other = two_mounts[0].root / "names", two_mounts[1].root / "names"
     (one / "work" / "deep").mkdir(parents=True)
     for number in range(60):
         (one / "work" / f"{number:02}").touch()
@@ -156,12 +150,12 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("busy", [False, True], ids=["at rest", "busy"])
 def test_a_name_that_the_kernel_knows_goes_when_others_change_it(
-    two: tuple[Mounted, Mounted], busy: bool
+    two_mounts: tuple[Mounted, Mounted], busy: bool
 ) -> None:
     """Also while programs of the same mount make and remove names in the same directory: each of
     those holds the directory's lock in the kernel."""
     for kind, change in CHANGES.items():
-        one, other = (each.root / f"{kind}, busy: {busy}" for each in two)
+        one, other = (each.root / f"{kind}, busy: {busy}" for each in two_mounts)
         one.mkdir()
         for name in ("old", "beside", f"../{one.name}.moved"):
             (one / name).write_text(name)
@@ -210,10 +204,10 @@ while True:
 
 
 def test_a_listing_that_a_mount_knows_is_the_one_that_there_is(
-    two: tuple[Mounted, Mounted], cluster: Cluster
+    two_mounts: tuple[Mounted, Mounted], cluster: Cluster
 ) -> None:
     """Several pages of names, which a mount lists without asking until somebody changes them."""
-    one, other = two[0].root / "listing", two[1].root / "listing"
+    one, other = two_mounts[0].root / "listing", two_mounts[1].root / "listing"
     one.mkdir()
     expected = {f"{number:05}" for number in range(2500)}
     with memfs.connect(cluster.url) as fs:

@@ -9,28 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_cluster import Cluster
 
-from tests.support.mounts import Mounted, kill_worker, mounted, need_mounts
+from tests.support.mounts import Mounted, kill_worker
 from tests.support.patience import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.alone
 MIB = 1 << 20
-
-
-@pytest.fixture
-def two(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Mounted, Mounted]]:
-    """Two mounts of one cluster."""
-    need_mounts()
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    second.mkdir()
-    with mounted(cluster.url, first) as one, mounted(cluster.url, second) as other:
-        yield one, other
 
 
 @pytest.mark.parametrize("kills", [1, 2])
@@ -46,10 +33,10 @@ def two(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Mounted, Mounted]]:
     ],
 )
 def test_what_was_written_is_there_when_it_is_published(
-    two: tuple[Mounted, Mounted], size: int, piece: int, kills: int
+    two_mounts: tuple[Mounted, Mounted], size: int, piece: int, kills: int
 ) -> None:
     """Killed between the writes and fsync, and between writes."""
-    here, there = two
+    here, there = two_mounts
     content = random.Random(size).randbytes(size)
     path = here.root / "file"
     with path.open("wb", buffering=0) as file:
@@ -67,9 +54,9 @@ def test_what_was_written_is_there_when_it_is_published(
 
 
 def test_a_worker_that_is_killed_while_it_writes_again_leaves_it_to_the_next(
-    two: tuple[Mounted, Mounted],
+    two_mounts: tuple[Mounted, Mounted],
 ) -> None:
-    here, there = two
+    here, there = two_mounts
     content = random.Random(1).randbytes(40 * MIB)
     with (here.root / "again").open("wb", buffering=0) as file:
         file.write(content)
@@ -134,9 +121,9 @@ def libc_punch(file: int, at: int, length: int) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_changes_of_all_kinds_are_there_in_their_order(
-    two: tuple[Mounted, Mounted], seed: int
+    two_mounts: tuple[Mounted, Mounted], seed: int
 ) -> None:
-    here, there = two
+    here, there = two_mounts
     (here.root / f"all-{seed}").mkdir()
     dice = random.Random(seed)
     kill = sorted(dice.sample(range(120), 5))
@@ -163,8 +150,8 @@ def test_changes_of_all_kinds_are_there_in_their_order(
     assert "lost" not in here.story()
 
 
-def test_many_small_files_and_one_without_a_name(two: tuple[Mounted, Mounted]) -> None:
-    here, there = two
+def test_many_small_files_and_one_without_a_name(two_mounts: tuple[Mounted, Mounted]) -> None:
+    here, there = two_mounts
     files = {number: (here.root / f"many-{number}").open("wb", 0) for number in range(50)}
     for number, file in files.items():
         file.write(b"%d" % number)
@@ -182,9 +169,9 @@ def test_many_small_files_and_one_without_a_name(two: tuple[Mounted, Mounted]) -
     assert "lost" not in here.story()
 
 
-def test_appends_are_made_once(two: tuple[Mounted, Mounted]) -> None:
+def test_appends_are_made_once(two_mounts: tuple[Mounted, Mounted]) -> None:
     """Programs append while workers are killed at any moment."""
-    here, there = two
+    here, there = two_mounts
     program = """
 import os, sys
 file = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY | os.O_APPEND)

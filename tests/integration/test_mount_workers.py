@@ -6,29 +6,17 @@ import fcntl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_cluster import Cluster
 
-from tests.support.mounts import Mounted, kill_worker, mounted, need_mounts
+from tests.support.mounts import Mounted, kill_worker
 from tests.support.patience import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.alone
 SILENCE_SECONDS = 20
 """Longer than the cluster waits for a client that is gone."""
 DATA = b"content" * 1000
-
-
-@pytest.fixture
-def two(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Mounted, Mounted]]:
-    need_mounts()
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.mkdir()
-    second.mkdir()
-    with mounted(cluster.url, first) as one, mounted(cluster.url, second) as other:
-        yield one, other
 
 
 def is_locked(path: Path, how: str) -> bool:
@@ -42,8 +30,8 @@ def is_locked(path: Path, how: str) -> bool:
     return bool(done.returncode)
 
 
-def test_locks_and_deleted_files_are_held_on(two: tuple[Mounted, Mounted]) -> None:
-    here, there = two
+def test_locks_and_deleted_files_are_held_on(two_mounts: tuple[Mounted, Mounted]) -> None:
+    here, there = two_mounts
     ways = ("flock", "lockf")
     held = {how: (here.root / how).open("w+") for how in ways}
     for how, file in held.items():
@@ -61,9 +49,9 @@ def test_locks_and_deleted_files_are_held_on(two: tuple[Mounted, Mounted]) -> No
     assert "lost" not in here.story()
 
 
-def test_what_is_done_once_is_done_once(two: tuple[Mounted, Mounted]) -> None:
+def test_what_is_done_once_is_done_once(two_mounts: tuple[Mounted, Mounted]) -> None:
     """Calls that fail when they are made twice, while workers are killed."""
-    here, _ = two
+    here, _ = two_mounts
     program = """
 import os, sys
 os.chdir(sys.argv[1])
@@ -91,8 +79,8 @@ print(number)
     assert running.returncode == 0 and int(said) > 6
 
 
-def test_a_lock_that_is_waited_for_is_got(two: tuple[Mounted, Mounted]) -> None:
-    here, there = two
+def test_a_lock_that_is_waited_for_is_got(two_mounts: tuple[Mounted, Mounted]) -> None:
+    here, there = two_mounts
     path = here.root / "waited"
     path.touch()
     with (there.root / "waited").open("r+") as file:

@@ -15,6 +15,18 @@ from memfs.testing.simulation.virtual import run
 from tests.support.mounted import Kernel
 
 
+async def begun(seed):
+    """A mount whose kernel believes names, and another client of the cluster."""
+    cluster = SimulatedCluster(seed, replication=2)
+    await cluster.start(3)
+    maker, other = await cluster.connect(), await cluster.connect()
+    kernel = Kernel(maker, (await other.stat("/")).st_ino)
+    while not kernel.believed:
+        await kernel.stat(b"made")
+        await asyncio.sleep(0.05)
+    return kernel, other
+
+
 async def made(kernel):
     """A new directory's inode."""
     header = InHeader(0, Opcode.MKDIR, 0, ROOT_ID, 0, 0, 0, 0)
@@ -26,13 +38,7 @@ async def made(kernel):
 @pytest.mark.parametrize("seed", range(4))
 def test_no_name_in_it_has_to_be_asked_for(seed):
     async def main():
-        cluster = SimulatedCluster(seed, replication=2)
-        await cluster.start(3)
-        maker, other = await cluster.connect(), await cluster.connect()
-        kernel = Kernel(maker, (await other.stat("/")).st_ino)
-        while not kernel.believed:
-            await kernel.stat(b"made")
-            await asyncio.sleep(0.05)
+        kernel, other = await begun(seed)
         inode = await made(kernel)
         assert kernel.mount.recall_name(inode, b"name") == ABSENT
         assert kernel.mount.known.listing(inode) == ([], [])
@@ -48,13 +54,7 @@ def test_what_another_puts_there_at_once_is_found(seed):
     """Word of it may come before the answer that the directory is made."""
 
     async def main():
-        cluster = SimulatedCluster(seed, replication=2)
-        await cluster.start(3)
-        maker, other = await cluster.connect(), await cluster.connect()
-        kernel = Kernel(maker, (await other.stat("/")).st_ino)
-        while not kernel.believed:
-            await kernel.stat(b"made")
-            await asyncio.sleep(0.05)
+        kernel, other = await begun(seed)
         making = asyncio.create_task(made(kernel))
         found = False
         while not found:
