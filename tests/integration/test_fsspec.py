@@ -100,6 +100,20 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
     "find a file": lambda fs, top: fs.find(f"{top}/a"),
     "find nothing": lambda fs, top: fs.find(f"{top}/x"),
     "walk": lambda fs, top: sorted((p, sorted(d), sorted(f)) for p, d, f in fs.walk(top)),
+    "ls below a file": lambda fs, top: fs.ls(f"{top}/a/x", detail=False),
+    "walk nothing": lambda fs, top: (list(fs.walk(f"{top}/x")), list(fs.walk(f"{top}/a/x"))),
+    "walk with a care": lambda fs, top: list(fs.walk(f"{top}/x", on_error="raise")),
+    "walk, told": lambda fs, top: (
+        told := list[object](),
+        list(fs.walk(f"{top}/x", on_error=lambda error: told.append(error.errno))),
+    ),
+    "du of nothing": lambda fs, top: (fs.du(f"{top}/x"), fs.du(f"{top}/a/x")),
+    "names like patterns": lambda fs, top: (
+        fs.pipe({f"{top}/r [1].csv": b"1", f"{top}/s [1].csv": b"2"}),
+        fs.mv(f"{top}/r [1].csv", f"{top}/t [1].csv"),
+        fs.rm(f"{top}/s [1].csv"),
+        fs.find(top),
+    ),
     "glob": lambda fs, top: [
         fs.glob(f"{top}/{each}") for each in ("*", "*.csv", "**", "b/**", "?", "b/*/", "x", "b/.*")
     ],
@@ -201,6 +215,8 @@ def test_a_transaction(fs: MemfsFileSystem) -> None:
         assert fs.find("/t") == ["/t/old"], "what a process that dies here would leave"
         with pytest.raises(ValueError, match="whole files"):
             fs.open("/t/old", "ab")
+        with fs.open("/t/old") as one, fs.open("/t/old", "r") as two:
+            assert (one.read(), two.read()) == (b"old", "old")
         with pytest.raises(FileExistsError):
             fs.open("/t/old", "xb")
     assert fs.cat("/t/*") == {"/t/old": b"new", "/t/other": b"other"}
@@ -226,6 +242,70 @@ def test_moves_that_cannot_be(recursive: bool, cluster: Processes, fs: MemfsFile
     with pytest.raises(PermissionError):
         ann.mv("/own/f", "/protected/f", recursive=recursive)
     assert fs.find("/") == ["/own/f"] and ann.cat_file("/own/f") == b"x"
+
+
+def test_moving_several(fs: MemfsFileSystem) -> None:
+    """Like ``copy``, then the removal of what was copied, which is fsspec's own ``mv``."""
+    names = ["/s/1.csv", "/s/2.csv", "/s/b/3.csv", "/s/b/c/4", "/s/e/1.csv"]
+    for target, source, expected in (
+        ("/new", "/s/?.csv", {"/new/1.csv": names[0], "/new/2.csv": names[1]}),
+        ("/s/e", ["/s/2.csv", "/s/b"], {"/s/e/2.csv": names[1], "/s/e/b/3.csv": names[2]}),
+        ("/one", ["/s/2.csv"], {"/one/2.csv": names[1]}),
+        ("/one/", "/s/b*", {"/one/b/3.csv": names[2], "/one/b/c/4": names[3]}),
+        ("/deep", "/s/b/**", {"/deep/3.csv": names[2]}),
+        (["/x/y", "/z"], ["/s/1.csv", "/s/b"], {"/x/y": names[0], "/z/3.csv": names[2]}),
+        (["/s/1.csv"], ["/s/1.csv"], {"/s/1.csv": names[0]}),
+    ):
+        fs.pipe({name: name.encode() for name in names})
+        fs.mv(source, target)
+        found = {name: content.decode() for name, content in fs.cat(fs.find("/")).items()}
+        assert found.items() >= expected.items()
+        assert sorted(found.values()) == names, "none is lost"
+        fs.rm(fs.ls("/", detail=False), recursive=True)
+    fs.pipe({name: name.encode() for name in names})
+    for target, wrong, error in (
+        ("/new", ["/s/1.csv", "/s/e/1.csv"], FileExistsError),
+        (["/n", "/n"], names[:2], FileExistsError),
+        (names[1:3], names[:2], FileExistsError),
+        ("/s/e", "/s/*", OSError),
+        (["/n"], names[:2], ValueError),
+        (["/n"], "/s/*", TypeError),
+        ("/new", [], FileNotFoundError),
+        ("/new", "/nothing*", FileNotFoundError),
+    ):
+        with pytest.raises(error):
+            fs.mv(wrong, target)
+        assert fs.find("/") == names, "nothing was moved"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_fsspecs_caches(fs: MemfsFileSystem, tmp_path: Path) -> None:
+    """Of files, and of blocks: what was read once comes from the disk, until it changes.
+
+    fsspec's own block cache closes none of the files that it maps.
+    """
+    content = os.urandom(3_000_000)
+    fs.pipe_file("/cached", content)
+    for kind in ("filecache", "simplecache", "blockcache"):
+        where = str(tmp_path / kind)
+        cached = fsspec.filesystem(kind, fs=fs, cache_storage=where, check_files=True)
+        for _ in range(2):
+            with cached.open("/cached", block_size=100_000) as file:
+                assert file.seek(-10, os.SEEK_END) == len(content) - 10
+                assert file.read() == content[-10:] and file.read() == b""
+                assert file.seek(1_234_567) and file.read(300_000) == content[1_234_567:1_534_567]
+                assert file.closed is False
+            assert file.closed
+    kept = [each for each in (tmp_path / "blockcache").iterdir() if each.name != "cache"]
+    assert [each.stat().st_size for each in kept] == [len(content)]
+    with fs.open("/cached", "r+b") as file:
+        file.write(b"changed")
+    for kind in ("filecache", "blockcache"):
+        cached = fsspec.filesystem(
+            kind, fs=fs, cache_storage=str(tmp_path / kind), check_files=True
+        )
+        with cached.open("/cached", block_size=100_000) as file:
+            assert file.read(7) == b"changed"
 
 
 def test_modes(fs: MemfsFileSystem) -> None:
@@ -306,9 +386,24 @@ async def test_asynchronous(cluster: Processes) -> None:
     found = await asyncio.gather(fs._cat(names), fs._find("/async"), fs._info("/async/7"))
     assert found[0] == {name: name[7:].encode() for name in names}
     assert len(found[1]) == 50 and found[2]["size"] == 1
-    file = await fs.open_async("/async/7")
-    assert await file.read() == b"7"
-    await file.close()
+    async with await fs.open_async("/async/7") as file:
+        assert (file.size, file.loc, await file.read(), file.tell()) == (1, 0, b"7", 1)
+        assert file.seek(-1, 2) == 0 and await file.read(5) == b"7" and await file.read() == b""
+        with pytest.raises(OSError, match="negative"):
+            file.seek(-1)
+    assert file.closed
+    with pytest.raises(ValueError, match="closed"):
+        file.seek(0)
+    async with await fs.open_async("/async/w", "wb") as file:
+        assert await file.write(b"abcd") == file.tell() == file.size == 4
+        assert file.seek(1) == 1 and await file.write(b"X") == 1
+        await file.flush()
+        assert (file.loc, file.size) == (2, 4)
+        assert await fs._cat_file("/async/w") == b"aXcd"
+    async with await fs.open_async("/async/w", "ab") as file:
+        assert file.tell() == 4 and await file.write(b"e") == 1
+    assert await fs._cat_file("/async/w") == b"aXcde"
+    assert [each async for each in fs._walk("/async/nothing")] == []
     await fs._rm("/async", recursive=True)
     await fs._close()
 
@@ -352,6 +447,8 @@ def test_errors(fs: MemfsFileSystem) -> None:
         fs.pipe_file("/", b"")
     with pytest.raises(OSError, match="no memfs node"):
         MemfsFileSystem("memfs://127.0.0.1:9", timeout_seconds=1).ls("/")
+    with pytest.raises(TypeError, match="contents by path"):
+        fs.pipe(["/there"], b"x")
     fs.pipe_file("/there", b"x")
     for wrong in (5, None, b"/there"):
         for call in (fs.ls, fs.info, fs.exists, fs.cat_file, fs.open, lambda x: fs.mv("/there", x)):

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol, SupportsIndex
 
 from memfs.client.blocking.files import Replacement
 from memfs.client.blocking.filesystem import FileSystem
+from memfs.client.calls import modes
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -32,21 +33,37 @@ class FileOwner(Protocol):
         """What fsspec calls the details of a file."""
 
 
+class BlockCache(Protocol):
+    """The part of fsspec's ``BaseCache`` that files of ``blockcache`` need."""
+
+    size: int
+
+    def _fetch(self, start: int, end: int) -> bytes: ...
+
+
 class MemfsFile(io.IOBase):
     """A binary file. Methods that are not fsspec's are those of the file underneath (``f``)."""
 
     def __init__(
-        self, fs: FileOwner, path: str, mode: str, autocommit: bool, options: dict[str, Any]
+        self,
+        fs: FileOwner,
+        path: str,
+        mode: str,
+        autocommit: bool,
+        options: dict[str, Any],
+        blocksize: int,
     ) -> None:
+        """``options``: of ``open``; ``blocksize``, bytes that a cache of fsspec's fetches."""
         self.fs = fs
         self.path = path
         self.mode = mode
         self.autocommit = autocommit
-        self.blocksize = io.DEFAULT_BUFFER_SIZE
+        self.blocksize = blocksize
+        self._cache: BlockCache | None = None
         self._draft: Replacement | None = None
         self._ended = False
         """Closed by its writer, and not committed yet."""
-        if autocommit:
+        if autocommit or ("r" in mode and "+" not in mode):
             self.f: IO[bytes] = fs.blocking.open(path, mode, **options)
             return
         if "w" not in mode and "x" not in mode:
@@ -95,6 +112,22 @@ class MemfsFile(io.IOBase):
     def _stay_at_path(self) -> None:
         self.autocommit, self._draft = True, None
 
+    # --- what fsspec's block cache asks for -------------------------------------------------
+
+    @property
+    def cache(self) -> BlockCache | None:
+        """What fsspec's ``blockcache`` has put between the file and its readers."""
+        return self._cache
+
+    @cache.setter
+    def cache(self, cache: BlockCache) -> None:
+        self._cache = cache
+        self.f = io.BufferedReader(_ThroughCache(self.f, cache))
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        data: bytes = self.fs.blocking.read_ranges([(self.path, start, end)])[0]
+        return data
+
     # io.IOBase has these itself, so __getattr__ is not asked for them.
 
     def readable(self) -> bool:
@@ -131,7 +164,7 @@ class MemfsFile(io.IOBase):
 
     def readuntil(self, char: bytes = b"\n", blocks: int | None = None) -> bytes:
         """All up to ``char``, which is included, or to the end."""
-        pieces, step = [], blocks or self.blocksize
+        pieces, step = [], blocks or io.DEFAULT_BUFFER_SIZE
         while piece := self.read(step):
             at = piece.find(char)
             if at >= 0:
@@ -157,8 +190,12 @@ class MemfsFile(io.IOBase):
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed."""
+        """Whether it was closed. fsspec's ``blockcache`` sets it, after ``close``."""
         return self._ended or self.f.closed
+
+    @closed.setter
+    def closed(self, ended: bool) -> None:
+        self._ended = ended
 
     def close(self) -> None:
         """Publish and close; what a transaction writes is published with it."""
@@ -196,13 +233,43 @@ class MemfsFile(io.IOBase):
         """A file that reads is opened anew elsewhere, at the same position."""
         if "r" not in self.mode or "+" in self.mode:
             raise TypeError("a memfs file that writes cannot be pickled")
-        return _reopened, (self.fs, self.path, self.mode, self.tell())
+        return _reopened, (self.fs, self.path, self.mode, self.tell(), self.blocksize)
 
     def __repr__(self) -> str:
         return f"<MemfsFile {self.path!r} mode={self.mode!r}>"
 
 
-def _reopened(fs: FileOwner, path: str, mode: str, position: int) -> MemfsFile:
-    file = MemfsFile(fs, path, mode, True, {})
+class _ThroughCache(io.RawIOBase):
+    """A file read by way of a cache."""
+
+    def __init__(self, file: IO[bytes], cache: BlockCache) -> None:
+        self._file = file
+        self._cache = cache
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        self._at = modes.absolute(self._at, offset, whence, self._cache.size)
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._cache._fetch(self._at, min(self._at + len(view), self._cache.size))
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _reopened(fs: FileOwner, path: str, mode: str, position: int, blocksize: int) -> MemfsFile:
+    file = MemfsFile(fs, path, mode, True, {}, blocksize)
     file.seek(position)
     return file

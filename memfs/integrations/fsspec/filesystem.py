@@ -12,12 +12,11 @@ other loops (``asynchronous=True``, ``fsspec.generic``) have a connection in eac
 from __future__ import annotations
 
 import asyncio
-import operator
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import SupportsIndex
+from glob import has_magic
 
 from memfs import aio, paths
 from memfs.client.blocking import bridge as bridges
@@ -28,15 +27,19 @@ from memfs.concurrency import results
 from memfs.config import ClientConfig
 from memfs.errors import NotDirectoryError, PathNotFoundError
 from memfs.integrations import library
+from memfs.integrations.fsspec.arguments import block_bytes, creates_only
 from memfs.integrations.fsspec.file import MemfsFile
 from memfs.integrations.fsspec.info import entry, in_memory, version
 from memfs.integrations.fsspec.loops import LoopConnections
 from memfs.types import Untyped
 
 try:
-    from fsspec.asyn import AbstractAsyncStreamedFile, AsyncFileSystem, sync, sync_wrapper
+    from fsspec.asyn import AsyncFileSystem, sync, sync_wrapper
     from fsspec.callbacks import DEFAULT_CALLBACK, Callback
     from fsspec.utils import stringify_path, tokenize
+
+    from memfs.integrations.fsspec.async_file import AsyncMemfsFile
+    from memfs.integrations.fsspec.moves import gathered, paired
 except ImportError as error:
     raise library.missing("fsspec", "fsspec", error) from error
 
@@ -143,7 +146,8 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
                 return await self._entries(fs, path)
             return sorted([each.path for each in await fs.scandir(path)])
         except NotDirectoryError:
-            return [await self._info(path) if detail else path]
+            own = await self._info(path)  # it may be below a file
+            return [own if detail else path]
 
     async def _entries(self, fs: aio.AsyncFileSystem, path: str) -> list[dict[str, object]]:
         """A directory; what symlinks lead to comes in one further request."""
@@ -202,6 +206,27 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         names = sorted(found)
         return {name: found[name] for name in names} if detail else names
 
+    async def _walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: Untyped = "omit",
+        **options: object,
+    ) -> AsyncIterator[tuple[str, Untyped, Untyped]]:
+        """As fsspec's own, and as ``os.walk``: nothing of a directory that cannot be listed."""
+        failed: list[OSError] = []
+
+        def note(error: OSError) -> None:
+            failed.append(error)
+            if callable(on_error):
+                on_error(error)
+
+        told = on_error if on_error == "raise" else note
+        async for found in super()._walk(path, maxdepth, topdown, told, **options):
+            if not failed:
+                yield found
+
     async def _listing(self, fs: aio.AsyncFileSystem, path: str) -> list[dict[str, object]]:
         """A directory's entries; empty when it was removed or is no directory."""
         try:
@@ -217,9 +242,12 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         withdirs: bool = False,
         **options: object,
     ) -> Untyped:
-        """Of a whole tree: one request, whatever its size."""
+        """Of a whole tree: one request, whatever its size. Of nothing: 0."""
         if total and maxdepth is None and not withdirs:
-            return (await (await self._fs()).du(self._strip_protocol(path))).length
+            try:
+                return (await (await self._fs()).du(self._strip_protocol(path))).length
+            except (PathNotFoundError, NotDirectoryError):
+                return 0
         found = await self._find(path, maxdepth, withdirs, detail=True)
         sizes = {name: each["size"] for name, each in found.items()}
         return sum(sizes.values()) if total else sizes
@@ -315,7 +343,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     async def _pipe_file(
         self, path: str, value: bytes, mode: str = "overwrite", **options: object
     ) -> None:
-        exclusive = _creates(mode)
+        exclusive = creates_only(mode)
         fs = await self._fs()
         await fs.write_bytes(
             self._strip_protocol(path), value, exclusive=exclusive, parents=self.auto_mkdir
@@ -325,7 +353,9 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         self, path: Untyped, value: Untyped = None, batch_size: int | None = None, **options: object
     ) -> None:
         """Whole files as a batch, each atomically."""
-        exclusive = _creates(options.get("mode", "overwrite"))
+        exclusive = creates_only(options.get("mode", "overwrite"))
+        if not isinstance(path, str | os.PathLike | Mapping):
+            raise TypeError(f"path is one path, or contents by path, not {type(path).__name__}")
         files = path if isinstance(path, Mapping) else {path: value}
         pairs = [(self._strip_protocol(name), data) for name, data in files.items()]
         await (await self._fs()).write_many(pairs, exclusive=exclusive, parents=self.auto_mkdir)
@@ -338,7 +368,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         callback: Callback = DEFAULT_CALLBACK,
         **options: object,
     ) -> None:
-        exclusive = _creates(mode)
+        exclusive = creates_only(mode)
         fs, rpath = await self._fs(), self._strip_protocol(rpath)
         if os.path.isdir(lpath):  # noqa: ASYNC240, PTH112
             await fs.makedirs(rpath, exist_ok=True)
@@ -377,7 +407,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             await super()._rm(path, recursive, batch_size, maxdepth)
             return
         fs = await self._fs()
-        names = await self._expand_path(path)
+        names = await self._named(fs, path)
         files: list[str] = []
         trees: list[str] = []
         found = await fs.stat_many(names, follow_symlinks=False)
@@ -416,12 +446,42 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
     def mv(
         self, path1: Untyped, path2: Untyped, recursive: bool = False, **options: object
     ) -> None:
-        """Move: renames, no data moves. A pattern or a list moves several into a directory."""
+        """Move: renames, no data moves. One path gets the name ``path2``, or goes into that
+        directory; what a pattern or a list names goes below ``path2``, where ``copy`` would put
+        it; of two lists each goes to its partner."""
         sync(self.loop, self._mv, path1, path2)
 
-    async def _mv(self, path1: Untyped, path2: str, **options: object) -> None:
-        for each in await self._expand_path(path1):
-            await self._mv_file(each, path2)
+    async def _mv(self, path1: Untyped, path2: Untyped, **options: object) -> None:
+        fs = await self._fs()
+        sources, target = self._strip_protocol(path1), self._strip_protocol(path2)
+        if isinstance(sources, str):
+            if not has_magic(sources) or await fs.lexists(sources):
+                await self._mv_file(sources, target)
+                return
+            if not isinstance(target, str):
+                raise TypeError("a list of targets is for a list of paths")
+        if isinstance(target, list):
+            moves = paired(sources, target)
+        else:
+            names = await self._named(fs, sources)
+            moves = gathered(names, target, listed=isinstance(sources, list))
+        for source, name in moves:
+            await self._make_parent(fs, name)
+            await fs.rename(source, name)
+
+    async def _named(self, fs: aio.AsyncFileSystem, path: Untyped) -> list[str]:
+        """What a path, a pattern, or a list of them names. A file whose own name looks like a
+        pattern is named by it."""
+        names: set[str] = set()
+        patterns = []
+        for each in self._strip_protocol(path if isinstance(path, list) else [path]):
+            if has_magic(each) and await fs.lexists(each):
+                names.add(each)
+            else:
+                patterns.append(each)
+        if patterns or not names:
+            names.update(await self._expand_path(patterns))
+        return sorted(names)
 
     _rename = _mv
 
@@ -465,71 +525,21 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         cache_options: dict[str, object] | None = None,
         **options: object,
     ) -> MemfsFile:
-        _check_block_size(block_size)
+        block = block_bytes(block_size)
         given = {name: options[name] for name in _OPEN_OPTIONS if name in options}
         if "r" not in mode:
             given["parents"] = self.auto_mkdir
-        return MemfsFile(self, path, mode, autocommit, given)
+        return MemfsFile(self, path, mode, autocommit, given, block)
 
     async def open_async(self, path: str, mode: str = "rb", **options: object) -> AsyncMemfsFile:
         """A file whose methods are awaited."""
         if "b" not in mode:
             raise ValueError("an asynchronous file is binary: add 'b' to the mode")
-        _check_block_size(options.get("block_size"))
+        block_bytes(options.get("block_size"))
         fs = await self._fs()
         parents = self.auto_mkdir and "r" not in mode
         opened = await fs.open(self._strip_protocol(path), mode, parents=parents)
-        return AsyncMemfsFile(self, mode, opened)
-
-
-def _creates(mode: object) -> bool:
-    """Whether fsspec's ``mode`` of whole files wants new ones only."""
-    if not isinstance(mode, str):
-        raise TypeError(f"mode is text, not {type(mode).__name__}")
-    if mode not in ("create", "overwrite"):
-        raise ValueError(f'mode is "overwrite" or "create", not {mode!r}')
-    return mode == "create"
-
-
-def _check_block_size(size: object) -> None:
-    """Refuse an invalid buffer size. A valid one is ignored: memfs chooses its buffers."""
-    if size is None or size == "default":
-        return
-    if isinstance(size, bool) or not isinstance(size, SupportsIndex):
-        raise TypeError(f"block_size is a number of bytes, not {size!r}")
-    if operator.index(size) < 1:
-        raise ValueError(f"block_size is at least 1, not {size!r}")
-
-
-class AsyncMemfsFile(AbstractAsyncStreamedFile):  # type: ignore[misc]  # fsspec has no types
-    """The file that ``open_async`` returns."""
-
-    def __init__(self, fs: MemfsFileSystem, mode: str, file: aio.AsyncFile) -> None:
-        self.fs = fs
-        self.path = file.name
-        self.mode = mode
-        self._file = file
-
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return self._file.closed
-
-    async def read(self, length: int = -1) -> bytes:
-        """At most ``length`` bytes, all that is left when negative."""
-        return await self._file.read(length)
-
-    async def write(self, data: bytes) -> int:
-        """Write all of ``data``; its length."""
-        return await self._file.write(data)
-
-    async def flush(self, force: bool = False) -> None:
-        """Publish: every reader sees what was written."""
-        await self._file.flush()
-
-    async def close(self) -> None:
-        """Publish and close."""
-        await self._file.close()
+        return await AsyncMemfsFile.over(self, mode, opened)
 
 
 def _raise_first(found: list[object]) -> None:
