@@ -7,21 +7,18 @@ are plain calls.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from fsspec.asyn import AbstractAsyncStreamedFile
 
 from memfs import aio
 from memfs.client.calls import modes
-
-if TYPE_CHECKING:
-    from memfs.integrations.fsspec.filesystem import MemfsFileSystem
+from memfs.integrations.fsspec.file import FileOwner
 
 
 class AsyncMemfsFile(AbstractAsyncStreamedFile):  # type: ignore[misc]  # fsspec has no types
     """What ``open_async`` returns; use it with ``async with``."""
 
-    def __init__(self, fs: MemfsFileSystem, mode: str, file: aio.AsyncFile, size: int) -> None:
+    def __init__(self, fs: FileOwner, mode: str, file: aio.AsyncFile, size: int) -> None:
         self.fs = fs
         self.path = file.name
         self.mode = mode
@@ -31,7 +28,7 @@ class AsyncMemfsFile(AbstractAsyncStreamedFile):  # type: ignore[misc]  # fsspec
         self._file = file
 
     @classmethod
-    async def over(cls, fs: MemfsFileSystem, mode: str, file: aio.AsyncFile) -> AsyncMemfsFile:
+    async def over(cls, fs: FileOwner, mode: str, file: aio.AsyncFile) -> AsyncMemfsFile:
         """The one over an open ``file``."""
         position = file.tell()
         size = await file.seek(0, os.SEEK_END)

@@ -33,7 +33,7 @@ class FileOwner(Protocol):
         """What fsspec calls the details of a file."""
 
 
-class BlockCache(Protocol):
+class CacheOfRanges(Protocol):
     """The part of fsspec's ``BaseCache`` that files of ``blockcache`` need."""
 
     size: int
@@ -59,7 +59,7 @@ class MemfsFile(io.IOBase):
         self.mode = mode
         self.autocommit = autocommit
         self.blocksize = blocksize
-        self._cache: BlockCache | None = None
+        self._cache: CacheOfRanges | None = None
         self._draft: Replacement | None = None
         self._ended = False
         """Closed by its writer, and not committed yet."""
@@ -115,12 +115,12 @@ class MemfsFile(io.IOBase):
     # --- what fsspec's block cache asks for -------------------------------------------------
 
     @property
-    def cache(self) -> BlockCache | None:
+    def cache(self) -> CacheOfRanges | None:
         """What fsspec's ``blockcache`` has put between the file and its readers."""
         return self._cache
 
     @cache.setter
-    def cache(self, cache: BlockCache) -> None:
+    def cache(self, cache: CacheOfRanges) -> None:
         self._cache = cache
         self.f = io.BufferedReader(_ThroughCache(self.f, cache))
 
@@ -242,7 +242,7 @@ class MemfsFile(io.IOBase):
 class _ThroughCache(io.RawIOBase):
     """A file read by way of a cache."""
 
-    def __init__(self, file: IO[bytes], cache: BlockCache) -> None:
+    def __init__(self, file: IO[bytes], cache: CacheOfRanges) -> None:
         self._file = file
         self._cache = cache
         self._at = 0

@@ -27,7 +27,7 @@ from memfs.concurrency import results
 from memfs.config import ClientConfig
 from memfs.errors import NotDirectoryError, PathNotFoundError
 from memfs.integrations import library
-from memfs.integrations.fsspec.arguments import block_bytes, creates_only
+from memfs.integrations.fsspec.call_options import block_bytes, creates_only
 from memfs.integrations.fsspec.file import MemfsFile
 from memfs.integrations.fsspec.info import entry, in_memory, version
 from memfs.integrations.fsspec.loops import LoopConnections
