@@ -82,3 +82,8 @@ def _escape(character: str) -> str:
         return _SHORT[character]
     raw = character.encode("utf-8", "surrogateescape")
     return "".join(f"\\{byte:03o}" for byte in raw)
+
+
+def in_a_line(text: str) -> str:
+    """A message with ``?`` for controls: it may hold names, and is one line whatever they hold."""
+    return "".join([each if each.isprintable() else "?" for each in text])

@@ -19,7 +19,7 @@ from memfs import errors
 from memfs.cli.cluster_client import connected
 from memfs.cli.command import CommandContext, cluster_command
 from memfs.cli.options import Operand
-from memfs.cli.quoting import shell_quoted
+from memfs.cli.quoting import in_a_line, shell_quoted
 
 if TYPE_CHECKING:
     from memfs.client.admin import AdminClient
@@ -173,7 +173,7 @@ def reason(error: OSError) -> str:
     if isinstance(error, errors.MemfsError):
         if isinstance(error, errors.RequestError) and not isinstance(error, _OWN_WORDS):
             return os.strerror(error.posix)
-        return error.message
+        return in_a_line(error.message)
     return error.strerror or str(error)
 
 

@@ -45,6 +45,9 @@ EXPIRED: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
 )
 """S3's codes for temporary keys that are over: under status 400, not 403."""
+_ARCHIVED: Final = frozenset({"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"})
+"""S3's and Azure's codes, under 403 and 409, for an object that is in an archive."""
+_WRONG_CLOCK: Final = "RequestTimeTooSkewed"
 _RETRIED_STATUSES: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
 """Timeouts, "too many", and failures of the server; all else stays as it is: 501 and 505 say that
 it will never do that."""
@@ -107,6 +110,12 @@ def of_status(status: int, what: str, said: str = "") -> MemfsError:
     detail = f" ({status}{' ' + said if said else ''})"
     if said in EXPIRED:
         return StoreDeniedError(f"{what}: the credentials have expired{detail}")
+    if said in _ARCHIVED:
+        return StoreUnsupportedError(
+            f"{what}: the object is archived: restore it in the store first{detail}"
+        )
+    if said == _WRONG_CLOCK:
+        return StoreDeniedError(f"{what}: the clock of the node is wrong{detail}")
     if retried(status, said):
         return StoreUnreachableError(f"{what}: the store fails for now{detail}")
     if status in (401, 403, 407):

@@ -32,6 +32,7 @@ from memfs.stores.sending import checked
 from memfs.types import Buffer, Untyped
 
 T = TypeVar("T")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
 
@@ -41,6 +42,11 @@ STREAMED_BYTES: Final = 2 * PIECE_BYTES
 """Bodies from here on come in pieces."""
 RETRIES: Final = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 """The library's own retries; the others are made here, within the caller's deadline."""
+
+
+def is_readable(path: str) -> bool:
+    """Whether the library has a name for an object: it refuses control characters of ASCII."""
+    return not _CONTROL.search(path)
 
 
 def library() -> Untyped:
@@ -207,6 +213,9 @@ def _whole_seconds(moment: Untyped) -> int:
 def translated(error: Exception, path: str) -> MemfsError:
     """Maps a failure of the library. Its text is dropped, since it may contain signed URLs."""
     name = type(error).__name__
+    status, code = status_of(error), _CODE.search(str(error))
+    if status and code:  # the same class may mean an archived object, or one that was changed
+        return of_status(status, path, code[1])
     if isinstance(error, FileNotFoundError):
         return ObjectMissingError(f"{path}: the store has no such object")
     if name in ("PreconditionError", "NotModifiedError", "AlreadyExistsError"):
@@ -217,9 +226,10 @@ def translated(error: Exception, path: str) -> MemfsError:
         return StoreUnsupportedError(f"{path}: the library does not offer this ({name})")
     if isinstance(error, asyncio.CancelledError):
         raise error
-    status, code = status_of(error), _CODE.search(str(error))
+    if isinstance(error, ValueError):
+        return StoreUnsupportedError(f"{path}: the library has no objects of such a name")
     if status:
-        return of_status(status, path, code[1] if code else "")
+        return of_status(status, path)
     return StoreUnreachableError(f"{path}: the store cannot be reached ({name})")
 
 

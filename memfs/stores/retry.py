@@ -1,14 +1,18 @@
 """Retries of requests to a store: exponential backoff with jitter, within one time budget. Owns the
 decision whether a retry may help. The caller's own ``asyncio.timeout`` ends a wait like anything
-else. Invariant: only :class:`StoreUnreachableError` is retried.
+else; :func:`answered_within` ends it with what the store said. Invariant: only
+:class:`StoreUnreachableError` is retried.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Final, TypeVar
 
 from memfs.errors import StoreUnreachableError
@@ -20,8 +24,21 @@ LONGEST_SECONDS: Final = 5.0
 """Longest pause: each node asks a store that answers 503 every 2.5 s on average."""
 
 
-TIMEOUT_SECONDS: Final = 30.0
-"""Time for one request with all its retries, unless the mount's option ``timeout`` is set."""
+TIMEOUT_SECONDS: Final = 20.0
+"""Time for one request with all its retries, unless the mount's option ``timeout`` is set. Shorter
+than what a client's call has (30 s), which ends with what the store said then."""
+
+_ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
+
+
+@contextlib.contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    """Requests that are made in here end after so many seconds, whatever their store's budget."""
+    token = _ends_at.set(asyncio.get_running_loop().time() + seconds)
+    try:
+        yield
+    finally:
+        _ends_at.reset(token)
 
 
 class Retry:
@@ -37,7 +54,7 @@ class Retry:
         which says what the store answered last, and how often it was asked."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        deadline = began + self.budget
+        deadline = min(began + self.budget, _ends_at.get())
         longest = FIRST_SECONDS
         error: StoreUnreachableError | None = None
         for tries in itertools.count(1):

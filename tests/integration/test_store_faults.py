@@ -293,6 +293,25 @@ async def test_keys_that_are_no_names_are_counted_and_harm_nothing(s3: S3Server)
         assert set((await level(store, "a", 1000))[0]) == {"a/b"}
 
 
+async def test_names_that_the_library_refuses_are_written_and_read(s3: S3Server) -> None:
+    async with store_at("s3://keys/controls", **s3.options()) as store:
+        for name in ("tab\tx", "bell\a", "del\x7f", "plain"):
+            info = await put(store, name, DATA)
+            assert info.tag and name in (await level(store, "", 1000))[0]
+            assert bytes(await store.read(name, 100, 1000, info.tag)) == DATA[100:1100]
+            got = bytearray()
+            await store.stream(name, 0, len(DATA), info.tag, got.extend)
+            assert got == DATA
+            s3.client.put_object(Bucket="keys", Key=f"controls/{name}", Body=DATA[::-1])
+            with pytest.raises(ObjectChangedError):
+                await store.read(name, 0, 10, info.tag)
+            with pytest.raises(ObjectChangedError):
+                await store.read(name, 0, len(DATA) + 1)
+            await store.delete(name)
+            with pytest.raises(ObjectMissingError):
+                await store.read(name, 0, 10)
+
+
 def stored(s3: S3Server, key: str, prefix: str) -> list[str]:
     s3.client.put_object(Bucket="keys", Key=f"{prefix}/{key}", Body=b"x")
     found = s3.client.list_objects_v2(Bucket="keys", Prefix=prefix)["Contents"]

@@ -21,6 +21,7 @@ from memfs.errors import (
     DeadlineError,
     InvalidArgumentError,
     MemfsError,
+    NotPermittedError,
     StoreUnreachableError,
 )
 from memfs.node.stores import metadata
@@ -132,6 +133,33 @@ def test_names_known_not_to_be_there_are_written_while_the_store_says_nothing(fa
         setattr(scene.bucket, fault, False)
         await scene.settled(fs)
         assert scene.bucket.contents() == {"new": b"new"}
+
+    run(main())
+
+
+def test_only_who_may_mount_has_a_node_ask_an_address() -> None:
+    async def main() -> None:
+        scene = Scene(1)
+        await scene.start()
+        before = scene.bucket.requests.total()
+        ann = await scene.cluster.connect(user="ann", groups=())
+        for options in ({}, {"credentials": "/etc/shadow"}):
+            with pytest.raises(NotPermittedError):
+                await ann.mount("/y", "fake://bucket", options=options)
+        with pytest.raises(NotPermittedError):
+            await ann.mount("/x", "", update=True)
+        assert scene.bucket.requests.total() == before
+
+    run(main())
+
+
+def test_what_is_mounted_is_waited_for_no_longer_than_a_call_has() -> None:
+    async def main() -> None:
+        scene = Scene(1)
+        fs = await scene.start()
+        scene.bucket.conditions = StoreConditions(delay_min=100, delay_max=100)
+        with pytest.raises(StoreUnreachableError, match="does not answer within 8 s"):
+            await fs.mount("/y", "fake://bucket", timeout=20)
 
     run(main())
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from memfs.cli.cluster.survey import ClusterSurvey
+from memfs.cli.quoting import in_a_line
 from memfs.client.admin import (
     HealingStatus,
     MountRecord,
@@ -56,9 +57,9 @@ def store_problems(mounts: Iterable[MountRecord], now_ns: int) -> list[Problem]:
 
 
 def _store(mount: MountRecord, now_ns: int) -> Iterator[Problem]:
-    path = mount.path.decode("utf-8", "replace") or mount.url
+    path = in_a_line(mount.path.decode("utf-8", "replace") or mount.url)
     if mount.trouble:
-        text = f"the store mounted at {path} is in trouble: {mount.trouble}"
+        text = f"the store mounted at {path} is in trouble: {in_a_line(mount.trouble)}"
         yield Problem(text, "see to the store; the nodes ask again by themselves", HEALTHY)
     age = (now_ns - mount.oldest_dirty_ns) / 1e9
     if mount.oldest_dirty_ns and age > LATE_SECONDS:

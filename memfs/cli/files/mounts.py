@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from memfs.cli.files.progress import shown_progress
 from memfs.cli.options import PATH, Operand, Quantity, WholeNumber, json_option
+from memfs.cli.quoting import in_a_line
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason, write_json
 from memfs.client.mounts import MODES, MountInfo
 from memfs.quantities import counted, parse_duration, parse_size, show_duration, show_size
@@ -127,9 +128,9 @@ def _line(each: MountInfo) -> str:
     words += ["shared"] if each.shared else []
     words += [f"policy={each.policy}", f"sync-interval={show_duration(each.sync_interval)}"]
     words += [f"quota={show_size(each.quota)}"] if each.quota else []
-    words += [f"{name}={value}" for name, value in each.options.items()]
+    words += [f"{name}={in_a_line(value)}" for name, value in each.options.items()]
     words += [f"{each.dirty_files} not stored yet"] if each.dirty_files else []
-    words += [f"trouble: {each.trouble}"] if each.trouble else []
+    words += [f"trouble: {in_a_line(each.trouble)}"] if each.trouble else []
     return f"{printable(each.url)}  on  {printable(each.path)}  ({', '.join(words)})"
 
 

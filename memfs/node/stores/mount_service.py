@@ -13,7 +13,8 @@ from typing import Any, Final, TypeAlias, cast
 
 from memfs import errors
 from memfs.node.namespace.mount_queries import path_of
-from memfs.node.namespace.rules.refusals import text
+from memfs.node.namespace.rules.mounted import not_mounted
+from memfs.node.namespace.rules.refusals import not_superuser, text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
 from memfs.node.namespace.tables.mounts import NOTHING, Unsaved
 from memfs.node.replication.primary import Primary
@@ -24,12 +25,16 @@ from memfs.node.stores.persister import Job, Persister
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.quantities import counted
-from memfs.stores.options import refuse_secrets
+from memfs.stores.interface import Store
+from memfs.stores.options import masked_url, refuse_secrets
+from memfs.stores.retry import answered_within
 from memfs.transport.server import IncomingCall, Served
 
 STEP_SECONDS: Final = 0.02
 WATCHERS_SECONDS: Final = 1.0
 """The shortest time for which clients that cache names believe what a store said."""
+PROBE_SECONDS: Final = 8.0
+"""What is mounted has to answer within this time: a few tries at a store that is busy."""
 HIGH_SHARE: Final = 0.80
 """Of all memory, without cached blocks: above it files that stores have too are evicted ..."""
 LOW_SHARE: Final = 0.70
@@ -222,8 +227,10 @@ class MountService:
         submit: Callable[[IncomingCall[m.Mount]], m.MountRecord | Awaitable[m.MountRecord]],
     ) -> m.MountRecord:
         """Ask the store one question before it is mounted, so that what is wrong is said now."""
-        request = call.request
+        request, caller = call.request, call.connection.peer.identity
         url = request.url
+        if not (found := self._role.primary.namespace.caller(caller)).superuser:
+            raise not_superuser(found)  # before a node asks an address, or opens a file, for them
         refuse_secrets(url, {option.name: option.value for option in request.options})
         if request.update:
             url = (await self._mounted(request.path)).url
@@ -233,12 +240,23 @@ class MountService:
                 raise errors.InvalidArgumentError(
                     f"{url} can only be read: mount it read-only (--read-only)"
                 )
-            await store.probe()
+            await self._answers(url, store)
         finally:
             await store.close()
         record = await resolved(submit(call))
         self.metadata.known.clear()
         return record
+
+    async def _answers(self, url: str, store: Store) -> None:
+        """Return when a store has answered. Raises what it said; nobody waits long for that."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS + 1):  # a directory's thread may hang
+                with answered_within(PROBE_SECONDS):
+                    await store.probe()
+        except TimeoutError:
+            raise errors.StoreUnreachableError(
+                f"{masked_url(url)} does not answer within {PROBE_SECONDS:g} s"
+            ) from None
 
     async def _mounted(self, path: bytes) -> m.MountRecord:
         volume = self._role.primary.namespace.volume
@@ -246,7 +264,7 @@ class MountService:
             record = self.metadata.record(mount)
             if record.path.rstrip(b"/") == path.rstrip(b"/"):
                 return record
-        raise errors.PathNotFoundError("nothing is mounted there")
+        raise not_mounted(path)
 
     def list_mounts(
         self,

@@ -13,7 +13,6 @@ from urllib.parse import unquote_to_bytes
 from memfs.errors import (
     InvalidArgumentError,
     MemfsError,
-    StoreDeniedError,
     StoreMissingError,
     StoreUnreachableError,
 )
@@ -184,6 +183,4 @@ def error_of(status: int, headers: Mapping[str, str], body: Buffer, what: str) -
         return InvalidArgumentError(
             f"{what}: the bucket is in another region; give --option region={region}"
         )
-    if code == "RequestTimeTooSkewed":
-        return StoreDeniedError(f"{what}: the clock of the node is wrong ({status} {code})")
     return of_status(status, what, code)

@@ -19,11 +19,11 @@ from memfs.errors import (
 )
 from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
 from memfs.stores.key_names import as_prefix, is_key
-from memfs.stores.range_reader import RangeReader
+from memfs.stores.range_reader import RangeReader, is_readable
 from memfs.stores.replies import info_of, is_etag
 from memfs.stores.s3 import replies
 from memfs.stores.s3.multipart import PART_BYTES, sweep, upload
-from memfs.stores.s3.object_reads import BucketConnection
+from memfs.stores.s3.object_reads import BucketConnection, read_range
 from memfs.stores.s3.signed_requests import Requests
 from memfs.stores.sending import Sending, already_stored, fits
 from memfs.transport.environment import Clock
@@ -80,12 +80,17 @@ class S3Store(Store):
         return Page(level.entries, level.unreachable, level.token)
 
     async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:
-        return await self._reader.read(self._whole(key), offset, size, tag)
+        if not is_readable(whole := self._whole(key)):
+            return await read_range(self._requests, whole, offset, size, tag)
+        return await self._reader.read(whole, offset, size, tag)
 
     async def stream(
         self, key: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
     ) -> None:
-        await self._reader.stream(self._whole(key), offset, size, tag, take)
+        if not is_readable(whole := self._whole(key)):
+            take(await self.read(key, offset, size, tag))
+            return
+        await self._reader.stream(whole, offset, size, tag, take)
 
     async def put(
         self, key: str, chunks: AsyncIterator[Buffer], size: int, expected: Expected = None

@@ -42,3 +42,8 @@ def test_what_the_system_has_words_for(kind: type[errors.RequestError]) -> None:
 )
 def test_what_it_has_none_for(kind: type[errors.RequestError]) -> None:
     assert reason(kind("the reason", path="/f")) == "the reason"
+
+
+def test_a_reason_is_one_line_whatever_names_it_holds() -> None:
+    error = errors.StoreConflictError("a\nb\x1b[2J: the object was changed", path="/f")
+    assert reason(error) == "a?b?[2J: the object was changed"

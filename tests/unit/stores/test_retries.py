@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import random
 
 import pytest
 
@@ -18,6 +20,7 @@ from memfs.errors import (
 from memfs.stores.adapter import of_library_error
 from memfs.stores.errors import of_os_error, of_status, retried
 from memfs.stores.range_reader import translated
+from memfs.stores.retry import Retry, answered_within
 from memfs.stores.s3.replies import error_of
 
 AGAIN = {408, 425, 429}
@@ -106,3 +109,44 @@ def test_what_a_library_cannot_do_is_not_asked_again() -> None:
     assert isinstance(of_library_error(GenericError(), "k"), StoreUnreachableError)
     assert isinstance(translated(NotSupportedError(), "k"), StoreUnsupportedError)
     assert isinstance(translated(GenericError("no route"), "k"), StoreUnreachableError)
+    assert isinstance(translated(ValueError("illegal character"), "k"), StoreUnsupportedError)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "word"),
+    [
+        (403, "InvalidObjectState", StoreUnsupportedError, "archived"),
+        (409, "BlobArchived", StoreUnsupportedError, "archived"),
+        (403, "RequestTimeTooSkewed", StoreDeniedError, "clock"),
+        (400, "ExpiredToken", StoreDeniedError, "expired"),
+        (403, "AccessDenied", StoreDeniedError, "AccessDenied"),
+        (412, "PreconditionFailed", ObjectChangedError, "changed"),
+    ],
+)
+def test_a_code_says_more_than_its_status(
+    status: int, code: str, kind: type[MemfsError], word: str
+) -> None:
+    """Whatever class the library makes of it."""
+    body = f"<Error><Code>{code}</Code></Error>"
+    said = f"Server returned non-2xx status code: {status} Such: {body}"
+    for name in ("PermissionDeniedError", "AlreadyExistsError", "PreconditionError"):
+        librarys = type(name, (Exception,), {})
+        found = [error_of(status, {}, body.encode(), "k"), translated(librarys(said), "k")]
+        assert {type(each) for each in found} == {kind}
+        assert all(word in each.message for each in found)
+
+
+def test_who_cannot_wait_for_a_budget_hears_what_the_store_said() -> None:
+    async def main() -> None:
+        async def fails() -> None:
+            raise StoreUnreachableError("no route")
+
+        async def hangs() -> None:
+            await asyncio.sleep(60)
+
+        retry = Retry(random.Random(1), 60.0)
+        for attempt, said in ((fails, "no route; asked"), (hangs, "did not answer in time")):
+            with answered_within(0.3), pytest.raises(StoreUnreachableError, match=said):
+                await retry.run(attempt, "k")
+
+    asyncio.run(asyncio.wait_for(main(), 30))

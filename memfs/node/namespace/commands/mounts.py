@@ -18,10 +18,10 @@ from memfs.errors import (
     MemfsError,
     MountBusyError,
     NotDirectoryError,
-    PathNotFoundError,
     StaleHandleError,
 )
 from memfs.node.namespace.commands.put import inherit
+from memfs.node.namespace.rules.mounted import not_mounted
 from memfs.node.namespace.rules.naming import check_new_name, maker
 from memfs.node.namespace.rules.permissions import WRITE
 from memfs.node.namespace.rules.refusals import not_superuser, text
@@ -83,7 +83,9 @@ def _place(volume: Volume, command: Command, request: Mount) -> Place:
     if not slot:
         check_new_name(volume, command, place, path)
         return place
-    if slot == ROOT or tree.inodes.kind[slot] != DIRECTORY:
+    if slot == ROOT:
+        raise InvalidArgumentError("no store can be the root: mount it at a directory below")
+    if tree.inodes.kind[slot] != DIRECTORY:
         raise NotDirectoryError("a mount needs a directory", path=text(path))
     if slot in volume.mounts.by_slot:
         url = volume.mounts.by_slot[slot].url
@@ -113,11 +115,11 @@ def _check(request: Mount) -> None:
 
 
 def _mounted(volume: Volume, command: Command, path: bytes) -> tuple[int, MountPoint]:
-    """The mount at a path. Raises PathNotFoundError."""
+    """The mount at a path. Raises PathNotFoundError, InvalidArgumentError as umount(2) does."""
     slot = volume.tree.find(command.caller, ROOT_INODE, path)
     found = volume.mounts.by_slot.get(slot)
     if found is None:
-        raise PathNotFoundError("nothing is mounted there", path=text(path))
+        raise not_mounted(path)
     return slot, found
 
 

@@ -81,6 +81,11 @@ def check_whole(volume: Volume, slot: int, puts: Mapping[int, BlockRef], size: i
         )
 
 
+def not_mounted(path: bytes) -> InvalidArgumentError:
+    """No store is mounted at ``path``, whether or not something has that name."""
+    return InvalidArgumentError("no store is mounted there", path=text(path))
+
+
 def check_movable(volume: Volume, slot: int, path: bytes) -> None:
     """Raise MountBusyError when a directory is a mount or has some below."""
     tree = volume.tree

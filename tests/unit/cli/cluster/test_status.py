@@ -376,10 +376,10 @@ def test_stores_out_of_reach_and_old_changes_are_told_and_harm_no_health() -> No
     now_ns = 10**18
     busy = calm._replace(dirty_files=3, oldest_dirty_ns=now_ns - 50 * 10**9)
     assert store_problems([calm, busy], now_ns) == []
-    away = calm._replace(trouble="no answer", dirty_files=2, oldest_dirty_ns=now_ns - 90 * 10**9)
+    away = calm._replace(trouble="no\nanswer", dirty_files=2, oldest_dirty_ns=now_ns - 90 * 10**9)
     found = store_problems([calm, away], now_ns)
     assert [problem.text for problem in found] == [
-        "the store mounted at /d is in trouble: no answer",
+        "the store mounted at /d is in trouble: no?answer",
         "the store mounted at /d lacks 2 changes, for 90 s already",
     ]
     picture = Picture(reply(), None, tuple(found))

@@ -512,6 +512,12 @@ def test_a_snapshot_holds_all_of_it(machine: Machine) -> None:
 def test_a_mount_that_is_gone_is_no_place(machine: Machine) -> None:
     with pytest.raises(PathNotFoundError):
         machine.run(m.Unmount(b"/nowhere"))
+    machine.mkdir("/plain")
+    for request in (m.Unmount(b"/plain"), m.Mount(b"/plain", "s3://b", update=True)):
+        with pytest.raises(InvalidArgumentError, match="no store is mounted there"):
+            machine.run(request)
+    with pytest.raises(InvalidArgumentError, match="root"):
+        machine.run(m.Mount(b"/", "s3://b"))
     with pytest.raises(StaleHandleError):
         machine.run(m.LearnObjects(7, 1, ROOT_INODE, (known("a"),)))
 
