@@ -121,6 +121,75 @@ def test_an_object_changed_here_and_there_is_kept_twice(cli: Command, mounted: P
     assert cli.ok("cat", "/stored/small.txt") == ["theirs"]
 
 
+def tree_of(top: Path) -> dict[str, bytes | None]:
+    """Names below a directory of this machine, and what files hold."""
+    found = sorted(top.rglob("*"))
+    return {
+        str(each.relative_to(top)): each.read_bytes() if each.is_file() else None for each in found
+    }
+
+
+@pytest.mark.parametrize("by", ["mv", "fsspec"])
+def test_moves_into_out_of_and_within_mounts(
+    cluster: Cluster, cli: Command, mounted: Path, tmp_path: Path, home: str, by: str
+) -> None:
+    """As mv(1) between file systems: a copy with modes and times, then the source goes."""
+    other = tmp_path / "other"
+    other.mkdir()
+    fs = fsspec.filesystem("memfs", url=cluster.url)
+
+    def move(source: str, target: str) -> None:
+        cli.ok("mv", source, target) if by == "mv" else fs.mv(source, target)
+        assert cli.fails("test", "-e", source) == []
+
+    cli.ok("mount", "/other", f"file://{other}", "--sync-interval=0")
+    try:
+        before = cli.ok("stat", "/stored/sub/deep file+.txt")
+        move("/stored/sub", f"{home}/out")  # out of a mount, what only the store has
+        assert cli.ok("cat", f"{home}/out/deep file+.txt") == ["deep"]
+        after = cli.ok("stat", f"{home}/out/deep file+.txt")
+        assert [each for each in after if "Modify" in each] == [e for e in before if "Modify" in e]
+        cli.ok("persist", "/stored")
+        assert set(tree_of(mounted)) == {"large.bin", "small.txt"}
+        cli.ok("chmod", "640", f"{home}/out/deep file+.txt")
+        move(f"{home}/out", "/other/in")  # into one
+        assert "-rw-r-----" in cli.ok("ls", "-l", "/other/in")[0]
+        move("/other/in", "/stored/between")
+        move("/stored/between", "/stored/again")  # a directory, within one
+        move("/stored/large.bin", "/stored/renamed")  # a file that only the store has
+        cli.ok("persist", "/stored", "/other")
+        assert tree_of(other) == {}
+        found = tree_of(mounted)
+        assert set(found) == {"again", "again/deep file+.txt", "renamed", "small.txt"}
+        assert found["again/deep file+.txt"] == b"deep\n"
+    finally:
+        cli.ok("unmount", "--discard", "/other")
+
+
+def test_a_move_across_mounts_is_refused_as_mv_does(cli: Command, mounted: Path, home: str) -> None:
+    cli.ok("mkdir", "-p", f"{home}/full/sub", f"{home}/empty/sub", "/stored/sub/below")
+    cli.ok("touch", f"{home}/full/sub/x", f"{home}/sub")
+    cli.ok("put", str(mounted / "small.txt"), f"{home}/small.txt")
+    for source, target, words in [
+        ("/stored/sub", "/stored/sub/below/x", "itself"),
+        ("/stored/sub", f"{home}/full", "not empty"),
+        ("/stored/sub", f"{home}/sub", "Not a directory"),
+        ("/stored/small.txt", f"-T {home}/full", "Is a directory"),
+        ("/stored", f"{home}/x", "mounted"),
+    ]:
+        (line,) = cli.fails("mv", source, *target.split(" "))
+        assert words in line
+    cli.ok("mv", "-n", "/stored/small.txt", home)
+    assert set(cli.ok("ls", "/stored")) == {"large.bin", "small.txt", "sub"}
+    cli.ok("ln", "-s", "nowhere", f"{home}/full/link")
+    assert "cannot hold symbolic links" in cli.fails("mv", f"{home}/full", "/stored")[0]
+    assert cli.ok("ls", f"{home}/full") == ["link", "sub"]  # all that was there
+    assert cli.ok("mv", "-v", "/stored/sub", f"{home}/empty") == [
+        f"copied '/stored/sub' -> '{home}/empty/sub'"
+    ]
+    assert cli.ok("ls", f"{home}/empty/sub") == ["below", "deep file+.txt"]
+
+
 def test_what_cannot_be_mounted_is_said_in_a_line(cli: Command, tmp_path: Path) -> None:
     for url in (f"file://{tmp_path}/missing", "nothing://at/all"):
         (complaint,) = cli.fails("mount", "/stored", url)

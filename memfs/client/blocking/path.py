@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Unpack, overload
 
 from memfs.client.blocking import bridge as bridges
-from memfs.client.blocking import path_copies, path_moves, patterns
+from memfs.client.blocking import path_copies, patterns
 from memfs.client.blocking.cluster_files import ClusterFiles
 from memfs.client.blocking.path_info import PathInfo
 from memfs.client.blocking.pure_path import PureMemfsPath
@@ -25,6 +25,7 @@ from memfs.client.calls import arguments
 from memfs.client.calls.wire import PathLike, text_of
 from memfs.client.handles.create_options import OpenKeywords
 from memfs.client.stat import DirEntry, Stat
+from memfs.client.transfer import moving
 from memfs.client.trees import realpath
 from memfs.errors import CrossMountError, PathNotFoundError
 from memfs.machine import current_umask
@@ -371,9 +372,9 @@ class MemfsPath(PureMemfsPath):
                 with contextlib.suppress(CrossMountError):
                     return self.rename(there)
         run, core = bridges.bridge().run, self.fs.asynchronous
-        seen = run(path_moves.look, core, str(self))
+        seen = run(moving.look, core, str(self))
         there_too = self.copy(target, follow_symlinks=False, preserve_metadata=True)
-        run(path_moves.remove, core, seen)
+        run(moving.remove, core, seen)
         return there_too
 
     def _check_other_file(self, there: MemfsPath) -> None:

@@ -23,6 +23,7 @@ from memfs.client.blocking import bridge as bridges
 from memfs.client.blocking.filesystem import FileSystem, reconnect
 from memfs.client.connect import client_config
 from memfs.client.stat import DirEntry, Stat
+from memfs.client.transfer.moving import move
 from memfs.concurrency import results
 from memfs.config import ClientConfig
 from memfs.errors import NotDirectoryError, PathNotFoundError
@@ -441,14 +442,14 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             target = paths.join(target, source.rpartition("/")[2])
         else:
             await self._make_parent(fs, target)
-        await fs.rename(source, target)
+        await move(fs, source, target)
 
     def mv(
         self, path1: Untyped, path2: Untyped, recursive: bool = False, **options: object
     ) -> None:
-        """Move: renames, no data moves. One path gets the name ``path2``, or goes into that
-        directory; what a pattern or a list names goes below ``path2``, where ``copy`` would put
-        it; of two lists each goes to its partner."""
+        """Move: renames, no data moves but across mounts of stores. One path gets the name
+        ``path2``, or goes into that directory; what a pattern or a list names goes below ``path2``,
+        where ``copy`` would put it; of two lists each goes to its partner."""
         sync(self.loop, self._mv, path1, path2)
 
     async def _mv(self, path1: Untyped, path2: Untyped, **options: object) -> None:
@@ -467,7 +468,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
             moves = gathered(names, target, listed=isinstance(sources, list))
         for source, name in moves:
             await self._make_parent(fs, name)
-            await fs.rename(source, name)
+            await move(fs, source, name)
 
     async def _named(self, fs: aio.AsyncFileSystem, path: Untyped) -> list[str]:
         """What a path, a pattern, or a list of them names. A file whose own name looks like a

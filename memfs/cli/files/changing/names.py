@@ -9,6 +9,7 @@ from memfs.cli.files.changing.replacing import Clobber, clobber_options, confirm
 from memfs.cli.files.looking.symbolic_modes import parse_mode
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, quoted, write_json
+from memfs.client.transfer.moving import move
 from memfs.errors import PathExistsError
 from memfs.machine import current_umask
 from memfs.paths import join
@@ -103,7 +104,10 @@ async def mv(
     plain: bool,
     verbose: bool,
 ) -> None:
-    """Rename files and trees, or move them into a directory: atomically, whatever their size."""
+    """Rename files and trees, or move them into a directory: atomically, whatever their size.
+
+    Into, out of or between mounts of stores, and of what only a store has, it copies and removes.
+    """
     check_targets(into, plain)
     if into is not None:
         paths = (*paths, await directory(shell, into))
@@ -117,14 +121,14 @@ async def mv(
                     continue
                 if not await _replaces(shell, source, target, clobber, update):
                     continue
-                if clobber is Clobber.NEVER:
-                    await shell.fs.rename(source, target, overwrite=False)
-                else:
-                    await shell.fs.replace(source, target)
+                renamed = await move(
+                    shell.fs, source, target, overwrite=clobber is not Clobber.NEVER
+                )
             except PathExistsError:
                 continue
             if verbose:
-                print(f"renamed {quoted(source)} -> {quoted(target)}")
+                done = "renamed" if renamed else "copied"
+                print(f"{done} {quoted(source)} -> {quoted(target)}")
 
 
 async def _replaces(
