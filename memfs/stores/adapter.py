@@ -33,7 +33,7 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.limits import MIB
-from memfs.stores.errors import of_os_error, of_status
+from memfs.stores.errors import leads_nowhere, of_os_error, of_status
 from memfs.stores.interface import Capabilities, ObjectInfo, Page
 from memfs.stores.key_names import PARTS, is_key, joined, parent
 from memfs.stores.levels import Levels
@@ -198,8 +198,10 @@ class FsspecStore(StagedStore):
         files.invalidate_cache()
         try:
             return info_of(key, files.info(self._path(key)))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except OSError as error:
+            if leads_nowhere(error):
+                return None
+            raise
 
     def _names(self, files: FsspecFiles, directory: str) -> Names:
         files.invalidate_cache()
@@ -353,6 +355,12 @@ def file_system(
             made: FsspecFiles = kind(**given, **hidden, skip_instance_cache=True)
         except TypeError:  # without its words, which may quote an option
             raise ConfigError(f"fsspec's {scheme}: does not take these options") from None
+        except OSError as error:
+            if isinstance(error.filename, str):  # of this node: a key's file
+                raise StoreDeniedError(
+                    f"the node cannot read {error.filename}: {error.strerror}"
+                ) from None
+            raise
         return made
 
     return make, str(kind._strip_protocol(url))

@@ -177,10 +177,11 @@ class CloudStore(Store):
             except Exception as error:
                 if status_of(error) == 404:  # the library's class for it says nothing
                     raise StoreMissingError("the store has no such bucket or container") from None
-                raise translated(error, prefix) from None
+                raise translated(error, what) from None
             return []
 
-        return await self._retry.run(attempt, prefix)
+        what = prefix or "the bucket or container"
+        return await self._retry.run(attempt, what)
 
     async def _mode(self, whole: str, expected: Expected) -> object:
         """The library's put mode for the expected version.

@@ -36,6 +36,7 @@ __all__ = [
     "StoreMissingError",
     "StoreUnreachableError",
     "StoreUnsupportedError",
+    "leads_nowhere",
     "of_os_error",
     "of_status",
     "retried",
@@ -131,6 +132,11 @@ def of_status(status: int, what: str, said: str = "") -> MemfsError:
     if status in (405, 501, 505):
         return StoreUnsupportedError(f"{what}: the store does not offer this{detail}")
     return InvalidArgumentError(f"{what}: the store refuses the request{detail}")
+
+
+def leads_nowhere(error: OSError) -> bool:
+    """Whether a name has nothing behind it: also a symbolic link to nothing, or to itself."""
+    return isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ELOOP
 
 
 def of_os_error(error: OSError, what: str) -> MemfsError:

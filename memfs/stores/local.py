@@ -25,7 +25,7 @@ from memfs.errors import (
     StoreConflictError,
     StoreUnsupportedError,
 )
-from memfs.stores.errors import of_os_error
+from memfs.stores.errors import leads_nowhere, of_os_error
 from memfs.stores.interface import Capabilities, ObjectInfo, Page
 from memfs.stores.key_names import PARTS, is_key, joined
 from memfs.stores.levels import Levels
@@ -118,8 +118,10 @@ class LocalStore(StagedStore):
     def _stat(self, key: str) -> ObjectInfo | None:
         try:
             found = os.stat(self._path(key))  # noqa: PTH116 - called for each entry of a page
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        except OSError as error:
+            if leads_nowhere(error):
+                return None
+            raise
         if modes.S_ISDIR(found.st_mode):
             return ObjectInfo(key, 0, found.st_mtime_ns, b"", True)
         if not modes.S_ISREG(found.st_mode):

@@ -2,8 +2,8 @@
 
 A directory is what redirects to its name with a slash; its entries are the links of the page that
 the server shows for it (nginx's and Apache's indexes, Python's server), each asked for once,
-several at a time. Versions are strong ETags, else size and time. What has no size or no ranges
-cannot be read in pieces and is refused.
+several at a time. Versions are strong ETags, else size and time. What has no size cannot be read in
+pieces and is refused, and so is the far end of a large file without ranges.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from memfs.concurrency import results
 from memfs.errors import (
+    InvalidArgumentError,
     MemfsError,
     NotDirectoryError,
     ObjectChangedError,
     ObjectMissingError,
+    StoreDeniedError,
     StoreUnreachableError,
     StoreUnsupportedError,
 )
@@ -38,6 +40,8 @@ AT_ONCE: Final = 32
 """Entries of a page that are requested concurrently."""
 INDEX_BYTES: Final = 64 * MIB
 """Largest page of a directory: about half a million links."""
+PREFIX_BYTES: Final = 64 * MIB
+"""Of a server without ranges, a part of a file is read with what is before it, up to here."""
 Names: TypeAlias = list[str]
 _REDIRECTS: Final = 5
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
@@ -69,7 +73,14 @@ class WebsiteStore(Store):
             return await self._index(directory)
 
         some, invalid, following = await self._levels.some(directory, after, limit, names)
-        looks = (self._look(joined(directory, name)) for name in some)
+
+        async def look(name: str) -> ObjectInfo | None:
+            try:
+                return await self._look(joined(directory, name))
+            except (InvalidArgumentError, StoreDeniedError, StoreUnsupportedError):
+                return None  # it is counted, and hides none of the others
+
+        looks = (look(name) for name in some)
         found = [info for info in await results(looks, AT_ONCE) if info is not None]
         return Page(tuple(found), invalid + len(some) - len(found), following)
 
@@ -84,6 +95,10 @@ class WebsiteStore(Store):
             reply = await self._client.request(
                 "GET", self._url(key), headers, follow=True, expected_bytes=size
             )
+            if reply.status == 200 and 0 < offset <= PREFIX_BYTES - size:
+                reply = await self._client.request(
+                    "GET", self._url(key), headers, follow=True, expected_bytes=offset + size
+                )
             return _piece(reply, key, offset, size, tag)
 
         return await self._retry.run(attempt, key)
@@ -190,8 +205,11 @@ def _piece(reply: WholeReply, key: str, offset: int, size: int, tag: bytes) -> B
         raise ObjectMissingError(f"{key}: the server has no such file any more")
     if reply.status == 200:
         total = int(reply.headers.get("content-length", "-1"))
-        if offset or total != size:
+        if offset > PREFIX_BYTES - size:
             raise StoreUnsupportedError(f"{key}: the server does not give ranges of a file")
+        if 0 <= total < offset + size:
+            raise ObjectChangedError(f"{key}: the file is shorter now")
+        reply = reply._replace(body=memoryview(reply.body)[offset : offset + size])
     elif reply.status == 206:
         total = _total(reply, key, offset, size)
     else:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from memfs.errors import (
     StoreUnsupportedError,
 )
 from memfs.paths import parse_endpoint
+from memfs.stores import websites
 from memfs.stores.clouds import CloudStore
 from memfs.stores.interface import ABSENT, Store
 from memfs.stores.opening import open_store
@@ -35,6 +37,7 @@ from memfs.transport.environment import production_environment
 from tests.support.proxy import Proxy
 from tests.support.stores.counting import CountingProxy
 from tests.support.stores.model import level, put
+from tests.support.stores.processes import Server, listens
 from tests.support.stores.s3_servers import (
     KEY,
     REGION,
@@ -44,6 +47,7 @@ from tests.support.stores.s3_servers import (
     port_of,
     seaweed,
 )
+from tests.support.stores.sftp import sftp
 from tests.support.stores.web_servers import BrokenServer, broken, nginx
 
 DATA = bytes(range(256)) * 400
@@ -135,9 +139,9 @@ async def test_what_stays_is_an_error_within_the_time_given(server: BrokenServer
         with pytest.raises(StoreDeniedError):
             await store.read("d/data", 0, 10)
         assert server.asked() == 1
-        server.faults("no-range")
-        with pytest.raises(StoreUnsupportedError, match="ranges"):
-            await store.read("d/data", 5, 10)
+        for times in (1, 2):
+            server.faults(*["no-range"] * times)
+            assert bytes(await store.read("d/data", 5, 10)) == DATA[5:15]
         server.faults(*["503"] * 100)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
@@ -260,6 +264,70 @@ async def test_a_web_servers_directories_by_nginx(tmp_path: Path) -> None:
                 await store.read("plain", 0, 5, entries["plain"].tag)
             with pytest.raises(StoreUnsupportedError, match="read-only"):
                 await put(store, "new", b"x")
+
+
+async def test_a_web_server_without_ranges_by_pythons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = random.Random(1).randbytes(300_000)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "data").write_bytes(content)
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", "--bind=127.0.0.1", str(port)]
+    with Server(command, tmp_path / "log", lambda: listens(port)):
+        async with store_at(f"http://127.0.0.1:{port}/d") as store:
+            info = (await level(store, "", 10))[0]["data"]
+            for at, size in (
+                (0, 10),
+                (0, 300_000),
+                (1, 299_999),
+                (100_000, 100_000),
+                (299_990, 10),
+            ):
+                assert (
+                    bytes(await store.read("data", at, size, info.tag)) == content[at : at + size]
+                )
+            with pytest.raises(ObjectChangedError):
+                await store.read("data", 299_990, 11, info.tag)
+            monkeypatch.setattr(websites, "PREFIX_BYTES", 100_000)  # it is read again and again
+            with pytest.raises(StoreUnsupportedError, match="ranges"):
+                await store.read("data", 100_000, 10, info.tag)
+            (tmp_path / "d" / "data").write_bytes(content[1:])
+            with pytest.raises(ObjectChangedError):
+                await store.read("data", 5, 10, info.tag)
+
+
+async def test_an_entry_that_a_web_server_refuses_hides_no_others(server: BrokenServer) -> None:
+    (server.root / "many").mkdir()
+    for number in range(4):
+        (server.root / "many" / str(number)).write_bytes(b"x")
+    async with store_at(server.url) as store:
+        server.faults("slow", "403")  # the page comes, only late
+        entries, unreachable = await level(store, "many", 10)
+        assert (len(entries), unreachable) == (3, 1)
+        server.faults("403")
+        with pytest.raises(StoreDeniedError):
+            await store.stat("many/1")
+
+
+@pytest.mark.parametrize("kind", ["file", "fsspec+file"])
+async def test_links_that_lead_nowhere_hide_no_others(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "there").write_bytes(b"x")
+    (tmp_path / "dangling").symlink_to("nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "through").symlink_to("there/x")
+    async with store_at(f"{kind}://{tmp_path}") as store:
+        entries, unreachable = await level(store, "", 10)
+        assert (set(entries), unreachable) == ({"there"}, 3)
+        assert await store.stat("loop") is None
+
+
+async def test_a_key_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with sftp(tmp_path) as server:
+        url = f"fsspec+sftp://{server.user}@127.0.0.1:{server.port}{tmp_path}"
+        async with store_at(url, key_filename="/nowhere/key") as store:
+            with pytest.raises(StoreDeniedError, match="cannot read /nowhere/key"):
+                await store.probe()
 
 
 # --- S3: odd keys, many keys, credentials ------------------------------------------------------

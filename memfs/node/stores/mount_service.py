@@ -257,6 +257,10 @@ class MountService:
             raise errors.StoreUnreachableError(
                 f"{masked_url(url)} does not answer within {PROBE_SECONDS:g} s"
             ) from None
+        except errors.NotDirectoryError:
+            raise errors.InvalidArgumentError(f"{masked_url(url)} is no directory") from None
+        except errors.ObjectMissingError as error:
+            raise errors.ObjectMissingError(f"{masked_url(url)}: {error.message}") from None
 
     async def _mounted(self, path: bytes) -> m.MountRecord:
         volume = self._role.primary.namespace.volume
