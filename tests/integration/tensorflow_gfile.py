@@ -95,7 +95,8 @@ CALLS: dict[str, Callable[[str], Any]] = {
     ],
     "glob of several": lambda top: sorted(gfile.glob([f"{top}/x*", f"{top}/a"])),
     "glob, odd": lambda top: [
-        sorted(gfile.glob(f"{top}/{each}")) for each in ("nothing/*", "a/*", "b*/", "b/.*")
+        sorted(gfile.glob(f"{top}/{each}"))
+        for each in ("nothing/*", "a/*", "b*/", "b/.*", "b/", "./a", "b/../a", "")
     ],
     "join": lambda top: gfile.join(top, "b", "c"),
     "mkdir": lambda top: (gfile.mkdir(f"{top}/m"), everything(top)),
@@ -114,6 +115,11 @@ CALLS: dict[str, Callable[[str], Any]] = {
     "remove an empty directory": lambda top: gfile.remove(f"{top}/empty"),
     "rmtree": lambda top: (gfile.rmtree(f"{top}/b"), everything(top)),
     "rmtree of nothing": lambda top: gfile.rmtree(f"{top}/x"),
+    "rmtree below a file": lambda top: gfile.rmtree(f"{top}/a/x"),
+    "names too long": lambda top: (
+        [gfile.exists(f"{top}/{'n' * 300}"), gfile.isdir(f"{top}/{'n' * 300}")],
+        gfile.rmtree(f"{top}/{'n' * 300}"),
+    ),
     "rmtree of a file": lambda top: (gfile.rmtree(f"{top}/a"), everything(top)),
     "rename": lambda top: (gfile.rename(f"{top}/a", f"{top}/b/z"), everything(top)),
     "rename onto a file": lambda top: gfile.rename(f"{top}/a", f"{top}/x1.csv"),

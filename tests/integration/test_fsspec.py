@@ -108,6 +108,9 @@ CALLS: dict[str, Callable[[Any, str], Any]] = {
         list(fs.walk(f"{top}/x", on_error=lambda error: told.append(error.errno))),
     ),
     "du of nothing": lambda fs, top: (fs.du(f"{top}/x"), fs.du(f"{top}/a/x")),
+    "a name too long": lambda fs, top: [
+        call(f"{top}/{'n' * 300}") for call in (fs.exists, fs.find, fs.du, fs.glob, fs.isdir)
+    ],
     "names like patterns": lambda fs, top: (
         fs.pipe({f"{top}/r [1].csv": b"1", f"{top}/s [1].csv": b"2"}),
         fs.mv(f"{top}/r [1].csv", f"{top}/t [1].csv"),

@@ -26,7 +26,7 @@ from memfs.client.stat import DirEntry, Stat
 from memfs.client.transfer.moving import move
 from memfs.concurrency import results
 from memfs.config import ClientConfig
-from memfs.errors import NotDirectoryError, PathNotFoundError
+from memfs.errors import NameTooLongError, NotDirectoryError, PathNotFoundError
 from memfs.integrations import library
 from memfs.integrations.fsspec.call_options import block_bytes, creates_only
 from memfs.integrations.fsspec.file import MemfsFile
@@ -46,6 +46,8 @@ except ImportError as error:
 
 PARALLEL = 32
 """Directories that one call lists at a time."""
+NOTHING_THERE = (PathNotFoundError, NotDirectoryError, NameTooLongError)
+"""Why a path names nothing."""
 _OURS = object()
 """Passed to fsspec in place of a loop, so that it does not make one; see
 :attr:`MemfsFileSystem.loop`."""
@@ -232,7 +234,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         """A directory's entries; empty when it was removed or is no directory."""
         try:
             return await self._entries(fs, path)
-        except (PathNotFoundError, NotDirectoryError):
+        except NOTHING_THERE:
             return []
 
     async def _du(
@@ -247,7 +249,7 @@ class MemfsFileSystem(AsyncFileSystem):  # type: ignore[misc]  # fsspec has no t
         if total and maxdepth is None and not withdirs:
             try:
                 return (await (await self._fs()).du(self._strip_protocol(path))).length
-            except (PathNotFoundError, NotDirectoryError):
+            except NOTHING_THERE:
                 return 0
         found = await self._find(path, maxdepth, withdirs, detail=True)
         sizes = {name: each["size"] for name, each in found.items()}

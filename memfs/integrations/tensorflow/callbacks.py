@@ -11,7 +11,7 @@ import os
 import re
 from typing import NamedTuple
 
-from memfs import paths
+from memfs import errors, paths
 from memfs.client.blocking import patterns
 from memfs.client.blocking.entry import shared
 from memfs.client.blocking.filesystem import FileSystem
@@ -144,7 +144,11 @@ class Operations:
         """Remove a tree in one step, or a file."""
         files[0], dirs[0] = 0, 1
         where = place(url)
-        if where.fs.lstat(where.path).is_dir():
+        try:
+            tree = where.fs.lstat(where.path).is_dir()
+        except (NotADirectoryError, errors.NameTooLongError) as error:
+            raise _nothing(url) from error
+        if tree:
             where.fs.rmtree(where.path)
         else:
             where.fs.remove(where.path)
@@ -165,10 +169,8 @@ class Operations:
     def path_exists(self, filesystem: object, url: bytes) -> None:
         """Fails with NOT_FOUND where there is nothing."""
         where = place(url)
-        try:
-            where.fs.stat(where.path)
-        except NotADirectoryError as error:
-            raise StatusError(Code.NOT_FOUND, str(error)) from error
+        if not where.fs.exists(where.path):
+            raise _nothing(url)
 
     def stat(self, filesystem: object, url: bytes, stats: Untyped) -> None:
         """Length, time and kind."""
@@ -196,8 +198,12 @@ class Operations:
         return c_interface.texts(where.fs.listdir(where.path), entries)
 
     def get_matching_paths(self, filesystem: object, pattern: bytes, entries: Untyped) -> int:
-        """Paths that match; ``*`` matches a leading dot too, and no slash."""
+        """Paths that match; ``*`` matches a leading dot too, and no slash. What is no pattern is
+        returned as it is given, if it is there."""
         where = place(pattern)
+        if not _MAGIC.search(where.path):
+            given = [os.fsdecode(pattern)] if where.fs.exists(where.path) else []
+            return c_interface.texts(given, entries)
         wanted = as_pathlib(where.path.lstrip("/"))
         found = patterns.below(where.fs, "/", wanted) if wanted else iter(["/"])
         return c_interface.texts(sorted(where.prefix + path for path in found), entries)
@@ -215,6 +221,7 @@ def as_pathlib(pattern: str) -> str:
     return _DIFFERENT.sub(_in_pathlib, pattern)
 
 
+_MAGIC = re.compile(r"[*?\[\\]")
 _DIFFERENT = re.compile(r"\\(.)|\*{2,}|\[\^", re.DOTALL)
 
 
@@ -223,6 +230,10 @@ def _in_pathlib(found: re.Match[str]) -> str:
     if escaped is None:
         return "*" if found[0][0] == "*" else "[!"
     return f"[{escaped}]" if escaped in "*?[" else escaped
+
+
+def _nothing(url: bytes) -> StatusError:
+    return StatusError(Code.NOT_FOUND, f"{os.fsdecode(url)}: there is nothing")
 
 
 def _of_one_cluster(source: bytes, target: bytes) -> tuple[UrlPath, UrlPath]:
