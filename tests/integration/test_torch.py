@@ -43,7 +43,7 @@ def test_the_document_and_the_example(
     said = torch.run(["-W", "ignore", script, *runs], tmp_path, MEMFS_URL=cluster.url)
     assert [line for line in said.splitlines() if "loss" not in line] == [
         "2016",
-        "{'epoch': 0, 'position': 2} 2",
+        "2 2",
         "180.0",
         "True",
         "499500",

@@ -13,9 +13,10 @@ from memfs import aio
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.integrations.library import missing
 from memfs.integrations.torch.dataset import Decode, Item, contents, decoded
+from memfs.integrations.training import position
 from memfs.integrations.training.order import EpochOrder
-from memfs.integrations.training.prefetch import fetched_ahead
-from memfs.types import Untyped
+from memfs.integrations.training.prefetch import checked_ahead, fetched_ahead
+from memfs.types import Json, Untyped
 
 try:
     import torch
@@ -28,7 +29,8 @@ class _Stream(IterableDataset):  # type: ignore[misc]  # torch is not there when
     """The common part of the streams: the order, and the position at which an iteration begins."""
 
     def __init__(self, order: EpochOrder) -> None:
-        self._order = order
+        self.order = order
+        """Of its batches, in each epoch."""
         # In shared memory: workers that live on from epoch to epoch look there.
         self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
 
@@ -46,7 +48,7 @@ class _Stream(IterableDataset):  # type: ignore[misc]  # torch is not there when
         epoch, position = self._place.tolist()
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        return self._order.batches(epoch)[position + worker :: workers]
+        return self.order.batches(epoch)[position + worker :: workers]
 
 
 class FileStream(_Stream):
@@ -76,11 +78,11 @@ class FileStream(_Stream):
         self._fs = fs
         self._items = items
         self._decode = decode
-        self._ahead = ahead
+        self._ahead = checked_ahead(ahead)
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        return self._order.batch_count
+        return self.order.batch_count
 
     def __iter__(self) -> Iterator[Sequence[Untyped]]:
         wanted = [[self._items[number] for number in batch] for batch in self._batches()]
@@ -119,7 +121,7 @@ class ShardStream(_Stream):
         self._shards = shards
         self._read = read
         self._decode = decode or _owned
-        self._ahead = ahead
+        self._ahead = checked_ahead(ahead)
 
     def __iter__(self) -> Iterator[object]:
         wanted = [self._shards[number] for (number,) in self._batches()]
@@ -148,13 +150,14 @@ class StreamLoader(DataLoader):  # type: ignore[misc]
             yield batch
         self._epoch, self._position = self._epoch + 1, 0
 
-    def state_dict(self) -> dict[str, int]:
-        """The position, for :meth:`load_state_dict`."""
-        return {"epoch": self._epoch, "position": self._position}
+    def state_dict(self) -> dict[str, Json]:
+        """The position, for :meth:`load_state_dict` on any rank."""
+        return position.noted(self.dataset.order, self._epoch, self._position)
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there: the stream is of the same items, batches, seed and ranks."""
-        self._epoch, self._position = state["epoch"], state["position"]
+    def load_state_dict(self, state: dict[str, Json]) -> None:
+        """Go on from there. Raises ValueError when it is of a stream with other numbers of items,
+        of batches or of ranks, or with another seed."""
+        self._epoch, self._position = position.found(state, self.dataset.order)
 
 
 def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:

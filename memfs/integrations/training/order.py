@@ -29,6 +29,8 @@ class EpochOrder:
     def __post_init__(self) -> None:
         if self.size < 0 or self.batch_size < 1:
             raise ValueError("size must be at least 0 and batch_size at least 1")
+        if self.world_size < 1:
+            raise ValueError(f"world_size must be at least 1, not {self.world_size}")
         if not 0 <= self.rank < self.world_size:
             raise ValueError(f"rank must be from 0 to {self.world_size - 1}, not {self.rank}")
 

@@ -11,12 +11,12 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
 from typing import NamedTuple, TypeVar
 
 from memfs import aio
 from memfs.client.blocking.filesystem import FileSystem
 from memfs.concurrency import Coro
+from memfs.integrations.training import position
 from memfs.integrations.training.order import EpochOrder
 from memfs.types import Json
 
@@ -52,6 +52,13 @@ def fetched_ahead(
                 future.cancel()
 
 
+def checked_ahead(ahead: int) -> int:
+    """Refuse what would never fetch anything."""
+    if ahead < 1:
+        raise ValueError("ahead must be at least 1")
+    return ahead
+
+
 class Batch(NamedTuple):
     """Files of one step of training."""
 
@@ -75,12 +82,10 @@ class Prefetcher:
             raise ValueError(
                 f"the order is of {order.size} items, but there are {len(paths)} paths"
             )
-        if ahead < 1:
-            raise ValueError("ahead must be at least 1")
         self._fs = fs
         self._paths = paths
         self._order = order
-        self._ahead = ahead
+        self._ahead = checked_ahead(ahead)
         self._epoch = 0
         self._position = 0
 
@@ -96,12 +101,10 @@ class Prefetcher:
     async def _read(self, fs: aio.AsyncFileSystem, items: list[int]) -> list[bytes]:
         return await fs.read_many([self._paths[item] for item in items])
 
-    def state_dict(self) -> dict[str, object]:
+    def state_dict(self) -> dict[str, Json]:
         """The position as plain numbers, for :meth:`load_state_dict` of an equal object."""
-        return {"epoch": self._epoch, "position": self._position, "order": asdict(self._order)}
+        return position.noted(self._order, self._epoch, self._position)
 
     def load_state_dict(self, state: dict[str, Json]) -> None:
         """Continue at that position. Raises ValueError when it is of another order."""
-        if state["order"] != asdict(self._order):
-            raise ValueError(f"the state is of another order: {state['order']}")
-        self._epoch, self._position = state["epoch"], state["position"]
+        self._epoch, self._position = position.found(state, self._order)

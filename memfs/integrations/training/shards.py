@@ -40,19 +40,22 @@ class _Bytes(io.RawIOBase):
 def samples(shard: Buffer) -> Iterator[tuple[str, dict[str, memoryview]]]:
     """Name and parts (by extension) of each sample of an uncompressed shard, as views of it.
 
-    Raises ValueError for a shard that is damaged or cut off.
+    As WebDataset groups them: a name without a dot, or with one at its beginning, is of no sample.
+    Raises ValueError for a shard that is damaged or cut off, and for a part that comes twice.
     """
     data = memoryview(shard).cast("B")
     name, parts = "", dict[str, memoryview]()
     for member in _members(data):
         folder, slash, base = member.name.rpartition("/")
-        stem, dot, extension = base.partition(".")
-        if not dot:
+        stem, _, extension = base.partition(".")
+        if not stem or stem == base:
             continue
         if parts and folder + slash + stem != name:
             yield name, parts
             parts = {}
         name = folder + slash + stem
+        if extension in parts:
+            raise ValueError(f"{member.name} is in the shard twice")
         parts[extension] = data[member.offset_data : member.offset_data + member.size]
     if parts:
         yield name, parts
@@ -66,5 +69,8 @@ def _members(data: memoryview) -> Iterator[tarfile.TarInfo]:
                     raise ValueError(f"{member.name} of the shard is sparse or cut off")
                 if member.isreg():
                     yield member
+            # tarfile takes a header that it cannot read for the end.
+            if any(data[archive.offset : archive.offset + tarfile.BLOCKSIZE]):
+                raise ValueError(f"the shard is damaged or cut off at byte {archive.offset}")
     except tarfile.TarError as error:
         raise ValueError(f"the shard cannot be read: {error}") from error

@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 from memfs.integrations.torch.dataset import FileDataset
-from memfs.integrations.training import EpochOrder, Prefetcher, samples, tfrecord, tfrecords
+from memfs.integrations.training import (
+    EpochOrder,
+    Prefetcher,
+    position,
+    samples,
+    tfrecord,
+    tfrecords,
+)
 
 ORDER = [[0, 1, 2, 4], [3, 5, 7, 6]]
 
@@ -40,8 +47,10 @@ def test_ranks_share_an_epoch(size: int, drop_last: bool) -> None:
         assert set(seen) == set(range(size)) and len(seen) - size < 4
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"rank": 1}, {"rank": -1}, {"size": -1}])
-def test_wrong_orders(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"batch_size": 0}, {"world_size": 0}, {"rank": 1}, {"rank": -1}, {"size": -1}]
+)
+def test_wrong_orders(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         EpochOrder(**{"size": 1, "batch_size": 1} | wrong)
 
@@ -95,6 +104,20 @@ def test_it_goes_on_in_the_middle(files: FakeFiles) -> None:
     assert [batch.items for batch in second] == [batch.items for batch in first] == [[2, 3], [4, 5]]
     with pytest.raises(ValueError, match="another order"):
         files.prefetcher(8).load_state_dict(first.state_dict())
+    for wrong in ({"position": -1}, {"position": 4}, {"position": "1"}, {"epoch": -1}):
+        with pytest.raises(ValueError, match=r"position|batch"):
+            second.load_state_dict(first.state_dict() | wrong)
+    with pytest.raises(ValueError, match="an epoch and a position"):
+        second.load_state_dict({})
+    second.load_state_dict({"epoch": 0, "position": 3})
+    assert list(second) == [] and len(list(second)) == 3, "the end, then the next epoch"
+
+
+def test_what_one_rank_saved_serves_all() -> None:
+    one, two = EpochOrder(9, 2, 7, 0, 2), EpochOrder(9, 2, 7, 1, 2)
+    assert position.found(position.noted(one, 3, 1), two) == (3, 1)
+    with pytest.raises(ValueError, match="another order"):
+        position.found(position.noted(one, 3, 1), EpochOrder(9, 2, 7, 0, 3))
 
 
 def test_an_error_is_raised_at_its_batch(files: FakeFiles) -> None:
@@ -160,3 +183,39 @@ def test_shards() -> None:
         list(samples(shard[:515]))
     with pytest.raises(ValueError, match="shard"):
         list(samples(b"x" * 1024))
+
+
+def shard_of(*members: tuple[str, bytes]) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return target.getvalue()
+
+
+def test_shards_that_lack_something() -> None:
+    """A header that cannot be read is no end: what comes behind it would be lost unnoticed."""
+    whole = shard_of(("1.bin", b"a" * 700), ("2.bin", b"b"), ("3.bin", b"c"))
+    second = 3 * tarfile.BLOCKSIZE
+    for cut in (second + 1, second + 100, second + 511):
+        with pytest.raises(ValueError, match=f"cut off at byte {second}"):
+            list(samples(whole[:cut]))
+    for at in range(tarfile.BLOCKSIZE):
+        if whole[second + at] and at != 155:  # the space that ends the checksum means nothing
+            damaged = bytearray(whole)
+            damaged[second + at] ^= 0x55
+            with pytest.raises(ValueError, match="shard"):
+                list(samples(damaged))
+    assert len(list(samples(whole[: second + 2 * tarfile.BLOCKSIZE]))) == 2, "without an end mark"
+
+
+def test_shards_with_odd_names() -> None:
+    shard = shard_of(("._1.jpg", b"x"), ("1.jpg", b"a"), (".hidden", b"x"), ("d.x/1.cls", b"b"))
+    assert [(name, list(parts)) for name, parts in samples(shard)] == [
+        ("1", ["jpg"]),
+        ("d.x/1", ["cls"]),
+    ]
+    with pytest.raises(ValueError, match=r"1\.jpg is in the shard twice"):
+        list(samples(shard_of(("1.jpg", b"a"), ("1.jpg", b"b"))))
