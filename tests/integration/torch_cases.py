@@ -119,6 +119,11 @@ def streams_have_the_order_of_epoch_and_rank(fs: memfs.FileSystem, top: str, loc
         assert len({tuple(each) for each in epochs}) == 3, "each epoch has an order of its own"
         ranks[0].set_epoch(2)
         assert flat(ranks[0]) == epochs[2]
+        for epoch in (2, 0, 0, 1):
+            ranks[0].set_epoch(epoch)
+            assert loader.state_dict()["epoch"] == ranks[0].epoch == epoch
+            assert flat(loader) == epochs[epoch], "as loops do with a DistributedSampler"
+        assert flat(loader) == epochs[2]
 
 
 @case
@@ -135,8 +140,15 @@ def a_loader_goes_on_in_the_middle(fs: memfs.FileSystem, top: str, local: str) -
             if number == 5:
                 state = loader.state_dict()
                 break
-        assert state == {"epoch": 0, "position": 6}
+        assert (state["epoch"], state["position"]) == (0, 6)
         again = StreamLoader(FileStream(fs, PATHS, 4, decode=lambda _, c: str(c, "utf-8")))
+        for other in (FileStream(fs, PATHS, 5), FileStream(fs, PATHS, 4, seed=1)):
+            with raises(ValueError, "another order"):
+                StreamLoader(other).load_state_dict(state)
+        with raises(ValueError, "batch -1"):
+            again.load_state_dict(state | {"position": -1})
+        with raises(ValueError, "ahead"):
+            FileStream(fs, PATHS, 4, ahead=0)
         again.load_state_dict(state)
         assert seen + flat(again) + flat(again) == expected
 

@@ -18,4 +18,4 @@ def test_every_case_with_an_older_release(installed: Path, tmp_path: Path) -> No
     cases = TOP / "tests" / "integration" / "torch_cases.py"
     with Processes(nodes=3, replication=2, memory="256MiB") as cluster:
         said = older.run([cases, tmp_path], tmp_path, MEMFS_URL=cluster.url)
-    assert said.count("ok ") == 10
+    assert said.count("ok ") == cases.read_text().count("\n@case\n")

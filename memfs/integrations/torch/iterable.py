@@ -33,6 +33,7 @@ class _Stream(IterableDataset):  # type: ignore[misc]  # torch is not there when
         """Of its batches, in each epoch."""
         # In shared memory: workers that live on from epoch to epoch look there.
         self._place = torch.zeros(2, dtype=torch.int64).share_memory_()
+        self._asked = False
 
     @property
     def epoch(self) -> int:
@@ -40,12 +41,31 @@ class _Stream(IterableDataset):  # type: ignore[misc]  # torch is not there when
         return int(self._place[0])
 
     def set_epoch(self, epoch: int, position: int = 0) -> None:
-        """Begin the next iteration in ``epoch``, after ``position`` batches of this rank."""
-        self._place[:] = torch.tensor([epoch, position])
+        """Begin the next iteration in ``epoch``, after ``position`` batches of this rank. A loader
+        of the stream begins there, too."""
+        self.place = epoch, position
+        self._asked = True
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Epoch and position at which the next iteration begins."""
+        epoch, position = self._place.tolist()
+        return epoch, position
+
+    @place.setter
+    def place(self, place: tuple[int, int]) -> None:
+        self._place[:] = torch.tensor(place)
+        self._asked = False
+
+    def asked_place(self) -> tuple[int, int] | None:
+        """What ``set_epoch`` has asked for since this was last called, if it has."""
+        asked = self.place if self._asked else None
+        self._asked = False
+        return asked
 
     def _batches(self) -> list[list[int]]:
         """The batches of the next iteration that this process reads, be it a worker or not."""
-        epoch, position = self._place.tolist()
+        epoch, position = self.place
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         return self.order.batches(epoch)[position + worker :: workers]
@@ -140,11 +160,11 @@ class StreamLoader(DataLoader):  # type: ignore[misc]
 
     def __init__(self, stream: FileStream, **options: object) -> None:
         super().__init__(stream, batch_size=None, **options)
-        self._epoch = stream.epoch
-        self._position = 0
+        self._epoch, self._position = stream.place
 
     def __iter__(self) -> Iterator[object]:
-        self.dataset.set_epoch(self._epoch, self._position)
+        self._look()
+        self.dataset.place = self._epoch, self._position
         for batch in super().__iter__():
             self._position += 1
             yield batch
@@ -152,12 +172,18 @@ class StreamLoader(DataLoader):  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, Json]:
         """The position, for :meth:`load_state_dict` on any rank."""
+        self._look()
         return position.noted(self.dataset.order, self._epoch, self._position)
 
     def load_state_dict(self, state: dict[str, Json]) -> None:
         """Go on from there. Raises ValueError when it is of a stream with other numbers of items,
         of batches or of ranks, or with another seed."""
+        self._look()
         self._epoch, self._position = position.found(state, self.dataset.order)
+
+    def _look(self) -> None:
+        """Go where ``set_epoch`` of the stream has asked to."""
+        self._epoch, self._position = self.dataset.asked_place() or (self._epoch, self._position)
 
 
 def _ranks(rank: int | None, world_size: int | None) -> tuple[int, int]:
