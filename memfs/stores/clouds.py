@@ -105,10 +105,15 @@ class CloudStore(Store):
     async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:
         return await self._reader.read(self._whole(key), offset, size, tag)
 
-    async def stream(
-        self, key: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
+    async def read_into(
+        self,
+        key: str,
+        offset: int,
+        into: memoryview,
+        tag: bytes,
+        arrived: Callable[[int], None],
     ) -> None:
-        await self._reader.stream(self._whole(key), offset, size, tag, take)
+        await self._reader.read_into(self._whole(key), offset, into, tag, arrived)
 
     async def put(
         self, key: str, chunks: AsyncIterator[Buffer], size: int, expected: Expected = None

@@ -46,7 +46,7 @@ class HttpClient:
 
     def __init__(self, *, trust: str = "", verify: bool = True, idle: float = IDLE_SECONDS) -> None:
         """Args: ``trust``, a file of CA certificates beside the system's; ``verify`` TLS."""
-        self._tls = _tls(trust, verify)
+        self._tls = tls_settings(trust, verify)
         self._idle = idle
         self._session: aiohttp.ClientSession | None = None
 
@@ -188,7 +188,22 @@ def _reason(error: Exception) -> str:
     return type(error).__name__
 
 
-def _tls(trust: str, verify: bool) -> ssl.SSLContext | bool:
+def tls_context(trust: str, verify: bool) -> ssl.SSLContext:
+    """As :func:`tls_settings`, for whoever makes connections by himself."""
+    settings = tls_settings(trust, verify)
+    if isinstance(settings, ssl.SSLContext):
+        return settings
+    context = ssl.create_default_context()
+    if not settings:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def tls_settings(trust: str, verify: bool) -> ssl.SSLContext | bool:
+    """Whom to trust: a file of certificates beside the system's, these alone, or anybody.
+
+    Raises ConfigError.
+    """
     if not verify:
         return False
     if not trust:

@@ -113,11 +113,19 @@ class Store(abc.ABC):
         ObjectMissingError when there is none.
         """
 
-    async def stream(
-        self, key: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
+    async def read_into(
+        self,
+        key: str,
+        offset: int,
+        into: memoryview,
+        tag: bytes,
+        arrived: Callable[[int], None],
     ) -> None:
-        """As :meth:`read`, of one version: ``take`` is given the bytes in order as they arrive."""
-        take(await self.read(key, offset, size, tag))
+        """As :meth:`read`, of one version and as many bytes as ``into`` has, which get there in
+        order: ``arrived`` is told each time how many more are there. Nothing is written there
+        after this has ended."""
+        into[:] = await self.read(key, offset, len(into), tag)
+        arrived(len(into))
 
     @abc.abstractmethod
     async def put(

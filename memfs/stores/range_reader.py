@@ -119,20 +119,28 @@ class RangeReader:
 
         return await self._retry.run(lambda: self._trusted(attempt), path)
 
-    async def stream(
-        self, path: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
+    async def read_into(
+        self,
+        path: str,
+        offset: int,
+        into: memoryview,
+        tag: bytes,
+        arrived: Callable[[int], None],
     ) -> None:
         """As :meth:`read`, in pieces; a retry continues where the attempt before it stopped."""
         assert tag, "bytes of two tries are of one version"
+        size = len(into)
         if size < STREAMED_BYTES:
-            take(await self.read(path, offset, size, tag))
+            into[:] = await self.read(path, offset, size, tag)
+            arrived(size)
             return
         done = 0
 
         def taken(piece: Buffer) -> None:
             nonlocal done
+            into[done : done + len(piece)] = piece
             done += len(piece)
-            take(piece)
+            arrived(len(piece))
 
         async def attempt() -> None:
             if done < size:

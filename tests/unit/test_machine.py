@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import re
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from memfs import machine
 
@@ -94,3 +98,28 @@ def test_the_footprint_grows_with_the_heap() -> None:
     machine.trim_malloc()
     assert held - before > 60 << 20
     assert machine.footprint().anonymous - before < 32 << 20
+
+
+def _flags(address: int) -> list[str]:
+    """What the kernel says of the mapping that has an address in it."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
+            inside = int(found[1], 16) <= address < int(found[2], 16)
+        elif inside and line.startswith("VmFlags:"):
+            return line.split()[1:]
+    raise AssertionError("no such mapping")
+
+
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists(), reason="no large pages"
+)
+@pytest.mark.parametrize("length", [64 << 20, (64 << 20) + 5, 5, 0])
+def test_large_pages_are_asked_for_where_memory_has_room_for_them(length: int) -> None:
+    memory = memoryview(bytearray(length))
+    machine.use_large_pages(memory)
+    memory[:] = b"x" * length
+    assert memory == b"x" * length
+    if length > 5:
+        middle = ctypes.addressof(ctypes.c_ubyte.from_buffer(memory, length // 2))
+        assert "hg" in _flags(middle)

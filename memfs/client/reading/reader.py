@@ -24,6 +24,7 @@ from memfs.client.reading.readahead import Readahead
 from memfs.client.session.attempts import Attempts
 from memfs.concurrency import Coro, run_all
 from memfs.errors import BlockNotFoundError, BusyError, DataLossError, RetryableError
+from memfs.machine import use_large_pages
 from memfs.types import BlockRef
 
 DIRECT_BYTES = 8 * limits.MIB
@@ -35,6 +36,8 @@ STORE_PARALLEL_BYTES = 64 * limits.MIB
 PARALLEL_BLOCKS = 64
 """Most blocks that one read has in flight. Thousands of small ones would wait for one another
 longer than a member is waited for, and asking again would only add to the queue."""
+LARGE_PAGES_BYTES = 32 * limits.MIB
+"""Results of this size are always memory that malloc has just got from the kernel."""
 PASSES = 16
 """Newer versions that a read of several blocks goes on with before it gives up."""
 BUFFERS_TROUBLE = sys.version_info >= (3, 12)
@@ -314,6 +317,8 @@ class Memory:
     def __init__(self, length: int) -> None:
         self._file = None if BUFFERS_TROUBLE else io.BytesIO(bytes(length))
         self.view = self._file.getbuffer() if self._file else memoryview(bytearray(length))
+        if length >= LARGE_PAGES_BYTES:
+            use_large_pages(self.view)
 
     def finish(self, length: int) -> bytes:
         """The first ``length`` bytes; the memory must not be written any more.

@@ -166,8 +166,8 @@ class BlockService:
         if source.generation:
             data, crc = self._store.read(source.version, source.offset, source.length)
         else:
-            pieces, crc = await self._objects.read(source.version, source.offset, source.length)
-            data = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            found, crc = await self._objects.read(source.version, source.offset, source.length)
+            data = memoryview(found)
         request = _signed(call, target._replace(crc=crc, capability=b""))
         if request.chain and request.chain[0] == self._membership.number:
             return await self._copy_here(call, request, data)
@@ -258,18 +258,15 @@ class BlockService:
     async def _fetch_object(
         self, version: m.BlockVersion, offset: int, length: int, whole: bool
     ) -> Reply[m.ReadBlockReply]:
-        pieces, crc = await self._objects.read(version, offset, length, whole=whole)
-        return Reply(m.ReadBlockReply(crc), pieces)
+        data, crc = await self._objects.read(version, offset, length, whole=whole)
+        return Reply(m.ReadBlockReply(crc), (data,))
 
     async def _read_objects(self, ranges: Sequence[m.BlockRange]) -> Reply[m.ReadBlocksReply]:
         await self._objects.prepare(each.version for each in ranges[: limits.BLOCKS_PER_BATCH])
 
-        async def read(
-            version: m.BlockVersion, offset: int, length: int
-        ) -> tuple[Sequence[Buffer], int]:
+        async def read(version: m.BlockVersion, offset: int, length: int) -> tuple[Buffer, int]:
             if version.generation:
-                data, crc = self._store.read(version, offset, length)
-                return [data], crc
+                return self._store.read(version, offset, length)
             return await self._objects.read(version, offset, length)
 
         results, payload = await read_ranges(read, ranges)

@@ -52,9 +52,13 @@ class BlockWrite:
         base: BlockVersion | None,
         *,
         fenced: bool = True,
+        given: tuple[memoryview, Sequence[int]] | None = None,
     ) -> None:
         """Raises NoSpaceError or BlockNotFoundError (the base is not here any more), and then
         reserves nothing. A copy is not ``fenced``: no writer.
+
+        ``given``: all of a whole version, which is somewhere else in memory, and the CRC32C of each
+        of its chunks; nothing is to arrive.
         """
         self._holdings = holdings
         self._request = request
@@ -75,8 +79,12 @@ class BlockWrite:
         holdings.arriving.add(self)
         self._staged = True
         self._flushed = 0
-        self._parts = self._lay_out()
-        self._crcs = PieceCrcs(self._parts)
+        if given is None:
+            self._parts = self._lay_out()
+            self._crcs = PieceCrcs(self._parts)
+        else:
+            self._parts = [(0, given[0])]
+            self._crcs = PieceCrcs.known(len(given[0]), given[1])
 
     @property
     def region(self) -> Region:

@@ -214,6 +214,14 @@ class BlockStore:
         self._room_for(request.length)
         return BlockWrite(self._holdings, request, None, fenced=False)
 
+    def put_copy(self, request: WriteBlock, data: memoryview, crcs: Sequence[int]) -> None:
+        """As :meth:`begin_copy`, of bytes that are here already with the CRC32C of each of their
+        chunks. Raises as that."""
+        _check_request(request)
+        self._holdings.placement.sweep()
+        self._room_for(request.length)
+        BlockWrite(self._holdings, request, None, fenced=False, given=(data, crcs)).finish()
+
     def begin_copies(self, blocks: Sequence[SmallBlock]) -> BatchWrite:
         """As :meth:`begin_copy` for many small whole versions; some may be held already."""
         size = sum(block.length for block in blocks)

@@ -49,6 +49,17 @@ class PieceCrcs:
         self._done = 0
         self.pieces: list[Piece] = []
 
+    @classmethod
+    def known(cls, length: int, crcs: Sequence[int]) -> PieceCrcs:
+        """Of a whole block of ``length`` bytes, with the CRC32C of each chunk."""
+        found = cls(())
+        starts = range(0, length, CHUNK_BYTES)
+        found.pieces = [
+            Piece(start, min(CHUNK_BYTES, length - start), crc)
+            for start, crc in zip(starts, crcs, strict=True)
+        ]
+        return found
+
     def advance(self, total: int, *, complete: bool = False) -> None:
         """``total`` bytes are here: check their whole chunks; with ``complete``, the rest too."""
         while self._parts and (self._done < total or complete):

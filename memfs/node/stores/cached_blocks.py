@@ -19,21 +19,23 @@ from memfs import concurrency, errors, limits
 from memfs.checksum import crc32c
 from memfs.concurrency import Coro
 from memfs.node.blocks import BlockStore
-from memfs.node.blocks.arrival import BlockWrite
+from memfs.node.blocks.memory import ScratchPool
 from memfs.node.membership.members import Membership
-from memfs.node.stores.block_fetch import BlockFetch, Take
+from memfs.node.stores.block_fetch import Arrived, BlockFetch
 from memfs.node.stores.opened import OpenStores
 from memfs.node.stores.policies import BlockCache, Policy
 from memfs.protocol import messages as m
-from memfs.quantities import counted
 from memfs.transport.environment import Environment
 from memfs.transport.server import IncomingCall
 from memfs.types import Buffer
 
 FETCHES_AT_ONCE: Final = 32
 """Blocks on their way from stores: 128 MiB of default blocks."""
-COPIED_BYTES: Final = 128 * limits.KIB
-"""Of a block at a time: half of a second-level cache."""
+WARM_BYTES: Final = 512 * limits.KIB
+"""Blocks from here on are received into memory that is used again and again: pages that the kernel
+has to give first cost as much as their bytes do to receive."""
+WARM_BUFFERS: Final = 16
+"""Of such memory, as long as blocks are fetched: 64 MiB."""
 LATE_SECONDS: Final = 1.0
 """So long the bytes of a block that is not cached stay for one who asked for some of its parts."""
 LATE_MAX: Final = 16
@@ -73,6 +75,7 @@ class ObjectBlocks:
         self._wall_ns = environment.clock.wall_ns
         self._places: OrderedDict[m.ObjectVersion, m.ObjectPlace] = OrderedDict()
         self._fetches: dict[m.BlockVersion, BlockFetch] = {}
+        self._warm = ScratchPool(limits.BLOCK_BYTES_DEFAULT, WARM_BUFFERS)
         self._late: dict[m.BlockVersion, BlockFetch] = {}
         """Those of ``_fetches`` that are over and wait for their reader, the oldest first."""
         self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
@@ -109,40 +112,34 @@ class ObjectBlocks:
 
     async def read(
         self, version: m.BlockVersion, offset: int, length: int, *, whole: bool = False
-    ) -> tuple[Sequence[Buffer], int]:
-        """Bytes of a block, in pieces, and their CRC32C; fetched if need be.
+    ) -> tuple[Buffer, int]:
+        """Bytes of a block and their CRC32C; fetched if need be.
 
         ``whole``: what else is in the block will be asked for as well. Raises ObjectChangedError,
         ObjectMissingError, StoreUnreachableError, StoreDeniedError, StoreMissingError.
         """
         found = self.held(version, offset, length, whole=whole)
         if found is not None:
-            return [found[0]], found[1]
+            return found
         place = (await self.places([version]))[0]
         record, store = await self._stores.of(place.mount, place.generation)
         if not (whole and offset):
             self._stores.traffic(record.number).misses += 1
         if record.mode == m.MountMode.PROXY and not whole:
+            if not 0 <= offset <= offset + length <= _length_of(version, place):
+                raise errors.InvalidArgumentError("a range that does not lie in the block")
             start = version.index * place.block_size + offset
+            data = memoryview(bytearray(length))
             with self._stores.watching(record):
-                data = await store.read(place.key, start, length, place.tag)
-            _check_length(len(data), length)
-            return [data], crc32c(data)
+                await store.read_into(place.key, start, data, place.tag, lambda _: None)
+            return data, crc32c(data)
         fetch = self._fetch_once(version, place, None if whole else (offset, length))
         if whole:
             fetch.owed -= length
             if fetch.owed <= 0:
                 self._end_late(version, fetch)
-        early = await fetch.part(offset, length)
-        if early is not None:
-            return early, _crc(early)
-        data, crc = await asyncio.shield(fetch.whole)
-        part = memoryview(data)[offset : offset + length]
-        if offset < 0 or len(part) != length:
-            raise errors.InvalidArgumentError(
-                f"bytes {offset} to {offset + length} of a block of {len(data)} bytes"
-            )
-        return [part], crc if length == len(data) else crc32c(part)
+        data = await fetch.part(offset, length)
+        return data, fetch.crc(offset, length)
 
     async def places(self, versions: Sequence[m.BlockVersion]) -> list[m.ObjectPlace]:
         """Where the content of each is, asked of the primary in one request.
@@ -195,13 +192,14 @@ class ObjectBlocks:
         """
         fetch = self._fetches.get(version)
         if fetch is None:
-            total = min(place.block_size, place.size - version.index * place.block_size)
-            if total <= 0:
-                raise errors.InvalidArgumentError(f"block {version.index} lies outside the file")
-            fetch = self._fetches[version] = BlockFetch(total, *(wanted or (0, total)))
-            fetch.whole = asyncio.ensure_future(self._fetch(version, place, total, fetch))
+            total = _length_of(version, place)
+            memory = self._warm.lend(total) if total >= WARM_BYTES else None
+            if memory is None:
+                memory = memoryview(bytearray(total))
+            fetch = self._fetches[version] = BlockFetch(memory, *(wanted or (0, total)))
+            fetch.task = asyncio.ensure_future(self._fetch(version, place, fetch))
             fetch.owed = 0 if wanted else total
-            fetch.whole.add_done_callback(lambda _: self._ended(version, fetch))
+            fetch.task.add_done_callback(lambda _: self._ended(version, fetch))
         return fetch
 
     def _ended(self, version: m.BlockVersion, fetch: BlockFetch) -> None:
@@ -220,70 +218,55 @@ class ObjectBlocks:
             del self._late[version], self._fetches[version]
 
     async def _fetch(
-        self, version: m.BlockVersion, place: m.ObjectPlace, total: int, fetch: BlockFetch
-    ) -> tuple[Buffer, int]:
+        self, version: m.BlockVersion, place: m.ObjectPlace, fetch: BlockFetch
+    ) -> None:
         record, store = await self._stores.of(place.mount, place.generation)
+        first = version.index * place.block_size
 
-        async def read(at: int, size: int, take: Take) -> None:
-            start = version.index * place.block_size + at
+        async def read(at: int, into: memoryview, arrived: Arrived) -> None:
             with self._stores.watching(record):
-                await store.stream(place.key, start, size, place.tag, take)
+                await store.read_into(place.key, first + at, into, place.tag, arrived)
 
         async with self._turns:
             try:
-                pieces = await fetch.run(read)
+                await fetch.run(read)
             except (errors.ObjectChangedError, errors.ObjectMissingError):
                 self._places.pop(m.ObjectVersion(version.inode, version.sequence), None)
                 raise
-        _check_length(sum(map(len, pieces)), total)
-        crc = _crc(pieces)
-        self._stores.traffic(record.number).fetched_bytes += total
-        if self._keep(version, place, record, pieces, total, crc):
-            return self._store.read(version, 0, total)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces), crc
+        self._stores.traffic(record.number).fetched_bytes += len(fetch.memory)
+        self._keep(version, place, record, fetch)
 
     def _keep(
         self,
         version: m.BlockVersion,
         place: m.ObjectPlace,
         record: m.MountRecord,
-        pieces: Sequence[Buffer],
-        total: int,
-        crc: int,
-    ) -> bool:
-        """Cache a block if its mount's policy says so; it is served either way. Is it cached?"""
+        fetch: BlockFetch,
+    ) -> None:
+        """Cache a block if its mount's policy says so; it is served either way."""
         if record.mode == m.MountMode.PROXY:
-            return False
-        now, mount = self._now(), record.number
+            return
+        now, mount, total = self._now(), record.number, len(fetch.memory)
         self._keep_within(record)
         self._cache.read(mount, version, now)
         free = int(self._store.limit * CACHE_SHARE) - self._store.used
         victims = self._cache.admit(mount, total, free, now)
         if victims is None:
-            return False
+            return
         for victim in victims:
             self._evict(cast("m.BlockVersion", victim))
+        crc = fetch.crc(0, total)
         request = m.WriteBlock(*version, total, crc, (), place.block_size, place.group_blocks)
         try:
-            write = self._store.begin_copy(request)
-        except errors.NoSpaceError:
-            return False
-        try:
-            _fill(write, pieces)
-            write.finish()
+            self._store.put_copy(request, fetch.memory, fetch.crcs)
         except errors.MemfsError:
-            write.abort()
-            return False
-        except BaseException:
-            write.abort()
-            raise
+            return
         self._cache.add(mount, version, total)
         file = m.ObjectVersion(version.inode, version.sequence)
         self._sizes[file] = self._sizes.get(file, 0) + total
         self._read_at[version] = now, record.ttl_ms / 1000
         if place.pinned_until_ns is not None:
             self._pinned[version.inode] = place.pinned_until_ns
-        return True
 
     # --- room --------------------------------------------------------------------------------
 
@@ -367,40 +350,15 @@ class ObjectBlocks:
         return self._cache.size(mount)
 
 
-def _check_length(came: int, length: int) -> None:
-    """Raise StoreUnreachableError unless all came that was asked for."""
-    if came != length:
-        raise errors.StoreUnreachableError(
-            f"the store sent {counted(came, 'byte')} of {length}: try again"
-        )
+def _length_of(version: m.BlockVersion, place: m.ObjectPlace) -> int:
+    """Bytes of a block of an object. Raises InvalidArgumentError: it has no such block."""
+    total = min(place.block_size, place.size - version.index * place.block_size)
+    if total <= 0:
+        raise errors.InvalidArgumentError(f"block {version.index} lies outside the file")
+    return total
 
 
-def _crc(pieces: Sequence[Buffer]) -> int:
-    crc = 0
-    for piece in pieces:
-        crc = crc32c(piece, crc)
-    return crc
-
-
-def _fill(write: BlockWrite, pieces: Sequence[Buffer]) -> None:
-    """Copy pieces one behind the other into a block that is as long as all of them.
-
-    By little, so that what is checked and stored is still in the processor's cache.
-    """
-    left = iter(write.buffers())
-    target, done = memoryview(b""), 0
-    for piece in pieces:
-        view = memoryview(piece)
-        while len(view):
-            if not len(target):
-                target = next(left)
-            count = min(len(view), len(target), COPIED_BYTES)
-            target[:count] = view[:count]
-            view, target, done = view[count:], target[count:], done + count
-            write.received(done)
-
-
-Read = Callable[[m.BlockVersion, int, int], Coro[tuple[Sequence[Buffer], int]]]
+Read = Callable[[m.BlockVersion, int, int], Coro[tuple[Buffer, int]]]
 
 
 async def read_ranges(
@@ -425,7 +383,7 @@ async def read_ranges(
         if isinstance(outcome, errors.MemfsError):
             results.append(m.RangeResult(outcome.code, 0, 0))
         else:
-            pieces, crc = outcome
-            results.append(m.RangeResult(0, sum(map(len, pieces)), crc))
-            payload.extend(pieces)
+            data, crc = outcome
+            results.append(m.RangeResult(0, len(data), crc))
+            payload.append(data)
     return results, payload

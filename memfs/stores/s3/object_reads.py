@@ -1,37 +1,10 @@
-"""Reading a bucket by the library obstore, with the credentials of the mount; without it what the
-library has no name for."""
+"""Reading a bucket by the library obstore, with the credentials of the mount."""
 
 from __future__ import annotations
 
-from typing import Final
-
-from memfs.errors import ObjectChangedError
-from memfs.limits import MIB
 from memfs.stores.range_reader import RETRIES, client_options, library
-from memfs.stores.replies import info_of, is_etag
 from memfs.stores.s3.credentials import Credentials, RefreshedCredentials
-from memfs.stores.s3.signed_requests import Bucket, Requests
-from memfs.stores.sending import checked
-from memfs.types import Buffer
-
-_AT_ONCE_BYTES: Final = 4 * MIB
-
-
-async def read_range(requests: Requests, whole: str, offset: int, size: int, tag: bytes) -> Buffer:
-    """``size`` bytes of the version ``tag`` (b"": any) by requests of our own."""
-    pieces = []
-    for start in range(offset, offset + size, _AT_ONCE_BYTES):
-        count = min(_AT_ONCE_BYTES, offset + size - start)
-        headers = {"range": f"bytes={start}-{start + count - 1}"}
-        if is_etag(tag):
-            headers["if-match"] = tag.decode()
-        reply = await requests.ask("GET", whole, headers=headers, accepted=(206,))
-        total = reply.headers.get("content-range", "").rpartition("/")[2]
-        found = info_of(whole, reply.headers, int(total) if total.isdecimal() else 0).tag
-        if (tag := tag or found) != found:
-            raise ObjectChangedError(f"{whole}: the object was changed in the store")
-        pieces.append(checked(memoryview(reply.body), count, whole))
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+from memfs.stores.s3.signed_requests import Bucket
 
 
 class BucketConnection:

@@ -6,12 +6,14 @@ import os
 from urllib.parse import SplitResult, unquote
 
 from memfs.errors import ConfigError
-from memfs.stores.http_client import HttpClient
+from memfs.stores.body_receiver import BodyReceiver
+from memfs.stores.http_client import HttpClient, tls_context
 from memfs.stores.interface import Store
 from memfs.stores.key_names import as_prefix, is_key
 from memfs.stores.options import Options, split
 from memfs.stores.retry import TIMEOUT_SECONDS, Retry
 from memfs.stores.s3.credentials import RefreshedCredentials, source_of
+from memfs.stores.s3.direct_reads import DirectReads
 from memfs.stores.s3.object_reads import BucketConnection
 from memfs.stores.s3.signed_requests import Bucket, Requests
 from memfs.stores.s3.store import S3Store
@@ -26,19 +28,23 @@ def open_s3(parts: SplitResult, options: Options, environment: Environment) -> S
     bucket = _bucket(parts.netloc, options)
     trust, verify = options.text("ca_file"), options.flag("verify_tls", True)
     credentials = RefreshedCredentials(source_of(options), environment.clock)
-    connection = BucketConnection(bucket, credentials, trust=trust, verify=verify)
+    secure = bucket.endpoint.startswith("https:")
+    connection = None
+    if secure:
+        connection = BucketConnection(bucket, credentials, trust=trust, verify=verify)
     requests = Requests(
         bucket,
         HttpClient(trust=trust, verify=verify),
         credentials,
         Retry(environment.random, options.seconds("timeout", TIMEOUT_SECONDS)),
         environment.clock,
-        unsigned_payload=options.flag("unsigned_payload", bucket.endpoint.startswith("https:")),
+        unsigned_payload=options.flag("unsigned_payload", secure),
     )
     conditional = options.flag("conditional_put", True)
-    return S3Store(
-        requests, connection, as_prefix(prefix), environment.clock, conditional=conditional
-    )
+    tls = tls_context(trust, verify) if secure else None
+    direct = DirectReads(requests, BodyReceiver(bucket.address, tls))
+    where = as_prefix(prefix)
+    return S3Store(requests, direct, connection, where, environment.clock, conditional=conditional)
 
 
 def _bucket(name: str, options: Options) -> Bucket:

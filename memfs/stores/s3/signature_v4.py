@@ -6,6 +6,7 @@ S3 differs from other services in that a path is encoded once.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
@@ -51,8 +52,8 @@ def signed_headers(
     now_ns: int,
 ) -> dict[str, str]:
     """``headers``, whose names are in lower case, with those that sign the request."""
-    moment = datetime.fromtimestamp(now_ns // 10**9, UTC)
-    stamp, day = moment.strftime("%Y%m%dT%H%M%SZ"), moment.strftime("%Y%m%d")
+    stamp = _stamp(now_ns // 10**9)
+    day = stamp[:8]
     full = dict(headers) | {
         "host": request.host,
         "x-amz-content-sha256": payload_hash,
@@ -74,11 +75,11 @@ def signed_headers(
     )
     scope = f"{day}/{region}/s3/aws4_request"
     summary = hashlib.sha256(canonical.encode()).hexdigest()
-    signature = hmac.new(
+    signature = hmac.digest(
         _key(credentials.secret_access_key, day, region),
         "\n".join([_ALGORITHM, stamp, scope, summary]).encode(),
-        hashlib.sha256,
-    ).hexdigest()
+        "sha256",
+    ).hex()
     full["authorization"] = (
         f"{_ALGORITHM} Credential={credentials.access_key_id}/{scope},"
         f"SignedHeaders={names},Signature={signature}"
@@ -86,8 +87,15 @@ def signed_headers(
     return full
 
 
+@functools.lru_cache(maxsize=4)
+def _stamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@functools.lru_cache(maxsize=64)
 def _key(secret: str, day: str, region: str) -> bytes:
+    """Of a day, for which it is kept: each is four hashes."""
     key = f"AWS4{secret}".encode()
     for part in (day, region, "s3", "aws4_request"):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        key = hmac.digest(key, part.encode(), "sha256")
     return key

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from memfs.errors import StoreDeniedError
 from memfs.limits import KIB
@@ -28,6 +28,8 @@ from memfs.stores.s3.signature_v4 import (
 )
 from memfs.transport.environment import Clock
 from memfs.types import Buffer
+
+T = TypeVar("T")
 
 _INLINE_BYTES: Final = 64 * KIB
 """Largest body that is hashed in the event loop; a larger one is hashed in a thread."""
@@ -75,7 +77,7 @@ class Requests:
         self.bucket = bucket
         self.credentials = credentials
         self.retry = retry
-        self._client = client
+        self.client = client
         self._clock = clock
         self._unsigned = unsigned_payload
 
@@ -98,7 +100,7 @@ class Requests:
         payload_hash = await self._payload_hash(body)
 
         async def attempt() -> WholeReply:
-            reply = await self._signed(
+            reply = await self._sent(
                 method, key, parameters, headers or {}, body, payload_hash, patient
             )
             # 404 may be an answer about the object, or say that there is no bucket to ask about.
@@ -108,7 +110,13 @@ class Requests:
                 raise error_of(reply.status, reply.headers, reply.body, what)
             return reply
 
-        async def with_fresh_keys() -> WholeReply:
+        return await self.persist(attempt, what)
+
+    async def persist(self, attempt: Callable[[], Awaitable[T]], what: str) -> T:
+        """What ``attempt`` returns, which is tried again while that may help, and once when keys
+        are refused: there may be newer ones."""
+
+        async def with_fresh_keys() -> T:
             try:
                 return await attempt()
             except StoreDeniedError:
@@ -117,11 +125,27 @@ class Requests:
 
         return await self.retry.run(with_fresh_keys, what)
 
+    async def signed(
+        self,
+        method: str,
+        key: str,
+        query: str,
+        headers: Mapping[str, str],
+        payload_hash: str = EMPTY,
+    ) -> dict[str, str]:
+        """The headers of a request, with those that sign it where there are keys."""
+        bucket, credentials = self.bucket, await self.credentials.current()
+        if credentials is None:
+            return dict(headers)
+        request = RequestLine(method, bucket.host, bucket.path(key), query)
+        now_ns = self._clock.wall_ns()
+        return signed_headers(request, headers, payload_hash, credentials, bucket.region, now_ns)
+
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        await self.client.close()
 
-    async def _signed(
+    async def _sent(
         self,
         method: str,
         key: str,
@@ -131,15 +155,10 @@ class Requests:
         payload_hash: str,
         patient: bool,
     ) -> WholeReply:
-        bucket, path, query = self.bucket, self.bucket.path(key), query_string(parameters)
-        credentials = await self.credentials.current()
-        sent = dict(headers)
-        if credentials is not None:
-            now_ns = self._clock.wall_ns()
-            request = RequestLine(method, bucket.host, path, query)
-            sent = signed_headers(request, sent, payload_hash, credentials, bucket.region, now_ns)
-        url = f"{bucket.address}{path}{'?' + query if query else ''}"
-        return await self._client.request(
+        query = query_string(parameters)
+        sent = await self.signed(method, key, query, headers, payload_hash)
+        url = f"{self.bucket.address}{self.bucket.path(key)}{'?' + query if query else ''}"
+        return await self.client.request(
             method, url, sent, body if len(body) else None, patient=patient
         )
 

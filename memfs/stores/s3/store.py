@@ -19,11 +19,12 @@ from memfs.errors import (
 )
 from memfs.stores.interface import ABSENT, Capabilities, Expected, ObjectInfo, Page, Store
 from memfs.stores.key_names import as_prefix, is_key
-from memfs.stores.range_reader import RangeReader, is_readable
+from memfs.stores.range_reader import STREAMED_BYTES, RangeReader, is_readable
 from memfs.stores.replies import info_of, is_etag
 from memfs.stores.s3 import replies
+from memfs.stores.s3.direct_reads import DirectReads
 from memfs.stores.s3.multipart import PART_BYTES, sweep, upload
-from memfs.stores.s3.object_reads import BucketConnection, read_range
+from memfs.stores.s3.object_reads import BucketConnection
 from memfs.stores.s3.signed_requests import Requests
 from memfs.stores.sending import Sending, already_stored, fits
 from memfs.transport.environment import Clock
@@ -40,13 +41,16 @@ SINGLE_BYTES: Final = 2 * PART_BYTES
 class S3Store(Store):
     """The bucket of ``requests`` below ``prefix``, which is empty or ends with ``/``.
 
-    ``conditional``: the server compares versions atomically with a put.
+    ``connection``: by the library, whose threads decrypt while the event loop does something else;
+    large ranges are read by it where it is given. ``conditional``: the server compares versions
+    atomically with a put.
     """
 
     def __init__(
         self,
         requests: Requests,
-        connection: BucketConnection,
+        direct: DirectReads,
+        connection: BucketConnection | None,
         prefix: str,
         clock: Clock,
         *,
@@ -55,9 +59,12 @@ class S3Store(Store):
         self._requests = requests
         self._prefix = prefix
         self._clock = clock
-        self._reader = RangeReader(
-            connection.current, self._look, requests.credentials.doubt, requests.retry
-        )
+        self._direct = direct
+        self._beside = None
+        if connection is not None:
+            self._beside = RangeReader(
+                connection.current, self._look, requests.credentials.doubt, requests.retry
+            )
         self._capabilities = Capabilities(
             conditional_put=conditional,
             rename=False,
@@ -80,17 +87,28 @@ class S3Store(Store):
         return Page(level.entries, level.unreachable, level.token)
 
     async def read(self, key: str, offset: int, size: int, tag: bytes = b"") -> Buffer:
-        if not is_readable(whole := self._whole(key)):
-            return await read_range(self._requests, whole, offset, size, tag)
-        return await self._reader.read(whole, offset, size, tag)
+        whole = self._whole(key)
+        if (library := self._library_for(whole, size)) is not None:
+            return await library.read(whole, offset, size, tag)
+        data = memoryview(bytearray(size))
+        await self._direct.read_into(whole, offset, data, tag, lambda _: None)
+        return data
 
-    async def stream(
-        self, key: str, offset: int, size: int, tag: bytes, take: Callable[[Buffer], None]
+    async def read_into(
+        self,
+        key: str,
+        offset: int,
+        into: memoryview,
+        tag: bytes,
+        arrived: Callable[[int], None],
     ) -> None:
-        if not is_readable(whole := self._whole(key)):
-            take(await self.read(key, offset, size, tag))
-            return
-        await self._reader.stream(whole, offset, size, tag, take)
+        whole = self._whole(key)
+        reader = self._library_for(whole, len(into)) or self._direct
+        await reader.read_into(whole, offset, into, tag, arrived)
+
+    def _library_for(self, whole: str, size: int) -> RangeReader | None:
+        """What reads a large range over TLS, if it has a name for the object."""
+        return self._beside if size >= STREAMED_BYTES and is_readable(whole) else None
 
     async def put(
         self, key: str, chunks: AsyncIterator[Buffer], size: int, expected: Expected = None
@@ -137,6 +155,7 @@ class S3Store(Store):
         raise StoreUnsupportedError("S3 cannot rename: an object is copied and deleted instead")
 
     async def close(self) -> None:
+        self._direct.close()
         await self._requests.close()
 
     async def sweep(self, older_than_seconds: float) -> int:
