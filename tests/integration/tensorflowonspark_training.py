@@ -198,7 +198,9 @@ def inference(sc: SparkContext, fs: memfs.FileSystem) -> None:
 
 
 def a_killed_executor(sc: SparkContext, fs: memfs.FileSystem) -> None:
-    """The job fails: TensorFlowOnSpark does not start a node again."""
+    """TensorFlowOnSpark does not start a node again: the job fails as soon as Spark gives a task to
+    the executor that takes the killed one's place. The survivor may have been fed all before.
+    """
     cluster = run(sc, train, TFCluster.InputMode.SPARK, run="killed", pause=0.2)
 
     def kill() -> None:
@@ -213,8 +215,9 @@ def a_killed_executor(sc: SparkContext, fs: memfs.FileSystem) -> None:
     try:
         cluster.train(rows(sc), 3)
     except Exception:
-        print("failed", flush=True)
+        print("the job failed", flush=True)
     killing.join()
+    print("killed", flush=True)
 
 
 def the_next_job(sc: SparkContext, fs: memfs.FileSystem) -> None:
