@@ -76,6 +76,11 @@ class Ring:
         """
         return self._choose(inode, group, copies, exclude, ())
 
+    def positions(self, keys: Iterable[tuple[int, int]]) -> list[int]:
+        """Where groups lie, by inode and number: equal positions have equal places."""
+        points = self._points
+        return [bisect_left(points, key_hash(*key)) % (len(points) or 1) for key in keys]
+
     def extend(
         self,
         inode: int,
@@ -94,8 +99,8 @@ class Ring:
     def _choose(
         self, inode: int, group: int, copies: int, exclude: frozenset[int], held: tuple[int, ...]
     ) -> tuple[int, ...]:
-        position = bisect_left(self._points, key_hash(inode, group))
-        key = (position % max(1, len(self._points)), copies, exclude, held)
+        (position,) = self.positions(((inode, group),))
+        key = (position, copies, exclude, held)
         numbers = self._cache.get(key)
         if numbers is None:
             if len(self._cache) >= _CACHED_PLACES:

@@ -11,6 +11,7 @@ from memfs.protocol import messages as m
 from memfs.testing.simulation.cluster import SimulatedCluster
 from memfs.testing.simulation.network_conditions import Conditions
 from memfs.testing.simulation.virtual import run
+from tests.support.placed import placed_blocks
 
 BLOCK = 4096
 SETTINGS = {
@@ -46,14 +47,12 @@ def check_blocks(cluster, copies):
     view = primary.membership.view
     stores = {node.member.number: node.store for node in cluster.nodes.values()}
     assert {member.number for member in view.members} <= stores.keys()
-    named, after = 0, (0, 0)
-    while after is not None:
-        page, after = primary.role.primary.namespace.blocks(after)
-        for ref, *_ in page:
-            assert len(ref.replicas) == copies
-            named += copies
-            for number in ref.replicas:
-                assert stores[number].verify(ref.version) == 0
+    named = 0
+    for ref, *_ in placed_blocks(primary.role.primary.namespace):
+        assert len(ref.replicas) == copies
+        named += copies
+        for number in ref.replicas:
+            assert stores[number].verify(ref.version) == 0
     assert sum(stores[member.number].count for member in view.members) == named
     assert not primary.healing.repairs.unbalanced
 

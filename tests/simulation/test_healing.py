@@ -28,6 +28,7 @@ from memfs.protocol.messages import (
 from memfs.testing.patches import find, followed, replaced
 from memfs.types import BlockRef
 from tests.simulation.in_virtual_time import Cluster, simulated
+from tests.support.placed import placed_blocks
 
 BLOCK = 64 * KIB
 random_bytes = random.Random(1).randbytes
@@ -60,10 +61,7 @@ def primary_of(cluster):
 
 
 def all_blocks(cluster):
-    namespace, after = primary_of(cluster).role.primary.namespace, (0, 0)
-    while after is not None:
-        page, after = namespace.blocks(after)
-        yield from page
+    yield from placed_blocks(primary_of(cluster).role.primary.namespace)
 
 
 def stores(cluster):
@@ -87,7 +85,8 @@ def is_balanced(cluster):
     """Does every block lie where the ring wants it, and nowhere else?"""
     check = primary_of(cluster).healing.repairs.placement()
     return all(
-        set(block.ref.replicas) == set(check.placement(block)) for block in all_blocks(cluster)
+        set(block.ref.replicas) == set(check.situation(block).placement)
+        for block in all_blocks(cluster)
     )
 
 

@@ -29,6 +29,7 @@ from memfs.testing.simulation.clients import SimulatedClient
 from memfs.testing.simulation.external_store import StoreConditions
 from memfs.testing.simulation.virtual import run
 from memfs.types import BlockRef
+from tests.support.placed import placed_blocks
 
 SEEDS = range(12)
 BLOCK = 4096
@@ -291,12 +292,7 @@ async def clean(scene: Scene) -> None:
 
 def refs(namespace: Namespace) -> list[BlockRef]:
     """All blocks that files name."""
-    found: list[BlockRef] = []
-    after: tuple[int, int] | None = (0, 0)
-    while after is not None:
-        page, after = namespace.blocks(after)
-        found += [placed.ref for placed in page]
-    return found
+    return [placed.ref for placed in placed_blocks(namespace)]
 
 
 @pytest.mark.parametrize("mode", ["dual-async", "dual-sync"])

@@ -36,6 +36,7 @@ from memfs.types import BlockRef, View
 from tests.support.beliefs import Beliefs
 from tests.support.faults.scene import Scene
 from tests.support.hoarding import Hoarding
+from tests.support.placed import placed_blocks
 from tests.support.reads import OF_THE_CLUSTER, Read, around_query
 
 VIOLATIONS_KEPT = 5
@@ -481,10 +482,7 @@ class Observer:
 
 def all_blocks(namespace: Namespace) -> Iterator[BlockRef]:
     """Every block that a file has, holes left out."""
-    after: tuple[int, int] | None = (0, 0)
-    while after is not None:
-        page, after = namespace.blocks(after)
-        yield from (placed.ref for placed in page if placed.ref.length)
+    yield from (placed.ref for placed in placed_blocks(namespace) if placed.ref.length)
 
 
 def _holds(node: Node, ref: BlockRef) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,34 +19,37 @@ from memfs import errors, limits
 from memfs.logs import fields
 from memfs.node.healing.bandwidth import Bandwidth
 from memfs.node.healing.peers import Peers
-from memfs.node.healing.placement_check import PlacementCheck
+from memfs.node.healing.placement_check import Situation
 from memfs.node.healing.repair_queue import (
     BALANCING,
     MOVES,
     CopyBatch,
     Findings,
-    Queue,
     RepairQueue,
-    Way,
+    length_of,
+    versions_of,
 )
-from memfs.node.namespace.state import PlacedBlock
+from memfs.node.healing.waiting import Waiting, Way
+from memfs.node.namespace.runs import Row
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
+from memfs.types import BlockVersion
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT_ONCE = 128
+LOOKED_AT_ONCE = 256
 """Blocks looked at between two turns of the event loop: about a millisecond."""
-WINDOW = 4_096
-"""Blocks looked at to fill batches..."""
+SITUATIONS_AT_ONCE = 32
+"""Situations looked at between two turns of the event loop, when none of their blocks is taken."""
 FRUITLESS = 512
-"""... unless so many, looked at one after the other, turn out to belong to nodes that are busy."""
+"""So many of them, one after the other, turn out to belong to nodes that are busy: batches go as
+they are."""
 BATCH_BYTES = 64 * limits.MIB
 BATCH_BLOCKS = 512
 COPIES_PER_NODE = 2
 """Batches in flight that a node sends or receives: one is read while another is checked."""
-NAMED_AT_ONCE = 128
+NAMED_AT_ONCE = 256
 """Copies named by their files in one command, and between two turns of the event loop."""
 assert NAMED_AT_ONCE <= limits.REPLICAS_PER_COMMAND
 POLL_SECONDS = 0.1
@@ -67,41 +71,51 @@ class _Batches:
         self._busy = busy.copy()
         self._moving = moving
         self._open: dict[Way, CopyBatch] = {}
-        self._room: dict[Way, int] = {}
-        """Bytes that still go into the open batch of a pair."""
 
     def refuse(self, ways: Sequence[Way]) -> bool:
         """Would :meth:`add` refuse any block that can go these ways only? False: perhaps not."""
-        for way in ways:
-            batch = self._open.get(way)
-            if batch is not None and len(batch.blocks) < BATCH_BLOCKS and self._room[way] > 0:
-                return False
-            if self._busy[way[0]] < COPIES_PER_NODE and self._busy[way[1]] < COPIES_PER_NODE:
-                return False
-        return bool(ways)
+        return bool(ways) and not any(self._has_room(way) or self._is_free(way) for way in ways)
 
-    def add(self, block: PlacedBlock, way: Way) -> bool:
-        """Put a block into a batch of a pair; False: one of the nodes is busy."""
-        batch, length = self._open.get(way), block.ref.length
-        if batch is not None and (length > self._room[way] or len(batch.blocks) >= BATCH_BLOCKS):
-            batch = None
-        if batch is None:
-            if any(self._busy[number] >= COPIES_PER_NODE for number in way):
-                return False
-            self._busy.update(way)
-            batch = self._open[way] = CopyBatch(*way, [], self._moving)
-            self._room[way] = BATCH_BYTES
-            self.filled.append(batch)
-        batch.blocks.append(block)
-        self._room[way] -= length
-        self._in_flight[block.ref.version] = batch
-        return True
+    def add(self, situation: Situation, rows: list[Row], way: Way) -> int:
+        """Put blocks into a batch of a pair, in order; how many it takes: 0 if a node is busy."""
+        batch = self._open.get(way)
+        count = _fitting(batch, rows) if batch is not None else 0
+        if not count and rows and self._is_free(way):
+            batch = self._begin(way)
+            count = max(1, _fitting(batch, rows))
+        if batch is not None and count:
+            versions = batch.add(situation, rows[:count])
+            self._in_flight.update(dict.fromkeys(versions, batch))
+        return count
 
     def release(self) -> None:
         """Nothing of it will be copied."""
         for batch in self.filled:
             for version in batch.versions:
                 self._in_flight.pop(version, None)
+
+    def _has_room(self, way: Way) -> bool:
+        batch = self._open.get(way)
+        return batch is not None and len(batch.blocks) < BATCH_BLOCKS and batch.bytes < BATCH_BYTES
+
+    def _is_free(self, way: Way) -> bool:
+        return self._busy[way[0]] < COPIES_PER_NODE and self._busy[way[1]] < COPIES_PER_NODE
+
+    def _begin(self, way: Way) -> CopyBatch:
+        self._busy.update(way)
+        batch = self._open[way] = CopyBatch(*way, self._moving)
+        self.filled.append(batch)
+        return batch
+
+
+def _fitting(batch: CopyBatch, rows: list[Row]) -> int:
+    """How many of the blocks a batch has room for."""
+    count = min(len(rows), BATCH_BLOCKS - len(batch.blocks))
+    room = BATCH_BYTES - batch.bytes
+    if length_of(rows[:count]) <= room:
+        return count
+    together = itertools.accumulate([row[4] for row in rows[:count]])
+    return sum(1 for length in together if length <= room)
 
 
 class Copies:
@@ -215,44 +229,93 @@ class Copies:
                 return batches
         return []
 
-    async def _fill(self, queue: Queue, moving: bool) -> list[CopyBatch]:
-        """Batches of the first blocks of a queue; those of busy pairs go back to its front."""
+    async def _fill(self, queue: Waiting, moving: bool) -> list[CopyBatch]:
+        """Batches of the first blocks of a queue; those of busy pairs stay there."""
         batches = _Batches(self._repairs.in_flight, self._busy, moving)
-        kept: list[tuple[m.BlockVersion, tuple[Way, ...]]] = []
         fruitless = 0
         try:
-            for looked in range(1, WINDOW + 1):
-                if not queue or fruitless >= FRUITLESS:
+            for looked, situation in enumerate(queue.situations, start=1):
+                if fruitless >= FRUITLESS:
                     break
-                version, ways = queue.popitem(last=False)
-                if looked % LOOKED_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+                took = False
                 # A move is looked at anew: its target may be full, and who leaves waits for it.
-                if not moving and batches.refuse(ways):
-                    kept.append((version, ways))
-                    continue
-                block = self._repairs.namespace.placed_block(version)
-                ways = self._ways(block, moving) if block is not None else ()
-                if version in self._repairs.in_flight:
-                    continue
-                if block is None or not ways:
-                    self._repairs.give_up(version)
-                    continue
-                way = min(ways, key=lambda pair: self._busy[pair[0]])
-                if batches.add(block, way):
-                    self._room[way[1]] -= block.ref.length
-                    fruitless = 0
-                else:
-                    kept.append((version, ways))
-                    fruitless += 1
+                while moving or not batches.refuse(queue.ways.get(situation, ())):
+                    progress = self._take(queue, situation, batches, moving)
+                    if progress is None:
+                        break
+                    took = took or progress
+                    await asyncio.sleep(0)
+                fruitless = 0 if took else fruitless + 1
+                if looked % SITUATIONS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         except BaseException:
             batches.release()
             raise
-        finally:
-            for version, ways in reversed(kept):
-                queue[version] = ways
-                queue.move_to_end(version, last=False)
         return batches.filled
+
+    def _take(
+        self, queue: Waiting, situation: Situation, batches: _Batches, moving: bool
+    ) -> bool | None:
+        """Put the first blocks of a situation into a batch; whether any. None: the pairs that could
+        copy them are busy, or there is none."""
+        versions = queue.first(situation, LOOKED_AT_ONCE)
+        if not versions:
+            return None
+        rows, full = self._equally_full(self._still_so(queue, situation, versions))
+        if not rows:
+            return False
+        ways = self._ways(situation, rows, full, moving)
+        if not ways:
+            given_up = versions_of(rows)
+            queue.remove(situation, given_up)
+            self._repairs.give_up(given_up)
+            return False
+        for way in sorted(ways, key=lambda pair: self._busy[pair[0]]):
+            if count := batches.add(situation, rows, way):
+                self._room[way[1]] -= length_of(rows[:count])
+                queue.remove(situation, versions_of(rows[:count]))
+                return True
+        queue.ways[situation] = ways
+        return None
+
+    def _still_so(
+        self, queue: Waiting, situation: Situation, versions: list[m.BlockVersion]
+    ) -> list[Row]:
+        """Blocks that are in the situation in which they were queued; the others leave this place
+        of the queue."""
+        repairs, placement = self._repairs, self._repairs.placement()
+        waiting = [version for version in versions if version not in repairs.in_flight]
+        rows: list[Row] = []
+        over = dict.fromkeys(waiting)
+        for run in repairs.namespace.runs_of(waiting):
+            for found, alike in placement.alike(run).items():
+                if found == situation:
+                    rows = alike
+                elif placement.missing(found) or placement.moves(found):
+                    repairs.examine(run._replace(rows=alike), placement, True, Findings())
+                else:
+                    continue
+                for row in alike:
+                    del over[BlockVersion(*row[:4])]
+        if len(rows) < len(versions):
+            still = frozenset(versions_of(rows))
+            queue.remove(situation, [each for each in versions if each not in still])
+            repairs.give_up(over)
+        return rows
+
+    def _equally_full(self, rows: list[Row]) -> tuple[list[Row], frozenset[int]]:
+        """The first blocks for which the same members are full, and these."""
+        if not rows:
+            return rows, frozenset()
+        full = self._full(min([row[4] for row in rows]))
+        if full == self._full(length_of(rows)):
+            return rows, full
+        return rows[:1], self._full(rows[0][4])
+
+    def _full(self, length: int) -> frozenset[int]:
+        """Members without room for so many bytes, or out of reach."""
+        takers = self._repairs.placement().ring.takers
+        return frozenset([n for n in takers if self._room.get(n, -1) < length])
 
     def _has_free_pair(self) -> bool:
         """Can two live nodes take on another batch?"""
@@ -269,32 +332,32 @@ class Copies:
                 rooms[number] = usage.limit - usage.used - self._promised[number]
         return rooms
 
-    def _ways(self, block: PlacedBlock, moving: bool) -> tuple[Way, ...]:
-        """Sources with the target of the next copy of a block; none: it needs no copy, or no node
+    def _ways(
+        self, situation: Situation, rows: list[Row], full: frozenset[int], moving: bool
+    ) -> tuple[Way, ...]:
+        """Sources with the target of the next copy of blocks; none: they need no copy, or no node
         can make one."""
-        placement, room, length = self._repairs.placement(), self._room, block.ref.length
-        full = frozenset([n for n in placement.ring.takers if room.get(n, -1) < length])
-        if placement.missing(block):
-            targets = placement.targets(block, full)
-        elif moving and (wanted := placement.moves(block)):
+        placement, row = self._repairs.placement(), rows[0]
+        if placement.missing(situation):
+            targets = placement.targets(situation, row, full)
+        elif moving and (wanted := placement.moves(situation)):
             targets = tuple([number for number in wanted if number not in full])
         else:
             return ()
-        pairs = self._pairs(block, targets, placement)
+        pairs = self._pairs(situation, targets)
         if not pairs and moving:
-            pairs = self._pairs(block, placement.refuges(block, full.union(targets)), placement)
+            refuges = placement.refuges(situation, row, full.union(targets))
+            pairs = self._pairs(situation, refuges)
         if not pairs:
-            self._repairs.stuck += 1
+            self._repairs.stuck += len(rows)
             if not targets and not moving:
-                self._repairs.no_room.met()
+                self._repairs.no_room.met(len(rows))
         return pairs
 
-    def _pairs(
-        self, block: PlacedBlock, targets: tuple[int, ...], placement: PlacementCheck
-    ) -> tuple[Way, ...]:
+    def _pairs(self, situation: Situation, targets: tuple[int, ...]) -> tuple[Way, ...]:
         """Sources, with the first of the targets to which any of them can copy now."""
         now, alive = self._now(), self._membership.is_alive
-        sources = [number for number in placement.live(block.ref) if alive(number)]
+        sources = [number for number in situation.live if alive(number)]
         for target in targets:
             ways = [(source, target) for source in sources]
             if free := [way for way in ways if now >= self._avoided.get(way, 0.0)]:
@@ -331,10 +394,7 @@ class Copies:
     async def _copy(self, batch: CopyBatch) -> tuple[int, ...]:
         bandwidth = self._rebalancing if batch.moving else self._healing
         await bandwidth.acquire(batch.bytes)
-        blocks = tuple(
-            m.CopyBlock(*block.ref[:6], block.block_size, block.group_blocks)
-            for block in batch.blocks
-        )
+        blocks = tuple(batch.blocks)
         seconds = AVOID_SECONDS + batch.bytes / SLOWEST_BYTES_PER_SECOND
         reply = await self._peers.ask(
             batch.target,
@@ -349,23 +409,44 @@ class Copies:
         """Copies were made, or were not; one command names those that were.
 
         Returns the versions that may still need something."""
-        placement = self._repairs.placement()
-        named: dict[m.BlockVersion, tuple[int, ...]] = {}
         left: list[m.BlockVersion] = []
-        for version, code in zip(versions, codes, strict=True):
-            block = self._name_copy(batch, version, placement) if code == 0 else None
-            if block is not None:
-                named[version] = block.ref.replicas
-            elif code in (errors.BlockNotFoundError.code, errors.CorruptBlockError.code):
-                self._repairs.corrupt.suspect(version, batch.source)
-            elif code:
-                self._avoid(batch)
-            if block is None or not placement.is_complete(block) or placement.moves(block):
+        made: Sequence[m.BlockVersion] = versions
+        if any(codes):
+            made = []
+            for version, code in zip(versions, codes, strict=True):
+                if not code:
+                    made.append(version)
+                    continue
+                if code in (errors.BlockNotFoundError.code, errors.CorruptBlockError.code):
+                    self._repairs.corrupt.suspect(version, batch.source)
+                else:
+                    self._avoid(batch)
                 left.append(version)
+        if batch.target not in self._repairs.placement().members:
+            return [*left, *made]
+        if self._repairs.corrupt.copies:
+            for version in made:
+                self._repairs.corrupt.replaced(version, batch.target)
+        named: list[m.BlockVersion] = []
+        holders: list[tuple[int, ...]] = []
+        for run in self._repairs.namespace.runs_of(made):
+            for situation, rows in self._repairs.placement().alike(run).items():
+                after = self._name(batch, situation, rows)
+                alike = versions_of(rows)
+                named += alike
+                holders += [after.replicas] * len(alike)
+                if self._needs_more(after):
+                    left += alike
         if named:
-            command = m.SetManyReplicas(tuple(named), tuple(named.values()))
+            command = m.SetManyReplicas(tuple(named), tuple(holders))
             set_aside(self._role.primary.submit_own(command))
         return left
+
+    def _needs_more(self, situation: Situation) -> bool:
+        placement = self._repairs.placement()
+        complete = placement.is_complete(situation.replicas, situation.replication)
+        damaged = situation.live != situation.replicas
+        return not complete or damaged or bool(placement.moves(situation))
 
     def _avoid(self, batch: CopyBatch) -> None:
         now = self._now()
@@ -373,60 +454,58 @@ class Copies:
         self._avoided[batch.source, batch.target] = now + AVOID_SECONDS
         self._repairs.stuck += 1
 
-    def _name_copy(
-        self, batch: CopyBatch, version: m.BlockVersion, placement: PlacementCheck
-    ) -> PlacedBlock | None:
-        """The block with the members that the file is to name, if it still refers to the
-        version."""
-        block = self._repairs.namespace.placed_block(version)
-        if block is None or batch.target not in placement.members:
-            return None
-        self._repairs.corrupt.replaced(version, batch.target)
-        live = tuple([n for n in placement.live(block.ref) if n != batch.target])
-        named = block._replace(ref=block.ref._replace(replicas=(*live, batch.target)))
-        if len(named.ref.replicas) > limits.REPLICAS_MAX:
-            named = named._replace(ref=named.ref._replace(replicas=placement.kept(named)))
-        counted_in = self._repairs.counted_in(version)
-        self._count(batch, block, len(live), placement, counted_in)
-        leaving = placement.leaving(block.ref)
-        if leaving and placement.moves(block) and not placement.moves(named):
-            for found in counted_in:
-                found.moved(block, leaving)
-        return named
+    def _name(self, batch: CopyBatch, before: Situation, rows: list[Row]) -> Situation:
+        """What becomes of blocks that have been copied, once their file names the copies too."""
+        placement = self._repairs.placement()
+        others = tuple([number for number in before.live if number != batch.target])
+        holders = (*others, batch.target)
+        after = before._replace(replicas=holders, live=holders)
+        if len(holders) > limits.REPLICAS_MAX:
+            kept = placement.kept(after)
+            after = after._replace(replicas=kept, live=kept)
+        counted_in = self._repairs.counted_in(rows)
+        self._count(batch, before, len(others), rows, counted_in)
+        leaving = placement.leaving(before)
+        if leaving and placement.moves(before) and not placement.moves(after):
+            for found, counted in counted_in:
+                found.moved(len(counted), length_of(counted), leaving)
+        return after
 
     def _count(
         self,
         batch: CopyBatch,
-        block: PlacedBlock,
+        before: Situation,
         left: int,
-        placement: PlacementCheck,
-        counted_in: Sequence[Findings],
+        rows: list[Row],
+        counted_in: list[tuple[Findings, list[Row]]],
     ) -> None:
-        length, last = block.ref.length, left + 1 >= placement.wanted(block.replication)
-        self.blocks += 1
+        last = left + 1 >= self._repairs.placement().wanted(before.replication)
+        length = length_of(rows)
+        self.blocks += len(rows)
         self.bytes += length
         (self._rebalancing if batch.moving else self._healing).moved(length)
-        for found in counted_in:
-            if batch.moving or last:
-                found.queued.discard(block.ref.version)
+        for found, counted in counted_in:
+            blocks, length = len(counted), length_of(counted)
+            if found.queued and (batch.moving or last):
+                found.queued.difference_update(versions_of(counted))
             if batch.moving:
-                found.moves = max(0, found.moves - 1)
+                found.moves = max(0, found.moves - blocks)
                 found.move_bytes = max(0, found.move_bytes - length)
                 continue
             found.bytes = max(0, found.bytes - length)
-            found.endangered[left] = max(0, found.endangered[left] - 1)
+            found.endangered[left] = max(0, found.endangered[left] - blocks)
             if last:
-                found.blocks = max(0, found.blocks - 1)
-                found.under_replicated += left + 1 < block.replication
+                found.blocks = max(0, found.blocks - blocks)
+                if left + 1 < before.replication:
+                    found.under_replicated += blocks
             else:
-                found.endangered[left + 1] += 1
+                found.endangered[left + 1] += blocks
 
     async def _look_after(self, versions: list[m.BlockVersion]) -> None:
         """Blocks that still lack copies are queued again; excess replicas are removed later."""
         try:
-            for number, version in enumerate(versions, start=1):
-                self._repairs.consider(version)
-                if number % NAMED_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            for start in range(0, len(versions), NAMED_AT_ONCE):
+                self._repairs.consider(versions[start : start + NAMED_AT_ONCE])
+                await asyncio.sleep(0)
         except errors.MemfsError as error:
             log.info("nothing is copied now", extra=fields(reason=error))

@@ -99,11 +99,11 @@ class CorruptCopies:
             extra=fields(member=number, block=version, others=len(ref.replicas) - 1),
         )
 
-    def lost(self, version: m.BlockVersion, ref: BlockRef) -> None:
+    def lost(self, version: m.BlockVersion, holders: tuple[int, ...]) -> None:
         """No good copy of a file's block is left: log that once, and verify the copies again."""
         if version not in self._losses and len(self._losses) < LOGGED_LOSSES:
             self._losses.add(version)
-            log.error("data loss", extra=fields(block=version, holders=list(ref.replicas)))
+            log.error("data loss", extra=fields(block=version, holders=list(holders)))
         for number in self.copies.get(version, ()):
             self.suspect(version, number)
 

@@ -90,9 +90,10 @@ class ExcessReplicas:
         if block is None or version in repairs.in_flight:
             return ()
         placement = repairs.placement()
-        if placement.missing(block) or not placement.live(block.ref):
+        situation = placement.situation(block)
+        if placement.missing(situation) or not situation.live:
             return ()  # it comes again once that is mended
-        kept = placement.kept(block)
+        kept = placement.kept(situation)
         return kept if kept != block.ref.replicas else ()
 
     async def _verify(self, wanted: _Kept) -> set[m.BlockVersion]:

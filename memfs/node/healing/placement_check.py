@@ -1,9 +1,10 @@
 """What one view asks of a block: which copies count, which are missing, which are too many.
 
 Pure: a placement is made from one view and never changes; what is known of bad copies is looked up
-at every question. *Balanced* means that the set of members that hold a block is the ring's
-placement of its group; the order does not matter. Since the ring is a function of the view alone,
-moving blocks there comes to an end.
+when a block's *situation* is told, and the questions are asked of that: thousands of blocks share
+one. *Balanced* means that the set of members that hold a block is the ring's placement of its
+group; the order does not matter. Since the ring is a function of the view alone, moving blocks
+there comes to an end.
 
 Invariant (AckedR): what :meth:`PlacementCheck.kept` leaves are copies that count, and as many as
 there were up to the number wanted.
@@ -12,16 +13,34 @@ there were up to the number wanted.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from memfs.cluster.ring import Ring
-from memfs.node.namespace.state import PlacedBlock
+from memfs.node.namespace.runs import PlacedBlock, Row, Run
 from memfs.protocol.messages import BlockVersion
-from memfs.types import BlockRef, View
+from memfs.types import View
 
 BadCopies = Mapping[BlockVersion, Collection[int]]
 """Members whose copy of a version is corrupt or missing."""
 
+KNOWN_SITUATIONS = 65_536
+"""Positions on the ring whose situations are remembered, 100 B each."""
+
 _NOBODY: frozenset[int] = frozenset()
+
+
+class Situation(NamedTuple):
+    """All that a view asks of blocks depends on."""
+
+    replicas: tuple[int, ...]
+    """The holders that the file names."""
+    live: tuple[int, ...]
+    """Those that count: members, with a copy that is not known to be bad."""
+    replication: int
+    block_size: int
+    group_blocks: int
+    placement: tuple[int, ...]
+    """Where the ring wants them."""
 
 
 class PlacementCheck:
@@ -36,91 +55,126 @@ class PlacementCheck:
         self.departures = any(member.leaving for member in view.members)
         """Is a member on its way out?"""
         self._bad = bad
-        self._complete: dict[tuple[tuple[int, ...], int], bool] = {}
+        self._known: dict[tuple[object, ...], dict[int, Situation]] = {}
+        """Of runs, by their holders and demands: situations by positions on the ring."""
+        self._known_count = 0
 
-    def live(self, ref: BlockRef) -> tuple[int, ...]:
-        """The holders that count: members, with a copy that is not known to be bad."""
-        bad = self._bad.get(ref.version, _NOBODY) if self._bad else _NOBODY
-        return tuple([n for n in ref.replicas if n in self.members and n not in bad])
+    # --- situations --------------------------------------------------------------------------
 
-    def leaving(self, ref: BlockRef) -> tuple[int, ...]:
-        """The holders that take nothing more: they give way to others."""
-        takers = self.ring.takers
-        return tuple([n for n in ref.replicas if n in self.members and n not in takers])
+    def situation(self, block: PlacedBlock) -> Situation:
+        """That of one block."""
+        return self._situation(Run(block.ref.replicas, *block[1:], []), block.ref[:6])
+
+    def alike(self, run: Run) -> dict[Situation, list[Row]]:
+        """The blocks of a run by their situations."""
+        bad, group_blocks, rows = self._bad, run.group_blocks, run.rows
+        known = self._known.setdefault(run[:4], {})
+        found: dict[Situation, list[Row]] = {}
+        positions = self.ring.positions([(row[0], row[1] // group_blocks) for row in rows])
+        for at, row in zip(positions, rows, strict=True):
+            situation = known.get(at)
+            if bad and row[:4] in bad:
+                situation = self._situation(run, row)
+            elif situation is None:
+                situation = self._remember(known, at, self._situation(run, row))
+            alike = found.get(situation)
+            if alike is None:
+                found[situation] = [row]
+            else:
+                alike.append(row)
+        return found
+
+    def split(self, run: Run) -> tuple[Run, list[Row]]:
+        """A run without the blocks that have bad copies; and these."""
+        bad = self._bad
+        if not bad or bad.keys().isdisjoint([BlockVersion(*row[:4]) for row in run.rows]):
+            return run, []
+        bad_ones = [row for row in run.rows if row[:4] in bad]
+        return run._replace(rows=[row for row in run.rows if row[:4] not in bad]), bad_ones
+
+    def _situation(self, run: Run, row: Row) -> Situation:
+        bad = self._bad.get(BlockVersion(*row[:4]), _NOBODY) if self._bad else _NOBODY
+        live = tuple([n for n in run.replicas if n in self.members and n not in bad])
+        group = row[1] // run.group_blocks
+        placement = self.ring.place(row[0], group, self.wanted(run.replication))
+        return Situation(run.replicas, live, *run[1:4], placement)
+
+    def _remember(self, known: dict[int, Situation], at: int, situation: Situation) -> Situation:
+        if self._known_count >= KNOWN_SITUATIONS:
+            self._known.clear()
+            self._known_count = 0
+        known[at] = situation
+        self._known_count += 1
+        return situation
+
+    # --- questions ---------------------------------------------------------------------------
 
     def wanted(self, replication: int) -> int:
         """Copies of a block that the cluster can and should have."""
         return min(replication, self.most)
 
-    def is_complete(self, block: PlacedBlock) -> bool:
-        """Has it the right number of copies, on members? Quick: asked of every block."""
-        replicas = block.ref.replicas
-        key = (replicas, block.replication)
-        known = self._complete.get(key)
-        if known is None:
-            wanted = self.wanted(block.replication)
-            known = len(replicas) == wanted and self.members.issuperset(replicas)
-            self._complete[key] = known
-        return known and (not self._bad or block.ref.version not in self._bad)
+    def is_complete(self, replicas: tuple[int, ...], replication: int) -> bool:
+        """Is that the right number of copies, on members, if none is bad?"""
+        right = len(replicas) == self.wanted(replication)
+        return right and self.members.issuperset(replicas)
 
-    def missing(self, block: PlacedBlock) -> int:
+    def missing(self, situation: Situation) -> int:
         """Copies that it lacks."""
-        return max(0, self.wanted(block.replication) - len(self.live(block.ref)))
+        return max(0, self.wanted(situation.replication) - len(situation.live))
 
-    def targets(self, block: PlacedBlock, exclude: frozenset[int] = frozenset()) -> tuple[int, ...]:
-        """The members that should get the missing copies, in other domains than those of the
-        existing ones.
+    def targets(
+        self, situation: Situation, row: Row, exclude: frozenset[int] = frozenset()
+    ) -> tuple[int, ...]:
+        """The members that should get the missing copies of a block, in other domains than those of
+        the existing ones.
 
-        Copies on members that take nothing new any more count, and give way by a move.
+        Copies on members that take nothing new any more count, and give way by a move. A bad copy
+        is dropped and may be made anew where it was.
         """
-        ref = block.ref
-        live = self.live(ref)
-        wanted = self.wanted(block.replication)
-        if len(live) >= wanted:
+        if not self.missing(situation):
             return ()
-        # A bad copy is dropped and may be made anew where it was.
-        return self.ring.extend(ref.inode, group_of(block), live, wanted, exclude)
+        return self._extend(situation, row, situation.live, exclude)
 
-    def placement(self, block: PlacedBlock) -> tuple[int, ...]:
-        """Where the ring wants it."""
-        ref = block.ref
-        return self.ring.place(ref.inode, group_of(block), self.wanted(block.replication))
-
-    def moves(self, block: PlacedBlock) -> tuple[int, ...]:
+    def moves(self, situation: Situation) -> tuple[int, ...]:
         """The members that should hold it and do not, while others do instead."""
-        live = self.live(block.ref)
-        return tuple([number for number in self.placement(block) if number not in live])
+        live = situation.live
+        return tuple([number for number in situation.placement if number not in live])
 
-    def staying(self, ref: BlockRef) -> tuple[int, ...]:
+    def leaving(self, situation: Situation) -> tuple[int, ...]:
+        """The holders that take nothing more: they give way to others."""
+        takers = self.ring.takers
+        return tuple([n for n in situation.replicas if n in self.members and n not in takers])
+
+    def staying(self, situation: Situation) -> tuple[int, ...]:
         """The holders that count and do not leave."""
         takers = self.ring.takers
-        return tuple([number for number in self.live(ref) if number in takers])
+        return tuple([number for number in situation.live if number in takers])
 
-    def refuges(self, block: PlacedBlock, full: frozenset[int]) -> tuple[int, ...]:
+    def refuges(self, situation: Situation, row: Row, full: frozenset[int]) -> tuple[int, ...]:
         """Where a block of leaving members goes that has no room where the ring wants it.
 
         Empty: enough copies are on members that stay.
         """
-        ref = block.ref
-        staying, wanted = self.staying(ref), self.wanted(block.replication)
-        if len(staying) >= wanted:
+        staying = self.staying(situation)
+        if len(staying) >= self.wanted(situation.replication):
             return ()
-        return self.ring.extend(ref.inode, group_of(block), staying, wanted, full)
+        return self._extend(situation, row, staying, full)
 
-    def kept(self, block: PlacedBlock) -> tuple[int, ...]:
+    def kept(self, situation: Situation) -> tuple[int, ...]:
         """Its holders without those that are too many or gone; all of them when none counts.
 
         Those of the placement stay first, then those that take new copies.
         """
-        live = self.live(block.ref)
+        live, placement, takers = situation.live, situation.placement, self.ring.takers
         if not live:
-            return block.ref.replicas
-        placement, takers = self.placement(block), self.ring.takers
+            return situation.replicas
         order = sorted(live, key=lambda n: (n not in placement, n not in takers))
-        chosen = order[: max(1, self.wanted(block.replication))]
+        chosen = order[: max(1, self.wanted(situation.replication))]
         return tuple([number for number in live if number in chosen])
 
-
-def group_of(block: PlacedBlock) -> int:
-    """The placement group of a block, under the inode that it was written for."""
-    return block.ref.index // block.group_blocks
+    def _extend(
+        self, situation: Situation, row: Row, held: tuple[int, ...], exclude: frozenset[int]
+    ) -> tuple[int, ...]:
+        group = row[1] // situation.group_blocks
+        wanted = self.wanted(situation.replication)
+        return self.ring.extend(row[0], group, held, wanted, exclude)

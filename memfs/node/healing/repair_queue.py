@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from memfs import limits
 from memfs.node.healing.corrupt import CorruptCopies
-from memfs.node.healing.placement_check import PlacementCheck
-from memfs.node.namespace.state import Namespace, PlacedBlock
+from memfs.node.healing.placement_check import PlacementCheck, Situation
+from memfs.node.healing.waiting import Waiting
+from memfs.node.namespace import Namespace, Run
+from memfs.node.namespace.runs import Row
 from memfs.node.replication.role import NamespaceRole
 from memfs.protocol import messages as m
-from memfs.types import BlockRef, View
+from memfs.types import BlockVersion, View
 
 QUEUED_BLOCKS = 32_768
 """Blocks of one urgency that wait, 300 B each; the next scan finds the others."""
@@ -31,30 +32,43 @@ DEPARTURES = MOVES + 1
 BALANCING = MOVES + 2
 """All other moves."""
 
-Way = tuple[int, int]
-"""A source and a target."""
 
-Queue = OrderedDict[m.BlockVersion, tuple[Way, ...]]
-"""Versions, each with the ways of which none was free at the last look; none: look at it."""
+_tuple = tuple.__new__
+"""Makes a named tuple in a third of the time that its name takes."""
 
 
-class CopyBatch(NamedTuple):
+class CopyBatch:
     """Versions to be copied from one member to another."""
 
-    source: int
-    target: int
-    blocks: list[PlacedBlock]
-    moving: bool
-
-    @property
-    def bytes(self) -> int:
-        """Bytes to copy."""
-        return sum(block.ref.length for block in self.blocks)
-
-    @property
-    def versions(self) -> list[m.BlockVersion]:
+    def __init__(self, source: int, target: int, moving: bool) -> None:
+        """``moving``: they have copies enough, elsewhere."""
+        self.source = source
+        self.target = target
+        self.moving = moving
+        self.blocks: list[m.CopyBlock] = []
+        self.versions: list[m.BlockVersion] = []
         """Their identities."""
-        return [block.ref.version for block in self.blocks]
+        self.bytes = 0
+        """Bytes to copy."""
+
+    def add(self, situation: Situation, rows: list[Row]) -> list[m.BlockVersion]:
+        """Add blocks; returns their identities."""
+        layout = situation.block_size, situation.group_blocks
+        added = versions_of(rows)
+        self.blocks += [m.CopyBlock(*row, *layout) for row in rows]
+        self.versions += added
+        self.bytes += length_of(rows)
+        return added
+
+
+def versions_of(rows: Iterable[Row]) -> list[m.BlockVersion]:
+    """The identities of blocks."""
+    return [_tuple(BlockVersion, row[:4]) for row in rows]
+
+
+def length_of(rows: Iterable[Row]) -> int:
+    """Bytes of blocks together."""
+    return sum([row[4] for row in rows])
 
 
 class Findings:
@@ -90,11 +104,11 @@ class Findings:
         """Blocks with fewer copies than wanted, those of silent members not counted."""
         return self.blocks + self.at_risk
 
-    def moved(self, block: PlacedBlock, from_members: Iterable[int]) -> None:
-        """A block is where it should be: it has left these members."""
+    def moved(self, blocks: int, length: int, from_members: Iterable[int]) -> None:
+        """Blocks of ``length`` bytes are where they should be: they have left these members."""
         for number in from_members:
-            self.leaving[number] = max(0, self.leaving[number] - block.ref.length)
-            self.leaving_blocks[number] = max(0, self.leaving_blocks[number] - 1)
+            self.leaving[number] = max(0, self.leaving[number] - length)
+            self.leaving_blocks[number] = max(0, self.leaving_blocks[number] - blocks)
 
 
 class NoRoom:
@@ -103,9 +117,9 @@ class NoRoom:
     def __init__(self) -> None:
         self._before = self._now = 0
 
-    def met(self) -> None:
-        """Count one more block."""
-        self._now += 1
+    def met(self, blocks: int) -> None:
+        """Count some more."""
+        self._now += blocks
 
     def next_round(self) -> None:
         """All blocks will be tried again."""
@@ -125,7 +139,7 @@ class RepairQueue:
         self.findings = Findings()
         self.counting: Findings | None = None
         """What the scan that goes on has found so far."""
-        self.queues: list[Queue] = [OrderedDict() for _ in range(BALANCING + 1)]
+        self.queues = [Waiting() for _ in range(BALANCING + 1)]
         """By urgency: versions with 1, 2, ... copies left, then moves by theirs."""
         self.excess_replicas: OrderedDict[m.BlockVersion, float] = OrderedDict()
         """Versions with surplus copies, and when these may go."""
@@ -146,7 +160,7 @@ class RepairQueue:
         self.scan_at = 0.0
         """When the next scan is due."""
         self.corrupt = corrupt
-        corrupt.followers.append(self.consider)
+        corrupt.followers.append(lambda version: self.consider((version,)))
         self._role = role
         self._membership = role.membership
         self._grace = grace_seconds
@@ -216,33 +230,48 @@ class RepairQueue:
         self.unbalanced = True
         self.look_again()
 
-    def examine(
-        self, block: PlacedBlock, placement: PlacementCheck, balance: bool, found: Findings
+    def examine(self, run: Run, placement: PlacementCheck, balance: bool, found: Findings) -> None:
+        """Count and queue what blocks need, if anything; with ``balance``, moves too."""
+        whole, damaged = placement.split(run)
+        if placement.is_complete(run.replicas, run.replication) and not balance:
+            copies = run.replicas, run.replicas, run.replication
+            self._count_copies(copies, len(whole.rows), placement, found)
+            whole = whole._replace(rows=damaged)
+        else:
+            whole = run
+        for situation, rows in placement.alike(whole).items():
+            self._examine_alike(situation, rows, placement, balance, found)
+
+    def _examine_alike(
+        self,
+        situation: Situation,
+        rows: list[Row],
+        placement: PlacementCheck,
+        balance: bool,
+        found: Findings,
     ) -> None:
-        """Count and queue what a block needs, if anything; with ``balance``, moves too."""
-        complete = placement.is_complete(block)
-        self._count_copies(block, placement, found)
-        if complete and not balance:
+        live, missing = situation.live, placement.missing(situation)
+        copies = situation.replicas, live, situation.replication
+        self._count_copies(copies, len(rows), placement, found)
+        if not placement.ring.takers.issuperset(situation.replicas):
+            self._count_leaving(situation, rows, placement, found)
+        if missing or not live:
+            found.endangered[len(live)] += len(rows)
+        if not live:
+            for version in versions_of(rows):
+                self.corrupt.lost(version, situation.replicas)
             return
-        ref = block.ref
-        version = ref.version
-        if not complete:
-            live, missing = placement.live(ref), placement.missing(block)
-            found.endangered[len(live)] += bool(missing or not live)
-            if not live:
-                self.corrupt.lost(version, ref)
-                return
-            if missing:
-                found.blocks += 1
-                found.bytes += missing * ref.length
-                self._enqueue(len(live) - 1, version, found)
-                return
-            if placement.kept(block) != ref.replicas:
-                self._remove_later(version, block, placement)
-        if balance and placement.moves(block):
-            found.moves += 1
-            found.move_bytes += ref.length
-            self._enqueue(_urgency(ref, placement), version, found)
+        if missing:
+            found.blocks += len(rows)
+            found.bytes += missing * length_of(rows)
+            self._enqueue(len(live) - 1, situation, rows, found)
+            return
+        if placement.kept(situation) != situation.replicas:
+            self._remove_later(situation, rows, placement)
+        if balance and placement.moves(situation):
+            found.moves += len(rows)
+            found.move_bytes += length_of(rows)
+            self._enqueue(_urgency(situation, placement), situation, rows, found)
 
     @property
     def shown(self) -> Findings:
@@ -252,54 +281,54 @@ class RepairQueue:
         more = counting is not None and counting.blocks > self.findings.blocks
         return counting if counting is not None and more else self.findings
 
-    def counted_in(self, version: m.BlockVersion) -> list[Findings]:
-        """The findings that count a block under repair: the present scan may not have reached it
-        yet."""
+    def counted_in(self, rows: list[Row]) -> list[tuple[Findings, list[Row]]]:
+        """The findings that count blocks under repair, and which of them: the present scan may not
+        have reached all of them yet."""
         counting = self.counting
-        if counting is None or version not in counting.queued:
-            return [self.findings]
-        return [self.findings, counting]
+        if counting is None:
+            return [(self.findings, rows)]
+        queued = counting.queued
+        return [(self.findings, rows), (counting, [row for row in rows if row[:4] in queued])]
 
-    def _count_copies(self, block: PlacedBlock, placement: PlacementCheck, found: Findings) -> None:
-        """Note what a block lacks that cannot or should not be repaired now. Fast: called for every
-        block."""
-        replicas, copies = block.ref.replicas, block.replication
+    def _count_copies(
+        self,
+        of: tuple[tuple[int, ...], tuple[int, ...], int],
+        blocks: int,
+        placement: PlacementCheck,
+        found: Findings,
+    ) -> None:
+        """Note what blocks lack that cannot or should not be repaired now. ``of`` them: holders,
+        those that count, copies asked for."""
+        replicas, live, copies = of
+        missing = placement.wanted(copies) > len(live)
         if copies > found.most_copies:
             found.most_copies = copies
-        if (
-            copies > placement.most
-            and not placement.missing(block)
-            and len(placement.live(block.ref)) < copies
-        ):
-            found.under_replicated += 1
+        if copies > placement.most and not missing and len(live) < copies:
+            found.under_replicated += blocks
         if self.silent and not self.silent.isdisjoint(replicas):
-            live = placement.live(block.ref)
             left = len(live) - len(self.silent.intersection(live))
             if left < min(len(live), copies):
-                found.exposed[left] += 1
-                found.at_risk += not placement.missing(block)
-        if not placement.ring.takers.issuperset(replicas):
-            self._count_leaving(block, placement, found)
+                found.exposed[left] += blocks
+                if not missing:
+                    found.at_risk += blocks
 
     def _count_leaving(
-        self, block: PlacedBlock, placement: PlacementCheck, found: Findings
+        self, situation: Situation, rows: list[Row], placement: PlacementCheck, found: Findings
     ) -> None:
-        to_move = bool(placement.moves(block))
-        for number in placement.leaving(block.ref):
-            found.named[number] += 1
-            found.leaving_blocks[number] += to_move
-            found.leaving[number] += to_move * block.ref.length
+        to_move = bool(placement.moves(situation))
+        for number in placement.leaving(situation):
+            found.named[number] += len(rows)
+            found.leaving_blocks[number] += to_move * len(rows)
+            found.leaving[number] += to_move * length_of(rows)
 
-    def consider(self, version: m.BlockVersion) -> None:
-        """Queue a version if it lacks anything, as it is now. Raises NotPrimaryError."""
-        block = self.namespace.placed_block(version)
-        if block is not None:
-            self.examine(block, self.placement(), True, Findings())
+    def consider(self, versions: Iterable[m.BlockVersion]) -> None:
+        """Queue versions that lack anything, as they are now. Raises NotPrimaryError."""
+        for run in self.namespace.runs_of(versions):
+            self.examine(run, self.placement(), True, Findings())
 
     def consider_doubtful(self, count: int) -> None:
         """Consider up to ``count`` of :attr:`doubtful`. Raises NotPrimaryError."""
-        for _ in range(min(count, len(self.doubtful))):
-            self.consider(self.doubtful.popleft())
+        self.consider([self.doubtful.popleft() for _ in range(min(count, len(self.doubtful)))])
 
     def forget_all(self) -> None:
         """Another node is the primary, and finds all of it anew."""
@@ -315,39 +344,47 @@ class RepairQueue:
         for queue in self.queues:
             queue.clear()
 
-    def _enqueue(self, urgency: int, version: m.BlockVersion, found: Findings) -> None:
-        queue, waits = self.queues[urgency], version in self.in_flight
-        if not waits and len(queue) < QUEUED_BLOCKS:
-            queue[version] = ()
-            waits = True
-            self.wake.set()
-        if not waits:
+    def _enqueue(
+        self, urgency: int, situation: Situation, rows: list[Row], found: Findings
+    ) -> None:
+        queue, versions = self.queues[urgency], versions_of(rows)
+        new = versions
+        if self.in_flight:
+            new = [version for version in versions if version not in self.in_flight]
+        room = QUEUED_BLOCKS - len(queue)
+        if len(new) > room:
             self.overflowed = True
-        elif found is self.counting:
-            found.queued.add(version)
+            left_out = frozenset(new[room:])
+            new = new[:room]
+            versions = [version for version in versions if version not in left_out]
+        if new:
+            queue.add(situation, new)
+            self.wake.set()
+        if found is self.counting:
+            found.queued.update(versions)
 
-    def give_up(self, version: m.BlockVersion) -> None:
-        """Nothing can, or need be, done about a version that was queued."""
+    def give_up(self, versions: Iterable[m.BlockVersion]) -> None:
+        """Nothing can, or need be, done about versions that were queued."""
         if self.counting is not None:
-            self.counting.queued.discard(version)
+            self.counting.queued.difference_update(versions)
 
     def _remove_later(
-        self, version: m.BlockVersion, block: PlacedBlock, placement: PlacementCheck
+        self, situation: Situation, rows: list[Row], placement: PlacementCheck
     ) -> None:
         """List excess replicas for later; names of former members can go at once, since they serve
         no reader."""
-        surplus = len(placement.live(block.ref)) > placement.wanted(block.replication)
-        if len(self.excess_replicas) < QUEUED_BLOCKS:
-            self.excess_replicas.setdefault(
-                version, self._now() + (self._grace if surplus else 0.0)
-            )
+        surplus = len(situation.live) > placement.wanted(situation.replication)
+        due = self._now() + (self._grace if surplus else 0.0)
+        for version in versions_of(rows):
+            if len(self.excess_replicas) < QUEUED_BLOCKS:
+                self.excess_replicas.setdefault(version, due)
 
 
-def _urgency(ref: BlockRef, placement: PlacementCheck) -> int:
-    """The queue of a block that is to be moved."""
-    if not placement.leaving(ref):
+def _urgency(situation: Situation, placement: PlacementCheck) -> int:
+    """The queue of blocks that are to be moved."""
+    if not placement.leaving(situation):
         return BALANCING
-    return DEPARTURES if placement.staying(ref) else RESCUES
+    return DEPARTURES if placement.staying(situation) else RESCUES
 
 
 def ring_key(view: View) -> object:

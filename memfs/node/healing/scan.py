@@ -17,9 +17,9 @@ from memfs.node.healing.repair_queue import Findings, RepairQueue
 
 log = logging.getLogger(__name__)
 
-PAGE = 128
+PAGE = 256
 STEP_SECONDS = 0.001
-STEP_PAGES = 64
+STEP_PAGES = 32
 PAUSE_SECONDS = 0.002
 WAITING = 2_048
 """Blocks waiting to be copied. With fewer of them, and blocks in danger, no pause is made: what
@@ -119,9 +119,9 @@ class Scan:
         until = self._now() + STEP_SECONDS
         following: tuple[int, int] | None = None
         for _ in range(STEP_PAGES):
-            page, following = self._repairs.namespace.blocks(after, PAGE)
-            for block in page:
-                self._repairs.examine(block, placement, balance, found)
+            page, following = self._repairs.namespace.runs(after, PAGE)
+            for run in page:
+                self._repairs.examine(run, placement, balance, found)
             if following is None or self._now() > until:
                 break
             after = following

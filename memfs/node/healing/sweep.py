@@ -158,12 +158,13 @@ class OrphanSweep:
         after: tuple[int, int] | None = (0, 0)
         reported = 0
         while after is not None and reported < GAPS_AT_ONCE:
-            page, after = self._role.primary.namespace.blocks(after, PAGE)
-            for block in page:
-                version = block.ref.version
-                if number in block.ref.replicas and hash(version) not in held:
-                    self._missing(version, number)
-                    reported += 1
+            page, after = self._role.primary.namespace.runs(after, PAGE)
+            for run in page:
+                if number in run.replicas:
+                    gaps = [row for row in run.rows if hash(row[:4]) not in held]
+                    for row in gaps:
+                        self._missing(m.BlockVersion(*row[:4]), number)
+                    reported += len(gaps)
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _is_orphan(self, version: m.BlockVersion, number: int) -> bool:

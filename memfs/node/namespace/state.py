@@ -24,7 +24,7 @@ from memfs.errors import (
     UnsupportedError,
 )
 from memfs.node.log.entries import Entry
-from memfs.node.namespace import mount_queries, snapshot, whole_files
+from memfs.node.namespace import mount_queries, runs, snapshot, whole_files
 from memfs.node.namespace import queries as reads
 from memfs.node.namespace.commands import (
     accounts,
@@ -50,8 +50,9 @@ from memfs.node.namespace.commands import tokens as token_commands
 from memfs.node.namespace.invariants import check_volume
 from memfs.node.namespace.rules import growth, quotas
 from memfs.node.namespace.rules.permissions import Caller, caller_of
+from memfs.node.namespace.runs import PlacedBlock, Run
 from memfs.node.namespace.snapshot_loading import Loading
-from memfs.node.namespace.tables.inodes import FILE, ROOT
+from memfs.node.namespace.tables.inodes import ROOT
 from memfs.node.namespace.tables.results import FORGOTTEN, MARK_BYTES, NO_MARK, Results, mark_of
 from memfs.node.namespace.tables.sessions import ClientSession
 from memfs.node.namespace.tables.tree import reported
@@ -213,15 +214,6 @@ class NamespaceStatistics(NamedTuple):
     """Held by clients on files."""
     unlinked: int
     """Files without a name that somebody has open still."""
-
-
-class PlacedBlock(NamedTuple):
-    """A block with what is needed to re-replicate it."""
-
-    ref: BlockRef
-    replication: int
-    block_size: int
-    group_blocks: int
 
 
 class Namespace:
@@ -454,31 +446,20 @@ class Namespace:
         block_size, group_blocks, replication = layouts[self.volume.tree.inodes.layout[slot]]
         return PlacedBlock(ref, replication, block_size, group_blocks)
 
-    def blocks(
+    def runs(
         self, after: tuple[int, int] = (0, 0), limit: int = 1000
-    ) -> tuple[list[PlacedBlock], tuple[int, int] | None]:
+    ) -> tuple[list[Run], tuple[int, int] | None]:
         """A page of all blocks of all files, and where the next page begins (None: the end).
 
-        For fsck and healing. ``after`` is opaque: (0, 0) or what the last page returned. Costs
-        about a microsecond per block; what changes meanwhile is seen or not. A page may be empty
-        where many inodes in a row have no blocks.
+        ``after`` is opaque: (0, 0) or what the last page returned. Costs about a microsecond per
+        block; what changes meanwhile is seen or not. A page may be empty where many inodes in a row
+        have no blocks.
         """
-        tree, maps = self.volume.tree, self.volume.blocks
-        found: list[PlacedBlock] = []
-        first, position = after
-        end = max(first, ROOT) + 16 * limit
-        for slot in range(max(first, ROOT), min(end, tree.inodes.used)):
-            if tree.inodes.kind[slot] == FILE and tree.is_alive(slot):
-                layout = tree.layouts.values[tree.inodes.layout[slot]]
-                for at in maps.positions(slot, position):
-                    if len(found) >= limit:
-                        return found, (slot, at)
-                    block_size, group_blocks, replication = layout
-                    found.append(
-                        PlacedBlock(maps.get(slot, at), replication, block_size, group_blocks)
-                    )
-            position = 0
-        return found, None if end >= tree.inodes.used else (end, 0)
+        return runs.page(self.volume, after, limit)
+
+    def runs_of(self, versions: Iterable[m.BlockVersion]) -> list[Run]:
+        """Those of the versions that files have."""
+        return runs.of_versions(self.volume, versions)
 
     def statistics(self) -> NamespaceStatistics:
         """Counts, in constant time."""

@@ -21,6 +21,7 @@ from memfs.testing.simulation.virtual import tasks_of
 from memfs.types import BlockRef, Identity
 from tests.support.faults.scene import Scene, incarnation
 from tests.support.invariants import Observer, all_blocks
+from tests.support.placed import placed_blocks
 
 LEASES_UNTIL_SERVED = 10
 """Lease times within which reads and writes work again after the last fault."""
@@ -203,17 +204,14 @@ class Audit:
         assert view is not None and namespace is not None
         members = {member.number for member in view.members}
         takers = sum(map(accepts_copies, view.members))
-        after: tuple[int, int] | None = (0, 0)
-        while after is not None:
-            page, after = namespace.blocks(after)
-            for placed in page:
-                if placed.ref.length:
-                    there = members.intersection(placed.ref.replicas)
-                    wanted = min(placed.replication, takers)
-                    if len(there) != wanted or len(there) != len(placed.ref.replicas):
-                        return f"{sorted(there)} hold {placed.ref}, {wanted} copies are wanted"
-                    if bad := self._bad_copies(placed.ref):
-                        return f"{bad} of {placed.ref}"
+        for placed in placed_blocks(namespace):
+            if placed.ref.length:
+                there = members.intersection(placed.ref.replicas)
+                wanted = min(placed.replication, takers)
+                if len(there) != wanted or len(there) != len(placed.ref.replicas):
+                    return f"{sorted(there)} hold {placed.ref}, {wanted} copies are wanted"
+                if bad := self._bad_copies(placed.ref):
+                    return f"{bad} of {placed.ref}"
         return ""
 
     def _bad_copies(self, ref: BlockRef) -> list[str]:

@@ -100,12 +100,12 @@ def trims_before_copies() -> Iterator[None]:
     async def unverified(self: Any, wanted: Any) -> set[Any]:
         return set()
 
-    def wanted_by_the_ring(self: Any, block: Any) -> tuple[int, ...]:
-        return tuple(self.placement(block))
+    def wanted_by_the_ring(self: Any, situation: Any) -> tuple[int, ...]:
+        return tuple(situation.placement)
 
     with (
         replaced(PlacementCheck, "kept", wanted_by_the_ring),
-        replaced(PlacementCheck, "missing", lambda self, block: 0),
+        replaced(PlacementCheck, "missing", lambda self, situation: 0),
         replaced(ExcessReplicas, "_verify", unverified),
     ):
         yield

@@ -82,7 +82,7 @@ def set_replicas(volume: Volume, command: Command, request: SetReplicas) -> Empt
     """
     check_replicas(request.replicas)
     version = BlockVersion(request.inode, request.index, request.generation, request.sequence)
-    if not _set_replicas(volume, command, version, request.replicas):
+    if not volume.blocks.set_replicas((version,), (request.replicas,), command.discards):
         raise StaleHandleError("the block version is not current")
     return Empty()
 
@@ -96,21 +96,7 @@ def set_many_replicas(volume: Volume, command: Command, request: SetManyReplicas
         raise InvalidArgumentError("as many lists of replicas as versions")
     if len(request.versions) > limits.REPLICAS_PER_COMMAND:
         raise InvalidArgumentError(f"at most {limits.REPLICAS_PER_COMMAND} versions a command")
-    for replicas in request.replicas:
+    for replicas in set(request.replicas):
         check_replicas(replicas)
-    for version, replicas in zip(request.versions, request.replicas, strict=True):
-        _set_replicas(volume, command, version, replicas)
+    volume.blocks.set_replicas(request.versions, request.replicas, command.discards)
     return Empty()
-
-
-def _set_replicas(
-    volume: Volume, command: Command, version: BlockVersion, replicas: tuple[int, ...]
-) -> bool:
-    """Whether the version is current."""
-    old = volume.blocks.set_replicas(version, replicas)
-    if old is None:
-        return False
-    gone = tuple([member for member in old.replicas if member not in replicas])
-    if gone:
-        command.discards.append(old._replace(replicas=gone))
-    return True

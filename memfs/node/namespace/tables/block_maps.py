@@ -14,7 +14,7 @@ Invariant (NoEarlyGC): :meth:`is_current` is true of exactly the versions some f
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from memfs.node.namespace.tables.images import TableImage, TableImages
@@ -162,16 +162,37 @@ class BlockMaps:
                 self.dropped.pop()
         return done
 
-    def set_replicas(self, version: BlockVersion, replicas: tuple[int, ...]) -> BlockRef | None:
-        """Replace the holders of a version; returns the old reference, None: not current."""
-        where = self._where(version)
-        row = self.row(*where) if where else None
-        if where is None or row is None or row[:4] != version:
-            return None
-        old = self._ref(row)
-        self._write(*where, (*row[:6], self.replica_sets.acquire(replicas)))
-        self.replica_sets.release(row[6])
-        return old
+    def set_replicas(
+        self,
+        versions: Sequence[BlockVersion],
+        replicas: Sequence[tuple[int, ...]],
+        discards: list[BlockRef],
+    ) -> int:
+        """Replace the holders of versions; how many of these are current: the others are left out.
+
+        Former holders get theirs as a discard.
+        """
+        sets, inodes, changed = self.replica_sets, self.inodes, 0
+        gone: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, ...]] = {}
+        for version, holders in zip(versions, replicas, strict=True):
+            slot, position, row = self.find_row(version)
+            if row is None:
+                continue
+            changed += 1
+            before = sets.values[row[6]]
+            number = sets.acquire(holders)
+            if inodes.extra[slot]:
+                self._write(slot, position, (*row[:6], number))
+            else:
+                inodes.set_replicas(slot, number)
+            sets.release(row[6])
+            left = gone.get((before, holders))
+            if left is None:
+                left = tuple([member for member in before if member not in holders])
+                gone[before, holders] = left
+            if left:
+                discards.append(BlockRef(*row[:6], left))
+        return changed
 
     # --- identity ----------------------------------------------------------------------------
 
@@ -187,11 +208,24 @@ class BlockMaps:
 
     def find(self, version: BlockVersion) -> tuple[int, BlockRef | None]:
         """The slot of the file that refers to a version, and the reference; None: no file does."""
+        slot, _, row = self.find_row(version)
+        return (NOWHERE, None) if row is None else (slot, self._ref(row))
+
+    def find_row(self, version: BlockVersion) -> tuple[int, int, Row | None]:
+        """As :meth:`find`, with the position in the file, and no object made."""
+        inodes = self.inodes
+        slot = version[0] & 0xFFFFFFFF
+        if not version[1] and 0 < slot < inodes.used and not inodes.extra[slot]:
+            # Nearly every block is that of a file which has no other.
+            incarnation, _, *own = inodes.whole(slot)
+            row = (incarnation << 32 | slot, 0, *own)
+            if row[:4] == version and own[4] and inodes.kind[slot] == FILE:
+                return slot, 0, row  # type: ignore[return-value]
         where = self._where(version)
-        row = self.row(*where) if where else None
-        if where is None or row is None or row[:4] != version:
-            return NOWHERE, None
-        return where[0], self._ref(row)
+        found = self.row(*where) if where else None
+        if where is None or found is None or found[:4] != version:
+            return NOWHERE, 0, None
+        return *where, found
 
     def position_of(self, slot: int, ref: BlockRef) -> int:
         """Where in a file a reference belongs by the inode and index it names; -1: nowhere."""

@@ -43,6 +43,7 @@ _ROW: Final = struct.Struct("=5I5q5I")
 _STAT: Final = struct.Struct("=5I5q")
 _BLOCK: Final = struct.Struct("=5I")
 _WHOLE: Final = struct.Struct("=I16xq32x5I")  # incarnation, size and block 0
+_HEADER: Final = struct.Struct("=I8xI44x5I")  # incarnation, layout and block 0
 _TOUCH: Final = struct.Struct("=3q")
 _QUAD: Final = struct.Struct("=q")
 _WORDS: Final = 20
@@ -50,7 +51,8 @@ _BYTES: Final = 80
 _OWNER_AT: Final = 1
 _TOUCH_AT: Final = 28  # modified, changed, change
 _BLOCK_AT: Final = _STAT.size
-assert _WHOLE.size == _ROW.size == _BYTES == _WORDS * array("I").itemsize
+_REPLICAS_AT: Final = _WORDS - 1
+assert _HEADER.size == _WHOLE.size == _ROW.size == _BYTES == _WORDS * array("I").itemsize
 
 PART_BITS: Final = 11
 """Of the number of slots that are copied together for a snapshot: 182 KiB, 20 us."""
@@ -69,6 +71,7 @@ Part = list[bytes]
 
 Stat = tuple[int, int, int, int, int, int, int, int, int, int]
 Whole = tuple[int, int, int, int, int, int, int]
+Header = tuple[int, int, int, int, int, int, int]
 
 
 class Column32:
@@ -329,6 +332,15 @@ class Inodes:
         """How :meth:`whole` reads: it is called with the rows and, for a slot, so many times it."""
         return _WHOLE.unpack_from, self._rows, _BYTES  # type: ignore[return-value]
 
+    def headers(self, first: int, end: int) -> Iterator[tuple[int, int, int, Header]]:
+        """Of the slots from ``first`` to ``end`` - 1, as they are now: kind, parent, extra; and
+        incarnation, layout, and what :meth:`block` returns."""
+        slots = slice(first, end)
+        rows: Iterator[Header] = _HEADER.iter_unpack(
+            self._rows[first * _WORDS : end * _WORDS].tobytes()
+        )
+        return zip(self._kind[slots], self._parent[slots], self._extra[slots], rows, strict=True)
+
     def set_block(
         self, slot: int, generation: int, sequence: int, length: int, crc: int, replicas: int
     ) -> None:
@@ -337,6 +349,12 @@ class Inodes:
             self.images.keep(slot >> PART_BITS)
         at = slot * _BYTES + _BLOCK_AT
         _BLOCK.pack_into(self._rows, at, generation, sequence, length, crc, replicas)
+
+    def set_replicas(self, slot: int, replicas: int) -> None:
+        """Set the number of the replica set of block 0."""
+        if self.images:
+            self.images.keep(slot >> PART_BITS)
+        self._rows[slot * _WORDS + _REPLICAS_AT] = replicas
 
     def _grow(self) -> None:
         for cells, count in zip(self._columns, COLUMNS.values(), strict=True):

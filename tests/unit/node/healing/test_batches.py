@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 from memfs.node.healing.copies import BATCH_BLOCKS, BATCH_BYTES, COPIES_PER_NODE, _Batches
+from memfs.node.healing.placement_check import Situation
 from memfs.node.healing.repair_queue import CopyBatch
-from memfs.node.namespace.state import PlacedBlock
+from memfs.node.namespace.runs import Row
 from memfs.protocol.messages import BlockVersion
-from memfs.types import BlockRef
+
+ALONE = Situation((1,), (1,), 2, 1, 1, (1, 2))
 
 
-def block(inode: int, length: int = 1) -> PlacedBlock:
-    return PlacedBlock(BlockRef(inode, 0, 1, 1, length, 0, (1,)), 2, 1, 1)
+def block(inode: int, length: int = 1) -> list[Row]:
+    return [(inode, 0, 1, 1, length, 0)]
 
 
 def batches(busy: Counter[int] | None = None) -> _Batches:
@@ -35,9 +37,23 @@ def test_an_open_batch_takes_more_until_it_is_full() -> None:
     way = (1, 2)
     for number in range(BATCH_BLOCKS):
         assert not some.refuse((way,))
-        assert some.add(block(number + 1), way)
+        assert some.add(ALONE, block(number + 1), way) == 1
     assert some.refuse((way,))
-    assert not some.add(block(BATCH_BLOCKS + 1), way)
+    assert not some.add(ALONE, block(BATCH_BLOCKS + 1), way)
+
+
+def test_a_batch_takes_as_many_blocks_as_fit() -> None:
+    some, way = batches(Counter({1: COPIES_PER_NODE - 1})), (1, 2)
+    many = [row for number in range(BATCH_BLOCKS + 9) for row in block(number + 1)]
+    assert some.add(ALONE, many[:5], way) == 5
+    assert some.add(ALONE, many[5:], way) == BATCH_BLOCKS - 5
+    assert some.add(ALONE, many[BATCH_BLOCKS:], way) == 0, "the node is busy with it"
+    assert [len(batch.blocks) for batch in some.filled] == [BATCH_BLOCKS]
+    large = [(number, 0, 1, 1, BATCH_BYTES // 2, 0) for number in range(1, 6)]
+    assert some.add(ALONE, large, (3, 4)) == 2
+    assert some.add(ALONE, large[2:], (3, 4)) == 2, "into a batch of their own"
+    huge = [(9, 0, 1, 1, 2 * BATCH_BYTES, 0)]
+    assert some.add(ALONE, huge, (5, 6)) == 1, "however large"
 
 
 def test_refusing_never_contradicts_adding() -> None:
@@ -45,7 +61,7 @@ def test_refusing_never_contradicts_adding() -> None:
     for busy in range(COPIES_PER_NODE + 1):
         for length in (1, BATCH_BYTES - 1, BATCH_BYTES):
             some = batches(Counter({1: busy}))
-            some.add(block(1, length), (1, 2))
+            some.add(ALONE, block(1, length), (1, 2))
             for way in ((1, 2), (2, 1), (1, 3), (3, 4)):
                 refused = some.refuse((way,))
-                assert not (refused and some.add(block(2), way)), (busy, length, way)
+                assert not (refused and some.add(ALONE, block(2), way)), (busy, length, way)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memfs.node.healing.placement_check import BadCopies, PlacementCheck
-from memfs.node.namespace.state import PlacedBlock
+from memfs.node.healing.placement_check import BadCopies, PlacementCheck, Situation
+from memfs.node.namespace.runs import PlacedBlock, Row, Run
 from memfs.protocol.messages import BlockVersion
 from memfs.types import BlockRef, Member, View
 
@@ -22,89 +22,113 @@ def view(*numbers: int, leaving: tuple[int, ...] = (), racks: int = 9) -> View:
     return View("c", 1, numbers[0], numbers[:1], members, max(numbers) + 1)
 
 
-def block(*replicas: int, inode: int = 1, index: int = 0, copies: int = 2) -> PlacedBlock:
-    return PlacedBlock(BlockRef(inode, index, 1, 1, 100, 7, replicas), copies, 4096, 4)
+def row(inode: int = 1, index: int = 0) -> Row:
+    return inode, index, 1, 1, 100, 7
 
 
-def placement(given: View, bad: BadCopies | None = None) -> PlacementCheck:
-    return PlacementCheck(given, {} if bad is None else bad)
+def placement(given: View, bad: BadCopies | None = None) -> Asked:
+    return Asked(given, {} if bad is None else bad)
+
+
+class Asked(PlacementCheck):
+    """Asked of blocks that are told by their holders."""
+
+    def of(self, *replicas: int, inode: int = 1, index: int = 0, copies: int = 2) -> Situation:
+        ref = BlockRef(inode, index, 1, 1, 100, 7, replicas)
+        situation = self.situation(PlacedBlock(ref, copies, 4096, 4))
+        run = Run(replicas, copies, 4096, 4, [ref[:6]])
+        assert self.alike(run) == {situation: [ref[:6]]}, "one by one, or many at once"
+        return situation
+
+    def is_whole(self, situation: Situation) -> bool:
+        complete = self.is_complete(situation.replicas, situation.replication)
+        return complete and situation.live == situation.replicas
 
 
 def test_copies_on_members_count() -> None:
     asked = placement(view(1, 2, 3))
-    assert asked.live(block(1, 9, 3).ref) == (1, 3)
-    assert asked.is_complete(block(1, 3))
-    assert asked.missing(block(1, 9)) == 1
-    assert not asked.is_complete(block(1, 9))
-    assert asked.missing(block(8, 9)) == 2
+    assert asked.of(1, 9, 3).live == (1, 3)
+    assert asked.is_whole(asked.of(1, 3))
+    assert asked.missing(asked.of(1, 9)) == 1
+    assert not asked.is_whole(asked.of(1, 9))
+    assert asked.missing(asked.of(8, 9)) == 2
 
 
 def test_bad_copies_do_not() -> None:
     bad: dict[BlockVersion, set[int]] = {}
     asked = placement(view(1, 2, 3), bad)
-    assert asked.is_complete(block(1, 2))
+    assert asked.is_whole(asked.of(1, 2))
     bad[BlockVersion(1, 0, 1, 1)] = {2}
-    assert asked.live(block(1, 2).ref) == (1,)
-    assert not asked.is_complete(block(1, 2))
-    assert asked.is_complete(block(1, 2, index=1))
+    assert asked.of(1, 2).live == (1,)
+    assert not asked.is_whole(asked.of(1, 2))
+    assert asked.is_whole(asked.of(1, 2, index=1))
 
 
 def test_no_more_copies_are_wanted_than_there_are_takers() -> None:
-    assert placement(view(1, 2)).missing(block(1, 2, copies=3)) == 0
-    assert placement(view(1, 2, leaving=(2,))).missing(block(1, copies=2)) == 0
-    assert placement(view(1, leaving=(1,))).kept(block(1, copies=2)) == (1,)
+    assert asked_missing(placement(view(1, 2)), 1, 2, copies=3) == 0
+    assert asked_missing(placement(view(1, 2, leaving=(2,))), 1, copies=2) == 0
+    assert asked_kept(placement(view(1, leaving=(1,))), 1, copies=2) == (1,)
+
+
+def asked_missing(asked: Asked, *replicas: int, copies: int = 2) -> int:
+    return asked.missing(asked.of(*replicas, copies=copies))
+
+
+def asked_kept(asked: Asked, *replicas: int, copies: int = 2) -> tuple[int, ...]:
+    return asked.kept(asked.of(*replicas, copies=copies))
 
 
 def test_what_is_left_of_a_placement_is_completed_to_it() -> None:
     before = placement(view(*FIVE))
     for inode in range(1, 200):
-        placed = before.placement(block(inode=inode, copies=3))
+        placed = before.of(inode=inode, copies=3).placement
         after = placement(view(*[n for n in FIVE if n != placed[0]]))
-        rest = block(*placed, inode=inode, copies=3)
-        (target,) = after.targets(rest)
-        assert {*after.live(rest.ref), target} == set(after.placement(rest))
+        rest = after.of(*placed, inode=inode, copies=3)
+        (target,) = after.targets(rest, row(inode))
+        assert {*rest.live, target} == set(rest.placement)
 
 
 def test_a_target_lies_in_another_rack() -> None:
     asked = placement(view(1, 2, 3, 4, racks=2))
     for inode in range(1, 100):
-        (target,) = asked.targets(block(1, inode=inode))
+        alone = asked.of(1, inode=inode)
+        (target,) = asked.targets(alone, row(inode))
         assert target in (2, 4)
-        (other,) = asked.targets(block(1, inode=inode), frozenset((2, 4)))
+        (other,) = asked.targets(alone, row(inode), frozenset((2, 4)))
         assert other == 3
 
 
 def test_the_only_copies_are_kept_however_bad() -> None:
     bad = {BlockVersion(1, 0, 1, 1): {1, 2}}
-    assert placement(view(1, 2, 3), bad).kept(block(1, 2)) == (1, 2)
-    assert placement(view(3), bad).kept(block(1, 2)) == (1, 2)
+    assert asked_kept(placement(view(1, 2, 3), bad), 1, 2) == (1, 2)
+    assert asked_kept(placement(view(3), bad), 1, 2) == (1, 2)
 
 
 def test_names_of_members_that_left_go() -> None:
-    assert placement(view(1, 2)).kept(block(1, 2, 9, copies=2)) == (1, 2)
+    assert asked_kept(placement(view(1, 2)), 1, 2, 9, copies=2) == (1, 2)
 
 
 def test_a_leaving_member_gives_way_to_a_move() -> None:
     asked = placement(view(1, 2, 3, leaving=(3,)))
-    alone = block(3, copies=1)
+    alone = asked.of(3, copies=1)
     assert asked.missing(alone) == 0
     (target,) = asked.moves(alone)
-    both = block(3, target, copies=1)
+    both = asked.of(3, target, copies=1)
     assert asked.kept(both) == (target,)
-    assert asked.moves(block(target, copies=1)) == ()
+    assert asked.moves(asked.of(target, copies=1)) == ()
 
 
 def test_what_leaves_finds_another_place_where_the_wanted_one_is_full() -> None:
     asked = placement(view(*FIVE, leaving=(4, 5)))
     for inode in range(1, 100):
-        alone = block(4, 5, inode=inode)
-        assert asked.staying(alone.ref) == ()
+        alone = asked.of(4, 5, inode=inode)
+        assert asked.staying(alone) == ()
         full = frozenset(asked.moves(alone)[:1])
-        refuges = asked.refuges(alone, full)
+        refuges = asked.refuges(alone, row(inode), full)
         assert len(set(refuges)) == 2 and full.isdisjoint(refuges)
-        named = block(4, 5, *refuges, inode=inode)
+        named = asked.of(4, 5, *refuges, inode=inode)
         assert set(asked.kept(named)) == set(refuges)
-        assert asked.refuges(block(1, 2, inode=inode), full) == ()
+        assert asked.refuges(asked.of(1, 2, inode=inode), row(inode), full) == ()
 
 
 numbers = st.lists(st.integers(1, 8), unique=True, min_size=1, max_size=8).map(sorted)
@@ -115,20 +139,20 @@ def test_copying_then_trimming_ends_at_the_placement(
     members: list[int], leaving: list[int], replicas: list[int], copies: int, inode: int
 ) -> None:
     asked = placement(view(*members, leaving=tuple(leaving)))
-    found = block(*replicas, inode=inode, copies=copies)
-    if not asked.live(found.ref):
-        assert asked.kept(found) == found.ref.replicas
+    found = asked.of(*replicas, inode=inode, copies=copies)
+    if not found.live:
+        assert asked.kept(found) == found.replicas
         return
     for _ in range(3):
-        targets = asked.targets(found) or asked.moves(found)
-        named = (*asked.live(found.ref), *targets)
+        targets = asked.targets(found, row(inode)) or asked.moves(found)
+        named = (*found.live, *targets)
         assert len(set(named)) == len(named)
-        found = found._replace(ref=found.ref._replace(replicas=named))
+        found = asked.of(*named, inode=inode, copies=copies)
         kept = asked.kept(found)
         assert len(kept) >= min(len(named), asked.wanted(copies))
-        found = found._replace(ref=found.ref._replace(replicas=kept))
+        found = asked.of(*kept, inode=inode, copies=copies)
     if asked.ring.takers:
-        assert set(found.ref.replicas) == set(asked.placement(found))
+        assert set(found.replicas) == set(found.placement)
         assert not asked.moves(found) and not asked.missing(found)
 
 
@@ -137,8 +161,8 @@ def test_a_join_moves_only_what_the_newcomer_gets(newcomer: int) -> None:
     before, after = placement(view(*FIVE)), placement(view(*FIVE, newcomer))
     moved = 0
     for inode in range(1, 600):
-        placed = block(*before.placement(block(inode=inode)), inode=inode)
-        moves = after.moves(placed)
+        placed = before.of(inode=inode).placement
+        moves = after.moves(after.of(*placed, inode=inode))
         assert moves in ((), (newcomer,))
         moved += bool(moves)
     assert 0.6 < moved / (600 * 2 / 6) < 1.4

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from memfs.node.healing.repair_queue import BALANCING, DEPARTURES, RESCUES, Findings, RepairQueue
-from memfs.node.namespace.state import PlacedBlock
-from memfs.types import BlockRef
+from memfs.node.namespace import Run
+from memfs.types import BlockVersion
 
 from .fakes import FakeMembership
 
@@ -27,18 +27,15 @@ class World:
             n: float("-inf") if n in silent else 100.0 for n in range(1, members + 1)
         }
         role: Any = SimpleNamespace(membership=self.membership, leads=True)
-        corrupt: Any = SimpleNamespace(copies={}, followers=[], lost=lambda version, ref: None)
+        corrupt: Any = SimpleNamespace(copies={}, followers=[], lost=lambda version, holders: None)
         self.repairs = RepairQueue(role, corrupt, 1.0)
         self.repairs.look_at_members()
 
     def scan(self, *replicas: tuple[int, ...], copies: int = 2) -> Findings:
         found, placement = Findings(), self.repairs.placement()
         for inode, holders in enumerate(replicas, 1):
-            ref = BlockRef(inode, 0, 1, 1, 100, 7, holders)
-            block = cast(PlacedBlock, PlacedBlock(ref, copies, 4096, 4))
-            self.repairs.examine(
-                block, placement, placement.ring.takers != placement.members, found
-            )
+            run = Run(holders, copies, 4096, 4, [(inode, 0, 1, 1, 100, 7)])
+            self.repairs.examine(run, placement, placement.ring.takers != placement.members, found)
         return found
 
 
@@ -79,15 +76,17 @@ def test_a_departure_counts_what_is_still_to_be_moved() -> None:
     found = world.scan((1, 3), (1, 2, 3), (1, 2))
     assert found.leaving_blocks == {3: 1} and found.leaving == {3: 100}
     assert found.named == {3: 2}
-    ref = BlockRef(1, 0, 1, 1, 100, 7, (1, 3))
-    found.moved(PlacedBlock(ref, 2, 4096, 4), (3,))
+    found.moved(1, 100, (3,))
     assert (found.leaving_blocks[3], found.leaving[3]) == (0, 0)
 
 
 def test_what_only_leaving_members_hold_is_moved_first() -> None:
     world = World(5, leaving=(4, 5))
     world.scan((1, 4), (4, 5), (1, 2), (5, 4))
-    inodes = [[version.inode for version in queue] for queue in world.repairs.queues]
+    inodes = [
+        [version.inode for situation in queue.situations for version in queue.first(situation, 9)]
+        for queue in world.repairs.queues
+    ]
     assert inodes[RESCUES] == [2, 4] and inodes[DEPARTURES] == [1]
     assert RESCUES < DEPARTURES < BALANCING
     assert set(inodes[BALANCING]) <= {3}
@@ -97,17 +96,14 @@ def test_what_is_dealt_with_while_the_scan_counts_is_counted_down_where_it_was_c
     world = World(3)
     repairs = world.repairs
     placement = repairs.placement()
-    met, not_met = (
-        cast(PlacedBlock, PlacedBlock(BlockRef(n, 0, 1, 1, 100, 7, (1, 9)), 2, 4096, 4))
-        for n in (1, 2)
-    )
+    met, not_met = (1, 0, 1, 1, 100, 7), (2, 0, 1, 1, 100, 7)
     counting = repairs.counting = Findings()
-    repairs.examine(met, placement, False, counting)
+    repairs.examine(Run((1, 9), 2, 4096, 4, [met]), placement, False, counting)
     assert counting.blocks == 1
-    assert repairs.counted_in(met.ref.version) == [repairs.findings, counting]
-    assert repairs.counted_in(not_met.ref.version) == [repairs.findings]
-    repairs.give_up(met.ref.version)
-    assert repairs.counted_in(met.ref.version) == [repairs.findings]
+    both = [met, not_met]
+    assert repairs.counted_in(both) == [(repairs.findings, both), (counting, [met])]
+    repairs.give_up([BlockVersion(*met[:4])])
+    assert repairs.counted_in(both) == [(repairs.findings, both), (counting, [])]
 
 
 def test_what_a_scan_has_found_so_far_is_told_if_it_is_more() -> None:

@@ -9,6 +9,7 @@ import pytest
 from memfs import errors
 from memfs.protocol import messages as m
 from memfs.types import AclEntry, Attributes
+from tests.support.placed import placed_blocks
 
 from ..machine import BLOCK, Machine, blocks_of
 
@@ -64,7 +65,7 @@ def test_a_draft_that_is_not_published_leaves_nothing(machine: Machine, end: str
     refs = blocks_of(lease.inode, lease.generation, 3 * BLOCK)
     held = lease.inode, lease.generation
     machine.run(m.Commit(*held, 3 * BLOCK, refs))
-    assert [block.ref for block in machine.namespace.blocks()[0] if block.ref in refs], "healed"
+    assert [block.ref for block in placed_blocks(machine.namespace) if block.ref in refs], "healed"
     assert machine.stat("/f").size == BLOCK and machine.du("/")[1] == 1
     if end == "release":
         machine.run(m.ReleaseLease(*held))

@@ -7,6 +7,7 @@ import pytest
 from memfs import limits
 from memfs.errors import InvalidArgumentError, LeaseLostError, StaleHandleError
 from memfs.protocol import messages as m
+from tests.support.placed import placed_blocks
 
 from ..machine import BLOCK, Machine, block
 
@@ -124,12 +125,8 @@ def test_all_blocks_are_paged_for_healing(machine: Machine) -> None:
     machine.file("/d")
     expected = [*machine.blocks("/a"), *machine.blocks("/b")]
     machine.run(m.RemoveDirectory(b"/gone", recursive=True))
-    found, after = [], (0, 0)
-    while after is not None:
-        page, after = machine.namespace.blocks(after, 99)
-        assert len(page) <= 99
-        found += page
-    assert [placed.ref for placed in found] == expected
+    found = list(placed_blocks(machine.namespace, 99))
+    assert sorted(placed.ref for placed in found) == sorted(expected)
     assert {(p.replication, p.block_size, p.group_blocks) for p in found} == {
         (3, BLOCK, 4),
         (2, BLOCK, 4),
