@@ -306,11 +306,10 @@ class BatchWrite:
         Raises CorruptBlockError, LeaseLostError, InvalidArgumentError, NoSpaceError.
         """
         assert self._open, "a write that has ended"
-        repeated: list[bool] = []
         try:
             for block, data in self._pieces():
-                repeated.append(self._check(block, data))
-            self._make_room()
+                self._check(block, data)
+            repeated = self._repeated()
         except BaseException:
             self.abort()
             raise
@@ -350,22 +349,29 @@ class BatchWrite:
             yield block, self._buffer[at : at + block.length]
             at += block.length
 
-    def _check(self, block: SmallBlock, data: memoryview) -> bool:
-        """Whether the version is held already."""
+    def _check(self, block: SmallBlock, data: memoryview) -> None:
         if crc32c(data) != block.crc:
             raise CorruptBlockError(f"block {block.index} of inode {block.inode} arrived damaged")
         if self._fenced:
             self._holdings.fence(block.inode, block.generation)
-        held = self._holdings.index.find(*block.version)
-        if held is not None and (held.length, held.crc) != (block.length, block.crc):
-            raise InvalidArgumentError(f"{block.version} is here with other bytes")
-        return held is not None
+
+    def _repeated(self) -> list[bool]:
+        """Which versions are held already. Reserves room for versions of blocks that have others.
+
+        Raises InvalidArgumentError for one that is held with other bytes, NoSpaceError.
+        """
+        if self._holdings.index.lacks([block[:2] for block in self._blocks]):
+            return [False] * len(self._blocks)  # nearly always
+        repeated = []
+        for block in self._blocks:
+            held = self._holdings.index.find(*block.version)
+            if held is not None and (held.length, held.crc) != (block.length, block.crc):
+                raise InvalidArgumentError(f"{block.version} is here with other bytes")
+            repeated.append(held is not None)
+        self._make_room()
+        return repeated
 
     def _make_room(self) -> None:
-        """Reserve room for versions of blocks that have other versions.
-
-        Raises NoSpaceError.
-        """
         for block in self._blocks:
             self._holdings.unpack(block.inode, block.index)
             if self._holdings.index.holds(block.inode, block.index):
@@ -380,7 +386,7 @@ class BatchWrite:
         holdings = self._holdings
         key = block.inode << INDEX_BITS | block.index
         segment.store(offset + data_offset(extent), data)
-        beside = block.version in self._beside
+        beside = bool(self._beside) and block.version in self._beside
         if block.length < CHUNK_BYTES and key <= FIELD_MAX and not beside:
             checks = block.length, block.crc, block.crc, extent
             header = BlockHeader(key, 0, block.generation, block.sequence, 0, *checks)

@@ -297,6 +297,10 @@ class BlockStore:
         intact = crc32c(found.view(0, found.length)) == found.crc
         return 0 if intact else CorruptBlockError.code
 
+    def lacks(self, blocks: Iterable[tuple[int, int]]) -> bool:
+        """Whether none of some blocks, each by inode and index, has any version here."""
+        return self._index.lacks(blocks)
+
     def identity(self, version: BlockVersion) -> tuple[int, int]:
         """Length and CRC32C of a version, as stored. Raises BlockNotFoundError."""
         found = self._find(version)
@@ -437,17 +441,25 @@ def _check_request(request: WriteBlock) -> None:
 def _check_batch(blocks: Sequence[SmallBlock], payload_length: int) -> None:
     _require(len(blocks) <= limits.BLOCKS_PER_BATCH, "too many blocks in a batch")
     _require(payload_length <= limits.BATCH_PAYLOAD_BYTES, "too many bytes in a batch")
-    for block in blocks:
-        _require(0 < block.inode < 1 << 64, "an inode id out of range")
-        _require(0 <= block.index < limits.BLOCKS_PER_FILE, "a block index out of range")
-        _require(0 <= block.generation <= limits.GENERATION_MAX, "a generation out of range")
-        _require(block.sequence >= 0, "a negative version")
-        _require(block.length >= 0, "a negative length")
-    _require(len({block.version for block in blocks}) == len(blocks), "a version twice in a batch")
-    places = {(block.inode, block.index) for block in blocks}
-    _require(len(places) == len(blocks), "two versions of a block in a batch")
-    total = sum(block.length for block in blocks)
+    columns: list[tuple[int, ...]] = list(zip(*blocks, strict=True)) or [()] * 6
+    inodes, indices, generations, sequences, lengths, _ = columns
+    _within(inodes, 1, (1 << 64) - 1, "an inode id out of range")
+    _within(indices, 0, limits.BLOCKS_PER_FILE - 1, "a block index out of range")
+    _within(generations, 0, limits.GENERATION_MAX, "a generation out of range")
+    _within(sequences, 0, None, "a negative version")
+    _within(lengths, 0, None, "a negative length")
+    if len(set(zip(inodes, indices, strict=True))) < len(blocks):
+        versions = {block.version for block in blocks}
+        _require(len(versions) == len(blocks), "a version twice in a batch")
+        raise InvalidArgumentError("a block write with two versions of a block in a batch")
+    total = sum(lengths)
     _require(total == payload_length, f"{total} bytes of blocks in {payload_length} of payload")
+
+
+def _within(numbers: tuple[int, ...], low: int, high: int | None, wrong: str) -> None:
+    """All are from ``low`` to ``high`` at most."""
+    if numbers:
+        _require(min(numbers) >= low and (high is None or max(numbers) <= high), wrong)
 
 
 def _require(condition: bool, wrong: str) -> None:

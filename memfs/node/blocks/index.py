@@ -72,6 +72,13 @@ class BlockIndex:
             version = version.older
         return None
 
+    def lacks(self, blocks: Iterable[tuple[int, int]]) -> bool:
+        """Whether none of some blocks, each by inode and index, has any version."""
+        keys = [inode << INDEX_BITS | index for inode, index in blocks]
+        if not self._newest.keys().isdisjoint(keys):
+            return False
+        return max(self._packed.get_many(keys), default=-1) < 0
+
     def versions(self, inode: int, index: int) -> Iterator[Version]:
         """All versions of a block, newest first."""
         version = self._first(inode << INDEX_BITS | index)

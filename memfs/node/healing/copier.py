@@ -84,14 +84,20 @@ class Copier:
         for block in request.blocks:
             self._stamp(block.version, (term, request.order))
         codes: dict[m.CopyBlock, int] = {}
-        wanted = []
-        for number, block in enumerate(request.blocks, start=1):
-            if self._holds(block):
-                codes[block] = 0
-            else:
-                wanted.append(block)
-            if _is_large(block) or number % STORED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        wanted: list[m.CopyBlock] = []
+        for start in range(0, len(request.blocks), STORED_AT_ONCE):
+            some = request.blocks[start : start + STORED_AT_ONCE]
+            if self._store.lacks([block[:2] for block in some]):
+                wanted += some  # nearly always
+                continue
+            for block in some:
+                if self._holds(block):
+                    codes[block] = 0
+                else:
+                    wanted.append(block)
+                if _is_large(block):
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
         try:
             connection = await self._pool.blocks(self._membership.find(request.source))
             await self._fetch(connection, wanted, codes, call.remaining())
