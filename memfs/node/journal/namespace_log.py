@@ -25,7 +25,7 @@ from memfs.node.journal.series import FoundRecord, LogRecord, Series
 from memfs.node.log.entries import unpack_entries
 from memfs.node.log.recent import RecentLog
 from memfs.node.namespace import Namespace
-from memfs.transport.disk import Disk
+from memfs.transport.disk import Disk, DiskFile
 from memfs.transport.environment import Environment
 
 KIND: Final = 1
@@ -37,6 +37,10 @@ _READ_BYTES: Final = 1 * limits.MIB
 _SYNC_BYTES: Final = 1 * limits.MIB
 """Bytes of a snapshot between two syncs. A sync of the log waits behind at most one of them, which
 would take 40 ms with 8 MiB."""
+RESTS: Final = 3.0
+"""How long the thread that writes a snapshot rests after each piece, in the time that it took.
+Without rests a command waits for the interpreter at each call that lets it go: commands were half
+as many, and the longest took five times as long."""
 _LOG_BYTES: Final = 2 * limits.MIB
 """A shorter log is no reason for a snapshot: it has 50,000 files of a batch, replayed in 0.6 s."""
 _LOG_SHARE: Final = 24
@@ -72,6 +76,58 @@ class Recovered(NamedTuple):
 
 
 _Item: TypeAlias = _Append | _DropBefore | _Rotate
+
+
+class _SnapshotWriter:
+    """A snapshot on its way to the disk. What does not get there is removed."""
+
+    def __init__(
+        self, disk: Disk, path: str, pieces: Iterator[bytes], now: Callable[[], float]
+    ) -> None:
+        """The file has its name when all ``pieces`` are durable; ``now``: monotonic seconds."""
+        self.written = 0
+        """Bytes so far."""
+        self.busy_seconds = 0.0
+        """What the last piece took to make, the disk left out."""
+        self._disk = disk
+        self._path = path
+        self._pieces = pieces
+        self._now = now
+        self._synced = 0
+        self._file: DiskFile | None = None
+
+    def step(self) -> bool:
+        """Write one piece; whether there may be more. Runs in a worker thread. Raises OSError."""
+        try:
+            if self._file is None:
+                self._file = self._disk.open(self._path + ".new", create=True)
+            began = self._now()
+            piece = next(self._pieces, None)
+            self.busy_seconds = self._now() - began
+            if piece is not None:
+                self._write(self._file, piece)
+                return True
+            self._file.truncate(self.written)
+            self._file.sync()
+        except OSError:
+            self.abandon()
+            raise
+        self._file.close()
+        self._disk.rename(self._path + ".new", self._path)
+        return False
+
+    def abandon(self) -> None:
+        """Remove what was written; no step may be under way."""
+        if self._file is not None:
+            self._file.close()
+            self._disk.remove(self._path + ".new")
+
+    def _write(self, file: DiskFile, piece: bytes) -> None:
+        file.write([piece], self.written)
+        self.written += len(piece)
+        if self.written - self._synced >= _SYNC_BYTES:
+            file.sync()
+            self._synced = self.written
 
 
 class NamespaceLog:
@@ -220,14 +276,15 @@ class NamespaceLog:
     async def _store_base(self, pieces: Iterator[bytes], index: int, mine: int) -> None:
         """Store the first snapshot of a generation, unless a later generation has begun."""
         run = self._environment.disk.run
-        for step in (
-            self._open_generation,
-            lambda: self._store(pieces, index),
-            self._remove_others,
-        ):
-            if mine != self._beginnings:
-                raise NoSpaceError("the journal begins anew")
-            await run(step)
+        self._check_present(mine)
+        await run(self._open_generation)
+        self._check_present(mine)
+        await self._store(pieces, index, mine)
+        self._check_present(mine)
+        await run(self._remove_others)
+        self._check_present(mine)
+
+    def _check_present(self, mine: int) -> None:
         if mine != self._beginnings:
             raise NoSpaceError("the journal begins anew")
 
@@ -244,34 +301,30 @@ class NamespaceLog:
         self._snapshotting = True
         self.commits.add(_Rotate(), 0)
         try:
-            await self._environment.disk.run(lambda: self._store(pieces, index))
+            await self._store(pieces, index, mine, rests=RESTS)
             if mine == self._beginnings:
                 self.commits.add(_DropBefore(index), 0)
-        except OSError as error:
+        except (OSError, NoSpaceError) as error:
             log.warning("no snapshot could be written", extra=fields(reason=error))
         finally:
             self._snapshotting = False
 
-    def _store(self, pieces: Iterator[bytes], index: int) -> None:
+    async def _store(
+        self, pieces: Iterator[bytes], index: int, mine: int, *, rests: float = 0.0
+    ) -> None:
+        """Write a snapshot, unless a later generation begins meanwhile.
+
+        A piece is made by Python in another thread, and the event loop cannot run meanwhile. After
+        each, that thread rests ``rests`` times as long as it took.
+        """
         path = self._path(f"{self._generation:08d}-{index:020d}.snapshot")
-        file = self._disk.open(path + ".new", create=True)
-        try:
-            at = synced = 0
-            for piece in pieces:
-                file.write([piece], at)
-                at += len(piece)
-                if at - synced >= _SYNC_BYTES:
-                    file.sync()
-                    synced = at
-            file.truncate(at)
-            file.sync()
-        except OSError:
-            self._disk.remove(path + ".new")
-            raise
-        finally:
-            file.close()
-        self._disk.rename(path + ".new", path)
-        self._snapshot_bytes = at
+        writer = _SnapshotWriter(self._disk, path, pieces, self._environment.clock.monotonic)
+        while await self._environment.disk.run(writer.step):
+            await asyncio.sleep(rests * writer.busy_seconds)
+            if mine != self._beginnings:
+                writer.abandon()
+                self._check_present(mine)
+        self._snapshot_bytes = writer.written
 
     def _forget_before(self, index: int) -> None:
         segments = self._series.segments

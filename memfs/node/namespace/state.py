@@ -365,7 +365,7 @@ class Namespace:
     # --- snapshots ---------------------------------------------------------------------------
 
     def snapshot(self) -> Iterator[bytes]:
-        """Pieces of at most 1 MiB that hold the state as it is now, even if it changes later.
+        """Pieces of some 256 KiB that hold the state as it is now, even if it changes later.
 
         What grows with the files is copied piece by piece, or before it changes; the pieces may be
         taken in another thread.

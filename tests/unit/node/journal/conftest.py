@@ -11,10 +11,15 @@ from memfs.transport.environment import Environment
 
 
 class LoopClock:
-    """The event loop's time."""
+    """The event loop's time, in whatever thread it is asked for."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def monotonic(self) -> float:
-        return asyncio.get_running_loop().time()
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
     def wall_ns(self) -> int:
         return int(self.monotonic() * 1e9)

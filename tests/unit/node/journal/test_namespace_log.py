@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 
 import pytest
 
 from memfs.errors import DataLossError, NoSpaceError
-from memfs.node.journal.namespace_log import NamespaceLog
+from memfs.node.journal.namespace_log import RESTS, NamespaceLog
 from memfs.node.log.entries import Entry, pack_entries
 from memfs.node.namespace import Namespace, Settings
+from memfs.node.namespace.snapshot import PIECE_BYTES
 from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.testing.simulation.disk import HostDisk
@@ -323,3 +325,70 @@ async def _live(machine, dice):
         await snapshot
     machine.disk.capacity, machine.disk.failing_syncs = None, 0
     return acknowledged
+
+
+def test_a_snapshot_is_written_in_pieces_with_rests_for_the_event_loop(monkeypatch):
+    """While the other thread makes a piece no Python of the loop runs: it rests between pieces."""
+
+    async def main():
+        machine = await Machine().form()
+        machine.do(9000)
+        await machine.log.until_durable()
+        clock = SlowClock()
+        machine.log._environment = dataclasses.replace(machine.log._environment, clock=clock)
+        rests = []
+        sleep = asyncio.sleep
+
+        async def slept(seconds):
+            if seconds > clock.STEP:  # the others are the simulated disk's
+                rests.append(seconds)
+            await sleep(0)
+
+        monkeypatch.setattr("memfs.node.journal.namespace_log.asyncio.sleep", slept)
+        pieces = list(machine.namespace.snapshot())
+        assert len(pieces) > 2 and max(map(len, pieces)) <= PIECE_BYTES
+        await machine.log.snapshot(machine.namespace)
+        assert rests == [RESTS * clock.STEP] * len(pieces), "as long as what they took, and more"
+        again = await machine.reborn()
+        same(machine.namespace, again.namespace)
+        again.stop()
+
+    run(main())
+
+
+def test_a_snapshot_ends_where_another_generation_begins():
+    async def main():
+        machine = await Machine().form()
+        machine.do(9000)
+        await machine.log.until_durable()
+        writing = asyncio.create_task(machine.log.snapshot(machine.namespace))
+        await until(lambda: any(name.endswith(".new") for name in machine.disk.names("/j")))
+        machine.namespace = Namespace(SETTINGS, 3)
+        await machine.log.begin(machine.namespace)
+        await writing
+        machine.do(3)
+        await machine.log.until_durable()
+        assert not [name for name in machine.disk.names("/j") if not name.startswith("00000002-")]
+        again = await machine.reborn()
+        same(machine.namespace, again.namespace)
+        again.stop()
+
+    run(main())
+
+
+async def until(condition):
+    while not condition():  # noqa: ASYNC110 - a disk has nothing to wait for
+        await asyncio.sleep(0)
+
+
+class SlowClock:
+    """Each look at it finds that some time has passed."""
+
+    STEP = 0.25
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += self.STEP
+        return self.now
