@@ -29,7 +29,7 @@ from memfs.node.healing.repair_queue import (
     length_of,
     versions_of,
 )
-from memfs.node.healing.waiting import Waiting, Way
+from memfs.node.healing.waiting import WaitingBlocks, Way
 from memfs.node.namespace.runs import Row
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.tasks import set_aside
@@ -229,7 +229,7 @@ class Copies:
                 return batches
         return []
 
-    async def _fill(self, queue: Waiting, moving: bool) -> list[CopyBatch]:
+    async def _fill(self, queue: WaitingBlocks, moving: bool) -> list[CopyBatch]:
         """Batches of the first blocks of a queue; those of busy pairs stay there."""
         batches = _Batches(self._repairs.in_flight, self._busy, moving)
         fruitless = 0
@@ -254,7 +254,7 @@ class Copies:
         return batches.filled
 
     def _take(
-        self, queue: Waiting, situation: Situation, batches: _Batches, moving: bool
+        self, queue: WaitingBlocks, situation: Situation, batches: _Batches, moving: bool
     ) -> bool | None:
         """Put the first blocks of a situation into a batch; whether any. None: the pairs that could
         copy them are busy, or there is none."""
@@ -279,7 +279,7 @@ class Copies:
         return None
 
     def _still_so(
-        self, queue: Waiting, situation: Situation, versions: list[m.BlockVersion]
+        self, queue: WaitingBlocks, situation: Situation, versions: list[m.BlockVersion]
     ) -> list[Row]:
         """Blocks that are in the situation in which they were queued; the others leave this place
         of the queue."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from memfs import limits
 from memfs.node.healing.corrupt import CorruptCopies
 from memfs.node.healing.placement_check import PlacementCheck, Situation
-from memfs.node.healing.waiting import Waiting
+from memfs.node.healing.waiting import WaitingBlocks
 from memfs.node.namespace import Namespace, Run
 from memfs.node.namespace.runs import Row
 from memfs.node.replication.role import NamespaceRole
@@ -139,7 +139,7 @@ class RepairQueue:
         self.findings = Findings()
         self.counting: Findings | None = None
         """What the scan that goes on has found so far."""
-        self.queues = [Waiting() for _ in range(BALANCING + 1)]
+        self.queues = [WaitingBlocks() for _ in range(BALANCING + 1)]
         """By urgency: versions with 1, 2, ... copies left, then moves by theirs."""
         self.excess_replicas: OrderedDict[m.BlockVersion, float] = OrderedDict()
         """Versions with surplus copies, and when these may go."""

@@ -15,7 +15,7 @@ Way = tuple[int, int]
 """A source and a target."""
 
 
-class Waiting:
+class WaitingBlocks:
     """Blocks of one urgency; those of a situation come in the order in which they were found."""
 
     def __init__(self) -> None:

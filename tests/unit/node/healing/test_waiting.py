@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memfs.node.healing.placement_check import Situation
-from memfs.node.healing.waiting import Waiting
+from memfs.node.healing.waiting import WaitingBlocks
 from memfs.types import BlockVersion
 
 SITUATIONS = [Situation((n,), (n,), 2, 4096, 4, (1, 2)) for n in (1, 2, 3)]
@@ -21,7 +21,7 @@ steps = st.lists(
 
 @given(steps)
 def test_it_holds_what_was_added_and_not_removed(steps: list[tuple[str, Situation, list]]) -> None:  # type: ignore[type-arg]
-    waiting, expected = Waiting(), dict[tuple[Situation, BlockVersion], None]()
+    waiting, expected = WaitingBlocks(), dict[tuple[Situation, BlockVersion], None]()
     for act, situation, versions in steps:
         if act == "clear":
             waiting.clear()
@@ -43,7 +43,7 @@ def test_it_holds_what_was_added_and_not_removed(steps: list[tuple[str, Situatio
 
 
 def test_what_is_known_of_a_situation_goes_with_its_last_block() -> None:
-    waiting = Waiting()
+    waiting = WaitingBlocks()
     waiting.add(SITUATIONS[0], VERSIONS[:2])
     waiting.ways[SITUATIONS[0]] = ((1, 2),)
     waiting.remove(SITUATIONS[0], VERSIONS[:1])
