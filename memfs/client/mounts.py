@@ -19,7 +19,7 @@ from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
 from memfs.client.stat import Stat
 from memfs.client.transfer.copying import Failure, Progress, ProgressEvent
-from memfs.concurrency import run_all, run_each
+from memfs.concurrency import results, run_all, run_each
 from memfs.errors import DeadlineError, InvalidArgumentError, RequestError
 from memfs.protocol import messages as m
 from memfs.types import BlockRef, FileKind, ObjectState, Residence
@@ -31,6 +31,9 @@ MODES: Final = {
 }
 LOADS_AT_ONCE: Final = 16
 """Blocks that a load has nodes fetch at the same time: 64 MiB of default ones."""
+
+LISTINGS_AT_ONCE: Final = 8
+"""Directories whose names a load asks for at the same time."""
 
 
 class MountInfo(NamedTuple):
@@ -220,9 +223,21 @@ class MountOperations(AttributeOperations):
         return found
 
     async def sync_metadata(self, path: PathLike = "/", *, timeout: float | None = None) -> int:
-        """Ask the stores anew about all that is known below a path; how many questions it took."""
+        """Ask the stores anew about all that is known below a path; how many questions it took.
+
+        Without ``timeout`` it takes as long as they do: where that is more than half a minute, the
+        number is that of the directories.
+        """
         where = self._wire(path)
-        reply = await self._ask(m.SyncMetadata(where.raw), where.given, timeout)
+        try:
+            reply = await self._ask(m.SyncMetadata(where.raw), where.given, timeout)
+        except DeadlineError:
+            if timeout is not None:
+                raise
+            count = 0  # of all that was not asked anew so far, nothing is believed
+            async for level in self._levels(where.text, None):
+                count += len(level)
+            return count
         return reply.files
 
     async def persist(self, path: PathLike, *, timeout: float | None = None) -> int:
@@ -269,12 +284,15 @@ class MountOperations(AttributeOperations):
         self,
         path: PathLike,
         *,
+        metadata_only: bool = False,
         bandwidth: float = 0.0,
         progress: Progress | None = None,
         return_errors: bool = False,
         timeout: float | None = None,
     ) -> LoadReport:
         """Have the nodes fetch all that the store holds below a path, spread over them.
+
+        ``metadata_only``: names and attributes alone, directory by directory.
 
         ``bandwidth``: bytes a second at most, of all nodes together; 0: as fast as it goes.
         ``progress`` is called with a :class:`ProgressEvent` as blocks arrive, on the event loop's
@@ -289,21 +307,37 @@ class MountOperations(AttributeOperations):
         deadline = self._session.budget(timeout)
         pace = Pace(number("bandwidth", bandwidth))
         loading, turns = LoadCounts(progress), asyncio.Semaphore(LOADS_AT_ONCE)
-        pending = [self._wire(path).text]
-        while pending:
-            top = pending.pop()
-            wanted: list[tuple[str, int]] = []
-            for name, kind, length in await self._entries(top, deadline):
-                if kind == FileKind.DIRECTORY:
-                    pending.append(name)
-                elif kind == FileKind.FILE:
-                    wanted.append((name, length))
+        async for level in self._levels(self._wire(path).text, deadline):
+            wanted = [
+                (name, length)
+                for entries in level
+                for name, kind, length in entries
+                if kind == FileKind.FILE
+            ]
             loading.found([length for _, length in wanted])
+            if metadata_only:
+                for name, length in wanted:
+                    loading.advanced(name, length, complete=True)
+                continue
             files = (self._load_file(*each, turns, pace, loading, deadline) for each in wanted)
             await run_all(files, LOADS_AT_ONCE)
         if loading.failures and not return_errors:
             raise loading.failures[0].error
         return LoadReport(loading.files, loading.bytes, tuple(loading.failures))
+
+    async def _levels(
+        self, top: str, deadline: Deadline | None
+    ) -> AsyncGenerator[list[list[tuple[str, int, int]]], None]:
+        """The entries of a directory and of all below it, some directories at a time."""
+        pending = [top]
+        while pending:
+            now = pending[-LISTINGS_AT_ONCE:]
+            del pending[-LISTINGS_AT_ONCE:]
+            found = await results((self._entries(each, deadline) for each in now), len(now))
+            pending += [
+                name for each in found for name, kind, _ in each if kind == FileKind.DIRECTORY
+            ]
+            yield found
 
     async def _entries(self, top: str, deadline: Deadline | None) -> list[tuple[str, int, int]]:
         """(path, kind, size) of what is in a directory, or of a file itself."""

@@ -16,6 +16,7 @@ import pytest
 from mounted_scene import BLOCK, PATIENCE_SECONDS, Scene, insist
 
 from memfs.client.admin import AdminClient
+from memfs.client.filesystem import AsyncFileSystem
 from memfs.client.reading.block_map import BlockMap
 from memfs.errors import (
     DeadlineError,
@@ -160,6 +161,37 @@ def test_what_is_mounted_is_waited_for_no_longer_than_a_call_has() -> None:
         scene.bucket.conditions = StoreConditions(delay_min=100, delay_max=100)
         with pytest.raises(StoreUnreachableError, match="does not answer within 8 s"):
             await fs.mount("/y", "fake://bucket", timeout=20)
+
+    run(main())
+
+
+def test_a_tree_may_take_longer_to_be_listed_than_a_call_has() -> None:
+    async def main() -> None:
+        scene = Scene(1)
+        deep = [f"{'d/' * depth}f{depth}" for depth in range(12)]
+        for key in deep:
+            scene.bucket.replace(key, b"12345")
+        fs = await scene.start(sync_interval=-1)
+        calm = scene.bucket.conditions
+        scene.bucket.conditions = StoreConditions(delay_min=3, delay_max=3)
+        with pytest.raises(DeadlineError):
+            await fs.load("/x", metadata_only=True, timeout=30)
+        loaded = await fs.load("/x", metadata_only=True)
+        assert loaded[:2] == (len(deep), 5 * len(deep))
+        assert {each.in_memory for each in await residences(fs, deep)} == {0}
+        for key in deep:
+            scene.bucket.replace(key, b"1234567")
+        with pytest.raises(DeadlineError):
+            await fs.sync_metadata("/x", timeout=30)
+        assert await fs.sync_metadata("/x") > 0
+        scene.bucket.conditions = calm
+        asked = scene.bucket.requests.total()
+        assert {(await fs.stat(f"/x/{key}")).st_size for key in deep} == {7}
+        assert scene.bucket.requests.total() == asked
+
+    async def residences(fs: AsyncFileSystem, keys: list[str]) -> list[Residence]:
+        found = await fs.residence([await fs.stat(f"/x/{key}") for key in keys])
+        return [each for each in found if each is not None]
 
     run(main())
 

@@ -161,17 +161,17 @@ async def load(
     """
     for path in await shell.expand(paths, "cannot load"):
         with shell.attempt("cannot load", path):
-            if metadata_only:
-                usage = await shell.fs.du(path)
-                _say(path, usage.files, usage.length, "listed")
-            else:
-                with shown_progress(quiet) as report:
-                    done = await shell.fs.load(
-                        path, bandwidth=bandwidth, progress=report.progress, return_errors=True
-                    )
-                for failure in done.failures:
-                    shell.complain(f"cannot load {quoted(failure.path)}: {reason(failure.error)}")
-                _say(path, done.files, done.bytes, "in memory")
+            with shown_progress(quiet) as report:
+                done = await shell.fs.load(
+                    path,
+                    metadata_only=metadata_only,
+                    bandwidth=bandwidth,
+                    progress=report.progress,
+                    return_errors=True,
+                )
+            for failure in done.failures:
+                shell.complain(f"cannot load {quoted(failure.path)}: {reason(failure.error)}")
+            _say(path, done.files, done.bytes, "listed" if metadata_only else "in memory")
 
 
 def _say(path: str, files: int, size: int, how: str) -> None:

@@ -86,7 +86,11 @@ class BlockingMounts(BlockingAttributes):
         return self._run(self._core.residence, files, timeout=timeout)
 
     def sync_metadata(self, path: PathLike = "/", *, timeout: float | None = None) -> int:
-        """Ask the stores anew about all that is known below a path; how many questions it took."""
+        """Ask the stores anew about all that is known below a path; how many questions it took.
+
+        Without ``timeout`` it takes as long as they do: where that is more than half a minute, the
+        number is that of the directories.
+        """
         return self._run(self._core.sync_metadata, path, timeout=timeout)
 
     def persist(self, path: PathLike, *, timeout: float | None = None) -> int:
@@ -115,12 +119,15 @@ class BlockingMounts(BlockingAttributes):
         self,
         path: PathLike,
         *,
+        metadata_only: bool = False,
         bandwidth: float = 0.0,
         progress: Progress | None = None,
         return_errors: bool = False,
         timeout: float | None = None,
     ) -> LoadReport:
         """Have the nodes fetch all that the store holds below a path, spread over them.
+
+        ``metadata_only``: names and attributes alone, directory by directory.
 
         ``bandwidth``: bytes a second at most, of all nodes together; 0: as fast as it goes.
         ``progress`` is called with a :class:`ProgressEvent` as blocks arrive, on the event loop's
@@ -135,6 +142,7 @@ class BlockingMounts(BlockingAttributes):
         return self._run(
             self._core.load,
             path,
+            metadata_only=metadata_only,
             bandwidth=bandwidth,
             progress=progress,
             return_errors=return_errors,
