@@ -403,6 +403,24 @@ def test_why_a_change_is_not_stored_is_told_and_it_is_tried_for_ever(reason: Mem
     run(main())
 
 
+@pytest.mark.parametrize("mode", ["dual-sync", "proxy"])
+def test_a_refused_write_of_a_synchronous_mount_says_that_it_is_kept(mode: str) -> None:
+    async def main() -> None:
+        scene = Scene(36)
+        scene.bucket.connect = lambda: Refusing(scene.bucket, True)  # type: ignore[method-assign]
+        Refusing.reason = InvalidArgumentError("too large")
+        fs = await scene.start(mode=mode, sync_interval=-1)
+        with pytest.raises(
+            InvalidArgumentError, match="too large; 1 change is not stored yet, kept"
+        ):
+            await fs.write_bytes("/x/file", b"content")
+        Refusing.reason = None
+        await scene.settled(fs)
+        assert scene.bucket.contents() == {"file": b"content"}
+
+    run(main())
+
+
 MIB = 1 << 20
 
 
@@ -519,6 +537,26 @@ def test_pinned_blocks_stay_and_freed_ones_go() -> None:
         assert (await fs.free("/x/o1")).files == 1
         await fs.read_bytes("/x/o1")
         assert scene.bucket.requests["read"] == before + 2
+
+    run(main())
+
+
+def test_what_is_pinned_and_comes_later_is_kept_beyond_the_quota() -> None:
+    async def main() -> None:
+        scene = small_node(6)
+        fs = await scene.start(1, policy="keep", quota=2 * MIB, sync_interval=-1)
+        for number in range(6):
+            await fs.read_bytes(f"/x/o{number}")
+        pinned = ["/x/o7", "/x/o8", "/x/o9"]
+        for path in pinned:
+            await fs.pin(path)
+            await fs.load(path)
+        before = scene.bucket.requests["read"]
+        for path in pinned:
+            await fs.read_bytes(path)
+        assert scene.bucket.requests["read"] == before
+        await fs.read_bytes("/x/o5")
+        assert scene.bucket.requests["read"] == before + 1, "the quota holds for the others"
 
     run(main())
 

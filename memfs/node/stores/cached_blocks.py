@@ -250,7 +250,10 @@ class ObjectBlocks:
         self._keep_within(record)
         self._cache.read(mount, version, now)
         free = int(self._store.limit * CACHE_SHARE) - self._store.used
-        victims = self._cache.admit(mount, total, free, now)
+        if place.pinned_until_ns is not None:
+            self._pinned[version.inode] = place.pinned_until_ns
+        pinned = self._is_pinned(version)
+        victims = self._cache.admit(mount, total, free, now, pinned=pinned)
         if victims is None:
             return
         for victim in victims:
@@ -265,8 +268,6 @@ class ObjectBlocks:
         file = m.ObjectVersion(version.inode, version.sequence)
         self._sizes[file] = self._sizes.get(file, 0) + total
         self._read_at[version] = now, record.ttl_ms / 1000
-        if place.pinned_until_ns is not None:
-            self._pinned[version.inode] = place.pinned_until_ns
 
     # --- room --------------------------------------------------------------------------------
 

@@ -216,8 +216,23 @@ class MountService:
     async def _when_stored(self, answer: object, waits: list[Job]) -> object:
         record = await resolved(answer)
         if waits:
-            await self.persister.until_stored(waits)
+            await self._stored(waits)
         return record
+
+    async def _stored(self, waits: list[Job]) -> None:
+        """Return when a store has these changes. Raises what it said of one that it does not take,
+        and that they are kept."""
+        try:
+            await self.persister.until_stored(waits)
+        except (errors.NotPrimaryError, errors.OutcomeUnknownError):
+            raise
+        except errors.MemfsError as error:
+            mounts = self._role.primary.namespace.volume.mounts
+            left = sum(job in mounts.changes or job in mounts.tombstones for job in waits)
+            raise type(error)(
+                f"{error.message}; {counted(left, 'change is', 'changes are')} not stored yet, "
+                "kept, and tried again in the background"
+            ) from error
 
     # --- requests about mounts ---------------------------------------------------------------
 
@@ -313,17 +328,7 @@ class MountService:
         again in the background, as all that are left are.
         """
         waits = await self._below(call)
-        try:
-            await self.persister.until_stored(waits)
-        except (errors.NotPrimaryError, errors.OutcomeUnknownError):
-            raise
-        except errors.MemfsError as error:
-            mounts = self._role.primary.namespace.volume.mounts
-            left = sum(job in mounts.changes or job in mounts.tombstones for job in waits)
-            raise type(error)(
-                f"{error.message}; {counted(left, 'change is', 'changes are')} not stored yet, "
-                "kept, and tried again in the background"
-            ) from error
+        await self._stored(waits)
         return m.StoreReport(len(waits))
 
     async def _below(self, call: IncomingCall[m.PersistFiles]) -> list[Job]:

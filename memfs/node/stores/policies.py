@@ -135,14 +135,17 @@ class BlockCache:
         known.blocks.move_to_end(key)
         return True
 
-    def admit(self, mount: int, size: int, free: int, now: float) -> list[Key] | None:
+    def admit(
+        self, mount: int, size: int, free: int, now: float, *, pinned: bool = False
+    ) -> list[Key] | None:
         """The keys to be dropped for a block of ``size`` bytes, None when it is not to be kept.
 
-        ``free``: bytes that are free for the cache. Nothing is changed.
+        ``free``: bytes that are free for the cache. ``pinned``: it is not bound by the quota, and
+        takes the place of any that is not pinned. Nothing is changed.
         """
         known = self._mounts[mount]
         needed = size - free
-        over = 0 if known.quota is None else known.size + size - known.quota
+        over = 0 if pinned or known.quota is None else known.size + size - known.quota
         victims: list[Key] = []
         for key, freed in self._replaceable(known, now) if over > 0 else ():
             if over <= 0:
@@ -153,10 +156,11 @@ class BlockCache:
             return None
         if needed > 0:
             chosen = set(victims)
-            for key, freed in self._candidates(known, now):
+            for key, freed in self._for_others() if pinned else self._candidates(known, now):
                 if needed <= 0:
                     break
                 if key not in chosen:
+                    chosen.add(key)
                     victims.append(key)
                     needed -= freed
         return victims if needed <= 0 else None
@@ -184,7 +188,7 @@ class BlockCache:
         Old blocks first, then those of idle mounts, then those that were read longest ago.
         """
         victims: dict[Key, None] = {}
-        for key, freed in self._for_others(now):
+        for key, freed in self._for_others():
             if needed <= 0:
                 break
             if key not in victims:
@@ -249,7 +253,7 @@ class BlockCache:
         elif known.policy == "aged":
             yield from self._old(known)
 
-    def _for_others(self, now: float) -> Iterator[tuple[Key, int]]:
+    def _for_others(self) -> Iterator[tuple[Key, int]]:
         for known in self._mounts.values():
             yield from self._old(known)
         for known in sorted(self._mounts.values(), key=lambda each: each.read_at):

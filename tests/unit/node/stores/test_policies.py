@@ -101,6 +101,18 @@ def test_a_quota_is_kept_and_makes_room_only_from_its_own_mount() -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+def test_what_is_pinned_comes_in_whatever_the_quota_and_the_policy_say(policy: Policy) -> None:
+    cache = BlockCache(lambda key: key == "pinned")
+    cache.set_mount(1, policy, quota=3)
+    for key in ("a", "pinned", "b", "c"):
+        cache.add(1, key, 1)
+    assert cache.admit(1, 2, 2, 0.0) is None or policy == "lru"
+    assert cache.admit(1, 2, 2, 0.0, pinned=True) == []
+    assert cache.admit(1, 2, 0, 0.0, pinned=True) == ["a", "b"]
+    assert cache.admit(1, 4, 0, 0.0, pinned=True) is None, "others are pinned as well"
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 def test_a_quota_that_became_smaller_lets_go_what_was_read_longest_ago(policy: Policy) -> None:
     cache = BlockCache(lambda key: key == "pinned")
     assert cache.excess(1) == []
