@@ -240,6 +240,8 @@ def saving_in_the_background(fs: memfs.FileSystem, top: str, local: str) -> None
         with raises(FileNotFoundError):
             checkpointer.wait()
         assert isinstance(failing.exception(), FileNotFoundError)
+    with raises(ValueError, "closed"):
+        checkpointer.save(weights, f"{top}/late.pt")
     assert fs.listdir(top) == ["last.pt"]
 
 

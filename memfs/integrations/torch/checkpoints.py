@@ -48,13 +48,16 @@ class AsyncCheckpointer:
         self._fs = fs
         self._thread = ThreadPoolExecutor(1, "memfs-checkpoint")
         self._last: Future[int] | None = None
+        self._closed = False
 
     def save(self, value: object, path: str, **options: object) -> Future[int]:
         """Copy ``value`` as ``torch.save`` writes it, and return while that is stored.
 
         The tensors may change at once. Waits for the checkpoint before, so that there is one copy
-        in memory at a time. The future's result: the bytes stored.
+        in memory at a time. The future's result: the bytes stored. Raises ValueError once closed.
         """
+        if self._closed:
+            raise ValueError("the checkpointer is closed")
         self.wait()
         content = _content(value, options)
         self._last = self._thread.submit(self._store, content, path)
@@ -68,6 +71,7 @@ class AsyncCheckpointer:
 
     def close(self) -> None:
         """Wait, and end the thread."""
+        self._closed = True
         try:
             self.wait()
         finally:
