@@ -35,7 +35,7 @@ WARM_BYTES: Final = 512 * limits.KIB
 """Blocks from here on are received into memory that is used again and again: pages that the kernel
 has to give first cost as much as their bytes do to receive."""
 WARM_BUFFERS: Final = 16
-"""Of such memory, as long as blocks are fetched: 64 MiB."""
+"""Of such memory: 64 MiB, which are given back when no block was on its way at the last look."""
 LATE_SECONDS: Final = 1.0
 """So long the bytes of a block that is not cached stay for one who asked for some of its parts."""
 LATE_MAX: Final = 16
@@ -315,6 +315,8 @@ class ObjectBlocks:
         """Let blocks go that nobody reads any more or a quota has no room for, forever."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
+            if not self._fetches:
+                self._warm = ScratchPool(limits.BLOCK_BYTES_DEFAULT, WARM_BUFFERS)
             if self._cache.size():
                 with contextlib.suppress(errors.MemfsError):
                     await self._stores.refresh()
