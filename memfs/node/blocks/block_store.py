@@ -214,6 +214,11 @@ class BlockStore:
         self._room_for(request.length)
         return BlockWrite(self._holdings, request, None, fenced=False)
 
+    def lend(self, length: int) -> memoryview | None:
+        """Warm memory for ``length`` bytes that are on their way, until the last view of it is
+        gone; None: all is in use, or it is too long. Small where the limit is, for all together."""
+        return self._holdings.scratch.lend(length)
+
     def put_copy(self, request: WriteBlock, data: memoryview, crcs: Sequence[int]) -> None:
         """As :meth:`begin_copy`, of bytes that are here already with the CRC32C of each of their
         chunks. Raises as that."""

@@ -19,7 +19,6 @@ from memfs import concurrency, errors, limits
 from memfs.checksum import crc32c
 from memfs.concurrency import Coro
 from memfs.node.blocks import BlockStore
-from memfs.node.blocks.memory import ScratchPool
 from memfs.node.membership.members import Membership
 from memfs.node.stores.block_fetch import Arrived, BlockFetch
 from memfs.node.stores.opened import OpenStores
@@ -32,10 +31,8 @@ from memfs.types import Buffer
 FETCHES_AT_ONCE: Final = 32
 """Blocks on their way from stores: 128 MiB of default blocks."""
 WARM_BYTES: Final = 512 * limits.KIB
-"""Blocks from here on are received into memory that is used again and again: pages that the kernel
-has to give first cost as much as their bytes do to receive."""
-WARM_BUFFERS: Final = 16
-"""Of such memory: 64 MiB, which are given back when no block was on its way at the last look."""
+"""Blocks from here on are received into the store's warm memory: pages that the kernel has to give
+first cost as much as their bytes do to receive."""
 LATE_SECONDS: Final = 1.0
 """So long the bytes of a block that is not cached stay for one who asked for some of its parts."""
 LATE_MAX: Final = 16
@@ -75,7 +72,6 @@ class ObjectBlocks:
         self._wall_ns = environment.clock.wall_ns
         self._places: OrderedDict[m.ObjectVersion, m.ObjectPlace] = OrderedDict()
         self._fetches: dict[m.BlockVersion, BlockFetch] = {}
-        self._warm = ScratchPool(limits.BLOCK_BYTES_DEFAULT, WARM_BUFFERS)
         self._late: dict[m.BlockVersion, BlockFetch] = {}
         """Those of ``_fetches`` that are over and wait for their reader, the oldest first."""
         self._turns = asyncio.Semaphore(FETCHES_AT_ONCE)
@@ -193,7 +189,7 @@ class ObjectBlocks:
         fetch = self._fetches.get(version)
         if fetch is None:
             total = _length_of(version, place)
-            memory = self._warm.lend(total) if total >= WARM_BYTES else None
+            memory = self._store.lend(total) if total >= WARM_BYTES else None
             if memory is None:
                 memory = memoryview(bytearray(total))
             fetch = self._fetches[version] = BlockFetch(memory, *(wanted or (0, total)))
@@ -315,8 +311,6 @@ class ObjectBlocks:
         """Let blocks go that nobody reads any more or a quota has no room for, forever."""
         while True:
             await asyncio.sleep(EXPIRY_SECONDS)
-            if not self._fetches:
-                self._warm = ScratchPool(limits.BLOCK_BYTES_DEFAULT, WARM_BUFFERS)
             if self._cache.size():
                 with contextlib.suppress(errors.MemfsError):
                     await self._stores.refresh()

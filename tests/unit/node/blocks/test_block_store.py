@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from memfs import errors
+from memfs import errors, limits
 from memfs.checksum import crc32c
 from memfs.limits import CHUNK_BYTES, MIB
 from memfs.node.blocks import BlockStore
@@ -63,6 +63,19 @@ def test_room_is_reserved_before_anything_arrives() -> None:
     first.abort()
     assert store.used == 0
     store_whole(store, V2, some_bytes(100))
+
+
+def test_warm_memory_is_lent_once_at_a_time_and_little_of_it_where_the_limit_is_small() -> None:
+    store = BlockStore(64 * MIB)  # a buffer for each 64 MiB
+    lent = store.lend(BLOCK)
+    assert lent is not None and store.lend(1) is None
+    lent[:] = some_bytes(BLOCK)
+    part = lent[:10]
+    del lent
+    assert store.lend(1) is None, "somebody still looks at a part of it"
+    del part
+    assert store.lend(1) is not None
+    assert store.lend(limits.BLOCK_BYTES_DEFAULT + 1) is None
 
 
 def test_a_full_store_still_truncates_and_discards() -> None:
