@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from memfs.errors import (
@@ -23,12 +23,10 @@ from memfs.stores.replies import iso_ns, tag_of
 from memfs.types import Buffer
 
 NO_BUCKET: Final = "NoSuchBucket"
-_RawEntry: TypeAlias = tuple[str, tuple[int, int, str] | None]
-"""A key as it came, with size, time and ETag; None for a common prefix."""
 _DECLARED: Final = re.compile(rb"\s*<\?xml[^>]*encoding=[\"']([\w-]+)")
 _KEY: Final = re.compile("<Key>([^<]*)</Key>")
 _SIZE: Final = re.compile(r"<Size>(\d+)</Size>")
-_ETAG: Final = re.compile("<ETag>([^<]*)</ETag>")
+_ETAG: Final = re.compile(r'<ETag>("[^<"\n]*")</ETag>')
 _TIME: Final = re.compile(
     r"<LastModified>(\d{4}-\d\d-\d\dT\d\d:\d\d):(\d\d)(?:\.\d+)?Z</LastModified>"
 )
@@ -64,30 +62,36 @@ def level(body: Buffer, base: str, prefix: str, what: str) -> Level:
     """The page of the level ``prefix``; keys of entries are relative to ``base``."""
     text = bytes(body)
     listed = _in_columns(text) or _by_element(root(text, what))
-    entries, unreachable = [], 0
-    for raw, info in listed.entries:
-        key = _decoded(raw) if listed.encoded and ("%" in raw or "+" in raw) else raw
-        if key == prefix:
-            continue  # the marker of this very directory
-        name = None if key is None else key[len(prefix) :].removesuffix("/")
-        if key is None or name is None or not is_name(name):
-            unreachable += 1
-            continue
-        if info is None:
-            entries.append(ObjectInfo(key[len(base) : -1], 0, 0, b"", True))
-        else:
-            size, modified_ns, etag = info
-            tag = tag_of(etag, size, modified_ns)
-            entries.append(ObjectInfo(key[len(base) :], size, modified_ns, tag))
-    return Level(tuple(entries), unreachable, listed.token, len(listed.entries))
+    own, named, made = len(base), len(prefix), ObjectInfo._make
+    keys = _decoded(listed.keys) if listed.encoded else listed.keys
+    prefixes = _decoded(listed.prefixes) if listed.encoded else listed.prefixes
+    entries = [
+        made((key[own:], size, modified_ns, tag, False))
+        for key, size, modified_ns, tag in zip(
+            keys, listed.sizes, listed.times, listed.tags, strict=True
+        )
+        if is_name(key[named:])
+    ]
+    entries += [
+        ObjectInfo(key[own:-1], 0, 0, b"", True) for key in prefixes if is_name(key[named:-1])
+    ]
+    count = len(keys) + len(prefixes)
+    marker = keys.count(prefix)  # of this very directory
+    return Level(tuple(entries), count - marker - len(entries), listed.token, count)
 
 
 class _Listed(NamedTuple):
-    """What a page of ListObjectsV2 says."""
+    """What a page of ListObjectsV2 says: a column of each part of its objects."""
 
-    entries: list[_RawEntry]
+    keys: list[str]
+    sizes: list[int]
+    times: list[int]
+    """Nanoseconds since the epoch."""
+    tags: list[bytes]
+    prefixes: list[str]
+    """Common ones."""
     encoded: bool
-    """Keys are encoded for a URL."""
+    """Keys and prefixes are encoded for a URL."""
     token: str | None
 
 
@@ -100,31 +104,32 @@ def _in_columns(body: bytes) -> _Listed | None:
     if declared is not None and declared[1].lower() != b"utf-8":
         return None
     try:
-        text = body.decode()
+        text = body.decode().replace("&quot;", '"').replace("&#34;", '"')
     except UnicodeDecodeError:
         return None
-    keys, sizes = _KEY.findall(text), _SIZE.findall(text)
-    times, etags = _TIME.findall(text), _ETAG.findall(text)
-    prefixes, truncated = _PREFIX.findall(text), _TRUNCATED.findall(text)
-    tokens, encodings = _TOKEN.findall(text), _ENCODING.findall(text)
-    objects = text.count("<Contents>")
-    if {len(keys), len(sizes), len(times), len(etags)} != {objects}:
+    if "&" in text:
         return None
+    begin, end = text.find("<Contents>"), text.rfind("</Contents>")
+    objects, rest = (text[begin:end], text[:begin] + text[end:]) if begin >= 0 else ("", text)
+    keys, sizes = _KEY.findall(objects), _SIZE.findall(objects)
+    times, etags = _TIME.findall(objects), _ETAG.findall(objects)
+    if {len(keys), len(sizes), len(times), len(etags)} != {objects.count("<Contents>")}:
+        return None
+    prefixes, truncated = _PREFIX.findall(rest), _TRUNCATED.findall(rest)
+    tokens, encodings = _TOKEN.findall(rest), _ENCODING.findall(rest)
     if len(prefixes) != text.count("<CommonPrefixes>") or len(truncated) != 1:
         return None
     if len(tokens) != text.count("<NextContinuationToken>") or len(tokens) > 1:
         return None
-    if any("&" in each for each in (*keys, *prefixes, *tokens)):
-        return None
-    seconds = [_minute_ns(minute) + int(second) * 10**9 for minute, second in times]
-    plain = [each.replace("&quot;", "").replace("&#34;", "") for each in etags]
-    if any("&" in each for each in plain):
-        return None
-    known = zip(map(int, sizes), seconds, plain, strict=True)
-    entries: list[_RawEntry] = list(zip(keys, known, strict=True))
-    entries += [(each, None) for each in prefixes]
-    more = truncated[0].lower() == "true"
-    return _Listed(entries, encodings == ["url"], tokens[0] if more and tokens else None)
+    return _Listed(
+        keys,
+        list(map(int, sizes)),
+        [_minute_ns(minute) + int(second) * 10**9 for minute, second in times],
+        "\n".join(etags).encode().split(b"\n") if etags else [],
+        prefixes,
+        encodings == ["url"],
+        tokens[0] if truncated[0].lower() == "true" and tokens else None,
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -134,33 +139,34 @@ def _minute_ns(text: str) -> int:
 
 def _by_element(tree: ElementTree.Element) -> _Listed:
     """Whatever is well-formed."""
+    objects = tree.findall("Contents")
+    sizes = [int(each.findtext("Size", "0")) for each in objects]
+    times = [iso_ns(each.findtext("LastModified", "")) for each in objects]
+    etags = [each.findtext("ETag", "") for each in objects]
     truncated = tree.findtext("IsTruncated", "").lower() == "true"
-    token = tree.findtext("NextContinuationToken") if truncated else None
-    encoded = tree.findtext("EncodingType") == "url"
-    return _Listed(list(_raw_entries(tree)), encoded, token)
+    return _Listed(
+        [each.findtext("Key", "") for each in objects],
+        sizes,
+        times,
+        list(map(tag_of, etags, sizes, times)),
+        [each.findtext("Prefix", "") for each in tree.findall("CommonPrefixes")],
+        tree.findtext("EncodingType") == "url",
+        tree.findtext("NextContinuationToken") if truncated else None,
+    )
 
 
-def _raw_entries(tree: ElementTree.Element) -> Iterator[_RawEntry]:
-    """Keys as they came, with size, time and ETag; None for a common prefix."""
-    for element in tree.findall("Contents"):
-        yield (
-            element.findtext("Key", ""),
-            (
-                int(element.findtext("Size", "0")),
-                iso_ns(element.findtext("LastModified", "")),
-                element.findtext("ETag", ""),
-            ),
-        )
-    for element in tree.findall("CommonPrefixes"):
-        yield element.findtext("Prefix", ""), None
+def _decoded(raw: list[str]) -> list[str]:
+    """Keys that were encoded for a URL; NUL, which is no name, for one that is not UTF-8."""
+    if not any("%" in each or "+" in each for each in raw):
+        return raw
+    return [_text(unquote_to_bytes(each.replace("+", " "))) for each in raw]
 
 
-def _decoded(raw: str) -> str | None:
-    """A key that was encoded for a URL; None when it is not UTF-8."""
+def _text(raw: bytes) -> str:
     try:
-        return unquote_to_bytes(raw.replace("+", " ")).decode()
+        return raw.decode()
     except UnicodeDecodeError:
-        return None
+        return "\0"
 
 
 def code_of(body: Buffer) -> str:
