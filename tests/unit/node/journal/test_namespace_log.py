@@ -378,7 +378,7 @@ def test_a_snapshot_ends_where_another_generation_begins():
 
 async def until(condition):
     while not condition():  # noqa: ASYNC110 - a disk has nothing to wait for
-        await asyncio.sleep(0)
+        await asyncio.sleep(1e-6)  # for a moment of virtual time
 
 
 class SlowClock:
