@@ -79,11 +79,12 @@ class Shell(CommandContext):
 
     @contextlib.contextmanager
     def attempt(
-        self, act: str, path: str, *, expected: tuple[type[OSError], ...] = ()
+        self, act: str, path: str, target: str = "", *, expected: tuple[type[OSError], ...] = ()
     ) -> Iterator[None]:
         """Turn an error inside into ``memfs: cannot open '/x': No such file or directory``.
 
-        The path is what the error names, if that lies below ``path``. The command goes on, except
+        The path is what the error names, if that lies below ``path``; of an error that is not about
+        it alone, ``'/x' to '/y'`` with the ``target``, if there is one. The command goes on, except
         when nothing can work any more: no cluster, no output.
         Nothing is said of errors that are ``expected``.
         """
@@ -94,7 +95,7 @@ class Shell(CommandContext):
         except (*_FATAL, BrokenPipeError):
             raise
         except OSError as error:
-            self.complain(f"{act} {quoted(_refusing(error, path))}: {reason(error)}")
+            self.complain(f"{act} {subject(error, path, target)}: {reason(error)}")
         except OverflowError as error:  # a number that no message takes
             self.complain(f"{act} {quoted(path)}: {error}")
 
@@ -161,11 +162,15 @@ def _is_pattern(path: str) -> bool:
     return any(mark in path for mark in "*?[")
 
 
-def _refusing(error: OSError, path: str) -> str:
-    """The path that an error is about: ``path``, or one below it."""
+def subject(error: OSError, path: str, target: str = "") -> str:
+    """What an error is about, quoted: ``path`` or one below it, or its way to the target."""
     named = error.filename
-    below = isinstance(named, str) and named.startswith(path.rstrip("/") + "/")
-    return named if below else path
+    if isinstance(named, str):
+        if named.startswith(path.rstrip("/") + "/"):
+            return quoted(named)
+        if target and (named != path or error.filename2 is not None):
+            return f"{quoted(path)} to {quoted(target)}"
+    return quoted(path)
 
 
 def reason(error: OSError) -> str:

@@ -115,7 +115,7 @@ async def mv(
         if source.content:
             shell.complain(f"cannot move {quoted(source.content)}: Device or resource busy")
             continue
-        with shell.attempt("cannot move", source):
+        with shell.attempt("cannot move", source, target):
             try:
                 if await _are_same(shell, source, target):
                     continue

@@ -22,7 +22,7 @@ from memfs.cli.files.copying.parents import Parents
 from memfs.cli.files.progress import Report, shown_progress
 from memfs.cli.options import PATH, Operand, WholeNumber
 from memfs.cli.pipes import PIECE_BYTES, Pipe
-from memfs.cli.shell import Shell, file_command, quoted, reason, write_json
+from memfs.cli.shell import Shell, file_command, quoted, reason, subject, write_json
 from memfs.cli.streams import INPUT, OUTPUT
 from memfs.client.stat import Stat
 from memfs.client.transfer.cluster_target import put_stream
@@ -120,10 +120,11 @@ class _Course(NamedTuple):
                 raise
             self.shell.complain(f"{self.act} {quoted(error.filename)}: {reason(error)}")
             return
-        for failure in done.failures:
-            self.shell.complain(f"{self.act} {quoted(failure.path)}: {reason(failure.error)}")
+        for path, why in done.failures:
+            there = to + path[len(source) :] if path.startswith(source) else to
+            self.shell.complain(f"{self.act} {subject(why, path, there)}: {reason(why)}")
         if self.options.as_json:
-            failed = [{"path": path, "error": reason(error)} for path, error in done.failures]
+            failed = [{"path": path, "error": reason(why)} for path, why in done.failures]
             write_json({"source": source, "target": to} | done._asdict() | {"failures": failed})
 
 
@@ -187,7 +188,8 @@ async def put(
         course = _course(shell, "cannot put", options, names, target, into, report, parents)
         storing = _Storing(replication, recover)
         for name in names:
-            with shell.attempt("cannot put", target if name == "-" else name):
+            there = "" if name == "-" else course.place_of(name)
+            with shell.attempt("cannot put", target if name == "-" else name, there):
                 async with course.below_parents(name):
                     await _put(course, name, storing)
 
@@ -255,7 +257,7 @@ async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: Copy
         parents = Parents.of_get(shell.fs, local, options)
         course = _course(shell, "cannot get", options, names, local, into, report, parents)
         for name in names:
-            with shell.attempt("cannot get", name):
+            with shell.attempt("cannot get", name, course.place_of(name.content or name)):
                 async with course.below_parents(name):
                     await _get(course, name)
 
@@ -323,7 +325,7 @@ async def cp(
         parents = Parents.of_cp(shell.fs, target, options)
         course = _course(shell, "cannot copy", options, sources, target, into, report, parents)
         for source in sources:
-            with shell.attempt("cannot copy", source):
+            with shell.attempt("cannot copy", source, course.place_of(source.content or source)):
                 async with course.below_parents(source):
                     await _cp(course, source, copy)
 
