@@ -258,7 +258,7 @@ class MountOperations(AttributeOperations):
                 return reply.files
 
     async def free(self, path: PathLike, *, timeout: float | None = None) -> LoadReport:
-        """Give up the memory of what the store has too, below a path; changes stay."""
+        """Give up memory of what the store has too, pinned or not, below a path; changes stay."""
         where = self._wire(path)
         reply = await self._ask(m.FreeFiles(where.raw), where.given, timeout)
         return LoadReport(reply.files, reply.size)

@@ -243,11 +243,14 @@ def test_reads_go_on_while_every_disk_is_full():
     run(main())
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_member_whose_disk_fails_while_a_primary_takes_up_its_role_follows_later(seed):
-    """It says where its log ends, and cannot keep what it lacks. No member can be spared."""
+@pytest.mark.parametrize("first", range(0, 300, 100))
+def test_a_member_whose_disk_fails_while_a_primary_takes_up_its_role_follows_later(first):
+    """It says where its log ends, and cannot keep what it lacks. No member can be spared.
 
-    async def main():
+    Whether its disk loses at the cut what was not synced is left to chance: one seed of many.
+    """
+
+    async def main(seed):
         cluster = await form(seed, min_in_sync=3, lease_seconds=3.0)
         client = await cluster.connect(timeout_seconds=30)
         await client.mkdir("/kept")
@@ -262,7 +265,8 @@ def test_a_member_whose_disk_fails_while_a_primary_takes_up_its_role_follows_lat
             cluster.restart(name)
         await asyncio.sleep(0.5)
         applied = [cluster.nodes[name].role.namespace.applied for name in ("n2", "n3")]
-        assert applied[0] < applied[1]
+        if applied[0] == applied[1]:
+            return False
         failing.failing_syncs = 1000
         cluster.restart("n1")
         await asyncio.sleep(1.5)
@@ -272,8 +276,9 @@ def test_a_member_whose_disk_fails_while_a_primary_takes_up_its_role_follows_lat
         await client.mkdir("/after")
         assert set(await client.listdir("/")) >= {"kept", "after"}
         await client.close()
+        return True
 
-    run(main())
+    assert any(run(main(seed)) for seed in range(first, first + 30))
 
 
 def test_a_node_that_was_taken_out_while_it_lived_comes_back_with_its_blocks():

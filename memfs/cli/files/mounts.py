@@ -181,7 +181,7 @@ def _say(path: str, files: int, size: int, how: str) -> None:
 @file_command("free", example="memfs free /training-data/old")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 async def free(shell: Shell, paths: tuple[Operand, ...]) -> None:
-    """Give up the memory of what stores have too; changes stay."""
+    """Give up the memory of what stores have too, pinned or not; changes stay."""
     for path in await shell.expand(paths, "cannot free"):
         with shell.attempt("cannot free", path):
             done = await shell.fs.free(path)

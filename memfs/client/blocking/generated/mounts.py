@@ -102,7 +102,7 @@ class BlockingMounts(BlockingAttributes):
         return self._run(self._core.persist, path, timeout=timeout)
 
     def free(self, path: PathLike, *, timeout: float | None = None) -> LoadReport:
-        """Give up the memory of what the store has too, below a path; changes stay."""
+        """Give up memory of what the store has too, pinned or not, below a path; changes stay."""
         return self._run(self._core.free, path, timeout=timeout)
 
     def pin(
