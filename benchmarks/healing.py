@@ -46,9 +46,7 @@ class SeenHealing(NamedTuple):
     seconds: float
     """From there until none is."""
     blocks: int
-    """Copies that were missing."""
-    data: int
-    """Their bytes."""
+    """Copies that were missing: all that the node had."""
 
 
 def run(scale: Scale) -> Iterator[Row]:
@@ -59,8 +57,8 @@ def run(scale: Scale) -> Iterator[Row]:
     )
     for name, load, unit, goal, divisor in loads:
         seen = [killed(load) for _ in range(max(1, scale.rounds - 2))]
-        amounts = [each.blocks if unit == "blocks/s" else each.data for each in seen]
-        rate = statistics.median(n / each.seconds for n, each in zip(amounts, seen, strict=True))
+        amount = 1 if unit == "blocks/s" else load.size
+        rate = statistics.median(amount * each.blocks / each.seconds for each in seen)
         yield Row(f"healing of {name}", unit, rate / divisor, "a fixed rate", goal / divisor, 1)
         noticed = statistics.median(each.noticed for each in seen)
         yield Row(
@@ -79,7 +77,7 @@ def killed(load: EqualFiles) -> SeenHealing:
     with Processes(NODES, replication=COPIES, memory="3GiB", flags=FLAGS) as cluster:
         with memfs.connect(cluster.url) as fs:
             fill(fs, load)
-        return asyncio.run(watch(cluster))
+        return asyncio.run(watch(cluster, COPIES * load.files))
 
 
 def fill(fs: memfs.FileSystem, load: EqualFiles) -> None:
@@ -95,24 +93,32 @@ def fill(fs: memfs.FileSystem, load: EqualFiles) -> None:
         fs.write_many({f"/{start}/{number}": os.urandom(load.size) for number in range(count)})
 
 
-async def watch(cluster: Processes) -> SeenHealing:
-    """Kill the last node of ``cluster``; what its status tells until all is whole."""
+async def watch(cluster: Processes, copies: int) -> SeenHealing:
+    """Kill the last node of ``cluster``, whose nodes hold so many ``copies``; what its status tells
+    until all is whole."""
     victim = cluster.nodes[-1]
     async with connected(client_config(cluster.url)) as (_, session):
         admin = AdminClient(session)
-        await admin.status()
+        held = await held_blocks(admin, copies)
         victim.kill()
         killed_at = time.monotonic()
         began = 0.0
-        most = data = 0
         while True:
             healing = (await admin.status()).healing
             now = time.monotonic()
             assert now - killed_at < PATIENCE_SECONDS, healing
             if healing.blocks:
                 began = began or now
-                most, data = max(most, healing.blocks), max(data, healing.bytes)
                 assert sum(healing.endangered), "they are told by copies left"
             elif began and healing.complete:
-                return SeenHealing(began - killed_at, now - began, most, data)
+                return SeenHealing(began - killed_at, now - began, held[victim.name])
             await asyncio.sleep(POLL_SECONDS)
+
+
+async def held_blocks(admin: AdminClient, copies: int) -> dict[str, int]:
+    """How many blocks each node holds, once their heartbeats have told of all."""
+    while True:
+        held = {node.member.name: node.usage.blocks for node in (await admin.status()).nodes}
+        if sum(held.values()) >= copies:
+            return held
+        await asyncio.sleep(POLL_SECONDS)
