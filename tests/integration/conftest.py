@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def two_mounts(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Mounted, Moun
     second.mkdir()
     with mounted(cluster.url, first) as one, mounted(cluster.url, second) as other:
         yield one, other
+
+
+@pytest.fixture
+def open_mount(cluster: Cluster) -> Iterator[Mounted]:
+    """A mount in a directory that other users than root reach."""
+    need_mounts()
+    with tempfile.TemporaryDirectory(prefix="memfs-mount-") as directory:
+        Path(directory).chmod(0o755)
+        with mounted(cluster.url, Path(directory)) as found:
+            yield found
 
 
 @pytest.fixture

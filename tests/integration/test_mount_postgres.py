@@ -7,15 +7,13 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from cli_cluster import Cluster
 
 from tests.support.debian import install
-from tests.support.mounts import Mounted, mounted, need_mounts
+from tests.support.mounts import Mounted
 
 pytestmark = [pytest.mark.alone, pytest.mark.nightly]
 
@@ -28,15 +26,6 @@ select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pg
        (select sum(tbalance) from pgbench_tellers) = (select sum(delta) from pgbench_history),
        (select count(*) from pgbench_history)
 """
-
-
-@pytest.fixture
-def here(cluster: Cluster) -> Iterator[Mounted]:
-    need_mounts()
-    with tempfile.TemporaryDirectory(prefix="memfs-pg-") as directory:
-        Path(directory).chmod(0o755)  # others than root have to reach it
-        with mounted(cluster.url, Path(directory)) as found:
-            yield found
 
 
 def programs() -> Path:
@@ -99,8 +88,8 @@ class Postgres:
         return right, int(count)
 
 
-def test_a_database_adds_up_also_after_a_crash(here: Mounted) -> None:
-    data = here.root / "data"
+def test_a_database_adds_up_also_after_a_crash(open_mount: Mounted) -> None:
+    data = open_mount.root / "data"
     data.mkdir(mode=0o700)
     shutil.chown(data, USER)
     with ExitStack() as stack:
@@ -126,4 +115,4 @@ def test_a_database_adds_up_also_after_a_crash(here: Mounted) -> None:
         server.run("pg_ctl", "stop", "-w")
         server.run("pg_checksums", "--enable")
         server.run("pg_checksums", "--check")
-    assert here.story() == ""
+    assert open_mount.story() == ""

@@ -8,14 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_cluster import Cluster
 
 from tests.support.debian import cache_directory, program, run
-from tests.support.mounts import Mounted, mounted, need_mounts
+from tests.support.mounts import Mounted
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1800)]
 
@@ -45,15 +43,6 @@ def built(name: str, version: str) -> Path:
     return root / "bin" / name
 
 
-@pytest.fixture
-def here(cluster: Cluster) -> Iterator[Mounted]:
-    need_mounts()
-    with tempfile.TemporaryDirectory(prefix="memfs-suites-") as directory:
-        Path(directory).chmod(0o755)  # the suite has users other than root
-        with mounted(cluster.url, Path(directory)) as found:
-            yield found
-
-
 def outcomes(suite: Path, settings: Path, directory: Path) -> dict[str, str]:
     """What pjdfstest says of each of its cases in ``directory``."""
     directory.chmod(0o755)
@@ -71,26 +60,30 @@ def outcomes(suite: Path, settings: Path, directory: Path) -> dict[str, str]:
     return found
 
 
-def test_pjdfstest_says_of_a_mount_what_it_says_of_tmpfs(here: Mounted, tmp_path: Path) -> None:
+def test_pjdfstest_says_of_a_mount_what_it_says_of_tmpfs(
+    open_mount: Mounted, tmp_path: Path
+) -> None:
     suite = built("pjdfstest", "0.2.2")
     settings = tmp_path / "settings.toml"
     settings.write_text(SETTINGS)
-    mine = here.root / "suite"
+    mine = open_mount.root / "suite"
     mine.mkdir()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
         expected = outcomes(suite, settings, Path(memory))
     assert outcomes(suite, settings, mine) == expected
-    assert here.story() == ""
+    assert open_mount.story() == ""
 
 
 @pytest.mark.parametrize("seed", [1, 77, 2026])
-def test_fsx_finds_each_byte_where_it_was_written(here: Mounted, tmp_path: Path, seed: int) -> None:
+def test_fsx_finds_each_byte_where_it_was_written(
+    open_mount: Mounted, tmp_path: Path, seed: int
+) -> None:
     suite = built("fsx", "0.3.2")
-    command: list[str | Path] = [suite, f"-N{OPERATIONS}", f"-S{seed}", here.root / "file"]
+    command: list[str | Path] = [suite, f"-N{OPERATIONS}", f"-S{seed}", open_mount.root / "file"]
     environment = os.environ | {"RUST_LOG": "warn"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All operations completed" in done.stdout + done.stderr
-    assert here.story() == ""
+    assert open_mount.story() == ""
