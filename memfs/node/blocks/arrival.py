@@ -8,22 +8,18 @@ of a memfd arrive in a warm scratch buffer and are copied by write(2) as they co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import accumulate, groupby
 from typing import Final
 
-from memfs.checksum import crc32c
+from memfs.checksum import crc32c, crcs32c
 from memfs.errors import BlockNotFoundError, CorruptBlockError, InvalidArgumentError
 from memfs.limits import CHUNK_BYTES, KIB
 from memfs.node.blocks import targets
-from memfs.node.blocks.block_records import (
-    FIELD_MAX,
-    INDEX_BYTES,
-    BlockHeader,
-    extent_for,
-)
+from memfs.node.blocks.block_records import FIELD_MAX, INDEX_BYTES, extent_for
 from memfs.node.blocks.chunks import PieceCrcs, rebuild
 from memfs.node.blocks.holdings import Holdings
-from memfs.node.blocks.index import INDEX_BITS
+from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS
 from memfs.node.blocks.region import VERSION_BYTES, HeapRegion, Region, SegmentRegion, Version
 from memfs.node.blocks.segments import MemorySegment
 from memfs.protocol.messages import (
@@ -33,7 +29,6 @@ from memfs.protocol.messages import (
     SmallBlock,
     WriteBlock,
     WriteBlockReply,
-    WriteBlocks,
 )
 from memfs.protocol.segment_records import data_offset
 
@@ -267,12 +262,24 @@ class RepeatedWrite:
 class BatchWrite:
     """Many small whole versions in one payload (``WriteBlocks``), published all or none."""
 
-    def __init__(self, holdings: Holdings, request: WriteBlocks, *, fenced: bool = True) -> None:
-        """Raises NoSpaceError, and then reserves nothing. Copies are not ``fenced``: no writer."""
+    def __init__(
+        self,
+        holdings: Holdings,
+        blocks: Sequence[SmallBlock],
+        *,
+        fenced: bool = True,
+        given: memoryview | None = None,
+    ) -> None:
+        """Raises NoSpaceError, and then reserves nothing. Copies are not ``fenced``: no writer.
+
+        ``given``: the payload, which is here already.
+        """
         self._fenced = fenced
-        self._extents = [extent_for(block.length) for block in request.blocks]
+        lengths = [block[4] for block in blocks]
+        extents = {length: extent_for(length) for length in set(lengths)}
+        self._extents = [extents[length] for length in lengths]
         extent = sum(self._extents) or extent_for(0)
-        self.charged = INDEX_BYTES * len(request.blocks)
+        self.charged = INDEX_BYTES * len(blocks)
         """Bytes reserved for it that its region does not account for."""
         holdings.account.reserve(self.charged)
         try:
@@ -285,9 +292,11 @@ class BatchWrite:
         self.region.holders, self.region.pinned = 1, True
         holdings.arriving.add(self)
         self._holdings = holdings
-        self._blocks = request.blocks
-        size = sum(block.length for block in request.blocks)
-        self._buffer = holdings.scratch.lend(size) or memoryview(bytearray(size))
+        self._blocks = blocks
+        if given is None:
+            size = sum(lengths)
+            given = holdings.scratch.lend(size) or memoryview(bytearray(size))
+        self._buffer = given
         self._births: list[int] = []
         self._beside: set[BlockVersion] = set()
         """Versions of blocks that have others."""
@@ -306,29 +315,35 @@ class BatchWrite:
         Raises CorruptBlockError, LeaseLostError, InvalidArgumentError, NoSpaceError.
         """
         assert self._open, "a write that has ended"
+        pieces = self._pieces()
         try:
-            for block, data in self._pieces():
-                self._check(block, data)
+            self._check(pieces)
             repeated = self._repeated()
         except BaseException:
             self.abort()
             raise
         self._open = False
         self._holdings.arriving.discard(self)
-        segment, region = self.region.segment, self.region
-        region.detach()
+        segment, offset = self.region.segment, self.region.offset
+        self.region.detach()
         if not self._blocks:
-            self._holdings.segments.release(segment, region.extent)
-        places = self._holdings.segments.divide(segment, region.offset, self._extents)
-        for (block, data), known, extent, offset in zip(
-            self._pieces(), repeated, self._extents, places, strict=True
-        ):
-            if known:
-                self._holdings.account.release(VERSION_BYTES)
-                self._holdings.segments.release(segment, extent)
-                self._births.append(self._holdings.claim(block.version).birth)
-            else:
-                self._births.append(self._store(block, data, segment, offset, extent))
+            self._holdings.segments.release(segment, self.region.extent)
+        plain = self._plain(repeated)
+        if all(plain):  # nearly always
+            self._store_plain(pieces, 0, len(pieces), segment, offset)
+            return Empty()
+        places = self._holdings.segments.divide(segment, offset, self._extents)
+        for alike, group in groupby(range(len(pieces)), key=plain.__getitem__):
+            numbers = [*group]
+            if alike:
+                first, stop = numbers[0], numbers[-1] + 1
+                self._store_plain(pieces, first, stop, segment, places[first])
+                continue
+            for at in numbers:
+                if repeated[at]:
+                    self._repeat(self._blocks[at], segment, self._extents[at])
+                else:
+                    self._store(self._blocks[at], pieces[at], segment, places[at])
         return Empty()
 
     def abort(self) -> None:
@@ -343,17 +358,18 @@ class BatchWrite:
             self._holdings.unclaim(block.version, birth)
         self._births.clear()
 
-    def _pieces(self) -> Iterator[tuple[SmallBlock, memoryview]]:
-        at = 0
-        for block in self._blocks:
-            yield block, self._buffer[at : at + block.length]
-            at += block.length
+    def _pieces(self) -> list[memoryview]:
+        ends = list(accumulate([block[4] for block in self._blocks]))
+        return [self._buffer[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
-    def _check(self, block: SmallBlock, data: memoryview) -> None:
-        if crc32c(data) != block.crc:
-            raise CorruptBlockError(f"block {block.index} of inode {block.inode} arrived damaged")
+    def _check(self, pieces: list[memoryview]) -> None:
+        crcs = crcs32c(pieces)
+        if crcs != [block[5] for block in self._blocks]:
+            wrong = next(b for b, crc in zip(self._blocks, crcs, strict=True) if b.crc != crc)
+            raise CorruptBlockError(f"block {wrong.index} of inode {wrong.inode} arrived damaged")
         if self._fenced:
-            self._holdings.fence(block.inode, block.generation)
+            for block in self._blocks:
+                self._holdings.fence(block.inode, block.generation)
 
     def _repeated(self) -> list[bool]:
         """Which versions are held already. Reserves room for versions of blocks that have others.
@@ -379,19 +395,40 @@ class BatchWrite:
                 self.charged += _OBJECT_BYTES
                 self._beside.add(block.version)
 
+    def _plain(self, repeated: Sequence[bool]) -> list[bool]:
+        """Which versions records can describe from the start."""
+        beside = self._beside
+        return [
+            extent < CHUNK_BYTES
+            and block[0] << INDEX_BITS <= FIELD_MAX - BLOCK_MASK
+            and block[3] <= FIELD_MAX
+            and not (known or (beside and block.version in beside))
+            for block, extent, known in zip(self._blocks, self._extents, repeated, strict=True)
+        ]
+
+    def _store_plain(
+        self,
+        pieces: Sequence[memoryview],
+        first: int,
+        stop: int,
+        segment: MemorySegment,
+        offset: int,
+    ) -> None:
+        """Publish the versions from ``first`` to before ``stop`` in records from ``offset`` on."""
+        some = zip(self._blocks[first:stop], self._extents[first:stop], strict=True)
+        rows = [
+            (inode << INDEX_BITS | index, generation, sequence, length, crc, extent)
+            for (inode, index, generation, sequence, length, crc), extent in some
+        ]
+        self._births += self._holdings.publish_records(segment, offset, rows, pieces[first:stop])
+
     def _store(
-        self, block: SmallBlock, data: memoryview, segment: MemorySegment, offset: int, extent: int
-    ) -> int:
-        """Publish the version in the record at ``offset``; returns its birth."""
-        holdings = self._holdings
-        key = block.inode << INDEX_BITS | block.index
+        self, block: SmallBlock, data: memoryview, segment: MemorySegment, offset: int
+    ) -> None:
+        """Publish a version by objects, in the record at ``offset``."""
+        holdings, extent = self._holdings, extent_for(block.length)
         segment.store(offset + data_offset(extent), data)
-        beside = bool(self._beside) and block.version in self._beside
-        if block.length < CHUNK_BYTES and key <= FIELD_MAX and not beside:
-            checks = block.length, block.crc, block.crc, extent
-            header = BlockHeader(key, 0, block.generation, block.sequence, 0, *checks)
-            return holdings.publish_record(segment, offset, header)
-        if not beside:
+        if block.version not in self._beside:
             holdings.account.move(_OBJECT_BYTES, 0)  # until it is packed, below
         region = SegmentRegion(block.generation, holdings.segments, segment, offset, extent)
         region.attach()
@@ -400,7 +437,13 @@ class BatchWrite:
         version = Version(block.generation, block.sequence, block.length, sums, region)
         holdings.publish(block.inode, block.index, version)
         holdings.pack(block.inode, block.index)
-        return version.birth
+        self._births.append(version.birth)
+
+    def _repeat(self, block: SmallBlock, segment: MemorySegment, extent: int) -> None:
+        """One more writer is told that a version is here."""
+        self._holdings.account.release(VERSION_BYTES)
+        self._holdings.segments.release(segment, extent)
+        self._births.append(self._holdings.claim(block.version).birth)
 
     def _pack(self) -> None:
         for block in self._blocks:

@@ -30,7 +30,7 @@ from memfs.protocol.messages import (
     WriteBlock,
     WriteBlocks,
 )
-from memfs.types import WholeBlock
+from memfs.types import Buffer, WholeBlock
 
 
 class BlockStatistics(NamedTuple):
@@ -202,7 +202,7 @@ class BlockStore:
             self._holdings.fence(block.inode, block.generation)
         self._holdings.placement.sweep()
         self._room_for(payload_length + len(request.blocks) * VERSION_BYTES)
-        return BatchWrite(self._holdings, request)
+        return BatchWrite(self._holdings, request.blocks)
 
     def begin_copy(self, request: WriteBlock) -> BlockWrite:
         """Reserve room for a copy of a published version, whatever later writers were seen.
@@ -227,13 +227,14 @@ class BlockStore:
         self._room_for(request.length)
         BlockWrite(self._holdings, request, None, fenced=False, given=(data, crcs)).finish()
 
-    def begin_copies(self, blocks: Sequence[SmallBlock]) -> BatchWrite:
-        """As :meth:`begin_copy` for many small whole versions; some may be held already."""
-        size = sum(block.length for block in blocks)
-        _check_batch(blocks, size)
+    def put_copies(self, blocks: Sequence[SmallBlock], data: Buffer) -> None:
+        """Store copies of many small whole versions, or none; some may be held already. Their bytes
+        follow one another in ``data``. Raises as :meth:`begin_copy`, CorruptBlockError.
+        """
+        _check_batch(blocks, len(data))
         self._holdings.placement.sweep()
-        self._room_for(size + len(blocks) * VERSION_BYTES)
-        return BatchWrite(self._holdings, WriteBlocks(tuple(blocks), ()), fenced=False)
+        self._room_for(len(data) + len(blocks) * VERSION_BYTES)
+        BatchWrite(self._holdings, blocks, fenced=False, given=memoryview(data)).finish()
 
     def _room_for(self, count: int) -> None:
         """Ask for room before anything is reserved, with one version to spare."""

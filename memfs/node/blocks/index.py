@@ -198,15 +198,26 @@ class BlockIndex:
         self._slim(inode)
         return True
 
-    def insert_record(self, segment: MemorySegment, offset: int, header: BlockHeader) -> None:
-        """Hold the version of a record, of a block that has none; the header is written here."""
-        packing.write_record(segment, offset, header)
+    def insert_records(
+        self, segment: MemorySegment, headers: Sequence[BlockHeader], starts: Sequence[int]
+    ) -> None:
+        """Hold the versions of records, of blocks that have none."""
+        keys = [header[0] for header in headers]
+        places = [place_of(segment, start) for start in starts]
+        others = any(key & BLOCK_MASK for key in keys)
+        if not others and self._files.keys().isdisjoint([key >> INDEX_BITS for key in keys]):
+            self._packed.set_many(keys, places)
+        else:
+            for header, place in zip(headers, places, strict=True):
+                self._insert_record(header, place)
+        self.count += len(keys)
+
+    def _insert_record(self, header: BlockHeader, place: int) -> None:
         inode, index = header.key >> INDEX_BITS, header.key & BLOCK_MASK
         if index or inode in self._files:
             self._open(inode)
             self.raise_generation(inode, header.generation)
-        self._packed.set(header.key, place_of(segment, offset))
-        self.count += 1
+        self._packed.set(header.key, place)
 
     def remove_record(self, inode: int, index: int) -> None:
         """Forget the version of a packed block."""

@@ -8,7 +8,8 @@ indices and charges.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain, starmap
 
 from memfs.limits import CHUNK_BYTES
 from memfs.node.blocks.block_records import FIELD_MAX, HEADER, BlockHeader
@@ -16,6 +17,10 @@ from memfs.node.blocks.chunks import NO_CHUNKS, Checks
 from memfs.node.blocks.region import SegmentRegion, Version
 from memfs.node.blocks.segments import MemorySegment, Segments
 from memfs.protocol.segment_records import data_offset
+from memfs.types import Buffer
+
+_PADDING = [bytes(count) for count in range(8)]
+"""Behind the bytes of a record, up to a multiple of 8."""
 
 
 def read_header(segment: MemorySegment, offset: int) -> BlockHeader:
@@ -48,6 +53,21 @@ def write_record(
     HEADER.pack_into(segment.mapping, offset, *header)
     if crcs:
         segment.store(offset + HEADER.size, array("I", crcs).tobytes())
+
+
+def write_records(
+    segment: MemorySegment, offset: int, headers: Sequence[BlockHeader], pieces: Iterable[Buffer]
+) -> list[int]:
+    """Describe versions by records that follow one another from ``offset`` on, and store their
+    bytes; none has as much as a chunk. Returns where the records begin."""
+    packed = starmap(HEADER.pack, headers)
+    ends = [_PADDING[header[8] - HEADER.size - header[5]] for header in headers]
+    segment.store_all(offset, [*chain.from_iterable(zip(packed, pieces, ends, strict=True))])
+    starts = []
+    for header in headers:
+        starts.append(offset)
+        offset += header[8]
+    return starts
 
 
 def is_packable(key: int, version: Version) -> bool:

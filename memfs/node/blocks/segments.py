@@ -17,7 +17,7 @@ import fcntl
 import mmap
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from memfs.errors import NoSpaceError
@@ -34,6 +34,9 @@ SEGMENTS_PER_LIMIT: Final = 64
 _FLAGS: Final = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
 WRITTEN_FROM_BYTES: Final = 16 * KIB
 """From here up write(2) is faster into fresh pages than the mapping, which zeroes them first."""
+
+PIECES_WRITTEN_AT_ONCE: Final = 1024
+"""IOV_MAX of Linux."""
 
 
 def segment_bytes(limit: int) -> int:
@@ -144,6 +147,19 @@ class MemorySegment:
         while rest:
             count = os.pwrite(self._descriptor, rest, start)
             rest, start = rest[count:], start + count
+
+    def store_all(self, start: int, pieces: Sequence[Buffer]) -> None:
+        """Copy pieces into it, one behind the other."""
+        if self._descriptor < 0 or self.lent:
+            self.store(start, b"".join(pieces))
+            return
+        for first in range(0, len(pieces), PIECES_WRITTEN_AT_ONCE):
+            some = pieces[first : first + PIECES_WRITTEN_AT_ONCE]
+            size = sum(map(len, some))
+            count = os.pwritev(self._descriptor, some, start)
+            if count < size:
+                self.store(start + count, memoryview(b"".join(some))[count:])
+            start += size
 
     def shed(self) -> int:
         """Give the pages behind the last record back to the kernel; returns the number of bytes.

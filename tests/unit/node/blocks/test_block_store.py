@@ -13,6 +13,7 @@ from memfs.node.blocks import BlockStore
 from memfs.node.blocks.block_records import extent_for
 from memfs.node.blocks.region import VERSION_BYTES
 from memfs.protocol.messages import BlockVersion, Extent, SmallBlock, WriteBlock, WriteBlocks
+from memfs.protocol.segment_records import OFFSET_BITS
 
 from .writing import (
     BLOCK,
@@ -336,6 +337,49 @@ def test_a_batch_stores_all_or_nothing(store: BlockStore) -> None:
         write.finish()
     store.check_invariants()
     assert (store.count, store.used) == (0, 0)
+
+
+KINDS = {
+    BlockVersion(1, 0, 1, 1): 8000,
+    BlockVersion(2, 0, 1, 1): 0,
+    BlockVersion(3, 0, 1, 1): 65_400,
+    BlockVersion(3, 1, 1, 1): 1,
+    BlockVersion(4, 0, 1, 1): 65_536,
+    BlockVersion(5, 0, 2, 1): 77,
+    BlockVersion(6, 0, 1, 1): 300,
+    BlockVersion(1 << 41, 0, 1, 1): 9,
+    BlockVersion(7, 2, 1, 1): 4000,
+    BlockVersion(8, 0, 0, 0): 5,
+}
+"""Lengths: some that records describe from the start, some with checksums of chunks, beside another
+version of their block, here already, of a key that no record can say."""
+
+
+@pytest.mark.parametrize("lent", [False, True])
+@pytest.mark.parametrize("memfds", [0, 100])
+def test_blocks_of_all_kinds_in_one_batch(memfds: int, lent: bool) -> None:
+    store = BlockStore(64 << 20, memfds)
+    files = {v: some_bytes(length, number) for number, (v, length) in enumerate(KINDS.items())}
+    older = BlockVersion(5, 0, 1, 1)
+    store_whole(store, older, b"older")
+    repeated = BlockVersion(6, 0, 1, 1)
+    store_whole(store, repeated, files[repeated])
+    if lent:
+        store.lend_segments([store.locate([(5, 1, 1, 5, 0, 0)])[0] >> OFFSET_BITS])
+    request, payload = batch(files)
+    store.put_copies(request.blocks, payload)
+    store.check_invariants()
+    assert {version: content(store, version) for version in files} == files
+    assert content(store, older) == b"older"
+    listed = {block.version: (block.length, block.crc) for block in store.list(None, 100)}
+    assert listed == {
+        version: (len(data), crc32c(data)) for version, data in {**files, older: b"older"}.items()
+    }
+    for version in files:
+        store.discard(version)
+        store.discard(version)
+    store.check_invariants()
+    assert store.count == 1
 
 
 def test_a_batch_can_be_repeated_and_taken_back(store: BlockStore) -> None:

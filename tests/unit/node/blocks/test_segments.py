@@ -23,7 +23,12 @@ from memfs.node.blocks.block_records import (
     extent_for,
 )
 from memfs.node.blocks.region import VERSION_BYTES
-from memfs.node.blocks.segments import SEGMENT_BYTES_LEAST, segment_bytes
+from memfs.node.blocks.segments import (
+    PIECES_WRITTEN_AT_ONCE,
+    SEGMENT_BYTES_LEAST,
+    MemorySegment,
+    segment_bytes,
+)
 from memfs.protocol.messages import BlockVersion, SmallBlock, WriteBlocks
 from tests.support.examples import examples
 
@@ -62,6 +67,19 @@ def test_a_record_has_room_for_its_bytes_and_the_crcs_of_their_chunks(length: in
     assert length <= capacity_of(extent) < length + 24
     assert data_offset(extent) - HEADER.size >= 4 * (length // CHUNK_BYTES)
     assert all(extent_for(length) <= extent_for(length + more) for more in range(1, 20))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("lent", [True, False])
+def test_more_pieces_than_the_system_writes_at_once(shared: bool, lent: bool) -> None:
+    segment = MemorySegment(1 << 20, shared)
+    if shared and lent:
+        segment.lend()
+    pieces = [some_bytes(number % 700, number) for number in range(2 * PIECES_WRITTEN_AT_ONCE + 1)]
+    segment.store_all(5, pieces)
+    together = b"".join(pieces)
+    assert bytes(segment.view(0, 6 + len(together))) == bytes(5) + together + b"\0"
+    del segment
 
 
 def test_small_nodes_have_small_segments() -> None:

@@ -39,6 +39,18 @@ def test_it_is_an_ordered_dictionary(steps: list[tuple[str, int, int]]) -> None:
         assert list(table.keys(low, high)) == sorted(k for k in model if low <= k < high)
 
 
+@given(st.lists(st.dictionaries(KEYS, st.integers(0, 9))), st.booleans())
+def test_many_are_set_as_one_by_one(batches: list[dict[int, int]], ordered: bool) -> None:
+    table, model = SortedTable(), dict[int, int]()
+    for batch in batches:
+        keys = sorted(batch) if ordered else list(batch)
+        table.set_many(keys, [batch[key] for key in keys])
+        model |= batch
+        table.check_invariants()
+        assert len(table) == len(model)
+    assert {key: table.get(key) for key in table.keys(0, 1 << 64)} == model
+
+
 @pytest.mark.parametrize("order", ["ascending", "descending", "random"])
 def test_many_entries_in_any_order(order: str) -> None:
     keys = list(range(0, 3000, 3))
