@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from memfs import errors, limits
 from memfs.logs import fields
@@ -76,17 +76,19 @@ class _Batches:
         """Would :meth:`add` refuse any block that can go these ways only? False: perhaps not."""
         return bool(ways) and not any(self._has_room(way) or self._is_free(way) for way in ways)
 
-    def add(self, situation: Situation, rows: list[Row], way: Way) -> int:
-        """Put blocks into a batch of a pair, in order; how many it takes: 0 if a node is busy."""
+    def add(self, situation: Situation, rows: list[Row], way: Way) -> list[m.BlockVersion]:
+        """Put blocks into a batch of a pair, in order; those that it takes: none if a node is
+        busy."""
         batch = self._open.get(way)
         count = _fitting(batch, rows) if batch is not None else 0
         if not count and rows and self._is_free(way):
             batch = self._begin(way)
             count = max(1, _fitting(batch, rows))
-        if batch is not None and count:
-            versions = batch.add(situation, rows[:count])
-            self._in_flight.update(dict.fromkeys(versions, batch))
-        return count
+        if batch is None or not count:
+            return []
+        versions = batch.add(situation, rows[:count])
+        self._in_flight.update(dict.fromkeys(versions, batch))
+        return versions
 
     def release(self) -> None:
         """Nothing of it will be copied."""
@@ -191,15 +193,16 @@ class Copies:
             log.info("nothing is copied now", extra=fields(reason=error))
 
     def _report(self) -> None:
-        """Log what begins and what is done; scan again for what the full queues could not take, and
-        to count what was copied while the last scan counted."""
+        """Log what begins and what is done; scan again for what the full queues could not take, to
+        count what was copied while the last scan counted, and for the moves that it left out."""
         state, repairs = self.state, self._repairs
         if state == "idle" and repairs.overflowed:
             repairs.overflowed = False
             repairs.look_again()
         if state == self._reported:
             return
-        if state == "idle" and repairs.findings.blocks and not repairs.stuck:
+        findings = repairs.findings
+        if state == "idle" and (findings.blocks or findings.moves_left_out) and not repairs.stuck:
             repairs.look_again()
         totals = fields(blocks=self.blocks, bytes=self.bytes)
         if self._reported != "idle":
@@ -271,9 +274,9 @@ class Copies:
             self._repairs.give_up(given_up)
             return False
         for way in sorted(ways, key=lambda pair: self._busy[pair[0]]):
-            if count := batches.add(situation, rows, way):
-                self._room[way[1]] -= length_of(rows[:count])
-                queue.remove(situation, versions_of(rows[:count]))
+            if taken := batches.add(situation, rows, way):
+                self._room[way[1]] -= length_of(rows[: len(taken)])
+                queue.remove(situation, taken)
                 return True
         queue.ways[situation] = ways
         return None
@@ -288,9 +291,11 @@ class Copies:
         rows: list[Row] = []
         over = dict.fromkeys(waiting)
         for run in repairs.namespace.runs_of(waiting):
-            for found, alike in placement.alike(run).items():
+            for found, alike in placement.alike_since(situation, run).items():
                 if found == situation:
                     rows = alike
+                    if len(rows) == len(versions):
+                        return rows  # nearly always
                 elif placement.missing(found) or placement.moves(found):
                     repairs.examine(run._replace(rows=alike), placement, True, Findings())
                 else:
@@ -374,8 +379,8 @@ class Copies:
         try:
             codes, left = await self._copy(batch), []
             for start in range(0, len(versions), NAMED_AT_ONCE):
-                stop = start + NAMED_AT_ONCE
-                left += self._conclude(batch, versions[start:stop], codes[start:stop])
+                stop = min(start + NAMED_AT_ONCE, len(versions))
+                left += self._conclude(batch, codes, start, stop)
                 await asyncio.sleep(0)
         except errors.MemfsError as error:
             self._avoid(batch)
@@ -404,33 +409,33 @@ class Copies:
         return reply.codes
 
     def _conclude(
-        self, batch: CopyBatch, versions: Sequence[m.BlockVersion], codes: Sequence[int]
+        self, batch: CopyBatch, codes: Sequence[int], start: int, stop: int
     ) -> list[m.BlockVersion]:
-        """Copies were made, or were not; one command names those that were.
+        """The copies from number ``start`` to before ``stop`` were made, or were not; one command
+        names those that were.
 
         Returns the versions that may still need something."""
         left: list[m.BlockVersion] = []
-        made: Sequence[m.BlockVersion] = versions
-        if any(codes):
-            made = []
-            for version, code in zip(versions, codes, strict=True):
-                if not code:
-                    made.append(version)
-                    continue
+        for version, code in zip(batch.versions[start:stop], codes[start:stop], strict=True):
+            if code:
+                left.append(version)
                 if code in (errors.BlockNotFoundError.code, errors.CorruptBlockError.code):
                     self._repairs.corrupt.suspect(version, batch.source)
                 else:
                     self._avoid(batch)
-                left.append(version)
+        made = [
+            (before, [batch.versions[at] for at in numbers if not codes[at]])
+            for before, numbers in batch.alike(start, stop)
+        ]
         if batch.target not in self._repairs.placement().members:
-            return [*left, *made]
-        if self._repairs.corrupt.copies:
-            for version in made:
-                self._repairs.corrupt.replaced(version, batch.target)
+            return [*left, *itertools.chain.from_iterable(some for _, some in made)]
         named: list[m.BlockVersion] = []
         holders: list[tuple[int, ...]] = []
-        for run in self._repairs.namespace.runs_of(made):
-            for situation, rows in self._repairs.placement().alike(run).items():
+        for before, versions in made:
+            if self._repairs.corrupt.copies:
+                for version in versions:
+                    self._repairs.corrupt.replaced(version, batch.target)
+            for situation, rows in self._alike_now(before, versions):
                 after = self._name(batch, situation, rows)
                 alike = versions_of(rows)
                 named += alike
@@ -441,6 +446,14 @@ class Copies:
             command = m.SetManyReplicas(tuple(named), tuple(holders))
             set_aside(self._role.primary.submit_own(command))
         return left
+
+    def _alike_now(
+        self, before: Situation, versions: Sequence[m.BlockVersion]
+    ) -> Iterator[tuple[Situation, list[Row]]]:
+        """Those blocks of one situation that are current still, by their present ones."""
+        placement = self._repairs.placement()
+        for run in self._repairs.namespace.runs_of(versions):
+            yield from placement.alike_since(before, run).items()
 
     def _needs_more(self, situation: Situation) -> bool:
         placement = self._repairs.placement()

@@ -41,6 +41,8 @@ class Situation(NamedTuple):
     group_blocks: int
     placement: tuple[int, ...]
     """Where the ring wants them."""
+    epoch: int = 0
+    """Of the ring."""
 
 
 class PlacementCheck:
@@ -84,6 +86,16 @@ class PlacementCheck:
                 alike.append(row)
         return found
 
+    def alike_since(self, situation: Situation, run: Run) -> dict[Situation, list[Row]]:
+        """As :meth:`alike`, of blocks that were all in one situation before: mostly they are still,
+        and where the ring wants each need not be asked."""
+        same_run = (situation.replicas, *situation[2:5]) == run[:4]
+        if not same_run or self._bad or situation.epoch != self.ring.epoch:
+            return self.alike(run)
+        if situation.live != tuple([n for n in situation.replicas if n in self.members]):
+            return self.alike(run)
+        return {situation: run.rows}
+
     def split(self, run: Run) -> tuple[Run, list[Row]]:
         """A run without the blocks that have bad copies; and these."""
         bad = self._bad
@@ -97,7 +109,7 @@ class PlacementCheck:
         live = tuple([n for n in run.replicas if n in self.members and n not in bad])
         group = row[1] // run.group_blocks
         placement = self.ring.place(row[0], group, self.wanted(run.replication))
-        return Situation(run.replicas, live, *run[1:4], placement)
+        return Situation(run.replicas, live, *run[1:4], placement, self.ring.epoch)
 
     def _remember(self, known: dict[int, Situation], at: int, situation: Situation) -> Situation:
         if self._known_count >= KNOWN_SITUATIONS:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from memfs import limits
 from memfs.node.healing.corrupt import CorruptCopies
@@ -48,6 +48,8 @@ class CopyBatch:
         self.blocks: list[m.CopyBlock] = []
         self.versions: list[m.BlockVersion] = []
         """Their identities."""
+        self._situations: list[tuple[int, Situation]] = []
+        """From which number on blocks were in which one."""
         self.bytes = 0
         """Bytes to copy."""
 
@@ -55,10 +57,19 @@ class CopyBatch:
         """Add blocks; returns their identities."""
         layout = situation.block_size, situation.group_blocks
         added = versions_of(rows)
-        self.blocks += [m.CopyBlock(*row, *layout) for row in rows]
+        self._situations.append((len(self.versions), situation))
+        self.blocks += [_tuple(m.CopyBlock, row + layout) for row in rows]
         self.versions += added
         self.bytes += length_of(rows)
         return added
+
+    def alike(self, start: int, stop: int) -> Iterator[tuple[Situation, range]]:
+        """The blocks from number ``start`` to before ``stop`` by the situations in which they were
+        added."""
+        ends = [first for first, _ in self._situations[1:]]
+        for (first, situation), end in zip(self._situations, [*ends, stop], strict=True):
+            if max(first, start) < min(end, stop):
+                yield situation, range(max(first, start), min(end, stop))
 
 
 def versions_of(rows: Iterable[Row]) -> list[m.BlockVersion]:
@@ -91,6 +102,8 @@ class Findings:
         """... and what is to be copied of them."""
         self.moves = 0
         self.move_bytes = 0
+        self.moves_left_out = False
+        """Only what lacks copies was looked for."""
         self.leaving: Counter[int] = Counter()
         """Bytes that have to be moved away from members that take nothing more."""
         self.leaving_blocks: Counter[int] = Counter()
@@ -150,6 +163,8 @@ class RepairQueue:
         """Set when there is something new to do."""
         self.unbalanced = True
         """There may be blocks elsewhere than the ring wants them."""
+        self.urgent = True
+        """There may be many that lack copies: look for these first."""
         self.silent: frozenset[int] = frozenset()
         """Members whose last heartbeat is too old, as of the last look."""
         self.stuck = 0
@@ -193,7 +208,9 @@ class RepairQueue:
         key = ring_key(view)
         if placement is None or key != self._placed_for:
             self._placed_for = key
+            former = frozenset() if placement is None else placement.members
             placement = self._placement = PlacementCheck(view, self.corrupt.copies)
+            self.urgent = self.urgent or not placement.members.issuperset(former)
             self.unbalanced = True
             self.look_again()
         return placement
@@ -335,7 +352,7 @@ class RepairQueue:
         if self._placement is None:
             return
         self._placement = None
-        self.unbalanced = True
+        self.unbalanced = self.urgent = True
         self.findings = Findings()
         self.silent = frozenset()
         self.excess_replicas.clear()

@@ -83,6 +83,8 @@ class Scan:
         self.running = True
         try:
             await self._walk()
+            if repairs.findings.moves_left_out and not repairs.findings.blocks:
+                await self._walk()
         finally:
             self.running = False
             repairs.counting = None
@@ -98,7 +100,10 @@ class Scan:
         repairs.counting = found
         placement = repairs.placement()
         # Writers may have stored on members that take nothing more, before they knew of it.
-        balance = repairs.unbalanced or placement.ring.takers != placement.members
+        departing = placement.ring.takers != placement.members
+        balance = departing or (repairs.unbalanced and not repairs.urgent)
+        found.moves_left_out = repairs.unbalanced and not balance
+        repairs.urgent = False
         after: tuple[int, int] | None = (0, 0)
         while after is not None:
             after = self.step(after, placement, balance, found)

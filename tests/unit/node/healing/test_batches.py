@@ -6,7 +6,7 @@ from collections import Counter
 
 from memfs.node.healing.copies import BATCH_BLOCKS, BATCH_BYTES, COPIES_PER_NODE, _Batches
 from memfs.node.healing.placement_check import Situation
-from memfs.node.healing.repair_queue import CopyBatch
+from memfs.node.healing.repair_queue import CopyBatch, versions_of
 from memfs.node.namespace.runs import Row
 from memfs.protocol.messages import BlockVersion
 
@@ -37,7 +37,7 @@ def test_an_open_batch_takes_more_until_it_is_full() -> None:
     way = (1, 2)
     for number in range(BATCH_BLOCKS):
         assert not some.refuse((way,))
-        assert some.add(ALONE, block(number + 1), way) == 1
+        assert some.add(ALONE, block(number + 1), way)
     assert some.refuse((way,))
     assert not some.add(ALONE, block(BATCH_BLOCKS + 1), way)
 
@@ -45,15 +45,15 @@ def test_an_open_batch_takes_more_until_it_is_full() -> None:
 def test_a_batch_takes_as_many_blocks_as_fit() -> None:
     some, way = batches(Counter({1: COPIES_PER_NODE - 1})), (1, 2)
     many = [row for number in range(BATCH_BLOCKS + 9) for row in block(number + 1)]
-    assert some.add(ALONE, many[:5], way) == 5
-    assert some.add(ALONE, many[5:], way) == BATCH_BLOCKS - 5
-    assert some.add(ALONE, many[BATCH_BLOCKS:], way) == 0, "the node is busy with it"
+    assert some.add(ALONE, many[:5], way) == versions_of(many[:5])
+    assert some.add(ALONE, many[5:], way) == versions_of(many[5:BATCH_BLOCKS])
+    assert not some.add(ALONE, many[BATCH_BLOCKS:], way), "the node is busy with it"
     assert [len(batch.blocks) for batch in some.filled] == [BATCH_BLOCKS]
     large = [(number, 0, 1, 1, BATCH_BYTES // 2, 0) for number in range(1, 6)]
-    assert some.add(ALONE, large, (3, 4)) == 2
-    assert some.add(ALONE, large[2:], (3, 4)) == 2, "into a batch of their own"
+    assert some.add(ALONE, large, (3, 4)) == versions_of(large[:2])
+    assert some.add(ALONE, large[2:], (3, 4)) == versions_of(large[2:4]), "a batch of their own"
     huge = [(9, 0, 1, 1, 2 * BATCH_BYTES, 0)]
-    assert some.add(ALONE, huge, (5, 6)) == 1, "however large"
+    assert some.add(ALONE, huge, (5, 6)) == versions_of(huge), "however large"
 
 
 def test_refusing_never_contradicts_adding() -> None:
@@ -65,3 +65,19 @@ def test_refusing_never_contradicts_adding() -> None:
             for way in ((1, 2), (2, 1), (1, 3), (3, 4)):
                 refused = some.refuse((way,))
                 assert not (refused and some.add(ALONE, block(2), way)), (busy, length, way)
+
+
+def test_the_blocks_of_a_batch_are_known_by_their_situations() -> None:
+    batch = CopyBatch(1, 2, False)
+    elsewhere = ALONE._replace(placement=(1, 3))
+    for number, situation in enumerate((ALONE, elsewhere, ALONE)):
+        batch.add(situation, block(number * 2 + 1) + block(number * 2 + 2))
+    every = [(ALONE, 0, 2), (elsewhere, 2, 4), (ALONE, 4, 6)]
+    for start in range(7):
+        for stop in range(start, 7):
+            expected = [
+                (situation, [n for n in range(first, end) if start <= n < stop])
+                for situation, first, end in every
+            ]
+            found = [(situation, list(numbers)) for situation, numbers in batch.alike(start, stop)]
+            assert found == [(situation, some) for situation, some in expected if some]

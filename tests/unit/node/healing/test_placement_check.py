@@ -166,3 +166,21 @@ def test_a_join_moves_only_what_the_newcomer_gets(newcomer: int) -> None:
         assert moves in ((), (newcomer,))
         moved += bool(moves)
     assert 0.6 < moved / (600 * 2 / 6) < 1.4
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.integers(0, 9)), min_size=1, unique=True),
+    st.sampled_from([FIVE, (1, 2, 3, 4), (1, 3, 5), (1, 2, 3, 4, 5, 6)]),
+    st.sampled_from([(1, 2), (1, 5), (3, 4, 5)]),
+    st.sets(st.integers(1, 40)),
+)
+def test_blocks_of_one_situation_are_told_as_if_nothing_were_known(
+    blocks: list[tuple[int, int]], after: tuple[int, ...], holders: tuple[int, ...], bad: set[int]
+) -> None:
+    before = placement(view(*FIVE))
+    bad_copies = {BlockVersion(inode, 0, 1, 1): {holders[0]} for inode in bad}
+    since = placement(view(*after)._replace(epoch=1 + (after != FIVE)), bad_copies)
+    run = Run((1, 2), 2, 4096, 4, [row(*block) for block in blocks])
+    for situation, rows in before.alike(run).items():
+        now = Run(holders, 2, 4096, 4, rows)
+        assert since.alike_since(situation, now) == since.alike(now)
