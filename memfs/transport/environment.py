@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -137,16 +138,11 @@ def production_environment(tls: Tls | None = None, prover: Prover | None = None)
 
 
 class SystemClock:
-    """The kernel's clocks."""
+    """The kernel's clocks. Asked several times for every request: C functions without a frame."""
 
-    def monotonic(self) -> float:
-        return time.monotonic()
-
-    def boottime_ns(self) -> int:
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-
-    def wall_ns(self) -> int:
-        return time.time_ns()
+    monotonic = staticmethod(time.monotonic)
+    boottime_ns = staticmethod(partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME))
+    wall_ns = staticmethod(time.time_ns)
 
 
 class SocketListener:
