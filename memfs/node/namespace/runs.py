@@ -84,12 +84,10 @@ def page(
 
 def of_versions(volume: Volume, versions: Iterable[BlockVersion]) -> list[Run]:
     """Those of the versions that files refer to."""
-    find, layout = volume.blocks.find_row, volume.tree.inodes.layout
     rows: _Rows = {}
-    for version in versions:
-        slot, _, row = find(version)
+    for _, _, layout, row in volume.blocks.find_rows(versions):
         if row is not None:
-            rows.setdefault((row[6], layout[slot]), []).append(row[:6])
+            rows.setdefault((row[6], layout), []).append(row[:6])
     return _runs(volume, rows)
 
 

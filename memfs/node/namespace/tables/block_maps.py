@@ -14,7 +14,7 @@ Invariant (NoEarlyGC): :meth:`is_current` is true of exactly the versions some f
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from memfs.node.namespace.tables.images import TableImage, TableImages
@@ -174,8 +174,8 @@ class BlockMaps:
         """
         sets, inodes, changed = self.replica_sets, self.inodes, 0
         gone: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[int, ...]] = {}
-        for version, holders in zip(versions, replicas, strict=True):
-            slot, position, row = self.find_row(version)
+        found = self.find_rows(versions)
+        for holders, (slot, position, _, row) in zip(replicas, found, strict=True):
             if row is None:
                 continue
             changed += 1
@@ -213,19 +213,38 @@ class BlockMaps:
 
     def find_row(self, version: BlockVersion) -> tuple[int, int, Row | None]:
         """As :meth:`find`, with the position in the file, and no object made."""
+        slot, position, _, row = next(self.find_rows((version,)))
+        return slot, position, row
+
+    def find_rows(
+        self, versions: Iterable[BlockVersion]
+    ) -> Iterator[tuple[int, int, int, Row | None]]:
+        """As :meth:`find_row` of many, each as it is when it is its turn; with the number of the
+        file's layout before the row."""
         inodes = self.inodes
-        slot = version[0] & 0xFFFFFFFF
-        if not version[1] and 0 < slot < inodes.used and not inodes.extra[slot]:
-            # Nearly every block is that of a file which has no other.
-            incarnation, _, *own = inodes.whole(slot)
-            row = (incarnation << 32 | slot, 0, *own)
-            if row[:4] == version and own[4] and inodes.kind[slot] == FILE:
-                return slot, 0, row  # type: ignore[return-value]
-        where = self._where(version)
-        found = self.row(*where) if where else None
-        if where is None or found is None or found[:4] != version:
-            return NOWHERE, 0, None
-        return *where, found
+        kinds, extra = inodes.kind, inodes.extra
+        read, cells, size = inodes.header_reader
+        for version in versions:
+            inode, index, generation, sequence = version
+            slot = inode & 0xFFFFFFFF
+            if not index and 0 < slot < inodes.used and not extra[slot] and kinds[slot] == FILE:
+                # Nearly every block is that of a file which has no other.
+                incarnation, layout, written, order, length, crc, replicas = read(
+                    cells, slot * size
+                )
+                if (incarnation, written, order) == (
+                    inode >> 32,
+                    generation,
+                    sequence,
+                ) and replicas:
+                    yield slot, 0, layout, (inode, 0, generation, sequence, length, crc, replicas)
+                    continue
+            where = self._where(version)
+            found = self.row(*where) if where else None
+            if where is None or found is None or found[:4] != version:
+                yield NOWHERE, 0, 0, None
+            else:
+                yield *where, inodes.layout[where[0]], found
 
     def position_of(self, slot: int, ref: BlockRef) -> int:
         """Where in a file a reference belongs by the inode and index it names; -1: nowhere."""

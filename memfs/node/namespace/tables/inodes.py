@@ -332,6 +332,11 @@ class Inodes:
         """How :meth:`whole` reads: it is called with the rows and, for a slot, so many times it."""
         return _WHOLE.unpack_from, self._rows, _BYTES  # type: ignore[return-value]
 
+    @property
+    def header_reader(self) -> tuple[Callable[[Buffer, int], Header], Buffer, int]:
+        """As :attr:`wholes`, to read incarnation, layout, and what :meth:`block` returns."""
+        return _HEADER.unpack_from, self._rows, _BYTES  # type: ignore[return-value]
+
     def headers(self, first: int, end: int) -> Iterator[tuple[int, int, int, Header]]:
         """Of the slots from ``first`` to ``end`` - 1, as they are now: kind, parent, extra; and
         incarnation, layout, and what :meth:`block` returns."""
