@@ -35,9 +35,11 @@ R_co = TypeVar("R_co", covariant=True)
 STREAM_FROM_BYTES = 256 * limits.KIB
 """Smaller payloads are forwarded whole once they are here: one frame, no stream to set up."""
 
-
 COPIED_AT_ONCE = 1 * limits.MIB
 """Bytes that are copied within the store in one turn of the loop: 0.3 ms."""
+
+_tuple = tuple.__new__
+"""Makes a named tuple in a third of the time that its name takes."""
 
 
 class Write(Sink, Protocol[R_co]):
@@ -284,18 +286,23 @@ class BlockService:
         results: list[m.RangeResult] = []
         payload: list[Buffer] = []
         room = limits.BATCH_PAYLOAD_BYTES
+        sent = [wanted for wanted, place in zip(ranges, places, strict=True) if place < 0]
+        wholes = iter(self._store.wholes(sent))
         for wanted, place in zip(ranges, places, strict=True):
             if place >= 0:
                 results.append(m.RangeResult(0, wanted.length, 0))
                 continue
             if results and wanted.length > room:
                 break
+            whole = next(wholes)
             try:
-                data, crc = self._store.read(wanted.version, wanted.offset, wanted.length)
+                if whole is None:
+                    whole = self._store.read(wanted.version, wanted.offset, wanted.length)
             except errors.MemfsError as error:
                 results.append(m.RangeResult(error.code, 0, 0))
                 continue
-            results.append(m.RangeResult(0, len(data), crc))
+            data, crc = whole
+            results.append(_tuple(m.RangeResult, (0, len(data), crc)))
             payload.append(data)
             room -= len(data)
         told = tuple(places[: len(results)])

@@ -23,6 +23,7 @@ from memfs.node.blocks.holdings import Holdings, VersionObserver
 from memfs.node.blocks.memory import Memfd
 from memfs.node.blocks.region import VERSION_BYTES, SlotRegion, Version
 from memfs.protocol.messages import (
+    BlockRange,
     BlockVersion,
     Segment,
     SmallBlock,
@@ -269,6 +270,10 @@ class BlockStore:
         ):
             raise CorruptBlockError(f"{version} fails its checksum near byte {offset}")
         return data, crc32c(data)
+
+    def wholes(self, wanted: Sequence[BlockRange]) -> builtins.list[tuple[memoryview, int] | None]:
+        """As :meth:`read`, of those that are all of a small block and need no second look."""
+        return self._index.wholes(wanted)
 
     def lent_records(self, wanted: Iterable[WholeBlock]) -> builtins.list[int]:
         """Places of records that may hold small blocks; the caller verifies the CRC.

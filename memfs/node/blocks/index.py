@@ -17,11 +17,11 @@ from sortedcontainers import SortedList
 
 from memfs.limits import BLOCKS_PER_FILE, CHUNK_BYTES
 from memfs.node.blocks import packing
-from memfs.node.blocks.block_records import FIELD_MAX, WHOLE, BlockHeader
+from memfs.node.blocks.block_records import FIELD_MAX, HEADER, WHOLE, BlockHeader
 from memfs.node.blocks.region import SegmentRegion, Version
 from memfs.node.blocks.segments import MemorySegment, Segments, place_of
 from memfs.node.blocks.sorted_table import SortedTable
-from memfs.protocol.messages import BlockVersion, StoredBlock
+from memfs.protocol.messages import BlockRange, BlockVersion, StoredBlock
 from memfs.protocol.segment_records import (
     OFFSET_BITS,
     OFFSET_MASK,
@@ -242,6 +242,26 @@ class BlockIndex:
             return None
         segment, offset = self._segments.at(place)
         return packing.whole(segment, offset, version.generation, version.sequence, length)
+
+    def wholes(self, wanted: Sequence[BlockRange]) -> list[tuple[memoryview, int] | None]:
+        """As :meth:`whole` of many, None also for what begins elsewhere; a microsecond for each."""
+        keys = [inode << INDEX_BITS | index for inode, index, *_ in wanted]
+        found: list[tuple[memoryview, int] | None] = []
+        number, segment = -1, memoryview(b"")
+        for block, place in zip(wanted, self._packed.get_many(keys), strict=True):
+            _, index, generation, sequence, offset, length = block
+            if place >= 0 and not offset and 0 <= index < BLOCKS_PER_FILE:
+                if place >> OFFSET_BITS != number:
+                    number = place >> OFFSET_BITS
+                    segment = self._segments.used[number].view()
+                start = place & OFFSET_MASK
+                fields = HEADER.unpack_from(segment, start)
+                if (fields[2], fields[3], fields[5]) == (generation, sequence, length):
+                    start += data_offset(fields[8])
+                    found.append((segment[start : start + length], fields[6]))
+                    continue
+            found.append(None)
+        return found
 
     def records(self, wanted: Iterable[WholeBlock]) -> list[int]:
         """Places of the records of packed blocks in memory that can be lent, -1: there is none.

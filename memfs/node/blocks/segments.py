@@ -123,7 +123,7 @@ class MemorySegment:
         """Whether a view of it is alive, say in a reply being sent."""
         return sys.getrefcount(self._exporter) > 2  # our attribute and the call's argument
 
-    def view(self, start: int, stop: int) -> memoryview:
+    def view(self, start: int = 0, stop: int | None = None) -> memoryview:
         """Bytes between two offsets, writable."""
         return memoryview(self._exporter).cast("B")[start:stop]
 

@@ -190,7 +190,7 @@ class Copier:
         deadline: float,
     ) -> list[m.CopyBlock]:
         """Fetch as many as one answer holds; returns the rest."""
-        wanted = tuple([m.BlockRange(*block.version, 0, block.length) for block in blocks])
+        wanted = tuple([_tuple(m.BlockRange, (*block[:4], 0, block[4])) for block in blocks])
         answer = await source.call(
             m.ReadBlocks(wanted),
             request_id=self._pool.next_request_id(),

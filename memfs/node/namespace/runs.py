@@ -58,11 +58,16 @@ def page(
     inodes = volume.tree.inodes
     rows: _Rows = {}
     is_alive = _Liveness(volume.tree)
+    directory, attached = -1, False
     found = 0
     first, position = max(after[0], ROOT), after[1]
     end = min(first + _SLOTS_PER_BLOCK * limit, inodes.used)
     for slot, (kind, parent, extra, own) in enumerate(inodes.headers(first, end), first):
-        if kind != FILE or not (extra or own[6]) or not is_alive(slot, parent):
+        if kind != FILE or not (extra or own[6]):
+            continue
+        if parent != directory or not is_alive.by_directory:
+            directory, attached = parent, is_alive(slot, parent)
+        if not attached:
             continue
         if found >= limit:
             return _runs(volume, rows), (slot, 0)
@@ -105,12 +110,12 @@ class _Liveness:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._plain = not (tree.parents or tree.unlinked or tree.nameless)
-        """Has every file exactly one name?"""
+        self.by_directory = not (tree.parents or tree.unlinked or tree.nameless)
+        """Has every file exactly one name? Those of one directory are alive together."""
         self._attached: dict[int, bool] = {}
 
     def __call__(self, slot: int, parent: int) -> bool:
-        if not self._plain:
+        if not self.by_directory:
             return self._tree.is_alive(slot)
         known = self._attached.get(parent)
         if known is None:

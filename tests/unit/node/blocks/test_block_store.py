@@ -12,7 +12,14 @@ from memfs.limits import CHUNK_BYTES, MIB
 from memfs.node.blocks import BlockStore
 from memfs.node.blocks.block_records import extent_for
 from memfs.node.blocks.region import VERSION_BYTES
-from memfs.protocol.messages import BlockVersion, Extent, SmallBlock, WriteBlock, WriteBlocks
+from memfs.protocol.messages import (
+    BlockRange,
+    BlockVersion,
+    Extent,
+    SmallBlock,
+    WriteBlock,
+    WriteBlocks,
+)
 from memfs.protocol.segment_records import OFFSET_BITS
 
 from .writing import (
@@ -380,6 +387,29 @@ def test_blocks_of_all_kinds_in_one_batch(memfds: int, lent: bool) -> None:
         store.discard(version)
     store.check_invariants()
     assert store.count == 1
+
+
+def test_of_many_blocks_those_that_are_asked_for_whole_are_read(store: BlockStore) -> None:
+    files = {v: some_bytes(length, number) for number, (v, length) in enumerate(KINDS.items())}
+    request, payload = batch(files)
+    store.put_copies(request.blocks, payload)
+    store_derived(store, BlockVersion(1, 0, 1, 2), BlockVersion(1, 0, 1, 1), 8001, [(8000, b"x")])
+    whole = [BlockRange(*version, 0, len(data)) for version, data in files.items()]
+    others = [
+        BlockRange(99, 0, 1, 1, 0, 5),
+        *[each._replace(length=each.length + 1) for each in whole],
+        *[each._replace(length=each.length - 1, offset=1) for each in whole],
+        *[each._replace(generation=each.generation + 1) for each in whole],
+        *[each._replace(inode=each.inode - 1, index=each.index + (1 << 24)) for each in whole],
+        *[each._replace(index=-1) for each in whole],
+    ]
+    found = store.wholes([*whole, *others])
+    assert found[len(whole) :] == [None] * len(others)
+    objects = {BlockVersion(1, 0, 1, 1), BlockVersion(1 << 41, 0, 1, 1)}
+    for each, one in zip(whole, found, strict=False):
+        assert one == (
+            None if each.version in objects else store.read(each.version, 0, each.length)
+        )
 
 
 def test_a_batch_can_be_repeated_and_taken_back(store: BlockStore) -> None:
