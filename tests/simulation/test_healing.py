@@ -10,7 +10,7 @@ import pytest
 
 from memfs.checksum import crc32c
 from memfs.errors import InvalidArgumentError, NoSpaceError, UploadLostError
-from memfs.limits import KIB
+from memfs.limits import KIB, MIB
 from memfs.node.healing.copier import Copier
 from memfs.node.replication.primary import Primary
 from memfs.protocol.messages import (
@@ -167,6 +167,48 @@ async def test_what_is_copied_during_a_scan_is_not_counted_after_it():
             await eventually(lambda: healing.copies.state == "idle" and not healing.scan.running)
             assert is_whole(cluster, 2)
             assert (healing.repairs.findings.blocks, healing.repairs.findings.bytes) == (0, 0)
+
+
+@simulated
+async def test_nothing_is_told_to_be_done_before_moves_were_looked_for():
+    """What lacks copies is looked for first: blocks may still lie elsewhere than they should."""
+    slow = {"rebalancing_bandwidth": MIB, "block_size": BLOCK}
+    scan = "memfs.node.healing.scan."
+    with (
+        replaced(*find("memfs.node.healing.copies.BATCH_BLOCKS"), 4),
+        replaced(*find(scan + "PAGE"), 16),
+        replaced(*find(scan + "STEP_PAGES"), 1),
+        replaced(*find(scan + "PAUSE_SECONDS"), 0.05),
+        replaced(*find(scan + "WAITING"), 0),
+    ):
+        async with Cluster(nodes=3, replication=2, **slow, **PATIENT) as cluster:
+            fs = await cluster.connect()
+            await fs.write_many([(f"/{number}", bytes(BLOCK)) for number in range(200)])
+            healing = primary_of(cluster).healing
+            await eventually(lambda: healing.state == "idle" and not healing.repairs.unbalanced)
+            await cluster.start_node()
+            await eventually(lambda: healing.status().moves)
+            former = cluster.nodes.index(primary_of(cluster))
+            await cluster.kill(former)
+            others = [node for node in cluster.nodes if node.healing is not healing]
+            await eventually(lambda: any(node.role.leads for node in others))
+            node = next(node for node in others if node.role.leads)
+            healing = node.healing
+            await eventually(lambda: len(node.membership.view.members) == 3)
+
+            def is_told() -> bool:
+                status = healing.status()
+                done = status.complete and status.state in ("idle", "scanning")
+                return done and not status.moves
+
+            await eventually(is_told)
+            check = healing.repairs.placement()
+            misplaced = [
+                block
+                for block in placed_blocks(node.role.primary.namespace)
+                if not set(block.ref.replicas).issuperset(check.situation(block).placement)
+            ]
+            assert not misplaced
 
 
 @simulated

@@ -121,6 +121,8 @@ class Healing:
     def state(self) -> str:
         """``healing``, ``rebalancing``, ``scanning`` or ``idle``."""
         busy = self.copies.state
+        if busy == "idle" and self.repairs.findings.moves_left_out:
+            return "rebalancing"  # what has to be moved is not known yet
         return "scanning" if busy == "idle" and self.scan.running else busy
 
     @property
