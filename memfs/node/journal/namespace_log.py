@@ -11,9 +11,10 @@ newest complete snapshot decides which generation counts; older ones are removed
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from memfs import limits
@@ -38,9 +39,8 @@ _SYNC_BYTES: Final = 1 * limits.MIB
 """Bytes of a snapshot between two syncs. A sync of the log waits behind at most one of them, which
 would take 40 ms with 8 MiB."""
 RESTS: Final = 3.0
-"""How long the thread that writes a snapshot rests after each piece, in the time that it took.
-Without rests a command waits for the interpreter at each call that lets it go: commands were half
-as many, and the longest took five times as long."""
+"""How long the event loop does other work after each piece of a snapshot, in the time that it took:
+a snapshot has a quarter of its time at most."""
 _LOG_BYTES: Final = 2 * limits.MIB
 """A shorter log is no reason for a snapshot: it has 50,000 files of a batch, replayed in 0.6 s."""
 _LOG_SHARE: Final = 24
@@ -78,35 +78,37 @@ class Recovered(NamedTuple):
 _Item: TypeAlias = _Append | _DropBefore | _Rotate
 
 
-class _SnapshotWriter:
-    """A snapshot on its way to the disk. What does not get there is removed."""
+class _SnapshotFile:
+    """A snapshot on its way to the disk. What does not get there is removed.
 
-    def __init__(
-        self, disk: Disk, path: str, pieces: Iterator[bytes], now: Callable[[], float]
-    ) -> None:
-        """The file has its name when all ``pieces`` are durable; ``now``: monotonic seconds."""
+    Its methods run in worker threads, one after the other, and raise OSError.
+    """
+
+    def __init__(self, disk: Disk, path: str) -> None:
+        """It has the name ``path`` once it is durable as a whole."""
         self.written = 0
         """Bytes so far."""
-        self.busy_seconds = 0.0
-        """What the last piece took to make, the disk left out."""
         self._disk = disk
         self._path = path
-        self._pieces = pieces
-        self._now = now
-        self._synced = 0
         self._file: DiskFile | None = None
 
-    def step(self) -> bool:
-        """Write one piece; whether there may be more. Runs in a worker thread. Raises OSError."""
+    def write(self, pieces: Sequence[bytes]) -> None:
+        """Add pieces, and make them durable."""
         try:
             if self._file is None:
                 self._file = self._disk.open(self._path + ".new", create=True)
-            began = self._now()
-            piece = next(self._pieces, None)
-            self.busy_seconds = self._now() - began
-            if piece is not None:
-                self._write(self._file, piece)
-                return True
+            self._file.write(pieces, self.written)
+            self.written += sum(map(len, pieces))
+            self._file.sync()
+        except OSError:
+            self.abandon()
+            raise
+
+    def finish(self, pieces: Sequence[bytes]) -> None:
+        """Add the last pieces, and make it all durable under its name."""
+        self.write(pieces)
+        assert self._file is not None
+        try:
             self._file.truncate(self.written)
             self._file.sync()
         except OSError:
@@ -114,20 +116,12 @@ class _SnapshotWriter:
             raise
         self._file.close()
         self._disk.rename(self._path + ".new", self._path)
-        return False
 
     def abandon(self) -> None:
-        """Remove what was written; no step may be under way."""
+        """Remove what was written; no other method may be under way."""
         if self._file is not None:
             self._file.close()
             self._disk.remove(self._path + ".new")
-
-    def _write(self, file: DiskFile, piece: bytes) -> None:
-        file.write([piece], self.written)
-        self.written += len(piece)
-        if self.written - self._synced >= _SYNC_BYTES:
-            file.sync()
-            self._synced = self.written
 
 
 class NamespaceLog:
@@ -314,17 +308,27 @@ class NamespaceLog:
     ) -> None:
         """Write a snapshot, unless a later generation begins meanwhile.
 
-        A piece is made by Python in another thread, and the event loop cannot run meanwhile. After
-        each, that thread rests ``rests`` times as long as it took.
+        The pieces are made here, in the event loop, which rests ``rests`` times as long as each
+        took: another thread would keep it from Python for longer than a piece takes.
         """
-        path = self._path(f"{self._generation:08d}-{index:020d}.snapshot")
-        writer = _SnapshotWriter(self._disk, path, pieces, self._environment.clock.monotonic)
-        while await self._environment.disk.run(writer.step):
-            await asyncio.sleep(rests * writer.busy_seconds)
+        run, now = self._environment.disk.run, self._environment.clock.monotonic
+        file = _SnapshotFile(
+            self._disk, self._path(f"{self._generation:08d}-{index:020d}.snapshot")
+        )
+        made, size, began = list[bytes](), 0, now()
+        for piece in pieces:
+            made.append(piece)
+            size += len(piece)
+            await asyncio.sleep(rests * (now() - began))
+            if size >= _SYNC_BYTES:
+                await run(functools.partial(file.write, made))
+                made, size = [], 0
             if mine != self._beginnings:
-                writer.abandon()
+                await run(file.abandon)
                 self._check_present(mine)
-        self._snapshot_bytes = writer.written
+            began = now()
+        await run(functools.partial(file.finish, made))
+        self._snapshot_bytes = file.written
 
     def _forget_before(self, index: int) -> None:
         segments = self._series.segments

@@ -5,7 +5,7 @@ disk after an upgrade: its version is checked, and older ones are understood. Wh
 behaves exactly like the original: slots come back in the same order, results are remembered,
 reclaim goes on where it was.
 
-The namespace may change while its snapshot is encoded piece by piece, by another thread as well.
+The namespace may change while its snapshot is encoded piece by piece.
 What grows with the files (inodes, directories, block tables, what some inodes have) is copied when
 its turn comes, or before it changes (``tables.images``); what is small is copied at once.
 
@@ -40,8 +40,8 @@ from memfs.node.namespace.tables.results import Results
 from memfs.node.namespace.tables.tokens import Tokens
 from memfs.node.namespace.tables.volume import Volume
 
-PIECE_BYTES: Final = 256 * limits.KIB
-"""Encoded at once, in about a millisecond: no other Python runs meanwhile, in whatever thread."""
+PIECE_BYTES: Final = 192 * limits.KIB
+"""Encoded at once, in a millisecond or so: the event loop does nothing else meanwhile."""
 VERSION: Final = 9
 OLDEST: Final = 1
 """1: without access control lists, quotas, tokens and totals of further names; 2: without the
@@ -149,11 +149,11 @@ def _frozen(image: Image) -> list[Iterable[bytes]]:
     return [
         [_packed(Kind.STATE, *state)],
         _columns(inodes.image()),
-        _numbers(Kind.FREE_SLOTS, [((), inodes.free_slots[:])]),
+        _numbers(Kind.FREE_SLOTS, (((), part) for part in inodes.free_slots.image())),
         *[_interned(at, each.values[1:], each.counts[1:]) for at, each in enumerate(interned)],
-        _directories(tree.image()),
-        _targets(tree.targets.items[:]),
-        _tables(blocks.image()),
+        _directories(tree.directories.image()),
+        _targets(tree.targets.image()),
+        _tables(blocks.tables.image()),
         _xattrs(tree.xattrs.image()),
         _acls(tree.acl_values.values[1:], tree.acl_values.counts[1:]),
         [_packed(Kind.QUOTA, slot, *quota) for slot, quota in tree.quotas.items()],
@@ -242,8 +242,8 @@ def _directories(directories: Iterable[Frozen]) -> Iterator[bytes]:
                 yield _packed(Kind.LEAF, list(leaf), list(leaf.values()))
 
 
-def _targets(targets: list[bytes]) -> Iterator[bytes]:
-    return (_packed(Kind.TARGET, target) for target in targets[1:])
+def _targets(targets: Iterable[bytes]) -> Iterator[bytes]:
+    return (_packed(Kind.TARGET, target) for target in itertools.islice(targets, 1, None))
 
 
 def _tables(tables: Iterable[list[bytes]]) -> Iterator[bytes]:

@@ -17,7 +17,6 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from memfs.node.namespace.tables.images import TableImage, TableImages
 from memfs.node.namespace.tables.inodes import ABSORBED, FILE, NOWHERE, RESERVED, Inodes
 from memfs.node.namespace.tables.interning import Arena, Interned
 from memfs.protocol.messages import BlockVersion
@@ -35,17 +34,19 @@ Table = list[bytearray]
 """Chunks of up to CHUNK_ROWS rows each; a chunk's missing rows are holes."""
 
 
+def _frozen(table: Table) -> list[bytes]:
+    return list(map(bytes, table))
+
+
 class BlockMaps:
     """The block map of every file."""
 
-    __slots__ = ("absorbed", "dropped", "images", "inodes", "replica_sets", "tables")
+    __slots__ = ("absorbed", "dropped", "inodes", "replica_sets", "tables")
 
     def __init__(self, inodes: Inodes) -> None:
         self.inodes = inodes
         self.replica_sets: Interned[tuple[int, ...]] = Interned(())
-        self.tables: Arena[Table] = Arena([])
-        self.images: TableImages[list[bytes]] = TableImages()
-        """Of the tables, by their numbers."""
+        self.tables: Arena[Table, list[bytes]] = Arena([], _frozen)
         self.absorbed: dict[int, list[int]] = {}
         """Slots that a file has absorbed, in order."""
         self.dropped: list[bytearray] = []
@@ -97,11 +98,6 @@ class BlockMaps:
         """The rows of a chunk that are no holes."""
         return [row for row in ROW.iter_unpack(chunk) if row[6]]
 
-    def image(self) -> TableImage[list[bytes]]:
-        """The tables as they are now, in the order of their numbers."""
-        items = self.tables.items[:]
-        return self.images.begin(len(items), lambda number: list(map(bytes, items[number])))
-
     # --- writing -----------------------------------------------------------------------------
 
     def put(self, slot: int, position: int, ref: BlockRef, discards: list[BlockRef]) -> None:
@@ -124,7 +120,7 @@ class BlockMaps:
                 self.inodes.set_block(slot, 0, 0, 0, 0, 0)
                 discards.append(self._release(old))
             return
-        table = self._changing(number)
+        table = self.tables.changing(number)
         whole, at = divmod(count, CHUNK_ROWS)
         if at and whole < len(table):
             tail = table[whole][at * ROW.size :]
@@ -301,7 +297,7 @@ class BlockMaps:
 
     def _append(self, slot: int, position: int, rows: bytes | bytearray) -> None:
         """Write packed rows to ``position`` and after, where the file has none yet."""
-        table = self._changing(self.inodes.extra[slot] or self._make_table(slot))
+        table = self.tables.changing(self.inodes.extra[slot] or self._make_table(slot))
         while rows:
             chunk, at = divmod(position, CHUNK_ROWS)
             part = rows[: (CHUNK_ROWS - at) * ROW.size]
@@ -330,7 +326,7 @@ class BlockMaps:
             if not row[6]:
                 return
             number = self._make_table(slot)
-        table = self._changing(number)
+        table = self.tables.changing(number)
         chunk, at = divmod(position, CHUNK_ROWS)
         table.extend(bytearray() for _ in range(chunk + 1 - len(table)))
         rows = table[chunk]
@@ -339,12 +335,6 @@ class BlockMaps:
             ROW.pack_into(rows, at * ROW.size, *row)
         elif at * ROW.size < len(rows):
             rows[at * ROW.size : (at + 1) * ROW.size] = _HOLE
-
-    def _changing(self, number: int) -> Table:
-        """A table that is about to change."""
-        if self.images:
-            self.images.keep(number)
-        return self.tables.items[number]
 
     def _make_table(self, slot: int) -> int:
         first = self.row(slot, 0)

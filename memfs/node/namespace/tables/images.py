@@ -5,12 +5,10 @@ sooner, unless the part is about to change: then it is copied before. So taking 
 nothing at once, and what it costs a change does not grow with the table.
 
 Owns which parts have been read or kept. The table says how a part is copied, and calls
-:meth:`TableImages.keep` before it changes one. An image may be read in another thread; the table is
-changed in that in which images are made.
+:meth:`TableImages.keep` before it changes one. Images are read in the thread that changes tables.
 
-Invariant (of an image): what it yields is what the parts held when it was made. There is no lock: a
-part is kept before it is changed, so a copy that the reader made meanwhile counts only if nothing
-was kept by the time it was complete.
+Invariant (of an image): what it yields is what the parts held when it was made, and it copies each
+part once.
 """
 
 from __future__ import annotations
@@ -43,10 +41,8 @@ class TableImage(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         """All parts in order, once."""
         for part in range(self._count):
-            copied = self._copy(part)
-            copied = self._kept.pop(part, copied)
             self._next = part + 1
-            yield copied
+            yield self._kept.pop(part) if part in self._kept else self._copy(part)
 
 
 class TableImages(list["weakref.ref[TableImage[T]]"]):
@@ -63,7 +59,7 @@ class TableImages(list["weakref.ref[TableImage[T]]"]):
 
     def keep(self, part: int) -> None:
         """A part of the table is about to change."""
-        for each in tuple(self):  # another thread may forget one
+        for each in tuple(self):  # one may be forgotten meanwhile
             image = each()
             if image is not None:
                 image.keep(part)

@@ -15,7 +15,9 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+from memfs.node.namespace.tables.growing import Cells, Growing
 from memfs.node.namespace.tables.images import TableImage, TableImages
+from memfs.node.namespace.tables.slot_stack import SlotStack
 from memfs.types import ROOT_INODE, Buffer, FileKind
 
 FILE: Final = int(FileKind.FILE)
@@ -37,6 +39,9 @@ ROOT: Final = ROOT_INODE
 COLUMNS: Final = {"kind": 1, "mode": 1, "parent": 1, "extra": 1, "rows": 20}
 """Name and items per slot of every array, in the order in which snapshots number them."""
 
+_CODES: Final = "BHIII"
+"""Of each, as of an ``array``."""
+
 # A row: incarnation, owner, links, layout, generation (words); size, modified, changed, change,
 # accessed (quads); generation, sequence, length, crc and replica set of block 0 (words).
 _ROW: Final = struct.Struct("=5I5q5I")
@@ -57,7 +62,9 @@ assert _HEADER.size == _WHOLE.size == _ROW.size == _BYTES == _WORDS * array("I")
 PART_BITS: Final = 11
 """Of the number of slots that are copied together for a snapshot: 182 KiB, 20 us."""
 
-_GROWTH: Final = 4096  # slots added at once: 370 KiB, microseconds
+SLOTS_MOST: Final = 1 << 32
+"""An id has so many bits for its slot."""
+_GROWTH: Final = 4096  # slots added at once, microseconds
 _INCARNATION_MAX: Final = (1 << 32) - 1
 
 
@@ -79,7 +86,7 @@ class Column32:
 
     __slots__ = ("_at", "_images", "_rows")
 
-    def __init__(self, rows: array[int], at: int, images: TableImages[Part]) -> None:
+    def __init__(self, rows: Cells, at: int, images: TableImages[Part]) -> None:
         self._rows = rows
         self._at = at
         self._images = images
@@ -98,7 +105,7 @@ class Column64:
 
     __slots__ = ("_at", "_images", "_rows")
 
-    def __init__(self, rows: array[int], at: int, images: TableImages[Part]) -> None:
+    def __init__(self, rows: Cells, at: int, images: TableImages[Part]) -> None:
         self._rows = rows
         self._at = at
         self._images = images
@@ -120,6 +127,7 @@ class Inodes:
     """
 
     __slots__ = (
+        "_columns",
         "_extra",
         "_kind",
         "_mode",
@@ -145,21 +153,24 @@ class Inodes:
         "used",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = SLOTS_MOST) -> None:
+        """There will be ``most`` slots at most."""
         self.images: TableImages[Part] = TableImages()
-        self._kind = array("B")
+        widths = zip(_CODES, COLUMNS.values(), strict=True)
+        self._columns = tuple([Growing(code, most * count) for code, count in widths])
+        """In the order of COLUMNS."""
+        self._kind, self._mode, self._parent, self._extra, self._rows = [
+            column.cells for column in self._columns
+        ]
         self.kind: Sequence[int] = self._kind
         """A :class:`FileKind`, RESERVED, ABSORBED or FREE."""
-        self._mode = array("H")
         self.mode: Sequence[int] = self._mode
         """Mode bits, and HAS_ACL."""
-        self._parent = array("I")
         self.parent: Sequence[int] = self._parent
         """Slot of the directory; of a file with several links, that of its home."""
-        self._extra = array("I")
         self.extra: Sequence[int] = self._extra
         """Number of the directory, symlink target or block table, 0: none; of a device, its own."""
-        self._rows = rows = array("I")
+        rows = self._rows
         self.incarnation = Column32(rows, 0, self.images)
         self.owner = Column32(rows, 1, self.images)
         """Number of the (user, group) pair."""
@@ -172,18 +183,13 @@ class Inodes:
         self.changed = Column64(rows, 36, self.images)
         self.change = Column64(rows, 44, self.images)
         self.accessed = Column64(rows, 52, self.images)
-        self.free_slots = array("I")
-        """A stack of freed slots."""
+        self.free_slots = SlotStack(most)
+        """Freed slots, the last one first."""
         self.retired = 0
         """Slots whose incarnations are used up; an endless create and delete gets there."""
         self.used = ROOT
         """Slots ever handed out, slot 0 included; those from here on are fresh."""
         self._grow()
-
-    @property
-    def _columns(self) -> tuple[array[int], ...]:
-        """The arrays in the order of COLUMNS."""
-        return self._kind, self._mode, self._parent, self._extra, self._rows
 
     def __len__(self) -> int:
         """Inodes in use, whatever their kind."""
@@ -201,7 +207,7 @@ class Inodes:
         if self.free_slots:
             return self.free_slots.pop()
         slot = self.used
-        if slot == len(self.kind):
+        if slot == self._columns[0].length:
             self._grow()
         self.used = slot + 1
         return slot
@@ -217,7 +223,7 @@ class Inodes:
         incarnation = self.incarnation[slot]
         if incarnation < _INCARNATION_MAX:
             self.incarnation[slot] = incarnation + 1
-            self.free_slots.append(slot)
+            self.free_slots.push(slot)
         else:
             self.retired += 1
 
@@ -344,7 +350,11 @@ class Inodes:
         rows: Iterator[Header] = _HEADER.iter_unpack(
             self._rows[first * _WORDS : end * _WORDS].tobytes()
         )
-        return zip(self._kind[slots], self._parent[slots], self._extra[slots], rows, strict=True)
+        return zip(
+            *(column[slots].tolist() for column in (self._kind, self._parent, self._extra)),
+            rows,
+            strict=True,
+        )
 
     def set_block(
         self, slot: int, generation: int, sequence: int, length: int, crc: int, replicas: int
@@ -362,9 +372,8 @@ class Inodes:
         self._rows[slot * _WORDS + _REPLICAS_AT] = replicas
 
     def _grow(self) -> None:
-        for cells, count in zip(self._columns, COLUMNS.values(), strict=True):
-            fill = b"\xff" if cells is self._kind else b"\0"
-            cells.frombytes(fill * (_GROWTH * count * cells.itemsize))
+        for column, count in zip(self._columns, COLUMNS.values(), strict=True):
+            column.grow(_GROWTH * count, FREE if column.cells is self._kind else 0)
 
     # --- snapshots ---------------------------------------------------------------------------
 
@@ -377,25 +386,24 @@ class Inodes:
         )
 
     def _copy(self, first: int, end: int) -> Part:
-        """Slices, not views: an array of which somebody has a view cannot grow."""
         return [
-            cells[first * count : end * count].tobytes()
-            for cells, count in zip(self._columns, COLUMNS.values(), strict=True)
+            column.cells[first * count : end * count].tobytes()
+            for column, count in zip(self._columns, COLUMNS.values(), strict=True)
         ]
 
     def begin_restoring(self) -> None:
         """Forget all slots: those of a snapshot follow by :meth:`restore`."""
-        for cells in self._columns:
-            del cells[:]
+        for column in self._columns:
+            column.clear()
 
     def restore(self, column: int, raw: memoryview) -> None:
         """The next bytes of a column."""
-        self._columns[column].frombytes(raw)
+        self._columns[column].extend(raw)
 
     def end_restoring(self, used: int) -> bool:
         """Whether all columns have as many slots as there are."""
         self.used = used
         return all(
-            len(cells) == used * count
-            for cells, count in zip(self._columns, COLUMNS.values(), strict=True)
+            column.length == used * count
+            for column, count in zip(self._columns, COLUMNS.values(), strict=True)
         )

@@ -7,9 +7,12 @@ replica sets of the past pile up.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from memfs.node.namespace.tables.images import TableImage, TableImages
+
+F = TypeVar("F")
 H = TypeVar("H", bound=Hashable)
 T = TypeVar("T")
 
@@ -112,19 +115,32 @@ class Owners(Interned[tuple[str, str]]):
         super()._forget(number)
 
 
-class Arena(Generic[T]):
-    """Objects of few inodes under numbers from 1: a list grows without the stalls of a dict."""
+class Arena(Generic[T, F]):
+    """Objects of few inodes under numbers from 1: a list grows without the stalls of a dict.
 
-    __slots__ = ("free", "items")
+    Images of it hold what :meth:`__init__`'s ``freeze`` makes of each. Whoever changes an object
+    gets it from :meth:`changing`.
+    """
 
-    def __init__(self, nothing: T) -> None:
+    __slots__ = ("_freeze", "free", "images", "items")
+
+    def __init__(self, nothing: T, freeze: Callable[[T], F]) -> None:
+        self._freeze = freeze
+        self.images: TableImages[F] = TableImages()
         self.items: list[T] = [nothing]
         self.free: list[int] = []
+
+    def changing(self, number: int) -> T:
+        """The item of ``number``, which is about to change, or to go."""
+        if self.images:
+            self.images.keep(number)
+        return self.items[number]
 
     def add(self, item: T) -> int:
         """Keep ``item``; returns its number."""
         if self.free:
             number = self.free.pop()
+            self.changing(number)
             self.items[number] = item
             return number
         self.items.append(item)
@@ -139,6 +155,12 @@ class Arena(Generic[T]):
     def remove(self, number: int) -> T:
         """Forget and return the item of ``number``."""
         assert number, "number 0 is nothing"
-        item, self.items[number] = self.items[number], self.items[0]
+        item = self.changing(number)
+        self.items[number] = self.items[0]
         self.free.append(number)
         return item
+
+    def image(self) -> TableImage[F]:
+        """The items as they are now, in the order of their numbers, that of 0 first."""
+        items, freeze = self.items, self._freeze
+        return self.images.begin(len(items), lambda number: freeze(items[number]))

@@ -27,7 +27,6 @@ from memfs.node.namespace.rules.acls import NO_ACL, StoredAcl
 from memfs.node.namespace.rules.permissions import HAS_ACL, SEARCH, Caller
 from memfs.node.namespace.rules.refusals import access_denied, text
 from memfs.node.namespace.tables.directory import Directory, Entries, Frozen
-from memfs.node.namespace.tables.images import TableImage, TableImages
 from memfs.node.namespace.tables.inodes import (
     DIRECTORY,
     FIFO,
@@ -68,7 +67,6 @@ class Tree:
         "acl_values",
         "acls",
         "directories",
-        "images",
         "inodes",
         "layouts",
         "linkable",
@@ -88,10 +86,8 @@ class Tree:
         """(user, group) pairs."""
         self.layouts: Interned[tuple[int, int, int]] = Interned((0, 0, 0))
         """(block size, group blocks, replication) of files."""
-        self.directories: Arena[Directory] = Arena(NO_DIRECTORY)
-        self.images: TableImages[Frozen] = TableImages()
-        """Of the directories, by their numbers."""
-        self.targets: Arena[bytes] = Arena(b"")
+        self.directories: Arena[Directory, Frozen] = Arena(NO_DIRECTORY, Directory.freeze)
+        self.targets: Arena[bytes, bytes] = Arena(b"", bytes)
         """Texts of symlinks."""
         self.xattrs = Xattrs()
         self.acl_values: Interned[StoredAcl] = Interned(NO_ACL)
@@ -356,15 +352,7 @@ class Tree:
     def changing(self, slot: int) -> Directory:
         """The entries of a directory's slot, which the present command changes."""
         assert self.inodes.kind[slot] == DIRECTORY
-        number = self.inodes.extra[slot]
-        if self.images:
-            self.images.keep(number)
-        return self.directories.items[number]
-
-    def image(self) -> TableImage[Frozen]:
-        """The directories as they are now, in the order of their numbers."""
-        items = self.directories.items[:]
-        return self.images.begin(len(items), lambda number: items[number].freeze())
+        return self.directories.changing(self.inodes.extra[slot])
 
     def insert_name(self, parent: int, name: bytes, slot: int) -> None:
         """Add a name that is not there to directory ``parent``."""
@@ -467,11 +455,9 @@ class Tree:
 
     def charge(self, slot: int, length: int, files: int, directories: int, space: int) -> None:
         """Add to the totals of directory ``slot`` and of all above it."""
-        parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
+        parent, extra, changing = self.inodes.parent, self.inodes.extra, self.directories.changing
         while slot:
-            if self.images:
-                self.images.keep(extra[slot])
-            totals = items[extra[slot]]
+            totals = changing(extra[slot])
             totals.length += length
             totals.files += files
             totals.directories += directories
@@ -480,11 +466,9 @@ class Tree:
 
     def charge_links(self, slot: int, links: int) -> None:
         """Add further names to the totals of directory ``slot`` and of all above it."""
-        parent, extra, items = self.inodes.parent, self.inodes.extra, self.directories.items
+        parent, extra, changing = self.inodes.parent, self.inodes.extra, self.directories.changing
         while slot:
-            if self.images:
-                self.images.keep(extra[slot])
-            items[extra[slot]].links += links
+            changing(extra[slot]).links += links
             slot = parent[slot] if slot != ROOT else NOWHERE
 
     def guard(self, slot: int, parent: int) -> tuple[int, int]:

@@ -36,7 +36,7 @@ class Xattrs:
 
     def __init__(self) -> None:
         self._rows: SlotMap[Mapping[str, bytes]] = SlotMap()
-        self._owners: dict[int, str] = {}
+        self._owners: SlotMap[str] = SlotMap()
         """Of every slot that has some."""
         self._of_owner: dict[str, int] = {}
         self.bytes = 0

@@ -328,7 +328,7 @@ async def _live(machine, dice):
 
 
 def test_a_snapshot_is_written_in_pieces_with_rests_for_the_event_loop(monkeypatch):
-    """While the other thread makes a piece no Python of the loop runs: it rests between pieces."""
+    """It does nothing else while it makes a piece: it has three quarters of the time for others."""
 
     async def main():
         machine = await Machine().form()

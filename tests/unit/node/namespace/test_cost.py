@@ -77,4 +77,5 @@ def test_a_known_object_takes_250_bytes_at_most(parts: bytes) -> None:
     finally:
         tracemalloc.stop()
     assert len(machine.names("/x")) and namespace.volume.mounts.tags.count == count + page
-    assert grown / count <= 250, f"{grown / count:.0f} bytes"
+    each = grown / count + 91  # its inode, which does not lie in traced memory
+    assert each <= 250, f"{each:.0f} bytes"
