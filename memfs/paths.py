@@ -53,11 +53,20 @@ def without_password(url: str) -> str:
 def parse_endpoint(text: str, default_port: int = DEFAULT_PORT) -> Endpoint:
     """``host``, ``host:port`` or ``[v6]:port``. Raises InvalidPathError."""
     found = _AUTHORITY.match(text)
-    if found is None and text and ":" not in text and "/" not in text:
+    if found is None and text and ":" not in text and "/" not in text and _is_host(text):
         return Endpoint(text, default_port)
-    if found is None or not 0 < int(found["port"]) < 65536:
+    if found is None or not 0 < int(found["port"]) < 65536 or not _is_host(found["host"]):
         raise InvalidPathError(f"{without_password(text)!r} is no address: write host:port")
     return Endpoint(found["host"].strip("[]"), int(found["port"]))
+
+
+def _is_host(text: str) -> bool:
+    """Whether a name can be looked up: an empty or overlong label makes the resolver raise."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def parse_url(url: str) -> Location:

@@ -8,6 +8,7 @@ imported when they are needed, so that ``memfs --help`` answers at once.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -175,6 +176,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except click.exceptions.NoArgsIsHelpError as help_:  # of a group, without a command
+        click.echo(help_.format_message(), err=True)
+        return USAGE
     except click.UsageError as error:
         _say(f"{error.format_message()}\nTry 'memfs {_command_path(error)}--help'.")
         return USAGE
@@ -185,8 +189,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except streams.OutputError as error:
         return _output_failed(error)
     except (MemfsError, OSError, OverflowError, click.ClickException) as error:
-        _say(str(error))
+        _say(_sentence(error))
         return USAGE if isinstance(error, ConfigError) else FAILURE
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says, without the number that Python puts before it."""
+    if isinstance(error, OSError) and error.errno is not None and str(error).startswith("[Errno"):
+        named = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{named}{error.strerror}"
+    return str(error)
 
 
 def _say(text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -165,6 +165,16 @@ class PathType(click.ParamType[Operand]):
         from memfs.cli.path_completion import complete_path
 
         return complete_path(lambda: client_config(ctx), incomplete)
+
+
+class LocalPath(click.Path):
+    """A path of this machine. The empty one is none: it would become the current directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Raises a usage error."""
+        if value == "":
+            self.fail("an empty path", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Quantity(click.ParamType[object]):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from memfs import errors
 from memfs.cli.cluster_client import connected
-from memfs.cli.command import CommandContext, cluster_command
+from memfs.cli.command import CommandContext, Failed, cluster_command
 from memfs.cli.options import Operand
 from memfs.cli.quoting import in_a_line, shell_quoted
 
@@ -112,6 +112,12 @@ class Shell(CommandContext):
                     raise errors.PathNotFoundError("nothing matches", path=operand)
                 found += map(Operand, matches)
         return found
+
+    async def reference(self, path: str, *, follow_symlinks: bool = True) -> Stat:
+        """What ``--reference`` names. Raises Failed, with the error printed."""
+        with self.attempt("failed to get attributes of", path):
+            return await self.fs.stat(path, follow_symlinks=follow_symlinks)
+        raise Failed
 
     async def lexists(self, path: str) -> bool:
         """Whether the name exists, even as a broken link."""

@@ -18,7 +18,7 @@ from memfs.client.session.session import Session
 from memfs.config import ClientConfig
 from memfs.errors import ConfigError
 from memfs.machine import machine_id, process_name
-from memfs.security.keys import keys_in
+from memfs.security.keys import keys_in, secret_text
 from memfs.transport.environment import Environment, production_environment
 
 
@@ -82,10 +82,7 @@ def encryption_keys(settings: ClientConfig) -> tuple[bytes, ...]:
     name = settings.encryption_key_file
     if not name:
         return settings.encryption_key
-    try:
-        keys = keys_in(Path(name).expanduser().read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"encryption_key_file: {name} cannot be read: {error}") from None
+    keys = keys_in(secret_text(Path(name).expanduser(), "encryption_key_file"))
     if not keys:
         raise ConfigError(f"encryption_key_file: {name} has no key: make one with memfs keygen")
     return (*settings.encryption_key, *keys)

@@ -23,7 +23,7 @@ from memfs.security.certificate_files import (
     find_client,
 )
 from memfs.security.delegation_tokens import Token, TokenIdentifier
-from memfs.security.keys import key_from
+from memfs.security.keys import key_from, secret_text
 from memfs.security.proofs import KeyProver, Prover, TokenProver
 from memfs.transport.environment import Tls
 
@@ -98,11 +98,7 @@ def _by_key(file: Path) -> _Choice:
 
 def _by_token_file(file: Path) -> _Choice:
     check_private(file)
-    try:
-        text = file.read_text("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read a token from {file}: {error}") from None
-    return _by_token(text, str(file))
+    return _by_token(secret_text(file, "a token"), str(file))
 
 
 def _by_token(text: str, where: str) -> _Choice:

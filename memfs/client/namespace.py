@@ -34,6 +34,7 @@ from memfs.client.trees.totals import summarise_tree
 from memfs.errors import (
     AccessDeniedError,
     InvalidArgumentError,
+    InvalidPathError,
     MemfsError,
     NotDirectoryError,
     PathExistsError,
@@ -532,7 +533,12 @@ class NamespaceOperations(MountOperations):
         text = text_of(target)
         if not text:
             raise PathNotFoundError("a symlink cannot have an empty text", path=where.given)
-        request = m.MakeSymlink(where.raw, text.encode("utf-8"), parents, replace=replace)
+        try:
+            raw = text.encode("utf-8")
+        except UnicodeEncodeError:
+            error = "the text of a symlink has to be valid Unicode"
+            raise InvalidPathError(error, path=where.given) from None
+        request = m.MakeSymlink(where.raw, raw, parents, replace=replace)
         await self._ask_two(request, text, where.given, timeout)
 
     async def mknod(

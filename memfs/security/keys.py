@@ -58,14 +58,21 @@ def write_secret(path: Path, content: bytes, mode: int) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror}") from None
 
 
+def secret_text(file: Path, what: str) -> str:
+    """The text of a file that holds ``what``. Raises ConfigError."""
+    try:
+        return file.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {what} from {file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"cannot read {what} from {file}: it is not text") from None
+
+
 def key_from(given: bytes | str | os.PathLike[str]) -> bytes:
     """A key as such, as text, or the first one of a file. Raises ConfigError."""
     if not isinstance(given, os.PathLike):
         return key_of(given)
-    try:
-        found = keys_in(Path(given).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read a key from {given}: {error}") from None
+    found = keys_in(secret_text(Path(given), "a key"))
     if not found:
         raise ConfigError(f"{given} has no key: make one with memfs keygen")
     return found[0]

@@ -117,7 +117,7 @@ class Options:
         """Raises ConfigError when an option remains that ``kind`` does not know."""
         if self._left:
             unknown, known = ", ".join(sorted(self._left)), ", ".join(sorted(self._known))
-            raise ConfigError(f"{kind} knows no option {unknown}; it knows {known}")
+            raise ConfigError(f"{kind} knows no option {unknown}; it knows {known or 'none'}")
 
     def _parsed(self, name: str, default: T, parse: Callable[[str], T]) -> T:
         raw = self.text(name)

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from memfs.cli.command import example_text
-from memfs.cli.options import json_option
+from memfs.cli.options import LocalPath, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.errors import ConfigError
 from memfs.security.keys import KEY_BYTES, key_from, write_key
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = LocalPath(dir_okay=False, path_type=Path)
 _PUBLIC = ".pub"
 
 

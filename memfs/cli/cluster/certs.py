@@ -11,7 +11,7 @@ import click
 
 from memfs import machine
 from memfs.cli.command import example_text
-from memfs.cli.options import WholeNumber
+from memfs.cli.options import LocalPath, WholeNumber
 from memfs.security.authority import (
     AUTHORITY_DAYS,
     CERTIFICATE_DAYS,
@@ -34,6 +34,7 @@ def _directory() -> str:
 
 _where = click.option(
     "--certs-dir",
+    type=LocalPath(),
     metavar="DIR",
     default=_directory,
     show_default="~/.memfs/certs",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from memfs import errors, limits
+from memfs.cli.command import Failed
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import VANISHED, Shell, file_command, printable, write_json
 from memfs.client.admin import AdminClient, FileReply
@@ -92,7 +93,11 @@ async def fsck(shell: Shell, path: Operand, verify: bool, verbose: bool, as_json
 
 async def _references(shell: Shell, top: str) -> AsyncIterator[tuple[str, list[_Reference]]]:
     """Every file at or below ``top`` with its blocks, asked for in batches."""
-    found = await shell.fs.lstat(top)
+    found = None
+    with shell.attempt("cannot check", top):
+        found = await shell.fs.lstat(top)
+    if found is None:
+        raise Failed
     if found.is_file():
         yield top, await _blocks_of(shell.admin, top, 0, [])
         return

@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from memfs.cli.command import example_text
+from memfs.cli.options import LocalPath
 from memfs.cli.shell import Shell, file_command
-from memfs.errors import ConfigError
 from memfs.security.delegation_tokens import Token
-from memfs.security.keys import write_secret
+from memfs.security.keys import secret_text, write_secret
 
-_FILE = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+_FILE = LocalPath(dir_okay=False, allow_dash=True, path_type=Path)
 _source = click.argument("file", type=_FILE, metavar="FILE")
 
 
@@ -54,11 +54,9 @@ async def cancel(shell: Shell, file: Path) -> None:
 
 
 def _read(file: Path) -> Token:
-    try:
-        with click.open_file(str(file)) as source:
-            return Token.from_url(source.read().strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read a token from {file}: {error}") from None
+    if str(file) == "-":
+        file = Path("/dev/stdin")
+    return Token.from_url(secret_text(file, "a token").strip())
 
 
 for _command in (get, renew, cancel):

@@ -7,6 +7,7 @@ import click
 from memfs.cli.command import example_text
 from memfs.cli.options import (
     PATH,
+    LocalPath,
     WholeNumber,
     client_config,
     cluster_options,
@@ -40,7 +41,7 @@ def fuse() -> None:
     help="Serve /metrics, /healthz and /readyz on this port of loopback.",
 )
 @click.option("--log-level", default="warning", show_default=True, help="debug, info, warning...")
-@click.argument("operands", nargs=-1, required=True, metavar="[SOURCE] DIRECTORY")
+@click.argument("operands", nargs=-1, required=True, type=LocalPath(), metavar="[SOURCE] DIRECTORY")
 @click.pass_context
 def mount(
     ctx: click.Context,
@@ -79,7 +80,7 @@ def mount(
 
 @fuse.command("umount", epilog=example_text("memfs fuse umount /mnt/memfs"))
 @click.option("-l", "--lazy", is_flag=True, help="Now, and for open files when they are closed.")
-@click.argument("directories", nargs=-1, required=True, metavar="DIRECTORY...")
+@click.argument("directories", nargs=-1, required=True, type=LocalPath(), metavar="DIRECTORY...")
 def umount(lazy: bool, directories: tuple[str, ...]) -> int:
     """End mounts. What was written is in the cluster when the command returns."""
     from memfs.fuse.kernel.mounting import MountError, unmount

@@ -104,10 +104,6 @@ class ClusterTarget(ABC):
             if not found.is_dir():
                 text = "cannot overwrite non-directory with directory"
                 raise NotDirectoryError(text, path=item.target) from None
-        except PathNotFoundError:
-            if not item.named:
-                raise
-            await self._fs.makedirs(item.target, mode, exist_ok=True)
         else:
             self._made.add(item.target)
 

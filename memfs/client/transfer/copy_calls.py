@@ -56,7 +56,8 @@ async def put(
 
     A file that fails does not stop the others: its error is raised at the end, the first one, or
     with ``return_errors`` all are in ``failures``. What concerns all files is raised at once, as is
-    FileNotFoundError when there is no ``local``, and DeadlineError after ``timeout`` seconds.
+    FileNotFoundError when there is no ``local``, and DeadlineError after ``timeout`` seconds. No
+    directories are made above ``target``.
     """
     options = StoreOptions(**given)
     upload = Upload(fs, options.preserve, options.replication, options.recover, options.xattrs)

@@ -12,6 +12,7 @@ import asyncio
 import enum
 import errno
 import itertools
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from typing import NamedTuple, Protocol
@@ -456,5 +457,5 @@ def part_of(path: str) -> str:
     directory, _, name = path.rpartition("/")
     part = f"{_PART}{secrets.token_hex(6)}"
     room = limits.NAME_BYTES - len(part) - 1
-    kept = name.encode()[:room].decode(errors="ignore")
+    kept = os.fsencode(name)[:room].decode(errors="ignore")  # local names need not be UTF-8
     return f"{directory}/.{kept}{part}" if "/" in path else f".{kept}{part}"

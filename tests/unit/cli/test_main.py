@@ -176,3 +176,13 @@ def test_document_names_every_command() -> None:
     text = (DOCUMENTS / "cli.md").read_text()
     for path in every_command():
         assert f"memfs {' '.join(path)}" in text, path
+
+
+@pytest.mark.parametrize("path", [(), ("certs",), ("cluster",), ("xattr",)], ids=" ".join)
+def test_a_group_without_a_command_shows_its_help(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*path]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("Usage: memfs ")
+    assert "memfs: " not in said.err and "Try 'memfs" not in said.err

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import click
 
-from memfs.cli.command import Failed, example_text
+from memfs.cli.command import example_text
 from memfs.cli.files.looking.columns import permissions
 from memfs.cli.files.looking.symbolic_modes import Change, parse_mode
 from memfs.cli.options import PATH, Operand, WholeNumber, json_option
@@ -67,9 +67,7 @@ def _operands(
 
 async def _of_reference(shell: Shell, path: Operand | None) -> Attributes:
     assert path is not None
-    with shell.attempt("failed to get attributes of", path):
-        return (await shell.fs.stat(path)).attributes
-    raise Failed
+    return (await shell.reference(path)).attributes
 
 
 @file_command(

@@ -85,7 +85,7 @@ async def touch(
         raise click.UsageError("cannot specify times from more than one source")
     times = None if stamp is None else (stamp, stamp)
     if reference is not None:
-        found = await shell.fs.stat(reference, follow_symlinks=not link)
+        found = await shell.reference(reference, follow_symlinks=not link)
         times = found.st_atime_ns, found.st_mtime_ns
     if moment is not None:
         accessed, modified = times or (time.time_ns(),) * 2
@@ -137,7 +137,7 @@ async def truncate(
         raise click.UsageError("with --reference a size is relative: +N, -N, ...")
     if size is not None and size[0] in ("/", "%") and not size[1]:
         raise click.UsageError("division by zero")
-    base = (await shell.fs.stat(reference)).st_size if reference is not None else None
+    base = (await shell.reference(reference)).st_size if reference is not None else None
     for path in await shell.expand(paths, "cannot truncate"):
         with shell.attempt("cannot truncate", path):
             try:

@@ -69,7 +69,7 @@ async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose
             shell.complain(f"failed to remove {quoted(path.content)}: Invalid argument")
             continue
         each: str = path
-        while each not in ("", "/"):
+        while each:
             failed = shell.status
             shell.status = 0
             with shell.attempt("failed to remove", each):
@@ -77,7 +77,7 @@ async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose
                 if verbose:
                     print(f"removed directory {quoted(each)}")
             done, shell.status = not shell.status, shell.status or failed
-            each = each.rstrip("/").rpartition("/")[0] if parents and done else ""
+            each = each.rstrip("/").rpartition("/")[0] if parents and done else ""  # never the root
 
 
 @file_command("mv", example="memfs mv /data/part-* /data/done")

@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from memfs.cli.command import example_text
-from memfs.cli.options import PATH, Operand, WholeNumber, json_option
+from memfs.cli.options import PATH, LocalPath, Operand, WholeNumber, json_option
 from memfs.cli.shell import Shell, file_command, printable, write_json
 from memfs.quantities import counted
 from memfs.security.certificate_files import check_private
 from memfs.security.keys import KEY_BYTES, write_key
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = LocalPath(dir_okay=False, path_type=Path)
 
 
 @click.command("keygen", epilog=example_text("memfs keygen ~/.memfs/encryption.key"))

@@ -246,6 +246,8 @@ async def get(shell: Shell, sources: tuple[str, ...], quiet: bool, options: Copy
     """
     here = len(sources) == 1 and options.directory is None
     given, local = _sources_and_target((*sources, ".") if here else sources, options)
+    if not local:
+        raise click.UsageError("an empty path")
     names = await shell.expand([_operand(name) for name in given], "cannot get")
     if local == "-" and options.directory is None:
         for name in names:

@@ -14,7 +14,7 @@ import click
 
 from memfs.cli.files.copying.sync_sides import ClusterSide, LocalSide, Side, State
 from memfs.cli.files.progress import shown_progress
-from memfs.cli.options import PATH, Operand, json_option
+from memfs.cli.options import PATH, LocalPath, Operand, json_option
 from memfs.cli.shell import Shell, file_command, quoted, reason, write_json
 from memfs.client.transfer.cluster_source import cluster_tree
 from memfs.client.transfer.copy_calls import copy, get, put
@@ -30,8 +30,8 @@ _MARK = "memfs:"
     "sync",
     example="memfs sync --delete ./site/ memfs:/srv/site\nmemfs sync memfs:/results ./results",
 )
-@click.argument("source", metavar="SOURCE")
-@click.argument("target", metavar="TARGET")
+@click.argument("source", type=LocalPath(), metavar="SOURCE")
+@click.argument("target", type=LocalPath(), metavar="TARGET")
 @click.option("-c", "--checksum", is_flag=True, help="Compare content, not size and time.")
 @click.option("--delete", is_flag=True, help="Remove from TARGET what SOURCE does not have.")
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
