@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from memfs.errors import MemfsError, StoreUnreachableError
 from memfs.limits import KIB
+from memfs.stores.errors import of_connection
 from memfs.stores.http_client import CONNECT_SECONDS, CONNECTIONS, IDLE_SECONDS
 from memfs.types import Buffer
 
@@ -65,8 +66,8 @@ class BodyReceiver:
         """Ask for ``target``, path and query as they are sent; a good reply has a body as long as
         ``into``, which is filled with it. None: the reply is not plain, ask in another way.
 
-        ``headers`` include the host. Raises what ``accept`` does, and StoreUnreachableError when
-        there was no reply, or a broken one.
+        ``headers`` include the host. Raises what ``accept`` does, StoreUnreachableError when
+        there was no reply, or a broken one, and StoreDeniedError when the certificate is refused.
         """
         fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         request = f"GET {target} HTTP/1.1\r\n{fields}\r\n".encode("latin-1")
@@ -103,13 +104,8 @@ class BodyReceiver:
                 _, made = await loop.create_connection(
                     lambda: _Connection(self._place, loop), self._host, self._port, ssl=self._tls
                 )
-        except TimeoutError:
-            raise StoreUnreachableError(
-                f"{self._place} cannot be reached: it does not answer"
-            ) from None
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise StoreUnreachableError(f"{self._place} cannot be reached: {reason}") from None
+            raise of_connection(error, self._place) from None
         return made
 
 

@@ -18,7 +18,7 @@ from yarl import URL
 
 from memfs.errors import ConfigError, StoreUnreachableError
 from memfs.limits import KIB, MIB
-from memfs.stores.errors import retried
+from memfs.stores.errors import of_connection, retried
 from memfs.types import Buffer
 
 CONNECTIONS: Final = 64
@@ -66,7 +66,7 @@ class HttpClient:
         ``expected_bytes``: a longer body is not read; one byte more than this is returned then.
         ``patient``: an answer may take its time, as long as the caller has.
         Raises StoreUnreachableError when there was no reply, a broken one, or one that says that
-        the store fails for now.
+        the store fails for now, and StoreDeniedError when its certificate is refused.
         """
         where, sent = place(url), dict(headers or {})
         data: _Body | BodyStream | None = None
@@ -89,7 +89,7 @@ class HttpClient:
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
             if isinstance(body, BodyStream) and body.failure is not None:
                 raise body.failure from None
-            raise StoreUnreachableError(f"{where} cannot be reached: {_reason(error)}") from None
+            raise of_connection(_cause(error), where) from None
         if retried(reply.status):
             raise StoreUnreachableError(f"{where} fails for now ({reply.status})")
         return reply
@@ -178,14 +178,11 @@ def place(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "it does not answer"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return error.os_error.strerror or type(error.os_error).__name__
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__
+def _cause(error: Exception) -> Exception:
+    """What the library has wrapped."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return error.certificate_error
+    return error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
 
 
 def tls_context(trust: str, verify: bool) -> ssl.SSLContext:

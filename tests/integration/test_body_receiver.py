@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from memfs.errors import ObjectChangedError, StoreUnreachableError
+from memfs.errors import ObjectChangedError, StoreDeniedError, StoreUnreachableError
 from memfs.stores import body_receiver
 from memfs.stores.body_receiver import HEAD_BYTES, BodyReceiver, Head
 from memfs.stores.http_client import tls_context
@@ -253,5 +253,5 @@ async def test_over_tls_from_whom_is_trusted_alone(tmp_path: Path) -> None:
             assert await asked.ask(receiver)
             assert asked.into == CONTENT and script.connections == connections
             receiver.close()
-        with pytest.raises(StoreUnreachableError, match="cannot be reached"):
+        with pytest.raises(StoreDeniedError, match="its certificate is refused"):
             await Asked().ask(BodyReceiver(script.address, tls_context("", True)))
