@@ -37,7 +37,7 @@ class Side(Protocol):
         """The states of several paths, None for one that does not exist."""
 
     async def make_parent(self, path: str) -> None:
-        """Make the directory that ``path`` is to lie in, unless copying makes it."""
+        """Make the directory that ``path`` is to lie in, if it is not there."""
 
     async def link(self, path: str) -> str:
         """The text of a symbolic link."""
@@ -105,7 +105,8 @@ class ClusterSide:
         return [None if each is None else _state_of(each.attributes) for each in found]
 
     async def make_parent(self, path: str) -> None:
-        pass
+        with contextlib.suppress(FileExistsError):
+            await self._shell.fs.mkdir(path.rpartition("/")[0] or "/")
 
     async def link(self, path: str) -> str:
         return await self._shell.fs.readlink(path)
