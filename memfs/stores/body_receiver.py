@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 
 from memfs.errors import MemfsError, StoreUnreachableError
 from memfs.limits import KIB
-from memfs.stores.errors import of_connection
-from memfs.stores.http_client import CONNECT_SECONDS, CONNECTIONS, IDLE_SECONDS
+from memfs.stores.http_client import CONNECT_SECONDS, CONNECTIONS, IDLE_SECONDS, of_connection
 from memfs.types import Buffer
 
 HEAD_BYTES: Final = 64 * KIB

@@ -8,9 +8,6 @@ headers.
 from __future__ import annotations
 
 import errno
-import os
-import socket
-import ssl
 from typing import Final
 
 from memfs.errors import (
@@ -40,7 +37,6 @@ __all__ = [
     "StoreUnreachableError",
     "StoreUnsupportedError",
     "leads_nowhere",
-    "of_connection",
     "of_os_error",
     "of_status",
     "retried",
@@ -52,8 +48,6 @@ EXPIRED: Final = frozenset(
 """S3's codes for temporary keys that are over: under status 400, not 403."""
 _ARCHIVED: Final = frozenset({"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"})
 """S3's and Azure's codes, under 403 and 409, for an object that is in an archive."""
-_UNKNOWN_ISSUER: Final = frozenset({18, 19, 20, 21})
-"""OpenSSL's codes (``x509_vfy.h``) for certificates of nobody that is trusted."""
 _WRONG_CLOCK: Final = "RequestTimeTooSkewed"
 _RETRIED_STATUSES: Final = frozenset({408, 425, 429, *range(500, 600)} - {501, 505})
 """Timeouts, "too many", and failures of the server; all else stays as it is: 501 and 505 say that
@@ -138,32 +132,6 @@ def of_status(status: int, what: str, said: str = "") -> MemfsError:
     if status in (405, 501, 505):
         return StoreUnsupportedError(f"{what}: the store does not offer this{detail}")
     return InvalidArgumentError(f"{what}: the store refuses the request{detail}")
-
-
-def of_connection(error: Exception, where: str) -> MemfsError:
-    """The error for a connection to ``where`` that was not made, or that broke off.
-
-    A certificate that is refused stays so, however often it is shown: StoreDeniedError.
-    """
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return StoreDeniedError(f"{where}: its certificate is refused: {_refused(error)}")
-    if isinstance(error, TimeoutError):
-        reason = "it does not answer"
-    elif isinstance(error, ssl.SSLError):
-        reason = f"no TLS is agreed on ({error.reason}); does it want http://?"
-    elif isinstance(error, OSError) and error.strerror:  # asyncio has the address in place of it
-        number = None if isinstance(error, socket.gaierror) else error.errno
-        reason = error.strerror if number is None else os.strerror(number)
-    else:
-        reason = type(error).__name__
-    return StoreUnreachableError(f"{where} cannot be reached: {reason}")
-
-
-def _refused(error: ssl.SSLCertVerificationError) -> str:
-    reason = error.verify_message.rstrip(".")
-    if error.verify_code in _UNKNOWN_ISSUER:
-        reason += "; name a file of its authority's certificates, on the nodes: -o ca_file=FILE"
-    return reason
 
 
 def leads_nowhere(error: OSError) -> bool:

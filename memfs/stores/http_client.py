@@ -8,6 +8,7 @@ query or a body that was sent: those carry signatures and tokens.
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from typing import Final, NamedTuple
@@ -16,9 +17,9 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from memfs.errors import ConfigError, StoreUnreachableError
+from memfs.errors import ConfigError, MemfsError, StoreDeniedError, StoreUnreachableError
 from memfs.limits import KIB, MIB
-from memfs.stores.errors import of_connection, retried
+from memfs.stores.errors import retried
 from memfs.types import Buffer
 
 CONNECTIONS: Final = 64
@@ -31,6 +32,12 @@ BODY_BYTES: Final = 128 * MIB
 
 
 _SLICE_BYTES: Final = 256 * KIB
+_NO_TLS: Final = frozenset(
+    {"PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE", "WRONG_VERSION_NUMBER"}
+)
+"""What releases of OpenSSL say of an answer in clear."""
+_UNKNOWN_ISSUER: Final = frozenset({18, 19, 20, 21})
+"""OpenSSL's codes (``x509_vfy.h``) for certificates of nobody that is trusted."""
 
 
 class WholeReply(NamedTuple):
@@ -176,6 +183,34 @@ def place(url: str) -> str:
     """Where a URL leads, as it may be shown: scheme, host and port."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def of_connection(error: Exception, where: str) -> MemfsError:
+    """The error for a connection to ``where`` that was not made, or that broke off.
+
+    A certificate that is refused stays so, however often it is shown: StoreDeniedError.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return StoreDeniedError(f"{where}: its certificate is refused: {_refused(error)}")
+    if isinstance(error, TimeoutError):
+        reason = "it does not answer"
+    elif isinstance(error, ssl.SSLError):
+        reason = f"TLS fails ({error.reason})"
+        if error.reason in _NO_TLS:
+            reason += "; does it want http://?"
+    elif isinstance(error, OSError) and error.strerror:
+        number = error.errno or 0  # below 0 of a resolver
+        reason = os.strerror(number) if number > 0 else error.strerror
+    else:
+        reason = type(error).__name__
+    return StoreUnreachableError(f"{where} cannot be reached: {reason}")
+
+
+def _refused(error: ssl.SSLCertVerificationError) -> str:
+    reason = error.verify_message.rstrip(".")
+    if error.verify_code in _UNKNOWN_ISSUER:
+        reason += "; name a file of its authority's certificates, on the nodes: -o ca_file=FILE"
+    return reason
 
 
 def _cause(error: Exception) -> Exception:
