@@ -11,6 +11,7 @@ also taken beside processes that only use the processor: what a pause has of the
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import random
@@ -23,7 +24,7 @@ from multiprocessing.connection import Connection
 from typing import Final, NamedTuple
 
 import memfs
-from benchmarks.harness import Row, Scale, Stopwatch
+from benchmarks.harness import Row, Scale, Stopwatch, alternate
 from memfs.machine import module_command
 from memfs.testing.processes import Processes
 
@@ -128,7 +129,6 @@ def _steps(
     first = min(count, scale.pick(FEW, 1000))
     fs.mkdir("/large")
     _fill(fs, range(first))
-    few = _stat_us(fs, _sample(first))
     prober.waits()
     seconds = timed(lambda: _fill(fs, range(first, count)))
     yield Row(
@@ -140,8 +140,11 @@ def _steps(
         1,
     )
     yield pause("filling")
-    many = _stat_us(fs, _sample(count))
-    yield Row("stat of a random file", "µs", many, f"of {first:,} files", few, 1.3, True)
+    times = _stat_us(fs, scale.rounds, few=_sample(first), many=_sample(count))
+    yield Row(
+        "stat of a random file", "µs", times["many"], f"of {first:,} files", times["few"], 1.3, True
+    )
+    prober.waits()
     listed = len(fs.listdir("/large"))
     assert listed == count // 10, listed
     yield pause(f"listing {listed:,} names")
@@ -188,14 +191,20 @@ def _fill(fs: memfs.FileSystem, numbers: range) -> None:
         fs.write_many({_path(number): b"" for number in few})
 
 
-def _stat_us(fs: memfs.FileSystem, paths: list[str]) -> float:
-    """Microseconds of a stat, the median."""
-    took = []
-    for path in paths:
-        started = time.perf_counter()
-        fs.exists(path)
-        took.append(time.perf_counter() - started)
-    return statistics.median(took) * 1e6
+def _stat_us(fs: memfs.FileSystem, rounds: int, **samples: list[str]) -> dict[str, float]:
+    """Microseconds of a stat, the medians, of samples of paths in turn: taken before and after
+    many files were made, they would show what the machine does meanwhile."""
+
+    def median(paths: list[str]) -> float:
+        took = []
+        for path in paths:
+            started = time.perf_counter()
+            fs.exists(path)
+            took.append(time.perf_counter() - started)
+        return statistics.median(took) * 1e6
+
+    contenders = {name: functools.partial(median, paths) for name, paths in samples.items()}
+    return alternate(contenders, rounds)
 
 
 def _join(cluster: _Journalled, fs: memfs.FileSystem) -> None:
