@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+import threading
 
 import pytest
 
@@ -17,6 +18,7 @@ from memfs.protocol import messages as m
 from memfs.protocol import records
 from memfs.testing.simulation.disk import HostDisk
 from memfs.testing.simulation.virtual import run
+from memfs.transport.disk import FileDisk
 from memfs.types import Identity
 
 from .conftest import environment
@@ -354,6 +356,41 @@ def test_a_snapshot_is_written_in_pieces_with_rests_for_the_event_loop(monkeypat
         again.stop()
 
     run(main())
+
+
+def test_the_event_loop_makes_the_pieces_and_another_thread_writes_them(tmp_path):
+    """A thread that made them would have to ask the loop for the interpreter again and again."""
+
+    class Disk(FileDisk):
+        async def run(self, work):
+            def watched():
+                worked.add(threading.get_ident())
+                return work()
+
+            return await super().run(watched)
+
+    class Watched:
+        def __init__(self, namespace):
+            self.applied = namespace.applied
+            self._pieces = namespace.snapshot()
+
+        def snapshot(self):
+            for piece in self._pieces:
+                made.add(threading.get_ident())
+                yield piece
+
+    async def main():
+        machine = Machine()
+        machine.namespace = Namespace(SETTINGS, 1)
+        machine.do(3000)
+        log = NamespaceLog(environment(Disk(), 0), str(tmp_path), CLUSTER, segment_bytes=1 << 20)
+        await log.begin(Watched(machine.namespace))
+        await log.snapshot(Watched(machine.namespace))
+        assert log.size > PIECE_BYTES
+
+    made, worked = set(), set()
+    asyncio.run(main())
+    assert made == {threading.get_ident()} and worked and not made & worked
 
 
 def test_a_snapshot_ends_where_another_generation_begins():
