@@ -79,20 +79,40 @@ def usable_memory(root: Path = Path("/")) -> int:
 
 
 def _cgroup_limits(root: Path) -> Iterator[str]:
-    """The limits of this process's cgroup and of those above it (version 2, then version 1)."""
-    for directory in _cgroups(root):
-        yield _read(directory / "memory.max")
-    yield _read(root / _CGROUP_ONE / "memory.limit_in_bytes")
+    """The limits of this process's cgroups and of those above them."""
+    for group in _memory_groups(root):
+        yield _read(group.limit)
 
 
-def _cgroups(root: Path) -> Iterator[Path]:
-    """This process's cgroup and those above it (version 2)."""
+class _MemoryGroup(NamedTuple):
+    """A cgroup that may bound this process's memory."""
+
+    limit: Path
+    statistics: Path
+    prefix: str
+    """Of the names in ``statistics`` that count those below as well."""
+
+
+def _memory_groups(root: Path) -> Iterator[_MemoryGroup]:
+    """This process's cgroups and those above them (version 2, then version 1).
+
+    Both may be mounted at once, and a container sees its own group as the top one, whatever the
+    path says.
+    """
     mount = root / "sys/fs/cgroup"
-    for inside in re.findall(r"^0::/(.*)$", _read(root / "proc/self/cgroup"), re.MULTILINE):
-        group = mount / inside
-        for directory in (group, *group.parents):
-            if directory.is_relative_to(mount):
-                yield directory
+    for group in _cgroups(root, r"^0::/(.*)$", mount):
+        yield _MemoryGroup(group / "memory.max", group / "memory.stat", "")
+    for group in _cgroups(root, r"^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:/(.*)$", mount / "memory"):
+        yield _MemoryGroup(group / "memory.limit_in_bytes", group / "memory.stat", "total_")
+
+
+def _cgroups(root: Path, line: str, mount: Path) -> Iterator[Path]:
+    """The group that a line of the process's list names, those above it, and the top one."""
+    inside = re.search(line, _read(root / "proc/self/cgroup"), re.MULTILINE)
+    group = mount / inside[1] if inside else mount
+    for directory in (group, *group.parents):
+        if directory.is_relative_to(mount):
+            yield directory
 
 
 class Footprint(NamedTuple):
@@ -115,17 +135,14 @@ def footprint(root: Path = Path("/")) -> Footprint:
 
 def _containers(root: Path) -> Iterator[tuple[int, int]]:
     """Bytes that cannot be given back, and the limit, of each cgroup that has one."""
-    one = root / _CGROUP_ONE
-    places = [(directory / "memory.max", directory, "") for directory in _cgroups(root)]
-    for limit, directory, prefix in [*places, (one / "memory.limit_in_bytes", one, "total_")]:
-        text = _read(limit)
+    for group in _memory_groups(root):
+        text = _read(group.limit)
         if text.isdigit() and int(text) < _NO_LIMIT:
-            lines = _read(directory / "memory.stat")
+            lines = _read(group.statistics)
             stat = dict(re.findall(r"^(\w+) (\d+)$", lines, re.MULTILINE))
-            yield sum(int(stat.get(prefix + name, 0)) for name in _FIXED), int(text)
+            yield sum(int(stat.get(group.prefix + name, 0)) for name in _FIXED), int(text)
 
 
-_CGROUP_ONE = "sys/fs/cgroup/memory"
 _NO_LIMIT = 1 << 60
 """Version 1 of cgroups has a number for it."""
 _FIXED = ("anon", "rss", "shmem", "kernel", "sock")

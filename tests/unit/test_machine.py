@@ -38,6 +38,16 @@ def test_cgroup_one(tmp_path: Path) -> None:
     assert machine.usable_memory(fake_root(tmp_path, **files)) == 7000
 
 
+def test_cgroup_one_limits_of_all_levels(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "9:cpu,cpuacct:/x\n4:memory:/a/b\n0::/\n",
+        "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "5000\n",
+        "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "9223372036854771712\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+    }
+    assert machine.usable_memory(fake_root(tmp_path, **files)) == 5000
+
+
 def test_cgroup_limit_above_the_ram_does_not_count(tmp_path: Path) -> None:
     files = {"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}
     assert machine.usable_memory(fake_root(tmp_path, **files)) == 1000 * 1024
@@ -82,6 +92,18 @@ def test_the_footprint_in_a_container_of_version_one(tmp_path: Path) -> None:
         "sys/fs/cgroup/memory/memory.stat": "rss 1\ntotal_rss 50\ntotal_shmem 6\ntotal_cache 9\n",
     }
     assert machine.footprint(fake_root(tmp_path, **files)) == (0, 56, 7000)
+
+
+def test_the_footprint_in_a_group_of_version_one_below_others(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "5:pids:/p\n4:memory,hugetlb:/a/b\n0::/\n",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
+        "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "9000\n",
+        "sys/fs/cgroup/memory/a/memory.stat": "rss 1\ntotal_rss 8000\ntotal_shmem 500\n",
+        "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "7000\n",
+        "sys/fs/cgroup/memory/a/b/memory.stat": "total_rss 50\ntotal_shmem 6\n",
+    }
+    assert machine.footprint(fake_root(tmp_path, **files)) == (0, 8500, 9000)
 
 
 def test_the_footprint_without_a_limit(tmp_path: Path) -> None:
