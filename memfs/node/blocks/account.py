@@ -9,6 +9,7 @@ memory is given back first; only dead bytes between small blocks may exceed it, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 from memfs.errors import NoSpaceError
@@ -21,9 +22,11 @@ class Account:
         "_untouched",
         "allowance",
         "give_back",
+        "headroom",
         "limit",
         "process_memory",
         "refusal",
+        "scarcity",
         "spare",
         "used",
     )
@@ -38,6 +41,11 @@ class Account:
         """Bytes that others take of the limit, as measured last."""
         self.refusal = ""
         """Why nothing may be reserved at all now; empty: it may."""
+        self.headroom = sys.maxsize
+        """Bytes that the system can give until it is asked again: memory beyond it is refused, for
+        what writers fill between two measurements could be more than there is."""
+        self.scarcity = ""
+        """Why it is no more than that, in words."""
         self.allowance = 0
         """Bytes by which spare memory that cannot be given back may exceed the limit."""
         self.give_back: Callable[[int], object] = lambda count: None
@@ -56,6 +64,10 @@ class Account:
         assert 0 <= spare <= count, f"a reservation of {count} bytes, {spare} of them spare"
         if not self.fits(count):
             raise self._full(count)
+        fresh = count - spare
+        if fresh > self.headroom and not self._find(fresh):
+            raise NoSpaceError(self.scarcity)
+        self.headroom -= fresh
         self.used += count
         self.spend(spare)
         if self.excess > 0:
@@ -63,6 +75,7 @@ class Account:
             if self.excess > self.allowance:
                 self.used -= count
                 self.spare += spare
+                self.headroom += fresh
                 raise self._full(count)
 
     @property
@@ -73,6 +86,7 @@ class Account:
     def move(self, count: int, spare: int) -> None:
         """Charge ``count`` bytes twice until their old place is released; ``spare`` as above."""
         self.used += count
+        self.headroom -= count - spare
         self.spend(spare)
 
     def release(self, count: int, *, keep: bool = False) -> None:
@@ -92,6 +106,13 @@ class Account:
         """Spare bytes that were never needed since this was last asked."""
         surplus, self._untouched = self._untouched, self.spare
         return surplus
+
+    def _find(self, fresh: int) -> bool:
+        """Give spare memory back until there is headroom for ``fresh`` bytes; whether there is."""
+        before = self.spare
+        self.give_back(min(before, fresh - self.headroom))
+        self.headroom += before - self.spare
+        return fresh <= self.headroom
 
     def _full(self, count: int) -> NoSpaceError:
         if self.refusal:

@@ -103,12 +103,21 @@ class BlockStore:
         objects = (self.count - packed) * VERSION_BYTES + packed * INDEX_BYTES
         return objects + holdings.placement.heap + holdings.segments.private
 
-    def measured(self, anonymous: int, refusal: str = "") -> None:
+    def measured(
+        self,
+        anonymous: int,
+        refusal: str = "",
+        headroom: int = sys.maxsize,
+        scarcity: str = "",
+    ) -> None:
         """Set the measured anonymous memory of the process, that of blocks included.
 
         What is not of blocks counts against the limit. ``refusal``: why no writes are accepted.
+        ``headroom``: bytes that may be taken from the system until the next call; ``scarcity``:
+        what bounds them.
         """
         account = self._holdings.account
+        account.headroom, account.scarcity = headroom, scarcity
         account.process_memory = max(0, anonymous - self._private)
         account.refusal = refusal
         excess = account.spare if refusal else account.excess

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -40,8 +41,9 @@ class Measured(Protocol):
     def shared(self) -> int:
         """Bytes that it holds in memfds."""
 
-    def measured(self, anonymous: int, refusal: str = "") -> None:
-        """The process takes so many of its own; why nothing may be stored, if so."""
+    def measured(self, anonymous: int, refusal: str, headroom: int, scarcity: str) -> None:
+        """The process takes so many of its own; why nothing may be stored, if so; bytes that may
+        be taken until the next call, and what bounds them."""
 
 
 class FootprintWatch:
@@ -68,7 +70,9 @@ class FootprintWatch:
         """Measure once."""
         self.last = self._measure()
         self._judge_container()
-        self._store.measured(max(0, self.last.anonymous - FREE_BYTES), self.trouble)
+        scarcity = self._scarcity(" for writers that wanted more within a second")
+        anonymous = max(0, self.last.anonymous - FREE_BYTES)
+        self._store.measured(anonymous, self.trouble, self._headroom(), scarcity)
 
     async def run(self) -> None:
         """Look, forever."""
@@ -82,18 +86,32 @@ class FootprintWatch:
                     self._trim()
             await asyncio.sleep(POLL_SECONDS)
 
+    @property
+    def _left(self) -> int:
+        return self.last.container_limit - self.last.container
+
+    @property
+    def _needed(self) -> int:
+        return min(self.last.container_limit // CONTAINER_SHARE, CONTAINER_BYTES_MOST)
+
+    def _headroom(self) -> int:
+        """What may be taken until the next look, which fast writers could fill otherwise."""
+        return max(0, self._left - self._needed) if self.last.container_limit else sys.maxsize
+
+    def _scarcity(self, since: str) -> str:
+        left, limit = show_size(max(0, self._left)), show_size(self.last.container_limit)
+        return (
+            f"the node's container has {left} of {limit} left{since}: "
+            "raise its memory limit, or lower the node's memory"
+        )
+
     def _judge_container(self) -> None:
-        limit = self.last.container_limit
-        if not limit:
+        if not self.last.container_limit:
             self.trouble = ""
             return
-        left = limit - self.last.container
-        needed = min(limit // CONTAINER_SHARE, CONTAINER_BYTES_MOST)
+        left, needed = self._left, self._needed
         if not self.trouble and left < needed:
-            self.trouble = (
-                f"the node's container has {show_size(max(0, left))} of {show_size(limit)} left: "
-                "raise its memory limit, or lower the node's memory"
-            )
+            self.trouble = self._scarcity("")
             log.warning("nothing is stored", extra=fields(reason=self.trouble))
         elif self.trouble and left >= 2 * needed:
             self.trouble = ""

@@ -99,6 +99,27 @@ def test_near_the_containers_limit_nothing_is_stored(store: BlockStore) -> None:
     assert store.used == 0
 
 
+def test_what_is_left_in_the_container_is_not_given_twice_between_two_looks() -> None:
+    store = BlockStore(1000 * MIB)
+    kernel = Kernel(0, 60 * MIB, 100 * MIB)
+    watch = watched(store, kernel)
+    store_whole(store, V1, some_bytes(20 * MIB), block=32 * MIB)
+    with pytest.raises(
+        errors.NoSpaceError, match="container has 40 MiB of 100 MiB left for writers"
+    ):
+        store_whole(store, OTHER, some_bytes(20 * MIB), block=32 * MIB)
+    store_whole(store, OTHER, some_bytes(16 * MIB), block=32 * MIB)
+    store.discard(OTHER)
+    store_whole(store, V2, some_bytes(16 * MIB), block=32 * MIB)  # into memory that is there
+    store.discard(V2)
+    small = BlockVersion(3, 0, 1, 1)
+    store_whole(store, small, some_bytes(900_000), block=MIB)  # that memory goes back for it
+    assert not watch.trouble
+    kernel.says = Footprint(0, 20 * MIB, 100 * MIB)
+    watch.look()
+    store_whole(store, OTHER, some_bytes(20 * MIB), block=32 * MIB)
+
+
 def test_a_kernel_that_says_nothing_changes_nothing(store: BlockStore) -> None:
     store_whole(store, V1, some_bytes(1000))
     before = store.used
