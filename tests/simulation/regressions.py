@@ -50,6 +50,7 @@ REGRESSIONS = (
         95300141,
         "a member that failed while a new primary brought it up to date was not tried again",
     ),
+    (120000055, "the judge took slow disks for attempts at a silent node"),
     (453, "an unlock and a close that were cancelled while earlier releases ran left a lock held"),
 )
 """Seed, and the bug that it found."""
