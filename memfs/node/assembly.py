@@ -7,7 +7,7 @@ closure that is called once the node runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from memfs.audit import Audit
@@ -90,7 +90,7 @@ def build_node(
     shares = share_out(descriptors_allowed(), mapping_limit(), DESCRIPTORS_PER_MEMFD)
     store, metrics, tasks = BlockStore(config.memory, shares.memfds), Metrics(), Tasks()
     space = SpaceWatch(store)
-    watch = FootprintWatch(store, footprint, trim_malloc)
+    watch = FootprintWatch(store, footprint, lambda: _trim(role))
     journal = _journal(config, environment, store)
 
     def hello(lane: str) -> m.Hello:
@@ -245,6 +245,13 @@ def node_environment(config: NodeConfig) -> Environment:
 
     strangers = config.authentication != (CERTIFICATE,)
     return production_environment(node_credentials(config.certificates, strangers=strangers))
+
+
+def _trim(role: NamespaceRole) -> Iterator[None]:
+    """Give memory that is free back to the system: tables first, then what malloc has of them."""
+    if role.namespace is not None:
+        yield from role.namespace.give_back()
+    trim_malloc()
 
 
 def _security(config: NodeConfig, environment: Environment) -> tuple[str, int, str]:

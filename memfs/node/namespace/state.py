@@ -389,6 +389,13 @@ class Namespace:
         namespace._begin(loading.finish())
         return namespace
 
+    # --- memory ------------------------------------------------------------------------------
+
+    def give_back(self) -> Iterator[None]:
+        """Give memory that tables have no use for back to the system, in steps of 0.1 ms or so;
+        commands may be applied between them. What the state is does not change by it."""
+        return self.volume.tree.inodes.give_back()
+
     def check_invariants(self) -> None:
         """Assert everything that must hold between commands. Walks the whole state: for tests."""
         check_volume(self.volume)

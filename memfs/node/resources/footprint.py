@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from memfs.limits import MIB
@@ -28,6 +28,8 @@ POLL_SECONDS: Final = 1.0
 TRIM_SECONDS: Final = 30.0
 TRIM_BYTES: Final = 16 * MIB
 """Beyond FREE_BYTES: less is not worth the walk through the heap."""
+REST_SECONDS: Final = 0.001
+"""Between two steps of giving back, for what the event loop has to do otherwise."""
 CONTAINER_SHARE: Final = 32
 CONTAINER_BYTES_MOST: Final = 256 * MIB
 """Nothing is stored when less than a 32nd part of the container's limit is left, or 256 MiB;
@@ -47,12 +49,12 @@ class Measured(Protocol):
 
 
 class FootprintWatch:
-    """Measures, tells the store, and has malloc give back."""
+    """Measures, tells the store, and has given back what is free."""
 
     def __init__(
-        self, store: Measured, measure: Callable[[], Footprint], trim: Callable[[], None]
+        self, store: Measured, measure: Callable[[], Footprint], trim: Callable[[], Iterator[None]]
     ) -> None:
-        """``trim`` gives free memory of the heap back to the system."""
+        """``trim`` gives memory that is free back to the system, in steps."""
         self.last = Footprint()
         """As measured last."""
         self.trouble = ""
@@ -83,7 +85,8 @@ class FootprintWatch:
             if looks * POLL_SECONDS >= TRIM_SECONDS:
                 looks = 0
                 if self.last.anonymous > FREE_BYTES + TRIM_BYTES:
-                    self._trim()
+                    for _ in self._trim():
+                        await asyncio.sleep(REST_SECONDS)
             await asyncio.sleep(POLL_SECONDS)
 
     @property

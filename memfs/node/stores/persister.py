@@ -278,7 +278,7 @@ class Persister:
         if info is None:
             self._stores.traffic(record.number).conflicts += 1
             return
-        if self._key_of(slot) != (mount.number, raw) or volume.tree.inodes.id_of(slot) != inode:
+        if self._key_of(slot) != (mount.number, raw) or volume.tree.inodes.slot_of(inode) != slot:
             return  # it has another name: what was sent is under the old one, and buried there
         self._note_stored(mount.number, raw)
         await self._primary.run_own(m.EndPersist(inode, change.version, info.tag, info.modified_ns))

@@ -5,12 +5,15 @@ permissions. What path walks read of directories lies in arrays of its own; what
 inode lies together, since a cold line of memory costs more than all the work on it.
 
 Invariant (IdNoReuse): an id is ``incarnation << 32 | slot``; the incarnation of a slot grows each
-time it is freed, so no id ever means two inodes.
+time it is freed, so no id ever means two inodes. What else is left of an inode that was freed means
+nothing to later commands. So the memory of parts without inodes can go: their incarnations are kept
+compressed until a slot of the part is handed out again.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
@@ -61,6 +64,11 @@ assert _HEADER.size == _WHOLE.size == _ROW.size == _BYTES == _WORDS * array("I")
 
 PART_BITS: Final = 11
 """Of the number of slots that are copied together for a snapshot: 182 KiB, 20 us."""
+_PART: Final = 1 << PART_BITS
+_ALL_FREE: Final = bytes([FREE]) * _PART
+_EMPTIED: Final = ("mode", "parent", "extra", "rows")
+"""Columns whose memory goes where a part has no inodes: whole pages of 4 or 8 KiB."""
+_LOOKED_AT: Final = 64  # parts, in 20 us
 
 SLOTS_MOST: Final = 1 << 32
 """An id has so many bits for its slot."""
@@ -128,6 +136,7 @@ class Inodes:
 
     __slots__ = (
         "_columns",
+        "_emptied",
         "_extra",
         "_kind",
         "_mode",
@@ -170,6 +179,8 @@ class Inodes:
         """Slot of the directory; of a file with several links, that of its home."""
         self.extra: Sequence[int] = self._extra
         """Number of the directory, symlink target or block table, 0: none; of a device, its own."""
+        self._emptied: dict[int, bytes] = {}
+        """Compressed incarnations of the parts whose memory was given back."""
         rows = self._rows
         self.incarnation = Column32(rows, 0, self.images)
         self.owner = Column32(rows, 1, self.images)
@@ -205,11 +216,14 @@ class Inodes:
     def allocate(self) -> int:
         """A slot to fill in; its incarnation is set already."""
         if self.free_slots:
-            return self.free_slots.pop()
-        slot = self.used
-        if slot == self._columns[0].length:
-            self._grow()
-        self.used = slot + 1
+            slot = self.free_slots.pop()
+        else:
+            slot = self.used
+            if slot == self._columns[0].length:
+                self._grow()
+            self.used = slot + 1
+        if slot >> PART_BITS in self._emptied:
+            self._fetch(slot >> PART_BITS)
         return slot
 
     def free(self, slot: int) -> None:
@@ -375,24 +389,72 @@ class Inodes:
         for column, count in zip(self._columns, COLUMNS.values(), strict=True):
             column.grow(_GROWTH * count, FREE if column.cells is self._kind else 0)
 
+    # --- memory ------------------------------------------------------------------------------
+
+    @property
+    def emptied(self) -> int:
+        """Slots that take no memory but for their kinds and incarnations."""
+        return len(self._emptied) << PART_BITS
+
+    def give_back(self) -> Iterator[None]:
+        """Give the memory of parts without inodes back to the system, in steps of 0.1 ms or so;
+        inodes may come and go between them."""
+        if not all(column.reserved for column in self._columns):
+            return
+        part = 0
+        while (part + 1) << PART_BITS <= min(self._columns[0].length, self.used + _PART - 1):
+            if self._is_free(part) and part not in self._emptied:
+                self._empty(part)
+                yield
+            elif not part % _LOOKED_AT:
+                yield
+            part += 1
+        self.free_slots.give_back()
+
+    def _is_free(self, part: int) -> bool:
+        first = part << PART_BITS
+        return self._kind[first : first + _PART].tobytes() == _ALL_FREE
+
+    def _empty(self, part: int) -> None:
+        first, end = part << PART_BITS, (part + 1) << PART_BITS
+        incarnations = self._rows[first * _WORDS : end * _WORDS : _WORDS].tobytes()
+        self._emptied[part] = zlib.compress(incarnations, level=1)
+        for column, (name, count) in zip(self._columns, COLUMNS.items(), strict=True):
+            if name in _EMPTIED:
+                column.zero(first * count, end * count)
+
+    def _fetch(self, part: int) -> None:
+        """Write the incarnations of an emptied part to where they belong."""
+        first, end = part << PART_BITS, (part + 1) << PART_BITS
+        incarnations = array("I", zlib.decompress(self._emptied.pop(part)))
+        self._rows[first * _WORDS : end * _WORDS : _WORDS] = incarnations
+
     # --- snapshots ---------------------------------------------------------------------------
 
     def image(self) -> TableImage[Part]:
         """The slots as they are now, in parts; each has the bytes of its columns."""
-        used, slots = self.used, 1 << PART_BITS
+        used = self.used
         return self.images.begin(
-            -(-used // slots),
-            lambda part: self._copy(part * slots, min(used, (part + 1) * slots)),
+            -(-used // _PART),
+            lambda part: self._copy(part, min(used, (part + 1) << PART_BITS)),
         )
 
-    def _copy(self, first: int, end: int) -> Part:
-        return [
+    def _copy(self, part: int, end: int) -> Part:
+        first = part << PART_BITS
+        copied = [
             column.cells[first * count : end * count].tobytes()
             for column, count in zip(self._columns, COLUMNS.values(), strict=True)
         ]
+        if part in self._emptied:
+            rows = array("I", copied[-1])
+            incarnations = array("I", zlib.decompress(self._emptied[part]))
+            rows[::_WORDS] = incarnations[: end - first]
+            copied[-1] = rows.tobytes()
+        return copied
 
     def begin_restoring(self) -> None:
         """Forget all slots: those of a snapshot follow by :meth:`restore`."""
+        self._emptied.clear()
         for column in self._columns:
             column.clear()
 

@@ -56,6 +56,11 @@ class SlotStack:
         for slot in slots:
             self.push(slot)
 
+    def give_back(self) -> None:
+        """Give memory above the top back to the system, unless an image may still read it."""
+        if self._numbers.reserved and not self.images:
+            self._numbers.zero(self._count, self._numbers.length)
+
     def image(self) -> TableImage[list[int]]:
         """The stack as it is now, from the bottom, in parts; one at least."""
         count, cells = self._count, self._numbers.cells

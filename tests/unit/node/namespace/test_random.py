@@ -124,6 +124,29 @@ def test_a_restored_copy_stays_equal(seed: int) -> None:
     assert again.namespace.applied == 1
 
 
+@pytest.mark.parametrize("seed", range(15))
+def test_what_free_slots_hold_decides_nothing(seed: int) -> None:
+    """DeterministicApply: but for kind and incarnation it may be anything, so a member may have
+    given it back."""
+    workload = Workload(3000 + seed)
+    machine, dice, changed = Machine(), workload.dice, 0
+    for number in range(240):
+        step(machine, workload)
+        if number % 60 == 59:
+            copy = machine.copy()
+            inodes = copy.namespace.volume.tree.inodes
+            changed += len(inodes.free_slots)
+            for slot in inodes.free_slots:
+                inodes.set_mode(slot, dice.randrange(1 << 16))
+                inodes.set_parent(slot, dice.randrange(inodes.used))
+                for words in (inodes.owner, inodes.links, inodes.layout, inodes.generation):
+                    words[slot] = dice.randrange(1 << 32)
+                for quads in (inodes.size, inodes.modified, inodes.changed, inodes.change):
+                    quads[slot] = dice.randrange(1 << 63)
+            follow(machine, copy, workload, 60)
+    assert changed
+
+
 def follow(machine: Machine, copy: Machine, workload: Workload, steps: int) -> None:
     """The same entries to both give the same outcomes."""
     for _ in range(steps):

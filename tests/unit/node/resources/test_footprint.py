@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,7 +11,12 @@ from memfs import errors
 from memfs.limits import MIB
 from memfs.machine import Footprint
 from memfs.node.blocks import BlockStore
-from memfs.node.resources.footprint import FREE_BYTES, TRIM_SECONDS, FootprintWatch
+from memfs.node.resources.footprint import (
+    FREE_BYTES,
+    REST_SECONDS,
+    TRIM_SECONDS,
+    FootprintWatch,
+)
 from memfs.protocol.messages import BlockVersion
 from memfs.testing.simulation.virtual import run
 from tests.unit.node.blocks.writing import V1, V2, some_bytes, store_whole
@@ -24,16 +30,19 @@ def store() -> BlockStore:
 
 
 class Kernel:
-    """What it says, and how often malloc was asked to give back."""
+    """What it says, and how often it was given something back, in how many steps."""
 
     def __init__(self, anonymous: int, container: int = 0, limit: int = 0) -> None:
         self.says = Footprint(anonymous, container, limit)
-        self.trims = 0
+        self.trims = self.steps = 0
 
     def measure(self) -> Footprint:
         return self.says
 
-    def trim(self) -> None:
+    def trim(self) -> Iterator[None]:
+        for _ in range(5):
+            self.steps += 1
+            yield
         self.trims += 1
 
 
@@ -127,7 +136,7 @@ def test_a_kernel_that_says_nothing_changes_nothing(store: BlockStore) -> None:
     assert (store.used, watch.resident, watch.trouble) == (before, 0, "")
 
 
-def test_malloc_gives_back_when_the_process_is_large(store: BlockStore) -> None:
+def test_memory_is_given_back_when_the_process_is_large(store: BlockStore) -> None:
     async def body() -> None:
         small, large = Kernel(FREE_BYTES), Kernel(2 * FREE_BYTES)
         watches = [FootprintWatch(store, each.measure, each.trim) for each in (small, large)]
@@ -136,5 +145,19 @@ def test_malloc_gives_back_when_the_process_is_large(store: BlockStore) -> None:
         assert (small.trims, large.trims) == (0, 3)
         for loop in loops:
             loop.cancel()
+
+    run(body())
+
+
+def test_others_have_their_turns_while_memory_is_given_back(store: BlockStore) -> None:
+    async def body() -> None:
+        large = Kernel(2 * FREE_BYTES)
+        watch = asyncio.ensure_future(FootprintWatch(store, large.measure, large.trim).run())
+        seen = set()
+        while not large.trims:
+            await asyncio.sleep(REST_SECONDS / 3)
+            seen.add(large.steps)
+        assert seen == set(range(6))
+        watch.cancel()
 
     run(body())

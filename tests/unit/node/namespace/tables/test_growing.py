@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import tracemalloc
 from array import array
@@ -38,6 +39,26 @@ def test_it_holds_what_an_array_holds(code: str, most: int) -> None:
     numbers.grow(4)
     assert cells[:4].tolist() == [0] * 4, "what was forgotten is 0 again"
     assert numbers.cells is cells
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("code", "BIQ")
+def test_numbers_that_are_0_again_keep_their_neighbours(code: str, seed: int) -> None:
+    dice, numbers = random.Random(seed), Growing(code, RESERVED)
+    model = array(code, [dice.randrange(1, 256) for _ in range(dice.randrange(30_000))])
+    numbers.extend(memoryview(model).cast("B"))
+    for _ in range(20):
+        first = dice.randrange(len(model) + 1)
+        end = min(len(model), first + dice.choice((0, 1, 100, 4096, 20_000)))
+        assert numbers.reserved
+        numbers.zero(first, end)
+        for at in range(first, end):
+            model[at] = 0
+        assert numbers.cells[: numbers.length].tolist() == model.tolist()
+        at = dice.randrange(len(model)) if model else 0
+        if model:
+            numbers.cells[at] = model[at] = 77
+    assert not Growing(code, REFUSED).reserved
 
 
 def test_growing_touches_only_what_is_added() -> None:
