@@ -221,9 +221,9 @@ CATALOGUE = (
         "gauge",
         "Last log entries kept in memory, for members that fell behind.",
     ),
-    Family("memfs_log_kept_bytes", "gauge", "Bytes of their records."),
+    Family("memfs_log_kept_bytes", "gauge", "Bytes of memory that they take."),
     Family("memfs_log_kept_entries_limit", "gauge", "Most entries that are kept."),
-    Family("memfs_log_kept_bytes_limit", "gauge", "Most bytes of records that are kept."),
+    Family("memfs_log_kept_bytes_limit", "gauge", "Most bytes of memory that they take."),
     Family("memfs_journal_bytes", "gauge", "Bytes of this node's journal on its disk."),
     Family("memfs_journal_written_bytes_total", "counter", "Bytes written to it."),
     Family(

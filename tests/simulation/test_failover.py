@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from memfs import limits
 from memfs.errors import ClusterError, DeadlineError, UnavailableError
 from memfs.limits import MIB
 from memfs.logs import NEWS_SECONDS
@@ -461,5 +462,35 @@ def test_a_deposed_primary_that_heard_of_nothing_looks_at_the_coordinator():
         await asyncio.sleep(3 * LEASE_SECONDS)
         assert not cluster.nodes["n1"].role.leads
         assert len(cluster.coordinator.stored.view.in_sync) == 3
+
+    run(main())
+
+
+def test_nodes_that_rest_keep_the_end_of_the_log_only(monkeypatch):
+    """Whoever comes back from a disk, takes over or follows a new primary as well."""
+    monkeypatch.setattr(limits, "LOG_BYTES_CONFIRMED", 0)
+
+    def kept(cluster):
+        return max(node.role.recent.entries for node in cluster.nodes.values())
+
+    async def main():
+        cluster = await form(3, 3, journal="/journal", journal_blocks=True, ack="journal")
+        fs = await cluster.connect()
+        for number in range(60):
+            await fs.mkdir(f"/{number}")
+        await asyncio.sleep(3)
+        assert kept(cluster) == 1
+        cluster.crash(leader(cluster))
+        await fs.mkdir("/after")
+        await asyncio.sleep(3)
+        assert kept(cluster) == 1
+        cluster.restart("n1")
+        for name in list(cluster.nodes):
+            cluster.crash(name)
+        for name in ("n1", "n2", "n3"):
+            cluster.restart(name)
+        await asyncio.sleep(30)
+        assert len(cluster.nodes) == 3 and kept(cluster) == 1
+        assert len(await fs.listdir("/")) == 61
 
     run(main())

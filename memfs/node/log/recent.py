@@ -1,5 +1,9 @@
 """The end of the replicated log that a node keeps, to bring others up to date without a snapshot.
 
+Only members that count as in sync are brought up to date so, and they have what was committed:
+no more is needed of the log than what is not. What is kept beyond that is a margin
+(docs/decisions/0040-the-log-that-is-kept.md).
+
 Invariant: the entries are consecutive and end with the last one that was applied; entries and bytes
 are bounded.
 """
@@ -8,9 +12,15 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import islice
+from typing import Final
 
 from memfs import limits
 from memfs.node.log.entries import Entry
+
+ENTRY_BYTES: Final = 400
+"""What an entry takes beside its record: the objects that it consists of, as measured."""
+DROPPED_AT_ONCE: Final = 1_024
+"""About 0.2 ms of the event loop."""
 
 
 class RecentLog:
@@ -25,11 +35,28 @@ class RecentLog:
     def append(self, entry: Entry, digest: int) -> None:
         """Keep one more entry; the oldest go when there are too many."""
         self._entries.append((entry, digest))
-        self._bytes += len(entry.record)
-        while len(self._entries) > limits.LOG_ENTRIES_KEPT or self._bytes > limits.LOG_BYTES_KEPT:
-            oldest, after = self._entries.popleft()
-            self._bytes -= len(oldest.record)
-            self._before = (oldest.index, after)
+        self._bytes += ENTRY_BYTES + len(entry.record)
+        if self._bytes > limits.LOG_BYTES_KEPT:
+            self._drop(len(self._entries), limits.LOG_BYTES_KEPT)
+        if len(self._entries) > limits.LOG_ENTRIES_KEPT:
+            self._drop(1)
+
+    def confirmed(self, index: int) -> None:
+        """All that are in sync have the entries up to ``index``: beyond a margin they may go, the
+        last entry stays."""
+        if self._bytes > limits.LOG_BYTES_CONFIRMED:
+            most = min(index - self._before[0], len(self._entries) - 1, DROPPED_AT_ONCE)
+            self._drop(most, limits.LOG_BYTES_CONFIRMED * 15 // 16)
+
+    def _drop(self, most: int, enough: int = 0) -> None:
+        """Drop the oldest entries: ``most`` of them, or until the others take ``enough`` bytes."""
+        entries, kept, before = self._entries, self._bytes, self._before
+        while most > 0 and kept > enough:
+            oldest, after = entries.popleft()
+            kept -= ENTRY_BYTES + len(oldest.record)
+            before = (oldest.index, after)
+            most -= 1
+        self._bytes, self._before = kept, before
 
     @property
     def entries(self) -> int:
@@ -38,7 +65,7 @@ class RecentLog:
 
     @property
     def bytes(self) -> int:
-        """Bytes of their records."""
+        """Memory that they take."""
         return self._bytes
 
     @property

@@ -85,6 +85,7 @@ class Backup:
         """The primary says up to where everything is acknowledged."""
         if self.namespace is not None:
             self.committed = max(self.committed, min(index, self.namespace.applied))
+            self.recent.confirmed(self.committed)
 
     def entries(self, first: int) -> Reply[m.FetchLogReply]:
         """The entries from index ``first`` on, as many as fit a payload."""

@@ -404,6 +404,7 @@ class Primary:
         if committed <= self.committed:
             return
         self.committed = committed
+        self.recent.confirmed(committed)
         self._pending.forget(committed)
         waiters, discards = self._waiters, self._discards
         while waiters and waiters[0].log_index <= committed:

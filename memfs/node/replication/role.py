@@ -332,6 +332,7 @@ class NamespaceRole:
         while True:
             await asyncio.sleep(self._lease_seconds / RENEWALS / 2)
             if self._primary is not None:
+                self._primary.recent.confirmed(self._primary.committed)
                 self._renew(self._primary)
             elif self.candidate.may_campaign(self.backup.namespace is not None):
                 await self.candidate.campaign()

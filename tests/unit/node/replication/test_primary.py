@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from memfs import errors
+from memfs import errors, limits
 from memfs.node.journal.namespace_journal import NamespaceJournal
 from memfs.node.log.recent import RecentLog
 from memfs.node.namespace import Namespace, Settings
@@ -513,3 +513,53 @@ async def test_a_primary_that_hears_a_backup_does_not_give_way() -> None:
     assert world.primary.gives_way()
     world.primary.heard(2)
     assert not world.primary.gives_way()
+
+
+async def test_the_log_is_kept_until_all_in_sync_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "LOG_BYTES_CONFIRMED", 0)
+    world = World()
+    primary = world.primary
+    first, second = await world.backup(2), await world.backup(3)
+    for number in range(20):
+        await world.submit(m.MakeDirectory(b"/%d" % number))
+    assert primary.recent.entries == 1
+    second.hold = True
+    answers = [world.submit(m.MakeDirectory(b"/late%d" % number)) for number in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    committed = primary.committed
+    assert primary.namespace.applied == committed + 20
+    assert [entry.index - committed for entry in primary.recent.after(committed) or ()] == [
+        *range(1, 21)
+    ]
+    assert first.backup.recent.entries >= 20, "what the other one lacks is kept by backups, too"
+    second.release()
+    await asyncio.gather(*answers)
+    assert primary.recent.entries == 1
+    first.backup.note_committed(primary.committed)
+    assert first.backup.recent.entries == 1
+
+
+async def test_a_member_in_sync_follows_again_without_a_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has all that is committed: what it lacks is what is kept, however little that is."""
+    monkeypatch.setattr(limits, "LOG_BYTES_CONFIRMED", 0)
+    world = World()
+    behind = await world.backup(2)
+    for number in range(20):
+        await world.submit(m.MakeDirectory(b"/%d" % number))
+    behind.hold = True
+    answers = [world.submit(m.MakeDirectory(b"/late%d" % number)) for number in range(5)]
+    await asyncio.sleep(0)
+    behind.hold = False
+    behind.held.clear()
+    behind.frames.clear()
+    held = behind.backup.namespace
+    assert held is not None and held.applied == world.primary.committed
+    world.primary.expect_backup(member(2), held.applied)
+    position = m.ReconcileReply(held.applied, held.digest)
+    await world.primary.resume_backup(member(2), position)
+    await asyncio.gather(*answers)
+    assert [type(frame) for frame in behind.frames] == [m.Replicate, m.RenewLease]
+    assert held.digest == world.primary.namespace.digest
