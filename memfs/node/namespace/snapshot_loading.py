@@ -21,6 +21,7 @@ from memfs.node.namespace.snapshot import BODY_BYTES, HEAD, OLDEST, VERSION, Ima
 from memfs.node.namespace.tables.block_maps import Table
 from memfs.node.namespace.tables.directory import Directory
 from memfs.node.namespace.tables.interning import Interned
+from memfs.node.namespace.tables.leaf import Leaf
 from memfs.node.namespace.tables.locks import Lock, Waiter
 from memfs.node.namespace.tables.mounts import Change, MountPoint, Tombstone
 from memfs.node.namespace.tables.results import NO_MARK, Results
@@ -230,7 +231,7 @@ class _Loader:
         self._owner.append(0)
 
     def _load_leaf(self, names: list[bytes], slots: list[int]) -> None:
-        leaf = dict(zip(names, slots, strict=True))
+        leaf = Leaf(names, slots)
         directories = self._tree.directories.items
         directories[-1].append_leaf(leaf)
         self._note_owners(len(directories) - 1, self._tree.inodes.owners_of(slots))

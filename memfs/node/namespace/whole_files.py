@@ -31,7 +31,7 @@ _REPLICA_BYTES: Final = 9
 _HEAD_BYTES: Final = limits.PATH_BYTES - limits.NAME_BYTES - 1
 """With any name appended, a directory's path of so many bytes is still a valid path."""
 
-_Names: TypeAlias = Callable[[bytes], int | None]
+_Names: TypeAlias = Callable[[bytes], int]
 
 
 class WholeFiles(NamedTuple):

@@ -1,8 +1,8 @@
 """One directory: an ordered map from names to slots, and the totals of its subtree.
 
 Owns the order of names (by their bytes) and pages over it. Knows nothing of inodes: a slot is a
-number to it, and whose it is it hears. Names lie in leaves, each a dictionary of the names in one
-range of the order. So a lookup touches little memory whatever the size of the directory, nothing is
+number to it, and whose it is it hears. Names lie in leaves, each with the names in one range of the
+order. So a lookup touches little memory whatever the size of the directory, nothing is
 ever rebuilt as a whole, and a page sorts the few leaves that it shows.
 
 Invariant: the names of a leaf are less than those of the next, none is empty unless it is the only
@@ -17,11 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-LEAF: Final = 682  # what a dictionary of 1024 places holds: 27 bytes an entry, 20 us to split
+from memfs.node.namespace.tables.leaf import LEAF, Leaf
+
 _MERGE: Final = LEAF // 8  # a leaf that shrinks to this joins its neighbour
-
-Leaf = dict[bytes, int]
-
 
 Frozen = tuple[tuple[int, ...], Sequence[Leaf]]
 """Totals and leaves of a directory as they were."""
@@ -48,7 +46,7 @@ class Entries:
     )
 
     def __init__(self) -> None:
-        self._leaves: list[Leaf] = [{}]
+        self._leaves: list[Leaf] = [Leaf()]
         self._firsts: list[bytes] = [b""]
         self._lent: dict[int, Leaf] | None = None
         """Leaves by their ``id`` that a snapshot looks at as well: they are copied before they
@@ -80,14 +78,16 @@ class Entries:
     def get(self, name: bytes) -> int:
         """The slot of ``name``, 0 when there is none."""
         leaves = self._leaves
-        if len(leaves) == 1:
-            return leaves[0].get(name, 0)
-        return leaves[bisect_right(self._firsts, name) - 1].get(name, 0)
+        leaf = leaves[0 if len(leaves) == 1 else bisect_right(self._firsts, name) - 1]
+        return leaf.slots[leaf.places.get(name, 0)]
 
     @property
-    def finder(self) -> Callable[[bytes], int | None]:
-        """:meth:`get` for many names, good until the directory changes; 0 or None: no such name."""
-        return self._leaves[0].get if len(self._leaves) == 1 else self.get
+    def finder(self) -> Callable[[bytes], int]:
+        """:meth:`get` for many names, good until the directory changes."""
+        if len(self._leaves) > 1:
+            return self.get
+        place, slots = self._leaves[0].places.get, self._leaves[0].slots
+        return lambda name: slots[place(name, 0)]
 
     def after(self, name: bytes) -> Iterator[tuple[bytes, int]]:
         """Names greater than ``name`` with their slots, in order; ``b""``: all."""
@@ -99,7 +99,7 @@ class Entries:
     def remaining(self, name: bytes) -> int:
         """How many names are greater than ``name``: a step per leaf, not per name."""
         at = self._leaf_of(name)
-        later = sum(map(len, self._leaves[at + 1 :]))
+        later = sum([len(leaf.places) for leaf in self._leaves[at + 1 :]])
         return later + sum(each > name for each in self._leaves[at])
 
     # --- whose the entries are ----------------------------------------------------------------
@@ -152,10 +152,8 @@ class Entries:
 
     def name_of(self, slot: int) -> bytes | None:
         """Some name of ``slot``; looks at all names."""
-        for leaf in self._leaves:
-            if slot in leaf.values():
-                return next(name for name, held in leaf.items() if held == slot)
-        return None
+        found = (leaf.name_of(slot) for leaf in self._leaves)
+        return next((name for name in found if name is not None), None)
 
     def leaves(self) -> Iterator[Leaf]:
         """The leaves in order, as they are."""
@@ -166,7 +164,8 @@ class Entries:
         assert self.count == sum(map(len, self._leaves)), "entries are miscounted"
         assert len(self._leaves) == len(self._firsts) and self._firsts[0] == b""
         assert len(self._leaves) == 1 or all(self._leaves), "an empty leaf"
-        assert all(len(leaf) <= LEAF for leaf in self._leaves)
+        for leaf in self._leaves:
+            leaf.check_invariants()
         for at in range(1, len(self._leaves)):
             before, here = self._leaves[at - 1], self._leaves[at]
             assert max(before) < self._firsts[at] <= min(here), "a name lies in a wrong leaf"
@@ -195,17 +194,17 @@ class Directory(Entries):
         """Add a name that is not there."""
         at = self._leaf_of(name)
         leaf = self._own(at)
-        assert name not in leaf, "the name is taken"
-        if len(leaf) == LEAF:
+        assert name not in leaf.places, "the name is taken"
+        if len(leaf.places) == LEAF:
             leaf = self._split(at, name)
-        leaf[name] = slot
+        leaf.add(name, slot)
         self.count += 1
 
     def replace(self, name: bytes, slot: int) -> None:
         """Let an existing name mean another slot."""
         leaf = self._own(self._leaf_of(name))
-        assert name in leaf, "no such name"
-        leaf[name] = slot
+        assert name in leaf.places, "no such name"
+        leaf.replace(name, slot)
 
     def remove(self, name: bytes) -> int:
         """Take an existing name out; returns its slot."""
@@ -251,11 +250,13 @@ class Directory(Entries):
 
     def _shrink(self, at: int) -> None:
         """Keep the invariant after a name of leaf ``at`` has gone; join small leaves."""
-        size = len(self._leaves[at])
+        size = len(self._leaves[at].places)
         if size > _MERGE or len(self._leaves) == 1:
             return
         if at and len(self._leaves[at - 1]) + size <= LEAF // 2:
-            self._own(at - 1).update(self._leaves[at])
+            before = self._own(at - 1)
+            for name, slot in self._leaves[at].items():
+                before.add(name, slot)
         elif size:
             return
         del self._leaves[at], self._firsts[at]
@@ -270,11 +271,13 @@ class Directory(Entries):
         if self._lent is None:
             self._lent = {}
         if at == len(self._leaves) - 1 and name > max(leaf):
-            self._leaves.append({})
+            self._leaves.append(Leaf())
             self._firsts.append(name)
             return self._leaves[-1]
         items = sorted(leaf.items())
         middle = items[LEAF // 2][0]
-        self._leaves[at : at + 1] = [dict(items[: LEAF // 2]), dict(items[LEAF // 2 :])]
+        self._leaves[at : at + 1] = [
+            Leaf(*zip(*half, strict=True)) for half in (items[: LEAF // 2], items[LEAF // 2 :])
+        ]
         self._firsts.insert(at + 1, middle)
         return self._leaves[at if name < middle else at + 1]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 
-from memfs.node.namespace.tables.directory import LEAF, Directory
+from memfs.node.namespace.tables.directory import Directory
+from memfs.node.namespace.tables.leaf import LEAF, Leaf
 
 
 def filled(names: list[bytes]) -> Directory:
@@ -15,6 +16,10 @@ def filled(names: list[bytes]) -> Directory:
     for number, name in enumerate(names, 1):
         directory.insert(name, number)
     return directory
+
+
+def _shown(leaves: Iterable[Leaf]) -> list[dict[bytes, int]]:
+    return [dict(leaf.items()) for leaf in leaves]
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
@@ -86,10 +91,10 @@ _CHANGES: dict[str, Callable[[Directory], object]] = {
 def test_what_is_frozen_does_not_change(change: str, count: int) -> None:
     """Of one leaf, of two (insert: the first is full), of two and a small one (pop)."""
     directory = filled([b"%05d" % number for number in range(count)])
-    expected = [*map(dict, directory.leaves())]
+    expected = _shown(directory.leaves())
     totals, frozen = directory.freeze()
     _CHANGES[change](directory)
-    assert [*frozen] == expected != [*directory.leaves()]
+    assert _shown(frozen) == expected != _shown(directory.leaves())
     assert totals == directory.totals
     directory.check_invariants()
 
@@ -100,11 +105,11 @@ def test_what_is_frozen_does_not_change_when_leaves_are_joined() -> None:
         directory.remove(b"%05d" % number)
     while len([*directory.leaves()][1]) > LEAF // 8 + 1:
         directory.pop()
-    expected = [*map(dict, directory.leaves())]
+    expected = _shown(directory.leaves())
     _, frozen = directory.freeze()
     directory.pop()
     assert len(expected) == 2 and len([*directory.leaves()]) == 1
-    assert [*frozen] == expected
+    assert _shown(frozen) == expected
 
 
 def test_leaves_of_names_in_order_stay_full() -> None:
