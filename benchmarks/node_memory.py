@@ -85,8 +85,9 @@ def _beside(limit: int, put: Callable[[FileSystem, int], None]) -> float:
 
 
 def _deleted(count: int, wait: float) -> tuple[float, float]:
-    """Bytes that a node takes for each of ``count`` tiny files, and MiB that it still takes
-    ``wait`` seconds after all were deleted, both beyond what it took empty."""
+    """Bytes that a node takes for each of ``count`` tiny files, and MiB that it still takes when
+    all were deleted, both beyond what it took empty and after ``wait`` seconds: so long it has to
+    give memory back that nothing uses."""
     data = bytes(TINY_BYTES)
     batches = [range(count)[at : at + FILES_PER_BATCH] for at in range(0, count, FILES_PER_BATCH)]
     memory = f"{max(256, count >> 10)}MiB"
@@ -97,6 +98,7 @@ def _deleted(count: int, wait: float) -> tuple[float, float]:
             empty = taken(pid)
             for batch in batches:
                 fs.write_many(dict.fromkeys(map(_tiny, batch), data))
+            time.sleep(wait)
             held = (taken(pid) - empty) / count
             for batch in batches:
                 fs.remove_many(map(_tiny, batch))
