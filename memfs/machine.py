@@ -72,21 +72,45 @@ def module_command(module: str, *arguments: str) -> list[str]:
 
 def usable_memory(root: Path = Path("/")) -> int:
     """Bytes this process may use at most: the RAM, or the cgroup's limit when that is lower."""
+    return min(each.limit for each in memory_domains(root))
+
+
+class MemoryDomain(NamedTuple):
+    """What bounds the memory of several processes together: the machine, or a cgroup."""
+
+    name: str
+    """The same for all processes of this machine that it bounds, and for no others."""
+    limit: int
+    """Bytes; NO_LIMIT and more: it is none."""
+
+
+MACHINE: Final = "machine"
+"""The name of the domain that has the RAM."""
+NO_LIMIT: Final = 1 << 60
+"""Version 1 of cgroups has a number for it."""
+
+
+def memory_domains(root: Path = Path("/")) -> tuple[MemoryDomain, ...]:
+    """The machine, this process's cgroups and those above them.
+
+    Two containers that call their own group ``/`` are told apart by their namespaces of cgroups.
+    """
     found = re.search(r"MemTotal:\s*(\d+) kB", (root / "proc/meminfo").read_text())
     assert found, "/proc/meminfo has no MemTotal"
-    limits = (int(text) for text in _cgroup_limits(root) if text.isdigit())  # else "max"
-    return min([int(found[1]) * 1024, *limits])
-
-
-def _cgroup_limits(root: Path) -> Iterator[str]:
-    """The limits of this process's cgroups and of those above them."""
+    domains = [MemoryDomain(MACHINE, int(found[1]) * 1024)]
+    namespace = _link(root / "proc/self/ns/cgroup")
     for group in _memory_groups(root):
-        yield _read(group.limit)
+        text = _read(group.limit)
+        limit = int(text) if text.isdigit() else NO_LIMIT  # else "max", or nothing at the top
+        domains.append(MemoryDomain(f"{namespace} {group.name}", limit))
+    return tuple(domains)
 
 
 class _MemoryGroup(NamedTuple):
     """A cgroup that may bound this process's memory."""
 
+    name: str
+    """Version and path, unique within a namespace of cgroups."""
     limit: Path
     statistics: Path
     prefix: str
@@ -100,19 +124,26 @@ def _memory_groups(root: Path) -> Iterator[_MemoryGroup]:
     path says.
     """
     mount = root / "sys/fs/cgroup"
-    for group in _cgroups(root, r"^0::/(.*)$", mount):
-        yield _MemoryGroup(group / "memory.max", group / "memory.stat", "")
-    for group in _cgroups(root, r"^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:/(.*)$", mount / "memory"):
-        yield _MemoryGroup(group / "memory.limit_in_bytes", group / "memory.stat", "total_")
+    for name, group in _cgroups(root, r"^0::/(.*)$", mount):
+        yield _MemoryGroup(f"2:{name}", group / "memory.max", group / "memory.stat", "")
+    line = r"^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:/(.*)$"
+    for name, group in _cgroups(root, line, mount / "memory"):
+        limit = group / "memory.limit_in_bytes"
+        yield _MemoryGroup(f"1:{name}", limit, group / "memory.stat", "total_")
 
 
-def _cgroups(root: Path, line: str, mount: Path) -> Iterator[Path]:
-    """The group that a line of the process's list names, those above it, and the top one."""
-    inside = re.search(line, _read(root / "proc/self/cgroup"), re.MULTILINE)
-    group = mount / inside[1] if inside else mount
+def _cgroups(root: Path, line: str, mount: Path) -> Iterator[tuple[str, Path]]:
+    """The group that a line of the process's list names, those above it, and the top one; with
+    their paths."""
+    found = re.search(line, _read(root / "proc/self/cgroup"), re.MULTILINE)
+    inside = found[1] if found else ""
+    group = mount / inside
+    seen = not inside or group.exists()
     for directory in (group, *group.parents):
         if directory.is_relative_to(mount):
-            yield directory
+            own = directory == mount and not seen  # the top one that a container sees is its own
+            path = inside if own else str(directory.relative_to(mount))
+            yield f"/{'' if path == '.' else path}", directory
 
 
 class Footprint(NamedTuple):
@@ -137,14 +168,12 @@ def _containers(root: Path) -> Iterator[tuple[int, int]]:
     """Bytes that cannot be given back, and the limit, of each cgroup that has one."""
     for group in _memory_groups(root):
         text = _read(group.limit)
-        if text.isdigit() and int(text) < _NO_LIMIT:
+        if text.isdigit() and int(text) < NO_LIMIT:
             lines = _read(group.statistics)
             stat = dict(re.findall(r"^(\w+) (\d+)$", lines, re.MULTILINE))
             yield sum(int(stat.get(group.prefix + name, 0)) for name in _FIXED), int(text)
 
 
-_NO_LIMIT = 1 << 60
-"""Version 1 of cgroups has a number for it."""
 _FIXED = ("anon", "rss", "shmem", "kernel", "sock")
 """Of memory.stat: ``rss`` is what version 1 calls ``anon``. Files' pages can be given back."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -196,6 +225,13 @@ def use_large_pages(memory: memoryview) -> None:
 def _read(file: Path) -> str:
     try:
         return file.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _link(file: Path) -> str:
+    try:
+        return str(file.readlink())
     except OSError:
         return ""
 

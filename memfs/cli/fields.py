@@ -24,7 +24,7 @@ Kind = type[NodeConfig] | type[ClientConfig] | type[GatewayConfig]
 _MACHINE_DEFAULTS = {
     "name": "HOST-PORT",
     "socket_directory": "/run/memfs for root, else $XDG_RUNTIME_DIR/memfs or /tmp/memfs-UID",
-    "memory": "50%",
+    "memory": "half of what other nodes of this host leave",
     "data_directory": "under /var/lib/memfs for root, else ~/.local/state/memfs",
     "superuser": "the user of the process",
     "user": "the login name",

@@ -49,7 +49,8 @@ class NodeConfig:
     192 MiB, or half if it is less, stay for the process. Blocks count, and all that the process
     takes beside them from 48 MiB on: about 250 bytes a file for the namespace, buffers,
     connections. Too high and the kernel kills the node for lack of memory; too low and writers get
-    "no space" early."""
+    "no space" early. Nodes that share a ``socket_directory`` see each other's limits; give one that
+    keeps blocks on disk a limit of its own, for by default it may have less after a restart."""
     coordinator: str = setting(values.coordinator, "embedded")
     """Who keeps the view: ``etcd://h1:2379,h2:2379,h3:2379[/prefix]`` (``etcds://``: with TLS),
     ``embedded`` (this node: the first of a cluster), or ``memfs://host:port`` of that node. With

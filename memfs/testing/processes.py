@@ -167,9 +167,10 @@ class Processes(Started):
         coordinator: str = "",
         monitoring: bool = False,
     ) -> None:
-        """Args: ``directory`` for logs and sockets, by default a temporary one that is removed;
-        ``flags``, further flags of every node; ``coordinator``, by default kept by the first
-        node; ``monitoring``, whether they serve metrics (:meth:`monitoring_url`)."""
+        """Args: ``memory`` of every node, empty: what it takes by itself; ``directory`` for logs
+        and sockets, by default a temporary one that is removed; ``flags``, further flags of every
+        node; ``coordinator``, by default kept by the first node; ``monitoring``, whether they
+        serve metrics (:meth:`monitoring_url`)."""
         self.nodes: list[NodeProcess] = []
         self.directory = directory or Path(tempfile.mkdtemp(prefix="memfs-test-"))
         self._temporary = directory is None
@@ -177,7 +178,8 @@ class Processes(Started):
         self._coordinator = coordinator
         self._monitoring = monitoring
         self._places: dict[str, Place] = {}
-        self._flags = [f"--replication={replication}", f"--memory={memory}", *flags]
+        limit = [f"--memory={memory}"] if memory else []
+        self._flags = [f"--replication={replication}", *limit, *flags]
 
     @property
     def url(self) -> str:

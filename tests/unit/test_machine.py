@@ -148,3 +148,48 @@ def test_large_pages_are_asked_for_where_memory_has_room_for_them(length: int) -
     if length > 5:
         middle = ctypes.addressof(ctypes.c_ubyte.from_buffer(memory, length // 2))
         assert "hg" in _flags(middle)
+
+
+def test_domains_of_a_group_of_version_two(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "0::/a/b\n",
+        "sys/fs/cgroup/a/b/memory.max": "max\n",
+        "sys/fs/cgroup/a/memory.max": "5000\n",
+    }
+    assert machine.memory_domains(fake_root(tmp_path, **files)) == (
+        ("machine", 1000 * 1024),
+        (" 2:/a/b", machine.NO_LIMIT),
+        (" 2:/a", 5000),
+        (" 2:/", machine.NO_LIMIT),
+        (" 1:/", machine.NO_LIMIT),
+    )
+
+
+def test_a_container_that_sees_its_own_group_as_the_top_is_no_other_one(tmp_path: Path) -> None:
+    """The list of the process has the host's path, and the mount begins at its group."""
+    both = []
+    for name in ("one", "two"):
+        files = {
+            "proc/self/cgroup": f"4:memory:/docker/{name}\n",
+            "sys/fs/cgroup/memory/memory.limit_in_bytes": "7000\n",
+        }
+        root = tmp_path / name
+        root.mkdir()
+        both.append(set(machine.memory_domains(fake_root(root, **files))))
+    assert (" 1:/docker/one", 7000) in both[0]
+    assert (" 1:/docker/two", 7000) in both[1]
+    shared = both[0] & both[1]
+    assert all(limit > 7000 for _, limit in shared), shared
+
+
+def test_containers_with_namespaces_of_their_own_are_no_other_one(tmp_path: Path) -> None:
+    both = []
+    for name in ("one", "two"):
+        root = fake_root(
+            tmp_path / name,
+            **{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "7000\n"},
+        )
+        (root / "proc/self/ns").mkdir()
+        (root / "proc/self/ns/cgroup").symlink_to(f"cgroup:[{name}]")
+        both.append(set(machine.memory_domains(root)))
+    assert {name for name, _ in both[0] & both[1]} == {"machine"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import gc
 import logging
 import signal
@@ -21,10 +22,12 @@ from memfs.cli.fields import settings_options
 from memfs.cli.options import options_of
 from memfs.cli.serve.process import die_with_parent, stop_signals, warn_insecure
 from memfs.cli.serve.supervisor import Supervisor
-from memfs.config import GatewayConfig, NodeConfig, load
+from memfs.config import GatewayConfig, NodeConfig, load, resolve
 from memfs.config.values import memory_left
 from memfs.errors import ConfigError
 from memfs.paths import Endpoint
+from memfs.transport.disk import FileDisk
+from memfs.transport.local_sockets import ACCESS, prepare_directory
 
 if TYPE_CHECKING:
     from memfs.node.server import Node
@@ -79,15 +82,15 @@ def node(
             raise click.UsageError("--join and --coordinator both say who keeps the view: give one")
         flags["coordinator"] = join if "://" in join else f"memfs://{join}"
     outer = options_of(ctx.find_root()).config
-    settings = load(NodeConfig, path=config or outer, flags=flags)
+    settings, origins = resolve(NodeConfig, path=config or outer, flags=flags)
     logs.configure(settings.log_level, settings.log_format, constant={"node": settings.name})
-    _warn_of_memory(settings.memory)
     if settings.insecure:
         warn_insecure(Endpoint(settings.host, settings.port))
     if settings.coordinator == "embedded":
         _make_data_directory(settings.data_directory)
     gateway_settings = load(GatewayConfig, path=config or outer) if gateway else None
-    return run_loop(_serve(settings, gateway_settings, stop_with_parent))
+    told = "memory" in origins
+    return run_loop(_claim_and_serve(settings, told, gateway_settings, stop_with_parent))
 
 
 def _warn_of_memory(limit: int) -> None:
@@ -106,6 +109,33 @@ def _make_data_directory(name: str) -> None:
     except OSError as error:
         text = f"data_directory: cannot make {name}: {error.strerror}: say where with"
         raise ConfigError(f"{text} --data-directory") from None
+
+
+async def _claim_and_serve(
+    settings: NodeConfig, told: bool, gateway_settings: GatewayConfig | None, with_parent: bool
+) -> int:
+    """Serve, within a limit of memory that was ``told`` or is what other nodes leave."""
+    from memfs.node.resources.claims import Claims
+
+    claims = Claims(FileDisk(), _own_directory(settings), machine.memory_domains())
+    memory = await claims.take(settings.name, settings.memory if told else None)
+    _warn_of_memory(memory)
+    try:
+        settings = dataclasses.replace(settings, memory=memory)
+        return await _serve(settings, gateway_settings, with_parent)
+    finally:
+        claims.release()
+
+
+def _own_directory(settings: NodeConfig) -> str:
+    """The directory of the sockets, made where it was not; empty: there is none that can be used,
+    of which the listeners tell."""
+    try:
+        if settings.socket_directory:
+            prepare_directory(Path(settings.socket_directory), ACCESS[settings.socket_access])
+    except OSError:
+        return ""
+    return settings.socket_directory
 
 
 async def _serve(
