@@ -10,6 +10,7 @@ import random
 import re
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -45,9 +46,24 @@ def resident(pid: int) -> int:
     return total
 
 
+def held_as_told(cluster: Processes, when: str) -> None:
+    """Every node holds what it says, and no more than it may."""
+    for node in cluster.nodes:
+        before = resident(node.pid)
+        with urlopen(f"{cluster.monitoring_url(node.name)}/metrics") as reply:
+            text = reply.read().decode()
+        told = {
+            name: float(value)
+            for name, value in re.findall(r"^memfs_memory_(\w+)_bytes (\S+)$", text, re.MULTILINE)
+        }
+        held = min(before, resident(node.pid))  # it may change between two questions
+        assert held <= 1.1 * (told["used"] + told["spare"]) + SLACK, (when, held, told)
+        assert held <= told["limit"] + SLACK, (when, held, told)
+
+
 @pytest.fixture
 def cluster(tmp_path: Path):
-    with Processes(1, memory=f"{LIMIT // MIB}MiB", replication=1) as cluster:
+    with Processes(1, memory=f"{LIMIT // MIB}MiB", replication=1, monitoring=True) as cluster:
         yield cluster
 
 
@@ -72,15 +88,19 @@ def test_resident_memory_follows_the_account(cluster: Processes) -> None:
                     refused = True
                 # A batch that is refused may have written some of its files.
                 held += [path for path in files if not refused or fs.exists(path)]
-            usage = fs.cluster_status().nodes[0].usage
-            assert resident(node.pid) <= LIMIT + SLACK, f"phase {number}: {usage}"
+                if batches % 8 == 0:
+                    held_as_told(cluster, f"phase {number} is written")
+            held_as_told(cluster, f"phase {number} is full")
             dice.shuffle(held)
+            fs.read_many(held[:100])  # out of the node's own memory, which is lent
             for path in held[len(held) // 4 :]:
                 fs.remove(path)
             del held[len(held) // 4 :]
+            held_as_told(cluster, f"most of phase {number} is deleted")
         deadline = time.monotonic() + PATIENCE_SECONDS
         for path in held:
             fs.remove(path)
+        held_as_told(cluster, "all is deleted")
         while (now := resident(node.pid)) > empty + 100 * MIB:
             assert time.monotonic() < deadline, f"{now} bytes stay, {empty} when it was empty"
             time.sleep(0.5)

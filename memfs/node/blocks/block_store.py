@@ -92,9 +92,9 @@ class BlockStore:
 
     @property
     def shared(self) -> int:
-        """Bytes of memfds, spare ones included: resident memory that is not the process's own."""
-        account = self._holdings.account
-        return account.used + account.spare - self._private
+        """Bytes of memfds, spare and closed ones included: memory that is not the process's own."""
+        account, departed = self._holdings.account, self._holdings.departed
+        return account.used + account.spare - self._private + departed.bytes
 
     @property
     def _private(self) -> int:
@@ -112,13 +112,15 @@ class BlockStore:
     ) -> None:
         """Set the measured anonymous memory of the process, that of blocks included.
 
-        What is not of blocks counts against the limit. ``refusal``: why no writes are accepted.
+        What is not of blocks counts against the limit, and so does what is closed and not free yet.
+        To be called once a second. ``refusal``: why no writes are accepted.
         ``headroom``: bytes that may be taken from the system until the next call; ``scarcity``:
         what bounds them.
         """
         account = self._holdings.account
         account.headroom, account.scarcity = headroom, scarcity
         account.process_memory = max(0, anonymous - self._private)
+        account.process_memory += self._holdings.departed.look()
         account.refusal = refusal
         excess = account.spare if refusal else account.excess
         if excess > 0:

@@ -16,6 +16,7 @@ from memfs.node.blocks import packing
 from memfs.node.blocks.account import Account
 from memfs.node.blocks.block_records import INDEX_BYTES, BlockHeader
 from memfs.node.blocks.cleaner import Cleaner
+from memfs.node.blocks.departed import Departed
 from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS, BlockIndex
 from memfs.node.blocks.memory import Memfd, ScratchPool
 from memfs.node.blocks.placement import Placement
@@ -89,10 +90,13 @@ class Holdings:
         self.account = Account(limit)
         size = segment_bytes(limit)
         self.account.allowance = ALLOWED_SEGMENTS * size
-        self.segments = Segments(self.account, size, lambda: self.placement.may_open)
+        self.departed = Departed()
+        self.segments = Segments(self.account, size, lambda: self.placement.may_open, self.departed)
         self.index = BlockIndex(self.segments)
         self.cleaner = Cleaner(self.segments, self.index)
-        self.placement = Placement(self.account, self.index, self.segments, memfds, self)
+        self.placement = Placement(
+            self.account, self.index, self.segments, memfds, self, self.departed
+        )
         self.account.give_back = self._make_way
         self._births = 0
         buffers = min(SCRATCH_BUFFERS, max(1, limit // SCRATCH_SHARE // BLOCK_BYTES_DEFAULT))

@@ -22,6 +22,7 @@ from typing import Final
 
 from memfs.errors import NoSpaceError
 from memfs.node.blocks.account import Account
+from memfs.node.blocks.departed import Departed
 from memfs.types import Buffer
 
 F_SEAL_FUTURE_WRITE: Final = 0x0010
@@ -69,6 +70,11 @@ class Memfd:
             raise
 
     def __del__(self) -> None:
+        self.close()
+
+    def depart(self, departed: Departed) -> None:
+        """Close it, though somebody may be reading there."""
+        departed.note(self._mapping, self.charge + self.spare, lent=self.sealed)
         self.close()
 
     def close(self) -> None:

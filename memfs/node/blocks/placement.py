@@ -20,6 +20,7 @@ from memfs.errors import NoSpaceError
 from memfs.limits import SEGMENT_BYTES_MIN
 from memfs.node.blocks.account import Account
 from memfs.node.blocks.block_records import extent_for
+from memfs.node.blocks.departed import Departed
 from memfs.node.blocks.index import BlockIndex
 from memfs.node.blocks.memory import Memfd, Slot
 from memfs.node.blocks.region import HeapRegion, Region, SegmentRegion, SlotRegion
@@ -73,13 +74,21 @@ class Placement:
     """Gives regions out and takes them back."""
 
     def __init__(
-        self, account: Account, index: BlockIndex, segments: Segments, most: int, packer: Packer
+        self,
+        account: Account,
+        index: BlockIndex,
+        segments: Segments,
+        most: int,
+        packer: Packer,
+        departed: Departed,
     ) -> None:
-        """``index`` tells which small regions a new memfd has to take in; ``most`` memfds."""
+        """``index`` tells which small regions a new memfd has to take in; ``most`` memfds;
+        ``departed`` is told what is closed while somebody may be reading there."""
         self._account = account
         self._index = index
         self._segments = segments
         self._packer = packer
+        self._departed = departed
         self._most = most
         self.unmappable = 0
         """Blocks that went to the heap because no memfd could be made."""
@@ -312,7 +321,7 @@ class Placement:
         else:
             self._account.release(memfd.charge)
             self._account.spend(memfd.spare)
-            memfd.close()
+            memfd.depart(self._departed)
 
     def _forget(self, key: _GroupKey, memfd: Memfd) -> None:
         """A memfd of a group is no more; what the group was written anew into takes its place."""

@@ -23,6 +23,7 @@ from typing import Final, Protocol
 from memfs.errors import NoSpaceError
 from memfs.limits import KIB, MIB
 from memfs.node.blocks.account import Account
+from memfs.node.blocks.departed import Departed
 from memfs.node.blocks.memory import SEALS, UNTRACKED
 from memfs.protocol.segment_records import EXTENT, EXTENT_OFFSET, OFFSET_BITS, OFFSET_MASK
 from memfs.types import Buffer
@@ -188,13 +189,17 @@ class MemorySegment:
 class Segments:
     """All segments of a store."""
 
-    def __init__(self, account: Account, size: int, may_share: Callable[[], bool]) -> None:
+    def __init__(
+        self, account: Account, size: int, may_share: Callable[[], bool], departed: Departed
+    ) -> None:
         """``size`` of a segment in bytes; ``may_share`` says whether one more descriptor may be
-        taken: segments without one are private memory of the process."""
+        taken: segments without one are private memory of the process. ``departed`` is told what
+        is closed while somebody may be reading there."""
         self.size = size
         self.used: dict[int, MemorySegment] = {}
         """Segments with records, by number."""
         self._account = account
+        self._departed = departed
         self._may_share = may_share
         self._free: list[MemorySegment] = []
         """Segments without records whose pages are there."""
@@ -352,6 +357,8 @@ class Segments:
 
     def _close(self, segment: MemorySegment) -> None:
         self._account.spend(segment.resident)
+        if segment.shared and (segment.lent or segment.viewed):
+            self._departed.note(segment.mapping, segment.resident, lent=segment.lent)
         self.shared -= segment.shared
         segment.close()
 
