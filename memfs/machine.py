@@ -155,13 +155,18 @@ class Footprint(NamedTuple):
     """What the cgroup that is nearest to its limit holds and cannot give back."""
     container_limit: int = 0
     """The limit of that cgroup; 0: there is none."""
+    mapped: int = 0
+    """Resident shared memory that this process has touched through its mappings: at most what its
+    memfds take."""
 
 
 def footprint(root: Path = Path("/")) -> Footprint:
     """The footprint now: two small files of /proc and two a level of the cgroup."""
-    found = re.search(r"RssAnon:\s*(\d+) kB", _read(root / "proc/self/status"))
+    status = _read(root / "proc/self/status")
+    lines = re.findall(r"^Rss(\w+):\s*(\d+) kB", status, re.MULTILINE)
+    found = {name: 1024 * int(size) for name, size in lines}
     nearest = min(_containers(root), key=lambda each: each[1] - each[0], default=(0, 0))
-    return Footprint(int(found[1]) * 1024 if found else 0, *nearest)
+    return Footprint(found.get("Anon", 0), *nearest, found.get("Shmem", 0))
 
 
 def _containers(root: Path) -> Iterator[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import re
 import subprocess
 from pathlib import Path
@@ -84,7 +85,7 @@ def test_the_footprint_in_a_container(tmp_path: Path) -> None:
         "sys/fs/cgroup/a/memory.stat": "anon 4000\nshmem 300\n",
     }
     found = machine.footprint(fake_root(tmp_path, **files))
-    assert found == (70 * 1024, 4300, 5000), "of the cgroup that is nearest to its limit"
+    assert found == (70 * 1024, 4300, 5000, 5 * 1024), "of the cgroup that is nearest to its limit"
 
 
 def test_the_footprint_in_a_container_of_version_one(tmp_path: Path) -> None:
@@ -92,7 +93,7 @@ def test_the_footprint_in_a_container_of_version_one(tmp_path: Path) -> None:
         "sys/fs/cgroup/memory/memory.limit_in_bytes": "7000\n",
         "sys/fs/cgroup/memory/memory.stat": "rss 1\ntotal_rss 50\ntotal_shmem 6\ntotal_cache 9\n",
     }
-    assert machine.footprint(fake_root(tmp_path, **files)) == (0, 56, 7000)
+    assert machine.footprint(fake_root(tmp_path, **files)) == (0, 56, 7000, 0)
 
 
 def test_the_footprint_in_a_group_of_version_one_below_others(tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_the_footprint_in_a_group_of_version_one_below_others(tmp_path: Path) ->
         "sys/fs/cgroup/memory/a/b/memory.limit_in_bytes": "7000\n",
         "sys/fs/cgroup/memory/a/b/memory.stat": "total_rss 50\ntotal_shmem 6\n",
     }
-    assert machine.footprint(fake_root(tmp_path, **files)) == (0, 8500, 9000)
+    assert machine.footprint(fake_root(tmp_path, **files)) == (0, 8500, 9000, 0)
 
 
 def test_the_footprint_without_a_limit(tmp_path: Path) -> None:
@@ -193,3 +194,12 @@ def test_containers_with_namespaces_of_their_own_are_no_other_one(tmp_path: Path
         (root / "proc/self/ns/cgroup").symlink_to(f"cgroup:[{name}]")
         both.append(set(machine.memory_domains(root)))
     assert {name for name, _ in both[0] & both[1]} == {"machine"}
+
+
+def test_the_footprint_has_shared_memory_that_was_touched() -> None:
+    before = machine.footprint().mapped
+    size = 32 << 20
+    with mmap.mmap(-1, size) as memory:
+        memory.write(bytes(size))
+        assert machine.footprint().mapped - before >= size
+    assert machine.footprint().mapped - before < size

@@ -65,8 +65,13 @@ class FootprintWatch:
 
     @property
     def resident(self) -> int:
-        """Bytes that the process and its memfds take; 0: not known."""
-        return self.last.anonymous + self._store.shared if self.last.anonymous else 0
+        """Bytes that the process and its memfds take; 0: not known.
+
+        What the store knows of its memfds, which it need not have mapped, or what the kernel has
+        seen of shared memory where that is more: the store has lost sight of some.
+        """
+        shared = max(self._store.shared, self.last.mapped)
+        return self.last.anonymous + shared if self.last.anonymous else 0
 
     def look(self) -> None:
         """Measure once."""

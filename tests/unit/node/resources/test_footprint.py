@@ -93,6 +93,18 @@ def test_spare_memory_gives_way_to_the_process() -> None:
     assert store.spare <= 2 * MIB
 
 
+def test_shared_memory_that_the_store_does_not_know_of_shows(store: BlockStore) -> None:
+    store_whole(store, V1, some_bytes(3 * MIB), block=4 * MIB)
+    kernel = Kernel(FREE_BYTES)
+    kernel.says = Footprint(FREE_BYTES, mapped=2 * MIB)
+    watch = watched(store, kernel)
+    assert watch.resident == FREE_BYTES + store.shared, "what was written need not be mapped"
+    used = store.used
+    kernel.says = Footprint(FREE_BYTES, mapped=200 * MIB)
+    watch.look()
+    assert (watch.resident, store.used) == (FREE_BYTES + 200 * MIB, used)
+
+
 def test_near_the_containers_limit_nothing_is_stored(store: BlockStore) -> None:
     store_whole(store, V1, some_bytes(4 * MIB), block=4 * MIB)
     store.discard(V1)
