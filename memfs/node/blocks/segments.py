@@ -33,6 +33,8 @@ SEGMENT_BYTES_MOST: Final = 8 * MIB
 SEGMENTS_PER_LIMIT: Final = 64
 """A segment is this part of the limit, within the two bounds: a small node cleans small ones."""
 _FLAGS: Final = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+_PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+"""A shared mapping would be counted as others' memory, and keep its pages until it is closed."""
 WRITTEN_FROM_BYTES: Final = 16 * KIB
 """From here up write(2) is faster into fresh pages than the mapping, which zeroes them first."""
 
@@ -96,7 +98,9 @@ class MemorySegment:
         try:
             if shared:
                 os.ftruncate(self._descriptor, size)
-            self.mapping = mmap.mmap(self._descriptor, size, **UNTRACKED)
+                self.mapping = mmap.mmap(self._descriptor, size, **UNTRACKED)
+            else:
+                self.mapping = mmap.mmap(-1, size, flags=_PRIVATE)
         except OSError:
             self.close()
             raise

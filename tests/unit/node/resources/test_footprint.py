@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from memfs import errors
 from memfs.limits import MIB
-from memfs.machine import Footprint
+from memfs.machine import Footprint, footprint
 from memfs.node.blocks import BlockStore
+from memfs.node.blocks.segments import MemorySegment
 from memfs.node.resources.footprint import (
     FREE_BYTES,
     REST_SECONDS,
@@ -91,6 +93,44 @@ def test_spare_memory_gives_way_to_the_process() -> None:
     assert store.spare == 4 * MIB
     watched(store, Kernel(FREE_BYTES + 8 * MIB))
     assert store.spare <= 2 * MIB
+
+
+def test_segments_without_a_descriptor_are_the_process_s_own(
+    store: BlockStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They count once, and what is dead at their end goes back."""
+
+    def refuse(*arguments: object) -> int:
+        raise OSError
+
+    monkeypatch.setattr("os.memfd_create", refuse)
+    before = footprint()
+    versions = [BlockVersion(inode, 0, 1, 1) for inode in range(1, 41)]
+    for version in versions:
+        store_whole(store, version, some_bytes(900_000), block=MIB)
+    full = footprint()
+    assert full.anonymous - before.anonymous >= 30 * MIB
+    assert full.mapped - before.mapped < MIB
+    assert store.shared == 0
+    for version in versions:
+        store.discard(version)
+    store.give_back(store.spare)
+    assert footprint().anonymous - before.anonymous < 10 * MIB
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_lies_behind_the_last_record_goes_back(shared: bool) -> None:
+    segment = MemorySegment(8 * MIB, shared)
+    segment.store_all(0, [bytes(8 * MIB)])
+    segment.resident = segment.size
+    segment.view()[:] = bytes(8 * MIB)
+    before = footprint()
+    assert segment.shed() == 8 * MIB
+    after = footprint()
+    if shared:
+        assert os.fstat(segment._descriptor).st_blocks == 0
+    else:
+        assert before.anonymous - after.anonymous >= 7 * MIB
 
 
 def test_shared_memory_that_the_store_does_not_know_of_shows(store: BlockStore) -> None:
