@@ -11,7 +11,7 @@ from memfs.node.blocks import BlockStore
 from memfs.node.healing.service import Healing
 from memfs.node.journal.journal import Journal
 from memfs.node.namespace import Namespace
-from memfs.node.namespace.tables.mounts import Unsaved
+from memfs.node.namespace.tables.unsaved import Unsaved
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.shares import Shares

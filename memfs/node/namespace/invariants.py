@@ -74,7 +74,30 @@ def _check_mounts(volume: Volume) -> None:
     for slot in tags.keys() - mounts.resident.keys() - mounts.changes.keys():
         held = inodes.kind[slot] == FILE and any(volume.blocks.positions(slot))
         assert not held, "the blocks of what the store alone has are no file's own"
-    assert all(number in numbers for number, _ in mounts.tombstones), "a tombstone of no mount"
+    _check_unsaved(volume, numbers)
+
+
+def _check_unsaved(volume: Volume, numbers: set[int]) -> None:
+    """What is told of unsaved changes is what a walk through them says."""
+    mounts, inodes = volume.mounts, volume.tree.inodes
+    expected = dict.fromkeys(numbers, (0, 0, 0))
+
+    def count(number: int, size: int, since_ns: int) -> None:
+        changes, total, oldest = expected[number]
+        second = max(1, since_ns // 10**9 * 10**9)
+        expected[number] = changes + 1, total + size, min(oldest or second, second)
+
+    for slot, change in mounts.changes.items():
+        mount = mounts.mount_of(volume.tree, slot)
+        assert mount is not None and mount.number == change.mount, "a change of another mount"
+        size = inodes.size[slot] if inodes.kind[slot] == FILE else 0
+        assert size == change.size, "a change's size is miscounted"
+        count(change.mount, size, change.since_ns)
+    for (number, path), tombstone in mounts.tombstones.items():
+        count(number, 0, tombstone.since_ns)
+        above = number, path.rpartition(b"/")[0]
+        assert mounts.tombstones.has_below(above), "a deletion below is not known"
+    assert {number: mounts.unsaved.of(number) for number in numbers} == expected
 
 
 def _check_slots(volume: Volume) -> None:

@@ -6,7 +6,6 @@ from memfs.errors import ObjectChangedError, UnsupportedError
 from memfs.node.namespace.commands.mounts import record_of
 from memfs.node.namespace.rules.permissions import Caller
 from memfs.node.namespace.tables.inodes import FILE, ROOT
-from memfs.node.namespace.tables.mounts import NOTHING
 from memfs.node.namespace.tables.volume import Volume
 from memfs.protocol.messages import (
     DescribeObjects,
@@ -25,13 +24,10 @@ def list_mounts(volume: Volume, caller: Caller, request: ListMounts) -> MountsRe
     """A page of mounts."""
     mounts = sorted(m for m in volume.mounts.by_slot.values() if m.number > request.after)
     page = mounts[:_MOUNTS_PER_PAGE]
-    unsaved = volume.mounts.unsaved(volume.tree)
+    unsaved = volume.mounts.unsaved
     return MountsReply(
         tuple(
-            [
-                record_of(each, path_of(volume, each.slot), unsaved.get(each.number, NOTHING))
-                for each in page
-            ]
+            [record_of(each, path_of(volume, each.slot), unsaved.of(each.number)) for each in page]
         ),
         len(mounts) > len(page),
     )

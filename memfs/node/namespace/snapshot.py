@@ -38,6 +38,7 @@ from memfs.node.namespace.tables.mounts import Mounts
 from memfs.node.namespace.tables.object_tags import listed
 from memfs.node.namespace.tables.results import Results
 from memfs.node.namespace.tables.tokens import Tokens
+from memfs.node.namespace.tables.unsaved import Change, Key, Tombstone
 from memfs.node.namespace.tables.volume import Volume
 
 PIECE_BYTES: Final = 192 * limits.KIB
@@ -283,16 +284,27 @@ def _mounts(mounts: Mounts) -> list[Iterable[bytes]]:
     """No section where nothing was ever mounted."""
     if mounts.next_number == 1:
         return []
-    changes, tombstones = mounts.changes.copy(), mounts.tombstones.copy()
     return [
         [_packed(Kind.MOUNTS, mounts.next_number)],
         [_packed(Kind.MOUNT, *each) for each in mounts.by_slot.values()],
         _objects(listed(enumerate(mounts.tags.image()))),
         _numbers(Kind.RESIDENT, (((), sorted(part)) for part in mounts.resident.image() if part)),
-        _numbers(Kind.PINS, [((), _flat(mounts.pins.items()))]),
-        (_packed(Kind.CHANGE, slot, *change) for slot, change in changes.items()),
-        (_packed(Kind.TOMBSTONE, *key, *each) for key, each in tombstones.items()),
+        _numbers(Kind.PINS, (((), _flat(part.items())) for part in mounts.pins.image() if part)),
+        _changes(mounts.changes.image()),
+        _tombstones(mounts.tombstones.image()),
     ]
+
+
+def _changes(parts: Iterable[Mapping[int, Change]]) -> Iterator[bytes]:
+    for part in parts:
+        for slot, change in part.items():
+            yield _packed(Kind.CHANGE, slot, change.version, change.since_ns, change.attempts)
+
+
+def _tombstones(parts: Iterable[Mapping[int, tuple[Key, Tombstone]]]) -> Iterator[bytes]:
+    for part in parts:
+        for _, (key, tombstone) in sorted(part.items()):
+            yield _packed(Kind.TOMBSTONE, *key, *tombstone)
 
 
 def _objects(tags: Iterator[tuple[int, bytes]]) -> Iterator[bytes]:

@@ -23,11 +23,12 @@ from memfs.node.namespace.tables.directory import Directory
 from memfs.node.namespace.tables.interning import Interned
 from memfs.node.namespace.tables.leaf import Leaf
 from memfs.node.namespace.tables.locks import Lock, Waiter
-from memfs.node.namespace.tables.mounts import Change, MountPoint, Tombstone
+from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.namespace.tables.results import NO_MARK, Results
 from memfs.node.namespace.tables.sessions import Holder
 from memfs.node.namespace.tables.tokens import Held, MasterKey
 from memfs.node.namespace.tables.tree import Tree
+from memfs.node.namespace.tables.unsaved import Tombstone
 from memfs.node.namespace.tables.volume import Settings, Volume
 from memfs.protocol.messages import StoreOption
 from memfs.types import AclEntry, Packed
@@ -331,7 +332,7 @@ class _Loader:
 
     def _load_change(self, slot: int, version: int, since: int, attempts: list[list[int]]) -> None:
         sent = tuple([(size, crc) for size, crc in attempts])
-        self._volume.mounts.changes[slot] = Change(version, since, sent)
+        self._volume.mounts.set_change(self._volume.tree, slot, version, since, sent)
 
     def _load_tombstone(self, number: int, key: bytes, *row: Packed) -> None:
         self._volume.mounts.tombstones[number, key] = Tombstone(*row)

@@ -16,7 +16,7 @@ from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.rules.mounted import not_mounted
 from memfs.node.namespace.rules.refusals import not_superuser, text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
-from memfs.node.namespace.tables.mounts import NOTHING, Unsaved
+from memfs.node.namespace.tables.unsaved import Unsaved
 from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.stores.metadata import Metadata, resolved
@@ -102,9 +102,9 @@ class MountService:
         if not self._role.leads:
             return {}
         volume = self._role.primary.namespace.volume
-        unsaved = volume.mounts.unsaved(volume.tree)
+        unsaved = volume.mounts.unsaved
         return {
-            text(path_of(volume, mount.slot)): unsaved.get(mount.number, NOTHING)
+            text(path_of(volume, mount.slot)): unsaved.of(mount.number)
             for mount in volume.mounts.by_slot.values()
         }
 

@@ -26,8 +26,9 @@ from memfs.node.namespace.rules.naming import check_new_name, maker
 from memfs.node.namespace.rules.permissions import WRITE
 from memfs.node.namespace.rules.refusals import not_superuser, text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, ROOT
-from memfs.node.namespace.tables.mounts import NOTHING, MountPoint, Unsaved
+from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.namespace.tables.tree import Place
+from memfs.node.namespace.tables.unsaved import NOTHING, Unsaved
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
 from memfs.protocol.messages import (
@@ -140,7 +141,7 @@ def _with(mount: MountPoint, request: Mount) -> MountPoint:
 
 
 def record_of(mount: MountPoint, path: bytes, unsaved: Unsaved = NOTHING) -> MountRecord:
-    """What is told of a mount. ``unsaved``: as :meth:`MountTable.unsaved` counted it."""
+    """What is told of a mount. ``unsaved``: what the store lacks."""
     return MountRecord(
         mount.number,
         path,
@@ -170,7 +171,7 @@ def unmount(volume: Volume, command: Command, request: Unmount) -> Empty:
         raise MountBusyError(
             "another mount lies below: unmount that first", path=text(request.path)
         )
-    lacking = mounts.unsaved(tree).get(found.number, NOTHING).changes
+    lacking = mounts.unsaved.of(found.number).changes
     if lacking and not request.discard:
         raise MountBusyError(
             f"{counted(lacking, 'change is', 'changes are')} not in the store yet, below "
@@ -186,7 +187,7 @@ def unmount(volume: Volume, command: Command, request: Unmount) -> Empty:
         del mounts.tombstones[key]
     for pinned in [s for s in mounts.pins if mounts.mount_of(tree, s) is found]:
         del mounts.pins[pinned]
-    for changed in [s for s in mounts.changes if mounts.mount_of(tree, s) is found]:
+    for changed in [s for s, each in mounts.changes.items() if each.mount == found.number]:
         del mounts.changes[changed]
     del mounts.by_slot[slot]
     _clear(volume, command, slot)

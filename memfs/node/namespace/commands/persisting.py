@@ -10,7 +10,8 @@ from __future__ import annotations
 from memfs.errors import PathExistsError, StaleHandleError
 from memfs.node.namespace.commands.files import end_lease
 from memfs.node.namespace.tables.inodes import FILE
-from memfs.node.namespace.tables.mounts import ATTEMPTS, Change
+from memfs.node.namespace.tables.mounts import ATTEMPTS
+from memfs.node.namespace.tables.unsaved import Change
 from memfs.node.namespace.tables.volume import FREED_AT_ONCE, Command, Volume
 from memfs.paths import check_name
 from memfs.protocol.messages import (

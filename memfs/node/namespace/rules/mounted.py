@@ -18,8 +18,9 @@ from memfs.errors import (
 )
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, FILE
-from memfs.node.namespace.tables.mounts import MountPoint, Tombstone
+from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.namespace.tables.tree import Place
+from memfs.node.namespace.tables.unsaved import Tombstone
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.protocol.messages import Concat, Rename
 from memfs.types import BlockRef, ObjectState, Residence

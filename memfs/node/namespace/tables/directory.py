@@ -155,6 +155,13 @@ class Entries:
         found = (leaf.name_of(slot) for leaf in self._leaves)
         return next((name for name in found if name is not None), None)
 
+    def names_beside(self, slot: int) -> dict[int, bytes]:
+        """The names of ``slot`` and of its neighbours, by their slots; empty: it is not here."""
+        for leaf in self._leaves:
+            if slot in leaf.values():
+                return {held: name for name, held in leaf.items()}
+        return {}
+
     def leaves(self) -> Iterator[Leaf]:
         """The leaves in order, as they are."""
         return iter(self._leaves)

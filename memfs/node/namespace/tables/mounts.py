@@ -27,6 +27,7 @@ from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, NOWHERE, ROOT
 from memfs.node.namespace.tables.object_tags import Tags
 from memfs.node.namespace.tables.slot_map import SlotMap
 from memfs.node.namespace.tables.tree import Tree
+from memfs.node.namespace.tables.unsaved import Change, Changes, Tombstones, Totals
 from memfs.protocol.messages import StoreOption
 from memfs.types import ObjectState
 
@@ -56,49 +57,15 @@ class MountPoint(NamedTuple):
     """Bytes of cached blocks at most, on all nodes together; 0: no bound."""
 
 
-class Change(NamedTuple):
-    """What the store lacks of a file or directory."""
-
-    version: int
-    """Log index of the last change."""
-    since_ns: int
-    attempts: tuple[tuple[int, int], ...] = ()
-    """(size, CRC32C) of contents that may have reached the store unheard; the last is under way."""
-
-    @property
-    def state(self) -> ObjectState:
-        """DIRTY or PERSISTING."""
-        return ObjectState.PERSISTING if self.attempts else ObjectState.DIRTY
-
-
-class Unsaved(NamedTuple):
-    """What the store of one mount lacks."""
-
-    changes: int = 0
-    """Files and directories changed or deleted."""
-    size: int = 0
-    """Bytes of the files among them."""
-    since_ns: int = 0
-    """Time of the oldest change; 0: there is none."""
-
-
-NOTHING: Final = Unsaved()
-
-
-class Tombstone(NamedTuple):
-    """A deletion that the store may lack."""
-
-    version: int
-    since_ns: int
-    tag: bytes | None
-    """The version that was deleted; None: whichever."""
-    directory: bool
+_NAMES: Final = 1 << 18
+"""Names that are remembered by slot, some 12 MiB."""
 
 
 class Mounts:
     """The mount table and all that is known of objects. False where nothing is mounted."""
 
     __slots__ = (
+        "_names",
         "by_slot",
         "changes",
         "next_number",
@@ -107,6 +74,7 @@ class Mounts:
         "resident",
         "tags",
         "tombstones",
+        "unsaved",
     )
 
     def __init__(self) -> None:
@@ -115,13 +83,16 @@ class Mounts:
         self.tags = Tags()
         self.resident: SlotMap[None] = SlotMap()
         """Files with a tag whose blocks are the cluster's own."""
-        self.changes: dict[int, Change] = {}
-        self.tombstones: dict[tuple[int, bytes], Tombstone] = {}
-        """By mount number and key."""
-        self.pins: dict[int, int] = {}
+        self.unsaved = Totals()
+        """What the stores lack, by the mount's number."""
+        self.changes = Changes(self.unsaved)
+        self.tombstones = Tombstones(self.unsaved)
+        self.pins: SlotMap[int] = SlotMap()
         """Until when what is in memory below a slot stays, in nanoseconds; 0: for ever."""
         self.recent: list[int | tuple[int, bytes]] = []
         """Slots changed and keys deleted since somebody looked: not a part of the state."""
+        self._names: dict[int, bytes] = {}
+        """Names that slots had when somebody looked for one near them: not a part of the state."""
 
     def __bool__(self) -> bool:
         return bool(self.by_slot)
@@ -166,11 +137,29 @@ class Mounts:
         self.changes.pop(slot, None)
         self.pins.pop(slot, None)
 
+    def set_change(
+        self,
+        tree: Tree,
+        slot: int,
+        version: int,
+        since_ns: int,
+        attempts: tuple[tuple[int, int], ...],
+    ) -> bool:
+        """Record that a store lacks an inode as it is now; False: it is below no mount."""
+        mount = self.mount_of(tree, slot)
+        if mount is None:
+            return False
+        size = tree.inodes.size[slot] if tree.inodes.kind[slot] == FILE else 0
+        self.changes[slot] = Change(version, since_ns, attempts, mount.number, size)
+        return True
+
     def pinned_until(self, tree: Tree, slot: int) -> int | None:
         """Until when a file is pinned, itself or with a directory above it; None: it is not."""
+        if not self.pins:
+            return None
         found: int | None = None
         parent = tree.inodes.parent
-        while self.pins and slot:
+        while slot:
             until = self.pins.get(slot)
             if until is not None:
                 found = 0 if not until or found == 0 else max(found or 0, until)
@@ -199,32 +188,26 @@ class Mounts:
             parent = tree.inodes.parent[slot]
             if parent == NOWHERE or slot <= ROOT or tree.inodes.kind[parent] != DIRECTORY:
                 return None
-            name = tree.directory(parent).name_of(slot)
+            name = self._name_of(tree, parent, slot)
             if name is None:
                 return None
             names.append(name)
             slot = parent
         return b"/".join(reversed(names))
 
+    def _name_of(self, tree: Tree, parent: int, slot: int) -> bytes | None:
+        """The name of an inode in its directory. To find one costs a look at all, and finds those
+        of its neighbours as well: they will be asked for next."""
+        entries = tree.directory(parent)
+        name = self._names.get(slot)
+        if name is None or entries.get(name) != slot:
+            if len(self._names) >= _NAMES:
+                self._names.clear()
+            found = entries.names_beside(slot)
+            self._names.update(found)
+            return found.get(slot)
+        return name
+
     def is_deleted(self, number: int, key: bytes) -> bool:
         """Was an object, or a directory above it, deleted here while the store may have it?"""
         return bool(self.tombstones) and (number, key) in self.tombstones
-
-    def unsaved(self, tree: Tree) -> dict[int, Unsaved]:
-        """What the stores lack, by the mount's number; absent: nothing. A step for each change."""
-        found: dict[int, Unsaved] = {}
-
-        def count(number: int, size: int, since_ns: int) -> None:
-            known = found.get(number)
-            oldest = since_ns if known is None else min(known.since_ns, since_ns)
-            changes, total = (0, 0) if known is None else known[:2]
-            found[number] = Unsaved(changes + 1, total + size, oldest)
-
-        for slot, change in self.changes.items():
-            mount = self.mount_of(tree, slot)
-            if mount is not None:
-                is_file = tree.inodes.kind[slot] == FILE
-                count(mount.number, tree.inodes.size[slot] if is_file else 0, change.since_ns)
-        for (number, _), tombstone in self.tombstones.items():
-            count(number, 0, tombstone.since_ns)
-        return found

@@ -72,6 +72,15 @@ class SlotMap(MutableMapping[int, V]):
         if not part:
             del self._parts[number]
 
+    def from_slot(self, first: int = 0) -> Iterator[int]:
+        """Slots from ``first`` on, in order. Others may come and go meanwhile; they are seen or
+        not."""
+        for number in sorted(self._parts):
+            if number >= first >> _PART_BITS:
+                for slot in sorted(self._parts.get(number, ())):
+                    if slot >= first:
+                        yield slot
+
     def image(self) -> TableImage[dict[int, V]]:
         """The values as they are now, in parts, of which many may be empty."""
         return self.images.begin(max(self._parts, default=-1) + 1, self._copy)

@@ -36,7 +36,7 @@ from memfs.node.namespace.tables.inodes import (
     SYMLINK,
 )
 from memfs.node.namespace.tables.locks import Locks
-from memfs.node.namespace.tables.mounts import Change, Mounts
+from memfs.node.namespace.tables.mounts import Mounts
 from memfs.node.namespace.tables.principal_limits import ANY, PrincipalLimits
 from memfs.node.namespace.tables.results import Results
 from memfs.node.namespace.tables.sessions import ClientSessions
@@ -298,13 +298,11 @@ class Volume:
     def changed(self, command: Command, slot: int) -> None:
         """Record that the store lacks the content of ``slot``, if it is below a mount."""
         mounts = self.mounts
-        if mounts and mounts.mount_of(self.tree, slot) is not None:
-            former = mounts.changes.get(slot)
-            mounts.changes[slot] = (
-                Change(command.index, command.now)
-                if former is None
-                else former._replace(version=command.index)
-            )
+        if not mounts:
+            return
+        former = mounts.changes.get(slot)
+        since, attempts = (command.now, ()) if former is None else former[1:3]
+        if mounts.set_change(self.tree, slot, command.index, since, attempts):
             mounts.resident.pop(slot, None)
             mounts.recent.append(slot)
 
@@ -440,7 +438,7 @@ class Volume:
             tree.drop_link(parent, slot)
             tree.mark(slot, command.now, command.index)
             return
-        if slot in self.mounts.changes:
+        if self.mounts and slot in self.mounts.changes:
             self.mounts.forget(slot)  # the store will not learn of it
         length, space = tree.weight(slot)
         tree.charge(parent, -length, -1, 0, -space)
@@ -465,7 +463,7 @@ class Volume:
     def forget(self, command: Command, slot: int) -> None:
         """Free an inode that has no name, no entries and no blocks any more."""
         self.end_locks(command, slot)
-        if self.mounts.tags.count or self.mounts.changes or self.mounts.pins:
+        if self.mounts.tags.count or self.mounts:
             self.mounts.forget(slot)
         self.tree.forget(slot)
 
