@@ -113,6 +113,15 @@ async def outcomes(work: Iterable[Coro[R]], limit: int, failure: type[E]) -> lis
             coroutine.close()
 
 
+async def with_rests(items: Iterable[T], count: int = 500) -> AsyncGenerator[T, None]:
+    """The items; after so many of them others get their turn, and may change what is walked
+    through."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % count == 0:
+            await asyncio.sleep(0)
+
+
 async def _work(first: Coro[object], queue: Iterator[Coro[object]]) -> None:
     await first
     for coroutine in queue:

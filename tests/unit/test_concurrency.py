@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from memfs.concurrency import outcomes, results, run_all, run_each
+from memfs.concurrency import outcomes, results, run_all, run_each, with_rests
 
 
 class Items:
@@ -132,3 +132,15 @@ async def test_a_failure_of_the_kind_is_an_outcome() -> None:
     assert isinstance(found[1], FileNotFoundError)
     with pytest.raises(KeyError, match="4"):
         await outcomes((one(n) for n in range(9)), 2, OSError)
+
+
+async def test_a_long_walk_lets_others_have_their_turn() -> None:
+    walked: list[object] = []
+
+    async def other() -> None:
+        walked.append("other")
+
+    waiting = asyncio.ensure_future(other())
+    async for number in with_rests(range(5), 2):
+        walked.append(number)
+    assert walked == [0, 1, "other", 2, 3, 4] and waiting.done()

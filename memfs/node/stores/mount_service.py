@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from memfs import errors
+from memfs.concurrency import with_rests
 from memfs.node.namespace.mount_queries import path_of
 from memfs.node.namespace.rules.mounted import not_mounted
 from memfs.node.namespace.rules.refusals import not_superuser, text
@@ -21,7 +23,9 @@ from memfs.node.replication.primary import Primary
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.stores.metadata import Metadata, resolved
 from memfs.node.stores.opened import OpenStores
-from memfs.node.stores.persister import Job, Persister
+from memfs.node.stores.persist_queue import Job
+from memfs.node.stores.persister import Persister
+from memfs.node.stores.relief import Relief
 from memfs.node.tasks import set_aside
 from memfs.protocol import messages as m
 from memfs.quantities import counted
@@ -35,15 +39,20 @@ WATCHERS_SECONDS: Final = 1.0
 """The shortest time for which clients that cache names believe what a store said."""
 PROBE_SECONDS: Final = 8.0
 """What is mounted has to answer within this time: a few tries at a store that is busy."""
-HIGH_SHARE: Final = 0.80
-"""Of all memory, without cached blocks: above it files that stores have too are evicted ..."""
-LOW_SHARE: Final = 0.70
-"""... until it is this."""
-FILES_PER_EVICTION: Final = 1000
 INODES_AT_ONCE: Final = 5000
+NAMES_AT_ONCE: Final = 500
 BelowPath: TypeAlias = m.SyncMetadata | m.PersistFiles | m.FreeFiles | m.Pin
 """Requests about all that is below a path."""
 _SYNCED: Final = (m.MountMode.DUAL_SYNC, m.MountMode.PROXY)
+
+
+class _Term(NamedTuple):
+    """What belongs to one term of this node as the primary."""
+
+    primary: Primary
+    metadata: Metadata
+    persister: Persister
+    relief: Relief
 
 
 class MountService:
@@ -55,45 +64,49 @@ class MountService:
         self._stores = stores
         self._told: dict[int, float] = {}
         """When clients that cache were told to ask anew, by mount."""
-        self._term: tuple[Primary, Metadata, Persister] | None = None
+        self._term: _Term | None = None
 
     # --- the term ----------------------------------------------------------------------------
 
-    def _of(self, primary: Primary) -> tuple[Metadata, Persister]:
+    def _of(self, primary: Primary) -> _Term:
         """What belongs to this term of this node."""
-        if self._term is None or self._term[0] is not primary:
+        if self._term is None or self._term.primary is not primary:
             if self._term is not None:
-                self._term[2].stop()
-            environment = self._role.membership.environment
+                self._term.persister.stop()
+            membership = self._role.membership
+            environment = membership.environment
             metadata = Metadata(primary, self._stores, environment)
             persister = Persister(
-                primary, self._role.membership, self._stores, environment, metadata.note_stored
+                primary, membership, self._stores, environment, metadata.note_stored
             )
-            self._term = primary, metadata, persister
-        return self._term[1:]
+            self._term = _Term(primary, metadata, persister, Relief(primary, membership))
+        return self._term
 
     @property
     def metadata(self) -> Metadata:
         """The questions of the present term. Raises NotPrimaryError."""
-        return self._of(self._role.primary)[0]
+        return self._of(self._role.primary).metadata
 
     @property
     def persister(self) -> Persister:
         """The persister of the present term. Raises NotPrimaryError."""
-        return self._of(self._role.primary)[1]
+        return self._of(self._role.primary).persister
 
     async def run(self) -> None:
         """Bring changes to the stores while this node is the primary, forever."""
         while True:
             if self._role.leads and self._role.primary.namespace.volume.mounts:
                 with contextlib.suppress(errors.ClusterError):
-                    await self.persister.step()
-                    await self._relieve()
+                    term = self._of(self._role.primary)
+                    await term.persister.step()
+                    await term.relief.step()
                     self._have_watchers_ask()
+                    await term.persister.rest(STEP_SECONDS)
+                    continue
                 await asyncio.sleep(STEP_SECONDS)
             else:
                 if self._term is not None and not self._role.leads:
-                    self._term[2].stop()
+                    self._term.persister.stop()
                     self._term = None
                 await asyncio.sleep(0.2)
 
@@ -227,8 +240,7 @@ class MountService:
         except (errors.NotPrimaryError, errors.OutcomeUnknownError):
             raise
         except errors.MemfsError as error:
-            mounts = self._role.primary.namespace.volume.mounts
-            left = sum(job in mounts.changes or job in mounts.tombstones for job in waits)
+            left = sum(map(self.persister.is_unsaved, waits))
             raise type(error)(
                 f"{error.message}; {counted(left, 'change is', 'changes are')} not stored yet, "
                 "kept, and tried again in the background"
@@ -336,10 +348,13 @@ class MountService:
         primary = self._role.primary
         volume = primary.namespace.volume
         slot = await self._slot(call)
-        found: list[Job] = [s for s in volume.mounts.changes if volume.tree.has_ancestor(s, slot)]
-        mount = volume.mounts.mount_of(volume.tree, slot)
-        for number, key in volume.mounts.tombstones:
-            other = volume.mounts.by_number(number)
+        mounts, found = volume.mounts, list[Job]()
+        async for changed in with_rests(mounts.changes.from_slot()):
+            if changed in mounts.changes and volume.tree.has_ancestor(changed, slot):
+                found.append(changed)
+        mount = mounts.mount_of(volume.tree, slot)
+        async for number, key in with_rests(mounts.tombstones.in_order()):
+            other = mounts.by_number(number)
             if other is mount or (other and volume.tree.has_ancestor(other.slot, slot)):
                 found.append((number, key))
         return found
@@ -361,10 +376,14 @@ class MountService:
         inodes = volume.tree.inodes
         files = [
             m.ChangeVersion(inodes.id_of(s), inodes.change[s])
-            for s in sorted(volume.mounts.resident)
-            if s == slot or volume.tree.has_ancestor(s, slot)
+            async for s in with_rests(volume.mounts.resident.from_slot())
+            if s in volume.mounts.resident and (s == slot or volume.tree.has_ancestor(s, slot))
         ]
-        cached = [inodes.id_of(s) for s in self._files_below(slot) if volume.mounts.is_external(s)]
+        cached = [
+            inodes.id_of(s)
+            async for s in with_rests(self._files_below(slot))
+            if volume.mounts.is_external(s)
+        ]
         size = sum(inodes.size[inodes.slot_of(each.inode)] for each in files)
         for first in range(0, len(files), 1000):
             await primary.run_own(m.EvictFiles(tuple(files[first : first + 1000])))
@@ -373,15 +392,24 @@ class MountService:
         return m.StoreReport(len(files) + len(cached), size=size)
 
     def _files_below(self, top: int) -> Iterator[int]:
-        """Files that are known below a slot, or are it."""
+        """Files that are known below a slot, or are it. Others may come and go meanwhile; they are
+        seen or not."""
         tree = self._role.primary.namespace.volume.tree
-        pending = [top]
-        while pending:
-            slot = pending.pop()
-            if tree.inodes.kind[slot] == DIRECTORY:
-                pending += [child for _, child in tree.directory(slot).items()]
-            elif tree.inodes.kind[slot] == FILE:
-                yield slot
+        kinds, directories = tree.inodes.kind, [top]
+        if kinds[top] == FILE:
+            yield top
+        while directories:
+            slot, after = directories.pop(), b""
+            while kinds[slot] == DIRECTORY:
+                page = list(itertools.islice(tree.directory(slot).after(after), NAMES_AT_ONCE))
+                for _, child in page:
+                    if kinds[child] == DIRECTORY:
+                        directories.append(child)
+                    elif kinds[child] == FILE:
+                        yield child
+                if len(page) < NAMES_AT_ONCE:
+                    break
+                after = page[-1][0]
 
     async def pin(
         self,
@@ -393,7 +421,7 @@ class MountService:
         reply = await resolved(submit(call))
         volume = self._role.primary.namespace.volume
         by_time: dict[int | None, list[int]] = {}
-        for each in self._files_below(slot):
+        async for each in with_rests(self._files_below(slot)):
             until = volume.mounts.pinned_until(volume.tree, each)
             by_time.setdefault(until, []).append(volume.tree.inodes.id_of(each))
         for until, inodes in by_time.items():
@@ -411,28 +439,3 @@ class MountService:
             for member in view.members:
                 with contextlib.suppress(errors.MemfsError):
                     await membership.ask(member, m.TellObjects(part, drop, pinned_until_ns))
-
-    # --- memory ------------------------------------------------------------------------------
-
-    async def _relieve(self) -> None:
-        """When memory runs short, evict content that stores have, least recently changed first."""
-        primary, membership = self._role.primary, self._role.membership
-        volume, view = primary.namespace.volume, membership.view
-        resident = volume.mounts.resident
-        if not resident:
-            return
-        usages = [membership.life(member.number).usage for member in view.members]
-        own = sum(usage.used - usage.cached for usage in usages)
-        limit = sum(usage.limit for usage in usages)
-        if not limit or own < limit * HIGH_SHARE:
-            return
-        inodes, excess = volume.tree.inodes, own - limit * LOW_SHARE
-        files: list[m.ChangeVersion] = []
-        for slot in sorted(resident, key=lambda slot: inodes.modified[slot]):
-            if excess <= 0 or len(files) >= FILES_PER_EVICTION:
-                break
-            if volume.mounts.pinned_until(volume.tree, slot) is None:
-                files.append(m.ChangeVersion(inodes.id_of(slot), inodes.change[slot]))
-                excess -= volume.tree.weight(slot)[1]
-        if files:
-            await primary.run_own(m.EvictFiles(tuple(files)))

@@ -1,10 +1,9 @@
 """Writes changes to the stores: several files at a time, the changes of a name in order.
 
-Runs on the primary, for one term. Owns the uploads under way and the times of retries. The intent
-is in the log before anything is sent, and the completion after it, so that the next primary can
-continue: an upload whose completion was lost is recognised by its size and CRC32C. Invariants: an
-upload follows earlier deletions of the same name; an object that others have changed is never
-replaced: both are kept.
+Runs on the primary, for one term. Owns the uploads under way; ``persist_queue`` says what is next.
+The intent is in the log before anything is sent, and the completion after it, so that the next
+primary can continue: an upload whose completion was lost is recognised by its size and CRC32C.
+Invariant: an object that others have changed is never replaced: both are kept.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import AsyncIterator, Callable
+from typing import Final, NamedTuple
 
 from memfs import errors
 from memfs.checksum import combine, crc32c, crc_of_zeros
@@ -27,30 +25,18 @@ from memfs.node.namespace.tables.inodes import DIRECTORY
 from memfs.node.namespace.tables.mounts import MountPoint
 from memfs.node.replication.primary import Primary
 from memfs.node.stores.opened import OpenStores
+from memfs.node.stores.persist_queue import Job, PersistQueue
 from memfs.protocol import messages as m
-from memfs.quantities import counted
 from memfs.stores.interface import ABSENT, Expected, ObjectInfo, Store
 from memfs.transport.environment import Environment
 from memfs.types import BlockRef, Buffer
 
 log = logging.getLogger(__name__)
 
-FILES_AT_ONCE: Final = 8
-FIRST_WAIT_SECONDS: Final = 0.5
-LONGEST_WAIT_SECONDS: Final = 60.0
+JOBS_WAITED_FOR: Final = 1000
+"""By one waiter at a time: those of a large request follow one another."""
 READ_SECONDS: Final = 30.0
 """For a block on its way from the node that has it."""
-
-Job: TypeAlias = int | tuple[int, bytes]
-"""A changed slot, or the (mount, key) of what was deleted."""
-
-
-class _FailedPersist(NamedTuple):
-    """What went wrong with a job, and when it is tried again."""
-
-    times: int
-    due: float
-    error: errors.MemfsError
 
 
 class _Upload(NamedTuple):
@@ -82,137 +68,101 @@ class Persister:
         self._stores = stores
         self._environment = environment
         self._note_stored = note_stored
-        self._running: dict[Job, asyncio.Task[None]] = {}
-        self._busy: dict[Job, tuple[int, bytes]] = {}
-        """The names of what is running: one thing at a time happens to each."""
-        self._failures: dict[Job, _FailedPersist] = {}
-        self._urgent: set[Job] = set()
-        self._done = asyncio.Event()
+        self._queue = PersistQueue(primary.namespace.volume)
+        self._tasks: dict[Job, asyncio.Task[errors.MemfsError | None]] = {}
+        self._ended = asyncio.Event()
+        """Something else can be begun."""
 
     # --- what is due -------------------------------------------------------------------------
 
     async def step(self) -> None:
         """Begin what is due, as far as there is room."""
         mounts = self._primary.namespace.volume.mounts
+        self._ended.clear()
         if not mounts.changes and not mounts.tombstones:
             return
         try:
             await self._primary.settle()  # nothing is done outside that may be undone here
         except errors.MemfsError:
             return
-        now = self._environment.clock.monotonic()
-        jobs: Iterator[Job] = itertools.chain(mounts.tombstones, mounts.changes)
-        for job in jobs:
-            if len(self._running) >= FILES_AT_ONCE:
-                return
-            if job in self._running or not self._is_due(job, now):
-                continue
-            key = self._key_of(job)
-            if key is not None and key not in self._busy.values():
-                self._busy[job] = key
-                task = self._running[job] = asyncio.ensure_future(self._attempt(job))
-                task.add_done_callback(functools.partial(self._ended, job))
+        for job in self._queue.begin(self._environment.clock.monotonic()):
+            task = self._tasks[job] = asyncio.ensure_future(self._attempt(job))
+            task.add_done_callback(functools.partial(self._end, job))
 
-    def _key_of(self, job: Job) -> tuple[int, bytes] | None:
-        """The name in a store that a job is about; None: it has none any more."""
-        if isinstance(job, tuple):
-            return job
-        volume = self._primary.namespace.volume
-        mount = volume.mounts.mount_of(volume.tree, job)
-        key = volume.mounts.key_of(volume.tree, mount, job) if mount is not None else None
-        return (mount.number, key) if mount is not None and key is not None else None
+    async def rest(self, seconds: float) -> None:
+        """Return after so many seconds, sooner when something else can be begun."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
 
-    def _is_due(self, job: Job, now: float) -> bool:
-        failure = self._failures.get(job)
-        if failure is not None and failure.due > now:
-            return False
-        volume = self._primary.namespace.volume
-        if isinstance(job, tuple):
-            return not self._has_tombstones_below(job)
-        return job in self._urgent or job not in volume.sessions.writers
-
-    def _has_tombstones_below(self, job: tuple[int, bytes]) -> bool:
-        """A directory goes after what was in it."""
-        tombstones = self._primary.namespace.volume.mounts.tombstones
-        if not tombstones[job].directory:
-            return False
-        below = job[1] + b"/"
-        return any(n == job[0] and key.startswith(below) for n, key in tombstones)
-
-    def _ended(self, job: Job, task: asyncio.Task[None]) -> None:
-        self._running.pop(job, None)
-        self._busy.pop(job, None)
-        if not task.cancelled():
-            task.exception()
-        self._done.set()
-
-    async def _attempt(self, job: Job) -> None:
+    async def _attempt(self, job: Job) -> errors.MemfsError | None:
+        """Bring one change to its store; returns why that failed."""
         try:
             if isinstance(job, tuple):
                 await self._delete(job)
             else:
                 await self._store(job)
         except (errors.NotPrimaryError, errors.StaleHandleError):
-            return  # the next look decides anew
+            return None  # the next look decides anew
         except errors.MemfsError as error:
-            times = self._failures[job].times + 1 if job in self._failures else 1
-            wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2 ** min(times - 1, 10))
-            wait *= 0.75 + self._environment.random.random() / 2
-            due = self._environment.clock.monotonic() + wait
-            self._failures[job] = _FailedPersist(times, due, error)
             log.warning("not stored yet", extra=fields(job=str(job), reason=error.message))
-        else:
-            self._failures.pop(job, None)
+            return error
+        return None
+
+    def _end(self, job: Job, task: asyncio.Task[errors.MemfsError | None]) -> None:
+        del self._tasks[job]
+        error: errors.MemfsError | None = None
+        if not task.cancelled() and (broken := task.exception()) is not None:
+            log.error("storing failed", extra=fields(job=str(job)), exc_info=broken)
+            error = errors.InternalError(str(broken))
+        elif not task.cancelled():
+            error = task.result()
+        spread = 0.75 + self._environment.random.random() / 2
+        if self._queue.ended(job, error, self._environment.clock.monotonic(), spread):
+            self._ended.set()
 
     async def until_stored(self, jobs: list[Job]) -> None:
-        """Return when the store has all of it. Raises the error of what failed meanwhile.
+        """Return when the stores have all of it. Raises the error of what failed meanwhile.
 
         What was on its way before is tried once more when it fails: it may have been asked with
         keys that were over then, say.
         """
-        mounts = self._primary.namespace.volume.mounts
-        before = {job for job in jobs if job in self._running}
-        self._urgent.update(jobs)
-        for job in jobs:
-            self._failures.pop(job, None)
+        for first in range(0, len(jobs), JOBS_WAITED_FOR):
+            await self._until_stored(jobs[first : first + JOBS_WAITED_FOR])
+
+    async def _until_stored(self, jobs: list[Job]) -> None:
+        queue = self._queue
+        waiter = queue.wait_for(jobs)
+        queue.look_at(waiter)
+        self._ended.set()
         try:
-            while True:
-                left = [job for job in jobs if job in mounts.changes or job in mounts.tombstones]
-                if not left:
-                    return
-                for job in left:
-                    failure = self._failures.get(job)
-                    if failure is not None and job in before:
-                        before.discard(job)
-                        del self._failures[job]
-                    elif failure is not None:
-                        raise failure.error
-                self._done.clear()
+            while waiter.left:
+                waiter.changed.clear()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(0.5):
-                        await self._done.wait()
+                        await waiter.changed.wait()
                 self._check_term()
+                if waiter.error is not None:
+                    raise waiter.error
+                queue.look_at(waiter)
         finally:
-            self._urgent.difference_update(jobs)
+            queue.forget(waiter, jobs)
 
     def _check_term(self) -> None:
         if self._primary.ended:
             raise errors.OutcomeUnknownError("this node is the primary no more")
 
+    def is_unsaved(self, job: Job) -> bool:
+        """Does the store lack it still?"""
+        return self._queue.is_unsaved(job)
+
     def failures(self) -> dict[int, str]:
         """Why changes are not stored yet, by the number of their mount: of each the last reason."""
-        mounts = self._primary.namespace.volume.mounts
-        found: dict[int, str] = {}
-        for job, failure in list(self._failures.items()):
-            if job not in mounts.changes and job not in mounts.tombstones:
-                del self._failures[job]  # there is nothing to store any more
-            elif (key := self._key_of(job)) is not None:
-                found[key[0]] = f"{failure.error.message} (tried {counted(failure.times, 'time')})"
-        return found
+        return self._queue.failures()
 
     def stop(self) -> None:
         """The term is over: what is on its way is given up."""
-        for task in list(self._running.values()):
+        for task in list(self._tasks.values()):
             task.cancel()
 
     # --- one deletion ------------------------------------------------------------------------
@@ -260,8 +210,8 @@ class Persister:
         raw = volume.mounts.key_of(volume.tree, mount, slot) if mount is not None else None
         if mount is None or change is None or raw is None:
             return
-        if self._must_wait(mount, raw):
-            return
+        if self._queue.follows_deletion((mount.number, raw)):
+            return  # deleted and made anew since this was begun
         record, store = self._store_of(mount)
         inode, key = volume.tree.inodes.id_of(slot), raw.decode("utf-8")
         if volume.tree.inodes.kind[slot] == DIRECTORY:
@@ -278,24 +228,14 @@ class Persister:
         if info is None:
             self._stores.traffic(record.number).conflicts += 1
             return
-        if self._key_of(slot) != (mount.number, raw) or volume.tree.inodes.slot_of(inode) != slot:
+        is_same = volume.tree.inodes.slot_of(inode) == slot
+        if not is_same or self._queue.key_of(slot) != (mount.number, raw):
             return  # it has another name: what was sent is under the old one, and buried there
         self._note_stored(mount.number, raw)
         await self._primary.run_own(m.EndPersist(inode, change.version, info.tag, info.modified_ns))
         self._stores.traffic(record.number).persisted_bytes += upload.size
         if record.mode == m.MountMode.PROXY:
             await self._give_up(inode)
-
-    def _must_wait(self, mount: MountPoint, key: bytes) -> bool:
-        """Is a deletion of the same name, or of one above it, still to come first?"""
-        tombstones = self._primary.namespace.volume.mounts.tombstones
-        if not tombstones:
-            return False
-        parts = key.split(b"/")
-        return any(
-            (mount.number, b"/".join(parts[:count])) in tombstones
-            for count in range(1, len(parts) + 1)
-        )
 
     async def _give_up(self, inode: int) -> None:
         """Nothing is kept of a file that passes through."""

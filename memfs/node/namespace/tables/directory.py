@@ -158,8 +158,10 @@ class Entries:
     def names_beside(self, slot: int) -> dict[int, bytes]:
         """The names of ``slot`` and of its neighbours, by their slots; empty: it is not here."""
         for leaf in self._leaves:
-            if slot in leaf.values():
-                return {held: name for name, held in leaf.items()}
+            if slot in leaf.slots:
+                found = {held: name for name, held in leaf.items()}
+                if slot in found:
+                    return found
         return {}
 
     def leaves(self) -> Iterator[Leaf]:

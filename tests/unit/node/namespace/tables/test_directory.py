@@ -115,3 +115,11 @@ def test_what_is_frozen_does_not_change_when_leaves_are_joined() -> None:
 def test_leaves_of_names_in_order_stay_full() -> None:
     directory = filled([b"%06d" % number for number in range(4 * LEAF)])
     assert [len(leaf) for leaf in directory.leaves()] == [LEAF] * 4
+
+
+def test_a_name_is_found_by_its_inode_with_its_neighbours() -> None:
+    directory = filled([b"%05d" % number for number in range(3 * LEAF)])
+    found = directory.names_beside(LEAF + 1)
+    assert found[LEAF + 1] == directory.name_of(LEAF + 1) == b"%05d" % LEAF
+    assert 1 < len(found) <= LEAF and all(directory.get(n) == slot for slot, n in found.items())
+    assert directory.names_beside(3 * LEAF + 1) == {}

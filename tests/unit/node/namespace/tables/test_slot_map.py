@@ -49,3 +49,17 @@ def test_an_image_is_of_the_moment_it_was_made(seed: int) -> None:
     taken.clear()
     del parts
     assert not held.images
+
+
+def test_a_walk_goes_on_while_others_come_and_go() -> None:
+    values: SlotMap[int] = SlotMap()
+    values.update(dict.fromkeys((5000, 1, 9000, 7), 0))
+    assert list(values.from_slot()) == [1, 7, 5000, 9000]
+    assert list(values.from_slot(7)) == [7, 5000, 9000]
+    assert list(values.from_slot(5001)) == [9000]
+    seen = []
+    for slot in values.from_slot():
+        seen.append(slot)
+        values.pop(5000, None)
+        values[20_000] = 0
+    assert seen == [1, 7, 9000], "what came is seen by the next walk"
