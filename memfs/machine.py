@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import platform
 import re
@@ -225,6 +226,17 @@ def use_large_pages(memory: memoryview) -> None:
     end = (address + len(memory)) // _LARGE_PAGE * _LARGE_PAGE
     if start < end:  # refused by kernels without such pages
         madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_HUGEPAGE)
+
+
+def make_private_directory(path: Path) -> None:
+    """Make a directory that only this user may look into, and those above it, if they lack.
+
+    Raises OSError; of what is there and is none it says so, and not that it exists.
+    """
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path)) from None
 
 
 def _read(file: Path) -> str:

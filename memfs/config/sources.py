@@ -145,6 +145,8 @@ def _read(path: Path, mistakes: list[str]) -> dict[str, object]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         mistakes.append(f"{path}: {error.strerror}")
+    except UnicodeDecodeError:
+        mistakes.append(f"{path}: it is not text")
     except ValueError as error:
         mistakes.append(f"{path}: {error}")
     return {}

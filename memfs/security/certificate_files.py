@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memfs.errors import ConfigError
+from memfs.machine import make_private_directory
 
 if TYPE_CHECKING:
     from memfs.security.authority import Pair
@@ -60,7 +61,10 @@ def client_name(user: str) -> str:
 
 def write_pair(directory: Path, stem: str, pair: Pair, key: Path, *, overwrite: bool) -> None:
     """Write ``stem.crt`` and the key; each appears whole or not at all. Raises ConfigError."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        make_private_directory(directory)
+    except OSError as error:
+        raise ConfigError(f"cannot make {directory}: {error.strerror}") from None
     certificate = directory / f"{stem}.crt"
     for path in (key, certificate):
         if path.exists() and not overwrite:

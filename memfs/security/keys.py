@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from memfs.errors import ConfigError
+from memfs.machine import make_private_directory
 
 KEY_BYTES: Final = 32
 
@@ -50,7 +51,7 @@ def write_key(path: Path, key: bytes, mode: int) -> None:
 def write_secret(path: Path, content: bytes, mode: int) -> None:
     """Write a new file of that mode from its first byte on. Raises ConfigError."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(path.parent)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -25,7 +25,12 @@ from memfs.errors import MemfsError
 from memfs.fuse import options as mount_options
 from memfs.fuse.keeper import Keeper, stopped_by_signals
 from memfs.fuse.kernel.mounting import MountError, check_directory
-from memfs.machine import module_command, raise_descriptor_limit, state_directory
+from memfs.machine import (
+    make_private_directory,
+    module_command,
+    raise_descriptor_limit,
+    state_directory,
+)
 
 _READY = "ready\n"
 
@@ -123,7 +128,7 @@ def _log_file(directory: str) -> Path:
     """Where a mount in the background logs; the name is that of the directory."""
     place = Path(state_directory()) / "fuse"
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_directory(place)
     except OSError as error:
         text = f"cannot be made: {error.strerror}; say where to log: --log-file"
         raise MountError(text, path=str(place)) from None

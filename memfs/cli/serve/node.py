@@ -105,7 +105,7 @@ def _warn_of_memory(limit: int) -> None:
 
 def _make_data_directory(name: str) -> None:
     try:
-        Path(name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        machine.make_private_directory(Path(name))
     except OSError as error:
         text = f"data_directory: cannot make {name}: {error.strerror}: say where with"
         raise ConfigError(f"{text} --data-directory") from None

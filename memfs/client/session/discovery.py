@@ -152,4 +152,5 @@ def _failure(endpoint: Endpoint, error: MemfsError) -> str:
 def nobody(tried: Sequence[str], seconds: float = 0.0) -> str:
     """The message when no node answered, for so long."""
     long = f", and none has for {show_duration(seconds)}" if seconds >= 1 else ""
-    return f"no memfs node answers{long}: {'; '.join(tried)} (is it running? see MEMFS_URL)"
+    hint = "see MEMFS_URL" if len(tried) > 1 else "MEMFS_URL may name several nodes"
+    return f"no memfs node answers{long}: {'; '.join(tried)} (is it running? {hint})"

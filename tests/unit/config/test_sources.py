@@ -48,6 +48,12 @@ def test_missing_file_matters_only_when_named(tmp_path: Path) -> None:
     assert mistakes(NodeConfig, path=gone) == [f"{gone}: No such file or directory"]
 
 
+def test_a_file_that_is_not_text_is_called_so(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_bytes(b"\xf4\xff")
+    assert mistakes(NodeConfig, path=str(file)) == [f"{file}: it is not text"]
+
+
 def test_toml_types_and_lists(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text(
