@@ -196,7 +196,6 @@ def test_containers_with_namespaces_of_their_own_are_no_other_one(tmp_path: Path
     assert {name for name, _ in both[0] & both[1]} == {"machine"}
 
 
-<<<<<<< HEAD
 def test_the_footprint_has_shared_memory_that_was_touched() -> None:
     before = machine.footprint().mapped
     size = 32 << 20
@@ -204,7 +203,8 @@ def test_the_footprint_has_shared_memory_that_was_touched() -> None:
         memory.write(bytes(size))
         assert machine.footprint().mapped - before >= size
     assert machine.footprint().mapped - before < size
-=======
+
+
 def test_a_file_in_the_place_of_a_directory_is_called_one(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
@@ -214,4 +214,3 @@ def test_a_file_in_the_place_of_a_directory_is_called_one(tmp_path: Path) -> Non
     machine.make_private_directory(tmp_path / "a" / "b")
     machine.make_private_directory(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
->>>>>>> 96f695f (Errors name a file in the place of a directory, and a configuration that is not text)
