@@ -89,14 +89,18 @@ def _check_unsaved(volume: Volume, numbers: set[int]) -> None:
 
     for slot, change in mounts.changes.items():
         mount = mounts.mount_of(volume.tree, slot)
-        assert mount is not None and mount.number == change.mount, "a change of another mount"
-        size = inodes.size[slot] if inodes.kind[slot] == FILE else 0
-        assert size == change.size, "a change's size is miscounted"
-        count(change.mount, size, change.since_ns)
+        if volume.tree.is_attached(slot):
+            assert mount is not None and mount.number == change.mount, "a change of another mount"
+            size = inodes.size[slot] if inodes.kind[slot] == FILE else 0
+            assert size == change.size, "a change's size is miscounted"
+        count(change.mount, change.size, change.since_ns)
     for (number, path), tombstone in mounts.tombstones.items():
         count(number, 0, tombstone.since_ns)
         above = number, path.rpartition(b"/")[0]
         assert mounts.tombstones.has_below(above), "a deletion below is not known"
+    buried = Counter(mounts.buried.values())
+    assert mounts.buried.keys() <= set(volume.reclaim), "no deleted directory is buried"
+    assert all(key in mounts.tombstones and mounts.is_burying(key) for key in buried)
     assert {number: mounts.unsaved.of(number) for number in numbers} == expected
 
 

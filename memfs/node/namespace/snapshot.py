@@ -103,6 +103,7 @@ class Kind(enum.IntEnum):
     SESSION_USER = 40
     LINKABLE = 41
     COMMITS = 42
+    BURIED = 43
 
 
 class Image(NamedTuple):
@@ -292,13 +293,14 @@ def _mounts(mounts: Mounts) -> list[Iterable[bytes]]:
         _numbers(Kind.PINS, (((), _flat(part.items())) for part in mounts.pins.image() if part)),
         _changes(mounts.changes.image()),
         _tombstones(mounts.tombstones.image()),
+        [_packed(Kind.BURIED, slot, *key) for slot, key in mounts.buried.items()],
     ]
 
 
 def _changes(parts: Iterable[Mapping[int, Change]]) -> Iterator[bytes]:
     for part in parts:
         for slot, change in part.items():
-            yield _packed(Kind.CHANGE, slot, change.version, change.since_ns, change.attempts)
+            yield _packed(Kind.CHANGE, slot, *change)
 
 
 def _tombstones(parts: Iterable[Mapping[int, tuple[Key, Tombstone]]]) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ from memfs.node.namespace.tables.results import NO_MARK, Results
 from memfs.node.namespace.tables.sessions import Holder
 from memfs.node.namespace.tables.tokens import Held, MasterKey
 from memfs.node.namespace.tables.tree import Tree
-from memfs.node.namespace.tables.unsaved import Tombstone
+from memfs.node.namespace.tables.unsaved import Change, Tombstone
 from memfs.node.namespace.tables.volume import Settings, Volume
 from memfs.protocol.messages import StoreOption
 from memfs.types import AclEntry, Packed
@@ -129,6 +129,7 @@ class _Loader:
             Kind.RESIDENT: lambda slots: self._volume.mounts.resident.update(dict.fromkeys(slots)),
             Kind.PINS: self._load_pins,
             Kind.CHANGE: self._load_change,
+            Kind.BURIED: lambda slot, *key: self._volume.mounts.bury(slot, key),
             Kind.TOMBSTONE: self._load_tombstone,
             Kind.LOCK: lambda *row: self._volume.locks.restore(*row),
             Kind.LOCK_WAIT: self._load_lock_wait,
@@ -330,9 +331,10 @@ class _Loader:
     def _load_pins(self, flat: Sequence[int]) -> None:
         self._volume.mounts.pins.update(zip(flat[::2], flat[1::2], strict=True))
 
-    def _load_change(self, slot: int, version: int, since: int, attempts: list[list[int]]) -> None:
-        sent = tuple([(size, crc) for size, crc in attempts])
-        self._volume.mounts.set_change(self._volume.tree, slot, version, since, sent)
+    def _load_change(self, slot: int, *row: Packed) -> None:
+        change = Change(*row)
+        attempts = tuple([(size, crc) for size, crc in change.attempts])
+        self._volume.mounts.changes[slot] = change._replace(attempts=attempts)
 
     def _load_tombstone(self, number: int, key: bytes, *row: Packed) -> None:
         self._volume.mounts.tombstones[number, key] = Tombstone(*row)

@@ -157,7 +157,8 @@ class PersistQueue:
         if away is not None and away.due > now and not urgent:
             return False
         if isinstance(job, tuple):
-            return not (mounts.tombstones[job].directory and mounts.tombstones.has_below(job))
+            below = mounts.tombstones.has_below(job) or mounts.is_burying(job)
+            return not (mounts.tombstones[job].directory and below)
         return urgent or job not in self._volume.sessions.writers
 
     def follows_deletion(self, key: Key) -> bool:

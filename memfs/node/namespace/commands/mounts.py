@@ -189,10 +189,13 @@ def unmount(volume: Volume, command: Command, request: Unmount) -> Empty:
         del mounts.pins[pinned]
     for changed in [s for s, each in mounts.changes.items() if each.mount == found.number]:
         del mounts.changes[changed]
+    for buried in [s for s, key in mounts.buried.items() if key[0] == found.number]:
+        mounts.end_burying(buried)
     del mounts.by_slot[slot]
-    _clear(volume, command, slot)
     parent = tree.inodes.parent[slot]
-    if found.made:
+    if not found.made:
+        _clear(volume, command, slot)
+    else:
         name = tree.directory(parent).name_of(slot)
         assert name is not None, "a mount has a name"
         tree.remove_name(parent, name)

@@ -9,6 +9,7 @@ from typing import Final
 
 from memfs import limits
 from memfs.errors import InvalidArgumentError, StaleHandleError
+from memfs.node.namespace.rules import mounted
 from memfs.node.namespace.rules.published_content import check_replicas
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE
 from memfs.node.namespace.tables.volume import Command, Volume
@@ -48,7 +49,9 @@ def _free_one(volume: Volume, command: Command) -> None:
         volume.reclaim.pop()
         volume.forget(command, top)
         return
-    _, slot = tree.pop_name(top)
+    name, slot = tree.pop_name(top)
+    if volume.mounts.buried:
+        mounted.reclaimed(volume, command, top, name, slot)
     if tree.inodes.kind[slot] == DIRECTORY:
         tree.inodes.set_parent(slot, NOWHERE)
         volume.reclaim.append(slot)

@@ -137,7 +137,8 @@ def check_concat(volume: Volume, target: int, places: list[Place], request: Conc
 
 
 def deleted(volume: Volume, command: Command, parent: int, name: bytes, slot: int) -> None:
-    """Record, before a name is removed, that the store has to delete it and all below."""
+    """Record, before a name is removed, that the store has to delete it and all below; of what is
+    in a directory that follows with Reclaim (:func:`reclaimed`)."""
     mounts, tree = volume.mounts, volume.tree
     found = mounts.mount_of(tree, parent)
     if found is None:
@@ -147,12 +148,22 @@ def deleted(volume: Volume, command: Command, parent: int, name: bytes, slot: in
     _bury(volume, command, found, prefix + b"/" + name if prefix else name, slot)
 
 
+def reclaimed(volume: Volume, command: Command, parent: int, name: bytes, slot: int) -> None:
+    """Record, before an inode of a deleted tree is freed, what the store has to delete."""
+    mounts = volume.mounts
+    if parent not in mounts.buried:
+        return
+    number, directory = mounts.buried[parent]
+    found = mounts.by_number(number)
+    if found is not None:
+        _bury(volume, command, found, directory + b"/" + name, slot)
+
+
 def _bury(volume: Volume, command: Command, mount: MountPoint, key: bytes, slot: int) -> None:
     mounts, tree = volume.mounts, volume.tree
     is_directory = tree.inodes.kind[slot] == DIRECTORY
     if is_directory:
-        for name, child in tree.directory(slot).items():
-            _bury(volume, command, mount, key + b"/" + name, child)
+        mounts.bury(slot, (mount.number, key))
     change, tag = mounts.changes.get(slot), mounts.tags.get(slot)
     if tag is None and not is_directory and (change is None or not change.attempts):
         return  # the store was never told of it

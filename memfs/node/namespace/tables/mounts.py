@@ -19,15 +19,16 @@ own; a tombstone's key has no entry whose content the store knows.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final, NamedTuple
 
 from memfs.errors import ReadOnlyMountError
 from memfs.node.namespace.rules.refusals import text
-from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, NOWHERE, ROOT
+from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT
 from memfs.node.namespace.tables.object_tags import Tags
 from memfs.node.namespace.tables.slot_map import SlotMap
 from memfs.node.namespace.tables.tree import Tree
-from memfs.node.namespace.tables.unsaved import Change, Changes, Tombstones, Totals
+from memfs.node.namespace.tables.unsaved import Changes, Key, Tombstones, Totals
 from memfs.protocol.messages import StoreOption
 from memfs.types import ObjectState
 
@@ -65,7 +66,9 @@ class Mounts:
     """The mount table and all that is known of objects. False where nothing is mounted."""
 
     __slots__ = (
+        "_burying",
         "_names",
+        "buried",
         "by_slot",
         "changes",
         "next_number",
@@ -87,6 +90,11 @@ class Mounts:
         """What the stores lack, by the mount's number."""
         self.changes = Changes(self.unsaved)
         self.tombstones = Tombstones(self.unsaved)
+        self.buried: dict[int, Key] = {}
+        """Deleted directories that Reclaim takes apart, and what their names were: as it does, a
+        deletion is put on record of each name in them."""
+        self._burying: Counter[Key] = Counter()
+        """How many there are of a name."""
         self.pins: SlotMap[int] = SlotMap()
         """Until when what is in memory below a slot stays, in nanoseconds; 0: for ever."""
         self.recent: list[int | tuple[int, bytes]] = []
@@ -136,22 +144,24 @@ class Mounts:
         self.resident.pop(slot, None)
         self.changes.pop(slot, None)
         self.pins.pop(slot, None)
+        if slot in self.buried:
+            self.end_burying(slot)
 
-    def set_change(
-        self,
-        tree: Tree,
-        slot: int,
-        version: int,
-        since_ns: int,
-        attempts: tuple[tuple[int, int], ...],
-    ) -> bool:
-        """Record that a store lacks an inode as it is now; False: it is below no mount."""
-        mount = self.mount_of(tree, slot)
-        if mount is None:
-            return False
-        size = tree.inodes.size[slot] if tree.inodes.kind[slot] == FILE else 0
-        self.changes[slot] = Change(version, since_ns, attempts, mount.number, size)
-        return True
+    def bury(self, slot: int, key: Key) -> None:
+        """A directory was deleted, with all that is still in it."""
+        self.buried[slot] = key
+        self._burying[key] += 1
+
+    def end_burying(self, slot: int) -> None:
+        """Deletions of all that was in a directory are on record, or need not be."""
+        key = self.buried.pop(slot)
+        self._burying[key] -= 1
+        if not self._burying[key]:
+            del self._burying[key]
+
+    def is_burying(self, key: Key) -> bool:
+        """Are deletions in a directory of this name still to be put on record?"""
+        return key in self._burying
 
     def pinned_until(self, tree: Tree, slot: int) -> int | None:
         """Until when a file is pinned, itself or with a directory above it; None: it is not."""
@@ -209,5 +219,14 @@ class Mounts:
         return name
 
     def is_deleted(self, number: int, key: bytes) -> bool:
-        """Was an object, or a directory above it, deleted here while the store may have it?"""
-        return bool(self.tombstones) and (number, key) in self.tombstones
+        """Was an object deleted here while the store may have it, by itself or with a directory?"""
+        if not self.tombstones:
+            return False
+        if (number, key) in self.tombstones:
+            return True
+        if not self._burying:
+            return False
+        parts = key.split(b"/")
+        return any(
+            (number, b"/".join(parts[:count])) in self._burying for count in range(len(parts))
+        )

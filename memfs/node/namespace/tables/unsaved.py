@@ -31,9 +31,9 @@ class Change(NamedTuple):
     attempts: tuple[tuple[int, int], ...]
     """(size, CRC32C) of contents that may have reached the store unheard; the last is under way."""
     mount: int
-    """Its number. No snapshot has it, as it follows from the place of the slot."""
+    """Its number."""
     size: int
-    """Of the file, in bytes; 0 of a directory. No snapshot has it."""
+    """Of the file, in bytes; 0 of a directory."""
 
     @property
     def state(self) -> ObjectState:

@@ -42,6 +42,7 @@ from memfs.node.namespace.tables.results import Results
 from memfs.node.namespace.tables.sessions import ClientSessions
 from memfs.node.namespace.tables.tokens import Tokens
 from memfs.node.namespace.tables.tree import Tree
+from memfs.node.namespace.tables.unsaved import Change
 from memfs.protocol.messages import BlockVersion
 from memfs.types import Attributes, BlockRef
 
@@ -297,14 +298,21 @@ class Volume:
 
     def changed(self, command: Command, slot: int) -> None:
         """Record that the store lacks the content of ``slot``, if it is below a mount."""
-        mounts = self.mounts
+        mounts, inodes = self.mounts, self.tree.inodes
         if not mounts:
             return
+        mount = mounts.mount_of(self.tree, slot)
+        if mount is None:
+            return
+        size = inodes.size[slot] if inodes.kind[slot] == FILE else 0
         former = mounts.changes.get(slot)
-        since, attempts = (command.now, ()) if former is None else former[1:3]
-        if mounts.set_change(self.tree, slot, command.index, since, attempts):
-            mounts.resident.pop(slot, None)
-            mounts.recent.append(slot)
+        mounts.changes[slot] = (
+            Change(command.index, command.now, (), mount.number, size)
+            if former is None
+            else former._replace(version=command.index, size=size)
+        )
+        mounts.resident.pop(slot, None)
+        mounts.recent.append(slot)
 
     # --- coming to be ------------------------------------------------------------------------
 

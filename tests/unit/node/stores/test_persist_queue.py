@@ -86,6 +86,8 @@ def test_a_directory_goes_after_what_was_in_it(machine: Machine, queue: PersistQ
     stored(machine, "/x/d")
     stored(machine, "/x/d/f")
     machine.run(m.RemoveDirectory(b"/x/d", recursive=True))
+    assert begun(queue) == [], "what was in it is not on record yet"
+    machine.run(m.Reclaim(10))
     assert begun(queue) == [(1, b"d/f")]
     tombstone = machine.namespace.volume.mounts.tombstones[1, b"d/f"]
     machine.run(m.BuryObject(1, b"d/f", tombstone.version))

@@ -486,6 +486,79 @@ def test_pinned_files_are_not_evicted(machine: Machine) -> None:
     assert machine.copy().namespace.volume.mounts.pins == machine.namespace.volume.mounts.pins
 
 
+# --- deleted trees ---------------------------------------------------------------------------
+
+
+def buried_tree(machine: Machine) -> None:
+    """/x/d with a file, a directory and a file in that, deleted."""
+    learn(machine, "/x", folder("d"))
+    learn(machine, "/x/d", known("f"), folder("e"))
+    learn(machine, "/x/d/e", known("g"))
+    machine.run(m.RemoveDirectory(b"/x/d", recursive=True))
+
+
+def test_a_tree_is_deleted_in_one_step_and_its_objects_in_many(machine: Machine) -> None:
+    buried_tree(machine)
+    assert tombstones(machine) == {(1, b"d"): None}
+    seen = set()
+    while machine.namespace.volume.reclaim:
+        machine.run(m.Reclaim(1))
+        seen.add(len(tombstones(machine)))
+    assert seen == {2, 3, 4}
+    assert tombstones(machine) == {
+        (1, b"d"): None,
+        (1, b"d/e"): None,
+        (1, b"d/e/g"): b'"t1"',
+        (1, b"d/f"): b'"t1"',
+    }
+    assert not machine.namespace.volume.mounts.buried
+
+
+def test_no_object_of_a_deleted_tree_comes_back_meanwhile(machine: Machine) -> None:
+    buried_tree(machine)
+    machine.mkdir("/x/d")
+    written(machine, "/x/d/f")
+    learn(machine, "/x/d", known("f"), known("h"), folder("e"))
+    assert machine.names("/x/d") == ["f"] and state(machine, "/x/d/f") == ObjectState.DIRTY
+    machine.run(m.RemoveDirectory(b"/x/d", recursive=True))
+    machine.run(m.Reclaim(100))
+    assert tombstones(machine)[1, b"d/f"] == b'"t1"', "of what the store has, not of what it lacks"
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_snapshot_goes_on_with_a_deleted_tree(machine: Machine, steps: int) -> None:
+    buried_tree(machine)
+    machine.run(m.Reclaim(steps))
+    copied = machine.copy()
+    for request in (m.Reclaim(1), m.Reclaim(100)):
+        entry = machine.entry(request)
+        machine.apply(entry)
+        copied.apply(entry)
+        assert machine.namespace.digest == copied.namespace.digest
+        assert tombstones(machine) == tombstones(copied)
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_an_unmounted_tree_is_freed_and_deletes_nothing(made: bool) -> None:
+    machine = Machine()
+    if not made:
+        machine.mkdir("/x")
+    before = machine.namespace.statistics().inodes
+    machine.run(m.Mount(b"/x", "s3://bucket/data"))
+    buried_tree(machine)
+    learn(machine, "/x", known("top"), folder("d2"))
+    learn(machine, "/x/d2", known("f"))
+    written(machine, "/x/d2/new")
+    machine.run(m.Unmount(b"/x", discard=True))
+    machine.run(m.Reclaim(100))
+    mounts = machine.namespace.volume.mounts
+    assert machine.namespace.statistics().inodes == before
+    assert not tombstones(machine) and not mounts.changes and not mounts.tags.count
+    assert machine.names("/") == ([] if made else ["x"])
+    machine.run(m.Mount(b"/x", "s3://bucket/data"))
+    assert machine.names("/x") == []
+
+
 # --- snapshots -------------------------------------------------------------------------------
 
 
