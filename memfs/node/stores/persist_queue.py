@@ -60,11 +60,15 @@ class Waiter:
                 self.changed.set()
             return False
         if error is not None and job not in self._again:
-            self.error = error
-            self.changed.set()
+            self.failed(error)
             return False
         self._again.discard(job)
         return True
+
+    def failed(self, error: errors.MemfsError) -> None:
+        """There is no use in waiting longer."""
+        self.error = error
+        self.changed.set()
 
 
 class PersistQueue:
@@ -151,7 +155,7 @@ class PersistQueue:
         failure = self._failures.get(job)
         if failure is not None and failure.due > now:
             return False
-        mounts, urgent = self._volume.mounts, job in self._waiting
+        mounts, urgent = self._volume.mounts, self._is_waited_for(job)
         number = job[0] if isinstance(job, tuple) else mounts.changes[job].mount
         away = self._away.get(number)
         if away is not None and away.due > now and not urgent:
@@ -161,15 +165,16 @@ class PersistQueue:
             return not (mounts.tombstones[job].directory and below)
         return urgent or job not in self._volume.sessions.writers
 
+    def _is_waited_for(self, job: Job) -> bool:
+        """By itself, or as a part of a deleted directory that somebody waits for?"""
+        if job in self._waiting or not self._waiting or not isinstance(job, tuple):
+            return job in self._waiting
+        return any(key in self._waiting for key in _with_those_above(job))
+
     def follows_deletion(self, key: Key) -> bool:
         """Is a deletion of the same name, or of one above it, still to come first?"""
         tombstones = self._volume.mounts.tombstones
-        if not tombstones:
-            return False
-        parts = key[1].split(b"/")
-        return any(
-            (key[0], b"/".join(parts[:count])) in tombstones for count in range(1, len(parts) + 1)
-        )
+        return bool(tombstones) and any(each in tombstones for each in _with_those_above(key))
 
     def _load_of(self, job: Job) -> int:
         small = isinstance(job, tuple) or self._volume.mounts.changes[job].size <= SMALL_BYTES
@@ -200,6 +205,10 @@ class PersistQueue:
         again = False
         for waiter in self._waiting.get(job, ()):
             again |= waiter.ended(job, stored=stored, error=error)
+        if error is not None and not stored and isinstance(job, tuple):
+            for directory in _with_those_above(job)[:-1]:
+                for waiter in self._waiting.get(directory, ()):
+                    waiter.failed(error)
         if again:
             self._failures.pop(job, None)
             self._first.append(job)
@@ -218,12 +227,14 @@ class PersistQueue:
     # --- who waits ---------------------------------------------------------------------------
 
     def wait_for(self, jobs: Iterable[Job]) -> Waiter:
-        """Somebody waits for changes: they come first, whenever they failed last."""
+        """Somebody waits for changes: they come first, whenever they failed last, as what has to
+        be deleted before a directory does."""
         waiter = Waiter(jobs, self._running)
         for job in waiter.left:
-            self._failures.pop(job, None)
             self._waiting.setdefault(job, []).append(waiter)
             self._first.append(job)
+        for job in [job for job in self._failures if self._is_waited_for(job)]:
+            del self._failures[job]
         return waiter
 
     def look_at(self, waiter: Waiter) -> None:
@@ -238,6 +249,13 @@ class PersistQueue:
                 waiters.remove(waiter)
                 if not waiters:
                     del self._waiting[job]
+
+
+def _with_those_above(key: Key) -> list[Key]:
+    """The names of all directories above, the topmost first, and the name itself."""
+    number, path = key
+    parts = path.split(b"/")
+    return [(number, b"/".join(parts[:count])) for count in range(1, len(parts) + 1)]
 
 
 def _next(former: _Failure | None, error: errors.MemfsError, now: float, spread: float) -> _Failure:

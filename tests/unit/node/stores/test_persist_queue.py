@@ -134,6 +134,24 @@ def test_what_somebody_waits_for_comes_first(machine: Machine, queue: PersistQue
     assert jobs[-2] not in begun(queue), "it waits as others that failed"
 
 
+def test_who_waits_for_a_directory_learns_what_is_wrong_in_it(
+    machine: Machine, queue: PersistQueue
+) -> None:
+    machine.mkdir("/x/d/e")
+    write(machine, "d/e/f")
+    for path in ("/x/d", "/x/d/e", "/x/d/e/f"):
+        stored(machine, path)
+    machine.run(m.RemoveDirectory(b"/x/d", recursive=True))
+    machine.reclaim()
+    job = (1, b"d/e/f")
+    assert begun(queue) == [job] and not end(queue, job, AWAY)
+    assert begun(queue) + begun(queue) == []
+    waiter = queue.wait_for([(1, b"d")])
+    assert begun(queue) + begun(queue) == [job], "it is tried at once, as it comes first"
+    end(queue, job, DENIED)
+    assert waiter.error is DENIED and waiter.changed.is_set()
+
+
 def test_what_was_under_way_is_tried_once_more(machine: Machine, queue: PersistQueue) -> None:
     (job,) = write(machine, "a")
     assert begun(queue) == [job]
