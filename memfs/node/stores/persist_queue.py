@@ -42,7 +42,7 @@ class _Failure(NamedTuple):
     error: errors.MemfsError
 
 
-class Waiter:
+class StoreWaiter:
     """Somebody who waits until all of some changes are stored, or one of them failed."""
 
     def __init__(self, jobs: Iterable[Job], running: Iterable[Job]) -> None:
@@ -85,7 +85,7 @@ class PersistQueue:
         self._failures: dict[Job, _Failure] = {}
         self._away: dict[int, _Failure] = {}
         """Stores that did not answer, by mount: they are not asked for a while."""
-        self._waiting: dict[Job, list[Waiter]] = {}
+        self._waiting: dict[Job, list[StoreWaiter]] = {}
         self._first: deque[Job] = deque()
         """What somebody waits for, to be begun."""
         self._round = self._unsaved()
@@ -226,10 +226,10 @@ class PersistQueue:
 
     # --- who waits ---------------------------------------------------------------------------
 
-    def wait_for(self, jobs: Iterable[Job]) -> Waiter:
+    def wait_for(self, jobs: Iterable[Job]) -> StoreWaiter:
         """Somebody waits for changes: they come first, whenever they failed last, as what has to
         be deleted before a directory does."""
-        waiter = Waiter(jobs, self._running)
+        waiter = StoreWaiter(jobs, self._running)
         for job in waiter.left:
             self._waiting.setdefault(job, []).append(waiter)
             self._first.append(job)
@@ -237,11 +237,11 @@ class PersistQueue:
             del self._failures[job]
         return waiter
 
-    def look_at(self, waiter: Waiter) -> None:
+    def look_at(self, waiter: StoreWaiter) -> None:
         """Changes also end because a file is gone, say."""
         waiter.left = {job for job in waiter.left if self.is_unsaved(job)}
 
-    def forget(self, waiter: Waiter, jobs: Iterable[Job]) -> None:
+    def forget(self, waiter: StoreWaiter, jobs: Iterable[Job]) -> None:
         """Nobody waits for these any more."""
         for job in jobs:
             waiters = self._waiting.get(job, [])

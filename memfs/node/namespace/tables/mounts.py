@@ -28,7 +28,7 @@ from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT
 from memfs.node.namespace.tables.object_tags import Tags
 from memfs.node.namespace.tables.slot_map import SlotMap
 from memfs.node.namespace.tables.tree import Tree
-from memfs.node.namespace.tables.unsaved import Changes, Key, Tombstones, Totals
+from memfs.node.namespace.tables.unsaved import Key, Tombstones, Totals, UnsavedChanges
 from memfs.protocol.messages import StoreOption
 from memfs.types import ObjectState
 
@@ -88,7 +88,7 @@ class Mounts:
         """Files with a tag whose blocks are the cluster's own."""
         self.unsaved = Totals()
         """What the stores lack, by the mount's number."""
-        self.changes = Changes(self.unsaved)
+        self.changes = UnsavedChanges(self.unsaved)
         self.tombstones = Tombstones(self.unsaved)
         self.buried: dict[int, Key] = {}
         """Deleted directories that Reclaim takes apart, and what their names were: as it does, a

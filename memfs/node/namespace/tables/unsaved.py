@@ -93,8 +93,8 @@ class Totals:
                 del self._by_mount[mount]
 
 
-class Changes(SlotMap[Change]):
-    """Changes by slot."""
+class UnsavedChanges(SlotMap[Change]):
+    """UnsavedChanges by slot."""
 
     __slots__ = ("_totals",)
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from memfs.node.namespace.tables.unsaved import (
     NOTHING,
     Change,
-    Changes,
     Key,
     Tombstone,
     Tombstones,
     Totals,
     Unsaved,
+    UnsavedChanges,
 )
 
 SECOND = 10**9
@@ -47,7 +47,7 @@ def test_both_tables_are_dictionaries_with_totals(
     done: list[tuple[int | Key, Change | Tombstone | None]],
 ) -> None:
     totals = Totals()
-    changed, deleted = Changes(totals), Tombstones(totals)
+    changed, deleted = UnsavedChanges(totals), Tombstones(totals)
     model: dict[int | Key, Change | Tombstone] = {}
     for at, value in done:
         table = changed if isinstance(at, int) else deleted
