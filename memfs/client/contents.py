@@ -442,12 +442,11 @@ class ContentOperations(NamespaceOperations):
         ``recover``: even if somebody else has the target open for writing.
         """
         timeout = self._session.budget(timeout)
-        deadline = self._session.deadline(timeout)
         self._wire(target)  # no path, no request
-        attempts = self._session.attempts(deadline)
+        attempts = self._session.attempts(self._session.deadline(timeout))
         while True:
             try:
-                return await self._copy_once(source, target, recover, timeout, deadline)
+                return await self._copy_once(source, target, recover, timeout)
             except (LeaseLostError, StaleHandleError) as error:
                 # The session was ended, and the new file with it: nothing was published.
                 await attempts.retry(error)
@@ -458,10 +457,9 @@ class ContentOperations(NamespaceOperations):
         target: PathLike,
         recover: bool,
         timeout: float | None,
-        deadline: float,
     ) -> Stat:
         reading = Source(self._context, self._wire(source))
-        kept = (await reading.open(deadline)).attributes
+        kept = (await reading.open(timeout)).attributes
         await self._check_not_same(kept, source, target, timeout)
         async with self.replacing(
             target,
@@ -470,7 +468,7 @@ class ContentOperations(NamespaceOperations):
             block_size=kept.block_size,
             timeout=timeout,
         ) as draft:
-            await reading.copy_into(draft, deadline=deadline)
+            await reading.copy_into(draft, deadline=timeout)
         return Stat(draft.file.attributes)
 
     async def _check_not_same(

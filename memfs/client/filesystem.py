@@ -1,7 +1,8 @@
 """The asynchronous file system: names, attributes, contents, and copies of whole trees.
 
-Every method takes ``timeout=``, seconds for the whole call, retries included; errors are those of
-``memfs.errors``, which inherit the builtin ones and carry the path as it was given in ``filename``.
+Every method takes ``timeout=``, seconds for the whole call, retries included; without it what is
+cut into many requests has the configured time for each. Errors are those of ``memfs.errors``, which
+inherit the builtin ones and carry the path as it was given in ``filename``.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ class MountOperations(AttributeOperations):
 
     async def mounts(self, *, timeout: float | None = None) -> list[MountInfo]:
         """All mounts, in the order in which they were made; without secrets."""
-        deadline = self._session.deadline(timeout)
+        deadline = self._session.budget(timeout)
         found: list[MountInfo] = []
         after = 0
         while True:
@@ -204,7 +204,7 @@ class MountOperations(AttributeOperations):
         ``files`` are results of ``stat`` or of a listing; the answers are in their order, None for
         what is below no mount. Only what a store alone has is asked about, a thousand at a time.
         """
-        deadline = self._session.deadline(timeout)
+        deadline = self._session.budget(timeout)
         if not all(isinstance(each, Stat) for each in files):
             raise TypeError("results of stat are wanted")
         found: list[Residence | None] = []

@@ -77,7 +77,7 @@ class NamespaceOperations(MountOperations):
 
         None for what cannot be found or seen, and what cannot be a path.
         """
-        timeout = self._session.deadline(timeout)
+        timeout = self._session.budget(timeout)
         places = BatchPaths(paths, self._wire)
         raws = [path.raw for path in places.wanted.values()]
         found: list[Stat | None] = []
@@ -284,9 +284,7 @@ class NamespaceOperations(MountOperations):
         A tree of several owners with more than a million names is counted in parts, which are not
         of one moment.
         """
-        return await summarise_tree(
-            self._session, self._wire(path), self._session.deadline(timeout)
-        )
+        return await summarise_tree(self._session, self._wire(path), self._session.budget(timeout))
 
     async def statvfs(self, *, timeout: float | None = None) -> StatVfs:
         """Capacity and use of the whole cluster."""
@@ -328,6 +326,7 @@ class NamespaceOperations(MountOperations):
         where = self._wire(path)
         offset = position("offset", offset)
         length = None if length is None else whole("length", length)
+        timeout = self._session.budget(timeout)
         deadline = self._session.deadline(timeout)
         file = await BlockMap.fetch(self._session, where.given, where.raw, deadline)
         size, block_size = file.attributes.size, file.attributes.block_size
@@ -337,6 +336,7 @@ class NamespaceOperations(MountOperations):
         index, last = offset // block_size, -(-end // block_size)
         found: list[BlockLocation] = []
         while index < last:
+            deadline = self._session.deadline(timeout)  # each may ask for a page
             stored = await file.stored(index, deadline)
             after = index + 1 if stored == index else min(last, stored or last)
             ref = await file.ref(index, deadline)
@@ -462,9 +462,10 @@ class NamespaceOperations(MountOperations):
         """Remove many files or symlinks, each by itself: one command a batch.
 
         Returns None for each, in order. With ``return_errors`` an error takes the place of a name
-        that stays; otherwise the first one is raised, when all have been tried.
+        that stays; otherwise the first one is raised, when all have been tried. An error that ends
+        the call before, such as the end of ``timeout``, says how many names are gone.
         """
-        deadline = self._session.deadline(timeout)
+        deadline = self._session.budget(timeout)
         places = BatchPaths(paths, self._wire)
         if not return_errors:
             places.check()
@@ -498,7 +499,7 @@ class NamespaceOperations(MountOperations):
         """
         where = self._wire(path)
         try:
-            await remove_tree(self._session, where, self._session.deadline(timeout))
+            await remove_tree(self._session, where, self._session.budget(timeout))
         except MemfsError:
             if not ignore_errors:
                 raise

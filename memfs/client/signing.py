@@ -12,6 +12,7 @@ import os
 
 from memfs.client.calls import modes
 from memfs.client.calls.arguments import whole
+from memfs.client.calls.deadline import Deadline
 from memfs.client.calls.wire import PathLike, WirePath
 from memfs.client.contents import ContentOperations
 from memfs.client.context import ClientContext
@@ -46,7 +47,7 @@ class SignatureOperations(ContentOperations):
         from memfs.security.signing import sign  # cryptography takes its time
 
         private, where = key_from(key), self._wire(path)
-        deadline = self._session.deadline(timeout)
+        deadline = self._session.budget(timeout)
         if version is None:
             version = 1
             with contextlib.suppress(NoAttributeError, IntegrityError):
@@ -56,7 +57,7 @@ class SignatureOperations(ContentOperations):
         await self.setxattr(path, ATTRIBUTE, found.encoded(), timeout=deadline)
         return found
 
-    async def _signature(self, path: PathLike, deadline: float) -> Signature:
+    async def _signature(self, path: PathLike, deadline: Deadline | None) -> Signature:
         return decode(await self.getxattr(path, ATTRIBUTE, timeout=deadline))
 
     async def verify(
@@ -100,7 +101,7 @@ class SignatureOperations(ContentOperations):
         from memfs.security.signing import check
 
         trusted, where = [key_from(key) for key in keys], self._wire(path)
-        deadline = self._session.deadline(timeout)
+        deadline = self._session.budget(timeout)
         try:
             found = await self._signature(path, deadline)
             check(found, trusted, where.text, at_least)
@@ -114,10 +115,14 @@ class SignatureOperations(ContentOperations):
 
 
 async def hashed(
-    context: ClientContext, path: WirePath, deadline: float, keep: list[bytes] | None = None
+    context: ClientContext,
+    path: WirePath,
+    deadline: Deadline | None,
+    keep: list[bytes] | None = None,
 ) -> tuple[int, bytes]:
     """Length and root of the stored bytes of one version; ``keep`` gets the bytes.
 
+    ``deadline``: of all of it; None: each block has the configured time.
     Raises BusyError when the file changes faster than it can be read.
     """
     options = CreateOptions.of(context.session.config)

@@ -52,8 +52,9 @@ class ClientConfig:
     0600; ``auto``: ``~/.memfs/USER.ed25519``, for who has no certificate; empty: none. For a
     cluster that takes keys."""
     timeout_seconds: float = setting(values.within(parse_duration, 0.01, 86_400), 30.0)
-    """Budget of one call, retries included; of a gateway, all that one request asks. Short:
-    failovers surface as errors. Long: so do hangs, late."""
+    """Budget of one call, retries included, or of each request of one that is cut into many; of a
+    gateway, all that one request asks. Short: failovers surface as errors. Long: so do hangs,
+    late."""
     replication: int = setting(values.within(values.whole, 0, limits.REPLICAS_MAX), 0)
     """Copies of what this client creates, 0: as the cluster says."""
     block_size: int = setting(

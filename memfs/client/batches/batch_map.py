@@ -52,21 +52,19 @@ class BatchMapper:
     ) -> list[memoryview | MemfsError]:
         """Views of the contents or errors, in order."""
         found: Found = {}
-        deadline = self._session.deadline(timeout)
         batches = list(path_batches([path.raw for path in files]))
         await run_all(
-            (self._map_batch(files, batch, found, deadline) for batch in batches), PARALLEL
+            (self._map_batch(files, batch, found, timeout) for batch in batches), PARALLEL
         )
         left = [number for number in range(len(files)) if number not in found]
         if left:
-            remaining = self._session.remaining(deadline)
-            read = await self._batches.read_many([files[number] for number in left], remaining)
+            read = await self._batches.read_many([files[number] for number in left], timeout)
             for number, content in zip(left, read, strict=True):
                 found[number] = content if isinstance(content, MemfsError) else memoryview(content)
         return [found[number] for number in range(len(files))]
 
     async def _map_batch(
-        self, files: Sequence[WirePath], batch: range, found: Found, deadline: float
+        self, files: Sequence[WirePath], batch: range, found: Found, timeout: float | None
     ) -> None:
         """Views of the files numbered ``batch``, as far as they come in batches."""
         session, local = self._session, self._local
@@ -77,7 +75,7 @@ class BatchMapper:
             lend = local.lends(session.known.primary_number)
             request = m.ReadMany(paths, limits.WHOLE_READ_BYTES, lend)
             try:
-                answer = await session.primary.call(request, None, deadline)
+                answer = await session.primary.call(request, None, session.deadline(timeout))
             except UnsupportedError:  # of a release that answers with a record for each file only
                 return
             reply = answer.record
@@ -106,7 +104,7 @@ class BatchMapper:
                         self._from_a_node(ref, number, blocks)
             left = left[len(reply.lengths) :]
         await run_all(
-            (self._map_blocks(node, wanted, found, deadline) for node, wanted in blocks.items()),
+            (self._map_blocks(node, wanted, found, timeout) for node, wanted in blocks.items()),
             PARALLEL,
         )
 
@@ -120,7 +118,11 @@ class BatchMapper:
             blocks.setdefault(near, []).append((number, ref))
 
     async def _map_blocks(
-        self, member: int, wanted: Sequence[tuple[int, BlockRef]], found: Found, deadline: float
+        self,
+        member: int,
+        wanted: Sequence[tuple[int, BlockRef]],
+        found: Found,
+        timeout: float | None,
     ) -> None:
         """Views of blocks that ``member`` holds; those that do not come are left."""
         lend = self._local.lends(member)
@@ -128,6 +130,7 @@ class BatchMapper:
             part = wanted[: limits.BLOCKS_PER_BATCH]
             ranges = tuple([m.BlockRange(*ref.version, 0, ref.length) for _, ref in part])
             request = m.ReadBlocks(ranges, lend=lend)
+            deadline = self._session.deadline(timeout)
             try:
                 answer = await self._session.ask_member(member, request, deadline=deadline)
             except RetryableError:

@@ -57,15 +57,14 @@ class BatchReader:
 
     async def read(self, path: WirePath, timeout: float | None) -> bytes:
         """One whole file: one round trip when the primary holds it and it is small."""
-        deadline = self._session.deadline(timeout)
         results: list[bytes | MemfsError] = [b""]
         elsewhere: dict[int, Elsewhere] = {}
         try:
-            await self._ask_whole((path,), [0], results, elsewhere, deadline)
+            await self._ask_whole((path,), [0], results, elsewhere, timeout)
         except MemfsError as error:
             raise named(error, path) from None
         if elsewhere:
-            await self._read_elsewhere((path,), results, elsewhere, timeout, deadline)
+            await self._read_elsewhere((path,), results, elsewhere, timeout)
         (result,) = results
         if isinstance(result, MemfsError):
             raise result
@@ -122,14 +121,13 @@ class BatchReader:
         timeout: float | None,
     ) -> None:
         """Fill ``results`` for the files numbered ``batch``."""
-        deadline = self._session.deadline(timeout)
         elsewhere: dict[int, Elsewhere] = {}
         try:
-            await self._ask_whole(files, list(batch), results, elsewhere, deadline)
+            await self._ask_whole(files, list(batch), results, elsewhere, timeout)
         except MemfsError as error:
             raise named(error, files[batch.start]) from None
         if elsewhere:
-            await self._read_elsewhere(files, results, elsewhere, timeout, deadline)
+            await self._read_elsewhere(files, results, elsewhere, timeout)
 
     async def _ask_whole(
         self,
@@ -137,12 +135,13 @@ class BatchReader:
         left: list[int],
         results: list[bytes | MemfsError],
         elsewhere: dict[int, Elsewhere],
-        deadline: float,
+        timeout: float | None,
     ) -> None:
         """Ask the primary until all of ``left`` are in ``results``, or come into ``elsewhere``."""
         session, local = self._session, self._context.local
         lend = local.lends(session.known.primary_number)
         while left:
+            deadline = session.deadline(timeout)
             if self._plain:
                 left = await self._ask_plain(files, left, results, elsewhere, deadline)
                 continue
@@ -171,10 +170,10 @@ class BatchReader:
         results: list[bytes | MemfsError],
         elsewhere: dict[int, Elsewhere],
         timeout: float | None,
-        deadline: float,
     ) -> None:
         """Read what did not come with its batch."""
         self._session.need_loop()
+        deadline = self._session.deadline(timeout)
         tried = {number for number, what in elsewhere.items() if only_block(what) is not None}
         await self._fetch_small(elsewhere, results, deadline)
         one_block = all(
@@ -292,14 +291,14 @@ class BatchReader:
                 del elsewhere[number]
 
     async def open_many(
-        self, files: Sequence[WirePath], deadline: float
+        self, files: Sequence[WirePath], timeout: float | None
     ) -> list[bytes | BlockMap | MemfsError]:
         """All of small files, the block maps of others, or errors, in order."""
         found: list[bytes | BlockMap | MemfsError] = []
         for batch in path_batches([path.raw for path in files]):
             while len(found) < batch.stop:
                 left = files[len(found) : batch.stop]
-                seen = self._session.commits
+                seen, deadline = self._session.commits, self._session.deadline(timeout)
                 answers = await self._ask_files([path.raw for path in left], deadline)
                 for path, (content,) in zip(left, answers, strict=False):
                     if isinstance(content, m.BlocksReply):
@@ -321,7 +320,7 @@ async def read_pieces(
     session: Session,
     member: int,
     pieces: Sequence[BlockPiece],
-    deadline: float,
+    timeout: float | None,
     local: LocalNodes | None = None,
 ) -> list[bytes | None]:
     """Ask one member for many pieces, in as few requests as hold them, several at a time.
@@ -332,7 +331,7 @@ async def read_pieces(
     lending = local if local is not None and local.lends(member) else None
     found = await concurrency.results(
         [
-            _read_group(session, member, group, deadline, lending)
+            _read_group(session, member, group, timeout, lending)
             for group in _groups(pieces, lending is not None)
         ],
         PARALLEL,
@@ -359,7 +358,7 @@ async def _read_group(
     session: Session,
     member: int,
     pieces: Sequence[BlockPiece],
-    deadline: float,
+    timeout: float | None,
     local: LocalNodes | None,
 ) -> list[bytes | None]:
     """As :func:`read_pieces`, one request after another until all is answered."""
@@ -368,6 +367,7 @@ async def _read_group(
         part = pieces[len(found) :]
         ranges = tuple([m.BlockRange(*ref.version, at, n) for ref, at, n in part])
         request = m.ReadBlocks(ranges, lend=local is not None)
+        deadline = session.deadline(timeout)
         try:
             answer = await session.ask_member(member, request, deadline=deadline)
         except RetryableError:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from memfs import limits
 from memfs.checksum import crc32c
-from memfs.client.batches.batching import PARALLEL, PATHS_BYTES, named
+from memfs.client.batches.batching import PARALLEL, PATHS_BYTES, Course, named
 from memfs.client.batches.same_files import SameFiles, inodes_of
 from memfs.client.calls.wire import WirePath
 from memfs.client.context import ClientContext
@@ -134,10 +134,14 @@ class BatchWriter:
         for number, (path, data) in enumerate(files):
             file = FileToWrite(number, path, memoryview(data).cast("B"))
             (small if len(file.data) <= limit else alone).append(file)
-        batches = _file_batches(small)
-        await run_all(
-            (self._put_batch(each, wanted, results, alone, same) for each in batches), PARALLEL
-        )
+        batches, course = _file_batches(small), Course(len(files))
+        try:
+            await run_all(
+                (self._put_batch(each, wanted, results, alone, same, course) for each in batches),
+                PARALLEL,
+            )
+        except MemfsError as error:
+            raise course.ended_by(error) from error
         await run_all((self._put_alone(each, wanted, results) for each in alone), PARALLEL // 2)
         if len(files) > 1 and not exclusive:
             await self._let_last_win(files, {each.number for each in alone}, wanted, results, same)
@@ -226,19 +230,19 @@ class BatchWriter:
         results: Results,
         alone: list[FileToWrite],
         same: SameFiles,
+        course: Course,
     ) -> None:
         """Store the blocks of a batch, then publish its files; blocks lost in between are stored
         again.
 
         Nothing of a file that is refused for this has happened (NoPartialVisible).
         """
-        deadline = self._session.deadline(options.timeout)
-        attempts = self._session.attempts(deadline)
+        attempts = self._session.attempts(self._session.deadline(options.timeout))
         left = batch
         try:
             while True:
                 try:
-                    left = await self._put(left, options, results, alone, same, deadline)
+                    left = await self._put(left, options, results, alone, same, course)
                     if not left:
                         return
                     error = UploadLostError("the session was ended: what it had reserved is gone")
@@ -256,7 +260,7 @@ class BatchWriter:
         results: Results,
         alone: list[FileToWrite],
         same: SameFiles,
-        deadline: float,
+        course: Course,
     ) -> list[FileToWrite]:
         """Store files and publish them, once; returns those whose inode is reserved no more.
 
@@ -264,14 +268,14 @@ class BatchWriter:
         """
         taken: list[int] = []
         with self._unless_done(taken):
-            placed = await self._store_batch(files, options.copies, taken, deadline)
+            placed = await self._store_batch(files, options, taken)
             new = [
                 options.new_file(file.path, ref.inode, ref.length, (ref,) if ref.length else ())
                 for file in files
                 for ref in (placed[file.number],)
             ]
             try:
-                return await self._publish(files, new, options, results, alone, same)
+                return await self._publish(files, new, options, results, alone, same, course)
             except UploadLostError:
                 self._session.silent.blame({n for ref in placed.values() for n in ref.replicas})
                 raise
@@ -284,6 +288,7 @@ class BatchWriter:
         results: Results,
         alone: list[FileToWrite],
         same: SameFiles,
+        course: Course,
     ) -> list[FileToWrite]:
         """Give stored files their names; returns those that are to be stored anew.
 
@@ -292,12 +297,14 @@ class BatchWriter:
         """
         deadline = self._session.deadline(options.timeout)
         request = m.PutFiles(tuple(new))
-        reply = await self._session.ask(request, files[0].path.given, deadline)
+        with course.asking(len(files)):
+            reply = await self._session.ask(request, files[0].path.given, deadline)
         self._session.commits += 1
         refused: list[m.NewFile] = []
         lost: list[FileToWrite] = []
         for file, record, outcome in zip(files, new, reply.results, strict=True):
             if not outcome.code:
+                course.done += 1
                 results[file.number] = len(file.data)
                 same.published(file.number, record.inode, outcome.replaced)
                 continue
@@ -309,6 +316,7 @@ class BatchWriter:
             elif outcome.code == UploadLostError.code:
                 lost.append(file)
             else:
+                course.refused += 1
                 results[file.number] = from_wire(outcome.code, outcome.message, file.path.given)
         if refused:
             stored = [ref for record in refused for ref in record.blocks]
@@ -318,14 +326,15 @@ class BatchWriter:
         return lost
 
     async def _store_batch(
-        self, batch: list[FileToWrite], copies: int, taken: list[int], deadline: float
+        self, batch: list[FileToWrite], options: WriteOptions, taken: list[int]
     ) -> dict[int, BlockRef]:
         """Write the blocks of a batch; file number to what was stored (length 0: nothing).
 
         ``taken`` collects the reserved ids.
         """
         placed: dict[int, BlockRef] = {}
-        shares = await self._reservations.reserve(len(batch), copies, deadline)
+        deadline = self._session.deadline(options.timeout)
+        shares = await self._reservations.reserve(len(batch), options.copies, deadline)
         taken += [inode for share in shares for inode in share.inodes]
         files = iter(batch)
         await run_all(
@@ -333,10 +342,9 @@ class BatchWriter:
                 self._store_share(
                     list(itertools.islice(files, len(share.inodes))),
                     share,
-                    copies,
+                    options,
                     taken,
                     placed,
-                    deadline,
                 )
                 for share in shares
             ),
@@ -348,13 +356,13 @@ class BatchWriter:
         self,
         files: list[FileToWrite],
         share: Share,
-        copies: int,
+        options: WriteOptions,
         taken: list[int],
         placed: dict[int, BlockRef],
-        deadline: float,
     ) -> None:
         """Store files on one chain; when that fails on another, under new ids."""
         session = self._session
+        deadline = session.deadline(options.timeout)
         suspects = session.suspects()
         attempts = session.attempts(deadline)
         full = 0
@@ -376,7 +384,7 @@ class BatchWriter:
             self._reservations.give_back(share.inodes)
             suspects.blame(share.chain)
             share = await self._reservations.reserve_elsewhere(
-                len(files), copies, suspects, deadline
+                len(files), options.copies, suspects, deadline
             )
             taken += share.inodes
 

@@ -47,21 +47,21 @@ class FileRangeReader:
         self, ranges: Sequence[FileRange], timeout: float | None
     ) -> list[bytes | MemfsError]:
         """Bytes or errors, in order."""
-        deadline = self._session.deadline(timeout)
+        patience = self._session.deadline(timeout)  # with files that change all the time
         results: list[bytes | MemfsError] = [b""] * len(ranges)
         left: dict[bytes, list[int]] = {}
         for number, wanted in enumerate(ranges):
             left.setdefault(wanted.path.raw, []).append(number)
         while left:
-            files = await self._open(ranges, left, results, deadline)
+            files = await self._open(ranges, left, results, timeout)
             try:
-                await self._read_files(files, deadline)
+                await self._read_files(files, timeout)
             finally:
                 for file in files:
                     await file.reader.close()
             left = {}
             for file in files:
-                if file.changed and self._session.remaining(deadline):
+                if file.changed and self._session.remaining(patience):
                     left[file.raw] = list(file.results)  # no mixture: all of it once more
                 else:
                     for number, result in file.results.items():
@@ -73,11 +73,11 @@ class FileRangeReader:
         ranges: Sequence[FileRange],
         left: dict[bytes, list[int]],
         results: list[bytes | MemfsError],
-        deadline: float,
+        timeout: float | None,
     ) -> list[_File]:
         """Open the files that are not small; results of small ones are entered at once."""
         paths = [ranges[numbers[0]].path for numbers in left.values()]
-        maps = await self._batches.open_many(paths, deadline)
+        maps = await self._batches.open_many(paths, timeout)
         files: list[_File] = []
         for (raw, numbers), found in zip(left.items(), maps, strict=True):
             if isinstance(found, BlockMap):
@@ -89,31 +89,31 @@ class FileRangeReader:
                 results[number] = found[part] if isinstance(found, bytes) else found
         return files
 
-    async def _read_files(self, files: Sequence[_File], deadline: float) -> None:
+    async def _read_files(self, files: Sequence[_File], timeout: float | None) -> None:
         """Read in batches where possible, then the remaining ranges one by one."""
         by_member: dict[int, list[tuple[_File, int, BlockPiece]]] = {}
         members = self._session.known.members
         for file in files:
             for number in file.results:
-                piece = await file.piece(number, deadline)
+                piece = await file.piece(number, self._session.deadline(timeout))
                 if piece is not None:
                     holders = (each for each in piece.ref.replicas if each in members)
                     by_member.setdefault(next(holders, 0), []).append((file, number, piece))
         by_member.pop(0, None)
         await run_all(
-            (self._read_batch(member, work, deadline) for member, work in by_member.items()),
+            (self._read_batch(member, work, timeout) for member, work in by_member.items()),
             PARALLEL,
         )
         await run_all(
-            (file.read(number, deadline) for file in files for number in sorted(file.missing)),
+            (file.read(number, timeout) for file in files for number in sorted(file.missing)),
             PARALLEL,
         )
 
     async def _read_batch(
-        self, member: int, work: Sequence[tuple[_File, int, BlockPiece]], deadline: float
+        self, member: int, work: Sequence[tuple[_File, int, BlockPiece]], timeout: float | None
     ) -> None:
         pieces = [piece for _, _, piece in work]
-        found = await read_pieces(self._session, member, pieces, deadline)
+        found = await read_pieces(self._session, member, pieces, timeout)
         for (file, number, _), data in zip(work, found, strict=True):
             if data is not None:
                 file.enter(number, data)
@@ -149,10 +149,10 @@ class _File:
             return BlockPiece(ref, first.start, length) if ref else None
         return None
 
-    async def read(self, number: int, deadline: float) -> None:
+    async def read(self, number: int, timeout: float | None) -> None:
         offset, length = self._wanted[number]
         try:
-            self.enter(number, await self.reader.read(offset, length, deadline))
+            self.enter(number, await self.reader.read(offset, length, timeout))
         except StaleHandleError:  # replaced meanwhile: look again what the path names
             self._gone = True
         except MemfsError as error:

@@ -210,10 +210,10 @@ class BlockMap:
 
     async def crc(self, timeout: float | None = None) -> int:
         """CRC32C of the content, from those that the namespace keeps of the blocks."""
-        deadline = self.session.deadline(timeout)
+        timeout = self.session.budget(timeout)
         total, end, block = 0, 0, 0
-        while (found := await self.stored(block, deadline)) is not None:
-            start = found * self.attributes.block_size
+        while (found := await self.stored(block, self.session.deadline(timeout))) is not None:
+            start, deadline = found * self.attributes.block_size, self.session.deadline(timeout)
             ref = await self.ref(found, deadline)
             stored = min(ref.length, self.size - start)
             if not ref.generation:

@@ -11,6 +11,7 @@ import re
 from typing import Final, NamedTuple
 
 from memfs import paths
+from memfs.client.calls.deadline import Deadline
 from memfs.client.session.session import Session
 from memfs.errors import MemfsError
 from memfs.protocol import messages as m
@@ -35,9 +36,16 @@ class TreePart(NamedTuple):
 
 
 async def ask_of(
-    session: Session, request: m.Request[m.R], part: TreePart, asked: bytes, deadline: float
+    session: Session,
+    request: m.Request[m.R],
+    part: TreePart,
+    asked: bytes,
+    deadline: Deadline | None,
 ) -> m.R:
-    """Ask about a part, which the request calls ``asked``. An error names what refuses."""
+    """Ask about a part, which the request calls ``asked``. An error names what refuses.
+
+    ``deadline``: of the whole call; None: each part has the configured time.
+    """
     try:
         return await session.ask(request, None, deadline)
     except MemfsError as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
+from memfs.client.calls.deadline import Deadline
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
 from memfs.client.trees.parts import PARALLEL, TreePart, ask_of, named
@@ -23,7 +24,7 @@ from memfs.types import ROOT_INODE, FileKind
 PAGE = 1_000
 
 
-async def remove_tree(session: Session, where: WirePath, deadline: float) -> None:
+async def remove_tree(session: Session, where: WirePath, deadline: Deadline | None) -> None:
     """Remove a directory with all below it. Raises what refuses it, and then nothing is gone.
 
     The error's ``filename`` is the directory that refuses, if it lies below.
@@ -42,7 +43,7 @@ async def remove_tree(session: Session, where: WirePath, deadline: float) -> Non
 class _Steps:
     """The removal of one tree that is too large for one step."""
 
-    def __init__(self, session: Session, deadline: float) -> None:
+    def __init__(self, session: Session, deadline: Deadline | None) -> None:
         self._session = session
         self._deadline = deadline
 

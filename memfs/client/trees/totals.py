@@ -8,6 +8,7 @@ that is small enough, and page by page for the names between them. The sum is no
 from __future__ import annotations
 
 from memfs import limits
+from memfs.client.calls.deadline import Deadline
 from memfs.client.calls.wire import WirePath
 from memfs.client.session.session import Session
 from memfs.client.stat import TreeSummary
@@ -20,7 +21,9 @@ from memfs.types import ROOT_INODE, ContentSummary
 PAGE = limits.ENTRIES_PER_PAGE
 
 
-async def summarise_tree(session: Session, where: WirePath, deadline: float) -> TreeSummary:
+async def summarise_tree(
+    session: Session, where: WirePath, deadline: Deadline | None
+) -> TreeSummary:
     """Totals of a directory with all below it, or of a file. Raises what refuses it.
 
     The error's ``filename`` is the directory that refuses, if it lies below.
@@ -41,7 +44,7 @@ async def summarise_tree(session: Session, where: WirePath, deadline: float) -> 
 class _Sum:
     """Of one tree that is too large for one step. Directories that go meanwhile do not count."""
 
-    def __init__(self, session: Session, deadline: float) -> None:
+    def __init__(self, session: Session, deadline: Deadline | None) -> None:
         self._session = session
         self._deadline = deadline
         self._total = ContentSummary(0, 0, 0, 0)

@@ -210,7 +210,8 @@ class BlockingNamespace(BlockingMounts):
         """Remove many files or symlinks, each by itself: one command a batch.
 
         Returns None for each, in order. With ``return_errors`` an error takes the place of a name
-        that stays; otherwise the first one is raised, when all have been tried.
+        that stays; otherwise the first one is raised, when all have been tried. An error that ends
+        the call before, such as the end of ``timeout``, says how many names are gone.
         """
         return self._run(
             self._core.remove_many, paths, return_errors=return_errors, timeout=timeout
