@@ -379,6 +379,12 @@ class BlockStore:
         elif self._holdings.watcher is not None:
             self._holdings.watcher.forgotten(version)
 
+    def discard_many(self, versions: Iterable[BlockVersion]) -> None:
+        """As :meth:`discard`, of many: least work for small blocks whose inodes follow one
+        another."""
+        for version in self._holdings.drop_records(versions):
+            self.discard(version)
+
     def generation(self, inode: int) -> int:
         """The lease generation whose predecessors are refused; -1: there is none."""
         return self._index.generation(inode)

@@ -187,6 +187,26 @@ class Holdings:
         elif self.uncached is not None:
             self.uncached(identity)
 
+    def drop_records(self, versions: Iterable[BlockVersion]) -> list[BlockVersion]:
+        """Forget those versions that are records and nothing else, a microsecond for each; returns
+        the others."""
+        given = dict.fromkeys(versions)
+        records = self.index.whole_records([each for each in given if each.generation])
+        self.index.remove_records(records)
+        self.account.release(INDEX_BYTES * len(records))
+        freed: dict[int, int] = {}
+        for number, extent in records.values():
+            freed[number] = freed.get(number, 0) + extent
+        for number, count in freed.items():
+            self.segments.release(self.segments.used[number], count)
+        others = []
+        for version in given:
+            if version.inode << INDEX_BITS | version.index not in records:
+                others.append(version)
+            elif self.watcher is not None:
+                self.watcher.forgotten(version)
+        return others
+
     def unpack(self, inode: int, index: int) -> None:
         """Describe a block by objects, so that it can be changed. Raises NoSpaceError."""
         if self.index.place(inode, index) is not None:

@@ -10,7 +10,7 @@ of charges.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sortedcontainers import SortedList
@@ -225,6 +225,33 @@ class BlockIndex:
         if inode in self._files:
             self._close(inode)
         self.count -= 1
+
+    def whole_records(self, versions: Iterable[BlockVersion]) -> dict[int, tuple[int, int]]:
+        """Those of some versions that are records and nothing else: by key, the number of the
+        segment and the extent."""
+        wanted = {
+            inode << INDEX_BITS | index: (generation, sequence)
+            for inode, index, generation, sequence in versions
+            if 0 <= index < BLOCKS_PER_FILE
+        }
+        used, unpack = self._segments.used, WHOLE.unpack_from
+        found = {}
+        for (key, age), place in zip(wanted.items(), self._packed.get_many(wanted), strict=True):
+            if place >= 0:
+                number = place >> OFFSET_BITS
+                generation, sequence, _, extent = unpack(used[number].mapping, place & OFFSET_MASK)
+                if (generation, sequence) == age:
+                    found[key] = number, extent
+        return found
+
+    def remove_records(self, keys: Collection[int]) -> None:
+        """Forget the versions of packed blocks."""
+        self._packed.pop_many(keys)
+        if self._files:
+            for key in keys:
+                if key >> INDEX_BITS in self._files:
+                    self._close(key >> INDEX_BITS)
+        self.count -= len(keys)
 
     def find_record(self, segment: MemorySegment, offset: int) -> BlockHeader | None:
         """The header of a record that a packed version needs; None: nothing does."""

@@ -118,6 +118,25 @@ class SortedTable:
         self._shrink(bucket)
         return value
 
+    def pop_many(self, wanted: Iterable[int]) -> None:
+        """Forget keys that are there, each once. Least work for keys that follow one another."""
+        keys = sorted(wanted)
+        first = 0
+        while first < len(keys):
+            bucket = bisect_right(self._firsts, keys[first]) - 1
+            held = self._keys[bucket]
+            start = stop = bisect_left(held, keys[first])
+            last = first
+            while stop < len(held) and last < len(keys) and held[stop] == keys[last]:
+                stop += 1
+                last += 1
+            assert last > first, "a key that is not there"
+            del held[start:stop]
+            del self._values[bucket][start:stop]
+            self._count -= stop - start
+            self._shrink(bucket)
+            first = last
+
     def keys(self, low: int, high: int) -> Iterator[int]:
         """The keys from ``low`` to before ``high``; the table must not change meanwhile."""
         bucket = max(0, bisect_right(self._firsts, low) - 1)

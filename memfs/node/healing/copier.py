@@ -67,12 +67,19 @@ class Copier:
 
     def forget(self, versions: Iterable[m.BlockVersion], term: int, order: int) -> None:
         """Forget versions, but not copies that were asked for after ``order`` of ``term``."""
-        for version in versions:
-            stamp = self._stamps.get(version) or self._old_stamps.get(version)
-            if stamp is None or stamp < (term, order):
-                self._stamps.pop(version, None)
-                self._old_stamps.pop(version, None)
-                self._store.discard(version)
+        if self._stamps or self._old_stamps:
+            versions = [each for each in versions if self._is_older(each, (term, order))]
+        self._store.discard_many(versions)
+
+    def _is_older(self, version: m.BlockVersion, decision: _Order) -> bool:
+        """Was the latest request to copy a version made before a decision to forget it? Then
+        nothing of the request is remembered."""
+        stamp = self._stamps.get(version) or self._old_stamps.get(version)
+        if stamp is not None and stamp >= decision:
+            return False
+        self._stamps.pop(version, None)
+        self._old_stamps.pop(version, None)
+        return True
 
     def check_primary(self, call: IncomingCall[object]) -> int:
         """The term of a decision about blocks, behind ReceiverFence. Raises StaleEpochError.

@@ -11,7 +11,6 @@ from memfs.errors import (
     InvalidArgumentError,
     InvalidPathError,
     IsDirectoryError,
-    MemfsError,
     NameTooLongError,
     NotPermittedError,
     RequestError,
@@ -30,7 +29,6 @@ from memfs.node.namespace.rules.permissions import CHANGE
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, SYMLINK
-from memfs.node.namespace.tables.sizes import ReplyRoom, text_bytes
 from memfs.node.namespace.tables.tree import Place
 from memfs.node.namespace.tables.volume import Command, Volume
 from memfs.paths import check_name
@@ -40,19 +38,15 @@ from memfs.protocol.messages import (
     MakeSymlink,
     NamesReply,
     Unlink,
-    UnlinkMany,
-    UnlinkManyReply,
-    UnlinkResult,
 )
 
 _SYMLINK_MODE = 0o777
-_RESULT_BYTES = 7  # array, code, empty message
 
 
 def unlink(volume: Volume, command: Command, request: Unlink) -> NamesReply:
     """Take a name away; the last one takes the inode with it, unless somebody has it open."""
     path = request.path
-    parent, name, slot = existing_entry_of(volume, command, request.base, path, _is_directory)
+    parent, name, slot = existing_entry_of(volume, command, request.base, path, is_directory)
     volume.check_removal(command.caller, parent, slot, path)
     inodes = volume.tree.inodes
     if inodes.kind[slot] == DIRECTORY:
@@ -68,25 +62,9 @@ def unlink(volume: Volume, command: Command, request: Unlink) -> NamesReply:
     return NamesReply(volume.also_changed(path, parent))
 
 
-def _is_directory(path: bytes, last: bytes) -> RequestError:
+def is_directory(path: bytes, last: bytes) -> RequestError:
+    """The refusal of a directory's name."""
     return IsDirectoryError("is a directory", path=text(path))
-
-
-def unlink_many(volume: Volume, command: Command, request: UnlinkMany) -> UnlinkManyReply:
-    """Take each name away, or say why not; texts that no longer fit into a record are left out."""
-    if len(request.paths) > limits.FILES_PER_COMMAND:
-        raise InvalidArgumentError(f"more than {limits.FILES_PER_COMMAND} names in a command")
-    results = []
-    room = ReplyRoom(len(request.paths), _RESULT_BYTES)
-    for path in request.paths:
-        try:
-            unlink(volume, command, Unlink(path))
-        except MemfsError as error:
-            told = error.message if room.takes(text_bytes(error.message)) else ""
-            results.append(UnlinkResult(error.code, told))
-        else:
-            results.append(UnlinkResult(0, ""))
-    return UnlinkManyReply(tuple(results))
 
 
 def make_symlink(volume: Volume, command: Command, request: MakeSymlink) -> MadeReply:

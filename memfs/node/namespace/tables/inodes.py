@@ -52,15 +52,19 @@ _STAT: Final = struct.Struct("=5I5q")
 _BLOCK: Final = struct.Struct("=5I")
 _WHOLE: Final = struct.Struct("=I16xq32x5I")  # incarnation, size and block 0
 _HEADER: Final = struct.Struct("=I8xI44x5I")  # incarnation, layout and block 0
+_FILE: Final = struct.Struct("=5Iq32x5I")  # all but the times
 _TOUCH: Final = struct.Struct("=3q")
 _QUAD: Final = struct.Struct("=q")
 _WORDS: Final = 20
 _BYTES: Final = 80
 _OWNER_AT: Final = 1
+_LINKS_AT: Final = 2
 _TOUCH_AT: Final = 28  # modified, changed, change
 _BLOCK_AT: Final = _STAT.size
 _REPLICAS_AT: Final = _WORDS - 1
-assert _HEADER.size == _WHOLE.size == _ROW.size == _BYTES == _WORDS * array("I").itemsize
+assert (
+    _HEADER.size == _WHOLE.size == _FILE.size == _ROW.size == _BYTES == _WORDS * array("I").itemsize
+)
 
 PART_BITS: Final = 11
 """Of the number of slots that are copied together for a snapshot: 182 KiB, 20 us."""
@@ -86,6 +90,7 @@ Part = list[bytes]
 
 Stat = tuple[int, int, int, int, int, int, int, int, int, int]
 Whole = tuple[int, int, int, int, int, int, int]
+FileRow = tuple[int, int, int, int, int, int, int, int, int, int, int]
 Header = tuple[int, int, int, int, int, int, int]
 
 
@@ -241,6 +246,22 @@ class Inodes:
         else:
             self.retired += 1
 
+    def free_file(self, slot: int, incarnation: int) -> None:
+        """As :meth:`free`, of a file that nothing but its row says anything of; it has no name and
+        no directory any more."""
+        if self.images:
+            self.images.keep(slot >> PART_BITS)
+        self._kind[slot] = FREE
+        self._parent[slot] = NOWHERE
+        rows, at = self._rows, slot * _WORDS
+        rows[at + _LINKS_AT] = 0
+        _BLOCK.pack_into(rows, slot * _BYTES + _BLOCK_AT, 0, 0, 0, 0, 0)
+        if incarnation < _INCARNATION_MAX:
+            rows[at] = incarnation + 1
+            self.free_slots.push(slot)
+        else:
+            self.retired += 1
+
     def fill(
         self,
         slot: int,
@@ -340,6 +361,11 @@ class Inodes:
         row: tuple[int, int, int, int, int] = _BLOCK.unpack_from(
             self._rows, slot * _BYTES + _BLOCK_AT
         )
+        return row
+
+    def file_row(self, slot: int) -> FileRow:
+        """Incarnation, owner, links, layout, generation, size, and what :meth:`block` returns."""
+        row: FileRow = _FILE.unpack_from(self._rows, slot * _BYTES)
         return row
 
     def whole(self, slot: int) -> Whole:

@@ -243,6 +243,17 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.discard(version)
             del self.model[version]
 
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def discard_many(self, data: st.DataObject) -> None:
+        """Some that are held, some of them twice, and what is not held (any more)."""
+        held = st.sampled_from(sorted(self.model))
+        gone = data.draw(st.lists(held, max_size=20))
+        later = [version._replace(sequence=version.sequence + 1000) for version in gone[::3]]
+        self.store.discard_many([*gone, *later])
+        for version in gone:
+            self.model.pop(version, None)
+
     @rule(count=st.integers(0, 4 << 20))
     def give_back(self, count: int) -> None:
         spare = self.store.spare

@@ -51,6 +51,17 @@ def test_many_are_set_as_one_by_one(batches: list[dict[int, int]], ordered: bool
     assert {key: table.get(key) for key in table.keys(0, 1 << 64)} == model
 
 
+@given(st.sets(KEYS), st.data())
+def test_many_are_forgotten_as_one_by_one(keys: set[int], data: st.DataObject) -> None:
+    table = SortedTable()
+    table.set_many(sorted(keys), [key & 7 for key in sorted(keys)])
+    gone = data.draw(st.sets(st.sampled_from(sorted(keys)))) if keys else set()
+    table.pop_many(gone)
+    table.check_invariants()
+    assert list(table.keys(0, 1 << 64)) == sorted(keys - gone)
+    assert table.get_many(sorted(keys)) == [-1 if key in gone else key & 7 for key in sorted(keys)]
+
+
 @pytest.mark.parametrize("order", ["ascending", "descending", "random"])
 def test_many_entries_in_any_order(order: str) -> None:
     keys = list(range(0, 3000, 3))
