@@ -114,7 +114,7 @@ VERSIONS_PER_DISCARD: Final = 1_000
 INODES_PER_RESERVATION: Final = 1_024
 SUBTREE_STEPS: Final = 1 << 20  # names looked at to check a tree's permissions: ~60 ms
 REPLICAS_PER_COMMAND: Final = 256  # versions named anew: 12 KiB of a record, 1 ms to apply
-INODES_PER_RECLAIM: Final = 512  # a background step of recursive delete: ~2 ms
+INODES_PER_RECLAIM: Final = 512  # a background step of recursive delete: 4 ms at most
 
 # --- replicated state ------------------------------------------------------------------------
 

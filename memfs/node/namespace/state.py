@@ -193,6 +193,8 @@ class CommandResult(NamedTuple):
     """What is logged with the entry: see ``Entry.held``."""
     touched: tuple[int, ...] = ()
     """Inodes whose attributes, entries or content are not what they were."""
+    named: tuple[bytes, ...] = ()
+    """Names that came, went or mean something else: their directories are among ``touched``."""
 
 
 class NamespaceStatistics(NamedTuple):
@@ -333,6 +335,7 @@ class Namespace:
             results=self.results,
         )
         self.volume.tree.touched.clear()
+        self.volume.tree.named.clear()
         self.volume.mounts.recent.clear()
         try:
             if request is None:
@@ -360,6 +363,7 @@ class Namespace:
             tuple(command.woken),
             tuple(command.held),
             tuple(dict.fromkeys(self.volume.tree.touched)),
+            tuple(self.volume.tree.named),
         )
         return outcome, _REPLY + records.encode(_recorded(reply)), True
 

@@ -173,7 +173,7 @@ class Primary:
             if not self._flush_scheduled:
                 self._flush_scheduled = True
                 self._loop.call_soon(self._flush)
-        self._pending.note(entry.index, request, outcome.touched)
+        self._pending.note(entry.index, request, outcome.touched, outcome.named)
         barrier = self.caches.change(client, outcome.touched)
         if outcome.touched:  # a repeated command's answer may be old: nobody is to believe it
             self.caches.note(client, request, outcome.record)

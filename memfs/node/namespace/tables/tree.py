@@ -70,6 +70,7 @@ class Tree:
         "inodes",
         "layouts",
         "linkable",
+        "named",
         "nameless",
         "owners",
         "parents",
@@ -97,6 +98,8 @@ class Tree:
         """Most names and most bytes times replicas by slot, of directories limited so; -1: any."""
         self.touched: list[int] = []
         """Inodes that changed, or went, since somebody looked: not a part of the state."""
+        self.named: list[bytes] = []
+        """Likewise names that came, went or mean something else, in whatever directory."""
         self.nameless: set[int] = set()
         """Files that are written out of sight under a lease, and have no name yet."""
         self.unlinked: set[int] = set()
@@ -357,6 +360,7 @@ class Tree:
     def insert_name(self, parent: int, name: bytes, slot: int) -> None:
         """Add a name that is not there to directory ``parent``."""
         self.changing(parent).insert(name, slot)
+        self.named.append(name)
         self._count_entry(parent, slot, 1)
 
     def replace_name(self, parent: int, name: bytes, slot: int) -> None:
@@ -364,11 +368,13 @@ class Tree:
         directory = self.changing(parent)
         self._count_entry(parent, directory.get(name), -1)
         directory.replace(name, slot)
+        self.named.append(name)
         self._count_entry(parent, slot, 1)
 
     def remove_name(self, parent: int, name: bytes) -> None:
         """Take an existing name out."""
         self._count_entry(parent, self.changing(parent).remove(name), -1)
+        self.named.append(name)
 
     def pop_name(self, parent: int) -> tuple[bytes, int]:
         """Take some name out; returns it with its slot."""
