@@ -36,10 +36,12 @@ from memfs.node.namespace.rules.permissions import mode_after_write
 from memfs.node.namespace.rules.published_content import check_blocks, layout_of
 from memfs.node.namespace.rules.quotas import check_growth
 from memfs.node.namespace.rules.refusals import text
-from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, RESERVED
+from memfs.node.namespace.tables.directory import Entries
+from memfs.node.namespace.tables.inodes import DIRECTORY, FILE, NOWHERE, RESERVED
 from memfs.node.namespace.tables.sizes import ReplyRoom, attributes_bytes, text_bytes
-from memfs.node.namespace.tables.tree import Place
+from memfs.node.namespace.tables.tree import NO_DIRECTORY, Place
 from memfs.node.namespace.tables.volume import Command, Volume, check_mode
+from memfs.paths import check_name
 from memfs.protocol.messages import (
     Empty,
     NewFile,
@@ -97,24 +99,89 @@ def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesRe
         raise InvalidArgumentError(f"more than {limits.FILES_PER_BATCH} files in a batch")
     results = []
     room = ReplyRoom(len(request.files), _RESULT_BYTES)
+    directory = _Directory(volume, command)
     for file in request.files:
-        result = _put(volume, command, file)
+        result = _put(volume, command, file, directory)
         size = (
             attributes_bytes(result.attributes) if result.attributes else text_bytes(result.message)
         )
         results.append(result if room.takes(size) else result._replace(message="", attributes=None))
+    directory.leave()
     return PutFilesReply(tuple(results))
 
 
-def _put(volume: Volume, command: Command, file: NewFile) -> PutResult:
+class _Directory:
+    """The directory of the last new file. For those that follow it there its path is not walked
+    again, nor the caller's right looked at, and what it has more is written once for all."""
+
+    def __init__(self, volume: Volume, command: Command) -> None:
+        self._volume = volume
+        self._command = command
+        self._above: bytes | None = None
+        """As the paths call it, if they lead nowhere else."""
+        self._slot = NOWHERE
+        """NOWHERE: there is none yet."""
+        self._entries: Entries = NO_DIRECTORY
+        self._length = self._files = self._space = 0
+        """What it has more, and is not charged yet."""
+
+    def free_place(self, path: bytes, space: int) -> Place | None:
+        """The place of a new name, if it is in this directory, after all that is to be checked.
+
+        None: look where the path leads. Raises what ``check_new_name`` does.
+        """
+        above, _, name = path.rpartition(b"/")
+        if above != self._above or self._entries.get(name):
+            return None
+        if name in (b"", b".", b"..") or len(path) > limits.PATH_BYTES or b"\0" in name:
+            return None
+        if len(name) > limits.NAME_BYTES:
+            return None
+        check_name(name)
+        volume = self._volume
+        if volume.tree.quotas:
+            self._charge()
+            check_growth(volume.tree, self._slot, 1, space, path)
+        volume.check_inodes(self._command, 1, path)
+        return self._slot, name, NOWHERE
+
+    def enter(self, path: bytes, place: Place) -> None:
+        """A new file goes to ``place``, after :meth:`leave`; all of it was checked."""
+        above, _, name = path.rpartition(b"/")
+        self._slot = place[0]
+        self._entries = self._volume.tree.directory(self._slot)
+        # Another name has come by a symlink: nothing says that ``above`` leads here.
+        self._above = above if name == place[1] and not self._volume.mounts else None
+
+    def add(self, length: int, space: int) -> None:
+        """It has a new file."""
+        self._length += length
+        self._files += 1
+        self._space += space
+
+    def leave(self) -> None:
+        """Write what the directory has more."""
+        if self._files:
+            self._volume.tree.touch(self._slot, self._command.now, self._command.index)
+        self._charge()
+        self._slot, self._above = NOWHERE, None
+
+    def _charge(self) -> None:
+        self._volume.tree.charge(self._slot, self._length, self._files, 0, self._space)
+        self._length = self._files = self._space = 0
+
+
+def _put(volume: Volume, command: Command, file: NewFile, directory: _Directory) -> PutResult:
     try:
-        slot, replaced = _publish(volume, command, file)
+        slot, replaced = _publish(volume, command, file, directory)
     except MemfsError as error:
         return PutResult(error.code, error.message)
     return PutResult(0, "", volume.attributes(slot), replaced)
 
 
-def _publish(volume: Volume, command: Command, file: NewFile) -> tuple[int, int]:
+def _publish(
+    volume: Volume, command: Command, file: NewFile, directory: _Directory
+) -> tuple[int, int]:
     """Check one file, then make it; its slot, and the inode that it replaces (0: none)."""
     check_mode(file.mode, file.unmasked)
     layout = layout_of(volume.settings, file.replication, file.block_size, file.group_blocks)
@@ -125,15 +192,19 @@ def _publish(volume: Volume, command: Command, file: NewFile) -> tuple[int, int]
         )
     puts = check_blocks(volume, slot, layout[0], file.size, file.blocks, GENERATION)
     space = file.size * layout[2]
-    make = maker_unless_directory(volume, command, file.path, file.parents, space)
-    follow = not file.exclusive
-    place = place_of_file(volume, command, ROOT_INODE, file.path, follow, make)
-    if place[2]:
-        _check_replaceable(volume, command, place[0], place[2], file)
-        growth = space - volume.tree.weight(place[2])[1]
-        check_growth(volume.tree, place[0], 0, growth, file.path)
-    else:
-        check_new_name(volume, command, place, file.path, space)
+    place = directory.free_place(file.path, space)
+    if place is None:
+        directory.leave()  # quotas look at what is charged
+        make = maker_unless_directory(volume, command, file.path, file.parents, space)
+        follow = not file.exclusive
+        place = place_of_file(volume, command, ROOT_INODE, file.path, follow, make)
+        if place[2]:
+            _check_replaceable(volume, command, place[0], place[2], file)
+            growth = space - volume.tree.weight(place[2])[1]
+            check_growth(volume.tree, place[0], 0, growth, file.path)
+        else:
+            check_new_name(volume, command, place, file.path, space)
+            directory.enter(file.path, place)
     volume.sessions.drop_reservation(command.client, slot)
     replaced = volume.tree.inodes.id_of(place[2]) if place[2] else 0
     number = volume.tree.layouts.acquire(layout)
@@ -142,23 +213,24 @@ def _publish(volume: Volume, command: Command, file: NewFile) -> tuple[int, int]
     )
     for position, ref in puts.items():
         volume.blocks.put(slot, position, ref, command.discards)
-    _enter(volume, command, place, slot)
+    if place[2]:
+        _replace(volume, command, place, slot)
+        volume.tree.charge(place[0], file.size, 1, 0, space)
+    else:
+        volume.tree.insert_name(place[0], place[1], slot)
+        directory.add(file.size, space)
     volume.changed(command, slot)
-    volume.tree.charge(place[0], file.size, 1, 0, space)
     return slot, replaced
 
 
-def _enter(volume: Volume, command: Command, place: Place, slot: int) -> None:
+def _replace(volume: Volume, command: Command, place: Place, slot: int) -> None:
     """Let the name mean the new inode."""
     tree = volume.tree
     parent, name, old = place
-    if old:
-        inherit(volume, command, slot, old)
-        volume.mounts.replaced(slot, old)
-        tree.replace_name(parent, name, slot)
-        volume.unlink(command, parent, old)
-    else:
-        tree.insert_name(parent, name, slot)
+    inherit(volume, command, slot, old)
+    volume.mounts.replaced(slot, old)
+    tree.replace_name(parent, name, slot)
+    volume.unlink(command, parent, old)
     tree.touch(parent, command.now, command.index)
 
 

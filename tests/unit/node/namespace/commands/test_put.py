@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -235,3 +236,80 @@ def test_a_batch_is_bounded_and_its_reply_fits_a_record(machine: Machine) -> Non
     again = [file._replace(path=b"/" + b"x" * 300) for file in files[:100]]
     results = machine.run(m.PutFiles(tuple(again))).results
     assert all(result.code for result in results)
+
+
+DIRECTORIES = ["", "/open", "/open/sub", "/closed", "/sticky", "/full", "/here", "/new/deep", "/f"]
+NAMES = ["a", "b", "c", "link", "away", ".", "..", "", "n" * 256, "\0", "d"]
+
+
+def prepared() -> Machine:
+    machine = Machine()
+    for path in ("/open/sub", "/closed", "/sticky", "/full", "/open/d"):
+        machine.mkdir(path)
+    for path, mode in ((b"/open", 0o777), (b"/open/sub", 0o777), (b"/sticky", 0o1777)):
+        machine.run(m.SetAttributes(path, mode=mode))
+    machine.run(m.SetAttributes(b"/full", mode=0o2777, group="artists"))
+    machine.run(m.SetQuota(b"/full", 3, 40_000))
+    machine.run(m.MakeSymlink(b"/here", b"open"))
+    machine.run(m.MakeSymlink(b"/open/link", b"/sticky/by-link"))
+    machine.run(m.MakeSymlink(b"/open/away", b"nowhere/x"))
+    machine.file("/f", 5)
+    machine.file("/sticky/a", 5, user="bob")
+    return machine
+
+
+def drawn(dice: random.Random, inodes: list[int]) -> tuple[m.NewFile, ...]:
+    """Files of one command, most of them in the directory of the one before."""
+    files, directory = [], ""
+    for inode in inodes:
+        directory = directory if dice.random() < 0.7 else dice.choice(DIRECTORIES)
+        raw = f"{directory}/{dice.choice(NAMES[:6] if dice.random() < 0.8 else NAMES)}".encode()
+        if dice.random() < 0.05:
+            raw += b"\xff"
+        size = dice.choice((0, 5, BLOCK + 5))
+        refs = blocks_of(inode, 1, size) if dice.random() < 0.97 else ()
+        exclusive, parents = dice.random() < 0.2, dice.random() < 0.3
+        files.append(m.NewFile(raw, inode, size, refs, 0o644, exclusive, parents))
+    return tuple(files)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_many_files_are_put_as_one_after_the_other(seed: int) -> None:
+    dice, together, single = random.Random(seed), prepared(), prepared()
+    user = ("root", "alice", "bob")[seed % 3]
+    for _ in range(4):
+        inodes = list(reserve(together, 12))
+        assert list(reserve(single, 12)) == inodes
+        files = drawn(dice, inodes)
+        outcomes = together.run(m.PutFiles(files), user).results
+        singly = [single.run(m.PutFiles((file,)), user).results[0] for file in files]
+        assert list(map(outcome, outcomes)) == list(map(outcome, singly))
+    assert any(not each.code for each in outcomes) or user != "root"
+    assert together.discards == single.discards
+    for path in ("/", "/open", "/open/sub", "/closed", "/sticky", "/full"):
+        assert together.du(path) == single.du(path)
+        listed = m.List(path.encode(), b"", 1000)
+        assert [
+            (each.name, timeless(each.attributes)) for each in together.ask(listed).entries
+        ] == [(each.name, timeless(each.attributes)) for each in single.ask(listed).entries]
+
+
+def outcome(result: m.PutResult) -> tuple[Any, ...]:
+    shown = result.attributes
+    return result.code, result.message, result.replaced, shown and timeless(shown)
+
+
+def timeless(attributes: Any) -> Any:
+    return attributes._replace(modified_ns=0, changed_ns=0, accessed_ns=0, change=0)
+
+
+def test_the_directory_of_many_files_shows_when_they_came(machine: Machine) -> None:
+    machine.mkdir("/a")
+    machine.mkdir("/b")
+    before = machine.stat("/a").change
+    files = [new(machine, path) for path in ("/a/1", "/a/2", "/b/1", "/a/3")]
+    assert put(machine, *files) == [0] * 4
+    for path in ("/a", "/b"):
+        made = machine.stat(path)
+        assert made.change == machine.namespace.applied > before
+        assert made.modified_ns == made.changed_ns == machine.stat(f"{path}/1").modified_ns
