@@ -99,7 +99,7 @@ def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesRe
         raise InvalidArgumentError(f"more than {limits.FILES_PER_BATCH} files in a batch")
     results = []
     room = ReplyRoom(len(request.files), _RESULT_BYTES)
-    directory = _Directory(volume, command)
+    directory = _NewFilesDirectory(volume, command)
     for file in request.files:
         result = _put(volume, command, file, directory)
         size = (
@@ -110,7 +110,7 @@ def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesRe
     return PutFilesReply(tuple(results))
 
 
-class _Directory:
+class _NewFilesDirectory:
     """The directory of the last new file. For those that follow it there its path is not walked
     again, nor the caller's right looked at, and what it has more is written once for all."""
 
@@ -171,7 +171,9 @@ class _Directory:
         self._length = self._files = self._space = 0
 
 
-def _put(volume: Volume, command: Command, file: NewFile, directory: _Directory) -> PutResult:
+def _put(
+    volume: Volume, command: Command, file: NewFile, directory: _NewFilesDirectory
+) -> PutResult:
     try:
         slot, replaced = _publish(volume, command, file, directory)
     except MemfsError as error:
@@ -180,7 +182,7 @@ def _put(volume: Volume, command: Command, file: NewFile, directory: _Directory)
 
 
 def _publish(
-    volume: Volume, command: Command, file: NewFile, directory: _Directory
+    volume: Volume, command: Command, file: NewFile, directory: _NewFilesDirectory
 ) -> tuple[int, int]:
     """Check one file, then make it; its slot, and the inode that it replaces (0: none)."""
     check_mode(file.mode, file.unmasked)
