@@ -9,7 +9,7 @@ from typing import Final
 
 from memfs import limits
 from memfs.errors import InvalidArgumentError, StaleHandleError
-from memfs.node.namespace.commands.removal import Removal
+from memfs.node.namespace.commands.removal import FileRemoval
 from memfs.node.namespace.rules import mounted
 from memfs.node.namespace.rules.published_content import check_replicas
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE
@@ -36,7 +36,7 @@ def reclaim(volume: Volume, command: Command, request: Reclaim) -> Empty:
     steps = min(max(request.count, 0), limits.INODES_PER_RECLAIM)
     rows = volume.blocks.release_dropped(steps * _BLOCKS_PER_STEP, command.discards)
     steps -= -(-rows // _BLOCKS_PER_STEP)
-    removal = Removal(volume, command)
+    removal = FileRemoval(volume, command)
     while steps > 0 and volume.reclaim:
         _free_one(volume, command, removal)
         steps -= 1
@@ -44,7 +44,7 @@ def reclaim(volume: Volume, command: Command, request: Reclaim) -> Empty:
     return Empty()
 
 
-def _free_one(volume: Volume, command: Command, removal: Removal) -> None:
+def _free_one(volume: Volume, command: Command, removal: FileRemoval) -> None:
     """Take one name out of the newest detached directory, or free that when it is empty."""
     tree = volume.tree
     top = volume.reclaim[-1]

@@ -99,7 +99,7 @@ def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesRe
         raise InvalidArgumentError(f"more than {limits.FILES_PER_BATCH} files in a batch")
     results = []
     room = ReplyRoom(len(request.files), _RESULT_BYTES)
-    directory = _NewFilesDirectory(volume, command)
+    directory = _PutPlace(volume, command)
     for file in request.files:
         result = _put(volume, command, file, directory)
         size = (
@@ -110,7 +110,7 @@ def put_files(volume: Volume, command: Command, request: PutFiles) -> PutFilesRe
     return PutFilesReply(tuple(results))
 
 
-class _NewFilesDirectory:
+class _PutPlace:
     """The directory of the last new file. For those that follow it there its path is not walked
     again, nor the caller's right looked at, and what it has more is written once for all."""
 
@@ -171,9 +171,7 @@ class _NewFilesDirectory:
         self._length = self._files = self._space = 0
 
 
-def _put(
-    volume: Volume, command: Command, file: NewFile, directory: _NewFilesDirectory
-) -> PutResult:
+def _put(volume: Volume, command: Command, file: NewFile, directory: _PutPlace) -> PutResult:
     try:
         slot, replaced = _publish(volume, command, file, directory)
     except MemfsError as error:
@@ -182,7 +180,7 @@ def _put(
 
 
 def _publish(
-    volume: Volume, command: Command, file: NewFile, directory: _NewFilesDirectory
+    volume: Volume, command: Command, file: NewFile, directory: _PutPlace
 ) -> tuple[int, int]:
     """Check one file, then make it; its slot, and the inode that it replaces (0: none)."""
     check_mode(file.mode, file.unmasked)

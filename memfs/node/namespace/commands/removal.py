@@ -56,7 +56,7 @@ class _Names:
     def __init__(self, volume: Volume, command: Command) -> None:
         self._volume = volume
         self._command = command
-        self._removal = Removal(volume, command)
+        self._removal = FileRemoval(volume, command)
         self._above = b"/"
         """The present directory as the paths call it."""
         self._parent = NOWHERE
@@ -108,7 +108,7 @@ class _Names:
         self._parent, self._changed = NOWHERE, False
 
 
-class Removal:
+class FileRemoval:
     """Files whose names are gone, freed one after the other: see ``Volume.unlink``."""
 
     def __init__(self, volume: Volume, command: Command) -> None:
