@@ -9,7 +9,7 @@ from typing import Final
 
 from memfs import limits
 from memfs.errors import InvalidArgumentError, StaleHandleError
-from memfs.node.namespace.commands.removal import FileRemoval
+from memfs.node.namespace.commands.file_removal import FileRemoval
 from memfs.node.namespace.rules import mounted
 from memfs.node.namespace.rules.published_content import check_replicas
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE
