@@ -16,11 +16,12 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from typing import Never, TypeAlias, TypeVar
+from typing import Never, ParamSpec, TypeAlias, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 E = TypeVar("E", bound=Exception)
+P = ParamSpec("P")
 
 Coro: TypeAlias = Coroutine[object, Never, T]
 """A coroutine by what it returns; what it yields and is sent is the loop's business."""
@@ -78,6 +79,21 @@ async def run_each(
     finally:
         await _cancel(workers)
         await items.aclose()
+
+
+async def in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """As ``asyncio.to_thread``, but also when this is cancelled the function has ended afterwards.
+
+    For what works on memory or descriptors that go then.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait((running,))
+        if not running.cancelled():
+            running.exception()  # nobody waits for it
+        raise
 
 
 async def results(work: Iterable[Coro[R]], limit: int) -> list[R]:

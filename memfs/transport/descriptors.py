@@ -303,7 +303,9 @@ class _Link:
         if header.flags != frames.REPLY or len(reply.segments) != len(asked.versions):
             raise ProtocolError(f"{len(reply.segments)} segments for {len(asked.versions)} blocks")
         for segment in reply.segments:
-            if not -1 <= segment.descriptor < descriptors or min(segment[1:]) < 0:
+            known = -1 <= segment.descriptor < descriptors
+            told = -(-segment.length // limits.CHUNK_BYTES) * 4 if segment.sums else 0
+            if not known or min(segment.offset, segment.length) < 0 or len(segment.sums) != told:
                 raise ProtocolError(f"{segment} with {descriptors} descriptors")
         if len(reply.lent) > len(asked.small):
             raise ProtocolError(f"{len(reply.lent)} segments lent of {len(asked.small)}")

@@ -106,6 +106,17 @@ def test_reads_of_any_size(fs: memfs.FileSystem, size: int) -> None:
             assert buffer[:got] == DATA[at : at + got]
 
 
+def test_a_first_read_of_any_size_is_right(cluster: Processes, fs: memfs.FileSystem) -> None:
+    for size in (100_000, MIB, 5 * MIB, len(DATA), 2 * len(DATA)):
+        with memfs.connect(cluster.url) as other, other.open("/f", "rb", buffering=0) as f:
+            buffer, found = bytearray(size), bytearray()
+            while got := f.readinto(buffer):
+                found += buffer[:got]
+            assert found == DATA
+            assert f.pread(MIB, 3) == DATA[3 : MIB + 3]
+            assert f.pread_into(memoryview(buffer)[:MIB], len(DATA) - 5) == 5
+
+
 def test_without_shared_memory(cluster: Processes, fs: memfs.FileSystem) -> None:
     gc.collect()
     with memfs.connect(cluster.url, local_descriptors=False) as far:

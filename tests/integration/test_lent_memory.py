@@ -57,6 +57,75 @@ async def test_a_corrupt_copy_in_lent_memory_is_never_returned(damaged):
                 assert await file.read(length) == data[start : start + length]
 
 
+@pytest.mark.parametrize("damaged", [0, 1])
+async def test_a_corrupt_copy_in_lent_memory_never_gets_onto_the_disk(damaged, tmp_path):
+    async with Cluster(nodes=2, replication=2) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        data = os.urandom(70 << 20)
+        await fs.write_bytes("/file", data)
+        assert cluster.corrupt(damaged) == 18
+        for name in ("first", "second"):
+            await fs.get("/file", tmp_path / name)
+            assert (tmp_path / name).read_bytes() == data
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+@pytest.mark.parametrize("size", [1000, 64 * KIB, 100_000, MIB, 3 * MIB])
+async def test_parts_of_a_corrupt_copy_in_lent_memory_are_never_returned(damaged, size):
+    async with Cluster(nodes=2, replication=2) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        data = os.urandom((9 << 20) + 4321)
+        await fs.write_bytes("/file", data)
+        assert cluster.corrupt(damaged) == 3
+        fresh = await cluster.connect(local_descriptors=True)
+        async with fresh.open("/file", "rb", buffering=0) as file:
+            for start in range(0, len(data), max(size, len(data) // 40)):
+                await file.seek(start)
+                assert await file.read(size) == data[start : start + size]
+
+
+async def test_files_with_holes_and_short_blocks_get_onto_the_disk_as_they_are(tmp_path):
+    async with Cluster(nodes=2, replication=1, block_size=BLOCK) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        data = bytearray(os.urandom(40 * BLOCK + 17))
+        async with fs.open("/file", "wb", buffering=0) as file:
+            await file.write(data)
+            await file.truncate(60 * BLOCK + 5)
+            await file.seek(70 * BLOCK + 3)
+            await file.write(b"end")
+            await file.punch_hole(3 * BLOCK, 5 * BLOCK)
+        data[3 * BLOCK : 8 * BLOCK] = bytes(5 * BLOCK)
+        data += bytes(70 * BLOCK + 3 - len(data)) + b"end"
+        await fs.get("/file", tmp_path / "file")
+        assert (tmp_path / "file").read_bytes() == data
+        assert (tmp_path / "file").stat().st_blocks * 512 < 40 * BLOCK
+
+
+async def test_who_reads_on_asks_for_ever_more_descriptors_at_once():
+    asked = []
+    async with Cluster(nodes=1, replication=1, block_size=BLOCK) as cluster:
+        fs = await cluster.connect(local_descriptors=True)
+        data = os.urandom(1600 * BLOCK)
+        async with fs.open("/file", "wb", group_blocks=16) as file:
+            await file.write(data)
+        local = fs._context.local
+        fetch = local.fetch_async
+
+        async def counted(member, versions):
+            asked.append(len(versions))
+            await fetch(member, versions)
+
+        local.fetch_async = counted
+        async with fs.open("/file", "rb", buffering=0) as file:
+            await file.seek(800 * BLOCK)
+            assert await file.read(BLOCK) == data[800 * BLOCK : 801 * BLOCK]
+            await file.seek(0)
+            assert await file.read() == data
+        assert asked[0] == 16, "who may not go on gets one group"
+        assert sum(asked) < 1700
+        assert len(asked) < 20, str(asked)
+
+
 async def test_mapped_bytes_outlive_the_file_and_its_node():
     async with Cluster(nodes=2, replication=2) as cluster:
         fs = await cluster.connect()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 
 import pytest
 
-from memfs.concurrency import outcomes, results, run_all, run_each, with_rests
+from memfs.concurrency import in_thread, outcomes, results, run_all, run_each, with_rests
 
 
 class Items:
@@ -144,3 +145,29 @@ async def test_a_long_walk_lets_others_have_their_turn() -> None:
     async for number in with_rests(range(5), 2):
         walked.append(number)
     assert walked == [0, 1, "other", 2, 3, 4] and waiting.done()
+
+
+async def test_a_thread_has_ended_when_the_call_that_waits_for_it_is_cancelled() -> None:
+    begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(60)
+        ended.set()
+
+    call = asyncio.create_task(in_thread(work))
+    await asyncio.to_thread(begun.wait)
+    call.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not call.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert ended.is_set()
+
+
+async def test_a_thread_hands_over_its_result_or_error() -> None:
+    assert await in_thread(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(divmod, 7, 0)

@@ -104,9 +104,7 @@ class RawFile(io.RawIOBase):
         handle = self._for_reading()
         if len(view) == BUFFER_BYTES:
             view = view[: self._next_fill()]
-        got = handle.read_now(self._position, view)
-        if got < 0:
-            got = bridges.bridge().run(handle.read_into, self._position, view)
+        got = _read(handle, self._position, view)
         self._position += got
         self._filled_to = self._position
         return got
@@ -134,9 +132,7 @@ class RawFile(io.RawIOBase):
     def pread_into(self, buffer: object, offset: int) -> int:
         """As ``readinto``, from byte ``offset``, without moving the position."""
         at, view = arguments.position("offset", offset), arguments.writable(buffer)
-        handle = self._for_reading()
-        got = handle.read_now(at, view)
-        return got if got >= 0 else bridges.bridge().run(handle.read_into, at, view)
+        return _read(self._for_reading(), at, view)
 
     def view(self) -> memoryview:
         """The whole content, read-only, usable by numpy; it outlives the file.
@@ -438,3 +434,13 @@ def _buffered(raw: RawFile, mode: Mode, size: int) -> object:
     if mode.writing:
         return BufferedWriter(raw, size)
     return io.BufferedReader(raw, size)
+
+
+def _read(handle: Handle, offset: int, into: memoryview) -> int:
+    """Fill ``into``, in this thread where the bytes lie on this host."""
+    got = handle.read_now(offset, into)
+    if got < 0:
+        got = bridges.bridge().run(handle.locate_or_read, offset, into)
+    if got < 0:
+        got = handle.read_now(offset, into)
+    return got if got >= 0 else bridges.bridge().run(handle.read_into, offset, into)

@@ -40,6 +40,8 @@ T = TypeVar("T")
 PUBLISH_SECONDS = 5.0
 """Longest that stored blocks stay unpublished: unpublished blocks are not re-replicated."""
 FOLLOWING_SECONDS = 1.0
+LOCATED_BYTES = limits.MIB
+"""A copy of this size takes longer than to go to the loop twice."""
 
 
 class Handle:
@@ -75,6 +77,14 @@ class Handle:
         timeout = self._session.budget(timeout)
         await self._store_own(timeout, offset, len(into))
         return await self._noting(self.reader.read_into(offset, into, timeout))
+
+    async def locate_or_read(self, offset: int, into: memoryview) -> int:
+        """As :meth:`read_into`, or -1: :meth:`read_now` can read it now, in the caller's thread."""
+        if self.reader is not None and self.writer is None and len(into) >= LOCATED_BYTES:
+            deadline = self._session.deadline()
+            if await self._noting(self.reader.locate(offset, len(into), deadline)):
+                return -1
+        return await self.read_into(offset, into)
 
     async def read(self, offset: int, length: int, timeout: float | None = None) -> bytes:
         """At most ``length`` bytes (all when negative) from byte ``offset``."""

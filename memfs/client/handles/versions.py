@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from memfs import limits
 from memfs.client.calls.wire import WirePath
@@ -49,6 +49,13 @@ class CopySink(Protocol):
 
     async def truncate(self, size: int) -> object:
         """Set the length."""
+
+
+@runtime_checkable
+class FileSink(CopySink, Protocol):
+    """A file of this host: what lies in memory of this host goes there piece by piece."""
+
+    descriptor: int
 
 
 class Source:
@@ -115,6 +122,15 @@ async def copy_into(
         await sink.write(offset, data)
         reached = max(reached, offset + len(data))
 
+    async def copy_out(offset: int, length: int) -> int:
+        nonlocal reached
+        if not isinstance(sink, FileSink):
+            return 0
+        budget = context.session.deadline() if deadline is None else deadline
+        copied = await reader.copy_out(offset, length, sink.descriptor, budget)
+        reached = max(reached, offset + copied)
+        return copied
+
     if file.content is not None:
         await write(0, memoryview(file.content))
         advance(size)
@@ -125,7 +141,7 @@ async def copy_into(
         if isinstance(sink, Handle):
             reached = await _clone(extents, size, reader, sink, advance, deadline) or reached
         else:
-            await move(extents, size, read, write, advance, piece)
+            await move(extents, size, read, write, advance, piece, copy_out)
 
     change = file.attributes.change
     extents: Extents = file.extents(0, size)
@@ -198,26 +214,34 @@ async def move(
     write: Callable[[int, memoryview], Coro[None]],
     advance: Advance,
     piece: int = BUFFER_BYTES,
+    directly: Callable[[int, int], Awaitable[int]] | None = None,
 ) -> None:
     """Move ranges through two buffers: one is filled while the other is written.
 
     ``size``: of the whole; it bounds the buffers, and the last hole is counted up to it.
+    ``directly``: moves the beginning of a range otherwise, as far as it can.
     """
     length = max(1, min(piece, size))
-    spare, other = memoryview(bytearray(length)), memoryview(b"")
+    spare, other = memoryview(b""), memoryview(b"")
     writing: asyncio.Task[None] | None = None
     position = 0
     try:
         async for start, end in extents:
-            for at in range(start, end, length):
-                data = spare[: min(length, end - at)]
-                await read(at, data)
-                if writing is not None:
-                    await writing
-                advance(at + len(data) - position)
-                position = at + len(data)
-                writing = asyncio.create_task(write(at, data))
-                spare, other = other or memoryview(bytearray(length)), spare
+            at = start
+            while at < end:
+                moved = await directly(at, end - at) if directly is not None else 0
+                if not moved:
+                    spare = spare or memoryview(bytearray(length))
+                    data = spare[: min(length, end - at)]
+                    await read(at, data)
+                    if writing is not None:
+                        await writing
+                    moved = len(data)
+                    writing = asyncio.create_task(write(at, data))
+                    spare, other = other, spare
+                at += moved
+                advance(at - position)
+                position = at
         if writing is not None:
             await writing
     finally:

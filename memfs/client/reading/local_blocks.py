@@ -1,12 +1,12 @@
 """Blocks of nodes on the same host, read from the node's own memory.
 
 Owns the descriptors that nodes have lent, and what is read or mapped through them. Must not know
-readers or positions in files beyond block numbers. A copying read is one ``preadv`` from the
-node's memory (as fast as a read from tmpfs, and it lets other threads run); a view is a mapping,
-without any copy. A copying read checks a version against its CRC when this client first touches
-it, where it arrives and without a mapping, then no more: nothing lies between this process and the
-node's memory. A view is not checked: it
-costs microseconds, at any size, because nobody looks at the bytes.
+readers or positions in files beyond block numbers. A copying read is ``preadv`` from the node's
+memory (as fast as a read from tmpfs, and it lets other threads run); a view is a mapping, without
+any copy. A copying read checks a version against its CRC when this client first touches it, where
+it arrives and without a mapping, then no more: nothing lies between this process and the node's
+memory. A second thread takes a part of what is long. A view is not checked: it costs microseconds,
+at any size, because nobody looks at the bytes.
 
 Invariant: what a descriptor shows of a version never changes and outlives the version, because the
 node seals the memory before it lends it; so a view stays valid after the file is gone. The memory
@@ -17,15 +17,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import mmap
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from memfs import limits
-from memfs.checksum import crc32c
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.lent_memory import (
+    BlockCopy,
+    MemoryPlace,
+    MemoryPlaces,
+    copy_blocks,
+)
 from memfs.client.reading.small_segments import SmallSegments
 from memfs.client.session.session import Session
 from memfs.cluster import view as rules
@@ -43,131 +46,10 @@ RETRY_SECONDS = 10.0
 """How long a node whose socket does not work is not asked again."""
 IDLE_SECONDS = 5.0
 """A descriptor not used for this long, at most twice as long, is given back."""
-DESCRIPTORS = 96
-"""Taken per generation, of which two are kept; with their mappings 400 of the usual 1024."""
-DESCRIPTORS_MAX = 4096
-"""The same where a process may have many more: a file that was changed block by block has one for
-each, and a mount or a gateway reads many files."""
-CHECKED_BYTES = 128 * limits.KIB
-"""Of a block at a time: half of a second-level cache."""
-PLACES = 16_384
-"""Block versions remembered per generation."""
-
-
-class Descriptor:
-    """One borrowed descriptor, closed when nothing refers to it any more."""
-
-    __slots__ = ("_mapping", "number")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self._mapping: memoryview | None = None
-
-    def __del__(self) -> None:
-        os.close(self.number)
-
-    def read_into(self, offset: int, into: memoryview) -> None:
-        """Copy ``len(into)`` bytes from ``offset``."""
-        done = 0
-        while done < len(into):
-            got = os.preadv(self.number, [into[done:]], offset + done)
-            assert got, "a lent segment is longer than what it tells"
-            done += got
-
-    def crc(self, offset: int, length: int, into: memoryview | None) -> int:
-        """CRC32C of a range, which is copied into ``into`` on the way, unless that is None.
-
-        In pieces that are still in the processor's cache when they are looked at, and not through
-        a mapping, which would cost a fault for every few pages.
-        """
-        scratch = memoryview(bytearray(min(length, CHECKED_BYTES))) if into is None else into
-        crc = 0
-        for at in range(0, length, CHECKED_BYTES):
-            count = min(CHECKED_BYTES, length - at)
-            piece = scratch[:count] if into is None else scratch[at : at + count]
-            self.read_into(offset + at, piece)
-            crc = crc32c(piece, crc)
-        return crc
-
-    def map(self, offset: int, length: int) -> memoryview:
-        """A read-only view of a range, valid as long as somebody holds it."""
-        if self._mapping is None:
-            self._mapping = memoryview(mmap.mmap(self.number, 0, prot=mmap.PROT_READ))
-        return self._mapping[offset : offset + length]
-
-
-class MemoryPlace(NamedTuple):
-    """Where a block version lies."""
-
-    descriptor: Descriptor
-    offset: int
-    checked: bool = False
-    """Its bytes matched the CRC once."""
-
-
-class MemoryPlaces:
-    """Where versions lie (None: not in memory that can be lent), for as long as they are used.
-
-    Two generations: what is used moves into the young one, and the old one is forgotten when the
-    young one is full or has had its time. Each step is one operation on a dictionary, so that
-    any thread may look up while the event loop enters.
-    """
-
-    def __init__(self) -> None:
-        self._young: dict[BlockVersion, MemoryPlace | None] = {}
-        self._old: dict[BlockVersion, MemoryPlace | None] = {}
-        self._descriptors = 0
-
-    def __contains__(self, version: BlockVersion) -> bool:
-        return version in self._young or version in self._old
-
-    def __bool__(self) -> bool:
-        return bool(self._young or self._old)
-
-    def get(self, version: BlockVersion) -> MemoryPlace | None:
-        """The place of ``version`` if it is known to have one."""
-        found = self._young.get(version)
-        if found is None:
-            found = self._old.get(version)
-            if found is not None:
-                self._young[version] = found
-        return found
-
-    def enter(
-        self, versions: Sequence[BlockVersion], reply: DescriptorsReply, numbers: list[int]
-    ) -> None:
-        """Take over what a node answered, and the descriptors."""
-        descriptors = [Descriptor(number) for number in numbers]
-        self._descriptors += len(descriptors)
-        if self._descriptors > _descriptors_kept() or len(self._young) > PLACES:
-            self.age()
-        for version, segment in zip(versions, reply.segments, strict=True):
-            self._young[version] = (
-                MemoryPlace(descriptors[segment.descriptor], segment.offset)
-                if segment.descriptor >= 0
-                else None
-            )
-
-    def mark_checked(self, version: BlockVersion, place: MemoryPlace | None) -> None:
-        """Note that a version was checked, or that its copy is corrupt and must be read over the
-        network."""
-        self._young[version] = place
-
-    def forget_absent(self, version: BlockVersion) -> None:
-        """Ask again where ``version`` lies, if it was in no memory that can be lent."""
-        for places in (self._young, self._old):
-            if places.get(version, self) is None:
-                del places[version]
-
-    def age(self) -> None:
-        """Forget the old generation; the young one is old now."""
-        self._old, self._young = self._young, {}
-        self._descriptors = 0
-
-
-def _descriptors_kept() -> int:
-    """Per generation."""
-    return max(DESCRIPTORS, min(DESCRIPTORS_MAX, descriptor_limit() // 16))
+ASKED_BLOCKS = 128
+"""Most blocks that a sequential reader asks for at once: half a gigabyte."""
+PLAIN_BYTES = 512 * limits.KIB
+"""A copy of this size is not worth a second thread."""
 
 
 class LocalNodes:
@@ -338,14 +220,19 @@ class LocalFile:
         self._nodes = nodes
         self._places = nodes.places
         self._file = file
+        self._asking = asyncio.Lock()
+        self._asked_to = 0
+        self._asked_blocks = 0
 
     async def find(self, block: int, ref: BlockRef) -> MemoryPlace | None:
         """Where ``ref``, block number ``block``, lies on this host; None when it does not."""
         version = ref.version
         place = self._places.get(version)
-        if place is None and (member := self._whom_to_ask(ref, version)):
-            self._nodes.keep_young()
-            await self._nodes.fetch_async(member, self._wanted(block, version, member))
+        if place is None and self._whom_to_ask(ref, version):
+            async with self._asking:  # one request answers all who wait here for blocks of a group
+                if member := self._whom_to_ask(ref, version):
+                    self._nodes.keep_young()
+                    await self._nodes.fetch_async(member, self._wanted(block, version, member))
             place = self._places.get(version)
         return place
 
@@ -376,17 +263,21 @@ class LocalFile:
         """
         if not self._places:
             return False
-        found: list[tuple[layout.BlockSpan, BlockRef, MemoryPlace]] = []
-        for piece in layout.split(offset, len(into), self._file.attributes.block_size):
+        block_size = self._file.attributes.block_size
+        block, start = divmod(offset, block_size)
+        if start + len(into) <= block_size:
+            ref = self._file.known(block)
+            place = self._places.get(ref.version) if ref is not None else None
+            return ref is not None and place is not None and self.copy(ref, place, start, into)
+        wanted: list[BlockCopy] = []
+        for piece in layout.split(offset, len(into), block_size):
             ref = self._file.known(piece.block)
             place = self._places.get(ref.version) if ref is not None else None
             if ref is None or place is None:
                 return False
-            found.append((piece, ref, place))
-        return all(
-            self.copy(ref, place, piece.start, into[piece.at : piece.at + piece.length])
-            for piece, ref, place in found
-        )
+            part = into[piece.at : piece.at + piece.length]
+            wanted.append(BlockCopy(ref, place, piece.start, piece.length, part))
+        return self._copy(wanted)
 
     def views_known(self, offset: int, length: int) -> tuple[memoryview, ...] | None:
         """The bytes from ``offset`` on where they lie, one view for each block.
@@ -413,26 +304,62 @@ class LocalFile:
     def copy(self, ref: BlockRef, place: MemoryPlace, start: int, into: memoryview) -> bool:
         """Fill ``into`` from byte ``start`` of a block, zeros past its length.
 
-        What this client touches for the first time is compared with its CRC: all of a block where
-        it arrives, a part after a look at the rest. False: the copy is corrupt, what is in ``into``
-        is nothing, and the place is not used again. The reader then asks the node for it, finds it
-        corrupt there too, and reports it.
+        What this client touches for the first time is compared with its CRC where it arrives: all
+        of a block, or of a part the chunks, if their CRCs make up that of the block. False: the
+        copy is corrupt, what is in ``into`` is nothing, and the place is not used again. The reader
+        then asks the node for it, finds it corrupt there too, and reports it.
         """
-        length = max(0, min(len(into), ref.length - start))
-        here, there = into[:length], place.descriptor
-        if place.checked or not ref.generation:  # a store's: its CRC is its node's alone
-            there.read_into(place.offset + start, here)
-        else:
-            whole = length == ref.length
-            crc = there.crc(place.offset, ref.length, here if whole else None)
-            good = crc == ref.crc
-            self._places.mark_checked(ref.version, place._replace(checked=True) if good else None)
-            if not good:
-                return False
-            if not whole:
-                there.read_into(place.offset + start, here)
-        if length < len(into):
-            into[length:] = bytes(len(into) - length)
+        length = len(into)
+        if start + length <= ref.length:
+            if place.checked and length <= PLAIN_BYTES:
+                place.descriptor.read_into(place.offset + start, into)
+                return True
+            if length < ref.length and _comparable(ref, place):
+                return self._copy_part(ref, place, start, into)
+        return self._copy([BlockCopy(ref, place, start, length, into)])
+
+    def copy_out(self, wanted: Sequence[BlockCopy]) -> int:
+        """Make copies, and compare what is unchecked; how many, from the first on, are good."""
+        good = 0
+        for copy, agreed in zip(wanted, copy_blocks(wanted), strict=True):
+            if copy.unchecked:
+                place = copy.place._replace(checked=True) if agreed else None
+                self._places.mark_checked(copy.ref.version, place)
+            if not agreed:
+                break
+            good += 1
+        return good
+
+    def _copy(self, wanted: Sequence[BlockCopy]) -> bool:
+        """As :meth:`copy`, of parts of several blocks, which may lie past their ends."""
+        copies: list[BlockCopy] = []
+        for copy in wanted:
+            ref, into = copy.ref, copy.into
+            assert into is not None, "into memory"
+            length = max(0, min(copy.length, ref.length - copy.start))
+            if length < copy.length:
+                into[length:] = bytes(copy.length - length)
+            place = copy.place
+            if copy.unchecked and length < ref.length:
+                if _comparable(ref, place):
+                    if not self._copy_part(ref, place, copy.start, into[:length]):
+                        return False
+                    continue
+                if not self.copy_out([BlockCopy(ref, place, 0, ref.length)]):
+                    return False
+                place = place._replace(checked=True)
+            copies.append(copy._replace(place=place, length=length, into=into[:length]))
+        return self.copy_out(copies) == len(copies)
+
+    def _copy_part(self, ref: BlockRef, place: MemoryPlace, start: int, into: memoryview) -> bool:
+        """As :meth:`copy`, comparing no more of the block than the chunks that are touched."""
+        sums = place.sums
+        assert sums is not None, "they were told"
+        if not sums.copy(place.descriptor.read_into, place.offset, start, into):
+            self._places.mark_checked(ref.version, None)
+            return False
+        if sums.complete:
+            self._places.mark_checked(ref.version, place._replace(checked=True))
         return True
 
     async def view(self) -> memoryview | None:
@@ -475,12 +402,25 @@ class LocalFile:
         return descriptor.map(start, size) if descriptor is not None else None
 
     def _wanted(self, block: int, version: BlockVersion, member: int) -> list[BlockVersion]:
-        """The block and what is known of its group: one request for all."""
+        """The block and what is known of its group: one request for all.
+
+        Who goes on where the last request ended is a sequential reader, and asks for twice as much.
+        """
         group = max(1, self._file.attributes.group_blocks)
         first = block - block % group
+        going_on = first == self._asked_to > 0
+        count = 2 * self._asked_blocks if going_on else group
+        self._asked_blocks = min(max(group, ASKED_BLOCKS - ASKED_BLOCKS % group), count)
+        self._asked_to = first + self._asked_blocks
         versions = [version]
-        for number in range(first, first + min(group, DESCRIPTORS_PER_REPLY)):
+        for number in range(first, self._asked_to):
             other = self._file.known(number)
             if other is not None and number != block and member in other.replicas:
                 versions.append(other.version)
         return versions[:DESCRIPTORS_PER_REPLY]
+
+
+def _comparable(ref: BlockRef, place: MemoryPlace) -> bool:
+    """Whether parts of a block are to be compared, and can be."""
+    sums = place.sums
+    return not place.checked and bool(ref.generation) and sums is not None and sums.make_up(ref.crc)

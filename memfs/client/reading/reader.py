@@ -19,10 +19,11 @@ from memfs import limits
 from memfs.client.context import ClientContext
 from memfs.client.reading import layout
 from memfs.client.reading.block_map import BlockMap
+from memfs.client.reading.lent_memory import BlockCopy
 from memfs.client.reading.local_blocks import LocalFile
 from memfs.client.reading.readahead import Readahead
 from memfs.client.session.attempts import Attempts
-from memfs.concurrency import Coro, run_all
+from memfs.concurrency import Coro, in_thread, run_all
 from memfs.errors import BlockNotFoundError, BusyError, DataLossError, RetryableError
 from memfs.machine import use_large_pages
 from memfs.types import BlockRef
@@ -123,6 +124,37 @@ class FileReader:
         if length <= 0 or not self._copy_known(offset, into[:length]):
             return -1
         return length
+
+    async def locate(self, offset: int, length: int, deadline: float) -> bool:
+        """Learn where a range lies; whether :meth:`read_now` can read it then."""
+        file = self.file
+        length = min(length, file.size - offset)
+        if length <= 0 or file.content is not None:
+            return False
+        for piece in layout.split(offset, length, file.attributes.block_size):
+            ref = await file.ref(piece.block, deadline)
+            if await self._local.find(piece.block, ref) is None:
+                return False
+        return True
+
+    async def copy_out(self, offset: int, length: int, file: int, deadline: float) -> int:
+        """Write whole blocks that nodes of this host lend into ``file``, at the same offset.
+
+        Returns how many bytes from ``offset`` on it wrote, 0: the first block is none of those.
+        Raises OSErrors of ``file``, a descriptor, which is not in use any more afterwards.
+        """
+        wanted: list[BlockCopy] = []
+        block_size = self.file.attributes.block_size
+        for piece in layout.split(offset, min(length, PARALLEL_BYTES), block_size):
+            ref = await self.file.ref(piece.block, deadline)
+            place = await self._local.find(piece.block, ref)
+            if place is None or piece.start or piece.length != ref.length:
+                break
+            if self.taken is not None:
+                self.taken[piece.block] = ref
+            wanted.append(BlockCopy(ref, place, 0, ref.length, file=file, at=offset + piece.at))
+        good = await in_thread(self._local.copy_out, wanted) if wanted else 0
+        return sum(copy.length for copy in wanted[:good])
 
     def views_now(self, offset: int, length: int) -> tuple[memoryview, ...] | None:
         """As ``read_now``, without a copy: views of where the bytes lie; None: copy them."""

@@ -109,15 +109,15 @@ class _DiskFile:
     """A new local file, written in threads."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
 
     async def write(self, offset: int, data: memoryview) -> None:
         """Put ``data`` at ``offset``."""
-        await asyncio.to_thread(_write_full, self._descriptor, data, offset)
+        await concurrency.in_thread(_write_full, self.descriptor, data, offset)
 
     async def truncate(self, size: int) -> None:
         """Set the length."""
-        await asyncio.to_thread(os.ftruncate, self._descriptor, size)
+        await concurrency.in_thread(os.ftruncate, self.descriptor, size)
 
 
 def _write_full(descriptor: int, data: memoryview, offset: int = 0) -> None:

@@ -33,6 +33,9 @@ from memfs.protocol.messages import (
 )
 from memfs.types import Buffer, WholeBlock
 
+_SUMS_BYTES = limits.RECORD_BYTES // 2
+"""Checksums of chunks in one answer about descriptors: those of 128 blocks of 4 MiB."""
+
 
 class BlockStatistics(NamedTuple):
     """What a store holds."""
@@ -343,6 +346,7 @@ class BlockStore:
         """
         segments: builtins.list[Segment] = []
         numbers: dict[Memfd, int] = {}
+        room = _SUMS_BYTES
         for version in versions:
             found = self._index.find(*version)
             slot = found.region.slot if found and isinstance(found.region, SlotRegion) else None
@@ -350,7 +354,9 @@ class BlockStore:
                 segments.append(Segment(-1, 0, 0))
                 continue
             number = numbers.setdefault(slot.memfd, len(numbers))
-            segments.append(Segment(number, slot.offset, found.length))
+            sums = chunks.chunk_sums(found.region.chunks, found.tail, found.length)
+            room -= len(sums)
+            segments.append(Segment(number, slot.offset, found.length, sums if room >= 0 else b""))
         return segments, [self._holdings.placement.lend(memfd) for memfd in numbers]
 
     def lend_segments(self, wanted: Iterable[int]) -> tuple[builtins.list[int], builtins.list[int]]:

@@ -6,6 +6,7 @@ small read verify only the chunks it touches. Pure: it reads buffers and returns
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -176,3 +177,9 @@ def spans(length: int) -> Iterator[tuple[int, int]]:
     """Start and stop of each chunk of ``length`` bytes."""
     for start in range(0, length, CHUNK_BYTES):
         yield start, min(start + CHUNK_BYTES, length)
+
+
+def chunk_sums(chunks: Sequence[int], tail: int, length: int) -> bytes:
+    """The CRCs of all chunks of a block for a reader: 4 bytes each, little-endian."""
+    whole, rest = divmod(length, CHUNK_BYTES)
+    return struct.pack(f"<{whole}I", *chunks[:whole]) + (struct.pack("<I", tail) if rest else b"")

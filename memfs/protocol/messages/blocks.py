@@ -257,6 +257,9 @@ class Segment(NamedTuple):
     """Index into the descriptors of this reply, -1: not in shared memory, read it otherwise."""
     offset: int
     length: int
+    sums: bytes = b""
+    """CRC32C of each chunk of 64 KiB, the last may be short; 4 bytes each, little-endian. Empty:
+    not told."""
 
 
 class DescriptorsReply(NamedTuple):

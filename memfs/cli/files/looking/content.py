@@ -81,16 +81,26 @@ async def _copy_marked(file: AsyncFile, marking: Marking, output: Pipe) -> None:
 
 async def _copy_range(file: AsyncFile, start: int, count: int | None, output: Pipe) -> int:
     """Bytes from ``start`` to the output, ``count`` of them or all; the position reached."""
-    buffer = memoryview(bytearray(PIECE_BYTES))
+    buffer, other = (memoryview(bytearray(PIECE_BYTES)) for _ in range(2))
     await file.seek(start)
     position = start
-    while count is None or position < start + count:
-        left = PIECE_BYTES if count is None else min(PIECE_BYTES, start + count - position)
-        got = await file.readinto(buffer[:left])
-        if not got:
-            break
-        await output.write(buffer[:got])
-        position += got
+    writing: asyncio.Task[None] | None = None
+    try:
+        while count is None or position < start + count:
+            left = PIECE_BYTES if count is None else min(PIECE_BYTES, start + count - position)
+            got = await file.readinto(buffer[:left])
+            if writing is not None:
+                await writing
+            if not got:
+                break
+            writing = asyncio.create_task(output.write(buffer[:got]))
+            position += got
+            buffer, other = other, buffer
+        if writing is not None:
+            await writing
+    finally:
+        if writing is not None:
+            writing.cancel()
     return position
 
 
