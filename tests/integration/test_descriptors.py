@@ -17,7 +17,7 @@ import pytest
 from memfs import errors
 from memfs.checksum import crc32c
 from memfs.client.reading.small_segments import copy_blocks, map_descriptor
-from memfs.limits import MIB
+from memfs.limits import CHUNK_BYTES, MIB, RECORD_BYTES
 from memfs.node.blocks import BlockStore
 from memfs.protocol import frames, records
 from memfs.protocol.messages import (
@@ -139,14 +139,36 @@ async def test_a_mapping_outlives_the_blocks(path: str, store: BlockStore) -> No
     os.close(descriptor)
 
 
+def sums(data: bytes) -> bytes:
+    """The checksums of its chunks, as a node tells them."""
+    starts = range(0, len(data), CHUNK_BYTES)
+    return b"".join(crc32c(data[at : at + CHUNK_BYTES]).to_bytes(4, "little") for at in starts)
+
+
+async def test_sums_have_a_bound_in_an_answer_and_the_last_chunk_may_be_short() -> None:
+    store, length = BlockStore(1 << 30), BLOCK + 100
+    data = bytes(length)
+    versions = [BlockVersion(1, number, 1, 1) for number in range(600)]
+    for version in versions:
+        request = WriteBlock(*version, length, crc32c(data), (), 4 * BLOCK, 16)
+        write = store.begin(request)
+        write.buffers()[0][:] = data
+        write.received(length)
+        write.finish()
+    told = [segment.sums for segment in store.descriptors(versions)[0]]
+    assert told[0] == sums(data)
+    assert 0 < sum(map(len, told)) <= RECORD_BYTES // 2
+    assert {len(each) for each in told} == {0, len(sums(data))}
+
+
 async def test_blocks_of_a_group_share_a_descriptor(path: str) -> None:
     client = DescriptorClient(path)
     missing = BlockVersion(9, 0, 0, 0)
     reply, descriptors = await client.fetch_async([A, missing, BlockVersion(1, 1, 1, 1)], 5)
     assert reply.segments == (
-        Segment(0, 0, BLOCK // 2),
+        Segment(0, 0, BLOCK // 2, sums(HALF)),
         Segment(-1, 0, 0),
-        Segment(0, BLOCK, BLOCK),
+        Segment(0, BLOCK, BLOCK, sums(WHOLE)),
     )
     assert len(descriptors) == 1
     os.close(descriptors[0])
@@ -220,8 +242,18 @@ async def test_silence_is_a_deadline(tmp_path: Path) -> None:
     listener.close()
 
 
-async def test_a_wrong_answer_leaks_no_descriptor(tmp_path: Path) -> None:
-    server = serve(str(tmp_path / "s"), DescriptorsReply((Segment(5, 0, 1),)), [0, 1, 2])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Segment(5, 0, 1),
+        Segment(0, -1, 1),
+        Segment(0, 0, -1),
+        Segment(0, 0, 1, b"12345"),
+        Segment(0, 0, 1 << 60, b"1234"),
+    ],
+)
+async def test_a_wrong_answer_leaks_no_descriptor(tmp_path: Path, wrong: Segment) -> None:
+    server = serve(str(tmp_path / "s"), DescriptorsReply((wrong,)), [0, 1, 2])
     client = DescriptorClient(str(tmp_path / "s"))
     for fetch in (client.fetch_async, lambda v, t: asyncio.to_thread(client.fetch, v, t)):
         with pytest.raises(errors.ProtocolError):
