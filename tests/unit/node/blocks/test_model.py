@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import struct
 from typing import Any
 
 from hypothesis import settings
@@ -21,7 +22,7 @@ from hypothesis.stateful import (
 
 from memfs import errors
 from memfs.checksum import crc32c
-from memfs.limits import MIB
+from memfs.limits import CHUNK_BYTES, MIB
 from memfs.node.blocks import BlockStore
 from memfs.protocol.messages import BlockVersion, SmallBlock, WriteBlock, WriteBlocks
 from tests.support.examples import examples
@@ -291,6 +292,11 @@ class StoreMachine(RuleBasedStateMachine):
         if segment.descriptor >= 0:
             assert len(expected) == segment.length
             assert len(descriptors) == 1
+            chunks = [
+                crc32c(expected[at : at + CHUNK_BYTES])
+                for at in range(0, len(expected), CHUNK_BYTES)
+            ]
+            assert segment.sums == struct.pack(f"<{len(chunks)}I", *chunks)
             for slot in self.store._index.find(*version).region.slot.memfd._slots.values():
                 behind = slot.memfd.slot_bytes - slot.touched
                 assert not any(os.pread(descriptors[0], behind, slot.offset + slot.touched))
