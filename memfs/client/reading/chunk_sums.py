@@ -21,14 +21,14 @@ ReadInto = Callable[[int, memoryview], None]
 """Fill a buffer from an offset."""
 
 
-class _Scratch(threading.local):
+class _ChunkScratch(threading.local):
     """Memory of each thread for a chunk of which only a part is wanted."""
 
     def __init__(self) -> None:
         self.memory = memoryview(bytearray(CHUNK_BYTES))
 
 
-_scratch = _Scratch()
+_scratch = _ChunkScratch()
 
 
 class ChunkSums:
