@@ -5,12 +5,15 @@ The same without descriptors, under virtual time, is in tests/simulation/test_cl
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 
 import numpy
 import pytest
 
 from memfs.limits import KIB, MIB
+from memfs.node.block_service.service import IncomingBlock
 from memfs.testing.in_process import Cluster
 
 BLOCK = 64 * KIB
@@ -223,3 +226,22 @@ async def test_small_files_of_several_nodes_come_out_of_the_segments_of_each():
             content[path] = os.urandom(99)
         await fs.write_many({path: content[path] for path in list(content)[::3]})
         assert await fs.read_many(content) == list(content.values())
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_small_block_passed_on_is_held_by_nothing_once_it_is_stored(together):
+    async with Cluster(nodes=2, replication=2) as cluster:
+        fs = await cluster.connect()
+        gc.collect()
+        gc.disable()
+        try:
+            content = {f"/{number}": os.urandom(5000 + number) for number in range(40)}
+            if together:
+                await fs.write_many(content)
+            else:
+                for path, data in content.items():
+                    await fs.write_bytes(path, data)
+            await asyncio.sleep(0.1)
+            assert not [each for each in gc.get_objects() if isinstance(each, IncomingBlock)]
+        finally:
+            gc.enable()

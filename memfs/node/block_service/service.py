@@ -378,6 +378,7 @@ class IncomingBlock:
         """The sender is gone, or a copy failed: forget everything, here and down the chain."""
         if self._forwarding is not None:
             self._forwarding.cancel()
+        self._send_later = None
         self._write.abort()
         if self._upload is not None:
             self._upload.end(stored=False)
@@ -438,7 +439,10 @@ class IncomingBlock:
             answer = await self._forwarding
         else:
             assert self._send_later is not None, "nobody to wait for"
-            answer = await self._send_later()
+            # It refers to this object: left here it would keep the record's segment, mapped, until
+            # Python's garbage collector comes to the oldest objects, and it hardly ever does.
+            send, self._send_later = self._send_later, None
+            answer = await send()
         if answer.record != reply:
             raise errors.CorruptBlockError("the copies along the chain differ")
         return reply
