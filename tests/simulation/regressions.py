@@ -37,6 +37,7 @@ REGRESSIONS = (
     (3300029, "two versions of one block that came in one batch were counted, and one was held"),
     (8200045, "a backup took over that had promised anew while it read the view record"),
     (21000266, "a deaf primary refused what lay on nodes that it did not hear"),
+    (53125, "a node that joined took blocks before its journal did, and acknowledged them"),
     (60001324, "the observer forgot the copies of who was taken for dead and was coming back"),
     (60001855, "what was closed while the command to free it was under way stayed for good"),
     (

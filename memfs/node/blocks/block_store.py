@@ -108,22 +108,26 @@ class BlockStore:
 
     def measured(
         self,
-        anonymous: int,
+        anonymous: int | None,
         refusal: str = "",
         headroom: int = sys.maxsize,
         scarcity: str = "",
     ) -> None:
         """Set the measured anonymous memory of the process, that of blocks included.
 
-        What is not of blocks counts against the limit, and so does what is closed and not free yet.
-        To be called once a second. ``refusal``: why no writes are accepted.
-        ``headroom``: bytes that may be taken from the system until the next call; ``scarcity``:
-        what bounds them.
+        What is not of blocks counts against the limit, and so does what is closed and not free yet;
+        neither where nobody measures (None). To be called once a second. ``refusal``: why no writes
+        are accepted. ``headroom``: bytes that may be taken from the system until the next call;
+        ``scarcity``: what bounds them.
         """
         account = self._holdings.account
         account.headroom, account.scarcity = headroom, scarcity
-        account.process_memory = max(0, anonymous - self._private)
-        account.process_memory += self._holdings.departed.look()
+        if anonymous is None:
+            self._holdings.departed.forget()
+            account.process_memory = 0
+        else:
+            closed = self._holdings.departed.look()
+            account.process_memory = max(0, anonymous - self._private) + closed
         account.refusal = refusal
         excess = account.spare if refusal else account.excess
         if excess > 0:

@@ -66,8 +66,9 @@ class Journal:
         self.blocks: BlockLog | None = None
         self.keeps_blocks = keep_blocks
         self.loader: JournalLoader | None = None
-        self.loading = False
-        """Blocks are still on their way into memory."""
+        self.loading = keep_blocks
+        """No block may be taken yet: it is not known whose the journal is, nobody would write the
+        block there, or those from there are still on their way into memory."""
         self.recovered: Recovered | None = None
         """What was found at the start, until somebody takes it or another namespace begins."""
         self.followers: list[Callable[[], None]] = []
@@ -111,7 +112,6 @@ class Journal:
         self.recovered = await self.log.recover()
         if self.blocks is not None:
             await self.blocks.recover()
-            self.loading = True
         index = self.recovered.namespace.applied if self.recovered else 0
         log.info("journal opened", extra=fields(at=self.directory.path, index=index))
 
@@ -130,7 +130,6 @@ class Journal:
         await self._environment.disk.run(lambda: self.directory.own(owner))
         if self.blocks is not None:
             await self.blocks.begin()
-        self.loading = False
 
     def _make_logs(self, cluster: str) -> None:
         environment, top = self._environment, self.directory.path

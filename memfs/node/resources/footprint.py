@@ -43,9 +43,9 @@ class Measured(Protocol):
     def shared(self) -> int:
         """Bytes that it holds in memfds."""
 
-    def measured(self, anonymous: int, refusal: str, headroom: int, scarcity: str) -> None:
-        """The process takes so many of its own; why nothing may be stored, if so; bytes that may
-        be taken until the next call, and what bounds them."""
+    def measured(self, anonymous: int | None, refusal: str, headroom: int, scarcity: str) -> None:
+        """The process takes so many of its own, None: nobody knows; why nothing may be stored, if
+        so; bytes that may be taken until the next call, and what bounds them."""
 
 
 class FootprintWatch:
@@ -78,7 +78,8 @@ class FootprintWatch:
         self.last = self._measure()
         self._judge_container()
         scarcity = self._scarcity(" for writers that wanted more within a second")
-        anonymous = max(0, self.last.anonymous - FREE_BYTES)
+        known = self.last.anonymous
+        anonymous = max(0, known - FREE_BYTES) if known else None
         self._store.measured(anonymous, self.trouble, self._headroom(), scarcity)
 
     async def run(self) -> None:

@@ -63,6 +63,15 @@ def test_what_was_lent_counts_for_as_long_as_others_keep_it(store: BlockStore, l
     assert store.shared == store.used == 0
 
 
+def test_nothing_closed_counts_where_nobody_measures(store: BlockStore) -> None:
+    stored(store, LARGE)
+    view, _ = store.read(V1, 0, LARGE)
+    store.discard(V1)
+    given_back(store)
+    store.measured(None)
+    assert store.used == store.overhead == store.shared == 0 and len(view) == LARGE
+
+
 def lent(store: BlockStore, length: int) -> int:
     if length < MIB:
         (number,) = store._holdings.segments.used

@@ -50,6 +50,7 @@ class Machine:
         await self.journal.belong(CLUSTER, member)
         self.namespace = Namespace(SETTINGS, 1)
         self.journal.start(self)
+        await self.journal.load_blocks()
         await self.journal.log.begin(self.namespace)
         return self
 
@@ -118,6 +119,28 @@ def test_a_member_comes_back_as_it_was():
         assert again.store.count == 2
         again.store.check_invariants()
         await again.journal.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_no_block_is_taken_before_somebody_writes_it_to_the_journal(blocks):
+    """Others send blocks to a node as soon as it is a member, before its journal is."""
+
+    async def main():
+        machine = Machine(blocks=blocks)
+        journal = machine.journal
+        for step in (journal.open(), journal.belong(CLUSTER, 1)):
+            await step
+            assert journal.loading == blocks
+        journal.start(machine)
+        assert journal.loading == blocks
+        await journal.load_blocks()
+        assert not journal.loading
+        if blocks:
+            machine.write(1, b"data")
+            assert journal.lag_bytes
+        await journal.close()
 
     run(main())
 
