@@ -85,6 +85,8 @@ class CacheLeases:
         self._watchers: dict[int, Watcher] = {}
         self._holders: dict[int, set[int]] = {}
         """Clients that may believe something of an inode: they did not say that they forgot it."""
+        self._open: dict[int, set[Barrier]] = {}
+        """What commands wait for, by the client that sent them."""
         self._revoked = False
 
     def __len__(self) -> int:
@@ -144,7 +146,23 @@ class CacheLeases:
             return None
         seconds = max(0.0, (longest - now_ns) / 1e9)
         asyncio.get_running_loop().call_later(seconds, self._over, barrier)
+        self._open.setdefault(client, set()).add(barrier)
+        barrier.future.add_done_callback(lambda _: self._close(client, barrier))
         return barrier.future
+
+    def repeated(self, client: int) -> asyncio.Future[None] | None:
+        """A command of ``client`` came again: as its answer must not come sooner than the first
+        one would, it waits for all that commands of this client wait for now."""
+        barriers = [each.future for each in self._open.get(client, ()) if not each.future.done()]
+        if not barriers:
+            return None
+        return asyncio.ensure_future(_all_of(barriers))
+
+    def _close(self, client: int, barrier: Barrier) -> None:
+        waiting = self._open[client]
+        waiting.discard(barrier)
+        if not waiting:
+            del self._open[client]
 
     @staticmethod
     def _tell(watcher: Watcher, inode: int) -> int:
@@ -283,6 +301,10 @@ class CacheLeases:
     def _wake(watcher: Watcher) -> None:
         if watcher.parked is not None and not watcher.parked.done():
             watcher.parked.set_result(None)
+
+
+async def _all_of(barriers: Collection[asyncio.Future[None]]) -> None:
+    await asyncio.wait(barriers)
 
 
 def _inodes_of(record: object) -> Collection[int]:

@@ -144,7 +144,8 @@ class Primary:
         directly, or through the future.
         """
         self.check_takes_commands()
-        if not self.namespace.has_answered(client, request_id):
+        is_repeated = self.namespace.has_answered(client, request_id)
+        if not is_repeated:
             self._journal.check_room(request)
         entry = Entry(
             self.namespace.applied + 1,
@@ -174,7 +175,11 @@ class Primary:
                 self._flush_scheduled = True
                 self._loop.call_soon(self._flush)
         self._pending.note(entry.index, request, outcome.touched, outcome.named)
-        barrier = self.caches.change(client, outcome.touched)
+        barrier = (
+            self.caches.repeated(client)
+            if is_repeated
+            else self.caches.change(client, outcome.touched)
+        )
         if outcome.touched:  # a repeated command's answer may be old: nobody is to believe it
             self.caches.note(client, request, outcome.record)
         self._advance()
@@ -571,7 +576,7 @@ class Primary:
 
 async def _answer_after(barrier: asyncio.Future[None], answer: R | asyncio.Future[R]) -> R:
     record = await answer if isinstance(answer, asyncio.Future) else answer
-    await barrier
+    await asyncio.shield(barrier)  # who no longer waits ends nobody's lease
     return record
 
 

@@ -247,3 +247,19 @@ async def test_nobody_waits_when_the_term_is_over(world: World) -> None:
     barrier = world.caches.change(BOB, (5,))
     world.caches.end()
     assert barrier is not None and barrier.done()
+
+
+@in_world
+async def test_a_command_that_comes_again_waits_for_what_it_waited_for(world: World) -> None:
+    await world.ask(ANN)
+    await world.ask(ANN)
+    world.reads(ANN, 5)
+    first = world.caches.change(BOB, (5,))
+    assert first is not None and world.caches.repeated(ANN) is None
+    again = world.caches.repeated(BOB)
+    await asyncio.sleep(0)
+    assert again is not None and not again.done()
+    await world.ask(ANN)
+    await world.ask(ANN)
+    await again
+    assert first.done() and world.caches.repeated(BOB) is None
