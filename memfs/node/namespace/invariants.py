@@ -10,6 +10,7 @@ import itertools
 from collections import Counter
 from typing import TypeVar
 
+from memfs.node.namespace.containers.interning import Interned
 from memfs.node.namespace.rules.acls import modified, whole
 from memfs.node.namespace.rules.permissions import HAS_ACL
 from memfs.node.namespace.tables.inodes import (
@@ -22,7 +23,6 @@ from memfs.node.namespace.tables.inodes import (
     SYMLINK,
     is_named,
 )
-from memfs.node.namespace.tables.interning import Interned
 from memfs.node.namespace.tables.locks import Table
 from memfs.node.namespace.tables.tree import Tree
 from memfs.node.namespace.tables.volume import Volume

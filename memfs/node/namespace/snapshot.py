@@ -29,10 +29,10 @@ import msgpack
 
 from memfs import limits
 from memfs.checksum import crc32c
+from memfs.node.namespace.containers.interning import Interned
 from memfs.node.namespace.rules.acls import StoredAcl
 from memfs.node.namespace.tables.directory import Frozen
 from memfs.node.namespace.tables.inodes import Part
-from memfs.node.namespace.tables.interning import Interned
 from memfs.node.namespace.tables.locks import Lock
 from memfs.node.namespace.tables.mounts import Mounts
 from memfs.node.namespace.tables.object_tags import listed

@@ -16,11 +16,11 @@ import msgpack
 
 from memfs.checksum import crc32c
 from memfs.errors import ProtocolError
+from memfs.node.namespace.containers.interning import Interned
 from memfs.node.namespace.rules.acls import StoredAcl
 from memfs.node.namespace.snapshot import BODY_BYTES, HEAD, OLDEST, VERSION, Image, Kind
 from memfs.node.namespace.tables.block_maps import Table
 from memfs.node.namespace.tables.directory import Directory
-from memfs.node.namespace.tables.interning import Interned
 from memfs.node.namespace.tables.leaf import Leaf
 from memfs.node.namespace.tables.locks import Lock, Waiter
 from memfs.node.namespace.tables.mounts import MountPoint

@@ -13,10 +13,10 @@ from typing import Final, Protocol
 
 from memfs import limits
 from memfs.errors import AccessDeniedError, NotPermittedError
+from memfs.node.namespace.containers.interning import Arena, Interned
 from memfs.node.namespace.rules.permissions import CHANGE, HAS_ACL, MODE_BITS, SEARCH, WRITE, Caller
 from memfs.node.namespace.tables.directory import Entries
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT, SYMLINK, Inodes
-from memfs.node.namespace.tables.interning import Arena, Interned
 from memfs.paths import split
 from memfs.types import FileKind
 

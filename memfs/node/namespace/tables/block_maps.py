@@ -17,8 +17,8 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from memfs.node.namespace.containers.interning import Arena, Interned
 from memfs.node.namespace.tables.inodes import ABSORBED, FILE, NOWHERE, RESERVED, Inodes
-from memfs.node.namespace.tables.interning import Arena, Interned
 from memfs.protocol.messages import BlockVersion
 from memfs.types import BlockRef
 

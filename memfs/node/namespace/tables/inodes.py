@@ -18,9 +18,9 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
-from memfs.node.namespace.tables.growing import Cells, Growing
-from memfs.node.namespace.tables.images import TableImage, TableImages
-from memfs.node.namespace.tables.slot_stack import SlotStack
+from memfs.node.namespace.containers.growing import Cells, Growing
+from memfs.node.namespace.containers.images import TableImage, TableImages
+from memfs.node.namespace.containers.slot_stack import SlotStack
 from memfs.types import ROOT_INODE, Buffer, FileKind
 
 FILE: Final = int(FileKind.FILE)

@@ -23,10 +23,10 @@ from collections import Counter
 from typing import Final, NamedTuple
 
 from memfs.errors import ReadOnlyMountError
+from memfs.node.namespace.containers.slot_map import SlotMap
 from memfs.node.namespace.rules.refusals import text
 from memfs.node.namespace.tables.inodes import DIRECTORY, NOWHERE, ROOT
 from memfs.node.namespace.tables.object_tags import Tags
-from memfs.node.namespace.tables.slot_map import SlotMap
 from memfs.node.namespace.tables.tree import Tree
 from memfs.node.namespace.tables.unsaved import Key, Tombstones, Totals, UnsavedChanges
 from memfs.protocol.messages import StoreOption

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
-from memfs.node.namespace.tables.images import TableImage, TableImages
+from memfs.node.namespace.containers.images import TableImage, TableImages
 
 _SLOTS: Final = 1024
 """Of a chunk."""

@@ -22,6 +22,8 @@ from memfs.errors import (
     StaleHandleError,
     SymlinkLoopError,
 )
+from memfs.node.namespace.containers.interning import Arena, Interned, Owners
+from memfs.node.namespace.containers.slot_map import SlotMap
 from memfs.node.namespace.rules import acls as acl_rules
 from memfs.node.namespace.rules.acls import NO_ACL, StoredAcl
 from memfs.node.namespace.rules.permissions import HAS_ACL, SEARCH, Caller
@@ -37,8 +39,6 @@ from memfs.node.namespace.tables.inodes import (
     Inodes,
     is_named,
 )
-from memfs.node.namespace.tables.interning import Arena, Interned, Owners
-from memfs.node.namespace.tables.slot_map import SlotMap
 from memfs.node.namespace.tables.xattrs import Xattrs
 from memfs.paths import split
 from memfs.types import ROOT_INODE

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, MutableMapping
 from typing import Final, NamedTuple, TypeAlias
 
-from memfs.node.namespace.tables.images import TableImage
-from memfs.node.namespace.tables.slot_map import SlotMap
+from memfs.node.namespace.containers.images import TableImage
+from memfs.node.namespace.containers.slot_map import SlotMap
 from memfs.types import ObjectState
 
 _SECOND: Final = 1_000_000_000

@@ -13,8 +13,8 @@ from collections.abc import Callable, ItemsView, Mapping
 from typing import Final
 
 from memfs import limits
-from memfs.node.namespace.tables.images import TableImage
-from memfs.node.namespace.tables.slot_map import SlotMap
+from memfs.node.namespace.containers.images import TableImage
+from memfs.node.namespace.containers.slot_map import SlotMap
 
 _NONE: Final[Mapping[str, bytes]] = {}
 

@@ -10,8 +10,9 @@ import pytest
 
 from memfs.errors import ProtocolError
 from memfs.node.namespace import Namespace, snapshot
+from memfs.node.namespace.containers import slot_map
 from memfs.node.namespace.snapshot import PIECE_BYTES
-from memfs.node.namespace.tables import inodes, slot_map
+from memfs.node.namespace.tables import inodes
 from memfs.node.namespace.tables.directory import LEAF
 from memfs.protocol import messages as m
 

@@ -71,13 +71,18 @@ def test_what_the_process_takes_beside_blocks_counts() -> None:
     store_whole(store, OTHER, some_bytes(3 * MIB), block=4 * MIB)
 
 
-def test_what_blocks_charge_on_the_heap_is_not_counted_twice(
-    store: BlockStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def no_memfds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel gives none."""
+
     def refuse(*arguments: object) -> int:
         raise OSError
 
     monkeypatch.setattr("os.memfd_create", refuse)
+
+
+@pytest.mark.usefixtures("no_memfds")
+def test_what_blocks_charge_on_the_heap_is_not_counted_twice(store: BlockStore) -> None:
     store_whole(store, V1, some_bytes(3 * MIB), block=4 * MIB)
     store_whole(store, V2, some_bytes(1000))
     blocks = store.used
@@ -95,15 +100,9 @@ def test_spare_memory_gives_way_to_the_process() -> None:
     assert store.spare <= 2 * MIB
 
 
-def test_segments_without_a_descriptor_are_the_process_s_own(
-    store: BlockStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("no_memfds")
+def test_segments_without_a_descriptor_are_the_process_s_own(store: BlockStore) -> None:
     """They count once, and what is dead at their end goes back."""
-
-    def refuse(*arguments: object) -> int:
-        raise OSError
-
-    monkeypatch.setattr("os.memfd_create", refuse)
     before = footprint()
     versions = [BlockVersion(inode, 0, 1, 1) for inode in range(1, 41)]
     for version in versions:

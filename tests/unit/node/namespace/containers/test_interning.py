@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memfs.node.namespace.tables.interning import Arena, Interned
+from memfs.node.namespace.containers.interning import Arena, Interned
 
 
 def test_equal_values_share_a_number_until_the_last_user_goes() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-from memfs.node.namespace.tables.images import TableImage, TableImages
+from memfs.node.namespace.containers.images import TableImage, TableImages
 
 F = TypeVar("F")
 H = TypeVar("H", bound=Hashable)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from memfs.node.namespace.tables.slot_map import SlotMap
+from memfs.node.namespace.containers.slot_map import SlotMap
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from memfs.node.namespace.tables.growing import Growing
-from memfs.node.namespace.tables.images import TableImage, TableImages
+from memfs.node.namespace.containers.growing import Growing
+from memfs.node.namespace.containers.images import TableImage, TableImages
 
 PART: Final = 10_000
 """Slots that are copied together for a snapshot."""

@@ -9,7 +9,7 @@ from array import array
 
 import pytest
 
-from memfs.node.namespace.tables.growing import Growing
+from memfs.node.namespace.containers.growing import Growing
 from memfs.node.namespace.tables.inodes import FILE, FREE, Inodes
 
 RESERVED, REFUSED = 1 << 32, 1 << 55

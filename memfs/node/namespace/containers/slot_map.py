@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Final, TypeVar, overload
 
-from memfs.node.namespace.tables.images import TableImage, TableImages
+from memfs.node.namespace.containers.images import TableImage, TableImages
 
 V = TypeVar("V")
 D = TypeVar("D")

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from memfs.node.namespace.tables.slot_stack import PART, SlotStack
+from memfs.node.namespace.containers.slot_stack import PART, SlotStack
 
 
 @pytest.mark.parametrize("most", [1 << 32, 1 << 55])
