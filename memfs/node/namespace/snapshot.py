@@ -7,7 +7,7 @@ reclaim goes on where it was.
 
 The namespace may change while its snapshot is encoded piece by piece.
 What grows with the files (inodes, directories, block tables, what some inodes have) is copied when
-its turn comes, or before it changes (``tables.images``); what is small is copied at once.
+its turn comes, or before it changes (``containers.images``); what is small is copied at once.
 
 ::
 
