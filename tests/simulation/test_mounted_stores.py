@@ -820,3 +820,52 @@ def test_listings_are_complete_and_ordered_whatever_happens_meanwhile(
         await asyncio.gather(*readers)
 
     run(main())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_directory_that_the_store_lacks_yet_is_listed_and_removed(seed: int) -> None:
+    """It was made here a moment ago, where directories are real."""
+
+    async def main() -> None:
+        scene = Scene(seed, StoreConditions(delay_min=0.2, delay_max=0.9, real_directories=True))
+        fs = await scene.start(sync_interval=0)
+        await fs.makedirs("/x/above/made")
+        assert await fs.listdir("/x/above/made") == []
+        await fs.write_bytes("/x/above/made/file", b"1")
+        assert await fs.listdir("/x/above/made") == ["file"]
+        await fs.remove("/x/above/made/file")
+        await fs.rmdir("/x/above/made")
+        await fs.mkdir("/x/above/made")
+        assert await fs.listdir("/x/above/made") == []
+        await fs.rmdir("/x/above/made")
+        assert await fs.listdir("/x/above") == []
+        await scene.settled(fs)
+        assert scene.bucket.markers == {"above"}
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_directory_that_others_removed_from_the_store_is_gone(seed: int) -> None:
+    """But for what is not stored yet."""
+
+    async def main() -> None:
+        scene = Scene(seed, StoreConditions(real_directories=True))
+        for key in ("old/deep/file", "kept/file"):
+            scene.bucket.replace(key, b"1")
+        fs = await scene.start(sync_interval=0)
+        assert await fs.listdir("/x/old/deep") == ["file"]
+        assert await fs.listdir("/x/kept") == ["file"]
+        for key in ("old/deep/file", "kept/file"):
+            scene.bucket.remove(key)
+        scene.bucket.markers.clear()
+        with pytest.raises(FileNotFoundError, match="/x/old/deep"):
+            await fs.listdir("/x/old/deep")
+        async with await fs.open("/x/kept/new", "wb") as file:
+            await file.write(b"2")
+            assert await fs.listdir("/x/kept") == ["new"]
+        await scene.settled(fs)
+        assert scene.bucket.contents() == {"kept/new": b"2"}
+        assert await fs.listdir("/x") == ["kept"]
+
+    run(main())

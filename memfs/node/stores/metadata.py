@@ -304,7 +304,13 @@ class Metadata:
     async def _next_page(self, wanted: Question, store: Store, listing: Listing) -> bool:
         """Apply what a page has that is new, in commands of some names each; then remove names that
         were not listed."""
-        page = await self._page(wanted, store, listing)
+        try:
+            page = await self._page(wanted, store, listing)
+        except ObjectMissingError:
+            if not wanted.key:
+                raise
+            await self._missing(wanted, store)
+            page = Page(())
         await self._learn(wanted, listing.add_page(page), listing.stored_changes)
         while (gap := listing.waits_for(page)) is not None:
             listing.resolve_gap(gap, await self._look(wanted, store, gap))
@@ -321,6 +327,20 @@ class Metadata:
             listing.publish(bound)
             self.known.listings.pop(wanted.directory, None)
         return bound is None
+
+    async def _missing(self, wanted: Question, store: Store) -> None:
+        """A directory has no place in its store: it was made here and is not there yet, or others
+        removed it there. Nothing else is in the store of what is below it."""
+        volume = self._primary.namespace.volume
+        inodes = volume.tree.inodes
+        slot = inodes.slot_of(wanted.directory)
+        if not slot or slot in volume.mounts.changes:
+            return
+        key, _, name = wanted.key.rpartition(b"/")
+        parent = wanted._replace(directory=inodes.id_of(inodes.parent[slot]), key=key, name=name)
+        at = self._now()
+        await self._look(parent, store, name)
+        self.known.note(parent.directory, name, at)
 
     async def _page(self, wanted: Question, store: Store, listing: Listing) -> Page:
         """A page of the store. Whoever goes on with a listing, or wants all of it, gets the page

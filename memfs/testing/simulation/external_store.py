@@ -52,6 +52,9 @@ class StoreConditions:
     late_seconds: float = 5.0
     shuffled: bool = True
     """The entries of a page come in any order."""
+    real_directories: bool = False
+    """A directory is there when it, or something in it, was made, and stays; one that is not there
+    cannot be listed. Otherwise directories are prefixes, as in S3."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,15 @@ class StoreServer:
         stored = StoredObject(data, b"v%d" % self._versions, modified_ns)
         self.objects[key] = stored
         self.changes.append(StoreChange(_now(), key, data))
+        if self.conditions.real_directories:
+            self.make_directory(key.rpartition("/")[0])
         return stored
+
+    def make_directory(self, key: str) -> None:
+        """With those that it is in, where they are real."""
+        while key and key not in self.markers:
+            self.markers.add(key)
+            key = key.rpartition("/")[0] if self.conditions.real_directories else ""
 
     def is_directory(self, key: str) -> bool:
         """Is anything below ``key``, or was it made as a directory?"""
@@ -166,13 +177,16 @@ class StoreServer:
 
 
 class FaultyStore(Store):
-    """One process's way to a :class:`StoreServer`; directories are prefixes, as in S3."""
+    """One process's way to a :class:`StoreServer`."""
 
     def __init__(self, bucket: StoreServer, conditional_put: bool) -> None:
         """Made by :meth:`StoreServer.connect`."""
         self._bucket = bucket
         self._capabilities = Capabilities(
-            conditional_put=conditional_put, rename=False, real_directories=False, modes=False
+            conditional_put=conditional_put,
+            rename=False,
+            real_directories=bucket.conditions.real_directories,
+            modes=False,
         )
 
     @property
@@ -220,7 +234,7 @@ class FaultyStore(Store):
         await self._bucket.carry_out("delete", work)
 
     async def make_directory(self, key: str) -> None:
-        await self._bucket.carry_out("make_directory", lambda: self._bucket.markers.add(key))
+        await self._bucket.carry_out("make_directory", lambda: self._bucket.make_directory(key))
 
     async def remove_directory(self, key: str) -> None:
         def work() -> None:
@@ -248,6 +262,12 @@ class FaultyStore(Store):
 
     def _page(self, directory: str, after: str | None, limit: int) -> Page:
         prefix = as_prefix(directory)
+        if (
+            directory
+            and self.capabilities.real_directories
+            and directory not in self._bucket.markers
+        ):
+            raise ObjectMissingError("the store has no such directory")
         level: dict[str, ObjectInfo | None] = {}  # by key; directories end with a slash
         for key in (*self._bucket.objects, *(f"{marker}/" for marker in self._bucket.markers)):
             if key.startswith(prefix) and key != prefix:
