@@ -18,6 +18,9 @@ from collections.abc import Callable
 from memfs.cli.streams import OUTPUT, OutputError
 
 PIECE_BYTES = 4 * 1024 * 1024
+_CACHED_BYTES = 256 * 1024
+"""Read and written by one thread, one after the other: half of a second-level cache. With twice the
+memory, and a thread each, the bytes go through main memory: 1.6 times the processor time."""
 _CAPACITY_BYTES = 1024 * 1024
 """Of a pipe that much goes through: what anybody may have (pipe-max-size). With the usual 64 KiB
 the two processes wait for each other sixteen times as often."""
@@ -66,20 +69,35 @@ class Pipe:
 
     async def write(self, data: memoryview) -> None:
         """Write all of ``data``. Raises BrokenPipeError, and OutputError for the output."""
+        await self._written(lambda: self._drain(data), len(data))
 
-        if not self._widened and len(data) >= _CAPACITY_BYTES:
+    async def write_from(self, read: Callable[[memoryview], int], count: int) -> int:
+        """Write ``count`` bytes that ``read`` fills memory with, in the thread of the pipe.
+
+        Ends where it fills none; returns the bytes written. Raises as :meth:`write`.
+        """
+
+        def pass_on() -> int:
+            memory, done = memoryview(bytearray(min(count, _CACHED_BYTES))), 0
+            while done < count and (got := read(memory[: count - done])) > 0:
+                done += self._drain(memory[:got])
+            return done
+
+        return await self._written(pass_on, count)
+
+    def _drain(self, data: memoryview) -> int:
+        at = 0
+        while at < len(data):
+            at += os.write(self._descriptor, data[at:])
+        return at
+
+    async def _written(self, work: Callable[[], int], size: int) -> int:
+        if not self._widened and size >= _CAPACITY_BYTES:
             self._widened = True
             with contextlib.suppress(OSError):  # no pipe, or its user has too many
                 fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, _CAPACITY_BYTES)
-
-        def drain() -> int:
-            at = 0
-            while at < len(data):
-                at += os.write(self._descriptor, data[at:])
-            return at
-
         try:
-            await self._call(drain)
+            return await self._call(work)
         except BrokenPipeError:
             raise
         except OSError as error:

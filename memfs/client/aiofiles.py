@@ -102,6 +102,21 @@ class AsyncFile(Bound):
         self._position += got
         return got
 
+    async def locate(self, size: int) -> bool:
+        """Learn where the next ``size`` bytes lie; whether ``readinto_now`` can read them then."""
+        self._check(reading=True)
+        return await self._handle.locate(self._position, size)
+
+    def readinto_now(self, buffer: object) -> int:
+        """As ``readinto``, in the caller's thread, whichever that is; -1: it would have to wait.
+
+        For who moves much out of nodes of this host: only :meth:`locate` needs the event loop.
+        """
+        self._check(reading=True)
+        got = self._handle.read_now(self._position, arguments.writable(buffer))
+        self._position += max(got, 0)
+        return got
+
     async def pread_into(self, buffer: object, offset: int, *, timeout: float | None = None) -> int:
         """As ``readinto``, from byte ``offset``, without moving the position."""
         self._check(reading=True)

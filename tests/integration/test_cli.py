@@ -625,6 +625,33 @@ def test_pipes_in_constant_memory(cluster: Cluster, cli: Command, home: str) -> 
     reader.stdout.close()
 
 
+@pytest.mark.parametrize("local", ["true", "false"], ids=["lent by nodes", "through sockets"])
+def test_what_goes_through_pipes(cluster: Cluster, home: str, local: str, tmp_path: Path) -> None:
+    """Of a file with holes, and with a block that is shorter than it counts."""
+    config = tmp_path / "memfs.toml"
+    config.write_text(f"[client]\nlocal_descriptors = {local}\n")
+    content = os.urandom(9 * MIB) + bytes(8 * MIB) + os.urandom(6 * MIB + 5) + bytes(MIB)
+    with memfs.connect(cluster.url) as fs, fs.open(f"{home}/file", "wb") as file:
+        file.write(content[: 9 * MIB])
+        file.seek(17 * MIB)
+        file.write(content[17 * MIB : -MIB])
+        file.truncate(len(content))
+    for arguments, wanted in [
+        (["cat"], content),
+        (["head", "-c", f"{18 * MIB + 1}"], content[: 18 * MIB + 1]),
+        (["tail", "-c", f"{15 * MIB + 3}"], content[-15 * MIB - 3 :]),
+    ]:
+        assert through_pipe(cluster, config, *arguments, f"{home}/file") == wanted
+    assert through_pipe(cluster, config, "get", f"{home}/file", "-") == content
+
+
+def through_pipe(cluster: Cluster, config: Path, *arguments: str) -> bytes:
+    """What a command writes, with settings of its own."""
+    done = execute(cluster.url, ["--config", str(config), *arguments])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def _private_memory(pid: int) -> int:
     """Bytes of memory that are the process's own: blocks mapped from a node are the node's."""
     text = Path(f"/proc/{pid}/status").read_text()

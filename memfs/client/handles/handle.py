@@ -80,11 +80,15 @@ class Handle:
 
     async def locate_or_read(self, offset: int, into: memoryview) -> int:
         """As :meth:`read_into`, or -1: :meth:`read_now` can read it now, in the caller's thread."""
-        if self.reader is not None and self.writer is None and len(into) >= LOCATED_BYTES:
-            deadline = self._session.deadline()
-            if await self._noting(self.reader.locate(offset, len(into), deadline)):
-                return -1
+        if len(into) >= LOCATED_BYTES and await self.locate(offset, len(into)):
+            return -1
         return await self.read_into(offset, into)
+
+    async def locate(self, offset: int, length: int) -> bool:
+        """Learn where a range lies; whether :meth:`read_now` can read it then."""
+        if self.reader is None or self.writer is not None:
+            return False
+        return await self._noting(self.reader.locate(offset, length, self._session.deadline()))
 
     async def read(self, offset: int, length: int, timeout: float | None = None) -> bytes:
         """At most ``length`` bytes (all when negative) from byte ``offset``."""

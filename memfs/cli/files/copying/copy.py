@@ -19,9 +19,10 @@ import click
 from memfs.cli.command import Failed
 from memfs.cli.files.copying.copy_flags import Choice, CopyFlags, copy_flags
 from memfs.cli.files.copying.parents import Parents
+from memfs.cli.files.passing_on import copy_range
 from memfs.cli.files.progress import Report, shown_progress
 from memfs.cli.options import PATH, Operand, WholeNumber
-from memfs.cli.pipes import PIECE_BYTES, Pipe
+from memfs.cli.pipes import Pipe
 from memfs.cli.shell import Shell, file_command, quoted, reason, subject, write_json
 from memfs.cli.streams import INPUT, OUTPUT
 from memfs.client.stat import Stat
@@ -297,10 +298,8 @@ def _is_stream(name: str) -> bool:
 
 
 async def _copy_to_pipe(shell: Shell, name: str, output: Pipe) -> None:
-    buffer = memoryview(bytearray(PIECE_BYTES))
     async with shell.fs.open(name, "rb", buffering=0) as file:
-        while got := await file.readinto(buffer):
-            await output.write(buffer[:got])
+        await copy_range(file, 0, None, output)
 
 
 @file_command("cp", example="memfs cp -r /data /backup")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from memfs.cli.files.looking.marking import Marking, Marks
+from memfs.cli.files.passing_on import copy_range
 from memfs.cli.options import PATH, Operand
 from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason
@@ -68,7 +69,7 @@ async def cat(
         with shell.attempt("cannot open", path):
             async with shell.fs.open(path, "rb", buffering=0) as file:
                 if marking.idle:
-                    await _copy_range(file, 0, None, output)
+                    await copy_range(file, 0, None, output)
                 else:
                     await _copy_marked(file, marking, output)
     await output.write(memoryview(marking.rest()))
@@ -77,31 +78,6 @@ async def cat(
 async def _copy_marked(file: AsyncFile, marking: Marking, output: Pipe) -> None:
     while data := await file.read(PIECE_BYTES):
         await output.write(memoryview(marking.marked(data)))
-
-
-async def _copy_range(file: AsyncFile, start: int, count: int | None, output: Pipe) -> int:
-    """Bytes from ``start`` to the output, ``count`` of them or all; the position reached."""
-    buffer, other = (memoryview(bytearray(PIECE_BYTES)) for _ in range(2))
-    await file.seek(start)
-    position = start
-    writing: asyncio.Task[None] | None = None
-    try:
-        while count is None or position < start + count:
-            left = PIECE_BYTES if count is None else min(PIECE_BYTES, start + count - position)
-            got = await file.readinto(buffer[:left])
-            if writing is not None:
-                await writing
-            if not got:
-                break
-            writing = asyncio.create_task(output.write(buffer[:got]))
-            position += got
-            buffer, other = other, buffer
-        if writing is not None:
-            await writing
-    finally:
-        if writing is not None:
-            writing.cancel()
-    return position
 
 
 class Count(click.ParamType[tuple[str, int]]):
@@ -171,7 +147,7 @@ async def head(
                 if verbose or (len(operands) > 1 and not quiet):
                     await _title(output, path, at)
                 end = await _head_end(file, lines, count, _END[zero])
-                await _copy_range(file, 0, end, output)
+                await copy_range(file, 0, end, output)
 
 
 async def _head_end(
@@ -237,7 +213,7 @@ async def tail(
                     await _title(output, path, at)
                 size = await file.seek(0, os.SEEK_END)
                 start = await _tail_start(file, size, lines, count, _END[zero])
-                end = await _copy_range(file, start, size - start, output)
+                end = await copy_range(file, start, size - start, output)
                 if follow and not by_name:
                     await _follow(shell, path, file, end, output)
         if by_name:
@@ -287,7 +263,7 @@ async def _follow(shell: Shell, path: str, file: AsyncFile, end: int, output: Pi
     """
     while True:
         try:
-            end = await _copy_range(file, end, None, output)
+            end = await copy_range(file, end, None, output)
         except StaleHandleError:
             shell.complain(f"{path}: file was removed")
             return
@@ -315,7 +291,7 @@ async def _follow_name(shell: Shell, path: str, known: int, end: int, output: Pi
         if found.st_size > end:
             with contextlib.suppress(PathNotFoundError, StaleHandleError):
                 async with shell.fs.open(path, "rb", buffering=0) as file:
-                    end = await _copy_range(file, end, None, output)
+                    end = await copy_range(file, end, None, output)
 
 
 async def _looks(shell: Shell, path: str) -> AsyncIterator[Stat]:
