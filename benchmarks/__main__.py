@@ -24,6 +24,7 @@ BENCHMARKS = (
     "sequential_read",
     "sequential_write",
     "local_read",
+    "local_commands",
     "zero_copy",
     "tls",
     "stat",
