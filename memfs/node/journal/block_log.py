@@ -297,12 +297,9 @@ class BlockLog:
         return self._series.recover()
 
     async def begin(self) -> None:
-        """Delete all journaled blocks. Raises OSError."""
-        self.commits.clear()
+        """Delete all journaled blocks, before there are new ones. Raises OSError."""
         self.index = JournaledBlocks()
-        await self.commits.wait_idle()
         await self._environment.disk.run(self._series.clear)
-        self.commits.resume()
 
 
 _Latest: TypeAlias = dict[BlockVersion, tuple[JournaledCopy, IndexPart, BlockVersion | None]]

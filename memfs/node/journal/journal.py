@@ -121,14 +121,18 @@ class Journal:
         return found
 
     async def belong(self, cluster: str, member: int) -> None:
-        """Set the member that the node is now. Under a new number its old blocks are deleted."""
+        """Set the member that the node is now.
+
+        Blocks of a former process are deleted under a new number, since nothing names them. Those
+        that this one holds stay: it will say that it has them.
+        """
         owner = JournalOwner(cluster, member, self._name)
         if owner == self.owner:
             return
         if self.owner is None or self.owner.cluster != cluster:
             self._make_logs(cluster)
         await self._environment.disk.run(lambda: self.directory.own(owner))
-        if self.blocks is not None:
+        if self.blocks is not None and not self._started.is_set():
             await self.blocks.begin()
 
     def _make_logs(self, cluster: str) -> None:

@@ -179,6 +179,26 @@ def test_under_another_number_the_blocks_are_gone_and_the_namespace_is_kept_unti
     run(main())
 
 
+def test_a_process_that_goes_on_under_another_number_keeps_the_blocks_that_it_holds():
+    """It answers that it has them, so they have to be on its disk."""
+
+    async def main():
+        machine = await Machine().form(member=1)
+        machine.write(1, b"before")
+        await machine.durable()
+        await machine.journal.belong(CLUSTER, 9)
+        assert machine.store.count == 1
+        machine.write(2, b"after")
+        await machine.durable()
+        machine.disk.power_cut()
+        again = await Machine(machine.disk).revive()
+        assert again.journal.owner == (CLUSTER, 9, "node")
+        assert (again.read(1), again.read(2)) == (b"before", b"after")
+        await again.journal.close()
+
+    run(main())
+
+
 @pytest.mark.parametrize(
     ("content", "error", "what"),
     [
