@@ -167,6 +167,7 @@ class NodeConfig:
         values.within(parse_size, limits.MIB, 1 << 50, zero=True), 256 * limits.MIB
     )
     """Bytes a second that the whole cluster copies at most to restore lost copies, 0: no limit.
+    While clients are served a block counts as 128 KiB at least.
     Low: a second failure finds blocks with a copy less. High: clients feel it."""
     rebalancing_bandwidth: int = setting(
         values.within(parse_size, limits.MIB, 1 << 50, zero=True), 64 * limits.MIB

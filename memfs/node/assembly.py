@@ -133,7 +133,9 @@ def build_node(
     housekeeping = Housekeeping(
         role, membership, session_timeout_seconds=config.session_timeout_seconds
     )
-    healing = Healing(config, store, role, discards, tasks, copier)
+    healing = Healing(
+        config, store, role, discards, tasks, copier, lambda: server.load.turns.in_a_second()
+    )
     mounts = MountService(role, stores)
     node_limits = NodeLimits(role, membership, config.superuser)
     authentication = _authentication(config, environment, shares.connections, role, node_limits)

@@ -1,4 +1,4 @@
-"""A limit on bytes a second, and the rate that was reached.
+"""A limit on bytes a second, what blocks cost of it, and the rate that was reached.
 
 Pure but for the clock and the sleep that it is given by the event loop.
 """
@@ -9,8 +9,22 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from memfs.limits import KIB
+
 WINDOW_SECONDS = 10.0
 """The present rate is measured over this time."""
+BLOCK_BYTES = 128 * KIB
+"""What a block costs at least while clients are served: to copy a small one is work for three
+nodes, and few bytes."""
+SERVED_TURNS = 20
+"""Clients are served in so many turns of the primary's loop in a second, or it has time for that
+work: pings of many clients, and who asks for the status, do not count."""
+
+
+def cost(count: int, blocks: int, turns: int) -> int:
+    """Bytes that so many ``blocks`` of ``count`` bytes count as, where clients were served in
+    ``turns`` turns of the loop in a second."""
+    return max(count, blocks * BLOCK_BYTES) if turns >= SERVED_TURNS else count
 
 
 class Bandwidth:

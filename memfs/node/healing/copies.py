@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from memfs import errors, limits
 from memfs.logs import fields
-from memfs.node.healing.bandwidth import Bandwidth
+from memfs.node.healing.bandwidth import Bandwidth, cost
 from memfs.node.healing.peers import Peers
 from memfs.node.healing.placement_check import Situation
 from memfs.node.healing.repair_queue import (
@@ -132,8 +132,9 @@ class Copies:
         order: Callable[[], int],
         healing: Bandwidth,
         rebalancing: Bandwidth,
+        client_turns: Callable[[], int],
     ) -> None:
-        """``order`` numbers decisions."""
+        """``order`` numbers decisions; ``client_turns``: see :func:`bandwidth.cost`."""
         self.blocks = 0
         """Blocks copied so far."""
         self.bytes = 0
@@ -144,6 +145,7 @@ class Copies:
         self._order = order
         self._healing = healing
         self._rebalancing = rebalancing
+        self._client_turns = client_turns
         self._now = self._membership.environment.clock.monotonic
         self._busy: Counter[int] = Counter()
         self._promised: Counter[int] = Counter()
@@ -398,8 +400,8 @@ class Copies:
 
     async def _copy(self, batch: CopyBatch) -> tuple[int, ...]:
         bandwidth = self._rebalancing if batch.moving else self._healing
-        await bandwidth.acquire(batch.bytes)
         blocks = tuple(batch.blocks)
+        await bandwidth.acquire(cost(batch.bytes, len(blocks), self._client_turns()))
         seconds = AVOID_SECONDS + batch.bytes / SLOWEST_BYTES_PER_SECOND
         reply = await self._peers.ask(
             batch.target,

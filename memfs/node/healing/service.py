@@ -6,6 +6,7 @@ Owns nothing but the wiring; see the parts.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from memfs import limits
 from memfs.config import NodeConfig
@@ -46,8 +47,10 @@ class Healing:
         discards: Discards,
         tasks: Tasks,
         copier: Copier,
+        client_turns: Callable[[], int],
     ) -> None:
-        """``copier`` is this node's receiving end."""
+        """``copier`` is this node's receiving end; ``client_turns``: in how many turns of a second
+        this node served clients."""
         membership = role.membership
         now = membership.environment.clock.monotonic
         peers: Peers = membership
@@ -64,6 +67,7 @@ class Healing:
             order=discards.next_order,
             healing=self._healing,
             rebalancing=self._rebalancing,
+            client_turns=client_turns,
         )
         self.excess_replicas = ExcessReplicas(self.repairs, role, peers)
         self.sweep = OrphanSweep(

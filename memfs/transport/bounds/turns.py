@@ -40,6 +40,9 @@ class Turns:
         self._seconds = seconds
         self._share = share
         self._until = 0.0
+        self._second = 0.0
+        self._before = 0
+        self._in_a_second = 0
         self._open = False
         self._line: deque[Waiting] = deque()
 
@@ -63,10 +66,19 @@ class Turns:
         self.deferred += 1
         self._line.append(connection)
 
+    def in_a_second(self) -> int:
+        """In how many turns of a second clients were served lately."""
+        return self._in_a_second if self._now() < self._second + 2.0 else 0
+
     def _begin(self) -> None:
+        now = self._now()
+        if now >= self._second + 1.0:
+            recent = now < self._second + 2.0
+            self._in_a_second = self.number - self._before if recent else 0
+            self._second, self._before = now, self.number
         self.number += 1
         self._open = True
-        self._until = self._now() + self._seconds
+        self._until = now + self._seconds
 
     def _next(self) -> None:
         """End the turn; the waiting connections come first in the next one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from memfs.node.healing.bandwidth import WINDOW_SECONDS, Bandwidth
+from memfs.node.healing.bandwidth import BLOCK_BYTES, SERVED_TURNS, WINDOW_SECONDS, Bandwidth, cost
 from memfs.testing.simulation.virtual import run
 
 
@@ -43,3 +43,9 @@ def test_the_rate_is_that_of_late() -> None:
     assert 90 <= bandwidth.rate() <= 115
     now += 2 * WINDOW_SECONDS
     assert bandwidth.rate() == 0
+
+
+def test_small_blocks_cost_more_than_their_bytes_while_clients_are_served() -> None:
+    assert cost(800_000, 100, 0) == cost(800_000, 100, SERVED_TURNS - 1) == 800_000
+    assert cost(800_000, 100, SERVED_TURNS) == 100 * BLOCK_BYTES
+    assert cost(1 << 30, 256, 1000) == 1 << 30

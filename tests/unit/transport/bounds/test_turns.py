@@ -158,3 +158,27 @@ def test_a_connection_that_closes_while_it_waits_is_let_go():
         assert world.server.statistics().connections == 0
 
     run(main())
+
+
+async def test_turns_in_a_second_are_those_of_late() -> None:
+    now = 0.0
+    turns = Turns(lambda: now, 10, 0.01, 0.001)
+
+    async def served(count: int, seconds: float) -> None:
+        nonlocal now
+        for _ in range(count):
+            turns.is_over()
+            await asyncio.sleep(0)
+            now += seconds / count
+
+    assert turns.in_a_second() == 0
+    await served(30, 3.0)
+    assert 8 <= turns.in_a_second() <= 12
+    await served(300, 3.0)
+    assert 90 <= turns.in_a_second() <= 110
+    now += 1000
+    assert turns.in_a_second() == 0
+    await served(1, 0.1)
+    assert turns.in_a_second() == 0
+    await served(4, 4.0)
+    assert turns.in_a_second() <= 2
