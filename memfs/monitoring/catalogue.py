@@ -52,11 +52,12 @@ CATALOGUE = (
         "gauge",
         "What all clients together have of a thing of which each gets a share: `bound` is "
         "`connections` and `requests` (by user), `address_connections`, `unread_bytes` (answers "
-        "that are not read), `ahead_bytes` (reserved for uploads that have not come), "
-        "`unknown_bytes` (blocks that no file has yet), these three by user and address; where the "
-        "namespace is, `result_bytes` (kept for retries, by client), `xattr_bytes` (extended "
-        "attributes, by the owner of the file), `tokens` (by owner), `locks` (by client) or "
-        "`sessions` (clients, by user).",
+        "that are not read), `arriving_bytes` (requests that have begun, beyond 4 KiB of a "
+        "connection), `ahead_bytes` (reserved for uploads that have not come), `unknown_bytes` "
+        "(blocks that no file has yet), these four by user and address; where the namespace is, "
+        "`result_bytes` (kept for retries, by client), `xattr_bytes` (extended attributes, by the "
+        "owner of the file), `tokens` (by owner), `locks` (by client) or `sessions` (clients, by "
+        "user).",
         ("bound",),
     ),
     Family("memfs_client_share_largest", "gauge", "What the one has who has most.", ("bound",)),

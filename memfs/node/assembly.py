@@ -49,7 +49,7 @@ from memfs.node.requests.service import NodeService
 from memfs.node.requests.standing import Standing
 from memfs.node.resources.footprint import FootprintWatch
 from memfs.node.resources.principal_limits import NodeLimits
-from memfs.node.resources.shares import Shortages, share_out
+from memfs.node.resources.shares import Shares, Shortages, server_limits, share_out
 from memfs.node.resources.space import SpaceWatch
 from memfs.node.self_report import SelfReport
 from memfs.node.server import Node, Parts
@@ -64,7 +64,6 @@ from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.security.principals import CERTIFICATE
 from memfs.stores.opening import open_store
-from memfs.transport.bounds.load import ServerLimits
 from memfs.transport.environment import Environment, production_environment
 from memfs.transport.pool import Pool
 from memfs.transport.server import Server
@@ -87,7 +86,7 @@ def build_node(
     Raises ConfigError when the system allows too few open files, when a file of the coordinator's
     cannot be used; DataLossError when the embedded coordinator's is corrupt.
     """
-    shares = share_out(descriptors_allowed(), mapping_limit(), DESCRIPTORS_PER_MEMFD)
+    shares = _shares(config)
     store, metrics, tasks = BlockStore(config.memory, shares.memfds), Metrics(), Tasks()
     space = SpaceWatch(store)
     watch = FootprintWatch(store, footprint, lambda: _trim(role))
@@ -167,8 +166,8 @@ def build_node(
         settings=_settings(config),
         metrics=metrics,
     )
-    bounds = ServerLimits(connections=shares.connections, turned_away=shares.turned_away)
-    server = Server(environment, service, bounds)
+    server = Server(environment, service, server_limits(shares, config.memory))
+    server.load.arriving.room = lambda: store.limit - store.used
     shortages = Shortages(shares, store, server)
     report = SelfReport(store, membership, role, control, shortages, watch, journal, objects)
     bind_metrics(
@@ -247,6 +246,10 @@ def node_environment(config: NodeConfig) -> Environment:
 
     strangers = config.authentication != (CERTIFICATE,)
     return production_environment(node_credentials(config.certificates, strangers=strangers))
+
+
+def _shares(config: NodeConfig) -> Shares:
+    return share_out(descriptors_allowed(), mapping_limit(), DESCRIPTORS_PER_MEMFD, config.memory)
 
 
 def _trim(role: NamespaceRole) -> Iterator[None]:

@@ -31,7 +31,6 @@ from memfs.protocol.messages import (
     Welcome,
 )
 from memfs.protocol.records import decode, encode
-from memfs.transport.bounds.ledgers import LOCAL, UserAtAddress
 from memfs.transport.bounds.load import ServerLoad
 from memfs.transport.connection import Peer, request_name
 from memfs.transport.framing import Discard, Incoming
@@ -73,7 +72,6 @@ class Accepted(PacedConnection):
         """
         super().__init__(loop, load)
         self.record_limit = limits.HANDSHAKE_RECORD_BYTES
-        self._load = load
         self._admit = admit
         self._forget = forget
         self._service = service
@@ -83,7 +81,6 @@ class Accepted(PacedConnection):
         self._served: dict[IncomingCall[object], asyncio.Future[object]] = {}
         self._bytes_in_flight = 0
         self._reports = False
-        self.account = UserAtAddress("", LOCAL)
 
     @property
     def in_flight(self) -> int:
@@ -150,6 +147,16 @@ class Accepted(PacedConnection):
         if self._is_shared:
             self._check_share()
 
+    def frame_refused(self, header: FrameHeader) -> None:
+        """A request for whose record there is no room. Raises ProtocolError."""
+        if not self._greeted:
+            raise ProtocolError("too many handshakes at once")
+        if header.flags == frames.REQUEST:
+            self._load.refused += 1
+            refusal = self._load.arriving.refusal(self.account, header.record_length)
+            text = refusal or "too many requests have begun to arrive: ask less at a time"
+            self._send_error(header, errors.BusyError(text))
+
     def payload_begins(self, header: FrameHeader, record: memoryview) -> Incoming:
         """A request whose payload follows. Raises ProtocolError."""
         if not self._greeted or header.opcode == _CANCEL.opcode:
@@ -163,6 +170,8 @@ class Accepted(PacedConnection):
             return Discard(header.payload_length)
         try:
             sink = self._service.sink(call)
+            if sink is None and self._is_shared:
+                self._load.arriving.charge(self.account, header.payload_length)
             incoming = RequestPayload(self, call, sink)
         except Exception as error:
             self._answer_error(call, error)
@@ -396,7 +405,10 @@ class Accepted(PacedConnection):
         self._load.bytes_in_flight += length
 
     def _release(self, call: IncomingCall[object]) -> None:
-        self._hold(-call.header.payload_length)
+        length = call.header.payload_length
+        self._hold(-length)
+        if length and call.sink is None and self._is_shared:
+            self._load.arriving.give_back(self.account, length)
 
     # --- answers -----------------------------------------------------------------------------
 

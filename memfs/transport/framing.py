@@ -169,6 +169,15 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
     def payload_begins(self, header: FrameHeader, record: memoryview) -> Incoming:
         """A frame whose payload follows; returns its receiver. Raises ProtocolError."""
 
+    def may_have_inbox(self, size: int, *, needed: bool) -> bool:
+        """May the inbox grow to ``size`` bytes? ``needed``: else a frame is refused."""
+        return True
+
+    def frame_refused(self, header: FrameHeader) -> None:
+        """A frame whose record finds no room; the rest of it will be dropped. Raises
+        ProtocolError."""
+        raise AssertionError("an inbox that may always grow")
+
     @abc.abstractmethod
     def ended(self) -> None:
         """The connection was closed or lost, see ``reason``. Called once."""
@@ -335,15 +344,26 @@ class FrameProtocol(asyncio.BufferedProtocol, abc.ABC):
 
     def _keep(self, start: int, end: int, need: int) -> None:
         """Move the unfinished frame to the front of an inbox with at least ``need`` bytes."""
-        inbox, size = self._inbox, len(self._inbox)
-        if end == size < INBOX_BYTES_BUSY and self._arrival is None:
-            need = INBOX_BYTES_BUSY
-        if need > size:
-            self._inbox = memoryview(bytearray(max(need, INBOX_BYTES_BUSY)))
-        left = end - start
-        if left and (start or need > size):
+        inbox, size, left = self._inbox, len(self._inbox), end - start
+        is_busy = end == size < INBOX_BYTES_BUSY and self._arrival is None
+        wanted = max(need, INBOX_BYTES_BUSY) if is_busy or need > size else size
+        if wanted > size:
+            if self.may_have_inbox(wanted, needed=need > size):
+                self._inbox = memoryview(bytearray(wanted))
+            elif need > size:
+                self._skip(unpack_header(inbox, start), left)
+                return
+        if left and (start or self._inbox is not inbox):
             self._inbox[:left] = inbox[start:end]
         self._filled = left
+
+    def _skip(self, header: FrameHeader, received: int) -> None:
+        """Drop a frame of which so many bytes are there, and its rest when it comes."""
+        self._filled = 0
+        self.frame_refused(header)
+        rest = HEADER_BYTES + header.record_length + header.payload_length - received
+        if not self.closed:
+            self._arrival = Arrival(Discard(rest), rest)
 
     def _watch(self, *, ended: bool) -> None:
         """Set the deadline of a frame that has begun, unless this side does not read."""

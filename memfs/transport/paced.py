@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from memfs import limits
 from memfs.protocol.messages import Role
+from memfs.transport.bounds.ledgers import LOCAL, UserAtAddress
 from memfs.transport.bounds.load import ServerLoad
 from memfs.transport.connection import Connection
 
@@ -28,6 +30,9 @@ class PacedConnection(Connection):
         """``load``: what it shares with the server's other connections."""
         super().__init__(loop)
         self.stalled_seconds = load.bounds.stalled_seconds
+        self.account = UserAtAddress("", LOCAL)
+        """What it uses is counted there."""
+        self._load = load
         self._bounds = load.bounds
         self._greeted = False
         self._unread = 0
@@ -52,6 +57,26 @@ class PacedConnection(Connection):
         self.received_since = False
         self.shrink()
         self._watch_silence()
+
+    # --- a peer that stops in the midst ------------------------------------------------------
+
+    def may_have_inbox(self, size: int, *, needed: bool) -> bool:
+        """See :class:`~memfs.transport.framing.FrameProtocol`."""
+        if self._greeted and not self._is_shared:
+            return True
+        more = size - limits.INBOX_BYTES
+        return self._load.arriving.lend(self, self.account, more, needed=needed)
+
+    def shrink(self) -> None:
+        """See :class:`~memfs.transport.framing.FrameProtocol`."""
+        super().shrink()
+        if len(self._inbox) <= limits.INBOX_BYTES:
+            self._load.arriving.take_back(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop."""
+        super().connection_lost(exc)
+        self._load.arriving.take_back(self)
 
     # --- a peer that does not read -----------------------------------------------------------
 

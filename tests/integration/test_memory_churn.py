@@ -5,7 +5,6 @@ The bounds are those of docs/memory.md; nothing here measures time.
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import time
@@ -18,6 +17,7 @@ import memfs
 from memfs.errors import NoSpaceError
 from memfs.limits import KIB, MIB
 from memfs.testing.processes import Processes
+from tests.support.held_memory import resident
 from tests.support.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.alone
@@ -26,24 +26,6 @@ LIMIT = 96 * MIB
 PHASES = ((100, 2 * KIB), (60 * KIB, 140 * KIB), (8 * KIB, 24 * KIB), (300 * KIB, 900 * KIB))
 """Lengths of the files of each phase."""
 SLACK = 64 * MIB
-
-
-def resident(pid: int) -> int:
-    """Bytes of the process's own and of all memfds that it holds."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    found = re.search(r"RssAnon:\s*(\d+) kB", status)
-    assert found
-    total, seen = int(found[1]) * 1024, set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            if os.readlink(link).startswith("/memfd:memfs"):
-                stat = os.stat(link)
-                if stat.st_ino not in seen:
-                    seen.add(stat.st_ino)
-                    total += stat.st_blocks * 512
-        except FileNotFoundError:
-            continue  # closed meanwhile
-    return total
 
 
 def held_as_told(cluster: Processes, when: str) -> None:

@@ -26,6 +26,7 @@ from memfs.node.housekeeping import Housekeeping
 from memfs.node.membership.coordinator_service import add_coordinator_handlers
 from memfs.node.membership.members import Membership
 from memfs.node.namespace import Settings
+from memfs.node.namespace.commands.xattrs import check_value_length
 from memfs.node.namespace.rules.permissions import caller_of
 from memfs.node.replication.backup_service import BackupService
 from memfs.node.replication.role import NamespaceRole
@@ -222,10 +223,16 @@ class NodeService:
         )
 
     def sink(self, call: IncomingCall[object]) -> Sink | None:
-        """Where the payload of a write goes; others are received into fresh memory."""
+        """Where the payload of a write goes; others are received into fresh memory.
+
+        Raises AttributeTooLargeError: a header is not to cost what no command may take.
+        """
         if isinstance(call.request, m.WriteBlock | m.WriteBlocks):
             return self._blocks.sink(cast(IncomingCall[m.WriteBlock | m.WriteBlocks], call))
-        if call.spec.peer or type(call.request) is m.SetXattr:
+        if call.spec.peer:
+            return None
+        if type(call.request) is m.SetXattr:
+            check_value_length(call.header.payload_length)
             return None
         raise errors.InvalidArgumentError(f"{call.spec.request.__name__} takes no payload")
 

@@ -1,4 +1,5 @@
-"""What a node does with its file descriptors and mappings: how many for blocks, how many for peers.
+"""What a node does with its file descriptors and mappings: how many for blocks, how many for peers;
+and what its clients may use of a server, by its memory.
 
 Owns the shares and the judgement that something runs short. A group of blocks in memory takes a
 descriptor and a mapping, a connection takes a descriptor; without shares the blocks would take
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -18,6 +20,7 @@ from memfs.errors import ConfigError
 from memfs.logs import fields
 from memfs.node.blocks import BlockStore
 from memfs.quantities import show_size
+from memfs.transport.bounds.load import ServerLimits
 from memfs.transport.server import Server
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ CALM_SECONDS: Final = 60.0
 """Without a refusal: there is enough again."""
 ADVICE: Final = "raise LimitNOFILE (systemd) or ulimit -n"
 MAPPINGS_ADVICE: Final = "raise the sysctl vm.max_map_count"
+MEMORY_ADVICE: Final = "raise memory, or let programs keep one connection each"
 FEWER: Final = "let programs keep one connection each"
 POLL_SECONDS: Final = 1.0
 
@@ -56,6 +60,8 @@ class Shares(NamedTuple):
     """Further ones, which are accepted to be told that they are too many."""
     descriptor_clients: int
     """Processes of this host that ask for descriptors."""
+    by_memory: bool = False
+    """Memory is scarcer than descriptors: it bounds ``connections``."""
 
     @property
     def advice(self) -> str:
@@ -63,8 +69,8 @@ class Shares(NamedTuple):
         return MAPPINGS_ADVICE if self.mapped else ADVICE
 
 
-def share_out(descriptors: int, mappings: int, per_memfd: int) -> Shares:
-    """The shares of a process that may have so many descriptors and mappings.
+def share_out(descriptors: int, mappings: int, per_memfd: int, memory: int = sys.maxsize) -> Shares:
+    """The shares of a process that may have so many descriptors and mappings, and ``memory``.
 
     A quarter goes to sockets, at least 32 and at most what a node takes anyway. Of the mappings a
     quarter is left to the heap. Raises ConfigError when even the least is not there.
@@ -75,16 +81,34 @@ def share_out(descriptors: int, mappings: int, per_memfd: int) -> Shares:
     own = min(OWN + descriptors // 16, OWN_MOST)
     sockets = max(SOCKETS_LEAST, min((descriptors - own) // 4, SOCKETS_MOST))
     clients = min(sockets // 8, DESCRIPTOR_CLIENTS)
-    connections = min(sockets // 2, limits.CONNECTIONS_PER_NODE)
-    by_descriptors = max(0, descriptors - own - sockets) // per_memfd
+    by_memory = max(SOCKETS_LEAST, memory // limits.MEMORY_PER_CONNECTION)
+    by_descriptors = min(sockets // 2, limits.CONNECTIONS_PER_NODE)
+    connections = min(by_descriptors, by_memory)
+    memfds = max(0, descriptors - own - sockets) // per_memfd
     by_mappings = mappings * 3 // 4
     return Shares(
         descriptors,
-        min(by_descriptors, by_mappings),
-        by_mappings < by_descriptors,
+        min(memfds, by_mappings),
+        by_mappings < memfds,
         connections,
-        sockets - connections - clients,
+        min(sockets - connections - clients, connections),
         clients,
+        by_memory < by_descriptors,
+    )
+
+
+def server_limits(shares: Shares, memory: int) -> ServerLimits:
+    """What clients may use of a node with so much memory: what is not blocks' counts too."""
+    arriving = max(limits.ARRIVING_BYTES_LEAST, memory // limits.ARRIVING_SHARE)
+    arriving = min(arriving, limits.ARRIVING_BYTES)
+    unread = min(limits.UNREAD_BYTES_PER_NODE, memory // limits.UNREAD_SHARE)
+    return ServerLimits(
+        connections=shares.connections,
+        turned_away=shares.turned_away,
+        arriving=arriving,
+        arriving_per_principal=arriving // 2,
+        unread=unread,
+        unread_per_principal=min(limits.UNREAD_BYTES_PER_PRINCIPAL, unread // 2),
     )
 
 
@@ -102,7 +126,7 @@ def say_what_does_not_fit(shares: Shares, memory: int, group_bytes: int) -> None
                 advice=shares.advice,
             ),
         )
-    if shares.connections < FEW_CONNECTIONS:
+    if shares.connections < FEW_CONNECTIONS and not shares.by_memory:
         log.warning(
             "few descriptors for connections",
             extra=fields(most=shares.connections, open_files=shares.limit, advice=ADVICE),
@@ -142,9 +166,13 @@ class Shortages:
         """``store`` and ``server`` count what they refuse."""
         files = f"its limit of {shares.limit} open files"
         scarce = f"its limit of {shares.memfds} mappings of blocks" if shares.mapped else files
-        many = f"it has all {shares.connections} connections that it takes, further ones are"
-        few = f"{files} allows {shares.connections} connections, further ones are"
-        least = shares.connections < limits.CONNECTIONS_PER_NODE
+        crowd = f"it has all {shares.connections} connections that it takes, further ones are"
+        advice = FEWER
+        if shares.connections < limits.CONNECTIONS_PER_NODE:
+            scarcest, advice = (
+                ("its memory", MEMORY_ADVICE) if shares.by_memory else (files, ADVICE)
+            )
+            crowd = f"{scarcest} allows {shares.connections} connections, further ones are"
         self._all = (
             Shortage(
                 f"{scarce} leaves none for further blocks: clients of its host cannot map them",
@@ -152,8 +180,8 @@ class Shortages:
                 lambda: store.statistics().unmappable,
             ),
             Shortage(
-                f"{few if least else many} refused",
-                ADVICE if least else FEWER,
+                f"{crowd} refused",
+                advice,
                 lambda: server.load.turned_away,
             ),
         )

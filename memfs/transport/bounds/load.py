@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from memfs import limits
+from memfs.transport.bounds.arriving import ArrivingRequests
 from memfs.transport.bounds.connection_admission import ConnectionAdmission
 from memfs.transport.bounds.ledgers import ClientLedger, Ledger, UserAtAddress
 from memfs.transport.bounds.rates import Rates
@@ -44,6 +45,10 @@ class ServerLimits:
     unread_per_principal: int = limits.UNREAD_BYTES_PER_PRINCIPAL
     """Bytes of answers that a user at an address may leave unread."""
     unread: int = limits.UNREAD_BYTES_PER_NODE
+    arriving_per_principal: int = limits.ARRIVING_BYTES // 2
+    """Bytes of requests that a user at an address has begun and not ended, beyond the inbox that
+    every connection has."""
+    arriving: int = limits.ARRIVING_BYTES
     unread_seconds: float = limits.UNREAD_SECONDS
     """Time without progress above that bound until a connection is closed."""
     silence_seconds: float = 4 * limits.KEEPALIVE_SECONDS
@@ -77,6 +82,13 @@ class ServerLoad:
             lambda seconds, call: asyncio.get_running_loop().call_later(seconds, call),
         )
 
+        self.arriving = ArrivingRequests(
+            Ledger[UserAtAddress](
+                "bytes of requests that are arriving",
+                bounds.arriving_per_principal,
+                bounds.arriving,
+            )
+        )
         self.requests_held = Ledger[str](
             "requests being served", bounds.requests_per_user, bounds.requests
         )
@@ -90,4 +102,5 @@ class ServerLoad:
             "address_connections": self.admission.addresses,
             "requests": self.requests_held,
             "unread_bytes": self.unread.ledger,
+            "arriving_bytes": self.arriving.ledger,
         }

@@ -440,6 +440,62 @@ def test_bytes_in_flight_are_bounded(bounds):
     run(main())
 
 
+def test_requests_that_stop_in_the_midst_are_bounded():
+    """Each may hold 64 KiB for a minute: those of one user together no more than their share."""
+    most = 3 * limits.RECORD_BYTES
+    bounds = ServerLimits(arriving_per_principal=most, arriving=2 * most)
+    long = frames.pack_frame(
+        frames.REQUEST, m.BY_REQUEST[m.Lookup].opcode, 3, 0, 0, bytes(60 * limits.KIB)
+    )
+
+    async def main():
+        world = World()
+        await world.listen(bounds)
+        halves = [await raw_client(world, HELLO, long[:-1]) for _ in range(5)]
+        arriving = world.server.load.arriving.ledger
+        assert arriving.total <= most
+        assert world.server.statistics().refused == 2
+        said = halves[4].received
+        halves[4].transport.write(long[-1:] + PING)
+        await settle()
+        header = frames.unpack_header(memoryview(said), len(said) - frames.HEADER_BYTES - 1)
+        assert (header.request_id, header.flags) == (2, frames.REPLY), "it goes on behind the frame"
+        assert b"bytes of requests that are arriving" in said
+        other = await world.dial(identity=Identity("bob"))
+        world.service.answers[m.Lookup] = not_found
+        with pytest.raises(errors.PathNotFoundError):
+            await ask(other, m.Lookup(b"/" + bytes(20_000)))
+        await settle(2 * limits.STALLED_FRAME_SECONDS)
+        assert arriving.total == 0
+        assert all(client.lost for client in halves[:3])
+
+    run(main())
+
+
+def test_a_payload_in_the_process_s_memory_counts_while_it_is_served():
+
+    async def main():
+        world = World()
+        await world.listen(ServerLimits(arriving_per_principal=2500))
+        connection, release = await world.dial(), asyncio.Event()
+
+        async def hold(call):
+            await release.wait()
+            return Reply(m.WriteBlockReply(len(call.payload), 0))
+
+        world.service.answers[m.WriteBlock] = hold
+        calls = [write(connection, n, 1000) for n in range(3)]
+        await settle()
+        assert world.server.load.arriving.ledger.total == 2000
+        with pytest.raises(errors.BusyError, match="arriving"):
+            await calls[2]
+        release.set()
+        await asyncio.gather(*calls[:2])
+        assert world.server.load.arriving.ledger.total == 0
+
+    run(main())
+
+
 def test_a_client_that_does_not_read_is_not_read_from(caplog):
     async def main():
         world = World()

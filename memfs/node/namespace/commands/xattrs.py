@@ -100,7 +100,12 @@ def remove_xattr(volume: Volume, command: Command, request: RemoveXattr) -> Empt
 def _check_size(request: SetXattr) -> None:
     if len(request.name.encode()) > limits.XATTR_NAME_BYTES:
         raise NameTooLongError(f"an attribute's name has {limits.XATTR_NAME_BYTES} bytes at most")
-    if len(request.value) > limits.XATTR_VALUE_BYTES:
+    check_value_length(len(request.value))
+
+
+def check_value_length(count: int) -> None:
+    """Raises AttributeTooLargeError when a value has too many bytes."""
+    if count > limits.XATTR_VALUE_BYTES:
         reason = f"an attribute's value has {limits.XATTR_VALUE_BYTES} bytes at most"
         raise AttributeTooLargeError(reason)
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from memfs import limits
 from memfs.errors import ConfigError
 from memfs.node.resources import shares as share_rules
-from memfs.node.resources.shares import Shares, Shortage, say_what_does_not_fit, share_out
+from memfs.node.resources.shares import (
+    Shares,
+    Shortage,
+    say_what_does_not_fit,
+    server_limits,
+    share_out,
+)
+from memfs.transport.bounds.load import ServerLimits
 
 MANY = 1 << 20
 
@@ -42,6 +49,17 @@ def test_a_small_limit() -> None:
     assert shares.memfds >= 10 and shares.connections >= 16
     with pytest.raises(ConfigError, match="ulimit -n"):
         share_out(63, 65_530, 2)
+
+
+def test_a_small_node_takes_fewer_connections_and_keeps_less_for_them() -> None:
+    shares = share_out(MANY, 65_530, 2, 192 * limits.MIB)
+    assert shares.by_memory and shares.connections == 1536
+    assert shares.turned_away <= shares.connections
+    bounds = server_limits(shares, 192 * limits.MIB)
+    assert bounds.arriving == 2 * bounds.arriving_per_principal == 12 * limits.MIB
+    assert bounds.unread == 2 * bounds.unread_per_principal == 24 * limits.MIB
+    large = share_out(MANY, 65_530, 2, 1 << 40)
+    assert server_limits(large, 1 << 40) == ServerLimits(turned_away=large.turned_away)
 
 
 def said(caplog: pytest.LogCaptureFixture, shares: Shares, memory: int) -> list[str]:

@@ -1,0 +1,85 @@
+"""What clients can make a full node's process hold: it stays within its limit and 64 MiB.
+
+Real nodes, filled with blocks first; memory is looked at from outside. Others are answered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+import memfs
+from memfs.errors import NoSpaceError
+from memfs.limits import KIB, MIB
+from memfs.paths import Endpoint, parse_url
+from memfs.protocol import frames
+from memfs.protocol import messages as m
+from memfs.protocol.records import encode
+from memfs.testing.processes import Processes
+from memfs.types import Identity
+from tests.support.held_memory import resident
+
+pytestmark = pytest.mark.alone
+
+LIMIT = 192 * MIB
+SLACK = 64 * MIB
+MALLORY = Identity("mallory", ("mallory",))
+
+
+@pytest.fixture
+def full() -> Iterator[Processes]:
+    """A node whose blocks have all there is."""
+    with (
+        Processes(1, memory=f"{LIMIT // MIB}MiB", replication=1) as cluster,
+        memfs.connect(cluster.url) as fs,
+    ):
+        fs.mkdir("/open", mode=0o777)
+        fs.chmod("/open", 0o1777)
+        with pytest.raises(NoSpaceError):
+            for number in range(LIMIT // MIB):
+                fs.write_bytes(f"/full-{number}", bytes(MIB))
+        yield cluster
+
+
+def within(cluster: Processes) -> bool:
+    """Whether the node holds what it may, and answers another client."""
+    (node,) = cluster.nodes
+    with memfs.connect(cluster.url) as fs:
+        fs.stat("/", timeout=20)
+    return resident(node.pid) <= LIMIT + SLACK
+
+
+def packed(request: object, number: int, payload_length: int = 0) -> bytes:
+    opcode = m.BY_REQUEST[type(request)].opcode
+    return frames.pack_frame(frames.REQUEST, opcode, number, 0, 0, encode(request), payload_length)
+
+
+def stranger(where: Endpoint, number: int) -> socket.socket:
+    """A greeted connection of one of many clients."""
+    raw = socket.create_connection(where, 20)
+    raw.sendall(packed(m.Hello(1, 1, "", m.Role.CLIENT, 1000 + number, MALLORY), 1))
+    assert raw.recv(16)
+    return raw
+
+
+LONG = frames.pack_frame(
+    frames.REQUEST, m.BY_REQUEST[m.Lookup].opcode, 2, 0, 0, bytes(64 * KIB - 1)
+)
+"""A record as long as there may be."""
+VALUE = packed(m.SetXattr(b"/open", "user.a", b""), 2, 64 * KIB) + bytes(64 * KIB)
+HUGE = packed(m.SetXattr(b"/open", "user.a", b""), 2, 64 * MIB) + bytes(64 * MIB)
+
+
+@pytest.mark.parametrize(("frame", "count"), [(LONG, 1_000), (VALUE, 1_000), (HUGE, 8)])
+def test_requests_that_stop_in_the_midst(full: Processes, frame: bytes, count: int) -> None:
+    """They held 64 KiB each, for a minute; and a payload that no command takes 64 MiB."""
+    (where,) = parse_url(full.nodes[0].url).endpoints
+    with contextlib.ExitStack() as stack:
+        for number in range(count):
+            raw = stack.enter_context(stranger(where, number))
+            raw.sendall(frame[:-1])
+        assert within(full)
+    assert within(full)
