@@ -110,8 +110,9 @@ class GatewayConfig:
     """Buffers of all files being sent by a process: bytes or a share of RAM. Beyond it streams go
     on in small pieces."""
     uploads: int = setting(values.within(values.whole, 1, 100_000), 64)
-    """Uploads of a process that hold unpublished bytes at a time, each about three blocks; further
-    ones wait. Many, and memory for them; few, and uploads queue."""
+    """Uploads of a process that hold unpublished bytes at a time, each about three blocks, 12 MiB;
+    one of larger blocks than usual counts as several, further ones wait. Many, and memory for them;
+    few, and uploads queue."""
     audit: str = setting(values.choice(*LEVELS), "off")
     """What the audit log has of requests, a line of JSON each: nothing (``off``), what was refused
     (``deny``), or all (``on``)."""

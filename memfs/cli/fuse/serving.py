@@ -18,7 +18,7 @@ import click
 
 from memfs import config, logs
 from memfs.cli.cluster_client import run_loop
-from memfs.cli.serve.process import keep_freed_memory, stop_signals
+from memfs.cli.serve.process import give_freed_memory_back, keep_freed_memory, stop_signals
 from memfs.cli.serve.supervisor import Supervisor
 from memfs.config import ClientConfig
 from memfs.errors import MemfsError
@@ -181,7 +181,8 @@ async def _work(plan: Plan, number: int) -> int:
     options = mount_options.parse(plan.options)
     channel = Channel.of_descriptor(number)
     port = plan.monitoring_port
-    return await serve(plan.client(), options, plan.path, channel, stopping, port)
+    async with give_freed_memory_back():
+        return await serve(plan.client(), options, plan.path, channel, stopping, port)
 
 
 def main(role: str, plan: str, log_level: str, descriptor: str) -> int:

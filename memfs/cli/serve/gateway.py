@@ -19,7 +19,13 @@ from memfs.cli.cluster_client import run_loop
 from memfs.cli.command import example_text
 from memfs.cli.fields import settings_options
 from memfs.cli.options import client_config, cluster_options, options_of, remember
-from memfs.cli.serve.process import die_with_parent, keep_freed_memory, stop_signals, warn_insecure
+from memfs.cli.serve.process import (
+    die_with_parent,
+    give_freed_memory_back,
+    keep_freed_memory,
+    stop_signals,
+    warn_insecure,
+)
 from memfs.cli.serve.supervisor import Supervisor
 from memfs.config import ClientConfig, GatewayConfig, load
 from memfs.machine import module_command
@@ -89,7 +95,8 @@ async def _serve(settings: GatewayConfig, client: ClientConfig, worker: int | No
     click.echo(f"memfs gateway ready: webhdfs://{running.endpoint}/")
     sys.stdout.flush()
     supervisor.ready()
-    await stopping.wait()
+    async with give_freed_memory_back():
+        await stopping.wait()
     supervisor.stopping()
     async with asyncio.timeout(STOP_SECONDS):
         await running.stop()

@@ -7,6 +7,7 @@ streams or the slowness of their clients; a stream always gets the smallest one.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from memfs import limits
 from memfs.client.reading.buffers import BufferPool
@@ -42,19 +43,45 @@ class StreamBuffers:
 
 
 class Slots:
-    """How many uploads may hold unpublished bytes at a time; the others are not received."""
+    """How many uploads may hold unpublished bytes at a time; the others are not received.
+
+    A slot stands for a few blocks of the usual size: an upload of larger ones takes several.
+    """
 
     def __init__(self, count: int) -> None:
-        self._free = asyncio.Semaphore(count)
         self._count = count
+        self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
         self.taken = 0
 
-    async def acquire(self) -> None:
-        """Wait for a slot, first come first served."""
-        await self._free.acquire()
-        self.taken += 1
+    def needed(self, block_size: int) -> int:
+        """The slots of an upload whose blocks have so many bytes: all of them at most."""
+        return min(self._count, -(-block_size // limits.BLOCK_BYTES_DEFAULT))
 
-    def release(self) -> None:
-        """Return one."""
-        self.taken -= 1
-        self._free.release()
+    async def acquire(self, count: int) -> None:
+        """Wait for ``count`` slots, first come first served."""
+        if not self._waiting and self.taken + count <= self._count:
+            self.taken += count
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append((turn, count))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting = deque(each for each in self._waiting if each[0] is not turn)
+                self._hand_out()
+            else:
+                self.release(count)
+            raise
+
+    def release(self, count: int) -> None:
+        """Return so many."""
+        self.taken -= count
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._waiting and self.taken + self._waiting[0][1] <= self._count:
+            turn, count = self._waiting.popleft()
+            if not turn.done():
+                self.taken += count
+                turn.set_result(None)

@@ -62,7 +62,8 @@ class BodyUpload:
         self._slots = slots
         self._blocks = blocks
         self._since = 0.0
-        self._holding = False
+        self._held = 0
+        """Slots."""
         self._buffer: bytearray | None = None
         self._free = _NOTHING
         """Of that buffer."""
@@ -77,13 +78,14 @@ class BodyUpload:
         """
         try:
             while data := await self._next(patience):
-                if not self._holding:
+                if not self._held:
                     await self._hold()
                 await self._gather(data)
                 self.received += len(data)
             await self._pass_on()
         finally:
             self._pieces.clear()
+            self._buffer, self._free = None, _NOTHING  # an error's traceback would keep them
             self._let_go()
             if self._bulk is not None:
                 self._bulk.discard()
@@ -118,13 +120,13 @@ class BodyUpload:
 
     async def _next(self, patience: float) -> memoryview:
         """The next bytes, empty at the end; publishes when the sender pauses."""
-        if self._holding and self._turn_is_over():
+        if self._held and self._turn_is_over():
             await self._publish()
-        seconds = min(PAUSE_SECONDS, patience) if self._holding else patience
+        seconds = min(PAUSE_SECONDS, patience) if self._held else patience
         try:
             return await self._read(seconds)
         except TimeoutError:
-            if not self._holding:
+            if not self._held:
                 raise BrokenUpload("nothing came for too long") from None
         await self._publish()
         return await self._next(patience)
@@ -152,7 +154,7 @@ class BodyUpload:
         if not bulk.left:
             return _NOTHING
         room = self._room() - self._gathered
-        if not self._holding:
+        if not self._held:
             return await bulk.first(min(room, FIRST_BYTES), seconds)
         if not self._free:
             self._buffer = self._blocks.take(self._handle.file.attributes.block_size)
@@ -165,14 +167,15 @@ class BodyUpload:
         return asyncio.get_running_loop().time() - self._since > TURN_SECONDS
 
     async def _hold(self) -> None:
-        await self._slots.acquire()
-        self._holding = True
+        count = self._slots.needed(self._handle.file.attributes.block_size)
+        await self._slots.acquire(count)
+        self._held = count
         self._since = asyncio.get_running_loop().time()
 
     def _let_go(self) -> None:
-        if self._holding:
-            self._holding = False
-            self._slots.release()
+        held, self._held = self._held, 0
+        if held:
+            self._slots.release(held)
 
     async def _publish(self) -> None:
         await self._pass_on()

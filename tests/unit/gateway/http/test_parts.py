@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memfs import limits
 from memfs.gateway.auth import groups
 from memfs.gateway.auth.authentication import RequestUser
 from memfs.gateway.auth.proxies import Proxies
@@ -99,14 +100,41 @@ def test_warm_buffers_are_used_again() -> None:
 
 
 async def test_slots_are_given_in_turn() -> None:
-    slots = budget.Slots(1)
-    await slots.acquire()
-    waiting = asyncio.create_task(slots.acquire())
+    slots = budget.Slots(4)
+    await slots.acquire(1)
+    large = asyncio.create_task(slots.acquire(slots.needed(limits.BLOCK_BYTES_MAX)))
     await asyncio.sleep(0)
-    assert not waiting.done() and slots.taken == 1
-    slots.release()
-    await waiting
+    small = asyncio.create_task(slots.acquire(1))
+    await asyncio.sleep(0)
+    assert not large.done() and not small.done() and slots.taken == 1, "small ones starve nobody"
+    slots.release(1)
+    await large
+    assert slots.taken == 4 and not small.done()
+    slots.release(4)
+    await small
     assert slots.taken == 1
+
+
+async def test_who_waits_no_longer_gets_no_slot() -> None:
+    slots = budget.Slots(2)
+    await slots.acquire(1)
+    gone, waits = (asyncio.create_task(slots.acquire(count)) for count in (2, 1))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await waits
+    assert slots.taken == 2
+    last = asyncio.create_task(slots.acquire(1))
+    await asyncio.sleep(0)
+    slots.release(2)
+    last.cancel()  # when it was its turn already
+    await asyncio.gather(last, gone, return_exceptions=True)
+    assert slots.taken == 0
+
+
+def test_large_blocks_take_several_slots() -> None:
+    slots = budget.Slots(16)
+    sizes = (limits.BLOCK_BYTES_MIN, limits.BLOCK_BYTES_DEFAULT, limits.BLOCK_BYTES_MAX)
+    assert [slots.needed(size) for size in sizes] == [1, 1, 16]
 
 
 # --- users ---------------------------------------------------------------------------------------
