@@ -14,7 +14,7 @@ from memfs.client.reading.buffers import BufferPool
 from memfs.config import ClientConfig, GatewayConfig
 from memfs.gateway.auth.user_sessions import IDLE_SESSIONS, Open, UserSessions
 from memfs.gateway.http.addresses import Addresses
-from memfs.gateway.http.budget import Slots, StreamBuffers
+from memfs.gateway.http.budget import Slots, StreamBuffers, Wreckage
 from memfs.gateway.http.gateway_peers import GatewayPeers
 from memfs.gateway.operations.checksum_cache import ChecksumCache
 from memfs.machine import descriptors_allowed
@@ -36,6 +36,7 @@ class Shared:
         self.buffers = StreamBuffers(config.stream_memory)
         self.slots = Slots(config.uploads)
         self.blocks = BufferPool()
+        self.wreckage = Wreckage()
         self.checksums = ChecksumCache()
         self.addresses = Addresses(config)
         scheme = "https" if config.tls_certificate else "http"

@@ -21,8 +21,10 @@ from memfs.cli.fields import settings_options
 from memfs.cli.options import client_config, cluster_options, options_of, remember
 from memfs.cli.serve.process import (
     die_with_parent,
+    free_wreckage,
     give_freed_memory_back,
     keep_freed_memory,
+    set_aside_what_lives_long,
     stop_signals,
     warn_insecure,
 )
@@ -95,7 +97,8 @@ async def _serve(settings: GatewayConfig, client: ClientConfig, worker: int | No
     click.echo(f"memfs gateway ready: webhdfs://{running.endpoint}/")
     sys.stdout.flush()
     supervisor.ready()
-    async with give_freed_memory_back():
+    set_aside_what_lives_long()
+    async with give_freed_memory_back(trim=free_wreckage):
         await stopping.wait()
     supervisor.stopping()
     async with asyncio.timeout(STOP_SECONDS):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -102,3 +103,15 @@ async def _trim(seconds: float, measure: Callable[[], Footprint], trim: Callable
         await asyncio.sleep(seconds)
         if measure().anonymous > TRIM_BYTES:
             await asyncio.to_thread(trim)  # to free 1 GiB takes the kernel 0.14 s
+
+
+def free_wreckage() -> None:
+    """Have the collector look for what nobody needs, and give it back."""
+    gc.collect()
+    trim_malloc()
+
+
+def set_aside_what_lives_long() -> None:
+    """Keep Python's cyclic collector away from what is there now: it looks at the rest only."""
+    gc.collect()
+    gc.freeze()

@@ -7,6 +7,7 @@ streams or the slowness of their clients; a stream always gets the smallest one.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import deque
 
 from memfs import limits
@@ -14,6 +15,7 @@ from memfs.client.reading.buffers import BufferPool
 
 SMALLEST = 64 * limits.KIB
 LARGEST = 1 * limits.MIB
+COLLECTED_BYTES = 64 * limits.MIB
 GROWTH = 4
 """A stream that goes on gets buffers of 64 KiB, 256 KiB, 1 MiB: most of Java's reads end early."""
 _KEPT_BYTES = 32 * limits.MIB
@@ -85,3 +87,19 @@ class Slots:
             if not turn.done():
                 self.taken += count
                 turn.set_result(None)
+
+
+class Wreckage:
+    """What failed uploads held. Errors keep it by their tracebacks, in circles of objects that
+    Python's collector does not look at for long: it sees a few objects, not their megabytes.
+    """
+
+    def __init__(self) -> None:
+        self._held = 0
+
+    def add(self, count: int) -> None:
+        """An upload that held up to ``count`` bytes has failed; at times earlier ones are freed."""
+        self._held += count
+        if self._held >= COLLECTED_BYTES:
+            self._held = 0
+            gc.collect()

@@ -54,6 +54,8 @@ _HINTS = "SYNC_BLOCK LAZY_PERSIST NEW_BLOCK NO_LOCALWRITE SHOULD_REPLICATE NO_LO
 _FLAGS: Final = frozenset(
     {"CREATE", "OVERWRITE", "APPEND", "IGNORE_CLIENT_LOCALITY", *_HINTS.split(" ")}
 )
+BLOCKS_HELD: Final = 3
+"""By an upload: the one that is received, and those in flight."""
 _EXCLUSIVE: Final = modes.parse("xb")
 EXISTING: Final = modes.parse("r+b")._replace(reading=False)
 
@@ -209,6 +211,9 @@ async def _fill(call: WebCall, handle: Handle, undo: Undo) -> None:
             undo,
             call.progressed,
         )
+    except BaseException:
+        shared.wreckage.add(BLOCKS_HELD * handle.file.attributes.block_size)
+        raise
     finally:
         shared.uploads -= 1
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -129,6 +131,23 @@ async def test_who_waits_no_longer_gets_no_slot() -> None:
     last.cancel()  # when it was its turn already
     await asyncio.gather(last, gone, return_exceptions=True)
     assert slots.taken == 0
+
+
+def test_what_failed_uploads_held_is_freed() -> None:
+    class Held:
+        """Refers to itself, as an error does by its traceback."""
+
+        def __init__(self) -> None:
+            self.circle = self
+
+    gc.collect()
+    wreckage, held = budget.Wreckage(), Held()
+    alive = weakref.ref(held)
+    wreckage.add(budget.COLLECTED_BYTES - 1)
+    del held
+    assert alive() is not None
+    wreckage.add(1)
+    assert alive() is None
 
 
 def test_large_blocks_take_several_slots() -> None:
