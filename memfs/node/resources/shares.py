@@ -32,6 +32,8 @@ OWN: Final = 32
 OWN_MOST: Final = 1024
 """... and connections to the other members, of which a large cluster has hundreds."""
 SOCKETS_LEAST: Final = 32
+CONNECTIONS_LEAST: Final = 512
+"""However little memory there is: they take 5 MiB."""
 DESCRIPTOR_CLIENTS: Final = 1024
 SOCKETS_MOST: Final = 2 * limits.CONNECTIONS_PER_NODE + DESCRIPTOR_CLIENTS
 FEW_CONNECTIONS: Final = 1000
@@ -81,7 +83,7 @@ def share_out(descriptors: int, mappings: int, per_memfd: int, memory: int = sys
     own = min(OWN + descriptors // 16, OWN_MOST)
     sockets = max(SOCKETS_LEAST, min((descriptors - own) // 4, SOCKETS_MOST))
     clients = min(sockets // 8, DESCRIPTOR_CLIENTS)
-    by_memory = max(SOCKETS_LEAST, memory // limits.MEMORY_PER_CONNECTION)
+    by_memory = max(CONNECTIONS_LEAST, memory // limits.MEMORY_PER_CONNECTION)
     by_descriptors = min(sockets // 2, limits.CONNECTIONS_PER_NODE)
     connections = min(by_descriptors, by_memory)
     memfds = max(0, descriptors - own - sockets) // per_memfd
@@ -101,7 +103,8 @@ def server_limits(shares: Shares, memory: int) -> ServerLimits:
     """What clients may use of a node with so much memory: what is not blocks' counts too."""
     arriving = max(limits.ARRIVING_BYTES_LEAST, memory // limits.ARRIVING_SHARE)
     arriving = min(arriving, limits.ARRIVING_BYTES)
-    unread = min(limits.UNREAD_BYTES_PER_NODE, memory // limits.UNREAD_SHARE)
+    unread = max(2 * limits.WRITE_HIGH_WATER, memory // limits.UNREAD_SHARE)
+    unread = min(unread, limits.UNREAD_BYTES_PER_NODE)
     return ServerLimits(
         connections=shares.connections,
         turned_away=shares.turned_away,

@@ -58,6 +58,8 @@ def test_a_small_node_takes_fewer_connections_and_keeps_less_for_them() -> None:
     bounds = server_limits(shares, 192 * limits.MIB)
     assert bounds.arriving == 2 * bounds.arriving_per_principal == 12 * limits.MIB
     assert bounds.unread == 2 * bounds.unread_per_principal == 24 * limits.MIB
+    assert share_out(MANY, 65_530, 2, limits.MIB).connections == 512
+    assert server_limits(shares, limits.MIB).unread == 2 * limits.WRITE_HIGH_WATER
     large = share_out(MANY, 65_530, 2, 1 << 40)
     assert server_limits(large, 1 << 40) == ServerLimits(turned_away=large.turned_away)
 
