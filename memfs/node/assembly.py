@@ -37,6 +37,7 @@ from memfs.node.membership.members import Membership
 from memfs.node.metric_bindings import bind_metrics, bind_shares, bind_stores
 from memfs.node.namespace import Settings
 from memfs.node.replication.backup_service import BackupService
+from memfs.node.replication.namespace_room import NamespaceRoom
 from memfs.node.replication.role import NamespaceRole
 from memfs.node.requests.admission import Admission
 from memfs.node.requests.audited import RequestAudit
@@ -127,6 +128,7 @@ def build_node(
         min_in_sync=config.min_in_sync,
         journal=journal,
         homes=(config.superuser, *config.homes) if config.standard_directories else None,
+        room=NamespaceRoom(store, lambda number: membership.life(number).usage),
     )
     bootstrap = Bootstrap(membership, store.clear, journal, journaled=config.ack == "journal")
     housekeeping = Housekeeping(

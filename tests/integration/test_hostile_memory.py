@@ -5,9 +5,11 @@ Real nodes, filled with blocks first; memory is looked at from outside. Others a
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,8 +21,11 @@ from memfs.protocol import frames
 from memfs.protocol import messages as m
 from memfs.protocol.records import encode
 from memfs.testing.processes import Processes
+from memfs.transport.dial import dial
+from memfs.transport.environment import production_environment
 from memfs.types import Identity
 from tests.support.held_memory import resident
+from tests.support.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.alone
 
@@ -82,4 +87,66 @@ def test_requests_that_stop_in_the_midst(full: Processes, frame: bytes, count: i
             raw = stack.enter_context(stranger(where, number))
             raw.sendall(frame[:-1])
         assert within(full)
+    assert within(full)
+
+
+def refused(cluster: Processes, requests: Iterator[tuple[object, bytes]]) -> int:
+    """Send commands of one client until the node says that there is no space; how many it took."""
+
+    async def send() -> int:
+        (where,) = parse_url(cluster.nodes[0].url).endpoints
+        hello = m.Hello(1, 1, "", m.Role.CLIENT, 7, MALLORY)
+        connection = await dial(production_environment(), where, hello, timeout=20)
+        taken = 0
+        try:
+            for number, (request, value) in enumerate(requests, 2):
+                payload = (value,) if value else ()
+                await connection.call(request, payload, request_id=number, timeout=60, epoch=0)
+                taken = number
+        except NoSpaceError:
+            return taken
+        finally:
+            connection.close()
+        raise AssertionError(f"{taken} were taken, and more would have been")
+
+    return asyncio.run(send())
+
+
+def values() -> Iterator[tuple[object, bytes]]:
+    for number in range(6_000):
+        path = b"/open/%d" % (number // 15)
+        if number % 15 == 0:
+            yield m.MakeDirectory(path), b""
+        yield m.SetXattr(path, f"user.{number % 15}", b""), bytes(64 * KIB)
+
+
+def names() -> Iterator[tuple[object, bytes]]:
+    for number in range(60_000):
+        yield m.MakeDirectory(b"/open/%0200d" % number), b""
+
+
+def links() -> Iterator[tuple[object, bytes]]:
+    for number in range(60_000):
+        yield m.MakeSymlink(b"/open/%d" % number, b"/%0*d" % (4_000, number)), b""
+
+
+@pytest.mark.parametrize("requests", [values, names, links])
+def test_names_and_attributes_find_no_room(
+    full: Processes, requests: Callable[[], Iterator[tuple[object, bytes]]]
+) -> None:
+    """They were taken until the machine had no memory left. What frees is taken."""
+    assert refused(full, requests()) > 0
+    assert within(full)
+    with memfs.connect(full.url) as fs:
+        fs.rmtree("/open")
+        for number in range(20):
+            fs.remove(f"/full-{number}")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                fs.mkdir("/again")
+                break
+            except NoSpaceError:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
     assert within(full)

@@ -64,12 +64,36 @@ class BlockStore:
         self._holdings = Holdings(limit, memfds)
         self._index = self._holdings.index
         self._make_room: list[Callable[[int], object]] = []
+        self._measured = False
+        self._grown = self._grown_before = 0
 
     @property
     def used(self) -> int:
         """Bytes charged, including the process's memory that is not blocks."""
         self._holdings.placement.sweep()
         return self._holdings.account.used + self._holdings.account.process_memory
+
+    @property
+    def room(self) -> int | None:
+        """Bytes left of the limit, negative: too many are used; None: nobody measures."""
+        account = self._holdings.account
+        return account.limit - account.used - account.process_memory if self._measured else None
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing may be stored at all; empty: it may."""
+        return self._holdings.account.refusal
+
+    @property
+    def grown_lately(self) -> int:
+        """Bytes that were noted by :meth:`grow` since the last measurement but one."""
+        return self._grown + self._grown_before
+
+    def grow(self, count: int) -> None:
+        """Note that the process takes ``count`` bytes more; the next measurement knows better."""
+        if self._measured:
+            self._grown += count
+            self._holdings.account.process_memory += count
 
     @property
     def limit(self) -> int:
@@ -122,6 +146,8 @@ class BlockStore:
         """
         account = self._holdings.account
         account.headroom, account.scarcity = headroom, scarcity
+        self._measured = anonymous is not None
+        self._grown, self._grown_before = 0, self._grown
         if anonymous is None:
             self._holdings.departed.forget()
             account.process_memory = 0

@@ -28,6 +28,7 @@ from memfs.node.replication.backup_link import BackupLink
 from memfs.node.replication.cache_leases import CacheLeases
 from memfs.node.replication.commit_observers import CommitObservers
 from memfs.node.replication.fresh import Fresh
+from memfs.node.replication.namespace_room import NamespaceRoom
 from memfs.node.replication.object_places import ObjectPlacement
 from memfs.node.replication.open_files import OpenFiles
 from memfs.node.replication.read_lease import ReadLease
@@ -76,13 +77,14 @@ class Primary:
         is_named: Callable[[], Awaitable[bool]] | None = None,
         observers: CommitObservers | None = None,
         places: ObjectPlacement | None = None,
+        room: NamespaceRoom | None = None,
     ) -> None:
         """``discard`` decides what to forget; ``lost`` is told of a backup that failed.
 
         ``recent`` ends where ``namespace`` stands. ``journal`` gets what is applied. ``is_named``
         looks whether the view at the coordinator names this primary still. ``observers`` are told
         what committed commands brought about. ``places`` says which nodes to ask for what external
-        stores hold.
+        stores hold. ``room`` says whether there is memory for a command.
         """
         self.namespace = namespace
         self.recent = recent
@@ -102,6 +104,7 @@ class Primary:
         self._discard = discard
         self._observers = observers or CommitObservers()
         self._places = places
+        self._room = room
         self._lost = lost
         self.ack_seconds = lease_seconds / 2
         """A backup that is silent for so long has failed: well before its lease ends."""
@@ -145,8 +148,11 @@ class Primary:
         """
         self.check_takes_commands()
         is_repeated = self.namespace.has_answered(client, request_id)
+        packed = records.encode(request, limits.LOGGED_BYTES)
         if not is_repeated:
             self._journal.check_room(request)
+            if self._room is not None:
+                self._room.take(request, len(packed), self.required())
         entry = Entry(
             self.namespace.applied + 1,
             self._epoch(),
@@ -155,7 +161,7 @@ class Primary:
             request_id,
             identity,
             opcode,
-            records.encode(request, limits.LOGGED_BYTES),
+            packed,
         )
         outcome = self.namespace.apply(entry, request, self.opens)
         if outcome.held:

@@ -26,6 +26,7 @@ from memfs.node.replication.candidate import Candidate
 from memfs.node.replication.commit_observers import CommitObservers
 from memfs.node.replication.founding import found
 from memfs.node.replication.in_sync import InSyncSet, handed_over
+from memfs.node.replication.namespace_room import NamespaceRoom
 from memfs.node.replication.object_places import ObjectPlacement
 from memfs.node.replication.primary import Decide, Primary
 from memfs.node.replication.read_lease import RENEWALS
@@ -58,11 +59,12 @@ class NamespaceRole:
         min_in_sync: int,
         journal: Journal | None = None,
         homes: Sequence[str] | None = None,
+        room: NamespaceRoom | None = None,
     ) -> None:
         """``settings`` of a namespace that begins here; ``discard`` is told the blocks that no file
         references any more; ``min_in_sync`` is the setting (MinInSync), 0: as many as
         ``settings.replication``; ``homes``: users that get a home directory in a new cluster, None:
-        it begins empty.
+        it begins empty; ``room``: whether there is memory for a command, None: always.
         """
         self.membership = membership
         self.failovers = 0
@@ -92,6 +94,7 @@ class NamespaceRole:
         self._followed = self._predecessor = Term(0, 0)
         self._handed = False
         self._homes = homes
+        self._room = room
         self._is_new = False
         membership.followers.append(self._view_changed)
 
@@ -260,6 +263,7 @@ class NamespaceRole:
             is_named=lambda: self._is_named(view.primary_since),
             observers=self.observers,
             places=self._places,
+            room=self._room,
         )
         in_sync = InSyncSet(primary, self.membership, self._tasks, self.term, self._wanted)
         self._primary, self._in_sync = primary, in_sync

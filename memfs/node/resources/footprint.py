@@ -21,9 +21,9 @@ from memfs.quantities import show_size
 
 log = logging.getLogger(__name__)
 
-FREE_BYTES: Final = 48 * MIB
+FREE_BYTES: Final = 44 * MIB
 """Of the process itself, which do not count: an empty node takes 40 MiB. With the dead bytes that a
-store may keep beyond its limit they make 64 MiB."""
+store may keep beyond its limit, and what names may take beyond it, they make 64 MiB."""
 POLL_SECONDS: Final = 1.0
 TRIM_SECONDS: Final = 30.0
 TRIM_BYTES: Final = 16 * MIB

@@ -12,16 +12,19 @@ from typing import Any, cast
 import pytest
 
 from memfs import errors, limits
+from memfs.limits import MIB
+from memfs.node.blocks import BlockStore
 from memfs.node.journal.namespace_journal import NamespaceJournal
 from memfs.node.log.recent import RecentLog
 from memfs.node.namespace import Namespace, Settings
 from memfs.node.replication.backup import Backup
 from memfs.node.replication.backup_link import BackupLink
+from memfs.node.replication.namespace_room import NamespaceRoom
 from memfs.node.replication.primary import Primary
 from memfs.protocol import messages as m
 from memfs.transport.connection import Answer
 from memfs.transport.environment import Environment
-from memfs.types import BlockRef, Identity, Member
+from memfs.types import BlockRef, Identity, Member, NodeUsage
 
 SETTINGS = Settings("root", "supergroup", 2, 4096, 4)
 ROOT = Identity("root", ("root",))
@@ -105,7 +108,9 @@ class FakePool:
 class World:
     """A primary with a record of what it asked to discard and which backups it lost."""
 
-    def __init__(self, feed: NamespaceJournal | None = None) -> None:
+    def __init__(
+        self, feed: NamespaceJournal | None = None, room: NamespaceRoom | None = None
+    ) -> None:
         self.pool = FakePool()
         self.discarded: list[BlockRef] = []
         self.lost: list[BackupLink] = []
@@ -121,6 +126,7 @@ class World:
             lost=self.lost.append,
             lease_seconds=2.0,
             journal=feed,
+            room=room,
         )
         self.primary.opens.begin()
         self.requests = 0
@@ -153,6 +159,21 @@ class FullDisk(NamespaceJournal):
 
 def member(number: int) -> Member:
     return Member(number, f"n{number}", number, "127.0.0.1", number)
+
+
+async def test_on_a_full_node_what_was_done_is_told_and_nothing_new_is_done() -> None:
+    store = BlockStore(MIB)
+    world = World(room=NamespaceRoom(store, lambda number: NodeUsage(number, 0, 0, 0)))
+    store.measured(0)
+    assert isinstance(world.submit(m.MakeDirectory(b"/d")), m.MadeReply)
+    assert store.used, "until the process is measured again"
+    store.measured(8 * MIB)
+    assert isinstance(world.repeat(m.MakeDirectory(b"/d")), m.MadeReply)
+    applied = world.primary.namespace.applied
+    with pytest.raises(errors.NoSpaceError):
+        world.submit(m.MakeDirectory(b"/e"))
+    assert world.primary.namespace.applied == applied
+    world.submit(m.RemoveDirectory(b"/d"))
 
 
 async def test_alone_a_command_is_answered_at_once() -> None:

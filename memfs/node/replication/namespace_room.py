@@ -1,0 +1,116 @@
+"""Room for what the namespace is about to take: a command that makes it grow is refused on a full
+node, as a block is.
+
+Owns which commands those are, and what they are taken to cost until the process is measured again.
+The copies of the namespace lie on other nodes too: when one of those is full, it is refused as
+well. What gives memory back is never refused. Must not know the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from memfs.errors import NoSpaceError
+from memfs.limits import MIB
+from memfs.protocol import messages as m
+from memfs.quantities import show_size
+from memfs.types import NodeUsage
+
+GROWING: Final = frozenset(
+    {
+        m.Create,
+        m.CreateUnnamed,
+        m.CreateDraft,
+        m.MakeDirectory,
+        m.MakeSymlink,
+        m.MakeNode,
+        m.MakeLink,
+        m.PutFiles,
+        m.ReserveInodes,
+        m.SetXattr,
+        m.ChangeAcl,
+        m.SetLock,
+        m.IssueToken,
+        m.Mount,
+        m.LearnObjects,
+    }
+)
+"""Commands that make something new."""
+CHANGING: Final = frozenset(
+    {
+        m.Commit,
+        m.PublishDraft,
+        m.AdoptDraft,
+        m.AcquireLease,
+        m.Concat,
+        m.Rename,
+        m.SetAttributes,
+    }
+)
+"""Commands that finish what was begun, or change what is there: they may take a little more."""
+GROWING_BYTES: Final = 2 * MIB
+CHANGING_BYTES: Final = 4 * MIB
+"""Beyond the limit: blocks may have used all of it up."""
+COMMAND_BYTES: Final = 512
+"""Of a new inode, its name, its result and its place in the log, beside what the command says."""
+
+
+class Growing(Protocol):
+    """The account of the node's memory."""
+
+    @property
+    def room(self) -> int | None:
+        """Bytes left of the limit, negative: too many are used; None: nobody measures."""
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing may be stored at all; empty: it may."""
+
+    @property
+    def grown_lately(self) -> int:
+        """Bytes noted in the last one or two seconds."""
+
+    def grow(self, count: int) -> None:
+        """Note that the process takes ``count`` bytes more, until it is measured again."""
+
+
+class NamespaceRoom:
+    """Whether there is room for a command."""
+
+    def __init__(self, account: Growing, usage_of: Callable[[int], NodeUsage]) -> None:
+        """``usage_of`` tells what a member said of itself last."""
+        self._account = account
+        self._usage_of = usage_of
+
+    def take(self, request: object, size: int, copies: Iterable[int]) -> None:
+        """Take room for a command whose record has ``size`` bytes, here and on the members with
+        ``copies`` of the namespace. Raises NoSpaceError, and then takes none.
+        """
+        kind = type(request)
+        if kind in GROWING:
+            beyond, cost = GROWING_BYTES, COMMAND_BYTES + size
+        elif kind in CHANGING:
+            beyond, cost = CHANGING_BYTES, size
+        else:
+            return
+        if isinstance(request, m.SetLock) and request.mode == m.LockMode.UNLOCK:
+            return
+        account = self._account
+        if (room := account.room) is None:
+            return
+        if account.refusal and kind in GROWING:
+            raise NoSpaceError(account.refusal)
+        if room + beyond < cost:
+            raise NoSpaceError(
+                f"the memory of the primary, which holds all names, is full by {show_size(-room)}: "
+                "delete files, or raise its memory"
+            )
+        for number in copies:
+            usage = self._usage_of(number)
+            if usage.limit and usage.used + account.grown_lately + cost > usage.limit + beyond:
+                raise NoSpaceError(
+                    f"the memory of member {number}, which holds all names too, is full: "
+                    "delete files, or raise its memory"
+                )
+        account.grow(cost)
