@@ -80,6 +80,11 @@ class BlockStore:
         return account.limit - account.used - account.process_memory if self._measured else None
 
     @property
+    def dead(self) -> int:
+        """Dead bytes between small blocks."""
+        return self._holdings.segments.dead
+
+    @property
     def refusal(self) -> str:
         """Why nothing may be stored at all; empty: it may."""
         return self._holdings.account.refusal

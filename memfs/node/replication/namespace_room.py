@@ -49,19 +49,26 @@ CHANGING: Final = frozenset(
     }
 )
 """Commands that finish what was begun, or change what is there: they may take a little more."""
-GROWING_BYTES: Final = 2 * MIB
-CHANGING_BYTES: Final = 4 * MIB
-"""Beyond the limit: blocks may have used all of it up."""
+GROWING_BYTES: Final = 10 * MIB
+CHANGING_BYTES: Final = 18 * MIB
+"""Beyond the limit, dead bytes between blocks included: blocks may have used all of it up."""
+GROWING_BYTES_LEAST: Final = 2 * MIB
+CHANGING_BYTES_LEAST: Final = 4 * MIB
+"""... however many dead bytes there are. With 44 MiB of the process and 16 of dead bytes: 64."""
 COMMAND_BYTES: Final = 512
 """Of a new inode, its name, its result and its place in the log, beside what the command says."""
 
 
-class Growing(Protocol):
+class GrowthAccount(Protocol):
     """The account of the node's memory."""
 
     @property
     def room(self) -> int | None:
         """Bytes left of the limit, negative: too many are used; None: nobody measures."""
+
+    @property
+    def dead(self) -> int:
+        """Dead bytes between blocks."""
 
     @property
     def refusal(self) -> str:
@@ -78,7 +85,7 @@ class Growing(Protocol):
 class NamespaceRoom:
     """Whether there is room for a command."""
 
-    def __init__(self, account: Growing, usage_of: Callable[[int], NodeUsage]) -> None:
+    def __init__(self, account: GrowthAccount, usage_of: Callable[[int], NodeUsage]) -> None:
         """``usage_of`` tells what a member said of itself last."""
         self._account = account
         self._usage_of = usage_of
@@ -89,9 +96,9 @@ class NamespaceRoom:
         """
         kind = type(request)
         if kind in GROWING:
-            beyond, cost = GROWING_BYTES, COMMAND_BYTES + size
+            most, least, cost = GROWING_BYTES, GROWING_BYTES_LEAST, COMMAND_BYTES + size
         elif kind in CHANGING:
-            beyond, cost = CHANGING_BYTES, size
+            most, least, cost = CHANGING_BYTES, CHANGING_BYTES_LEAST, size
         else:
             return
         if isinstance(request, m.SetLock) and request.mode == m.LockMode.UNLOCK:
@@ -101,13 +108,14 @@ class NamespaceRoom:
             return
         if account.refusal and kind in GROWING:
             raise NoSpaceError(account.refusal)
-        if room + beyond < cost:
+        if room + max(least, most - account.dead) < cost:
             raise NoSpaceError(
                 f"the memory of the primary, which holds all names, is full by {show_size(-room)}: "
                 "delete files, or raise its memory"
             )
         for number in copies:
             usage = self._usage_of(number)
+            beyond = max(least, most - usage.spare)
             if usage.limit and usage.used + account.grown_lately + cost > usage.limit + beyond:
                 raise NoSpaceError(
                     f"the memory of member {number}, which holds all names too, is full: "

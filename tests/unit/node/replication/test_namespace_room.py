@@ -10,10 +10,13 @@ from memfs.node.blocks import BlockStore
 from memfs.node.replication.namespace_room import (
     CHANGING,
     CHANGING_BYTES,
+    CHANGING_BYTES_LEAST,
     GROWING,
     GROWING_BYTES,
+    GROWING_BYTES_LEAST,
     NamespaceRoom,
 )
+from memfs.node.resources.footprint import FREE_BYTES
 from memfs.protocol import messages as m
 from memfs.types import NodeUsage
 
@@ -34,11 +37,23 @@ FREES = (
 )
 
 
+class DeadBytes(BlockStore):
+    """A store with so many dead bytes between its blocks."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(LIMIT)
+        self._count = count
+
+    @property
+    def dead(self) -> int:
+        return self._count
+
+
 class Node:
     """A node whose process takes so much, and what a member says of itself."""
 
-    def __init__(self, process: int) -> None:
-        self.store = BlockStore(LIMIT)
+    def __init__(self, process: int, dead: int = 0) -> None:
+        self.store = DeadBytes(dead)
         self.store.measured(process)
         self.backup = NodeUsage(2, 0, LIMIT, 0)
         self._room = NamespaceRoom(self.store, lambda number: self.backup)
@@ -47,13 +62,28 @@ class Node:
         self._room.take(request, size, copies)
 
 
-def test_there_is_a_little_beyond_the_limit_which_blocks_may_have_used_up() -> None:
-    Node(LIMIT).take(MAKE)
-    for request, beyond in ((MAKE, GROWING_BYTES), (CHANGE, CHANGING_BYTES)):
-        node = Node(LIMIT + beyond - KIB)
-        node.take(request)
-        with pytest.raises(NoSpaceError, match=r"full by [24]"):
-            Node(LIMIT + beyond).take(request)
+@pytest.mark.parametrize(
+    ("request_", "dead", "beyond"),
+    [
+        (MAKE, 0, GROWING_BYTES),
+        (CHANGE, 0, CHANGING_BYTES),
+        (MAKE, 4 * MIB, GROWING_BYTES - 4 * MIB),
+        (MAKE, 16 * MIB, GROWING_BYTES_LEAST),
+        (CHANGE, 16 * MIB, CHANGING_BYTES_LEAST),
+    ],
+)
+def test_there_is_a_little_beyond_the_limit_which_blocks_may_have_used_up(
+    request_: object, dead: int, beyond: int
+) -> None:
+    Node(LIMIT + beyond - KIB, dead).take(request_)
+    with pytest.raises(NoSpaceError, match="full by"):
+        Node(LIMIT + beyond, dead).take(request_)
+
+
+def test_what_there_is_beyond_the_limit_is_within_64_mib() -> None:
+    for dead in range(0, 17 * MIB, MIB):
+        beyond = max(CHANGING_BYTES_LEAST, CHANGING_BYTES - dead)
+        assert FREE_BYTES + dead + beyond <= 64 * MIB
 
 
 @pytest.mark.parametrize("request_", FREES)

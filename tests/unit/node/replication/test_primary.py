@@ -167,7 +167,7 @@ async def test_on_a_full_node_what_was_done_is_told_and_nothing_new_is_done() ->
     store.measured(0)
     assert isinstance(world.submit(m.MakeDirectory(b"/d")), m.MadeReply)
     assert store.used, "until the process is measured again"
-    store.measured(8 * MIB)
+    store.measured(24 * MIB)
     assert isinstance(world.repeat(m.MakeDirectory(b"/d")), m.MadeReply)
     applied = world.primary.namespace.applied
     with pytest.raises(errors.NoSpaceError):
