@@ -177,10 +177,7 @@ class CacheLeases:
         """End the leases of clients that have not answered in time."""
         if barrier.future.done():
             return
-        now_ns = self._now_ns()
-        for watcher in list(self._watchers.values()):
-            if watcher.until_ns <= now_ns:
-                self._drop(watcher)
+        now_ns = self._drop_expired()
         if not barrier.future.done():  # somebody has asked again, and not confirmed: once more
             late = [
                 each.until_ns
@@ -189,6 +186,14 @@ class CacheLeases:
             ]
             seconds = max(0.001, (max(late, default=0) - now_ns) / 1e9)
             asyncio.get_running_loop().call_later(seconds, self._over, barrier)
+
+    def _drop_expired(self) -> int:
+        """Forget clients that have not asked again in time, with all that they had read; now."""
+        now_ns = self._now_ns()
+        for watcher in list(self._watchers.values()):
+            if watcher.until_ns <= now_ns:
+                self._drop(watcher)
+        return now_ns
 
     # --- what clients ask --------------------------------------------------------------------
 
@@ -199,6 +204,7 @@ class CacheLeases:
             self._drop(watcher)
             watcher = None
         if watcher is None:
+            self._drop_expired()
             watcher = self._watchers[client] = Watcher(client, request.sequence)
         elif request.sequence == watcher.sequence:
             self._confirm(watcher)

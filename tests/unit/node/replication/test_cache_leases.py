@@ -230,6 +230,17 @@ async def test_the_oldest_is_forgotten_when_it_is_too_much(world: World) -> None
 
 
 @in_world
+async def test_what_clients_had_read_that_are_gone_is_forgotten(world: World) -> None:
+    """Nothing of it need ever change, and each had up to 16 MiB."""
+    await world.ask(ANN)
+    world.reads(ANN, 5)
+    await asyncio.sleep(2 * LEASE_NS / SECOND)
+    assert world.caches.held()
+    await world.ask(BOB)
+    assert len(world.caches) == 1 and not world.caches.held()
+
+
+@in_world
 async def test_a_term_that_ends_in_good_order_outlives_all_leases(world: World) -> None:
     await world.ask(ANN)
     began = world.now()
