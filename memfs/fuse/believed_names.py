@@ -22,8 +22,8 @@ BELIEVED_SECONDS: Final = 0.2
 """How long a name is believed at most: programs that use a name again do so soon, and whoever looks
 into a directory that others have just changed for the first time waits for so long."""
 LATE_SECONDS: Final = 0.8
-"""The kernel counts from when the thread that asked runs again: what attributes that ran out have,
-too, until the primary stops waiting (``CacheWatch`` believes 1.2 s of 2 s)."""
+"""The kernel counts from when the thread that asked runs again. As names cannot be taken back, they
+have to run out before the primary stops waiting."""
 SHARED_SECONDS: Final = 600.0
 """For so long no name is handed out of a directory after somebody had to wait because of it."""
 SHARED_DIRECTORIES: Final = 16
@@ -51,14 +51,17 @@ class BelievedNames:
         """Directories of which no attributes are to be believed yet."""
         return self._withheld
 
-    def hand_out(self, directory: int, trust: float) -> float:
-        """Seconds for which a name in a directory may be believed now, as long as ``trust``."""
+    def hand_out(self, directory: int, trust: float, promised: float) -> float:
+        """Seconds for which a name in a directory may be believed now, as long as ``trust``.
+
+        ``promised``: seconds until the primary waits no more; the kernel may be late by then.
+        """
         if not self.offered or directory in self._withheld:
             return 0.0
         now_ns = self._now_ns()
         if self._shared and self._is_shared(directory, now_ns):
             return 0.0
-        seconds = min(trust, BELIEVED_SECONDS)
+        seconds = min(trust, BELIEVED_SECONDS, promised - LATE_SECONDS)
         if seconds <= 0:
             return 0.0
         if len(self._until) >= DIRECTORIES and directory not in self._until:

@@ -396,14 +396,15 @@ class MountSession:
 
     def _named(self, parent: int, trust: float) -> Validity:
         """How long the kernel may believe a name that is known."""
-        seconds = self.names.hand_out(parent, trust)
+        seconds = self.names.hand_out(parent, trust, self.watch.promised())
         return Validity(seconds) if seconds > self.options.entry_timeout else self.shapes.entries
 
     def unnamed(self, parent: int, name: bytes) -> float:
         """Seconds for which the kernel may believe that a name does not exist."""
         seconds = 0.0
         if self.known.name(parent, name) == ABSENT:
-            seconds = self.names.hand_out(parent, self.watch.trusted())
+            trust = self.watch.trusted()
+            seconds = self.names.hand_out(parent, trust, self.watch.promised())
         return max(seconds, self.options.negative_timeout)
 
     async def outlast_name(self, parent: int, name: bytes) -> None:

@@ -38,6 +38,7 @@ REGRESSIONS = (
     (8200045, "a backup took over that had promised anew while it read the view record"),
     (21000266, "a deaf primary refused what lay on nodes that it did not hear"),
     (53125, "a node that joined took blocks before its journal did, and acknowledged them"),
+    (457000058, "a kernel was told to believe a name for longer than a short lease lasted"),
     (210000208, "the checker wanted what was read before a command under way had come back"),
     (140000857, "a command that came again was answered while others believed what it had changed"),
     (60001324, "the observer forgot the copies of who was taken for dead and was coming back"),

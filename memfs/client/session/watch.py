@@ -46,6 +46,7 @@ class CacheWatch:
         self._forget_all = forget_all
         self._clock = session.environment.clock.boottime_ns
         self._until_ns = 0
+        self._promised_ns = 0
         self._wanted_ns = 0
         self._sequence = 0
         self._task: asyncio.Task[None] | None = None
@@ -56,6 +57,11 @@ class CacheWatch:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
         return max(0.0, (self._until_ns - now_ns) / 1e9)
+
+    def promised(self) -> float:
+        """Seconds until the primary waits no more for this client to forget something, by its clock
+        if that is as fast; what is believed later than :meth:`trusted` says has to end by then."""
+        return max(0.0, (self._promised_ns - self._clock()) / 1e9)
 
     async def close(self) -> None:
         """Ask no more."""
@@ -83,5 +89,6 @@ class CacheWatch:
             await self._forget(reply.changed)
         self._sequence = reply.sequence
         self._until_ns = asked_ns + round(reply.lease_ms * SHARE) * 1_000_000
+        self._promised_ns = asked_ns + reply.lease_ms * 1_000_000
         if not reply.lease_ms:
             await asyncio.sleep(RETRY_SECONDS)
