@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterator
@@ -31,6 +30,16 @@ than what a client's call has (30 s), which ends with what the store said then."
 _ends_at: ContextVar[float] = ContextVar("ends_at", default=math.inf)
 
 
+class _Failures:
+    """Of one request: its own, and those of retries within its retries."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+_failures: ContextVar[_Failures | None] = ContextVar("failures", default=None)
+
+
 @contextlib.contextmanager
 def answered_within(seconds: float) -> Iterator[None]:
     """Requests that are made in here end after so many seconds, whatever their store's budget."""
@@ -51,18 +60,41 @@ class Retry:
 
     async def run(self, attempt: Callable[[], Awaitable[T]], what: str) -> T:
         """The result of ``attempt``. Raises its error, or after the budget StoreUnreachableError,
-        which says what the store answered last, and how often it was asked."""
+        which says what the store answered last, and how often it was asked.
+
+        ``attempt`` may retry on its own: the outermost retry says how often, of all together."""
+        outer = _failures.get()
+        failures = outer or _Failures()
+        token = _failures.set(failures)
+        try:
+            return await self._run(attempt, what, failures, says_how_often=outer is None)
+        finally:
+            _failures.reset(token)
+
+    async def _run(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        what: str,
+        failures: _Failures,
+        *,
+        says_how_often: bool,
+    ) -> T:
         loop = asyncio.get_running_loop()
         began = loop.time()
         deadline = min(began + self.budget, _ends_at.get())
         longest = FIRST_SECONDS
         error: StoreUnreachableError | None = None
-        for tries in itertools.count(1):
-            cut = False
+        while True:
+            cut, before = False, failures.count
             timeout = asyncio.timeout_at(min(deadline, loop.time() + self._attempt))
             try:
                 async with timeout:
-                    return await attempt()
+                    try:
+                        return await attempt()
+                    except BaseException:
+                        if failures.count == before:  # no retry inside has counted it
+                            failures.count += 1
+                        raise
             except TimeoutError:
                 if not timeout.expired():
                     raise
@@ -74,11 +106,10 @@ class Retry:
                 error = failure
             pause = longest * self._dice.uniform(0.5, 1.0)
             if loop.time() + pause >= deadline:
-                if tries == 1:
+                if failures.count == 1 or not says_how_often:
                     raise error
-                asked = f"asked {tries} times in {loop.time() - began:.0f} s"
+                asked = f"asked {failures.count} times in {loop.time() - began:.0f} s"
                 silent = ", the last time without an answer" if cut else ""
                 raise StoreUnreachableError(f"{error.message}; {asked}{silent}") from None
             await asyncio.sleep(pause)
             longest = min(LONGEST_SECONDS, longest * 2)
-        raise AssertionError("it is asked for ever")

@@ -112,3 +112,70 @@ def test_no_copy_makes_parents(
     errors = cli.fails(*words, source, f"memfs:{target}" if act == "sync" else target)
     assert errors[0].endswith(": No such file or directory")
     assert cli.ok("ls", home) == ["tree"] and not (tmp_path / "missing").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "operand", "kind"),
+    [
+        ("chown", "a:b:c", "group"),
+        ("chown", "::", "group"),
+        ("chown", "a\nb", "user"),
+        ("chown", NOT_UTF8, "user"),
+        ("chown", "+", "user"),
+        ("chown", "+ann", "user"),
+        ("chown", "4294967295", "user"),
+        ("chown", "ann:4294967296", "group"),
+        ("chown", "9" * 5000, "user"),
+        ("chgrp", "a:b", "group"),
+        ("chgrp", ":0", "group"),
+        ("chgrp", "+x", "group"),
+    ],
+)
+def test_what_is_no_owner_changes_nothing(
+    cli: Command, home: str, command: str, operand: str, kind: str
+) -> None:
+    cli.ok("touch", f"{home}/file")
+    before = cli.ok("stat", "-c", "%U %G", f"{home}/file")
+    found = cli(command, operand, f"{home}/file")
+    assert found.status == 2 and found.err.startswith(f"memfs: invalid {kind}: ")
+    assert cli.ok("stat", "-c", "%U %G", f"{home}/file") == before
+
+
+def test_a_plus_says_that_an_owner_is_a_number(cli: Command, home: str) -> None:
+    cli.ok("touch", f"{home}/file")
+    cli.ok("chown", "+7:+08", f"{home}/file")
+    assert cli.ok("stat", "-c", "%U %G", f"{home}/file") == ["7 8"]
+    cli.ok("chgrp", "+9", f"{home}/file")
+    assert cli.ok("stat", "-c", "%U %G", f"{home}/file") == ["7 9"]
+
+
+def test_no_file_is_lost_to_a_link_that_leads_to_itself(
+    cli: Command, home: str, tmp_path: Path
+) -> None:
+    (tmp_path / "local").write_text("kept")
+    cli.ok("put", str(tmp_path / "local"), f"{home}/file")
+    cli.ok("ln", "-s", "file", f"{home}/link")
+    cli.ok("ln", "-s", ".", f"{home}/here")
+    for target, link in (
+        ("file", "file"),
+        (f"{home}/file", "file"),
+        ("link", "file"),
+        ("file", "here/file"),
+    ):
+        (error,) = cli.fails("ln", "-sf", target, f"{home}/{link}")
+        assert error.endswith("it is the same file")
+    (error,) = cli.fails("mv", f"{home}/link", f"{home}/file")
+    assert error.endswith(" are the same file")
+    assert cli.ok("cat", f"{home}/file") == ["kept"]
+    cli.ok("mv", f"{home}/file", f"{home}/link")  # this way round nothing is lost
+    assert cli.ok("cat", f"{home}/link") == ["kept"]
+    cli.ok("ln", "-sf", "missing", f"{home}/link")
+
+
+def test_mv_keeps_what_it_has_just_moved(cli: Command, home: str) -> None:
+    cli.ok("mkdir", f"{home}/a", f"{home}/b", f"{home}/to")
+    cli.ok("touch", f"{home}/a/x", f"{home}/b/x")
+    (error,) = cli.fails("mv", f"{home}/a/x", f"{home}/b/x", f"{home}/to")
+    assert error == (f"memfs: will not overwrite just-created '{home}/to/x' with '{home}/b/x'")
+    assert cli.ok("ls", f"{home}/b", f"{home}/to")[1] == "x"
+    cli.ok("mv", "-n", f"{home}/b/x", f"{home}/to")

@@ -121,6 +121,31 @@ def test_an_object_changed_here_and_there_is_kept_twice(cli: Command, mounted: P
     assert cli.ok("cat", "/stored/small.txt") == ["theirs"]
 
 
+@pytest.mark.parametrize("content", [b"ours", b""], ids=["full", "empty"])
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_what_is_not_listed_there_is_kept_beside_ours(
+    cli: Command, mounted: Path, kind: str, content: bytes
+) -> None:
+    """A broken link, a special file and a directory made since: no file to be replaced."""
+    local = mounted.parent / "local"
+    local.write_bytes(content)
+    cli.ok("mount", "/stored", "--update", "--sync-interval=-1")
+    cli.ok("ls", "/stored")
+    there = mounted / "taken"
+    if kind == "link":
+        there.symlink_to("nowhere")
+    elif kind == "pipe":
+        os.mkfifo(there)
+    else:
+        there.mkdir()
+    before = there.lstat()
+    cli.ok("put", str(local), "/stored/taken")
+    until(lambda: any(".conflict-" in path.name for path in mounted.iterdir()))
+    (ours,) = [path for path in mounted.iterdir() if ".conflict-" in path.name]
+    assert ours.read_bytes() == content
+    assert there.lstat().st_ino == before.st_ino and not (mounted / "nowhere").exists()
+
+
 def tree_of(top: Path) -> dict[str, bytes | None]:
     """Names below a directory of this machine, and what files hold."""
     found = sorted(top.rglob("*"))

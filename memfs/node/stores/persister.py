@@ -271,9 +271,15 @@ class Persister:
         except errors.StoreConflictError:
             found = await store.stat(upload.key)
         if found is None:  # it was deleted there: ours is what is left
-            return await store.put(upload.key, self._content(upload), upload.size, ABSENT)
+            try:
+                return await store.put(upload.key, self._content(upload), upload.size, ABSENT)
+            except errors.StoreConflictError:
+                if await store.stat(upload.key) is not None:
+                    raise  # made meanwhile: the next attempt compares it
+            await self._keep_both(store, upload)  # a broken link, say, which no list shows
+            return None
         ours = (upload.size, upload.crc)
-        for attempt in (ours, *attempts):
+        for attempt in () if found.is_directory else (ours, *attempts):
             if found.size == attempt[0] and await self._is(store, upload.key, found, attempt):
                 if attempt == ours:
                     return found

@@ -150,3 +150,21 @@ def test_who_cannot_wait_for_a_budget_hears_what_the_store_said() -> None:
                 await retry.run(attempt, "k")
 
     asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_retries_inside_retries_are_counted_once() -> None:
+    async def main() -> None:
+        asked = 0
+
+        async def fails() -> None:
+            nonlocal asked
+            asked += 1
+            raise StoreUnreachableError("no route")
+
+        inner, outer = Retry(random.Random(1), 0.3), Retry(random.Random(2), 1.0)
+        with pytest.raises(StoreUnreachableError) as caught:
+            await outer.run(lambda: inner.run(fails, "k"), "k")
+        assert caught.value.message.startswith(f"no route; asked {asked} times in ")
+        assert caught.value.message.count("asked") == 1
+
+    asyncio.run(asyncio.wait_for(main(), 30))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import click
 
@@ -19,6 +20,9 @@ from memfs.limits import REPLICAS_MAX
 from memfs.machine import current_umask
 from memfs.quantities import counted
 from memfs.types import Attributes
+
+_NUMBER_MAX: Final = (1 << 32) - 2
+"""Largest uid and gid: the one above it says "unchanged" to chown(2)."""
 
 
 class _ModeType(click.ParamType[Change | Operand]):
@@ -63,6 +67,22 @@ def _operands(
     if not paths:
         raise click.UsageError("a PATH is needed")
     return paths
+
+
+def _account(name: str, kind: str, operand: str) -> str:
+    """The name that is kept. ``+7`` is the number 7, as for chown(1); other names are free: users
+    of the cluster need not exist on this machine."""
+    plain = name.removeprefix("+")
+    is_number = plain.isascii() and plain.isdecimal()
+    digits = plain.lstrip("0") or "0"
+    if (
+        ":" in name
+        or not name.isprintable()
+        or (is_number and (len(digits) > len(str(_NUMBER_MAX)) or int(digits) > _NUMBER_MAX))
+        or (name.startswith("+") and not is_number)
+    ):
+        raise click.UsageError(f"invalid {kind}: {quoted(operand)}")
+    return digits if name.startswith("+") else name
 
 
 async def _of_reference(shell: Shell, path: Operand | None) -> Attributes:
@@ -136,6 +156,7 @@ async def chown(
         user, group = like.owner, like.group
     else:
         user, _, group = owner.partition(":")
+        user, group = _account(user, "user", owner), _account(group, "group", owner)
     if not user and not group:
         raise click.UsageError("neither an owner nor a group is given")
 
@@ -162,6 +183,8 @@ async def chgrp(
     paths = _operands(group, paths, reference)
     if reference is not None:
         group = (await _of_reference(shell, reference)).group
+    else:
+        group = _account(group, "group", group)
 
     async def change(path: str, found: Stat) -> None:
         if group:  # as in chgrp(1), an empty one changes nothing

@@ -45,6 +45,8 @@ async def ln(
             if relative:
                 target = await _seen_from(shell, link, target)
             if symbolic:
+                if force:
+                    await _check_not_itself(shell, target, link)
                 await shell.fs.symlink(target, link, replace=force)
             else:
                 if force:
@@ -89,4 +91,15 @@ async def _check_not_same(shell: Shell, target: str, link: Operand) -> None:
     """Raise InvalidArgumentError where the name is the file's already."""
     first, second = await shell.fs.stat_many([target, link], follow_symlinks=False)
     if first is not None and second is not None and first.st_ino == second.st_ino:
+        raise InvalidArgumentError("it is the same file", path=link)
+
+
+async def _check_not_itself(shell: Shell, target: str, link: Operand) -> None:
+    """Raise InvalidArgumentError where a link would replace the file that it is to lead to."""
+    there = posixpath.join(link.bare.rpartition("/")[0] or "/", target)
+    (first,) = await shell.fs.stat_many([there])
+    (second,) = await shell.fs.stat_many([link], follow_symlinks=False)
+    if first is None or second is None or first.st_ino != second.st_ino:
+        return
+    if second.st_nlink == 1 or there == link:
         raise InvalidArgumentError("it is the same file", path=link)

@@ -111,6 +111,7 @@ async def mv(
     check_targets(into, plain)
     if into is not None:
         paths = (*paths, await directory(shell, into))
+    made: set[str] = set()
     for source, target in await _pairs(shell, paths, "cannot move", plain):
         if source.content:
             shell.complain(f"cannot move {quoted(source.content)}: Device or resource busy")
@@ -119,6 +120,10 @@ async def mv(
             try:
                 if await _are_same(shell, source, target):
                     continue
+                if target in made and clobber is not Clobber.NEVER:
+                    both = f"{quoted(target)} with {quoted(source)}"
+                    shell.complain(f"will not overwrite just-created {both}")
+                    continue
                 if not await _replaces(shell, source, target, clobber, update):
                     continue
                 renamed = await move(
@@ -126,6 +131,7 @@ async def mv(
                 )
             except PathExistsError:
                 continue
+            made.add(target)
             if verbose:
                 done = "renamed" if renamed else "copied"
                 print(f"{done} {quoted(source)} -> {quoted(target)}")
@@ -146,8 +152,13 @@ async def _replaces(
 
 
 async def _are_same(shell: Shell, source: str, target: str) -> bool:
-    """Whether both are names of one inode, and complains: rename would do nothing then."""
+    """Whether both are names of one inode, and complains: rename would do nothing then.
+
+    A link on its way to the name of what it leads to counts as that: it would lead to itself."""
     first, second = await shell.fs.stat_many([source, target], follow_symlinks=False)
+    if first is not None and first.is_symlink() and second is not None:
+        (there,) = await shell.fs.stat_many([source])
+        first = there if there is not None and there.st_ino == second.st_ino else first
     if first is None or second is None or first.st_ino != second.st_ino:
         return False
     shell.complain(f"{quoted(source)} and {quoted(target)} are the same file")
