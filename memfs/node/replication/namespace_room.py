@@ -110,7 +110,7 @@ class NamespaceRoom:
             raise NoSpaceError(account.refusal)
         if room + max(least, most - account.dead) < cost:
             raise NoSpaceError(
-                f"the memory of the primary, which holds all names, is full by {show_size(-room)}: "
+                f"the primary's memory is full by {show_size(-room)}, and it holds all names: "
                 "delete files, or raise its memory"
             )
         for number in copies:
@@ -118,7 +118,7 @@ class NamespaceRoom:
             beyond = max(least, most - usage.spare)
             if usage.limit and usage.used + account.grown_lately + cost > usage.limit + beyond:
                 raise NoSpaceError(
-                    f"the memory of member {number}, which holds all names too, is full: "
+                    f"member {number}'s memory is full, and it holds all names too: "
                     "delete files, or raise its memory"
                 )
         account.grow(cost)
