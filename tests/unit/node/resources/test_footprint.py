@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Iterator
 
@@ -103,12 +104,13 @@ def test_spare_memory_gives_way_to_the_process() -> None:
 @pytest.mark.usefixtures("no_memfds")
 def test_segments_without_a_descriptor_are_the_process_s_own(store: BlockStore) -> None:
     """They count once, and what is dead at their end goes back."""
+    gc.collect()  # what other tests left is not to go back meanwhile
     before = footprint()
     versions = [BlockVersion(inode, 0, 1, 1) for inode in range(1, 41)]
     for version in versions:
         store_whole(store, version, some_bytes(900_000), block=MIB)
     full = footprint()
-    assert full.anonymous - before.anonymous >= 30 * MIB
+    assert full.anonymous - before.anonymous >= 25 * MIB
     assert full.mapped - before.mapped < MIB
     assert store.shared == 0
     for version in versions:
