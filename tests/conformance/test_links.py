@@ -70,12 +70,27 @@ def test_broken_and_circular_symlinks(surface, top):
 
 @needs(Feature.SYMLINK)
 def test_writing_through_a_symlink(surface, top):
-    surface.symlink("target", f"{top}/link")
-    surface.write_bytes(f"{top}/link", b"made through the link")
-    assert surface.read_bytes(f"{top}/target") == b"made through the link"
-    surface.write_bytes(f"{top}/link", b"again")
-    assert surface.read_bytes(f"{top}/target") == b"again"
-    assert surface.readlink(f"{top}/link") == "target"
+    surface.mkdir(f"{top}/d")
+    texts = {
+        "link": "target",
+        "absolute": f"{top}/d/other",
+        "d/up": "../third",
+        "chain": f"{top}/d/next",
+        "d/next": "../d/last",
+    }
+    for link, text in texts.items():
+        surface.symlink(text, f"{top}/{link}")
+    for link, target in {
+        "link": "target",
+        "absolute": "d/other",
+        "d/up": "third",
+        "chain": "d/last",
+    }.items():
+        surface.write_bytes(f"{top}/{link}", b"made through the link")
+        assert surface.read_bytes(f"{top}/{target}") == b"made through the link"
+        surface.write_bytes(f"{top}/{link}", b"again")
+        assert surface.read_bytes(f"{top}/{target}") == b"again"
+    assert {link: surface.readlink(f"{top}/{link}") for link in texts} == texts
 
 
 @needs(Feature.SYMLINK)

@@ -30,7 +30,7 @@ def lacking(surface):
     return [m for feature, names in OF_FEATURE.items() if feature not in features for m in names]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(12))
 def test_a_random_sequence(surface, top, seed):
     model = Model(ModelTree(block_size=surface.block_size))
     model.mkdir(top)

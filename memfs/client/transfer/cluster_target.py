@@ -9,6 +9,7 @@ file appears under its final name only when all of it is there (NoPartialVisible
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -28,7 +29,6 @@ from memfs.errors import (
     UnsupportedError,
 )
 from memfs.limits import SYMLINK_FOLLOWS
-from memfs.paths import join
 from memfs.types import Buffer
 
 Fill = Callable[[CopySink], Awaitable[int]]
@@ -60,7 +60,7 @@ async def find_place(fs: ContentOperations, target: str) -> RemotePlace:
             raise IsDirectoryError("it is a directory", path=target)
         if not found.is_symlink():
             return RemotePlace(path, found)
-        path = join(path.rpartition("/")[0], await fs.readlink(path))
+        path = posixpath.join(posixpath.dirname(path), await fs.readlink(path))
     raise SymlinkLoopError("too many symbolic links", path=target)
 
 

@@ -141,11 +141,13 @@ class CliSurface:
         first, second = self._inode(source), self._inode(target)
         if first is not None and first == second:
             return  # rename(2) leaves two names of one inode alone; mv(1) refuses or removes one
+        if second is not None and second == self._inode(source, "-L"):
+            self.memfs("rm", target)  # mv(1) does not replace a file by a link that leads to it
         self.memfs("mv", "-T", source, target)
 
-    def _inode(self, path: str) -> int | None:
+    def _inode(self, path: str, *options: str) -> int | None:
         try:
-            return int(self.lstat(path).inode)
+            return int(self._stat(*options, path).inode)
         except OSError:
             return None
 
@@ -224,5 +226,5 @@ class CliSurface:
         return Quota(**{name: found[name] for name in Quota._fields})
 
     def du(self, path: str) -> Any:
-        found = json.loads(self.memfs("du", "-s", "--json", path))
+        found = json.loads(self.memfs("du", "-sD", "--json", path))
         return ContentSummary(**{name: found[name] for name in ContentSummary._fields})

@@ -119,7 +119,15 @@ class WebHdfsSurface:
         return self._ask("GET", path, "OPEN")
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        self._ask("PUT", path, "CREATE", data, overwrite=True, createparent=False)
+        kept = self._permission(path)  # what CREATE overwrites is a new file, as in HDFS
+        self._ask("PUT", path, "CREATE", data, overwrite=True, createparent=False, **kept)
+
+    def _permission(self, path: str) -> dict[str, str]:
+        """That of the file there, as a parameter; empty if there is none."""
+        try:
+            return {"permission": f"{self.stat(path).mode:o}"}
+        except OSError:
+            return {}
 
     def append(self, path: str, data: bytes) -> None:
         try:
