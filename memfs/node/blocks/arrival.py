@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from memfs.checksum import crc32c, crcs32c
 from memfs.errors import BlockNotFoundError, CorruptBlockError, InvalidArgumentError
@@ -18,7 +18,7 @@ from memfs.limits import CHUNK_BYTES, KIB
 from memfs.node.blocks import targets
 from memfs.node.blocks.block_records import FIELD_MAX, INDEX_BYTES, extent_for
 from memfs.node.blocks.chunks import PieceCrcs, rebuild
-from memfs.node.blocks.holdings import Holdings
+from memfs.node.blocks.holdings import Holdings, WrittenRecords
 from memfs.node.blocks.index import BLOCK_MASK, INDEX_BITS
 from memfs.node.blocks.region import VERSION_BYTES, HeapRegion, Region, SegmentRegion, Version
 from memfs.node.blocks.segments import MemorySegment
@@ -259,6 +259,19 @@ class RepeatedWrite:
             self._holdings.unclaim(self._request.version, self._birth)
 
 
+class _Run(NamedTuple):
+    """Versions of a batch that are stored alike, in records that follow one another."""
+
+    plain: bool
+    """Records can describe them."""
+    first: int
+    """The first of them in the batch."""
+    stop: int
+    """The first one behind them."""
+    offset: int
+    """Of the first record in the segment."""
+
+
 class BatchWrite:
     """Many small whole versions in one payload (``WriteBlocks``), published all or none."""
 
@@ -319,31 +332,24 @@ class BatchWrite:
         try:
             self._check(pieces)
             repeated = self._repeated()
+            runs = self._runs(repeated)
+            records = self._write(runs, pieces)
         except BaseException:
             self.abort()
             raise
         self._open = False
         self._holdings.arriving.discard(self)
-        segment, offset = self.region.segment, self.region.offset
+        segment = self.region.segment
         self.region.detach()
         if not self._blocks:
             self._holdings.segments.release(segment, self.region.extent)
-        plain = self._plain(repeated)
-        if all(plain):  # nearly always
-            self._store_plain(pieces, 0, len(pieces), segment, offset)
-            return Empty()
-        places = self._holdings.segments.divide(segment, offset, self._extents)
-        for alike, group in groupby(range(len(pieces)), key=plain.__getitem__):
-            numbers = [*group]
-            if alike:
-                first, stop = numbers[0], numbers[-1] + 1
-                self._store_plain(pieces, first, stop, segment, places[first])
-                continue
-            for at in numbers:
-                if repeated[at]:
-                    self._repeat(self._blocks[at], segment, self._extents[at])
-                else:
-                    self._store(self._blocks[at], pieces[at], segment, places[at])
+        for run, written in zip(runs, records, strict=True):
+            if written is not None:
+                self._births += self._holdings.publish_records(segment, written)
+            elif repeated[run.first]:
+                self._repeat(self._blocks[run.first], segment, self._extents[run.first])
+            else:
+                self._publish(self._blocks[run.first], segment, run.offset)
         return Empty()
 
     def abort(self) -> None:
@@ -406,28 +412,52 @@ class BatchWrite:
             for block, extent, known in zip(self._blocks, self._extents, repeated, strict=True)
         ]
 
-    def _store_plain(
-        self,
-        pieces: Sequence[memoryview],
-        first: int,
-        stop: int,
-        segment: MemorySegment,
-        offset: int,
-    ) -> None:
-        """Publish the versions from ``first`` to before ``stop`` in records from ``offset`` on."""
+    def _runs(self, repeated: Sequence[bool]) -> list[_Run]:
+        """The versions in order: those together that records can describe, the others alone."""
+        plain, offset = self._plain(repeated), self.region.offset
+        if all(plain):  # nearly always
+            return [_Run(True, 0, len(plain), offset)]
+        runs, first = [], 0
+        for alike, group in groupby(plain):
+            count = len(list(group))
+            for start, length in (
+                [(first, count)] if alike else [(n, 1) for n in range(first, first + count)]
+            ):
+                runs.append(_Run(alike, start, start + length, offset))
+                offset += sum(self._extents[start : start + length])
+            first += count
+        return runs
+
+    def _write(
+        self, runs: Sequence[_Run], pieces: Sequence[memoryview]
+    ) -> list[WrittenRecords | None]:
+        """Put all bytes where they belong, before anybody can see one of them."""
+        segments, segment = self._holdings.segments, self.region.segment
+        try:
+            if len(runs) > 1:
+                segments.divide(segment, self.region.offset, self._extents)
+            return [self._write_run(run, segment, pieces) for run in runs]
+        except BaseException:
+            segments.divide(segment, self.region.offset, [self.region.extent])
+            raise
+
+    def _write_run(
+        self, run: _Run, segment: MemorySegment, pieces: Sequence[memoryview]
+    ) -> WrittenRecords | None:
+        first, stop = run.first, run.stop
+        if not run.plain:
+            segment.store(run.offset + data_offset(self._extents[first]), pieces[first])
+            return None
         some = zip(self._blocks[first:stop], self._extents[first:stop], strict=True)
         rows = [
             (inode << INDEX_BITS | index, generation, sequence, length, crc, extent)
             for (inode, index, generation, sequence, length, crc), extent in some
         ]
-        self._births += self._holdings.publish_records(segment, offset, rows, pieces[first:stop])
+        return self._holdings.write_records(segment, run.offset, rows, pieces[first:stop])
 
-    def _store(
-        self, block: SmallBlock, data: memoryview, segment: MemorySegment, offset: int
-    ) -> None:
-        """Publish a version by objects, in the record at ``offset``."""
+    def _publish(self, block: SmallBlock, segment: MemorySegment, offset: int) -> None:
+        """Hold a version by objects, whose bytes are in the record at ``offset``."""
         holdings, extent = self._holdings, extent_for(block.length)
-        segment.store(offset + data_offset(extent), data)
         if block.version not in self._beside:
             holdings.account.move(_OBJECT_BYTES, 0)  # until it is packed, below
         region = SegmentRegion(block.generation, holdings.segments, segment, offset, extent)

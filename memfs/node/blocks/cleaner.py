@@ -123,7 +123,11 @@ class Cleaner:
         smallest = extent_for(header.length)
         target, place = self._segments.append(smallest, moved=True)
         moved = header._replace(extent=smallest)
-        packing.move_record(target, place, moved, crcs, data)
+        try:
+            packing.move_record(target, place, moved, crcs, data)
+        except NoSpaceError:
+            self._segments.release(target, smallest)
+            raise
         self._index.move_record(header.key, target, place)
         self.moved += smallest
         del crcs, data  # views, which would keep the segment from being recycled

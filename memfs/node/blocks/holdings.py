@@ -82,6 +82,14 @@ class Stored(NamedTuple):
     """It begins with all of this one."""
 
 
+class WrittenRecords(NamedTuple):
+    """Versions whose bytes are in a segment, not yet in the index."""
+
+    headers: list[BlockHeader]
+    starts: list[int]
+    """Where in the segment each record begins."""
+
+
 class Holdings:
     """Versions, their memory and its account."""
 
@@ -135,13 +143,13 @@ class Holdings:
             data = version.view(0, version.length)
             self.watcher.stored(Stored(identity, version.crc, data, *layout, base))
 
-    def publish_records(
+    def write_records(
         self, segment: MemorySegment, offset: int, rows: Iterable[_Row], pieces: Sequence[Buffer]
-    ) -> list[int]:
-        """Hold versions in records, from ``offset`` on, of blocks that have no others; their
-        births.
+    ) -> WrittenRecords:
+        """Put versions into records, from ``offset`` on; nobody sees them yet.
 
         A row is the key, generation, sequence, length, CRC32C and extent; ``pieces`` are the bytes.
+        Raises NoSpaceError when the system has no memory.
         """
         first = self._births + 1
         headers = [
@@ -149,12 +157,15 @@ class Holdings:
             for birth, (key, generation, sequence, length, crc, extent) in enumerate(rows, first)
         ]
         self._births += len(headers)
-        starts = packing.write_records(segment, offset, headers, pieces)
-        self.index.insert_records(segment, headers, starts)
+        return WrittenRecords(headers, packing.write_records(segment, offset, headers, pieces))
+
+    def publish_records(self, segment: MemorySegment, written: WrittenRecords) -> list[int]:
+        """Hold versions in records, of blocks that have no others; their births."""
+        self.index.insert_records(segment, *written)
         if self.watcher is not None:
-            for header, start in zip(headers, starts, strict=True):
+            for header, start in zip(*written, strict=True):
                 self._tell_stored(self.watcher, segment, start, header)
-        return list(range(first, first + len(headers)))
+        return [header.birth for header in written.headers]
 
     def _tell_stored(
         self, watcher: VersionObserver, segment: MemorySegment, start: int, header: BlockHeader

@@ -245,10 +245,25 @@ class Slot:
         if self.memfd.sealed:
             self.view(start, start + len(data))[:] = data
             return
-        rest, at = memoryview(data), self.offset + start
-        while rest:
-            count = os.pwrite(self.memfd.descriptor, rest, at)
-            rest, at = rest[count:], at + count
+        write_at(self.memfd.descriptor, self.offset + start, data)
+
+
+def write_at(descriptor: int, at: int, *pieces: Buffer) -> None:
+    """Write pieces, at most 1,024, into a memfd, one behind the other.
+
+    Raises NoSpaceError when the system has no memory; some bytes may have been written.
+    """
+    try:
+        count = os.pwritev(descriptor, pieces, at)
+        if count < sum(map(len, pieces)):
+            rest = memoryview(b"".join(pieces))
+            while count < len(rest):
+                count += os.pwrite(descriptor, rest[count:], at + count)
+    except OSError as error:
+        raise NoSpaceError(
+            f"the system gives the node no memory to write to ({error.strerror}): lower its "
+            "memory setting or free memory on its host"
+        ) from None
 
 
 class ScratchPool:

@@ -370,18 +370,22 @@ class Placement:
             slot = memfd.slot(index % memfd.slots)
             try:
                 slot.touch(region.written, self._account)
+                moved = self._moved(region, slot)
             except NoSpaceError:
                 self._packer.pack(inode, index)
                 return
-            moved = _moved(region, slot)
             for version in sharers:
                 version.region = moved
             self.free(region)
 
-
-def _moved(region: Region, slot: Slot) -> SlotRegion:
-    moved = SlotRegion(region.generation, slot)
-    moved.store(0, region.view(0, region.written))
-    moved.written, moved.fixed = region.written, region.fixed
-    moved.chunks, moved.holders = region.chunks, region.holders
-    return moved
+    def _moved(self, region: Region, slot: Slot) -> SlotRegion:
+        """A copy in a slot that was touched for it; untouched again after a NoSpaceError."""
+        moved = SlotRegion(region.generation, slot)
+        try:
+            moved.store(0, region.view(0, region.written))
+        except NoSpaceError:
+            moved.leave().restore(0, self._account)
+            raise
+        moved.written, moved.fixed = region.written, region.fixed
+        moved.chunks, moved.holders = region.chunks, region.holders
+        return moved

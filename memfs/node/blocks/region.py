@@ -310,7 +310,12 @@ class SegmentRegion(Region):
         """
         extent = extent_for(length)
         segment, offset = self._segments.append(extent, moved=True)
-        self.move_to(SegmentRegion(0, self._segments, segment, offset, extent).attach(), length)
+        place = SegmentRegion(0, self._segments, segment, offset, extent).attach()
+        try:
+            self.move_to(place, length)
+        except NoSpaceError:
+            place.free()
+            raise
 
     def relocate(self) -> int:
         """Move to a record of just the bytes that it holds; how many bytes that covers.
@@ -334,7 +339,10 @@ class SegmentRegion(Region):
         return SegmentRegion(0, self._segments, *place, extent).attach()
 
     def move_to(self, place: SegmentRegion, kept: int) -> None:
-        """Move to the record of ``place`` with the first ``kept`` bytes; release its own."""
+        """Move to the record of ``place`` with the first ``kept`` bytes; release its own.
+
+        Raises NoSpaceError when the system has no memory, and then stays where it is.
+        """
         place.store(0, self.view(0, kept))
         self.free()
         place.detach()

@@ -24,7 +24,7 @@ from memfs.errors import NoSpaceError
 from memfs.limits import KIB, MIB
 from memfs.node.blocks.account import Account
 from memfs.node.blocks.departed import Departed
-from memfs.node.blocks.memory import SEALS, UNTRACKED
+from memfs.node.blocks.memory import SEALS, UNTRACKED, write_at
 from memfs.protocol.segment_records import EXTENT, EXTENT_OFFSET, OFFSET_BITS, OFFSET_MASK
 from memfs.types import Buffer
 
@@ -144,27 +144,21 @@ class MemorySegment:
         return self._descriptor
 
     def store(self, start: int, data: Buffer) -> None:
-        """Copy bytes into it."""
+        """Copy bytes into it. Raises NoSpaceError when the system has no memory."""
         if len(data) < WRITTEN_FROM_BYTES or self._descriptor < 0 or self.lent:
             self.mapping[start : start + len(data)] = data
             return
-        rest = memoryview(data)
-        while rest:
-            count = os.pwrite(self._descriptor, rest, start)
-            rest, start = rest[count:], start + count
+        write_at(self._descriptor, start, data)
 
     def store_all(self, start: int, pieces: Sequence[Buffer]) -> None:
-        """Copy pieces into it, one behind the other."""
+        """Copy pieces into it, one behind the other. Raises NoSpaceError as :meth:`store` does."""
         if self._descriptor < 0 or self.lent:
             self.store(start, b"".join(pieces))
             return
         for first in range(0, len(pieces), PIECES_WRITTEN_AT_ONCE):
             some = pieces[first : first + PIECES_WRITTEN_AT_ONCE]
-            size = sum(map(len, some))
-            count = os.pwritev(self._descriptor, some, start)
-            if count < size:
-                self.store(start + count, memoryview(b"".join(some))[count:])
-            start += size
+            write_at(self._descriptor, start, *some)
+            start += sum(map(len, some))
 
     def shed(self) -> int:
         """Give the pages behind the last record back to the kernel; returns the number of bytes.

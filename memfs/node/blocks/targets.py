@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from memfs.errors import NoSpaceError
 from memfs.limits import CHUNK_BYTES, SEGMENT_BYTES_MIN
 from memfs.node.blocks import chunks
 from memfs.node.blocks.chunks import Checks, Piece
@@ -78,8 +79,13 @@ class OwnRegion(Target):
         self._extents = request.extents
         self._base_length = 0 if base is None else min(base.length, request.length)
         self._base_chunks: Sequence[int] = chunks.NO_CHUNKS
-        if base is not None:
+        if base is None:
+            return
+        try:
             self._copy(base)
+        except NoSpaceError:
+            holdings.let_go(self.region)
+            raise
 
     def publish(self, pieces: Sequence[Piece]) -> Checks:
         region, changed = self.region, _touched(self._extents)
