@@ -5,6 +5,9 @@ one term: a client's lease ends within the primary's own read lease, so a new pr
 knows that nobody believes anything of the time before. Invariant: a command that changes an inode
 is not acknowledged before every other client that had read it has said that it forgot, or may not
 believe it any more. Must not know sockets or the namespace's rules.
+
+What clients have read takes memory of the primary: one has at most ``limits.WATCHED_INODES``, and
+while there is no memory left a client that reads more forgets as much of what it had read before.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from memfs.protocol import messages as m
 LEASE_NS: Final = 2_000_000_000
 """Longest that a client may believe something after it has asked."""
 INODES_PER_REPLY: Final = 1_000
+WATCHED_ANYWAY: Final = 16_384
+"""Inodes of all clients that may be cached however little memory there is: 6 MiB."""
 _MILLION: Final = 1_000_000
 _SEQUENCES: Final = 1 << 62
 """Larger than the number of any answer."""
@@ -76,12 +81,17 @@ class CacheLeases:
         now_ns: Callable[[], int],
         lease_until: Callable[[], int | None],
         longest_ns: int = LEASE_NS,
+        is_full: Callable[[], bool] = lambda: False,
     ) -> None:
         """``lease_until``: when the primary's read lease ends, None: never, since it is alone;
-        ``longest_ns``: for how long no backup that joins now can take over."""
+        ``longest_ns``: for how long no backup that joins now can take over; ``is_full``: whether
+        the node has no memory left."""
         self._now_ns = now_ns
         self._lease_until = lease_until
         self._longest_ns = min(LEASE_NS, longest_ns)
+        self._is_full = is_full
+        self._count = 0
+        """Inodes that clients have read, those of all of them added up."""
         self._watchers: dict[int, Watcher] = {}
         self._holders: dict[int, set[int]] = {}
         """Clients that may believe something of an inode: they did not say that they forgot it."""
@@ -99,12 +109,19 @@ class CacheLeases:
         watcher = self._watchers.get(client)
         if watcher is None:
             return
-        for inode in (getattr(request, "base", 0), *_inodes_of(record)):
+        before = len(watcher.held)
+        inodes = (getattr(request, "base", 0), *_inodes_of(record))
+        for inode in inodes:
             watcher.held.pop(inode, None)
             watcher.held[inode] = None
             self._holders.setdefault(inode, set()).add(client)
-        excess = len(watcher.held) - limits.WATCHED_INODES
+        held = len(watcher.held)
+        self._count += held - before
+        excess = held - limits.WATCHED_INODES
+        if self._count > WATCHED_ANYWAY and self._is_full():
+            excess = max(excess, min(self._count - WATCHED_ANYWAY, held - len(inodes)))
         if excess > 0:  # found at once: whoever looks for the oldest passes all that were dropped
+            self._count -= excess
             for oldest in list(islice(watcher.held, excess)):
                 del watcher.held[oldest]
                 watcher.changed[oldest] = None  # nobody waits for that
@@ -164,11 +181,11 @@ class CacheLeases:
         if not waiting:
             del self._open[client]
 
-    @staticmethod
-    def _tell(watcher: Watcher, inode: int) -> int:
+    def _tell(self, watcher: Watcher, inode: int) -> int:
         """Have a client forget an inode. Returns the number of the answer that says so: it may have
         left already, for an earlier command."""
         if inode in watcher.held or inode not in watcher.unconfirmed:
+            self._count -= inode in watcher.held
             watcher.held.pop(inode, None)
             watcher.changed[inode] = None
         return watcher.sequence + (inode in watcher.changed)
@@ -296,6 +313,7 @@ class CacheLeases:
     def _drop(self, watcher: Watcher) -> None:
         """Its lease is over."""
         del self._watchers[watcher.client]
+        self._count -= len(watcher.held)
         for inode in (*watcher.held, *watcher.changed, *watcher.unconfirmed):
             self._forget(watcher, inode)
         for _, barrier in watcher.barriers:

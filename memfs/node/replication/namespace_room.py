@@ -90,6 +90,14 @@ class NamespaceRoom:
         self._account = account
         self._usage_of = usage_of
 
+    def is_full(self) -> bool:
+        """Whether nothing new would find room: what need not be remembered is not either."""
+        room = self._account.room
+        return room is not None and room + self._beyond(GROWING_BYTES, GROWING_BYTES_LEAST) <= 0
+
+    def _beyond(self, most: int, least: int) -> int:
+        return max(least, most - self._account.dead)
+
     def take(self, request: object, size: int, copies: Iterable[int]) -> None:
         """Take room for a command whose record has ``size`` bytes, here and on the members with
         ``copies`` of the namespace. Raises NoSpaceError, and then takes none.
@@ -108,7 +116,7 @@ class NamespaceRoom:
             return
         if account.refusal and kind in GROWING:
             raise NoSpaceError(account.refusal)
-        if room + max(least, most - account.dead) < cost:
+        if room + self._beyond(most, least) < cost:
             raise NoSpaceError(
                 f"the primary's memory is full by {show_size(-room)}, and it holds all names: "
                 "delete files, or raise its memory"

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = limits.KEEPALIVE_SECONDS
 """The grace period for clients that had files open: three of their pings."""
+KEPT_ANYWAY: Final = 16_384
+"""Open files of all clients that are kept in mind however little memory there is: 3 MiB."""
 
 
 class _Client:
@@ -46,12 +48,19 @@ class _Client:
 class OpenFiles:
     """Registrations of all clients; an ``Opens`` of the namespace."""
 
-    def __init__(self, namespace: Namespace, now: Callable[[], float]) -> None:
-        """``now``: monotonic seconds. No file counts as closed before :meth:`begin`."""
+    def __init__(
+        self,
+        namespace: Namespace,
+        now: Callable[[], float],
+        is_full: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``now``: monotonic seconds; ``is_full``: whether the node has no memory left. No file
+        counts as closed before :meth:`begin`."""
         self.count = 0
         """Files open, of all clients together."""
         self._namespace = namespace
         self._now = now
+        self._is_full = is_full
         self._clients: dict[int, _Client] = {}
         self._users: dict[int, int] = {}
         """Clients that have an inode open."""
@@ -103,17 +112,18 @@ class OpenFiles:
         if number < known.floor:
             return  # nobody waits for the answer any more
         if inode not in known.numbers:
-            if self._is_full(known):
+            if self._are_too_many(known):
                 return
             self.count += 1
             self._users[inode] = self._users.get(inode, 0) + 1
             self._due.pop(inode, None)
         known.numbers[inode] = max(number, known.numbers.get(inode, 0))
 
-    def _is_full(self, known: _Client) -> bool:
+    def _are_too_many(self, known: _Client) -> bool:
         """The bound is reached: files beyond it are freed with their last name."""
         many = len(known.numbers) >= limits.OPEN_FILES_PER_CLIENT
         full = many or self.count >= limits.OPEN_FILES
+        full = full or (self.count >= KEPT_ANYWAY and self._is_full())
         if full and self._news.is_news("full"):
             log.warning("more files are open than are kept in mind: %d", self.count)
         return full

@@ -88,7 +88,8 @@ class Primary:
         """
         self.namespace = namespace
         self.recent = recent
-        self.opens = OpenFiles(namespace, environment.clock.monotonic)
+        is_full = (lambda: False) if room is None else room.is_full
+        self.opens = OpenFiles(namespace, environment.clock.monotonic, is_full)
         self.committed = namespace.applied
         self.links: dict[int, BackupLink] = {}
         self.absent: set[int] = set()
@@ -112,7 +113,10 @@ class Primary:
         self._lease_until: int | None = None
         self._leased = asyncio.Event()
         self.caches = CacheLeases(
-            environment.clock.boottime_ns, lambda: self._lease_until, self._lease.share_ns
+            environment.clock.boottime_ns,
+            lambda: self._lease_until,
+            self._lease.share_ns,
+            is_full,
         )
         self._named = Fresh(is_named)
         self._boottime = environment.clock.boottime_ns

@@ -8,7 +8,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from memfs import limits
-from memfs.node.replication.cache_leases import LEASE_NS, CacheLeases
+from memfs.node.replication.cache_leases import (
+    LEASE_NS,
+    WATCHED_ANYWAY,
+    CacheLeases,
+)
 from memfs.protocol import messages as m
 from memfs.testing.simulation.virtual import run
 from memfs.types import Attributes
@@ -230,8 +234,30 @@ async def test_the_oldest_is_forgotten_when_it_is_too_much(world: World) -> None
 
 
 @in_world
+async def test_on_a_full_node_a_client_forgets_as_much_as_it_reads(world: World) -> None:
+    full = False
+    world.caches = CacheLeases(world.now, lambda: None, is_full=lambda: full)
+    for client in (ANN, BOB):
+        await world.ask(client)
+        for inode in range(2, WATCHED_ANYWAY):
+            world.reads(client, inode)
+    full = True
+    world.reads(ANN, WATCHED_ANYWAY)
+    kept = {1, WATCHED_ANYWAY}
+    forgets: set[int] = set()
+    while changed := (await world.ask(ANN)).changed:
+        forgets.update(changed)
+    assert forgets == set(range(2, WATCHED_ANYWAY)) and not forgets & kept
+    world.reads(BOB, WATCHED_ANYWAY)
+    assert set((await world.ask(BOB)).changed) <= {2, 3}, "what is read anyway is left to it"
+    full = False
+    world.reads(ANN, 2)
+    assert not (await world.ask(ANN)).changed
+
+
+@in_world
 async def test_what_clients_had_read_that_are_gone_is_forgotten(world: World) -> None:
-    """Nothing of it need ever change, and each had up to 16 MiB."""
+    """Nothing of it need ever change, and each had up to 44 MiB."""
     await world.ask(ANN)
     world.reads(ANN, 5)
     await asyncio.sleep(2 * LEASE_NS / SECOND)

@@ -58,6 +58,10 @@ class Node:
         self.backup = NodeUsage(2, 0, LIMIT, 0)
         self._room = NamespaceRoom(self.store, lambda number: self.backup)
 
+    @property
+    def is_full(self) -> bool:
+        return self._room.is_full()
+
     def take(self, request: object, size: int = 100, copies: tuple[int, ...] = ()) -> None:
         self._room.take(request, size, copies)
 
@@ -78,6 +82,15 @@ def test_there_is_a_little_beyond_the_limit_which_blocks_may_have_used_up(
     Node(LIMIT + beyond - KIB, dead).take(request_)
     with pytest.raises(NoSpaceError, match="full by"):
         Node(LIMIT + beyond, dead).take(request_)
+
+
+def test_full_is_where_nothing_new_finds_room() -> None:
+    for dead, beyond in ((0, GROWING_BYTES), (16 * MIB, GROWING_BYTES_LEAST)):
+        assert not Node(LIMIT + beyond - KIB, dead).is_full
+        assert Node(LIMIT + beyond, dead).is_full
+    unmeasured = Node(2 * LIMIT)
+    unmeasured.store.measured(None)
+    assert not unmeasured.is_full
 
 
 def test_what_there_is_beyond_the_limit_is_within_64_mib() -> None:

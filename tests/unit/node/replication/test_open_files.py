@@ -9,6 +9,7 @@ import pytest
 from memfs import limits
 from memfs.errors import InvalidArgumentError
 from memfs.node.namespace import Namespace
+from memfs.node.replication import open_files
 from memfs.node.replication.open_files import GRACE_SECONDS, OpenFiles
 from memfs.protocol import messages as m
 from tests.unit.node.namespace.machine import BLOCK, Machine
@@ -199,6 +200,22 @@ def test_more_than_is_kept_in_mind_does_no_harm(monkeypatch: pytest.MonkeyPatch)
     for client in (1, 2):
         bench.opens.report(client, closed(*[(inode, 2) for inode in range(10, 20)]))
     assert bench.opens.count == 0
+
+
+def test_on_a_full_node_few_are_kept_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_files, "KEPT_ANYWAY", 3)
+    full = False
+    opens = OpenFiles(Bench().namespace, lambda: 0.0, lambda: full)
+    for inode in range(10, 15):
+        opens.opened(1, inode, 2)
+    full = True
+    for inode in range(12, 20):
+        opens.opened(1, inode, 3)
+    assert opens.count == 5
+    opens.report(1, closed(*[(inode, 3) for inode in range(10, 14)]))
+    for inode in range(16, 20):
+        opens.opened(1, inode, 4)
+    assert opens.count == 3 and opens.has_open(1, 14) and opens.has_open(1, 17)
 
 
 def test_a_report_has_a_number_for_each_inode() -> None:
