@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -43,10 +45,15 @@ def full() -> Iterator[Processes]:
     ):
         fs.mkdir("/open", mode=0o777)
         fs.chmod("/open", 0o1777)
-        with pytest.raises(NoSpaceError):
-            for number in range(LIMIT // MIB):
-                fs.write_bytes(f"/full-{number}", bytes(MIB))
+        fill(fs)
         yield cluster
+
+
+def fill(fs: memfs.FileSystem) -> None:
+    """Until there is no room for a block."""
+    with pytest.raises(NoSpaceError):
+        for number in range(LIMIT // MIB):
+            fs.write_bytes(f"/full-{number}", bytes(MIB))
 
 
 def within(cluster: Processes) -> bool:
@@ -150,3 +157,63 @@ def test_names_and_attributes_find_no_room(
                 assert time.monotonic() < deadline
                 time.sleep(0.5)
     assert within(full)
+
+
+FILES = 60_000
+WATCHERS = 12
+
+
+async def read_and_watch(
+    where: Endpoint, number: int, watching: asyncio.Semaphore, end: asyncio.Event
+) -> None:
+    """Cache all of a directory, and keep that, and open every file of it, until the end."""
+    hello = m.Hello(1, 1, "", m.Role.CLIENT, 5000 + number, MALLORY)
+    connection = await dial(production_environment(), where, hello, timeout=20)
+    requests = itertools.count(2)
+
+    async def call(request: object) -> Any:
+        answer = await connection.call(request, (), request_id=next(requests), timeout=60, epoch=0)
+        return answer.record
+
+    sequence, name = 0, b""
+    try:
+        while not end.is_set():
+            sequence = (await call(m.Watch(sequence, 0))).sequence
+            found = (await call(m.List(b"/read", name))).entries
+            opened = tuple(entry.attributes.inode for entry in found)
+            await call(m.ReportOpens((), (), opened, next(requests)))
+            if not found:
+                watching.release()
+            name = found[-1].name if found else b""
+    finally:
+        connection.close()
+
+
+def test_what_clients_cache_and_have_open_is_remembered_within_bounds() -> None:
+    """It had 44 MiB for each of them, and 50 MiB; requests that stop in the midst beside them."""
+
+    async def attack(where: Endpoint, cluster: Processes) -> None:
+        watching, end = asyncio.Semaphore(0), asyncio.Event()
+        clients = [
+            asyncio.create_task(read_and_watch(where, number, watching, end))
+            for number in range(WATCHERS)
+        ]
+        for _ in clients:
+            await asyncio.wait_for(watching.acquire(), PATIENCE_SECONDS)
+        good = await asyncio.to_thread(within, cluster)
+        end.set()
+        await asyncio.gather(*clients)
+        assert good
+
+    with (
+        Processes(1, memory=f"{LIMIT // MIB}MiB", replication=1) as cluster,
+        memfs.connect(cluster.url) as fs,
+        contextlib.ExitStack() as stack,
+    ):
+        fs.mkdir("/read")
+        fs.write_many({f"/read/{number}": b"" for number in range(FILES)})
+        fill(fs)
+        (where,) = parse_url(cluster.nodes[0].url).endpoints
+        for number in range(200):
+            stack.enter_context(stranger(where, number)).sendall(LONG[:-1])
+        asyncio.run(attack(where, cluster))

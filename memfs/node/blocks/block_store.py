@@ -63,7 +63,7 @@ class BlockStore:
         of blocks in memory that can be mapped, further ones lie on the heap."""
         self._holdings = Holdings(limit, memfds)
         self._index = self._holdings.index
-        self._make_room: list[Callable[[int], object]] = []
+        self._on_shortage: list[Callable[[int], object]] = []
         self._measured = False
         self._grown = self._grown_before = 0
 
@@ -159,6 +159,7 @@ class BlockStore:
         else:
             closed = self._holdings.departed.look()
             account.process_memory = max(0, anonymous - self._private) + closed
+            self.make_room(0)
         account.refusal = refusal
         excess = account.spare if refusal else account.excess
         if excess > 0:
@@ -202,9 +203,10 @@ class BlockStore:
         """Call ``tell`` with each cached version (of generation 0) that goes."""
         self._holdings.uncached = tell
 
-    def on_shortage(self, make_room: Callable[[int], object]) -> None:
-        """Call ``make_room`` with the missing bytes before a write: it may drop versions."""
-        self._make_room.append(make_room)
+    def on_shortage(self, drop: Callable[[int], object]) -> None:
+        """Call ``drop`` with the missing bytes before a write, and when the process has grown. It
+        may discard versions."""
+        self._on_shortage.append(drop)
 
     # --- writing -----------------------------------------------------------------------------
 
@@ -233,7 +235,7 @@ class BlockStore:
             if request.base_generation != request.generation and self.verify(base):
                 raise CorruptBlockError(f"the copy of {base} here does not match its CRC32C")
         self._index.raise_generation(request.inode, request.generation)
-        self._room_for(request.length)
+        self.make_room(request.length)
         return BlockWrite(self._holdings, request, base)
 
     def _forget(self, request: WriteBlock) -> None:
@@ -251,7 +253,7 @@ class BlockStore:
         for block in request.blocks:
             self._holdings.fence(block.inode, block.generation)
         self._holdings.placement.sweep()
-        self._room_for(payload_length + len(request.blocks) * VERSION_BYTES)
+        self.make_room(payload_length + len(request.blocks) * VERSION_BYTES)
         return BatchWrite(self._holdings, request.blocks)
 
     def begin_copy(self, request: WriteBlock) -> BlockWrite:
@@ -261,7 +263,7 @@ class BlockStore:
         """
         _check_request(request)
         self._holdings.placement.sweep()
-        self._room_for(request.length)
+        self.make_room(request.length)
         return BlockWrite(self._holdings, request, None, fenced=False)
 
     def lend(self, length: int) -> memoryview | None:
@@ -274,7 +276,7 @@ class BlockStore:
         chunks. Raises as that."""
         _check_request(request)
         self._holdings.placement.sweep()
-        self._room_for(request.length)
+        self.make_room(request.length)
         BlockWrite(self._holdings, request, None, fenced=False, given=(data, crcs)).finish()
 
     def put_copies(self, blocks: Sequence[SmallBlock], data: Buffer) -> None:
@@ -283,15 +285,16 @@ class BlockStore:
         """
         _check_batch(blocks, len(data))
         self._holdings.placement.sweep()
-        self._room_for(len(data) + len(blocks) * VERSION_BYTES)
+        self.make_room(len(data) + len(blocks) * VERSION_BYTES)
         BatchWrite(self._holdings, blocks, fenced=False, given=memoryview(data)).finish()
 
-    def _room_for(self, count: int) -> None:
-        """Ask for room before anything is reserved, with one version to spare."""
+    def make_room(self, count: int) -> None:
+        """Have cached versions dropped until ``count`` bytes and one version find room, if there
+        are so many; before anything is reserved."""
         lacking = self.used + count + 2 * VERSION_BYTES - self.limit
         if lacking > 0:
-            for make_room in self._make_room:
-                make_room(lacking)
+            for drop in self._on_shortage:
+                drop(lacking)
             self._holdings.placement.sweep()
 
     # --- reading -----------------------------------------------------------------------------

@@ -24,8 +24,10 @@ from memfs.protocol import messages as m
 LEASE_NS: Final = 2_000_000_000
 """Longest that a client may believe something after it has asked."""
 INODES_PER_REPLY: Final = 1_000
-WATCHED_ANYWAY: Final = 16_384
-"""Inodes of all clients that may be cached however little memory there is: 6 MiB."""
+WATCHED_ANYWAY: Final = 4_096
+"""Inodes of all clients that may be cached however little memory there is: 1.4 MiB."""
+WATCHED_BYTES: Final = 350
+"""Of an inode that one client has cached."""
 _MILLION: Final = 1_000_000
 _SEQUENCES: Final = 1 << 62
 """Larger than the number of any answer."""
@@ -81,15 +83,15 @@ class CacheLeases:
         now_ns: Callable[[], int],
         lease_until: Callable[[], int | None],
         longest_ns: int = LEASE_NS,
-        is_full: Callable[[], bool] = lambda: False,
+        remember: Callable[[int], bool] = lambda count: True,
     ) -> None:
         """``lease_until``: when the primary's read lease ends, None: never, since it is alone;
-        ``longest_ns``: for how long no backup that joins now can take over; ``is_full``: whether
-        the node has no memory left."""
+        ``longest_ns``: for how long no backup that joins now can take over; ``remember``
+        takes bytes of memory, and says whether there are any left."""
         self._now_ns = now_ns
         self._lease_until = lease_until
         self._longest_ns = min(LEASE_NS, longest_ns)
-        self._is_full = is_full
+        self._remember = remember
         self._count = 0
         """Inodes that clients have read, those of all of them added up."""
         self._watchers: dict[int, Watcher] = {}
@@ -118,7 +120,8 @@ class CacheLeases:
         held = len(watcher.held)
         self._count += held - before
         excess = held - limits.WATCHED_INODES
-        if self._count > WATCHED_ANYWAY and self._is_full():
+        some = self._remember((held - before) * WATCHED_BYTES)
+        if not some and self._count > WATCHED_ANYWAY:
             excess = max(excess, min(self._count - WATCHED_ANYWAY, held - len(inodes)))
         if excess > 0:  # found at once: whoever looks for the oldest passes all that were dropped
             self._count -= excess

@@ -78,6 +78,9 @@ class GrowthAccount(Protocol):
     def grown_lately(self) -> int:
         """Bytes noted in the last one or two seconds."""
 
+    def make_room(self, count: int) -> None:
+        """Have what is cached dropped until there are ``count`` bytes of room, if there are."""
+
     def grow(self, count: int) -> None:
         """Note that the process takes ``count`` bytes more, until it is measured again."""
 
@@ -90,10 +93,12 @@ class NamespaceRoom:
         self._account = account
         self._usage_of = usage_of
 
-    def is_full(self) -> bool:
-        """Whether nothing new would find room: what need not be remembered is not either."""
+    def remember(self, count: int) -> bool:
+        """Take ``count`` bytes for what need not be remembered; False: it had better be little, for
+        what is left is for commands."""
+        self._account.grow(count)
         room = self._account.room
-        return room is not None and room + self._beyond(GROWING_BYTES, GROWING_BYTES_LEAST) <= 0
+        return room is None or room + GROWING_BYTES_LEAST > 0
 
     def _beyond(self, most: int, least: int) -> int:
         return max(least, most - self._account.dead)
@@ -116,6 +121,9 @@ class NamespaceRoom:
             return
         if account.refusal and kind in GROWING:
             raise NoSpaceError(account.refusal)
+        if room < cost:  # what is cached can be had again
+            account.make_room(cost)
+            room = account.room or 0
         if room + self._beyond(most, least) < cost:
             raise NoSpaceError(
                 f"the primary's memory is full by {show_size(-room)}, and it holds all names: "

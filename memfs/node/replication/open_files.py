@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = limits.KEEPALIVE_SECONDS
 """The grace period for clients that had files open: three of their pings."""
-KEPT_ANYWAY: Final = 16_384
-"""Open files of all clients that are kept in mind however little memory there is: 3 MiB."""
+KEPT_ANYWAY: Final = 4_096
+"""Open files of all clients that are kept in mind however little memory there is: 0.8 MiB."""
+OPEN_BYTES: Final = 200
+"""Of one of them."""
 
 
 class _Client:
@@ -52,15 +54,15 @@ class OpenFiles:
         self,
         namespace: Namespace,
         now: Callable[[], float],
-        is_full: Callable[[], bool] = lambda: False,
+        remember: Callable[[int], bool] = lambda count: True,
     ) -> None:
-        """``now``: monotonic seconds; ``is_full``: whether the node has no memory left. No file
-        counts as closed before :meth:`begin`."""
+        """``now``: monotonic seconds; ``remember`` takes bytes of memory, and says whether there
+        are any left. No file counts as closed before :meth:`begin`."""
         self.count = 0
         """Files open, of all clients together."""
         self._namespace = namespace
         self._now = now
-        self._is_full = is_full
+        self._remember = remember
         self._clients: dict[int, _Client] = {}
         self._users: dict[int, int] = {}
         """Clients that have an inode open."""
@@ -123,7 +125,7 @@ class OpenFiles:
         """The bound is reached: files beyond it are freed with their last name."""
         many = len(known.numbers) >= limits.OPEN_FILES_PER_CLIENT
         full = many or self.count >= limits.OPEN_FILES
-        full = full or (self.count >= KEPT_ANYWAY and self._is_full())
+        full = full or (not self._remember(OPEN_BYTES) and self.count >= KEPT_ANYWAY)
         if full and self._news.is_news("full"):
             log.warning("more files are open than are kept in mind: %d", self.count)
         return full

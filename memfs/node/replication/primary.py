@@ -88,8 +88,8 @@ class Primary:
         """
         self.namespace = namespace
         self.recent = recent
-        is_full = (lambda: False) if room is None else room.is_full
-        self.opens = OpenFiles(namespace, environment.clock.monotonic, is_full)
+        remember = (lambda count: True) if room is None else room.remember
+        self.opens = OpenFiles(namespace, environment.clock.monotonic, remember)
         self.committed = namespace.applied
         self.links: dict[int, BackupLink] = {}
         self.absent: set[int] = set()
@@ -116,7 +116,7 @@ class Primary:
             environment.clock.boottime_ns,
             lambda: self._lease_until,
             self._lease.share_ns,
-            is_full,
+            remember,
         )
         self._named = Fresh(is_named)
         self._boottime = environment.clock.boottime_ns

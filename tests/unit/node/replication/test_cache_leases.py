@@ -236,7 +236,7 @@ async def test_the_oldest_is_forgotten_when_it_is_too_much(world: World) -> None
 @in_world
 async def test_on_a_full_node_a_client_forgets_as_much_as_it_reads(world: World) -> None:
     full = False
-    world.caches = CacheLeases(world.now, lambda: None, is_full=lambda: full)
+    world.caches = CacheLeases(world.now, lambda: None, remember=lambda _: not full)
     for client in (ANN, BOB):
         await world.ask(client)
         for inode in range(2, WATCHED_ANYWAY):

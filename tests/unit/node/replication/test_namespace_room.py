@@ -18,7 +18,9 @@ from memfs.node.replication.namespace_room import (
 )
 from memfs.node.resources.footprint import FREE_BYTES
 from memfs.protocol import messages as m
+from memfs.protocol.messages import BlockVersion
 from memfs.types import NodeUsage
+from tests.unit.node.blocks.writing import store_whole
 
 LIMIT = 64 * MIB
 MAKE, CHANGE = m.MakeDirectory(b"/d"), m.Rename(b"/a", b"/b")
@@ -58,9 +60,8 @@ class Node:
         self.backup = NodeUsage(2, 0, LIMIT, 0)
         self._room = NamespaceRoom(self.store, lambda number: self.backup)
 
-    @property
-    def is_full(self) -> bool:
-        return self._room.is_full()
+    def remember(self, size: int) -> bool:
+        return self._room.remember(size)
 
     def take(self, request: object, size: int = 100, copies: tuple[int, ...] = ()) -> None:
         self._room.take(request, size, copies)
@@ -84,13 +85,16 @@ def test_there_is_a_little_beyond_the_limit_which_blocks_may_have_used_up(
         Node(LIMIT + beyond, dead).take(request_)
 
 
-def test_full_is_where_nothing_new_finds_room() -> None:
-    for dead, beyond in ((0, GROWING_BYTES), (16 * MIB, GROWING_BYTES_LEAST)):
-        assert not Node(LIMIT + beyond - KIB, dead).is_full
-        assert Node(LIMIT + beyond, dead).is_full
+def test_what_need_not_be_remembered_leaves_room_for_commands() -> None:
+    node = Node(LIMIT + GROWING_BYTES_LEAST - 2 * KIB)
+    assert node.remember(KIB) and not node.remember(KIB)
+    node.take(MAKE)
+    node.remember(GROWING_BYTES - GROWING_BYTES_LEAST)
+    with pytest.raises(NoSpaceError):
+        node.take(MAKE)
     unmeasured = Node(2 * LIMIT)
     unmeasured.store.measured(None)
-    assert not unmeasured.is_full
+    assert unmeasured.remember(KIB)
 
 
 def test_what_there_is_beyond_the_limit_is_within_64_mib() -> None:
@@ -114,6 +118,28 @@ def test_what_came_since_the_last_measurement_counts() -> None:
     assert taken <= (LIMIT + GROWING_BYTES) // (64 * KIB)
     node.store.measured(LIMIT // 2)
     node.take(MAKE)
+
+
+def test_what_is_cached_gives_way() -> None:
+    """To names, and to the process when it has grown."""
+    node = Node(LIMIT // 2)
+    cached = [BlockVersion(number, 0, 0, 0) for number in range(1, 40)]
+
+    def drop(lacking: int) -> None:
+        before = node.store.used
+        while node.store.used > before - lacking:
+            node.store.discard(cached.pop(0))
+
+    node.store.on_shortage(drop)
+    for version in list(cached):
+        store_whole(node.store, version, bytes(MIB), MIB)
+    assert 30 <= len(cached) <= 32
+    for _ in range(20_000):
+        node.take(MAKE)
+    assert 10 < len(cached) < 25 and node.store.used <= LIMIT
+    node.store.measured(LIMIT - 5 * MIB)
+    assert 2 <= len(cached) <= 5 and node.store.used <= LIMIT
+    assert node.remember(KIB)
 
 
 def test_a_copy_on_a_full_node_counts_too() -> None:

@@ -205,7 +205,7 @@ def test_more_than_is_kept_in_mind_does_no_harm(monkeypatch: pytest.MonkeyPatch)
 def test_on_a_full_node_few_are_kept_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(open_files, "KEPT_ANYWAY", 3)
     full = False
-    opens = OpenFiles(Bench().namespace, lambda: 0.0, lambda: full)
+    opens = OpenFiles(Bench().namespace, lambda: 0.0, lambda _: not full)
     for inode in range(10, 15):
         opens.opened(1, inode, 2)
     full = True
