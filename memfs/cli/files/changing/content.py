@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from memfs.cli.files.looking.content import Count
+from memfs.cli.files.looking.counts import NewSize
 from memfs.cli.files.looking.moments import GivenTime, parse_moment
 from memfs.cli.options import PATH, Operand
 from memfs.cli.shell import Shell, file_command
@@ -118,7 +118,7 @@ async def touch(
 @click.option(
     "-s",
     "--size",
-    type=Count("-+<>/%"),
+    type=NewSize(),
     help="Bytes; +N more, -N less, <N at most, >N at least, /N %N down or up to a multiple.",
 )
 @click.option("-r", "--reference", type=PATH, help="As long as that file, or that with -s +N.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memfs.cli.files.looking.counts import Count
 from memfs.cli.files.looking.marking import Marking, Marks
 from memfs.cli.files.passing_on import copy_range
 from memfs.cli.options import PATH, Operand
@@ -21,7 +22,6 @@ from memfs.cli.pipes import PIECE_BYTES, Pipe
 from memfs.cli.shell import Shell, file_command, printable, quoted, reason
 from memfs.cli.streams import OUTPUT
 from memfs.errors import NotDirectoryError, PathNotFoundError, StaleHandleError
-from memfs.quantities import parse_size
 
 if TYPE_CHECKING:
     from memfs.client.aiofiles import AsyncFile
@@ -78,27 +78,6 @@ async def cat(
 async def _copy_marked(file: AsyncFile, marking: Marking, output: Pipe) -> None:
     while data := await file.read(PIECE_BYTES):
         await output.write(memoryview(marking.marked(data)))
-
-
-class Count(click.ParamType[tuple[str, int]]):
-    """``10``, or a number with a sign, whose meaning is the command's."""
-
-    name = "count"
-
-    def __init__(self, signs: str = "-+") -> None:
-        self._pattern = f"([{signs}]?)(.+)"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        if isinstance(value, tuple):
-            return value
-        found = re.fullmatch(self._pattern, str(value))
-        try:
-            assert found is not None
-            return found[1], parse_size(found[2])
-        except (ValueError, AssertionError):
-            self.fail(f"invalid number: {value!r}", param, ctx)
 
 
 class _ShortCount(click.Command):
