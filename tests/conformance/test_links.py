@@ -94,6 +94,15 @@ def test_writing_through_a_symlink(surface, top):
 
 
 @needs(Feature.SYMLINK)
+def test_no_directory_is_made_through_a_symlink_that_leads_nowhere(surface, top):
+    surface.symlink("nowhere", f"{top}/link")
+    for path in (f"{top}/link", f"{top}/link/below"):
+        with pytest.raises(OSError):
+            surface.makedirs(path)
+    assert surface.listdir(top) == ["link"]
+
+
+@needs(Feature.SYMLINK)
 def test_renaming_a_symlink_moves_the_link(surface, top):
     surface.write_bytes(f"{top}/file", b"content")
     surface.symlink("file", f"{top}/link")

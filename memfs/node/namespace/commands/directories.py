@@ -53,8 +53,12 @@ def make_directory(volume: Volume, command: Command, request: MakeDirectory) -> 
 def _new_place(volume: Volume, command: Command, request: MakeDirectory) -> Place:
     path = request.path
     if request.parents:
-        make = maker(volume, command, path)
-        return volume.tree.locate(command.caller, request.base, path.rstrip(b"/"), make=make)
+        make, bare = maker(volume, command, path), path.rstrip(b"/")
+        place = volume.tree.locate(command.caller, request.base, bare, make=make)
+        if place[2]:
+            return place
+        # Nothing is made through a link that leads nowhere, as by mkdir(2).
+        return volume.tree.locate(command.caller, request.base, bare, follow=False)
     if path.rstrip(b"/").rpartition(b"/")[2] in _ENDS_IN_EXISTING:
         place = volume.tree.locate(command.caller, request.base, path)
         if not place[2]:
