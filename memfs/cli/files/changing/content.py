@@ -44,7 +44,7 @@ class _Stamp(click.ParamType[int]):
         digits, dot, seconds = text.partition(".")
         form = {8: "%m%d%H%M", 10: "%y%m%d%H%M", 12: "%Y%m%d%H%M"}.get(len(digits), "")
         try:
-            if not text.isascii() or (dot and len(seconds) != 2):
+            if not form or not text.isascii() or (dot and len(seconds) != 2):
                 raise ValueError
             if len(digits) == 8:
                 form, digits = "%Y%m%d%H%M", f"{datetime.now().year}{digits}"

@@ -1,7 +1,7 @@
 """Times as people write them: the part of GNU date's language that is used. Pure.
 
-``2026-01-31``, ``2026-01-31T12:00:30.5+01:00``, ``12:00``, ``@1700000000.25``, ``yesterday``,
-``2 days ago``, ``next month``, ``tomorrow 12:00``; what stands for the rest of a time is taken from
+``2026-01-31``, ``2026-01-31T12:00:30.5+01:00``, ``12:00``, ``1200``, ``@1700000000.25``,
+``yesterday``, ``2 days ago``, ``next month``, ``tomorrow 12:00``; what stands for the rest of a time is taken from
 the moment of asking, local time unless a zone is given. Fractions are exact.
 """
 
@@ -13,14 +13,11 @@ import time
 from typing import NamedTuple
 
 _BILLION = 1_000_000_000
+_SECONDS_DIGITS = 18
+"""As many digits fit 64 bits whatever they are."""
 _DATE = r"(?P<year>\d{4})(?:-(?P<month>\d{1,2})-(?P<day>\d{1,2})|(?P<compact>\d{4}))"
 _CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?"
 _ZONE = r"(?P<zone>z|utc|gmt|[+-]\s*\d{1,2}(?::?\d\d)?)"
-_WORDS = re.compile(
-    rf"\s*(?:{_DATE}(?:t(?=\d)|(?!\S))|{_CLOCK}(?:\s*{_ZONE}(?!\S))?(?!\S)"
-    r"|(?P<count>[+-]?\s*\d+|next\b|last\b|this\b)?\s*(?P<unit>[a-z]+)(?!\S))",
-    re.ASCII | re.IGNORECASE,
-)
 _SECONDS = re.compile(r"\s*@([+-]?)(\d+)(?:[.,](\d+))?\s*", re.ASCII)
 _UNITS = {
     "year": ("months", 12),
@@ -34,6 +31,13 @@ _UNITS = {
     "second": ("seconds", 1),
     "sec": ("seconds", 1),
 }
+_AMOUNTS = "|".join(_UNITS)
+_WORDS = re.compile(
+    rf"\s*(?:{_DATE}(?:t(?=\d)|(?!\S))|{_CLOCK}(?:\s*{_ZONE}(?!\S))?(?!\S)"
+    rf"|(?P<number>\d{{1,4}})(?!\S)(?!\s*(?:{_AMOUNTS})s?\b)"
+    r"|(?P<count>[+-]?\s*\d+|next\b|last\b|this\b)?\s*(?P<unit>[a-z]+)(?!\S))",
+    re.ASCII | re.IGNORECASE,
+)
 _NAMED = {"now": 0, "today": 0, "yesterday": -1, "tomorrow": 1}
 _COUNTS = {"": 1, "next": 1, "last": -1, "this": 0}
 
@@ -60,7 +64,8 @@ class GivenTime(NamedTuple):
             return self.absolute_ns
         whole, fraction = divmod(now_ns, _BILLION)
         now = time.localtime(whole) if self.zone is None else time.gmtime(whole + self.zone)
-        year, month, day = self.date or now[:3]
+        today = time.localtime(whole) if self.clock else now
+        year, month, day = self.date or today[:3]
         hour, minute, second = self.clock or ((0, 0, 0) if self.date else now[3:6])
         if self.date or self.clock:
             fraction = self.fraction_ns
@@ -80,6 +85,8 @@ def parse_moment(text: str) -> GivenTime:
     """Read a time. Raises ValueError."""
     if exact := _SECONDS.fullmatch(text):
         sign, seconds, fraction = exact.groups(default="")
+        if len(seconds.lstrip("0")) > _SECONDS_DIGITS:
+            raise ValueError(text)
         value = int(seconds) * _BILLION + _nanoseconds(fraction)
         return GivenTime(absolute_ns=-value if sign == "-" else value)
     found, at, end = GivenTime(clock=(0, 0, 0)) if not text.strip() else GivenTime(), 0, len(text)
@@ -101,10 +108,12 @@ def _with(
         if found.date is not None:
             raise ValueError(words[0])
         return found._replace(date=_date(words)), None
-    if words["hour"]:
+    if words["hour"] or words["number"]:
         if found.clock is not None:
             raise ValueError(words[0])
-        clock = int(words["hour"]), int(words["minute"]), int(words["second"] or 0)
+        clock = int(words["hour"] or 0), int(words["minute"] or 0), int(words["second"] or 0)
+        if number := words["number"]:  # 12 or 1200
+            clock = (*divmod(int(number), 100), 0) if len(number) > 2 else (int(number), 0, 0)
         if clock[0] > 23 or clock[1] > 59 or clock[2] > 59:
             raise ValueError(words[0])
         fraction = _nanoseconds(words["fraction"] or "")
@@ -154,4 +163,6 @@ def _zone(text: str) -> int:
     digits = text[1:].replace(":", "").strip()
     hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, "0")
     seconds = int(hours) * 3600 + int(minutes) * 60
+    if int(minutes) > 59 or seconds > 86_400:
+        raise ValueError(text)
     return -seconds if text[0] == "-" else seconds
