@@ -33,7 +33,8 @@ def store(cli: Command, tmp_path: Path, path: str, content: bytes | str) -> None
 
 
 def test_status(cli: Command) -> None:
-    cli.ok("cluster", "wait", "--nodes=3")  # it is up before all copies of the namespace are there
+    waited = cli("cluster", "wait", "--nodes=3")  # it is up before all copies are there, and tells
+    assert waited.status == 0, waited
     text = "\n".join(cli.ok("cluster", "status"))
     assert "healthy" in text and "3 of 3 alive, 3 in sync" in text
     (line,) = cli.ok("cluster", "status", "--json")

@@ -39,7 +39,9 @@ def wanted(*command: str) -> str:
 def test_stat(cli: Command, top: Path) -> None:
     for name in ("file", "empty", "link", "a"):
         path = str(top / name)
-        for form in ("%n %a %A %U %G %F %N %%", "%y|%Y", "%s" if name != "a" else "%n"):
+        texts, times = "%n %a %A %U %G %F %N %%", "%y|%Y"
+        numbers = "%s|%.3s|%8.3s|%-8.3s|%08.3s|%+.6s|%.2U|%#.5a" if name != "a" else "%n"
+        for form in (texts, times, numbers):
             if name == "link":
                 form = "%n %F %N %s"  # a link of its own time
             assert cli("stat", "-c", form, path).out == wanted("stat", "-c", form, path)
@@ -73,6 +75,29 @@ def test_head_and_tail_in_short(cli: Command, top: Path) -> None:
             assert ours == wanted(command, option, str(top / "lines"))
 
 
+@pytest.mark.parametrize(
+    "count", ["K", "1b", "010", " 2", "1kB", "-1", "+3", "1.5", "1B", "2 ", "1Z", "9" * 20, "--1"]
+)
+def test_counts_of_head_tail_and_truncate(cli: Command, top: Path, count: str) -> None:
+    lines = str(top / "lines")
+    commands = [[each, option, count] for each in ("head", "tail") for option in ("-n", "-c")]
+    for command in [*commands, ["truncate", "-s", count]]:
+        oracle = subprocess.run([*command, lines], capture_output=True, text=True)
+        found = cli(*command, lines)
+        assert bool(found.status) == bool(oracle.returncode), command
+        assert found.out == oracle.stdout, command
+    assert cli.ok("stat", "-c", "%s", lines) == [str(Path(lines).stat().st_size)]
+
+
+def test_orders_by_name(cli: Command, top: Path) -> None:
+    short = {"size": "-S", "time": "-t", "version": "-v", "extension": "-X", "name": "-1"}
+    for order, option in short.items():
+        for others in ([], ["-S"], ["-r"]):
+            same = [option, *others] if "-r" in others else [option]
+            found = cli("ls", *others, f"--sort={order}", str(top)).out
+            assert found == cli("ls", *same, str(top)).out, (order, others)
+
+
 def test_what_mkdir_says(cli: Command, top: Path) -> None:
     for options, names in (("-v", ["x", "y"]), ("-pv", ["a/b/new/er", "z/z"]), ("-pv", ["a/b"])):
         paths = [str(top / name) for name in names]
@@ -80,11 +105,37 @@ def test_what_mkdir_says(cli: Command, top: Path) -> None:
         assert cli("mkdir", options, *paths).out == said
 
 
+def test_no_directory_is_made_through_a_link_that_leads_nowhere(cli: Command, top: Path) -> None:
+    cli.ok("ln", "-s", "nowhere", f"{top}/astray")
+    (top / "astray").symlink_to("nowhere")
+    for path in (f"{top}/astray", f"{top}/astray/below"):
+        assert subprocess.run(["mkdir", "-p", path], capture_output=True).returncode == 1
+        assert cli("mkdir", "-p", path).status == 1
+    assert cli.ok("ls", str(top)) == wanted("ls", str(top)).split()
+
+
 def test_rmdir_of_parents(cli: Command, top: Path) -> None:
     subprocess.run(["rmdir", "-p", "a/b/c"], cwd=top, check=True)
     found = cli("rmdir", "-p", str(top / "a" / "b" / "c"))
     assert found.status == 1 and found.err.endswith(f"'{top}': Directory not empty\n")
     assert cli.ok("ls", str(top)) == wanted("ls", str(top)).split()
+
+
+def test_rmdir_leaves_what_is_not_empty(cli: Command, top: Path) -> None:
+    for paths in (["a"], ["a/b/c"], ["missing"]):
+        command = ["rmdir", "-p", "--ignore-fail-on-non-empty", *paths]
+        status = subprocess.run(command, cwd=top, capture_output=True).returncode
+        assert cli(*command[:3], *[f"{top}/{each}" for each in paths]).status == status
+        assert (
+            cli.ok("find", str(top), "-type", "d") == wanted("find", str(top), "-type", "d").split()
+        )
+
+
+def test_du_refuses_what_contradicts_itself(cli: Command, top: Path) -> None:
+    for options in (["-as"], ["-sd", "1"]):
+        assert subprocess.run(["du", *options, str(top)], capture_output=True).returncode == 1
+        assert cli("du", *options, str(top)).status == 2
+    assert cli("du", "-sd", "0", str(top)).status == 0
 
 
 @pytest.mark.parametrize(

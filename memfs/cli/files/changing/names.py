@@ -10,7 +10,7 @@ from memfs.cli.files.looking.symbolic_modes import parse_mode
 from memfs.cli.options import PATH, Operand, json_option
 from memfs.cli.shell import Shell, file_command, quoted, write_json
 from memfs.client.transfer.moving import move
-from memfs.errors import PathExistsError
+from memfs.errors import DirectoryNotEmptyError, PathExistsError
 from memfs.machine import current_umask
 from memfs.paths import join
 
@@ -62,7 +62,10 @@ async def _missing(shell: Shell, path: str) -> list[str]:
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="PATH...")
 @click.option("-p", "--parents", is_flag=True, help="And the ones above, while they are empty.")
 @click.option("-v", "--verbose", is_flag=True, help="Say what is done.")
-async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose: bool) -> None:
+@click.option("--ignore-fail-on-non-empty", "lenient", is_flag=True, help="Leave others, silently.")
+async def rmdir(
+    shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose: bool, lenient: bool
+) -> None:
     """Remove empty directories."""
     for path in await shell.expand(paths, "failed to remove"):
         if path.content.rpartition("/")[2] == ".":
@@ -70,13 +73,18 @@ async def rmdir(shell: Shell, paths: tuple[Operand, ...], parents: bool, verbose
             continue
         each: str = path
         while each:
-            failed = shell.status
+            failed, left = shell.status, False
             shell.status = 0
             with shell.attempt("failed to remove", each):
-                await shell.fs.rmdir(each)
-                if verbose:
+                try:
+                    await shell.fs.rmdir(each)
+                except DirectoryNotEmptyError:
+                    if not lenient:
+                        raise
+                    left = True
+                if verbose and not left:
                     print(f"removed directory {quoted(each)}")
-            done, shell.status = not shell.status, shell.status or failed
+            done, shell.status = not shell.status and not left, shell.status or failed
             each = each.rstrip("/").rpartition("/")[0] if parents and done else ""  # never the root
 
 

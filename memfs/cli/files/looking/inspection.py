@@ -97,9 +97,13 @@ def formatted(
             text = text[: int(precision)]
         if "#" in flags and letter in "af":
             text = ("0" if letter == "a" else "0x") + text
+        if precision is not None and letter not in _TEXTS:
+            text = text.zfill(int(precision))  # as printf(3) has it for numbers
+        if "+" in flags and letter in _SIGNED:
+            text = f"+{text}"
         if "-" in flags:
             return text.ljust(int(width or 0))
-        zeros = "0" in flags and letter not in _TEXTS
+        zeros = "0" in flags and precision is None and letter not in _TEXTS
         return text.rjust(int(width or 0), "0" if zeros else " ")
 
     return (_PRINTED if escapes else _DIRECTIVE).sub(filled, pattern)
@@ -110,6 +114,7 @@ _ESCAPE = re.compile(r"\\(?:x(?P<hex>[0-9A-Fa-f]{1,2})|(?P<octal>[0-7]{1,3})|(?P
 _PRINTED = re.compile(f"{_DIRECTIVE.pattern}|{_ESCAPE.pattern}", re.DOTALL)
 _NAMED = dict(zip('abefnrtv\\"', '\a\b\x1b\f\n\r\t\v\\"', strict=True))
 _TEXTS = "nNAUGFxyzwm%"
+_SIGNED = "sXYZW"
 """Directives whose value is text."""
 
 

@@ -219,6 +219,17 @@ class _ListCommand(click.Command):
         return super().parse_args(ctx, options + args[until:])
 
 
+_ORDERS = {
+    "name": "",
+    "none": "unsorted",
+    "size": "by_size",
+    "time": "by_time",
+    "version": "by_version",
+    "extension": "by_extension",
+}
+"""What ``--sort`` says, and the option that says the same."""
+
+
 @file_command("ls", cls=_ListCommand, example="memfs ls -lh /data\nmemfs ls -lv --time-style=+%F")
 @click.argument("paths", nargs=-1, type=PATH, metavar="[PATH...]")
 @click.option("-l", "long", is_flag=True, help="Permissions, owner, size, time.")
@@ -243,6 +254,11 @@ class _ListCommand(click.Command):
 @click.option("--group-directories-first", "directories_first", is_flag=True, help="Before files.")
 @click.option("-S", "by_size", is_flag=True, help="Largest first.")
 @click.option("-U", "unsorted", is_flag=True, help="As the namespace has them: by name.")
+@click.option(
+    "--sort",
+    type=click.Choice([*_ORDERS]),
+    help="none (-U), size (-S), time (-t), version (-v), extension (-X).",
+)
 @click.option("-r", "--reverse", is_flag=True, help="The other way round.")
 @click.option(
     "-a", "--all", is_flag=True, help="Names with a dot first too, and . and .. themselves."
@@ -279,7 +295,9 @@ async def ls(shell: Shell, paths: tuple[Operand, ...], **options: Any) -> None:
     Other orders than that of names (-t, -S, -X, -v, -r) hold a directory's entries in memory, about
     1 KiB each; else what a page of the listing brings is printed at once.
     """
-    full_time = options.pop("full_time")
+    full_time, order = options.pop("full_time"), options.pop("sort")
+    if order is not None:
+        options |= {option: option == _ORDERS[order] for option in _ORDERS.values() if option}
     form = _Format(**options)
     if form.no_owner or form.no_group or form.numeric or full_time:
         form = form._replace(long=True)

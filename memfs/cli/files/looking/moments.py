@@ -1,8 +1,8 @@
 """Times as people write them: the part of GNU date's language that is used. Pure.
 
 ``2026-01-31``, ``2026-01-31T12:00:30.5+01:00``, ``12:00``, ``1200``, ``@1700000000.25``,
-``yesterday``, ``2 days ago``, ``next month``, ``tomorrow 12:00``; what stands for the rest of a time is taken from
-the moment of asking, local time unless a zone is given. Fractions are exact.
+``yesterday``, ``2 days ago``, ``next month``, ``tomorrow 12:00``; what stands for the rest of a
+time is taken from the moment of asking, local time unless a zone is given. Fractions are exact.
 """
 
 from __future__ import annotations

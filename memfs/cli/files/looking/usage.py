@@ -58,6 +58,10 @@ async def du(
     The totals are kept by the namespace: -s costs the same for one file as for a million. A file
     with several names counts in the directory of the first one, and is shown once.
     """
+    if summarize and everything:
+        raise click.UsageError("--summarize shows the operands alone, --all files too: take one")
+    if summarize and depth:
+        raise click.UsageError(f"--summarize is --max-depth=0, not {depth}: take one")
     levels = 0 if summarize else 1 << 30 if depth is None else depth
     sum_all = 0
 
