@@ -9,7 +9,7 @@ of a memfd arrive in a warm scratch buffer and are copied by write(2) as they co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from memfs.checksum import crc32c, crcs32c
@@ -417,15 +417,13 @@ class BatchWrite:
         plain, offset = self._plain(repeated), self.region.offset
         if all(plain):  # nearly always
             return [_Run(True, 0, len(plain), offset)]
-        runs, first = [], 0
-        for alike, group in groupby(plain):
-            count = len(list(group))
-            for start, length in (
-                [(first, count)] if alike else [(n, 1) for n in range(first, first + count)]
-            ):
-                runs.append(_Run(alike, start, start + length, offset))
-                offset += sum(self._extents[start : start + length])
-            first += count
+        runs: list[_Run] = []
+        for at, (alike, extent) in enumerate(zip(plain, self._extents, strict=True)):
+            if alike and runs and runs[-1].plain:
+                runs[-1] = runs[-1]._replace(stop=at + 1)
+            else:
+                runs.append(_Run(alike, at, at + 1, offset))
+            offset += extent
         return runs
 
     def _write(
