@@ -44,13 +44,18 @@ class AccessModel(Walker):
         self._change(path, lambda listed, default: listed | given[default], given)
 
     def remove_acl_entries(self, path: str, entries: str) -> None:
-        """Remove entries."""
-        gone = _scopes(entries, permissions=False)
+        """Remove entries; a list that has none of them stays as it is, its mask too (as HDFS)."""
+        gone, inode = _scopes(entries, permissions=False), self.find(path)
+        had = {False: access_of(inode), True: inode.default}
 
         def without(listed: Listed, default: bool) -> Listed:
             return {key: bits for key, bits in listed.items() if key not in gone[default]}
 
-        self._change(path, without, gone)
+        touched = {
+            default: {key: bits for key, bits in gone[default].items() if key in had[default]}
+            for default in had
+        }
+        self._change(path, without, touched)
 
     def remove_default_acl(self, path: str) -> None:
         """Remove the default list."""

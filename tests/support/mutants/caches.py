@@ -83,7 +83,7 @@ def trust_without_end() -> Iterator[None]:
 def leases_beyond_the_term() -> Iterator[None]:
     begin = CacheLeases.__init__
 
-    def endless(self: Any, now_ns: Any, _lease_until: Any, _longest_ns: Any = 0) -> None:
+    def endless(self: Any, now_ns: Any, *_arguments: Any) -> None:
         begin(self, now_ns, lambda: None)
 
     with replaced(CacheLeases, "__init__", endless):
