@@ -61,7 +61,8 @@ def test_touch(cli: Command, top: Path) -> None:
         subprocess.run(["touch", *options, path], check=True)
         cli.ok("touch", *options, path)
         assert cli("stat", "-c", "%X %Y", path).out == wanted("stat", "-c", "%X %Y", path)
-    assert cli("touch", "-t", "13", path).status == 2
+    for stamp in ("13", "", "000101010000"):
+        assert cli("touch", "-t", stamp, path).status == 2
     for given in ("9999-12-31", "0001-01-01"):  # out of range: the nearest time that there is
         cli.ok("touch", "-d", given, path)
         (found,) = cli.ok("stat", "-c", "%y", path)
@@ -76,7 +77,8 @@ def test_head_and_tail_in_short(cli: Command, top: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "count", ["K", "1b", "010", " 2", "1kB", "-1", "+3", "1.5", "1B", "2 ", "1Z", "9" * 20, "--1"]
+    "count",
+    ["K", "+K", "1b", "010", " 2", "1kB", "-1", "+3", "1.5", "1B", "2 ", "1Z", "9" * 20, "--1"],
 )
 def test_counts_of_head_tail_and_truncate(cli: Command, top: Path, count: str) -> None:
     lines = str(top / "lines")

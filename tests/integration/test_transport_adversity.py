@@ -356,7 +356,8 @@ def test_an_announced_payload_takes_no_memory(play):
             raw.close()
         await until(lambda: node.server.statistics().bytes_in_flight == 0)
 
-    play(scenario)
+    room = 21 * limits.PAYLOAD_BYTES  # else most of them were refused as they are announced
+    play(scenario, ServerLimits(arriving=room, arriving_per_principal=room))
 
 
 def test_a_connection_cut_in_the_midst_of_a_payload(play):

@@ -49,9 +49,9 @@ class _Stamp(click.ParamType[int]):
             if len(digits) == 8:
                 form, digits = "%Y%m%d%H%M", f"{datetime.now().year}{digits}"
             found = datetime.strptime(digits + (seconds or "00"), f"{form}%S")
-        except ValueError:
+            return int(found.timestamp()) * 10**9
+        except (ValueError, OverflowError):
             self.fail(f"invalid time {text!r}: write [[CC]YY]MMDDhhmm[.ss]", param, ctx)
-        return int(found.timestamp()) * 10**9
 
 
 @file_command("touch", example="memfs touch -d 2026-01-31T12:00 /data/file")

@@ -65,6 +65,8 @@ class Count(click.ParamType[tuple[str, int]]):
     def parse(self, text: str) -> tuple[str, int]:
         """Sign and number. Raises ValueError, OverflowError."""
         sign = text[0] if text[:1] in ("-", "+") else ""
+        if sign == "+" and not text[1:2].isdigit():
+            raise ValueError(text)
         return sign, parse_count(text[len(sign) :])
 
 
