@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -281,6 +282,9 @@ def tree(top: Path) -> None:
 def top(cluster: Cluster, tmp_path: Path) -> Path:
     top = tmp_path / "t"
     tree(top)
+    later = time.time_ns() + 2 * 10**9  # relatime: reading leaves that as it is
+    for path in (top, *top.rglob("*")):
+        os.utime(path, ns=(later, path.lstat().st_mtime_ns), follow_symlinks=False)
     with memfs.connect(cluster.url) as fs:
         fs.makedirs(str(tmp_path), exist_ok=True)
         fs.put(top, str(top), preserve=True)
