@@ -118,10 +118,10 @@ class CacheLeases:
             watcher.held[inode] = None
             self._holders.setdefault(inode, set()).add(client)
         held = len(watcher.held)
-        self._count += held - before
+        grown = held - before
+        self._count += grown
         excess = held - limits.WATCHED_INODES
-        some = self._remember((held - before) * WATCHED_BYTES)
-        if not some and self._count > WATCHED_ANYWAY:
+        if grown and not self._remember(grown * WATCHED_BYTES) and self._count > WATCHED_ANYWAY:
             excess = max(excess, min(self._count - WATCHED_ANYWAY, held - len(inodes)))
         if excess > 0:  # found at once: whoever looks for the oldest passes all that were dropped
             self._count -= excess
